@@ -1,0 +1,119 @@
+"""The factor registry: which proxies stand for which factor, and every window, gate and constant of the numbers.
+
+Pure values, no I/O. `MODEL_VERSION` is stored with every result; raise it with any change here that moves a number.
+Returns are simple, daily, decimal. Windows count returns (sessions ending at D), so 252 needs 253 prices.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+MODEL_VERSION: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor and what may stand for it, in order of preference."""
+
+    name: str
+    proxies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The return of one factor's proxy minus another's."""
+
+    name: str
+    long: str
+    short: str
+
+
+MARKET: Final = "market"
+RATES: Final = "rates"
+
+# Market first, rates last: arrays in the database carry this order, so it never changes without a new model version.
+FACTORS: Final[tuple[Factor, ...]] = (
+    Factor(MARKET, ("SPY", "^GSPC")),
+    Factor("value", ("VTV", "IVE", "VLUE")),
+    Factor("growth", ("VUG", "IVW")),
+    Factor("momentum", ("MTUM",)),
+    Factor("quality", ("QUAL",)),
+    Factor("size", ("IWM", "SIZE")),
+    Factor("low_volatility", ("USMV",)),
+    Factor(RATES, ("TLT",)),
+)
+FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
+STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
+PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
+# Indices without dividends: a market of their own, but an alpha against them holds the dividend yield and is flagged.
+PRICE_INDICES: Final[frozenset[str]] = frozenset({"^GSPC"})
+
+# In the arrays of factors.exposures in this order.
+SPREADS: Final[tuple[Spread, ...]] = (
+    Spread("growth_value", long="growth", short="value"),
+    Spread("momentum", long="momentum", short=MARKET),
+    Spread("size", long="size", short=MARKET),
+    Spread("quality", long="quality", short=MARKET),
+)
+SPREAD_NAMES: Final[tuple[str, ...]] = tuple(spread.name for spread in SPREADS)
+
+# Fetched for display and benchmarks, never regressed on.
+REFERENCE_ETFS: Final[tuple[str, ...]] = ("QQQ", "VTI", "IEF", "SHY", "HYG", "LQD", "DJP", "VNQ", "GLD")
+
+
+# --- Annualisation and gates -----------------------------------------------------------------------------------------
+
+SESSIONS_A_YEAR: Final = 252  # the convention of the exchanges: 252 sessions, variance scales linearly
+COVERAGE_GATE: Final = 0.80  # share of gross value with good inputs; below it a portfolio's figure speaks for too little
+LOOKBACK: Final = 504  # the longest window of all (volatility series, VaR): what an ingest unit must know before D
+
+# --- Symbol exposures (ANALYTICS §3) ---------------------------------------------------------------------------------
+
+BETA_WINDOW: Final = 252  # a year: long enough for a standard error of about 0.1, short enough to follow the company
+BETA_MIN_OBS: Final = 63  # a quarter; below it a beta's standard error is as large as betas differ from each other
+BETA_FULL_OBS: Final = 240  # 95 % of the window: a few halted days do not make a history short
+BETA_FLAG: Final = 5.0  # beyond it almost always bad data; flagged, never clipped, since sometimes it is true
+JOINT_PENALTY: Final = 0.1  # per row, on residual proxies of unit variance: shrinks styles that correlate at -0.95 by
+# the same share whatever the window holds; the market and the intercept are not penalised
+SHRINK_MEAN: Final = 1.0  # the market's own beta, which is the value-weighted mean of all betas
+SHRINK_SD: Final = 0.5  # spread of true betas across US stocks; fixed, since a cross-section must not enter a symbol's facts
+
+# --- Symbol metrics (ANALYTICS §4) -----------------------------------------------------------------------------------
+
+RETURN_HORIZONS: Final[tuple[str, ...]] = ("1d", "1m", "3m", "6m", "12m", "mtd", "qtd", "ytd")  # order of the arrays
+HORIZON_MONTHS: Final[dict[str, int]] = {"1m": 1, "3m": 3, "6m": 6, "12m": 12}
+VOLATILITY_WINDOWS: Final[tuple[int, ...]] = (21, 63, 252)  # a month, a quarter, a year
+VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as coverage
+
+# --- Snapshots (ANALYTICS §6) ----------------------------------------------------------------------------------------
+
+STALE_SESSIONS: Final = 5  # a week carried at the last price; after it a value is no longer evidence: `unpriceable`
+OPTION_MULTIPLIER: Final = 100  # shares per listed US equity option contract
+
+# --- Volatility, correlation, tail (ANALYTICS §7 and §8) -------------------------------------------------------------
+
+PERCENTILE_HISTORY: Final = 252  # earlier rolling-21 values that today's is compared with: 273 returns
+TREND_WINDOW: Final = 21  # a month against the month before
+TREND_Z: Final = 2.0  # about 5 % false alarms; a t-value of a slope calls 70 % of pure noise a trend
+HAR_HORIZON: Final = 21  # sessions ahead
+HAR_WEEK: Final = 5  # Corsi 2009
+HAR_MONTH: Final = 22  # Corsi 2009
+HAR_MIN_ROWS: Final = 252  # a year of overlapping targets; with fewer, the EWMA
+HAR_INTERVAL_Z: Final = 1.2816  # 80 % of a normal
+EWMA_DECAY: Final = 0.94  # RiskMetrics 1996, daily
+CORRELATION_WINDOW: Final = 252
+CORRELATION_MIN_OBS: Final = 63  # real returns of a holding, and jointly real ones of a displayed pair
+CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 stand together
+VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.99)
+VAR_MIN_OBS: Final = 252  # at 99 % that leaves two or three observations beyond the quantile: the least one can say
+
+# --- Stress (ANALYTICS §9) -------------------------------------------------------------------------------------------
+
+STRESS_HALF_LIFE: Final = 63  # sessions; a quarter, so that covariances follow the regime
+STRESS_WINDOW: Final = 252
+STRESS_CAP_SIGMAS: Final = 3.0  # of √63 sessions: uncapped, 2020's COVID scenario sends momentum up 83 %
+STRESS_CAP_SESSIONS: Final = 63
+
+
+def hac_lag(n_obs: int) -> int:
+    """Newey-West's rule of thumb for the Bartlett kernel, ⌊4(n/100)^(2/9)⌋ (Newey and West, 1994)."""
+    return int(4.0 * (n_obs / 100.0) ** (2.0 / 9.0))
