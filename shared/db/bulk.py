@@ -1,0 +1,33 @@
+"""COPY: the write path is what limits an onboarding, so bulk rows never go through INSERT one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def copy(
+    conn: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *, schema: str | None = None
+) -> None:
+    """COPY records into a table, inside the connection's open transaction."""
+    raw = await conn.get_raw_connection()
+    driver = raw.driver_connection
+    assert driver is not None
+    await driver.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=records)
+
+
+async def stage(
+    conn: AsyncConnection, name: str, like: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+) -> None:
+    """COPY records into a temporary table with the named columns of table `like`; it is dropped at commit.
+
+    The caller then moves the rows with one `INSERT … SELECT`. Statistics are gathered, because the planner's guess for
+    a fresh temporary table is wrong by orders of magnitude.
+    """
+    listed = ", ".join(f'"{column}"' for column in columns)
+    await conn.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {listed} FROM {like} WITH NO DATA"))
+    await copy(conn, name, columns, records)
+    await conn.execute(text(f"ANALYZE {name}"))

@@ -1,0 +1,124 @@
+"""The one trading calendar: sessions of the New York Stock Exchange, and when each is due.
+
+A session is *due* once its close plus a buffer has passed. Closes come from the calendar in exchange time, so half-days and
+daylight saving are right without any arithmetic on UTC dates.
+"""
+
+from __future__ import annotations
+
+import bisect
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+import exchange_calendars
+import numpy as np
+
+from shared.arrays import DateVector
+from shared.errors import PermanentError
+
+EXCHANGE = "XNYS"
+FIRST_SESSION = date(1990, 1, 2)
+# Vendors publish the official close within minutes; half an hour covers late corrections and the closing auction.
+DUE_BUFFER = timedelta(minutes=30)
+# The library knows a year ahead. Below this many days left somebody has to upgrade it.
+HORIZON_ALARM_DAYS = 90
+
+
+class NotASession(PermanentError):
+    """A date on which the exchange does not trade, or that the calendar does not know."""
+
+    code = "not_a_session"
+
+
+class Calendar:
+    """Sessions by ordinal. Immutable; all look-ups are O(log n) or O(1)."""
+
+    def __init__(self, sessions: list[date], closes: list[datetime]) -> None:
+        self._sessions = sessions
+        self._closes = closes
+        self._ordinals = {session: index for index, session in enumerate(sessions)}
+        self.sessions: DateVector = np.array(sessions, dtype="datetime64[D]")
+        self.sessions.setflags(write=False)
+        self.first = sessions[0]
+        self.horizon = sessions[-1]
+
+    def is_session(self, day: date) -> bool:
+        return day in self._ordinals
+
+    def ordinal(self, session: date) -> int:
+        """Position of the session, 0 for the first one known. Raises `NotASession`."""
+        try:
+            return self._ordinals[session]
+        except KeyError:
+            raise NotASession(
+                f"{session} is not a session of {EXCHANGE} between {self.first} and {self.horizon}; "
+                "use a trading day, or upgrade exchange_calendars if the date is beyond the horizon"
+            ) from None
+
+    def session(self, ordinal: int) -> date:
+        if not 0 <= ordinal < len(self._sessions):
+            raise NotASession(f"session number {ordinal} is outside {self.first} to {self.horizon}")
+        return self._sessions[ordinal]
+
+    def on_or_after(self, day: date) -> date:
+        """The first session on or after the day. Raises `NotASession` beyond the horizon."""
+        index = bisect.bisect_left(self._sessions, day)
+        if index == len(self._sessions):
+            raise NotASession(f"no session of {EXCHANGE} is known on or after {day} (horizon {self.horizon})")
+        return self._sessions[index]
+
+    def on_or_before(self, day: date) -> date:
+        """The last session on or before the day. Raises `NotASession` before the first one."""
+        index = bisect.bisect_right(self._sessions, day) - 1
+        if index < 0:
+            raise NotASession(f"no session of {EXCHANGE} is known on or before {day} (first {self.first})")
+        return self._sessions[index]
+
+    def previous(self, session: date) -> date:
+        return self.session(self.ordinal(session) - 1)
+
+    def next(self, session: date) -> date:
+        return self.session(self.ordinal(session) + 1)
+
+    def back(self, session: date, sessions: int) -> date:
+        """The session that many sessions earlier, clipped at the first one known."""
+        return self._sessions[max(0, self.ordinal(session) - sessions)]
+
+    def forward(self, session: date, sessions: int) -> date:
+        """The session that many sessions later, clipped at the horizon."""
+        return self._sessions[min(len(self._sessions) - 1, self.ordinal(session) + sessions)]
+
+    def between(self, first: date, last: date) -> list[date]:
+        """All sessions in [first, last], both ends included, in order."""
+        low = bisect.bisect_left(self._sessions, first)
+        return self._sessions[low : bisect.bisect_right(self._sessions, last)]
+
+    def due_at(self, session: date) -> datetime:
+        """The instant, in UTC, from which the session's data is expected."""
+        return self._closes[self.ordinal(session)] + DUE_BUFFER
+
+    def last_due(self, now: datetime) -> date:
+        """The newest session whose close and buffer have passed at `now` (aware)."""
+        index = bisect.bisect_right(self._closes, now - DUE_BUFFER) - 1
+        if index < 0:
+            raise NotASession(f"no session of {EXCHANGE} was due at {now.isoformat()}")
+        return self._sessions[index]
+
+    def days_to_horizon(self, now: datetime) -> int:
+        return (self.horizon - now.date()).days
+
+
+@lru_cache(maxsize=4)
+def _load(end: date) -> Calendar:
+    raw = exchange_calendars.get_calendar(EXCHANGE, start=FIRST_SESSION.isoformat(), end=end.isoformat())
+    return Calendar([s.date() for s in raw.sessions], [c.to_pydatetime() for c in raw.closes])
+
+
+def calendar(today: date | None = None) -> Calendar:
+    """The calendar from 1990-01-02 to the end of the year after `today` (default: today).
+
+    The library fixes its range when a calendar is loaded, so a process that lives for months must not keep the first one:
+    the range follows the year of `today`, and a new year loads a new calendar.
+    """
+    year = (today or date.today()).year
+    return _load(date(year + 1, 12, 31))

@@ -1,0 +1,30 @@
+"""Settings every service has. One prefix, `LEADLINE_`; services add their own fields in their own module."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment; frozen, so that what was started is what runs."""
+
+    model_config = SettingsConfigDict(env_prefix="LEADLINE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        default="postgresql://localhost:5432/leadline",
+        description="PostgreSQL, as the service's own role: postgresql://leadline_risk:secret@host/leadline",
+    )
+    kafka: str = Field(default="localhost:9092", description="Bootstrap servers, host:port separated by commas")
+    kafka_idempotence: bool = Field(
+        default=True, description="Idempotent producer; off only for a broker that rejects it (the embedded one)"
+    )
+    kafka_partitions: int = Field(default=6, ge=1, description="Partitions of a topic created by us; bounds the replicas")
+    kafka_replication: int = Field(default=1, ge=1, description="Replication factor of a topic created by us")
+    as_of: date | None = Field(default=None, description="Time stands still once this session is due; for demos and tests")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_json: bool = Field(default=True, description="JSON lines; off for people")
+    pool_size: int = Field(default=8, ge=4, description="Database connections per service")
+    concurrency: int = Field(default=2, ge=1, le=16, description="Rectangles a service works on at the same time")
