@@ -80,7 +80,8 @@ async def at_head(engine: AsyncEngine) -> bool:
         exists = await conn.scalar(text("SELECT to_regclass('public.alembic_version') IS NOT NULL"))
         if not exists:
             return False
-        return await conn.scalar(text("SELECT version_num FROM public.alembic_version")) == head()
+        current: object = await conn.scalar(text("SELECT version_num FROM public.alembic_version"))
+        return current == head()
 
 
 def main() -> None:

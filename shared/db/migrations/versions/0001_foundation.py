@@ -29,6 +29,7 @@ def upgrade() -> None:
     for schema in ("bus", "ledger", "coordinator", "ingest", "factors", "snapshots", "risk"):
         # A file is many statements, which the driver takes only in its simple protocol.
         driver = op.get_bind().connection.driver_connection
+        assert driver is not None
         await_only(driver.execute((SQL / f"0001_{schema}.sql").read_text()))
     for table in PARTITIONED:
         # By year: a night touches one partition, an onboarding a few, and old years can be detached whole.

@@ -1,0 +1,106 @@
+"""The broker, with its acknowledgement policy set once, and the topics it expects."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from shared.events.topics import TOPICS
+from shared.messaging.guard import guard
+from shared.settings import ServiceSettings
+
+MAX_POLL_INTERVAL_MS = 300_000
+# Above the handler's budget, below the orchestrator's patience.
+GRACEFUL_TIMEOUT_SECONDS = 45.0
+RETENTION_MS = 7 * 24 * 3600 * 1000
+
+
+def bootstrap(settings: ServiceSettings) -> list[str]:
+    return [server.strip() for server in settings.kafka.split(",")]
+
+
+async def _tolerant_parser(message: Any, original: Any) -> Any:
+    """Parse even a message whose headers are not UTF-8.
+
+    The framework's parser raises on such a header before any middleware runs, and the message is skipped with a log line: lost.
+    Undecodable bytes are replaced instead, the envelope check then fails, and the message reaches the dead letters.
+    """
+    try:
+        return await original(message)
+    except UnicodeDecodeError:
+        headers = [(name, value.decode("utf-8", errors="replace").encode()) for name, value in message.headers]
+        sane: ConsumerRecord[Any, Any] = replace(message, headers=headers)
+        return await original(sane)
+
+
+async def _raw_decoder(message: Any) -> Any:
+    """Hand over what the guard has parsed. Asynchronous because a synchronous decoder costs a thread per message."""
+    return message.body
+
+
+def create_broker(settings: ServiceSettings, *, service: str, database: Any, stopping: Any) -> KafkaBroker:
+    """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
+    return KafkaBroker(
+        bootstrap(settings),
+        client_id=f"leadline-{service}",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        allow_auto_create_topics=False,
+        consumer_only=True,
+        graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
+        parser=_tolerant_parser,
+        decoder=_raw_decoder,
+        middlewares=[guard(service=service, engine=database, stopping=stopping)],
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,
+    )
+
+
+def create_producer(settings: ServiceSettings, *, service: str) -> AIOKafkaProducer:
+    """The relay's producer. Idempotent unless the broker rejects it; correctness never rests on that."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap(settings),
+        client_id=f"leadline-{service}-relay",
+        acks="all",
+        enable_idempotence=settings.kafka_idempotence,
+        linger_ms=0,
+        request_timeout_ms=8_000,
+        max_request_size=256 * 1024,
+    )
+
+
+async def ensure_topics(settings: ServiceSettings) -> list[str]:
+    """Create the topics that are missing, with explicit partitions; returns their names. Idempotent."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap(settings), client_id="leadline-topics")
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        wanted = [
+            NewTopic(
+                name=name,
+                num_partitions=settings.kafka_partitions,
+                replication_factor=settings.kafka_replication,
+                topic_configs={"retention.ms": str(RETENTION_MS)},
+            )
+            for name in TOPICS
+            if name not in existing
+        ]
+        if not wanted:
+            return []
+        try:
+            answer = await admin.create_topics(wanted)
+        except TopicAlreadyExistsError:
+            return []
+        for topic, code, *_ in answer.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                raise error(f"topic {topic} could not be created")
+        return [topic.name for topic in wanted]
+    finally:
+        await admin.close()

@@ -1,0 +1,26 @@
+"""How a service subscribes: explicit group, from the earliest message, one message at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faststream.kafka import KafkaBroker
+
+from shared.messaging.broker import MAX_POLL_INTERVAL_MS
+
+# A long poll returns as soon as there is a message; the wait only bounds how long an idle one hangs. The embedded broker
+# answers no sooner than this, so it is also that broker's latency.
+FETCH_MAX_WAIT_MS = 100
+
+
+def subscribe(broker: KafkaBroker, *topics: str, group: str) -> Any:
+    """A decorator for a handler of these topics. A new group starts at the earliest message, so nothing is missed."""
+    return broker.subscriber(
+        *topics,
+        group_id=f"leadline-{group}",
+        auto_offset_reset="earliest",
+        max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=3_000,
+        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+    )

@@ -1,0 +1,68 @@
+"""Announce in the same transaction as the change: the event is a row, and a relay sends it after the commit."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.events.envelope import Envelope, Event, WorkBody, WorkEvent
+from shared.events.services import COMPLETION
+from shared.events.topics import TOPIC_OF
+from shared.telemetry import traceparent
+from shared.work import Key, Phase, rectangles
+
+# Set while a message is handled, so that what it causes can be traced back to it.
+correlation: contextvars.ContextVar[str | None] = contextvars.ContextVar("correlation", default=None)
+causation: contextvars.ContextVar[str | None] = contextvars.ContextVar("causation", default=None)
+
+
+async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str) -> None:
+    """Insert events into the outbox, inside the caller's transaction. Nothing is sent unless it commits."""
+    if not events:
+        return
+    trace = traceparent()
+    envelopes = [
+        Envelope.new(
+            event, source=source, correlation_id=correlation.get(), causation_id=causation.get(), traceparent=trace
+        )
+        for event in events
+    ]
+    await conn.execute(
+        text("""
+            INSERT INTO bus.outbox (event_id, topic, key, type, payload, headers)
+            SELECT e.id, e.topic, e.key, e.type, e.payload, CAST(e.headers AS jsonb)
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:types AS text[]),
+                        CAST(:payloads AS text[]), CAST(:headers AS text[]))
+                AS e (id, topic, key, type, payload, headers)
+        """),
+        {
+            "ids": [envelope.id for envelope in envelopes],
+            "topics": [TOPIC_OF[type(event)] for event in events],
+            "keys": [event.subject() for event in events],
+            "types": [envelope.type for envelope in envelopes],
+            "payloads": [event.body() for event in events],
+            "headers": [json.dumps(envelope.headers()) for envelope in envelopes],
+        },
+    )
+
+
+async def publish_work(
+    conn: AsyncConnection, kind: type[WorkEvent], keys: Collection[Key], sessions: Sequence[date], *, source: str,
+    phase: Phase | None = None,
+) -> int:
+    """Announce units as rectangles of one event type; returns how many events that took."""
+    events = [kind(work=WorkBody.of(work), phase=phase) for work in rectangles(keys, sessions)]
+    await publish(conn, events, source=source)
+    return len(events)
+
+
+async def publish_completions(
+    conn: AsyncConnection, phase: Phase, raised: Collection[Key], sessions: Sequence[date]
+) -> int:
+    """Announce completed units. `sessions` are all exchange sessions: consecutive ones share an event."""
+    return await publish_work(conn, COMPLETION[phase], raised, sessions, source=phase.value)

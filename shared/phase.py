@@ -1,0 +1,247 @@
+"""The one function every phase runs, whatever pulled the trigger.
+
+Read what is missing and ready, compute it, and in one transaction raise what is completed, write the results and announce them.
+The event that woke us says only where to look. Healing is the same call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared import ledger
+from shared.clock import Clock
+from shared.db.engine import is_transient, snapshot
+from shared.errors import TransientError
+from shared.ledger import Lease, Outcome, Raised
+from shared.messaging import outbox
+from shared.messaging.failpoints import failpoint
+from shared.telemetry import BATCH_SECONDS, COMPLETED, FAILURES, log_context, logger, span
+from shared.work import Batch, Due, Key, Phase, Work, cut
+
+log = logger(__name__)
+
+RENEW_SECONDS = 10.0
+EVERYTHING: tuple[date | None, date | None] = (None, None)
+
+
+class Results(Protocol):
+    """What a computation returns: at least the outcome of each unit it computed. Units without one stay missing."""
+
+    @property
+    def outcomes(self) -> Mapping[Key, Outcome]: ...
+
+
+@runtime_checkable
+class Computes(Protocol):
+    """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread."""
+
+    phase: Phase
+
+    async def load(self, conn: AsyncConnection, batch: Batch) -> Any: ...
+
+    def compute(self, inputs: Any) -> Any: ...
+
+    async def save(self, conn: AsyncConnection, results: Any, raised: Raised) -> None: ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """A worker whose inputs portfolios share: nobody else is to compute them until the transaction ends."""
+
+    async def claim(self, conn: AsyncConnection, batch: Batch) -> None: ...
+
+
+@runtime_checkable
+class RunsBatches(Protocol):
+    """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors)."""
+
+    phase: Phase
+
+    async def run_batch(self, batch: Batch) -> Raised: ...
+
+
+class PhaseRunner:
+    """Runs one phase. Nothing in memory decides whether work may start, so nothing can be stuck "running"."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        worker: Computes | RunsBatches,
+        clock: Clock,
+        *,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._clock = clock
+        self._wake = wake
+        self.phase = worker.phase
+
+    async def run(self, work: Work) -> int:
+        """Complete what is missing and ready within the work; returns how many units were raised.
+
+        Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
+        go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
+        """
+        owner = uuid4().hex
+        async with self._engine.begin() as conn:
+            held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
+        failpoint("H2")
+        if not held:
+            return 0
+        renewal = asyncio.create_task(self._renew(owner))
+        done = 0
+        bounds: tuple[date | None, date | None] = (work.first, work.last)
+        try:
+            while held:
+                done += await self._drain([lease.portfolio_id for lease in held], bounds)
+                async with self._engine.begin() as conn:
+                    held = await ledger.release(conn, self.phase, held, owner)
+                bounds = EVERYTHING  # whoever left word did not say what for
+        except BaseException:
+            await self._let_go(held, owner)
+            raise
+        finally:
+            renewal.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewal
+        return done
+
+    async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
+        attempted: set[Due] = set()
+        done = 0
+        while True:
+            async with snapshot(self._engine) as conn:
+                batch = await self._next(conn, portfolios, bounds, attempted)
+            if batch is None:
+                return done
+            attempted.update(batch.units)
+            raised = await self._isolated(batch)
+            done += raised
+            if raised:
+                self._wake()
+
+    async def _next(
+        self,
+        conn: AsyncConnection,
+        portfolios: Sequence[UUID],
+        bounds: tuple[date | None, date | None],
+        attempted: set[Due],
+    ) -> Batch | None:
+        units = [unit for unit in await ledger.ready(conn, self.phase, portfolios, *bounds) if unit not in attempted]
+        if not units:
+            return None
+        sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
+        return cut(units, sessions)[0]
+
+    async def _isolated(self, batch: Batch) -> int:
+        """Run a batch; if it fails for good, run its portfolios in halves, so that one bad portfolio fails alone."""
+        with log_context(
+            phase=self.phase.value,
+            portfolio=batch.portfolios[0] if len(batch.portfolios) == 1 else f"{len(batch.portfolios)} portfolios",
+            session=batch.first if len(batch.sessions) == 1 else f"{batch.first}/{batch.last}",
+        ):
+            try:
+                with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
+                    raised = await self._execute(batch)
+            except Exception as error:
+                if isinstance(error, TransientError) or is_transient(error):
+                    raise
+                if len(batch.portfolios) > 1:
+                    middle = len(batch.portfolios) // 2
+                    return await self._isolated(_part(batch, 0, middle)) + await self._isolated(_part(batch, middle, None))
+                await self._record_failure(batch, error)
+                return 0
+            for quality in ("complete", "partial"):
+                count = sum(1 for outcome in raised.values() if outcome == quality)
+                COMPLETED.labels(self.phase.value, quality).inc(count)
+            log.info("batch_done", units=len(batch), raised=len(raised))
+            return len(raised)
+
+    async def _execute(self, batch: Batch) -> dict[Key, str]:
+        worker = self._worker
+        if isinstance(worker, RunsBatches):
+            with BATCH_SECONDS.labels(self.phase.value, "all").time():
+                return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
+        async with self._engine.begin() as conn:
+            if isinstance(worker, Claims):
+                await worker.claim(conn, batch)
+            # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
+            with BATCH_SECONDS.labels(self.phase.value, "load").time():
+                async with snapshot(self._engine) as view:
+                    current = await self._current(view, batch)
+                    if current is None:
+                        return {}
+                    inputs = await worker.load(view, current)
+            failpoint("H3")
+            with BATCH_SECONDS.labels(self.phase.value, "compute").time():
+                results: Results = await asyncio.to_thread(worker.compute, inputs)
+            with BATCH_SECONDS.labels(self.phase.value, "save").time():
+                return await self._save(conn, current, results)
+
+    async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
+        """The batch as this snapshot sees it: revisions may have moved, units may have been completed or gone."""
+        units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
+        wanted = {Key(unit.portfolio_id, unit.session) for unit in batch.units}
+        units = [unit for unit in units if Key(unit.portfolio_id, unit.session) in wanted]
+        batches = cut(units, batch.sessions)
+        return batches[0] if batches else None
+
+    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[Key, str]:
+        outcomes = {
+            unit: results.outcomes[key]
+            for unit in batch.units
+            if (key := Key(unit.portfolio_id, unit.session)) in results.outcomes
+        }
+        raised = await ledger.complete(conn, self.phase, outcomes)
+        failpoint("H4")
+        worker = self._worker
+        assert isinstance(worker, Computes)
+        await worker.save(conn, results, raised)
+        failpoint("H5")
+        if raised:
+            await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
+            await ledger.progressed(conn, self.phase, batch.portfolios)
+        failpoint("H6")
+        return {key: results.outcomes[key].quality for key in raised.keys}
+
+    async def _record_failure(self, batch: Batch, error: Exception) -> None:
+        """A permanent or unclassified error: counted in the database, and after eight of them the units are blocked."""
+        FAILURES.labels(self.phase.value).inc()
+        log.exception("batch_failed", error=str(error)[:300])
+        async with self._engine.begin() as conn:
+            blocked = await ledger.failed(
+                conn, self.phase, batch.portfolios[0], f"{type(error).__name__}: {error}", batch.first, batch.last
+            )
+        if blocked:
+            log.error("units_blocked", remedy="mend the cause, then `leadline rerun ID --what failed`")
+
+    async def _renew(self, owner: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                async with self._engine.begin() as conn:
+                    await ledger.renew(conn, self.phase, owner)
+            except Exception as error:
+                # A lease that runs out costs double work, never correctness: keep computing.
+                log.warning("lease_not_renewed", error=str(error)[:200])
+
+    async def _let_go(self, held: Sequence[Lease], owner: str) -> None:
+        """Give the leases back on the way out, if the database lets us; they expire anyway."""
+        try:
+            async with self._engine.begin() as conn:
+                await ledger.release(conn, self.phase, held, owner, unconditionally=True)
+        except Exception as error:
+            log.warning("lease_not_released", error=str(error)[:200])
+
+
+def _part(batch: Batch, start: int, stop: int | None) -> Batch:
+    return Batch(batch.portfolios[start:stop], batch.sessions, batch.revisions[start:stop])

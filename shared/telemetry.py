@@ -1,0 +1,124 @@
+"""Logs, traces and metrics. Tracing is off unless an exporter is configured; then nothing is exported and spans cost nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from prometheus_client import Counter, Gauge, Histogram
+
+HANDLED = Counter("leadline_messages_handled_total", "Messages handled, by result", ["service", "type", "result"])
+HANDLE_SECONDS = Histogram("leadline_message_seconds", "Time to handle a message", ["service", "type"])
+COMPLETED = Counter("leadline_units_completed_total", "Units completed", ["phase", "quality"])
+BATCH_SECONDS = Histogram("leadline_batch_seconds", "Time of one rectangle, by step", ["phase", "step"])
+FAILURES = Counter("leadline_unit_failures_total", "Runs that ended in a permanent or unclassified error", ["phase"])
+DEAD_LETTERS = Counter("leadline_dead_letters_total", "Messages put aside", ["service", "reason"])
+RELAYED = Counter("leadline_outbox_sent_total", "Outbox rows sent", ["service"])
+OUTBOX_FAILED = Counter("leadline_outbox_failed_total", "Outbox rows that can never be sent", ["service"])
+OUTBOX_AGE = Gauge("leadline_outbox_oldest_unsent_seconds", "Age of the oldest unsent outbox row", ["service"])
+MISSING = Gauge("leadline_units_missing", "Missing units", ["phase"])
+EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])
+
+tracer = trace.get_tracer("leadline")
+
+
+def _trace_ids(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+def configure_logging(service: str, *, level: str = "INFO", json: bool = True) -> None:
+    """Structured lines on standard error; library logs go the same way. Call once, at the start of the process."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _trace_ids,
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("aiokafka", "faststream", "uvicorn.access", "httpx2", "httpcore2"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def logger(name: str) -> Any:
+    """A structured logger; lines carry what is bound to the context: service, portfolio, session, phase, trace."""
+    return structlog.get_logger(name)
+
+
+@contextmanager
+def log_context(**values: Any) -> Iterator[None]:
+    with structlog.contextvars.bound_contextvars(**{k: str(v) for k, v in values.items() if v is not None}):
+        yield
+
+
+def configure_tracing(service: str) -> TracerProvider | None:
+    """Export spans over OTLP/HTTP if `OTEL_EXPORTER_OTLP_ENDPOINT` is set; else leave the no-op provider in place."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return None
+    current = trace.get_tracer_provider()
+    if isinstance(current, TracerProvider):
+        return current
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # slow import, only when exporting
+
+    provider = TracerProvider(resource=Resource.create({"service.name": f"leadline-{service}"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def traceparent() -> str | None:
+    """The current span as a W3C `traceparent`, to be stored with an outbox row; None outside a trace."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def consumer_span(name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[trace.Span]:
+    """A span that continues the trace of the message's producer, however long ago that was."""
+    parent = propagate.extract({key: value for key, value in headers.items() if key in ("traceparent", "tracestate")})
+    with tracer.start_as_current_span(name, context=parent, kind=SpanKind.CONSUMER, attributes=dict(attributes)) as span:
+        yield span
+
+
+@contextmanager
+def span(name: str, **attributes: Any) -> Iterator[trace.Span]:
+    with tracer.start_as_current_span(name, attributes=attributes) as current:
+        try:
+            yield current
+        except Exception as error:
+            current.set_status(Status(StatusCode.ERROR, str(error)[:200]))
+            raise
