@@ -58,9 +58,7 @@ class Lease:
 # --- what is required ------------------------------------------------------------------------------------------------
 
 
-async def add_units(
-    conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], revision: int
-) -> int:
+async def add_units(conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date], revision: int) -> int:
     """Add the four units of every portfolio and session that are not there yet. Needs the commit-order lock.
 
     Returns how many were added. The schedule gives the normal path half a minute before the reconciler looks.
@@ -90,9 +88,7 @@ async def add_units(
     return int(result.rowcount)
 
 
-async def remove_units(
-    conn: AsyncConnection, portfolio: UUID, *, before: date | None = None
-) -> int:
+async def remove_units(conn: AsyncConnection, portfolio: UUID, *, before: date | None = None) -> int:
     """Remove a portfolio's units: all of them, or those before a session. In-flight work on them lands nowhere."""
     result = await conn.execute(
         text("""
@@ -102,7 +98,9 @@ async def remove_units(
         {"portfolio": portfolio, "before": before},
     )
     if before is None:
-        await conn.execute(text("DELETE FROM ledger.schedule WHERE portfolio_id = :portfolio"), {"portfolio": portfolio})
+        await conn.execute(
+            text("DELETE FROM ledger.schedule WHERE portfolio_id = :portfolio"), {"portfolio": portfolio}
+        )
     return int(result.rowcount)
 
 
@@ -184,9 +182,7 @@ async def ready(
 # --- what is complete ------------------------------------------------------------------------------------------------
 
 
-async def complete(
-    conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]
-) -> Raised:
+async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]) -> Raised:
     """Raise completed revisions. Call it before writing results, in the same transaction, and write only what it returns.
 
     A unit that somebody else completed at this revision or a higher one, or that is gone, is not returned: that is the whole

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID, uuid4
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger
@@ -157,7 +158,9 @@ class PhaseRunner:
                     raise
                 if len(batch.portfolios) > 1:
                     middle = len(batch.portfolios) // 2
-                    return await self._isolated(_part(batch, 0, middle)) + await self._isolated(_part(batch, middle, None))
+                    return await self._isolated(_part(batch, 0, middle)) + await self._isolated(
+                        _part(batch, middle, None)
+                    )
                 await self._record_failure(batch, error)
                 return 0
             for quality in ("complete", "partial"):
@@ -216,7 +219,7 @@ class PhaseRunner:
     async def _record_failure(self, batch: Batch, error: Exception) -> None:
         """A permanent or unclassified error: counted in the database, and after eight of them the units are blocked."""
         FAILURES.labels(self.phase.value).inc()
-        log.exception("batch_failed", error=str(error)[:300])
+        log.error("batch_failed", exc_info=error)
         async with self._engine.begin() as conn:
             blocked = await ledger.failed(
                 conn, self.phase, batch.portfolios[0], f"{type(error).__name__}: {error}", batch.first, batch.last
@@ -230,7 +233,7 @@ class PhaseRunner:
             try:
                 async with self._engine.begin() as conn:
                     await ledger.renew(conn, self.phase, owner)
-            except Exception as error:
+            except (DBAPIError, OSError, TimeoutError) as error:
                 # A lease that runs out costs double work, never correctness: keep computing.
                 log.warning("lease_not_renewed", error=str(error)[:200])
 
@@ -239,7 +242,7 @@ class PhaseRunner:
         try:
             async with self._engine.begin() as conn:
                 await ledger.release(conn, self.phase, held, owner, unconditionally=True)
-        except Exception as error:
+        except (DBAPIError, OSError, TimeoutError) as error:
             log.warning("lease_not_released", error=str(error)[:200])
 
 

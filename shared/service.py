@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from faststream.specification.asyncapi import get_asyncapi_html
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
+from faststream.specification.asyncapi import get_asyncapi_html
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.clock import Clock
@@ -66,7 +68,9 @@ class Service:
             self.relay = Relay(self.engine, producer, service=self.name)
             self.tasks.append(asyncio.create_task(self.relay.run(), name=f"{self.name}-relay"))
             await _patiently(self.broker.start, "consumers")
-            self.tasks += [asyncio.create_task(_until_stopped(loop), name=f"{self.name}-loop") for loop in self.background]
+            self.tasks += [
+                asyncio.create_task(_until_stopped(loop), name=f"{self.name}-loop") for loop in self.background
+            ]
             log.info("service_started", service=self.name)
             yield
         finally:
@@ -80,7 +84,8 @@ class Service:
                     await self.relay.send_some()
                 self.relay.stop()
             for task in self.tasks:
-                task.cancel() if task.get_name().endswith("-loop") else None
+                if task.get_name().endswith("-loop"):
+                    task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
             with contextlib.suppress(Exception):
                 await producer.stop()
@@ -88,11 +93,7 @@ class Service:
 
     def problems(self) -> list[str]:
         """What is wrong inside this process, as far as it can tell without asking anybody."""
-        found = [
-            f"task {task.get_name()} ended"
-            for task in self.tasks
-            if task.done() and not self.stopping.is_set()
-        ]
+        found = [f"task {task.get_name()} ended" for task in self.tasks if task.done() and not self.stopping.is_set()]
         for subscriber in self.broker.subscribers:
             consume_tasks = getattr(subscriber, "tasks", [])
             if self.relay is not None and not self.stopping.is_set() and not any(not t.done() for t in consume_tasks):
@@ -136,8 +137,10 @@ def operational_routes(service: Service) -> APIRouter:
             checks["process"] = "stopping"
         try:
             async with asyncio.timeout(5):
-                checks["database"] = "ok" if await at_head(service.engine) else "migrations are behind: run the migrate job"
-        except Exception as error:
+                checks["database"] = (
+                    "ok" if await at_head(service.engine) else "migrations are behind: run the migrate job"
+                )
+        except (DBAPIError, OSError, TimeoutError) as error:
             checks["database"] = f"unreachable: {str(error)[:200]}"
         problems = service.problems()
         checks["consumers"] = "; ".join(problems) or "ok"
@@ -149,7 +152,7 @@ def operational_routes(service: Service) -> APIRouter:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/asyncapi", summary="The messages this service reads, as an AsyncAPI document")
-    async def asyncapi(html: bool = False) -> Response:
+    async def asyncapi(html: Annotated[bool, Query()] = False) -> Response:  # noqa: FBT002 (a query parameter)
         schema = AsyncAPI(service.broker, title=f"Leadline {service.name}", version="1").to_specification()
         if html:
             return HTMLResponse(get_asyncapi_html(schema))
@@ -163,7 +166,6 @@ def create_service_app(
     *,
     title: str,
     routers: Sequence[APIRouter] = (),
-    prepare: Callable[[FastAPI], None] = lambda app: None,
 ) -> FastAPI:
     """A FastAPI application whose lifespan runs the service."""
     configure_logging(service.name, level=service.settings.log_level, json=service.settings.log_json)
@@ -179,7 +181,6 @@ def create_service_app(
     app.include_router(operational_routes(service))
     for router in routers:
         app.include_router(router)
-    prepare(app)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 

@@ -21,9 +21,13 @@ class ServiceSettings(BaseSettings):
     kafka_idempotence: bool = Field(
         default=True, description="Idempotent producer; off only for a broker that rejects it (the embedded one)"
     )
-    kafka_partitions: int = Field(default=6, ge=1, description="Partitions of a topic created by us; bounds the replicas")
+    kafka_partitions: int = Field(
+        default=6, ge=1, description="Partitions of a topic created by us; bounds the replicas"
+    )
     kafka_replication: int = Field(default=1, ge=1, description="Replication factor of a topic created by us")
-    as_of: date | None = Field(default=None, description="Time stands still once this session is due; for demos and tests")
+    as_of: date | None = Field(
+        default=None, description="Time stands still once this session is due; for demos and tests"
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=True, description="JSON lines; off for people")
     pool_size: int = Field(default=8, ge=4, description="Database connections per service")

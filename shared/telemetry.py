@@ -91,7 +91,8 @@ def configure_tracing(service: str) -> TracerProvider | None:
     current = trace.get_tracer_provider()
     if isinstance(current, TracerProvider):
         return current
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # slow import, only when exporting
+    # A slow import, paid only by who exports.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     provider = TracerProvider(resource=Resource.create({"service.name": f"leadline-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -110,7 +111,9 @@ def traceparent() -> str | None:
 def consumer_span(name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[trace.Span]:
     """A span that continues the trace of the message's producer, however long ago that was."""
     parent = propagate.extract({key: value for key, value in headers.items() if key in ("traceparent", "tracestate")})
-    with tracer.start_as_current_span(name, context=parent, kind=SpanKind.CONSUMER, attributes=dict(attributes)) as span:
+    with tracer.start_as_current_span(
+        name, context=parent, kind=SpanKind.CONSUMER, attributes=dict(attributes)
+    ) as span:
         yield span
 
 

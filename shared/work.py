@@ -28,9 +28,7 @@ UPSTREAM: dict[Phase, tuple[Phase, ...]] = {
     Phase.SNAPSHOTS: (Phase.INGEST,),
     Phase.RISK: (Phase.FACTORS, Phase.SNAPSHOTS),
 }
-DOWNSTREAM: dict[Phase, tuple[Phase, ...]] = {
-    phase: tuple(p for p in Phase if phase in UPSTREAM[p]) for phase in Phase
-}
+DOWNSTREAM: dict[Phase, tuple[Phase, ...]] = {phase: tuple(p for p in Phase if phase in UPSTREAM[p]) for phase in Phase}
 # A snapshot is computed from the one before it, so a hole blocks what follows.
 CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 

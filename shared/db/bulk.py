@@ -10,7 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def copy(
-    conn: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]], *, schema: str | None = None
+    conn: AsyncConnection,
+    table: str,
+    columns: Sequence[str],
+    records: Iterable[Sequence[Any]],
+    *,
+    schema: str | None = None,
 ) -> None:
     """COPY records into a table, inside the connection's open transaction."""
     raw = await conn.get_raw_connection()

@@ -45,7 +45,7 @@ def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEng
 async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One REPEATABLE READ, read-only view: revisions, inputs and price versions that belong together."""
     async with engine.connect() as connection:
-        connection = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         async with connection.begin():
             yield connection
 

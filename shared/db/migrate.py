@@ -89,7 +89,9 @@ def main() -> None:
     if not url:
         raise ConfigurationError("LEADLINE_ADMIN_DATABASE_URL is not set: give the URL of a role that may create roles")
     passwords = {
-        service: os.environ[name] for service in SERVICES if (name := f"LEADLINE_{service.upper()}_PASSWORD") in os.environ
+        service: os.environ[name]
+        for service in SERVICES
+        if (name := f"LEADLINE_{service.upper()}_PASSWORD") in os.environ
     }
     sys.stdout.write(f"migrated to {asyncio.run(upgrade(url, passwords))}\n")
 

@@ -109,7 +109,12 @@ class Envelope:
 
     @classmethod
     def new(
-        cls, event: Event, *, source: str, correlation_id: str | None = None, causation_id: str | None = None,
+        cls,
+        event: Event,
+        *,
+        source: str,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
         traceparent: str | None = None,
     ) -> Envelope:
         identity = uuid4()

@@ -7,7 +7,7 @@ daylight saving are right without any arithmetic on UTC dates.
 from __future__ import annotations
 
 import bisect
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import exchange_calendars
@@ -120,5 +120,5 @@ def calendar(today: date | None = None) -> Calendar:
     The library fixes its range when a calendar is loaded, so a process that lives for months must not keep the first one:
     the range follows the year of `today`, and a new year loads a new calendar.
     """
-    year = (today or date.today()).year
+    year = (today or datetime.now(UTC).date()).year
     return _load(date(year + 1, 12, 31))

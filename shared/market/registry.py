@@ -63,7 +63,9 @@ REFERENCE_ETFS: Final[tuple[str, ...]] = ("QQQ", "VTI", "IEF", "SHY", "HYG", "LQ
 # --- Annualisation and gates -----------------------------------------------------------------------------------------
 
 SESSIONS_A_YEAR: Final = 252  # the convention of the exchanges: 252 sessions, variance scales linearly
-COVERAGE_GATE: Final = 0.80  # share of gross value with good inputs; below it a portfolio's figure speaks for too little
+COVERAGE_GATE: Final = (
+    0.80  # share of gross value with good inputs; below it a portfolio's figure speaks for too little
+)
 LOOKBACK: Final = 504  # the longest window of all (volatility series, VaR): what an ingest unit must know before D
 
 # --- Symbol exposures (ANALYTICS §3) ---------------------------------------------------------------------------------
@@ -75,7 +77,9 @@ BETA_FLAG: Final = 5.0  # beyond it almost always bad data; flagged, never clipp
 JOINT_PENALTY: Final = 0.1  # per row, on residual proxies of unit variance: shrinks styles that correlate at -0.95 by
 # the same share whatever the window holds; the market and the intercept are not penalised
 SHRINK_MEAN: Final = 1.0  # the market's own beta, which is the value-weighted mean of all betas
-SHRINK_SD: Final = 0.5  # spread of true betas across US stocks; fixed, since a cross-section must not enter a symbol's facts
+SHRINK_SD: Final = (
+    0.5  # spread of true betas across US stocks; fixed, since a cross-section must not enter a symbol's facts
+)
 
 # --- Symbol metrics (ANALYTICS §4) -----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.topics import TOPICS
-from shared.messaging.guard import guard
+from shared.messaging.guard import Guard
 from shared.settings import ServiceSettings
 
 MAX_POLL_INTERVAL_MS = 300_000
@@ -45,7 +47,9 @@ async def _raw_decoder(message: Any) -> Any:
     return message.body
 
 
-def create_broker(settings: ServiceSettings, *, service: str, database: Any, stopping: Any) -> KafkaBroker:
+def create_broker(
+    settings: ServiceSettings, *, service: str, database: AsyncEngine, stopping: asyncio.Event
+) -> KafkaBroker:
     """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
     return KafkaBroker(
         bootstrap(settings),
@@ -56,7 +60,7 @@ def create_broker(settings: ServiceSettings, *, service: str, database: Any, sto
         graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
         parser=_tolerant_parser,
         decoder=_raw_decoder,
-        middlewares=[guard(service=service, engine=database, stopping=stopping)],
+        middlewares=[Guard(service=service, engine=database, stopping=stopping)],
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
     )

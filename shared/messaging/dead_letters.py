@@ -57,7 +57,9 @@ async def record(
             "offset": offset,
             "key": key,
             # A NUL is valid UTF-8 and not valid in jsonb.
-            "headers": json.dumps({k: v.replace("\x00", "\\0") for k, v in headers.items()}).replace("\\u0000", "\\\\0"),
+            "headers": json.dumps({k: v.replace("\x00", "\\0") for k, v in headers.items()}).replace(
+                "\\u0000", "\\\\0"
+            ),
             "body": body,
             "hash": hashlib.sha256(body or b"").hexdigest(),
             "reason": reason,

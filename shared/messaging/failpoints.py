@@ -10,14 +10,13 @@ import os
 import signal
 
 _target, _, _count = os.environ.get("LEADLINE_CRASH_AT", "").partition(":")
-_remaining = int(_count) if _count.isdigit() else 1
+_remaining = {_target: int(_count) if _count.isdigit() else 1}
 
 
 def failpoint(name: str) -> None:
     """Die here, if this is where the test wants it."""
-    global _remaining
     if name != _target:
         return
-    _remaining -= 1
-    if _remaining == 0:
+    _remaining[name] -= 1
+    if _remaining[name] == 0:
         os.kill(os.getpid(), signal.SIGKILL)

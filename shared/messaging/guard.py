@@ -14,6 +14,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fast_depends.exceptions import ValidationError as DependencyError
 from faststream import BaseMiddleware
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -35,6 +36,7 @@ BUDGET_SECONDS = 120.0
 FIRST_DELAY_SECONDS = 0.2
 MAX_DELAY_SECONDS = 10.0
 MAX_BODY_BYTES = 1024 * 1024
+INVALID = (ValidationError, DependencyError)
 
 
 def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, Any]]:
@@ -48,7 +50,8 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
     name, version = parsed
     if version != EVENT_TYPES[name].version:
         raise UnreadableMessage(
-            f"{name} has major version {version}; this service reads {EVENT_TYPES[name].version}", code="unknown_version"
+            f"{name} has major version {version}; this service reads {EVENT_TYPES[name].version}",
+            code="unknown_version",
         )
     if not body:
         raise UnreadableMessage("the message has no body (a tombstone)", code="empty_body")
@@ -63,100 +66,111 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
     return name, document
 
 
-def guard(*, service: str, engine: AsyncEngine, stopping: asyncio.Event) -> type[BaseMiddleware]:
-    """A FastStream middleware class bound to one service's database."""
+class Guard:
+    """Makes the middleware of one message; knows the service's name, its database, and whether it is stopping."""
 
-    class Guard(BaseMiddleware[Any, Any]):
-        async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
-            failpoint("H1")
-            headers: dict[str, str] = dict(msg.headers)
-            record = msg.raw_message
-            place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            kind = "unreadable"
-            try:
-                kind, document = read(headers, record.value)
-            except UnreadableMessage as error:
-                await self._set_aside(msg, error.code, str(error))
-                return None
-            msg.body = document
-            token_correlation = correlation.set(headers.get("correlation_id"))
-            token_causation = causation.set(headers.get("ce_id"))
-            try:
-                with (
-                    log_context(event=None, message_type=kind, **place),
-                    consumer_span(f"{service} {kind}", headers, {"messaging.system": "kafka", **place}),
-                    HANDLE_SECONDS.labels(service, kind).time(),
-                ):
-                    return await self._persist(call_next, msg, kind)
-            finally:
-                correlation.reset(token_correlation)
-                causation.reset(token_causation)
+    def __init__(self, *, service: str, engine: AsyncEngine, stopping: asyncio.Event) -> None:
+        self.service = service
+        self.engine = engine
+        self.stopping = stopping
 
-        async def _persist(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any, kind: str) -> Any:
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + BUDGET_SECONDS
-            attempt = 0
-            while True:
-                try:
-                    result = await call_next(msg)
-                except Exception as error:
-                    if isinstance(error, ValidationError):
-                        await self._set_aside(msg, "invalid_body", str(error))
-                        return None
-                    if not (isinstance(error, TransientError) or is_transient(error)):
-                        await self._set_aside(msg, "handler_failed", f"{type(error).__name__}: {error}")
-                        log.exception("handler_failed")
-                        return None
-                    if loop.time() > deadline or stopping.is_set():
-                        # Not lost: the unit is still missing in the ledger, and the reconciler will ask again.
-                        HANDLED.labels(service, kind, "given_up").inc()
-                        log.error("handler_gave_up", attempts=attempt + 1, error=str(error)[:300])
-                        return None
-                    await self._wait(attempt, error)
-                    attempt += 1
-                else:
-                    HANDLED.labels(service, kind, "done").inc()
-                    failpoint("H7")
-                    return result
+    def __call__(self, msg: Any | None, /, *, context: Any) -> _Guarded:
+        return _Guarded(msg, context=context, guard=self)
 
-        @staticmethod
-        async def _wait(attempt: int, error: BaseException) -> None:
-            delay = random.uniform(0, min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt))  # noqa: S311
-            log.warning("handler_retries", attempt=attempt + 1, delay=round(delay, 2), error=str(error)[:300])
+    async def pause(self, attempt: int, error: BaseException) -> None:
+        """Full jitter: two services that failed together do not come back together."""
+        delay = random.uniform(0, min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 10)))
+        log.warning("handler_retries", attempt=attempt + 1, delay=round(delay, 2), error=str(error)[:300])
+        try:
+            await asyncio.wait_for(self.stopping.wait(), delay)
+        except TimeoutError:
+            return
+
+    async def set_aside(self, msg: Any, reason: str, error: str) -> None:
+        """Record the dead letter in its own transaction; wait for the database if it is away, however long that takes."""
+        record = msg.raw_message
+        attempt = 0
+        while True:
             try:
-                await asyncio.wait_for(stopping.wait(), delay)
-            except TimeoutError:
+                async with self.engine.begin() as conn:
+                    await dead_letters.record(
+                        conn,
+                        consumer=self.service,
+                        topic=record.topic,
+                        partition=record.partition,
+                        offset=record.offset,
+                        key=record.key,
+                        headers=dict(msg.headers),
+                        body=record.value,
+                        reason=reason,
+                        error=error,
+                    )
+                    failpoint("H9")
+            except (DBAPIError, OSError, TimeoutError) as problem:
+                if not is_transient(problem) or self.stopping.is_set():
+                    raise
+                await self.pause(attempt, problem)
+                attempt += 1
+            else:
+                DEAD_LETTERS.labels(self.service, reason).inc()
+                log.error(
+                    "message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset
+                )
                 return
 
-        async def _set_aside(self, msg: Any, reason: str, error: str) -> None:
-            """Record the dead letter in its own transaction; wait for the database if it is away, however long that takes."""
-            record = msg.raw_message
-            attempt = 0
-            while True:
-                try:
-                    failpoint("H9")
-                    async with engine.begin() as conn:
-                        await dead_letters.record(
-                            conn,
-                            consumer=service,
-                            topic=record.topic,
-                            partition=record.partition,
-                            offset=record.offset,
-                            key=record.key,
-                            headers=dict(msg.headers),
-                            body=record.value,
-                            reason=reason,
-                            error=error,
-                        )
-                except (DBAPIError, OSError, TimeoutError) as problem:
-                    if not is_transient(problem) or stopping.is_set():
-                        raise
-                    await self._wait(attempt, problem)
-                    attempt += 1
-                else:
-                    DEAD_LETTERS.labels(service, reason).inc()
-                    HANDLED.labels(service, "unreadable", "set_aside").inc()
-                    log.error("message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset)
-                    return
 
-    return Guard
+class _Guarded(BaseMiddleware[Any, Any]):
+    def __init__(self, msg: Any | None, /, *, context: Any, guard: Guard) -> None:
+        super().__init__(msg, context=context)
+        self._guard = guard
+
+    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+        failpoint("H1")
+        headers: dict[str, str] = dict(msg.headers)
+        record = msg.raw_message
+        service = self._guard.service
+        try:
+            kind, msg.body = read(headers, record.value)
+        except UnreadableMessage as error:
+            HANDLED.labels(service, "unreadable", "set_aside").inc()
+            await self._guard.set_aside(msg, error.code, str(error))
+            return None
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        tokens = correlation.set(headers.get("correlation_id")), causation.set(headers.get("ce_id"))
+        try:
+            with (
+                log_context(message_type=kind, **place),
+                consumer_span(f"{service} {kind}", headers, {"messaging.system": "kafka", **place}),
+                HANDLE_SECONDS.labels(service, kind).time(),
+            ):
+                result = await self._handle(call_next, msg)
+            HANDLED.labels(service, kind, result).inc()
+            failpoint("H7")
+        finally:
+            correlation.reset(tokens[0])
+            causation.reset(tokens[1])
+
+    async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> str:
+        """Run the handler until it succeeds, fails for good, or has used up its budget; returns which."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BUDGET_SECONDS
+        attempt = 0
+        while True:
+            try:
+                await call_next(msg)
+            except INVALID as error:
+                await self._guard.set_aside(msg, "invalid_body", str(error))
+                return "set_aside"
+            except Exception as error:
+                if not (isinstance(error, TransientError) or is_transient(error)):
+                    log.exception("handler_failed")
+                    await self._guard.set_aside(msg, "handler_failed", f"{type(error).__name__}: {error}")
+                    return "set_aside"
+                if loop.time() > deadline or self._guard.stopping.is_set():
+                    # Not lost: the unit is still missing in the ledger, and the reconciler will ask again.
+                    log.exception("handler_gave_up", attempts=attempt + 1)
+                    return "given_up"
+                await self._guard.pause(attempt, error)
+                attempt += 1
+            else:
+                return "done"

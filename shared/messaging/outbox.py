@@ -52,7 +52,12 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
 
 
 async def publish_work(
-    conn: AsyncConnection, kind: type[WorkEvent], keys: Collection[Key], sessions: Sequence[date], *, source: str,
+    conn: AsyncConnection,
+    kind: type[WorkEvent],
+    keys: Collection[Key],
+    sessions: Sequence[date],
+    *,
+    source: str,
     phase: Phase | None = None,
 ) -> int:
     """Announce units as rectangles of one event type; returns how many events that took."""

@@ -31,7 +31,13 @@ BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 KEEP_SENT = "2 days"
 CLEANUP_SECONDS = 600.0
 # The broker says no to the message itself: no retry will change its mind.
-PERMANENT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTopicError, TopicAuthorizationFailedError, ValueError)
+PERMANENT = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    InvalidTopicError,
+    TopicAuthorizationFailedError,
+    ValueError,
+)
 
 
 class Relay:
@@ -127,7 +133,8 @@ class Relay:
     async def _mark(conn: AsyncConnection, ids: list[int]) -> None:
         if ids:
             await conn.execute(
-                text("UPDATE bus.outbox SET sent_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))"), {"ids": ids}
+                text("UPDATE bus.outbox SET sent_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))"),
+                {"ids": ids},
             )
 
     async def _fail(self, conn: AsyncConnection, row_id: int, topic: str, error: BaseException) -> None:

@@ -37,6 +37,8 @@ def upgrade() -> None:
             op.execute(
                 f"CREATE TABLE {table}_{year} PARTITION OF {table} FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
             )
-        op.execute(f"CREATE TABLE {table}_later PARTITION OF {table} FOR VALUES FROM ('{LAST_YEAR + 1}-01-01') TO (MAXVALUE)")
+        op.execute(
+            f"CREATE TABLE {table}_later PARTITION OF {table} FOR VALUES FROM ('{LAST_YEAR + 1}-01-01') TO (MAXVALUE)"
+        )
     for statement in grants():
         op.execute(statement)
