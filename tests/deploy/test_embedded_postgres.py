@@ -14,7 +14,7 @@ from deploy.embedded.postgres import Postgres
 
 @pytest.fixture
 def state(scratch_directory: Path, request: pytest.FixtureRequest) -> Path:
-    return scratch_directory / request.node.name
+    return scratch_directory / str(request.node.name)
 
 
 @pytest.fixture

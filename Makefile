@@ -1,0 +1,26 @@
+# Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
+.PHONY: demo test check bench kafka migrate
+
+demo: .venv/.ready
+	@.venv/bin/leadline demo
+
+test: .venv/.ready
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.ready
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+kafka: .venv/.ready
+	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)
+
+migrate: .venv/.ready
+	@.venv/bin/python -m shared.db.migrate
+
+.venv/.ready: requirements.lock pyproject.toml deploy/setup.sh
+	@deploy/setup.sh
