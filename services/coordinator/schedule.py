@@ -1,0 +1,137 @@
+"""Sessions fall due: their units enter the ledger, and DateDue goes out.
+
+The scheduler's tick and the reconciler call the same function, so a scheduler that slept, or died, is made good by either.
+There is no watermark over portfolios: each is compared with its own newest unit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.coordinator.runs import store as runs
+from services.coordinator.runs.requests import scope_key
+from shared import ledger
+from shared.clock import Clock
+from shared.db.engine import next_change, order_lock
+from shared.events.coordinator import DateDue
+from shared.market.calendar import HORIZON_ALARM_DAYS, Calendar
+from shared.messaging import outbox
+from shared.messaging.failpoints import failpoint
+from shared.telemetry import logger
+from shared.work import MAX_PORTFOLIOS, MAX_UNITS, Key
+
+log = logger(__name__)
+
+# A session is due at a known instant; between two, looking once a minute costs one indexed query.
+TICK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Portfolios that lack the same sessions."""
+
+    portfolios: tuple[UUID, ...]
+    sessions: tuple[date, ...]
+
+
+async def behind(conn: AsyncConnection, days: Calendar, due: date) -> list[Slice]:
+    """Active portfolios that lack units up to session `due`, in slices within the limits of one event.
+
+    The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT p.id, p.first_session, newest.session
+            FROM coordinator.portfolios p
+            LEFT JOIN LATERAL (
+                SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id ORDER BY u.session DESC LIMIT 1
+            ) AS newest ON true
+            WHERE p.deleted_at IS NULL AND p.first_session <= :due AND (newest.session IS NULL OR newest.session < :due)
+            ORDER BY p.id
+        """),
+        {"due": due},
+    )
+    lacking: dict[date, list[UUID]] = defaultdict(list)
+    for portfolio, first_session, newest in rows:
+        lacking[first_session if newest is None else days.next(newest)].append(portfolio)
+    slices = []
+    for first, portfolios in sorted(lacking.items()):
+        sessions = tuple(days.between(first, due))
+        height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(sessions)))
+        slices += [Slice(tuple(portfolios[top : top + height]), sessions) for top in range(0, len(portfolios), height)]
+    return slices
+
+
+async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Callable[[], None]) -> int:
+    """Add the units of every session now due, announce them, and record the run; returns how many units were added.
+
+    Each slice is a transaction of its own, so ten thousand portfolios do not hold the commit-order lock at once, and a crash
+    loses nothing but the slice it interrupted.
+    """
+    days, due = clock.calendar(), clock.last_due()
+    async with engine.connect() as conn:
+        slices = await behind(conn, days, due)
+    added = 0
+    for part in slices:
+        async with engine.begin() as conn:
+            await order_lock(conn)
+            revision = await next_change(conn)
+            count = await ledger.add_units(conn, part.portfolios, part.sessions, revision)
+            if not count:
+                continue
+            failpoint("C5")
+            scope = {
+                "portfolio_ids": sorted(str(portfolio) for portfolio in part.portfolios),
+                "from": part.sessions[0].isoformat(),
+                "to": part.sessions[-1].isoformat(),
+                "phase": None,
+                "what": "missing",
+            }
+            run_id = await runs.insert(conn, source, "missing", scope, scope_key(scope))
+            await runs.add_units(conn, run_id, part.portfolios, part.sessions, which="missing")
+            keys = [Key(portfolio, session) for portfolio in part.portfolios for session in part.sessions]
+            await outbox.publish_work(conn, DateDue, keys, part.sessions, source="coordinator")
+            added += count
+        wake()
+        failpoint("C6")
+        log.info(
+            "sessions_due",
+            first=str(part.sessions[0]),
+            last=str(part.sessions[-1]),
+            portfolios=len(part.portfolios),
+            units=count,
+            source=source,
+        )
+    return added
+
+
+class Scheduler:
+    """Ticks until cancelled. Errors are logged and tried again at the next tick."""
+
+    def __init__(
+        self, engine: AsyncEngine, clock: Clock, *, wake: Callable[[], None], period: float = TICK_SECONDS
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._wake = wake
+        self._period = period
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await add_due(self._engine, self._clock, source="cron", wake=self._wake)
+            except (DBAPIError, OSError, TimeoutError) as error:
+                log.warning("scheduler_waits", error=str(error)[:300])
+            days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
+            if days_left < HORIZON_ALARM_DAYS:
+                log.error("calendar_horizon_is_near", days=days_left, remedy="upgrade exchange_calendars")
+            await asyncio.sleep(self._period)
