@@ -1,0 +1,50 @@
+"""Why a snapshot falls short, in words: the reasons beside its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+
+from services.snapshots.compute.model import GAP_REASONS, Inputs, LotTable, Reason, Snapshots
+from services.snapshots.compute.xirr import YEAR_DAYS
+
+
+class Shortfall(TypedDict):
+    figure: str | None
+    symbol: str | None
+    reason: str
+
+
+_CHAINED = ("daily_return", "mtd_return", "ytd_return", "cumulative_return", "drawdown")
+
+
+def lot_reasons(inputs: Inputs, table: LotTable, row: int, lots: slice) -> list[Shortfall]:
+    """What the lots of one portfolio lack on one session, each symbol once, by symbol. Empty means `complete`."""
+    found: set[tuple[str, str, str]] = set()
+    for lot in np.nonzero(table.reason[row, lots])[0] + lots.start:
+        symbol, reason = inputs.lots.symbol[lot], Reason(table.reason[row, lot])
+        found.add((symbol, "dividends" if reason is Reason.NO_DIVIDENDS else "", reason.name.lower()))
+        cause = GAP_REASONS[table.gap[row, lot]]
+        # The word of whoever was asked for the price: what would heal it.
+        if cause and reason in {Reason.STALE, Reason.UNPRICEABLE}:
+            found.add((symbol, "price", cause))
+    return [Shortfall(figure=figure or None, symbol=symbol, reason=reason) for symbol, figure, reason in sorted(found)]
+
+
+def figure_reasons(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> list[Shortfall]:
+    """Why figures of the portfolio are null. They take nothing from its quality: there is nothing to heal."""
+    return [
+        Shortfall(figure=figure, symbol=None, reason=reason)
+        for figure, reason in _nulls(inputs, snapshots, row, portfolio)
+    ]
+
+
+def _nulls(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> Iterator[tuple[str, str]]:
+    for figure in _CHAINED:
+        if np.isnan(getattr(snapshots, figure)[row, portfolio]):
+            yield figure, "no_capital"
+    if np.isnan(snapshots.xirr[row, portfolio]):
+        held = inputs.market.days[row + 1] - inputs.portfolios.first_day[portfolio]
+        yield "xirr", "short_history" if held < YEAR_DAYS else "no_root"

@@ -1,0 +1,92 @@
+"""The money-weighted return: ACT/365, dated from the first session.
+
+Solved portfolio by portfolio in plain Python: a vectorised `exp` may differ in its last bit with an element's place in the array,
+and a stored figure must not depend on which portfolios share a batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+YEAR_DAYS = 365
+LOWEST, HIGHEST = -0.9999, 10.0
+# Only sequences that change sign more than once can have several roots; among them the one nearest to zero is taken, found
+# on this grid of the continuous rate.
+_GRID = 512
+_ITERATIONS = 200
+_PRECISION = 1e-15
+
+
+def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
+    """Annual rate r with Σ amount · (1 + r)^((day - d) / 365) = value; decimal.
+
+    flows : (day, amount put in; withdrawals negative), ascending, the first being the opening equity; those after `day` are left out
+    value : NAV on `day`
+    NaN within a year of the first flow, or without a root in [-0.9999, 10].
+    """
+    start = flows[0][0]
+    if day - start < YEAR_DAYS:
+        return math.nan
+    terms = [((day - when) / YEAR_DAYS, amount) for when, amount in flows if when <= day]
+    terms.append((0.0, -value))
+    low, high = math.log1p(LOWEST), math.log1p(HIGHEST)
+    if _sign_changes([amount for _, amount in terms]) > 1:
+        bracket = _nearest_bracket(terms, low, high)
+        if bracket is None:
+            return math.nan
+        low, high = bracket
+    root = _root(terms, low, high)
+    return math.expm1(root)
+
+
+def _sign_changes(amounts: Sequence[float]) -> int:
+    signs = [amount > 0 for amount in amounts if amount]
+    return sum(a is not b for a, b in itertools.pairwise(signs))
+
+
+def _excess(terms: Sequence[tuple[float, float]], rate: float) -> tuple[float, float]:
+    """Future value of the terms at a continuous rate, and its derivative."""
+    total = slope = 0.0
+    for years, amount in terms:
+        grown = amount * math.exp(rate * years)
+        total += grown
+        slope += years * grown
+    return total, slope
+
+
+def _nearest_bracket(terms: Sequence[tuple[float, float]], low: float, high: float) -> tuple[float, float] | None:
+    points = [low + (high - low) * k / _GRID for k in range(_GRID)] + [high]
+    values = [_excess(terms, point)[0] for point in points]
+    crossings = [
+        (points[k], points[k + 1]) for k in range(_GRID) if values[k] == 0 or (values[k] > 0) != (values[k + 1] > 0)
+    ]
+    return min(crossings, key=lambda ends: abs(ends[0] + ends[1])) if crossings else None
+
+
+def _root(terms: Sequence[tuple[float, float]], low: float, high: float) -> float:
+    """Newton's method, kept inside a bracket that every step shrinks; NaN where the ends do not bracket a root."""
+    at_low, at_high = _excess(terms, low)[0], _excess(terms, high)[0]
+    if at_low == 0:
+        return low
+    if at_high == 0:
+        return high
+    if (at_low > 0) == (at_high > 0):
+        return math.nan
+    rising = at_high > 0
+    rate = min(max(0.0, low), high)
+    for _ in range(_ITERATIONS):
+        total, slope = _excess(terms, rate)
+        if total == 0:
+            break
+        if (total > 0) is rising:
+            high = rate
+        else:
+            low = rate
+        step = rate - total / slope if slope else math.nan
+        following = step if low < step < high else (low + high) / 2
+        if abs(following - rate) <= _PRECISION * max(1.0, abs(rate)):
+            return following
+        rate = following
+    return rate

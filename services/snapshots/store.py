@@ -1,0 +1,204 @@
+"""SQL of the snapshots service: what it reads from the others' schemas, and the two tables it owns.
+
+Set-based throughout: the number of statements does not depend on how many portfolios, lots or sessions a batch has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.bulk import copy
+
+Rows = Sequence[Row[Any]]
+
+# Money travels as ten-thousandths in a bigint, which is what was computed; it becomes numeric where it is stored.
+_MONEY = (
+    "nav", "cash", "long_value", "short_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends",
+    "flow", "cumulative_flow",
+)  # fmt: skip
+_FLOATS = (
+    "daily_return",
+    "mtd_return",
+    "ytd_return",
+    "cumulative_return",
+    "peak_index",
+    "drawdown",
+    "xirr",
+    "coverage",
+)
+_COUNTS = ("positions", "long_positions", "short_positions")
+SNAPSHOT_FIGURES = (*_MONEY, *_FLOATS, *_COUNTS)
+SNAPSHOT_COLUMNS = ("portfolio_id", "session", "revision", "quality", "reasons", *SNAPSHOT_FIGURES)
+HOLDINGS_COLUMNS = (
+    "portfolio_id", "session", "revision", "position_ids", "symbols", "quantity", "price", "price_session", "price_basis", "stale",
+    "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason",
+)  # fmt: skip
+
+
+async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date) -> Rows:
+    """Living portfolios with the snapshot of the session before (columns of it null where there is none)."""
+    result = await conn.execute(
+        text("""
+            SELECT p.id, p.equity_balance, p.first_session, s.nav, s.cash, s.cumulative_flow,
+                   s.mtd_return, s.ytd_return, s.cumulative_return, s.peak_index
+            FROM coordinator.portfolios p
+            LEFT JOIN snapshots.snapshots s ON s.portfolio_id = p.id AND s.session = :previous
+            WHERE p.id = ANY (CAST(:ids AS uuid[])) AND p.deleted_at IS NULL AND p.first_session IS NOT NULL
+        """),
+        {"ids": list(ids), "previous": previous},
+    )
+    return result.all()
+
+
+async def positions(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> Rows:
+    """Every lot entered by `last`, the closed ones included, in the order of the holdings arrays."""
+    result = await conn.execute(
+        text("""
+            SELECT portfolio_id, id, symbol, investment_class, quantity, entry_price, exit_price,
+                   entry_date, exit_date, entry_session, exit_session
+            FROM coordinator.positions
+            WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND deleted_at IS NULL AND entry_session <= :last
+            ORDER BY portfolio_id, entry_session, id
+        """),
+        {"ids": list(ids), "last": last},
+    )
+    return result.all()
+
+
+async def flows(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> Rows:
+    """(portfolio, session, amount): all flows from the beginning, for the money-weighted return needs them."""
+    result = await conn.execute(
+        text("""
+            SELECT portfolio_id, session, sum(amount) AS amount FROM coordinator.flows
+            WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND deleted_at IS NULL AND session <= :last
+            GROUP BY portfolio_id, session ORDER BY portfolio_id, session
+        """),
+        {"ids": list(ids), "last": last},
+    )
+    return result.all()
+
+
+async def holdings(conn: AsyncConnection, ids: Sequence[UUID], session: date) -> Rows:
+    """The lots' rows of one session."""
+    result = await conn.execute(
+        text("""
+            SELECT portfolio_id, position_ids, price, price_session, price_basis, stale, market_value,
+                   cumulative_pnl, realized_pnl, dividends
+            FROM snapshots.holdings WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND session = :session
+        """),
+        {"ids": list(ids), "session": session},
+    )
+    return result.all()
+
+
+async def prices(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Rows:
+    """Per symbol, arrays over its priced sessions: day since 1970, close, adjusted close (NaN where null), from a file."""
+    result = await conn.execute(
+        text("""
+            SELECT s.symbol, array_agg(p.session - DATE '1970-01-01') AS days,
+                   array_agg(coalesce(p.close, 'NaN')) AS close, array_agg(coalesce(p.adj_close, 'NaN')) AS adj_close,
+                   array_agg(p.basis = 'file') AS from_file
+            FROM ingest.symbols s JOIN ingest.prices p ON p.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND p.session BETWEEN :first AND :last
+            GROUP BY s.symbol
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    return result.all()
+
+
+async def actions(
+    conn: AsyncConnection, symbols: Sequence[str], *, splits_after: date, first: date, last: date
+) -> Rows:
+    """(symbol, ex session, type, value) by ex session: the splits since the earliest entry, the dividends of the sessions."""
+    result = await conn.execute(
+        text("""
+            SELECT s.symbol, a.ex_session, a.type, a.value
+            FROM ingest.symbols s JOIN ingest.actions a ON a.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND a.ex_session <= :last
+              AND a.ex_session > CASE a.type WHEN 'split' THEN CAST(:splits_after AS date) ELSE CAST(:first AS date) - 1 END
+            ORDER BY s.symbol, a.ex_session
+        """),
+        {"symbols": list(symbols), "splits_after": splits_after, "first": first, "last": last},
+    )
+    return result.all()
+
+
+async def gaps(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Rows:
+    """(symbol, first, last, reason) of the ranges without a price that touch the sessions."""
+    result = await conn.execute(
+        text("""
+            SELECT s.symbol, g.first, g.last, g.reason FROM ingest.symbols s JOIN ingest.gaps g ON g.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND g.first <= :last AND g.last >= :first
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    return result.all()
+
+
+async def replace(
+    conn: AsyncConnection,
+    *,
+    snapshots: Iterable[Sequence[Any]],
+    holdings: Iterable[Sequence[Any]],
+    beginnings: Sequence[tuple[UUID, date]],
+    model_version: str,
+) -> None:
+    """Write rows of `SNAPSHOT_COLUMNS` (money in ten-thousandths, reasons as JSON text) and `HOLDINGS_COLUMNS`.
+
+    beginnings : portfolios computed from their first session on; what was stored for earlier sessions is of an older edit, and goes.
+    What a higher revision replaces moves to the history tables, by trigger.
+    """
+    money = ", ".join(f"{column} bigint" for column in _MONEY)
+    floats = ", ".join(f"{column} float8" for column in _FLOATS)
+    counts = ", ".join(f"{column} integer" for column in _COUNTS)
+    await conn.execute(
+        text(f"""
+            CREATE TEMP TABLE new_snapshots (portfolio_id uuid, session date, revision bigint, quality text, reasons text,
+                                             {money}, {floats}, {counts}) ON COMMIT DROP
+        """)
+    )
+    await conn.execute(text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings) ON COMMIT DROP"))
+    await copy(conn, "new_snapshots", SNAPSHOT_COLUMNS, snapshots)
+    await copy(conn, "new_holdings", HOLDINGS_COLUMNS, holdings)
+    stored = [*SNAPSHOT_COLUMNS, "gross_exposure", "net_exposure", "model_version", "computed_at"]
+    values = ", ".join(
+        f"{column} * 0.0001" if column in _MONEY else "CAST(reasons AS jsonb)" if column == "reasons" else column
+        for column in SNAPSHOT_COLUMNS
+    )
+    await conn.execute(
+        text(f"""
+            INSERT INTO snapshots.snapshots ({", ".join(stored)})
+            SELECT {values}, (long_value - short_value) * 0.0001, (long_value + short_value) * 0.0001, :model_version, clock_timestamp()
+            FROM new_snapshots
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments(stored)}
+        """),
+        {"model_version": model_version},
+    )
+    await conn.execute(
+        text(f"""
+            INSERT INTO snapshots.holdings ({", ".join(HOLDINGS_COLUMNS)})
+            SELECT {", ".join(HOLDINGS_COLUMNS)} FROM new_holdings
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments(HOLDINGS_COLUMNS)}
+        """)
+    )
+    if beginnings:
+        for table in ("snapshots", "holdings"):
+            await conn.execute(
+                text(f"""
+                    DELETE FROM snapshots.{table} t
+                    USING unnest(CAST(:ids AS uuid[]), CAST(:firsts AS date[])) AS b (portfolio_id, first)
+                    WHERE t.portfolio_id = b.portfolio_id AND t.session < b.first
+                """),
+                {"ids": [portfolio for portfolio, _ in beginnings], "firsts": [first for _, first in beginnings]},
+            )
+
+
+def _assignments(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = excluded.{column}" for column in columns if column not in {"portfolio_id", "session"})
