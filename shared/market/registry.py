@@ -88,6 +88,9 @@ HORIZON_MONTHS: Final[dict[str, int]] = {"1m": 1, "3m": 3, "6m": 6, "12m": 12}
 VOLATILITY_WINDOWS: Final[tuple[int, ...]] = (21, 63, 252)  # a month, a quarter, a year
 VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as coverage
 
+FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 253 prices of a beta, and the base of a
+# twelve-month return, which lies at most 256 sessions back
+
 # --- Snapshots (ANALYTICS §6) ----------------------------------------------------------------------------------------
 
 STALE_SESSIONS: Final = 5  # a week carried at the last price; after it a value is no longer evidence: `unpriceable`

@@ -1,0 +1,15 @@
+"""Wiring of the factors service. `uvicorn --factory services.factors.app:create_app`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.factors.handlers import register
+from services.factors.settings import FactorsSettings
+from services.factors.workflow import FactorsWorker
+from shared.service import create_phase_app
+
+
+def create_app(settings: FactorsSettings | None = None) -> FastAPI:
+    """The application. Importing or building it connects nothing; its lifespan does."""
+    return create_phase_app("factors", settings or FactorsSettings(), lambda _: FactorsWorker(), register)

@@ -1,0 +1,20 @@
+"""The numbers of a symbol: exposures to the factors, and its own returns and volatilities. Pure, array in, array out."""
+
+from services.factors.compute.currency import behind, price_versions
+from services.factors.compute.exposures import Exposures, ProxyTable, exposures
+from services.factors.compute.metrics import Metrics, Prices, metrics
+from services.factors.compute.rows import exposure_rows, metric_rows, proxy_rows
+
+__all__ = [
+    "Exposures",
+    "Metrics",
+    "Prices",
+    "ProxyTable",
+    "behind",
+    "exposure_rows",
+    "exposures",
+    "metric_rows",
+    "metrics",
+    "price_versions",
+    "proxy_rows",
+]

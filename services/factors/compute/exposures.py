@@ -1,0 +1,280 @@
+"""Symbol factor exposures, for a rectangle of sessions and symbols (ANALYTICS §3)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.factors.compute import regression
+from services.factors.compute.proxies import (
+    N_BASE,
+    N_FACTORS,
+    RATES_AT,
+    WINDOW,
+    ZERO_VARIANCE,
+    Geometry,
+    geometry,
+    windows,
+)
+from services.factors.compute.regression import Fits, Patterns
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
+from shared.market import registry
+
+SHORT_HISTORY: Final = "short_history"
+PRICE_INDEX: Final = "price_index"
+
+BLOCK: Final = 32  # symbols a product; a multiple of every BLAS kernel's tile, so that no symbol sits on an edge
+SESSIONS_AT_ONCE: Final = 64  # geometry and factorisations kept in memory
+PRODUCTS_AT_ONCE: Final = 4  # sessions a call: 32 x 252 x 4 doubles are 256 KB and stay in the second-level cache
+PATTERNS_AT_ONCE: Final = 64
+
+_MARKET_FIGURES: Final = 6
+_SPREADS: Final = len(registry.SPREADS)
+_LEGS: Final = tuple(
+    (f"spread_{s.name}", (registry.FACTOR_NAMES.index(s.long), registry.FACTOR_NAMES.index(s.short)))
+    for s in registry.SPREADS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposures:
+    """K sessions, S symbols; decimal daily returns; NaN where there is no figure or none was wanted.
+
+    market  : (K, S, 6) beta, alpha, r2, stderr, stderr_hac, t_hac
+    shrunk  : (K, S) Vasicek, market beta
+    ir_beta : (K, S)
+    spreads : (K, S, 4, 3) beta, stderr_hac, r2
+    joint   : (K, S, 8) beta per factor
+    fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
+    n_obs   : (K, S) joint returns in the window, 0 without a market
+    varies  : (K, S) False where the symbol's price stood still
+    geometry: the sessions' proxies
+    """
+
+    market: FloatCube
+    shrunk: FloatMatrix
+    ir_beta: FloatMatrix
+    spreads: NDArray[np.float64]
+    joint: FloatCube
+    fit: FloatCube
+    n_obs: IntVector
+    varies: BoolMatrix
+    geometry: "ProxyTable"
+
+    def quality(self, k: int, s: int) -> str:
+        """`full`, `limited` (fewer than 240 observations) or `none`."""
+        if np.isnan(self.market[k, s, 0]):
+            return "none"
+        return "full" if self.n_obs[k, s] >= registry.BETA_FULL_OBS else "limited"
+
+    def flagged(self) -> BoolMatrix:
+        """(K, S) whether any beta lies beyond ±5. Flagged, never clipped."""
+        betas = np.concatenate(
+            [self.market[..., :1], self.ir_beta[..., None], self.spreads[..., 0], self.joint], axis=-1
+        )
+        with np.errstate(invalid="ignore"):
+            return np.asarray((np.abs(betas) > registry.BETA_FLAG).any(axis=-1))
+
+    def observations(self, k: int, s: int) -> list[int]:
+        """Per regression (market, rates, each spread, joint) its observations; 0 where a regressor has no proxy."""
+        usable = self.geometry.usable[k]
+        n = int(self.n_obs[k, s])
+        spreads = [n if all(usable[leg] for leg in legs) else 0 for _, legs in _LEGS]
+        return [n, n if usable[RATES_AT] else 0, *spreads, n]
+
+    def signatures(self) -> IntVector:
+        """(K, S) numbers; within a session, equal ones have equal `reasons`. There are few, and reasons are slow to build."""
+        gone = np.isnan(
+            np.concatenate(
+                [self.market[..., :1], self.ir_beta[..., None], self.spreads[..., 0], self.joint[..., :1]], axis=-1
+            )
+        )
+        flags = [self.n_obs == 0, self.n_obs < registry.BETA_MIN_OBS, self.varies, *np.moveaxis(gone, -1, 0)]
+        out = np.zeros(self.n_obs.shape, dtype=np.int64)
+        for bit, flag in enumerate(flags):
+            out |= flag.astype(np.int64) << bit
+        return out
+
+    def reasons(self, k: int, s: int, *, absent: str | None = None) -> dict[str, str]:
+        """Figure to reason, for every figure that is missing or needs a remark. Factors of the joint set by name.
+
+        absent : why the symbol has no price at all, where it has none
+        """
+        missing = self.geometry.reasons[k]
+        own = None
+        if self.n_obs[k, s] < registry.BETA_MIN_OBS:
+            own = absent if absent and self.n_obs[k, s] == 0 else SHORT_HISTORY
+        elif not self.varies[k, s]:
+            own = ZERO_VARIANCE
+        out: dict[str, str] = {}
+
+        def note(figure: str, value: float, factors: tuple[int, ...]) -> None:
+            if np.isnan(value):
+                absent = next((missing[f] for f in (0, *factors) if missing[f]), None)
+                out[figure] = absent or own or ZERO_VARIANCE
+
+        note("market_beta", self.market[k, s, 0], ())
+        note("ir_beta", self.ir_beta[k, s], (RATES_AT,))
+        for i, (name, legs) in enumerate(_LEGS):
+            note(name, self.spreads[k, s, i, 0], legs)
+        note("joint", self.joint[k, s, 0], ())
+        for f in range(1, N_FACTORS):
+            if reason := missing[f]:
+                out[registry.FACTOR_NAMES[f]] = reason
+        if "market_beta" not in out and self.geometry.symbols[k][0] in registry.PRICE_INDICES:
+            out["alpha"] = PRICE_INDEX
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyTable:
+    """Per session what stood for each factor. Arrays (K, 8) in registry order, as in `Geometry`."""
+
+    symbols: list[tuple[str | None, ...]]
+    reasons: list[tuple[str | None, ...]]
+    usable: BoolMatrix
+    slopes: FloatMatrix
+    sigmas: FloatMatrix
+
+
+def exposures(
+    returns: FloatMatrix, proxy_returns: FloatMatrix, at: IntVector, *, wanted: BoolMatrix | None = None
+) -> Exposures:
+    """All exposures of S symbols at K sessions.
+
+    returns       : (T, S) simple daily total returns, decimal, one row a session without omissions, NaN where missing
+    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order
+    at            : (K,) rows of the sessions asked for; the window of row t is t-251..t, rows before the first missing
+    wanted        : (K, S) which to compute; all by default
+
+    Nothing after row t enters a figure of row t, and no other symbol's returns do. References: Frisch and Waugh (1933),
+    Newey and West (1987), Vasicek (1973).
+    """
+    t, s = returns.shape
+    k = len(at)
+    if proxy_returns.shape != (t, len(registry.PROXY_SYMBOLS)):
+        raise ValueError(f"proxy returns must be {(t, len(registry.PROXY_SYMBOLS))}, not {proxy_returns.shape}")
+    wanted = np.ones((k, s), dtype=np.bool_) if wanted is None else wanted
+    spans = windows(np.ascontiguousarray(returns.T))
+    counts = np.zeros((t + 1, s), dtype=np.int64)
+    np.cumsum(np.isfinite(returns), axis=0, out=counts[1:])
+    n_obs = counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]
+
+    out = _Canvas(k, s)
+    tables: list[Geometry] = []
+    for start in range(0, k, SESSIONS_AT_ONCE):
+        ks = np.arange(start, min(start + SESSIONS_AT_ONCE, k))
+        shared = geometry(proxy_returns, at[ks])
+        tables.append(shared)
+        has_market = shared.usable[:, 0]
+        n_obs[ks[~has_market]] = 0
+        todo = wanted[ks] & has_market[:, None]
+        whole = n_obs[ks] == WINDOW
+        _whole_windows(out, spans, shared, at, ks, todo & whole)
+        _gapped_windows(out, spans, shared, at, ks, todo & ~whole & (n_obs[ks] >= registry.BETA_MIN_OBS))
+
+    beta, se = out.market[..., 0], out.market[..., 4]
+    prior, spread = registry.SHRINK_MEAN, registry.SHRINK_SD**2
+    return Exposures(
+        market=out.market,
+        shrunk=(beta * spread + prior * se**2) / (spread + se**2),
+        ir_beta=np.ascontiguousarray(out.others[:, :, 0, 0]),
+        spreads=np.ascontiguousarray(out.others[:, :, 1:]),
+        joint=out.joint,
+        fit=out.fit,
+        n_obs=n_obs,
+        varies=out.varies,
+        geometry=_table(tables),
+    )
+
+
+class _Canvas:
+    """Where the fits land, session by symbol."""
+
+    def __init__(self, k: int, s: int) -> None:
+        self.market = np.full((k, s, _MARKET_FIGURES), np.nan)
+        self.others = np.full((k, s, 1 + _SPREADS, 3), np.nan)
+        self.joint = np.full((k, s, N_FACTORS), np.nan)
+        self.fit = np.full((k, s, 3), np.nan)
+        self.varies = np.zeros((k, s), dtype=np.bool_)
+
+    def place(self, fits: Fits, source: tuple[IntVector, IntVector], k: IntVector, s: IntVector) -> None:
+        """Cell `source[i]` of the fits becomes session k[i], symbol s[i]."""
+        self.market[k, s] = fits.market[source]
+        self.others[k, s] = fits.others[source]
+        self.joint[k, s] = fits.joint[source]
+        self.fit[k, s] = fits.fit[source]
+        self.varies[k, s] = fits.varies[source]
+
+
+def _whole_windows(
+    out: _Canvas, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
+) -> None:
+    """Symbols with all 252 returns: one factorisation a session, one product for each block of symbols."""
+    sessions = np.flatnonzero(todo.any(axis=1))
+    n_symbols = todo.shape[1]
+    for chunk in _chunks(sessions, PRODUCTS_AT_ONCE):
+        patterns = _factorise(shared, chunk, np.ones((len(chunk), WINDOW), dtype=np.bool_))
+        scales, usable = shared.scales[chunk], shared.usable[chunk]
+        for first in range(0, n_symbols, BLOCK):
+            last = min(first + BLOCK, n_symbols)
+            here = todo[chunk, first:last]
+            if not here.any():
+                continue
+            y = np.zeros((len(chunk), BLOCK, WINDOW))
+            y[:, : last - first] = np.swapaxes(spans[first:last, at[ks[chunk]]], 0, 1)
+            y[:, : last - first][~here] = 0.0
+            fits = regression.apply(patterns, y, factor_scales=scales, factor_usable=usable)
+            g, m = np.nonzero(here)
+            out.place(fits, (g, m), ks[chunk[g]], m + first)
+
+
+def _gapped_windows(
+    out: _Canvas, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
+) -> None:
+    """Symbols with holes: one factorisation a pattern of holes, shared by the symbols of a session that have it."""
+    sessions, symbols = np.nonzero(todo)
+    for chunk in _chunks(np.arange(len(sessions)), PATTERNS_AT_ONCE):
+        k, s = sessions[chunk], symbols[chunk]
+        span = spans[s, at[ks[k]]]
+        rows = np.isfinite(span)
+        key = np.concatenate([k.astype(np.uint32)[:, None].view(np.uint8), np.packbits(rows, axis=1)], axis=1)
+        _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        patterns = _take(_factorise(shared, k[first], rows[first]), group.reshape(-1))
+        y = regression.move_together(span, rows)[:, None, :]
+        fits = regression.apply(patterns, y, factor_scales=shared.scales[k], factor_usable=shared.usable[k])
+        out.place(fits, (np.arange(len(chunk)), np.zeros(len(chunk), dtype=np.int64)), ks[k], s)
+
+
+def _factorise(shared: Geometry, k: IntVector, rows: BoolMatrix) -> Patterns:
+    return regression.factorise(shared.base[k], shared.mean[k], shared.scales[k, 0], shared.regressors[k], rows)
+
+
+def _take(patterns: Patterns, index: IntVector) -> Patterns:
+    p = patterns
+    return Patterns(
+        p.n[index], p.base[index], p.market[index], p.mean[index], p.squares[index], p.usable[index], p.partial[index],
+        p.solve[index], p.condition[index],
+    )  # fmt: skip
+
+
+def _chunks(values: IntVector, size: int) -> Iterator[IntVector]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _table(parts: list[Geometry]) -> ProxyTable:
+    def rows(name: str) -> NDArray[np.float64]:
+        arrays = [getattr(part, name) for part in parts]
+        return np.concatenate(arrays) if arrays else np.zeros((0, N_BASE - 1))
+
+    counts = [(part, k) for part in parts for k in range(len(part.choice))]
+    return ProxyTable(
+        symbols=[part.symbols(k) for part, k in counts],
+        reasons=[part.reasons(k) for part, k in counts],
+        usable=rows("usable").astype(np.bool_),
+        slopes=rows("slopes"),
+        sigmas=rows("sigmas"),
+    )

@@ -1,0 +1,207 @@
+"""A symbol's own returns and volatilities (ANALYTICS §4)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
+from shared.market import registry
+
+NO_BASE: Final = "no_base"
+NO_PRICE: Final = "no_trade"
+NO_DIVIDENDS: Final = "no_dividends"
+ADJUSTED_ONLY: Final = "adjusted_only"
+SHORT_HISTORY: Final = "short_history"
+
+_HORIZONS: Final = len(registry.RETURN_HORIZONS)
+_SESSIONS_AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What ingest stored, T sessions without omissions by S symbols; NaN where there is nothing.
+
+    close      : as traded, money a share
+    adj_close  : adjusted for splits and dividends; only ratios mean anything
+    returns    : simple daily total returns, decimal
+    split      : new shares per old on the ex-session, 1.0 without a split
+    price_only : whether that session's return leaves dividends out
+    as_delivered : whether the close is the file's, its splits unknown
+    """
+
+    close: FloatMatrix
+    adj_close: FloatMatrix
+    returns: FloatMatrix
+    split: FloatMatrix
+    price_only: BoolMatrix
+    as_delivered: BoolMatrix
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """K sessions, S symbols; decimals; NaN where there is no figure.
+
+    price        : (K, S) as traded, else adjusted
+    basis        : (K, S) index into `BASES`
+    price_return : (K, S, 8) in the order of `RETURN_HORIZONS`, splits taken out
+    total_return : (K, S, 8)
+    volatility   : (K, S, 3) annualised (√252, ddof=1) over 21, 63 and 252 sessions
+    without_dividends : (K, S, 8) whether that total return has a part without dividends
+    has_base     : (K, 8) whether the base session lies within the sessions given
+    adjusted_only: (K, S) there is a price, but no close
+    """
+
+    price: FloatMatrix
+    basis: IntVector
+    price_return: FloatCube
+    total_return: FloatCube
+    volatility: FloatCube
+    without_dividends: NDArray[np.bool_]
+    has_base: BoolMatrix
+    adjusted_only: BoolMatrix
+
+    def quality(self, k: int, s: int) -> str:
+        """`full` if nothing is missing, `none` without a price, else `limited`."""
+        if np.isnan(self.price[k, s]):
+            return "none"
+        whole = not (
+            np.isnan(self.price_return[k, s]).any()
+            or np.isnan(self.total_return[k, s]).any()
+            or np.isnan(self.volatility[k, s]).any()
+        )
+        return "full" if whole else "limited"
+
+    def signatures(self) -> IntVector:
+        """(K, S) numbers; within a session, equal ones have equal `reasons`. There are few, and reasons are slow to build."""
+        gone = np.isnan(np.concatenate([self.price_return, self.total_return, self.volatility], axis=-1))
+        flags = [np.isnan(self.price), self.adjusted_only]
+        flags += [*np.moveaxis(gone, -1, 0), *np.moveaxis(self.without_dividends, -1, 0)]
+        out = np.zeros(self.price.shape, dtype=np.int64)
+        for bit, flag in enumerate(flags):
+            out |= flag.astype(np.int64) << bit
+        return out
+
+    def reasons(self, k: int, s: int, *, absent: str | None = None) -> dict[str, str]:
+        """Figure (`price`, `total_return.12m`, `volatility.63`, …) to reason. absent : why there is no price, where known."""
+        if np.isnan(self.price[k, s]):
+            return {"price": absent or NO_PRICE}
+        out: dict[str, str] = {}
+        for h, horizon in enumerate(registry.RETURN_HORIZONS):
+            absent = NO_PRICE if self.has_base[k, h] else NO_BASE
+            if np.isnan(self.price_return[k, s, h]):
+                out[f"price_return.{horizon}"] = ADJUSTED_ONLY if self.adjusted_only[k, s] else absent
+            if np.isnan(self.total_return[k, s, h]):
+                out[f"total_return.{horizon}"] = absent
+            elif self.without_dividends[k, s, h]:
+                out[f"total_return.{horizon}"] = NO_DIVIDENDS
+        for w, window in enumerate(registry.VOLATILITY_WINDOWS):
+            if np.isnan(self.volatility[k, s, w]):
+                out[f"volatility.{window}"] = SHORT_HISTORY
+        return out
+
+
+BASES: Final = ("close", "file", "adj_close", None)
+
+
+def bases(sessions: DateVector, at: IntVector) -> NDArray[np.int64]:
+    """Rows of the base sessions, (K, 8) in the order of `RETURN_HORIZONS`; -1 where it lies before the first row.
+
+    sessions : (T,) consecutive sessions, ascending
+    at       : (K,) rows of the sessions asked for
+
+    One day: the session before. To date: the last session of the month, quarter, year before. Months: the last session on or
+    before the same day of the earlier month, clipped to its end (from 31 March one month back is 28 or 29 February).
+    """
+    day = sessions[at]
+    month = day.astype("datetime64[M]")
+    of_month = (day - month.astype("datetime64[D]")).astype(np.int64)
+    quarter = month - month.astype(np.int64) % 3
+    year = day.astype("datetime64[Y]")
+    out = np.empty((len(at), _HORIZONS), dtype=np.int64)
+    for h, horizon in enumerate(registry.RETURN_HORIZONS):
+        if horizon == "1d":
+            out[:, h] = at - 1
+        elif horizon in registry.HORIZON_MONTHS:
+            earlier = month - registry.HORIZON_MONTHS[horizon]
+            length = ((earlier + 1).astype("datetime64[D]") - earlier.astype("datetime64[D]")).astype(np.int64)
+            target = earlier.astype("datetime64[D]") + np.minimum(of_month, length - 1)
+            out[:, h] = np.searchsorted(sessions, target, side="right") - 1
+        else:
+            start = {"mtd": month, "qtd": quarter, "ytd": year}[horizon].astype("datetime64[D]")
+            out[:, h] = np.searchsorted(sessions, start, side="left") - 1
+    return out
+
+
+def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
+    """All metrics of S symbols at K sessions.
+
+    A total return is Π(1 + r) over the sessions after the base; where a session in between has none, the ratio of the
+    adjusted closes at both ends, if both are there. Nothing is taken from another row or column than these.
+    """
+    close, adjusted = prices.close[at], prices.adj_close[at]
+    basis = np.where(
+        np.isfinite(close), np.where(prices.as_delivered[at], 1, 0), np.where(np.isfinite(adjusted), 2, 3)
+    ).astype(np.int64)
+    from_row = bases(sessions, at)
+    shape = (*close.shape, _HORIZONS)
+    price_return, total_return = np.full(shape, np.nan), np.full(shape, np.nan)
+    without = np.zeros(shape, dtype=np.bool_)
+    # Symbol by row, so that each product runs over a contiguous axis whose length the session alone decides.
+    growth = np.ascontiguousarray(prices.returns.T) + 1.0
+    split = np.ascontiguousarray(prices.split.T)
+    has_split = np.flatnonzero((split != 1.0).any(axis=1))
+    no_dividends = np.vstack([np.zeros((1, close.shape[1]), np.int64), np.cumsum(prices.price_only, axis=0)])
+    there = np.isfinite(prices.close) | np.isfinite(prices.adj_close)
+    for k, row in enumerate(at):
+        for h, base in enumerate(from_row[k]):
+            if base < 0:
+                continue
+            product = growth[:, base + 1 : row + 1].prod(axis=-1)
+            ends = there[base] & there[row]
+            bridged = np.where(np.isfinite(product), product, prices.adj_close[row] / prices.adj_close[base])
+            total_return[k, :, h] = np.where(ends, bridged, np.nan) - 1.0
+            without[k, :, h] = no_dividends[row + 1] > no_dividends[base + 1]
+            factor = np.ones(close.shape[1])
+            factor[has_split] = split[has_split, base + 1 : row + 1].prod(axis=-1)
+            price_return[k, :, h] = close[k] * factor / prices.close[base] - 1.0
+    return Metrics(
+        price=np.where(np.isfinite(close), close, adjusted),
+        basis=basis,
+        price_return=price_return,
+        total_return=total_return,
+        volatility=volatility(prices.returns, at),
+        without_dividends=without,
+        has_base=from_row >= 0,
+        adjusted_only=basis == BASES.index("adj_close"),
+    )
+
+
+def volatility(returns: FloatMatrix, at: IntVector) -> FloatCube:
+    """Annualised standard deviation (√252, ddof=1) of the returns in the last 21, 63 and 252 sessions, (K, S, 3).
+
+    returns : (T, S) decimal daily. NaN where fewer than 80 % of the window's returns are there; those that are missing
+    are left out, never taken for zero.
+    """
+    t, s = returns.shape
+    out = np.full((len(at), s, len(registry.VOLATILITY_WINDOWS)), np.nan)
+    for w, window in enumerate(registry.VOLATILITY_WINDOWS):
+        padded = np.full((s, t + window - 1), np.nan)
+        padded[:, window - 1 :] = returns.T
+        spans = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)
+        for start in range(0, len(at), _SESSIONS_AT_ONCE):
+            rows = at[start : start + _SESSIONS_AT_ONCE]
+            out[start : start + len(rows), :, w] = _deviation(np.ascontiguousarray(spans[:, rows]), window).T
+    return out
+
+
+def _deviation(spans: FloatCube, window: int) -> FloatVector:
+    there = np.isfinite(spans)
+    n = there.sum(axis=-1)
+    enough = n >= registry.VOLATILITY_MIN_SHARE * window
+    mean = np.where(there, spans, 0.0).sum(axis=-1) / np.maximum(n, 1)
+    deviation = np.where(there, spans - mean[..., None], 0.0)
+    variance = (deviation * deviation).sum(axis=-1) / np.maximum(n - 1, 1)
+    result: FloatVector = np.where(enough, np.sqrt(variance * registry.SESSIONS_A_YEAR), np.nan)
+    return result

@@ -1,0 +1,227 @@
+"""The regressions of one gap pattern, and their application to every symbol that has it.
+
+A *pattern* is the set of window rows a symbol has. The rows are moved together and padded with zeros to 252, so a symbol
+with gaps runs through the same arithmetic as one without. Each pattern is factorised once; applying it is one matrix
+product for a block of symbols. Blocks have a fixed number of rows, and every other sum runs over a last axis of 252:
+no digit depends on which symbols or sessions happen to be computed together.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.factors.compute.proxies import N_BASE, N_REGRESSORS, NO_VARIANCE, WINDOW
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
+from shared.market import registry
+
+N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
+JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
+MAX_LAG: Final = registry.hac_lag(WINDOW)
+# Residuals this small against the variance explained are rounding: the symbol is the market itself.
+EXACT_FIT: Final = 1e-24
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """G factorised patterns. Rows past `n` are zero in every array over the window.
+
+    n        : (G,) rows the symbol has
+    base     : (G, 9, 252) the base on those rows
+    market   : (G, 252) market return less its mean on those rows
+    mean     : (G,) that mean
+    squares  : (G, 6) sums of squares of the market and of the regressors' parts that the market leaves
+    usable   : (G, 6) whether those exceed rounding
+    partial  : (G, 5, 252) those parts
+    solve    : (G, 16, 252) rows whose product with y are all coefficients
+    condition: (G,) 2-norm condition number of the standardised, centred joint regressors on those rows, without penalty
+    """
+
+    n: IntVector
+    base: FloatCube
+    market: FloatMatrix
+    mean: FloatVector
+    squares: FloatMatrix
+    usable: BoolMatrix
+    partial: FloatCube
+    solve: FloatCube
+    condition: FloatVector
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """Of G patterns and M symbols each. Daily decimal returns; NaN where there is no figure.
+
+    market  : (G, M, 6) beta, alpha, r2, stderr, stderr_hac, t_hac
+    others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
+    joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
+    fit     : (G, M, 3) r2, condition, resid_sd
+    varies  : (G, M) whether the symbol moves at all
+    """
+
+    market: FloatCube
+    others: NDArray[np.float64]
+    joint: FloatCube
+    fit: FloatCube
+    varies: BoolMatrix
+
+
+def factorise(
+    base: FloatCube, market_mean: FloatVector, market_sd: FloatVector, regressors: FloatCube, rows: BoolMatrix
+) -> Patterns:
+    """Factorise G patterns.
+
+    base, regressors : as in `Geometry`, one per pattern
+    market_mean, market_sd : (G,) of the market over the whole window
+    rows             : (G, 252) which rows the symbol has, at least `BETA_MIN_OBS` of them
+    """
+    n = rows.sum(axis=-1)
+    if not rows.all():
+        base = _moved_together(base, rows)
+    ones = base[:, 0]
+    count = n.astype(np.float64)[:, None]
+    market = base[:, 1] * market_sd[:, None]
+    offset = market.sum(axis=-1) / count[:, 0]
+    market = market - offset[:, None] * ones
+    market_squares = np.vecdot(market, market)
+    moving = market_squares > NO_VARIANCE * count[:, 0] * market_sd**2
+    safe = np.where(moving, market_squares, 1.0)
+
+    raw = np.matmul(regressors, base)
+    partial = raw - (raw.sum(axis=-1) / count)[:, :, None] * ones[:, None, :]
+    partial -= (np.vecdot(partial, market[:, None, :]) / safe[:, None])[:, :, None] * market[:, None, :]
+    squares = np.vecdot(partial, partial)
+    usable = moving[:, None] & (squares > NO_VARIANCE * np.vecdot(raw, raw)) & (squares > 0)
+
+    solve = np.empty((len(n), N_COEFFICIENTS, WINDOW))
+    solve[:, 0] = ones / count
+    solve[:, 1] = market / safe[:, None]
+    solve[:, 2 : 2 + N_REGRESSORS] = partial / np.where(usable, squares, 1.0)[:, :, None]
+    gram = np.matmul(base, np.ascontiguousarray(np.swapaxes(base, 1, 2)))
+    system = gram.copy()
+    styles = np.arange(2, N_BASE)
+    system[:, styles, styles] += registry.JOINT_PENALTY * count
+    system[~moving] = np.eye(N_BASE)  # no solution to be had; masked by `usable`
+    solve[:, JOINT] = np.matmul(np.linalg.inv(system), base)
+    return Patterns(
+        n=n,
+        base=base,
+        market=market,
+        mean=market_mean + offset,
+        squares=np.concatenate([market_squares[:, None], squares], axis=1),
+        usable=np.concatenate([moving[:, None], usable], axis=1),
+        partial=partial,
+        solve=solve,
+        condition=_condition(gram, count),
+    )
+
+
+def _moved_together(base: FloatCube, rows: BoolMatrix) -> FloatCube:
+    """The rows that are there, in order, from the front; zeros behind."""
+    order = np.argsort(~rows, axis=-1, kind="stable")
+    moved = np.take_along_axis(base, order[:, None, :], axis=2)
+    return moved * np.take_along_axis(rows, order, axis=1)[:, None, :]
+
+
+def move_together(y: FloatMatrix, rows: BoolMatrix) -> FloatMatrix:
+    """The symbols' returns (G, 252) laid out as `factorise` lays out the regressors."""
+    order = np.argsort(~rows, axis=-1, kind="stable")
+    return np.where(np.take_along_axis(rows, order, axis=1), np.take_along_axis(y, order, axis=1), 0.0)
+
+
+def _condition(gram: FloatCube, count: FloatMatrix) -> FloatVector:
+    """√(λmax/λmin) of the regressors' correlations. Absent ones count as uncorrelated, which moves neither end."""
+    means = gram[:, 0, 1:] / count
+    covariance = gram[:, 1:, 1:] / count[:, :, None] - means[:, :, None] * means[:, None, :]
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    there = variance > 0
+    sd = np.sqrt(np.where(there, variance, 1.0))
+    correlation = covariance / (sd[:, :, None] * sd[:, None, :])
+    diagonal = np.arange(N_BASE - 1)
+    correlation[:, diagonal, diagonal] = 1.0
+    values = np.linalg.eigvalsh(correlation)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        condition = np.sqrt(values[:, -1] / values[:, 0])
+    return np.where(values[:, 0] > 0, condition, np.nan)
+
+
+def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, factor_usable: BoolMatrix) -> Fits:
+    """All regressions of M symbols per pattern.
+
+    y             : (G, M, 252) total returns laid out like the pattern's rows, zeros behind and for padding symbols.
+                    M must be the same in every call for the same kind of pattern (see the module's note).
+    factor_scales, factor_usable : (G, 8) of `Geometry`, one per pattern
+    """
+    p = patterns
+    ones = p.base[:, 0][:, None, :]
+    n = p.n.astype(np.float64)[:, None]
+    coefficients = np.matmul(y, np.ascontiguousarray(np.swapaxes(p.solve, 1, 2)))
+    mean = coefficients[:, :, 0]
+    beta = coefficients[:, :, 1]
+    deviation = y - mean[:, :, None] * ones
+    total = np.vecdot(deviation, deviation)
+    varies = total > NO_VARIANCE * np.vecdot(y, y)
+    safe_total = np.where(varies, total, 1.0)
+
+    residual = deviation - beta[:, :, None] * p.market[:, None, :]
+    squares = np.vecdot(residual, residual)
+    exact = squares <= EXACT_FIT * safe_total
+    squares = np.where(exact, 0.0, squares)
+    lag_weights = _bartlett(p.n)
+    variance = _hac(residual * p.solve[:, 1][:, None, :], lag_weights)
+    hac = np.where(exact, 0.0, np.sqrt(variance))
+    market = np.empty((*beta.shape, 6))
+    market[..., 0] = beta
+    market[..., 1] = mean - beta * p.mean[:, None]
+    market[..., 2] = 1.0 - squares / safe_total
+    market[..., 3] = np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0))
+    market[..., 4] = hac
+    market[..., 5] = np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0)
+    market[~(varies & p.usable[:, :1])] = np.nan
+
+    others = np.empty((*beta.shape, N_REGRESSORS, 3))
+    for r in range(N_REGRESSORS):
+        slope = coefficients[:, :, 2 + r]
+        left = residual - slope[:, :, None] * p.partial[:, r][:, None, :]
+        left_squares = np.vecdot(left, left)
+        left_exact = left_squares <= EXACT_FIT * safe_total
+        variance = _hac(left * p.solve[:, 2 + r][:, None, :], lag_weights)
+        others[:, :, r, 0] = slope
+        others[:, :, r, 1] = np.where(left_exact, 0.0, np.sqrt(variance))
+        others[:, :, r, 2] = 1.0 - np.where(left_exact, 0.0, left_squares) / safe_total
+        others[:, :, r][~(varies & p.usable[:, 1 + r, None])] = np.nan
+
+    scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
+    left = y - np.matmul(scaled, p.base)
+    left_squares = np.vecdot(left, left)
+    left_squares = np.where(left_squares <= EXACT_FIT * safe_total, 0.0, left_squares)
+    joint = scaled[:, :, 1:] / factor_scales[:, None, :]
+    fit = np.empty((*beta.shape, 3))
+    fit[..., 0] = 1.0 - left_squares / safe_total
+    fit[..., 1] = p.condition[:, None]
+    fit[..., 2] = np.sqrt(left_squares / (n - 1.0))
+    known = varies & p.usable[:, :1]
+    joint[~known] = np.nan
+    fit[~known] = np.nan
+    joint = np.where(factor_usable[:, None, :], joint, np.nan)
+    return Fits(market, others, joint, fit, varies)
+
+
+def _bartlett(n: IntVector) -> FloatMatrix:
+    """(G, MAX_LAG) weights 1 - l/(L+1) of lags 1.. with L = ⌊4(n/100)^(2/9)⌋; zero past L."""
+    lags = np.array([registry.hac_lag(int(x)) for x in n], dtype=np.float64)[:, None]
+    return np.maximum(1.0 - np.arange(1, MAX_LAG + 1) / (lags + 1.0), 0.0)
+
+
+def _hac(influence: FloatCube, weights: FloatMatrix) -> FloatMatrix:
+    """Newey-West variance of a coefficient from its influence series (G, M, 252), without small-sample correction.
+
+    The influence of row t is (partial regressor / its sum of squares)·residual; the sandwich of the coefficient is the
+    Bartlett-weighted sum of its autocovariances (Newey and West, 1987). Zero rows behind add nothing.
+    """
+    out = np.vecdot(influence, influence)
+    for lag in range(1, MAX_LAG + 1):
+        out = out + 2.0 * weights[:, lag - 1, None] * np.vecdot(influence[:, :, lag:], influence[:, :, :-lag])
+    variance: FloatMatrix = np.maximum(out, 0.0)  # never negative with Bartlett weights but by rounding
+    return variance

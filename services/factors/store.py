@@ -1,0 +1,253 @@
+"""SQL of the factors service: what it reads of the others' tables, and the symbol facts it owns.
+
+Prices come as one row a symbol, with each column packed by `string_agg(float8send(…))`: a night's rectangle of 1,200 symbols
+by 512 sessions is 600,000 cells, which as rows would cost seconds of Python objects and so costs one `frombuffer` a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.arrays import FloatVector, IntVector
+from shared.db import bulk
+
+# Class of our advisory locks (7305101 is the ledger's), and into how many keys symbols fall: one lock a symbol would
+# exhaust the server's lock table on a night of thousands.
+LOCK_CLASS = 7305103
+LOCK_STRIPES = 64
+
+# Bits of `Series.flags`.
+AS_DELIVERED = 1  # the close is a file's, its splits unknown
+PRICE_ONLY = 2  # the return leaves dividends out
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A lot that needs facts: the symbol (of an option, its underlying), from entry to exit, both sessions included."""
+
+    portfolio_id: UUID
+    symbol: str
+    entry: date
+    exit: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A stored fact, as far as deciding whether it still stands needs it. `reason` is why there are no joint betas."""
+
+    symbol_id: int
+    session: date
+    price_version: int
+    model_version: str
+    has_betas: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Stored prices of one symbol. `days` counts calendar days from the query's first session; order is arbitrary."""
+
+    days: IntVector
+    close: FloatVector
+    adj_close: FloatVector
+    returns: FloatVector
+    flags: IntVector
+
+
+async def holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[Holding]:
+    """Lots of the portfolios held on some session of [first, last]. Private holdings have no market and need no facts."""
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT portfolio_id, CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol)
+                                               ELSE symbol END, entry_session, exit_session
+            FROM coordinator.positions
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
+              AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
+        """),
+        {"portfolios": list(portfolios), "first": first, "last": last},
+    )
+    return [Holding(*row) for row in rows]
+
+
+async def symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
+    """Ids of the symbols that ingest knows."""
+    rows = await conn.execute(
+        text("SELECT symbol, id FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"),
+        {"symbols": sorted(set(symbols))},
+    )
+    return {row.symbol: row.id for row in rows}
+
+
+async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
+    """Hold the symbols until the transaction ends. Keys are taken in order, so two callers wait but never deadlock."""
+    stripes = sorted({symbol_id % LOCK_STRIPES for symbol_id in ids})
+    for stripe in stripes:
+        await conn.execute(
+            text("SELECT pg_advisory_xact_lock(CAST(:class AS int), CAST(:stripe AS int))"),
+            {"class": LOCK_CLASS, "stripe": stripe},
+        )
+
+
+async def incomplete(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str
+) -> list[int]:
+    """Those of the symbols that lack a fact of this model on some session of [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.id FROM unnest(CAST(:ids AS int[])) AS s (id)
+            LEFT JOIN LATERAL (SELECT count(*) AS n FROM factors.exposures e
+                               WHERE e.symbol_id = s.id AND e.session BETWEEN :first AND :last AND e.model_version = :model) f ON true
+            WHERE f.n < :sessions
+        """),
+        {"ids": list(ids), "first": first, "last": last, "sessions": sessions, "model": model},
+    )
+    return [row[0] for row in rows]
+
+
+async def facts(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[Fact]:
+    """Stored facts of the symbols on [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, session, price_version, model_version, joint[1] <> 'NaN'::float8, reasons ->> 'joint'
+            FROM factors.exposures
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return [Fact(*row) for row in rows]
+
+
+async def proxy_versions(conn: AsyncConnection, first: date, last: date) -> dict[date, tuple[int, str]]:
+    """Price and model version of the stored proxies by session."""
+    rows = await conn.execute(
+        text(
+            "SELECT session, price_version, model_version FROM factors.proxies WHERE session BETWEEN :first AND :last"
+        ),
+        {"first": first, "last": last},
+    )
+    return {session: (version, model) for session, version, model in rows}
+
+
+async def changes(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date
+) -> dict[int, tuple[IntVector, IntVector]]:
+    """Per symbol the days (counted from `first`) of its prices and actions, and their change numbers."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, string_agg(int4send(session - CAST(:first AS date)), ''::bytea),
+                   string_agg(int8send(change), ''::bytea)
+            FROM (SELECT symbol_id, session, change FROM ingest.prices
+                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
+                  UNION ALL
+                  SELECT symbol_id, ex_session, change FROM ingest.actions
+                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last) c
+            GROUP BY symbol_id
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return {symbol_id: (_ints(days, 4), _ints(versions, 8)) for symbol_id, days, versions in rows}
+
+
+async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> dict[int, Series]:
+    """Stored prices of the symbols on [first, last]. No order within the aggregates: `days` says where a value belongs."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT symbol_id,
+                   string_agg(int4send(session - CAST(:first AS date)), ''::bytea),
+                   string_agg(float8send(coalesce(close, 'NaN')), ''::bytea),
+                   string_agg(float8send(coalesce(adj_close, 'NaN')), ''::bytea),
+                   string_agg(float8send(coalesce(total_return, 'NaN')), ''::bytea),
+                   string_agg(int4send(CASE basis WHEN 'file' THEN {AS_DELIVERED} ELSE 0 END
+                                       + CASE return_basis WHEN 'price_only' THEN {PRICE_ONLY} ELSE 0 END), ''::bytea)
+            FROM ingest.prices
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
+            GROUP BY symbol_id
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return {
+        symbol_id: Series(_ints(days, 4), _floats(close), _floats(adjusted), _floats(returns), _ints(flags, 4))
+        for symbol_id, days, close, adjusted, returns, flags in rows
+    }
+
+
+async def splits(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[tuple[int, date, float]]:
+    """Splits as (symbol, ex-session, new shares per old)."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, ex_session, value FROM ingest.actions
+            WHERE type = 'split' AND symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return [(symbol_id, session, value) for symbol_id, session, value in rows]
+
+
+async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[tuple[int, date, date, str]]:
+    """Why there are no prices: (symbol, first session, last session, reason) that touch [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, first, last, reason FROM ingest.gaps
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND first <= :last AND last >= :first
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
+
+
+EXPOSURE_COLUMNS = (
+    "symbol_id", "session", "model_version", "price_version", "market", "market_shrunk", "ir_beta", "spreads", "joint",
+    "joint_fit", "n_obs", "quality", "flagged", "reasons",
+)  # fmt: skip
+METRIC_COLUMNS = (
+    "symbol_id", "session", "model_version", "price_version", "price", "price_basis", "price_return", "total_return",
+    "volatility", "quality", "reasons",
+)  # fmt: skip
+PROXY_COLUMNS = ("session", "model_version", "price_version", "proxies", "slopes", "sigmas")
+
+
+async def save(
+    conn: AsyncConnection,
+    exposures: Sequence[Sequence[Any]],
+    metrics: Sequence[Sequence[Any]],
+    proxies: Sequence[Sequence[Any]],
+) -> None:
+    """Store facts. One that was computed from older prices than the stored one is dropped, whoever commits first."""
+    await _upsert(conn, "exposures", EXPOSURE_COLUMNS, ("symbol_id", "session"), exposures)
+    await _upsert(conn, "metrics", METRIC_COLUMNS, ("symbol_id", "session"), metrics)
+    await _upsert(conn, "proxies", PROXY_COLUMNS, ("session",), proxies)
+
+
+async def _upsert(
+    conn: AsyncConnection, table: str, columns: Sequence[str], key: Sequence[str], records: Sequence[Sequence[Any]]
+) -> None:
+    if not records:
+        return
+    await bulk.stage(conn, f"staged_{table}", f"factors.{table}", columns, records)
+    listed, keys = ", ".join(columns), ", ".join(key)
+    updates = ", ".join(f"{c} = excluded.{c}" for c in columns if c not in key)
+    # In key order: two handlers that store the same facts wait for one another instead of deadlocking.
+    await conn.execute(
+        text(f"""
+            INSERT INTO factors.{table} AS stored ({listed}) SELECT {listed} FROM staged_{table} ORDER BY {keys}
+            ON CONFLICT ({keys}) DO UPDATE SET {updates}, computed_at = clock_timestamp()
+            WHERE excluded.price_version >= stored.price_version
+        """)
+    )
+
+
+def _ints(packed: bytes, width: int) -> NDArray[np.int64]:
+    return np.frombuffer(packed, dtype=f">i{width}").astype(np.int64)
+
+
+def _floats(packed: bytes) -> FloatVector:
+    return np.frombuffer(packed, dtype=">f8").astype(np.float64)

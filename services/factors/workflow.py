@@ -1,0 +1,270 @@
+"""The factors phase: find the facts that are lacking or behind, compute those, store them, and judge the units.
+
+Portfolios ask for facts but do not enter them. Each (symbol, session) is computed once, whoever holds it.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.factors import compute, store
+from services.factors.store import Holding, Series
+from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
+from shared.ledger import Outcome, Raised
+from shared.market import registry
+from shared.market.calendar import calendar
+from shared.market.symbols import parse_occ
+from shared.work import Batch, Key, Phase
+
+UNKNOWN_SYMBOL = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One snapshot of what the batch needs. K sessions of the batch; N known symbols; T rows of the price grid."""
+
+    batch: Batch
+    holdings: Sequence[Holding]
+    grid: DateVector
+    """(T,) sessions from the lookback of the batch's first to its last."""
+    at: IntVector
+    """(K,) rows of the batch's sessions in the grid."""
+    ids: Mapping[str, int]
+    """Symbol to id; the order is that of the columns below."""
+    versions: NDArray[np.int64]
+    """(K, N) price version a fact would have now."""
+    proxy_versions: NDArray[np.int64]
+    """(K,) the same of the proxies alone."""
+    needed: BoolMatrix
+    """(K, N) facts to compute."""
+    proxies_needed: NDArray[np.bool_]
+    """(K,) rows of factors.proxies to compute."""
+    lacking: NDArray[np.object_]
+    """(K, N) of stored facts that stand: None with joint betas, else the reason for having none."""
+    series: Mapping[int, Series]
+    splits: Sequence[tuple[int, date, float]]
+    gaps: Sequence[tuple[int, date, date, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
+
+    outcomes: Mapping[Key, Outcome]
+    exposures: list[tuple[Any, ...]] = field(default_factory=list)
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    proxies: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+class FactorsWorker:
+    """`shared.phase.Computes` and `Claims` for symbol facts."""
+
+    phase = Phase.FACTORS
+
+    async def claim(self, conn: AsyncConnection, batch: Batch) -> None:
+        """Hold the symbols whose facts are lacking, so that forty batches of one night compute each symbol once.
+
+        Facts that are merely behind are not claimed for: two handlers may compute them, with equal digits.
+        """
+        holdings = await _holdings(conn, batch)
+        ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
+        lacking = await store.incomplete(
+            conn, sorted(ids.values()), batch.first, batch.last, len(batch.sessions), registry.MODEL_VERSION
+        )
+        await store.lock_symbols(conn, lacking)
+
+    async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
+        """Everything in a handful of set-based queries; prices only of symbols that have something to compute."""
+        days = calendar()
+        first = days.back(batch.first, registry.FACT_LOOKBACK)
+        grid = np.array(days.between(first, batch.last), dtype="datetime64[D]")
+        at = np.searchsorted(grid, np.array(batch.sessions, dtype="datetime64[D]")).astype(np.int64)
+        holdings = await _holdings(conn, batch)
+        ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
+        ids = dict(sorted(ids.items()))
+        column = {symbol_id: i for i, symbol_id in enumerate(ids.values())}
+        every = list(column)
+
+        changed = np.zeros((len(grid), len(ids)), dtype=np.int64)
+        for symbol_id, (offsets, numbers) in (await store.changes(conn, every, first, batch.last)).items():
+            # A price and an action of one session: the later change counts.
+            np.maximum.at(changed[:, column[symbol_id]], np.searchsorted(grid, grid[0] + offsets), numbers)
+        versions = compute.price_versions(changed, at)
+        proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
+        proxy_versions = versions[:, proxy_columns].max(axis=1, initial=0)
+        versions = np.maximum(versions, proxy_versions[:, None])
+
+        stored = np.full(versions.shape, -1, dtype=np.int64)
+        lacking = np.full(versions.shape, None, dtype=object)
+        row = {session: k for k, session in enumerate(batch.sessions)}
+        for fact in await store.facts(conn, every, batch.first, batch.last):
+            if fact.model_version == registry.MODEL_VERSION:
+                cell = row[fact.session], column[fact.symbol_id]
+                stored[cell] = fact.price_version
+                lacking[cell] = None if fact.has_betas else (fact.reason or "short_history")
+        wanted = np.zeros(versions.shape, dtype=np.bool_)
+        wanted[:, proxy_columns] = True
+        for holding in holdings:
+            if holding.symbol in ids:
+                wanted[_held(holding, batch.sessions), column[ids[holding.symbol]]] = True
+        needed = compute.behind(versions, stored, wanted)
+        proxies = await store.proxy_versions(conn, batch.first, batch.last)
+        none = (-1, registry.MODEL_VERSION)
+        proxies_stored = np.array(
+            [v if m == registry.MODEL_VERSION else -1 for v, m in (proxies.get(s, none) for s in batch.sessions)],
+            dtype=np.int64,
+        )
+        proxies_needed = proxies_stored < proxy_versions
+
+        todo = [symbol_id for symbol_id, i in column.items() if needed[:, i].any()]
+        read = sorted({*todo, *(every[i] for i in proxy_columns)}) if todo or proxies_needed.any() else []
+        return Inputs(
+            batch=batch,
+            holdings=holdings,
+            grid=grid,
+            at=at,
+            ids=ids,
+            versions=versions,
+            proxy_versions=proxy_versions,
+            needed=needed,
+            proxies_needed=proxies_needed,
+            lacking=lacking,
+            series=await store.prices(conn, read, first, batch.last) if read else {},
+            splits=await store.splits(conn, todo, first, batch.last) if todo else [],
+            gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
+        )
+
+    def compute(self, inputs: Inputs) -> Results:
+        """Pure. Facts first; then each unit is judged by the facts of what its portfolio held."""
+        todo = [i for i in range(len(inputs.ids)) if inputs.needed[:, i].any()]
+        lacking = inputs.lacking.copy()
+        if not todo and not inputs.proxies_needed.any():
+            return Results(_outcomes(inputs, lacking))
+        names, ids = list(inputs.ids), list(inputs.ids.values())
+        absent = _absences(inputs)
+        prices = _rectangle(inputs, [ids[i] for i in todo])
+        proxy_returns = _rectangle(inputs, [inputs.ids.get(symbol, 0) for symbol in registry.PROXY_SYMBOLS]).returns
+        needed = inputs.needed[:, todo]
+        exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
+        metrics = compute.metrics(prices, inputs.grid, inputs.at)
+        labels: dict[str, Any] = {
+            "sessions": inputs.batch.sessions,
+            "ids": [ids[i] for i in todo],
+            "versions": inputs.versions[:, todo],
+            "absent": lambda k, s: absent.get((k, names[todo[s]])),
+        }
+        for k, s in zip(*np.nonzero(needed), strict=True):
+            known = not np.isnan(exposures.joint[k, s, 0])
+            lacking[k, todo[s]] = None if known else exposures.reasons(k, s, absent=labels["absent"](k, s))["joint"]
+        return Results(
+            _outcomes(inputs, lacking),
+            compute.exposure_rows(exposures, needed, **labels),
+            compute.metric_rows(metrics, needed, **labels),
+            compute.proxy_rows(
+                exposures.geometry,
+                inputs.proxies_needed,
+                sessions=inputs.batch.sessions,
+                versions=inputs.proxy_versions,
+            ),
+        )
+
+    async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
+        """Facts belong to symbols, not to units: they are stored even if every unit has meanwhile been completed."""
+        await store.save(conn, results.exposures, results.metrics, results.proxies)
+
+
+async def _holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
+    """Lots held within the batch. An option without a stated underlying is named by its own symbol."""
+    found = await store.holdings(conn, batch.portfolios, batch.first, batch.last)
+    return [
+        Holding(h.portfolio_id, contract.underlying, h.entry, h.exit) if (contract := parse_occ(h.symbol)) else h
+        for h in found
+    ]
+
+
+def _held(holding: Holding, sessions: Sequence[date]) -> slice:
+    """The batch's sessions on which the lot is held."""
+    first = bisect.bisect_left(sessions, holding.entry)
+    last = len(sessions) if holding.exit is None else bisect.bisect_right(sessions, holding.exit)
+    return slice(first, last)
+
+
+def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
+    """Stored prices laid out as (T, S); an id without prices is a column of NaN."""
+    shape = (len(inputs.grid), len(ids))
+
+    def empty() -> FloatMatrix:
+        return np.full(shape, np.nan)
+
+    prices = compute.Prices(
+        empty(), empty(), empty(), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    )
+    column = {symbol_id: i for i, symbol_id in enumerate(ids)}
+    for symbol_id, i in column.items():
+        if (series := inputs.series.get(symbol_id)) is None:
+            continue
+        rows = np.searchsorted(inputs.grid, inputs.grid[0] + series.days)
+        prices.close[rows, i] = series.close
+        prices.adj_close[rows, i] = series.adj_close
+        prices.returns[rows, i] = series.returns
+        prices.as_delivered[rows, i] = series.flags & store.AS_DELIVERED != 0
+        prices.price_only[rows, i] = series.flags & store.PRICE_ONLY != 0
+    for symbol_id, session, ratio in inputs.splits:
+        if symbol_id in column:
+            prices.split[np.searchsorted(inputs.grid, np.datetime64(session)), column[symbol_id]] = ratio
+    return prices
+
+
+def _absences(inputs: Inputs) -> dict[tuple[int, str], str]:
+    """Why a symbol has no price on a session of the batch: (session's position, symbol) to reason."""
+    names = {symbol_id: symbol for symbol, symbol_id in inputs.ids.items()}
+    out = {}
+    for symbol_id, first, last, reason in inputs.gaps:
+        for k in range(
+            bisect.bisect_left(inputs.batch.sessions, first), bisect.bisect_right(inputs.batch.sessions, last)
+        ):
+            out[k, names[symbol_id]] = reason
+    return out
+
+
+def _outcomes(inputs: Inputs, lacking: NDArray[np.object_]) -> dict[Key, Outcome]:
+    """A unit is partial where a symbol held has no joint betas. Coverage is the share of symbols that have them: weights
+    are not known here, risk weighs them by value."""
+    column = {symbol: i for i, symbol in enumerate(inputs.ids)}
+    sessions = inputs.batch.sessions
+    held: dict[UUID, dict[str, NDArray[np.bool_]]] = {portfolio: {} for portfolio in inputs.batch.portfolios}
+    for holding in inputs.holdings:
+        mask = held[holding.portfolio_id].setdefault(holding.symbol, np.zeros(len(sessions), np.bool_))
+        mask[_held(holding, sessions)] = True
+    out: dict[Key, Outcome] = {}
+    for portfolio, symbols in held.items():
+        count = np.zeros(len(sessions), dtype=np.int64)
+        for mask in symbols.values():
+            count += mask
+        short: list[list[tuple[str, str]]] = [[] for _ in sessions]
+        for symbol, mask in sorted(symbols.items()):
+            reasons = lacking[:, column[symbol]] if symbol in column else np.full(len(sessions), UNKNOWN_SYMBOL, object)
+            for k in np.flatnonzero(mask & (reasons != np.array(None))).tolist():
+                short[k].append((symbol, reasons[k]))
+        for k, session in enumerate(sessions):
+            out[Key(portfolio, session)] = _judged(short[k], int(count[k]))
+    return out
+
+
+def _judged(short: list[tuple[str, str]], count: int) -> Outcome:
+    if not short:
+        return Outcome()
+    return Outcome(
+        quality="partial",
+        coverage=1.0 - len(short) / count,
+        reasons=[{"figure": "factors", "symbol": symbol, "reason": reason} for symbol, reason in short],
+    )
