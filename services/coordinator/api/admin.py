@@ -1,0 +1,151 @@
+"""For operators: runs, the reconciler, messages that could not be handled."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.api import documents
+from services.coordinator.api.changes import change
+from services.coordinator.api.context import Ctx
+from services.coordinator.errors import Conflict, Invalid, NotFound
+from services.coordinator.reads.values import document
+from services.coordinator.runs import requests, store
+from services.coordinator.runs.requests import Scope
+from shared.db.engine import snapshot
+from shared.messaging import dead_letters
+from shared.work import Phase
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+
+@router.post("/batch/run", status_code=202, summary="Ask for work again")
+async def batch_run(
+    request: Request,
+    context: Ctx,
+    portfolio_id: Annotated[list[str] | None, Query(description="Repeat for several; without it all portfolios")] = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    force_rerun: Annotated[bool | None, Query(description="Recompute what is complete too; the same as what=all")] = None,
+    phase: Phase | None = None,
+    what: Annotated[str, Query(description="missing (default), failed or all")] = "",
+    source: Literal["admin", "cli"] = "admin",
+) -> Response:
+    scope = Scope(None, start_date, end_date, phase)
+    kind = requests.check(scope, context.clock, what=what, force=force_rerun)
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        known, rejected = await _portfolios(conn, portfolio_id)
+        wanted = Scope(None if known is None else tuple(known), start_date, end_date, phase)
+        run_id = await requests.request(conn, context.clock, wanted, source=source, what=kind)
+        return 202, {"run_id": str(run_id), "rejected": rejected}
+
+    return await change(request, context, act, json.dumps(scope.document(kind)), source, *sorted(portfolio_id or ()))
+
+
+async def _portfolios(conn: AsyncConnection, given: list[str] | None) -> tuple[list[UUID] | None, list[dict[str, object]]]:
+    """The portfolios that exist among those named, and the others with the reason. A scope never widens: where none of them
+    exists the request is refused, not run for all."""
+    if given is None:
+        return None, []
+    rejected: list[dict[str, object]] = []
+    ids: list[UUID] = []
+    for name in given:
+        try:
+            ids.append(UUID(name))
+        except ValueError:
+            rejected.append(_rejected(name, "is not a portfolio id (a UUID)"))
+    known = await store.active(conn, ids)
+    rejected += [_rejected(str(missing), "does not exist or was deleted") for missing in ids if missing not in known]
+    if not known:
+        raise Invalid("None of the portfolios named exists; nothing was started.", errors=rejected)
+    return known, rejected
+
+
+def _rejected(name: str, why: str) -> dict[str, object]:
+    return {
+        "row": None,
+        "column": "portfolio_id",
+        "code": "unknown_portfolio",
+        "message": f"{name!r} {why}.",
+        "value": name[:100],
+    }
+
+
+@router.get("/runs", summary="Runs, newest first")
+async def runs(
+    context: Ctx,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: UUID | None = None,
+    source: Literal["onboarding", "cron", "settings", "admin", "reconciler", "cli"] | None = None,
+) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        found = await store.page(conn, limit=limit + 1, before=cursor, source=source)
+    items = [documents.run(run) for run in found[:limit]]
+    return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
+
+
+@router.get("/runs/{run_id}", summary="One run and how far it is")
+async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        found = await store.read(conn, run_id)
+    if found is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return documents.run(found)
+
+
+@router.post("/reconcile", status_code=202, summary="Look for missing work now")
+async def reconcile(context: Ctx) -> JSONResponse:
+    context.wake_reconciler()
+    return JSONResponse({"accepted": True}, status_code=202)
+
+
+@router.get("/dead-letters", summary="Messages that could not be handled, newest first")
+async def letters(
+    context: Ctx, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: int | None = None
+) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        found = await dead_letters.page(conn, limit=limit + 1, before=cursor)
+    items = [documents.dead_letter(letter, document(letter.headers)) for letter in found[:limit]]
+    return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
+
+
+@router.get("/dead-letters/{letter_id}", summary="One of them")
+async def letter(letter_id: int, context: Ctx) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        found = await dead_letters.get(conn, letter_id)
+    if found is None:
+        raise NotFound(f"There is no dead letter {letter_id}.")
+    return documents.dead_letter(found, document(found.headers))
+
+
+@router.post("/dead-letters/{letter_id}/replay", status_code=202, summary="Send it again, once")
+async def replay(request: Request, letter_id: int, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        if not await dead_letters.replay(conn, letter_id):
+            await _refuse_settled(conn, letter_id)
+        return 202, {"id": letter_id, "replayed": True}
+
+    return await change(request, context, act)
+
+
+@router.post("/dead-letters/{letter_id}/purge", summary="Give it up for good")
+async def purge(request: Request, letter_id: int, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        if not await dead_letters.purge(conn, letter_id):
+            await _refuse_settled(conn, letter_id)
+        return 200, {"id": letter_id, "purged": True}
+
+    return await change(request, context, act)
+
+
+async def _refuse_settled(conn: AsyncConnection, letter_id: int) -> None:
+    if await dead_letters.get(conn, letter_id) is None:
+        raise NotFound(f"There is no dead letter {letter_id}.")
+    raise Conflict(f"Dead letter {letter_id} was already replayed or purged.")

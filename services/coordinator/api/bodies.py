@@ -1,0 +1,64 @@
+"""JSON bodies. Types are wide on purpose: the importer's rules then find all faults at once, with the codes of the CSV."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+
+from services.coordinator.importer.reader import MAX_ROWS
+
+Number: TypeAlias = StrictInt | StrictFloat | StrictStr | None
+Text: TypeAlias = StrictStr | None
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """Only the fields that the caller wrote: absent and null are different things in a PATCH."""
+        return self.model_dump(exclude_unset=True)
+
+
+class PositionBody(Body):
+    """The columns of the CSV in snake case. Negative quantity is short; dates are YYYY-MM-DD."""
+
+    symbol: Text = Field(default=None, examples=["AAPL"])
+    quantity: Number = Field(default=None, examples=[200])
+    entry_date: Text = Field(default=None, examples=["2020-01-02"])
+    entry_price: Number = Field(default=None, examples=[75.0875])
+    investment_class: Text = None
+    investment_subtype: Text = None
+    underlying_symbol: Text = None
+    strike_price: Number = None
+    expiration_date: Text = None
+    option_type: Text = None
+    exit_date: Text = None
+    exit_price: Number = None
+    name: Text = None
+    sector: Text = None
+    price_basis: Text = Field(default=None, description="auto, as_traded or split_adjusted")
+
+
+class FlowBody(Body):
+    """Money into (positive) or out of (negative) the portfolio."""
+
+    date: Text = Field(default=None, examples=["2020-03-02"])
+    amount: Number = Field(default=None, examples=[1000.0])
+    note: Annotated[Text, Field(max_length=500)] = None
+
+
+class PortfolioBody(Body):
+    name: Text = Field(default=None, examples=["Long-term"])
+    account_type: Text = Field(default=None, examples=["taxable"])
+    currency: Text = Field(default=None, examples=["USD"])
+    equity_balance: Number = Field(default=None, description="Capital before the first session, all of it cash then")
+    positions: Annotated[list[PositionBody], Field(max_length=MAX_ROWS)] = []
+    flows: Annotated[list[FlowBody], Field(max_length=MAX_ROWS)] = []
+
+
+class PortfolioPatch(Body):
+    name: Text = None
+    account_type: Text = None
+    currency: Text = None
+    equity_balance: Number = None

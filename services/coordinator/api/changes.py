@@ -1,0 +1,70 @@
+"""One way to change anything: one transaction, the commit-order lock first, the answer kept under its idempotency key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator import store
+from services.coordinator.api.context import Context
+from services.coordinator.errors import Invalid
+from services.coordinator.store import Answer
+from shared.db.engine import order_lock
+from shared.messaging.failpoints import failpoint
+
+MAX_KEY = 255
+
+Act = Callable[[AsyncConnection], Awaitable[tuple[int, Any]]]
+"""Does the change on the connection; returns the status and the body to answer."""
+
+
+async def change(request: Request, context: Context, act: Act, *parts: bytes | str) -> Response:
+    """Run `act` once. With `Idempotency-Key`, a repeated request is answered as the first one was, and changes nothing.
+
+    parts : what makes the request what it is; the same key with other parts is refused
+    """
+    failpoint("C1")
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
+    endpoint = f"{request.method} {request.url.path}"
+    digest = _digest(parts)
+    async with context.engine.begin() as conn:
+        # The lock is also what makes two requests with one key wait for each other.
+        await order_lock(conn)
+        known = None if key is None else await store.answered(conn, key, endpoint)
+        if known is not None:
+            if known.request_hash != digest:
+                raise Invalid(
+                    f"Idempotency-Key {key!r} was used for a different request. Use a new key for a new request.",
+                    code="idempotency_key_reused",
+                )
+            return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
+        status, body = await act(conn)
+        if key is not None:
+            await store.keep(conn, key, endpoint, Answer(digest, status, body))
+        failpoint("C3")
+    failpoint("C4")
+    context.wake_relay()
+    return _answer(status, body, {})
+
+
+def _answer(status: int, body: Any, headers: dict[str, str]) -> Response:
+    if status == 204:
+        return Response(status_code=204, headers=headers)
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _digest(parts: tuple[bytes | str, ...]) -> str:
+    """Length before content, so that the border between two parts counts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.hexdigest()

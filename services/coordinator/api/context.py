@@ -1,0 +1,51 @@
+"""What the handlers work with, and who may call them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.coordinator.errors import Unauthorised
+from services.coordinator.settings import CoordinatorSettings
+from shared.clock import Clock
+
+PREFIX = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Made once by the application and kept in its state."""
+
+    engine: AsyncEngine
+    clock: Clock
+    settings: CoordinatorSettings
+    wake_relay: Callable[[], None]
+    """Send at once what was just committed."""
+    wake_reconciler: Callable[[], None]
+    stopping: asyncio.Event
+    """Set when the process shuts down: streams end, so that it can."""
+
+
+def context_of(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Ctx = Annotated[Context, Depends(context_of)]
+
+
+def authorise(request: Request) -> None:
+    """Where a token is set, every call needs it as a bearer token. Compared in constant time."""
+    token = context_of(request).settings.token
+    if token is None or not token.get_secret_value():
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), token.get_secret_value().encode()):
+        raise Unauthorised("This server wants a bearer token: send 'Authorization: Bearer …' (LEADLINE_TOKEN for the CLI).")

@@ -1,0 +1,194 @@
+"""Portfolios: create, import, list, read, change, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.api import documents
+from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
+from services.coordinator.api.changes import change
+from services.coordinator.api.context import Context, Ctx
+from services.coordinator.errors import Invalid
+from services.coordinator.importer.reader import MAX_BYTES
+from services.coordinator.portfolios import drafts, service, store
+from services.coordinator.portfolios.drafts import Draft
+from services.coordinator.portfolios.service import Imported
+from services.coordinator.runs import requests
+from services.coordinator.runs import store as runs
+from services.coordinator.runs.requests import Scope
+from shared.db.engine import snapshot
+
+router = APIRouter(tags=["portfolios"])
+
+Basis = Annotated[str, Form(description="auto, as_traded or split_adjusted: what quantities and prices of the file mean")]
+
+
+@router.post("/portfolios", status_code=201, summary="Create a portfolio")
+async def create(request: Request, body: PortfolioBody, context: Ctx) -> Response:
+    given = body.given()
+    draft = await asyncio.to_thread(drafts.from_json, given, context.clock)
+    return await _create(request, context, draft, json.dumps(given, sort_keys=True))
+
+
+@router.post("/portfolios/import", status_code=201, summary="Create a portfolio from a CSV file")
+async def import_new(
+    request: Request,
+    context: Ctx,
+    name: Annotated[str, Form()] = "",
+    account_type: Annotated[str, Form()] = "",
+    equity_balance: Annotated[str, Form()] = "",
+    currency: Annotated[str, Form()] = "",
+    price_basis: Basis = "auto",
+    dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
+    file: Annotated[UploadFile | None, File()] = None,
+) -> Response:
+    content, filename = await _content(file)
+    draft = await asyncio.to_thread(
+        drafts.from_file,
+        content,
+        filename,
+        name=name,
+        account_type=account_type,
+        equity=equity_balance,
+        currency=currency,
+        price_basis=price_basis,
+        clock=context.clock,
+    )
+    if dry_run:
+        async with snapshot(context.engine) as conn:
+            result = await service.preview(conn, context.clock, draft)
+        return JSONResponse(documents.imported(result, preview=True))
+    parts = (name, account_type, equity_balance, currency, price_basis, content)
+    return await _create(request, context, draft, *parts)
+
+
+@router.post("/portfolios/{portfolio_id}/import", summary="Add the positions of a CSV file")
+async def import_more(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    price_basis: Basis = "auto",
+    dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
+    file: Annotated[UploadFile | None, File()] = None,
+) -> Response:
+    content, filename = await _content(file)
+    parsed = await asyncio.to_thread(drafts.from_csv, content, filename, price_basis, context.clock)
+
+    async def add(conn: AsyncConnection) -> tuple[int, Any]:
+        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run)
+        return 200, documents.imported(result, preview=dry_run)
+
+    if dry_run:
+        async with snapshot(context.engine) as conn:
+            status, body = await add(conn)
+        return JSONResponse(body, status_code=status)
+    return await change(request, context, add, price_basis, content)
+
+
+@router.get("/portfolios", summary="List portfolios")
+async def page(
+    context: Ctx,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        rows = await store.page(conn, limit=limit + 1, after=cursor)
+    items = [documents.listed(row) for row in rows[:limit]]
+    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+@router.get("/portfolios/{portfolio_id}", summary="A portfolio, its lots and flows, as stated and as stored")
+async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        found = await service.existing(conn, portfolio_id)
+        positions = await store.positions(conn, portfolio_id)
+        flows = await store.flows(conn, portfolio_id)
+    return documents.portfolio(found, positions, flows)
+
+
+@router.patch("/portfolios/{portfolio_id}", summary="Change name, account type, currency or equity")
+async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, context: Ctx) -> Response:
+    given = body.given()
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        changed = await service.edit(conn, context.clock, portfolio_id, given)
+        found = await service.existing(conn, portfolio_id)
+        rows = await store.positions(conn, portfolio_id), await store.flows(conn, portfolio_id)
+        return 200, documents.portfolio(found, *rows) | {"run_id": changed and documents.change(changed)["run_id"]}
+
+    return await change(request, context, act, json.dumps(given, sort_keys=True))
+
+
+@router.delete("/portfolios/{portfolio_id}", status_code=204, summary="Delete a portfolio; takes effect at once")
+async def delete(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        await service.delete(conn, portfolio_id)
+        return 204, None
+
+    return await change(request, context, act)
+
+
+@router.post("/portfolios/{portfolio_id}/calculate", status_code=202, summary="Ask for whatever is missing")
+async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        await service.existing(conn, portfolio_id)
+        # Who asks by hand has seen what blocked it.
+        last_due = context.clock.last_due()
+        await runs.unblock(conn, [portfolio_id], context.clock.calendar().first, last_due, None)
+        scope = Scope((portfolio_id,))
+        return 202, {"run_id": str(await requests.request(conn, context.clock, scope, source="settings", what="missing"))}
+
+    return await change(request, context, act)
+
+
+@router.post(
+    "/portfolios/{portfolio_id}/price-basis", summary="Decide again whether prices are as traded, now that they are stored"
+)
+async def settle_basis(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    basis: Annotated[str, Query(description="auto, as_traded or split_adjusted")] = "auto",
+    dry_run: Annotated[bool, Query()] = False,  # noqa: FBT002 (a query parameter)
+) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        result = await service.settle_basis(conn, context.clock, portfolio_id, basis, dry_run=dry_run)
+        return 200, documents.imported(result, preview=True)
+
+    if dry_run:
+        async with snapshot(context.engine) as conn:
+            return JSONResponse((await act(conn))[1])
+    return await change(request, context, act, basis)
+
+
+async def _create(request: Request, context: Context, draft: Draft, *parts: bytes | str) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        result: Imported = await service.create(conn, context.clock, draft)
+        return 201, documents.imported(result)
+
+    return await change(request, context, act, *parts)
+
+
+async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:
+    """The upload, one byte past the limit at most: the importer then says that it is too large."""
+    if file is None:
+        raise Invalid(
+            "No file was sent.",
+            errors=[
+                {
+                    "row": None,
+                    "column": "file",
+                    "code": "ERR_PORT_008",
+                    "message": "The request has no part named 'file'. Send the CSV as multipart/form-data.",
+                    "value": None,
+                }
+            ],
+        )
+    return await file.read(MAX_BYTES + 1), file.filename

@@ -1,0 +1,72 @@
+"""Lots and flows of a portfolio. Each change raises what depends on it from the first affected session on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.api import documents
+from services.coordinator.api.bodies import FlowBody, PositionBody
+from services.coordinator.api.changes import change
+from services.coordinator.api.context import Ctx
+from services.coordinator.portfolios import service
+
+router = APIRouter(tags=["portfolios"])
+
+
+@router.post("/portfolios/{portfolio_id}/positions", status_code=201, summary="Add a lot")
+async def add_position(request: Request, portfolio_id: UUID, body: PositionBody, context: Ctx) -> Response:
+    given = body.given()
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        result = await service.add_position(conn, context.clock, portfolio_id, given)
+        return 201, documents.imported(result) | {"position_id": str(result.position_id)}
+
+    return await change(request, context, act, json.dumps(given, sort_keys=True))
+
+
+@router.patch("/portfolios/{portfolio_id}/positions/{position_id}", summary="Change a lot; null clears an optional field")
+async def edit_position(
+    request: Request, portfolio_id: UUID, position_id: UUID, body: PositionBody, context: Ctx
+) -> Response:
+    given = body.given()
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given)
+        return 200, documents.imported(result) | {"position_id": str(result.position_id)}
+
+    return await change(request, context, act, json.dumps(given, sort_keys=True))
+
+
+@router.delete("/portfolios/{portfolio_id}/positions/{position_id}", summary="Delete a lot, as if it had never been")
+async def delete_position(request: Request, portfolio_id: UUID, position_id: UUID, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        changed = await service.remove_position(conn, context.clock, portfolio_id, position_id)
+        return 200, {"id": str(portfolio_id)} | documents.change(changed)
+
+    return await change(request, context, act)
+
+
+@router.post("/portfolios/{portfolio_id}/flows", status_code=201, summary="Add a cash flow; positive is money in")
+async def add_flow(request: Request, portfolio_id: UUID, body: FlowBody, context: Ctx) -> Response:
+    given = body.given()
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        ids, changed = await service.add_flows(conn, context.clock, portfolio_id, [given])
+        return 201, {"id": str(portfolio_id), "flow_id": str(ids[0])} | documents.change(changed)
+
+    return await change(request, context, act, json.dumps(given, sort_keys=True))
+
+
+@router.delete("/portfolios/{portfolio_id}/flows/{flow_id}", summary="Delete a cash flow")
+async def delete_flow(request: Request, portfolio_id: UUID, flow_id: UUID, context: Ctx) -> Response:
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        changed = await service.remove_flow(conn, context.clock, portfolio_id, flow_id)
+        return 200, {"id": str(portfolio_id)} | documents.change(changed)
+
+    return await change(request, context, act)

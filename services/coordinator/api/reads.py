@@ -1,0 +1,73 @@
+"""Results: one session of a portfolio, and symbol facts."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.coordinator.api.context import Ctx
+from services.coordinator.reads import portfolios, symbols
+from shared.db.engine import snapshot
+
+router = APIRouter(tags=["results"])
+
+Session = Annotated[date | None, Query(description="An exchange session; without it the newest completed one")]
+From = Annotated[date | None, Query(alias="from")]
+To = Annotated[date | None, Query(alias="to")]
+
+
+@router.get("/portfolios/{portfolio_id}/snapshots", summary="NAV, P&L and returns, a row a session, oldest first")
+async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.snapshots(conn, portfolio_id, first, last)
+
+
+@router.get("/portfolios/{portfolio_id}/positions", summary="Every lot on a session")
+async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.positions(conn, portfolio_id, session)
+
+
+@router.get("/portfolios/{portfolio_id}/factor-exposures", summary="Factor exposures, portfolio and positions")
+async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
+
+
+@router.get("/portfolios/{portfolio_id}/risk", summary="Volatility, beta, decomposition, tail, concentration, sectors")
+async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.risk_document(conn, portfolio_id, "risk", session)
+
+
+@router.get("/portfolios/{portfolio_id}/correlations", summary="Correlations of holdings and of factors")
+async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
+
+
+@router.get("/portfolios/{portfolio_id}/stress", summary="Stress scenarios with attribution")
+async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.risk_document(conn, portfolio_id, "stress", session)
+
+
+@router.get("/symbols/{symbol}/factors", summary="A symbol's factor exposures")
+async def symbol_factors(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await symbols.factors(conn, symbol, session)
+
+
+@router.get("/symbols/{symbol}/metrics", summary="A symbol's returns and volatility")
+async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await symbols.metrics(conn, symbol, session)
+
+
+@router.get("/symbols/{symbol}/prices", summary="A symbol's prices as traded, its actions and its gaps")
+async def symbol_prices(symbol: str, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await symbols.prices(conn, symbol, first, last)

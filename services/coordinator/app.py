@@ -1,0 +1,45 @@
+"""The coordinator's application: wiring and lifespan only."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from services.coordinator.api import admin, portfolios, positions, problems, reads, status
+from services.coordinator.api.context import PREFIX, Context, authorise
+from services.coordinator.reconciler import Reconciler
+from services.coordinator.schedule import Scheduler
+from services.coordinator.settings import CoordinatorSettings
+from shared.service import Service, create_service_app
+
+
+def api_router() -> APIRouter:
+    """Everything under /api/v1, behind the token where there is one."""
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(authorise)])
+    for module in (portfolios, positions, status, reads, admin):
+        router.include_router(module.router)
+    return router
+
+
+def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
+    """Build the service without connecting to anything; the application's lifespan starts and stops it."""
+    chosen = settings or CoordinatorSettings()
+    service = Service.build("coordinator", chosen)
+    reconciler = Reconciler(service.engine, service.clock, wake=service.wake_relay)
+    scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
+    service.background += [scheduler.run, reconciler.run]
+    context = Context(
+        engine=service.engine,
+        clock=service.clock,
+        settings=chosen,
+        wake_relay=service.wake_relay,
+        wake_reconciler=reconciler.wake,
+        stopping=service.stopping,
+    )
+    return serve(create_service_app(service, title="Leadline", routers=[api_router()]), context)
+
+
+def serve(app: FastAPI, context: Context) -> FastAPI:
+    """Give the handlers what they work with, and errors their shape."""
+    app.state.context = context
+    problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
+    return app

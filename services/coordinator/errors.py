@@ -1,0 +1,54 @@
+"""Why a request is refused. Each class is one HTTP status; the message names the thing and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from shared.errors import PermanentError
+
+
+class Refused(PermanentError):
+    """Base. `errors` lists every bad field, where there are several."""
+
+    status = 400
+    title = "Bad request"
+    code = "bad_request"
+
+    def __init__(self, message: str, *, code: str | None = None, errors: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message, code=code)
+        self.errors = [dict(error) for error in errors]
+
+
+class Contradictory(Refused):
+    title = "Contradictory arguments"
+    code = "contradictory_arguments"
+
+
+class NotFound(Refused):
+    status = 404
+    title = "Not found"
+    code = "not_found"
+
+
+class Conflict(Refused):
+    status = 409
+    title = "Conflict"
+    code = "conflict"
+
+
+class Invalid(Refused):
+    status = 422
+    title = "Invalid"
+    code = "invalid"
+
+
+class Unauthorised(Refused):
+    status = 401
+    title = "Unauthorised"
+    code = "unauthorised"
+
+
+class TooLarge(Refused):
+    status = 413
+    title = "Too large"
+    code = "too_large"

@@ -1,0 +1,136 @@
+"""One cell to one value. Each function returns the value, or None after reporting what is wrong and how to put it right."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from services.coordinator.importer.model import Issues
+from shared.market.symbols import normalise
+
+MAX_DECIMALS = 10
+# Far above any holding, far below what the columns and the 64-bit money arrays can hold.
+MAX_QUANTITY = Decimal(10) ** 12
+MAX_PRICE = Decimal(10) ** 9
+MAX_VALUE = Decimal(10) ** 13
+MAX_SYMBOL = 100
+
+_SYMBOL = re.compile(r"[A-Za-z0-9._-]+")
+# Digits are ASCII on purpose, and an exponent has two at most: `Decimal` would take both further than a column can.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberCodes:
+    """The codes of one numeric column: missing, not a number, sign or zero, too many decimals."""
+
+    missing: str
+    not_a_number: str
+    sign: str
+    decimals: str
+
+
+QUANTITY = NumberCodes("ERR_POS_004", "ERR_POS_005", "ERR_POS_006", "ERR_POS_007")
+PRICE = NumberCodes("ERR_POS_008", "ERR_POS_009", "ERR_POS_010", "ERR_POS_011")
+STRIKE = NumberCodes("ERR_POS_020", "ERR_POS_020", "ERR_POS_020", "ERR_POS_020")
+OUT_OF_RANGE = "ERR_POS_024"
+
+
+@dataclass(frozen=True, slots=True)
+class DateCodes:
+    """The codes of one date column: missing, not a date, in the future, before the calendar begins."""
+
+    missing: str
+    not_a_date: str
+    future: str
+    too_old: str
+
+
+DATE = DateCodes("ERR_POS_012", "ERR_POS_013", "ERR_POS_014", "ERR_POS_015")
+EXPIRY = DateCodes("ERR_POS_021", "ERR_POS_021", "ERR_POS_021", "ERR_POS_021")
+
+
+def number(text: str) -> Decimal | None:
+    """A finite decimal, or None. Thousands separators, currency signs, NaN and infinity are not numbers here."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def decimals(value: Decimal) -> int:
+    """Digits after the point that carry information."""
+    # Not `normalize()`: it rounds to the context's 28 digits, and so hides what lies beyond them.
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    zeros = next((index for index, digit in enumerate(reversed(digits)) if digit), len(digits))
+    return max(0, -exponent - zeros)
+
+
+def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
+    """The symbol in its one stored spelling, so `BRK/B` and a padded OCC symbol pass as what they mean."""
+    symbol = normalise(text)
+    if not text:
+        issues.error(row, column, "ERR_POS_001", f"Row {row} has no symbol. Write the ticker, such as AAPL.")
+    elif len(text) > MAX_SYMBOL:
+        issues.error(row, column, "ERR_POS_002", f"The symbol in row {row} is over {MAX_SYMBOL} characters.", text)
+    elif not _SYMBOL.fullmatch(symbol):
+        issues.error(
+            row, column, "ERR_POS_003", f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore.", text
+        )
+    else:
+        return symbol
+    return None
+
+
+def amount(
+    text: str, row: int, column: str, codes: NumberCodes, limit: Decimal, issues: Issues, *, signed: bool = False
+) -> Decimal | None:
+    """A number of up to ten decimals within the limit; positive, or not zero where `signed`."""
+    if not text:
+        issues.error(row, column, codes.missing, f"Row {row} has no {column}. Write a number, such as 12.50.")
+        return None
+    value = number(text)
+    if value is None:
+        issues.error(
+            row, column, codes.not_a_number, f"{column} {text!r} is not a number. Use digits and a point, no comma or sign.", text
+        )
+    elif signed and value == 0:
+        issues.error(row, column, codes.sign, f"{column} is zero. Use a positive number for long, a negative one for short.", text)
+    elif not signed and value <= 0:
+        issues.error(row, column, codes.sign, f"{column} {text} must be above zero.", text)
+    elif decimals(value) > MAX_DECIMALS:
+        issues.error(row, column, codes.decimals, f"{column} {text} has over {MAX_DECIMALS} decimals. Round it.", text)
+    elif abs(value) > limit:
+        issues.error(row, column, OUT_OF_RANGE, f"{column} {text} is beyond {limit:,f}. Check its unit.", text)
+    else:
+        return value
+    return None
+
+
+def day(
+    text: str, row: int, column: str, codes: DateCodes, issues: Issues, *, first: date, last: date | None
+) -> date | None:
+    """A date as YYYY-MM-DD in [first, last]; `last` None allows the future."""
+    if not text:
+        issues.error(row, column, codes.missing, f"Row {row} has no {column}. Write it as YYYY-MM-DD.")
+        return None
+    value = iso_date(text)
+    if value is None:
+        issues.error(row, column, codes.not_a_date, f"{column} {text!r} is not a date. Write it as YYYY-MM-DD.", text)
+    elif last is not None and value > last:
+        issues.error(row, column, codes.future, f"{column} {text} is in the future; today is {last} in New York.", text)
+    elif value < first:
+        issues.error(row, column, codes.too_old, f"{column} {text} is before {first}, where the exchange calendar begins.", text)
+    else:
+        return value
+    return None
+
+
+def iso_date(text: str) -> date | None:
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

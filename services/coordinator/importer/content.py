@@ -1,0 +1,63 @@
+"""Content keys: what makes the same file, imported again, change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from services.coordinator.importer.model import Issues, Position
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return None if value is None else str(value)
+
+
+def content(position: Position) -> str:
+    """A digest of what the lot is: 100 and 100.0 are the same, names and sectors are labels and do not count."""
+    fields = (
+        position.symbol,
+        position.quantity,
+        position.entry_date,
+        position.entry_price,
+        position.exit_date,
+        position.exit_price,
+        position.investment_class,
+        position.underlying_symbol,
+        position.strike_price,
+        position.expiration_date,
+        position.option_type,
+    )
+    return hashlib.sha256(json.dumps([_text(field) for field in fields]).encode()).hexdigest()[:32]
+
+
+def content_keys(positions: Iterable[Position]) -> list[str]:
+    """Content and occurrence, in order: two identical fills in one file are two positions, in each import the same two."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for position in positions:
+        digest = content(position)
+        seen[digest] += 1
+        keys.append(f"{digest}:{seen[digest]}")
+    return keys
+
+
+def warn_duplicates(positions: Sequence[Position], issues: Issues) -> None:
+    """Same symbol and entry date twice: often a pasted row, sometimes two fills. Kept, and said."""
+    first: dict[tuple[str, object], int] = {}
+    for position in positions:
+        key = (position.symbol, position.entry_date)
+        earlier = first.setdefault(key, position.row)
+        if earlier != position.row:
+            issues.warn(
+                position.row,
+                "symbol",
+                "ERR_POS_023",
+                f"{position.symbol} was already bought on {position.entry_date} in row {earlier}. "
+                "Both are kept as separate lots; delete one if it is a copy.",
+                position.symbol,
+            )

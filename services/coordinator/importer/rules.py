@@ -1,0 +1,162 @@
+"""What a row must satisfy as a whole. CSV rows and JSON positions go through the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from services.coordinator.importer import cells, options
+from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
+from shared.market.calendar import Calendar
+from shared.market.symbols import SymbolKind, classify
+
+SUBTYPES: dict[str, frozenset[str]] = {
+    PUBLIC: frozenset({"STOCK", "ETF", "ETN", "MUTUAL_FUND", "CLOSED_END_FUND", "REIT", "ADR", "BOND", "CASH"}),
+    OPTIONS: frozenset({"CALL", "PUT", "EQUITY_OPTION", "INDEX_OPTION"}),
+    PRIVATE: frozenset(
+        {"PRIVATE_EQUITY", "VENTURE_CAPITAL", "PRIVATE_CREDIT", "PRIVATE_REIT", "REAL_ESTATE", "HEDGE_FUND"}
+        | {"COMMODITY", "CRYPTOCURRENCY", "CASH", "OTHER"}
+    ),
+}
+BASES = ("as_traded", "split_adjusted")
+_CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the rules need to know of the world. Made for each request, so a process that runs for days knows the date."""
+
+    calendar: Calendar
+    today: date
+    """The exchange date: a trade of today is allowed, one of tomorrow is not."""
+
+
+def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Position | None:
+    """A position from cells in snake case, or None after reporting every cell that is wrong."""
+    found = Issues()
+
+    def get(column: str) -> str:
+        return values.get(column, "").strip()
+
+    first, today = rules.calendar.first, rules.today
+
+    symbol = cells.symbol(get("symbol"), row, "symbol", found)
+    quantity = cells.amount(get("quantity"), row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found, signed=True)
+    price = cells.amount(get("entry_price"), row, "entry_price", cells.PRICE, cells.MAX_PRICE, found)
+    entry = cells.day(get("entry_date"), row, "entry_date", cells.DATE, found, first=first, last=today)
+    exit_date, exit_price = _exit(row, values, entry, rules, found)
+    kind = _class(row, symbol, values, found)
+    subtype = _subtype(row, kind, get("investment_subtype"), found)
+    option = options.contract(row, symbol, values, rules.calendar.first, found) if kind == OPTIONS else options.NONE
+    basis = _basis(row, get("price_basis"), found)
+    if quantity is not None and price is not None:
+        multiplier = 100 if kind == OPTIONS else 1
+        if abs(quantity) * price * multiplier > cells.MAX_VALUE:
+            found.error(
+                row,
+                "quantity",
+                cells.OUT_OF_RANGE,
+                f"quantity times entry_price is beyond {cells.MAX_VALUE:,f}. Check the units of both.",
+                get("quantity"),
+            )
+    issues.extend(found)
+    if found.refused or symbol is None or quantity is None or price is None or entry is None or kind is None:
+        return None
+    return Position(
+        row=row,
+        symbol=option.symbol or symbol,
+        quantity=quantity,
+        entry_date=entry,
+        entry_session=rules.calendar.on_or_after(entry),
+        entry_price=price,
+        investment_class=kind,
+        investment_subtype=subtype,
+        exit_date=exit_date,
+        exit_session=None if exit_date is None else rules.calendar.on_or_after(exit_date),
+        exit_price=exit_price,
+        name=get("name") or None,
+        sector=get("sector") or None,
+        price_basis=basis,
+        underlying_symbol=option.underlying,
+        strike_price=option.strike,
+        expiration_date=option.expiration,
+        option_type=option.type,
+    )
+
+
+def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Flow | None:
+    """A cash flow from `date`, `amount` and `note`."""
+    found = Issues()
+    codes = cells.NumberCodes("ERR_FLOW_004", "ERR_FLOW_004", "ERR_FLOW_004", "ERR_FLOW_004")
+    dates = cells.DateCodes("ERR_FLOW_001", "ERR_FLOW_001", "ERR_FLOW_002", "ERR_FLOW_003")
+    day = cells.day(
+        values.get("date", "").strip(), row, "date", dates, found, first=rules.calendar.first, last=rules.today
+    )
+    text = values.get("amount", "").strip()
+    amount = cells.amount(text, row, "amount", codes, cells.MAX_QUANTITY, found, signed=True)
+    if amount is not None and cells.decimals(amount) > 4:
+        found.error(row, "amount", "ERR_FLOW_004", f"amount {text} has over 4 decimals. Money is kept to 4.", text)
+    issues.extend(found)
+    if found.refused or day is None or amount is None:
+        return None
+    return Flow(row, day, rules.calendar.on_or_after(day), amount, values.get("note", "").strip() or None)
+
+
+def _exit(
+    row: int, values: Mapping[str, str], entry: date | None, rules: Rules, issues: Issues
+) -> tuple[date | None, Decimal | None]:
+    """Exit date and price: both or neither."""
+    date_text, price_text = values.get("exit_date", "").strip(), values.get("exit_price", "").strip()
+    if not date_text and not price_text:
+        return None, None
+    price = cells.amount(price_text, row, "exit_price", cells.PRICE, cells.MAX_PRICE, issues)
+    first, today = rules.calendar.first, rules.today
+    day = cells.day(date_text, row, "exit_date", cells.DATE, issues, first=first, last=today)
+    if day is not None and entry is not None and day < entry:
+        issues.error(
+            row, "exit_date", "ERR_POS_018", f"exit_date {day} is before entry_date {entry}. Swap or correct them.", date_text
+        )
+    return day, price
+
+
+def _class(row: int, symbol: str | None, values: Mapping[str, str], issues: Issues) -> str | None:
+    """The stated class, else OPTIONS where option fields are filled, else what the symbol says."""
+    text = values.get("investment_class", "").strip()
+    if text and text.upper() not in CLASSES:
+        issues.error(
+            row, "investment_class", "ERR_POS_016", f"investment_class {text!r} is none of {', '.join(CLASSES)}.", text
+        )
+        return None
+    if not text and any(values.get(column, "").strip() for column in options.FIELDS):
+        return OPTIONS
+    if symbol is None:
+        return text.upper() or PUBLIC
+    return _CLASS_OF[classify(symbol, text)]
+
+
+def _subtype(row: int, kind: str | None, text: str, issues: Issues) -> str | None:
+    if not text or kind is None:
+        return None
+    subtype = "_".join(text.upper().replace("-", " ").replace("_", " ").split())
+    if subtype in SUBTYPES[kind]:
+        return subtype
+    issues.error(
+        row,
+        "investment_subtype",
+        "ERR_POS_017",
+        f"investment_subtype {text!r} is not one of {kind}: {', '.join(sorted(SUBTYPES[kind]))}.",
+        text,
+    )
+    return None
+
+
+def _basis(row: int, text: str, issues: Issues) -> str | None:
+    basis = text.lower().replace(" ", "_").replace("-", "_")
+    if basis in ("", "auto"):
+        return None
+    if basis in BASES:
+        return basis
+    issues.error(row, "price_basis", "ERR_POS_025", f"price_basis {text!r} is none of auto, {', '.join(BASES)}.", text)
+    return None

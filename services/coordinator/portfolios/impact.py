@@ -1,0 +1,115 @@
+"""What a change to a portfolio makes necessary: units added, removed and raised. One place, so that no edit forgets one.
+
+All functions take a connection inside a transaction whose first statement was the commit-order lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import Conflict
+from services.coordinator.portfolios import store
+from services.coordinator.portfolios.store import Portfolio
+from services.coordinator.runs import requests
+from shared import ledger
+from shared.clock import Clock
+from shared.db.engine import next_change
+from shared.events.coordinator import PortfolioChanged, PortfolioCreated
+from shared.events.envelope import WorkBody, WorkEvent
+from shared.messaging import outbox
+from shared.work import Key, Phase
+
+SERVICE = "coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of the ledger: the portfolio's range of due sessions, and the run that waits for the work."""
+
+    first_session: date | None
+    last_session: date | None
+    run_id: UUID | None
+
+
+async def created(conn: AsyncConnection, clock: Clock, portfolio: UUID, first: date | None) -> Change:
+    """Units of a new portfolio: four phases, every session from its first entry to the last one due."""
+    revision = await next_change(conn)
+    last_due = clock.last_due()
+    sessions = [] if first is None else clock.calendar().between(first, last_due)
+    await ledger.add_units(conn, [portfolio], sessions, revision)
+    scope = _scope(portfolio, first, last_due)
+    run_id = await requests.record_raised(conn, portfolio, sessions, revision, source="onboarding", scope=scope)
+    await _announce(conn, PortfolioCreated, clock, portfolio, sessions)
+    return Change(first, sessions[-1] if sessions else None, run_id)
+
+
+async def changed(
+    conn: AsyncConnection, clock: Clock, before: Portfolio, affected: date, phase: Phase, *, source: str = "settings"
+) -> Change:
+    """After positions or flows were written: move the portfolio's first session if need be, raise what depends on it.
+
+    affected : the first session whose inputs differ
+    phase    : the first phase whose inputs differ; the others follow
+    """
+    first = await store.first_entry(conn, before.id)
+    await _refuse_orphaned_flows(conn, before.id, first)
+    revision = await next_change(conn)
+    calendar, last_due = clock.calendar(), clock.last_due()
+    if first is None:
+        await ledger.remove_units(conn, before.id)
+    elif before.first_session is None or first < before.first_session:
+        # What exists stays as it is: only the earlier sessions are new.
+        until = last_due if before.first_session is None else calendar.previous(before.first_session)
+        await ledger.add_units(conn, [before.id], calendar.between(first, min(until, last_due)), revision)
+        affected = min(affected, first)
+    elif first > before.first_session:
+        await ledger.remove_units(conn, before.id, before=first)
+        # The chain now starts later: everything from there on is computed from other capital.
+        affected, phase = min(affected, first), Phase.INGEST
+    await store.update(conn, before.id, {"first_session": first})
+    if first is not None and affected <= last_due:
+        await ledger.require(conn, [(before.id, max(affected, first), last_due, phase)], revision)
+    due = [] if first is None else calendar.between(first, last_due)
+    scope = _scope(before.id, affected, last_due) | {"revision": revision}
+    run_id = await requests.record_raised(conn, before.id, due, revision, source=source, scope=scope)
+    await _announce(conn, PortfolioChanged, clock, before.id, [day for day in due if day >= affected])
+    return Change(first, due[-1] if due else None, run_id)
+
+
+async def _refuse_orphaned_flows(conn: AsyncConnection, portfolio: UUID, first: date | None) -> None:
+    """A flow before the first session has no chain to enter; an edit must not leave one behind unseen."""
+    flow = await store.first_flow(conn, portfolio)
+    if flow is not None and (first is None or flow < first):
+        raise Conflict(
+            f"Portfolio {portfolio} has a cash flow on {flow}, which this change would leave before its first session "
+            f"({first or 'none'}). Delete the flow first, or keep a position that was entered by then."
+        )
+
+
+async def _announce(
+    conn: AsyncConnection, kind: type[WorkEvent], clock: Clock, portfolio: UUID, sessions: list[date]
+) -> None:
+    if sessions:
+        keys = [Key(portfolio, session) for session in sessions]
+        await outbox.publish_work(conn, kind, keys, sessions, source=SERVICE)
+    else:
+        # Nothing is due yet: listeners still learn of it, and find nothing to do.
+        body = WorkBody(portfolios=[portfolio], first=clock.last_due(), last=clock.last_due())
+        await outbox.publish(conn, [kind(work=body)], source=SERVICE)
+
+
+def _scope(portfolio: UUID, first: date | None, last: date) -> dict[str, Any]:
+    scope: Mapping[str, Any] = {
+        "portfolio_ids": [str(portfolio)],
+        "from": None if first is None else first.isoformat(),
+        "to": last.isoformat(),
+        "phase": None,
+        "what": "all",
+    }
+    return dict(scope)

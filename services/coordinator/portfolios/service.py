@@ -1,0 +1,243 @@
+"""Create, import, edit, delete. Each function runs inside the caller's transaction, after the commit-order lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.importer import account, content, parse, rules
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.columns import COLUMNS
+from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.parse import Parsed
+from services.coordinator.portfolios import drafts, impact, store
+from services.coordinator.portfolios.drafts import Draft
+from services.coordinator.portfolios.impact import SERVICE, Change
+from services.coordinator.portfolios.store import Portfolio
+from shared import ledger
+from shared.clock import Clock
+from shared.events.coordinator import PortfolioDeleted
+from shared.messaging import outbox
+from shared.work import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The outcome of creating or adding: what was stored and what deserves a look."""
+
+    portfolio_id: UUID | None
+    name: str
+    positions: int
+    unchanged: int
+    change: Change
+    issues: Issues
+    decisions: Sequence[tuple[Position, Decision]]
+    position_id: UUID | None = None
+    """Of the one lot added or changed."""
+
+
+async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
+    found = await store.get(conn, portfolio)
+    if found is None:
+        raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
+    return found
+
+
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+    """What `create` would do, without doing it."""
+    drafts.refuse(draft.issues)
+    decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
+    drafts.refuse(draft.issues)
+    sessions = [] if draft.first_session is None else clock.calendar().between(draft.first_session, clock.last_due())
+    change = Change(draft.first_session, sessions[-1] if sessions else None, None)
+    pairs = list(zip(draft.positions, decisions, strict=True))
+    return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
+
+
+async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+    """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
+    drafts.refuse(draft.issues)
+    decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
+    drafts.refuse(draft.issues)
+    portfolio = await store.insert(conn, draft.account, draft.first_session)
+    keys = content.content_keys(draft.positions)
+    await store.insert_positions(conn, portfolio, zip(draft.positions, decisions, keys, strict=True))
+    if draft.flows:
+        await store.insert_flows(conn, portfolio, draft.flows)
+    change = await impact.created(conn, clock, portfolio, draft.first_session)
+    pairs = list(zip(draft.positions, decisions, strict=True))
+    return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
+
+
+async def add_file(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool
+) -> Imported:
+    """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
+    drafts.refuse(parsed.issues)
+    before = await existing(conn, portfolio)
+    known = await store.content_keys(conn, portfolio)
+    keys = content.content_keys(parsed.positions)
+    fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
+    positions = [position for position, _ in fresh]
+    decisions = await drafts.decide(conn, positions, clock, parsed.issues)
+    drafts.refuse(parsed.issues)
+    first, last = before.first_session, clock.last_due()
+    change = Change(first, last if first is not None and first <= last else None, None)
+    if positions and not dry_run:
+        rows = [(position, decision, key) for (position, key), decision in zip(fresh, decisions, strict=True)]
+        await store.insert_positions(conn, portfolio, rows)
+        affected = min(position.entry_session for position in positions)
+        change = await impact.changed(conn, clock, before, affected, Phase.INGEST, source="onboarding")
+    pairs = list(zip(positions, decisions, strict=True))
+    unchanged = len(parsed.positions) - len(positions)
+    return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
+
+
+async def add_position(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]
+) -> Imported:
+    """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
+    parsed = parse.parse_items([body], drafts.rules_now(clock))
+    drafts.refuse(parsed.issues)
+    before = await existing(conn, portfolio)
+    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
+    drafts.refuse(parsed.issues)
+    position = parsed.positions[0]
+    known, digest, occurrence = await store.content_keys(conn, portfolio), content.content(position), 1
+    while f"{digest}:{occurrence}" in known:
+        occurrence += 1
+    key = f"{digest}:{occurrence}"
+    await store.insert_positions(conn, portfolio, [(position, decisions[0], key)])
+    added = await store.position_of_key(conn, portfolio, key)
+    change = await impact.changed(conn, clock, before, position.entry_session, Phase.INGEST)
+    return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], added)
+
+
+async def edit_position(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID, body: Mapping[str, Any]
+) -> Imported:
+    """Change fields of a lot; null clears an optional one. Numbers mean what the lot's basis says, unless it is changed too."""
+    before = await existing(conn, portfolio)
+    row = await store.position(conn, portfolio, position_id)
+    if row is None:
+        raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
+    current = {
+        **{column: row[column] for column in COLUMNS},
+        "quantity": row["stated_quantity"],
+        "entry_price": row["stated_entry_price"],
+        "exit_price": row["stated_exit_price"],
+        # 'adjusted' is what the prices force, not what a user can state: it is decided again.
+        "price_basis": row["price_basis"] if row["price_basis"] in rules.BASES else None,
+    }
+    parsed = parse.parse_items([{**current, **body}], drafts.rules_now(clock))
+    drafts.refuse(parsed.issues)
+    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
+    drafts.refuse(parsed.issues)
+    position = parsed.positions[0]
+    await store.update_position(conn, position_id, position, decisions[0])
+    affected = min(row["entry_session"], position.entry_session)
+    change = await impact.changed(conn, clock, before, affected, Phase.INGEST)
+    return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], position_id)
+
+
+async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID) -> Change:
+    before = await existing(conn, portfolio)
+    row = await store.position(conn, portfolio, position_id)
+    if row is None:
+        raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
+    await store.delete_position(conn, position_id)
+    return await impact.changed(conn, clock, before, row["entry_session"], Phase.INGEST)
+
+
+async def add_flows(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, items: Sequence[Mapping[str, Any]]
+) -> tuple[list[UUID], Change]:
+    issues = Issues()
+    flows = parse.parse_flows(items, drafts.rules_now(clock), issues)
+    drafts.refuse(issues)
+    before = await existing(conn, portfolio)
+    drafts.check_flows(flows, before.first_session, issues)
+    drafts.refuse(issues)
+    ids = await store.insert_flows(conn, portfolio, flows)
+    change = await impact.changed(conn, clock, before, min(flow.session for flow in flows), Phase.SNAPSHOTS)
+    return ids, change
+
+
+async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow: UUID) -> Change:
+    before = await existing(conn, portfolio)
+    session = await store.delete_flow(conn, portfolio, flow)
+    if session is None:
+        raise NotFound(f"Portfolio {portfolio} has no flow {flow}.")
+    return await impact.changed(conn, clock, before, session, Phase.SNAPSHOTS)
+
+
+async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Change | None:
+    """Change the header. Only the equity moves numbers: it is the capital at the start of the chain."""
+    before = await existing(conn, portfolio)
+    issues = Issues()
+    values: dict[str, object] = {}
+    checks = {"name": account.name, "account_type": account.account_type, "currency": account.currency}
+    for field, check in checks.items():
+        if field in body:
+            values[field] = check(parse.cell_text(body[field]), issues)
+    if "equity_balance" in body:
+        values["equity_balance"] = account.equity(parse.cell_text(body["equity_balance"]), issues)
+    drafts.refuse(issues)
+    if values:
+        await store.update(conn, portfolio, values)
+    if "equity_balance" not in values or values["equity_balance"] == before.equity_balance or before.first_session is None:
+        return None
+    return await impact.changed(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
+
+
+async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
+    """Gone at once: its units leave the ledger, so work in flight lands nowhere. The rows themselves stay, marked."""
+    await existing(conn, portfolio)
+    await store.delete(conn, portfolio)
+    await ledger.remove_units(conn, portfolio)
+    await outbox.publish(conn, [PortfolioDeleted(portfolio_id=portfolio)], source=SERVICE)
+
+
+async def settle_basis(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, wanted: str, *, dry_run: bool
+) -> Imported:
+    """Decide the price basis again, now that prices are stored, from what the user stated. Unchanged lots stay untouched.
+
+    wanted : 'auto', or the basis the user says all lots are on
+    """
+    before = await existing(conn, portfolio)
+    rows = [row for row in await store.positions(conn, portfolio) if row["investment_class"] == "PUBLIC"]
+    items = [
+        {
+            **{column: row[column] for column in COLUMNS},
+            "quantity": row["stated_quantity"],
+            "entry_price": row["stated_entry_price"],
+            "exit_price": row["stated_exit_price"],
+            "price_basis": wanted,
+        }
+        for row in rows
+    ]
+    parsed = parse.parse_items(items, drafts.rules_now(clock))
+    drafts.refuse(parsed.issues)
+    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
+    drafts.refuse(parsed.issues)
+    moved = [
+        (row, position, decision)
+        for row, position, decision in zip(rows, parsed.positions, decisions, strict=True)
+        if (decision.price_basis, decision.quantity, decision.entry_price, decision.exit_price)
+        != (row["price_basis"], row["quantity"], row["entry_price"], row["exit_price"])
+    ]
+    last = clock.last_due()
+    change = Change(before.first_session, last if before.first_session else None, None)
+    if moved and not dry_run:
+        for row, position, decision in moved:
+            await store.update_position(conn, row["id"], position, decision)
+        affected = min(position.entry_session for _, position, _ in moved)
+        change = await impact.changed(conn, clock, before, affected, Phase.SNAPSHOTS)
+    pairs = [(position, decision) for _, position, decision in moved]
+    return Imported(portfolio, before.name, len(moved), len(rows) - len(moved), change, parsed.issues, pairs)

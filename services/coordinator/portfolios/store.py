@@ -1,0 +1,338 @@
+"""SQL of `coordinator.portfolios`, `positions` and `flows`, and the prices a position's basis is decided by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.importer.account import Account
+from services.coordinator.importer.basis import Decision, Market
+from services.coordinator.importer.model import Flow, Position
+from shared.db.bulk import copy
+from shared.market.calendar import Calendar
+
+_POSITION_COLUMNS = (
+    "portfolio_id",
+    "symbol",
+    "quantity",
+    "entry_date",
+    "entry_session",
+    "entry_price",
+    "exit_date",
+    "exit_session",
+    "exit_price",
+    "investment_class",
+    "investment_subtype",
+    "underlying_symbol",
+    "strike_price",
+    "expiration_date",
+    "option_type",
+    "name",
+    "sector",
+    "price_basis",
+    "stated_quantity",
+    "stated_entry_price",
+    "stated_exit_price",
+    "content_key",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """The header row of a portfolio that is not deleted."""
+
+    id: UUID
+    name: str
+    account_type: str
+    currency: str
+    equity_balance: Decimal
+    first_session: date | None
+    created_at: datetime
+    updated_at: datetime
+
+
+_PORTFOLIO = "p.id, p.name, p.account_type, p.currency, p.equity_balance, p.first_session, p.created_at, p.updated_at"
+
+
+async def insert(conn: AsyncConnection, account: Account, first_session: date | None) -> UUID:
+    portfolio_id = await conn.scalar(
+        text("""
+            INSERT INTO coordinator.portfolios (name, account_type, currency, equity_balance, first_session)
+            VALUES (:name, :account_type, :currency, :equity, :first) RETURNING id
+        """),
+        {
+            "name": account.name,
+            "account_type": account.account_type,
+            "currency": account.currency,
+            "equity": account.equity_balance,
+            "first": first_session,
+        },
+    )
+    assert isinstance(portfolio_id, UUID)
+    return portfolio_id
+
+
+async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
+    row = (
+        await conn.execute(
+            text(f"SELECT {_PORTFOLIO} FROM coordinator.portfolios p WHERE p.id = :id AND p.deleted_at IS NULL"),
+            {"id": portfolio},
+        )
+    ).one_or_none()
+    return Portfolio(*row) if row else None
+
+
+async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequence[RowMapping]:
+    """Portfolios in order of creation (ids are), each with its number of lots and of missing units."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT {_PORTFOLIO},
+                   (SELECT count(*) FROM coordinator.positions x
+                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions,
+                   (SELECT count(*) FROM ledger.units u
+                    WHERE u.portfolio_id = p.id AND u.completed_revision < u.required_revision
+                      AND u.blocked_reason IS NULL) AS missing,
+                   (SELECT count(*) FROM ledger.units u
+                    WHERE u.portfolio_id = p.id AND u.blocked_reason IS NOT NULL) AS blocked
+            FROM coordinator.portfolios p
+            WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
+            ORDER BY p.id LIMIT :limit
+        """),
+        {"limit": limit, "after": after},
+    )
+    return rows.mappings().all()
+
+
+async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
+    """Set columns of the header; the names are ours, never a user's."""
+    assignments = "".join(f"{column} = :{column}, " for column in values)
+    await conn.execute(
+        text(f"UPDATE coordinator.portfolios SET {assignments}updated_at = now() WHERE id = :id"),
+        {"id": portfolio, **values},
+    )
+
+
+async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
+    await conn.execute(
+        text("UPDATE coordinator.portfolios SET deleted_at = now(), updated_at = now() WHERE id = :id"), {"id": portfolio}
+    )
+
+
+# --- lots ------------------------------------------------------------------------------------------------------------
+
+
+async def insert_positions(
+    conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]]
+) -> None:
+    """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
+    records = [
+        (
+            portfolio,
+            position.symbol,
+            decision.quantity,
+            position.entry_date,
+            position.entry_session,
+            decision.entry_price,
+            position.exit_date,
+            position.exit_session,
+            decision.exit_price,
+            position.investment_class,
+            position.investment_subtype,
+            position.underlying_symbol,
+            position.strike_price,
+            position.expiration_date,
+            position.option_type,
+            position.name,
+            position.sector,
+            decision.price_basis,
+            position.quantity,
+            position.entry_price,
+            position.exit_price,
+            key,
+        )
+        for position, decision, key in rows
+    ]
+    if records:
+        await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
+
+
+async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:
+    keys = await conn.scalars(
+        text("""
+            SELECT content_key FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND content_key IS NOT NULL
+        """),
+        {"id": portfolio},
+    )
+    return set(keys)
+
+
+async def position_of_key(conn: AsyncConnection, portfolio: UUID, key: str) -> UUID:
+    found = await conn.scalar(
+        text("""
+            SELECT id FROM coordinator.positions WHERE portfolio_id = :id AND content_key = :key AND deleted_at IS NULL
+        """),
+        {"id": portfolio, "key": key},
+    )
+    assert isinstance(found, UUID)
+    return found
+
+
+async def positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
+    rows = await conn.execute(
+        text("""
+            SELECT id, symbol, quantity, entry_date, entry_session, entry_price, exit_date, exit_session, exit_price,
+                   investment_class, investment_subtype, underlying_symbol, strike_price, expiration_date, option_type,
+                   name, sector, price_basis, stated_quantity, stated_entry_price, stated_exit_price, created_at
+            FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL ORDER BY entry_session, id
+        """),
+        {"id": portfolio},
+    )
+    return rows.mappings().all()
+
+
+async def position(conn: AsyncConnection, portfolio: UUID, position_id: UUID) -> RowMapping | None:
+    rows = await conn.execute(
+        text("""
+            SELECT * FROM coordinator.positions
+            WHERE portfolio_id = :portfolio AND id = :id AND deleted_at IS NULL
+        """),
+        {"portfolio": portfolio, "id": position_id},
+    )
+    return rows.mappings().one_or_none()
+
+
+async def update_position(conn: AsyncConnection, position_id: UUID, stated: Position, decision: Decision) -> None:
+    """Replace a lot's content; its id and content key stay, so a file imported again still knows it."""
+    values: dict[str, Any] = {
+        "symbol": stated.symbol,
+        "quantity": decision.quantity,
+        "entry_date": stated.entry_date,
+        "entry_session": stated.entry_session,
+        "entry_price": decision.entry_price,
+        "exit_date": stated.exit_date,
+        "exit_session": stated.exit_session,
+        "exit_price": decision.exit_price,
+        "investment_class": stated.investment_class,
+        "investment_subtype": stated.investment_subtype,
+        "underlying_symbol": stated.underlying_symbol,
+        "strike_price": stated.strike_price,
+        "expiration_date": stated.expiration_date,
+        "option_type": stated.option_type,
+        "name": stated.name,
+        "sector": stated.sector,
+        "price_basis": decision.price_basis,
+        "stated_quantity": stated.quantity,
+        "stated_entry_price": stated.entry_price,
+        "stated_exit_price": stated.exit_price,
+    }
+    assignments = ", ".join(f"{column} = :{column}" for column in values)
+    await conn.execute(text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values})
+
+
+async def delete_position(conn: AsyncConnection, position_id: UUID) -> None:
+    await conn.execute(
+        text("UPDATE coordinator.positions SET deleted_at = now() WHERE id = :id"), {"id": position_id}
+    )
+
+
+async def first_entry(conn: AsyncConnection, portfolio: UUID) -> date | None:
+    first = await conn.scalar(
+        text("SELECT min(entry_session) FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL"),
+        {"id": portfolio},
+    )
+    return first if isinstance(first, date) else None
+
+
+# --- flows -----------------------------------------------------------------------------------------------------------
+
+
+async def insert_flows(conn: AsyncConnection, portfolio: UUID, flows: Sequence[Flow]) -> list[UUID]:
+    ids = await conn.scalars(
+        text("""
+            INSERT INTO coordinator.flows (portfolio_id, date, session, amount, note)
+            SELECT :portfolio, f.date, f.session, f.amount, f.note
+            FROM unnest(CAST(:dates AS date[]), CAST(:sessions AS date[]), CAST(:amounts AS numeric[]), CAST(:notes AS text[]))
+                AS f (date, session, amount, note)
+            RETURNING id
+        """),
+        {
+            "portfolio": portfolio,
+            "dates": [flow.day for flow in flows],
+            "sessions": [flow.session for flow in flows],
+            "amounts": [flow.amount for flow in flows],
+            "notes": [flow.note for flow in flows],
+        },
+    )
+    return list(ids)
+
+
+async def flows(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
+    rows = await conn.execute(
+        text("""
+            SELECT id, date, session, amount, note, created_at FROM coordinator.flows
+            WHERE portfolio_id = :id AND deleted_at IS NULL ORDER BY session, id
+        """),
+        {"id": portfolio},
+    )
+    return rows.mappings().all()
+
+
+async def delete_flow(conn: AsyncConnection, portfolio: UUID, flow: UUID) -> date | None:
+    """Returns the session the flow counted on; None if there is no such flow."""
+    session = await conn.scalar(
+        text("""
+            UPDATE coordinator.flows SET deleted_at = now()
+            WHERE portfolio_id = :portfolio AND id = :id AND deleted_at IS NULL RETURNING session
+        """),
+        {"portfolio": portfolio, "id": flow},
+    )
+    return session if isinstance(session, date) else None
+
+
+async def first_flow(conn: AsyncConnection, portfolio: UUID) -> date | None:
+    first = await conn.scalar(
+        text("SELECT min(session) FROM coordinator.flows WHERE portfolio_id = :id AND deleted_at IS NULL"),
+        {"id": portfolio},
+    )
+    return first if isinstance(first, date) else None
+
+
+# --- what the market says about entries ------------------------------------------------------------------------------
+
+
+async def markets(conn: AsyncConnection, entries: Sequence[Position], calendar: Calendar) -> list[Market | None]:
+    """What ingest has stored about each entry's day, in order; None where it has no price of it."""
+    sessions = [calendar.on_or_before(position.entry_date) for position in entries]
+    symbols = [position.symbol for position in entries]
+    rows = await conn.execute(
+        text("""
+            SELECT a.n, p.close, p.adj_close
+            FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) WITH ORDINALITY AS a (symbol, session, n)
+            JOIN ingest.symbols s ON s.symbol = a.symbol
+            JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = a.session
+        """),
+        {"symbols": symbols, "sessions": sessions},
+    )
+    closes = {int(n) - 1: (close, adjusted) for n, close, adjusted in rows}
+    splits: dict[str, list[tuple[date, float]]] = {}
+    listed = await conn.execute(
+        text("""
+            SELECT s.symbol, a.ex_session, a.value FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id
+            WHERE a.type = 'split' AND s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, a.ex_session
+        """),
+        {"symbols": sorted(set(symbols))},
+    )
+    for symbol, ex_session, value in listed:
+        splits.setdefault(symbol, []).append((ex_session, value))
+    return [
+        Market(*closes[index], splits=tuple(splits.get(symbol, ()))) if index in closes else None
+        for index, symbol in enumerate(symbols)
+    ]

@@ -1,0 +1,1 @@
+"""Answers from the tables of the other services: part of their contract, read-only here."""

@@ -1,0 +1,139 @@
+"""Symbol facts: the same for every portfolio."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.reads.values import document, named, plain
+from shared.market.registry import FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from shared.market.symbols import normalise
+
+_MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
+
+
+async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
+    name = normalise(symbol)
+    found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
+    if found is None:
+        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")
+    return int(found), name
+
+
+async def _facts(conn: AsyncConnection, table: str, columns: str, symbol: str, session: date | None) -> tuple[str, Row[Any]]:
+    """The row of one symbol and session, or of the newest session there is."""
+    identity, name = await symbol_id(conn, symbol)
+    row = (
+        await conn.execute(
+            text(f"""
+                SELECT session, model_version, price_version, {columns}, quality, CAST(reasons AS text) AS reasons
+                FROM factors.{table}
+                WHERE symbol_id = :id AND (CAST(:session AS date) IS NULL OR session = :session)
+                ORDER BY session DESC LIMIT 1
+            """),
+            {"id": identity, "session": session},
+        )
+    ).one_or_none()
+    if row is None:
+        when = "any session" if session is None else f"session {session}"
+        raise NotFound(f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done.")
+    return name, row
+
+
+async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
+    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, flagged"
+    name, row = await _facts(conn, "exposures", columns, symbol, session)
+    proxies = await conn.scalar(text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session})
+    reasons: dict[str, str] = document(row.reasons)
+    market = named(_MARKET, row.market)
+    r2, condition, resid_sd = (plain(value) for value in row.joint_fit)
+    return {
+        "symbol": name,
+        "session": row.session.isoformat(),
+        "model_version": row.model_version,
+        "price_version": row.price_version,
+        "proxies": dict(zip(FACTOR_NAMES, proxies or [None] * len(FACTOR_NAMES), strict=True)),
+        "market_beta": {
+            **market,
+            "n_obs": row.n_obs[0],
+            "quality": row.quality,
+            "flagged": row.flagged,
+            "reason": reasons.get("market_beta") or reasons.get("alpha"),
+        },
+        "market_beta_shrunk": {"beta": plain(row.market_shrunk)},
+        "ir_beta": {"beta": plain(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "spreads": {
+            spread: {
+                **named(("beta", "stderr_hac", "r2"), row.spreads[3 * index : 3 * index + 3]),
+                "n_obs": row.n_obs[2 + index],
+                "reason": reasons.get(f"spread_{spread}"),
+            }
+            for index, spread in enumerate(SPREAD_NAMES)
+        },
+        "joint": {
+            "n_obs": row.n_obs[-1],
+            "r2": r2,
+            "condition": condition,
+            "resid_sd": resid_sd,
+            "betas": named(FACTOR_NAMES, row.joint),
+            "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
+        },
+        # No enabled provider delivers betas yet; a vendor's is never substituted by ours.
+        "provider_beta": {"value": None, "date": None, "provider": None},
+    }
+
+
+async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
+    columns = "price, price_basis, price_return, total_return, volatility"
+    name, row = await _facts(conn, "metrics", columns, symbol, session)
+    reasons: dict[str, str] = document(row.reasons)
+    return {
+        "symbol": name,
+        "session": row.session.isoformat(),
+        "price": plain(row.price),
+        "price_basis": row.price_basis,
+        "price_return": named(RETURN_HORIZONS, row.price_return),
+        "total_return": named(RETURN_HORIZONS, row.total_return),
+        "volatility": named([str(window) for window in VOLATILITY_WINDOWS], row.volatility),
+        "fundamentals": {"market_cap": None, "pe": None, "as_of": None, "provider": None},
+        "quality": row.quality,
+        "reasons": [{"figure": figure, "symbol": name, "reason": reason} for figure, reason in sorted(reasons.items())],
+    }
+
+
+async def prices(conn: AsyncConnection, symbol: str, first: date | None, last: date | None) -> dict[str, Any]:
+    """Prices as traded, actions, and the reason for each range without a price."""
+    identity, name = await symbol_id(conn, symbol)
+    window = {"id": identity, "first": first or date.min, "last": last or date.max}
+    rows = await conn.execute(
+        text("""
+            SELECT session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at,
+                   change AS price_version
+            FROM ingest.prices WHERE symbol_id = :id AND session BETWEEN :first AND :last ORDER BY session
+        """),
+        window,
+    )
+    actions = await conn.execute(
+        text("""
+            SELECT ex_session, ex_date, type, value, provider FROM ingest.actions
+            WHERE symbol_id = :id AND ex_session BETWEEN :first AND :last ORDER BY ex_session, type
+        """),
+        window,
+    )
+    gaps = await conn.execute(
+        text("""
+            SELECT first AS "from", last AS "to", reason, terminal, provider, checked_at, retry_at FROM ingest.gaps
+            WHERE symbol_id = :id AND first <= :last AND last >= :first ORDER BY first
+        """),
+        window,
+    )
+    return {
+        "symbol": name,
+        "items": [plain(dict(row)) for row in rows.mappings()],
+        "actions": [plain(dict(row)) for row in actions.mappings()],
+        "gaps": [plain(dict(row)) for row in gaps.mappings()],
+    }

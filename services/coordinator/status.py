@@ -1,0 +1,193 @@
+"""How complete a portfolio is, read from the ledger: never a stored state, so it cannot be stale or stuck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.clock import Clock
+from shared.market.registry import PROXY_SYMBOLS
+from shared.work import Phase
+
+# A page shows no more; `holes_total` and `partials_total` say how many there are.
+SHOWN = 200
+
+
+async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str, Any] | None:
+    """The status document of SHAPES, or None if there is no such portfolio.
+
+    Best called in one snapshot, so that counts and holes agree.
+    """
+    row = (
+        await conn.execute(
+            text("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"), {"id": portfolio}
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    counts = (
+        await conn.execute(
+            text("""
+                SELECT CAST(phase AS text) AS phase, count(*) AS expected, min(session) AS first, max(session) AS last,
+                       count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
+                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial,
+                       count(*) FILTER (WHERE completed_revision < required_revision AND blocked_reason IS NOT NULL) AS blocked
+                FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
+            """),
+            {"id": portfolio},
+        )
+    ).all()
+    expected = sum(count.expected for count in counts)
+    completed = sum(count.completed for count in counts)
+    partial = sum(count.partial for count in counts)
+    holes, holes_total = await _holes(conn, portfolio) if completed < expected else ([], 0)
+    partials, partials_total = await _partials(conn, portfolio) if partial else ([], 0)
+    by_phase = {count.phase: {"expected": count.expected, "completed": count.completed} for count in counts}
+    return {
+        "id": str(portfolio),
+        "state": state(expected, completed, sum(count.blocked for count in counts)),
+        "as_of": clock.last_due().isoformat(),
+        "first_session": iso(min((count.first for count in counts), default=row.first_session)),
+        "last_session": iso(max((count.last for count in counts), default=None)),
+        "expected": expected,
+        "completed": completed,
+        "partial": partial,
+        "phases": {phase.value: by_phase.get(phase.value, {"expected": 0, "completed": 0}) for phase in Phase},
+        "holes": holes,
+        "holes_total": holes_total,
+        "partials": partials,
+        "partials_total": partials_total,
+    }
+
+
+def state(expected: int, completed: int, blocked: int) -> str:
+    """One word. Blocked comes before healing, because it is what needs a person."""
+    if completed == expected:
+        return "complete"
+    return "blocked" if blocked else "healing"
+
+
+def hole_state(*, blocked: bool, running: bool, runs: int) -> str:
+    """What is happening about a hole. A wait for a quota or a provider is no failed run, so it stays 'waiting'."""
+    if blocked:
+        return "blocked"
+    if running:
+        return "running"
+    return "retrying" if runs > 0 else "waiting"
+
+
+async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str, Any]], int]:
+    """Missing units as runs of consecutive sessions, oldest first.
+
+    The units of a phase are all sessions from the first entry on, so neighbours among them are neighbours in the calendar,
+    and the difference of two row numbers is constant exactly within an unbroken run.
+    """
+    rows = (
+        await conn.execute(
+            text("""
+                WITH numbered AS (
+                    SELECT phase, session, blocked_reason, completed_revision < required_revision AS missing,
+                           row_number() OVER (PARTITION BY phase ORDER BY session) AS n
+                    FROM ledger.units WHERE portfolio_id = :id
+                ), islands AS (
+                    SELECT *, n - row_number() OVER (PARTITION BY phase, blocked_reason ORDER BY session) AS island
+                    FROM numbered WHERE missing
+                )
+                SELECT CAST(i.phase AS text) AS phase, min(i.session) AS first, max(i.session) AS last, i.blocked_reason,
+                       coalesce(bool_or(s.lease_until > clock_timestamp()), false) AS running,
+                       coalesce(max(s.runs), 0) AS runs, max(s.next_at) AS next_at, max(s.last_error) AS last_error,
+                       count(*) OVER () AS total
+                FROM islands i LEFT JOIN ledger.schedule s ON s.portfolio_id = :id AND s.phase = i.phase
+                GROUP BY i.phase, i.blocked_reason, i.island
+                ORDER BY min(i.session), i.phase LIMIT :shown
+            """),
+            {"id": portfolio, "shown": SHOWN},
+        )
+    ).all()
+    awaited = await _awaited(conn, portfolio) if any(row.phase == Phase.INGEST for row in rows) else []
+    return [_hole(row, awaited) for row in rows], (rows[0].total if rows else 0)
+
+
+def _hole(row: Row[Any], awaited: Sequence[Row[Any]]) -> dict[str, Any]:
+    waits = [gap for gap in awaited if row.phase == Phase.INGEST and gap.first <= row.last]
+    blocked = row.blocked_reason is not None
+    reason = row.blocked_reason or row.last_error or next((gap.reason for gap in waits), None)
+    return {
+        "from": row.first.isoformat(),
+        "to": row.last.isoformat(),
+        "phase": row.phase,
+        "state": hole_state(blocked=blocked, running=row.running, runs=row.runs),
+        "reason": reason,
+        "symbols": sorted({gap.symbol for gap in waits}),
+        "attempts": row.runs,
+        "next_at": instant(row.next_at),
+    }
+
+
+async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
+    """The prices an unfinished ingest is waiting for: gaps of the portfolio's symbols that are not terminal."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, g.reason, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+            WHERE NOT g.terminal AND (s.symbol = ANY (CAST(:proxies AS text[])) OR s.symbol IN (
+                SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL))
+            ORDER BY s.symbol, g.first
+        """),
+        {"id": portfolio, "proxies": list(PROXY_SYMBOLS)},
+    )
+    return rows.all()
+
+
+async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str, Any]], int]:
+    """Completed units that fell short, as runs of consecutive sessions with equal reasons; coverage is the lowest."""
+    rows = (
+        await conn.execute(
+            text("""
+                WITH numbered AS (
+                    SELECT phase, session, coverage, CAST(reasons AS text) AS reasons,
+                           completed_revision >= required_revision AND quality = 'partial' AS partial,
+                           row_number() OVER (PARTITION BY phase ORDER BY session) AS n
+                    FROM ledger.units WHERE portfolio_id = :id
+                ), islands AS (
+                    SELECT *, n - row_number() OVER (PARTITION BY phase, reasons ORDER BY session) AS island
+                    FROM numbered WHERE partial
+                )
+                SELECT CAST(phase AS text) AS phase, min(session) AS first, max(session) AS last, min(coverage) AS coverage,
+                       reasons, count(*) OVER () AS total
+                FROM islands GROUP BY islands.phase, reasons, island ORDER BY min(session), islands.phase LIMIT :shown
+            """),
+            {"id": portfolio, "shown": SHOWN},
+        )
+    ).all()
+    documents = [
+        {
+            "from": row.first.isoformat(),
+            "to": row.last.isoformat(),
+            "phase": row.phase,
+            "coverage": row.coverage,
+            "reasons": symbol_reasons(json.loads(row.reasons)),
+        }
+        for row in rows
+    ]
+    return documents, (rows[0].total if rows else 0)
+
+
+def symbol_reasons(reasons: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Symbol and reason, each pair once, in the order first seen: several figures fall short for one cause."""
+    pairs = dict.fromkeys((reason.get("symbol"), reason.get("reason")) for reason in reasons)
+    return [{"symbol": symbol, "reason": reason} for symbol, reason in pairs]
+
+
+def iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def instant(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC, with Z."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
