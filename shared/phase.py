@@ -24,7 +24,7 @@ from shared.ledger import Lease, Outcome, Raised
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import BATCH_SECONDS, COMPLETED, FAILURES, log_context, logger, span
-from shared.work import Batch, Due, Key, Phase, Work, cut
+from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
 
 log = logger(__name__)
 
@@ -124,8 +124,7 @@ class PhaseRunner:
                 batch = await self._next(conn, portfolios, bounds, attempted)
             if batch is None:
                 return done
-            attempted.update(batch.units)
-            raised = await self._isolated(batch)
+            raised = await self._isolated(batch, attempted)
             done += raised
             if raised:
                 self._wake()
@@ -137,13 +136,32 @@ class PhaseRunner:
         bounds: tuple[date | None, date | None],
         attempted: set[Due],
     ) -> Batch | None:
-        units = [unit for unit in await ledger.ready(conn, self.phase, portfolios, *bounds) if unit not in attempted]
+        units = await ledger.ready(conn, self.phase, portfolios, *bounds)
+        units = self._select(units, lambda unit: unit not in attempted)
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         return cut(units, sessions)[0]
 
-    async def _isolated(self, batch: Batch) -> int:
+    def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:
+        """The chosen ones among ready units; in a chained phase only up to the first that is not.
+
+        What follows a session that stays missing would be computed from a predecessor of an older revision, and would then
+        count as complete.
+        """
+        if self.phase not in CHAINED:
+            return [unit for unit in units if chosen(unit)]
+        selected, broken = [], set()
+        for unit in sorted(units):
+            if unit.portfolio_id in broken:
+                continue
+            if chosen(unit):
+                selected.append(unit)
+            else:
+                broken.add(unit.portfolio_id)
+        return selected
+
+    async def _isolated(self, batch: Batch, attempted: set[Due]) -> int:
         """Run a batch; if it fails for good, run its portfolios in halves, so that one bad portfolio fails alone."""
         with log_context(
             phase=self.phase.value,
@@ -152,15 +170,16 @@ class PhaseRunner:
         ):
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
-                    raised = await self._execute(batch)
+                    raised = await self._execute(batch, attempted)
             except Exception as error:
                 if isinstance(error, TransientError) or is_transient(error):
                     raise
                 if len(batch.portfolios) > 1:
                     middle = len(batch.portfolios) // 2
-                    return await self._isolated(_part(batch, 0, middle)) + await self._isolated(
-                        _part(batch, middle, None)
+                    return await self._isolated(_part(batch, 0, middle), attempted) + await self._isolated(
+                        _part(batch, middle, None), attempted
                     )
+                attempted.update(batch.units)
                 await self._record_failure(batch, error)
                 return 0
             for quality in ("complete", "partial"):
@@ -169,9 +188,10 @@ class PhaseRunner:
             log.info("batch_done", units=len(batch), raised=len(raised))
             return len(raised)
 
-    async def _execute(self, batch: Batch) -> dict[Key, str]:
+    async def _execute(self, batch: Batch, attempted: set[Due]) -> dict[Key, str]:
         worker = self._worker
         if isinstance(worker, RunsBatches):
+            attempted.update(batch.units)
             with BATCH_SECONDS.labels(self.phase.value, "all").time():
                 return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
         async with self._engine.begin() as conn:
@@ -183,6 +203,8 @@ class PhaseRunner:
                     current = await self._current(view, batch)
                     if current is None:
                         return {}
+                    # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
+                    attempted.update(current.units)
                     inputs = await worker.load(view, current)
             failpoint("H3")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
@@ -194,7 +216,7 @@ class PhaseRunner:
         """The batch as this snapshot sees it: revisions may have moved, units may have been completed or gone."""
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
         wanted = {Key(unit.portfolio_id, unit.session) for unit in batch.units}
-        units = [unit for unit in units if Key(unit.portfolio_id, unit.session) in wanted]
+        units = self._select(units, lambda unit: Key(unit.portfolio_id, unit.session) in wanted)
         batches = cut(units, batch.sessions)
         return batches[0] if batches else None
 
