@@ -134,7 +134,8 @@ def major_of(type_name: str) -> tuple[str, int] | None:
     """`leadline.DateDue.v1` as ("DateDue", 1); None where it is not one of ours."""
     prefix, _, rest = type_name.partition(".")
     name, _, version = rest.rpartition(".v")
-    if prefix != TYPE_PREFIX or not name or not version.isdigit():
+    # `isdigit` alone accepts "²", and `int` refuses numbers of thousands of digits: both come from outside.
+    if prefix != TYPE_PREFIX or not name or not (version.isascii() and version.isdigit() and len(version) <= 6):
         return None
     return name, int(version)
 

@@ -29,15 +29,16 @@ def bootstrap(settings: ServiceSettings) -> list[str]:
 
 
 async def _tolerant_parser(message: Any, original: Any) -> Any:
-    """Parse even a message whose headers are not UTF-8.
+    """Parse even a message whose headers are not UTF-8, or null.
 
     The framework's parser raises on such a header before any middleware runs, and the message is skipped with a log line: lost.
-    Undecodable bytes are replaced instead, the envelope check then fails, and the message reaches the dead letters.
+    Undecodable bytes are replaced instead, a null becomes empty; if the envelope needed them its check fails, and the message
+    reaches the dead letters.
     """
     try:
         return await original(message)
-    except UnicodeDecodeError:
-        headers = [(name, value.decode("utf-8", errors="replace").encode()) for name, value in message.headers]
+    except (UnicodeDecodeError, AttributeError):
+        headers = [(name, (value or b"").decode("utf-8", errors="replace").encode()) for name, value in message.headers]
         sane: ConsumerRecord[Any, Any] = replace(message, headers=headers)
         return await original(sane)
 

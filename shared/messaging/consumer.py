@@ -23,4 +23,6 @@ def subscribe(broker: KafkaBroker, *topics: str, group: str) -> Any:
         session_timeout_ms=10_000,
         heartbeat_interval_ms=3_000,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        # A `reply_to` header would make the framework publish what the handler returns, and we consume only.
+        no_reply=True,
     )

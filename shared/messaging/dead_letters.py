@@ -13,6 +13,11 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.errors import PermanentError
+
+# What the outbox takes.
+MAX_PAYLOAD_BYTES = 65_536
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -57,15 +62,22 @@ async def record(
             "offset": offset,
             "key": key,
             # A NUL is valid UTF-8 and not valid in jsonb.
-            "headers": json.dumps({k: v.replace("\x00", "\\0") for k, v in headers.items()}).replace(
-                "\\u0000", "\\\\0"
-            ),
+            "headers": json.dumps({k.replace("\x00", "\\0"): v.replace("\x00", "\\0") for k, v in headers.items()}),
             "body": body,
             "hash": hashlib.sha256(body or b"").hexdigest(),
             "reason": reason,
             "error": error.replace("\x00", "\\0")[:4000],
         },
     )
+
+
+def _as_text(body: bytes | None) -> str | None:
+    if not body or b"\x00" in body or len(body) > MAX_PAYLOAD_BYTES:
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 _COLUMNS = 'id, consumer, topic, partition, "offset", headers, body, reason, error, received_at, replayed_at, purged_at'
@@ -92,7 +104,10 @@ async def get(conn: AsyncConnection, letter_id: int) -> DeadLetter | None:
 
 
 async def replay(conn: AsyncConnection, letter_id: int) -> bool:
-    """Send the message again, through the outbox, once. False if there is none, or it was replayed or purged before."""
+    """Send the message again, through the outbox, once. False if there is none, or it was replayed or purged before.
+
+    Raises `PermanentError` for a body that the outbox cannot carry (none, binary, or too large): it would be a different message.
+    """
     event_id = uuid4()
     row: Any = (
         await conn.execute(
@@ -106,6 +121,12 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
     ).one_or_none()
     if row is None:
         return False
+    payload = _as_text(row.body)
+    if payload is None:
+        raise PermanentError(
+            f"dead letter {letter_id} has a body that cannot be sent again (none, binary or too large): purge it",
+            code="not_replayable",
+        )
     await conn.execute(
         text("""
             INSERT INTO bus.outbox (event_id, topic, type, payload, headers)
@@ -115,7 +136,7 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
             "event_id": event_id,
             "topic": row.topic,
             "type": row.headers.get("ce_type", ""),
-            "payload": (row.body or b"").decode("utf-8", errors="replace"),
+            "payload": payload,
             "headers": json.dumps(dict(row.headers)),
         },
     )

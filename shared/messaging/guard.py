@@ -36,7 +36,18 @@ BUDGET_SECONDS = 120.0
 FIRST_DELAY_SECONDS = 0.2
 MAX_DELAY_SECONDS = 10.0
 MAX_BODY_BYTES = 1024 * 1024
+MAX_IDENTIFIER = 128
 INVALID = (ValidationError, DependencyError)
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and Infinity are Python's idea of JSON, nobody else's."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _plain(value: str | None) -> str | None:
+    """An identifier from a header as far as it can be passed on: the outbox's headers are jsonb, which takes no NUL."""
+    return value if value and len(value) <= MAX_IDENTIFIER and value.isascii() and value.isprintable() else None
 
 
 def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, Any]]:
@@ -58,7 +69,7 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
     if len(body) > MAX_BODY_BYTES:
         raise UnreadableMessage(f"the body has {len(body)} bytes, more than {MAX_BODY_BYTES}", code="oversized")
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise UnreadableMessage(f"the body is not JSON: {str(error)[:200]}", code="not_json") from error
     if not isinstance(document, dict):
@@ -136,7 +147,7 @@ class _Guarded(BaseMiddleware[Any, Any]):
             await self._guard.set_aside(msg, error.code, str(error))
             return None
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        tokens = correlation.set(headers.get("correlation_id")), causation.set(headers.get("ce_id"))
+        tokens = correlation.set(_plain(headers.get("correlation_id"))), causation.set(_plain(headers.get("ce_id")))
         try:
             with (
                 log_context(message_type=kind, **place),
