@@ -92,8 +92,14 @@ async def remove_units(conn: AsyncConnection, portfolio: UUID, *, before: date |
     """Remove a portfolio's units: all of them, or those before a session. In-flight work on them lands nowhere."""
     result = await conn.execute(
         text("""
-            DELETE FROM ledger.units
-            WHERE portfolio_id = :portfolio AND (CAST(:before AS date) IS NULL OR session < :before)
+            WITH k AS (
+                SELECT portfolio_id, session, phase FROM ledger.units
+                WHERE portfolio_id = :portfolio AND (CAST(:before AS date) IS NULL OR session < :before)
+                ORDER BY session, phase
+                FOR UPDATE
+            )
+            DELETE FROM ledger.units u USING k
+            WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
         """),
         {"portfolio": portfolio, "before": before},
     )
@@ -257,8 +263,14 @@ async def renew(conn: AsyncConnection, phase: Phase, owner: str) -> int:
     """Extend every lease of `owner`; returns how many it still holds."""
     result = await conn.execute(
         text("""
-            UPDATE ledger.schedule SET lease_until = clock_timestamp() + CAST(:lease AS interval)
-            WHERE phase = CAST(:phase AS ledger.phase) AND lease_owner = :owner
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE phase = CAST(:phase AS ledger.phase) AND lease_owner = :owner
+                ORDER BY portfolio_id
+                FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s SET lease_until = clock_timestamp() + CAST(:lease AS interval)
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
         {"phase": phase.value, "owner": owner, "lease": LEASE},
     )

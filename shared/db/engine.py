@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -73,4 +74,10 @@ def is_transient(error: BaseException) -> bool:
             return True
         # asyncpg raises its own InterfaceError, without a SQLSTATE, when the connection dies under it.
         return isinstance(error, InterfaceError | OperationalError) and not state
+    if isinstance(error, asyncpg.PostgresError):
+        # COPY goes to the driver directly, so its errors come unwrapped.
+        return (error.sqlstate or "")[:2] in {"08", "40", "53", "57"} or error.sqlstate == "55P03"
+    if isinstance(error, asyncpg.InterfaceError):
+        # "connection is closed", but not "invalid input for query argument", which is a ValueError as well.
+        return not isinstance(error, ValueError)
     return False

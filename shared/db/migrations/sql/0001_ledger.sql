@@ -54,7 +54,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
     WITH asked AS (
         SELECT * FROM unnest(p_portfolio, p_from, p_to, p_phase) AS a (portfolio_id, first, last, phase)
     ), closed AS (
-        SELECT a.portfolio_id, c.phase, min(a.first) AS first, max(c.last) AS last
+        -- Of ranges that end together the longest holds the others: all the open ones of a portfolio become one.
+        SELECT a.portfolio_id, c.phase, min(a.first) AS first, c.last
         FROM asked a
         CROSS JOIN LATERAL (VALUES
             ('ingest'::ledger.phase,    a.last,              a.phase = 'ingest'),
@@ -63,21 +64,30 @@ LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
             ('risk'::ledger.phase,      CASE WHEN a.phase IN ('ingest', 'snapshots') THEN 'infinity'::date ELSE a.last END, true)
         ) AS c (phase, last, applies)
         WHERE c.applies
-        GROUP BY a.portfolio_id, a.first, c.phase
+        GROUP BY a.portfolio_id, c.phase, c.last
     ), raised AS (
         UPDATE ledger.units u
         SET required_revision = p_revision, blocked_reason = NULL
-        FROM (SELECT DISTINCT u2.portfolio_id, u2.session, u2.phase
+        -- Locked in key order, as completions lock theirs, so that a raise and a completion never deadlock.
+        -- Ranges may overlap: a row found twice is updated once.
+        FROM (SELECT u2.portfolio_id, u2.session, u2.phase
               FROM closed c
               JOIN ledger.units u2 ON u2.portfolio_id = c.portfolio_id AND u2.phase = c.phase
-                                  AND u2.session BETWEEN c.first AND c.last) k
+                                  AND u2.session BETWEEN c.first AND c.last
+              WHERE u2.required_revision < p_revision
+              ORDER BY u2.portfolio_id, u2.session, u2.phase
+              FOR NO KEY UPDATE OF u2) k
         WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
           AND u.required_revision < p_revision
         RETURNING u.portfolio_id, u.session, u.phase
     ), rescheduled AS (
         UPDATE ledger.schedule s
         SET next_at = now() + interval '30 seconds', emits = 0, runs = 0, last_error = NULL
-        FROM (SELECT DISTINCT r.portfolio_id, r.phase FROM raised r) k
+        FROM (SELECT s2.portfolio_id, s2.phase FROM ledger.schedule s2
+              JOIN (SELECT DISTINCT r.portfolio_id, r.phase FROM raised r) d
+                  ON d.portfolio_id = s2.portfolio_id AND d.phase = s2.phase
+              ORDER BY s2.portfolio_id, s2.phase
+              FOR NO KEY UPDATE OF s2) k
         WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
     )
     SELECT r.portfolio_id, r.session, r.phase FROM raised r
