@@ -1,0 +1,125 @@
+"""Units, the phase graph, and cutting into rectangles."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.work import (
+    CHAINED,
+    DOWNSTREAM,
+    MAX_PORTFOLIOS,
+    MAX_UNITS,
+    UPSTREAM,
+    Batch,
+    Due,
+    Key,
+    Phase,
+    Work,
+    cut,
+    rectangles,
+)
+
+# Sessions with gaps of weekends: neighbours in the list, not neighbours in the calendar, are consecutive.
+SESSIONS = [day for n in range(60) if (day := date(2024, 1, 1) + timedelta(days=n)).weekday() < 5]
+PORTFOLIOS = [UUID(int=n) for n in range(1, 9)]
+
+dues = st.lists(
+    st.builds(Due, st.sampled_from(PORTFOLIOS), st.sampled_from(SESSIONS), st.integers(1, 3)),
+    max_size=120,
+    unique_by=lambda due: (due.portfolio_id, due.session),
+)
+
+
+@given(units=dues, max_units=st.integers(1, 30), max_portfolios=st.integers(1, 5), seed=st.integers(0, 5))
+def test_every_unit_falls_into_one_rectangle_within_the_limits(
+    units: list[Due], max_units: int, max_portfolios: int, seed: int
+) -> None:
+    batches = cut(units, SESSIONS, max_units=max_units, max_portfolios=max_portfolios)
+    assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
+    for batch in batches:
+        assert len(batch) <= max_units
+        assert len(batch.portfolios) <= max_portfolios
+        assert list(batch.portfolios) == sorted(set(batch.portfolios))
+        start = SESSIONS.index(batch.first)
+        assert list(batch.sessions) == SESSIONS[start : start + len(batch.sessions)]
+        assert all(len(row) == len(batch.sessions) for row in batch.revisions)
+    # The order in which units arrive decides nothing.
+    shuffled = list(units)
+    random.Random(seed).shuffle(shuffled)
+    assert cut(shuffled, SESSIONS, max_units=max_units, max_portfolios=max_portfolios) == batches
+
+
+@given(units=dues)
+def test_oldest_sessions_come_first(units: list[Due]) -> None:
+    firsts = [batch.first for batch in cut(units, SESSIONS)]
+    assert firsts == sorted(firsts)
+
+
+@given(units=dues)
+def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Due]) -> None:
+    taken: dict[UUID, list[tuple[date, date]]] = {}
+    for batch in cut(units, SESSIONS):
+        for portfolio in batch.portfolios:
+            taken.setdefault(portfolio, []).append((batch.first, batch.last))
+    for ranges in taken.values():
+        for (_, last), (first, _) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
+            assert SESSIONS.index(first) > SESSIONS.index(last) + 1
+
+
+def test_the_limits_of_a_handler_call_are_the_designs() -> None:
+    sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(6_000)]
+    portfolios = [UUID(int=n) for n in range(1, 301)]
+    long = cut([Due(portfolios[0], session, 1) for session in sessions], sessions)
+    assert [len(batch) for batch in long] == [MAX_UNITS, 1_000]
+    wide = cut([Due(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
+    assert [len(batch.portfolios) for batch in wide] == [MAX_PORTFOLIOS, 50]
+    both = cut([Due(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
+    assert [len(batch) for batch in both] == [MAX_UNITS] * 4
+
+
+@given(units=dues)
+def test_events_cover_exactly_the_keys_they_announce(units: list[Due]) -> None:
+    keys = {Key(unit.portfolio_id, unit.session) for unit in units}
+    told = {
+        Key(portfolio, session)
+        for work in rectangles(keys, SESSIONS)
+        for portfolio in work.portfolios
+        for session in SESSIONS
+        if work.first <= session <= work.last
+    }
+    assert told == keys
+
+
+def test_one_portfolio_of_a_batch_keeps_its_own_revisions() -> None:
+    batch = Batch((PORTFOLIOS[0], PORTFOLIOS[1]), (SESSIONS[0], SESSIONS[1]), ((1, 2), (3, 4)))
+    assert list(batch.single(PORTFOLIOS[1]).units) == [
+        Due(PORTFOLIOS[1], SESSIONS[0], 3),
+        Due(PORTFOLIOS[1], SESSIONS[1], 4),
+    ]
+
+
+def test_work_that_runs_backwards_is_refused() -> None:
+    with pytest.raises(ValueError, match="2024-01-03 to 2024-01-02"):
+        Work((PORTFOLIOS[0],), date(2024, 1, 3), date(2024, 1, 2))
+
+
+def test_the_phase_graph_has_no_cycle_and_one_end() -> None:
+    order: list[Phase] = []
+    while len(order) < len(Phase):
+        free = [phase for phase in Phase if phase not in order and all(up in order for up in UPSTREAM[phase])]
+        assert free, f"a cycle among {set(Phase) - set(order)}"
+        order += free
+    assert [phase for phase in Phase if not UPSTREAM[phase]] == [Phase.INGEST]
+    assert [phase for phase in Phase if not DOWNSTREAM[phase]] == [Phase.RISK]
+    assert set(UPSTREAM[Phase.RISK]) == {Phase.FACTORS, Phase.SNAPSHOTS}
+    assert {(up, phase) for phase in Phase for up in UPSTREAM[phase]} == {
+        (phase, down) for phase in Phase for down in DOWNSTREAM[phase]
+    }
+    assert {Phase.SNAPSHOTS} == CHAINED
