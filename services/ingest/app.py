@@ -1,0 +1,67 @@
+"""Wiring of the ingest service. `uvicorn --factory services.ingest.app:create_app`."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from services.ingest.handlers import register
+from services.ingest.providers.base import Provider
+from services.ingest.providers.chain import Chain
+from services.ingest.providers.file import FileProvider
+from services.ingest.settings import IngestSettings
+from services.ingest.workflow import IngestWorker
+from shared.errors import TransientError
+from shared.market.calendar import Calendar
+from shared.service import Service, create_phase_app
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+
+def create_app(settings: IngestSettings | None = None) -> FastAPI:
+    """The application. Importing or building it connects to nothing and reads no file; its lifespan does."""
+    chosen = settings or IngestSettings()
+
+    def worker(service: Service) -> IngestWorker:
+        providers = _providers(chosen, service.clock.calendar())
+        made = IngestWorker(service.engine, Chain(providers, service.clock.calendar()), service.clock)
+        service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
+        return made
+
+    return create_phase_app("ingest", chosen, worker, register)
+
+
+def _providers(settings: IngestSettings, calendar: Calendar) -> list[Provider]:
+    makers: dict[str, Callable[[], Provider]] = {"file": lambda: FileProvider(settings.data, calendar)}
+    return [makers[name]() for name in settings.providers]
+
+
+def _retries(
+    service: Service, worker: IngestWorker, providers: list[Provider], seconds: float
+) -> Callable[[], Awaitable[None]]:
+    """Absences whose time has come are asked for again, whoever waits for them; a bad data file is told at the start."""
+
+    async def loop() -> None:
+        for provider in providers:
+            if isinstance(provider, FileProvider):
+                await asyncio.to_thread(provider.load)
+        first = True
+        while not service.stopping.is_set():
+            asked = 0
+            try:
+                if first:
+                    await worker.ask_again()
+                    first = False
+                asked = await worker.retry_due()
+            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
+                log.warning("retries_postponed", error=str(error)[:200])
+            if asked:
+                service.wake_relay()
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=seconds)
+
+    return loop

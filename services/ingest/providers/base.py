@@ -1,0 +1,115 @@
+"""What every provider answers: daily bars, corporate actions and a profile, or a typed reason why not.
+
+Providers deliver what their source says, in its own adjustment; converting is the workflow's work, so that there is one
+conversion however many vendors there are. Calls block: the workflow runs them in a thread.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from shared.arrays import DateVector, FloatVector
+
+
+class Absence(StrEnum):
+    """Why there is no price. The first two pass by themselves; the others are what the source knows."""
+
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_DOWN = "provider_down"
+    NOT_FOUND = "not_found"
+    AMBIGUOUS = "ambiguous"
+    DELISTED = "delisted"
+    NOT_YET_LISTED = "not_yet_listed"
+    NO_TRADE = "no_trade"
+
+    @property
+    def transient(self) -> bool:
+        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One symbol over the sessions [first, last]. A provider serves nothing dated after `last`, whatever it has."""
+
+    symbol: str
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Daily bars as delivered: aligned arrays of shape (n,), sessions ascending and distinct, NaN where the source has no value.
+
+    Every row has a close or an adjusted close. With `split_adjusted` open, high, low, close and volume stand on the basis of
+    the newest split the source applied; otherwise they are as traded. `adj_close` is adjusted for dividends too.
+    """
+
+    sessions: DateVector
+    open: FloatVector
+    high: FloatVector
+    low: FloatVector
+    close: FloatVector
+    adj_close: FloatVector
+    volume: FloatVector
+    split_adjusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A split (new shares per old) or a cash dividend (per share, as paid on the shares of that day)."""
+
+    ex_date: date
+    type: Literal["split", "dividend"]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    asset_type: str = "unknown"
+    name: str | None = None
+    sector: str | None = None
+    industry: str | None = None
+    as_of: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The source knows the symbol. Bars may be fewer than asked for, or none.
+
+    actions      : everything listed, before, within and after the range: a conversion needs the later splits too.
+    lists_splits : whether a split of this symbol would be among the actions. Without it prices stay as delivered.
+    listed_from  : session of the first bar the source has, whatever was asked.
+    delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
+    """
+
+    symbol: str
+    bars: Bars
+    actions: tuple[Action, ...] = ()
+    lists_splits: bool = False
+    profile: Profile | None = None
+    listed_from: date | None = None
+    delisted_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever."""
+
+    symbol: str
+    reason: Absence
+    retry_at: datetime | None = None
+
+
+Answer = History | Absent
+
+
+class Provider(Protocol):
+    """A source of market data."""
+
+    name: str
+
+    def fetch(self, requests: Sequence[Request]) -> Iterable[Answer]:
+        """One answer a request, in order. Outages and limits are answers, not exceptions: one symbol never stops the others."""
+        ...

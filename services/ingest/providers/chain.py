@@ -1,0 +1,118 @@
+"""Who is asked, in which order, and what it means when nobody has it.
+
+A provider that has bars serves; the next one is asked only for the sessions before its first and after its last bar. A hole
+in between is left to the source that saw the neighbours: filling single days from another vendor costs a call a symbol and
+mixes two vendors' closes in one return. A symbol is absent for good only when every provider has said so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from services.ingest.providers.base import Absence, Absent, History, Provider, Request
+from shared.market.calendar import Calendar
+
+# Of several authoritative answers the one that knows most about the symbol is told.
+_TELLING = (Absence.DELISTED, Absence.AMBIGUOUS, Absence.NOT_YET_LISTED, Absence.NO_TRADE, Absence.NOT_FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bars of one provider, one vintage."""
+
+    provider: str
+    history: History
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What the chain found out about one request.
+
+    parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
+    absent   : the reason where a session has no bar and no `History` explains it; None if one does.
+    retry_at : when asking again may help, for transient reasons.
+    asked    : names of all who were asked, in order.
+    """
+
+    request: Request
+    parts: list[Part] = field(default_factory=list)
+    absent: Absence | None = None
+    retry_at: datetime | None = None
+    asked: tuple[str, ...] = ()
+
+    @property
+    def listed_from(self) -> date | None:
+        """The first bar any of the sources has."""
+        known = [part.history.listed_from for part in self.parts if part.history.listed_from]
+        return min(known, default=None)
+
+    @property
+    def delisted_on(self) -> date | None:
+        return next((part.history.delisted_on for part in self.parts if part.history.delisted_on), None)
+
+
+class Chain:
+    """Providers in the user's order."""
+
+    def __init__(self, providers: Sequence[Provider], calendar: Calendar) -> None:
+        if not providers:
+            raise ValueError("a chain needs at least one provider")
+        self._providers = tuple(providers)
+        self._calendar = calendar
+
+    @property
+    def name(self) -> str:
+        """All who may be asked, in order; stored with an absence, so that a new provider is a reason to ask again."""
+        return ",".join(provider.name for provider in self._providers)
+
+    def fetch(self, requests: Sequence[Request]) -> list[Fetched]:
+        """One result a request, in order. Blocks; run it in a thread."""
+        found = [Fetched(request) for request in requests]
+        absences: list[list[Absent]] = [[] for _ in requests]
+        open_: list[tuple[int, Request]] = list(enumerate(requests))
+        for provider in self._providers:
+            if not open_:
+                break
+            still_open: list[tuple[int, Request]] = []
+            answers = provider.fetch([request for _, request in open_])
+            for (index, request), answer in zip(open_, answers, strict=True):
+                result = found[index]
+                if provider.name not in result.asked:
+                    result.asked += (provider.name,)
+                if isinstance(answer, Absent):
+                    absences[index].append(answer)
+                    still_open.append((index, request))
+                else:
+                    result.parts.append(Part(provider.name, answer))
+                    still_open += [(index, rest) for rest in self._unanswered(request, answer)]
+            open_ = still_open
+        unanswered = {index for index, _ in open_}
+        for index, result in enumerate(found):
+            if index in unanswered:
+                _conclude(result, absences[index])
+        return found
+
+    def _unanswered(self, request: Request, answer: History) -> list[Request]:
+        """The sessions before the first and after the last bar, each with the bar next to them, so that returns join up."""
+        sessions = answer.bars.sessions
+        if not len(sessions):
+            return [request]
+        first, last = sessions[0].item(), sessions[-1].item()
+        rest = []
+        if first > self._calendar.on_or_after(request.first):
+            rest.append(Request(request.symbol, request.first, first))
+        if last < self._calendar.on_or_before(request.last):
+            rest.append(Request(request.symbol, last, request.last))
+        return rest
+
+
+def _conclude(result: Fetched, absences: list[Absent]) -> None:
+    """A reason that may pass wins over what others know: absence is not settled while somebody has not answered."""
+    transient = [absent for absent in absences if absent.reason.transient]
+    if transient:
+        result.absent = transient[0].reason
+        result.retry_at = min((absent.retry_at for absent in transient if absent.retry_at), default=None)
+    elif not result.parts:
+        reasons = {absent.reason for absent in absences}
+        result.absent = next((reason for reason in _TELLING if reason in reasons), Absence.NOT_FOUND)
+        result.retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)

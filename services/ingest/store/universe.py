@@ -1,0 +1,165 @@
+"""Which symbols are needed, what is known of them, and who is fetching them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.market.calendar import Calendar
+
+# Long enough for a slow vendor's batch between two renewals, short enough that a dead process delays nobody for long.
+CLAIM = timedelta(seconds=60)
+
+NEEDED = """
+    SELECT p.id AS lot_id, p.portfolio_id, n.symbol, p.entry_session, p.exit_session
+    FROM coordinator.positions p
+    CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
+    WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
+"""
+"""Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
+
+
+GapRow: TypeAlias = tuple[int, int, str, bool, str, datetime, datetime | None]
+"""first and last as ordinals of the calendar, reason, terminal, provider, checked_at, retry_at"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A symbol and the sessions [covered_from, covered_to] of which everything is known."""
+
+    id: int
+    symbol: str
+    covered_from: date | None
+    covered_to: date | None
+
+
+async def needs(
+    conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date
+) -> dict[str, tuple[date, date]]:
+    """Per symbol held by the portfolios within [first, last]: the first and the last of those sessions it is held on."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT n.symbol, min(greatest(n.entry_session, :first)), max(least(n.exit_session, :last))
+            FROM ({NEEDED}) n
+            WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+              AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
+            GROUP BY n.symbol
+        """),
+        {"portfolios": list(portfolios), "first": first, "last": last},
+    )
+    return {symbol: (low, high) for symbol, low, high in rows}
+
+
+async def known(conn: AsyncConnection, symbols: Sequence[str]) -> list[Known]:
+    rows = await conn.execute(
+        text(
+            "SELECT id, symbol, covered_from, covered_to FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"
+        ),
+        {"symbols": list(symbols)},
+    )
+    return [Known(*row) for row in rows]
+
+
+async def add(conn: AsyncConnection, symbols: Sequence[str]) -> None:
+    """Put new symbols into the universe. In order of name, so that two workers with the same new symbols do not deadlock."""
+    await conn.execute(
+        text("""
+            INSERT INTO ingest.symbols (symbol)
+            SELECT n.symbol FROM unnest(CAST(:symbols AS text[])) AS n (symbol)
+            WHERE NOT EXISTS (SELECT 1 FROM ingest.symbols s WHERE s.symbol = n.symbol)
+            ORDER BY n.symbol ON CONFLICT DO NOTHING
+        """),
+        {"symbols": list(symbols)},
+    )
+
+
+async def claim(conn: AsyncConnection, symbols: Sequence[str], owner: str) -> list[Known]:
+    """Claim those of the symbols that nobody is fetching, with their coverage as of now. The others are somebody's work."""
+    rows = await conn.execute(
+        text("""
+            WITH free AS (
+                SELECT id FROM ingest.symbols
+                WHERE symbol = ANY (CAST(:symbols AS text[])) AND (claim_until IS NULL OR claim_until < clock_timestamp())
+                ORDER BY id
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE ingest.symbols s SET claim_owner = :owner, claim_until = clock_timestamp() + CAST(:claim AS interval)
+            FROM free WHERE s.id = free.id
+            RETURNING s.id, s.symbol, s.covered_from, s.covered_to
+        """),
+        {"symbols": list(symbols), "owner": owner, "claim": CLAIM},
+    )
+    return sorted((Known(*row) for row in rows), key=lambda symbol: symbol.id)
+
+
+async def renew(conn: AsyncConnection, owner: str) -> None:
+    await conn.execute(
+        text(
+            "UPDATE ingest.symbols SET claim_until = clock_timestamp() + CAST(:claim AS interval) WHERE claim_owner = :owner"
+        ),
+        {"owner": owner, "claim": CLAIM},
+    )
+
+
+async def release(conn: AsyncConnection, owner: str) -> None:
+    await conn.execute(
+        text("UPDATE ingest.symbols SET claim_owner = NULL, claim_until = NULL WHERE claim_owner = :owner"),
+        {"owner": owner},
+    )
+
+
+async def gaps(conn: AsyncConnection, ids: Sequence[int], calendar: Calendar) -> dict[int, list[GapRow]]:
+    """The symbols' gaps, as ordinals, ascending. Symbols without a gap are not in the answer."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, first, last, reason, terminal, provider, checked_at, retry_at
+            FROM ingest.gaps WHERE symbol_id = ANY (CAST(:ids AS integer[])) ORDER BY symbol_id, first
+        """),
+        {"ids": list(ids)},
+    )
+    found: dict[int, list[GapRow]] = {}
+    for id_, first, last, *rest in rows:
+        found.setdefault(id_, []).append((calendar.ordinal(first), calendar.ordinal(last), *rest))
+    return found
+
+
+async def due_retries(conn: AsyncConnection, limit: int) -> dict[str, list[tuple[date, date]]]:
+    """Absences whose time to ask again has come, oldest first: ranges by symbol."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+            WHERE g.retry_at <= clock_timestamp() ORDER BY g.retry_at, g.symbol_id, g.first LIMIT :limit
+        """),
+        {"limit": limit},
+    )
+    due: dict[str, list[tuple[date, date]]] = {}
+    for symbol, first, last in rows:
+        due.setdefault(symbol, []).append((first, last))
+    return due
+
+
+async def ask_again(conn: AsyncConnection, *, other_than: str, always: bool) -> int:
+    """Make absences due now that another chain of providers found, or all (`always`): the answer may be another one today."""
+    result = await conn.execute(
+        text(
+            "UPDATE ingest.gaps SET retry_at = clock_timestamp() WHERE provider <> :chain OR CAST(:always AS boolean)"
+        ),
+        {"chain": other_than, "always": always},
+    )
+    return int(result.rowcount)
+
+
+async def next_retry(conn: AsyncConnection, symbols: Sequence[str]) -> datetime | None:
+    """When the first of the symbols' unsettled absences is asked for again."""
+    value = await conn.scalar(
+        text("""
+            SELECT min(g.retry_at) FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND NOT g.terminal
+        """),
+        {"symbols": list(symbols)},
+    )
+    return value if isinstance(value, datetime) else None

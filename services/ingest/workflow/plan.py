@@ -1,0 +1,77 @@
+"""What to ask for: only sessions that are not known, each range with the priced session next to it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from services.ingest.providers.base import Request
+from services.ingest.store.universe import GapRow, Known
+from shared.market.calendar import Calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One range of a claimed symbol.
+
+    first, last : what is fetched; reaches into what is known by one priced session, so that a return over the seam and the
+                  level of adjusted closes come from one vintage
+    checked     : the ranges of ordinals that the answer decides; the sessions that only join are not among them
+    known       : coverage before, if any
+    """
+
+    symbol_id: int
+    symbol: str
+    first: date
+    last: date
+    checked: tuple[tuple[int, int], ...]
+    known: tuple[date, date] | None
+
+    @property
+    def request(self) -> Request:
+        return Request(self.symbol, self.first, self.last)
+
+
+def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+    """Asks that make everything in [first, last] known; none if it is. Coverage stays one range: what lies between is asked too."""
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return [Ask(symbol.id, symbol.symbol, first, last, ((low, high),), None)]
+    known = (symbol.covered_from, symbol.covered_to)
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    asks = []
+    if low < start:
+        join = _priced(start, gaps, +1, start, end)
+        asks.append(_ask(symbol, calendar, low, join, (low, max(join, start) - 1), known))
+    if high > end:
+        join = _priced(end, gaps, -1, start, end)
+        asks.append(_ask(symbol, calendar, join, high, (min(join, end) + 1, high), known))
+    return asks
+
+
+def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar) -> list[Ask]:
+    """One ask over known absences and the sessions around them, deciding the absences only."""
+    if symbol.covered_from is None or symbol.covered_to is None or not ranges:
+        return []
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    checked = tuple((calendar.ordinal(first), calendar.ordinal(last)) for first, last in sorted(ranges))
+    low = max(start, min(first for first, _ in checked) - 1)
+    high = min(end, max(last for _, last in checked) + 1)
+    known = (symbol.covered_from, symbol.covered_to)
+    return [Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), checked, known)]
+
+
+def _ask(
+    symbol: Known, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
+) -> Ask:
+    return Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), (checked,), known)
+
+
+def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) -> int:
+    """The first session with a price from the edge of what is known inwards; the edge itself if there is none."""
+    place = at
+    while start <= place <= end:
+        gap = next((gap for gap in gaps if gap[0] <= place <= gap[1]), None)
+        if gap is None:
+            return place
+        place = gap[1] + 1 if step > 0 else gap[0] - 1
+    return at

@@ -1,0 +1,227 @@
+"""The ingest phase: claim what is not known, fetch it, and in one transaction write it and complete what became ready."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import date, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.ingest.providers.chain import Chain
+from services.ingest.store import prices, universe
+from services.ingest.store.universe import Known
+from services.ingest.workflow.assemble import Rows, assemble
+from services.ingest.workflow.plan import Ask, again, missing
+from services.ingest.workflow.write import complete_ready, write_rows
+from shared import ledger
+from shared.clock import Clock
+from shared.db.engine import order_lock, snapshot
+from shared.errors import TransientError
+from shared.ledger import Raised
+from shared.market.calendar import Calendar
+from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.messaging.failpoints import failpoint
+from shared.telemetry import logger
+from shared.work import Batch, Key, Phase
+
+log = logger(__name__)
+
+RENEW_SECONDS = 20.0
+# Somebody else is fetching what we need: look again this often, and give up once a claim must have run out twice.
+WAIT_SECONDS = 0.2
+PATIENCE_SECONDS = 150.0
+# Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
+MAX_ROWS = 150_000
+RETRIES_AT_ONCE = 500
+
+
+class IngestWorker:
+    """Implements `shared.phase.RunsBatches`."""
+
+    phase = Phase.INGEST
+
+    def __init__(self, engine: AsyncEngine, chain: Chain, clock: Clock) -> None:
+        self._engine = engine
+        self._chain = chain
+        self._clock = clock
+
+    @property
+    def _calendar(self) -> Calendar:
+        return self._clock.calendar()
+
+    async def run_batch(self, batch: Batch) -> Raised:
+        """Make everything known that the batch's units look at, and complete them and whatever else became ready."""
+        done: dict[Key, int] = {}
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while lacking := await self._lacking(batch):
+            async with self._claimed(list(lacking)) as claimed:
+                asks = await self._plan(claimed, lacking)
+                for part in _in_parts(asks, self._calendar):
+                    done |= (await self._fetch_and_write(part, batch.portfolios, batch.sessions)).revision
+            if not claimed:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise TransientError(
+                        f"{len(lacking)} symbols are still being fetched by somebody else, {min(lacking)} among them"
+                    )
+                await asyncio.sleep(WAIT_SECONDS)
+        if any(Key(unit.portfolio_id, unit.session) not in done for unit in batch.units):
+            done |= (await self._complete(batch, done)).revision
+        return Raised(done)
+
+    async def retry_due(self) -> int:
+        """Ask again for absences whose time has come; returns how many symbols were asked for.
+
+        Independent of units: a price that arrives demands anew whatever its absence went into.
+        """
+        async with self._engine.connect() as conn:
+            due = await universe.due_retries(conn, RETRIES_AT_ONCE)
+        if not due:
+            return 0
+        async with self._claimed(list(due)) as claimed:
+            asks = [ask for symbol in claimed for ask in again(symbol, due[symbol.symbol], self._calendar)]
+            for part in _in_parts(asks, self._calendar):
+                first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
+                last = max(self._calendar.session(high) for ask in part for _, high in ask.checked)
+                reach = min(self._calendar.forward(last, LOOKBACK), self._clock.last_due())
+                await self._fetch_and_write(part, (), self._calendar.between(first, reach))
+        return len(asks)
+
+    async def ask_again(self) -> int:
+        """For the start: what other providers did not have, or a file that may have been replaced, is asked for once more."""
+        async with self._engine.begin() as conn:
+            return await universe.ask_again(conn, other_than=self._chain.name, always=self._chain.name == "file")
+
+    async def _lacking(self, batch: Batch) -> dict[str, tuple[date, date]]:
+        """Symbols of which something within the needed range is not known, with that range."""
+        calendar = self._calendar
+        everyone = (calendar.back(batch.first, LOOKBACK), batch.last)
+        needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS), everyone)
+        async with snapshot(self._engine) as conn:
+            held = await universe.needs(conn, batch.portfolios, batch.first, batch.last)
+            for symbol, (first, last) in held.items():
+                low, high = needed.get(symbol, (first, last))
+                needed[symbol] = (min(low, calendar.back(first, LOOKBACK)), max(high, last))
+            known = {symbol.symbol: symbol for symbol in await universe.known(conn, list(needed))}
+        return {
+            symbol: (first, last)
+            for symbol, (first, last) in needed.items()
+            if not _covers(known.get(symbol), first, last)
+        }
+
+    async def _plan(self, claimed: Sequence[Known], lacking: dict[str, tuple[date, date]]) -> list[Ask]:
+        async with self._engine.connect() as conn:
+            gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
+        return [
+            ask
+            for symbol in claimed
+            for ask in missing(symbol, *lacking[symbol.symbol], gaps.get(symbol.id, ()), self._calendar)
+        ]
+
+    async def _fetch_and_write(
+        self, asks: Sequence[Ask], portfolios: Sequence[UUID], sessions: Sequence[date]
+    ) -> Raised:
+        """Fetch outside any transaction, then write and complete in one."""
+        async with self._engine.connect() as conn:
+            levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
+            now = await prices.database_time(conn)
+        with_anchor = [index for index, ask in enumerate(asks) if ask.known]
+        levels = {with_anchor[index]: level for index, level in levels.items()}
+        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now)
+        failpoint("H3")
+        async with self._engine.begin() as conn:
+            await prices.stage(conn, rows.prices)
+            await order_lock(conn)
+            demanded = await write_rows(conn, asks, rows, self._clock, now=now)
+            raised = await complete_ready(
+                conn, portfolios, sessions, self._calendar, changed_symbols={ask.symbol for ask in asks}
+            )
+            failpoint("H6")
+        log.info(
+            "prices_written",
+            symbols=len(rows.checked),
+            rows=len(rows.prices),
+            completed=len(raised.keys),
+            demanded=demanded,
+        )
+        return raised
+
+    def _fetch(self, asks: Sequence[Ask], levels: dict[int, tuple[date, float]], now: datetime) -> Rows:
+        fetched = self._chain.fetch([ask.request for ask in asks])
+        return assemble(asks, fetched, levels, self._calendar, chain=self._chain.name, now=now)
+
+    async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
+        """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""
+        async with self._engine.begin() as conn:
+            await order_lock(conn)
+            raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar)
+            waiting = sorted(
+                {
+                    unit.portfolio_id
+                    for unit in batch.units
+                    if Key(unit.portfolio_id, unit.session) not in raised.keys | done.keys()
+                }
+            )
+            if waiting:
+                symbols = {*await universe.needs(conn, waiting, batch.first, batch.last), *PROXY_SYMBOLS}
+                until = await universe.next_retry(conn, list(symbols))
+                if until is not None:
+                    await ledger.postpone(conn, Phase.INGEST, waiting, until, "waiting for a provider")
+            failpoint("H6")
+        return raised
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self, symbols: Sequence[str]) -> AsyncIterator[list[Known]]:
+        """Claim what is free of the symbols, keep the claims alive, and let go of them at the end."""
+        owner = uuid4().hex
+        async with self._engine.begin() as conn:
+            await universe.add(conn, symbols)
+            claimed = await universe.claim(conn, symbols, owner)
+        renewal = asyncio.create_task(self._renew(owner))
+        try:
+            yield claimed
+        finally:
+            renewal.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewal
+            try:
+                async with self._engine.begin() as conn:
+                    await universe.release(conn, owner)
+            except (DBAPIError, OSError, TimeoutError) as error:
+                log.warning("claims_not_released", error=str(error)[:200])  # they expire
+
+    async def _renew(self, owner: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                async with self._engine.begin() as conn:
+                    await universe.renew(conn, owner)
+            except (DBAPIError, OSError, TimeoutError) as error:
+                # A claim that runs out costs a second fetch, never correctness.
+                log.warning("claims_not_renewed", error=str(error)[:200])
+
+
+def _covers(symbol: Known | None, first: date, last: date) -> bool:
+    return (
+        symbol is not None
+        and symbol.covered_from is not None
+        and symbol.covered_to is not None
+        and symbol.covered_from <= first
+        and symbol.covered_to >= last
+    )
+
+
+def _in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
+    """Asks in parts of at most about `MAX_ROWS` rows; all asks of one symbol in one part."""
+    part: list[Ask] = []
+    rows = 0
+    for ask in asks:
+        length = calendar.ordinal(ask.last) - calendar.ordinal(ask.first) + 1
+        if part and rows + length > MAX_ROWS and ask.symbol_id != part[-1].symbol_id:
+            yield part
+            part, rows = [], 0
+        part.append(ask)
+        rows += length
+    if part:
+        yield part

@@ -1,0 +1,176 @@
+"""Price files: what is read, what is refused and how that is said."""
+
+import logging
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from services.ingest.providers.base import Absence, Absent, Action, History, Request
+from services.ingest.providers.file import FileProvider
+from services.ingest.providers.file_format import BadPriceFile
+from shared.market.calendar import calendar
+
+HEADER = "symbol,date,open,high,low,close,adj_close,volume\n"
+GOOD = HEADER + "AAPL,2020-08-28,126,126.4,124.5,124.8075,122.757,176436116\nAAPL,2020-08-31,,,,129.04,126.92,\n"
+
+
+def provider(directory: Path, text: str, *, actions: str | None = None, symbols: str | None = None) -> FileProvider:
+    (directory / "prices.csv").write_text(text)
+    if actions is not None:
+        (directory / "corporate_actions.csv").write_text(actions)
+    if symbols is not None:
+        (directory / "symbols.csv").write_text(symbols)
+    return FileProvider(directory / "prices.csv", calendar())
+
+
+def history(source: FileProvider, symbol: str, first: date, last: date) -> History:
+    [answer] = source.fetch([Request(symbol, first, last)])
+    assert isinstance(answer, History)
+    return answer
+
+
+def test_bars_are_served_as_delivered(tmp_path: Path) -> None:
+    found = history(provider(tmp_path, GOOD), "AAPL", date(2020, 8, 1), date(2020, 9, 30))
+    assert found.bars.sessions.tolist() == [date(2020, 8, 28), date(2020, 8, 31)]
+    assert found.bars.close.tolist() == [124.8075, 129.04]
+    assert np.isnan(found.bars.open[1])
+    assert found.bars.split_adjusted
+    assert found.listed_from == date(2020, 8, 28)
+    assert not found.lists_splits, "without a list of actions nobody knows the splits"
+
+
+def test_nothing_after_the_last_session_asked_for_is_served(tmp_path: Path) -> None:
+    found = history(provider(tmp_path, GOOD), "AAPL", date(2020, 8, 28), date(2020, 8, 28))
+    assert found.bars.sessions.tolist() == [date(2020, 8, 28)]
+    early = history(provider(tmp_path, GOOD), "AAPL", date(2019, 8, 28), date(2019, 8, 28))
+    assert len(early.bars.sessions) == 0
+
+
+def test_a_symbol_without_bars_is_not_found(tmp_path: Path) -> None:
+    answers = list(provider(tmp_path, GOOD).fetch([Request("QZZXQ", date(2020, 8, 28), date(2020, 8, 31))]))
+    assert answers == [Absent("QZZXQ", Absence.NOT_FOUND)]
+
+
+def test_symbols_have_one_spelling(tmp_path: Path) -> None:
+    assert provider(tmp_path, HEADER + " brk-b ,2020-08-28,,,,200,,\n").symbols() == {"BRK.B"}
+
+
+def test_headers_may_be_written_in_any_case(tmp_path: Path) -> None:
+    source = provider(tmp_path, "Symbol,Date,Adj Close\nSPY,2020-08-28,320.5\n")
+    found = history(source, "SPY", date(2020, 8, 28), date(2020, 8, 28))
+    assert found.bars.adj_close.tolist() == [320.5]
+    assert np.isnan(found.bars.close).all()
+
+
+def test_actions_and_profiles_stand_beside_the_prices(tmp_path: Path) -> None:
+    source = provider(
+        tmp_path,
+        GOOD,
+        actions="symbol,ex_date,type,value,source\nAAPL,2020-08-31,split,4.0,x\nAAPL,2020-08-07,dividend,0.82,x\n",
+        symbols="symbol,asset_type,name,sector\nAAPL,stock,Apple Inc.,Information Technology\n",
+    )
+    found = history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 28))
+    assert found.lists_splits
+    assert found.actions == (Action(date(2020, 8, 7), "dividend", 0.82), Action(date(2020, 8, 31), "split", 4.0))
+    assert found.profile is not None
+    assert (found.profile.asset_type, found.profile.sector) == ("stock", "Information Technology")
+
+
+def test_bars_on_days_without_a_session_are_dropped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        source = provider(tmp_path, GOOD + "AAPL,2020-08-29,,,,1,,\nAAPL,2020-12-25,,,,1,,\n")
+        found = history(source, "AAPL", date(2020, 8, 1), date(2020, 12, 31))
+    assert len(found.bars.sessions) == 2
+    assert "prices.csv: 2 bars on days without a session were dropped, the first on 2020-08-29" in caplog.text
+
+
+def test_a_row_without_any_price_is_no_bar(tmp_path: Path) -> None:
+    source = provider(tmp_path, GOOD + "AAPL,2020-09-01,1,1,1,,,5\nVOID,2020-09-01,1,1,1,,,5\n")
+    assert len(history(source, "AAPL", date(2020, 8, 1), date(2020, 12, 31)).bars.sessions) == 2
+    assert source.symbols() == {"AAPL"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("date,close\n2020-08-28,1\n", "prices.csv, column symbol: is missing; the file has date, close"),
+        ("symbol,date,volume\nA,2020-08-28,1\n", "column close: neither close nor adj_close is there"),
+        (GOOD + "AAPL,2020-13-01,,,,1,,\n", "prices.csv, column date, row 4: '2020-13-01' is not a date YYYY-MM-DD"),
+        (GOOD + "AAPL,,,,,1,,\n", "column date, row 4: is empty or no date"),
+        (GOOD + "AAPL,2020-09-01,,,,12a,,\n", "column close, row 4: '12a' is not a number"),
+        (GOOD + "AAPL,2020-09-01,,,,0,,\n", "column close, row 4: 0 is not a price that can be"),
+        (GOOD + "AAPL,2020-09-01,,,,-1,,\n", "column close, row 4: -1 is not a price that can be"),
+        (GOOD + "AAPL,2020-09-01,,,,inf,,\n", "column close, row 4: inf is not a price that can be"),
+        (GOOD + "AAPL,2020-09-01,,,,1,,-5\n", "column volume, row 4: -5 is not a volume that can be"),
+        (GOOD + ",2020-09-01,,,,1,,\n", "column symbol, row 4: is empty"),
+        (GOOD + "AAPL,2020-08-31,,,,1,,\n", "column date, row 4: AAPL has a second row for 2020-08-31"),
+        ("symbol,date,close,close\nA,2020-08-28,1,2\n", "column close: is there twice"),
+        (GOOD + "AAPL,2020-09-01\n", "prices.csv cannot be read as CSV"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_column_and_row(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadPriceFile) as raised:
+        provider(tmp_path, text).load()
+    assert message in str(raised.value)
+
+
+def test_all_errors_are_told_at_once_and_not_more_than_a_person_reads(tmp_path: Path) -> None:
+    bad = "".join(f"AAPL,{year}-01-02,,,,x,,\n" for year in range(1990, 2020))
+    with pytest.raises(BadPriceFile) as raised:
+        provider(tmp_path, HEADER + bad).load()
+    assert str(raised.value).count("is not a number") == 20
+    assert "and 10 more" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ("symbol,ex_date,type\nA,2020-01-02,split\n", "corporate_actions.csv, column value: is missing"),
+        (
+            "symbol,ex_date,type,value\nA,2020-01-02,merger,1\n",
+            "column type, row 2: 'merger' is neither split nor dividend",
+        ),
+        ("symbol,ex_date,type,value\nA,2020-01-02,split,0\n", "column value, row 2: 0 is not"),
+        ("symbol,ex_date,type,value\nA,2020-01-02,split,\n", "column value, row 2: is empty"),
+    ],
+)
+def test_a_bad_list_of_actions_is_refused(tmp_path: Path, actions: str, message: str) -> None:
+    with pytest.raises(BadPriceFile) as raised:
+        provider(tmp_path, GOOD, actions=actions).load()
+    assert message in str(raised.value)
+
+
+def test_a_file_that_is_not_there_says_where_to_name_it() -> None:
+    with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
+        FileProvider(Path("nowhere.csv"), calendar()).load()
+    with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
+        FileProvider(None, calendar()).load()
+
+
+def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
+    csv = provider(tmp_path, GOOD)
+    frame = pd.read_csv(tmp_path / "prices.csv", parse_dates=["date"])
+    frame.iloc[::-1].to_parquet(tmp_path / "prices.parquet")
+    parquet = FileProvider(tmp_path / "prices.parquet", calendar())
+    ours, theirs = (history(p, "AAPL", date(2020, 1, 1), date(2020, 12, 31)).bars for p in (csv, parquet))
+    for name in ("sessions", "open", "high", "low", "close", "adj_close", "volume"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_bad_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"symbol": ["A", "A"], "date": pd.to_datetime(["2020-01-02", "2020-01-03"]), "close": [1.0, -2.0]}
+    )
+    frame.to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(BadPriceFile, match=r"p\.parquet, column close, row 2: -2 is not a price"):
+        FileProvider(tmp_path / "p.parquet", calendar()).load()
+
+
+def test_an_announced_end_is_passed_on(tmp_path: Path) -> None:
+    source = provider(tmp_path, GOOD, symbols="symbol,delisted_on\nAAPL,2020-09-15\n")
+    assert history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).delisted_on == date(2020, 9, 15)
