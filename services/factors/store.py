@@ -243,6 +243,7 @@ async def _upsert(
             WHERE excluded.price_version >= stored.price_version
         """)
     )
+    await conn.execute(text(f"DROP TABLE staged_{table}"))
 
 
 def _ints(packed: bytes, width: int) -> NDArray[np.int64]:

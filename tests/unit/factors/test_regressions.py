@@ -1,19 +1,23 @@
 """Every regression against statsmodels, the joint set against a plain solve."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 
 from services.factors.compute import Exposures, exposures
-from shared.arrays import FloatMatrix, FloatVector
+from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market import registry
 from tests.unit.factors.market import FIRST_CHOICE, WINDOW, Market, chosen, market
 
+
 # Betas are of order one and the regressors well conditioned, so agreement is to rounding; 1e-8 is the requirement.
-CLOSE = {"rtol": 1e-8, "atol": 1e-10}
+def assert_close(actual: Any, expected: Any, what: str = "") -> None:
+    np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-10, err_msg=what)
 
 
-def at(*rows: int) -> np.ndarray:
+def at(*rows: int) -> IntVector:
     return np.array(rows, dtype=np.int64)
 
 
@@ -22,7 +26,9 @@ def ols(y: FloatVector, *columns: FloatVector) -> sm.regression.linear_model.Reg
     return sm.OLS(y[there], sm.add_constant(np.column_stack(columns)[there])).fit()
 
 
-def hac(fit: sm.regression.linear_model.RegressionResultsWrapper) -> sm.regression.linear_model.RegressionResultsWrapper:
+def hac(
+    fit: sm.regression.linear_model.RegressionResultsWrapper,
+) -> sm.regression.linear_model.RegressionResultsWrapper:
     lag = int(4 * (fit.nobs / 100) ** (2 / 9))
     return fit.get_robustcov_results("HAC", maxlags=lag, kernel="bartlett", use_correction=False)
 
@@ -58,18 +64,16 @@ def assert_agrees(result: Exposures, k: int, s: int, y: FloatVector, factors: di
     simple = ols(y, m)
     robust = hac(simple)
     expected = [simple.params[1], simple.params[0], simple.rsquared, simple.bse[1], robust.bse[1], robust.tvalues[1]]
-    np.testing.assert_allclose(result.market[k, s], expected, **CLOSE)
+    assert_close(result.market[k, s], expected)
     se2 = robust.bse[1] ** 2
-    np.testing.assert_allclose(result.shrunk[k, s], (simple.params[1] * 0.25 + se2) / (0.25 + se2), **CLOSE)
+    assert_close(result.shrunk[k, s], (simple.params[1] * 0.25 + se2) / (0.25 + se2))
     assert result.n_obs[k, s] == simple.nobs
-    np.testing.assert_allclose(result.ir_beta[k, s], ols(y, m, factors["rates"]).params[2], **CLOSE)
+    assert_close(result.ir_beta[k, s], ols(y, m, factors["rates"]).params[2])
     for i, (long, short) in enumerate(
         [("growth", "value"), ("momentum", "market"), ("size", "market"), ("quality", "market")]
     ):
         fit = ols(y, m, factors[long] - factors[short])
-        np.testing.assert_allclose(
-            result.spreads[k, s, i], [fit.params[2], hac(fit).bse[2], fit.rsquared], err_msg=f"{long}-{short}", **CLOSE
-        )
+        assert_close(result.spreads[k, s, i], [fit.params[2], hac(fit).bse[2], fit.rsquared], f"{long}-{short}")
     betas, r2, sd = plain_joint(y, factors)
     np.testing.assert_allclose(
         result.joint[k, s], [betas[name] for name in registry.FACTOR_NAMES], rtol=1e-9, atol=1e-11

@@ -1,0 +1,316 @@
+"""Symbol facts in the database: what is computed, when it is computed again, and that each symbol's digits are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.factors import compute, store
+from services.factors.workflow import FactorsWorker, Results
+from shared.db import bulk
+from shared.ledger import Outcome, Raised
+from shared.market import registry
+from shared.market.calendar import calendar
+from shared.work import Batch, Key
+from tests.support.databases import act_as
+
+LAST = date(2020, 12, 30)
+DAYS = calendar().between(calendar().back(LAST, 330), LAST)
+STOCKS = ("AAA", "BBB", "CCC", "DDD")
+NOTHING_RAISED = Raised({})
+
+
+@pytest.fixture
+async def db(db: AsyncConnection) -> AsyncConnection:
+    """Prices of the proxies but for growth and rates, and of four stocks; CCC has traded for 40 sessions."""
+    rng = np.random.default_rng(5)
+    market = 0.01 * rng.standard_normal(len(DAYS))
+    symbols = [s for s in registry.PROXY_SYMBOLS if s not in ("VUG", "IVW", "TLT")] + list(STOCKS)
+    for i, symbol in enumerate(symbols):
+        returns = market * (1 + 0.1 * (i % 5)) + 0.01 * rng.standard_normal(len(DAYS)) * (symbol != "SPY")
+        start = len(DAYS) - 41 if symbol == "CCC" else 0
+        await add_symbol(db, symbol, returns, start)
+    return db
+
+
+async def add_symbol(
+    db: AsyncConnection, symbol: str, returns: np.ndarray[Any, np.dtype[np.float64]], start: int
+) -> None:
+    symbol_id = await db.scalar(
+        text("INSERT INTO ingest.symbols (symbol) VALUES (:symbol) RETURNING id"), {"symbol": symbol}
+    )
+    close = 50 * np.cumprod(1 + returns)
+    stamp = calendar().due_at(LAST)
+    rows = [
+        (symbol_id, DAYS[t], float(close[t]), float(close[t]), float(returns[t]) if t > start else None,
+         "adjusted" if t > start else None, "as_traded", "file", stamp, 10)
+        for t in range(start, len(DAYS))
+    ]  # fmt: skip
+    columns = (
+        "symbol_id", "session", "close", "adj_close", "total_return", "return_basis", "basis", "provider", "fetched_at", "change",
+    )  # fmt: skip
+    await bulk.copy(db, "prices", columns, rows, schema="ingest")
+
+
+async def hold(
+    db: AsyncConnection,
+    *symbols: str,
+    entry: date = DAYS[300],
+    leave: date | None = None,
+    investment_class: str = "PUBLIC",
+) -> UUID:
+    """A portfolio with one lot a symbol."""
+    portfolio: UUID = uuid4()
+    await db.execute(
+        text("""INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance)
+                VALUES (:id, 'test', 'taxable', 1000)"""),
+        {"id": portfolio},
+    )
+    for symbol in symbols:
+        await db.execute(
+            text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                        exit_date, exit_session, exit_price, investment_class, stated_quantity, stated_entry_price)
+                    VALUES (:id, :symbol, 1, :entry, :entry, 10, :leave, :leave, :price, :class, 1, 10)"""),
+            {
+                "id": portfolio,
+                "symbol": symbol,
+                "entry": entry,
+                "leave": leave,
+                "price": None if leave is None else 10,
+                "class": investment_class,
+            },
+        )
+    return portfolio
+
+
+def batch(portfolios: Sequence[UUID], sessions: Sequence[date] = DAYS[-5:]) -> Batch:
+    return Batch(tuple(portfolios), tuple(sessions), tuple((1,) * len(sessions) for _ in portfolios))
+
+
+async def run(db: AsyncConnection, work: Batch) -> Results:
+    """What the phase runner does with a worker, as the service's role."""
+    await act_as(db, "factors")
+    worker = FactorsWorker()
+    await worker.claim(db, work)
+    results = worker.compute(await worker.load(db, work))
+    await worker.save(db, results, NOTHING_RAISED)
+    await act_as(db, None)
+    return results
+
+
+async def stored(db: AsyncConnection, table: str, symbols: Sequence[str] = STOCKS) -> list[tuple[Any, ...]]:
+    """All columns but the time, as text: digit for digit."""
+    rows = await db.execute(
+        text(f"""SELECT s.symbol, to_jsonb(f) - 'computed_at' - 'symbol_id'
+                 FROM factors.{table} f JOIN ingest.symbols s ON s.id = f.symbol_id
+                 WHERE s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, f.session"""),
+        {"symbols": list(symbols)},
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_facts_of_what_is_held_and_of_the_proxies_are_stored(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA", "BBB")
+    results = await run(db, batch([portfolio]))
+    assert results.outcomes == {Key(portfolio, session): Outcome() for session in DAYS[-5:]}
+    names = {symbol for symbol, *_ in await stored(db, "exposures", (*STOCKS, *registry.PROXY_SYMBOLS))}
+    assert names == {"AAA", "BBB"} | set(registry.PROXY_SYMBOLS) - {"VUG", "IVW", "TLT"}
+    row = (await stored(db, "exposures", ["AAA"]))[-1][1]
+    assert row["quality"] == "full"
+    assert row["model_version"] == registry.MODEL_VERSION
+    assert row["price_version"] == 10
+    assert row["n_obs"] == [252, 0, 0, 252, 252, 252, 252]
+    assert row["reasons"] == {
+        "ir_beta": "no_proxy",
+        "spread_growth_value": "no_proxy",
+        "growth": "no_proxy",
+        "rates": "no_proxy",
+    }
+    assert (len(row["market"]), len(row["spreads"]), len(row["joint"]), len(row["joint_fit"])) == (6, 12, 8, 3)
+    proxies = await db.execute(text("SELECT session, proxies, slopes, sigmas FROM factors.proxies ORDER BY session"))
+    rows = proxies.all()
+    assert [row.session for row in rows] == list(DAYS[-5:])
+    assert rows[0].proxies == ["SPY", "VTV", None, "MTUM", "QUAL", "IWM", "USMV", None]
+    assert rows[0].slopes[0] == 1.0
+
+
+async def test_stored_numbers_are_those_of_the_computation(db: AsyncConnection) -> None:
+    """Read back through SQL and computed again from SQL rows, without the packed read."""
+    await run(db, batch([await hold(db, "AAA")], DAYS[-1:]))
+
+    async def returns(symbol: str) -> list[float]:
+        rows = await db.execute(
+            text("""SELECT p.total_return FROM ingest.prices p JOIN ingest.symbols s ON s.id = p.symbol_id
+                    WHERE s.symbol = :symbol ORDER BY p.session"""),
+            {"symbol": symbol},
+        )
+        return [np.nan if value is None else value for (value,) in rows]
+
+    empty = [np.nan] * len(DAYS)
+    proxies = np.array([(await returns(symbol)) or empty for symbol in registry.PROXY_SYMBOLS]).T
+    expected = compute.exposures(np.array([await returns("AAA")]).T, proxies, np.array([len(DAYS) - 1]))
+    row = (await db.execute(text("SELECT e.* FROM factors.exposures e JOIN ingest.symbols s ON s.id = symbol_id "
+                                 "WHERE s.symbol = 'AAA'"))).one()  # fmt: skip
+    np.testing.assert_array_equal(row.joint, expected.joint[0, 0])
+    np.testing.assert_array_equal(row.market, expected.market[0, 0])
+    np.testing.assert_array_equal(np.reshape(row.spreads, (4, 3)), expected.spreads[0, 0])
+    assert row.market_shrunk == expected.shrunk[0, 0]
+    assert row.ir_beta is None
+
+
+async def test_a_second_run_computes_nothing(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA", "CCC")])
+    first = await run(db, work)
+    again = await run(db, work)
+    assert (again.exposures, again.metrics, again.proxies) == ([], [], [])
+    assert again.outcomes == first.outcomes, "what is stored is judged like what was just computed"
+
+
+async def test_a_scoped_run_stores_the_digits_of_a_universe_run(db: AsyncConnection) -> None:
+    one, all_of_them = await hold(db, "BBB"), await hold(db, *STOCKS)
+    savepoint = await db.begin_nested()
+    await run(db, batch([one], DAYS[-3:-2]))
+    scoped = await stored(db, "exposures", ["BBB"]), await stored(db, "metrics", ["BBB"])
+    await savepoint.rollback()
+    await run(db, batch([one, all_of_them], DAYS[-9:]))
+    universe = await stored(db, "exposures", ["BBB"]), await stored(db, "metrics", ["BBB"])
+    assert scoped[0] == [universe[0][6]]
+    assert scoped[1] == [universe[1][6]]
+
+
+async def test_a_corrected_price_moves_the_facts_whose_window_holds_it(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA", "BBB")])
+    await run(db, work)
+    await correct(db, "AAA", DAYS[-3], 77)
+    results = await run(db, work)
+    ids = await symbol_ids(db)
+    assert [(row[0], row[1], row[3]) for row in results.exposures] == [(ids["AAA"], d, 77) for d in DAYS[-3:]]
+    assert [row[1] for row in results.metrics] == list(DAYS[-3:])
+    assert results.proxies == []
+
+
+async def test_a_corrected_proxy_moves_every_fact(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA", "BBB")])
+    await run(db, work)
+    await correct(db, "MTUM", DAYS[-3], 78)
+    results = await run(db, work)
+    assert {row[3] for row in results.exposures} == {78}
+    assert {row[1] for row in results.exposures} == set(DAYS[-3:])
+    assert len(results.exposures) == 3 * (2 + len(registry.PROXY_SYMBOLS) - 3)
+    assert [row[2] for row in results.proxies] == [78] * 3
+
+
+async def test_facts_of_older_prices_never_replace_newer_ones(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA")], DAYS[-1:])
+    worker = FactorsWorker()
+    old = worker.compute(await worker.load(db, work))
+    await correct(db, "AAA", DAYS[-1], 80)
+    await run(db, work)
+    newer = await stored(db, "exposures")
+    await worker.save(db, old, NOTHING_RAISED)
+    assert await stored(db, "exposures") == newer
+
+
+async def test_a_unit_is_partial_where_a_holding_has_no_betas_and_names_it(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA", "BBB", "CCC", "ZZZ")
+    outcome = (await run(db, batch([portfolio], DAYS[-1:]))).outcomes[Key(portfolio, LAST)]
+    assert outcome.quality == "partial"
+    assert outcome.coverage == 0.5
+    assert outcome.reasons == [
+        {"figure": "factors", "symbol": "CCC", "reason": "short_history"},
+        {"figure": "factors", "symbol": "ZZZ", "reason": "not_found"},
+    ]
+    row = (await stored(db, "exposures", ["CCC"]))[0][1]
+    assert row["quality"] == "none"
+    assert row["reasons"]["joint"] == "short_history"
+
+
+async def test_a_symbol_without_prices_has_facts_of_nulls_with_ingests_reason(db: AsyncConnection) -> None:
+    symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES ('NEW') RETURNING id"))
+    await db.execute(
+        text("""INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
+                VALUES (:id, :first, :last, 'not_yet_listed', true, 'file', now())"""),
+        {"id": symbol_id, "first": DAYS[0], "last": LAST},
+    )
+    portfolio = await hold(db, "NEW")
+    results = await run(db, batch([portfolio], DAYS[-2:]))
+    assert results.outcomes[Key(portfolio, LAST)].reasons == [
+        {"figure": "factors", "symbol": "NEW", "reason": "not_yet_listed"}
+    ]
+    assert results.outcomes[Key(portfolio, LAST)].coverage == 0.0
+    assert (await stored(db, "metrics", ["NEW"]))[0][1]["reasons"] == {"price": "not_yet_listed"}
+
+
+async def test_options_ask_for_their_underlying_and_private_holdings_for_nothing(db: AsyncConnection) -> None:
+    option = await hold(db, "DDD210115C00050000", investment_class="OPTIONS")
+    private = await hold(db, "EQ_HOUSE", investment_class="PRIVATE")
+    results = await run(db, batch([option, private], DAYS[-1:]))
+    assert list(results.outcomes.values()) == [Outcome(), Outcome()]
+    assert [name for name, *_ in await stored(db, "exposures")] == ["DDD"]
+
+
+async def test_a_lot_counts_from_entry_to_exit(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA", entry=DAYS[-4], leave=DAYS[-2])
+    await run(db, batch([portfolio]))
+    assert [row["session"] for _, row in await stored(db, "exposures")] == [str(d) for d in DAYS[-4:-1]]
+
+
+async def test_every_digit_of_a_split_is_in_the_price_return(db: AsyncConnection) -> None:
+    ids = await symbol_ids(db)
+    await db.execute(
+        text("""INSERT INTO ingest.actions (symbol_id, ex_session, type, value, ex_date, provider, fetched_at, change)
+                VALUES (:id, :day, 'split', 4, :day, 'file', now(), 90)"""),
+        {"id": ids["AAA"], "day": LAST},
+    )
+    await run(db, batch([await hold(db, "AAA")], DAYS[-2:]))
+    before, after = (row for _, row in await stored(db, "metrics", ["AAA"]))
+    assert (before["price_version"], after["price_version"]) == (10, 90)
+    np.testing.assert_allclose(after["price_return"][0], 4 * after["price"] / before["price"] - 1, rtol=1e-12)
+
+
+async def test_symbols_being_computed_are_held_until_the_transaction_ends(
+    db: AsyncConnection, shared_engine: AsyncEngine
+) -> None:
+    worker = FactorsWorker()
+    work = batch([await hold(db, "AAA")])
+    await worker.claim(db, work)
+    ids = list((await symbol_ids(db)).values())
+    async with shared_engine.begin() as other:
+        await other.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await store.lock_symbols(other, ids)
+
+
+async def test_nothing_is_held_where_nothing_is_lacking(db: AsyncConnection, shared_engine: AsyncEngine) -> None:
+    work = batch([await hold(db, "AAA", entry=DAYS[200])])
+    savepoint = await db.begin_nested()
+    results = await run(db, work)
+    await savepoint.rollback()  # lets the locks of the first run go
+    await FactorsWorker().save(db, results, NOTHING_RAISED)
+    await FactorsWorker().claim(db, work)
+    async with shared_engine.begin() as other:
+        await other.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        await store.lock_symbols(other, list((await symbol_ids(db)).values()))
+    held = await db.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+    assert held == 0
+
+
+async def correct(db: AsyncConnection, symbol: str, session: date, change: int) -> None:
+    await db.execute(
+        text("""UPDATE ingest.prices p SET close = close * 1.01, total_return = total_return + 0.01, change = :change
+                FROM ingest.symbols s WHERE s.id = p.symbol_id AND s.symbol = :symbol AND p.session = :session"""),
+        {"symbol": symbol, "session": session, "change": change},
+    )
+
+
+async def symbol_ids(db: AsyncConnection) -> dict[str, int]:
+    rows = await db.execute(text("SELECT symbol, id FROM ingest.symbols"))
+    return {row.symbol: row.id for row in rows}
