@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -48,7 +50,7 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     portfolios = _portfolios(ids, [living[portfolio] for portfolio in ids], flows, batch.first)
     lots, symbols = _lots(ids, positions, batch.first)
     market = await _market(conn, symbols, (previous, *batch.sessions), _earliest(positions, batch.first))
-    return Inputs(portfolios, lots, market, _opening(portfolios, lots, holdings, batch.first))
+    return Inputs(portfolios, lots, market, _opening(lots, holdings, batch.first))
 
 
 def _day(day: date) -> int:
@@ -56,7 +58,7 @@ def _day(day: date) -> int:
 
 
 def _days(days: Sequence[date | None]) -> IntVector:
-    return np.array([NEVER if day is None else _day(day) for day in days], dtype=np.int64)
+    return np.array([NEVER if day is None else day.toordinal() - _EPOCH for day in days], dtype=np.int64)
 
 
 def _earliest(positions: Rows, first: date) -> date:
@@ -100,31 +102,40 @@ def _figures(values: Sequence[float | None]) -> FloatVector:
 def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, list[str]]:
     """The lots, and the symbols whose prices they need, in the order of the market's columns."""
     index = {portfolio: number for number, portfolio in enumerate(ids)}
-    rows = sorted(positions, key=lambda row: index[row.portfolio_id])
-    kinds = [classify(row.symbol, row.investment_class) for row in rows]
+    rows = sorted(positions, key=lambda row: index[row[0]])
+    owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session = (
+        zip(*rows, strict=True) if rows else ((),) * 11
+    )
+    kinds = {key: classify(*key) for key in set(zip(symbol, stated, strict=True))}
+    kind = [kinds[key] for key in zip(symbol, stated, strict=True)]
     columns: dict[str, int] = {}
-    column = []
-    for row, kind in zip(rows, kinds, strict=True):
-        priced = kind is SymbolKind.PUBLIC or (kind is SymbolKind.OPTION and parse_occ(row.symbol) is not None)
-        # An option filed under its underlying's symbol must not be valued at the share's price.
-        wanted = priced and (row.exit_session is None or row.exit_session >= first)
-        column.append(columns.setdefault(row.symbol, len(columns)) if wanted else -1)
+    column = [
+        columns.setdefault(name, len(columns))
+        if _has_a_market(name, what) and (leaves is None or leaves >= first)
+        else -1
+        for name, what, leaves in zip(symbol, kind, exit_session, strict=True)
+    ]
     lots = Lots(
-        portfolio=np.array([index[row.portfolio_id] for row in rows], dtype=np.int64),
-        position_id=tuple(row.id for row in rows),
-        symbol=tuple(row.symbol for row in rows),
+        portfolio=np.array([index[portfolio] for portfolio in owner], dtype=np.int64),
+        position_id=identity,
+        symbol=symbol,
         column=np.array(column, dtype=np.int64),
-        private=np.array([kind is SymbolKind.PRIVATE for kind in kinds], dtype=np.bool_),
-        multiplier=np.array([_CONTRACT if kind is SymbolKind.OPTION else 1 for kind in kinds], dtype=np.int64),
-        quantity=tuple(row.quantity for row in rows),
-        entry_price=tuple(row.entry_price for row in rows),
-        exit_price=tuple(row.exit_price for row in rows),
-        entry_day=_days([row.entry_date for row in rows]),
-        exit_day=_days([row.exit_date for row in rows]),
-        entry_session=_days([row.entry_session for row in rows]),
-        exit_session=_days([row.exit_session for row in rows]),
+        private=np.array([what is SymbolKind.PRIVATE for what in kind], dtype=np.bool_),
+        multiplier=np.array([_CONTRACT if what is SymbolKind.OPTION else 1 for what in kind], dtype=np.int64),
+        quantity=quantity,
+        entry_price=entry_price,
+        exit_price=exit_price,
+        entry_day=_days(entry),
+        exit_day=_days(out),
+        entry_session=_days(entry_session),
+        exit_session=_days(exit_session),
     )
     return lots, list(columns)
+
+
+def _has_a_market(symbol: str, kind: SymbolKind) -> bool:
+    """An option filed under its underlying's symbol has none: it must not be valued at the share's price."""
+    return kind is SymbolKind.PUBLIC or (kind is SymbolKind.OPTION and parse_occ(symbol) is not None)
 
 
 async def _market(conn: AsyncConnection, symbols: Sequence[str], sessions: Sequence[date], earliest: date) -> Market:
@@ -153,32 +164,33 @@ async def _market(conn: AsyncConnection, symbols: Sequence[str], sessions: Seque
     return Market(days, close, adjusted, from_file, dividend, gap, tuple(tuple(of_symbol) for of_symbol in splits))
 
 
-def _opening(portfolios: Portfolios, lots: Lots, holdings: Rows, first: date) -> LotState:
+def _opening(lots: Lots, holdings: Rows, first: date) -> LotState:
     """The holdings rows laid out like the lots. A portfolio that begins now has none, whatever an older edit left behind."""
-    stored = {}
-    for row in holdings:
-        for number, position in enumerate(row.position_ids):
-            stored[row.portfolio_id, position] = row, number
-    state = LotState(
-        price=np.zeros(len(lots)),
-        price_day=np.zeros(len(lots), dtype=np.int64),
-        basis=np.zeros(len(lots), dtype=np.int64),
-        stale=np.zeros(len(lots), dtype=np.int64),
-        market_value=np.zeros(len(lots), dtype=np.int64),
-        cumulative_pnl=np.zeros(len(lots), dtype=np.int64),
-        realized_pnl=np.zeros(len(lots), dtype=np.int64),
-        dividends=np.zeros(len(lots), dtype=np.int64),
+    place = {
+        position: number for number, position in enumerate(chain.from_iterable(row.position_ids for row in holdings))
+    }
+    entered = np.nonzero(lots.entry_session < _day(first))[0]
+    try:
+        source = np.array([place[lots.position_id[lot]] for lot in entered.tolist()], dtype=np.int64)
+    except KeyError as missing:
+        raise ChainBroken(f"position {missing.args[0]} is not in the holdings of the session before {first}") from None
+
+    def whole(name: str, convert: Callable[[Any], Any] | None = None) -> IntVector:
+        values = chain.from_iterable(getattr(row, name) for row in holdings)
+        stored = np.array(list(map(convert, values) if convert else values), dtype=np.int64)
+        state = np.zeros(len(lots), dtype=np.int64)
+        state[entered] = stored[source]
+        return state
+
+    price = np.zeros(len(lots))
+    price[entered] = np.array(list(chain.from_iterable(row.price for row in holdings)), dtype=np.float64)[source]
+    return LotState(
+        price=price,
+        price_day=whole("price_session", _day),
+        basis=whole("price_basis", _BASES.__getitem__),
+        stale=whole("stale"),
+        market_value=whole("market_value"),
+        cumulative_pnl=whole("cumulative_pnl"),
+        realized_pnl=whole("realized_pnl"),
+        dividends=whole("dividends"),
     )
-    for lot in np.nonzero(lots.entry_session < _day(first))[0].tolist():
-        portfolio = portfolios.portfolio_id[lots.portfolio[lot]]
-        found = stored.get((portfolio, lots.position_id[lot]))
-        if found is None:
-            raise ChainBroken(
-                f"position {lots.position_id[lot]} of portfolio {portfolio} is not in the holdings before {first}"
-            )
-        row, number = found
-        state.price[lot], state.price_day[lot] = row.price[number], _day(row.price_session[number])
-        state.basis[lot], state.stale[lot] = _BASES[row.price_basis[number]], row.stale[number]
-        state.market_value[lot], state.cumulative_pnl[lot] = row.market_value[number], row.cumulative_pnl[number]
-        state.realized_pnl[lot], state.dividends[lot] = row.realized_pnl[number], row.dividends[number]
-    return state
