@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from services.coordinator.api import admin, portfolios, positions, problems, reads, status
 from services.coordinator.api.context import PREFIX, Context, authorise
-from services.coordinator.reconciler import Reconciler
+from services.coordinator.reconciler import Pace, Reconciler
 from services.coordinator.schedule import Scheduler
 from services.coordinator.settings import CoordinatorSettings
 from shared.service import Service, create_service_app
@@ -24,7 +24,8 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     """Build the service without connecting to anything; the application's lifespan starts and stops it."""
     chosen = settings or CoordinatorSettings()
     service = Service.build("coordinator", chosen)
-    reconciler = Reconciler(service.engine, service.clock, wake=service.wake_relay)
+    pace = Pace(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
+    reconciler = Reconciler(service.engine, service.clock, wake=service.wake_relay, pace=pace)
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
     service.background += [scheduler.run, reconciler.run]
     context = Context(

@@ -1,0 +1,33 @@
+"""The risk picture of one session, gathered from the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.coordinator.console.client import Client
+
+
+def gather(client: Client, portfolio_id: str, session: str | None = None) -> dict[str, Any]:
+    """All answers about one session as one document; null where there is nothing yet.
+
+    Without a session, the newest one that risk has completed is taken for all of them, so that the figures belong together.
+    """
+    base = f"/portfolios/{portfolio_id}"
+    portfolio = client.get(base)
+    status = client.get(f"{base}/status")
+    risk = client.find(f"{base}/risk", session=session)
+    when = session or (risk["session"] if risk else None)
+    positions = client.find(f"{base}/positions", session=when)
+    when = when or (positions["session"] if positions else None)
+    snapshots = client.get(f"{base}/snapshots", **{"from": when, "to": when})["items"] if when else []
+    return {
+        "portfolio": {key: value for key, value in portfolio.items() if key not in ("positions", "flows")},
+        "session": when,
+        "status": status,
+        "snapshot": snapshots[-1] if snapshots else None,
+        "positions": positions,
+        "factor_exposures": client.find(f"{base}/factor-exposures", session=when),
+        "risk": risk,
+        "correlations": client.find(f"{base}/correlations", session=when),
+        "stress": client.find(f"{base}/stress", session=when),
+    }

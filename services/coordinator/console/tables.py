@@ -1,0 +1,241 @@
+"""Documents of the API as tables. `render_risk_picture` is what `leadline show` and the demo print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from services.coordinator.console import picture
+from services.coordinator.console.client import Client
+from services.coordinator.console.text import DASH, because, money, number, percent, share, words
+
+PHASES = ("ingest", "factors", "snapshots", "risk")
+_COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
+
+
+def table(title: str, *columns: str, left: int = 1) -> Table:
+    """A table whose first `left` columns are text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < left else "right", no_wrap=index < left)
+    return made
+
+
+def render_status(console: Console, status: Mapping[str, Any]) -> None:
+    """Completeness of one portfolio: per phase, the holes, and what is complete but fell short."""
+    colour = _COLOURS[status["state"]]
+    console.print(
+        f"[bold]{status['id']}[/bold]  [{colour}]{status['state']}[/{colour}]  "
+        f"{share(status['completed'], status['expected'])} of {status['expected']:,} units, as of {status['as_of']}"
+    )
+    phases = table("Completeness", "phase", "expected", "completed", "share")
+    for phase in PHASES:
+        counts = status["phases"][phase]
+        phases.add_row(
+            phase,
+            f"{counts['expected']:,}",
+            f"{counts['completed']:,}",
+            share(counts["completed"], counts["expected"]),
+        )
+    console.print(phases)
+    if status["holes"]:
+        holes = table(f"Missing ({status['holes_total']})", "from", "to", "phase", "state", "reason", "next try", left=6)
+        for hole in status["holes"]:
+            symbols = f" ({', '.join(hole['symbols'])})" if hole["symbols"] else ""
+            holes.add_row(
+                hole["from"], hole["to"], hole["phase"], hole["state"], escape(words(hole["reason"])) + symbols, hole["next_at"] or DASH
+            )
+        console.print(holes)
+    if status["partials"]:
+        partials = table(f"Complete, but partial ({status['partials_total']})", "from", "to", "phase", "coverage", "reasons", left=3)
+        partials.columns[4].justify = "left"
+        for partial in status["partials"]:
+            partials.add_row(
+                partial["from"], partial["to"], partial["phase"], percent(partial["coverage"], 1), "; ".join(because(partial["reasons"]))
+            )
+        console.print(partials)
+
+
+def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+    portfolios = table("Portfolios", "id", "name", "state", "first session", "positions", left=4)
+    for item in items:
+        portfolios.add_row(item["id"], escape(item["name"]), item["state"], item["first_session"] or DASH, str(item["positions"]))
+    console.print(portfolios)
+
+
+def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, Any]]) -> None:
+    """Errors or warnings of an import."""
+    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold", pad_edge=False)
+    for column in ("row", "column", "code"):
+        found.add_column(column, no_wrap=True)
+    found.add_column("message", overflow="fold")
+    for issue in issues:
+        row = "" if issue.get("row") is None else str(issue["row"])
+        found.add_row(row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or ""))
+    console.print(found)
+
+
+def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
+    """How a dry run understood each price."""
+    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "price",
+                  "close as traded", "close split-adjusted", left=3)  # fmt: skip
+    for line in answer.get("preview", []):
+        basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
+        found.add_row(
+            line["symbol"],
+            line["entry_session"],
+            basis,
+            number(line["entry_price"], 4),
+            number(line["close_as_traded"], 4),
+            number(line["close_split_adjusted"], 4),
+        )
+    console.print(found)
+
+
+def render_risk_picture(console: Console, client: Client, portfolio_id: str, session: str | None = None) -> dict[str, Any]:
+    """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
+
+    NAV, P&L and exposures; positions; factor betas; volatility and portfolio beta; sectors; what was withheld and why;
+    completeness. Sections without values yet say so.
+    """
+    document = picture.gather(client, portfolio_id, session)
+    print_picture(console, document)
+    return document
+
+
+def print_picture(console: Console, document: Mapping[str, Any]) -> None:
+    portfolio, status = document["portfolio"], document["status"]
+    console.print()
+    console.print(f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}")
+    if document["snapshot"] is None:
+        console.print("No session is complete yet.")
+    else:
+        _snapshot(console, document["snapshot"])
+    if document["positions"]:
+        _positions(console, document["positions"]["items"])
+    if document["factor_exposures"]:
+        _factors(console, document["factor_exposures"])
+    if document["risk"]:
+        _risk(console, document["risk"])
+    if document["stress"]:
+        _stress(console, document["stress"]["scenarios"])
+    _withheld(console, document)
+    console.print(
+        f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
+        f"({status['completed']:,} of {status['expected']:,} units, {status['partial']:,} partial), state {status['state']}"
+    )
+
+
+def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
+    left = [
+        ("NAV", money(row["nav"])),
+        ("Cash", money(row["cash"])),
+        ("P&L of the day", f"{money(row['daily_pnl'])}  ({percent(row['daily_return'])})"),
+        ("P&L since start", f"{money(row['cumulative_pnl'])}  ({percent(row['cumulative_return'])})"),
+        ("  realized", money(row["realized_pnl"])),
+        ("  unrealized", money(row["unrealized_pnl"])),
+        ("  dividends", money(row["dividends"])),
+    ]
+    right = [
+        ("Long", money(row["long_value"])),
+        ("Short", money(row["short_value"])),
+        ("Gross exposure", money(row["gross_exposure"])),
+        ("Net exposure", money(row["net_exposure"])),
+        ("Return, month / year", f"{percent(row['mtd_return'])} / {percent(row['ytd_return'])}"),
+        ("Drawdown", percent(row["drawdown"])),
+        ("Coverage", percent(row["coverage"], 1)),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "right", "left", "right"):
+        grid.add_column(justify=justify)
+    for (name, value), (other, figure) in zip(left, right, strict=True):
+        grid.add_row(name, value, other, figure)
+    console.print(grid)
+
+
+def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+    rows = table("Positions", "symbol", "quantity", "price", "value", "weight", "P&L day", "P&L total", "remark")
+    rows.columns[-1].justify = "left"
+    for item in items:
+        remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
+        rows.add_row(
+            item["symbol"],
+            number(item["quantity"], 0 if float(item["quantity"]).is_integer() else 4),
+            number(item["price"]),
+            money(item["market_value"]),
+            percent(item["weight"], 1),
+            money(item["daily_pnl"]),
+            money(item["cumulative_pnl"]),
+            remark,
+        )
+    console.print(rows)
+
+
+def _factors(console: Console, exposures: Mapping[str, Any]) -> None:
+    rows = table("Factor exposures (joint)", "factor", "beta", "money", "covered", "proxy", "remark")
+    for column in (-1, -2):
+        rows.columns[column].justify = "left"
+    proxies = exposures.get("proxies") or {}
+    for factor in exposures["factors"]:
+        if factor["set"] == "joint":
+            rows.add_row(
+                words(factor["factor"]),
+                number(factor["beta"]),
+                money(factor["money"]),
+                percent(factor["covered_weight"], 1),
+                proxies.get(factor["factor"]) or DASH,
+                words(factor["reason"]),
+            )
+    console.print(rows)
+
+
+def _risk(console: Console, risk: Mapping[str, Any]) -> None:
+    volatility, beta = risk["volatility"], risk["beta"]
+    rows = table("Volatility and beta", "figure", "value")
+    for window in (21, 63, 252):
+        rows.add_row(f"volatility, {window} sessions", percent(volatility[f"realized_{window}"], 1))
+    forecast = volatility.get("forecast_21") or {}
+    if forecast.get("value") is not None:
+        band = f"  ({percent(forecast['low'], 1)} to {percent(forecast['high'], 1)}, {forecast['method']})"
+        rows.add_row("forecast, 21 sessions", percent(forecast["value"], 1) + band)
+    rows.add_row("beta from positions", number(beta["aggregated"]))
+    rows.add_row("beta realized", number(beta["realized"]))
+    for tail in risk.get("var") or []:
+        rows.add_row(f"VaR {percent(tail['level'], 0)}, one day, {tail['method']}", percent(tail["var"]))
+    console.print(rows)
+    sectors = table("Sectors, of NAV", "sector", "long", "short", "net", "gross")
+    for sector in risk.get("sectors") or []:
+        sectors.add_row(escape(sector["sector"]), *(percent(sector[side], 1) for side in ("long", "short", "net", "gross")))
+    console.print(sectors)
+
+
+def _stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
+    rows = table("Stress", "scenario", "direct", "propagated", "remark")
+    rows.columns[-1].justify = "left"
+    for scenario in scenarios:
+        direct, propagated = scenario.get("direct") or {}, scenario.get("propagated") or {}
+        rows.add_row(
+            escape(scenario["name"]),
+            percent(direct.get("fraction"), 1),
+            percent(propagated.get("fraction"), 1),
+            words(scenario.get("reason")),
+        )
+    console.print(rows)
+
+
+def _withheld(console: Console, document: Mapping[str, Any]) -> None:
+    """Figures that are null, and why. Each cause once, whichever answer it came with."""
+    reasons = [
+        reason
+        for key in ("risk", "factor_exposures", "snapshot")
+        for reason in ((document[key] or {}).get("reasons") or [])
+    ]
+    lines = because(reasons)
+    if lines:
+        console.print("[bold]Withheld or incomplete[/bold]")
+        for line in lines:
+            console.print(f"  {line}")

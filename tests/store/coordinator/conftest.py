@@ -1,0 +1,109 @@
+"""The coordinator's API on a migrated database of its own, as the coordinator's role; no broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.coordinator.api.context import Context
+from services.coordinator.app import api_router, serve
+from services.coordinator.settings import CoordinatorSettings
+from shared.clock import Clock
+from shared.db.engine import create_engine
+from tests.support.databases import Database
+
+AS_OF = date(2020, 12, 30)
+PREFIX = "/api/v1"
+CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
+AAPL,100,2020-12-21,128.23,,
+MSFT,-50,2020-12-23,221.02,2020-12-29,224.15
+"""
+
+
+@dataclass
+class Api:
+    """A client of the API, the engine of the test's administrator, and how often the relay and reconciler were woken."""
+
+    client: httpx2.AsyncClient
+    admin: AsyncEngine
+    context: Context
+    woken: list[str] = field(default_factory=list)
+
+    async def rows(self, statement: str, **values: Any) -> list[Any]:
+        async with self.admin.connect() as conn:
+            return list((await conn.execute(text(statement), values)).all())
+
+    async def run(self, statement: str, **values: Any) -> None:
+        async with self.admin.begin() as conn:
+            await conn.execute(text(statement), values)
+
+    async def create(self, csv: str = CSV, **form: str) -> dict[str, Any]:
+        data = {"name": "Test", "equity_balance": "100000"} | form
+        answer = await self.client.post(
+            f"{PREFIX}/portfolios/import", data=data, files={"file": ("p.csv", csv.encode(), "text/csv")}
+        )
+        assert answer.status_code in (200, 201), answer.text
+        return dict(answer.json())
+
+    async def complete(self, portfolio: str, *, phase: str | None = None) -> None:
+        """Complete everything required, as the phases would."""
+        await self.run(
+            """
+            UPDATE ledger.units SET completed_revision = required_revision, quality = 'complete', coverage = 1,
+                   completed_at = now(), blocked_reason = NULL
+            WHERE portfolio_id = :id AND (CAST(:phase AS text) IS NULL OR phase = CAST(CAST(:phase AS text) AS ledger.phase))
+            """,
+            id=UUID(portfolio),
+            phase=phase,
+        )
+
+    async def missing(self, portfolio: str) -> set[tuple[str, date]]:
+        rows = await self.rows(
+            """
+            SELECT CAST(phase AS text), session FROM ledger.units
+            WHERE portfolio_id = :id AND completed_revision < required_revision
+            """,
+            id=UUID(portfolio),
+        )
+        return {(phase, session) for phase, session in rows}
+
+
+def make_app(engine: AsyncEngine, woken: list[str], *, as_of: date = AS_OF, token: str | None = None) -> FastAPI:
+    settings = CoordinatorSettings(
+        database_url="postgresql://unused", as_of=as_of, token=None if token is None else SecretStr(token), stream_seconds=0.05
+    )
+    context = Context(
+        engine=engine,
+        clock=Clock(as_of),
+        settings=settings,
+        wake_relay=lambda: woken.append("relay"),
+        wake_reconciler=lambda: woken.append("reconciler"),
+        stopping=asyncio.Event(),
+    )
+    app = FastAPI()
+    app.include_router(api_router())
+    return serve(app, context)
+
+
+@pytest.fixture
+async def api(database: Database) -> AsyncIterator[Api]:
+    engine = create_engine(database.url("coordinator"), application="test-coordinator", pool_size=4)
+    admin = create_engine(database.admin_url, application="test-admin", pool_size=4)
+    woken: list[str] = []
+    app = make_app(engine, woken)
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield Api(client, admin, app.state.context, woken)
+    await engine.dispose()
+    await admin.dispose()
