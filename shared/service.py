@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -22,6 +23,7 @@ from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head
 from shared.messaging.broker import create_broker, create_producer
+from shared.messaging.consumer import Subscribe, subscribe
 from shared.messaging.relay import Relay
 from shared.phase import Computes, PhaseRunner, RunsBatches
 from shared.settings import ServiceSettings
@@ -65,7 +67,7 @@ class Service:
         producer = create_producer(self.settings, service=self.name)
         try:
             await _patiently(producer.start, "producer")
-            self.relay = Relay(self.engine, producer, service=self.name)
+            self.relay = Relay(self.engine, producer, service=self.name, namespace=self.settings.kafka_namespace)
             self.tasks.append(asyncio.create_task(self.relay.run(), name=f"{self.name}-relay"))
             await _patiently(self.broker.start, "consumers")
             self.tasks += [
@@ -189,10 +191,10 @@ def create_phase_app(
     name: str,
     settings: ServiceSettings,
     make_worker: Callable[[Service], Computes | RunsBatches],
-    register: Callable[[KafkaBroker, PhaseRunner], None],
+    register: Callable[[Subscribe, PhaseRunner], None],
 ) -> FastAPI:
     """The application of one of the four computing services."""
     service = Service.build(name, settings)
     runner = PhaseRunner(service.engine, make_worker(service), service.clock, wake=service.wake_relay)
-    register(service.broker, runner)
+    register(partial(subscribe, service.broker, namespace=settings.kafka_namespace), runner)
     return create_service_app(service, title=f"Leadline {name}")

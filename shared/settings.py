@@ -18,6 +18,11 @@ class ServiceSettings(BaseSettings):
         description="PostgreSQL, as the service's own role: postgresql://leadline_risk:secret@host/leadline",
     )
     kafka: str = Field(default="localhost:9092", description="Bootstrap servers, host:port separated by commas")
+    kafka_namespace: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Put before every topic and group, to share a cluster: `staging.`",
+    )
     kafka_idempotence: bool = Field(
         default=True, description="Idempotent producer; off only for a broker that rejects it (the embedded one)"
     )
@@ -31,4 +36,3 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=True, description="JSON lines; off for people")
     pool_size: int = Field(default=8, ge=4, description="Database connections per service")
-    concurrency: int = Field(default=2, ge=1, le=16, description="Rectangles a service works on at the same time")

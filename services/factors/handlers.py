@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from faststream.kafka import KafkaBroker
-
 from shared.events import topics
 from shared.events.envelope import WorkEvent
-from shared.messaging.consumer import subscribe
+from shared.messaging.consumer import Subscribe
 from shared.phase import PhaseRunner
 
 TOPICS = (
@@ -17,10 +15,10 @@ TOPICS = (
 )
 
 
-def register(broker: KafkaBroker, runner: PhaseRunner) -> None:
+def register(subscribe: Subscribe, runner: PhaseRunner) -> None:
     """Subscribe to everything upstream of the factors phase."""
 
-    @subscribe(broker, *TOPICS, group="factors")  # type: ignore[untyped-decorator]
+    @subscribe(*TOPICS, group="factors")  # type: ignore[untyped-decorator]
     async def on_upstream(event: WorkEvent) -> None:
         if event.concerns(runner.phase):
             await runner.run(event.work.rectangle())

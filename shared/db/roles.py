@@ -26,6 +26,8 @@ def grants() -> Iterator[str]:
     for service in SERVICES:
         yield f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {service} TO {role_of(service)}"
         yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {service} TO {role_of(service)}"
+    # Readiness compares the schema's revision with the code's.
+    yield f"GRANT SELECT ON public.alembic_version TO {everyone}"
     # The bus: everybody announces, any relay sends any row, every consumer may have to record a dead letter.
     yield f"GRANT INSERT, UPDATE, DELETE ON bus.outbox TO {everyone}"
     yield f"GRANT INSERT, UPDATE ON bus.dead_letters TO {everyone}"

@@ -61,7 +61,7 @@ def create_broker(
         graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
         parser=_tolerant_parser,
         decoder=_raw_decoder,
-        middlewares=[Guard(service=service, engine=database, stopping=stopping)],
+        middlewares=[Guard(service=service, engine=database, stopping=stopping, namespace=settings.kafka_namespace)],
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
     )
@@ -86,6 +86,7 @@ async def ensure_topics(settings: ServiceSettings) -> list[str]:
     await admin.start()
     try:
         existing = set(await admin.list_topics())
+        names = [f"{settings.kafka_namespace}{name}" for name in TOPICS]
         wanted = [
             NewTopic(
                 name=name,
@@ -93,7 +94,7 @@ async def ensure_topics(settings: ServiceSettings) -> list[str]:
                 replication_factor=settings.kafka_replication,
                 topic_configs={"retention.ms": str(RETENTION_MS)},
             )
-            for name in TOPICS
+            for name in names
             if name not in existing
         ]
         if not wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from faststream.kafka import KafkaBroker
 
@@ -13,11 +13,17 @@ from shared.messaging.broker import MAX_POLL_INTERVAL_MS
 FETCH_MAX_WAIT_MS = 100
 
 
-def subscribe(broker: KafkaBroker, *topics: str, group: str) -> Any:
+class Subscribe(Protocol):
+    """What a service registers its handlers with."""
+
+    def __call__(self, *topics: str, group: str) -> Any: ...
+
+
+def subscribe(broker: KafkaBroker, *topics: str, group: str, namespace: str = "") -> Any:
     """A decorator for a handler of these topics. A new group starts at the earliest message, so nothing is missed."""
     return broker.subscriber(
-        *topics,
-        group_id=f"leadline-{group}",
+        *(f"{namespace}{topic}" for topic in topics),
+        group_id=f"{namespace}leadline-{group}",
         auto_offset_reset="earliest",
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         session_timeout_ms=10_000,

@@ -80,10 +80,11 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
 class Guard:
     """Makes the middleware of one message; knows the service's name, its database, and whether it is stopping."""
 
-    def __init__(self, *, service: str, engine: AsyncEngine, stopping: asyncio.Event) -> None:
+    def __init__(self, *, service: str, engine: AsyncEngine, stopping: asyncio.Event, namespace: str = "") -> None:
         self.service = service
         self.engine = engine
         self.stopping = stopping
+        self.namespace = namespace
 
     def __call__(self, msg: Any | None, /, *, context: Any) -> _Guarded:
         return _Guarded(msg, context=context, guard=self)
@@ -107,7 +108,7 @@ class Guard:
                     await dead_letters.record(
                         conn,
                         consumer=self.service,
-                        topic=record.topic,
+                        topic=record.topic.removeprefix(self.namespace),
                         partition=record.partition,
                         offset=record.offset,
                         key=record.key,

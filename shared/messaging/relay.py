@@ -43,10 +43,11 @@ PERMANENT = (
 class Relay:
     """Sends outbox rows in short transactions until stopped. Any number may run; rows are skipped while another has them."""
 
-    def __init__(self, engine: AsyncEngine, producer: AIOKafkaProducer, *, service: str) -> None:
+    def __init__(self, engine: AsyncEngine, producer: AIOKafkaProducer, *, service: str, namespace: str = "") -> None:
         self._engine = engine
         self._producer = producer
         self._service = service
+        self._namespace = namespace
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -125,7 +126,9 @@ class Relay:
         headers = [(name, str(value).encode()) for name, value in row.headers.items()]
         key = row.key.encode() if row.key is not None else None
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            future = await self._producer.send(row.topic, row.payload.encode(), key=key, headers=headers)
+            future = await self._producer.send(
+                f"{self._namespace}{row.topic}", row.payload.encode(), key=key, headers=headers
+            )
             failpoint("R2")
             await future
 

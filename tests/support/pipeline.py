@@ -1,0 +1,157 @@
+"""The whole of Leadline under test: five services in this process, as their own roles, on a real database and a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from deploy.embedded.composition import Composition, composition
+from shared.db.engine import create_engine
+from tests.support.brokers import TestBroker
+from tests.support.databases import Database
+
+BUNDLED_PRICES = Path(__file__).parents[2] / "deploy" / "embedded" / "data" / "prices.parquet"
+# What the pipeline wrote, by table: the columns that must be equal however it came about. Instants and revisions differ
+# between runs by nature, surrogate symbol numbers by the order of arrival.
+RESULTS = {
+    "snapshots.snapshots": "portfolio_id, session, nav, cash, daily_pnl, daily_return, cumulative_return, drawdown, xirr, coverage, reasons",
+    "snapshots.holdings": "portfolio_id, session, symbols, quantity, price, price_session, price_basis, market_value, daily_pnl, reason",
+    "risk.results": "portfolio_id, session, quality, coverage, exposures, risk, correlations, stress",
+}
+FACTS = {
+    "factors.exposures": "session, market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, quality, reasons",
+    "factors.metrics": "session, price, price_return, total_return, volatility, quality, reasons",
+}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A running Leadline and the ways to look at it."""
+
+    database: Database
+    services: Composition
+    api: httpx2.AsyncClient
+    admin: AsyncEngine
+
+    async def create(self, positions: Sequence[dict[str, Any]], **fields: Any) -> str:
+        body = {"name": "Test", "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
+        answer = await self.api.post("/portfolios", json={**body, **fields, "positions": list(positions)})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def import_csv(self, content: str, *, name: str = "Test", equity: int = 100_000) -> str:
+        answer = await self.api.post(
+            "/portfolios/import",
+            data={"name": name, "account_type": "taxable", "equity_balance": str(equity)},
+            files={"file": ("portfolio.csv", content.encode(), "text/csv")},
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def status(self, portfolio: str) -> dict[str, Any]:
+        answer = await self.api.get(f"/portfolios/{portfolio}/status")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def complete(self, *portfolios: str, within: float = 60.0) -> list[dict[str, Any]]:
+        """Wait until nothing is missing; fails with the last status otherwise."""
+        until = asyncio.get_running_loop().time() + within
+        found = []
+        for portfolio in portfolios:
+            while (status := await self.status(portfolio))["state"] != "complete":
+                assert status["state"] != "blocked", status
+                assert asyncio.get_running_loop().time() < until, f"not complete after {within:.0f} s: {status}"
+                await asyncio.sleep(0.1)
+            found.append(status)
+        return found
+
+    async def quiet(self, *, for_seconds: float = 1.5, within: float = 60.0) -> None:
+        """Wait until the outbox is empty and no unit has been completed for a while: everything delivered has been handled."""
+        until = asyncio.get_running_loop().time() + within
+        last, since = None, asyncio.get_running_loop().time()
+        while True:
+            row = (
+                await self.query(
+                    "SELECT (SELECT count(*) FROM bus.outbox WHERE sent_at IS NULL AND failed_at IS NULL),"
+                    " (SELECT max(completed_at) FROM ledger.units), (SELECT count(*) FROM bus.outbox)"
+                )
+            )[0]
+            now = asyncio.get_running_loop().time()
+            if row != last or row[0]:
+                last, since = row, now
+            if now - since > for_seconds:
+                return
+            assert now < until, f"still busy after {within:.0f} s: {row}"
+            await asyncio.sleep(0.1)
+
+    async def query(self, statement: str, **parameters: Any) -> list[Any]:
+        """Rows, as the administrator sees them."""
+        async with self.admin.connect() as conn:
+            return list(await conn.execute(text(statement), parameters))
+
+    async def execute(self, statement: str, **parameters: Any) -> None:
+        async with self.admin.begin() as conn:
+            await conn.execute(text(statement), parameters)
+
+    async def digest(self, portfolio: str | None = None, *, facts: bool = False) -> dict[str, str]:
+        """A hash of every stored digit of the results, by table; of one portfolio, or of all."""
+        digests = {}
+        for table, columns in RESULTS.items():
+            where = "" if portfolio is None else f"WHERE portfolio_id = '{portfolio}'"
+            digests[table] = await self._hash(f"SELECT {columns} FROM {table} {where} ORDER BY portfolio_id, session")
+        if facts:
+            for table, columns in FACTS.items():
+                digests[table] = await self._hash(
+                    f"SELECT s.symbol, {columns} FROM {table} JOIN ingest.symbols s ON s.id = symbol_id ORDER BY s.symbol, session"
+                )
+        return digests
+
+    async def _hash(self, statement: str) -> str:
+        rows = await self.query(f"SELECT CAST(row AS text) FROM ({statement}) AS row")
+        return hashlib.sha256("\n".join(row[0] for row in rows).encode()).hexdigest()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    database: Database, broker: TestBroker, *, as_of: date, data: Path = BUNDLED_PRICES, **values: Any
+) -> AsyncIterator[Pipeline]:
+    """Start the five services; on the way out stop them in order."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    settings: dict[str, Any] = {
+        "kafka": broker.bootstrap,
+        "kafka_idempotence": broker.idempotence,
+        # Other tests' services listen on the same broker.
+        "kafka_namespace": f"{database.name}.",
+        # Each creates ten topics of its own; one partition is enough for one consumer.
+        "kafka_partitions": 1,
+        "as_of": as_of,
+        "data": data,
+        "providers": "file",
+        "log_level": "WARNING",
+        # Tests of healing would otherwise wait for the reconciler's patience.
+        "reconcile_seconds": 1.0,
+        "grace_seconds": 1.0,
+        **values,
+    }
+    admin = create_engine(database.admin_url, application="leadline-tests", pool_size=4)
+    try:
+        async with (
+            composition(database.urls, listener, values=settings) as services,
+            httpx2.AsyncClient(base_url=f"{services.url}/api/v1", timeout=60) as api,
+        ):
+            yield Pipeline(database, services, api, admin)
+    finally:
+        await admin.dispose()
+        listener.close()
