@@ -156,19 +156,22 @@ class FactorsWorker:
         needed = inputs.needed[:, todo]
         exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
         metrics = compute.metrics(prices, inputs.grid, inputs.at)
-        labels: dict[str, Any] = {
-            "sessions": inputs.batch.sessions,
-            "ids": [ids[i] for i in todo],
-            "versions": inputs.versions[:, todo],
-            "absent": lambda k, s: absent.get((k, names[todo[s]])),
-        }
-        for k, s in zip(*np.nonzero(needed), strict=True):
-            known = not np.isnan(exposures.joint[k, s, 0])
-            lacking[k, todo[s]] = None if known else exposures.reasons(k, s, absent=labels["absent"](k, s))["joint"]
+        labels = compute.Labels(
+            sessions=inputs.batch.sessions,
+            ids=[ids[i] for i in todo],
+            needed=needed,
+            versions=inputs.versions[:, todo],
+            absent=lambda k, s: absent.get((k, names[todo[s]])),
+        )
+        without = np.isnan(exposures.joint[..., 0])
+        for i, column in enumerate(todo):
+            lacking[needed[:, i] & ~without[:, i], column] = None
+        for k, s in zip(*(index.tolist() for index in np.nonzero(needed & without)), strict=True):
+            lacking[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
         return Results(
             _outcomes(inputs, lacking),
-            compute.exposure_rows(exposures, needed, **labels),
-            compute.metric_rows(metrics, needed, **labels),
+            compute.exposure_rows(exposures, labels),
+            compute.metric_rows(metrics, labels),
             compute.proxy_rows(
                 exposures.geometry,
                 inputs.proxies_needed,

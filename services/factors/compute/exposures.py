@@ -63,11 +63,10 @@ class Exposures:
     varies: BoolMatrix
     geometry: "ProxyTable"
 
-    def quality(self, k: int, s: int) -> str:
-        """`full`, `limited` (fewer than 240 observations) or `none`."""
-        if np.isnan(self.market[k, s, 0]):
-            return "none"
-        return "full" if self.n_obs[k, s] >= registry.BETA_FULL_OBS else "limited"
+    def quality(self) -> NDArray[np.str_]:
+        """(K, S) `full`, `limited` (fewer than 240 observations) or `none`."""
+        enough = np.where(self.n_obs >= registry.BETA_FULL_OBS, "full", "limited")
+        return np.where(np.isnan(self.market[..., 0]), "none", enough)
 
     def flagged(self) -> BoolMatrix:
         """(K, S) whether any beta lies beyond ±5. Flagged, never clipped."""
@@ -77,12 +76,12 @@ class Exposures:
         with np.errstate(invalid="ignore"):
             return np.asarray((np.abs(betas) > registry.BETA_FLAG).any(axis=-1))
 
-    def observations(self, k: int, s: int) -> list[int]:
-        """Per regression (market, rates, each spread, joint) its observations; 0 where a regressor has no proxy."""
-        usable = self.geometry.usable[k]
-        n = int(self.n_obs[k, s])
-        spreads = [n if all(usable[leg] for leg in legs) else 0 for _, legs in _LEGS]
-        return [n, n if usable[RATES_AT] else 0, *spreads, n]
+    def observations(self) -> IntVector:
+        """(K, S, 7) observations of market, rates, each spread, joint; 0 where a regressor has no proxy."""
+        usable = self.geometry.usable
+        always = np.ones(len(usable), dtype=np.bool_)
+        there = [always, usable[:, RATES_AT], *(usable[:, legs].all(axis=1) for _, legs in _LEGS), always]
+        return self.n_obs[:, :, None] * np.stack(there, axis=-1)[:, None, :]
 
     def signatures(self) -> IntVector:
         """(K, S) numbers; within a session, equal ones have equal `reasons`. There are few, and reasons are slow to build."""

@@ -62,16 +62,11 @@ class Metrics:
     has_base: BoolMatrix
     adjusted_only: BoolMatrix
 
-    def quality(self, k: int, s: int) -> str:
-        """`full` if nothing is missing, `none` without a price, else `limited`."""
-        if np.isnan(self.price[k, s]):
-            return "none"
-        whole = not (
-            np.isnan(self.price_return[k, s]).any()
-            or np.isnan(self.total_return[k, s]).any()
-            or np.isnan(self.volatility[k, s]).any()
-        )
-        return "full" if whole else "limited"
+    def quality(self) -> NDArray[np.str_]:
+        """(K, S) `full` if nothing is missing, `none` without a price, else `limited`."""
+        figures = np.concatenate([self.price_return, self.total_return, self.volatility], axis=-1)
+        some = np.where(np.isnan(figures).any(axis=-1), "limited", "full")
+        return np.where(np.isnan(self.price), "none", some)
 
     def signatures(self) -> IntVector:
         """(K, S) numbers; within a session, equal ones have equal `reasons`. There are few, and reasons are slow to build."""

@@ -5,7 +5,8 @@ arrays and None in scalar columns.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.factors.compute.exposures import Exposures, ProxyTable
 from services.factors.compute.metrics import BASES, Metrics
-from shared.arrays import BoolMatrix, none_if_nan
+from shared.arrays import BoolMatrix, FloatVector, IntVector, none_if_nan
 from shared.market import registry
 
 Row = tuple[Any, ...]
@@ -22,62 +23,80 @@ Absent = Callable[[int, int], str | None]
 """(session, symbol) to the reason why there is no price, where it is known."""
 
 
-def exposure_rows(
-    facts: Exposures,
-    needed: BoolMatrix,
-    *,
-    sessions: Sequence[date],
-    ids: Sequence[int],
-    versions: NDArray[np.int64],
-    absent: Absent,
-) -> list[Row]:
-    """One row per needed (session, symbol); `needed` and `versions` are (K, S) like the facts."""
-    flagged, signatures = facts.flagged(), facts.signatures()
-    cache: dict[tuple[Any, ...], str] = {}
-    rows = []
-    for k, s in zip(*(index.tolist() for index in np.nonzero(needed)), strict=True):
-        why = absent(k, s) if facts.n_obs[k, s] == 0 else None
-        key = (facts.geometry.symbols[k], facts.geometry.reasons[k], int(signatures[k, s]), why)
-        if key not in cache:
-            cache[key] = json.dumps(facts.reasons(k, s, absent=why))
-        rows.append(
-            (
-                ids[s], sessions[k], registry.MODEL_VERSION, int(versions[k, s]), facts.market[k, s].tolist(),
-                none_if_nan(facts.shrunk[k, s]), none_if_nan(facts.ir_beta[k, s]), facts.spreads[k, s].ravel().tolist(),
-                facts.joint[k, s].tolist(), facts.fit[k, s].tolist(), facts.observations(k, s), facts.quality(k, s),
-                bool(flagged[k, s]), cache[key],
-            )
-        )  # fmt: skip
-    return rows
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the cells of a (K, S) rectangle of facts are called.
+
+    needed   : (K, S) which of them become rows
+    versions : (K, S) price version of each
+    """
+
+    sessions: Sequence[date]
+    ids: Sequence[int]
+    needed: BoolMatrix
+    versions: NDArray[np.int64]
+    absent: Absent
 
 
-def metric_rows(
-    facts: Metrics,
-    needed: BoolMatrix,
-    *,
-    sessions: Sequence[date],
-    ids: Sequence[int],
-    versions: NDArray[np.int64],
-    absent: Absent,
-) -> list[Row]:
-    """One row per needed (session, symbol); `needed` and `versions` are (K, S) like the facts."""
+def exposure_rows(facts: Exposures, labels: Labels) -> list[Row]:
+    """One row per needed (session, symbol)."""
+    cells = np.nonzero(labels.needed)
+    reasons = _reasons(facts, labels, facts.n_obs == 0, [(*s, *r) for s, r in _proxies(facts.geometry)])
+    return list(
+        zip(
+            *_keys(labels, cells), facts.market[cells].tolist(), _scalars(facts.shrunk[cells]),
+            _scalars(facts.ir_beta[cells]), facts.spreads.reshape(*labels.needed.shape, -1)[cells].tolist(),
+            facts.joint[cells].tolist(), facts.fit[cells].tolist(), facts.observations()[cells].tolist(),
+            facts.quality()[cells].tolist(), facts.flagged()[cells].tolist(), reasons, strict=True,
+        )
+    )  # fmt: skip
+
+
+def metric_rows(facts: Metrics, labels: Labels) -> list[Row]:
+    """One row per needed (session, symbol)."""
+    cells = np.nonzero(labels.needed)
+    reasons = _reasons(facts, labels, np.isnan(facts.price), [tuple(row) for row in facts.has_base.tolist()])
+    return list(
+        zip(
+            *_keys(labels, cells), _scalars(facts.price[cells]), [BASES[b] for b in facts.basis[cells].tolist()],
+            facts.price_return[cells].tolist(), facts.total_return[cells].tolist(), facts.volatility[cells].tolist(),
+            facts.quality()[cells].tolist(), reasons, strict=True,
+        )
+    )  # fmt: skip
+
+
+def _proxies(table: ProxyTable) -> Iterator[tuple[tuple[str | None, ...], tuple[str | None, ...]]]:
+    return zip(table.symbols, table.reasons, strict=True)
+
+
+def _keys(labels: Labels, cells: tuple[IntVector, ...]) -> tuple[list[Any], ...]:
+    """The four columns every fact begins with."""
+    k, s = (index.tolist() for index in cells)
+    versions = labels.versions[cells].tolist()
+    return [labels.ids[i] for i in s], [labels.sessions[i] for i in k], [registry.MODEL_VERSION] * len(k), versions
+
+
+def _scalars(values: FloatVector) -> list[float | None]:
+    return [none_if_nan(value) for value in values.tolist()]
+
+
+def _reasons(
+    facts: Exposures | Metrics, labels: Labels, empty: BoolMatrix, contexts: Sequence[tuple[Any, ...]]
+) -> list[str]:
+    """Reasons as JSON, worked out once for all cells that look alike: `contexts` is what a session's reasons depend on."""
     signatures = facts.signatures()
     cache: dict[tuple[Any, ...], str] = {}
-    rows = []
-    for k, s in zip(*(index.tolist() for index in np.nonzero(needed)), strict=True):
-        price = none_if_nan(facts.price[k, s])
-        why = absent(k, s) if price is None else None
-        key = (facts.has_base[k].tobytes(), int(signatures[k, s]), why)
+    out = []
+    k_all, s_all = np.nonzero(labels.needed)
+    for k, s, signature, none in zip(
+        k_all.tolist(), s_all.tolist(), signatures[k_all, s_all].tolist(), empty[k_all, s_all].tolist(), strict=True
+    ):
+        why = labels.absent(k, s) if none else None
+        key = (contexts[k], signature, why)
         if key not in cache:
             cache[key] = json.dumps(facts.reasons(k, s, absent=why))
-        rows.append(
-            (
-                ids[s], sessions[k], registry.MODEL_VERSION, int(versions[k, s]), price, BASES[facts.basis[k, s]],
-                facts.price_return[k, s].tolist(), facts.total_return[k, s].tolist(), facts.volatility[k, s].tolist(),
-                facts.quality(k, s), cache[key],
-            )
-        )  # fmt: skip
-    return rows
+        out.append(cache[key])
+    return out
 
 
 def proxy_rows(

@@ -45,8 +45,8 @@ def test_what_has_a_proxy_agrees_with_a_plain_solve_and_the_rest_is_withheld(ret
         np.testing.assert_allclose(result.fit[0, s, [0, 2]], [r2, sd], rtol=1e-9)
         assert result.reasons(0, s)["growth"] == result.reasons(0, s)["rates"] == "no_proxy", symbol
         assert result.reasons(0, s)["alpha"] == "price_index", symbol
-    assert result.quality(0, STOCKS.index("KO")) == "full"
-    assert result.quality(0, STOCKS.index("AMZN")) == "limited", "its prices end on 2020-07-31"
+    assert result.quality()[0, STOCKS.index("KO")] == "full"
+    assert result.quality()[0, STOCKS.index("AMZN")] == "limited", "its prices end on 2020-07-31"
 
 
 def test_a_bank_moves_more_with_the_market_than_a_soft_drink(returns: pd.DataFrame) -> None:

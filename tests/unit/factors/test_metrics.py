@@ -164,14 +164,14 @@ def test_an_adjusted_close_alone_gives_total_returns_and_says_why_no_price_retur
     assert np.isnan(facts.price_return[0, 0]).all()
     assert np.isfinite(facts.total_return[0, 0]).all()
     assert facts.reasons(0, 0) == {f"price_return.{h}": "adjusted_only" for h in registry.RETURN_HORIZONS}
-    assert facts.quality(0, 0) == "limited"
+    assert facts.quality()[0, 0] == "limited"
     assert facts.price[0, 0] == prices.adj_close[400, 0]
 
 
 def test_reasons_name_what_is_missing(facts: Metrics) -> None:
-    assert facts.quality(400, 0) == "full"
+    assert facts.quality()[400, 0] == "full"
     assert facts.reasons(400, 0) == {}
-    assert facts.quality(300, 2) == "none"
+    assert facts.quality()[300, 2] == "none"
     assert facts.reasons(300, 2) == {"price": "no_trade"}
     assert facts.reasons(300, 2, absent="delisted") == {"price": "delisted"}
     early = facts.reasons(10, 0)

@@ -63,7 +63,7 @@ def test_without_a_proxy_the_factor_is_null_and_the_others_are_as_if_it_did_not_
             "alpha": "price_index",
         }
         n = int(result.n_obs[0, s])
-        assert result.observations(0, s) == [n, 0, 0, n, n, n, n]
+        assert result.observations()[0, s].tolist() == [n, 0, 0, n, n, n, n]
     assert np.isnan(result.joint[0][:, [2, 7]]).all()
     assert np.isfinite(result.joint[0][:, [0, 1, 3, 4, 5, 6]]).all()
     assert np.isnan(result.ir_beta).all()

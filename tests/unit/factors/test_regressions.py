@@ -97,8 +97,8 @@ def test_a_symbol_listed_half_a_year_ago_is_limited_and_right() -> None:
     data.returns[:-120] = np.nan
     result = exposures(data.returns, data.proxies, at(data.last))
     assert_agrees(result, 0, 0, data.returns[-WINDOW:, 0], chosen(data, data.last, FIRST_CHOICE))
-    assert result.quality(0, 0) == "limited"
-    assert result.observations(0, 0) == [120] * 7
+    assert result.quality()[0, 0] == "limited"
+    assert result.observations()[0, 0].tolist() == [120] * 7
 
 
 @pytest.mark.parametrize(("n", "quality"), [(62, "none"), (63, "limited"), (239, "limited"), (240, "full")])
@@ -106,7 +106,7 @@ def test_quality_follows_the_number_of_observations(n: int, quality: str) -> Non
     data = market(symbols=1)
     data.returns[:-n] = np.nan
     result = exposures(data.returns, data.proxies, at(data.last))
-    assert result.quality(0, 0) == quality
+    assert result.quality()[0, 0] == quality
     assert np.isfinite(result.joint).all() == (quality != "none")
     assert result.reasons(0, 0).get("joint") == ("short_history" if n < 63 else None)
 
@@ -157,7 +157,7 @@ def test_zero_variance_is_null_with_its_reason() -> None:
         assert np.isnan(result.market[0, s]).all()
         assert np.isnan(result.joint[0, s]).all()
         assert result.reasons(0, s)["market_beta"] == result.reasons(0, s)["joint"] == "zero_variance"
-        assert result.quality(0, s) == "none"
+        assert result.quality()[0, s] == "none"
     assert result.reasons(0, 2) == {}
 
 
