@@ -1,0 +1,74 @@
+"""The `leadline` command: the coordinator's client commands, and those that run or examine an installation."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.coordinator.cli import app
+from shared.errors import LeadlineError
+
+DEFAULT_STATE = Path(".leadline")
+
+State = Annotated[Path, typer.Option("--state", help="Directory of the database, its passwords and the log.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Price file, Parquet or CSV: symbol,date,close,adj_close,…")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="Time stands still once this session is due."),
+]
+
+
+@app.command()
+def up(data: Data = None, as_of: AsOf = None, port: Port = 8000, state: State = DEFAULT_STATE) -> None:
+    """Run everything embedded until Ctrl-C: PostgreSQL, a Kafka-protocol broker, the five services."""
+    from deploy.embedded.run import Options
+    from deploy.embedded.run import up as run
+
+    run(Options(state=state, port=port, data=data, as_of=_date(as_of)))
+
+
+@app.command()
+def demo(
+    port: Port = 8000,
+    state: State = DEFAULT_STATE,
+    serve: Annotated[
+        bool, typer.Option("--serve/--no-serve", envvar="SERVE", help="Keep serving until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Run a sample portfolio on bundled real prices through all five services, and print its risk picture."""
+    from deploy.embedded.demo import demo as run
+    from deploy.embedded.run import Options
+
+    run(Options(state=state, port=port), serve=serve)
+
+
+@app.command()
+def doctor(state: State = DEFAULT_STATE) -> None:
+    """Check broker, topics, database, migrations, providers, clock and calendar horizon."""
+    from deploy.doctor import examine
+
+    if not asyncio.run(examine(state)):
+        raise typer.Exit(1)
+
+
+def _date(given: datetime | None) -> date | None:
+    return None if given is None else given.date()
+
+
+def main() -> None:
+    """Entry point. What we raise on purpose is told in a line; anything else keeps its traceback."""
+    try:
+        app()
+    except LeadlineError as error:
+        print(f"leadline: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`leadline doctor`: is everything there that the services need? One line a check, with what to do where something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from rich.console import Console
+from sqlalchemy import text
+
+from shared.clock import Clock
+from shared.db.engine import create_engine
+from shared.db.migrate import at_head, head
+from shared.events.topics import TOPICS
+from shared.messaging.broker import bootstrap
+from shared.settings import ServiceSettings
+
+CHECK_SECONDS = 10.0
+# A new year of sessions is published long before; what is left then is enough for a release and its roll-out.
+HORIZON_WARNING = timedelta(days=90)
+CLOCK_SKEW = timedelta(seconds=30)
+
+
+class Wrong(Exception):
+    """A check that failed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is examined: a running embedded Leadline, or what the environment names."""
+
+    settings: ServiceSettings
+    source: str
+
+
+def find(state: Path) -> Patient:
+    """The embedded run of `state` if one runs, else the environment."""
+    running = state / "running.json"
+    if running.exists():
+        addresses = json.loads(running.read_text())
+        settings = ServiceSettings(database_url=addresses["database"], kafka=addresses["kafka"])
+        return Patient(settings, f"the embedded Leadline of {state}, {addresses['url']}")
+    return Patient(ServiceSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
+
+
+async def examine(state: Path, console: Console | None = None) -> bool:
+    """Run all checks, print a line each; true if nothing is wrong."""
+    out = console or Console()
+    patient = find(state)
+    out.print(f"examining {patient.source}")
+    checks: list[tuple[str, Callable[[ServiceSettings], Awaitable[str]]]] = [
+        ("database", _database),
+        ("migrations", _migrations),
+        ("clock", _clock),
+        ("broker", _broker),
+        ("topics", _topics),
+        ("providers", _providers),
+        ("calendar", _calendar),
+    ]
+    healthy = True
+    for name, check in checks:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                said = await check(patient.settings)
+            out.print(f"  [green]ok[/]     {name}: {said}", highlight=False)
+        except Wrong as wrong:
+            healthy = False
+            out.print(f"  [red]wrong[/]  {name}: {wrong}", highlight=False)
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is the finding
+            healthy = False
+            out.print(f"  [red]wrong[/]  {name}: {type(error).__name__}: {str(error)[:300]}", highlight=False)
+    return healthy
+
+
+async def _database(settings: ServiceSettings) -> str:
+    return str(await _ask(settings, "SELECT split_part(version(), ' on ', 1) || ' as ' || current_user"))
+
+
+async def _migrations(settings: ServiceSettings) -> str:
+    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=1)
+    try:
+        if not await at_head(engine):
+            raise Wrong(f"the schema is not at {head()}: run `make migrate`")
+    finally:
+        await engine.dispose()
+    return f"at {head()}"
+
+
+async def _clock(settings: ServiceSettings) -> str:
+    there = await _ask(settings, "SELECT clock_timestamp()")
+    assert isinstance(there, datetime)
+    skew = abs(there - datetime.now(UTC))
+    if skew > CLOCK_SKEW:
+        raise Wrong(f"this machine and the database differ by {skew.total_seconds():.0f} s: check both clocks (NTP)")
+    stands = f", standing at {settings.as_of}" if settings.as_of else ""
+    return f"{skew.total_seconds() * 1000:.0f} ms from the database's; last session due {Clock(settings.as_of).last_due()}{stands}"
+
+
+async def _broker(settings: ServiceSettings) -> str:
+    return f"{settings.kafka} answers, {len(await _topics_there(settings))} topics"
+
+
+async def _topics(settings: ServiceSettings) -> str:
+    missing = sorted(set(TOPICS) - await _topics_there(settings))
+    if missing:
+        raise Wrong(f"missing: {', '.join(missing)}; create them with `python -m deploy.topics`")
+    return f"all {len(TOPICS)} are there"
+
+
+async def _providers(_: ServiceSettings) -> str:
+    configured = os.environ.get("LEADLINE_PROVIDERS", "")
+    names = [name.strip() for name in configured.split(",") if name.strip()]
+    keys = {"massive": ("LEADLINE_MASSIVE_API_KEY", "POLYGON_API_KEY"), "fmp": ("LEADLINE_FMP_API_KEY",)}
+    for name in names:
+        if name in keys and not any(os.environ.get(variable) for variable in keys[name]):
+            raise Wrong(f"{name} is asked for but {' or '.join(keys[name])} is not set")
+    return configured or "LEADLINE_PROVIDERS is not set: the ingest service's default"
+
+
+async def _calendar(settings: ServiceSettings) -> str:
+    clock = Clock(settings.as_of)
+    horizon = clock.calendar().horizon
+    if horizon - clock.now().date() < HORIZON_WARNING:
+        raise Wrong(f"sessions are known to {horizon} only: update exchange-calendars and restart")
+    return f"XNYS sessions known to {horizon}"
+
+
+async def _ask(settings: ServiceSettings, query: str) -> object:
+    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=1)
+    try:
+        async with engine.connect() as conn:
+            return await conn.scalar(text(query))
+    finally:
+        await engine.dispose()
+
+
+async def _topics_there(settings: ServiceSettings) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap(settings), client_id="leadline-doctor")
+    try:
+        await admin.start()
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()

@@ -1,0 +1,184 @@
+"""The five services in one process. The same applications that compose starts one by one, the same handlers, the same bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+from shared.db.roles import SERVICES
+from shared.errors import ConfigurationError
+from shared.messaging.broker import ensure_topics
+from shared.settings import ServiceSettings
+
+HEALTHY_SECONDS = 90.0
+HTTP_GOODBYE_SECONDS = 3
+
+
+@dataclass
+class Composition:
+    """Running services. `stopped` is set once one of them ends, whether it was asked to or not."""
+
+    port: int
+    apps: dict[str, FastAPI] = field(default_factory=dict)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def settings_of(service: str, **values: Any) -> ServiceSettings:
+    """A service's settings: what is given here, and the environment for the rest.
+
+    By convention `services.<name>.settings` has `<Name>Settings`, and `services.<name>.app` has `create_app(settings)`.
+    """
+    module = importlib.import_module(f"services.{service}.settings")
+    settings = getattr(module, f"{service.capitalize()}Settings")(**values)
+    assert isinstance(settings, ServiceSettings)
+    return settings
+
+
+def create_app(service: str, settings: ServiceSettings) -> FastAPI:
+    app = importlib.import_module(f"services.{service}.app").create_app(settings)
+    assert isinstance(app, FastAPI)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def composition(
+    urls: Mapping[str, str], listener: socket.socket, *, values: Mapping[str, Any]
+) -> AsyncIterator[Composition]:
+    """Run the five services until the block ends. Entered once all of them say they are ready.
+
+    urls     : database address of each service, with its own role.
+    listener : the socket that the coordinator serves HTTP on.
+    values   : settings all services share: `kafka`, `kafka_idempotence`, `as_of`, …; each takes those it knows.
+    """
+    running = Composition(port=listener.getsockname()[1])
+    settings = {service: settings_of(service, database_url=urls[service], **values) for service in SERVICES}
+    await _create_topics(settings["coordinator"])
+    stop = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+    starts: list[asyncio.Event] = []
+    try:
+        # All at once: a consumer's first join takes the embedded broker five seconds, whoever else is waiting.
+        for service in SERVICES:
+            started = asyncio.Event()
+            if service == "coordinator":
+                run = _serve(running, listener, settings[service], started, stop)
+            else:
+                run = _live(running, service, settings[service], started, stop)
+            # A task each, so that each has its own context: the log lines of a service carry its name.
+            task = asyncio.create_task(run, name=service)
+            task.add_done_callback(lambda _: running.stopped.set())
+            tasks.append(task)
+            starts.append(started)
+        for started, task in zip(starts, tasks, strict=True):
+            await _either(started, task)
+        await _healthy(running, tasks)
+        yield running
+    finally:
+        stop.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for task, result in zip(tasks, results, strict=True):
+        if isinstance(result, Exception):
+            raise ConfigurationError(f"the {task.get_name()} service ended with an error: {result}") from result
+
+
+async def _live(
+    running: Composition, service: str, settings: ServiceSettings, started: asyncio.Event, stop: asyncio.Event
+) -> None:
+    app = create_app(service, settings)
+    running.apps[service] = app
+    async with app.router.lifespan_context(app):
+        started.set()
+        await stop.wait()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn takes over the signals of the process; here they belong to whoever composes the services."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def _serve(
+    running: Composition,
+    listener: socket.socket,
+    settings: ServiceSettings,
+    started: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    app = create_app("coordinator", settings)
+    running.apps["coordinator"] = app
+    server = _Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=HTTP_GOODBYE_SECONDS
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute only
+        await asyncio.sleep(0.02)
+    started.set()
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving
+    if not server.started:
+        raise ConfigurationError("the coordinator did not start; its log says why")
+
+
+async def _create_topics(settings: ServiceSettings) -> None:
+    """The broker accepts connections a moment before it can create topics."""
+    until = asyncio.get_running_loop().time() + HEALTHY_SECONDS
+    while True:
+        try:
+            await ensure_topics(settings)
+        except Exception as error:
+            if asyncio.get_running_loop().time() > until:
+                raise ConfigurationError(f"could not create the topics on {settings.kafka}: {error}") from error
+            await asyncio.sleep(0.5)
+        else:
+            return
+
+
+async def _either(started: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """Wait until a service has started; if it ends instead, raise what ended it."""
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait([waiting, task], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        await task
+
+
+async def _healthy(running: Composition, tasks: list[asyncio.Task[None]]) -> None:
+    """Ask each service whether it is ready, without a network in between."""
+    until = asyncio.get_running_loop().time() + HEALTHY_SECONDS
+    waiting = dict(running.apps)
+    answer = "no answer"
+    while waiting:
+        for service, app in list(waiting.items()):
+            transport = httpx2.ASGITransport(app=app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+                response = await client.get("/readyz")
+            answer = f"{service}: {response.text}"
+            if response.status_code == 200:
+                del waiting[service]
+        for task in tasks:
+            if task.done():
+                await task
+        if waiting and asyncio.get_running_loop().time() > until:
+            raise ConfigurationError(f"not ready after {HEALTHY_SECONDS:.0f} s; {answer}")
+        if waiting:
+            await asyncio.sleep(0.2)

@@ -1,0 +1,136 @@
+"""Everything in one process tree: PostgreSQL and a broker from wheels, migrations, and the five services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TextIO
+
+import asyncpg
+
+from deploy.embedded import broker, postgres, state
+from deploy.embedded.composition import Composition, composition
+from shared.db.migrate import upgrade
+from shared.db.roles import SERVICES, role_of
+from shared.errors import ConfigurationError
+
+LOG_LIMIT_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `leadline up` was asked for."""
+
+    state: Path = state.DEFAULT
+    port: int = 8000
+    data: Path | None = None
+    as_of: date | None = None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A running embedded Leadline."""
+
+    services: Composition
+    admin_url: str
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return self.services.url
+
+
+@contextlib.asynccontextmanager
+async def embedded(options: Options) -> AsyncIterator[Embedded]:
+    """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
+
+    Raises `ConfigurationError` if the port or the state directory is in use, or a part does not start.
+    """
+    directory = options.state.resolve()
+    if options.data is not None and not options.data.is_file():
+        raise ConfigurationError(f"there is no price file {options.data}")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(state.held(directory))
+        listener = stack.enter_context(state.bind(options.port))
+        log = stack.enter_context(_log_of(directory))
+        database = await asyncio.to_thread(postgres.serve, directory)
+        stack.callback(database.stop)
+        bus = await asyncio.to_thread(broker.serve, directory)
+        stack.callback(bus.stop)
+        passwords = state.passwords(directory)
+        await _create_database(database)
+        await upgrade(database.url(), passwords)
+        urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in SERVICES}
+        # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
+        with contextlib.redirect_stderr(log):
+            services = await stack.enter_async_context(composition(urls, listener, values=_values(options, bus)))
+        stack.enter_context(
+            state.announced(directory, url=services.url, database=urls["coordinator"], kafka=bus.bootstrap)
+        )
+        yield Embedded(services, database.url(), Path(log.name))
+
+
+def up(options: Options) -> None:
+    """Run until SIGINT or SIGTERM. Prints one line, `ready http://127.0.0.1:PORT`, when everything is healthy."""
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: Options) -> None:
+    # A signal while things start is kept: what has begun is finished, within its limits, and then stopped in order.
+    asked_to_stop = stop_on_signals()
+    async with embedded(options) as running:
+        print(f"ready {running.url}", flush=True)
+        await until_stopped(running, asked_to_stop)
+
+
+async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:
+    """Wait for a signal; raise `ConfigurationError` if a service ends without one."""
+    waits = [asyncio.create_task(event.wait()) for event in (asked_to_stop, running.services.stopped)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not asked_to_stop.is_set():
+        raise ConfigurationError(f"a service ended by itself; {running.log} says why")
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, asked_to_stop.set)
+    return asked_to_stop
+
+
+def _values(options: Options, bus: broker.Broker) -> dict[str, Any]:
+    values: dict[str, Any] = {"kafka": bus.bootstrap, "kafka_idempotence": False}
+    # What is not given is left to the environment: LEADLINE_AS_OF, LEADLINE_PROVIDERS, LEADLINE_DATA.
+    if options.as_of is not None:
+        values["as_of"] = options.as_of
+    if options.data is not None:
+        values["data"] = options.data.resolve()
+        values["providers"] = "file"
+    return values
+
+
+async def _create_database(database: postgres.Postgres) -> None:
+    connection = await asyncpg.connect(database.url(postgres.SUPERUSER))
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", postgres.DATABASE):
+            await connection.execute(f"CREATE DATABASE {postgres.DATABASE}")
+    finally:
+        await connection.close()
+
+
+@contextlib.contextmanager
+def _log_of(directory: Path) -> Iterator[TextIO]:
+    path = directory / "leadline.log"
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("a", buffering=1) as stream:
+        yield stream

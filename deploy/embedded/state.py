@@ -1,0 +1,81 @@
+"""The state directory of an embedded run: who holds it, and the passwords of the service roles."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.db.roles import SERVICES
+from shared.errors import ConfigurationError
+
+DEFAULT = Path(".leadline")
+
+
+@contextlib.contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Hold the directory while this process runs. The lock is the kernel's: a killed process lets go by itself.
+
+    Raises `ConfigurationError` if another process holds it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ConfigurationError(
+                f"the state directory {state} is in use by another Leadline (process {holder}): stop it, or choose another with --state"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def passwords(state: Path) -> dict[str, str]:
+    """A password for each service role, drawn at the first start and kept, readable by the owner only."""
+    path = state / "roles.json"
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    drawn = {service: kept.get(service) or secrets.token_urlsafe(24) for service in SERVICES}
+    if drawn != kept:
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(drawn))
+        draft.rename(path)
+    return drawn
+
+
+@contextlib.contextmanager
+def announced(state: Path, **addresses: str) -> Iterator[None]:
+    """Leave the addresses of what runs here for `leadline doctor`, while it runs."""
+    path = state / "running.json"
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(addresses))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def bind(port: int) -> socket.socket:
+    """Take the port before anything else starts; 0 takes a free one. Raises `ConfigurationError` if it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        # Listening makes a second bind fail at once; connections wait in the queue until the server accepts.
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"port {port} of 127.0.0.1 is in use: stop what serves there, or choose another with --port"
+        ) from error
+    return listener

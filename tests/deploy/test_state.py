@@ -1,0 +1,80 @@
+"""The state directory: one holder at a time, passwords that stay, ports that are free or said to be taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import state
+from deploy.embedded.process import orphan, start
+from shared.db.roles import SERVICES
+from shared.errors import ConfigurationError
+
+
+def _hold_elsewhere(directory: Path) -> subprocess.Popen[str]:
+    script = f"""
+        import sys, pathlib
+        from deploy.embedded import state
+        with state.held(pathlib.Path({str(directory)!r})):
+            print("held", flush=True)
+            sys.stdin.read()
+    """
+    holder = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_directory_in_use_is_refused_by_name_and_process(tmp_path: Path) -> None:
+    holder = _hold_elsewhere(tmp_path)
+    try:
+        with (
+            pytest.raises(ConfigurationError, match=rf"in use by another Leadline \(process {holder.pid}\)"),
+            state.held(tmp_path),
+        ):
+            pytest.fail("two processes hold one state directory")
+    finally:
+        holder.communicate()
+
+
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    holder = _hold_elsewhere(tmp_path)
+    holder.kill()
+    holder.communicate()
+    with state.held(tmp_path):
+        assert (tmp_path / "lock").exists()
+
+
+def test_role_passwords_are_drawn_once_and_private(tmp_path: Path) -> None:
+    drawn = state.passwords(tmp_path)
+    assert set(drawn) == set(SERVICES)
+    assert len(set(drawn.values())) == len(SERVICES)
+    assert state.passwords(tmp_path) == drawn
+    assert (tmp_path / "roles.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_taken_port_is_named() -> None:
+    with state.bind(0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 is in use"):
+            state.bind(port)
+
+
+def test_a_process_left_behind_is_found_by_its_pid_file_and_a_reused_pid_is_not(tmp_path: Path) -> None:
+    pid_file = tmp_path / "sleeper.pid"
+    child = start("sleeper", ["sleep", "60"], pid_file=pid_file, log=tmp_path / "log")
+    try:
+        found = orphan(pid_file)
+        assert found is not None
+        assert found.pid == child.process.pid
+        pid_file.write_text(f'{{"pid": {child.process.pid}, "born": 1.0}}')
+        assert orphan(pid_file) is None
+    finally:
+        child.stop()
+    assert not child.running

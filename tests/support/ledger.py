@@ -1,0 +1,71 @@
+"""Short words for the ledger, with the rights of whoever says them in production."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import ledger
+from shared.db.engine import next_change, order_lock
+from shared.ledger import Outcome, Raised
+from shared.market.calendar import calendar
+from shared.work import Due, Key, Phase, Unit
+from tests.support.databases import act_as
+
+SESSIONS: list[date] = calendar().between(date(2024, 12, 20), date(2025, 1, 10))
+"""Thirteen sessions over two holidays and the closing of 2025-01-09."""
+
+
+async def add(conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date]) -> int:
+    """Add units as the coordinator does; returns their revision."""
+    await act_as(conn, "coordinator")
+    await order_lock(conn)
+    revision = await next_change(conn)
+    await ledger.add_units(conn, portfolios, sessions, revision)
+    return revision
+
+
+async def require(
+    conn: AsyncConnection, *demands: tuple[UUID, date, date, Phase], service: str = "coordinator"
+) -> tuple[int, set[Unit]]:
+    """Raise; returns the revision and what was raised."""
+    await act_as(conn, service)
+    await order_lock(conn)
+    revision = await next_change(conn)
+    return revision, {Unit(*row) for row in await ledger.require(conn, demands, revision)}
+
+
+async def complete(
+    conn: AsyncConnection, phase: Phase, keys: Iterable[tuple[UUID, date]], revision: int, outcome: Outcome | None = None
+) -> Raised:
+    """Complete units as the phase's service does."""
+    await act_as(conn, phase.value)
+    outcomes = {Due(portfolio, session, revision): outcome or Outcome() for portfolio, session in keys}
+    return await ledger.complete(conn, phase, outcomes)
+
+
+async def ready(
+    conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None = None, last: date | None = None
+) -> set[Key]:
+    await act_as(conn, phase.value)
+    return {Key(due.portfolio_id, due.session) for due in await ledger.ready(conn, phase, portfolios, first, last)}
+
+
+async def missing(conn: AsyncConnection) -> set[Unit]:
+    rows = await conn.execute(
+        text("""SELECT portfolio_id, session, CAST(phase AS text) FROM ledger.units
+                WHERE completed_revision < required_revision AND blocked_reason IS NULL""")
+    )
+    return {Unit(portfolio, session, Phase(phase)) for portfolio, session, phase in rows}
+
+
+async def revisions(conn: AsyncConnection) -> dict[Unit, tuple[int, int]]:
+    """Required and completed revision of every unit."""
+    rows = await conn.execute(
+        text("SELECT portfolio_id, session, CAST(phase AS text), required_revision, completed_revision FROM ledger.units")
+    )
+    return {Unit(p, s, Phase(phase)): (required, completed) for p, s, phase, required, completed in rows}
