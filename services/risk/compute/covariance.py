@@ -1,0 +1,175 @@
+"""Covariance of holdings, what the portfolio's volatility is made of, and clusters (ANALYTICS §8).
+
+g portfolios with K holdings each; every matrix product is (K, 252) by (252, K) of one portfolio, so its digits depend on
+no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
+from shared.market.registry import CLUSTER_CUT, CORRELATION_MIN_OBS, CORRELATION_WINDOW, SESSIONS_A_YEAR
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """n standardised series over 252 sessions."""
+
+    standard: FloatMatrix
+    """(n, 252) mean 0 and variance 1 (ddof=0) over the valid sessions; 0 on the others."""
+    sd: FloatVector
+    """(n,) daily, ddof=1; 0 where the series does not move."""
+    real: BoolMatrix
+    """(n, 252) whether the return is the holding's own."""
+    count: IntVector
+    """(n,) valid sessions."""
+
+
+def columns(values: FloatMatrix, real: BoolMatrix, valid: BoolMatrix) -> Columns:
+    """Standardise the last 252 of filled series (n, LOOKBACK)."""
+    window = slice(-CORRELATION_WINDOW, None)
+    use = np.ascontiguousarray(valid[:, window])
+    count = use.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(use, values[:, window], 0.0).sum(axis=1) / count
+        centred = np.where(use, values[:, window] - mean[:, None], 0.0)
+        squares = (centred * centred).sum(axis=1)
+        sd0, sd1 = np.sqrt(squares / count), np.sqrt(squares / (count - 1.0))
+        # A constant series leaves rounding behind, not movement.
+        moves = sd0 > 1e-14
+        standard = np.where(moves[:, None], centred / sd0[:, None], 0.0)
+    return Columns(standard, np.where(moves, sd1, 0.0), real[:, window] & use, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Covariance:
+    correlation: FloatCube
+    """(g, K, K) Ledoit-Wolf, unit diagonal."""
+    sd: FloatMatrix
+    """(g, K) daily, sample (ddof=1): shrinkage does not touch the volatilities."""
+    shrinkage: FloatVector
+    joint_obs: FloatCube
+    """(g, K, K) sessions on which both returns are real, as whole floats."""
+
+    def matrix(self) -> FloatCube:
+        """(g, K, K) daily covariance."""
+        return self.correlation * self.sd[:, :, None] * self.sd[:, None, :]
+
+
+def covariance(of: Columns, index: IntVector) -> Covariance:
+    """Ledoit-Wolf (2004, as in scikit-learn) on the standardised columns `index` (g, K), normalised to unit diagonal.
+
+    On raw columns the shrinkage target has the mean variance, which inflates a T-bill fund's volatility twelvefold.
+    Shrinkage is min(b̄², d²)/d² with d² = ‖S - µI‖²/K and b̄² = Σ_t ‖x_t x_t' - S‖² / (K n²).
+    """
+    x = of.standard[index]
+    count = of.count[index[:, 0]].astype(np.float64)
+    k = index.shape[1]
+    sample = np.matmul(x, x.transpose(0, 2, 1)) / count[:, None, None]
+    sample = 0.5 * (sample + sample.transpose(0, 2, 1))
+    trace = np.ascontiguousarray(np.einsum("gii->gi", sample)).sum(axis=-1)
+    mu = trace / k
+    delta_ = (sample * sample).reshape(len(index), -1).sum(axis=-1)
+    length = np.ascontiguousarray((x * x).transpose(0, 2, 1)).sum(axis=-1)
+    beta_ = (length * length).sum(axis=-1)
+    delta = (delta_ - 2.0 * mu * trace + k * mu * mu) / k
+    beta = np.minimum((beta_ / count - delta_) / (k * count), delta)
+    shrinkage = np.divide(beta, delta, out=np.zeros_like(beta), where=(beta > 0.0) & (delta > 0.0))
+    if k == 1:
+        shrinkage = np.zeros_like(shrinkage)  # one holding is its own target
+    shrunk = (1.0 - shrinkage)[:, None, None] * sample
+    diagonal = np.arange(k)
+    shrunk[:, diagonal, diagonal] += (shrinkage * mu)[:, None]
+    scale = np.sqrt(shrunk[:, diagonal, diagonal])
+    correlation = np.clip(shrunk / (scale[:, :, None] * scale[:, None, :]), -1.0, 1.0)
+    correlation[:, diagonal, diagonal] = 1.0
+    real = of.real[index].astype(np.float64)
+    return Covariance(correlation, of.sd[index], shrinkage, np.matmul(real, real.transpose(0, 2, 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """Annualised. NaN where the weights are unknown; shares NaN where there is no risk."""
+
+    volatility: FloatVector
+    contributions: FloatMatrix
+    """(g, K) Euler: they sum to the volatility."""
+    shares: FloatMatrix
+    diversification_ratio: FloatVector
+    effective_bets: FloatVector
+
+
+def decompose(of: Covariance, weight: FloatMatrix) -> Decomposition:
+    """σ_p = √(w'Σw) and its parts; weights (g, K) signed fractions of NAV.
+
+    Effective bets are exp of the entropy of the shares of variance along Σ's principal axes (Meucci 2009).
+    """
+    sigma = of.matrix() * SESSIONS_A_YEAR
+    marginal = (sigma * weight[:, None, :]).sum(axis=-1)
+    variance = (weight * marginal).sum(axis=-1)
+    volatility = np.sqrt(np.maximum(variance, 0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        contributions = np.where(volatility[:, None] > 0.0, weight * marginal / volatility[:, None], weight * 0.0)
+        shares = np.where(volatility[:, None] > 0.0, contributions / volatility[:, None], np.nan)
+        ratio = (np.abs(weight) * of.sd).sum(axis=-1) * np.sqrt(SESSIONS_A_YEAR) / volatility
+        value, vector = np.linalg.eigh(sigma)
+        along = (vector.transpose(0, 2, 1) * weight[:, None, :]).sum(axis=-1)
+        p = np.maximum(value, 0.0) * along * along / variance[:, None]
+        entropy = -np.where(p > 0.0, p * np.log(np.where(p > 0.0, p, 1.0)), 0.0).sum(axis=-1)
+        moves = volatility > 0.0
+        return Decomposition(
+            volatility, contributions, shares, np.where(moves, ratio, np.nan), np.where(moves, np.exp(entropy), np.nan)
+        )
+
+
+def displayed(of: Covariance) -> FloatCube:
+    """(g, K, K) correlations, NaN for pairs with fewer than 63 jointly real returns."""
+    shown = of.correlation.copy()
+    k = shown.shape[1]
+    hidden = of.joint_obs < CORRELATION_MIN_OBS
+    hidden[:, np.arange(k), np.arange(k)] = False
+    shown[hidden] = np.nan
+    return shown
+
+
+def mean_absolute(shown: FloatCube) -> FloatVector:
+    """(g,) mean |ρ| over displayed pairs i < j; NaN without a pair."""
+    upper = np.triu_indices(shown.shape[1], 1)
+    pairs = np.abs(np.ascontiguousarray(shown[:, upper[0], upper[1]]))
+    known = np.isfinite(pairs)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: FloatVector = np.where(known, pairs, 0.0).sum(axis=-1) / known.sum(axis=-1)
+    return mean
+
+
+def clusters(correlation: FloatCube) -> IntVector:
+    """(g, K) label of each holding's cluster: the lowest index of its members.
+
+    Average linkage on √(½(1-ρ)), cut at √0.15, all portfolios in step: Lance-Williams updates, ties to the lowest pair.
+    """
+    g, k, _ = correlation.shape
+    distance = np.sqrt(np.maximum(0.5 * (1.0 - correlation), 0.0))
+    distance[:, np.arange(k), np.arange(k)] = np.inf
+    size = np.ones((g, k))
+    label = np.tile(np.arange(k), (g, 1))
+    cut, rows = float(np.sqrt(CLUSTER_CUT)), np.arange(g)
+    for _ in range(k - 1):
+        flat = distance.reshape(g, -1).argmin(axis=1)
+        low, high = np.divmod(flat, k)  # the first smallest entry lies above the diagonal: low < high
+        merge = distance[rows, low, high] <= cut
+        if not merge.any():
+            break
+        at, low, high = rows[merge], low[merge], high[merge]
+        a, b = size[at, low], size[at, high]
+        joined = (a[:, None] * distance[at, low] + b[:, None] * distance[at, high]) / (a + b)[:, None]
+        joined[np.arange(len(at)), low] = np.inf
+        distance[at, low] = joined
+        distance[at, :, low] = joined
+        distance[at, high] = np.inf
+        distance[at, :, high] = np.inf
+        size[at, low] = a + b
+        label[at] = np.where(label[at] == high[:, None], low[:, None], label[at])
+    return label

@@ -1,0 +1,141 @@
+"""The whole risk picture of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+import numpy as np
+
+from services.risk.compute.aggregation import aggregate
+from services.risk.compute.correlations import structures
+from services.risk.compute.exposures import exposure_documents
+from services.risk.compute.factor_model import FactorModel, factor_model
+from services.risk.compute.inputs import Book, Panel, stacks
+from services.risk.compute.reasons import BROKEN_CHAIN, SHORT_HISTORY, Document, Reasons, nullable
+from services.risk.compute.risk_report import risk_documents
+from services.risk.compute.scenarios import Scenarios
+from services.risk.compute.series import fill, masked_moments
+from services.risk.compute.series_report import pair_figures
+from services.risk.compute.stress import Shocks, shocks
+from services.risk.compute.stress_report import stress_documents
+from services.risk.compute.tail import Drawdown, drawdowns
+from services.risk.compute.volatility import ANNUAL
+from shared.arrays import FloatVector, IntVector
+from shared.market.registry import VOLATILITY_MIN_SHARE
+
+NAV_WINDOW = 252
+MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
+MOST_HOLDINGS = 4_000  # holdings in one stack: their factor contributions in every scenario stay in the cache's reach
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One unit's four documents, shaped as the answers without their envelope, and what they rest on."""
+
+    portfolio_id: UUID
+    session: date
+    quality: str
+    coverage: float
+    """Share of gross value backed by real returns over 252 sessions."""
+    reasons: list[Document]
+    exposures: Document
+    risk: Document
+    correlations: Document
+    stress: Document
+
+
+def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
+    """Pictures of all units of the book, in its order."""
+    model = factor_model(panel)
+    moves = [shocks(scenarios, scenario, model, panel.sessions) for scenario in scenarios.scenarios]
+    found: dict[int, Picture] = {}
+    for units in _chunks(panel, book):
+        _chunk(panel, book, model, moves, units, found)
+    return [found[u] for u in range(len(book.nav))]
+
+
+def _chunks(panel: Panel, book: Book) -> list[IntVector]:
+    """Units by ranges of sessions, so that a long history does not hold all its series in memory at once."""
+    distinct = max(1, len(np.unique(book.rows)))
+    step = max(1, MOST_PAIRS // distinct)
+    every = [
+        np.flatnonzero((book.session >= low) & (book.session < low + step))
+        for low in range(0, len(panel.sessions), step)
+    ]
+    return [units for units in every if len(units)]
+
+
+def _chunk(
+    panel: Panel, book: Book, model: FactorModel, moves: list[Shocks], units: IntVector, found: dict[int, Picture]
+) -> None:
+    counts = np.diff(book.starts)
+    holdings = np.concatenate([np.arange(book.starts[u], book.starts[u + 1]) for u in units.tolist()])
+    filled = fill(panel, np.repeat(book.session[units], counts[units]), book.rows[holdings])
+    pairs = pair_figures(filled)
+    matrices = structures(panel, book, model, units, filled)
+    falls = _drawdowns(panel, book, units)
+    nav_volatility = _nav_volatility(panel, book, units)
+    for stack in stacks(book, units, most=MOST_HOLDINGS):
+        reasons = [Reasons() for _ in stack.units]
+        joint = aggregate(panel, book, stack, panel.joint)
+        reported = aggregate(panel, book, stack, panel.reported)
+        old = book.unpriceable[stack.holdings].tolist()
+        own = nav_volatility[np.searchsorted(units, stack.units)]
+        risk, covered = risk_documents(panel, book, model, stack, filled, pairs, joint, matrices, falls, own, reasons)
+        exposures = exposure_documents(panel, stack, old, joint, reported, reasons)
+        stress = stress_documents(panel, model, stack, joint, moves, reasons)
+        for i, u in enumerate(stack.units.tolist()):
+            listed = reasons[i].listed()
+            # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
+            short = any(reason["symbol"] is not None for reason in listed)
+            found[u] = Picture(
+                portfolio_id=book.portfolios[book.portfolio[u]],
+                session=panel.sessions[book.session[u]],
+                quality="partial" if short else "complete",
+                coverage=float(covered[i]),
+                reasons=listed,
+                exposures=exposures[i],
+                risk=risk[i],
+                correlations=matrices[u].document,
+                stress=stress[i],
+            )
+
+
+def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> FloatVector:
+    """(units,) sd of the snapshots' daily returns over 252 sessions, annualised; NaN with fewer than 80 % of them."""
+    days = np.array(panel.sessions, dtype="datetime64[D]")
+    recent = np.full((len(units), NAV_WINDOW), np.nan)
+    for i, u in enumerate(units.tolist()):
+        history = book.history.get(int(book.portfolio[u]))
+        if history is not None:
+            end = int(np.searchsorted(history.sessions, days[book.session[u]], side="right"))
+            own = history.daily_return[max(0, end - NAV_WINDOW) : end]
+            recent[i, NAV_WINDOW - len(own) :] = own
+    count, _, variance = masked_moments(recent, np.isfinite(recent))
+    return np.where(count >= VOLATILITY_MIN_SHARE * NAV_WINDOW, ANNUAL * np.sqrt(variance), np.nan)
+
+
+def _drawdowns(panel: Panel, book: Book, units: IntVector) -> dict[int, tuple[Document, str | None]]:
+    """By unit: the drawdown document, and why it is unknown."""
+    days = np.array(panel.sessions, dtype="datetime64[D]")
+    documents: dict[int, tuple[Document, str | None]] = {}
+    for p in np.unique(book.portfolio[units]).tolist():
+        own = units[book.portfolio[units] == p]
+        history = book.history.get(p)
+        if history is None:
+            documents |= {int(u): (_drawdown_document(None, 0), SHORT_HISTORY) for u in own}
+            continue
+        of = drawdowns(history, days[book.session[own]])
+        for i, u in enumerate(own.tolist()):
+            document = _drawdown_document(of, i)
+            documents[u] = (document, BROKEN_CHAIN if document["current"] is None else None)
+    return documents
+
+
+def _drawdown_document(of: Drawdown | None, i: int) -> Document:
+    if of is None or not np.isfinite(of.current[i]):
+        return {"current": None, "max": None, "peak": None, "trough": None}
+    current, deepest = nullable(np.array([of.current[i], of.deepest[i]]))
+    return {"current": current, "max": deepest, "peak": str(of.peak[i]), "trough": str(of.trough[i])}

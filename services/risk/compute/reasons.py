@@ -1,0 +1,69 @@
+"""Why a figure is withheld, and the edge where NaN becomes null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.risk.compute.inputs import Kind, Panel
+from shared.market.registry import LOOKBACK
+
+NAV_NOT_POSITIVE = "nav_not_positive"
+NO_PROXY = "no_proxy"
+LOW_COVERAGE = "low_coverage"
+SHORT_HISTORY = "short_history"
+ZERO_VARIANCE = "zero_variance"
+NO_HOLDINGS = "no_holdings"
+UNPRICEABLE = "unpriceable"
+PRIVATE = "private"
+NO_DELTA = "no_delta"
+BROKEN_CHAIN = "broken_chain"
+NO_BENCHMARK = "no_benchmark"
+
+Document = dict[str, Any]
+
+
+class Reasons:
+    """What fell short in one unit, each once, in the order found."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str | None, str | None, str], None] = {}
+
+    def add(self, reason: str, *, figure: str | None = None, symbol: str | None = None) -> None:
+        self._entries[figure, symbol, reason] = None
+
+    def listed(self) -> list[Document]:
+        return [{"figure": figure, "symbol": symbol, "reason": reason} for figure, symbol, reason in self._entries]
+
+
+def nullable(values: NDArray[np.float64]) -> Any:
+    """The array as (nested) lists, None where it is not finite; a negative zero is a zero."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return (values + 0.0).tolist()
+    boxed = (values + 0.0).astype(object)
+    boxed[~finite] = None
+    return boxed.tolist()
+
+
+def symbol_reason(panel: Panel, s: int, row: int, window: int, *, unpriceable: bool) -> str:
+    """Why the symbol of `row` falls short on session s: its kind, its price, or what most of its missing sessions are.
+
+    Ties between gaps of equal length go to the later one, which is nearer to the session.
+    """
+    kind = panel.kinds[row]
+    if kind == Kind.PRIVATE:
+        return PRIVATE
+    if kind == Kind.OPTION:
+        return NO_DELTA
+    if unpriceable:
+        return UNPRICEABLE
+    last = s + LOOKBACK - 1
+    best, found = 0, SHORT_HISTORY
+    for gap in panel.gaps.get(row, ()):
+        overlap = min(gap.last, last) - max(gap.first, last - window + 1) + 1
+        if overlap >= max(best, 1):
+            best, found = overlap, gap.reason
+    return found

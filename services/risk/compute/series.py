@@ -1,0 +1,99 @@
+"""Filled return series of holdings and portfolios (ANALYTICS §7), and how much of them is real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.risk.compute.inputs import Kind, Panel, Stack
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
+from shared.market.registry import LOOKBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Series of n distinct (session, symbol) pairs over LOOKBACK sessions, oldest first."""
+
+    keys: IntVector
+    """(n,) ascending `session * N + row`."""
+    symbols: int
+    values: FloatMatrix
+    """(n, LOOKBACK) finite; 0 on sessions without a market return."""
+    real: BoolMatrix
+    """(n, LOOKBACK) whether the return is the holding's own."""
+    valid: BoolMatrix
+    """(n, LOOKBACK) whether the market has a return: other sessions are dropped."""
+
+    def find(self, sessions: IntVector, rows: IntVector) -> IntVector:
+        """Positions of (session, row) pairs, which must be there."""
+        return np.searchsorted(self.keys, sessions * self.symbols + rows)
+
+
+def market_windows(panel: Panel) -> FloatMatrix:
+    """(S, LOOKBACK) returns of each session's own market proxy; NaN throughout without one."""
+    windows = panel.windows()
+    row = panel.proxies[:, 0]
+    market = windows[np.maximum(row, 0), np.arange(len(panel.sessions))]
+    return np.where(row[:, None] >= 0, market, np.nan)
+
+
+def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
+    """Series of the distinct pairs (sessions[i], rows[i]).
+
+    A missing return is `market_beta_shrunk` at D (else 1.0) times the market's; a private holding contributes 0 and an
+    option without a delta has no return of its own. Elementwise, so that no digit depends on which pairs stand together.
+    """
+    count = len(panel.symbols)
+    keys = np.unique(sessions * count + rows)
+    session, row = np.divmod(keys, count)
+    own = panel.windows()[row, session]
+    market = market_windows(panel)[session]
+    valid = np.isfinite(market)
+    public = panel.kinds[row] == Kind.PUBLIC
+    real = np.isfinite(own) & public[:, None]
+    beta = panel.shrunk[session, row]
+    beta = np.where(np.isfinite(beta) & public, beta, 1.0)
+    values = np.where(real, own, beta[:, None] * market)
+    values[panel.kinds[row] == Kind.PRIVATE] = 0.0
+    return Filled(keys, count, np.where(valid, values, 0.0), real, valid)
+
+
+def portfolio_series(filled: Filled, stack: Stack) -> FloatMatrix:
+    """(g, LOOKBACK) constant weights of D on the holdings' series: an accumulation over symbols in their sorted order.
+
+    A matrix product would be faster for one stack alone, but BLAS may cut long products by the number of threads.
+    """
+    index = filled.find(stack.sessions[:, None], stack.rows)
+    weight = stack.weight
+    total = np.zeros((len(stack.units), LOOKBACK))
+    for holding in range(index.shape[1]):
+        total += weight[:, holding, None] * filled.values[index[:, holding]]
+    # Without holdings there is no weight to carry an unknown NAV into the series.
+    total[np.isnan(stack.nav)] = np.nan
+    return total
+
+
+def real_share(filled: Filled, window: int) -> FloatVector:
+    """(n,) share of the last `window` sessions with a return of the symbol's own."""
+    share: FloatVector = filled.real[:, -window:].sum(axis=1) / float(window)
+    return share
+
+
+def coverage(gross: FloatMatrix, share: FloatMatrix) -> FloatVector:
+    """Σ gross · share / Σ gross over the last axis; 1 where nothing is held, since nothing is missing. Both (g, K)."""
+    total = np.ascontiguousarray(gross).sum(axis=-1)
+    good = np.ascontiguousarray(gross * share).sum(axis=-1)
+    covered: FloatVector = np.divide(good, total, out=np.ones_like(total), where=total > 0.0)
+    return covered
+
+
+def masked_moments(values: FloatMatrix, valid: NDArray[np.bool_]) -> tuple[FloatVector, FloatVector, FloatVector]:
+    """(count, mean, variance with ddof=1) of the valid entries along the last axis; NaN where there are too few."""
+    count = valid.sum(axis=-1).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(valid, values, 0.0).sum(axis=-1) / count
+        deviation = np.where(valid, values - mean[..., None], 0.0)
+        variance = (deviation * deviation).sum(axis=-1) / (count - 1.0)
+    return count, mean, np.where(count > 1.0, variance, np.nan)

@@ -1,0 +1,165 @@
+"""The parts of the risk document that come from return series: volatility, realised beta, VaR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.risk.compute import volatility
+from services.risk.compute.aggregation import Exposures
+from services.risk.compute.beta import realized_beta
+from services.risk.compute.inputs import Panel, Stack
+from services.risk.compute.reasons import (
+    LOW_COVERAGE,
+    NAV_NOT_POSITIVE,
+    NO_PROXY,
+    SHORT_HISTORY,
+    ZERO_VARIANCE,
+    Document,
+    Reasons,
+    nullable,
+)
+from services.risk.compute.series import Filled, portfolio_series, real_share
+from services.risk.compute.tail import tails
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market.registry import (
+    BETA_WINDOW,
+    COVERAGE_GATE,
+    LOOKBACK,
+    PERCENTILE_HISTORY,
+    TREND_WINDOW,
+    VAR_LEVELS,
+    VOLATILITY_WINDOWS,
+)
+
+YEAR = 252
+PERCENTILE_WINDOW = PERCENTILE_HISTORY + TREND_WINDOW
+WINDOWS = (*VOLATILITY_WINDOWS, PERCENTILE_WINDOW, LOOKBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFigures:
+    """Figures of single holdings, by position in `Filled`, as nullable lists."""
+
+    shares: dict[int, FloatVector]
+    realized_252: list[float | None]
+    forecast: list[float | None]
+    har: list[bool]
+
+
+def pair_figures(filled: Filled) -> PairFigures:
+    """The position figures with the definitions of the portfolio's, each withheld below 80 % of real returns."""
+    shares = {window: real_share(filled, window) for window in WINDOWS}
+    forecast = volatility.forecast(filled.values, filled.valid)
+    realized = volatility.realized(filled.values, filled.valid, YEAR)
+    return PairFigures(
+        shares=shares,
+        realized_252=nullable(gate(realized, shares[YEAR])),
+        forecast=nullable(gate(forecast.value, shares[LOOKBACK])),
+        har=forecast.har.tolist(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFigures:
+    """One document a unit of the stack."""
+
+    volatility: list[Document]
+    beta: list[Document]
+    var: list[list[Document]]
+
+
+def gate(values: FloatVector, covered: FloatVector) -> FloatVector:
+    """The values, NaN where less than 80 % of gross value is covered."""
+    return np.where(covered >= COVERAGE_GATE, values, np.nan)
+
+
+def market_of(panel: Panel, stack: Stack) -> tuple[FloatMatrix, BoolMatrix]:
+    """(market returns, which are there), both (g, LOOKBACK); 0 where there is none."""
+    row = panel.proxies[stack.sessions, 0]
+    windows = panel.windows()[np.maximum(row, 0), stack.sessions]
+    valid = np.isfinite(windows) & (row >= 0)[:, None]
+    return np.where(valid, windows, 0.0), valid
+
+
+def series_figures(
+    panel: Panel,
+    stack: Stack,
+    filled: Filled,
+    joint: Exposures,
+    covered: dict[int, FloatVector],
+    nav_volatility: FloatVector,
+    reasons: list[Reasons],
+) -> SeriesFigures:
+    """Figures of the stack's series, each withheld below its own window's coverage and then named in `reasons`."""
+    market, valid = market_of(panel, stack)
+    series = portfolio_series(filled, stack)
+    slope = realized_beta(series, market, valid)
+    z = nullable(gate(volatility.trend(series, valid), covered[YEAR]))
+    columns = {
+        f"realized_{window}": nullable(gate(volatility.realized(series, valid, window), covered[window]))
+        for window in VOLATILITY_WINDOWS
+    } | {
+        "realized_nav_252": nullable(nav_volatility),
+        "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
+    }
+    forecasts = _forecasts(series, valid, covered[LOOKBACK])
+    aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
+    r2 = nullable(gate(slope.r2, covered[YEAR]))
+    lines = [
+        (tail, nullable(gate(tail.var, covered[LOOKBACK])), nullable(gate(tail.es, covered[LOOKBACK])))
+        for tail in tails(series, valid, VAR_LEVELS)
+    ]
+    result = SeriesFigures([], [], [])
+    for i, nav in enumerate(stack.nav.tolist()):
+        document: Document = {name: column[i] for name, column in columns.items()}
+        document |= {"trend": {"z": z[i], "direction": volatility.direction(z[i])}, "forecast_21": forecasts[i]}
+        result.volatility.append(document)
+        result.beta.append(
+            {"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": int(slope.n_obs[i])}
+        )
+        result.var.append(
+            [
+                {"method": tail.method, "level": tail.level, "var": var[i], "es": es[i], "n_obs": int(tail.n_obs[i])}
+                for tail, var, es in lines
+            ]
+        )
+        general = NAV_NOT_POSITIVE if not nav > 0.0 else NO_PROXY if panel.proxies[stack.sessions[i], 0] < 0 else None
+        asked = (
+            *((f"volatility.realized_{w}", document[f"realized_{w}"], w, SHORT_HISTORY) for w in VOLATILITY_WINDOWS),
+            ("volatility.percentile_252", document["percentile_252"], PERCENTILE_WINDOW, SHORT_HISTORY),
+            ("volatility.trend", z[i], YEAR, ZERO_VARIANCE),
+            ("volatility.forecast_21", forecasts[i]["value"], LOOKBACK, SHORT_HISTORY),
+            ("beta.aggregated", aggregated[i], BETA_WINDOW, LOW_COVERAGE),
+            ("beta.realized", beta[i], BETA_WINDOW, SHORT_HISTORY),
+            ("beta.r2", r2[i], BETA_WINDOW, ZERO_VARIANCE),
+            ("var", lines[0][1][i], LOOKBACK, SHORT_HISTORY),
+        )
+        for figure, value, window, otherwise in asked:
+            if value is None:
+                low = LOW_COVERAGE if covered[window][i] < COVERAGE_GATE else otherwise
+                reasons[i].add(general or low, figure=figure)
+        if document["realized_nav_252"] is None:
+            reasons[i].add(SHORT_HISTORY, figure="volatility.realized_nav_252")
+    return result
+
+
+def _forecasts(series: FloatMatrix, valid: BoolMatrix, covered: FloatVector) -> list[Document]:
+    of = volatility.forecast(series, valid)
+    columns = (of.value, of.low, of.high, of.variance, of.ewma_variance)
+    table = nullable(np.stack([gate(column, covered) for column in columns], axis=-1))
+    return [
+        {
+            "value": value,
+            "low": low,
+            "high": high,
+            "variance": variance,
+            "method": None if value is None else "har" if har else "ewma",
+            "n_obs": n_obs,
+            "ewma_variance": ewma,
+        }
+        for (value, low, high, variance, ewma), har, n_obs in zip(
+            table, of.har.tolist(), of.n_obs.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,99 @@
+"""Value at risk, expected shortfall and drawdown (ANALYTICS §8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from services.risk.compute.inputs import History
+from services.risk.compute.series import masked_moments
+from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntVector
+from shared.market.registry import VAR_MIN_OBS
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """One day, positive fractions of NAV; (n,), NaN with fewer than 252 returns."""
+
+    method: str
+    level: float
+    var: FloatVector
+    es: FloatVector
+    n_obs: IntVector
+
+
+def tails(series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...]) -> list[Tail]:
+    """Historical and normal VaR and ES of each level, on series (n, LOOKBACK)."""
+    count, mean, variance = masked_moments(series, valid)
+    n_obs = valid.sum(axis=1)
+    enough = count >= VAR_MIN_OBS
+    ordered = np.sort(np.where(valid, series, np.inf), axis=1)
+    result = []
+    for level in levels:
+        var, es = _historical(ordered, n_obs, level)
+        result.append(Tail("historical", level, np.where(enough, var, np.nan), np.where(enough, es, np.nan), n_obs))
+    normal, sd = NormalDist(), np.sqrt(variance)
+    for level in levels:
+        z = normal.inv_cdf(1.0 - level)
+        var = -(mean + z * sd)
+        es = -mean + sd * (normal.pdf(z) / (1.0 - level))
+        result.append(Tail("normal", level, np.where(enough, var, np.nan), np.where(enough, es, np.nan), n_obs))
+    return result
+
+
+def _historical(ordered: FloatMatrix, n_obs: IntVector, level: float) -> tuple[FloatVector, FloatVector]:
+    """numpy's `linear` quantile at 1 - level, and the mean of the returns at or below it; rows sorted, invalid ones last."""
+    rows = np.arange(len(ordered))
+    position = (1.0 - level) * np.maximum(n_obs - 1, 0)
+    low = np.floor(position).astype(np.int64)
+    fraction = position - low
+    a = ordered[rows, low]
+    b = ordered[rows, np.minimum(low + 1, np.maximum(n_obs - 1, 0))]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # The same two-sided interpolation as numpy's, which is exact at both ends.
+        quantile = np.where(fraction < 0.5, a + (b - a) * fraction, b - (b - a) * (1.0 - fraction))
+        beyond = ordered <= quantile[:, None]
+        es = -np.where(beyond, ordered, 0.0).sum(axis=1) / beyond.sum(axis=1)
+    return -quantile, es
+
+
+@dataclass(frozen=True, slots=True)
+class Drawdown:
+    """At the asked sessions: (m,) fractions <= 0, and the dates of the deepest one (NaT where unknown)."""
+
+    current: FloatVector
+    deepest: FloatVector
+    peak: DateVector
+    trough: DateVector
+
+
+def drawdowns(history: History, sessions: DateVector) -> Drawdown:
+    """Drawdown of a portfolio since inception as of each of `sessions` (m,), from its snapshots up to that session.
+
+    The peak is the last session at a high before the deepest point; where the portfolio fell from its first session on
+    it is that session, since the opening equity has no date of its own.
+    """
+    at = np.searchsorted(history.sessions, sessions, side="right") - 1
+    never = np.full(len(sessions), np.datetime64("NaT", "D"))
+    if len(history.sessions) == 0:
+        unknown = np.full(len(sessions), np.nan)
+        return Drawdown(unknown, unknown, never, never)
+    known = np.isfinite(history.drawdown)
+    depth = np.where(known, history.drawdown, np.inf)
+    deepest = np.minimum.accumulate(depth)
+    order = np.arange(len(depth))
+    # A new low replaces the trough only where it is strictly lower: the first of equal lows is the trough.
+    new_low = np.concatenate([[True], deepest[1:] < deepest[:-1]])
+    trough = np.maximum.accumulate(np.where(new_low, order, 0))
+    high = np.maximum.accumulate(np.where(known & (history.drawdown >= 0.0), order, 0))
+    inside = (at >= 0) & (history.sessions[np.maximum(at, 0)] == sessions)
+    at = np.maximum(at, 0)
+    good = inside & known[at]
+    return Drawdown(
+        np.where(good, history.drawdown[at], np.nan),
+        np.where(good, deepest[at], np.nan),
+        np.where(good, history.sessions[high[trough[at]]], never),
+        np.where(good, history.sessions[trough[at]], never),
+    )

@@ -1,0 +1,239 @@
+"""SQL of the risk service: what it reads of the others' tables, and the results it owns.
+
+Long columns come packed by `string_agg(float8send(…))`: a rectangle of 1,200 symbols by 504 sessions is 600,000 cells, which
+as rows would cost seconds of Python objects and so costs one `frombuffer` a symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.arrays import DateVector, FloatMatrix, FloatVector
+from shared.db import bulk
+from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
+
+_EPOCH = np.datetime64("2000-01-01", "D")
+_DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
+_UNKNOWN = "'NaN'::float8"
+
+# One number a column of `Facts.values`. A spread's coefficient is the first of its three numbers.
+_FACT_COLUMNS = (
+    "market[1]",
+    "market_shrunk",
+    "ir_beta",
+    *(f"spreads[{3 * k + 1}]" for k in range(len(SPREAD_NAMES))),
+    *(f"joint[{k + 1}]" for k in range(len(FACTOR_NAMES))),
+    "joint_fit[3]",
+    "CASE quality WHEN 'full' THEN 0 ELSE 1 END",
+)
+REPORTED = slice(0, 3 + len(SPREAD_NAMES))
+JOINT = slice(REPORTED.stop, REPORTED.stop + len(FACTOR_NAMES))
+RESIDUAL_SD, LIMITED = JOINT.stop, JOINT.stop + 1
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """The lots of one portfolio on one session; values signed, in ten-thousandths. Closed lots have quantity 0."""
+
+    portfolio_id: UUID
+    session: date
+    nav: float
+    symbols: list[str]
+    quantity: list[float]
+    market_value: list[int]
+    reason: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the user says of a symbol in a portfolio."""
+
+    portfolio_id: UUID
+    symbol: str
+    investment_class: str
+    sector: str | None
+    underlying: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What ingest knows of a symbol."""
+
+    id: int
+    symbol: str
+    asset_type: str
+    sector: str | None
+    sector_as_of: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A portfolio's snapshots, oldest first; NaN for no return."""
+
+    sessions: DateVector
+    daily_return: FloatVector
+    drawdown: FloatVector
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Exposures of one symbol: `values` (n, columns), NaN unknown."""
+
+    sessions: DateVector
+    values: FloatMatrix
+
+
+async def held(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[HeldRow]:
+    """Lots and NAV of every snapshot of the portfolios in [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT h.portfolio_id, h.session, CAST(s.nav AS float8), h.symbols, h.quantity, h.market_value, h.reason
+            FROM snapshots.holdings h JOIN snapshots.snapshots s USING (portfolio_id, session)
+            WHERE h.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND h.session BETWEEN :first AND :last
+            ORDER BY h.portfolio_id, h.session
+        """),
+        {"portfolios": list(portfolios), "first": first, "last": last},
+    )
+    return [HeldRow(*row) for row in rows]
+
+
+async def tracks(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) -> dict[UUID, Track]:
+    """Daily returns and drawdowns of each portfolio from its first snapshot to `last`."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT portfolio_id, {_DAYS}, {_packed("daily_return")}, {_packed("drawdown")}
+            FROM snapshots.snapshots WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session <= :last
+            GROUP BY portfolio_id
+        """),
+        {"portfolios": list(portfolios), "last": last},
+    )
+    return {row[0]: Track(_dates(row[1]), _floats(row[2]), _floats(row[3])) for row in rows}
+
+
+async def stated(conn: AsyncConnection, portfolios: Sequence[UUID]) -> list[Stated]:
+    """The distinct statements about the portfolios' symbols."""
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT portfolio_id, symbol, investment_class, sector, underlying_symbol FROM coordinator.positions
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
+        """),
+        {"portfolios": list(portfolios)},
+    )
+    return [Stated(*row) for row in rows]
+
+
+async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, Known]:
+    """What ingest knows of the symbols."""
+    rows = await conn.execute(
+        text("""
+            SELECT id, symbol, asset_type, sector, sector_as_of FROM ingest.symbols
+            WHERE symbol = ANY (CAST(:symbols AS text[]))
+        """),
+        {"symbols": sorted(set(symbols))},
+    )
+    return {row[1]: Known(*row) for row in rows}
+
+
+async def proxies(conn: AsyncConnection, first: date, last: date) -> dict[date, tuple[list[str | None], list[float]]]:
+    """Per session the proxy of each factor of the registry, and its slope on the market."""
+    rows = await conn.execute(
+        text("SELECT session, proxies, slopes FROM factors.proxies WHERE session BETWEEN :first AND :last"),
+        {"first": first, "last": last},
+    )
+    return {row[0]: (list(row[1]), list(row[2])) for row in rows}
+
+
+async def facts(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> dict[int, Facts]:
+    """Exposures of the symbols on [first, last], packed row by row."""
+    packed = " || ".join(f"float8send(coalesce({column}, {_UNKNOWN}))" for column in _FACT_COLUMNS)
+    rows = await conn.execute(
+        text(f"""
+            SELECT symbol_id, {_DAYS}, string_agg({packed}, ''::bytea ORDER BY session) FROM factors.exposures
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last GROUP BY symbol_id
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return {row[0]: Facts(_dates(row[1]), _floats(row[2]).reshape(-1, len(_FACT_COLUMNS))) for row in rows}
+
+
+async def missing_facts(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date
+) -> list[tuple[int, date, str]]:
+    """(symbol, session, reason) of the exposures without joint betas."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT symbol_id, session, coalesce(reasons ->> 'joint', 'short_history') FROM factors.exposures
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND joint[1] = {_UNKNOWN}
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return [(symbol_id, session, reason) for symbol_id, session, reason in rows]
+
+
+async def returns(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date
+) -> dict[int, tuple[DateVector, FloatVector]]:
+    """Per symbol the sessions of [first, last] that have a total return, and the returns."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT symbol_id, {_DAYS}, {_packed("total_return")} FROM ingest.prices
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND total_return IS NOT NULL
+            GROUP BY symbol_id
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return {row[0]: (_dates(row[1]), _floats(row[2])) for row in rows}
+
+
+async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> list[tuple[int, date, date, str]]:
+    """(symbol, first, last, reason) of the stretches without a price that touch [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, first, last, reason FROM ingest.gaps
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND first <= :last AND last >= :first ORDER BY symbol_id, first
+        """),
+        {"ids": list(ids), "first": first, "last": last},
+    )
+    return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
+
+
+RESULT_COLUMNS = (
+    "portfolio_id", "session", "revision", "model_version", "quality", "coverage", "reasons", "exposures", "risk",
+    "correlations", "stress",
+)  # fmt: skip
+
+
+async def save(conn: AsyncConnection, records: Sequence[Sequence[Any]]) -> None:
+    """Replace the results of the given units; documents as JSON text. What a higher revision replaces goes to the history."""
+    if not records:
+        return
+    await bulk.stage(conn, "staged_results", "risk.results", RESULT_COLUMNS, records)
+    listed = ", ".join(RESULT_COLUMNS)
+    updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
+    await conn.execute(
+        text(f"""
+            INSERT INTO risk.results ({listed}) SELECT {listed} FROM staged_results ORDER BY portfolio_id, session
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET {updates}, computed_at = clock_timestamp()
+        """)
+    )
+
+
+def _packed(column: str) -> str:
+    return f"string_agg(float8send(coalesce({column}, {_UNKNOWN})), ''::bytea ORDER BY session)"
+
+
+def _dates(packed: bytes) -> DateVector:
+    days: DateVector = _EPOCH + np.frombuffer(packed, dtype=">i4").astype("timedelta64[D]")
+    return days
+
+
+def _floats(packed: bytes) -> FloatVector:
+    return np.frombuffer(packed, dtype=">f8").astype(np.float64)

@@ -1,0 +1,83 @@
+"""Load, compute, save: the risk phase."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.risk import store
+from services.risk.compute.picture import Picture, pictures
+from services.risk.compute.scenarios import BadScenarios, Scenarios, parse
+from services.risk.workflow.assemble import Inputs, read
+from shared.ledger import Outcome, Raised
+from shared.market.registry import MODEL_VERSION
+from shared.work import Batch, Key, Phase
+
+BUILT_IN = Path(__file__).parent.parent / "scenarios.yaml"
+
+
+def load_scenarios(own: Path | None = None) -> Scenarios:
+    """The built-in scenarios and the user's own file's. Raises `BadScenarios` naming file and entry."""
+    scenarios = _read(BUILT_IN)
+    return scenarios if own is None else scenarios.extended(_read(own))
+
+
+def _read(path: Path) -> Scenarios:
+    try:
+        return parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, BadScenarios) as error:
+        raise BadScenarios(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class RiskResults:
+    """What was computed, ready to be written: per unit the columns of `risk.results` after `model_version`."""
+
+    outcomes: Mapping[Key, Outcome]
+    rows: Mapping[Key, tuple[Any, ...]]
+
+
+class RiskWorker:
+    """The risk phase's own part. A unit whose snapshot is not there has no outcome and stays missing."""
+
+    phase = Phase.RISK
+
+    def __init__(self, scenarios: Scenarios) -> None:
+        self._scenarios = scenarios
+
+    async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
+        """Holdings, prices and factor facts of the batch, from the caller's snapshot."""
+        return await read(conn, batch)
+
+    def compute(self, inputs: Inputs) -> RiskResults:
+        """Pure; JSON is made here too, since this runs off the event loop."""
+        outcomes: dict[Key, Outcome] = {}
+        rows: dict[Key, tuple[Any, ...]] = {}
+        for picture in pictures(inputs.panel, inputs.book, self._scenarios):
+            key = Key(picture.portfolio_id, picture.session)
+            outcomes[key] = Outcome(picture.quality, picture.coverage, picture.reasons)
+            rows[key] = _columns(picture)
+        return RiskResults(outcomes, rows)
+
+    async def save(self, conn: AsyncConnection, results: RiskResults, raised: Raised) -> None:
+        """Write the results of the units that were raised, and of no other."""
+        await store.save(
+            conn,
+            [(*key, revision, MODEL_VERSION, *results.rows[key]) for key, revision in sorted(raised.revision.items())],
+        )
+
+
+def _columns(picture: Picture) -> tuple[Any, ...]:
+    documents = (picture.reasons, picture.exposures, picture.risk, picture.correlations, picture.stress)
+    return (
+        picture.quality,
+        picture.coverage,
+        # A NaN must never leave: the encoder refuses it.
+        *(json.dumps(document, allow_nan=False, separators=(",", ":")) for document in documents),
+    )

@@ -1,0 +1,128 @@
+"""Realised beta, VaR, ES and drawdown against statsmodels, numpy and loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from services.risk.compute.beta import realized_beta
+from services.risk.compute.inputs import History
+from services.risk.compute.tail import drawdowns, tails
+from shared.market.registry import LOOKBACK
+
+RNG = np.random.default_rng(3)
+MARKET = np.tile(RNG.normal(0.0, 0.01, LOOKBACK), (4, 1))
+SERIES = np.array([[0.5], [1.0], [-0.8], [1.3]]) * MARKET + RNG.normal(0.0, 0.006, (4, LOOKBACK))
+VALID = np.ones(SERIES.shape, dtype=np.bool_)
+
+
+def test_realized_beta_against_statsmodels() -> None:
+    found = realized_beta(SERIES, MARKET, VALID)
+    for i in range(4):
+        fit = sm.OLS(SERIES[i, -252:], sm.add_constant(MARKET[i, -252:])).fit()
+        assert found.beta[i] == pytest.approx(fit.params[1], rel=1e-10)
+        assert found.r2[i] == pytest.approx(fit.rsquared, rel=1e-10)
+        assert found.n_obs[i] == 252
+
+
+def test_the_market_on_itself_has_beta_one() -> None:
+    found = realized_beta(MARKET, MARKET, VALID)
+    assert found.beta == pytest.approx(1.0, abs=1e-14)
+    assert found.r2 == pytest.approx(1.0, abs=1e-14)
+
+
+def test_realized_beta_drops_sessions_without_a_market_and_needs_four_fifths() -> None:
+    valid = VALID.copy()
+    valid[:, -50:] = False
+    fit = sm.OLS(SERIES[0, -252:-50], sm.add_constant(MARKET[0, -252:-50])).fit()
+    found = realized_beta(SERIES, MARKET, valid)
+    assert found.n_obs[0] == 202
+    assert found.beta[0] == pytest.approx(fit.params[1], rel=1e-10)
+    valid[:, -51] = False
+    assert np.isnan(realized_beta(SERIES, MARKET, valid).beta).all()
+
+
+def test_a_still_series_has_beta_zero_and_no_r2() -> None:
+    found = realized_beta(np.zeros_like(MARKET), MARKET, VALID)
+    assert found.beta.tolist() == [0.0] * 4
+    assert np.isnan(found.r2).all()
+
+
+@pytest.mark.parametrize("dropped", [0, 7, 200])
+def test_historical_var_is_numpys_linear_quantile_and_es_the_mean_beyond_it(dropped: int) -> None:
+    valid = VALID.copy()
+    valid[:, RNG.permutation(LOOKBACK)[:dropped]] = False
+    for tail in tails(np.where(valid, SERIES, 0.0), valid, (0.95, 0.99)):
+        if tail.method != "historical":
+            continue
+        for i in range(4):
+            own = SERIES[i][valid[i]]
+            quantile = np.quantile(own, 1.0 - tail.level)
+            assert tail.var[i] == pytest.approx(-quantile, rel=1e-13)
+            assert tail.es[i] == pytest.approx(-own[own <= quantile].mean(), rel=1e-13)
+            assert tail.n_obs[i] == LOOKBACK - dropped
+
+
+def test_var_of_a_hundred_returns_counted_by_hand() -> None:
+    """-1 % to -100 % and quiet days: at 95 % of 504 the quantile lies between the 26th and 27th worst, 0.15 of the way."""
+    series = np.zeros((1, LOOKBACK))
+    series[0, :100] = -np.arange(1, 101) / 100
+    tail = tails(series, np.ones(series.shape, dtype=np.bool_), (0.95,))[0]
+    assert tail.var[0] == pytest.approx(0.75 - 0.15 * 0.01)
+    assert tail.es[0] == pytest.approx(np.mean(np.arange(75, 101) / 100))
+
+
+def test_normal_var_and_es_against_scipy() -> None:
+    for tail in tails(SERIES, VALID, (0.95, 0.99)):
+        if tail.method != "normal":
+            continue
+        mean, sd = SERIES.mean(axis=1), SERIES.std(axis=1, ddof=1)
+        z = stats.norm.ppf(1.0 - tail.level)
+        assert tail.var == pytest.approx(-(mean + z * sd), rel=1e-10)
+        assert tail.es == pytest.approx(-mean + sd * stats.norm.pdf(z) / (1.0 - tail.level), rel=1e-10)
+
+
+def test_var_needs_252_returns() -> None:
+    valid = VALID.copy()
+    valid[:, :252] = False
+    assert all(np.isfinite(tail.var).all() for tail in tails(SERIES, valid, (0.95,)))
+    valid[:, 252] = False
+    assert all(np.isnan(tail.var).all() and np.isnan(tail.es).all() for tail in tails(SERIES, valid, (0.95,)))
+
+
+def history(returns: list[float]) -> History:
+    index = np.cumprod(1.0 + np.array(returns))
+    peak = np.maximum.accumulate(np.maximum(index, 1.0))
+    days = np.datetime64("2020-01-01", "D") + np.arange(len(returns))
+    return History(days, np.array(returns), index / peak - 1.0)
+
+
+def test_drawdown_against_a_plain_loop() -> None:
+    of = history(np.random.default_rng(5).normal(0.0, 0.02, 300).tolist())
+    found = drawdowns(of, of.sessions)
+    for i in range(300):
+        deepest = min(range(i + 1), key=lambda t: of.drawdown[t])
+        highs = [t for t in range(deepest + 1) if of.drawdown[t] == 0.0]
+        assert found.current[i] == of.drawdown[i]
+        assert found.deepest[i] == of.drawdown[deepest]
+        assert found.trough[i] == of.sessions[deepest]
+        assert found.peak[i] == of.sessions[highs[-1] if highs else 0]
+
+
+def test_drawdown_of_a_session_knows_nothing_later() -> None:
+    of = history([0.01, -0.1, 0.2, -0.5])
+    early = drawdowns(of, of.sessions[:3])
+    assert early.deepest[2] == pytest.approx(-0.1)
+    assert str(early.trough[2]) == "2020-01-02"
+    assert str(early.peak[2]) == "2020-01-01"
+
+
+def test_a_broken_chain_has_no_drawdown() -> None:
+    of = history([0.01, -0.1])
+    of = History(of.sessions, of.daily_return, np.array([0.0, np.nan]))
+    found = drawdowns(of, of.sessions)
+    assert found.current[0] == 0.0
+    assert np.isnan(found.current[1])
+    assert np.isnat(found.trough[1])

@@ -1,0 +1,171 @@
+"""Aggregation, sectors and concentration, by hand and against loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from services.risk.compute.aggregation import Exposures, aggregate
+from services.risk.compute.concentration import concentration, risk_hhi
+from services.risk.compute.inputs import Kind, Panel, stacks
+from services.risk.compute.sectors import ETF, GICS, UNCLASSIFIED, SymbolSector, gics, sector_on, sector_weights
+from tests.unit.risk import cases
+from tests.unit.risk.cases import Lot, Unit
+
+STOCKS = [f"S{i}" for i in range(10)]
+
+
+def exposures(panel: Panel, unit: Unit) -> Exposures:
+    book = cases.book(panel, [unit])
+    (stack,) = stacks(book, np.arange(1), most=100)
+    return aggregate(panel, book, stack, panel.joint)
+
+
+def test_beta_is_the_sum_of_signed_weights_times_betas() -> None:
+    panel = cases.panel(STOCKS)
+    lots = tuple(Lot(symbol, value) for symbol, value in zip(STOCKS, np.linspace(-300, 700, 10).tolist(), strict=True))
+    found = exposures(panel, Unit(2000.0, lots))
+    for k in range(8):
+        money = sum(lot.value * panel.joint[0, panel.symbols.index(lot.symbol), k] for lot in lots)
+        assert found.money[0, k] == pytest.approx(money, rel=1e-12)
+        assert found.beta[0, k] == pytest.approx(money / 2000.0, rel=1e-12)
+    assert found.covered_weight.tolist() == [[1.0] * 8]
+
+
+def test_a_short_in_the_market_subtracts() -> None:
+    panel = cases.panel(STOCKS)
+    long = exposures(panel, Unit(1000.0, (Lot("S1", 500.0),)))
+    short = exposures(panel, Unit(1000.0, (Lot("S1", -500.0),)))
+    assert short.beta.tolist() == (-long.beta).tolist()
+
+
+def test_lots_of_one_symbol_are_merged() -> None:
+    panel = cases.panel(STOCKS)
+    split = exposures(panel, Unit(1000.0, (Lot("S1", 300.0), Lot("S2", 100.0), Lot("S1", 200.0))))
+    whole = exposures(panel, Unit(1000.0, (Lot("S1", 500.0), Lot("S2", 100.0))))
+    assert np.array_equal(split.beta, whole.beta)
+    assert split.betas.shape == (1, 2, 8)
+
+
+@pytest.mark.parametrize(("uncovered", "known"), [(2, True), (3, False)])
+def test_below_four_fifths_covered_an_exposure_is_unknown(uncovered: int, known: bool) -> None:
+    panel = cases.panel(STOCKS)
+    joint = panel.joint.copy()
+    for symbol in STOCKS[:uncovered]:
+        joint[0, panel.symbols.index(symbol)] = np.nan
+    found = exposures(replace(panel, joint=joint), Unit(1000.0, tuple(Lot(symbol, 100.0) for symbol in STOCKS)))
+    assert found.covered_weight[0] == pytest.approx(1.0 - uncovered / 10)
+    assert np.isfinite(found.beta).all() == known
+    assert np.isfinite(found.money).all() == known
+
+
+def test_a_factor_without_a_proxy_leaves_the_others_alone() -> None:
+    with_all, without = cases.panel(STOCKS), cases.panel(STOCKS, without=["growth"])
+    unit = Unit(1000.0, tuple(Lot(symbol, 100.0) for symbol in STOCKS))
+    one, other = exposures(with_all, unit), exposures(without, unit)
+    assert np.isnan(other.beta[0, 2])
+    assert np.array_equal(np.delete(one.beta, 2), np.delete(other.beta, 2))
+
+
+@pytest.mark.parametrize("kind", [Kind.OPTION, Kind.PRIVATE])
+def test_options_without_delta_and_private_holdings_are_uncovered(kind: Kind) -> None:
+    panel = cases.panel(STOCKS, kinds={"S0": kind})
+    found = exposures(panel, Unit(1000.0, (Lot("S0", 100.0), Lot("S1", 900.0))))
+    assert np.isnan(found.betas[0, 0]).all()
+    assert found.covered_weight[0] == pytest.approx(0.9)
+
+
+def test_an_unpriceable_holding_is_uncovered() -> None:
+    found = exposures(cases.panel(STOCKS), Unit(1000.0, (Lot("S0", 100.0, unpriceable=True), Lot("S1", 900.0))))
+    assert found.covered_weight[0] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("nav", [0.0, -50.0])
+def test_without_a_positive_nav_there_is_money_and_no_beta(nav: float) -> None:
+    found = exposures(cases.panel(STOCKS), Unit(nav, (Lot("S1", 900.0),)))
+    assert np.isnan(found.beta).all()
+    assert np.isfinite(found.money).all()
+
+
+def test_a_short_history_among_the_betas_is_said() -> None:
+    panel = cases.panel(STOCKS)
+    limited = panel.limited.copy()
+    limited[0, panel.symbols.index("S1")] = True
+    panel = replace(panel, limited=limited)
+    assert exposures(panel, Unit(1000.0, (Lot("S1", 900.0),))).limited.all()
+    assert not exposures(panel, Unit(1000.0, (Lot("S2", 900.0),))).limited.any()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name"),
+    [
+        ("Technology", "Information Technology"),
+        ("Healthcare", "Health Care"),
+        ("Financial Services", "Financials"),
+        ("Consumer Cyclical", "Consumer Discretionary"),
+        ("consumer_defensive", "Consumer Staples"),
+        ("Basic Materials", "Materials"),
+        ("information technology", "Information Technology"),
+        ("Shipping", "Shipping"),
+        ("  ", None),
+        (None, None),
+    ],
+)
+def test_vendor_sectors_map_to_gics(vendor: str | None, name: str | None) -> None:
+    assert gics(vendor) == name
+
+
+def test_every_gics_sector_is_itself() -> None:
+    assert [gics(name) for name in GICS] == list(GICS)
+
+
+def test_a_sector_counts_from_the_day_it_was_known() -> None:
+    symbol = SymbolSector("stock", "Technology", date(2020, 6, 1))
+    assert sector_on(date(2020, 6, 1), Kind.PUBLIC, symbol, None) == "Information Technology"
+    assert sector_on(date(2020, 5, 31), Kind.PUBLIC, symbol, None) == UNCLASSIFIED
+    assert sector_on(date(2020, 5, 31), Kind.PUBLIC, symbol, "Energy") == "Energy"
+
+
+def test_funds_private_holdings_and_the_unknown_are_explicit() -> None:
+    session = date(2020, 6, 1)
+    assert sector_on(session, Kind.PUBLIC, SymbolSector("ETF", None, None), "Energy") == ETF
+    assert sector_on(session, Kind.PRIVATE, SymbolSector("stock", "Energy", None), None) == UNCLASSIFIED
+    assert sector_on(session, Kind.PRIVATE, None, "Real Estate") == "Real Estate"
+    assert sector_on(session, Kind.PUBLIC, None, None) == UNCLASSIFIED
+
+
+def test_sector_weights_over_nav() -> None:
+    found = sector_weights(["A", "B", "A"], [100.0, 50.0, 0.0], [0.0, 0.0, -40.0], 200.0)
+    assert [(w.sector, w.long, w.short, w.net, w.gross) for w in found] == [
+        ("A", 0.5, -0.2, pytest.approx(0.3), pytest.approx(0.7)),
+        ("B", 0.25, 0.0, 0.25, 0.25),
+    ]
+    assert [w.long for w in sector_weights(["A"], [1.0], [0.0], 0.0)] == [None]
+
+
+def test_concentration_by_hand() -> None:
+    """Shares 0.5, 0.3, 0.2: HHI 0.38 of 10,000, effective 2.63; two lots of one underlying are one."""
+    found = concentration(["A", "B", "A", "C"], [200.0, 150.0, 50.0, 100.0])
+    assert found.hhi == pytest.approx(3800.0)
+    assert found.effective == pytest.approx(1 / 0.38)
+    assert (found.top_3, found.top_10) == (pytest.approx(1.0), pytest.approx(1.0))
+    many = concentration([f"{i:02d}" for i in range(20)], [1.0] * 20)
+    assert (many.hhi, many.top_3, many.top_10) == (pytest.approx(500.0), pytest.approx(0.15), pytest.approx(0.5))
+
+
+def test_nothing_held_has_no_concentration() -> None:
+    assert concentration([], []).hhi is None
+
+
+def test_concentration_does_not_depend_on_the_order() -> None:
+    values = np.random.default_rng(0).uniform(1.0, 9.0, 12).tolist()
+    names = [f"{i:02d}" for i in range(12)]
+    assert concentration(names, values) == concentration(names[::-1], values[::-1])
+
+
+def test_risk_hhi_takes_sizes() -> None:
+    assert risk_hhi(np.array([[0.1, -0.1]]))[0] == pytest.approx(5000.0)
+    assert np.isnan(risk_hhi(np.zeros((1, 3)))[0])
