@@ -48,13 +48,13 @@ def assemble(
     checked: dict[int, list[tuple[int, int]]] = {}
     gaps: dict[int, list[Gap]] = {}
     actions: dict[tuple[int, date, str], ActionRow] = {}
-    symbols = []
+    symbols: dict[int, SymbolRow] = {}
     for ask, answer in zip(asks, fetched, strict=True):
         checked.setdefault(ask.symbol_id, []).extend(ask.checked)
         gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now))
         actions |= _actions(ask, answer, calendar)
-        symbols.append(_symbol(ask, answer))
-    return Rows(_prices(asks, fetched, levels, calendar), list(actions.values()), symbols, checked, gaps)
+        symbols[ask.symbol_id] = _symbol(ask, answer, symbols.get(ask.symbol_id))
+    return Rows(_prices(asks, fetched, levels, calendar), list(actions.values()), list(symbols.values()), checked, gaps)
 
 
 def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime) -> list[Gap]:
@@ -101,13 +101,19 @@ def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, d
     return rows
 
 
-def _symbol(ask: Ask, answer: Fetched) -> SymbolRow:
+def _symbol(ask: Ask, answer: Fetched, before: SymbolRow | None) -> SymbolRow:
+    """Coverage reached and what a profile says; of two asks of one symbol both, in one row."""
+    row = before or SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
+    row = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
     profile = next((part.history.profile for part in answer.parts if part.history.profile), None)
     if profile is None:
-        return SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
-    asset_type = profile.asset_type if profile.asset_type != "unknown" else None
-    return SymbolRow(
-        ask.symbol_id, ask.first, ask.last, asset_type, profile.name, profile.sector, profile.industry, profile.as_of
+        return row
+    return row._replace(
+        asset_type=profile.asset_type if profile.asset_type != "unknown" else None,
+        name=profile.name,
+        sector=profile.sector,
+        industry=profile.industry,
+        sector_as_of=profile.as_of,
     )
 
 

@@ -24,7 +24,7 @@ def spans(
     found = missing_spans(
         first, last, np.array(have, np.int64), listed_from=listed_from, delisted_from=delisted_from, absent=absent
     )
-    return [tuple(span) for span in found]
+    return [(span.first, span.last, span.reason) for span in found]
 
 
 def gap(first: int, last: int, reason: str = "no_trade", *, terminal: bool = True, at: datetime = NOW) -> Gap:
