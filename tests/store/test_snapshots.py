@@ -239,7 +239,9 @@ async def test_a_lot_that_the_previous_row_does_not_know_is_refused(db: AsyncCon
     ids = await everything(db)
     await complete(db, ids, SESSIONS[:5])
     await db.execute(
-        text("UPDATE snapshots.holdings SET position_ids = array_fill(CAST(:other AS uuid), ARRAY[cardinality(position_ids)])"),
+        text(
+            "UPDATE snapshots.holdings SET position_ids = array_fill(CAST(:other AS uuid), ARRAY[cardinality(position_ids)])"
+        ),
         {"other": uuid4()},
     )
     with pytest.raises(ChainBroken, match="not in the holdings"):
