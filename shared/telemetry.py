@@ -68,6 +68,10 @@ def configure_logging(service: str, *, level: str = "INFO", json: bool = True) -
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # The framework brings a handler of its own, with colours and made at import: its lines belong with all the others.
+    framework = logging.getLogger("faststream")
+    framework.handlers.clear()
+    framework.propagate = True
     for noisy in ("aiokafka", "faststream", "uvicorn.access", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
