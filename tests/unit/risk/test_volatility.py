@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import statsmodels.api as sm
 
 from services.risk.compute import volatility
-from shared.arrays import BoolMatrix, FloatMatrix
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import LOOKBACK
 
 RNG = np.random.default_rng(7)
@@ -156,12 +157,13 @@ def test_a_series_that_does_not_move_has_no_volatility() -> None:
 def test_an_unknown_series_has_unknown_figures_and_disturbs_no_other() -> None:
     series = SERIES.copy()
     series[2] = np.nan
-    for figure in (
+    figures: list[Callable[[FloatMatrix], FloatVector]] = [
         lambda x: volatility.realized(x, VALID, 252),
         lambda x: volatility.percentile(x, VALID),
         lambda x: volatility.trend(x, VALID),
         lambda x: volatility.forecast(x, VALID).value,
-    ):
+    ]
+    for figure in figures:
         alone, beside = figure(SERIES), figure(series)
         assert np.isnan(beside[2])
         assert np.array_equal(np.delete(alone, 2), np.delete(beside, 2))

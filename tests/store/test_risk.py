@@ -1,0 +1,240 @@
+"""Risk in the database: what is read of the other services' tables, and what a completion writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.factors.workflow import FactorsWorker
+from services.risk.workflow import RiskResults, RiskWorker, load_scenarios
+from shared.arrays import FloatVector
+from shared.db import bulk
+from shared.ledger import Raised
+from shared.market import registry
+from shared.market.calendar import calendar
+from shared.work import Batch, Key
+from tests.support.databases import act_as
+
+LAST = date(2020, 12, 30)
+DAYS = calendar().between(calendar().back(LAST, registry.LOOKBACK + 3), LAST)
+HELD = DAYS[-3:]
+STOCKS = ("AAA", "BBB", "CCC")
+NO_PROXY = ("VUG", "IVW", "TLT")
+
+
+@dataclass(frozen=True)
+class World:
+    db: AsyncConnection
+    returns: Mapping[str, FloatVector]
+    portfolio: UUID
+    other: UUID
+
+
+@pytest.fixture
+async def world(db: AsyncConnection) -> World:
+    """Prices of three stocks and most proxies; CCC listed late, with its gap; two portfolios on three sessions."""
+    rng = np.random.default_rng(8)
+    market = 0.01 * rng.standard_normal(len(DAYS))
+    returns = {}
+    for i, symbol in enumerate([s for s in registry.PROXY_SYMBOLS if s not in NO_PROXY] + list(STOCKS)):
+        own = market * (1 + 0.1 * (i % 5)) + 0.008 * rng.standard_normal(len(DAYS)) * (symbol != "SPY")
+        start = len(DAYS) - 200 if symbol == "CCC" else 0
+        returns[symbol] = np.where(np.arange(len(DAYS)) > start, own, np.nan)
+        await add_symbol(db, symbol, own, start)
+    portfolio, other = await add_portfolio(db, 1.0), await add_portfolio(db, -2.0)
+    batch = Batch((portfolio, other), tuple(HELD), ((1,) * 3,) * 2)
+    await act_as(db, "factors")
+    worker = FactorsWorker()
+    await worker.claim(db, batch)
+    await worker.save(db, worker.compute(await worker.load(db, batch)), Raised({}))
+    await act_as(db, None)
+    return World(db, returns, portfolio, other)
+
+
+async def add_symbol(db: AsyncConnection, symbol: str, returns: FloatVector, start: int) -> None:
+    symbol_id = await db.scalar(
+        text("""INSERT INTO ingest.symbols (symbol, asset_type, sector, covered_from, covered_to)
+                VALUES (:symbol, 'stock', 'Technology', :first, :last) RETURNING id"""),
+        {"symbol": symbol, "first": DAYS[0], "last": LAST},
+    )
+    close, stamp = 50 * np.cumprod(1 + returns), calendar().due_at(LAST)
+    columns = (
+        "symbol_id", "session", "close", "adj_close", "total_return", "return_basis", "basis", "provider", "fetched_at", "change",
+    )  # fmt: skip
+    rows = [
+        (symbol_id, DAYS[t], float(close[t]), float(close[t]), float(returns[t]) if t > start else None,
+         "adjusted" if t > start else None, "as_traded", "file", stamp, 10)
+        for t in range(start, len(DAYS))
+    ]  # fmt: skip
+    await bulk.copy(db, "prices", columns, rows, schema="ingest")
+    if start:
+        await db.execute(
+            text("""INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
+                    VALUES (:id, :first, :last, 'not_yet_listed', true, 'file', :stamp)"""),
+            {"id": symbol_id, "first": DAYS[0], "last": DAYS[start - 1], "stamp": stamp},
+        )
+
+
+async def add_portfolio(db: AsyncConnection, sign: float) -> UUID:
+    """Two lots of AAA, one of BBB, a closed one of CCC and an open one; a private holding of a tenth of NAV."""
+    portfolio: UUID = uuid4()
+    await db.execute(
+        text(
+            """INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance) VALUES (:id, 'x', 'taxable', 1000)"""
+        ),
+        {"id": portfolio},
+    )
+    lots = [
+        ("AAA", 3.0, 3_000_000),
+        ("AAA", 1.0, 1_000_000),
+        ("BBB", 2.0, 2_000_000),
+        ("CCC", 0.0, 0),
+        ("CCC", 1.0, 1_000_000),
+    ]
+    lots.append(("HOME_EQUITY", 1.0, 1_000_000))
+    for symbol, _, _ in lots:
+        await db.execute(
+            text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                        investment_class, sector, stated_quantity, stated_entry_price)
+                    VALUES (:id, :symbol, 1, :day, :day, 10, :class, 'Real Estate', 1, 10)"""),
+            {"id": portfolio, "symbol": symbol, "day": HELD[0], "class": "PRIVATE" if "_" in symbol else "PUBLIC"},
+        )
+    for k, session in enumerate(HELD):
+        value = [int(sign * money) if symbol != "HOME_EQUITY" else money for symbol, _, money in lots]
+        total = sum(value) / 1e4
+        up, down = sum(v for v in value if v > 0) / 1e4, sum(v for v in value if v < 0) / 1e4
+        await db.execute(
+            text("""INSERT INTO snapshots.snapshots (portfolio_id, session, revision, model_version, nav, cash, long_value, short_value,
+                        gross_exposure, net_exposure, daily_pnl, daily_return, cumulative_pnl, realized_pnl, unrealized_pnl, dividends,
+                        flow, cumulative_flow, drawdown, positions, long_positions, short_positions, coverage, quality)
+                    VALUES (:id, :session, 1, '1', 1000, CAST(:cash AS float8), CAST(:up AS float8), CAST(:down AS float8),
+                        CAST(:up AS float8) - CAST(:down AS float8), CAST(:up AS float8) + CAST(:down AS float8), 0,
+                        :daily, 0, 0, 0, 0, 0, 0, :drawdown, 5, 5, 0, 1, 'complete')"""),
+            {
+                "id": portfolio, "session": session, "cash": 1000 - total, "up": up, "down": down,
+                "daily": None if k == 0 else 0.01 * k, "drawdown": [0.0, -0.02, -0.01][k],
+            },
+        )  # fmt: skip
+        n = len(lots)
+        await bulk.copy(
+            db, "holdings",
+            ("portfolio_id", "session", "revision", "position_ids", "symbols", "quantity", "price", "price_session", "price_basis",
+             "stale", "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason"),
+            [(portfolio, session, 1, [uuid4() for _ in lots], [lot[0] for lot in lots], [lot[1] for lot in lots], [1.0] * n,
+              [session] * n, ["close"] * n, [0] * n, value, [0] * n, [0] * n, [0] * n, [0] * n, [""] * n)],
+            schema="snapshots",
+        )  # fmt: skip
+    return portfolio
+
+
+async def compute(world: World, portfolios: Sequence[UUID], sessions: Sequence[date] = HELD) -> RiskResults:
+    """What the phase runner does up to the results, as the service's role."""
+    await act_as(world.db, "risk")
+    worker = RiskWorker(load_scenarios())
+    batch = Batch(tuple(portfolios), tuple(sessions), tuple((1,) * len(sessions) for _ in portfolios))
+    results = worker.compute(await worker.load(world.db, batch))
+    await act_as(world.db, None)
+    return results
+
+
+async def save(world: World, results: RiskResults, revision: Mapping[Key, int]) -> None:
+    await act_as(world.db, "risk")
+    await RiskWorker(load_scenarios()).save(world.db, results, Raised(revision))
+    await act_as(world.db, None)
+
+
+async def stored(world: World) -> dict[Key, Any]:
+    rows = await world.db.execute(text("SELECT * FROM risk.results ORDER BY portfolio_id, session"))
+    return {Key(row.portfolio_id, row.session): row for row in rows}
+
+
+async def test_what_is_read_gives_the_numbers_of_a_plain_computation(world: World) -> None:
+    results = await compute(world, [world.portfolio])
+    await save(world, results, dict.fromkeys(results.outcomes, 5))
+    rows = await stored(world)
+    assert list(rows) == [Key(world.portfolio, session) for session in HELD]
+    row = rows[Key(world.portfolio, LAST)]
+    assert (row.revision, row.model_version, row.quality) == (5, registry.MODEL_VERSION, "partial")
+
+    weight = {"AAA": 0.4, "BBB": 0.2, "CCC": 0.1}
+    facts = await world.db.execute(
+        text("""SELECT s.symbol, e.market_shrunk, e.joint FROM factors.exposures e JOIN ingest.symbols s ON s.id = e.symbol_id
+                WHERE e.session = :last"""),
+        {"last": LAST},
+    )
+    shrunk, joint = {}, {}
+    for symbol, beta, betas in facts:
+        shrunk[symbol], joint[symbol] = beta, betas
+    series = np.zeros(len(DAYS))
+    for symbol, w in weight.items():
+        own = world.returns[symbol]
+        series += w * np.where(np.isnan(own), shrunk[symbol] * world.returns["SPY"], own)
+    volatility = row.risk["volatility"]
+    assert volatility["realized_63"] == pytest.approx(np.std(series[-63:], ddof=1) * math.sqrt(252), rel=1e-12)
+    # The private tenth has no returns at all, and CCC 199 of the year's 252.
+    assert row.coverage == pytest.approx((600 + 100 * 199 / 252) / 800, rel=1e-12)
+    assert volatility["realized_252"] == pytest.approx(np.std(series[-252:], ddof=1) * math.sqrt(252), rel=1e-12)
+    assert row.risk["beta"]["aggregated"] == pytest.approx(sum(w * joint[s][0] for s, w in weight.items()), rel=1e-12)
+    assert {(r["symbol"], r["reason"]) for r in row.reasons if r["symbol"]} == {
+        ("CCC", "not_yet_listed"),
+        ("HOME_EQUITY", "private"),
+    }
+    assert row.exposures["proxies"]["market"] == "SPY"
+    assert row.exposures["proxies"]["rates"] is row.exposures["proxies"]["growth"] is None
+    assert {s["sector"]: s["net"] for s in row.risk["sectors"]} == {
+        "Information Technology": pytest.approx(0.7), "Real Estate": pytest.approx(0.1),
+    }  # fmt: skip
+    assert row.risk["drawdown"] == {"current": -0.01, "max": -0.02, "peak": str(HELD[0]), "trough": str(HELD[1])}
+    assert row.correlations["labels"] == ["AAA", "BBB", "CCC"]
+    assert len(row.stress["scenarios"]) == 22
+
+
+async def test_each_portfolio_and_session_alone_has_the_digits_of_the_batch(world: World) -> None:
+    together = await compute(world, sorted([world.portfolio, world.other]))
+    assert len(together.rows) == 6
+    for portfolio in (world.portfolio, world.other):
+        alone = await compute(world, [portfolio])
+        single = await compute(world, [portfolio], HELD[1:2])
+        assert all(together.rows[key] == row for key, row in alone.rows.items())
+        assert together.rows[Key(portfolio, HELD[1])] == single.rows[Key(portfolio, HELD[1])]
+
+
+async def test_only_what_was_raised_is_written(world: World) -> None:
+    results = await compute(world, [world.portfolio])
+    await save(world, results, {Key(world.portfolio, HELD[1]): 3})
+    assert list(await stored(world)) == [Key(world.portfolio, HELD[1])]
+
+
+async def test_what_a_higher_revision_replaces_stays_readable(world: World) -> None:
+    results = await compute(world, [world.portfolio])
+    key = Key(world.portfolio, LAST)
+    await save(world, results, {key: 3})
+    await world.db.execute(
+        text("DROP TABLE IF EXISTS staged_results")
+    )  # one transaction a completion; here they share one
+    await save(world, results, {key: 4})
+    assert (await stored(world))[key].revision == 4
+    history = await world.db.execute(text("SELECT revision FROM risk.results_history"))
+    assert history.scalars().all() == [3]
+
+
+async def test_a_unit_without_a_snapshot_has_no_outcome(world: World) -> None:
+    await world.db.execute(text("DELETE FROM snapshots.snapshots WHERE session = :last"), {"last": LAST})
+    results = await compute(world, [world.portfolio])
+    assert set(results.outcomes) == {Key(world.portfolio, session) for session in HELD[:2]}
+
+
+async def test_portfolios_that_are_gone_are_no_work(world: World) -> None:
+    results = await compute(world, [uuid4()])
+    assert not results.outcomes
+    await save(world, results, {})
+    assert not await stored(world)

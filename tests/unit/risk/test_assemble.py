@@ -1,0 +1,164 @@
+"""From rows to arrays, and the worker's own part."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from services.risk import store
+from services.risk.compute.inputs import Gap, Kind
+from services.risk.compute.scenarios import BadScenarios
+from services.risk.store import Facts, HeldRow, Known, Stated, Track
+from services.risk.workflow import RiskWorker, load_scenarios
+from services.risk.workflow.assemble import Inputs, build_book, build_panel, merge_lots, merge_statements
+from shared.market.calendar import calendar
+from shared.market.registry import FACTOR_NAMES, LOOKBACK
+from tests.unit.risk import cases
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+DAY = date(2020, 12, 30)
+
+
+def held(
+    symbols: list[str], values: list[int], *, portfolio: UUID = ONE, reason: str = "", closed: int = -1
+) -> HeldRow:
+    quantity = [0.0 if k == closed else 1.0 for k in range(len(symbols))]
+    return HeldRow(portfolio, DAY, 100.0, symbols, quantity, values, [reason] * len(symbols))
+
+
+def test_lots_merge_by_symbol_and_closed_ones_are_left_out() -> None:
+    merged = merge_lots(held(["B", "A", "B", "C"], [100, 50, -30, 0], closed=3), {})
+    assert [(lot.row[0], lot.long, lot.short) for lot in merged] == [("A", 50, 0), ("B", 100, -30)]
+
+
+def test_an_unpriceable_lot_marks_its_symbol() -> None:
+    assert merge_lots(held(["A"], [1], reason="unpriceable"), {})[0].unpriceable
+    assert not merge_lots(held(["A"], [1], reason="stale"), {})[0].unpriceable
+
+
+def test_the_least_public_class_stands_within_its_own_portfolio_only() -> None:
+    statements = merge_statements(
+        [
+            Stated(ONE, "A", "PUBLIC", "Tech", None),
+            Stated(ONE, "A", "PRIVATE", "Energy", None),
+            Stated(TWO, "A", "PUBLIC", None, None),
+            Stated(TWO, "O", "OPTIONS", None, "A"),
+        ]
+    )
+    assert statements.kind == {(ONE, "A"): Kind.PRIVATE, (TWO, "A"): Kind.PUBLIC, (TWO, "O"): Kind.OPTION}
+    assert statements.sector == {(ONE, "A"): "Energy"}
+    assert statements.underlying == {(TWO, "O"): "A"}
+
+
+def window(first: date, last: date) -> list[date]:
+    days = calendar()
+    return days.between(days.back(first, LOOKBACK - 1), last)
+
+
+def test_returns_facts_and_gaps_fall_where_they_belong() -> None:
+    sessions = (date(2020, 12, 29), DAY)
+    days = window(*sessions)
+    axis = np.array(days, dtype="datetime64[D]")
+    values = np.arange(2 * (store.LIMITED + 1), dtype=np.float64).reshape(2, -1)
+    values[:, store.LIMITED] = [0.0, 1.0]
+    panel = build_panel(
+        sessions,
+        axis,
+        [("A", Kind.PUBLIC), ("A", Kind.PRIVATE), ("SPY", Kind.PUBLIC)],
+        {"A": Known(7, "A", "stock", None, None), "SPY": Known(9, "SPY", "etf", None, None)},
+        {sessions[1]: (["SPY", *[None] * 7], [1.0, *[float("nan")] * 7])},
+        returns={7: (axis[[0, -1]], np.array([0.1, 0.2]))},
+        facts={7: Facts(np.array(sessions, dtype="datetime64[D]"), values)},
+        missing=[(9, DAY, "zero_variance")],
+        gaps=[(7, date(2000, 1, 1), days[3], "not_yet_listed"), (7, days[-2], date(2030, 1, 1), "delisted")],
+    )
+    assert panel.returns.shape == (3, LOOKBACK + 1) == (3, len(days))
+    assert (panel.returns[0, 0], panel.returns[0, -1]) == (0.1, 0.2)
+    assert np.isnan(panel.returns[0, 1:-1]).all()
+    assert np.isnan(panel.returns[1:]).all()
+    assert panel.shrunk[:, 0].tolist() == values[:, 1].tolist()
+    assert panel.joint[1, 0].tolist() == values[1, store.JOINT].tolist()
+    assert panel.reported[1, 0].tolist() == values[1, store.REPORTED].tolist()
+    assert panel.resid_sd[:, 0].tolist() == values[:, store.RESIDUAL_SD].tolist()
+    assert panel.limited[:, 0].tolist() == [False, True]
+    assert panel.proxies.tolist() == [[-1] * 8, [2, *[-1] * 7]]
+    assert panel.fact_reasons == {(1, 2): "zero_variance"}
+    assert panel.gaps == {0: (Gap(0, 3, "not_yet_listed"), Gap(LOOKBACK - 1, LOOKBACK, "delisted"))}
+
+
+def test_before_the_calendar_begins_there_are_no_returns() -> None:
+    first = calendar().first
+    days = window(first, first)
+    assert len(days) == 1
+    panel = build_panel(
+        (first,),
+        np.array(days, dtype="datetime64[D]"),
+        [("A", Kind.PUBLIC)],
+        {"A": Known(7, "A", "stock", None, None)},
+        {},
+        returns={7: (np.array(days, dtype="datetime64[D]"), np.array([0.5]))},
+        facts={},
+        missing=[],
+        gaps=[],
+    )
+    assert panel.returns.shape == (1, LOOKBACK)
+    assert panel.returns[0, -1] == 0.5
+    assert np.isnan(panel.returns[0, :-1]).all()
+
+
+def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
+    panel = cases.panel(["AAPL", "AAPL210115C00120000"], kinds={"AAPL210115C00120000": Kind.OPTION})
+    unit = HeldRow(ONE, panel.sessions[0], 10.0, ["AAPL210115C00120000"], [1.0], [50_000], [""])
+    statements = merge_statements([Stated(ONE, "AAPL210115C00120000", "OPTIONS", None, "AAPL")])
+    book = build_book(
+        panel,
+        [ONE],
+        [unit],
+        [merge_lots(unit, statements.kind)],
+        statements,
+        {"AAPL": Known(1, "AAPL", "stock", "Technology", None)},
+        {ONE: Track(np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]))},
+    )
+    assert (book.sectors, book.underlyings) == (("Information Technology",), ("AAPL",))
+    assert (book.long.tolist(), book.short.tolist()) == ([5.0], [0.0])
+    assert book.history[0].daily_return.tolist() == [0.0]
+
+
+def test_the_worker_computes_an_outcome_and_json_for_every_unit() -> None:
+    stocks = ["S1", "S2"]
+    panel = cases.panel(stocks, 2)
+    results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, cases.equal_book(panel, stocks, sessions=2)))
+    assert [key.session for key in results.outcomes] == list(panel.sessions)
+    for key, outcome in results.outcomes.items():
+        quality, coverage, *documents = results.rows[key]
+        assert (quality, coverage) == (outcome.quality, outcome.coverage) == ("complete", 1.0)
+        listed, exposures, risk, matrix, stress = (json.loads(document) for document in documents)
+        assert listed == outcome.reasons
+        assert [p["symbol"] for p in exposures["positions"]] == stocks == matrix["labels"]
+        assert risk["volatility"]["realized_252"] > 0.0
+        assert len(stress["scenarios"]) == 22
+    assert len(store.RESULT_COLUMNS) == 4 + len(next(iter(results.rows.values())))
+
+
+def test_a_users_scenario_file_is_read_beside_the_built_in_one(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("scenarios:\n  - {id: mine, name: My own, shocks: {momentum: -0.2}}\n")
+    assert {s.id for s in load_scenarios(own).scenarios} - {s.id for s in load_scenarios().scenarios} == {"mine"}
+
+
+@pytest.mark.parametrize("text", ["scenarios: [", "scenarios: 1"])
+def test_a_scenario_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(text)
+    with pytest.raises(BadScenarios, match=r"mine\.yaml"):
+        load_scenarios(own)
+
+
+def test_the_columns_of_the_facts_follow_the_registry() -> None:
+    assert store.JOINT.stop - store.JOINT.start == len(FACTOR_NAMES)
+    assert store.JOINT.stop == store.RESIDUAL_SD
