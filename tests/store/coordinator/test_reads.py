@@ -1,0 +1,303 @@
+"""Status and results: exact keys, null for what is unknown, stale where behind, 404 where there is nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+
+from services.coordinator.reads.portfolios import SNAPSHOT_FIELDS
+from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, make_app
+
+ENVELOPE = {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale"}
+
+
+async def complete_with_results(api: Api) -> str:
+    """A portfolio whose last two sessions have stored results; NaN stands in every array that may hold one."""
+    identity = str((await api.create())["id"])
+    await api.complete(identity)
+    for session, nav in (("2020-12-29", 100_000.5), ("2020-12-30", 100_010.25)):
+        await api.run(
+            """
+            INSERT INTO snapshots.snapshots (portfolio_id, session, revision, model_version, nav, cash, long_value,
+                short_value, gross_exposure, net_exposure, daily_pnl, cumulative_pnl, realized_pnl, unrealized_pnl, dividends,
+                flow, cumulative_flow, positions, long_positions, short_positions, coverage, quality)
+            VALUES (:id, :session, 1, '1', CAST(:nav AS float8), CAST(:nav AS float8) - 13000, 13000, 0, 13000, 13000, 9.75, 10.25, 0, 10.25, 0, 0, 0, 2, 1,
+                    0, 1, 'complete')
+            """,
+            id=UUID(identity), session=date.fromisoformat(session), nav=nav,
+        )  # fmt: skip
+    await api.run(
+        """
+        INSERT INTO snapshots.holdings
+        SELECT portfolio_id, '2020-12-30', 1, array_agg(id ORDER BY symbol), array_agg(symbol ORDER BY symbol), '{100,0}',
+               '{130,NaN}', ARRAY['2020-12-30'::date, NULL], '{close,close}', '{0,9}', '{130000000,0}', '{97500,0}',
+               '{17700,-15650}', '{0,-15650}', '{0,0}', '{"",unpriceable}'
+        FROM coordinator.positions GROUP BY portfolio_id
+        """
+    )
+    await api.run(
+        """
+        INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, reasons, exposures, risk)
+        VALUES (:id, '2020-12-29', 1, '1', 'partial', 0.9, '[{"figure": "rates", "symbol": null, "reason": "no_proxy"}]',
+                '{"proxies": {}, "factors": [], "positions": []}', '{"volatility": {"realized_21": 0.2}, "benchmark_date": null}')
+        """,
+        id=UUID(identity),
+    )
+    # Risk of the last session is not done: the newest completed one is the day before.
+    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'risk' AND session = '2020-12-30'")
+    return identity
+
+
+async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
+    identity = (await api.create())["id"]
+    await api.complete(identity)
+    await api.run(
+        """
+        UPDATE ledger.units SET completed_revision = 0
+        WHERE (phase, session) IN (('risk', '2020-12-22'), ('risk', '2020-12-23'), ('risk', '2020-12-28'), ('factors', '2020-12-28'))
+        """
+    )
+    await api.run(
+        """
+        UPDATE ledger.units SET quality = 'partial', coverage = 0.9 + extract(day FROM session) / 1000, reasons = CAST(:reasons AS jsonb)
+        WHERE phase = 'snapshots' AND session BETWEEN '2020-12-22' AND '2020-12-28'
+        """,
+        reasons=json.dumps([{"figure": f, "symbol": "X", "reason": "unpriceable"} for f in ("nav", "pnl")]),
+    )
+    await api.run("UPDATE ledger.schedule SET runs = 3, last_error = 'division by zero' WHERE phase = 'risk'")
+    await api.run(
+        "UPDATE ledger.schedule SET lease_owner = 'me', lease_until = now() + interval '1 minute' WHERE phase = 'factors'"
+    )
+    status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
+    assert set(status) == {
+        "id", "state", "as_of", "first_session", "last_session", "expected", "completed", "partial", "phases", "holes",
+        "holes_total", "partials", "partials_total",
+    }  # fmt: skip
+    assert (status["state"], status["as_of"]) == ("healing", "2020-12-30")
+    assert (status["first_session"], status["last_session"]) == ("2020-12-21", "2020-12-30")
+    assert (status["expected"], status["completed"], status["partial"]) == (28, 24, 4)
+    assert status["phases"]["risk"] == {"expected": 7, "completed": 4}
+    holes = [(h["from"], h["to"], h["phase"], h["state"], h["reason"], h["attempts"]) for h in status["holes"]]
+    assert holes == [
+        ("2020-12-22", "2020-12-23", "risk", "retrying", "division by zero", 3),
+        ("2020-12-28", "2020-12-28", "factors", "running", None, 0),
+        ("2020-12-28", "2020-12-28", "risk", "retrying", "division by zero", 3),
+    ]
+    assert all(set(hole) == {"from", "to", "phase", "state", "reason", "symbols", "attempts", "next_at"} for hole in status["holes"])
+    assert status["holes_total"] == 3
+    assert status["partials"] == [
+        {
+            "from": "2020-12-22", "to": "2020-12-28", "phase": "snapshots", "coverage": 0.922,
+            "reasons": [{"symbol": "X", "reason": "unpriceable"}],
+        }
+    ]  # fmt: skip
+
+
+async def test_an_ingest_hole_names_the_symbols_it_waits_for(api: Api) -> None:
+    identity = (await api.create())["id"]
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL'), ('ZZZ'), ('SPY')")
+    await api.run(
+        """
+        INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at, retry_at)
+        SELECT id, '2020-12-01', '2020-12-30', 'rate_limited', false, 'test', now(), now() FROM ingest.symbols
+        """
+    )
+    status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
+    ingest = next(hole for hole in status["holes"] if hole["phase"] == "ingest")
+    assert (ingest["reason"], ingest["symbols"], ingest["state"]) == ("rate_limited", ["AAPL", "SPY"], "waiting")
+    assert next(hole for hole in status["holes"] if hole["phase"] == "risk")["symbols"] == []
+
+
+async def test_no_more_than_200_holes_are_listed_and_all_are_counted(api: Api) -> None:
+    answer = await api.create("symbol,quantity,entry_date,entry_price\nSPY,5,2018-01-02,268\n")
+    await api.complete(answer["id"])
+    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'risk' AND extract(dow FROM session) = 3")
+    holes = (await api.rows("SELECT count(*) FROM ledger.units WHERE completed_revision = 0"))[0][0]
+    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'factors' AND extract(dow FROM session) = 3")
+    status = (await api.client.get(f"{PREFIX}/portfolios/{answer['id']}/status")).json()
+    assert 100 < holes < 200
+    assert (len(status["holes"]), status["holes_total"]) == (200, 2 * holes)
+
+
+async def test_snapshots_come_oldest_first_with_every_field(api: Api) -> None:
+    identity = await complete_with_results(api)
+    answer = (await api.client.get(f"{PREFIX}/portfolios/{identity}/snapshots")).json()
+    assert [item["session"] for item in answer["items"]] == ["2020-12-29", "2020-12-30"]
+    assert set(answer["items"][0]) == {*SNAPSHOT_FIELDS, "reasons", "stale"}
+    assert answer["items"][0]["nav"] == 100_000.5
+    assert answer["items"][0]["daily_return"] is None
+    last = (await api.client.get(f"{PREFIX}/portfolios/{identity}/snapshots", params={"from": "2020-12-30"})).json()
+    assert [item["session"] for item in last["items"]] == ["2020-12-30"]
+
+
+async def test_positions_have_weights_and_null_for_what_was_never_priced(api: Api) -> None:
+    identity = await complete_with_results(api)
+    answer = (await api.client.get(f"{PREFIX}/portfolios/{identity}/positions")).json()
+    assert set(answer) == ENVELOPE | {"items"}
+    assert (answer["session"], answer["stale"]) == ("2020-12-30", False)
+    aapl, msft = answer["items"]
+    assert set(aapl) == {
+        "position_id", "symbol", "quantity", "entry_date", "entry_price", "price", "price_session", "price_basis",
+        "market_value", "weight", "daily_pnl", "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "quality", "reason",
+    }  # fmt: skip
+    assert (aapl["market_value"], aapl["daily_pnl"], aapl["unrealized_pnl"]) == (13000.0, 9.75, 1.77)
+    assert aapl["weight"] == pytest.approx(13000 / 100_010.25, rel=1e-12)
+    assert (aapl["entry_date"], aapl["entry_price"]) == ("2020-12-21", 128.23)
+    assert (msft["quantity"], msft["price"], msft["price_session"]) == (0.0, None, None)
+    assert (msft["quality"], msft["reason"]) == ("partial", "unpriceable")
+
+
+async def test_the_newest_completed_session_is_answered_unless_one_is_named(api: Api) -> None:
+    identity = await complete_with_results(api)
+    url = f"{PREFIX}/portfolios/{identity}"
+    newest = (await api.client.get(f"{url}/risk")).json()
+    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date"}
+    assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)
+    assert newest["reasons"] == [{"figure": "rates", "symbol": None, "reason": "no_proxy"}]
+    assert set((await api.client.get(f"{url}/factor-exposures")).json()) == ENVELOPE | {"proxies", "factors", "positions"}
+    # Required again, not yet done: the old values, and said to be old.
+    await api.run("UPDATE ledger.units SET required_revision = required_revision + 1 WHERE phase = 'risk'")
+    assert (await api.client.get(f"{url}/risk", params={"session": "2020-12-29"})).json()["stale"] is True
+    for path, session in (("risk", "2020-12-30"), ("risk", "2020-12-26"), ("correlations", "2020-12-29"), ("stress", "")):
+        params = {"session": session} if session else {}
+        answer = await api.client.get(f"{url}/{path}", params=params)
+        assert answer.status_code == 404, path
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('BRK.B')")
+    await api.run(
+        """
+        INSERT INTO factors.proxies VALUES ('2020-12-30', '1', 7, '{^GSPC,VLUE,NULL,MTUM,QUAL,SIZE,USMV,NULL}', '{}', '{}')
+        """
+    )
+    await api.run(
+        """
+        INSERT INTO factors.exposures
+        SELECT id, '2020-12-30', '1', 7, '{0.8,0.0001,0.5,0.05,0.06,13.3}', 0.81, 'NaN',
+               '{NaN,NaN,NaN,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}', '{0.8,0.1,NaN,0.2,0.3,0.4,0.5,NaN}', '{0.6,4.1,0.01}',
+               '{252,0,0,252,252,252,252}', 'full', false, '{"ir_beta": "no_proxy", "spread_growth_value": "no_proxy", "rates": "no_proxy"}'
+        FROM ingest.symbols
+        """
+    )
+    await api.run(
+        """
+        INSERT INTO factors.metrics
+        SELECT id, '2020-12-30', '1', 7, 228.4, 'close', '{0.01,NaN,0,0,0,0,0,0}', '{0.01,0,0,0,0,0,0,0}', '{0.2,0.3,NaN}',
+               'limited', '{"price_return.1m": "no_base", "volatility.252": "short_history"}'
+        FROM ingest.symbols
+        """
+    )
+    facts = (await api.client.get(f"{PREFIX}/symbols/brk-b/factors")).json()
+    assert set(facts) == {
+        "symbol", "session", "model_version", "price_version", "proxies", "market_beta", "market_beta_shrunk", "ir_beta",
+        "spreads", "joint", "provider_beta",
+    }  # fmt: skip
+    assert facts["symbol"] == "BRK.B"
+    assert facts["proxies"]["growth"] is None
+    assert facts["market_beta"] == {
+        "beta": 0.8, "alpha": 0.0001, "r2": 0.5, "stderr": 0.05, "stderr_hac": 0.06, "t_hac": 13.3, "n_obs": 252,
+        "quality": "full", "flagged": False, "reason": None,
+    }  # fmt: skip
+    assert facts["ir_beta"] == {"beta": None, "reason": "no_proxy"}
+    assert facts["spreads"]["growth_value"] == {"beta": None, "stderr_hac": None, "r2": None, "n_obs": 0, "reason": "no_proxy"}
+    assert facts["spreads"]["quality"] == {"beta": 0.7, "stderr_hac": 0.8, "r2": 0.9, "n_obs": 252, "reason": None}
+    assert (facts["joint"]["betas"]["rates"], facts["joint"]["reasons"]) == (None, {"rates": "no_proxy"})
+    metrics = (await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-30"})).json()
+    assert set(metrics) == {
+        "symbol", "session", "price", "price_basis", "price_return", "total_return", "volatility", "fundamentals", "quality", "reasons",
+    }  # fmt: skip
+    assert (metrics["price_return"]["1m"], metrics["volatility"]) == (None, {"21": 0.2, "63": 0.3, "252": None})
+    assert (await api.client.get(f"{PREFIX}/symbols/NOPE/metrics")).status_code == 404
+    assert (await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-29"})).status_code == 404
+    prices = (await api.client.get(f"{PREFIX}/symbols/BRK.B/prices")).json()
+    assert prices == {"symbol": "BRK.B", "items": [], "actions": [], "gaps": []}
+
+
+async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(api: Api) -> None:
+    identity = (await api.create())["id"]
+    seen: list[tuple[str, Any]] = []
+
+    async def listen() -> None:
+        async with api.client.stream("GET", f"{PREFIX}/portfolios/{identity}/status/stream") as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            event = ""
+            async for line in answer.aiter_lines():
+                if line.startswith("event:"):
+                    event = line.partition(":")[2].strip()
+                elif line.startswith("data:"):
+                    seen.append((event, json.loads(line.partition(":")[2])))
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0.2)
+    await api.complete(identity)
+    await asyncio.sleep(0.2)
+    await api.client.delete(f"{PREFIX}/portfolios/{identity}")
+    await asyncio.wait_for(listening, 10)
+    assert [event for event, _ in seen] == ["status", "status", "gone"]
+    assert [data["state"] for event, data in seen if event == "status"] == ["healing", "complete"]
+    missing = await api.client.get(f"{PREFIX}/portfolios/{uuid4()}/status/stream")
+    assert missing.status_code == 404
+
+
+async def test_a_token_is_wanted_where_one_is_set(api: Api) -> None:
+    app = make_app(api.context.engine, [], as_of=AS_OF, token="s3cret")
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+            answer = await client.get(f"{PREFIX}/portfolios", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        good = await client.get(f"{PREFIX}/portfolios", headers={"Authorization": "Bearer s3cret"})
+        assert good.status_code == 200
+
+
+async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
+    for method, path, arguments, status in (
+        ("GET", f"{PREFIX}/portfolios/not-a-uuid", {}, 422),
+        ("GET", f"{PREFIX}/portfolios/{uuid4()}/risk?session=soon", {}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"json": {"name": "x", "equity": 3}}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"{not json"}, 422),
+        ("POST", f"{PREFIX}/portfolios/import", {"data": {"name": "x"}}, 422),
+        ("GET", f"{PREFIX}/nothing", {}, 404),
+        ("PUT", f"{PREFIX}/portfolios", {}, 405),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"x" * (25 * 1024 * 1024)}, 413),
+    ):
+        answer = await api.client.request(method, path, **arguments)
+        assert answer.status_code == status, (path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        body = answer.json()
+        assert {"type", "title", "status", "detail"} <= set(body)
+        assert ("errors" in body) == (status == 422)
+
+
+async def test_dead_letters_are_shown_replayed_once_and_purged(api: Api) -> None:
+    for offset in (1, 2):
+        await api.run(
+            """
+            INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", headers, body, body_hash, reason, error)
+            VALUES ('risk', 'leadline.date-due', 0, :offset, '{"ce_type": "leadline.DateDue.v1"}', '{"a": 1', 'h', 'malformed', 'no')
+            """,
+            offset=offset,
+        )
+    items = (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"]
+    assert [item["offset"] for item in items] == [2, 1]
+    assert (items[0]["body"], items[0]["headers"]) == ('{"a": 1', {"ce_type": "leadline.DateDue.v1"})
+    replay = f"{PREFIX}/admin/dead-letters/{items[0]['id']}/replay"
+    assert (await api.client.post(replay)).status_code == 202
+    assert (await api.client.post(replay)).status_code == 409
+    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/{items[1]['id']}/purge")).status_code == 200
+    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/999999/replay")).status_code == 404
+    assert (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"] == []
+    assert [row.topic for row in await api.rows("SELECT topic FROM bus.outbox")] == ["leadline.date-due"]
+
+
+async def test_reconcile_wakes_the_reconciler(api: Api) -> None:
+    assert (await api.client.post(f"{PREFIX}/admin/reconcile")).status_code == 202
+    assert api.woken == ["reconciler"]
