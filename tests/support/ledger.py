@@ -40,7 +40,11 @@ async def require(
 
 
 async def complete(
-    conn: AsyncConnection, phase: Phase, keys: Iterable[tuple[UUID, date]], revision: int, outcome: Outcome | None = None
+    conn: AsyncConnection,
+    phase: Phase,
+    keys: Iterable[tuple[UUID, date]],
+    revision: int,
+    outcome: Outcome | None = None,
 ) -> Raised:
     """Complete units as the phase's service does."""
     await act_as(conn, phase.value)
@@ -66,6 +70,8 @@ async def missing(conn: AsyncConnection) -> set[Unit]:
 async def revisions(conn: AsyncConnection) -> dict[Unit, tuple[int, int]]:
     """Required and completed revision of every unit."""
     rows = await conn.execute(
-        text("SELECT portfolio_id, session, CAST(phase AS text), required_revision, completed_revision FROM ledger.units")
+        text(
+            "SELECT portfolio_id, session, CAST(phase AS text), required_revision, completed_revision FROM ledger.units"
+        )
     )
     return {Unit(p, s, Phase(phase)): (required, completed) for p, s, phase, required, completed in rows}

@@ -1,0 +1,71 @@
+"""What a strictly higher revision replaced stays readable."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.support.databases import act_as
+from tests.support.ledger import SESSIONS
+
+RESULT = """INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, exposures, risk)
+            VALUES (:p, :s, :r, '1', 'complete', 1, '{}', CAST(:doc AS jsonb))
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET revision = excluded.revision, risk = excluded.risk"""
+HOLDINGS = """INSERT INTO snapshots.holdings (portfolio_id, session, revision, position_ids, symbols, quantity, price, price_session,
+                  price_basis, stale, market_value, daily_pnl, cumulative_pnl, realized_pnl, dividends, reason)
+              VALUES (:p, :s, :r, '{}', ARRAY[CAST(:doc AS text)], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')
+              ON CONFLICT (portfolio_id, session) DO UPDATE SET revision = excluded.revision, symbols = excluded.symbols"""
+TABLES = {
+    "risk": ("risk.results", RESULT, "risk"),
+    "snapshots": ("snapshots.holdings", HOLDINGS, "symbols"),
+}
+
+
+@pytest.mark.parametrize("service", TABLES)
+async def test_only_a_strictly_higher_revision_or_a_deletion_leaves_a_trace(db: AsyncConnection, service: str) -> None:
+    table, statement, column = TABLES[service]
+    portfolio: UUID = uuid4()
+    await act_as(db, service)
+
+    async def write(revision: int, doc: str) -> None:
+        await db.execute(text(statement), {"p": portfolio, "s": SESSIONS[0], "r": revision, "doc": doc})
+
+    async def history() -> list[tuple[int, str]]:
+        rows = await db.execute(
+            text(f"""SELECT revision, CAST({column} AS text) FROM {table}_history
+                     WHERE portfolio_id = :p AND replaced_at <= clock_timestamp() ORDER BY replaced_at"""),
+            {"p": portfolio},
+        )
+        return [(revision, doc.strip('{"}')) for revision, doc in rows]
+
+    await write(3, '"a"')
+    assert await history() == [], "nothing was replaced"
+    await write(3, '"b"')
+    assert await history() == [], "the same revision written again is a retry, not a change of mind"
+    await write(5, '"c"')
+    assert [(revision, "b" in doc) for revision, doc in await history()] == [(3, True)]
+    await db.execute(text(f"DELETE FROM {table} WHERE portfolio_id = :p"), {"p": portfolio})
+    assert [revision for revision, _ in await history()] == [3, 5]
+
+
+@pytest.mark.parametrize("table", ["risk.results", "snapshots.holdings", "snapshots.snapshots"])
+async def test_a_history_has_the_columns_of_its_table_and_when_it_was_replaced(db: AsyncConnection, table: str) -> None:
+    """The trigger copies by position: a column added to one and not to the other must not pass unnoticed."""
+    columns = await db.execute(
+        text("""SELECT attrelid::regclass::text, array_agg(attname || ' ' || format_type(atttypid, atttypmod) ORDER BY attnum)
+                FROM pg_attribute WHERE attrelid IN (to_regclass(:t), to_regclass(:h)) AND attnum > 0 AND NOT attisdropped
+                GROUP BY 1"""),
+        {"t": table, "h": f"{table}_history"},
+    )
+    of: dict[str, list[str]] = {row[0]: row[1] for row in columns}
+    assert of[f"{table}_history"] == [*of[table], "replaced_at timestamp with time zone"]
+
+
+async def test_nobody_else_writes_history(db: AsyncConnection) -> None:
+    await act_as(db, "coordinator")
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await db.execute(text("DELETE FROM risk.results_history"))

@@ -1,0 +1,162 @@
+"""The schema: reached once however often one asks, keyed, partitioned by year."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.engine import create_engine
+from shared.db.migrate import at_head, head, upgrade
+from shared.db.roles import OWNERS
+from tests.support import databases
+from tests.support.databases import PASSWORDS, Database, Server
+
+
+@pytest.fixture
+async def empty(server: Server) -> AsyncIterator[Database]:
+    """A database that nobody migrated."""
+    name = "leadline_test_empty"
+    await databases.execute(server.admin_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    created = Database(name, server)
+    yield created
+    await databases.drop(created)
+
+
+async def _catalog(database: Database) -> list[tuple[object, ...]]:
+    """Every relation, column, constraint, policy and grant, as far as a migration makes them."""
+    engine = create_engine(database.admin_url, application="test", pool_size=4)
+    try:
+        async with engine.connect() as conn:
+            rows = await conn.execute(
+                text("""
+                    SELECT c.oid::regclass::text, c.relkind::text, a.attname::text, a.atttypid::regtype::text, c.relacl::text
+                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+                    WHERE n.nspname = ANY (:schemas)
+                    UNION ALL
+                    SELECT conrelid::regclass::text, contype::text, conname::text, pg_get_constraintdef(k.oid), NULL
+                    FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE n.nspname = ANY (:schemas)
+                    UNION ALL
+                    SELECT schemaname || '.' || tablename, 'policy', policyname, roles::text || cmd, qual
+                    FROM pg_policies WHERE schemaname = ANY (:schemas)
+                    ORDER BY 1, 2, 3, 4
+                """),
+                {"schemas": list(OWNERS)},
+            )
+            return [tuple(row) for row in rows]
+    finally:
+        await engine.dispose()
+
+
+async def test_upgrading_again_changes_nothing(database: Database) -> None:
+    before = await _catalog(database)
+    assert len(before) > 300
+    assert await upgrade(database.admin_url, PASSWORDS) == head()
+    assert await upgrade(database.admin_url) == head()
+    assert await _catalog(database) == before
+
+
+async def test_two_migrate_jobs_at_once_do_not_race(empty: Database) -> None:
+    engine = create_engine(empty.admin_url, application="test", pool_size=4)
+    try:
+        assert not await at_head(engine)
+        assert await asyncio.gather(*(upgrade(empty.admin_url) for _ in range(2))) == [head(), head()]
+        assert await at_head(engine)
+        async with engine.begin() as conn:
+            await conn.execute(text("UPDATE public.alembic_version SET version_num = '0000'"))
+        assert not await at_head(engine), "a service of another version is not ready"
+    finally:
+        await engine.dispose()
+
+
+async def test_every_service_sees_whether_the_schema_is_its_own(database: Database) -> None:
+    for service in PASSWORDS:
+        engine = create_engine(database.url(service), application="test", pool_size=4)
+        try:
+            assert await at_head(engine), service
+        finally:
+            await engine.dispose()
+
+
+async def test_every_table_has_a_primary_key(db: AsyncConnection) -> None:
+    """All but the histories, which only grow: those have an index by key and revision instead."""
+    rows = await db.execute(
+        text("""SELECT c.oid::regclass::text, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
+                       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid)
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY (:schemas)"""),
+        {"schemas": list(OWNERS)},
+    )
+    keyless = {name for name, keyed, indexed in rows if not keyed and indexed}
+    assert keyless == {
+        "ingest.prices_history",
+        "risk.results_history",
+        "snapshots.holdings_history",
+        "snapshots.snapshots_history",
+    }
+
+
+PRICE = """INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
+           VALUES (1, :s, 1, 'file', 'file', now(), 1) RETURNING tableoid::regclass::text"""
+
+
+@pytest.mark.parametrize(
+    ("session", "partition"),
+    [
+        (date(1990, 1, 2), "prices_1990"),
+        (date(1999, 12, 31), "prices_1999"),
+        (date(2000, 1, 3), "prices_2000"),
+        (date(2026, 11, 27), "prices_2026"),
+        (date(2035, 12, 31), "prices_2035"),
+        (date(2036, 1, 2), "prices_later"),
+        (date(2090, 1, 2), "prices_later"),
+    ],
+)
+async def test_prices_go_to_the_partition_of_their_year(db: AsyncConnection, session: date, partition: str) -> None:
+    assert await db.scalar(text(PRICE), {"s": session}) == f"ingest.{partition}"
+
+
+async def test_prices_before_the_calendar_are_refused(db: AsyncConnection) -> None:
+    with pytest.raises(DBAPIError, match="no partition"):
+        await db.execute(text(PRICE), {"s": date(1989, 12, 29)})
+
+
+async def test_all_three_big_tables_are_partitioned_alike_and_indexed_through(db: AsyncConnection) -> None:
+    rows = await db.execute(
+        text("""SELECT i.inhparent::regclass::text, count(*), bool_and(EXISTS (
+                    SELECT FROM pg_index x WHERE x.indrelid = i.inhrelid AND x.indisprimary))
+                FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p' GROUP BY 1""")
+    )
+    assert {name: (count, keyed) for name, count, keyed in rows} == {
+        "ingest.prices": (47, True),
+        "factors.exposures": (47, True),
+        "factors.metrics": (47, True),
+    }
+
+
+async def test_a_years_query_reads_one_partition(db: AsyncConnection) -> None:
+    plan = "\n".join(
+        await db.scalars(
+            text("""EXPLAIN SELECT * FROM ingest.prices WHERE symbol_id = 1
+                    AND session BETWEEN DATE '2024-03-01' AND DATE '2024-05-01'""")
+        )
+    )
+    assert "prices_2024" in plan
+    assert "prices_2023" not in plan
+
+
+async def test_the_missing_set_is_answered_by_its_partial_index(db: AsyncConnection) -> None:
+    await db.execute(text("SET LOCAL enable_seqscan = off"))
+    plan = "\n".join(
+        await db.scalars(
+            text("""EXPLAIN SELECT * FROM ledger.units WHERE portfolio_id = gen_random_uuid() AND phase = 'risk'
+                    AND completed_revision < required_revision AND blocked_reason IS NULL""")
+        )
+    )
+    assert "units_missing" in plan

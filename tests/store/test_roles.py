@@ -1,0 +1,192 @@
+"""Ownership is a rule of the database: what each role may do, read from the catalog and tried."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.roles import OWNERS, PHASE_SERVICES, SERVICES, role_of
+from shared.work import Phase
+from tests.support.databases import act_as
+from tests.support.ledger import SESSIONS, add
+
+WRITES = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+COMPLETION_COLUMNS = {"completed_revision", "quality", "coverage", "reasons", "blocked_reason", "completed_at"}
+
+
+def allowed(service: str, schema: str, table: str) -> set[str]:
+    """What DESIGN.md §8 lets a service do to a whole table, beyond reading it."""
+    if schema == service:
+        return {"INSERT", "UPDATE", "DELETE"}
+    if schema == "bus":
+        return {"INSERT", "UPDATE", "DELETE"} if table == "outbox" else {"INSERT", "UPDATE"}
+    if schema == "ledger":
+        if service == "coordinator":
+            return {"INSERT", "UPDATE", "DELETE"}
+        return {"UPDATE"} if table == "schedule" else set()
+    return set()
+
+
+async def _relations(db: AsyncConnection) -> list[tuple[str, str, int, bool]]:
+    """Every table and view of ours: schema, name, oid, whether it is a partition."""
+    found = await db.execute(
+        text("""SELECT n.nspname, c.relname, c.oid::bigint, c.relispartition
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = ANY (:schemas) AND c.relkind IN ('r', 'p', 'v', 'm') ORDER BY 1, 2"""),
+        {"schemas": list(OWNERS)},
+    )
+    return [(schema, name, oid, partition) for schema, name, oid, partition in found]
+
+
+async def test_every_privilege_of_every_role_on_every_table_is_the_designs(db: AsyncConnection) -> None:
+    relations = await _relations(db)
+    assert len([r for r in relations if not r[3]]) > 20
+    held = await db.execute(
+        text("""SELECT s.service, t.oid, p.privilege
+                FROM unnest(CAST(:services AS text[]), CAST(:roles AS text[])) AS s (service, role)
+                CROSS JOIN unnest(CAST(:oids AS bigint[])) AS t (oid)
+                CROSS JOIN unnest(CAST(:privileges AS text[])) AS p (privilege)
+                WHERE has_table_privilege(s.role, t.oid::oid, p.privilege)"""),
+        {
+            "services": list(SERVICES),
+            "roles": [role_of(service) for service in SERVICES],
+            "oids": [oid for _, _, oid, _ in relations],
+            "privileges": [*WRITES, "SELECT"],
+        },
+    )
+    has: dict[tuple[str, int], set[str]] = {}
+    for service, oid, privilege in held:
+        has.setdefault((service, oid), set()).add(privilege)
+    for service, (schema, name, oid, _) in itertools.product(SERVICES, relations):
+        assert has.get((service, oid), set()) == allowed(service, schema, name) | {"SELECT"}, (service, schema, name)
+
+
+async def test_a_phase_may_write_the_completion_columns_of_units_and_no_other(db: AsyncConnection) -> None:
+    columns = await db.execute(
+        text("""SELECT s.service, a.attname,
+                       has_column_privilege(s.role, 'ledger.units'::regclass, a.attname, 'UPDATE') AS updates,
+                       has_column_privilege(s.role, 'ledger.units'::regclass, a.attname, 'INSERT') AS inserts
+                FROM unnest(CAST(:services AS text[]), CAST(:roles AS text[])) AS s (service, role)
+                CROSS JOIN pg_attribute a
+                WHERE a.attrelid = 'ledger.units'::regclass AND a.attnum > 0 AND NOT a.attisdropped"""),
+        {"services": list(PHASE_SERVICES), "roles": [role_of(service) for service in PHASE_SERVICES]},
+    )
+    seen = 0
+    for service, column, updates, inserts in columns:
+        assert updates == (column in COMPLETION_COLUMNS), (service, column)
+        assert not inserts, (service, column)
+        seen += 1
+    assert seen == 10 * len(PHASE_SERVICES)
+
+
+async def test_sequences_functions_schemas_and_roles_give_nothing_more(db: AsyncConnection) -> None:
+    for service in SERVICES:
+        role = role_of(service)
+        flags = (
+            await db.execute(
+                text("""SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication,
+                               (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid)
+                        FROM pg_roles r WHERE rolname = :role"""),
+                {"role": role},
+            )
+        ).one()
+        assert tuple(flags) == (False, False, False, False, False, 0)
+        creates = await db.execute(
+            text("SELECT s FROM unnest(CAST(:schemas AS text[])) s WHERE has_schema_privilege(:role, s, 'CREATE')"),
+            {"schemas": [*OWNERS, "public"], "role": role},
+        )
+        assert creates.all() == []
+        functions = await db.execute(
+            text("""SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'ledger'::regnamespace AND p.prosecdef
+                    AND p.prorettype <> 'trigger'::regtype AND has_function_privilege(:role, p.oid, 'EXECUTE')"""),
+            {"role": role},
+        )
+        assert set(functions.scalars()) == ({"require"} if service in {"coordinator", "ingest"} else set())
+        sequences = await db.execute(
+            text("""SELECT n.nspname, has_sequence_privilege(:role, c.oid, 'UPDATE')
+                    FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE n.nspname = ANY (:schemas) AND has_sequence_privilege(:role, c.oid, 'USAGE')"""),
+            {"role": role, "schemas": list(OWNERS)},
+        )
+        usable = sequences.all()
+        assert {schema for schema, _ in usable} <= {service, "bus", "ledger"}
+        assert not any(sets for _, sets in usable), "nobody turns the revisions back"
+
+
+async def _try(db: AsyncConnection, service: str, statement: str, **values: Any) -> int | str:
+    """Rows touched, or the SQLSTATE of the refusal."""
+    savepoint = await db.begin_nested()
+    try:
+        await act_as(db, service)
+        return int((await db.execute(text(statement), values)).rowcount)
+    except DBAPIError as error:
+        return str(getattr(error.orig, "sqlstate", ""))
+    finally:
+        await savepoint.rollback()
+
+
+async def test_every_forbidden_write_is_refused(db: AsyncConnection) -> None:
+    """Each service against each table that is not its own; rights are checked before anything else is."""
+    relations = [(schema, name) for schema, name, _, partition in await _relations(db) if not partition]
+    tried = 0
+    for service, (schema, name) in itertools.product(SERVICES, relations):
+        statements = {
+            "INSERT": f"INSERT INTO {schema}.{name} DEFAULT VALUES",
+            "DELETE": f"DELETE FROM {schema}.{name} WHERE false",
+            "TRUNCATE": f"TRUNCATE {schema}.{name}",
+        }
+        for privilege, statement in statements.items():
+            if privilege not in allowed(service, schema, name):
+                # 42809: a view cannot be truncated at all, and this one cannot be written at all.
+                assert await _try(db, service, statement) in {"42501", "42809", "55000"}, (service, statement)
+                tried += 1
+    assert tried > 200
+
+
+async def test_a_phase_raises_only_what_its_own_phase_completed(db: AsyncConnection) -> None:
+    portfolio = uuid4()
+    await add(db, [portfolio], SESSIONS[:2])
+    for service in PHASE_SERVICES:
+        for phase in Phase:
+            own = phase.value == service
+            where = f"WHERE portfolio_id = :p AND phase = '{phase.value}'"
+            touched = await _try(
+                db, service, f"UPDATE ledger.units SET completed_revision = required_revision {where}", p=portfolio
+            )
+            assert touched == (2 if own else 0), (service, phase)
+            touched = await _try(db, service, f"UPDATE ledger.schedule SET wanted = wanted + 1 {where}", p=portfolio)
+            assert touched == (1 if own else 0), (service, phase)
+        for column in ("required_revision = 99", "session = session - 1", "phase = 'ingest'", "portfolio_id = :p"):
+            assert await _try(
+                db, service, f"UPDATE ledger.units SET {column} WHERE portfolio_id = :p", p=portfolio
+            ) == ("42501")
+        # Of its own schedule row a phase could change the phase, were there no WITH CHECK.
+        other = next(p.value for p in Phase if p.value != service)
+        assert (
+            await _try(
+                db, service, f"UPDATE ledger.schedule SET phase = '{other}' WHERE portfolio_id = :p", p=portfolio
+            )
+            == "42501"
+        )
+        assert await _try(db, service, "DELETE FROM ledger.units") == "42501"
+    assert await _try(db, "coordinator", "UPDATE ledger.units SET required_revision = 99") == 8
+    assert await _try(db, "coordinator", "DELETE FROM ledger.units") == 8
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_only_who_owns_an_input_may_raise(db: AsyncConnection, service: str) -> None:
+    portfolio = uuid4()
+    revision = await add(db, [portfolio], SESSIONS[:1])
+    call = """SELECT * FROM ledger.require(ARRAY[CAST(:p AS uuid)], ARRAY[CAST(:d AS date)], ARRAY[CAST(:d AS date)],
+                                           ARRAY['risk'::ledger.phase], :r)"""
+    result = await _try(db, service, call, p=portfolio, d=SESSIONS[0], r=revision + 1)
+    assert result == (1 if service in {"coordinator", "ingest"} else "42501")
+    assert await _try(db, service, "SELECT ledger.order_lock()") == 1, "everybody may take the lock"
+    assert await _try(db, service, "SELECT nextval('ledger.change')") == 1
+    assert await _try(db, service, "SELECT setval('ledger.change', 1)") == "42501"
