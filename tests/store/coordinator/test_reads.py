@@ -27,7 +27,8 @@ async def complete_with_results(api: Api) -> str:
             INSERT INTO snapshots.snapshots (portfolio_id, session, revision, model_version, nav, cash, long_value,
                 short_value, gross_exposure, net_exposure, daily_pnl, cumulative_pnl, realized_pnl, unrealized_pnl, dividends,
                 flow, cumulative_flow, positions, long_positions, short_positions, coverage, quality)
-            VALUES (:id, :session, 1, '1', CAST(:nav AS float8), CAST(:nav AS float8) - 13000, 13000, 0, 13000, 13000, 9.75, 10.25, 0, 10.25, 0, 0, 0, 2, 1,
+            VALUES (:id, :session, 1, '1', CAST(:nav AS float8), CAST(:nav AS float8) - 13000,
+                    13000, 0, 13000, 13000, 9.75, 10.25, 0, 10.25, 0, 0, 0, 2, 1,
                     0, 1, 'complete')
             """,
             id=UUID(identity), session=date.fromisoformat(session), nav=nav,

@@ -1,0 +1,230 @@
+"""The command line against canned answers: exit codes, one JSON document, and tables that never invent a number."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from services.coordinator import cli
+from services.coordinator.console import tables, text
+from services.coordinator.console.client import Client
+
+ID = "01a20058-0000-7000-8000-000000000001"
+PHASE = {"expected": 7, "completed": 7}
+STATUS: dict[str, Any] = {
+    "id": ID, "state": "complete", "as_of": "2020-12-30", "first_session": "2020-12-21", "last_session": "2020-12-30",
+    "expected": 28, "completed": 28, "partial": 0, "phases": dict.fromkeys(tables.PHASES, PHASE), "holes": [],
+    "holes_total": 0, "partials": [], "partials_total": 0,
+}  # fmt: skip
+HOLE = {
+    "from": "2020-12-22", "to": "2020-12-23", "phase": "risk", "state": "blocked", "reason": "division_by_zero", "symbols": [],
+    "attempts": 8, "next_at": None,
+}  # fmt: skip
+ENV = {
+    "portfolio_id": ID, "session": "2020-12-30", "revision": 1, "model_version": "1", "computed_at": "2021-01-01T00:00:00Z",
+    "quality": "partial", "coverage": 1.0, "stale": False,
+    "reasons": [{"figure": "rates", "symbol": None, "reason": "no_proxy"}],
+}  # fmt: skip
+SIDES = {"long": 0.5, "short": -0.1, "net": 0.4, "gross": 0.6, "benchmark": None, "active": None}
+ANSWERS: dict[str, Any] = {
+    f"/portfolios/{ID}": {"id": ID, "name": "A [red]b", "currency": "USD", "positions": [], "flows": []},
+    f"/portfolios/{ID}/status": STATUS,
+    f"/portfolios/{ID}/snapshots": {
+        "items": [
+            dict.fromkeys(
+                ("nav", "cash", "daily_pnl", "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "long_value",
+                 "short_value", "gross_exposure", "net_exposure"), 1234.5,
+            )
+            | dict.fromkeys(("daily_return", "cumulative_return", "mtd_return", "ytd_return", "drawdown", "coverage"))
+            | {"session": "2020-12-30", "reasons": []}
+        ]
+    },
+    f"/portfolios/{ID}/positions": ENV
+    | {
+        "items": [
+            {
+                "symbol": "MSFT", "quantity": 0.0, "price": None, "market_value": 0.0, "weight": 0.0, "daily_pnl": -1.0,
+                "cumulative_pnl": 2.0, "reason": None,
+            }
+        ]
+    },
+    f"/portfolios/{ID}/factor-exposures": ENV
+    | {
+        "proxies": {"market": "^GSPC", "rates": None},
+        "factors": [
+            {"factor": "market", "set": "joint", "beta": 1.02, "money": 5.0, "covered_weight": 1.0, "quality": "full", "reason": None},
+            {"factor": "rates", "set": "joint", "beta": None, "money": None, "covered_weight": 0, "quality": "none", "reason": "no_proxy"},
+        ],
+        "positions": [],
+    },
+    f"/portfolios/{ID}/risk": ENV
+    | {
+        "volatility": {"realized_21": 0.2, "realized_63": None, "realized_252": 0.3, "forecast_21": {"value": None}},
+        "beta": {"aggregated": 0.9, "realized": None},
+        "var": [],
+        "sectors": [{"sector": "Energy", **SIDES}],
+    },
+}  # fmt: skip
+
+
+def answering(answers: dict[str, Any]) -> Callable[[], Client]:
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path.removeprefix("/api/v1")
+        if path not in answers:
+            return httpx2.Response(404, json={"detail": f"nothing at {path}", "code": "not_found"})
+        answer = answers[path]
+        if isinstance(answer, httpx2.Response):
+            return answer
+        return httpx2.Response(200, json=answer)
+
+    return lambda: Client("http://test", transport=httpx2.MockTransport(handle))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], *arguments: str) -> Any:
+    monkeypatch.setattr(cli, "client", answering(answers))
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_a_complete_status_exits_0_and_a_hole_exits_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = run(monkeypatch, ANSWERS, "status", ID)
+    assert (good.exit_code, "100 %" in good.stdout) == (0, True)
+    holes = STATUS | {"state": "blocked", "completed": 26, "holes": [HOLE], "holes_total": 1}
+    bad = run(monkeypatch, ANSWERS | {f"/portfolios/{ID}/status": holes}, "status", ID, "--watch")
+    assert bad.exit_code == 3
+    assert "division by zero" in bad.stdout
+    assert "2020-12-22" in bad.stdout
+
+
+def test_watching_ends_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "WATCH_SECONDS", 0.0)
+    seen = iter([STATUS | {"state": "healing", "completed": done} for done in (0, 14)] + [STATUS])
+    monkeypatch.setattr(cli, "_status", lambda *_: next(seen))
+    result = run(monkeypatch, {}, "status", ID, "--watch")
+    assert result.exit_code == 0
+    assert [share in result.stdout for share in ("0.0 %", "50.0 %", "100 %")] == [True] * 3
+
+
+def test_status_of_all_is_as_bad_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    def items(*states: str) -> dict[str, Any]:
+        rows = [{"id": str(n), "name": "n", "state": state, "first_session": None, "positions": 1} for n, state in enumerate(states)]
+        return {"/portfolios": {"items": rows, "next": None}}
+
+    assert run(monkeypatch, items("complete", "complete"), "status").exit_code == 0
+    assert run(monkeypatch, items(), "status").exit_code == 0
+    assert run(monkeypatch, items("complete", "healing"), "status").exit_code == 3
+    assert run(monkeypatch, items("blocked"), "status", "--json").exit_code == 3
+
+
+def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(run(monkeypatch, ANSWERS, "status", ID, "--json").stdout) == STATUS
+    shown = json.loads(run(monkeypatch, ANSWERS, "show", ID, "--json").stdout)
+    assert shown["session"] == "2020-12-30"
+    assert shown["stress"] is None
+    assert shown["snapshot"]["nav"] == 1234.5
+
+
+def test_the_picture_shows_figures_dashes_and_reasons() -> None:
+    out = io.StringIO()
+    with answering(ANSWERS)() as client:
+        tables.render_risk_picture(Console(file=out, width=140), client, ID)
+    shown = out.getvalue()
+    for expected in ("A [red]b", "1,234.50", "Energy", "20.0 %", "1.02", "no proxy: rates", "closed", "100 %", "28 of 28"):
+        assert expected in shown, expected
+    assert "None" not in shown
+    assert "nan" not in shown.lower()
+
+
+def test_a_picture_without_results_says_so() -> None:
+    out = io.StringIO()
+    few = {key: value for key, value in ANSWERS.items() if key in (f"/portfolios/{ID}", f"/portfolios/{ID}/status")}
+    with answering(few)() as client:
+        tables.render_risk_picture(Console(file=out, width=140), client, ID)
+    assert "No session is complete yet" in out.getvalue()
+
+
+def test_import_prints_the_id_and_warnings_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("symbol\n")
+    warning = {"row": 2, "column": "symbol", "code": "ERR_POS_023", "message": "twice [x]", "value": None}
+    answer = {"/portfolios/import": {"id": ID, "name": "A", "positions": 1, "warnings": [warning]}}
+    result = run(monkeypatch, answer, "import", str(file), "--name", "A", "--equity", "1000")
+    assert (result.exit_code, result.stdout) == (0, ID + "\n")
+    assert "twice [x]" in result.stderr
+
+
+def test_errors_are_a_table_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("symbol\n")
+    error = {"row": 3, "column": "quantity", "code": "ERR_POS_006", "message": "quantity is zero", "value": "0"}
+    refused = httpx2.Response(422, json={"detail": "1 error; nothing was saved.", "errors": [error]})
+    result = run(monkeypatch, {"/portfolios/import": refused}, "import", str(file), "--name", "A", "--equity", "1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "ERR_POS_006" in result.stderr
+    assert "nothing was saved" in result.stderr
+
+
+def test_usage_errors_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, {}, "import", "does-not-exist.csv", "--name", "A", "--equity", "1").exit_code == 2
+    assert run(monkeypatch, {}, "rerun", ID).exit_code == 2
+    assert run(monkeypatch, {}, "rerun", ID, "--what", "everything").exit_code == 2
+
+
+def test_a_server_that_is_not_there_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused", request=request)
+
+    monkeypatch.setattr(cli, "client", lambda: Client("http://test", transport=httpx2.MockTransport(refuse)))
+    result = CliRunner().invoke(cli.app, ["status"])
+    assert result.exit_code == 1
+    assert "leadline up" in result.stderr
+
+
+def test_rerun_asks_as_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(dict(request.url.params))
+        return httpx2.Response(202, json={"run_id": "r", "rejected": []})
+
+    monkeypatch.setattr(cli, "client", lambda: Client("http://test", transport=httpx2.MockTransport(handle)))
+    result = CliRunner().invoke(cli.app, ["rerun", ID, "--what", "all", "--phase", "risk", "--from", "2020-12-21"])
+    assert (result.exit_code, result.stdout) == (0, "r\n")
+    assert asked == [{"portfolio_id": ID, "start_date": "2020-12-21", "phase": "risk", "what": "all", "source": "cli"}]
+
+
+def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_TOKEN", "t")
+    monkeypatch.setenv("LEADLINE_URL", "http://elsewhere/")
+    seen: list[httpx2.Request] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200, json={"items": [], "next": None})
+
+    with Client(transport=httpx2.MockTransport(handle)) as client:
+        assert client.pages("/portfolios") == []
+    assert (str(seen[0].url), seen[0].headers["authorization"]) == ("http://elsewhere/api/v1/portfolios", "Bearer t")
+
+
+@pytest.mark.parametrize(
+    ("done", "expected", "shown"), [(1999, 2000, "99.9 %"), (99999, 100000, "99.9 %"), (5, 5, "100 %"), (0, 0, "100 % (nothing expected)")]
+)
+def test_a_hundred_percent_means_that_nothing_is_missing(done: int, expected: int, shown: str) -> None:
+    assert text.share(done, expected) == shown
+
+
+def test_reasons_are_grouped_by_cause() -> None:
+    reasons: list[dict[str, Any]] = [
+        {"figure": "nav", "symbol": "X", "reason": "unpriceable"},
+        {"figure": "pnl", "symbol": "X", "reason": "unpriceable"},
+        {"figure": "rates", "symbol": None, "reason": "no_proxy"},
+    ]
+    assert text.because(reasons) == ["unpriceable: X", "no proxy: rates"]
