@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.inputs import REPORTED, Kind, Panel, Stack
+from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Panel, Stack
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -68,7 +68,7 @@ def exposure_documents(
             {
                 "symbol": panel.symbols[row],
                 "weight": weights[i][j],
-                "exposure_value": None if panel.kinds[row] == Kind.OPTION else values[i][j],
+                "exposure_value": None if panel.kinds[row] == OPTION else values[i][j],
                 "betas": dict(zip(FACTOR_NAMES, betas[i][j], strict=True)),
                 "reason": _position_reason(panel, s, row, unpriceable=unpriceable[i][j])
                 if betas[i][j][0] is None
@@ -96,6 +96,6 @@ def _why(figure: str, proxies: dict[str, str | None], covered: float, *, positiv
 
 def _position_reason(panel: Panel, s: int, row: int, *, unpriceable: bool) -> str:
     reason = reason_of(panel, s, row, BETA_WINDOW, unpriceable=unpriceable)
-    if panel.kinds[row] != Kind.PUBLIC or unpriceable:
+    if panel.kinds[row] != PUBLIC or unpriceable:
         return reason
     return panel.fact_reasons.get((s, row), reason)

@@ -31,6 +31,10 @@ class Kind(IntEnum):
     PRIVATE = 2
 
 
+# As plain numbers for loops over holdings: looking up a member costs as much as the rest of the iteration.
+PUBLIC, OPTION, PRIVATE = int(Kind.PUBLIC), int(Kind.OPTION), int(Kind.PRIVATE)
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Columns [first, last] of `Panel.returns` in which a symbol has no price, and why."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Kind, Panel
+from services.risk.compute.inputs import OPTION, Panel
+from services.risk.compute.inputs import PRIVATE as PRIVATE_KIND
 from shared.market.registry import LOOKBACK
 
 NAV_NOT_POSITIVE = "nav_not_positive"
@@ -53,10 +54,10 @@ def symbol_reason(panel: Panel, s: int, row: int, window: int, *, unpriceable: b
 
     Ties between gaps of equal length go to the later one, which is nearer to the session.
     """
-    kind = panel.kinds[row]
-    if kind == Kind.PRIVATE:
+    kind = int(panel.kinds[row])
+    if kind == PRIVATE_KIND:
         return PRIVATE
-    if kind == Kind.OPTION:
+    if kind == OPTION:
         return NO_DELTA
     if unpriceable:
         return UNPRICEABLE

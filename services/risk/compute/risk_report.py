@@ -8,7 +8,7 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import Structure
 from services.risk.compute.factor_model import FactorModel, model_risk
-from services.risk.compute.inputs import Book, Kind, Panel, Stack
+from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -121,7 +121,7 @@ def _name_culprits(
 def _positions(panel: Panel, stack: Stack, i: int, index: IntVector, pairs: PairFigures) -> list[Document]:
     documents = []
     for row, at in zip(stack.rows[i].tolist(), index[i].tolist(), strict=True):
-        public = panel.kinds[row] == Kind.PUBLIC
+        public = panel.kinds[row] == PUBLIC
         realized, forecast = (pairs.realized_252[at], pairs.forecast[at]) if public else (None, None)
         method = None if forecast is None else "har" if pairs.har[at] else "ewma"
         reason = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from services.risk import store
 from services.risk.compute.picture import Picture, pictures
@@ -50,6 +51,9 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
+        # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
+        # and their number would have a say in the last digit. For the process, since the setting has no other scope.
+        threadpool_limits(limits=1, user_api="blas")
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Holdings, prices and factor facts of the batch, from the caller's snapshot."""
