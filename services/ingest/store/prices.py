@@ -88,7 +88,7 @@ async def stage(conn: AsyncConnection, records: Iterable[Sequence[Any]]) -> None
         """)
     )
     await bulk.copy(conn, "staged", STAGED, records)
-    await conn.execute(text("ANALYZE staged"))
+    await conn.execute(text("ANALYZE staged (symbol_id, session, known)"))
 
 
 async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> list[Change]:

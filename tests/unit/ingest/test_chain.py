@@ -1,0 +1,93 @@
+"""Who is asked, and what it means when nobody has it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from services.ingest.providers.base import Absence, Absent, Answer, Bars, History, Request
+from services.ingest.providers.chain import Chain
+from shared.market.calendar import calendar
+
+DAYS = calendar()
+FIRST, LAST = date(2020, 1, 2), date(2020, 1, 31)
+
+
+@dataclass
+class Source:
+    """Has bars of one range of sessions, or a reason."""
+
+    name: str
+    answer: tuple[date, date] | Absent
+    asked: list[Request] = field(default_factory=list)
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        self.asked += requests
+        for request in requests:
+            if isinstance(self.answer, Absent):
+                yield self.answer
+            else:
+                low, high = self.answer
+                days = DAYS.between(max(low, request.first), min(high, request.last))
+                level = np.ones(len(days))
+                sessions = np.array(days, dtype="datetime64[D]")
+                bars = Bars(sessions, level, level, level, level, level, level, split_adjusted=True)
+                yield History(request.symbol, bars, listed_from=low)
+
+
+def absent(reason: Absence, retry_at: datetime | None = None) -> Absent:
+    return Absent("A", reason, retry_at)
+
+
+def test_the_second_is_not_asked_for_what_the_first_has() -> None:
+    first, second = Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))
+    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert [part.provider for part in found.parts] == ["one"]
+    assert second.asked == []
+    assert found.absent is None
+
+
+def test_the_second_serves_what_the_first_does_not_know() -> None:
+    first, second = Source("one", absent(Absence.NOT_FOUND)), Source("two", (FIRST, LAST))
+    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert [part.provider for part in found.parts] == ["two"]
+    assert found.asked == ("one", "two")
+
+
+def test_the_second_is_asked_for_both_ends_with_the_bar_next_to_them() -> None:
+    middle = (date(2020, 1, 8), date(2020, 1, 21))
+    first, second = Source("one", middle), Source("two", (FIRST, LAST))
+    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert [(request.first, request.last) for request in second.asked] == [(FIRST, middle[0]), (middle[1], LAST)]
+    assert [part.provider for part in found.parts] == ["one", "two", "two"]
+    assert found.listed_from == FIRST
+
+
+def test_the_most_telling_of_several_answers_is_told() -> None:
+    chain = Chain([Source("one", absent(Absence.NOT_FOUND)), Source("two", absent(Absence.DELISTED))], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert found.absent is Absence.DELISTED
+    assert found.parts == []
+
+
+@pytest.mark.parametrize("other", [absent(Absence.NOT_FOUND), (FIRST, date(2020, 1, 10))])
+def test_absence_is_not_settled_while_somebody_has_not_answered(other: Absent | tuple[date, date]) -> None:
+    retry_at = datetime(2020, 2, 1, tzinfo=UTC)
+    chain = Chain([Source("one", other), Source("two", absent(Absence.RATE_LIMITED, retry_at))], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert found.absent is Absence.RATE_LIMITED
+    assert found.retry_at == retry_at
+
+
+def test_a_symbol_known_without_bars_in_the_range_is_explained_by_its_history() -> None:
+    [found] = Chain([Source("one", (date(2020, 6, 1), date(2020, 6, 30)))], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert found.absent is None
+    assert found.listed_from == date(2020, 6, 1)
+
+
+def test_a_chain_is_named_by_all_who_may_be_asked() -> None:
+    assert Chain([Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))], DAYS).name == "one,two"
+    with pytest.raises(ValueError, match="at least one"):
+        Chain([], DAYS)
