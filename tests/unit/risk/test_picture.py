@@ -195,6 +195,17 @@ def test_a_gap_withholds_only_the_windows_it_falls_into() -> None:
     assert of.coverage == pytest.approx(1 - 0.5 * 21 / 252)
 
 
+def test_an_unpriceable_holding_stays_in_nav_and_out_of_coverage() -> None:
+    lots = tuple(Lot(symbol, 100.0, unpriceable=symbol == "S5") for symbol in STOCKS)
+    of = only(cases.panel(STOCKS), Unit(1000.0, lots))
+    assert of.quality == "partial"
+    assert of.coverage == pytest.approx(0.9)
+    assert (None, "S5", "unpriceable") in reasons(of)
+    assert {"symbol": "S5", "reason": "unpriceable"} in of.correlations["excluded"]
+    assert sum(s["gross"] for s in of.risk["sectors"]) == pytest.approx(1.0)
+    assert of.stress["scenarios"][0]["uncovered_value"] == pytest.approx(100.0)
+
+
 def test_stress_and_exposures_are_withheld_when_too_few_holdings_have_betas() -> None:
     panel = cases.panel(STOCKS)
     joint = panel.joint.copy()

@@ -109,6 +109,8 @@ def test_implied_shocks_are_capped_at_three_sigma_of_a_quarter_and_named() -> No
     assert found.propagated[:, 0] == pytest.approx(-limit[:, 0])
     assert (np.abs(np.delete(found.propagated, 1, axis=1)) <= np.delete(limit, 1, axis=1) * (1 + 1e-12)).all()
     assert found.raw[:, 1].tolist() == [-0.9] * 3
+    # The scripted proxy's residual takes up what the capped market no longer explains.
+    assert found.propagated[:, 1] == pytest.approx(-0.9 - MODEL.slopes[:, 1] * found.propagated[:, 0])
 
 
 def test_direct_leaves_an_unscripted_market_alone() -> None:
