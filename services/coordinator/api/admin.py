@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +23,9 @@ from shared.messaging import dead_letters
 from shared.work import Phase
 
 router = APIRouter(prefix="/admin", tags=["admin"])
+
+BIGINT_MAX = 2**63 - 1
+LetterId = Annotated[int, Path(ge=1, le=BIGINT_MAX)]
 
 
 @router.post("/batch/run", status_code=202, summary="Ask for work again")
@@ -108,7 +111,9 @@ async def reconcile(context: Ctx) -> JSONResponse:
 
 @router.get("/dead-letters", summary="Messages that could not be handled, newest first")
 async def letters(
-    context: Ctx, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: int | None = None
+    context: Ctx,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[int | None, Query(ge=1, le=BIGINT_MAX)] = None,
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await dead_letters.page(conn, limit=limit + 1, before=cursor)
@@ -117,7 +122,7 @@ async def letters(
 
 
 @router.get("/dead-letters/{letter_id}", summary="One of them")
-async def letter(letter_id: int, context: Ctx) -> dict[str, Any]:
+async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await dead_letters.get(conn, letter_id)
     if found is None:
@@ -126,7 +131,7 @@ async def letter(letter_id: int, context: Ctx) -> dict[str, Any]:
 
 
 @router.post("/dead-letters/{letter_id}/replay", status_code=202, summary="Send it again, once")
-async def replay(request: Request, letter_id: int, context: Ctx) -> Response:
+async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         if not await dead_letters.replay(conn, letter_id):
             await _refuse_settled(conn, letter_id)
@@ -136,7 +141,7 @@ async def replay(request: Request, letter_id: int, context: Ctx) -> Response:
 
 
 @router.post("/dead-letters/{letter_id}/purge", summary="Give it up for good")
-async def purge(request: Request, letter_id: int, context: Ctx) -> Response:
+async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         if not await dead_letters.purge(conn, letter_id):
             await _refuse_settled(conn, letter_id)

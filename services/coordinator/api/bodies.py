@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
 from services.coordinator.importer.reader import MAX_ROWS
 
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character; remove it")
+    return text
+
+
 Number: TypeAlias = StrictInt | StrictFloat | StrictStr | None
-Text: TypeAlias = StrictStr | None
+Text: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
 
 
 class Body(BaseModel):

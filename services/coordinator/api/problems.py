@@ -65,7 +65,8 @@ def _field(found: Mapping[str, Any]) -> dict[str, object]:
         "column": ".".join(str(part) for part in where) if row is None else column,
         "code": str(found["type"]),
         "message": str(found["msg"]),
-        "value": str(value)[:100] if isinstance(value, str | int | float) else None,
+        # A lone surrogate is a Python string and no UTF-8: the answer must still be one.
+        "value": str(value)[:100].encode(errors="replace").decode() if isinstance(value, str | int | float) else None,
     }
 
 

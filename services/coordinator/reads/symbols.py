@@ -18,6 +18,8 @@ _MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 
 async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
     name = normalise(symbol)
+    if not name.isprintable():
+        raise NotFound("That is no symbol.")
     found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
     if found is None:
         raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")

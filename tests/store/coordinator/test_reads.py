@@ -268,6 +268,16 @@ async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
         ("POST", f"{PREFIX}/portfolios/import", {"data": {"name": "x"}}, 422),
         ("GET", f"{PREFIX}/nothing", {}, 404),
         ("PUT", f"{PREFIX}/portfolios", {}, 405),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a\\u0000b", "equity_balance": 3}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "\\ud800", "equity_balance": 3}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": NaN}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": true}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": ' + b"9" * 4000 + b"}"}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'[' * 500 + b"]" * 500}, 422),
+        ("GET", f"{PREFIX}/symbols/%00/prices", {}, 404),
+        ("GET", f"{PREFIX}/symbols/AAPL%0A/prices", {}, 404),
+        ("GET", f"{PREFIX}/admin/dead-letters/99999999999999999999", {}, 422),
+        ("GET", f"{PREFIX}/portfolios/{uuid4()}/snapshots?from=0001-01-01&to=9999-12-31", {}, 404),
         ("POST", f"{PREFIX}/portfolios", {"content": b"x" * (25 * 1024 * 1024)}, 413),
     ):
         answer = await api.client.request(method, path, **arguments)
