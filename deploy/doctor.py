@@ -107,7 +107,8 @@ async def _broker(settings: ServiceSettings) -> str:
 
 
 async def _topics(settings: ServiceSettings) -> str:
-    missing = sorted(set(TOPICS) - await _topics_there(settings))
+    wanted = {f"{settings.kafka_namespace}{topic}" for topic in TOPICS}
+    missing = sorted(wanted - await _topics_there(settings))
     if missing:
         raise Wrong(f"missing: {', '.join(missing)}; create them with `python -m deploy.topics`")
     return f"all {len(TOPICS)} are there"

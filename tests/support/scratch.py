@@ -17,7 +17,9 @@ PREFIX = "leadline-test-"
 
 def create() -> Path:
     """A fresh directory. Not pytest's own: a second session closes that one's permissions, and PostgreSQL may run as another user."""
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    directory.chmod(0o711)
+    return directory
 
 
 def sweep() -> None:

@@ -1,0 +1,133 @@
+"""`leadline up` and `leadline demo` as a person runs them: processes, signals, output, a second start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from deploy.embedded import demo
+
+# Most of it is interpreters that import, on two cores perhaps.
+pytestmark = pytest.mark.timeout(400)
+ROOT = Path(__file__).parents[2]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("LEADLINE_", "OTEL_", "SERVE"))}
+
+
+def leadline(*arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "deploy.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=CLEAN,
+    )
+
+
+def up(state: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start, and wait for the address it prints."""
+    process = leadline("up", "--state", state, "--port", "0", "--data", demo.PRICES, "--as-of", "2020-12-31")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("ready http://127.0.0.1:"), line + process.communicate()[1]
+    return process, line.split()[1]
+
+
+def servers_of(state: Path) -> list[int]:
+    """Databases and brokers that run on the directory."""
+    running = [(process.pid, process.info["cwd"]) for process in psutil.process_iter(["cwd"])]
+    return [pid for pid, directory in running if directory and Path(directory).is_relative_to(state)]
+
+
+@pytest.fixture
+def state(scratch_directory: Path, request: pytest.FixtureRequest) -> Path:
+    return scratch_directory / str(request.node.name)[:40]
+
+
+@pytest.fixture
+def running(state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process, url = up(state)
+    yield process, url
+    if process.poll() is None:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.Popen[str], str], state: Path) -> None:
+    process, url = running
+    assert httpx2.get(f"{url}/readyz").json()["ready"] is True
+    assert servers_of(state)
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out, err) == (0, "", "")
+    assert servers_of(state) == []
+
+
+def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str], str], state: Path) -> None:
+    process, url = running
+    same_state = leadline("up", "--state", state, "--port", "0")
+    same_port = leadline("up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2])
+    for second, said in ((same_state, f"is in use by another Leadline (process {process.pid})"), (same_port, "--port")):
+        out, err = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert out == ""
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_what_a_killed_run_left_behind_is_taken_over(state: Path) -> None:
+    killed, _ = up(state)
+    left = servers_of(state)
+    killed.kill()
+    killed.communicate()
+    assert [pid for pid in left if psutil.pid_exists(pid)], (
+        "the database ended with its parent: there is nothing to take over"
+    )
+
+    again, url = up(state)
+    try:
+        assert httpx2.get(f"{url}/readyz").status_code == 200
+        assert not set(left) & set(servers_of(state))
+    finally:
+        again.terminate()
+        again.communicate(timeout=60)
+
+
+def test_the_demo_completes_and_its_second_run_recomputes_nothing(state: Path) -> None:
+    first = leadline("demo", "--state", state, "--port", "0")
+    out, err = first.communicate(timeout=300)
+    assert first.returncode == 0, out + err
+    for expected in (
+        "NAV",
+        "P&L",
+        "Volatility and beta",
+        "Sectors",
+        "Completeness: 100 %",
+        "No proxy in the bundled prices: ",
+    ):
+        assert expected in out, expected
+    assert "Nothing was recomputed" not in out
+
+    second = leadline("demo", "--state", state, "--port", "0")
+    again, err = second.communicate(timeout=300)
+    assert second.returncode == 0, again + err
+    assert "Nothing was recomputed: all 2,020 units were complete since" in again
+    # The same figures to the last digit shown.
+    assert again[again.index("NAV") : again.index("Completeness")] == out[out.index("NAV") : out.index("Completeness")]
+
+
+def test_a_price_file_that_is_not_there_is_named(state: Path) -> None:
+    process = leadline("up", "--state", state, "--port", "0", "--data", "nowhere.parquet")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert "there is no price file nowhere.parquet" in err
