@@ -30,7 +30,10 @@ WATCH_SECONDS = 1.0
 PIPE_WIDTH = 140
 
 app = typer.Typer(
-    name="leadline", help="Portfolio risk that can prove it is complete.", no_args_is_help=True, pretty_exceptions_enable=False
+    name="leadline",
+    help="Portfolio risk that can prove it is complete.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 letters = typer.Typer(help="Messages that could not be handled.", no_args_is_help=True)
 app.add_typer(letters, name="dead-letters")
@@ -91,7 +94,9 @@ def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio CSV")],
     name: Annotated[str, typer.Option(help="The portfolio's name")],
     equity: Annotated[str, typer.Option(help="Capital before the first session")],
-    account_type: Annotated[str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")] = "taxable",
+    account_type: Annotated[
+        str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")
+    ] = "taxable",
     currency: Annotated[str, typer.Option(help="Three-letter code")] = "USD",
     price_basis: Annotated[str, typer.Option(help="auto, as_traded or split_adjusted")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")] = False,
@@ -214,10 +219,17 @@ def list_letters(as_json: Json = False) -> None:
     if as_json:
         _print({"items": items})
         return
-    rows = tables.table(f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6)
+    rows = tables.table(
+        f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6
+    )
     for item in items:
         rows.add_row(
-            str(item["id"]), item["received_at"], item["consumer"], item["topic"], item["reason"], escape(item["error"][:100])
+            str(item["id"]),
+            item["received_at"],
+            item["consumer"],
+            item["topic"],
+            item["reason"],
+            escape(item["error"][:100]),
         )
     console_for().print(rows)
 

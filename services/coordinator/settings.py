@@ -10,8 +10,12 @@ from shared.settings import ServiceSettings
 class CoordinatorSettings(ServiceSettings):
     """Prefix `LEADLINE_`, frozen."""
 
-    token: SecretStr | None = Field(default=None, description="Bearer token that every call to /api needs; unset: no login")
-    max_body_mb: int = Field(default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it")
+    token: SecretStr | None = Field(
+        default=None, description="Bearer token that every call to /api needs; unset: no login"
+    )
+    max_body_mb: int = Field(
+        default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
+    )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
     reconcile_seconds: float = Field(default=15.0, gt=0, description="How often what is missing is looked for")
     grace_seconds: float = Field(

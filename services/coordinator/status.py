@@ -26,7 +26,8 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
     """
     row = (
         await conn.execute(
-            text("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"), {"id": portfolio}
+            text("SELECT first_session FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"),
+            {"id": portfolio},
         )
     ).one_or_none()
     if row is None:

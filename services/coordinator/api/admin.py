@@ -32,10 +32,14 @@ LetterId = Annotated[int, Path(ge=1, le=BIGINT_MAX)]
 async def batch_run(
     request: Request,
     context: Ctx,
-    portfolio_id: Annotated[list[str] | None, Query(description="Repeat for several; without it all portfolios")] = None,
+    portfolio_id: Annotated[
+        list[str] | None, Query(description="Repeat for several; without it all portfolios")
+    ] = None,
     start_date: date | None = None,
     end_date: date | None = None,
-    force_rerun: Annotated[bool | None, Query(description="Recompute what is complete too; the same as what=all")] = None,
+    force_rerun: Annotated[
+        bool | None, Query(description="Recompute what is complete too; the same as what=all")
+    ] = None,
     phase: Phase | None = None,
     what: Annotated[str, Query(description="missing (default), failed or all")] = "",
     source: Literal["admin", "cli"] = "admin",
@@ -52,7 +56,9 @@ async def batch_run(
     return await change(request, context, act, json.dumps(scope.document(kind)), source, *sorted(portfolio_id or ()))
 
 
-async def _portfolios(conn: AsyncConnection, given: list[str] | None) -> tuple[list[UUID] | None, list[dict[str, object]]]:
+async def _portfolios(
+    conn: AsyncConnection, given: list[str] | None
+) -> tuple[list[UUID] | None, list[dict[str, object]]]:
     """The portfolios that exist among those named, and the others with the reason. A scope never widens: where none of them
     exists the request is refused, not run for all."""
     if given is None:

@@ -47,5 +47,9 @@ def authorise(request: Request) -> None:
     if token is None or not token.get_secret_value():
         return
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), token.get_secret_value().encode()):
-        raise Unauthorised("This server wants a bearer token: send 'Authorization: Bearer …' (LEADLINE_TOKEN for the CLI).")
+    if scheme.lower() != "bearer" or not secrets.compare_digest(
+        given.strip().encode(), token.get_secret_value().encode()
+    ):
+        raise Unauthorised(
+            "This server wants a bearer token: send 'Authorization: Bearer …' (LEADLINE_TOKEN for the CLI)."
+        )

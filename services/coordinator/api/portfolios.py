@@ -17,7 +17,7 @@ from services.coordinator.api.changes import change
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import drafts, service, store
+from services.coordinator.portfolios import drafts, flows, service, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.runs import requests
@@ -27,7 +27,9 @@ from shared.db.engine import snapshot
 
 router = APIRouter(tags=["portfolios"])
 
-Basis = Annotated[str, Form(description="auto, as_traded or split_adjusted: what quantities and prices of the file mean")]
+Basis = Annotated[
+    str, Form(description="auto, as_traded or split_adjusted: what quantities and prices of the file mean")
+]
 
 
 @router.post("/portfolios", status_code=201, summary="Create a portfolio")
@@ -109,8 +111,8 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await service.existing(conn, portfolio_id)
         positions = await store.positions(conn, portfolio_id)
-        flows = await store.flows(conn, portfolio_id)
-    return documents.portfolio(found, positions, flows)
+        moved = await flows.of(conn, portfolio_id)
+    return documents.portfolio(found, positions, moved)
 
 
 @router.patch("/portfolios/{portfolio_id}", summary="Change name, account type, currency or equity")
@@ -120,7 +122,7 @@ async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, conte
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.edit(conn, context.clock, portfolio_id, given)
         found = await service.existing(conn, portfolio_id)
-        rows = await store.positions(conn, portfolio_id), await store.flows(conn, portfolio_id)
+        rows = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
         return 200, documents.portfolio(found, *rows) | {"run_id": changed and documents.change(changed)["run_id"]}
 
     return await change(request, context, act, json.dumps(given, sort_keys=True))
@@ -143,13 +145,16 @@ async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Respo
         last_due = context.clock.last_due()
         await runs.unblock(conn, [portfolio_id], context.clock.calendar().first, last_due, None)
         scope = Scope((portfolio_id,))
-        return 202, {"run_id": str(await requests.request(conn, context.clock, scope, source="settings", what="missing"))}
+        return 202, {
+            "run_id": str(await requests.request(conn, context.clock, scope, source="settings", what="missing"))
+        }
 
     return await change(request, context, act)
 
 
 @router.post(
-    "/portfolios/{portfolio_id}/price-basis", summary="Decide again whether prices are as traded, now that they are stored"
+    "/portfolios/{portfolio_id}/price-basis",
+    summary="Decide again whether prices are as traded, now that they are stored",
 )
 async def settle_basis(
     request: Request,

@@ -30,7 +30,9 @@ async def add_position(request: Request, portfolio_id: UUID, body: PositionBody,
     return await change(request, context, act, json.dumps(given, sort_keys=True))
 
 
-@router.patch("/portfolios/{portfolio_id}/positions/{position_id}", summary="Change a lot; null clears an optional field")
+@router.patch(
+    "/portfolios/{portfolio_id}/positions/{position_id}", summary="Change a lot; null clears an optional field"
+)
 async def edit_position(
     request: Request, portfolio_id: UUID, position_id: UUID, body: PositionBody, context: Ctx
 ) -> Response:

@@ -43,19 +43,32 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
         )
     console.print(phases)
     if status["holes"]:
-        holes = table(f"Missing ({status['holes_total']})", "from", "to", "phase", "state", "reason", "next try", left=6)
+        holes = table(
+            f"Missing ({status['holes_total']})", "from", "to", "phase", "state", "reason", "next try", left=6
+        )
         for hole in status["holes"]:
             symbols = f" ({', '.join(hole['symbols'])})" if hole["symbols"] else ""
             holes.add_row(
-                hole["from"], hole["to"], hole["phase"], hole["state"], escape(words(hole["reason"])) + symbols, hole["next_at"] or DASH
+                hole["from"],
+                hole["to"],
+                hole["phase"],
+                hole["state"],
+                escape(words(hole["reason"])) + symbols,
+                hole["next_at"] or DASH,
             )
         console.print(holes)
     if status["partials"]:
-        partials = table(f"Complete, but partial ({status['partials_total']})", "from", "to", "phase", "coverage", "reasons", left=3)
+        partials = table(
+            f"Complete, but partial ({status['partials_total']})", "from", "to", "phase", "coverage", "reasons", left=3
+        )
         partials.columns[4].justify = "left"
         for partial in status["partials"]:
             partials.add_row(
-                partial["from"], partial["to"], partial["phase"], percent(partial["coverage"], 1), "; ".join(because(partial["reasons"]))
+                partial["from"],
+                partial["to"],
+                partial["phase"],
+                percent(partial["coverage"], 1),
+                "; ".join(because(partial["reasons"])),
             )
         console.print(partials)
 
@@ -63,7 +76,9 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
 def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
     portfolios = table("Portfolios", "id", "name", "state", "first session", "positions", left=4)
     for item in items:
-        portfolios.add_row(item["id"], escape(item["name"]), item["state"], item["first_session"] or DASH, str(item["positions"]))
+        portfolios.add_row(
+            item["id"], escape(item["name"]), item["state"], item["first_session"] or DASH, str(item["positions"])
+        )
     console.print(portfolios)
 
 
@@ -75,7 +90,9 @@ def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, An
     found.add_column("message", overflow="fold")
     for issue in issues:
         row = "" if issue.get("row") is None else str(issue["row"])
-        found.add_row(row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or ""))
+        found.add_row(
+            row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or "")
+        )
     console.print(found)
 
 
@@ -96,7 +113,9 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     console.print(found)
 
 
-def render_risk_picture(console: Console, client: Client, portfolio_id: str, session: str | None = None) -> dict[str, Any]:
+def render_risk_picture(
+    console: Console, client: Client, portfolio_id: str, session: str | None = None
+) -> dict[str, Any]:
     """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
 
     NAV, P&L and exposures; positions; factor betas; volatility and portfolio beta; sectors; what was withheld and why;
@@ -110,7 +129,9 @@ def render_risk_picture(console: Console, client: Client, portfolio_id: str, ses
 def print_picture(console: Console, document: Mapping[str, Any]) -> None:
     portfolio, status = document["portfolio"], document["status"]
     console.print()
-    console.print(f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}")
+    console.print(
+        f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}"
+    )
     if document["snapshot"] is None:
         console.print("No session is complete yet.")
     else:
@@ -209,7 +230,9 @@ def _risk(console: Console, risk: Mapping[str, Any]) -> None:
     console.print(rows)
     sectors = table("Sectors, of NAV", "sector", "long", "short", "net", "gross")
     for sector in risk.get("sectors") or []:
-        sectors.add_row(escape(sector["sector"]), *(percent(sector[side], 1) for side in ("long", "short", "net", "gross")))
+        sectors.add_row(
+            escape(sector["sector"]), *(percent(sector[side], 1) for side in ("long", "short", "net", "gross"))
+        )
     console.print(sectors)
 
 

@@ -30,7 +30,9 @@ def name(text: str, issues: Issues) -> str:
     if not text:
         issues.error(None, "name", "ERR_PORT_002", "The portfolio has no name. Give it one.")
     elif len(text) > MAX_NAME:
-        issues.error(None, "name", "ERR_PORT_003", f"The name has {len(text)} characters; at most {MAX_NAME} are kept.", text)
+        issues.error(
+            None, "name", "ERR_PORT_003", f"The name has {len(text)} characters; at most {MAX_NAME} are kept.", text
+        )
     elif "\0" in text:
         issues.error(None, "name", "ERR_PORT_003", "The name holds a NUL character. Remove it.")
     return text
@@ -40,7 +42,10 @@ def equity(text: str, issues: Issues) -> Decimal:
     text = text.strip()
     if not text:
         issues.error(
-            None, "equity_balance", "ERR_PORT_004", "equity_balance is missing. Give the capital before the first trade."
+            None,
+            "equity_balance",
+            "ERR_PORT_004",
+            "equity_balance is missing. Give the capital before the first trade.",
         )
         return Decimal(0)
     value = cells.number(text)
@@ -52,21 +57,27 @@ def equity(text: str, issues: Issues) -> Decimal:
     elif value > MAX_EQUITY:
         issues.error(None, "equity_balance", "ERR_PORT_007", f"equity_balance {text} is beyond {MAX_EQUITY:,f}.", text)
     elif cells.decimals(value) > 4:
-        issues.error(None, "equity_balance", "ERR_PORT_011", f"equity_balance {text} has over 4 decimals. Round it.", text)
+        issues.error(
+            None, "equity_balance", "ERR_PORT_011", f"equity_balance {text} has over 4 decimals. Round it.", text
+        )
     return value
 
 
 def account_type(text: str, issues: Issues) -> str:
     kind = text.strip().lower() or "taxable"
     if kind not in ACCOUNT_TYPES:
-        issues.error(None, "account_type", "ERR_PORT_009", f"account_type {text!r} is none of {', '.join(ACCOUNT_TYPES)}.", text)
+        issues.error(
+            None, "account_type", "ERR_PORT_009", f"account_type {text!r} is none of {', '.join(ACCOUNT_TYPES)}.", text
+        )
     return kind
 
 
 def currency(text: str, issues: Issues) -> str:
     code = text.strip().upper() or "USD"
     if not _CURRENCY.fullmatch(code):
-        issues.error(None, "currency", "ERR_PORT_010", f"currency {text!r} is not a three-letter code such as USD.", text)
+        issues.error(
+            None, "currency", "ERR_PORT_010", f"currency {text!r} is not a three-letter code such as USD.", text
+        )
     return code
 
 

@@ -76,7 +76,11 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
         issues.error(row, column, "ERR_POS_002", f"The symbol in row {row} is over {MAX_SYMBOL} characters.", text)
     elif not _SYMBOL.fullmatch(symbol):
         issues.error(
-            row, column, "ERR_POS_003", f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore.", text
+            row,
+            column,
+            "ERR_POS_003",
+            f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore.",
+            text,
         )
     else:
         return symbol
@@ -93,10 +97,20 @@ def amount(
     value = number(text)
     if value is None:
         issues.error(
-            row, column, codes.not_a_number, f"{column} {text!r} is not a number. Use digits and a point, no comma or sign.", text
+            row,
+            column,
+            codes.not_a_number,
+            f"{column} {text!r} is not a number. Use digits and a point, no comma or sign.",
+            text,
         )
     elif signed and value == 0:
-        issues.error(row, column, codes.sign, f"{column} is zero. Use a positive number for long, a negative one for short.", text)
+        issues.error(
+            row,
+            column,
+            codes.sign,
+            f"{column} is zero. Use a positive number for long, a negative one for short.",
+            text,
+        )
     elif not signed and value <= 0:
         issues.error(row, column, codes.sign, f"{column} {text} must be above zero.", text)
     elif decimals(value) > MAX_DECIMALS:
@@ -121,7 +135,9 @@ def day(
     elif last is not None and value > last:
         issues.error(row, column, codes.future, f"{column} {text} is in the future; today is {last} in New York.", text)
     elif value < first:
-        issues.error(row, column, codes.too_old, f"{column} {text} is before {first}, where the exchange calendar begins.", text)
+        issues.error(
+            row, column, codes.too_old, f"{column} {text} is before {first}, where the exchange calendar begins.", text
+        )
     else:
         return value
     return None

@@ -40,7 +40,11 @@ def match(headers: Sequence[str], line: int, issues: Issues) -> dict[str, int]:
         if column is None:
             if header.strip():
                 issues.warn(
-                    line, header.strip(), "unknown_column", f"Column {header.strip()!r} is not known and is ignored.", header
+                    line,
+                    header.strip(),
+                    "unknown_column",
+                    f"Column {header.strip()!r} is not known and is ignored.",
+                    header,
                 )
         elif column in found:
             issues.error(

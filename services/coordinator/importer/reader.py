@@ -58,10 +58,15 @@ def read(content: bytes, filename: str | None, issues: Issues) -> list[Record]:
     """All data rows of the file. Structural faults are reported; what can be read is returned, so that faults in the
     cells are found in the same pass."""
     if filename is not None and not filename.lower().endswith(".csv"):
-        issues.error(None, None, "ERR_CSV_002", f"{filename!r} is not a .csv file. Save the sheet as CSV (UTF-8).", filename)
+        issues.error(
+            None, None, "ERR_CSV_002", f"{filename!r} is not a .csv file. Save the sheet as CSV (UTF-8).", filename
+        )
     if len(content) > MAX_BYTES:
         issues.error(
-            None, None, "ERR_CSV_001", f"The file has {len(content):,} bytes; at most {MAX_BYTES:,} are read. Split the file."
+            None,
+            None,
+            "ERR_CSV_001",
+            f"The file has {len(content):,} bytes; at most {MAX_BYTES:,} are read. Split the file.",
         )
         return []
     text = _decode(content, issues)
@@ -78,7 +83,9 @@ def _decode(content: bytes, issues: Issues) -> str | None:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        issues.error(line, None, "ERR_CSV_006", f"Line {line} is not UTF-8 (byte {error.start}). Save the file as CSV UTF-8.")
+        issues.error(
+            line, None, "ERR_CSV_006", f"Line {line} is not UTF-8 (byte {error.start}). Save the file as CSV UTF-8."
+        )
         return None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -102,7 +109,10 @@ def _records(text: str, issues: Issues) -> list[Record]:
             break
         except csv.Error as error:
             issues.error(
-                lines.start or None, None, "ERR_CSV_006", f"Line {lines.start} cannot be read as CSV: {error}. Check its quotes."
+                lines.start or None,
+                None,
+                "ERR_CSV_006",
+                f"Line {lines.start} cannot be read as CSV: {error}. Check its quotes.",
             )
             continue
         if not any(cell.strip() for cell in cells):
@@ -124,7 +134,10 @@ def _records(text: str, issues: Issues) -> list[Record]:
             continue
         if len(records) == MAX_ROWS:
             issues.error(
-                lines.start, None, "ERR_CSV_001", f"The file has more than {MAX_ROWS:,} rows. Split it; imports add to each other."
+                lines.start,
+                None,
+                "ERR_CSV_001",
+                f"The file has more than {MAX_ROWS:,} rows. Split it; imports add to each other.",
             )
             break
         records.append(
@@ -140,7 +153,10 @@ def _records(text: str, issues: Issues) -> list[Record]:
 def _fits(cells: list[str], line: int, issues: Issues) -> bool:
     if len(cells) > MAX_COLUMNS:
         issues.error(
-            line, None, "ERR_CSV_006", f"Line {line} has {len(cells)} cells; at most {MAX_COLUMNS} columns are read. Remove some."
+            line,
+            None,
+            "ERR_CSV_006",
+            f"Line {line} has {len(cells)} cells; at most {MAX_COLUMNS} columns are read. Remove some.",
         )
         return False
     for index, cell in enumerate(cells):

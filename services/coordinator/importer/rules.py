@@ -116,7 +116,11 @@ def _exit(
     day = cells.day(date_text, row, "exit_date", cells.DATE, issues, first=first, last=today)
     if day is not None and entry is not None and day < entry:
         issues.error(
-            row, "exit_date", "ERR_POS_018", f"exit_date {day} is before entry_date {entry}. Swap or correct them.", date_text
+            row,
+            "exit_date",
+            "ERR_POS_018",
+            f"exit_date {day} is before entry_date {entry}. Swap or correct them.",
+            date_text,
         )
     return day, price
 

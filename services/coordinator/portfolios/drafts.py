@@ -16,7 +16,7 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Flow, Issues, Position
 from services.coordinator.importer.parse import Parsed
 from services.coordinator.importer.rules import BASES, Rules
-from services.coordinator.portfolios import store
+from services.coordinator.portfolios import markets
 from shared.clock import Clock
 
 
@@ -60,14 +60,19 @@ def from_json(body: Mapping[str, Any], clock: Clock) -> Draft:
 
 
 def from_file(
-    content: bytes, filename: str | None, *, name: str, account_type: str, equity: str, currency: str, price_basis: str,
+    content: bytes,
+    filename: str | None,
+    *,
+    name: str,
+    account_type: str,
+    equity: str,
+    currency: str,
+    price_basis: str,
     clock: Clock,
 ) -> Draft:
     """Check an uploaded file and the form fields beside it."""
     parsed = from_csv(content, filename, price_basis, clock)
-    header = account.check(
-        name_=name, equity_=equity, type_=account_type, currency_=currency, issues=parsed.issues
-    )
+    header = account.check(name_=name, equity_=equity, type_=account_type, currency_=currency, issues=parsed.issues)
     return Draft(header, parsed.positions, (), parsed.issues)
 
 
@@ -108,12 +113,10 @@ def check_flows(flows: Sequence[Flow], first: date | None, issues: Issues) -> No
             )
 
 
-async def decide(
-    conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues
-) -> list[Decision]:
+async def decide(conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues) -> list[Decision]:
     """The basis of every position, from the prices stored by now. Options and private holdings are as stated."""
     compared = [position for position in positions if basis.applies(position)]
-    known = iter(await store.markets(conn, compared, clock.calendar()) if compared else [])
+    known = iter(await markets.read(conn, compared, clock.calendar()) if compared else [])
     decisions = [
         basis.decide(position, next(known), issues)
         if basis.applies(position)

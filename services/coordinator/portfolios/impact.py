@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict
-from services.coordinator.portfolios import store
+from services.coordinator.portfolios import flows, store
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.runs import requests
 from shared import ledger
@@ -84,7 +84,7 @@ async def changed(
 
 async def _refuse_orphaned_flows(conn: AsyncConnection, portfolio: UUID, first: date | None) -> None:
     """A flow before the first session has no chain to enter; an edit must not leave one behind unseen."""
-    flow = await store.first_flow(conn, portfolio)
+    flow = await flows.first_session(conn, portfolio)
     if flow is not None and (first is None or flow < first):
         raise Conflict(
             f"Portfolio {portfolio} has a cash flow on {flow}, which this change would leave before its first session "

@@ -15,7 +15,7 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import drafts, impact, store
+from services.coordinator.portfolios import drafts, flows, impact, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.impact import SERVICE, Change
 from services.coordinator.portfolios.store import Portfolio
@@ -68,15 +68,13 @@ async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
     keys = content.content_keys(draft.positions)
     await store.insert_positions(conn, portfolio, zip(draft.positions, decisions, keys, strict=True))
     if draft.flows:
-        await store.insert_flows(conn, portfolio, draft.flows)
+        await flows.insert(conn, portfolio, draft.flows)
     change = await impact.created(conn, clock, portfolio, draft.first_session)
     pairs = list(zip(draft.positions, decisions, strict=True))
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def add_file(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool
-) -> Imported:
+async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool) -> Imported:
     """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
     drafts.refuse(parsed.issues)
     before = await existing(conn, portfolio)
@@ -98,9 +96,7 @@ async def add_file(
     return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
 
 
-async def add_position(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]
-) -> Imported:
+async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Imported:
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
     parsed = parse.parse_items([body], drafts.rules_now(clock))
     drafts.refuse(parsed.issues)
@@ -158,19 +154,19 @@ async def add_flows(
     conn: AsyncConnection, clock: Clock, portfolio: UUID, items: Sequence[Mapping[str, Any]]
 ) -> tuple[list[UUID], Change]:
     issues = Issues()
-    flows = parse.parse_flows(items, drafts.rules_now(clock), issues)
+    new = parse.parse_flows(items, drafts.rules_now(clock), issues)
     drafts.refuse(issues)
     before = await existing(conn, portfolio)
-    drafts.check_flows(flows, before.first_session, issues)
+    drafts.check_flows(new, before.first_session, issues)
     drafts.refuse(issues)
-    ids = await store.insert_flows(conn, portfolio, flows)
-    change = await impact.changed(conn, clock, before, min(flow.session for flow in flows), Phase.SNAPSHOTS)
+    ids = await flows.insert(conn, portfolio, new)
+    change = await impact.changed(conn, clock, before, min(flow.session for flow in new), Phase.SNAPSHOTS)
     return ids, change
 
 
 async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow: UUID) -> Change:
     before = await existing(conn, portfolio)
-    session = await store.delete_flow(conn, portfolio, flow)
+    session = await flows.delete(conn, portfolio, flow)
     if session is None:
         raise NotFound(f"Portfolio {portfolio} has no flow {flow}.")
     return await impact.changed(conn, clock, before, session, Phase.SNAPSHOTS)
@@ -190,7 +186,11 @@ async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mappi
     drafts.refuse(issues)
     if values:
         await store.update(conn, portfolio, values)
-    if "equity_balance" not in values or values["equity_balance"] == before.equity_balance or before.first_session is None:
+    if (
+        "equity_balance" not in values
+        or values["equity_balance"] == before.equity_balance
+        or before.first_session is None
+    ):
         return None
     return await impact.changed(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
 
@@ -203,9 +203,7 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
     await outbox.publish(conn, [PortfolioDeleted(portfolio_id=portfolio)], source=SERVICE)
 
 
-async def settle_basis(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, wanted: str, *, dry_run: bool
-) -> Imported:
+async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wanted: str, *, dry_run: bool) -> Imported:
     """Decide the price basis again, now that prices are stored, from what the user stated. Unchanged lots stay untouched.
 
     wanted : 'auto', or the basis the user says all lots are on

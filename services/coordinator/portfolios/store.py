@@ -1,4 +1,4 @@
-"""SQL of `coordinator.portfolios`, `positions` and `flows`, and the prices a position's basis is decided by."""
+"""SQL of `coordinator.portfolios` and `coordinator.positions`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer.account import Account
-from services.coordinator.importer.basis import Decision, Market
-from services.coordinator.importer.model import Flow, Position
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Position
 from shared.db.bulk import copy
-from shared.market.calendar import Calendar
 
 _POSITION_COLUMNS = (
     "portfolio_id",
@@ -121,7 +120,8 @@ async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, ob
 
 async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
     await conn.execute(
-        text("UPDATE coordinator.portfolios SET deleted_at = now(), updated_at = now() WHERE id = :id"), {"id": portfolio}
+        text("UPDATE coordinator.portfolios SET deleted_at = now(), updated_at = now() WHERE id = :id"),
+        {"id": portfolio},
     )
 
 
@@ -234,13 +234,13 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
         "stated_exit_price": stated.exit_price,
     }
     assignments = ", ".join(f"{column} = :{column}" for column in values)
-    await conn.execute(text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values})
+    await conn.execute(
+        text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values}
+    )
 
 
 async def delete_position(conn: AsyncConnection, position_id: UUID) -> None:
-    await conn.execute(
-        text("UPDATE coordinator.positions SET deleted_at = now() WHERE id = :id"), {"id": position_id}
-    )
+    await conn.execute(text("UPDATE coordinator.positions SET deleted_at = now() WHERE id = :id"), {"id": position_id})
 
 
 async def first_entry(conn: AsyncConnection, portfolio: UUID) -> date | None:
@@ -249,90 +249,3 @@ async def first_entry(conn: AsyncConnection, portfolio: UUID) -> date | None:
         {"id": portfolio},
     )
     return first if isinstance(first, date) else None
-
-
-# --- flows -----------------------------------------------------------------------------------------------------------
-
-
-async def insert_flows(conn: AsyncConnection, portfolio: UUID, flows: Sequence[Flow]) -> list[UUID]:
-    ids = await conn.scalars(
-        text("""
-            INSERT INTO coordinator.flows (portfolio_id, date, session, amount, note)
-            SELECT :portfolio, f.date, f.session, f.amount, f.note
-            FROM unnest(CAST(:dates AS date[]), CAST(:sessions AS date[]), CAST(:amounts AS numeric[]), CAST(:notes AS text[]))
-                AS f (date, session, amount, note)
-            RETURNING id
-        """),
-        {
-            "portfolio": portfolio,
-            "dates": [flow.day for flow in flows],
-            "sessions": [flow.session for flow in flows],
-            "amounts": [flow.amount for flow in flows],
-            "notes": [flow.note for flow in flows],
-        },
-    )
-    return list(ids)
-
-
-async def flows(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
-    rows = await conn.execute(
-        text("""
-            SELECT id, date, session, amount, note, created_at FROM coordinator.flows
-            WHERE portfolio_id = :id AND deleted_at IS NULL ORDER BY session, id
-        """),
-        {"id": portfolio},
-    )
-    return rows.mappings().all()
-
-
-async def delete_flow(conn: AsyncConnection, portfolio: UUID, flow: UUID) -> date | None:
-    """Returns the session the flow counted on; None if there is no such flow."""
-    session = await conn.scalar(
-        text("""
-            UPDATE coordinator.flows SET deleted_at = now()
-            WHERE portfolio_id = :portfolio AND id = :id AND deleted_at IS NULL RETURNING session
-        """),
-        {"portfolio": portfolio, "id": flow},
-    )
-    return session if isinstance(session, date) else None
-
-
-async def first_flow(conn: AsyncConnection, portfolio: UUID) -> date | None:
-    first = await conn.scalar(
-        text("SELECT min(session) FROM coordinator.flows WHERE portfolio_id = :id AND deleted_at IS NULL"),
-        {"id": portfolio},
-    )
-    return first if isinstance(first, date) else None
-
-
-# --- what the market says about entries ------------------------------------------------------------------------------
-
-
-async def markets(conn: AsyncConnection, entries: Sequence[Position], calendar: Calendar) -> list[Market | None]:
-    """What ingest has stored about each entry's day, in order; None where it has no price of it."""
-    sessions = [calendar.on_or_before(position.entry_date) for position in entries]
-    symbols = [position.symbol for position in entries]
-    rows = await conn.execute(
-        text("""
-            SELECT a.n, p.close, p.adj_close
-            FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) WITH ORDINALITY AS a (symbol, session, n)
-            JOIN ingest.symbols s ON s.symbol = a.symbol
-            JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = a.session
-        """),
-        {"symbols": symbols, "sessions": sessions},
-    )
-    closes = {int(n) - 1: (close, adjusted) for n, close, adjusted in rows}
-    splits: dict[str, list[tuple[date, float]]] = {}
-    listed = await conn.execute(
-        text("""
-            SELECT s.symbol, a.ex_session, a.value FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id
-            WHERE a.type = 'split' AND s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, a.ex_session
-        """),
-        {"symbols": sorted(set(symbols))},
-    )
-    for symbol, ex_session, value in listed:
-        splits.setdefault(symbol, []).append((ex_session, value))
-    return [
-        Market(*closes[index], splits=tuple(splits.get(symbol, ()))) if index in closes else None
-        for index, symbol in enumerate(symbols)
-    ]

@@ -109,14 +109,18 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
     """Every lot entered by the session, closed ones included with quantity 0."""
     chosen = await choose(conn, portfolio, Phase.SNAPSHOTS, session)
     snapshot = (
-        await conn.execute(
-            text("""
+        (
+            await conn.execute(
+                text("""
                 SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, nav
                 FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
             """),
-            {"id": portfolio, "session": chosen.session},
+                {"id": portfolio, "session": chosen.session},
+            )
         )
-    ).mappings().one_or_none()
+        .mappings()
+        .one_or_none()
+    )
     if snapshot is None:
         raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
     rows = await conn.execute(
@@ -162,15 +166,19 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         raise ValueError(f"risk stores no document {which!r}")
     chosen = await choose(conn, portfolio, Phase.RISK, session)
     row = (
-        await conn.execute(
-            text(f"""
+        (
+            await conn.execute(
+                text(f"""
                 SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons,
                        CAST({which} AS text) AS body
                 FROM risk.results WHERE portfolio_id = :id AND session = :session
             """),
-            {"id": portfolio, "session": chosen.session},
+                {"id": portfolio, "session": chosen.session},
+            )
         )
-    ).mappings().one_or_none()
+        .mappings()
+        .one_or_none()
+    )
     if row is None or row["body"] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
     body: dict[str, Any] = document(row["body"])

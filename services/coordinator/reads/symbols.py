@@ -26,7 +26,9 @@ async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
     return int(found), name
 
 
-async def _facts(conn: AsyncConnection, table: str, columns: str, symbol: str, session: date | None) -> tuple[str, Row[Any]]:
+async def _facts(
+    conn: AsyncConnection, table: str, columns: str, symbol: str, session: date | None
+) -> tuple[str, Row[Any]]:
     """The row of one symbol and session, or of the newest session there is."""
     identity, name = await symbol_id(conn, symbol)
     row = (
@@ -42,14 +44,18 @@ async def _facts(conn: AsyncConnection, table: str, columns: str, symbol: str, s
     ).one_or_none()
     if row is None:
         when = "any session" if session is None else f"session {session}"
-        raise NotFound(f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done.")
+        raise NotFound(
+            f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done."
+        )
     return name, row
 
 
 async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
     columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, flagged"
     name, row = await _facts(conn, "exposures", columns, symbol, session)
-    proxies = await conn.scalar(text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session})
+    proxies = await conn.scalar(
+        text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
+    )
     reasons: dict[str, str] = document(row.reasons)
     market = named(_MARKET, row.market)
     r2, condition, resid_sd = (plain(value) for value in row.joint_fit)

@@ -89,7 +89,10 @@ class Api:
 
 def make_app(engine: AsyncEngine, woken: list[str], *, as_of: date = AS_OF, token: str | None = None) -> FastAPI:
     settings = CoordinatorSettings(
-        database_url="postgresql://unused", as_of=as_of, token=None if token is None else SecretStr(token), stream_seconds=0.05
+        database_url="postgresql://unused",
+        as_of=as_of,
+        token=None if token is None else SecretStr(token),
+        stream_seconds=0.05,
     )
     context = Context(
         engine=engine,

@@ -19,7 +19,9 @@ async def test_an_import_creates_units_run_and_event_together(api: Api) -> None:
     assert answer["positions"] == 2
     assert (answer["first_session"], answer["last_session"]) == ("2020-12-21", "2020-12-30")
     identity = UUID(answer["id"])
-    units = await api.rows("SELECT session, CAST(phase AS text) FROM ledger.units WHERE portfolio_id = :id", id=identity)
+    units = await api.rows(
+        "SELECT session, CAST(phase AS text) FROM ledger.units WHERE portfolio_id = :id", id=identity
+    )
     assert len(units) == 4 * len(SESSIONS)
     assert {session for session, _ in units} == set(SESSIONS)
     assert {phase for _, phase in units} == {"ingest", "factors", "snapshots", "risk"}

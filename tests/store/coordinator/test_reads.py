@@ -8,13 +8,22 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx2
 import pytest
 
 from services.coordinator.reads.portfolios import SNAPSHOT_FIELDS
-from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, make_app
+from tests.store.coordinator.conftest import PREFIX, Api
 
-ENVELOPE = {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale"}
+ENVELOPE = {
+    "portfolio_id",
+    "session",
+    "revision",
+    "model_version",
+    "computed_at",
+    "quality",
+    "coverage",
+    "reasons",
+    "stale",
+}
 
 
 async def complete_with_results(api: Api) -> str:
@@ -90,7 +99,10 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
         ("2020-12-28", "2020-12-28", "factors", "running", None, 0),
         ("2020-12-28", "2020-12-28", "risk", "retrying", "division by zero", 3),
     ]
-    assert all(set(hole) == {"from", "to", "phase", "state", "reason", "symbols", "attempts", "next_at"} for hole in status["holes"])
+    assert all(
+        set(hole) == {"from", "to", "phase", "state", "reason", "symbols", "attempts", "next_at"}
+        for hole in status["holes"]
+    )
     assert status["holes_total"] == 3
     assert status["partials"] == [
         {
@@ -118,9 +130,13 @@ async def test_an_ingest_hole_names_the_symbols_it_waits_for(api: Api) -> None:
 async def test_no_more_than_200_holes_are_listed_and_all_are_counted(api: Api) -> None:
     answer = await api.create("symbol,quantity,entry_date,entry_price\nSPY,5,2018-01-02,268\n")
     await api.complete(answer["id"])
-    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'risk' AND extract(dow FROM session) = 3")
+    await api.run(
+        "UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'risk' AND extract(dow FROM session) = 3"
+    )
     holes = (await api.rows("SELECT count(*) FROM ledger.units WHERE completed_revision = 0"))[0][0]
-    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'factors' AND extract(dow FROM session) = 3")
+    await api.run(
+        "UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'factors' AND extract(dow FROM session) = 3"
+    )
     status = (await api.client.get(f"{PREFIX}/portfolios/{answer['id']}/status")).json()
     assert 100 < holes < 200
     assert (len(status["holes"]), status["holes_total"]) == (200, 2 * holes)
@@ -161,11 +177,20 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     assert set(newest) == ENVELOPE | {"volatility", "benchmark_date"}
     assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)
     assert newest["reasons"] == [{"figure": "rates", "symbol": None, "reason": "no_proxy"}]
-    assert set((await api.client.get(f"{url}/factor-exposures")).json()) == ENVELOPE | {"proxies", "factors", "positions"}
+    assert set((await api.client.get(f"{url}/factor-exposures")).json()) == ENVELOPE | {
+        "proxies",
+        "factors",
+        "positions",
+    }
     # Required again, not yet done: the old values, and said to be old.
     await api.run("UPDATE ledger.units SET required_revision = required_revision + 1 WHERE phase = 'risk'")
     assert (await api.client.get(f"{url}/risk", params={"session": "2020-12-29"})).json()["stale"] is True
-    for path, session in (("risk", "2020-12-30"), ("risk", "2020-12-26"), ("correlations", "2020-12-29"), ("stress", "")):
+    for path, session in (
+        ("risk", "2020-12-30"),
+        ("risk", "2020-12-26"),
+        ("correlations", "2020-12-29"),
+        ("stress", ""),
+    ):
         params = {"session": session} if session else {}
         answer = await api.client.get(f"{url}/{path}", params=params)
         assert answer.status_code == 404, path
@@ -208,7 +233,13 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
         "quality": "full", "flagged": False, "reason": None,
     }  # fmt: skip
     assert facts["ir_beta"] == {"beta": None, "reason": "no_proxy"}
-    assert facts["spreads"]["growth_value"] == {"beta": None, "stderr_hac": None, "r2": None, "n_obs": 0, "reason": "no_proxy"}
+    assert facts["spreads"]["growth_value"] == {
+        "beta": None,
+        "stderr_hac": None,
+        "r2": None,
+        "n_obs": 0,
+        "reason": "no_proxy",
+    }
     assert facts["spreads"]["quality"] == {"beta": 0.7, "stderr_hac": 0.8, "r2": 0.9, "n_obs": 252, "reason": None}
     assert (facts["joint"]["betas"]["rates"], facts["joint"]["reasons"]) == (None, {"rates": "no_proxy"})
     metrics = (await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-30"})).json()
@@ -217,7 +248,9 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
     }  # fmt: skip
     assert (metrics["price_return"]["1m"], metrics["volatility"]) == (None, {"21": 0.2, "63": 0.3, "252": None})
     assert (await api.client.get(f"{PREFIX}/symbols/NOPE/metrics")).status_code == 404
-    assert (await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-29"})).status_code == 404
+    assert (
+        await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-29"})
+    ).status_code == 404
     prices = (await api.client.get(f"{PREFIX}/symbols/BRK.B/prices")).json()
     assert prices == {"symbol": "BRK.B", "items": [], "actions": [], "gaps": []}
 
@@ -246,69 +279,3 @@ async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(api: Ap
     assert [data["state"] for event, data in seen if event == "status"] == ["healing", "complete"]
     missing = await api.client.get(f"{PREFIX}/portfolios/{uuid4()}/status/stream")
     assert missing.status_code == 404
-
-
-async def test_a_token_is_wanted_where_one_is_set(api: Api) -> None:
-    app = make_app(api.context.engine, [], as_of=AS_OF, token="s3cret")
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
-            answer = await client.get(f"{PREFIX}/portfolios", headers=headers)
-            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
-            assert answer.headers["www-authenticate"] == "Bearer"
-        good = await client.get(f"{PREFIX}/portfolios", headers={"Authorization": "Bearer s3cret"})
-        assert good.status_code == 200
-
-
-async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
-    for method, path, arguments, status in (
-        ("GET", f"{PREFIX}/portfolios/not-a-uuid", {}, 422),
-        ("GET", f"{PREFIX}/portfolios/{uuid4()}/risk?session=soon", {}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"json": {"name": "x", "equity": 3}}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b"{not json"}, 422),
-        ("POST", f"{PREFIX}/portfolios/import", {"data": {"name": "x"}}, 422),
-        ("GET", f"{PREFIX}/nothing", {}, 404),
-        ("PUT", f"{PREFIX}/portfolios", {}, 405),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a\\u0000b", "equity_balance": 3}'}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "\\ud800", "equity_balance": 3}'}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": NaN}'}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": true}'}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": ' + b"9" * 4000 + b"}"}, 422),
-        ("POST", f"{PREFIX}/portfolios", {"content": b'[' * 500 + b"]" * 500}, 422),
-        ("GET", f"{PREFIX}/symbols/%00/prices", {}, 404),
-        ("GET", f"{PREFIX}/symbols/AAPL%0A/prices", {}, 404),
-        ("GET", f"{PREFIX}/admin/dead-letters/99999999999999999999", {}, 422),
-        ("GET", f"{PREFIX}/portfolios/{uuid4()}/snapshots?from=0001-01-01&to=9999-12-31", {}, 404),
-        ("POST", f"{PREFIX}/portfolios", {"content": b"x" * (25 * 1024 * 1024)}, 413),
-    ):
-        answer = await api.client.request(method, path, **arguments)
-        assert answer.status_code == status, (path, answer.text)
-        assert answer.headers["content-type"] == "application/problem+json"
-        body = answer.json()
-        assert {"type", "title", "status", "detail"} <= set(body)
-        assert ("errors" in body) == (status == 422)
-
-
-async def test_dead_letters_are_shown_replayed_once_and_purged(api: Api) -> None:
-    for offset in (1, 2):
-        await api.run(
-            """
-            INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", headers, body, body_hash, reason, error)
-            VALUES ('risk', 'leadline.date-due', 0, :offset, '{"ce_type": "leadline.DateDue.v1"}', '{"a": 1', 'h', 'malformed', 'no')
-            """,
-            offset=offset,
-        )
-    items = (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"]
-    assert [item["offset"] for item in items] == [2, 1]
-    assert (items[0]["body"], items[0]["headers"]) == ('{"a": 1', {"ce_type": "leadline.DateDue.v1"})
-    replay = f"{PREFIX}/admin/dead-letters/{items[0]['id']}/replay"
-    assert (await api.client.post(replay)).status_code == 202
-    assert (await api.client.post(replay)).status_code == 409
-    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/{items[1]['id']}/purge")).status_code == 200
-    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/999999/replay")).status_code == 404
-    assert (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"] == []
-    assert [row.topic for row in await api.rows("SELECT topic FROM bus.outbox")] == ["leadline.date-due"]
-
-
-async def test_reconcile_wakes_the_reconciler(api: Api) -> None:
-    assert (await api.client.post(f"{PREFIX}/admin/reconcile")).status_code == 202
-    assert api.woken == ["reconciler"]

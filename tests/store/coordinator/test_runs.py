@@ -30,7 +30,9 @@ async def test_missing_finds_holes_as_runs_of_consecutive_sessions(api: Api) -> 
     )
     run = await run_of(api, await api.client.post(RUN, params={"portfolio_id": identity}))
     assert (run["source"], run["scope"]["what"], run["units"], run["state"]) == ("admin", "missing", 3, "running")
-    spans = await api.rows("SELECT first, last, units FROM coordinator.run_units WHERE run_id = :id ORDER BY 1", id=UUID(run["id"]))
+    spans = await api.rows(
+        "SELECT first, last, units FROM coordinator.run_units WHERE run_id = :id ORDER BY 1", id=UUID(run["id"])
+    )
     assert [tuple(span) for span in spans] == [
         (date(2020, 12, 22), date(2020, 12, 23), 2),
         (date(2020, 12, 29), date(2020, 12, 29), 1),
@@ -64,7 +66,8 @@ async def test_a_forced_run_raises_only_its_scope_and_what_follows(api: Api) -> 
     assert await api.missing(other) == set()
     later = calendar().between(date(2020, 12, 23), AS_OF)
     assert await api.missing(one) == (
-        {("ingest", later[0]), ("factors", later[0])} | {(phase, day) for phase in ("snapshots", "risk") for day in later}
+        {("ingest", later[0]), ("factors", later[0])}
+        | {(phase, day) for phase in ("snapshots", "risk") for day in later}
     )
     assert (run["units"], run["scope"]["what"]) == (2 + 2 * len(later), "all")
     await api.client.delete(f"{PREFIX}/portfolios/{one}")
@@ -130,7 +133,9 @@ async def test_without_a_portfolio_a_run_is_about_all(api: Api) -> None:
     one, other = (await api.create())["id"], (await api.create())["id"]
     run = await run_of(api, await api.client.post(RUN))
     assert run["scope"]["portfolio_ids"] is None
-    spans = await api.rows("SELECT DISTINCT portfolio_id FROM coordinator.run_units WHERE run_id = :id", id=UUID(run["id"]))
+    spans = await api.rows(
+        "SELECT DISTINCT portfolio_id FROM coordinator.run_units WHERE run_id = :id", id=UUID(run["id"])
+    )
     assert {str(span[0]) for span in spans} == {one, other}
     # Both have the same range: one event per phase is enough for them.
     assert len(await api.rows("SELECT 1 FROM bus.outbox WHERE type = 'leadline.PhaseRequested.v1'")) == 4

@@ -114,7 +114,10 @@ def test_watching_ends_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_status_of_all_is_as_bad_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     def items(*states: str) -> dict[str, Any]:
-        rows = [{"id": str(n), "name": "n", "state": state, "first_session": None, "positions": 1} for n, state in enumerate(states)]
+        rows = [
+            {"id": str(n), "name": "n", "state": state, "first_session": None, "positions": 1}
+            for n, state in enumerate(states)
+        ]
         return {"/portfolios": {"items": rows, "next": None}}
 
     assert run(monkeypatch, items("complete", "complete"), "status").exit_code == 0
@@ -136,7 +139,17 @@ def test_the_picture_shows_figures_dashes_and_reasons() -> None:
     with answering(ANSWERS)() as client:
         tables.render_risk_picture(Console(file=out, width=140), client, ID)
     shown = out.getvalue()
-    for expected in ("A [red]b", "1,234.50", "Energy", "20.0 %", "1.02", "no proxy: rates", "closed", "100 %", "28 of 28"):
+    for expected in (
+        "A [red]b",
+        "1,234.50",
+        "Energy",
+        "20.0 %",
+        "1.02",
+        "no proxy: rates",
+        "closed",
+        "100 %",
+        "28 of 28",
+    ):
         assert expected in shown, expected
     assert "None" not in shown
     assert "nan" not in shown.lower()
@@ -215,7 +228,8 @@ def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "expected", "shown"), [(1999, 2000, "99.9 %"), (99999, 100000, "99.9 %"), (5, 5, "100 %"), (0, 0, "100 % (nothing expected)")]
+    ("done", "expected", "shown"),
+    [(1999, 2000, "99.9 %"), (99999, 100000, "99.9 %"), (5, 5, "100 %"), (0, 0, "100 % (nothing expected)")],
 )
 def test_a_hundred_percent_means_that_nothing_is_missing(done: int, expected: int, shown: str) -> None:
     assert text.share(done, expected) == shown

@@ -30,7 +30,11 @@ def test_the_nearer_close_in_logarithm_decides() -> None:
     traded, _ = decide("499.23", AAPL)
     assert (traded.price_basis, traded.quantity, traded.entry_price) == ("as_traded", Decimal(100), Decimal("499.23"))
     adjusted, _ = decide("124.81", AAPL)
-    assert (adjusted.price_basis, adjusted.quantity, adjusted.entry_price) == ("split_adjusted", Decimal(25), Decimal("499.24"))
+    assert (adjusted.price_basis, adjusted.quantity, adjusted.entry_price) == (
+        "split_adjusted",
+        Decimal(25),
+        Decimal("499.24"),
+    )
     # The geometric middle is 249.615; the arithmetic one 312.02.
     assert decide("249.62", AAPL)[0].price_basis == "as_traded"
     assert decide("249.61", AAPL)[0].price_basis == "split_adjusted"
@@ -38,7 +42,11 @@ def test_the_nearer_close_in_logarithm_decides() -> None:
 
 def test_without_a_later_split_both_closes_are_one_and_the_tie_is_as_traded() -> None:
     decision, issues = decide("499", Market(499.23, None, ((date(2014, 6, 9), 7.0), (date(2020, 8, 28), 4.0))))
-    assert (decision.price_basis, decision.close_as_traded, decision.close_split_adjusted) == ("as_traded", 499.23, 499.23)
+    assert (decision.price_basis, decision.close_as_traded, decision.close_split_adjusted) == (
+        "as_traded",
+        499.23,
+        499.23,
+    )
     assert issues.warnings == []
 
 
@@ -51,10 +59,16 @@ def test_the_exit_is_converted_by_the_splits_after_it() -> None:
 
 def test_a_reverse_split_makes_fewer_dearer_shares_of_the_file_more_and_cheaper() -> None:
     decision, _ = decide("40", Market(5.0, None, ((date(2020, 9, 1), 0.125),)), quantity="10")
-    assert (decision.price_basis, decision.quantity, decision.entry_price) == ("split_adjusted", Decimal(80), Decimal(5))
+    assert (decision.price_basis, decision.quantity, decision.entry_price) == (
+        "split_adjusted",
+        Decimal(80),
+        Decimal(5),
+    )
 
 
-@pytest.mark.parametrize(("price", "warned"), [("62.5", False), ("62", True), ("998", False), ("999", True), ("250", False)])
+@pytest.mark.parametrize(
+    ("price", "warned"), [("62.5", False), ("62", True), ("998", False), ("999", True), ("250", False)]
+)
 def test_a_price_outside_half_to_double_of_either_close_is_warned_about(price: str, *, warned: bool) -> None:
     _, issues = decide(price, AAPL)
     assert [issue.code for issue in issues.warnings] == (["price_basis_mismatch"] if warned else [])

@@ -47,7 +47,9 @@ def test_the_monoliths_twelve_headers_are_understood() -> None:
     assert parsed.issues.warnings == []
 
 
-@pytest.mark.parametrize("header", ["ENTRY_PRICE", " entry price ", "EntryPrice", "entry__price", "Entry Price Per Share"])
+@pytest.mark.parametrize(
+    "header", ["ENTRY_PRICE", " entry price ", "EntryPrice", "entry__price", "Entry Price Per Share"]
+)
 def test_headers_match_without_case_spaces_and_underscores(header: str) -> None:
     assert canonical(header) == "entry_price"
 
@@ -57,14 +59,22 @@ def test_every_column_is_its_own_name() -> None:
 
 
 def test_comments_blank_lines_bom_and_line_ends_do_not_matter() -> None:
-    text = "\ufeff# made by hand\r\n" + HEADER.replace("\n", "\r\n") + "\r\n  # a note, with \"one quote\r\n" + ROW + ",,,\r\n"
+    text = (
+        "\ufeff# made by hand\r\n"
+        + HEADER.replace("\n", "\r\n")
+        + '\r\n  # a note, with "one quote\r\n'
+        + ROW
+        + ",,,\r\n"
+    )
     parsed = parse(text)
     assert codes(parsed) == []
     assert [position.row for position in parsed.positions] == [5]
 
 
 def test_a_hash_inside_a_quoted_cell_is_no_comment_and_rows_keep_their_line() -> None:
-    parsed = parse('symbol,quantity,entry_date,entry_price,name\nAAPL,1,2020-01-02,300,"Apple\n# 1 of ""two"""\nKO,0,2020-01-02,5,\n')
+    parsed = parse(
+        'symbol,quantity,entry_date,entry_price,name\nAAPL,1,2020-01-02,300,"Apple\n# 1 of ""two"""\nKO,0,2020-01-02,5,\n'
+    )
     assert [position.name for position in parsed.positions] == ['Apple\n# 1 of "two"']
     assert codes(parsed) == [(4, "ERR_POS_006")]
 
@@ -121,7 +131,17 @@ def test_005_a_column_may_come_once() -> None:
         ((HEADER + "é" * 513 + ",1,2020-01-02,3\n").encode(), 2),
         (("c," * 64 + "symbol\n" + ROW).encode(), 1),
     ],
-    ids=["not utf-8", "nul", "utf-16", "too many cells", "stray quote", "open quote", "long cell", "long bytes", "65 columns"],
+    ids=[
+        "not utf-8",
+        "nul",
+        "utf-16",
+        "too many cells",
+        "stray quote",
+        "open quote",
+        "long cell",
+        "long bytes",
+        "65 columns",
+    ],
 )
 def test_006_what_is_not_csv_names_its_line(content: bytes, row: int) -> None:
     found = [issue.row for issue in parse(content).issues.errors if issue.code == "ERR_CSV_006"]

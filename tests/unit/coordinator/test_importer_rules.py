@@ -113,7 +113,9 @@ def test_each_fault_has_its_code(change: dict[str, object], expected: list[tuple
         ),
     ],
 )  # fmt: skip
-def test_an_option_says_what_it_lacks_or_contradicts(change: dict[str, object], expected: list[tuple[str, str]]) -> None:
+def test_an_option_says_what_it_lacks_or_contradicts(
+    change: dict[str, object], expected: list[tuple[str, str]]
+) -> None:
     assert option_errors(**change) == expected
 
 
@@ -147,7 +149,12 @@ def test_json_numbers_are_taken_at_their_shortest_form() -> None:
 
 @pytest.mark.parametrize(
     ("day", "session"),
-    [("2020-07-03", "2020-07-06"), ("2020-07-04", "2020-07-06"), ("2020-01-02", "2020-01-02"), ("1990-01-02", "1990-01-02")],
+    [
+        ("2020-07-03", "2020-07-06"),
+        ("2020-07-04", "2020-07-06"),
+        ("2020-01-02", "2020-01-02"),
+        ("1990-01-02", "1990-01-02"),
+    ],
 )
 def test_an_entry_on_a_non_session_counts_from_the_next(day: str, session: str) -> None:
     assert good(entry_date=day).entry_session == date.fromisoformat(session)
@@ -232,7 +239,12 @@ def test_header_defaults() -> None:
     issues = Issues()
     found = account.check(name_=" A ", equity_="1000.5", type_="", currency_="eur", issues=issues)
     assert issues.errors == []
-    assert (found.name, found.account_type, found.currency, found.equity_balance) == ("A", "taxable", "EUR", Decimal("1000.5"))
+    assert (found.name, found.account_type, found.currency, found.equity_balance) == (
+        "A",
+        "taxable",
+        "EUR",
+        Decimal("1000.5"),
+    )
 
 
 @pytest.mark.parametrize(

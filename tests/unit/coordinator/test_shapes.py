@@ -71,7 +71,9 @@ def test_values_become_json_and_the_unknown_null() -> None:
 
 
 def run(**phases: PhaseProgress) -> Run:
-    return Run(uuid4(), "admin", "all", {}, datetime.now(UTC), {Phase(name): progress for name, progress in phases.items()})
+    return Run(
+        uuid4(), "admin", "all", {}, datetime.now(UTC), {Phase(name): progress for name, progress in phases.items()}
+    )
 
 
 def test_the_state_of_a_run_is_derived() -> None:

@@ -1,0 +1,43 @@
+"""What ingest has stored about the days of entry: what a position's basis is decided by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.importer.basis import Market
+from services.coordinator.importer.model import Position
+from shared.market.calendar import Calendar
+
+
+async def read(conn: AsyncConnection, entries: Sequence[Position], calendar: Calendar) -> list[Market | None]:
+    """What ingest has stored about each entry's day, in order; None where it has no price of it."""
+    sessions = [calendar.on_or_before(position.entry_date) for position in entries]
+    symbols = [position.symbol for position in entries]
+    rows = await conn.execute(
+        text("""
+            SELECT a.n, p.close, p.adj_close
+            FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) WITH ORDINALITY AS a (symbol, session, n)
+            JOIN ingest.symbols s ON s.symbol = a.symbol
+            JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = a.session
+        """),
+        {"symbols": symbols, "sessions": sessions},
+    )
+    closes = {int(n) - 1: (close, adjusted) for n, close, adjusted in rows}
+    splits: dict[str, list[tuple[date, float]]] = {}
+    listed = await conn.execute(
+        text("""
+            SELECT s.symbol, a.ex_session, a.value FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id
+            WHERE a.type = 'split' AND s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, a.ex_session
+        """),
+        {"symbols": sorted(set(symbols))},
+    )
+    for symbol, ex_session, value in listed:
+        splits.setdefault(symbol, []).append((ex_session, value))
+    return [
+        Market(*closes[index], splits=tuple(splits.get(symbol, ()))) if index in closes else None
+        for index, symbol in enumerate(symbols)
+    ]

@@ -1,0 +1,75 @@
+"""Who may call, what is refused and how, and what operators can do."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import httpx2
+
+from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, make_app
+
+
+async def test_a_token_is_wanted_where_one_is_set(api: Api) -> None:
+    app = make_app(api.context.engine, [], as_of=AS_OF, token="s3cret")
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+            answer = await client.get(f"{PREFIX}/portfolios", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        good = await client.get(f"{PREFIX}/portfolios", headers={"Authorization": "Bearer s3cret"})
+        assert good.status_code == 200
+
+
+async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
+    for method, path, arguments, status in (
+        ("GET", f"{PREFIX}/portfolios/not-a-uuid", {}, 422),
+        ("GET", f"{PREFIX}/portfolios/{uuid4()}/risk?session=soon", {}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"json": {"name": "x", "equity": 3}}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"{not json"}, 422),
+        ("POST", f"{PREFIX}/portfolios/import", {"data": {"name": "x"}}, 422),
+        ("GET", f"{PREFIX}/nothing", {}, 404),
+        ("PUT", f"{PREFIX}/portfolios", {}, 405),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a\\u0000b", "equity_balance": 3}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "\\ud800", "equity_balance": 3}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": NaN}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": true}'}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": ' + b"9" * 4000 + b"}"}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"[" * 500 + b"]" * 500}, 422),
+        ("GET", f"{PREFIX}/symbols/%00/prices", {}, 404),
+        ("GET", f"{PREFIX}/symbols/AAPL%0A/prices", {}, 404),
+        ("GET", f"{PREFIX}/admin/dead-letters/99999999999999999999", {}, 422),
+        ("GET", f"{PREFIX}/portfolios/{uuid4()}/snapshots?from=0001-01-01&to=9999-12-31", {}, 404),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"x" * (25 * 1024 * 1024)}, 413),
+    ):
+        answer = await api.client.request(method, path, **arguments)
+        assert answer.status_code == status, (path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        body = answer.json()
+        assert {"type", "title", "status", "detail"} <= set(body)
+        assert ("errors" in body) == (status == 422)
+
+
+async def test_dead_letters_are_shown_replayed_once_and_purged(api: Api) -> None:
+    for offset in (1, 2):
+        await api.run(
+            """
+            INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", headers, body, body_hash, reason, error)
+            VALUES ('risk', 'leadline.date-due', 0, :offset, '{"ce_type": "leadline.DateDue.v1"}', '{"a": 1', 'h', 'malformed', 'no')
+            """,
+            offset=offset,
+        )
+    items = (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"]
+    assert [item["offset"] for item in items] == [2, 1]
+    assert (items[0]["body"], items[0]["headers"]) == ('{"a": 1', {"ce_type": "leadline.DateDue.v1"})
+    replay = f"{PREFIX}/admin/dead-letters/{items[0]['id']}/replay"
+    assert (await api.client.post(replay)).status_code == 202
+    assert (await api.client.post(replay)).status_code == 409
+    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/{items[1]['id']}/purge")).status_code == 200
+    assert (await api.client.post(f"{PREFIX}/admin/dead-letters/999999/replay")).status_code == 404
+    assert (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"] == []
+    assert [row.topic for row in await api.rows("SELECT topic FROM bus.outbox")] == ["leadline.date-due"]
+
+
+async def test_reconcile_wakes_the_reconciler(api: Api) -> None:
+    assert (await api.client.post(f"{PREFIX}/admin/reconcile")).status_code == 202
+    assert api.woken == ["reconciler"]
