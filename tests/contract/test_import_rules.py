@@ -1,0 +1,73 @@
+"""The import rules have teeth: each of the five contracts breaks when it is violated, and only then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("services", "shared", "deploy")
+INDEPENDENT = "Services never import one another"
+TOP_DOWN = "Deployment stands on services, services stand on shared, never the reverse"
+IN_A_SERVICE = "Inside a service, imports point down"
+IN_SHARED = "Inside shared, imports point down"
+PURE = "Computation does no I/O"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages and their rules, to be spoilt."""
+    directory = tmp_path_factory.mktemp("tree")
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__", ".cache", "data")
+        )
+    shutil.copy(ROOT / "pyproject.toml", directory)
+    return directory
+
+
+def broken(tree: Path) -> set[str]:
+    """Names of the contracts that do not hold."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    names = {line.removesuffix(" BROKEN") for line in lines if line.endswith(" BROKEN")}
+    kept = {line.removesuffix(" KEPT") for line in lines if line.endswith(" KEPT")}
+    assert names | kept == {INDEPENDENT, TOP_DOWN, IN_A_SERVICE, IN_SHARED, PURE}, done.stdout + done.stderr
+    return names
+
+
+def test_all_rules_hold(copy: Path) -> None:
+    assert broken(copy) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "rules"),
+    [
+        ("services/risk/workflow/spoilt.py", "import services.snapshots.store", {INDEPENDENT}),
+        ("shared/events/spoilt.py", "import services.risk.compute", {TOP_DOWN}),
+        ("services/factors/compute/spoilt.py", "import services.factors.handlers", {IN_A_SERVICE, PURE}),
+        ("shared/utils.py", "", {IN_SHARED}),
+        ("shared/market/spoilt.py", "import asyncio", {PURE}),
+        ("services/risk/compute/spoilt.py", "import shared.db.bulk", {PURE}),
+    ],
+)
+def test_a_violation_breaks_its_rule(copy: Path, module: str, line: str, rules: set[str]) -> None:
+    spoilt = copy / module
+    assert spoilt.parent.is_dir()
+    spoilt.write_text(line + "\n")
+    try:
+        assert broken(copy) == rules
+    finally:
+        spoilt.unlink()
