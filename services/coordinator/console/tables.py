@@ -19,7 +19,7 @@ _COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
 
 def table(title: str, *columns: str, left: int = 1) -> Table:
     """A table whose first `left` columns are text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", no_wrap=index < left)
     return made
@@ -84,7 +84,7 @@ def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> N
 
 def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, Any]]) -> None:
     """Errors or warnings of an import."""
-    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold", pad_edge=False)
+    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold")
     for column in ("row", "column", "code"):
         found.add_column(column, no_wrap=True)
     found.add_column("message", overflow="fold")
