@@ -1,0 +1,307 @@
+"""The one function every phase runs, between two snapshots: what others do meanwhile never ends up as a wrong "complete"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared import ledger
+from shared.clock import Clock
+from shared.db.engine import create_engine, next_change, order_lock
+from shared.errors import TransientError
+from shared.ledger import MAX_RUNS, Outcome, Raised
+from shared.phase import PhaseRunner
+from shared.work import Batch, Due, Key, Phase, Unit, Work
+from tests.support.databases import Database
+from tests.support.ledger import SESSIONS, add, missing, revisions
+
+D = SESSIONS
+
+
+@dataclass(frozen=True)
+class Counted:
+    outcomes: Mapping[Key, Outcome]
+
+
+@dataclass
+class Worker:
+    """Completes what it is given, except `leave`; does `on_claim` before the snapshot and `on_compute` after it."""
+
+    phase: Phase
+    on_claim: Callable[[Batch], Awaitable[Any]] | None = None
+    on_compute: Callable[[Batch], Any] = lambda _: None
+    leave: frozenset[date] = frozenset()
+    seen: list[Batch] = field(default_factory=list)
+
+    async def claim(self, conn: AsyncConnection, batch: Batch) -> None:
+        if self.on_claim is not None:
+            await self.on_claim(batch)
+
+    async def load(self, conn: AsyncConnection, batch: Batch) -> Batch:
+        self.seen.append(batch)
+        return batch
+
+    def compute(self, inputs: Batch) -> Counted:
+        self.on_compute(inputs)
+        keys = [Key(unit.portfolio_id, unit.session) for unit in inputs.units if unit.session not in self.leave]
+        return Counted(dict.fromkeys(keys, Outcome()))
+
+    async def save(self, conn: AsyncConnection, results: Counted, raised: Raised) -> None:
+        assert set(raised.keys) <= set(results.outcomes)
+
+
+@pytest.fixture
+async def admin(database: Database) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database.admin_url, application="test", pool_size=6)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def engines(database: Database) -> AsyncIterator[dict[Phase, AsyncEngine]]:
+    """One of each service's own role."""
+    made = {
+        phase: create_engine(database.url(phase.value), application=f"test-{phase.value}", pool_size=6)
+        for phase in Phase
+    }
+    yield made
+    for engine in made.values():
+        await engine.dispose()
+
+
+async def portfolios(
+    admin: AsyncEngine, count: int, sessions: list[date], *, done: tuple[Phase, ...] = ()
+) -> list[UUID]:
+    """Portfolios with units, some phases of which are complete."""
+    created = sorted(uuid4() for _ in range(count))
+    async with admin.begin() as conn:
+        revision = await add(conn, created, sessions)
+        await conn.execute(text("RESET ROLE"))
+        for phase in done:
+            await ledger.complete(conn, phase, {Due(p, s, revision): Outcome() for p in created for s in sessions})
+    return created
+
+
+def runner(engines: dict[Phase, AsyncEngine], worker: Worker) -> PhaseRunner:
+    return PhaseRunner(engines[worker.phase], worker, Clock(D[-1]))
+
+
+async def left(admin: AsyncEngine, phase: Phase) -> set[Key]:
+    async with admin.connect() as conn:
+        return {Key(unit.portfolio_id, unit.session) for unit in await missing(conn) if unit.phase is phase}
+
+
+async def _require(admin: AsyncEngine, portfolio: UUID, session: date, phase: Phase) -> int:
+    async with admin.begin() as conn:
+        await order_lock(conn)
+        revision = await next_change(conn)
+        await ledger.require(conn, [(portfolio, session, session, phase)], revision)
+    return revision
+
+
+async def test_a_run_completes_what_is_ready_and_announces_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    a, b = await portfolios(admin, 2, D[:3])
+    woken = []
+    worker = Worker(Phase.INGEST)
+    ingest = PhaseRunner(engines[Phase.INGEST], worker, Clock(D[-1]), wake=lambda: woken.append(1))
+    assert await ingest.run(Work((a, b), D[0], D[1])) == 4, "not what lies outside the work"
+    assert await left(admin, Phase.INGEST) == {Key(a, D[2]), Key(b, D[2])}
+    assert await ingest.run(Work((a, b), D[0], D[1])) == 0
+    assert len(woken) == 1
+    assert await runner(engines, Worker(Phase.RISK)).run(Work((a, b), D[0], D[2])) == 0, "nothing upstream is there"
+    async with admin.connect() as conn:
+        assert await conn.scalar(text("SELECT string_agg(type, ',') FROM bus.outbox")) == "leadline.PricesIngested.v1"
+        assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
+
+
+async def test_a_chain_is_not_continued_over_a_session_that_was_raised_meanwhile(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    """Chosen: the third session on. Before it is loaded, the first is raised, and all after it. Computing the third now would
+    start from a second that is out of date, and complete the third at the new revision."""
+    [a] = await portfolios(admin, 1, D[:5], done=(Phase.INGEST,))
+    await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a,), D[0], D[4]))
+    await _require(admin, a, D[2], Phase.SNAPSHOTS)
+    raised: list[int] = []
+
+    async def raise_the_first(batch: Batch) -> None:
+        if not raised:
+            assert batch.sessions == tuple(D[2:5])
+            raised.append(await _require(admin, a, D[0], Phase.SNAPSHOTS))
+
+    worker = Worker(Phase.SNAPSHOTS, on_claim=raise_the_first)
+    await runner(engines, worker).run(Work((a,), D[2], D[4]))
+    assert [batch.sessions for batch in worker.seen] == [tuple(D[:5])], "from the first on, in one go"
+    async with admin.connect() as conn:
+        known = await revisions(conn)
+    assert {known[Unit(a, session, Phase.SNAPSHOTS)] for session in D[:5]} == {(raised[0], raised[0])}
+
+
+async def test_a_chain_that_stays_missing_stays_missing_whole(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    """The second session has no outcome; the fourth is raised meanwhile, so it was not tried at its revision. Still nothing
+    may be computed after the hole."""
+    [a] = await portfolios(admin, 1, D[:5], done=(Phase.INGEST,))
+    loop = asyncio.get_running_loop()
+    raised: list[int] = []
+
+    def raise_once(_: Batch) -> None:
+        if not raised:
+            asked = asyncio.run_coroutine_threadsafe(_require(admin, a, D[3], Phase.SNAPSHOTS), loop)
+            raised.append(asked.result(20))
+
+    worker = Worker(Phase.SNAPSHOTS, on_compute=raise_once, leave=frozenset(D[1:]))
+    assert await runner(engines, worker).run(Work((a,), D[0], D[4])) == 1
+    assert [batch.sessions for batch in worker.seen] == [tuple(D[:5])]
+    assert await left(admin, Phase.SNAPSHOTS) == {Key(a, session) for session in D[1:5]}
+
+
+async def test_what_falls_out_of_a_batch_is_looked_at_again(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    """Another handler completes a corner of the rectangle before it is loaded: what is left is no rectangle any more."""
+    a, b = await portfolios(admin, 2, D[:4])
+    times = []
+
+    async def complete_a_corner(batch: Batch) -> None:
+        times.append(batch)
+        if len(times) == 1:
+            async with admin.begin() as conn:
+                corner = {due: Outcome() for due in batch.units if due.portfolio_id == b and due.session <= D[1]}
+                await ledger.complete(conn, Phase.INGEST, corner)
+
+    worker = Worker(Phase.INGEST, on_claim=complete_a_corner)
+    assert await runner(engines, worker).run(Work((a, b), D[0], D[3])) == 6
+    assert await left(admin, Phase.INGEST) == set()
+
+
+async def test_a_raise_while_computing_leaves_the_unit_missing_and_it_is_done_again(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    [a] = await portfolios(admin, 1, D[:2])
+    loop = asyncio.get_running_loop()
+    raised: list[int] = []
+
+    def raise_once(_: Batch) -> None:
+        if not raised:
+            asked = asyncio.run_coroutine_threadsafe(_require(admin, a, D[1], Phase.INGEST), loop)
+            raised.append(asked.result(20))
+
+    worker = Worker(Phase.INGEST, on_compute=raise_once)
+    assert await runner(engines, worker).run(Work((a,), D[0], D[1])) == 3, "two at first, one again"
+    async with admin.connect() as conn:
+        known = await revisions(conn)
+    assert known[Unit(a, D[1], Phase.INGEST)] == (raised[0], raised[0])
+    assert await left(admin, Phase.INGEST) == set()
+
+
+async def test_a_portfolio_deleted_while_computing_lands_nowhere(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    a, b = await portfolios(admin, 2, D[:2])
+    loop = asyncio.get_running_loop()
+
+    async def delete() -> None:
+        async with admin.begin() as conn:
+            await ledger.remove_units(conn, a)
+
+    worker = Worker(Phase.INGEST, on_compute=lambda _: asyncio.run_coroutine_threadsafe(delete(), loop).result(20))
+    assert await runner(engines, worker).run(Work((a, b), D[0], D[1])) == 2
+    async with admin.connect() as conn:
+        payload = str(await conn.scalar(text("SELECT string_agg(payload, '') FROM bus.outbox")))
+        assert {unit.portfolio_id for unit in await revisions(conn)} == {b}
+    assert str(b) in payload
+    assert str(a) not in payload
+
+
+async def test_who_finds_a_portfolio_held_leaves_word_and_the_holder_does_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    [a] = await portfolios(admin, 1, D[:4])
+    entered = asyncio.Event()
+    proceed = asyncio.Event()
+
+    async def wait(_: Batch) -> None:
+        entered.set()
+        await proceed.wait()
+
+    holder = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[1])))
+    await asyncio.wait_for(entered.wait(), 20)
+    other = Worker(Phase.INGEST)
+    assert await runner(engines, other).run(Work((a,), D[2], D[3])) == 0
+    assert other.seen == []
+    proceed.set()
+    assert await holder == 4, "the word did not say what for: everything of the portfolio is looked at"
+    assert await left(admin, Phase.INGEST) == set()
+
+
+async def test_one_bad_portfolio_is_counted_eight_times_and_then_blocked(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    created = await portfolios(admin, 5, D[:2])
+    bad = created[3]
+
+    def fail(batch: Batch) -> None:
+        if bad in batch.portfolios:
+            raise ZeroDivisionError("no equity")
+
+    run = runner(engines, Worker(Phase.INGEST, on_compute=fail)).run
+    work = Work(tuple(created), D[0], D[1])
+    assert await run(work) == 8
+    for count in range(2, MAX_RUNS + 1):
+        assert await left(admin, Phase.INGEST) == {Key(bad, D[0]), Key(bad, D[1])}, count
+        assert await run(work) == 0
+    assert await left(admin, Phase.INGEST) == set(), "blocked is not missing"
+    async with admin.connect() as conn:
+        reasons = set(
+            await conn.scalars(text("SELECT blocked_reason FROM ledger.units WHERE blocked_reason IS NOT NULL"))
+        )
+    assert reasons == {"ZeroDivisionError: no equity"}
+    await _require(admin, bad, D[0], Phase.INGEST)
+    assert await left(admin, Phase.INGEST) == {Key(bad, D[0])}
+
+
+@pytest.mark.parametrize("error", [TransientError("later"), ConnectionResetError(), TimeoutError()], ids=repr)
+async def test_a_transient_error_comes_out_counts_nothing_and_lets_go(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], error: Exception
+) -> None:
+    [a] = await portfolios(admin, 1, D[:2])
+
+    def fail(_: Batch) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        await runner(engines, Worker(Phase.INGEST, on_compute=fail)).run(Work((a,), D[0], D[1]))
+    async with admin.connect() as conn:
+        rows = await conn.execute(text("SELECT DISTINCT runs, lease_owner FROM ledger.schedule"))
+        assert rows.all() == [(0, None)]
+    assert await runner(engines, Worker(Phase.INGEST)).run(Work((a,), D[0], D[1])) == 2
+
+
+async def test_a_run_that_is_cancelled_lets_go(admin: AsyncEngine, engines: dict[Phase, AsyncEngine]) -> None:
+    [a] = await portfolios(admin, 1, D[:1])
+    entered = asyncio.Event()
+
+    async def wait(_: Batch) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[0])))
+    await asyncio.wait_for(entered.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with admin.connect() as conn:
+        assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
+    assert await left(admin, Phase.INGEST) == {Key(a, D[0])}
