@@ -78,7 +78,8 @@ async def onboarding(leadline: Pipeline) -> bool:
 async def settle(leadline: Pipeline) -> list[str]:
     """250 portfolios of 30 positions, complete up to the session before the night."""
     created = [
-        await leadline.create(positions(30, number, calendar().back(LAST, 2)), name=f"Night {number}") for number in range(250)
+        await leadline.create(positions(30, number, calendar().back(LAST, 2)), name=f"Night {number}")
+        for number in range(250)
     ]
     await leadline.complete(*created, within=600)
     await leadline.quiet()
@@ -86,20 +87,23 @@ async def settle(leadline: Pipeline) -> list[str]:
 
 
 async def all_complete(leadline: Pipeline) -> None:
-    while (
-        await leadline.query(
-            "SELECT max(session), count(*) FILTER (WHERE completed_revision < required_revision) FROM ledger.units"
-        )
-    ) != [(NIGHT, 0)]:
+    statement = "SELECT max(session), count(*) FILTER (WHERE completed_revision < required_revision) FROM ledger.units"
+    while await leadline.query(statement) != [(NIGHT, 0)]:  # noqa: ASYNC110 - the database does not call back
         await asyncio.sleep(0.05)
+
+
+def market(folder: Path) -> Path:
+    """A price file for the benchmark. PostgreSQL may run as another user, which must be let through the folder."""
+    folder.chmod(0o755)
+    data = folder / "prices.parquet"
+    prices.write(data, SYMBOLS, calendar().back(LAST, 1100), NIGHT)
+    return data
 
 
 async def main() -> int:
     with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
         folder = Path(directory)
-        folder.chmod(0o755)
-        data = folder / "prices.parquet"
-        prices.write(data, SYMBOLS, calendar().back(LAST, 1100), NIGHT)
+        data = market(folder)
         server = databases.start(folder)
         databases.make_template(server)
         broker = brokers.start(brokers.Choice(kinds=("embedded",)), folder)

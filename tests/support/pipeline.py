@@ -25,7 +25,8 @@ BUNDLED_PRICES = Path(__file__).parents[2] / "deploy" / "embedded" / "data" / "p
 # What the pipeline wrote, by table: the columns that must be equal however it came about. Instants and revisions differ
 # between runs by nature, surrogate symbol numbers by the order of arrival.
 RESULTS = {
-    "snapshots.snapshots": "portfolio_id, session, nav, cash, daily_pnl, daily_return, cumulative_return, drawdown, xirr, coverage, reasons",
+    "snapshots.snapshots": "portfolio_id, session, nav, cash, daily_pnl, daily_return, cumulative_return, drawdown, xirr,"
+    " coverage, reasons",
     "snapshots.holdings": "portfolio_id, session, symbols, quantity, price, price_session, price_basis, market_value, daily_pnl, reason",
     "risk.results": "portfolio_id, session, quality, coverage, exposures, risk, correlations, stress",
 }
