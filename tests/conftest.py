@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import create_engine
+from shared.errors import ConfigurationError
 from tests.support import brokers, databases, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database, Server
@@ -19,7 +20,10 @@ _used = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_choice] = brokers.choose()
+    try:
+        config.stash[_choice] = brokers.choose()
+    except ConfigurationError as error:
+        raise pytest.UsageError(str(error)) from error
     config.stash[_used] = {}
 
 
