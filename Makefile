@@ -14,7 +14,7 @@ check: .venv/.ready
 	.venv/bin/lint-imports
 
 bench: .venv/.ready
-	@.venv/bin/python -m tests.bench $(ARGS)
+	@.venv/bin/python -m tests.bench.pipeline $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)
