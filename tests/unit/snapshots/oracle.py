@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
-from tests.unit.snapshots.cases import Lot, Portfolio, Symbol, World
+from tests.support.worlds import Lot, Portfolio, Symbol, World
 
 CENT = Decimal("0.0001")
 NOTHING = Symbol("")

@@ -9,7 +9,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.unit.snapshots.cases import Lot, Portfolio, Symbol, World, weekdays
+from tests.support.worlds import Lot, Portfolio, Symbol, World, weekdays
 
 FIRST = date(2019, 12, 16)  # a Monday
 SESSIONS = 18

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.snapshots.compute import ChainBroken, LotTable, Snapshots, roll_forward
-from tests.unit.snapshots.cases import Rows, World, only, run
+from tests.support.worlds import Rows, World, only, run
 from tests.unit.snapshots.strategies import SESSIONS, worlds
 
 EXAMPLES = settings(max_examples=30, deadline=None)

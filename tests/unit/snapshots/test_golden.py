@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from services.snapshots.compute import Basis, Reason, from_units
-from tests.unit.snapshots.cases import Lot, Portfolio, Rows, Symbol, World, run, weekdays
+from tests.support.worlds import Lot, Portfolio, Rows, Symbol, World, run, weekdays
 
 MONDAY = date(2020, 3, 2)
 DAYS = weekdays(MONDAY, 10)

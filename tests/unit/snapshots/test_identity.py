@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 
 from services.snapshots.compute import Basis, Reason, from_units
-from tests.unit.snapshots.cases import World, day_number, run
+from tests.support.worlds import World, day_number, run
 from tests.unit.snapshots.oracle import lot_history, portfolio_history
 from tests.unit.snapshots.strategies import worlds
 
@@ -113,7 +113,7 @@ def test_random_worlds_hold_what_they_are_meant_to() -> None:
 
 
 def _plain() -> World:
-    from tests.unit.snapshots.cases import Lot, Portfolio, weekdays
+    from tests.support.worlds import Lot, Portfolio, weekdays
     from tests.unit.snapshots.strategies import FIRST, SESSIONS
 
     lot = Lot("PRIV", Decimal(1), FIRST, Decimal(1), private=True)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import numpy as np
 from hypothesis import given, settings
 
-from tests.unit.snapshots.cases import Lot, Portfolio, Symbol, World, run, weekdays
+from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
 from tests.unit.snapshots.strategies import worlds
 
 

@@ -1,4 +1,4 @@
-"""Small worlds for the snapshots tests: what happened to some lots, as plain values, and the same as arrays."""
+"""Small worlds for tests of the ledger: what happened to some lots, as plain values, and the same as arrays."""
 
 from __future__ import annotations
 
