@@ -299,6 +299,28 @@ async def test_an_event_for_a_portfolio_that_is_gone_does_nothing(
     assert await letters(admin) == []
 
 
+async def test_nothing_is_acknowledged_while_it_is_being_handled(
+    admin: AsyncEngine, settings: ServiceSettings, wire: Wire
+) -> None:
+    """The framework's default commits on a timer of five seconds, handled or not; whoever is killed then has lost the message."""
+    [portfolio] = await toy.prepare(admin, 1)
+    entered, proceed = asyncio.Event(), asyncio.Event()
+
+    async def takes_its_time(event: WorkEvent, runner: PhaseRunner) -> None:
+        entered.set()
+        await proceed.wait()
+        await toy.run_event(event, runner)
+
+    async with toy.running(settings, Worker(), takes_its_time):
+        await wire.announce(portfolio)
+        await asyncio.wait_for(entered.wait(), 20)
+        await asyncio.sleep(6.5)
+        assert await wire.position() == (0, 1)
+        proceed.set()
+        await wire.drained()
+    assert await results(admin) == {portfolio: [1, 1]}
+
+
 @pytest.mark.parametrize("point", ["H5", "H7"])
 async def test_a_consumer_killed_before_it_acknowledges_gets_the_message_again(
     database: Database,
