@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Depends, FastAPI
 
+from services.coordinator import handlers
 from services.coordinator.api import admin, portfolios, positions, problems, reads, status
 from services.coordinator.api.context import PREFIX, Context, authorise
+from services.coordinator.portfolios.settlement import settle
 from services.coordinator.reconciler import Pace, Reconciler
 from services.coordinator.schedule import Scheduler
 from services.coordinator.settings import CoordinatorSettings
+from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
 
@@ -26,6 +31,10 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     service = Service.build("coordinator", chosen)
     pace = Pace(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
     reconciler = Reconciler(service.engine, service.clock, wake=service.wake_relay, pace=pace)
+    handlers.register(
+        partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
+        partial(settle, service.engine, service.clock, wake=service.wake_relay),
+    )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
     service.background += [scheduler.run, reconciler.run]
     context = Context(

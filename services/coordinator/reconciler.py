@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.coordinator.portfolios.settlement import settle
 from services.coordinator.schedule import add_due
 from shared.clock import Clock
 from shared.events.coordinator import PhaseRequested
@@ -95,8 +96,9 @@ class Reconciler:
             )
 
     async def turn(self) -> int:
-        """One turn: add what fell due, then ask for what is missing; returns how many events were emitted."""
+        """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
         await add_due(self._engine, self._clock, source="reconciler", wake=self._wake_relay)
+        await settle(self._engine, self._clock, wake=self._wake_relay)
         emitted = 0
         async with self._engine.begin() as conn:
             if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):

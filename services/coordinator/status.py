@@ -112,11 +112,13 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
         )
     ).all()
     awaited = await _awaited(conn, portfolio) if any(row.phase == Phase.INGEST for row in rows) else []
-    return [_hole(row, awaited) for row in rows], (rows[0].total if rows else 0)
+    undecided = await _undecided(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
+    holes = [_hole(row, {Phase.INGEST: awaited, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])) for row in rows]
+    return holes, (rows[0].total if rows else 0)
 
 
 def _hole(row: Row[Any], awaited: Sequence[Row[Any]]) -> dict[str, Any]:
-    waits = [gap for gap in awaited if row.phase == Phase.INGEST and gap.first <= row.last]
+    waits = [gap for gap in awaited if gap.first <= row.last]
     blocked = row.blocked_reason is not None
     reason = row.blocked_reason or row.last_error or next((gap.reason for gap in waits), None)
     return {
@@ -141,6 +143,18 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]
             ORDER BY s.symbol, g.first
         """),
         {"id": portfolio, "proxies": list(PROXY_SYMBOLS)},
+    )
+    return rows.all()
+
+
+async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
+    """The lots that snapshots wait for: it is not settled yet whether their numbers are as traded."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol, 'basis_undecided' AS reason, min(entry_session) AS first FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND basis_assumed GROUP BY symbol ORDER BY symbol
+        """),
+        {"id": portfolio},
     )
     return rows.all()
 

@@ -41,8 +41,12 @@ HOLDINGS_COLUMNS = (
 )  # fmt: skip
 
 
-async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date) -> Rows:
-    """Living portfolios with the snapshot of the session before (columns of it null where there is none)."""
+async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date, last: date) -> Rows:
+    """Living portfolios with the snapshot of the session before (columns of it null where there is none).
+
+    Not those with a lot, entered by `last`, of which it is not settled whether its numbers are as traded: a snapshot of it
+    could be wrong by the ratio of a split.
+    """
     result = await conn.execute(
         text("""
             SELECT p.id, p.equity_balance, p.first_session, s.nav, s.cash, s.cumulative_flow,
@@ -50,8 +54,15 @@ async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date)
             FROM coordinator.portfolios p
             LEFT JOIN snapshots.snapshots s ON s.portfolio_id = p.id AND s.session = :previous
             WHERE p.id = ANY (CAST(:ids AS uuid[])) AND p.deleted_at IS NULL AND p.first_session IS NOT NULL
+              AND NOT EXISTS (
+                  SELECT 1 FROM coordinator.positions x
+                  WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL AND x.basis_awaits IS NOT NULL AND x.entry_session <= :last
+                    -- Or it was settled without a close, and now there is one.
+                    AND (x.basis_assumed OR EXISTS (
+                        SELECT 1 FROM ingest.symbols y JOIN ingest.prices q ON q.symbol_id = y.id
+                        WHERE y.symbol = x.symbol AND q.session = x.basis_awaits)))
         """),
-        {"ids": list(ids), "previous": previous},
+        {"ids": list(ids), "previous": previous, "last": last},
     )
     return result.all()
 

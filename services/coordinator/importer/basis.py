@@ -1,20 +1,22 @@
 """As traded, or adjusted for splits? Files come in both, and mixing them up is wrong by the split ratio.
 
 The entry price is compared with both closes of the day and the nearer one, in logarithm, decides; a tie is as traded
-(without a split in between the two closes are the same). Decided once, stored converted to as traded.
+(without a split in between the two closes are the same). Decided once, stored converted to as traded. Before the closes
+are known as traded is assumed, and nothing is computed from it until it is settled (`portfolios.settlement`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from services.coordinator.importer.model import PUBLIC, Issues, Position
 
 AS_TRADED, SPLIT_ADJUSTED, ADJUSTED = "as_traded", "split_adjusted", "adjusted"
+STATED, COMPARED, MISMATCH, NO_CLOSE = "stated", "compared", "mismatch", "no_close"
 # Outside half to double of either close the price is not of that day, or not of that symbol.
 MISMATCH_LOW, MISMATCH_HIGH = 0.5, 2.0
 _KEPT = Decimal(1).scaleb(-10)
@@ -51,7 +53,13 @@ class Decision:
     close_as_traded: float | None
     close_split_adjusted: float | None
     known: bool
-    """Whether there was a price to compare with; without one `as_traded` is an assumption."""
+    """Whether there was a price to compare with."""
+    reason: str | None = None
+    """Who or what decided: STATED, COMPARED, MISMATCH or NO_CLOSE; None where nobody has yet, or nothing is to be decided."""
+    assumed: bool = False
+    """As traded because nothing is known yet."""
+    awaits: date | None = None
+    """The session whose closes are to decide, until they have."""
 
 
 def decide(position: Position, market: Market | None, issues: Issues) -> Decision:
@@ -66,23 +74,26 @@ def decide(position: Position, market: Market | None, issues: Issues) -> Decisio
                 "with price_basis auto, wait until prices are stored, then POST /portfolios/{id}/price-basis.",
                 position.price_basis,
             )
-        return _stored(position, AS_TRADED, 1.0, 1.0, None, None, known=False)
+        decided = _stored(position, AS_TRADED, 1.0, 1.0, None, None, known=False)
+        if position.price_basis is None and applies(position):
+            return replace(decided, reason=None, assumed=True)
+        return decided
     stated = float(position.entry_price)
     if market.close is None:
         assert market.adj_close is not None
-        _warn(position, stated, (market.adj_close,), issues)
-        return _stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True)
+        fits = _fits(position, stated, (market.adj_close,), issues)
+        return _stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True, fits=fits)
     entry_factor = market.factor(position.entry_date)
     adjusted = market.close / entry_factor
     basis = position.price_basis
     if basis is None:
         far = abs(math.log(stated / market.close)), abs(math.log(stated / adjusted))
         basis = SPLIT_ADJUSTED if far[1] < far[0] else AS_TRADED
-    _warn(position, stated, (market.close, adjusted), issues)
+    fits = _fits(position, stated, (market.close, adjusted), issues)
     if basis == AS_TRADED:
-        return _stored(position, AS_TRADED, 1.0, 1.0, market.close, adjusted, known=True)
+        return _stored(position, AS_TRADED, 1.0, 1.0, market.close, adjusted, known=True, fits=fits)
     exit_factor = 1.0 if position.exit_date is None else market.factor(position.exit_date)
-    return _stored(position, SPLIT_ADJUSTED, entry_factor, exit_factor, market.close, adjusted, known=True)
+    return _stored(position, SPLIT_ADJUSTED, entry_factor, exit_factor, market.close, adjusted, known=True, fits=fits)
 
 
 def applies(position: Position) -> bool:
@@ -92,20 +103,23 @@ def applies(position: Position) -> bool:
 
 def warn_unknown(positions: Sequence[Position], decisions: Sequence[Decision], issues: Issues) -> None:
     """One warning for all symbols without a stored price, naming them."""
-    names = sorted({p.symbol for p, d in zip(positions, decisions, strict=True) if not d.known and applies(p)})
+    names = sorted({p.symbol for p, d in zip(positions, decisions, strict=True) if d.assumed})
     if names:
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         issues.warn(
             None,
             "entry_price",
             "price_basis_assumed",
-            f"No prices are stored yet for {shown}: their quantities and prices are taken as traded on their dates. If the file "
-            "is split-adjusted, POST /portfolios/{id}/price-basis once prices are there.",
+            f"No prices are stored yet for {shown}. Whether their numbers are as traded or split-adjusted is decided by the closes "
+            "of the entry days as soon as those are known, and no snapshot is published before. To decide it yourself, give "
+            "price_basis.",
         )
 
 
-def _warn(position: Position, stated: float, closes: tuple[float, ...], issues: Issues) -> None:
-    if all(not MISMATCH_LOW <= stated / close <= MISMATCH_HIGH for close in closes):
+def _fits(position: Position, stated: float, closes: tuple[float, ...], issues: Issues) -> bool:
+    """Whether the price may be one of that day; warns if not."""
+    far = all(not MISMATCH_LOW <= stated / close <= MISMATCH_HIGH for close in closes)
+    if far:
         shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
         issues.warn(
             position.row,
@@ -115,6 +129,7 @@ def _warn(position: Position, stated: float, closes: tuple[float, ...], issues: 
             "Check the price, the date and the symbol.",
             str(position.entry_price),
         )
+    return not far
 
 
 def _stored(
@@ -126,6 +141,7 @@ def _stored(
     adjusted: float | None,
     *,
     known: bool,
+    fits: bool = True,
 ) -> Decision:
     """Convert to the shares and prices of each date: fewer, dearer shares before a split."""
     entry, leave = Decimal(repr(entry_factor)), Decimal(repr(exit_factor))
@@ -134,4 +150,7 @@ def _stored(
         quantity = (quantity / entry).quantize(_KEPT)
         price = (price * entry).quantize(_KEPT)
         exit_price = None if exit_price is None else (exit_price * leave).quantize(_KEPT)
-    return Decision(position.row, basis, quantity, price, exit_price, as_traded, adjusted, known)
+    reason = None
+    if applies(position):
+        reason = STATED if position.price_basis is not None else COMPARED if fits else MISMATCH
+    return Decision(position.row, basis, quantity, price, exit_price, as_traded, adjusted, known, reason)

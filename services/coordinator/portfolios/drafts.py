@@ -124,7 +124,11 @@ async def decide(conn: AsyncConnection, positions: Sequence[Position], clock: Cl
         for position in positions
     ]
     basis.warn_unknown(positions, decisions, issues)
-    return decisions
+    calendar = clock.calendar()
+    return [
+        replace(decision, awaits=calendar.on_or_before(position.entry_date)) if decision.assumed else decision
+        for position, decision in zip(positions, decisions, strict=True)
+    ]
 
 
 def refuse(issues: Issues) -> None:

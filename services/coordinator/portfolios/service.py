@@ -10,14 +10,15 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.importer import account, content, parse, rules
+from services.coordinator.importer import account, content, parse
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import drafts, flows, impact, store
+from services.coordinator.portfolios import drafts, flows, impact, settlement, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.impact import SERVICE, Change
+from services.coordinator.portfolios.settlement import Lot
 from services.coordinator.portfolios.store import Portfolio
 from shared import ledger
 from shared.clock import Clock
@@ -127,18 +128,20 @@ async def edit_position(
         "quantity": row["stated_quantity"],
         "entry_price": row["stated_entry_price"],
         "exit_price": row["stated_exit_price"],
-        # 'adjusted' is what the prices force, not what a user can state: it is decided again.
-        "price_basis": row["price_basis"] if row["price_basis"] in rules.BASES else None,
     }
-    parsed = parse.parse_items([{**current, **body}], drafts.rules_now(clock))
-    drafts.refuse(parsed.issues)
-    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
+    parsed = parse.parse_items([{**current, "price_basis": None, **body}], drafts.rules_now(clock))
     drafts.refuse(parsed.issues)
     position = parsed.positions[0]
-    await store.update_position(conn, position_id, position, decisions[0])
+    named = "price_basis" in body
+    if not named:
+        position = settlement.with_kept_basis(row, position)
+    decisions = await drafts.decide(conn, [position], clock, parsed.issues)
+    drafts.refuse(parsed.issues)
+    decision = decisions[0] if named else settlement.keep_what_was_decided(row, position, decisions[0])
+    await store.update_position(conn, position_id, position, decision)
     affected = min(row["entry_session"], position.entry_session)
     change = await impact.changed(conn, clock, before, affected, Phase.INGEST)
-    return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], position_id)
+    return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decision)], position_id)
 
 
 async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID) -> Change:
@@ -204,9 +207,9 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 
 
 async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wanted: str, *, dry_run: bool) -> Imported:
-    """Decide the price basis again, now that prices are stored, from what the user stated. Unchanged lots stay untouched.
+    """Decide the price basis again, from what the user stated. Lots about which nothing new is known stay untouched.
 
-    wanted : 'auto', or the basis the user says all lots are on
+    wanted : 'auto' to compare with the closes, or the basis the user says all lots are on
     """
     before = await existing(conn, portfolio)
     rows = [row for row in await store.positions(conn, portfolio) if row["investment_class"] == "PUBLIC"]
@@ -224,18 +227,16 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
     drafts.refuse(parsed.issues)
     decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
     drafts.refuse(parsed.issues)
-    moved = [
-        (row, position, decision)
+    lots = [
+        Lot(row, position, decision)
         for row, position, decision in zip(rows, parsed.positions, decisions, strict=True)
-        if (decision.price_basis, decision.quantity, decision.entry_price, decision.exit_price)
-        != (row["price_basis"], row["quantity"], row["entry_price"], row["exit_price"])
+        # Without a close the comparison says no more than it did when the lot was written.
+        if not decision.assumed
     ]
+    moved = [lot for lot in lots if lot.moved]
     last = clock.last_due()
     change = Change(before.first_session, last if before.first_session else None, None)
-    if moved and not dry_run:
-        for row, position, decision in moved:
-            await store.update_position(conn, row["id"], position, decision)
-        affected = min(position.entry_session for _, position, _ in moved)
-        change = await impact.changed(conn, clock, before, affected, Phase.SNAPSHOTS)
-    pairs = [(position, decision) for _, position, decision in moved]
+    if not dry_run:
+        change = await settlement.apply(conn, clock, before, lots, source="settings") or change
+    pairs = [(lot.position, lot.decision) for lot in moved]
     return Imported(portfolio, before.name, len(moved), len(rows) - len(moved), change, parsed.issues, pairs)

@@ -36,6 +36,9 @@ _POSITION_COLUMNS = (
     "name",
     "sector",
     "price_basis",
+    "basis_assumed",
+    "basis_reason",
+    "basis_awaits",
     "stated_quantity",
     "stated_entry_price",
     "stated_exit_price",
@@ -152,6 +155,9 @@ async def insert_positions(
             position.name,
             position.sector,
             decision.price_basis,
+            decision.assumed,
+            decision.reason,
+            decision.awaits,
             position.quantity,
             position.entry_price,
             position.exit_price,
@@ -190,7 +196,8 @@ async def positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMappi
         text("""
             SELECT id, symbol, quantity, entry_date, entry_session, entry_price, exit_date, exit_session, exit_price,
                    investment_class, investment_subtype, underlying_symbol, strike_price, expiration_date, option_type,
-                   name, sector, price_basis, stated_quantity, stated_entry_price, stated_exit_price, created_at
+                   name, sector, price_basis, basis_assumed, basis_reason, basis_awaits,
+                   stated_quantity, stated_entry_price, stated_exit_price, created_at
             FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL ORDER BY entry_session, id
         """),
         {"id": portfolio},
@@ -229,6 +236,9 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
         "name": stated.name,
         "sector": stated.sector,
         "price_basis": decision.price_basis,
+        "basis_assumed": decision.assumed,
+        "basis_reason": decision.reason,
+        "basis_awaits": decision.awaits,
         "stated_quantity": stated.quantity,
         "stated_entry_price": stated.entry_price,
         "stated_exit_price": stated.exit_price,
@@ -236,6 +246,31 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
     assignments = ", ".join(f"{column} = :{column}" for column in values)
     await conn.execute(
         text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values}
+    )
+
+
+async def decided(conn: AsyncConnection, decisions: Sequence[tuple[UUID, Decision]]) -> None:
+    """Replace how lots are stored; what the user stated stays."""
+    await conn.execute(
+        text("""
+            UPDATE coordinator.positions x
+            SET price_basis = d.price_basis, quantity = d.quantity, entry_price = d.entry_price, exit_price = d.exit_price,
+                basis_assumed = d.assumed, basis_reason = d.reason, basis_awaits = d.awaits
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:bases AS text[]), CAST(:quantities AS numeric[]), CAST(:entries AS numeric[]),
+                        CAST(:exits AS numeric[]), CAST(:assumed AS boolean[]), CAST(:reasons AS text[]), CAST(:awaits AS date[]))
+                AS d (id, price_basis, quantity, entry_price, exit_price, assumed, reason, awaits)
+            WHERE x.id = d.id
+        """),
+        {
+            "ids": [identity for identity, _ in decisions],
+            "bases": [decision.price_basis for _, decision in decisions],
+            "quantities": [decision.quantity for _, decision in decisions],
+            "entries": [decision.entry_price for _, decision in decisions],
+            "exits": [decision.exit_price for _, decision in decisions],
+            "assumed": [decision.assumed for _, decision in decisions],
+            "reasons": [decision.reason for _, decision in decisions],
+            "awaits": [decision.awaits for _, decision in decisions],
+        },
     )
 
 

@@ -37,12 +37,12 @@ _BASES = {basis.name.lower(): int(basis) for basis in Basis}
 
 
 async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
-    """Everything for the batch's portfolios that still exist.
+    """Everything for the batch's portfolios that still exist and whose price bases are settled; the others get no outcome.
 
     `ChainBroken` where a portfolio that began earlier has no stored row of the session before, or its lots are not those of that row.
     """
     previous = calendar().previous(batch.first)
-    living = {row.id: row for row in await store.portfolios(conn, batch.portfolios, previous)}
+    living = {row.id: row for row in await store.portfolios(conn, batch.portfolios, previous, batch.last)}
     ids = tuple(portfolio for portfolio in batch.portfolios if portfolio in living)
     positions = await store.positions(conn, ids, batch.last)
     holdings = await store.holdings(conn, ids, previous)

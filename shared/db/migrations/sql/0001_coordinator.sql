@@ -34,16 +34,25 @@ CREATE TABLE coordinator.positions (
     name             text,
     sector           text,
     price_basis      text NOT NULL DEFAULT 'as_traded' CHECK (price_basis IN ('as_traded', 'split_adjusted', 'adjusted')),
+    -- Decided before a close of the entry day was known. Nothing is computed from it until it is settled.
+    basis_assumed    boolean NOT NULL DEFAULT false,
+    -- Who or what decided: the user; the day's closes; closes that are far from the price; nobody, for there is no close.
+    -- Null: not decided yet, or nothing to decide.
+    basis_reason     text CHECK (basis_reason IN ('stated', 'compared', 'mismatch', 'no_close')),
+    -- The session whose closes decide, until they have. A close that arrives there after all is compared then.
+    basis_awaits     date,
     stated_quantity    numeric(28, 10) NOT NULL,
     stated_entry_price numeric(28, 10) NOT NULL,
     stated_exit_price  numeric(28, 10),
     content_key      text,                     -- row content and occurrence: the same file again changes nothing
     created_at       timestamptz NOT NULL DEFAULT now(),
     deleted_at       timestamptz,
+    CONSTRAINT assumed_awaits CHECK (NOT basis_assumed OR basis_awaits IS NOT NULL),
     CONSTRAINT exit_is_whole CHECK ((exit_date IS NULL) = (exit_session IS NULL) AND (exit_date IS NULL) = (exit_price IS NULL)),
     CONSTRAINT exit_after_entry CHECK (exit_date IS NULL OR exit_date >= entry_date)
 );
 CREATE INDEX positions_of_portfolio ON coordinator.positions (portfolio_id) WHERE deleted_at IS NULL;
+CREATE INDEX positions_awaiting ON coordinator.positions (portfolio_id) WHERE deleted_at IS NULL AND basis_awaits IS NOT NULL;
 CREATE INDEX positions_of_symbol ON coordinator.positions (symbol) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX positions_content ON coordinator.positions (portfolio_id, content_key)
     WHERE deleted_at IS NULL AND content_key IS NOT NULL;
@@ -82,6 +91,13 @@ CREATE TABLE coordinator.run_units (
     units             integer NOT NULL CHECK (units > 0),
     required_revision bigint NOT NULL,
     PRIMARY KEY (run_id, portfolio_id, phase, first)
+);
+
+-- What ran last: a new code unblocks what the old one could not do, a new model restates what the old one said.
+CREATE TABLE coordinator.versions (
+    name    text PRIMARY KEY CHECK (name IN ('code', 'model')),
+    version text NOT NULL,
+    since   timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE coordinator.idempotency (
