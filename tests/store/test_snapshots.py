@@ -261,3 +261,43 @@ async def test_an_option_filed_under_a_share_is_not_valued_at_its_price(db: Asyn
     await complete(db, [identity], SESSIONS[:3])
     values = await db.execute(text("SELECT DISTINCT market_value, reason FROM snapshots.positions"))
     assert [(int(value), reason) for value, reason in values] == [(200, "unpriceable")]
+
+
+async def test_nothing_is_computed_on_an_undecided_basis(db: AsyncConnection) -> None:
+    """One lot of which it is not known whether its numbers are as traded keeps its portfolio out, from its entry on."""
+    ids = await everything(db)
+    await db.execute(
+        text("""
+            UPDATE coordinator.positions SET basis_assumed = true, basis_awaits = entry_session
+            WHERE portfolio_id = :id AND symbol = 'CCC'
+        """),
+        {
+            "id": (
+                undecided := await db.scalar(
+                    text("SELECT portfolio_id FROM coordinator.positions WHERE symbol = 'CCC'")
+                )
+            )
+        },
+    )
+    await complete(db, ids, SESSIONS[:3])
+    assert {key.portfolio_id for key in await stored(db, "snapshots")} == set(ids), "the lot is entered on the fourth"
+    await complete(db, ids, SESSIONS[3:5])
+    later = {key.portfolio_id for key in await stored(db, "snapshots") if key.session >= SESSIONS[3]}
+    assert later == set(ids) - {undecided}
+    await complete(db, [undecided], SESSIONS[3:5])
+    assert {key.portfolio_id for key in await stored(db, "holdings") if key.session >= SESSIONS[3]} == later
+
+    # Settled without a close, it may be computed; not once there is one it has not been compared with.
+    await db.execute(
+        text("UPDATE coordinator.positions SET basis_assumed = false, basis_reason = 'no_close' WHERE basis_assumed")
+    )
+    await complete(db, [undecided], SESSIONS[3:5])
+    assert {key.portfolio_id for key in await stored(db, "snapshots") if key.session >= SESSIONS[3]} == later
+    await db.execute(
+        text(
+            "DELETE FROM ingest.prices p USING ingest.symbols s WHERE s.id = p.symbol_id AND s.symbol = 'CCC' AND session = :day"
+        ),
+        {"day": SESSIONS[3]},
+    )
+    await complete(db, [undecided], SESSIONS[3:5])
+    assert {key.portfolio_id for key in await stored(db, "snapshots") if key.session >= SESSIONS[3]} == set(ids)
