@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded.composition import Composition, composition
+from services.risk.store import FIGURE_COLUMNS
 from shared.db.engine import create_engine
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
@@ -28,7 +29,7 @@ RESULTS = {
     "snapshots.snapshots": "portfolio_id, session, nav, cash, daily_pnl, daily_return, cumulative_return, drawdown, xirr,"
     " coverage, reasons",
     "snapshots.holdings": "portfolio_id, session, symbols, quantity, price, price_session, price_basis, market_value, daily_pnl, reason",
-    "risk.results": "portfolio_id, session, quality, coverage, exposures, risk, correlations, stress",
+    "risk.results": f"portfolio_id, session, quality, coverage, reasons, risk, scenario_set, {', '.join(FIGURE_COLUMNS)}",
 }
 FACTS = {
     "factors.exposures": "session, market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, quality, reasons",

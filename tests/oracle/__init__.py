@@ -1,0 +1,1 @@
+"""The numbers against the libraries a quant would compare them with."""

@@ -1,0 +1,120 @@
+"""Betas, errors and fits against statsmodels; the joint set against a plain solve and scikit-learn's ridge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from sklearn.linear_model import Ridge
+
+from services.factors.compute import Exposures
+from shared.arrays import FloatMatrix, FloatVector
+from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, FACTORS, SPREADS
+from tests.support import chain
+
+SYMBOLS = ["S0", "S1", "S2", "HOLES", "YOUNG"]
+LENGTH = 300
+
+
+def returns() -> dict[str, FloatVector]:
+    made = chain.market(33, LENGTH, SYMBOLS)
+    made["HOLES"] = np.where(np.random.default_rng(1).random(LENGTH) < 0.2, np.nan, made["HOLES"])
+    made["YOUNG"] = np.where(np.arange(LENGTH) < LENGTH - 80, np.nan, made["YOUNG"])
+    return made
+
+
+DATA = returns()
+NAMES, OF = chain.facts(DATA, [LENGTH - 1])
+FACTOR = {f.name: DATA[f.proxies[0]][-BETA_WINDOW:] for f in FACTORS}
+
+# statsmodels solves by the pseudo-inverse, the code by the inverse of a Gram matrix of standardised columns. With condition
+# numbers below 20 both are right to some 1e-12 of a coefficient; 1e-8 is what the definitions ask for.
+RELATIVE, ABSOLUTE = 1e-8, 1e-10
+
+
+def own(symbol: str) -> FloatVector:
+    return DATA[symbol][-BETA_WINDOW:]
+
+
+def ols(y: FloatVector, *columns: FloatVector) -> Any:
+    there = np.isfinite(y)
+    return sm.OLS(y[there], sm.add_constant(np.column_stack(columns)[there])).fit()
+
+
+def hac(fit: Any) -> Any:
+    lag = int(np.floor(4 * (fit.nobs / 100) ** (2 / 9)))
+    return fit.get_robustcov_results("HAC", maxlags=lag, kernel="bartlett", use_correction=False)
+
+
+def close(actual: Any, expected: Any) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=RELATIVE, atol=ABSOLUTE)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_market_beta_and_both_errors_are_statsmodels(symbol: str) -> None:
+    fit = ols(own(symbol), FACTOR["market"])
+    robust = hac(fit)
+    close(
+        OF.market[0, NAMES.index(symbol)],
+        [fit.params[1], fit.params[0], fit.rsquared, fit.bse[1], robust.bse[1], robust.tvalues[1]],
+    )
+    assert OF.n_obs[0, NAMES.index(symbol)] == fit.nobs
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_vasicek_is_the_posterior_mean_of_a_normal_prior(symbol: str) -> None:
+    """Precision-weighted mean of the prior (1, 0.5²) and the estimate with its HAC error."""
+    robust = hac(ols(own(symbol), FACTOR["market"]))
+    prior, data = 1 / 0.5**2, 1 / robust.bse[1] ** 2
+    close(OF.shrunk[0, NAMES.index(symbol)], (prior * 1.0 + data * robust.params[1]) / (prior + data))
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_rate_and_spread_betas_are_statsmodels_with_two_regressors(symbol: str) -> None:
+    s, y = NAMES.index(symbol), own(symbol)
+    close(OF.ir_beta[0, s], ols(y, FACTOR["market"], FACTOR["rates"]).params[2])
+    for i, spread in enumerate(SPREADS):
+        fit = ols(y, FACTOR["market"], FACTOR[spread.long] - FACTOR[spread.short])
+        close(OF.spreads[0, s, i], [fit.params[2], hac(fit).bse[2], fit.rsquared])
+
+
+def design() -> tuple[FloatMatrix, FloatVector]:
+    """(252, 8) market and standardised residuals of the others on it, as the joint set defines them; and the deviations."""
+    m = FACTOR["market"]
+    z = [np.asarray(sm.OLS(FACTOR[name], sm.add_constant(m)).fit().resid) for name in FACTOR_NAMES[1:]]
+    sigma = np.array([column.std(ddof=0) for column in z])
+    return np.column_stack([m, *(column / sd for column, sd in zip(z, sigma, strict=True))]), sigma
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_the_joint_set_is_a_plain_solve_of_the_penalised_normal_equations(symbol: str) -> None:
+    """1e-9: one 9 × 9 system, condition number below 20, solved here with LU and there with the inverse."""
+    columns, sigma = design()
+    y, there = own(symbol), np.isfinite(own(symbol))
+    x = np.column_stack([np.ones(BETA_WINDOW), columns])[there]
+    penalty = np.diag([0.0, 0.0, *[0.1 * there.sum()] * 7])
+    c = np.linalg.solve(x.T @ x + penalty, x.T @ y[there])
+    residual = y[there] - x @ c
+    s = NAMES.index(symbol)
+    np.testing.assert_allclose(OF.joint[0, s], [c[1], *(c[2:] / sigma)], rtol=1e-9, atol=1e-11)
+    total = ((y[there] - y[there].mean()) ** 2).sum()
+    np.testing.assert_allclose(OF.fit[0, s, [0, 2]], [1 - residual @ residual / total, residual.std(ddof=1)], rtol=1e-9)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS[:3])
+def test_the_joint_set_is_scikit_learns_ridge_on_what_the_market_leaves(symbol: str) -> None:
+    """Over a whole window the residuals are orthogonal to market and constant, so that a ridge of y's own residual on them is
+    the same minimisation (Frisch-Waugh). 1e-7: scikit-learn's Cholesky on unstandardised scale."""
+    columns, sigma = design()
+    left = np.asarray(ols(own(symbol), FACTOR["market"]).resid)
+    ridge = Ridge(alpha=0.1 * BETA_WINDOW, fit_intercept=False).fit(columns[:, 1:], left)
+    found: Exposures = OF
+    np.testing.assert_allclose(found.joint[0, NAMES.index(symbol), 1:], ridge.coef_ / sigma, rtol=1e-7, atol=1e-9)
+
+
+def test_the_condition_number_is_numpys_of_the_standardised_regressors() -> None:
+    columns, _ = design()
+    standard = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    np.testing.assert_allclose(OF.fit[0, NAMES.index("S0"), 1], np.linalg.cond(standard), rtol=1e-9)

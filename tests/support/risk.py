@@ -1,0 +1,39 @@
+"""What a user is answered about a computed unit: the coordinator's bodies, made of the columns that risk would store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from services.coordinator.reads import risk as reads
+from services.risk.compute.picture import Picture
+from services.risk.compute.scenarios import Scenarios
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One unit with the bodies of its four answers."""
+
+    picture: Picture
+    exposures: dict[str, Any]
+    risk: dict[str, Any]
+    correlations: dict[str, Any]
+    stress: dict[str, Any]
+
+    @property
+    def quality(self) -> str:
+        return self.picture.quality
+
+    @property
+    def coverage(self) -> float:
+        return self.picture.coverage
+
+    @property
+    def reasons(self) -> list[dict[str, Any]]:
+        return self.picture.reasons
+
+
+def answered(picture: Picture, scenarios: Scenarios) -> Answered:
+    row = picture.columns | {"risk": picture.risk, "scenarios": json.loads(scenarios.described())}
+    return Answered(picture, **{name: answer.body(row) for name, answer in reads.ANSWERS.items()})
