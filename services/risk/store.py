@@ -205,17 +205,49 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
 
 
-RESULT_COLUMNS = (
-    "portfolio_id", "session", "revision", "model_version", "quality", "coverage", "reasons", "exposures", "risk",
-    "correlations", "stress",
+KEY_COLUMNS = (
+    "portfolio_id", "session", "revision", "model_version", "quality", "coverage", "reasons", "risk", "scenario_set",
 )  # fmt: skip
+FIGURE_COLUMNS = (
+    "symbols", "weights", "exposure_values", "betas", "beta_reasons", "realized_252", "forecast_21", "har", "series_reasons",
+    "excluded", "contributions", "contribution_shares",
+    "proxies", "exposures", "exposure_limited", "exposure_reasons", "model_factors", "factor_shares", "factor_correlations",
+    "correlations", "correlation_n_obs", "clusters", "shrinkage", "mean_correlation",
+    "stress_reasons", "stress_shocks", "stress_capped", "stress_direct", "stress_propagated", "uncovered_value",
+)  # fmt: skip
+RESULT_COLUMNS = (*KEY_COLUMNS, *FIGURE_COLUMNS)
+
+
+async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> None:
+    """Keep the scenarios that results refer to; JSON text."""
+    await conn.execute(
+        text("""
+            INSERT INTO risk.scenario_sets (digest, scenarios) VALUES (:digest, CAST(:scenarios AS jsonb))
+            ON CONFLICT (digest) DO NOTHING
+        """),
+        {"digest": digest, "scenarios": scenarios},
+    )
 
 
 async def save(conn: AsyncConnection, records: Sequence[Sequence[Any]]) -> None:
     """Replace the results of the given units; documents as JSON text. What a higher revision replaces goes to the history."""
     if not records:
         return
-    await bulk.stage(conn, "staged_results", "risk.results", RESULT_COLUMNS, records)
+    before = await conn.scalar(
+        text("""
+            SELECT EXISTS (SELECT FROM risk.results JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]))
+                           AS own (portfolio_id, session) USING (portfolio_id, session))
+        """),
+        {"portfolios": [record[0] for record in records], "sessions": [record[1] for record in records]},
+    )
+    if not before:
+        # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
+        await bulk.copy(conn, "results", RESULT_COLUMNS, records, schema="risk")
+        return
+    await conn.execute(
+        text("CREATE TEMP TABLE staged_results (LIKE risk.results INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DROP")
+    )
+    await bulk.copy(conn, "staged_results", RESULT_COLUMNS, records)
     listed = ", ".join(RESULT_COLUMNS)
     updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
     await conn.execute(

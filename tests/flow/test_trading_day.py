@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from services.risk.store import FIGURE_COLUMNS
 from shared.market.calendar import calendar
 from tests.flow.holdings import book, close, lot
 from tests.support import databases, pipeline
@@ -149,12 +150,12 @@ async def test_a_night_for_many_portfolios_equals_a_computation_in_one_go(server
 
 
 async def _figures(leadline: Pipeline, portfolio: str) -> list[Any]:
-    """All figures of a portfolio, without its ids."""
+    """All figures of a portfolio, without its ids. Arrays as text: an unknown figure is NaN, which equals nothing."""
+    figures = ", ".join(f"CAST(r.{column} AS text)" for column in FIGURE_COLUMNS)
     return await leadline.query(
-        """
+        f"""
         SELECT s.session, s.nav, s.cash, s.daily_pnl, s.daily_return, s.cumulative_return, s.drawdown, s.coverage,
-               h.symbols, h.quantity, h.price, h.market_value, CAST(r.exposures AS text), CAST(r.risk AS text),
-               CAST(r.correlations AS text), CAST(r.stress AS text)
+               h.symbols, h.quantity, h.price, h.market_value, CAST(r.risk AS text), {figures}
         FROM snapshots.snapshots s
         JOIN snapshots.holdings h USING (portfolio_id, session)
         JOIN risk.results r USING (portfolio_id, session)

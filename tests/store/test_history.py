@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS
 
-RESULT = """INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, exposures, risk)
-            VALUES (:p, :s, :r, '1', 'complete', 1, '{}', CAST(:doc AS jsonb))
+RESULT = """INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk)
+            VALUES (:p, :s, :r, '1', 'complete', 1, CAST(:doc AS jsonb))
             ON CONFLICT (portfolio_id, session) DO UPDATE SET revision = excluded.revision, risk = excluded.risk"""
 HOLDINGS = """INSERT INTO snapshots.holdings (portfolio_id, session, revision, position_ids, symbols, quantity, price, price_session,
                   price_basis, stale, market_value, daily_pnl, cumulative_pnl, realized_pnl, dividends, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from services.coordinator.reads import risk as reads
@@ -20,6 +21,10 @@ class Answered:
     risk: dict[str, Any]
     correlations: dict[str, Any]
     stress: dict[str, Any]
+
+    @property
+    def session(self) -> date:
+        return self.picture.session
 
     @property
     def quality(self) -> str:

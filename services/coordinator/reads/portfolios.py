@@ -1,4 +1,4 @@
-"""One session of a portfolio: snapshot rows, positions, and the documents that risk has stored."""
+"""One session of a portfolio: snapshot rows, positions, and what risk has stored."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
+from services.coordinator.reads.risk import ANSWERS
 from services.coordinator.reads.values import document, plain
 from shared.work import Phase
 
@@ -21,8 +22,8 @@ SNAPSHOT_FIELDS = (
     "cumulative_return", "drawdown", "xirr", "positions", "long_positions", "short_positions", "coverage", "quality",
     "revision", "computed_at",
 )  # fmt: skip
-# Which column of risk.results is the body of which answer.
-DOCUMENTS = ("exposures", "risk", "correlations", "stress")
+# Columns of risk's tables that are documents; the rest are arrays and plain values.
+_JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +162,19 @@ def _position(row: RowMapping, nav: float) -> dict[str, Any]:
 
 
 async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, session: date | None) -> dict[str, Any]:
-    """One of the documents that the risk phase stores, under its envelope."""
-    if which not in DOCUMENTS:
-        raise ValueError(f"risk stores no document {which!r}")
+    """One of the four answers that are made of what the risk phase stores, under its envelope."""
+    if which not in ANSWERS:
+        raise ValueError(f"risk stores no {which!r}")
+    answer = ANSWERS[which]
     chosen = await choose(conn, portfolio, Phase.RISK, session)
+    columns = ", ".join(_JSON.get(column, column) for column in answer.columns)
     row = (
         (
             await conn.execute(
                 text(f"""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons,
-                       CAST({which} AS text) AS body
-                FROM risk.results WHERE portfolio_id = :id AND session = :session
+                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, {columns}
+                FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
+                WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},
             )
@@ -179,7 +182,6 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         .mappings()
         .one_or_none()
     )
-    if row is None or row["body"] is None:
+    if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    body: dict[str, Any] = document(row["body"])
-    return envelope(portfolio, row, chosen) | body
+    return envelope(portfolio, row, chosen) | answer.body(dict(row))

@@ -14,27 +14,48 @@ HHI_SCALE = 10_000.0  # Herfindahl-Hirschman index of percentages: 10,000 is one
 
 @dataclass(frozen=True, slots=True)
 class Concentration:
-    """None where nothing is held."""
+    """(g,) each; NaN where nothing is held."""
 
-    hhi: float | None
-    effective: float | None
-    top_3: float | None
-    top_10: float | None
+    hhi: FloatVector
+    effective: FloatVector
+    top_3: FloatVector
+    top_10: FloatVector
 
 
-def concentration(underlyings: Sequence[str], gross: Sequence[float]) -> Concentration:
-    """Shares of gross value by underlying: HHI (0 to 10,000), effective number 10,000/HHI, largest three and ten."""
-    totals: dict[str, float] = {}
-    for underlying, value in zip(underlyings, gross, strict=True):
-        totals[underlying] = totals.get(underlying, 0.0) + value
-    # Sorted by size, then name: a sum in this order is the same whatever order the lots came in.
-    values = [value for _, value in sorted(totals.items(), key=lambda item: (-item[1], item[0]))]
-    total = sum(values)
-    if not total > 0.0:
-        return Concentration(None, None, None, None)
-    shares = [value / total for value in values]
-    hhi = HHI_SCALE * sum(share * share for share in shares)
-    return Concentration(hhi, HHI_SCALE / hhi, sum(shares[:3]), sum(shares[:10]))
+def concentration(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> Concentration:
+    """Shares of gross value by underlying: HHI (0 to 10,000), effective number 10,000/HHI, largest three and ten.
+
+    underlyings : g lists of K names. gross : (g, K), the holdings in their sorted order.
+    """
+    merged = _merged(underlyings, gross)
+    # Largest first, added up one by one: the same whatever order the lots came in, and whatever other units hold.
+    ordered = -np.sort(-merged, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = _added(ordered)
+        shares = ordered / np.where(total > 0.0, total, np.nan)[:, None]
+        hhi = HHI_SCALE * _added(shares * shares)
+        return Concentration(hhi, HHI_SCALE / hhi, _added(shares[:, :3]), _added(shares[:, :10]))
+
+
+def _merged(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> FloatMatrix:
+    """Holdings of one underlying together, at the place of the first; zeros stand in the others' and add nothing."""
+    merged = gross
+    for i, names in enumerate(underlyings):
+        if len(set(names)) < len(names):
+            if merged is gross:
+                merged = gross.copy()
+            first: dict[str, int] = {}
+            for j, name in enumerate(names):
+                at = first.setdefault(name, j)
+                if at != j:
+                    merged[i, at] += merged[i, j]
+                    merged[i, j] = 0.0
+    return merged
+
+
+def _added(values: FloatMatrix) -> FloatVector:
+    """(g,) sums over the last axis, strictly from left to right."""
+    return np.cumsum(values, axis=1)[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 
 
 def risk_hhi(contributions: FloatMatrix) -> FloatVector:

@@ -1,68 +1,69 @@
-"""The correlations document, and the decomposition that rests on the same matrix."""
+"""The columns of correlations, and of the decomposition that rests on the same matrix."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import Book, Kind, Panel, Stack, stack
-from services.risk.compute.reasons import SHORT_HISTORY, ZERO_VARIANCE, Document, nullable, symbol_reason
+from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack, held, stack
+from services.risk.compute.reasons import SHORT_HISTORY, ZERO_VARIANCE, Document, listed, nullable, symbol_reason
 from services.risk.compute.series import Filled
 from shared.arrays import FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
 
-MOST = 20_000  # holdings times holdings would be the honest limit; this keeps a stack within a few hundred megabytes
+MOST_CELLS = 160_000  # returns in one stack: a few copies of them stay in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
     """What one unit's correlation matrix says."""
 
-    document: Document
+    columns: dict[str, Any]
     decomposition: Document
     risk_hhi: float | None
     covered: float
     """Gross value of the holdings in the matrix over gross value."""
 
 
-def structures(panel: Panel, book: Book, model: FactorModel, units: IntVector, filled: Filled) -> dict[int, Structure]:
+def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> dict[int, Structure]:
     """By unit. Holdings without 63 real returns are left out and named; the others are grouped by how many they are."""
     columns = covariance.columns(filled.values, filled.real, filled.valid)
+    holdings, owner = held(book, units)
+    rows = book.rows[holdings]
+    sessions = book.session[units][owner]
+    at = filled.find(sessions, rows)
+    public = (panel.kinds[rows] == PUBLIC) & ~book.unpriceable[holdings]
+    long_enough = columns.own[at] >= CORRELATION_MIN_OBS
+    good = public & long_enough & (columns.sd[at] > 0.0)
+    counts = np.diff(book.starts)[units]
+    excluded: list[list[str | None]] = [[None] * count for count in counts.tolist()]
+    begins = book.starts[units]
+    for h in np.flatnonzero(~good).tolist():
+        u = int(owner[h])
+        excluded[u][int(holdings[h] - begins[u])] = _excluded(
+            panel, int(sessions[h]), int(rows[h]), book, int(holdings[h]), bool(long_enough[h])
+        )
+    gross = book.long[holdings] - book.short[holdings]
+    members = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
-    members: dict[int, list[tuple[int, IntVector]]] = {}
-    excluded: dict[int, list[Document]] = {}
-    for u in units.tolist():
-        holdings = np.arange(book.starts[u], book.starts[u + 1])
-        rows, s = book.rows[holdings], int(book.session[u])
-        at = filled.find(np.full(len(rows), s), rows)
-        public = (panel.kinds[rows] == Kind.PUBLIC) & ~book.unpriceable[holdings]
-        long_enough = columns.real[at].sum(axis=1) >= CORRELATION_MIN_OBS
-        good = public & long_enough & (columns.sd[at] > 0.0)
-        excluded[u] = [
-            {
-                "symbol": panel.symbols[rows[j]],
-                "reason": _excluded(panel, s, int(rows[j]), book, int(holdings[j]), bool(long_enough[j])),
-            }
-            for j in np.flatnonzero(~good).tolist()
-        ]
-        members.setdefault(int(good.sum()), []).append((u, holdings[good]))
-    for count, same in sorted(members.items()):
-        step = max(1, MOST // max(1, count * max(1, count // 8)))
-        for low in range(0, len(same), step):
-            part = same[low : low + step]
-            of = stack(book, np.array([u for u, _ in part]), np.array([h for _, h in part]).reshape(len(part), count))
-            total = np.array([_gross(book, u) for u, _ in part])
-            found |= _stack(panel, model, of, filled, columns, total, [excluded[u] for u, _ in part])
+    for whole in np.unique(counts).tolist():
+        for count in np.unique(members[counts == whole]).tolist():
+            same = np.flatnonzero((counts == whole) & (members == count))
+            step = max(1, MOST_CELLS // max(1, count * CORRELATION_WINDOW))
+            for low in range(0, len(same), step):
+                part = same[low : low + step]
+                # Owners ascend, so the members of a unit lie together, in its order.
+                mine = np.isin(owner, part)
+                of = stack(book, units[part], holdings[mine & good].reshape(len(part), count))
+                total = np.ascontiguousarray(gross[mine].reshape(len(part), whole)).sum(axis=-1)
+                found |= _stack(of, filled, columns, total, [excluded[u] for u in part.tolist()])
     return found
-
-
-def _gross(book: Book, unit: int) -> float:
-    held = slice(book.starts[unit], book.starts[unit + 1])
-    return float((book.long[held] - book.short[held]).sum())
 
 
 def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)
@@ -71,40 +72,33 @@ def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_eno
 
 
 def _stack(
-    panel: Panel,
-    model: FactorModel,
     of: Stack,
     filled: Filled,
     columns: covariance.Columns,
     total: FloatVector,
-    excluded: list[list[Document]],
+    excluded: list[list[str | None]],
 ) -> dict[int, Structure]:
     g, k = of.rows.shape
-    held = np.ascontiguousarray(of.gross).sum(axis=-1)
-    covered = np.divide(held, total, out=np.ones(g), where=total > 0.0)
-    factors = [_factor_correlations(model, s) for s in of.sessions.tolist()]
+    held_value = np.ascontiguousarray(of.gross).sum(axis=-1)
+    covered = np.divide(held_value, total, out=np.ones(g), where=total > 0.0).tolist()
     if k == 0:
-        empty = decomposition_document([], [], None, None, None, [], None, None)
         return {
-            int(u): Structure(
-                correlation_document([], [], [], None, None, [], excluded[i], factors[i]),
-                {**empty, "excluded": excluded[i]},
-                None,
-                float(covered[i]),
-            )
-            for i, u in enumerate(of.units)
+            u: Structure(_columns(excluded[i]), decomposition_document(None, None, None, None, None), None, covered[i])
+            for i, u in enumerate(of.units.tolist())
         }
     index = filled.find(of.sessions[:, None], of.rows)
     matrix = covariance.covariance(columns, index)
     shown = covariance.displayed(matrix)
-    mean = nullable(covariance.mean_absolute(shown))
-    labels = covariance.clusters(matrix.correlation)
+    labels = covariance.clusters(matrix.correlation).tolist()
     parts = covariance.decompose(matrix, of.weight)
-    trusted = (covered >= COVERAGE_GATE) & np.isfinite(of.nav)
+    trusted = (np.array(covered) >= COVERAGE_GATE) & np.isfinite(of.nav)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))
-    grids, counts = nullable(shown), matrix.joint_obs.astype(int).tolist()
-    table = nullable(np.stack([of.weight, contributions, np.where(trusted[:, None], parts.shares, np.nan)], axis=-1))
+    upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
+    grids = listed(shown[:, upper[0], upper[1]])
+    counts = matrix.joint_obs[:, whole[0], whole[1]].astype(np.int64).tolist()
+    shares = listed(np.where(trusted[:, None], parts.shares, np.nan))
+    euler = listed(contributions)
     single = nullable(
         np.where(
             trusted[:, None],
@@ -112,83 +106,79 @@ def _stack(
             np.nan,
         )
     )
-    n_obs, shrinkage = columns.count[index[:, 0]].tolist(), matrix.shrinkage.tolist()
-    found: dict[int, Structure] = {}
-    for i, u in enumerate(of.units.tolist()):
-        names = [panel.symbols[row] for row in of.rows[i].tolist()]
-        groups = _groups(names, labels[i].tolist())
-        vol, ratio, bets = single[i]
-        found[u] = Structure(
-            correlation_document(names, grids[i], counts[i], shrinkage[i], mean[i], groups, excluded[i], factors[i]),
-            decomposition_document(names, table[i], vol, shrinkage[i], n_obs[i], excluded[i], ratio, bets),
-            hhi[i],
-            float(covered[i]),
-        )
-    return found
-
-
-def correlation_document(
-    labels: list[str],
-    matrix: list[list[float | None]],
-    n_obs: list[list[int]],
-    shrinkage: float | None,
-    mean_abs: float | None,
-    clusters: list[list[str]],
-    excluded: list[Document],
-    factors: Document,
-) -> Document:
-    """The body of the correlations answer."""
+    mean = nullable(covariance.mean_absolute(shown))
+    n_obs, shrinkage = columns.count[index[:, 0]].tolist(), nullable(matrix.shrinkage)
     return {
-        "labels": labels,
-        "matrix": matrix,
-        "n_obs": n_obs,
-        "shrinkage": shrinkage,
-        "mean_abs": mean_abs,
-        "clusters": clusters,
+        u: Structure(
+            _columns(excluded[i], euler[i], shares[i], grids[i], counts[i], labels[i], shrinkage[i], mean[i]),
+            decomposition_document(shrinkage[i], n_obs[i], *single[i]),
+            hhi[i],
+            covered[i],
+        )
+        for i, u in enumerate(of.units.tolist())
+    }
+
+
+def _columns(
+    excluded: list[str | None],
+    contributions: Sequence[float] = (),
+    shares: Sequence[float] = (),
+    correlations: Sequence[float] = (),
+    n_obs: Sequence[int] = (),
+    clusters: Sequence[int] = (),
+    shrinkage: float | None = None,
+    mean: float | None = None,
+) -> dict[str, Any]:
+    return {
         "excluded": excluded,
-        "factors": factors,
+        "contributions": contributions,
+        "contribution_shares": shares,
+        "correlations": correlations,
+        "correlation_n_obs": n_obs,
+        "clusters": clusters,
+        "shrinkage": shrinkage,
+        "mean_correlation": mean,
     }
 
 
 def decomposition_document(
-    labels: list[str],
-    table: list[list[float | None]],
-    volatility: float | None,
     shrinkage: float | None,
     n_obs: int | None,
-    excluded: list[Document],
+    volatility: float | None,
     ratio: float | None,
     bets: float | None,
 ) -> Document:
-    """The `decomposition` of the risk answer; the model's part is filled in by the caller."""
+    """The `decomposition` of the risk document; the model's part is filled in by the caller."""
     return {
         "volatility": volatility,
         "shrinkage": shrinkage,
         "n_obs": n_obs,
-        "contributions": [
-            {"symbol": label, "weight": weight, "contribution": contribution, "share": share}
-            for label, (weight, contribution, share) in zip(labels, table, strict=True)
-        ],
         "model_vol": None,
-        "factors": [],
         "specific_share": None,
         "diversification_ratio": ratio,
         "effective_bets": bets,
-        "excluded": excluded,
     }
 
 
-def _groups(names: list[str], labels: list[int]) -> list[list[str]]:
-    groups: dict[int, list[str]] = {}
-    for name, label in zip(names, labels, strict=True):
-        groups.setdefault(label, []).append(name)
-    return list(groups.values())
+@dataclass(frozen=True, slots=True)
+class FactorLabels:
+    """By session: the factors that are available, and the upper triangle of their correlations."""
+
+    index: list[list[int]]
+    names: list[list[str]]
+    correlations: list[list[float]]
 
 
-def _factor_correlations(model: FactorModel, s: int) -> Document:
-    index = np.flatnonzero(model.available[s])
-    return {
-        "labels": [FACTOR_NAMES[k] for k in index.tolist()],
-        "matrix": nullable(model.correlation[s][np.ix_(index, index)]),
-        "n_obs": CORRELATION_WINDOW,
-    }
+def factor_labels(model: FactorModel) -> FactorLabels:
+    """Of every session; sessions with the same factors in one go."""
+    sessions = len(model.available)
+    of = FactorLabels([[]] * sessions, [[]] * sessions, [[]] * sessions)
+    for pattern in np.unique(model.available, axis=0):
+        same = np.flatnonzero((model.available == pattern).all(axis=1))
+        index = np.flatnonzero(pattern)
+        upper = np.triu_indices(len(index))
+        triangles = listed(model.correlation[same[:, None], index[upper[0]], index[upper[1]]])
+        names = [FACTOR_NAMES[k] for k in index.tolist()]
+        for s, triangle in zip(same.tolist(), triangles, strict=True):
+            of.index[s], of.names[s], of.correlations[s] = index.tolist(), names, triangle
+    return of

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.risk.compute.series import blocks, masked
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CLUSTER_CUT, CORRELATION_MIN_OBS, CORRELATION_WINDOW, SESSIONS_A_YEAR
 
@@ -26,22 +27,30 @@ class Columns:
     """(n, 252) whether the return is the holding's own."""
     count: IntVector
     """(n,) valid sessions."""
+    own: IntVector
+    """(n,) sessions with a return of the holding's own."""
 
 
 def columns(values: FloatMatrix, real: BoolMatrix, valid: BoolMatrix) -> Columns:
     """Standardise the last 252 of filled series (n, LOOKBACK)."""
     window = slice(-CORRELATION_WINDOW, None)
-    use = np.ascontiguousarray(valid[:, window])
-    count = use.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(use, values[:, window], 0.0).sum(axis=1) / count
-        centred = np.where(use, values[:, window] - mean[:, None], 0.0)
-        squares = (centred * centred).sum(axis=1)
-        sd0, sd1 = np.sqrt(squares / count), np.sqrt(squares / (count - 1.0))
-        # A constant series leaves rounding behind, not movement.
-        moves = sd0 > 1e-14
-        standard = np.where(moves[:, None], centred / sd0[:, None], 0.0)
-    return Columns(standard, np.where(moves, sd1, 0.0), real[:, window] & use, count)
+    n = len(values)
+    standard, sd, count = np.empty((n, CORRELATION_WINDOW)), np.empty(n), np.empty(n, dtype=np.int64)
+    for rows in blocks(n):
+        part, use = values[rows, window], valid[rows, window]
+        count[rows] = use.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = masked(part, use).sum(axis=1) / count[rows]
+            centred = masked(part - mean[:, None], use)
+            squares = (centred * centred).sum(axis=1)
+            sd0, sd1 = np.sqrt(squares / count[rows]), np.sqrt(squares / (count[rows] - 1.0))
+            # A constant series leaves rounding behind, not movement.
+            moves = sd0 > 1e-14
+            centred /= np.where(moves, sd0, np.inf)[:, None]
+        standard[rows] = centred
+        sd[rows] = np.where(moves, sd1, 0.0)
+    own = real[:, window] & valid[:, window]
+    return Columns(standard, sd, own, count, own.sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,16 @@ def covariance(of: Columns, index: IntVector) -> Covariance:
     scale = np.sqrt(shrunk[:, diagonal, diagonal])
     correlation = np.clip(shrunk / (scale[:, :, None] * scale[:, None, :]), -1.0, 1.0)
     correlation[:, diagonal, diagonal] = 1.0
-    real = of.real[index].astype(np.float64)
-    return Covariance(correlation, of.sd[index], shrinkage, np.matmul(real, real.transpose(0, 2, 1)))
+    return Covariance(correlation, of.sd[index], shrinkage, _joint_obs(of, index))
+
+
+def _joint_obs(of: Columns, index: IntVector) -> FloatCube:
+    if (of.own[index] == CORRELATION_WINDOW).all():
+        return np.full((*index.shape, index.shape[1]), float(CORRELATION_WINDOW))
+    # Whole numbers far below 2^24: single precision is exact.
+    real = of.real[index].astype(np.float32)
+    count: FloatCube = np.matmul(real, real.transpose(0, 2, 1)).astype(np.float64)
+    return count
 
 
 @dataclass(frozen=True, slots=True)

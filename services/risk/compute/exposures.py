@@ -1,6 +1,8 @@
-"""The factor-exposures document."""
+"""The columns of factor exposures, of the portfolio and of its holdings."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Panel, Stack
@@ -9,11 +11,13 @@ from services.risk.compute.reasons import (
     NAV_NOT_POSITIVE,
     NO_PROXY,
     SHORT_HISTORY,
-    Document,
+    Columns,
     Reasons,
-    nullable,
+    listed,
+    texts,
 )
 from services.risk.compute.reasons import symbol_reason as reason_of
+from shared.arrays import BoolMatrix
 from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, FACTOR_NAMES, SPREADS
 
 # The factors whose proxies a reported exposure needs.
@@ -22,72 +26,60 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "market_beta_shrunk": ("market",),
     "ir_beta": ("market", "rates"),
 } | {f"spread_{spread.name}": ("market", spread.long, spread.short) for spread in SPREADS}
+FIGURES = (*FACTOR_NAMES, *REPORTED)
 
 
-def proxy_names(panel: Panel, s: int) -> dict[str, str | None]:
-    """The proxy that stood for each factor on session s."""
+def proxy_names(panel: Panel) -> list[list[str | None]]:
+    """By session and factor, the proxy that stood for it."""
+    return [[panel.symbols[row] if row >= 0 else None for row in rows] for rows in panel.proxies.tolist()]
+
+
+def exposure_columns(
+    panel: Panel,
+    stack: Stack,
+    unpriceable: BoolMatrix,
+    joint: Exposures,
+    reported: Exposures,
+    proxies: list[list[str | None]],
+    reasons: list[Reasons],
+) -> Columns:
+    """One value a unit of the stack; withheld factors are named in `reasons` too."""
+    g, k = stack.rows.shape
+    beta, money, covered = (
+        np.concatenate(pair, axis=1)
+        for pair in (
+            (joint.beta, reported.beta),
+            (joint.money, reported.money),
+            (joint.covered_weight, reported.covered_weight),
+        )
+    )
+    why: list[list[str | None]] = texts(g, len(FIGURES))
+    sessions, nav = stack.sessions.tolist(), stack.nav.tolist()
+    for i, f in np.argwhere(~np.isfinite(beta)).tolist():
+        reason = _why(FIGURES[f], proxies[sessions[i]], float(covered[i, f]), positive=nav[i] > 0.0)
+        why[i][f] = reason
+        reasons[i].add(reason, figure=FIGURES[f])
+    beta_reasons = texts(g, k)
+    for i, j in np.argwhere(~np.isfinite(joint.betas[:, :, 0])).tolist():
+        beta_reasons[i][j] = _position_reason(
+            panel, sessions[i], int(stack.rows[i, j]), unpriceable=bool(unpriceable[i, j])
+        )
+    symbols = panel.symbols
     return {
-        name: panel.symbols[row] if row >= 0 else None
-        for name, row in zip(FACTOR_NAMES, panel.proxies[s].tolist(), strict=True)
+        "symbols": [[symbols[row] for row in rows] for rows in stack.rows.tolist()],
+        "weights": listed(stack.weight),
+        "exposure_values": listed(np.where(panel.kinds[stack.rows] == OPTION, np.nan, stack.value)),
+        "betas": listed(joint.betas.reshape(g, -1)),
+        "beta_reasons": beta_reasons,
+        "proxies": [proxies[s] for s in sessions],
+        "exposures": listed(np.stack([beta, money, covered], axis=-1).reshape(g, -1)),
+        "exposure_limited": np.concatenate([joint.limited, reported.limited], axis=1).tolist(),
+        "exposure_reasons": why,
     }
 
 
-def exposure_documents(
-    panel: Panel,
-    stack: Stack,
-    unpriceable: list[list[bool]],
-    joint: Exposures,
-    reported: Exposures,
-    reasons: list[Reasons],
-) -> list[Document]:
-    """One document a unit of the stack; withheld factors are named in `reasons` too."""
-    tables = [("joint", FACTOR_NAMES, _columns(joint)), ("reported", REPORTED, _columns(reported))]
-    weights, values, betas = nullable(stack.weight), stack.value.tolist(), nullable(joint.betas)
-    documents: list[Document] = []
-    for i, s in enumerate(stack.sessions.tolist()):
-        proxies = proxy_names(panel, s)
-        factors: list[Document] = []
-        for name, figures, (beta, money, covered, limited) in tables:
-            for k, figure in enumerate(figures):
-                reason = None
-                if beta[i][k] is None:
-                    reason = _why(figure, proxies, covered[i][k], positive=stack.nav[i] > 0.0)
-                    reasons[i].add(reason, figure=figure)
-                factors.append(
-                    {
-                        "factor": figure,
-                        "set": name,
-                        "beta": beta[i][k],
-                        "money": money[i][k],
-                        "covered_weight": covered[i][k],
-                        "quality": "none" if money[i][k] is None else "limited" if limited[i][k] else "full",
-                        "reason": reason,
-                    }
-                )
-        positions = [
-            {
-                "symbol": panel.symbols[row],
-                "weight": weights[i][j],
-                "exposure_value": None if panel.kinds[row] == OPTION else values[i][j],
-                "betas": dict(zip(FACTOR_NAMES, betas[i][j], strict=True)),
-                "reason": _position_reason(panel, s, row, unpriceable=unpriceable[i][j])
-                if betas[i][j][0] is None
-                else None,
-            }
-            for j, row in enumerate(stack.rows[i].tolist())
-        ]
-        documents.append({"proxies": proxies, "factors": factors, "positions": positions})
-    return documents
-
-
-def _columns(
-    of: Exposures,
-) -> tuple[list[list[float | None]], list[list[float | None]], list[list[float]], list[list[bool]]]:
-    return nullable(of.beta), nullable(of.money), of.covered_weight.tolist(), of.limited.tolist()
-
-
-def _why(figure: str, proxies: dict[str, str | None], covered: float, *, positive: bool) -> str:
-    if any(proxies[name] is None for name in NEEDS.get(figure, ("market", figure))):
+def _why(figure: str, proxies: list[str | None], covered: float, *, positive: bool) -> str:
+    if any(proxies[FACTOR_NAMES.index(name)] is None for name in NEEDS.get(figure, ("market", figure))):
         return NO_PROXY
     if covered < COVERAGE_GATE:
         return LOW_COVERAGE

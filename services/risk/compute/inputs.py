@@ -139,6 +139,14 @@ class Stack:
         return self.value / self.nav[:, None]
 
 
+def held(book: Book, units: IntVector) -> tuple[IntVector, IntVector]:
+    """(holdings, owners) of the units, flat: indices into the book's arrays and into `units`, in order."""
+    counts = np.diff(book.starts)[units]
+    owner = np.repeat(np.arange(len(units)), counts)
+    before = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    return book.starts[units][owner] + np.arange(len(owner)) - before[owner], owner
+
+
 def stacks(book: Book, units: IntVector, *, most: int) -> Iterator[Stack]:
     """Cut units into stacks of equal K, each of at most `most` holdings (or one unit)."""
     counts = np.diff(book.starts)[units]

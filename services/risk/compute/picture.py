@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 
+from services.risk.compute import stress
 from services.risk.compute.aggregation import aggregate
-from services.risk.compute.correlations import structures
-from services.risk.compute.exposures import exposure_documents
+from services.risk.compute.correlations import FactorLabels, factor_labels, structures
+from services.risk.compute.exposures import exposure_columns, proxy_names
 from services.risk.compute.factor_model import FactorModel, factor_model
-from services.risk.compute.inputs import Book, Panel, stacks
+from services.risk.compute.inputs import Book, Panel, held, stacks
 from services.risk.compute.reasons import BROKEN_CHAIN, SHORT_HISTORY, Document, Reasons, nullable
 from services.risk.compute.risk_report import risk_documents
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import fill, masked_moments
 from services.risk.compute.series_report import pair_figures
-from services.risk.compute.stress import Shocks, shocks
-from services.risk.compute.stress_report import stress_documents
+from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, drawdowns
 from services.risk.compute.volatility import ANNUAL
 from shared.arrays import FloatVector, IntVector
@@ -32,7 +33,7 @@ MOST_HOLDINGS = 4_000  # holdings in one stack: their factor contributions in ev
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One unit's four documents, shaped as the answers without their envelope, and what they rest on."""
+    """What is stored of one unit, and what it rests on."""
 
     portfolio_id: UUID
     session: date
@@ -40,20 +41,28 @@ class Picture:
     coverage: float
     """Share of gross value backed by real returns over 252 sessions."""
     reasons: list[Document]
-    exposures: Document
     risk: Document
-    correlations: Document
-    stress: Document
+    columns: dict[str, Any]
+    """The columns of `risk.results` that are arrays, by name; NaN is unknown."""
 
 
 def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
     """Pictures of all units of the book, in its order."""
     model = factor_model(panel)
-    moves = [shocks(scenarios, scenario, model, panel.sessions) for scenario in scenarios.scenarios]
+    shared = _Shared(model, factor_labels(model), moves(model, stress.every(scenarios, model, panel.sessions)))
     found: dict[int, Picture] = {}
     for units in _chunks(panel, book):
-        _chunk(panel, book, model, moves, units, found)
+        _chunk(panel, book, shared, units, found)
     return [found[u] for u in range(len(book.nav))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all portfolios of a session have in common."""
+
+    model: FactorModel
+    labels: FactorLabels
+    moves: Moves
 
 
 def _chunks(panel: Panel, book: Book) -> list[IntVector]:
@@ -67,39 +76,39 @@ def _chunks(panel: Panel, book: Book) -> list[IntVector]:
     return [units for units in every if len(units)]
 
 
-def _chunk(
-    panel: Panel, book: Book, model: FactorModel, moves: list[Shocks], units: IntVector, found: dict[int, Picture]
-) -> None:
-    counts = np.diff(book.starts)
-    holdings = np.concatenate([np.arange(book.starts[u], book.starts[u + 1]) for u in units.tolist()])
-    filled = fill(panel, np.repeat(book.session[units], counts[units]), book.rows[holdings])
+def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, Picture]) -> None:
+    holdings, owner = held(book, units)
+    filled = fill(panel, book.session[units][owner], book.rows[holdings])
     pairs = pair_figures(filled)
-    matrices = structures(panel, book, model, units, filled)
+    matrices = structures(panel, book, units, filled)
     falls = _drawdowns(panel, book, units)
     nav_volatility = _nav_volatility(panel, book, units)
+    proxies = proxy_names(panel)
     for stack in stacks(book, units, most=MOST_HOLDINGS):
         reasons = [Reasons() for _ in stack.units]
         joint = aggregate(panel, book, stack, panel.joint)
         reported = aggregate(panel, book, stack, panel.reported)
-        old = book.unpriceable[stack.holdings].tolist()
+        mine = stack.units.tolist()
         own = nav_volatility[np.searchsorted(units, stack.units)]
-        risk, covered = risk_documents(panel, book, model, stack, filled, pairs, joint, matrices, falls, own, reasons)
-        exposures = exposure_documents(panel, stack, old, joint, reported, reasons)
-        stress = stress_documents(panel, model, stack, joint, moves, reasons)
-        for i, u in enumerate(stack.units.tolist()):
-            listed = reasons[i].listed()
+        risk, columns, covered = risk_documents(
+            panel, book, shared.model, shared.labels, stack, filled, pairs, joint,
+            [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
+        )  # fmt: skip
+        columns |= exposure_columns(panel, stack, book.unpriceable[stack.holdings], joint, reported, proxies, reasons)
+        columns |= stress_columns(stack, joint, shared.moves, reasons)
+        names = tuple(columns)
+        for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):
+            why = reasons[i].listed()
             # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
-            short = any(reason["symbol"] is not None for reason in listed)
+            short = any(reason["symbol"] is not None for reason in why)
             found[u] = Picture(
                 portfolio_id=book.portfolios[book.portfolio[u]],
                 session=panel.sessions[book.session[u]],
                 quality="partial" if short else "complete",
                 coverage=float(covered[i]),
-                reasons=listed,
-                exposures=exposures[i],
+                reasons=why,
                 risk=risk[i],
-                correlations=matrices[u].document,
-                stress=stress[i],
+                columns=dict(zip(names, values, strict=True)) | matrices[u].columns,
             )
 
 

@@ -1,4 +1,4 @@
-"""Why a figure is withheld, and the edge where NaN becomes null."""
+"""Why a figure is withheld, and how arrays leave: as lists, with NaN or null for what is unknown."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shared.market.registry import LOOKBACK
 
 NAV_NOT_POSITIVE = "nav_not_positive"
 NO_PROXY = "no_proxy"
+NO_DURATION = "no_duration"
 LOW_COVERAGE = "low_coverage"
 SHORT_HISTORY = "short_history"
 ZERO_VARIANCE = "zero_variance"
@@ -24,6 +25,8 @@ BROKEN_CHAIN = "broken_chain"
 NO_BENCHMARK = "no_benchmark"
 
 Document = dict[str, Any]
+Columns = dict[str, list[Any]]
+"""By column of `risk.results`, one value for each unit of a stack."""
 
 
 class Reasons:
@@ -47,6 +50,17 @@ def nullable(values: NDArray[np.float64]) -> Any:
     boxed = (values + 0.0).astype(object)
     boxed[~finite] = None
     return boxed.tolist()
+
+
+def listed(values: NDArray[np.float64]) -> list[Any]:
+    """The array as (nested) lists, NaN where it is not finite; a negative zero is a zero."""
+    found: list[Any] = np.where(np.isfinite(values), values + 0.0, np.nan).tolist()
+    return found
+
+
+def texts(units: int, length: int) -> list[list[str | None]]:
+    """A list of texts for each unit, none there yet."""
+    return [[None] * length for _ in range(units)]
 
 
 def symbol_reason(panel: Panel, s: int, row: int, window: int, *, unpriceable: bool) -> str:

@@ -1,4 +1,4 @@
-"""The risk document: volatility, beta, decomposition, VaR, drawdown, concentration, sectors."""
+"""The risk document (volatility, beta, decomposition, VaR, drawdown, concentration, sectors) and the columns beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.concentration import concentration
-from services.risk.compute.correlations import Structure
+from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.factor_model import FactorModel, model_risk
 from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack
 from services.risk.compute.reasons import (
@@ -16,16 +16,19 @@ from services.risk.compute.reasons import (
     NO_HOLDINGS,
     NO_PROXY,
     ZERO_VARIANCE,
+    Columns,
     Document,
     Reasons,
+    listed,
     nullable,
     symbol_reason,
+    texts,
 )
 from services.risk.compute.sectors import sector_weights
 from services.risk.compute.series import Filled, coverage
 from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, PairFigures, series_figures
 from shared.arrays import FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, LOOKBACK
+from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
 # Nothing to score before forecasts have passed their horizon; the keys stand so that readers need no second shape.
 NO_SCORECARD: Document = {
@@ -40,16 +43,17 @@ def risk_documents(
     panel: Panel,
     book: Book,
     model: FactorModel,
+    labels: FactorLabels,
     stack: Stack,
     filled: Filled,
     pairs: PairFigures,
     joint: Exposures,
-    structures: dict[int, Structure],
-    drawdowns: dict[int, tuple[Document, str | None]],
+    structures: list[Structure],
+    drawdowns: list[tuple[Document, str | None]],
     nav_volatility: FloatVector,
     reasons: list[Reasons],
-) -> tuple[list[Document], FloatVector]:
-    """One document a unit of the stack, and each unit's coverage over 252 sessions."""
+) -> tuple[list[Document], Columns, FloatVector]:
+    """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions."""
     index = filled.find(stack.sessions[:, None], stack.rows)
     # A price that is no longer evidence covers nothing, whatever returns it once had.
     counted = np.where(book.unpriceable[stack.holdings], 0.0, 1.0)
@@ -59,89 +63,82 @@ def risk_documents(
     by_model = model_risk(
         model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.weight, resid
     )
-    model_vol, model_shares, specific = (
-        nullable(by_model.volatility),
-        nullable(by_model.shares),
-        nullable(by_model.specific),
-    )
+    model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
+    model_shares = listed(by_model.shares)
+    _name_culprits(panel, book, stack, index, pairs, covered, reasons)
+    concentrations = _concentrations(book, stack, structures, reasons)
+    columns = _positions(panel, stack, index, pairs)
+    sessions = stack.sessions.tolist()
+    positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
-    for i, u in enumerate(stack.units.tolist()):
-        s, why, structure = int(stack.sessions[i]), reasons[i], structures[u]
-        _name_culprits(panel, book, stack, i, index, pairs, covered, why)
-        decomposition = dict(structure.decomposition)
-        decomposition["model_vol"] = model_vol[i]
-        decomposition["specific_share"] = specific[i]
-        decomposition["factors"] = [
-            {"factor": name, "share": model_shares[i][k]}
-            for k, name in enumerate(FACTOR_NAMES)
-            if model.available[s, k]
-        ]
-        _explain_decomposition(decomposition, why, positive=stack.nav[i] > 0.0, market=bool(panel.proxies[s, 0] >= 0))
-        drawdown, missing = drawdowns[u]
+    for i, structure in enumerate(structures):
+        why = reasons[i]
+        decomposition = structure.decomposition | {"model_vol": model_vol[i], "specific_share": specific[i]}
+        _explain_decomposition(
+            decomposition, why, empty=stack.rows.shape[1] == 0, positive=positive[i], market=market[i]
+        )
+        drawdown, missing = drawdowns[i]
         if missing is not None:
             why.add(missing, figure="drawdown")
         documents.append(
             {
                 "volatility": whole.volatility[i],
-                "positions": _positions(panel, stack, i, index, pairs),
                 "beta": whole.beta[i],
                 "decomposition": decomposition,
                 "var": whole.var[i],
                 "drawdown": drawdown,
-                "concentration": _concentration(book, stack, i, structure, why),
+                "concentration": concentrations[i],
                 "sectors": _sectors(book, stack, i, why),
                 "benchmark_date": None,
                 "scorecard": NO_SCORECARD,
             }
         )
-    return documents, covered[YEAR]
+    columns["factor_shares"] = [
+        [model_shares[i][k] for k in labels.index[session]] for i, session in enumerate(sessions)
+    ]
+    columns["model_factors"] = [labels.names[session] for session in sessions]
+    columns["factor_correlations"] = [labels.correlations[session] for session in sessions]
+    return documents, columns, covered[YEAR]
 
 
 def _name_culprits(
     panel: Panel,
     book: Book,
     stack: Stack,
-    i: int,
     index: IntVector,
     pairs: PairFigures,
     covered: dict[int, FloatVector],
-    why: Reasons,
+    reasons: list[Reasons],
 ) -> None:
     """Name the holdings that fall short in the last 252 sessions, or in a longer window where that withholds a figure."""
-    windows = [YEAR, *(window for window in (PERCENTILE_WINDOW, LOOKBACK) if covered[window][i] < COVERAGE_GATE)]
-    s = int(stack.sessions[i])
-    for window in windows:
-        share = pairs.shares[window][index[i]]
-        old = book.unpriceable[stack.holdings[i]]
-        for j in np.flatnonzero((share < 1.0) | old).tolist():
+    old = book.unpriceable[stack.holdings]
+    for window in (YEAR, PERCENTILE_WINDOW, LOOKBACK):
+        short = (pairs.shares[window][index] < 1.0) | old
+        if window != YEAR:
+            short &= (covered[window] < COVERAGE_GATE)[:, None]
+        for i, j in np.argwhere(short).tolist():
             row = int(stack.rows[i, j])
-            why.add(symbol_reason(panel, s, row, window, unpriceable=bool(old[j])), symbol=panel.symbols[row])
+            reason = symbol_reason(panel, int(stack.sessions[i]), row, window, unpriceable=bool(old[i, j]))
+            reasons[i].add(reason, symbol=panel.symbols[row])
 
 
-def _positions(panel: Panel, stack: Stack, i: int, index: IntVector, pairs: PairFigures) -> list[Document]:
-    documents = []
-    for row, at in zip(stack.rows[i].tolist(), index[i].tolist(), strict=True):
-        public = panel.kinds[row] == PUBLIC
-        realized, forecast = (pairs.realized_252[at], pairs.forecast[at]) if public else (None, None)
-        method = None if forecast is None else "har" if pairs.har[at] else "ewma"
-        reason = None
-        if realized is None or forecast is None:
-            reason = symbol_reason(panel, int(stack.sessions[i]), row, LOOKBACK, unpriceable=False)
-        documents.append(
-            {
-                "symbol": panel.symbols[row],
-                "realized_252": realized,
-                "forecast_21": forecast,
-                "method": method,
-                "reason": reason,
-            }
-        )
-    return documents
+def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: PairFigures) -> Columns:
+    public = panel.kinds[stack.rows] == PUBLIC
+    realized = np.where(public, pairs.realized_252[index], np.nan)
+    forecast = np.where(public, pairs.forecast[index], np.nan)
+    why = texts(*stack.rows.shape)
+    for i, j in np.argwhere(~(np.isfinite(realized) & np.isfinite(forecast))).tolist():
+        why[i][j] = symbol_reason(panel, int(stack.sessions[i]), int(stack.rows[i, j]), LOOKBACK, unpriceable=False)
+    return {
+        "realized_252": listed(realized),
+        "forecast_21": listed(forecast),
+        "har": pairs.har[index].tolist(),
+        "series_reasons": why,
+    }
 
 
-def _explain_decomposition(document: Document, why: Reasons, *, positive: bool, market: bool) -> None:
+def _explain_decomposition(document: Document, why: Reasons, *, empty: bool, positive: bool, market: bool) -> None:
     if document["volatility"] is None:
-        empty = not document["contributions"] and not document["excluded"]
         reason = NO_HOLDINGS if empty else NAV_NOT_POSITIVE if not positive else LOW_COVERAGE
         why.add(reason, figure="decomposition")
     elif document["diversification_ratio"] is None:
@@ -153,20 +150,22 @@ def _explain_decomposition(document: Document, why: Reasons, *, positive: bool, 
         )
 
 
-def _concentration(book: Book, stack: Stack, i: int, structure: Structure, why: Reasons) -> Document:
-    names = [book.underlyings[holding] for holding in stack.holdings[i].tolist()]
-    of = concentration(names, stack.gross[i].tolist())
-    if of.hhi is None:
-        why.add(NO_HOLDINGS, figure="concentration")
-    elif structure.risk_hhi is None:
-        why.add(LOW_COVERAGE if structure.covered < COVERAGE_GATE else ZERO_VARIANCE, figure="concentration.risk_hhi")
-    return {
-        "hhi": of.hhi,
-        "effective": of.effective,
-        "top_3": of.top_3,
-        "top_10": of.top_10,
-        "risk_hhi": structure.risk_hhi,
-    }
+def _concentrations(book: Book, stack: Stack, structures: list[Structure], reasons: list[Reasons]) -> list[Document]:
+    names = [[book.underlyings[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
+    of = concentration(names, stack.gross)
+    table = nullable(np.stack([of.hhi, of.effective, of.top_3, of.top_10], axis=-1))
+    documents = []
+    for i, (hhi, effective, top_3, top_10) in enumerate(table):
+        structure = structures[i]
+        if hhi is None:
+            reasons[i].add(NO_HOLDINGS, figure="concentration")
+        elif structure.risk_hhi is None:
+            reason = LOW_COVERAGE if structure.covered < COVERAGE_GATE else ZERO_VARIANCE
+            reasons[i].add(reason, figure="concentration.risk_hhi")
+        documents.append(
+            {"hhi": hhi, "effective": effective, "top_3": top_3, "top_10": top_10, "risk_hhi": structure.risk_hhi}
+        )
+    return documents
 
 
 def _sectors(book: Book, stack: Stack, i: int, why: Reasons) -> list[Document]:

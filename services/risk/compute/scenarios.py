@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,15 @@ class Scenarios:
         scenarios = {scenario.id: scenario for scenario in (*self.scenarios, *own.scenarios)}
         durations = {duration.as_of: duration for duration in (*self.durations, *own.durations)}
         return Scenarios(tuple(scenarios.values()), tuple(durations[day] for day in sorted(durations)))
+
+    def described(self) -> str:
+        """JSON by which a reader knows the scenarios of stored results: id, name and the factors that are scripted."""
+        return json.dumps(
+            [
+                {"id": of.id, "name": of.name, "factors": [FACTOR_NAMES[k] for k in of.scripted()]}
+                for of in self.scenarios
+            ]
+        )
 
     def shocks_on(self, scenario: Scenario, session: date) -> dict[str, float] | None:
         """Proxy returns by factor, in the registry's order; None where a yield shock has no duration dated by then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,19 @@ from numpy.typing import NDArray
 from services.risk.compute.inputs import Kind, Panel, Stack
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
+
+BLOCK = 128  # series worked on at a time: the temporaries of a block stay in a core's cache
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """The rows in blocks. Rows are independent, so where a block begins changes no digit."""
+    for low in range(0, count, BLOCK):
+        yield slice(low, min(low + BLOCK, count))
+
+
+def masked(values: NDArray[np.float64], use: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The values, 0 where they are not used; without a copy where all are."""
+    return values if use.all() else np.where(use, values, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +62,23 @@ def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
     count = len(panel.symbols)
     keys = np.unique(sessions * count + rows)
     session, row = np.divmod(keys, count)
-    own = panel.windows()[row, session]
-    market = market_windows(panel)[session]
-    valid = np.isfinite(market)
-    public = panel.kinds[row] == Kind.PUBLIC
-    real = np.isfinite(own) & public[:, None]
+    windows, markets = panel.windows(), market_windows(panel)
+    public, private = panel.kinds[row] == Kind.PUBLIC, panel.kinds[row] == Kind.PRIVATE
     beta = panel.shrunk[session, row]
     beta = np.where(np.isfinite(beta) & public, beta, 1.0)
-    values = np.where(real, own, beta[:, None] * market)
-    values[panel.kinds[row] == Kind.PRIVATE] = 0.0
-    return Filled(keys, count, np.where(valid, values, 0.0), real, valid)
+    values = np.empty((len(keys), LOOKBACK))
+    real, valid = np.empty(values.shape, dtype=np.bool_), np.empty(values.shape, dtype=np.bool_)
+    for part in blocks(len(keys)):
+        own, market = windows[row[part], session[part]], markets[session[part]]
+        np.isfinite(market, out=valid[part])
+        np.logical_and(np.isfinite(own), public[part, None], out=real[part])
+        if real[part].all() and valid[part].all():
+            values[part] = own
+            continue
+        filled = np.where(real[part], own, beta[part, None] * market)
+        filled[private[part]] = 0.0
+        values[part] = np.where(valid[part], filled, 0.0)
+    return Filled(keys, count, values, real, valid)
 
 
 def portfolio_series(filled: Filled, stack: Stack) -> FloatMatrix:
@@ -81,6 +102,13 @@ def real_share(filled: Filled, window: int) -> FloatVector:
     return share
 
 
+def real_shares(filled: Filled, windows: Sequence[int]) -> dict[int, FloatVector]:
+    """`real_share` of each window; series that are real throughout are not counted again for each."""
+    if filled.real.all():
+        return {window: np.ones(len(filled.keys)) for window in windows}
+    return {window: real_share(filled, window) for window in windows}
+
+
 def coverage(gross: FloatMatrix, share: FloatMatrix) -> FloatVector:
     """Σ gross · share / Σ gross over the last axis; 1 where nothing is held, since nothing is missing. Both (g, K)."""
     total = np.ascontiguousarray(gross).sum(axis=-1)
@@ -93,7 +121,7 @@ def masked_moments(values: FloatMatrix, valid: NDArray[np.bool_]) -> tuple[Float
     """(count, mean, variance with ddof=1) of the valid entries along the last axis; NaN where there are too few."""
     count = valid.sum(axis=-1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(valid, values, 0.0).sum(axis=-1) / count
-        deviation = np.where(valid, values - mean[..., None], 0.0)
+        mean = masked(values, valid).sum(axis=-1) / count
+        deviation = masked(values - mean[..., None], valid)
         variance = (deviation * deviation).sum(axis=-1) / (count - 1.0)
     return count, mean, np.where(count > 1.0, variance, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
@@ -20,7 +21,7 @@ from services.risk.compute.reasons import (
     Reasons,
     nullable,
 )
-from services.risk.compute.series import Filled, portfolio_series, real_share
+from services.risk.compute.series import Filled, blocks, masked, portfolio_series, real_shares
 from services.risk.compute.tail import tails
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
@@ -40,24 +41,27 @@ WINDOWS = (*VOLATILITY_WINDOWS, PERCENTILE_WINDOW, LOOKBACK)
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """Figures of single holdings, by position in `Filled`, as nullable lists."""
+    """Figures of single holdings, by position in `Filled`; NaN where withheld."""
 
     shares: dict[int, FloatVector]
-    realized_252: list[float | None]
-    forecast: list[float | None]
-    har: list[bool]
+    realized_252: FloatVector
+    forecast: FloatVector
+    har: NDArray[np.bool_]
 
 
 def pair_figures(filled: Filled) -> PairFigures:
     """The position figures with the definitions of the portfolio's, each withheld below 80 % of real returns."""
-    shares = {window: real_share(filled, window) for window in WINDOWS}
+    shares = real_shares(filled, WINDOWS)
     forecast = volatility.forecast(filled.values, filled.valid)
-    realized = volatility.realized(filled.values, filled.valid, YEAR)
+    realized = np.concatenate(
+        [volatility.realized(filled.values[part], filled.valid[part], YEAR) for part in blocks(len(filled.keys))]
+        or [np.empty(0)]
+    )
     return PairFigures(
         shares=shares,
-        realized_252=nullable(gate(realized, shares[YEAR])),
-        forecast=nullable(gate(forecast.value, shares[LOOKBACK])),
-        har=forecast.har.tolist(),
+        realized_252=gate(realized, shares[YEAR]),
+        forecast=gate(forecast.value, shares[LOOKBACK]),
+        har=forecast.har,
     )
 
 
@@ -80,7 +84,7 @@ def market_of(panel: Panel, stack: Stack) -> tuple[FloatMatrix, BoolMatrix]:
     row = panel.proxies[stack.sessions, 0]
     windows = panel.windows()[np.maximum(row, 0), stack.sessions]
     valid = np.isfinite(windows) & (row >= 0)[:, None]
-    return np.where(valid, windows, 0.0), valid
+    return masked(windows, valid), valid
 
 
 def series_figures(
@@ -106,41 +110,49 @@ def series_figures(
     }
     forecasts = _forecasts(series, valid, covered[LOOKBACK])
     aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
-    r2 = nullable(gate(slope.r2, covered[YEAR]))
+    r2, n_obs = nullable(gate(slope.r2, covered[YEAR])), slope.n_obs.tolist()
     lines = [
-        (tail, nullable(gate(tail.var, covered[LOOKBACK])), nullable(gate(tail.es, covered[LOOKBACK])))
+        (
+            tail.method,
+            tail.level,
+            nullable(gate(tail.var, covered[LOOKBACK])),
+            nullable(gate(tail.es, covered[LOOKBACK])),
+            tail.n_obs.tolist(),
+        )
         for tail in tails(series, valid, VAR_LEVELS)
     ]
     result = SeriesFigures([], [], [])
-    for i, nav in enumerate(stack.nav.tolist()):
+    for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
-        document |= {"trend": {"z": z[i], "direction": volatility.direction(z[i])}, "forecast_21": forecasts[i]}
+        document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}
+        document["forecast_21"] = forecasts[i]
         result.volatility.append(document)
-        result.beta.append(
-            {"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": int(slope.n_obs[i])}
-        )
+        result.beta.append({"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": n_obs[i]})
         result.var.append(
             [
-                {"method": tail.method, "level": tail.level, "var": var[i], "es": es[i], "n_obs": int(tail.n_obs[i])}
-                for tail, var, es in lines
+                {"method": method, "level": level, "var": var[i], "es": es[i], "n_obs": count[i]}
+                for method, level, var, es, count in lines
             ]
         )
-        general = NAV_NOT_POSITIVE if not nav > 0.0 else NO_PROXY if panel.proxies[stack.sessions[i], 0] < 0 else None
-        asked = (
-            *((f"volatility.realized_{w}", document[f"realized_{w}"], w, SHORT_HISTORY) for w in VOLATILITY_WINDOWS),
-            ("volatility.percentile_252", document["percentile_252"], PERCENTILE_WINDOW, SHORT_HISTORY),
-            ("volatility.trend", z[i], YEAR, ZERO_VARIANCE),
-            ("volatility.forecast_21", forecasts[i]["value"], LOOKBACK, SHORT_HISTORY),
-            ("beta.aggregated", aggregated[i], BETA_WINDOW, LOW_COVERAGE),
-            ("beta.realized", beta[i], BETA_WINDOW, SHORT_HISTORY),
-            ("beta.r2", r2[i], BETA_WINDOW, ZERO_VARIANCE),
-            ("var", lines[0][1][i], LOOKBACK, SHORT_HISTORY),
-        )
-        for figure, value, window, otherwise in asked:
+    asked = (
+        *((f"volatility.realized_{w}", columns[f"realized_{w}"], w, SHORT_HISTORY) for w in VOLATILITY_WINDOWS),
+        ("volatility.percentile_252", columns["percentile_252"], PERCENTILE_WINDOW, SHORT_HISTORY),
+        ("volatility.trend", z, YEAR, ZERO_VARIANCE),
+        ("volatility.forecast_21", [forecast["value"] for forecast in forecasts], LOOKBACK, SHORT_HISTORY),
+        ("beta.aggregated", aggregated, BETA_WINDOW, LOW_COVERAGE),
+        ("beta.realized", beta, BETA_WINDOW, SHORT_HISTORY),
+        ("beta.r2", r2, BETA_WINDOW, ZERO_VARIANCE),
+        ("var", lines[0][2], LOOKBACK, SHORT_HISTORY),
+    )
+    market_row, nav = panel.proxies[stack.sessions, 0].tolist(), stack.nav.tolist()
+    for figure, values, window, otherwise in asked:
+        for i, value in enumerate(values):
             if value is None:
+                general = NAV_NOT_POSITIVE if not nav[i] > 0.0 else NO_PROXY if market_row[i] < 0 else None
                 low = LOW_COVERAGE if covered[window][i] < COVERAGE_GATE else otherwise
                 reasons[i].add(general or low, figure=figure)
-        if document["realized_nav_252"] is None:
+    for i, value in enumerate(columns["realized_nav_252"]):
+        if value is None:
             reasons[i].add(SHORT_HISTORY, figure="volatility.realized_nav_252")
     return result
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute.factor_model import FactorModel
+from services.risk.compute.reasons import NO_DURATION, NO_PROXY
 from services.risk.compute.scenarios import Scenario, Scenarios
 from shared.arrays import FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
@@ -34,50 +37,69 @@ class Shocks:
     """(S, F)."""
 
 
-def shocks(scenarios: Scenarios, scenario: Scenario, model: FactorModel, sessions: tuple[object, ...]) -> Shocks:
-    """Direct and propagated factor shocks of one scenario on every session."""
+def every(scenarios: Scenarios, model: FactorModel, sessions: Sequence[date]) -> list[Shocks]:
+    """Direct and propagated factor shocks of every scenario on every session."""
+    implied = _Implied(model)
+    return [_shocks(scenarios, scenario, model, sessions, implied) for scenario in scenarios.scenarios]
+
+
+def shocks(scenarios: Scenarios, scenario: Scenario, model: FactorModel, sessions: Sequence[date]) -> Shocks:
+    """The shocks of one scenario."""
+    return _shocks(scenarios, scenario, model, sessions, _Implied(model))
+
+
+def _shocks(
+    scenarios: Scenarios, scenario: Scenario, model: FactorModel, sessions: Sequence[date], implied: _Implied
+) -> Shocks:
     count, factors = model.available.shape
     index = list(scenario.scripted())
     scripted = np.zeros((count, factors))
-    reasons: list[str | None] = []
-    for s, session in enumerate(sessions):
-        on = scenarios.shocks_on(scenario, session)  # type: ignore[arg-type]
-        if not (model.available[s, index].all() and model.available[s, 0]):
-            reasons.append("no_proxy")
-        elif on is None:
-            reasons.append("no_duration")
-        else:
-            scripted[s, index] = list(on.values())
-            reasons.append(None)
-    good = np.array([reason is None for reason in reasons])
+    there = model.available[:, index].all(axis=1) & model.available[:, 0]
+    good = there.copy()
+    # What a script says changes only where another duration begins.
+    dated = np.array([duration.as_of for duration in scenarios.durations], dtype="datetime64[D]")
+    period = np.searchsorted(dated, np.array(sessions, dtype="datetime64[D]"), side="right")
+    for begins in np.unique(period).tolist():
+        within = period == begins
+        on = scenarios.shocks_on(scenario, sessions[int(within.argmax())])
+        good &= ~within | (on is not None)
+        if on is not None:
+            scripted[np.ix_(within & there, index)] = list(on.values())
+    reasons = tuple(
+        None if fine else NO_DURATION if proxies else NO_PROXY
+        for fine, proxies in zip(good.tolist(), there.tolist(), strict=True)
+    )
     is_scripted = np.zeros(factors, dtype=np.bool_)
     is_scripted[index] = True
     direct = np.where(is_scripted, scripted - model.slopes * scripted[:, :1], 0.0)
     direct[:, 0] = scripted[:, 0]
-    mean = _conditional_mean(model, scripted, is_scripted, good)
+    mean = implied.mean(scripted, is_scripted, good)
     raw, propagated, capped = _cap(model, mean, is_scripted, good)
-    return Shocks(scenario, tuple(reasons), scripted, direct, raw, propagated, capped)
+    return Shocks(scenario, reasons, scripted, direct, raw, propagated, capped)
 
 
-def _conditional_mean(
-    model: FactorModel, scripted: FloatMatrix, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]
-) -> FloatMatrix:
-    """(S, F) raw returns: scripted where scripted, else Σ_us Σ_ss⁻¹ s_s, in the space r_k = b_k m + Z_k."""
-    raw = model.slopes[:, :, None] * model.slopes[:, None, :] * model.recent[:, :1, :1] + model.recent
-    raw[:, 0, 0] = model.recent[:, 0, 0]
-    mean = scripted.copy()
-    index = np.flatnonzero(is_scripted)
-    at = np.flatnonzero(good)
-    if not len(at) or not len(index):
-        return mean
-    within = raw[np.ix_(at, index, index)]
-    # Scripted proxies that move as one leave no unique answer: pinv takes the smallest.
-    weights = np.matmul(np.linalg.pinv(within, rcond=1e-12, hermitian=True), scripted[np.ix_(at, index)][:, :, None])[
-        :, :, 0
-    ]
-    implied = (raw[np.ix_(at, np.arange(raw.shape[1]), index)] * weights[:, None, :]).sum(axis=-1)
-    mean[at] = np.where(is_scripted, scripted[at], implied)
-    return mean
+class _Implied:
+    """Conditional means: Σ_us Σ_ss⁻¹ s_s in the space r_k = b_k m + Z_k. Scenarios with the same script share the inverse."""
+
+    def __init__(self, model: FactorModel) -> None:
+        raw = model.slopes[:, :, None] * model.slopes[:, None, :] * model.recent[:, :1, :1] + model.recent
+        raw[:, 0, 0] = model.recent[:, 0, 0]
+        self._raw = raw
+        self._inverse: dict[tuple[int, ...], FloatCube] = {}
+
+    def mean(self, scripted: FloatMatrix, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]) -> FloatMatrix:
+        """(S, F) raw returns: scripted where scripted, else implied; 0 on sessions that are not good."""
+        index = np.flatnonzero(is_scripted)
+        key = tuple(index.tolist())
+        if key not in self._inverse:
+            # Scripted proxies that move as one leave no unique answer: pinv takes the smallest. An unavailable proxy's
+            # row is 0, and with it all of its session's inverse that is ever looked at.
+            within = self._raw[:, index[:, None], index]
+            inverse: FloatCube = np.linalg.pinv(within, rcond=1e-12, hermitian=True).astype(np.float64, copy=False)
+            self._inverse[key] = inverse
+        weights = np.matmul(self._inverse[key], scripted[:, index, None])[:, :, 0]
+        implied = (np.ascontiguousarray(self._raw[:, :, index]) * weights[:, None, :]).sum(axis=-1)
+        return np.where(good[:, None], np.where(is_scripted, scripted, implied), scripted)
 
 
 def _cap(
@@ -103,29 +125,34 @@ def _cap(
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Profit and loss of g portfolios, in money; both attributions sum to the total."""
+    """Profit and loss of g portfolios (in C scenarios), in money; both attributions sum to the total."""
 
     money: FloatVector
+    """(g,) or (g, C)."""
     by_factor: FloatMatrix
-    """(g, F)."""
+    """(g, F) or (g, C, F)."""
     by_position: FloatMatrix
-    """(g, K); NaN where uncovered."""
+    """(g, K) or (g, C, K); NaN where uncovered."""
 
 
 def apply(value: FloatMatrix, betas: FloatCube, shock: FloatMatrix) -> Loss:
     """Revalue holdings: value (g, K) signed, betas (g, K, F; NaN uncovered or unavailable), shock (g, F).
 
-    A holding's return β_m s_m + Σ β_k e_k is floored at -100 %, its factor contributions scaled pro rata: a long loses at
-    most its value, a short gains at most its value.
+    For C scenarios at once value is (g, 1, K), betas (g, 1, K, F) and shock (g, C, F). A holding's return β_m s_m + Σ β_k e_k
+    is floored at -100 %, its factor contributions scaled pro rata: a long loses at most its value, a short gains at most
+    its value.
     """
     known = np.isfinite(betas)
-    covered = known[:, :, 0]
-    contribution = np.where(known & covered[:, :, None], betas, 0.0) * shock[:, None, :]
+    covered = known[..., 0]
+    contribution = np.where(known & covered[..., None], betas, 0.0) * shock[..., None, :]
     total = contribution.sum(axis=-1)
     floored = total < -1.0
-    scale = np.divide(-1.0, total, out=np.ones_like(total), where=floored)
-    money = contribution * (scale * value)[:, :, None]
-    by_position = np.where(covered, money.sum(axis=-1), np.nan)
-    by_factor = np.ascontiguousarray(money.transpose(0, 2, 1)).sum(axis=-1)
+    if floored.any():
+        scale = np.divide(-1.0, total, out=np.ones_like(total), where=floored)
+        contribution *= (scale * value)[..., None]
+    else:
+        contribution *= value[..., None]
+    by_position = np.where(covered, contribution.sum(axis=-1), np.nan)
+    by_factor = np.ascontiguousarray(contribution.swapaxes(-1, -2)).sum(axis=-1)
     whole = np.where(covered, by_position, 0.0).sum(axis=-1)
     return Loss(whole, by_factor, by_position)

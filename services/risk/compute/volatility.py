@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.series import masked_moments
+from services.risk.compute.series import blocks, masked, masked_moments
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import (
     EWMA_DECAY,
@@ -20,6 +20,7 @@ from shared.market.registry import (
     HAR_MIN_ROWS,
     HAR_MONTH,
     HAR_WEEK,
+    LOOKBACK,
     PERCENTILE_HISTORY,
     SESSIONS_A_YEAR,
     TREND_WINDOW,
@@ -29,6 +30,7 @@ from shared.market.registry import (
 
 ANNUAL = float(np.sqrt(SESSIONS_A_YEAR))
 EWMA_MIN_OBS = 63  # with fewer the recursion still remembers where it started
+_EWMA_WEIGHTS = EWMA_DECAY ** np.arange(LOOKBACK - 1, -1, -1, dtype=np.float64)
 SINGULAR = 1e-10  # determinant of the regressors' correlation matrix below which they say the same thing
 
 
@@ -102,9 +104,12 @@ def direction(z: float | None) -> str | None:
 
 def forecast(series: FloatMatrix, valid: BoolMatrix) -> Forecast:
     """HAR-RV in volatility form (Corsi 2009) with an 80 % interval, or the EWMA where fewer than 252 rows can be had."""
-    ewma = _ewma(series, valid)
-    har = _har(series, valid)
-    value, s, rows = har
+    n = len(series)
+    value, s, ewma = np.empty(n), np.empty(n), np.empty(n)
+    rows, count = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for part in blocks(n):
+        ewma[part], count[part] = _ewma(series[part], valid[part])
+        value[part], s[part], rows[part] = _har(series[part], valid[part])
     use = np.isfinite(value)
     low = np.maximum(0.0, value - HAR_INTERVAL_Z * s)
     return Forecast(
@@ -112,18 +117,19 @@ def forecast(series: FloatMatrix, valid: BoolMatrix) -> Forecast:
         low=np.where(use, ANNUAL * low, np.nan),
         high=np.where(use, ANNUAL * (value + HAR_INTERVAL_Z * s), np.nan),
         variance=np.where(use, SESSIONS_A_YEAR * (value * value + s * s), ewma),
-        n_obs=np.where(use, rows, valid.sum(axis=1)),
+        n_obs=np.where(use, rows, count),
         har=use,
         ewma_variance=ewma,
     )
 
 
-def _ewma(series: FloatMatrix, valid: BoolMatrix) -> FloatVector:
-    """Annualised variance: normalised weights 0.94^age on squared returns, mean zero."""
-    weight = np.where(valid, EWMA_DECAY ** np.arange(series.shape[1] - 1, -1, -1, dtype=np.float64), 0.0)
+def _ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:
+    """(annualised variance, valid returns): normalised weights 0.94^age on squared returns, mean zero."""
+    weight = np.where(valid, _EWMA_WEIGHTS, 0.0)
+    count = valid.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (weight * series * series).sum(axis=1) / weight.sum(axis=1)
-    return np.where(valid.sum(axis=1) >= EWMA_MIN_OBS, SESSIONS_A_YEAR * variance, np.nan)
+    return np.where(count >= EWMA_MIN_OBS, SESSIONS_A_YEAR * variance, np.nan), count
 
 
 def _har(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, FloatVector, IntVector]:
@@ -134,9 +140,8 @@ def _har(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, FloatVect
     """
     length = series.shape[1]
     first, last = HAR_MONTH - 1, length - 1  # columns of t that have their regressors
-    squares = np.where(valid, series * series, 0.0)
-    total = np.concatenate([np.zeros((len(series), 1)), np.cumsum(squares, axis=1)], axis=1)
-    known = np.concatenate([np.zeros((len(series), 1), dtype=np.int64), np.cumsum(valid, axis=1)], axis=1)
+    total = np.zeros((len(series), length + 1))
+    np.cumsum(masked(series * series, valid), axis=1, out=total[:, 1:])
 
     def rms(window: int, low: int, high: int) -> FloatMatrix:
         """RMS of the `window` returns that end at each column of [low, high]."""
@@ -145,22 +150,31 @@ def _har(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, FloatVect
         root: FloatMatrix = np.sqrt(np.maximum(span, 0.0) / window)
         return root
 
-    daily = np.where(valid, np.abs(series), 0.0)[:, first : last + 1]
+    # The last regressors are today's; those before have their target within the window.
+    daily = masked(np.abs(series), valid)[:, first : last + 1]
     regressors = np.stack([daily, rms(HAR_WEEK, first, last), rms(HAR_MONTH, first, last)], axis=1)
     y = rms(HAR_HORIZON, first + HAR_HORIZON, last)
-    x = np.ascontiguousarray(regressors[:, :, : y.shape[1]])
-    span = HAR_MONTH + HAR_HORIZON
-    touched = known[:, span:] - known[:, :-span]
-    use = touched == span
-    current = (known[:, -1] - known[:, -1 - HAR_MONTH]) == HAR_MONTH
+    x = regressors[:, :, : y.shape[1]]
+    use, current = _complete(valid)
     rows = use.sum(axis=1)
     coefficient, mean_x, mean_y, residual = _ols(x, y, use)
     with np.errstate(invalid="ignore", divide="ignore"):
         fitted = mean_y + (coefficient * (regressors[:, :, -1] - mean_x)).sum(axis=-1)
-        clipped = np.clip(fitted, np.where(use, y, np.inf).min(axis=1), np.where(use, y, -np.inf).max(axis=1))
+        low, high = (y, y) if use.all() else (np.where(use, y, np.inf), np.where(use, y, -np.inf))
+        clipped = np.clip(fitted, low.min(axis=1), high.max(axis=1))
         s = np.sqrt((residual * residual).sum(axis=-1) / (rows - 4.0))
     good = (rows >= HAR_MIN_ROWS) & current & np.isfinite(fitted) & np.isfinite(s)
     return np.where(good, clipped, np.nan), np.where(good, s, np.nan), rows
+
+
+def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:
+    """(rows of the regression that touch valid sessions only, whether today's regressors do)."""
+    span = HAR_MONTH + HAR_HORIZON
+    n, length = valid.shape
+    if valid.all():
+        return np.ones((n, length - span + 1), dtype=np.bool_), np.ones(n, dtype=np.bool_)
+    known = np.concatenate([np.zeros((n, 1), dtype=np.int64), np.cumsum(valid, axis=1)], axis=1)
+    return known[:, span:] - known[:, :-span] == span, known[:, -1] - known[:, -1 - HAR_MONTH] == HAR_MONTH
 
 
 def _ols(x: FloatCube, y: FloatMatrix, use: BoolMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatVector, FloatMatrix]:
@@ -171,10 +185,11 @@ def _ols(x: FloatCube, y: FloatMatrix, use: BoolMatrix) -> tuple[FloatMatrix, Fl
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         count = use.sum(axis=-1).astype(np.float64)
-        mean_x = np.where(use[:, None, :], x, 0.0).sum(axis=-1) / count[:, None]
-        mean_y = np.where(use, y, 0.0).sum(axis=-1) / count
-        centred = np.where(use[:, None, :], x - mean_x[:, :, None], 0.0)
-        target = np.where(use, y - mean_y[:, None], 0.0)
+        each = np.broadcast_to(use[:, None, :], x.shape)
+        mean_x = masked(x, each).sum(axis=-1) / count[:, None]
+        mean_y = masked(y, use).sum(axis=-1) / count
+        centred = masked(x - mean_x[:, :, None], each)
+        target = masked(y - mean_y[:, None], use)
         k = x.shape[1]
         gram = np.empty((len(x), k, k))
         moment = np.empty((len(x), k))

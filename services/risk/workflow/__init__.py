@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from services.risk import store
-from services.risk.compute.picture import Picture, pictures
+from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios, Scenarios, parse
 from services.risk.workflow.assemble import Inputs, read
 from shared.ledger import Outcome, Raised
 from shared.market.registry import MODEL_VERSION
 from shared.work import Batch, Key, Phase
 
+# A NaN must never leave through a document: the encoder refuses it.
+_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 BUILT_IN = Path(__file__).parent.parent / "scenarios.yaml"
 
 
@@ -38,7 +41,7 @@ def _read(path: Path) -> Scenarios:
 
 @dataclass(frozen=True)
 class RiskResults:
-    """What was computed, ready to be written: per unit the columns of `risk.results` after `model_version`."""
+    """What was computed, ready to be written: per unit the columns of `risk.results` from `quality` on."""
 
     outcomes: Mapping[Key, Outcome]
     rows: Mapping[Key, tuple[Any, ...]]
@@ -51,6 +54,9 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
+        self._described = scenarios.described()
+        # Sixteen digits tell apart more sets of scenarios than anybody will ever write.
+        self._digest = hashlib.sha256(self._described.encode()).hexdigest()[:16]
         # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
         # and their number would have a say in the last digit. For the process, since the setting has no other scope.
         threadpool_limits(limits=1, user_api="blas")
@@ -66,22 +72,21 @@ class RiskWorker:
         for picture in pictures(inputs.panel, inputs.book, self._scenarios):
             key = Key(picture.portfolio_id, picture.session)
             outcomes[key] = Outcome(picture.quality, picture.coverage, picture.reasons)
-            rows[key] = _columns(picture)
+            rows[key] = (
+                picture.quality,
+                picture.coverage,
+                _json(picture.reasons),
+                _json(picture.risk),
+                self._digest,
+                *(picture.columns[name] for name in store.FIGURE_COLUMNS),
+            )
         return RiskResults(outcomes, rows)
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Raised) -> None:
         """Write the results of the units that were raised, and of no other."""
+        if raised.revision:
+            await store.save_scenarios(conn, self._digest, self._described)
         await store.save(
             conn,
             [(*key, revision, MODEL_VERSION, *results.rows[key]) for key, revision in sorted(raised.revision.items())],
         )
-
-
-def _columns(picture: Picture) -> tuple[Any, ...]:
-    documents = (picture.reasons, picture.exposures, picture.risk, picture.correlations, picture.stress)
-    return (
-        picture.quality,
-        picture.coverage,
-        # A NaN must never leave: the encoder refuses it.
-        *(json.dumps(document, allow_nan=False, separators=(",", ":")) for document in documents),
-    )

@@ -53,9 +53,15 @@ async def complete_with_results(api: Api) -> str:
     )
     await api.run(
         """
-        INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, reasons, exposures, risk)
+        INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, reasons, risk,
+            symbols, weights, exposure_values, betas, beta_reasons, realized_252, forecast_21, har, series_reasons, excluded,
+            contributions, contribution_shares, proxies, exposures, exposure_limited, exposure_reasons, model_factors, factor_shares)
         VALUES (:id, '2020-12-29', 1, '1', 'partial', 0.9, '[{"figure": "rates", "symbol": null, "reason": "no_proxy"}]',
-                '{"proxies": {}, "factors": [], "positions": []}', '{"volatility": {"realized_21": 0.2}, "benchmark_date": null}')
+                '{"volatility": {"realized_21": 0.2}, "benchmark_date": null, "decomposition": {"volatility": 0.25}}',
+                '{AAPL,MSFT}', '{0.6,NaN}', '{60,NaN}', '{1.1,NaN,NaN,0.2,0.3,0.4,0.5,NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN}',
+                '{NULL,unpriceable}', '{0.3,NaN}', '{0.4,0.2}', '{t,f}', '{NULL,unpriceable}', '{NULL,unpriceable}', '{0.2}', '{NaN}',
+                '{^GSPC,VLUE,NULL,MTUM,QUAL,SIZE,USMV,NULL}', array_fill(0.5::float8, '{42}') || '{NaN,NaN,0.7}',
+                array_fill(true, '{15}'), array_fill(NULL::text, '{14}') || '{low_coverage}', '{market}', '{0.9}')
         """,
         id=UUID(identity),
     )
@@ -174,14 +180,28 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     identity = await complete_with_results(api)
     url = f"{PREFIX}/portfolios/{identity}"
     newest = (await api.client.get(f"{url}/risk")).json()
-    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date"}
+    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date", "decomposition", "positions"}
+    assert newest["positions"] == [
+        {"symbol": "AAPL", "realized_252": 0.3, "forecast_21": 0.4, "method": "har", "reason": None},
+        {"symbol": "MSFT", "realized_252": None, "forecast_21": 0.2, "method": "ewma", "reason": "unpriceable"},
+    ]
+    assert newest["decomposition"] == {
+        "volatility": 0.25, "excluded": [{"symbol": "MSFT", "reason": "unpriceable"}], "factors": [{"factor": "market", "share": 0.9}],
+        "contributions": [{"symbol": "AAPL", "weight": 0.6, "contribution": 0.2, "share": None}],
+    }  # fmt: skip
     assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)
     assert newest["reasons"] == [{"figure": "rates", "symbol": None, "reason": "no_proxy"}]
-    assert set((await api.client.get(f"{url}/factor-exposures")).json()) == ENVELOPE | {
-        "proxies",
-        "factors",
-        "positions",
-    }
+    exposures = (await api.client.get(f"{url}/factor-exposures")).json()
+    assert set(exposures) == ENVELOPE | {"proxies", "factors", "positions"}
+    assert exposures["factors"][0] == {
+        "factor": "market", "set": "joint", "beta": 0.5, "money": 0.5, "covered_weight": 0.5, "quality": "limited", "reason": None,
+    }  # fmt: skip
+    assert exposures["factors"][-1] == {
+        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "quality": "none",
+        "reason": "low_coverage",
+    }  # fmt: skip
+    assert exposures["positions"][0]["betas"]["momentum"] == 0.2
+    assert exposures["positions"][1]["weight"] is exposures["positions"][1]["betas"]["market"] is None
     # Required again, not yet done: the old values, and said to be old.
     await api.run("UPDATE ledger.units SET required_revision = required_revision + 1 WHERE phase = 'risk'")
     assert (await api.client.get(f"{url}/risk", params={"session": "2020-12-29"})).json()["stale"] is True

@@ -129,20 +129,20 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     assert book.history[0].daily_return.tolist() == [0.0]
 
 
-def test_the_worker_computes_an_outcome_and_json_for_every_unit() -> None:
+def test_the_worker_computes_an_outcome_and_the_columns_of_every_unit() -> None:
     stocks = ["S1", "S2"]
     panel = cases.panel(stocks, 2)
     results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, cases.equal_book(panel, stocks, sessions=2)))
     assert [key.session for key in results.outcomes] == list(panel.sessions)
     for key, outcome in results.outcomes.items():
-        quality, coverage, *documents = results.rows[key]
-        assert (quality, coverage) == (outcome.quality, outcome.coverage) == ("complete", 1.0)
-        listed, exposures, risk, matrix, stress = (json.loads(document) for document in documents)
-        assert listed == outcome.reasons
-        assert [p["symbol"] for p in exposures["positions"]] == stocks == matrix["labels"]
-        assert risk["volatility"]["realized_252"] > 0.0
-        assert len(stress["scenarios"]) == 22
-    assert len(store.RESULT_COLUMNS) == 4 + len(next(iter(results.rows.values())))
+        row = dict(zip(store.RESULT_COLUMNS, (*key, 1, "1", *results.rows[key]), strict=True))
+        assert (row["quality"], row["coverage"]) == (outcome.quality, outcome.coverage) == ("complete", 1.0)
+        assert json.loads(row["reasons"]) == outcome.reasons
+        assert json.loads(row["risk"])["volatility"]["realized_252"] > 0.0
+        assert row["symbols"] == stocks
+        lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
+        lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}
+        assert {name: len(row[name]) for name in lengths} == lengths
 
 
 def test_a_users_scenario_file_is_read_beside_the_built_in_one(tmp_path: Path) -> None:

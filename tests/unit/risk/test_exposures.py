@@ -148,25 +148,27 @@ def test_sector_weights_over_nav() -> None:
 
 def test_concentration_by_hand() -> None:
     """Shares 0.5, 0.3, 0.2: HHI 0.38 of 10,000, effective 2.63; two lots of one underlying are one."""
-    found = concentration(["A", "B", "A", "C"], [200.0, 150.0, 50.0, 100.0])
-    assert found.hhi == pytest.approx(3800.0)
-    assert found.effective == pytest.approx(1 / 0.38)
-    assert found.top_3 == pytest.approx(1.0)
-    assert found.top_10 == pytest.approx(1.0)
-    many = concentration([f"{i:02d}" for i in range(20)], [1.0] * 20)
-    assert many.hhi == pytest.approx(500.0)
-    assert many.top_3 == pytest.approx(0.15)
-    assert many.top_10 == pytest.approx(0.5)
+    found = concentration([["A", "B", "A", "C"]], np.array([[200.0, 150.0, 50.0, 100.0]]))
+    assert found.hhi[0] == pytest.approx(3800.0)
+    assert found.effective[0] == pytest.approx(1 / 0.38)
+    assert found.top_3[0] == pytest.approx(1.0)
+    assert found.top_10[0] == pytest.approx(1.0)
+    many = concentration([[f"{i:02d}" for i in range(20)]], np.ones((1, 20)))
+    assert many.hhi[0] == pytest.approx(500.0)
+    assert many.top_3[0] == pytest.approx(0.15)
+    assert many.top_10[0] == pytest.approx(0.5)
 
 
 def test_nothing_held_has_no_concentration() -> None:
-    assert concentration([], []).hhi is None
+    assert np.isnan(concentration([[]], np.empty((1, 0))).hhi).all()
+    assert np.isnan(concentration([["A"]], np.zeros((1, 1))).top_3).all()
 
 
 def test_concentration_does_not_depend_on_the_order() -> None:
-    values = np.random.default_rng(0).uniform(1.0, 9.0, 12).tolist()
-    names = [f"{i:02d}" for i in range(12)]
-    assert concentration(names, values) == concentration(names[::-1], values[::-1])
+    values = np.random.default_rng(0).uniform(1.0, 9.0, (1, 12))
+    names = [[f"{i:02d}" for i in range(12)]]
+    one, other = concentration(names, values), concentration([names[0][::-1]], values[:, ::-1])
+    assert (one.hhi[0], one.top_3[0], one.top_10[0]) == (other.hhi[0], other.top_3[0], other.top_10[0])
 
 
 def test_risk_hhi_takes_sizes() -> None:

@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.risk.compute import correlations, picture
+from services.risk.compute import correlations, picture, series, stress_report
 from services.risk.compute.inputs import Book, History, Kind, Panel
-from services.risk.compute.picture import Picture, pictures
+from services.risk.compute.picture import pictures
 from shared.market.registry import LOOKBACK
+from tests.support.risk import Answered, answered
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
 
 STOCKS = [f"S{i}" for i in range(10)]
 
 
-def pictured(panel: Panel, book: Book) -> list[Picture]:
-    return pictures(panel, book, cases.SCENARIOS)
+def pictured(panel: Panel, book: Book) -> list[Answered]:
+    return [answered(of, cases.SCENARIOS) for of in pictures(panel, book, cases.SCENARIOS)]
 
 
-def only(panel: Panel, *units: Unit) -> Picture:
+def only(panel: Panel, *units: Unit) -> Answered:
     return pictured(panel, cases.book(panel, units))[0]
 
 
@@ -33,14 +34,14 @@ def even(nav: float = 1000.0) -> Unit:
     return Unit(nav, tuple(Lot(symbol, 100.0) for symbol in STOCKS))
 
 
-def text(of: Picture) -> str:
-    """Every digit of a picture."""
+def text(of: Answered) -> str:
+    """Every digit of a unit's answers."""
     return json.dumps(
         [of.quality, of.coverage, of.reasons, of.exposures, of.risk, of.correlations, of.stress], allow_nan=False
     )
 
 
-def reasons(of: Picture) -> set[tuple[str | None, str | None, str]]:
+def reasons(of: Answered) -> set[tuple[str | None, str | None, str]]:
     return {(reason["figure"], reason["symbol"], reason["reason"]) for reason in of.reasons}
 
 
@@ -116,7 +117,7 @@ def test_a_batch_of_one_session_has_the_digits_of_the_range(
     )
     units = [replace(unit, session=0) for unit in crowd(market, 12, 6) if unit.session == s]
     for unit, of in zip(units, pictured(narrow, cases.book(narrow, units)), strict=True):
-        assert text(replace(of, session=market.sessions[s])) == together[unit.portfolio, s]
+        assert text(of) == together[unit.portfolio, s]
 
 
 def test_the_order_of_portfolios_and_lots_changes_no_digit(market: Panel, together: dict[tuple[int, int], str]) -> None:
@@ -139,7 +140,9 @@ def test_the_size_of_the_chunks_changes_no_digit(
 ) -> None:
     monkeypatch.setattr(picture, "MOST_PAIRS", 20)
     monkeypatch.setattr(picture, "MOST_HOLDINGS", 7)
-    monkeypatch.setattr(correlations, "MOST", 3)
+    monkeypatch.setattr(correlations, "MOST_CELLS", 3000)
+    monkeypatch.setattr(stress_report, "MOST_CELLS", 3000)
+    monkeypatch.setattr(series, "BLOCK", 7)
     units = crowd(market, 12, 6)
     for unit, of in zip(units, pictured(market, cases.book(market, units)), strict=True):
         assert text(of) == together[unit.portfolio, unit.session]
