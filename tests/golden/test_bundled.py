@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
-from services.risk.compute.picture import Picture
 from tests.support import chain
 from tests.support.chain import Unit, pictured
 from tests.support.pipeline import BUNDLED_PRICES
 from tests.support.pricefiles import grid
+from tests.support.risk import Answered
 
 AS_OF = date(2020, 12, 31)
 HELD = {"AAPL": 30_000.0, "MSFT": 20_000.0, "JPM": 15_000.0, "KO": 10_000.0, "PG": 15_000.0, "XOM": -10_000.0}
@@ -18,12 +18,12 @@ PROXIES = ["^GSPC", "MTUM", "QUAL", "SIZE", "USMV", "VLUE"]
 
 
 @pytest.fixture(scope="module")
-def of() -> Picture:
+def of() -> Answered:
     prices = grid(BUNDLED_PRICES, [*PROXIES, *HELD], date(2018, 12, 3), AS_OF)
     return pictured(chain.panel(prices.by_symbol(AS_OF), labels=[AS_OF]), Unit(100_000.0, HELD))[0]
 
 
-def test_eleven_of_22_scenarios_are_null_for_want_of_a_proxy(of: Picture) -> None:
+def test_eleven_of_22_scenarios_are_null_for_want_of_a_proxy(of: Answered) -> None:
     null = {s["id"]: s["reason"] for s in of.stress["scenarios"] if s["direct"] is None and s["propagated"] is None}
     assert len(of.stress["scenarios"]) == 22
     assert set(null) == {
@@ -34,7 +34,7 @@ def test_eleven_of_22_scenarios_are_null_for_want_of_a_proxy(of: Picture) -> Non
     assert all(s["direct"]["money"] is not None for s in of.stress["scenarios"] if s["id"] not in null)
 
 
-def test_rates_growth_and_what_needs_them_are_null_and_nothing_else_is(of: Picture) -> None:
+def test_rates_growth_and_what_needs_them_are_null_and_nothing_else_is(of: Answered) -> None:
     null = {f["factor"]: f["reason"] for f in of.exposures["factors"] if f["beta"] is None}
     assert null == dict.fromkeys(("growth", "rates", "ir_beta", "spread_growth_value"), "no_proxy")
     assert of.exposures["proxies"] == {
@@ -43,13 +43,13 @@ def test_rates_growth_and_what_needs_them_are_null_and_nothing_else_is(of: Pictu
     }  # fmt: skip
 
 
-def test_active_weights_are_null_without_a_benchmark(of: Picture) -> None:
+def test_active_weights_are_null_without_a_benchmark(of: Answered) -> None:
     assert of.risk["benchmark_date"] is None
     assert {sector["active"] for sector in of.risk["sectors"]} == {None}
     assert {"figure": "sectors.active", "symbol": None, "reason": "no_benchmark"} in of.reasons
 
 
-def test_the_rest_is_there(of: Picture) -> None:
+def test_the_rest_is_there(of: Answered) -> None:
     volatility = of.risk["volatility"]
     assert all(volatility[name] is not None for name in ("realized_21", "realized_63", "realized_252", "percentile_252"))
     assert volatility["forecast_21"]["method"] == "har"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from services.factors.compute import Exposures, exposures
 from services.risk.compute.inputs import Panel
-from services.risk.compute.picture import Picture
 from shared.arrays import FloatVector
 from shared.market.registry import PROXY_SYMBOLS
 from tests.support import chain
 from tests.support.chain import Unit, pictured
+from tests.support.risk import Answered
 from tests.support.worlds import Lot, Portfolio, Rows, Symbol, World, only, run, weekdays
 
 STOCKS = [f"S{i}" for i in range(9)]
@@ -37,7 +37,7 @@ def returns() -> dict[str, FloatVector]:
     return made
 
 
-def digits(picture: Picture) -> str:
+def digits(picture: Answered) -> str:
     return json.dumps([picture.quality, picture.coverage, picture.reasons, picture.exposures, picture.risk,
                        picture.correlations, picture.stress], allow_nan=False)  # fmt: skip
 

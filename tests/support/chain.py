@@ -11,10 +11,11 @@ import numpy as np
 
 from services.factors.compute import Exposures, exposures
 from services.risk.compute.inputs import Book, Kind, Panel
-from services.risk.compute.picture import Picture, pictures
+from services.risk.compute.picture import pictures
 from services.risk.workflow import load_scenarios
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
+from tests.support.risk import Answered, answered
 
 SCENARIOS = load_scenarios()
 FIRST = date(2016, 1, 4)
@@ -130,9 +131,10 @@ def book(of: Panel, units: Sequence[Unit], *, unpriceable: Sequence[str] = ()) -
     )
 
 
-def pictured(of: Panel, *units: Unit, unpriceable: Sequence[str] = ()) -> list[Picture]:
+def pictured(of: Panel, *units: Unit, unpriceable: Sequence[str] = ()) -> list[Answered]:
     """The pictures of some units, in their order."""
-    return pictures(of, book(of, units, unpriceable=unpriceable), SCENARIOS)
+    found = pictures(of, book(of, units, unpriceable=unpriceable), SCENARIOS)
+    return [answered(picture, SCENARIOS) for picture in found]
 
 
 def window(returns: Mapping[str, FloatVector], symbols: Sequence[str], length: int) -> FloatMatrix:
