@@ -11,7 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class ServiceSettings(BaseSettings):
     """Read from the environment; frozen, so that what was started is what runs."""
 
-    model_config = SettingsConfigDict(env_prefix="LEADLINE_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LEADLINE_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     database_url: str = Field(
         default="postgresql://localhost:5432/leadline",

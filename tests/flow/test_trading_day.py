@@ -100,6 +100,7 @@ async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, kafka:
     await leadline.complete(portfolio)
     await leadline.quiet()
     before = await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)
+    letters = await leadline.query("SELECT count(*) FROM bus.dead_letters")
     events = await leadline.query(
         "SELECT topic, key, payload, headers FROM bus.outbox WHERE payload LIKE :about", about=f"%{portfolio}%"
     )
@@ -118,7 +119,7 @@ async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, kafka:
     await leadline.quiet()
 
     assert (await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)) == before
-    assert await leadline.query("SELECT count(*) FROM bus.dead_letters") == [(0,)]
+    assert await leadline.query("SELECT count(*) FROM bus.dead_letters") == letters
 
 
 async def test_a_night_for_many_portfolios_equals_a_computation_in_one_go(server: Server, broker: TestBroker) -> None:
