@@ -51,7 +51,9 @@ def test_active_weights_are_null_without_a_benchmark(of: Answered) -> None:
 
 def test_the_rest_is_there(of: Answered) -> None:
     volatility = of.risk["volatility"]
-    assert all(volatility[name] is not None for name in ("realized_21", "realized_63", "realized_252", "percentile_252"))
+    assert all(
+        volatility[name] is not None for name in ("realized_21", "realized_63", "realized_252", "percentile_252")
+    )
     assert volatility["forecast_21"]["method"] == "har"
     assert of.risk["beta"]["realized"] == pytest.approx(of.risk["beta"]["aggregated"], abs=0.15)
     assert of.risk["decomposition"]["volatility"] > 0.1

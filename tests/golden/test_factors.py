@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.risk.compute.volatility import trend
 from shared.arrays import FloatVector
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, JOINT_PENALTY
 from tests.support import chain
@@ -17,7 +18,8 @@ ROWS = np.arange(BETA_WINDOW)
 
 def wave(frequency: int, phase: float = 0.0) -> FloatVector:
     """A series of unit population variance and mean 0; two of different frequencies are uncorrelated, exactly."""
-    return np.sqrt(2.0) * np.sin(2.0 * np.pi * frequency * ROWS / BETA_WINDOW + phase)
+    values: FloatVector = np.sqrt(2.0) * np.sin(2.0 * np.pi * frequency * ROWS / BETA_WINDOW + phase)
+    return values
 
 
 def betas(returns: dict[str, FloatVector], symbol: str) -> dict[str, float]:
@@ -79,14 +81,14 @@ def test_a_trend_that_compares_months_is_quiet_where_a_slope_cries_wolf() -> Non
     """On noise without any trend the t-value of a slope through rolling volatilities exceeds 2 in some 70 % of cases [T]."""
     rng = np.random.default_rng(5)
     noise = rng.normal(0.0, 0.01, (600, 504))
-    rolling = np.sqrt(np.stack([noise[:, k : k + 21].var(axis=1, ddof=1) for k in range(504 - 21 - 62, 504 - 20)], axis=1))
+    rolling = np.sqrt(
+        np.stack([noise[:, k : k + 21].var(axis=1, ddof=1) for k in range(504 - 21 - 62, 504 - 20)], axis=1)
+    )
     x = np.arange(rolling.shape[1]) - (rolling.shape[1] - 1) / 2
     centred = rolling - rolling.mean(axis=1, keepdims=True)
     slope = centred @ x / (x @ x)
     residual = centred - slope[:, None] * x
     t = slope / np.sqrt((residual**2).sum(axis=1) / (len(x) - 2) / (x @ x))
     assert (np.abs(t) > 2.0).mean() > 0.6
-    from services.risk.compute.volatility import trend
-
     z = trend(noise, np.ones(noise.shape, dtype=np.bool_))
     assert (np.abs(z) > 2.0).mean() < 0.09

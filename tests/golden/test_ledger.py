@@ -69,11 +69,15 @@ HELD = lot("10.37", DAYS[0], "99.993")
 GAP = replace(PLAIN, close={day: price for day, price in PLAIN.close.items() if day not in DAYS[3:6]})
 STORIES = {
     "buy": story(HELD, symbol=PLAIN),
-    "partial close": story(lot("6.12", DAYS[0], "99.993"), lot("4.25", DAYS[0], "99.993", DAYS[4], "104.117"), symbol=PLAIN),
+    "partial close": story(
+        lot("6.12", DAYS[0], "99.993"), lot("4.25", DAYS[0], "99.993", DAYS[4], "104.117"), symbol=PLAIN
+    ),
     "dividend": story(HELD, symbol=symbol(dividends={DAYS[3]: 0.7731})),
     "split on entry": story(HELD, lot("3.3", DAYS[2], "50.1"), symbol=symbol(splits={DAYS[2]: 2.0})),
     "split while held": story(HELD, symbol=symbol(splits={DAYS[4]: 3.0})),
-    "split on the exit day": story(lot("10.37", DAYS[0], "99.993", DAYS[4], "26.3"), symbol=symbol(splits={DAYS[4]: 4.0})),
+    "split on the exit day": story(
+        lot("10.37", DAYS[0], "99.993", DAYS[4], "26.3"), symbol=symbol(splits={DAYS[4]: 4.0})
+    ),
     "split over a weekend entry": story(HELD, lot("7.7", SATURDAY, "104.9"), symbol=symbol(splits={DAYS[5]: 4.0})),
     "reverse split": story(HELD, symbol=symbol(splits={DAYS[4]: 0.125})),
     "flow": story(HELD, symbol=PLAIN, flows={DAYS[2]: Decimal("2500.2525"), SATURDAY: Decimal("-1200.0001")}),
@@ -119,7 +123,9 @@ offsets = st.integers(0, (SESSIONS[-1] - FIRST).days)
 def symbols(draw: st.DrawFn, name: str) -> Symbol:
     chance = Random(draw(st.integers(0, 2**32)))
     gaps = draw(st.sampled_from([0.0, 0.2, 0.8]))
-    close = {day: round(chance.uniform(0.5, 900.0), chance.choice([2, 4, 7])) for day in SESSIONS if chance.random() >= gaps}
+    close = {
+        day: round(chance.uniform(0.5, 900.0), chance.choice([2, 4, 7])) for day in SESSIONS if chance.random() >= gaps
+    }
     dividends = {chance.choice(SESSIONS): chance.randint(1, 90_000) / 10_000 for _ in range(chance.randint(0, 3))}
     splits = {
         day: draw(st.sampled_from([2.0, 4.0, 20.0, 1.5, 0.125, 1 / 3]))
@@ -134,7 +140,8 @@ def worlds(draw: st.DrawFn) -> World:
     lots = []
     for number in range(1, draw(st.integers(1, 5)) + 1):
         entry = FIRST + timedelta(days=draw(offsets) if number > 1 else 0)
-        left = draw(st.one_of(st.none(), st.integers(0, 9).map(lambda days, entry=entry: entry + timedelta(days=days))))
+        stay = draw(st.one_of(st.none(), st.integers(0, 9)))
+        left = None if stay is None else entry + timedelta(days=stay)
         left = left if left is not None and left <= SESSIONS[-1] else None
         lots.append(
             Lot(
@@ -173,13 +180,17 @@ def test_a_split_moves_no_pnl(world: World, ratio: float, at: int) -> None:
             each,
             quantity=each.quantity * exact if each.entry_date >= day else each.quantity,
             entry_price=each.entry_price / exact if each.entry_date >= day else each.entry_price,
-            exit_price=each.exit_price / exact if each.exit_price and each.exit_date and each.exit_date >= day else each.exit_price,
+            exit_price=each.exit_price / exact
+            if each.exit_price and each.exit_date and each.exit_date >= day
+            else each.exit_price,
         )
         if each.symbol == name
         else each
         for each in world.portfolios[0].lots
     )
-    other = replace(world, symbols={**world.symbols, name: split}, portfolios=(replace(world.portfolios[0], lots=lots),))
+    other = replace(
+        world, symbols={**world.symbols, name: split}, portfolios=(replace(world.portfolios[0], lots=lots),)
+    )
     before, after = run(world).snapshots.daily_pnl, run(other).snapshots.daily_pnl
     # A value of 1e9 units of money has its price at 17 digits: the quotient's last one is worth 1e-3 of a ten-thousandth a share.
     tolerance = 40 + 1e-13 * float(abs(run(world).table.market_value).max(initial=0))

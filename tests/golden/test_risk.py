@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from decimal import Decimal
 from statistics import NormalDist
 from typing import Any
 
@@ -49,7 +51,8 @@ def solve(rows: list[list[float]], y: list[float]) -> list[float]:
     """Least squares by the normal equations and Gauss-Jordan elimination; no library."""
     k = len(rows[0])
     table = [
-        [sum(row[i] * row[j] for row in rows) for j in range(k)] + [sum(row[i] * v for row, v in zip(rows, y, strict=True))]
+        [sum(row[i] * row[j] for row in rows) for j in range(k)]
+        + [sum(row[i] * v for row, v in zip(rows, y, strict=True))]
         for i in range(k)
     ]
     for i in range(k):
@@ -122,7 +125,7 @@ def test_contributions_sum_to_the_volatility(values: list[float]) -> None:
     unit = Unit(1000.0, dict(zip(STOCKS, values, strict=False)))
     of = pictured(PANEL, unit)[0].risk["decomposition"]
     contributions = [line["contribution"] for line in of["contributions"]]
-    assert abs(math.fsum(contributions) - of["volatility"]) <= 1e-12 * max(1.0, max(map(abs, contributions)))
+    assert abs(math.fsum(contributions) - of["volatility"]) <= 1e-12 * max(1.0, *map(abs, contributions))
     assert math.fsum(line["share"] for line in of["contributions"]) == pytest.approx(1.0, abs=1e-9)
     shares = [line["share"] for line in of["factors"]]
     assert math.fsum(shares) + of["specific_share"] == pytest.approx(1.0, abs=1e-9)
@@ -218,17 +221,17 @@ def test_prices_dropped_from_some_of_ten_holdings_lower_coverage_to_what_it_is(g
 
 def test_a_price_dropped_from_two_of_ten_holdings_lowers_coverage_and_never_the_nav() -> None:
     """The ledger's side: the last price is carried, then outside coverage, and always in NAV."""
-    days = weekdays(weekdays.__globals__["EPOCH"].replace(2020, 3, 2), 10)
+    days = weekdays(date(2020, 3, 2), 10)
     full = {s: Symbol(s, dict.fromkeys(days, 50.0)) for s in STOCKS}
-    holed = full | {s: Symbol(s, {day: 50.0 for day in days[:2]}) for s in STOCKS[:2]}
-    from decimal import Decimal
-
+    holed = full | {s: Symbol(s, dict.fromkeys(days[:2], 50.0)) for s in STOCKS[:2]}
     lots = tuple(Lot(s, Decimal(10), days[0], Decimal(50), number=k + 1) for k, s in enumerate(STOCKS))
     for symbols in (full, holed):
         rows = run(World(days, symbols, (Portfolio(Decimal(9000), lots, {}, 1),)))
         assert {from_units(nav) for nav in rows.snapshots.nav[:, 0]} == {Decimal(9000)}
         expected = [1.0] * 10 if symbols is full else [1.0] * 7 + [0.8] * 3
-        assert rows.snapshots.coverage[:, 0].tolist() == pytest.approx(expected), "stale for five sessions, then uncovered"
+        assert rows.snapshots.coverage[:, 0].tolist() == pytest.approx(expected), (
+            "stale for five sessions, then uncovered"
+        )
 
 
 def test_diversification_of_holdings_that_move_as_one_is_none() -> None:

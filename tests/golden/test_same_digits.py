@@ -6,6 +6,7 @@ import json
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -85,7 +86,9 @@ def stored(of: Exposures, k: int, s: int) -> bytes:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(STOCKS), min_size=1, unique=True), st.sets(st.integers(0, SESSIONS - 1), min_size=1))
-def test_permuting_and_leaving_out_symbols_changes_no_digit_of_a_symbols_facts(symbols: list[str], rows: set[int]) -> None:
+def test_permuting_and_leaving_out_symbols_changes_no_digit_of_a_symbols_facts(
+    symbols: list[str], rows: set[int]
+) -> None:
     """A scoped run of some symbols and sessions, in any order, against the universe."""
     at = np.array(sorted(rows))
     scoped = exposures(np.column_stack([returns()[s] for s in symbols]), proxies(), at + LENGTH - SESSIONS)
@@ -99,7 +102,9 @@ def test_a_live_run_has_the_digits_of_a_replay() -> None:
     for s in range(SESSIONS):
         known = {symbol: values[: LENGTH - SESSIONS + s + 1] for symbol, values in returns().items()}
         of = chain.panel(known, 1, labels=[panel().sessions[s]])
-        for unit, picture in zip(portfolios(8, s), pictured(of, *(Unit(u.nav, u.values, u.portfolio) for u in portfolios(8, s))), strict=True):
+        for unit, picture in zip(
+            portfolios(8, s), pictured(of, *(Unit(u.nav, u.values, u.portfolio) for u in portfolios(8, s))), strict=True
+        ):
             assert digits(picture) == replay()[unit.portfolio, s], (unit.portfolio, s)
 
 
@@ -156,18 +161,24 @@ def world() -> World:
 
 
 def ledger_digits(rows: Rows, row: int, portfolio: int) -> list[bytes]:
-    place = rows.inputs.portfolios.portfolio_id.index(next(i for i in rows.inputs.portfolios.portfolio_id if i.int == portfolio))
-    return [np.ascontiguousarray(getattr(rows.snapshots, name)[row, place]).tobytes() for name in rows.snapshots.__slots__]
+    place = rows.inputs.portfolios.portfolio_id.index(
+        next(i for i in rows.inputs.portfolios.portfolio_id if i.int == portfolio)
+    )
+    return [
+        np.ascontiguousarray(getattr(rows.snapshots, name)[row, place]).tobytes() for name in rows.snapshots.__slots__
+    ]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, unique=True), st.sets(st.integers(1, len(DAYS) - 1), max_size=3))
-def test_any_portfolios_in_any_cut_of_the_sessions_have_the_ledger_of_the_replay(some: list[int], cuts: set[int]) -> None:
+def test_any_portfolios_in_any_cut_of_the_sessions_have_the_ledger_of_the_replay(
+    some: list[int], cuts: set[int]
+) -> None:
     """Night after night from the stored row, or all sessions in one go; alone or together."""
     whole, part = run(world()), only(world(), *some)
     edges = [0, *sorted(cuts), len(DAYS)]
     rows: Rows | None = None
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         rows = run(part, low, high - 1, after=rows)
         for row in range(high - low):
             for number in some:

@@ -74,4 +74,6 @@ def test_normal_var_and_es_are_scipys(level: float) -> None:
     assert normal.var[0] == pytest.approx(-norm.ppf(1 - level, mean, sd), rel=1e-12)
     # E[x | x <= q] of a normal by its truncated mean.
     q = norm.ppf(1 - level, mean, sd)
-    assert normal.es[0] == pytest.approx(-norm.expect(lambda x: x, loc=mean, scale=sd, ub=q, conditional=True), rel=1e-7)
+    assert normal.es[0] == pytest.approx(
+        -norm.expect(lambda x: x, loc=mean, scale=sd, ub=q, conditional=True), rel=1e-7
+    )

@@ -21,6 +21,7 @@ from services.risk.compute import volatility
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.tail import tails
 from services.snapshots.compute import xirr
+from shared.arrays import FloatVector
 from shared.market.calendar import calendar
 from shared.market.registry import LOOKBACK, RETURN_HORIZONS
 from tests.support import chain
@@ -38,17 +39,18 @@ ROUNDING = 1e-11
 def rows() -> Rows:
     """A portfolio over New Year with two holdings, a dividend, and money in and out."""
     chance = Random(2)
-    price, close = {"A": 100.0, "B": 40.0}, {"A": {}, "B": {}}  # type: dict[str, float], dict[str, dict[date, float]]
-    for day in DAYS:
-        for name in price:
-            price[name] *= 1 + chance.gauss(-0.001, 0.02)
-            close[name][day] = round(price[name], 4)
+    close: dict[str, dict[date, float]] = {"A": {}, "B": {}}
+    for name, price in (("A", 100.0), ("B", 40.0)):
+        level = price
+        for day in DAYS:
+            level *= 1 + chance.gauss(-0.001, 0.02)
+            close[name][day] = round(level, 4)
     symbols = {"A": Symbol("A", close["A"], dividends={DAYS[30]: 0.8}), "B": Symbol("B", close["B"])}
     lots = (
-        Lot("A", Decimal(60), DAYS[0], Decimal("100"), number=1),
+        Lot("A", Decimal(60), DAYS[0], Decimal(100), number=1),
         Lot("B", Decimal(-50), DAYS[5], Decimal(str(close["B"][DAYS[5]])), number=2),
     )
-    flows = {DAYS[20]: Decimal("2500"), DAYS[50]: Decimal("-1800")}
+    flows = {DAYS[20]: Decimal(2500), DAYS[50]: Decimal(-1800)}
     return run(World(DAYS, symbols, (Portfolio(Decimal(10_000), lots, flows, 1),)))
 
 
@@ -105,7 +107,7 @@ def test_a_symbols_month_to_date_is_empyricals() -> None:
     """Total return over a month by the ratio stored per session, against the month's compounded returns."""
     sessions = np.array(DAYS, dtype="datetime64[D]")
     r = SERIES[0, : len(DAYS)]
-    close = 100 * np.cumprod(1 + r)
+    close: FloatVector = np.asarray(100 * np.cumprod(1 + r), dtype=np.float64)
     ones, no = np.ones((len(DAYS), 1)), np.zeros((len(DAYS), 1), np.bool_)
     prices = Prices(close[:, None], close[:, None], r[:, None], ones, no, no)
     ends = [t for t in range(len(DAYS)) if t + 1 == len(DAYS) or DAYS[t + 1].month != DAYS[t].month]

@@ -1,0 +1,206 @@
+"""The figures that the definitions say were tried on real prices come out again."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from sklearn.covariance import LedoitWolf
+
+from services.factors.compute import exposures
+from services.risk.compute import covariance, stress, volatility
+from services.risk.compute.factor_model import factor_model
+from shared.market.registry import FACTOR_NAMES, LOOKBACK, PROXY_SYMBOLS
+from tests.realdata.portfolios import decided, lot, positions, world
+from tests.support import chain
+from tests.support.chain import SCENARIOS, Unit, pictured
+from tests.support.pricefiles import Grid, grid
+from tests.support.worlds import run
+
+FIRST, LAST = date(2010, 1, 4), date(2020, 12, 31)
+STOCKS = ["AAPL", "MSFT", "IBM", "BAC", "KO", "XOM", "GLD", "USO", "WM", "AIG", "EEM", "XLV"]
+
+
+@pytest.fixture(scope="module")
+def market(prices: Path) -> Grid:
+    """All proxies and a dozen stocks and funds over eleven years."""
+    return grid(prices, [*PROXY_SYMBOLS, *STOCKS], FIRST, LAST)
+
+
+def betas(of: Grid, day: date, symbol: str) -> dict[str, float]:
+    result = exposures(of.returns[:, [of.column(symbol)]], of.proxies(), np.array([of.row(day)]))
+    return dict(zip(FACTOR_NAMES, result.joint[0, 0].tolist(), strict=True))
+
+
+YEAR_ENDS = [date(2018, 12, 31), date(2019, 12, 31), LAST]
+
+
+@pytest.mark.parametrize("day", YEAR_ENDS)
+def test_spy_tlt_and_vtv_on_themselves(market: Grid, day: date) -> None:
+    """[T] SPY 1 and nothing else; TLT about 0.89, the penalty; VTV about 0.6 with VUG about -0.3."""
+    spy = betas(market, day, "SPY")
+    assert spy.pop("market") == pytest.approx(1.0, abs=1e-12)
+    assert list(spy.values()) == pytest.approx([0.0] * 7, abs=1e-12)
+    assert betas(market, day, "TLT")["rates"] == pytest.approx(0.89, abs=0.015)
+    vtv = betas(market, day, "VTV")
+    assert vtv["value"] == pytest.approx(0.63, abs=0.04)
+    assert vtv["growth"] == pytest.approx(-0.27, abs=0.04)
+
+
+@pytest.mark.parametrize("day", YEAR_ENDS)
+def test_value_and_growth_residuals_are_opposed(market: Grid, day: date) -> None:
+    """[T] Their residuals on the market correlate at about -0.95."""
+    window = slice(market.row(day) - 251, market.row(day) + 1)
+    m = sm.add_constant(market.of("SPY")[window])
+    left = [sm.OLS(market.of(symbol)[window], m).fit().resid for symbol in ("VTV", "VUG")]
+    assert np.corrcoef(*left)[0, 1] == pytest.approx(-0.94, abs=0.015)
+
+
+def test_every_batch_of_symbols_and_sessions_has_the_same_digits(market: Grid) -> None:
+    """[T] The last bit of a BLAS product can depend on the batch's shape; with fixed blocks it does not."""
+    at = np.arange(600, 2700, 150)
+    proxies = market.proxies()
+    whole = exposures(market.returns, proxies, at)
+    for columns in ([3], [20, 1, 7], list(range(5, 25)), list(reversed(range(market.returns.shape[1])))):
+        for rows in (at[:1], at[3:9]):
+            part = exposures(market.returns[:, columns], proxies, rows)
+            k = np.searchsorted(at, rows)
+            for figure in ("market", "shrunk", "ir_beta", "spreads", "joint", "fit"):
+                one, other = getattr(part, figure), getattr(whole, figure)[k][:, columns]
+                assert np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes(), figure
+
+
+def test_falling_back_row_by_row_would_make_102_false_moves(prices: Path) -> None:
+    """[T] Close where there is one, else adjusted close, mixes levels at 102 sessions; ingest makes no return there that is not of
+    one column."""
+    table = pd.read_parquet(prices, columns=["symbol", "date", "close", "adj_close"]).sort_values(["symbol", "date"])
+    mixed = table["close"].where(table["close"].notna(), table["adj_close"])
+    first = table["close"].notna()
+    switch = (
+        table["symbol"].eq(table["symbol"].shift()) & (first != first.shift()) & mixed.notna() & mixed.shift().notna()
+    )
+    assert switch.sum() == 102
+    false_move = (mixed / mixed.shift() - 1)[switch].abs()
+    assert (false_move > 0.05).sum() > 85, "most of them would look like crashes or booms"
+    symbols = sorted(set(table.loc[switch, "symbol"]))
+    stored = grid(prices, symbols, FIRST, date(2024, 11, 29))
+    for symbol, day in table.loc[switch, ["symbol", "date"]].itertuples(index=False):
+        at, column = int(np.searchsorted(stored.sessions, np.datetime64(day, "D"))), stored.column(symbol)
+        r = stored.returns[at, column]
+        ratio = stored.adj_close[at, column] / stored.adj_close[at - 1, column] - 1
+        # Neighbouring bars; over a hole there is no return at all.
+        assert np.isnan(r) if np.isnan(ratio) else r == pytest.approx(ratio, abs=1e-12), (symbol, day)
+        assert np.isnan(r) or abs(r) < 0.25, (symbol, day)
+
+
+def test_raw_columns_inflate_a_t_bill_funds_volatility_twelvefold(prices: Path, gpl_prices: Path) -> None:
+    """[T] Shrinking raw covariances pulls every variance towards the mean one; shrinking correlations leaves them alone."""
+    day, first = date(2017, 12, 29), date(2015, 12, 1)
+    bills = grid(gpl_prices, ["BIL"], first, day).of("BIL")
+    others = ["AAPL", "MSFT", "JPM", "XOM", "SPY", "TLT", "GLD", "IBM", "BAC", "KO", "PG", "WMT"]
+    rest = grid(prices, others, first, day).returns
+    values = np.column_stack([bills, rest])[-LOOKBACK:]
+    values = np.vstack([np.zeros((LOOKBACK - len(values), 13)), values]).T
+    own = values[0, -252:].std(ddof=1)
+    raw = math.sqrt(LedoitWolf().fit(values[:, -252:].T).covariance_[0, 0])
+    assert raw / own == pytest.approx(12.0, abs=1.5)
+    everything = np.ones(values.shape, dtype=np.bool_)
+    ours = covariance.covariance(covariance.columns(values, everything, everything), np.arange(13)[None]).matrix()[0]
+    assert math.sqrt(ours[0, 0]) == pytest.approx(own, rel=1e-12)
+
+
+def test_har_interval_covers_three_quarters_to_four_fifths(market: Grid) -> None:
+    """[T] 74 to 80 % of what followed lay in the 80 % interval, symbol by symbol; here every fifth session of eleven years."""
+    shares, errors = {}, {}
+    for symbol in ("SPY", "AAPL", "MSFT", "IBM", "BAC", "TLT", "GLD", "IWM", "VTV", "VUG", "WM"):
+        r = market.of(symbol)[1:]
+        ends = np.arange(LOOKBACK, len(r) - 21, 5)
+        past = np.lib.stride_tricks.sliding_window_view(r, LOOKBACK)[ends - LOOKBACK]
+        there = np.isfinite(past)
+        of = volatility.forecast(np.where(there, past, 0.0), there)
+        later = np.sqrt((np.lib.stride_tricks.sliding_window_view(r, 21)[ends] ** 2).mean(axis=1) * 252)
+        good = of.har & np.isfinite(later)
+        assert good.sum() > 150, symbol
+        shares[symbol] = ((later >= of.low) & (later <= of.high))[good].mean()
+        errors[symbol] = (of.value - later)[good].mean()
+    assert all(0.735 < share < 0.81 for share in shares.values()), shares
+    assert max(abs(error) for error in errors.values()) < 0.012, "an average forecast is an average volatility"
+
+
+def test_the_covid_scenario_uncapped_would_send_momentum_up_83_percent(market: Grid) -> None:
+    """[T] As of the end of 2020. Capped, and named, it stays a shock that a quarter can bring."""
+    panel = chain.panel(market.by_symbol(LAST), labels=[LAST])
+    model = factor_model(panel)
+    scenario = next(s for s in SCENARIOS.scenarios if s.id == "covid_2020")
+    index = list(scenario.scripted())
+    s = np.array([scenario.shocks[FACTOR_NAMES[k]] for k in index])
+    lift = np.eye(8)
+    lift[1:, 0] = model.slopes[0, 1:]
+    sigma = lift @ model.recent[0] @ lift.T
+    momentum = FACTOR_NAMES.index("momentum")
+    uncapped = sigma[momentum, index] @ np.linalg.solve(sigma[np.ix_(index, index)], s)
+    assert uncapped == pytest.approx(0.83, abs=0.01)
+    found = stress.shocks(SCENARIOS, scenario, model, panel.sessions)
+    assert found.capped[0, momentum]
+    assert -0.35 < found.raw[0, momentum] < 0.0
+    assert found.raw[0, index].tolist() == s.tolist(), "scripted shocks stay as scripted"
+
+
+def test_a_100_bp_rise_costs_tlt_its_duration(market: Grid) -> None:
+    """Duration and convexity of the newest dated row, within 20 %; and yields and TLT's price do move against each other."""
+    of = pictured(chain.panel(market.by_symbol(LAST), labels=[LAST]), Unit(1000.0, {"TLT": 1000.0}))[0]
+    up = next(s for s in of.stress["scenarios"] if s["id"] == "rates_up_100")
+    expected = SCENARIOS.durations[-1].proxy_return(100.0)
+    assert up["shocks"]["rates"] == pytest.approx(expected)
+    assert up["direct"]["fraction"] == pytest.approx(expected, rel=0.2)
+
+
+def test_a_long_short_books_market_beta_is_near_its_realised_one(prices: Path) -> None:
+    """Aggregated from the holdings' joint betas; from the constant-weight series; and from what the ledger earned, day by day."""
+    csv = positions(prices.parent / "portfolios" / "long_short_equity.csv")
+    last = date(2018, 2, 7)
+    held = sorted({position.symbol for position in csv} | set(PROXY_SYMBOLS))
+    of = grid(prices, held, date(2013, 3, 1), last)
+    lots = [lot(position, decided(position, of), k + 1) for k, position in enumerate(csv)]
+    begin = min(position.entry_session for position in csv)
+    rows = run(world(of, begin, [lots], Decimal(150_000)))
+    for day in (date(2016, 6, 30), date(2017, 6, 30), last):
+        t = of.row(day) - of.row(begin)
+        nav = rows.snapshots.nav[t, 0] / 10_000
+        values = {
+            name: float(rows.table.market_value[t, place]) / 10_000
+            for place, name in enumerate(rows.inputs.lots.symbol)
+            if rows.table.live[t, place]
+        }
+        assert min(values.values()) < 0 < max(values.values())
+        beta = pictured(chain.panel(of.by_symbol(day), labels=[day]), Unit(nav, values))[0].risk["beta"]
+        # Over whole windows the joint market beta is the univariate one, and OLS is linear in y: equal but for rounding.
+        assert beta["aggregated"] == pytest.approx(beta["realized"], abs=1e-9)
+        earned = rows.snapshots.daily_return[t - 251 : t + 1, 0]
+        m = of.of("SPY")[of.row(day) - 251 : of.row(day) + 1]
+        actual = sm.OLS(earned, sm.add_constant(m)).fit()
+        # The book turned over within the year, so the two differ by more than the error of the regression.
+        assert beta["aggregated"] == pytest.approx(actual.params[1], abs=0.25), day
+
+
+def test_the_crash_rises_into_volatility_forecast_and_var(market: Grid) -> None:
+    """Friday 13 to Friday 20 March 2020, for a holder of SPY."""
+    seen = {}
+    for day in (date(2020, 2, 14), date(2020, 3, 13), date(2020, 3, 20)):
+        seen[day] = pictured(chain.panel(market.by_symbol(day), labels=[day]), Unit(1000.0, {"SPY": 1000.0}))[0].risk
+    calm, before, after = seen.values()
+    monday = market.of("SPY")[market.row(date(2020, 3, 16))]
+    assert monday == pytest.approx(-0.1094, abs=1e-4)
+    assert -monday > 3 * before["var"][1]["var"], "no history of two years foresees it"
+    assert after["var"][1]["var"] > before["var"][1]["var"] > calm["var"][1]["var"]
+    assert calm["volatility"]["realized_21"] < 0.15
+    assert after["volatility"]["realized_21"] == pytest.approx(0.80, abs=0.01)
+    assert after["volatility"]["percentile_252"] == 1.0
+    assert (calm["volatility"]["trend"]["direction"], after["volatility"]["trend"]["direction"]) == ("stable", "rising")
+    assert before["volatility"]["forecast_21"]["low"] > 2 * calm["volatility"]["forecast_21"]["value"]
