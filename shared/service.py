@@ -24,6 +24,7 @@ from shared.db.engine import create_engine
 from shared.db.migrate import at_head
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import Subscribe, subscribe
+from shared.messaging.failpoints import failpoint
 from shared.messaging.relay import Relay
 from shared.phase import Computes, PhaseRunner, RunsBatches
 from shared.settings import ServiceSettings
@@ -78,9 +79,11 @@ class Service:
         finally:
             log.info("service_stopping", service=self.name)
             self.stopping.set()
+            failpoint("H10")
             # Consumers first: a handler that is running finishes and its offset is committed.
             with contextlib.suppress(Exception):
                 await self.broker.stop()
+            failpoint("H10")
             if self.relay is not None:
                 with contextlib.suppress(Exception):
                     await self.relay.send_some()

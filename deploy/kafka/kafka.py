@@ -145,6 +145,8 @@ def _configure(state: Path, port: int, controller: int) -> Path:
         "broker.heartbeat.interval.ms": "500",
         # The group of a first consumer need not wait three seconds for others to come.
         "group.initial.rebalance.delay.ms": "0",
+        # Tests that kill consumers do not wait six seconds each time until their death is noticed.
+        "group.min.session.timeout.ms": "1000",
         "log.segment.bytes": str(64 * 1024 * 1024),
         "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
     }

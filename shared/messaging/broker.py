@@ -15,6 +15,7 @@ from faststream.kafka import KafkaBroker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.topics import TOPICS
+from shared.messaging.failpoints import failpoint
 from shared.messaging.guard import Guard
 from shared.settings import ServiceSettings
 
@@ -35,6 +36,7 @@ async def _tolerant_parser(message: Any, original: Any) -> Any:
     Undecodable bytes are replaced instead, a null becomes empty; if the envelope needed them its check fails, and the message
     reaches the dead letters.
     """
+    failpoint("H8")  # the one before is committed: its offset is, when the next is looked at
     try:
         return await original(message)
     except (UnicodeDecodeError, AttributeError):

@@ -11,6 +11,8 @@ from shared.messaging.broker import MAX_POLL_INTERVAL_MS
 # A long poll returns as soon as there is a message; the wait only bounds how long an idle one hangs. The embedded broker
 # answers no sooner than this, so it is also that broker's latency.
 FETCH_MAX_WAIT_MS = 100
+# A consumer that died is missed after this long, and its partitions go to another.
+SESSION_TIMEOUT_MS = 10_000
 
 
 class Subscribe(Protocol):
@@ -26,8 +28,8 @@ def subscribe(broker: KafkaBroker, *topics: str, group: str, namespace: str = ""
         group_id=f"{namespace}leadline-{group}",
         auto_offset_reset="earliest",
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=3_000,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         # A `reply_to` header would make the framework publish what the handler returns, and we consume only.
         no_reply=True,

@@ -124,6 +124,7 @@ class Guard:
                 await self.pause(attempt, problem)
                 attempt += 1
             else:
+                failpoint("H9")
                 DEAD_LETTERS.labels(self.service, reason).inc()
                 log.error(
                     "message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset

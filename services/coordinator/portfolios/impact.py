@@ -23,6 +23,7 @@ from shared.db.engine import next_change
 from shared.events.coordinator import PortfolioChanged, PortfolioCreated
 from shared.events.envelope import WorkBody, WorkEvent
 from shared.messaging import outbox
+from shared.messaging.failpoints import failpoint
 from shared.work import Key, Phase
 
 SERVICE = "coordinator"
@@ -95,6 +96,7 @@ async def _refuse_orphaned_flows(conn: AsyncConnection, portfolio: UUID, first: 
 async def _announce(
     conn: AsyncConnection, kind: type[WorkEvent], clock: Clock, portfolio: UUID, sessions: list[date]
 ) -> None:
+    failpoint("C2")
     if sessions:
         keys = [Key(portfolio, session) for session in sessions]
         await outbox.publish_work(conn, kind, keys, sessions, source=SERVICE)
