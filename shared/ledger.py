@@ -16,11 +16,14 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.telemetry import HEALED
 from shared.work import CHAINED, UPSTREAM, Due, Key, Phase, Work
 
 LEASE = timedelta(seconds=30)
 # Runs that ended in a permanent or unclassified error before a unit is blocked. Waits for quota or provider never count.
 MAX_RUNS = 8
+# Blocked units are tried once more this often: what blocked them may have gone away without anybody saying so.
+PROBE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,8 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, O
             FROM locked l
             WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
               AND u.completed_revision < l.revision
-            RETURNING u.portfolio_id, u.session, u.completed_revision
+            RETURNING u.portfolio_id, u.session, u.completed_revision,
+                      CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8)
         """),
         {
             "phase": phase.value,
@@ -229,7 +233,12 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, O
             "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
         },
     )
-    return Raised({Key(portfolio, session): revision for portfolio, session, revision in result})
+    raised = {}
+    healed = HEALED.labels(phase.value)
+    for portfolio, session, revision, seconds in result:
+        raised[Key(portfolio, session)] = revision
+        healed.observe(seconds)
+    return Raised(raised)
 
 
 # --- who is working --------------------------------------------------------------------------------------------------
@@ -322,10 +331,11 @@ async def progressed(conn: AsyncConnection, phase: Phase, portfolios: Sequence[U
             WITH k AS (
                 SELECT portfolio_id, phase FROM ledger.schedule
                 WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
-                  AND (emits > 0 OR runs > 0 OR last_error IS NOT NULL)
+                  AND (emits > 0 OR runs > 0 OR last_error IS NOT NULL OR asked IS NOT NULL)
                 ORDER BY portfolio_id FOR NO KEY UPDATE
             )
-            UPDATE ledger.schedule s SET emits = 0, runs = 0, last_error = NULL, next_at = now() + interval '30 seconds'
+            UPDATE ledger.schedule s
+            SET emits = 0, runs = 0, last_error = NULL, asked = NULL, next_at = now() + interval '30 seconds'
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
         {"portfolios": list(portfolios), "phase": phase.value},
@@ -336,8 +346,14 @@ async def postpone(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUI
     """Waiting for a quota or a provider: look again then. Never counts as a run."""
     await conn.execute(
         text("""
-            UPDATE ledger.schedule SET next_at = greatest(now(), :until), last_error = :reason
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+                ORDER BY portfolio_id FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s
+            SET next_at = greatest(now(), :until), last_error = :reason, emits = 0, asked = NULL
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
         {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": reason},
     )
@@ -348,24 +364,79 @@ async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, error: st
     runs = await conn.scalar(
         text("""
             UPDATE ledger.schedule
-            SET runs = runs + 1, last_error = left(:error, 2000),
+            SET runs = runs + 1, last_error = left(:error, 2000), asked = NULL,
+                probe_at = CASE WHEN runs + 1 >= :most THEN now() + CAST(:probe AS interval) ELSE probe_at END,
                 next_at = now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least(runs, 10)))
             WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
             RETURNING runs
         """),
-        {"portfolio": portfolio, "phase": phase.value, "error": error},
+        {"portfolio": portfolio, "phase": phase.value, "error": error, "most": MAX_RUNS, "probe": PROBE},
     )
     if runs is None or runs < MAX_RUNS:
         return False
-    await conn.execute(
+    blocked = await conn.execute(
         text("""
-            UPDATE ledger.units SET blocked_reason = left(:error, 500)
-            WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase) AND session BETWEEN :first AND :last
-              AND completed_revision < required_revision
+            WITH k AS (
+                SELECT portfolio_id, session, phase FROM ledger.units
+                WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase) AND session BETWEEN :first AND :last
+                  AND completed_revision < required_revision AND blocked_reason IS NULL
+                ORDER BY session FOR NO KEY UPDATE
+            )
+            UPDATE ledger.units u SET blocked_reason = left(:error, 500) FROM k
+            WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
         """),
         {"portfolio": portfolio, "phase": phase.value, "error": error, "first": first, "last": last},
     )
-    return True
+    return bool(blocked.rowcount)
+
+
+async def unblock(
+    conn: AsyncConnection,
+    portfolios: Sequence[UUID] | None,
+    first: date,
+    last: date,
+    phase: Phase | None,
+    *,
+    runs: int = 0,
+) -> int:
+    """Blocked units are missing like any other again; returns how many. `None`: all portfolios, all phases.
+
+    runs : how many failures stay counted. With one less than blocks, the next failure blocks again: that is a probe.
+    """
+    freed = await conn.scalar(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, session, phase FROM ledger.units
+                WHERE blocked_reason IS NOT NULL AND session BETWEEN :first AND :last
+                  AND (CAST(:portfolios AS uuid[]) IS NULL OR portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+                  AND (CAST(:phase AS ledger.phase) IS NULL OR phase = CAST(:phase AS ledger.phase))
+                ORDER BY portfolio_id, session, phase FOR NO KEY UPDATE
+            ), freed AS (
+                UPDATE ledger.units u SET blocked_reason = NULL FROM k
+                WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
+                RETURNING u.portfolio_id, u.phase
+            ), waiting AS (
+                SELECT s.portfolio_id, s.phase FROM ledger.schedule s
+                JOIN (SELECT DISTINCT portfolio_id, phase FROM freed) f
+                  ON f.portfolio_id = s.portfolio_id AND f.phase = s.phase
+                ORDER BY s.portfolio_id, s.phase FOR NO KEY UPDATE OF s
+            ), rescheduled AS (
+                UPDATE ledger.schedule s
+                SET runs = :runs, emits = 0, last_error = NULL, asked = NULL, probe_at = NULL,
+                    next_at = now() + interval '30 seconds'
+                FROM waiting w WHERE s.portfolio_id = w.portfolio_id AND s.phase = w.phase
+            )
+            SELECT count(*) FROM freed
+        """),
+        {
+            "portfolios": None if portfolios is None else list(portfolios),
+            "first": first,
+            "last": last,
+            "phase": None if phase is None else phase.value,
+            "runs": runs,
+        },
+    )
+    return int(freed or 0)
 
 
 async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[Due]:

@@ -21,9 +21,9 @@ from shared.clock import Clock
 from shared.db.engine import is_transient, snapshot
 from shared.errors import TransientError
 from shared.ledger import Lease, Outcome, Raised
-from shared.messaging import outbox
+from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
-from shared.telemetry import BATCH_SECONDS, COMPLETED, FAILURES, log_context, logger, span
+from shared.telemetry import BATCH_SECONDS, BLOCKED, COMPLETED, FAILURES, log_context, logger, span
 from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
 
 log = logger(__name__)
@@ -243,10 +243,12 @@ class PhaseRunner:
         FAILURES.labels(self.phase.value).inc()
         log.error("batch_failed", exc_info=error)
         async with self._engine.begin() as conn:
-            blocked = await ledger.failed(
-                conn, self.phase, batch.portfolios[0], f"{type(error).__name__}: {error}", batch.first, batch.last
-            )
+            portfolio, reason = batch.portfolios[0], f"{type(error).__name__}: {error}"
+            blocked = await ledger.failed(conn, self.phase, portfolio, reason, batch.first, batch.last)
+            if blocked:
+                await dead_letters.record_blocked(conn, self.phase, portfolio, batch.first, batch.last, reason)
         if blocked:
+            BLOCKED.labels(self.phase.value).inc()
             log.error("units_blocked", remedy="mend the cause, then `leadline rerun ID --what failed`")
 
     async def _renew(self, owner: str) -> None:

@@ -27,6 +27,26 @@ RELAYED = Counter("leadline_outbox_sent_total", "Outbox rows sent", ["service"])
 OUTBOX_FAILED = Counter("leadline_outbox_failed_total", "Outbox rows that can never be sent", ["service"])
 OUTBOX_AGE = Gauge("leadline_outbox_oldest_unsent_seconds", "Age of the oldest unsent outbox row", ["service"])
 MISSING = Gauge("leadline_units_missing", "Missing units", ["phase"])
+HEALED = Histogram(
+    "leadline_unit_seconds",
+    "From the moment a unit was required to its completion",
+    ["phase"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400),
+)
+HOLES = Gauge("leadline_holes", "Missing units, by what is happening about them", ["phase", "reason"])
+OLDEST_HOLE = Gauge("leadline_oldest_hole_seconds", "How long the oldest missing unit has been missing", ["phase"])
+BLOCKED = Counter("leadline_blocked_total", "Times that units were blocked after too many failures: alert", ["phase"])
+PROBES = Counter("leadline_probes_total", "Times that blocked units were tried once more", ["phase"])
+OUTBOX_DEPTH = Gauge("leadline_outbox_unsent", "Outbox rows waiting to be sent")
+OUTSTANDING = Gauge(
+    "leadline_reconciler_outstanding", "Events of the reconciler that nobody has answered yet", ["phase"]
+)
+AUDIT_DRIFT = Gauge("leadline_audit_drift", "What the last audit found wrong: alert above 0", ["kind"])
+AUDIT_TIME = Gauge("leadline_audit_last_timestamp_seconds", "When the last audit ended")
+CONSUMER_LAG = Gauge("leadline_consumer_lag", "Messages of the assigned partitions that are not committed", ["service"])
+POLL_AGE = Gauge(
+    "leadline_consumer_poll_age_seconds", "Seconds since the consumer last asked for messages", ["service"]
+)
 EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])
 
 tracer = trace.get_tracer("leadline")

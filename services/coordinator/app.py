@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from services.coordinator import handlers
 from services.coordinator.api import admin, portfolios, positions, problems, reads, status
 from services.coordinator.api.context import PREFIX, Context, authorise
+from services.coordinator.auditor import Auditor
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.reconciler import Pace, Reconciler
 from services.coordinator.schedule import Scheduler
@@ -36,7 +37,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         partial(settle, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
-    service.background += [scheduler.run, reconciler.run]
+    service.background += [scheduler.run, reconciler.run, Auditor(service.engine, service.clock).run]
     context = Context(
         engine=service.engine,
         clock=service.clock,

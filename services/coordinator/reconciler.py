@@ -18,15 +18,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.coordinator import missing, versions
+from services.coordinator.missing import Candidate
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.schedule import add_due
 from shared.clock import Clock
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
-from shared.messaging import outbox
+from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
-from shared.telemetry import EMITS, MISSING, logger
-from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, UPSTREAM, Phase, Work
+from shared.telemetry import EMITS, HOLES, MISSING, OLDEST_HOLE, OUTBOX_DEPTH, OUTSTANDING, PROBES, logger
+from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work
 
 log = logger(__name__)
 
@@ -42,17 +44,10 @@ class Pace:
     grace: float = 30.0
     # Above this age of the oldest unsent event the bus is the problem, and more events would only lengthen the queue.
     backlog: float = 30.0
-    # Events per phase and turn: the newest work of the most patient portfolios first, the rest next turn.
+    # Events per phase that may be unanswered at a time: who has waited longest first, the rest when these are answered.
     events: int = 8
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A portfolio with missing units of a phase whose upstream is complete."""
-
-    portfolio_id: UUID
-    first: date
-    last: date
+    # Counting what is missing costs a second where millions of units are; what reads the metrics looks once a minute.
+    measure: float = 60.0
 
 
 class Reconciler:
@@ -64,6 +59,7 @@ class Reconciler:
         self._wake_relay = wake
         self._pace = pace or Pace()
         self._now = asyncio.Event()
+        self._measured = float("-inf")
 
     def wake(self) -> None:
         """Reconcile now rather than at the next turn."""
@@ -71,12 +67,12 @@ class Reconciler:
 
     async def run(self) -> None:
         """Until cancelled. A turn that fails is logged, and the next one does its work."""
-        first = True
+        started = False
         while True:
             try:
-                if first:
-                    await self._hurry()
-                    first = False
+                if not started:
+                    await self.start()
+                    started = True
                 await self.turn()
             except (DBAPIError, OSError, TimeoutError) as error:
                 log.warning("reconciler_waits", error=str(error)[:300])
@@ -86,14 +82,11 @@ class Reconciler:
             except TimeoutError:
                 continue
 
-    async def _hurry(self) -> None:
-        """At start nothing waits longer than five seconds: what slowed it down may be what was just restarted."""
+    async def start(self) -> None:
+        """Once, when a coordinator starts: no wait is longer than five seconds, and a new code or model is taken up."""
+        await versions.take_up(self._engine, self._clock)
         async with self._engine.begin() as conn:
-            await conn.execute(
-                text(
-                    "UPDATE ledger.schedule SET next_at = now() + interval '5 seconds' WHERE next_at > now() + interval '5 seconds'"
-                )
-            )
+            await missing.hurry(conn)
 
     async def turn(self) -> int:
         """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
@@ -105,109 +98,86 @@ class Reconciler:
                 return 0
             failpoint("X1")
             await self._measure(conn)
-            if await self._backlog(conn) > self._pace.backlog:
+            await self._tend_blocked(conn)
+            if (await missing.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
                 log.warning(
                     "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"
                 )
                 return 0
             for phase in Phase:
                 emitted += await self._ask(conn, phase)
-            failpoint("X3")
-        failpoint("X4")
         if emitted:
+            failpoint("X4")
             self._wake_relay()
         return emitted
 
-    async def _backlog(self, conn: AsyncConnection) -> float:
-        age = await conn.scalar(
-            text("""
-                SELECT extract(epoch FROM clock_timestamp() - created_at) FROM bus.outbox
-                WHERE sent_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT 1
-            """)
-        )
-        return float(age or 0.0)
-
     async def _measure(self, conn: AsyncConnection) -> None:
-        rows = await conn.execute(
-            text("""
-                SELECT CAST(phase AS text), count(*) FROM ledger.units
-                WHERE completed_revision < required_revision AND blocked_reason IS NULL GROUP BY phase
-            """)
-        )
-        counts: dict[str, int] = {name: count for name, count in rows}  # noqa: C416 (rows are not pairs to the checker)
+        """What is missing and why, and how much waits to be sent."""
+        now = asyncio.get_running_loop().time()
+        if now - self._measured < self._pace.measure:
+            return
+        self._measured = now
+        holes = await missing.holes(conn)
+        units = {(hole.phase, hole.reason): hole.units for hole in holes}
         for phase in Phase:
-            MISSING.labels(phase.value).set(counts.get(phase.value, 0))
+            MISSING.labels(phase.value).set(sum(n for (p, why), n in units.items() if p == phase and why != "blocked"))
+            OLDEST_HOLE.labels(phase.value).set(max((h.oldest_seconds for h in holes if h.phase == phase), default=0.0))
+            for reason in missing.REASONS:
+                HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
+        OUTBOX_DEPTH.set((await missing.outbox_depth(conn)).unsent)
+
+    async def _tend_blocked(self, conn: AsyncConnection) -> None:
+        """Try blocked units once more when their day has come; close the letters about those that were completed after all."""
+        for phase, freed in (await missing.probe(conn)).items():
+            PROBES.labels(phase.value).inc()
+            log.info("blocked_units_probed", phase=phase.value, units=freed)
+        if closed := await dead_letters.resolve_blocked(conn):
+            log.info("blocked_letters_resolved", letters=closed)
 
     async def _ask(self, conn: AsyncConnection, phase: Phase) -> int:
-        candidates = await self._candidates(conn, phase)
-        failpoint("X2")
-        works = self._rectangles(phase, candidates)
-        chosen = sorted({portfolio for work in works for portfolio in work.portfolios})
-        if not chosen:
+        unanswered = await missing.outstanding(conn, phase)
+        OUTSTANDING.labels(phase.value).set(unanswered)
+        budget = self._pace.events - unanswered
+        if budget <= 0:
             return 0
-        await conn.execute(
-            text("""
-                UPDATE ledger.schedule
-                SET emits = emits + 1,
-                    next_at = now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least(emits + 1, 10)))
-                WHERE phase = CAST(:phase AS ledger.phase) AND portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-            """),
-            {"phase": phase.value, "portfolios": chosen},
+        candidates = await missing.candidates(
+            conn, phase, grace=self._pace.grace, look=MAX_PORTFOLIOS * self._pace.events
         )
+        locked = await missing.lock(conn, phase, [candidate.portfolio_id for candidate in candidates])
+        works = self.rectangles(phase, [c for c in candidates if c.portfolio_id in locked], budget)
+        if not works:
+            return 0
+        failpoint("X2")
         events = [PhaseRequested(work=WorkBody.of(work), phase=phase) for work in works]
-        await outbox.publish(conn, events, source="coordinator")
+        ids = await outbox.publish(conn, events, source="coordinator")
+        failpoint("X5")
+        chosen = {portfolio: id_ for work, id_ in zip(works, ids, strict=True) for portfolio in work.portfolios}
+        await missing.asked(conn, phase, chosen)
+        failpoint("X3")
         EMITS.labels(phase.value).inc(len(events))
         log.info("reconciler_asked", phase=phase.value, events=len(events), portfolios=len(chosen))
         return len(events)
 
-    async def _candidates(self, conn: AsyncConnection, phase: Phase) -> list[Candidate]:
-        """Portfolios that may be asked for now, in the order they have waited, each with its span of askable sessions."""
-        rows = await conn.execute(
-            text("""
-                WITH waiting AS (
-                    SELECT portfolio_id, next_at FROM ledger.schedule
-                    WHERE phase = CAST(:phase AS ledger.phase) AND next_at <= now()
-                      AND (lease_until IS NULL OR lease_until < clock_timestamp())
-                )
-                SELECT w.portfolio_id, min(u.session), max(u.session)
-                FROM waiting w
-                JOIN ledger.units u ON u.portfolio_id = w.portfolio_id AND u.phase = CAST(:phase AS ledger.phase)
-                    AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM unnest(CAST(:upstream AS ledger.phase[])) AS needed (phase)
-                    LEFT JOIN ledger.units up
-                        ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
-                    WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
-                       OR up.completed_at > clock_timestamp() - make_interval(secs => :grace))
-                GROUP BY w.portfolio_id, w.next_at
-                ORDER BY w.next_at
-                LIMIT :most
-            """),
-            {
-                "phase": phase.value,
-                "upstream": [up.value for up in UPSTREAM[phase]],
-                "grace": self._pace.grace,
-                "most": MAX_PORTFOLIOS * self._pace.events,
-            },
-        )
-        return [Candidate(*row) for row in rows]
+    def rectangles(self, phase: Phase, candidates: Sequence[Candidate], budget: int) -> list[Work]:
+        """Equal spans together, within the limits of an event; at most `budget` events, to those who have waited longest.
 
-    def _rectangles(self, phase: Phase, candidates: Sequence[Candidate]) -> list[Work]:
-        """Equal spans together, within the limits of an event and of a turn.
+        Then the newest sessions first, because they are what people look at; snapshots from the oldest, because they are a
+        chain.
 
-        The newest sessions first, because they are what people look at; snapshots from the oldest, because they are a chain.
+        candidates : in the order they have waited
         """
         days = self._clock.calendar()
-        grouped: dict[tuple[date, date], list[UUID]] = defaultdict(list)
-        for candidate in candidates:
+        grouped: dict[tuple[date, date], list[tuple[int, UUID]]] = defaultdict(list)
+        for rank, candidate in enumerate(candidates):
             span = days.between(candidate.first, candidate.last)
             part = span[:MAX_UNITS] if phase in CHAINED else span[-MAX_UNITS:]
-            grouped[part[0], part[-1]].append(candidate.portfolio_id)
-        order: Any = (lambda item: item[0][0]) if phase in CHAINED else (lambda item: -item[0][1].toordinal())
-        works = []
-        for (first, last), portfolios in sorted(grouped.items(), key=order):
+            grouped[part[0], part[-1]].append((rank, candidate.portfolio_id))
+        ranked: list[tuple[int, Work]] = []
+        for (first, last), members in grouped.items():
             height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(days.between(first, last))))
-            works += [
-                Work(tuple(portfolios[top : top + height]), first, last) for top in range(0, len(portfolios), height)
-            ]
-        return works[: self._pace.events]
+            for top in range(0, len(members), height):
+                part_of = members[top : top + height]
+                ranked.append((part_of[0][0], Work(tuple(portfolio for _, portfolio in part_of), first, last)))
+        chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[:budget]]
+        order: Any = (lambda work: work.first) if phase in CHAINED else (lambda work: -work.last.toordinal())
+        return sorted(chosen, key=order)

@@ -1,4 +1,4 @@
-"""Messages that cannot be handled: kept whole, with the reason, until a person replays or purges them."""
+"""What cannot be handled: messages and blocked units, kept whole with the reason, until a person replays or purges them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import ledger
 from shared.errors import PermanentError
+from shared.events.coordinator import PhaseRequested
+from shared.events.envelope import Envelope, WorkBody
+from shared.events.topics import PHASE_REQUESTED
+from shared.work import Phase, Work
 
 # What the outbox takes.
 MAX_PAYLOAD_BYTES = 65_536
+BLOCKED = "blocked"
+# A letter about units came from no partition.
+NO_PARTITION = -1
+_OPEN = "replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL"
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,9 @@ class DeadLetter:
     received_at: datetime
     replayed_at: datetime | None
     purged_at: datetime | None
+    resolved_at: datetime | None
+    edited_at: datetime | None
+    replay_event_id: UUID | None
 
 
 async def record(
@@ -71,6 +83,56 @@ async def record(
     )
 
 
+async def record_blocked(
+    conn: AsyncConnection, phase: Phase, portfolio: UUID, first: date, last: date, error: str
+) -> None:
+    """Units that failed too often: a letter whose replay asks for them again. While one is open there is no second."""
+    event = PhaseRequested(work=WorkBody.of(Work((portfolio,), first, last)), phase=phase)
+    body = event.body().encode()
+    await conn.execute(
+        text(f"""
+            INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", headers, body, body_hash, reason, error)
+            SELECT :consumer, :topic, :partition, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint),
+                   CAST(:headers AS jsonb), :body, :hash, :reason, :error
+            WHERE NOT EXISTS (
+                SELECT 1 FROM bus.dead_letters
+                WHERE consumer = :consumer AND reason = :reason AND body_hash = :hash AND {_OPEN})
+            ON CONFLICT DO NOTHING
+        """),
+        {
+            "consumer": phase.value,
+            "topic": PHASE_REQUESTED,
+            "partition": NO_PARTITION,
+            "headers": json.dumps(Envelope.new(event, source=phase.value).headers()),
+            "body": body,
+            "hash": hashlib.sha256(body).hexdigest(),
+            "reason": BLOCKED,
+            "error": error.replace("\x00", "\\0")[:4000],
+        },
+    )
+
+
+async def resolve_blocked(conn: AsyncConnection) -> int:
+    """Close the letters about units of which none is missing any more; returns how many."""
+    result = await conn.execute(
+        text(f"""
+            WITH about AS (
+                SELECT id, CAST(convert_from(body, 'UTF8') AS jsonb) AS event FROM bus.dead_letters
+                WHERE reason = :reason AND partition = :partition AND edited_at IS NULL AND {_OPEN}
+            )
+            UPDATE bus.dead_letters d SET resolved_at = clock_timestamp() FROM about a
+            WHERE d.id = a.id AND NOT EXISTS (
+                SELECT 1 FROM ledger.units u
+                WHERE u.portfolio_id = CAST(a.event #>> '{{work,portfolios,0}}' AS uuid)
+                  AND u.phase = CAST(a.event ->> 'phase' AS ledger.phase)
+                  AND u.session BETWEEN CAST(a.event #>> '{{work,from}}' AS date) AND CAST(a.event #>> '{{work,to}}' AS date)
+                  AND u.completed_revision < u.required_revision)
+        """),
+        {"reason": BLOCKED, "partition": NO_PARTITION},
+    )
+    return int(result.rowcount)
+
+
 def _as_text(body: bytes | None) -> str | None:
     if not body or b"\x00" in body or len(body) > MAX_PAYLOAD_BYTES:
         return None
@@ -80,18 +142,32 @@ def _as_text(body: bytes | None) -> str | None:
         return None
 
 
-_COLUMNS = 'id, consumer, topic, partition, "offset", headers, body, reason, error, received_at, replayed_at, purged_at'
+_COLUMNS = (
+    'id, consumer, topic, partition, "offset", headers, body, reason, error, received_at, replayed_at, purged_at, resolved_at, '
+    "edited_at, replay_event_id"
+)
 
 
-async def page(conn: AsyncConnection, *, limit: int = 100, before: int | None = None) -> Sequence[DeadLetter]:
-    """Open dead letters, newest first."""
+async def page(
+    conn: AsyncConnection,
+    *,
+    limit: int = 100,
+    before: int | None = None,
+    reason: str | None = None,
+    consumer: str | None = None,
+    topic: str | None = None,
+) -> Sequence[DeadLetter]:
+    """Open dead letters, newest first; of one reason, consumer or topic."""
     rows = await conn.execute(
         text(f"""
             SELECT {_COLUMNS} FROM bus.dead_letters
-            WHERE replayed_at IS NULL AND purged_at IS NULL AND (CAST(:before AS bigint) IS NULL OR id < :before)
+            WHERE {_OPEN} AND (CAST(:before AS bigint) IS NULL OR id < :before)
+              AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+              AND (CAST(:consumer AS text) IS NULL OR consumer = :consumer)
+              AND (CAST(:topic AS text) IS NULL OR topic = :topic)
             ORDER BY id DESC LIMIT :limit
         """),
-        {"limit": limit, "before": before},
+        {"limit": limit, "before": before, "reason": reason, "consumer": consumer, "topic": topic},
     )
     return [DeadLetter(*row) for row in rows]
 
@@ -103,18 +179,49 @@ async def get(conn: AsyncConnection, letter_id: int) -> DeadLetter | None:
     return DeadLetter(*row) if row else None
 
 
+async def edit(
+    conn: AsyncConnection, letter_id: int, *, body: str | None = None, headers: Mapping[str, str] | None = None
+) -> bool:
+    """Mend an open letter before it is replayed; what came is kept beside. False if there is no open one.
+
+    The hash stays that of what came, so that the message delivered again is still this letter.
+    """
+    result = await conn.execute(
+        text(f"""
+            UPDATE bus.dead_letters
+            SET original_body = CASE WHEN edited_at IS NULL THEN body ELSE original_body END,
+                original_headers = CASE WHEN edited_at IS NULL THEN headers ELSE original_headers END,
+                body = coalesce(CAST(:body AS bytea), body), headers = coalesce(CAST(:headers AS jsonb), headers),
+                edited_at = clock_timestamp()
+            WHERE id = :id AND {_OPEN}
+        """),
+        {
+            "id": letter_id,
+            "body": None if body is None else body.encode(),
+            "headers": None if headers is None else json.dumps(dict(headers)),
+        },
+    )
+    return bool(result.rowcount)
+
+
+def replayable(letter: DeadLetter) -> bool:
+    """Whether the outbox can carry the letter's body as it is."""
+    return _as_text(letter.body) is not None
+
+
 async def replay(conn: AsyncConnection, letter_id: int) -> bool:
     """Send the message again, through the outbox, once. False if there is none, or it was replayed or purged before.
 
-    Raises `PermanentError` for a body that the outbox cannot carry (none, binary, or too large): it would be a different message.
+    A letter about blocked units frees them too; only the coordinator's role may. Raises `PermanentError` for a body that the
+    outbox cannot carry (none, binary, or too large): it would be a different message.
     """
     event_id = uuid4()
     row: Any = (
         await conn.execute(
             text("""
                 UPDATE bus.dead_letters SET replayed_at = clock_timestamp(), replay_event_id = :event_id
-                WHERE id = :id AND replayed_at IS NULL AND purged_at IS NULL
-                RETURNING topic, headers, body
+                WHERE id = :id AND replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL
+                RETURNING topic, headers, body, reason, partition
             """),
             {"id": letter_id, "event_id": event_id},
         )
@@ -127,6 +234,9 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
             f"dead letter {letter_id} has a body that cannot be sent again (none, binary or too large): purge it",
             code="not_replayable",
         )
+    if row.reason == BLOCKED and row.partition == NO_PARTITION:
+        event = PhaseRequested.model_validate_json(payload)
+        await ledger.unblock(conn, event.work.portfolios, event.work.first, event.work.last, event.phase)
     await conn.execute(
         text("""
             INSERT INTO bus.outbox (event_id, topic, type, payload, headers)
@@ -147,8 +257,8 @@ async def purge(conn: AsyncConnection, letter_id: int) -> bool:
     """Give a message up for good. The row stays; its body goes."""
     result = await conn.execute(
         text("""
-            UPDATE bus.dead_letters SET purged_at = clock_timestamp(), body = NULL
-            WHERE id = :id AND replayed_at IS NULL AND purged_at IS NULL
+            UPDATE bus.dead_letters SET purged_at = clock_timestamp(), body = NULL, original_body = NULL
+            WHERE id = :id AND replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL
         """),
         {"id": letter_id},
     )

@@ -6,6 +6,7 @@ import contextvars
 import json
 from collections.abc import Collection, Sequence
 from datetime import date
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,10 +22,10 @@ correlation: contextvars.ContextVar[str | None] = contextvars.ContextVar("correl
 causation: contextvars.ContextVar[str | None] = contextvars.ContextVar("causation", default=None)
 
 
-async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str) -> None:
-    """Insert events into the outbox, inside the caller's transaction. Nothing is sent unless it commits."""
+async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str) -> list[UUID]:
+    """Insert events into the outbox, inside the caller's transaction; returns their ids. Nothing is sent unless it commits."""
     if not events:
-        return
+        return []
     trace = traceparent()
     envelopes = [
         Envelope.new(
@@ -49,6 +50,7 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
             "headers": [json.dumps(envelope.headers()) for envelope in envelopes],
         },
     )
+    return [envelope.id for envelope in envelopes]
 
 
 async def publish_work(

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator import auditor
 from services.coordinator.api import documents
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
@@ -113,6 +114,15 @@ async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
 async def reconcile(context: Ctx) -> JSONResponse:
     context.wake_reconciler()
     return JSONResponse({"accepted": True}, status_code=202)
+
+
+@router.get("/audit", summary="Compare the ledger with what calendar and portfolios call for, now")
+async def audit(context: Ctx, portfolio_id: UUID | None = None) -> dict[str, object]:
+    """Reads everything, so it takes seconds where there are millions of units; `portfolio_id` limits it to one portfolio."""
+    report = await auditor.audit(context.engine, context.clock, portfolio=portfolio_id)
+    if portfolio_id is None:
+        auditor.publish(report)
+    return report.document()
 
 
 @router.get("/dead-letters", summary="Messages that could not be handled, newest first")

@@ -21,8 +21,8 @@ from services.coordinator.portfolios import drafts, flows, service, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.runs import requests
-from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import Scope
+from shared import ledger
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["portfolios"])
@@ -143,7 +143,7 @@ async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Respo
         await service.existing(conn, portfolio_id)
         # Who asks by hand has seen what blocked it.
         last_due = context.clock.last_due()
-        await runs.unblock(conn, [portfolio_id], context.clock.calendar().first, last_due, None)
+        await ledger.unblock(conn, [portfolio_id], context.clock.calendar().first, last_due, None)
         scope = Scope((portfolio_id,))
         return 202, {
             "run_id": str(await requests.request(conn, context.clock, scope, source="settings", what="missing"))

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.errors import Contradictory, Invalid
 from services.coordinator.runs import store
 from services.coordinator.runs.store import Span
+from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change
 from shared.events.coordinator import PhaseRequested
@@ -101,7 +102,7 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
         within = calendar.between(first, last)
         spans = await store.add_units(conn, run_id, portfolios, within, which=which, phase=scope.phase)
         if what == "failed":
-            await store.unblock(conn, portfolios, first, last, scope.phase)
+            await ledger.unblock(conn, portfolios, first, last, scope.phase)
         wake = {span.phase for span in spans}
     await announce(conn, [span for span in spans if span.phase in wake])
     return run_id

@@ -159,33 +159,6 @@ async def add_units(
     return [Span(portfolio, Phase(name), first, last, units) for portfolio, name, first, last, units in rows]
 
 
-async def unblock(
-    conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date, phase: Phase | None
-) -> None:
-    """An operator asks again: blocked units are missing like any other, and their failures are forgotten."""
-    parameters = {
-        "portfolios": list(portfolios),
-        "first": first,
-        "last": last,
-        "phase": None if phase is None else phase.value,
-    }
-    await conn.execute(
-        text("""
-            WITH freed AS (
-                UPDATE ledger.units SET blocked_reason = NULL
-                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND blocked_reason IS NOT NULL
-                  AND session BETWEEN :first AND :last
-                  AND (CAST(:phase AS ledger.phase) IS NULL OR phase = CAST(:phase AS ledger.phase))
-                RETURNING portfolio_id, phase
-            )
-            UPDATE ledger.schedule s SET runs = 0, emits = 0, last_error = NULL, next_at = now() + interval '30 seconds'
-            FROM (SELECT DISTINCT portfolio_id, phase FROM freed) f
-            WHERE s.portfolio_id = f.portfolio_id AND s.phase = f.phase
-        """),
-        parameters,
-    )
-
-
 async def require(
     conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date, phase: Phase, revision: int
 ) -> int:

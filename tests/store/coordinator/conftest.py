@@ -28,10 +28,11 @@ AS_OF = date(2020, 12, 30)
 PREFIX = "/api/v1"
 # Children before parents.
 WRITTEN = (
-    "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.positions", "coordinator.portfolios",
-    "coordinator.idempotency", "ledger.units", "ledger.schedule", "bus.outbox", "bus.dead_letters", "snapshots.snapshots",
-    "snapshots.holdings", "risk.results", "factors.exposures", "factors.metrics", "factors.proxies", "ingest.gaps",
-    "ingest.actions", "ingest.prices", "ingest.symbols",
+    "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.positions",
+    "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "ledger.units", "ledger.schedule",
+    "bus.outbox", "bus.dead_letters", "snapshots.snapshots", "snapshots.holdings", "risk.results",
+    "factors.exposures", "factors.metrics", "factors.proxies", "ingest.gaps", "ingest.actions", "ingest.prices",
+    "ingest.symbols",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,

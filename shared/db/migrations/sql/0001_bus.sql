@@ -36,8 +36,13 @@ CREATE TABLE bus.dead_letters (
     replayed_at    timestamptz,
     replay_event_id uuid,
     purged_at      timestamptz,
+    resolved_at    timestamptz,      -- blocked units that were completed after all
+    -- A person mended it before replaying: what came is kept.
+    edited_at        timestamptz,
+    original_headers jsonb,
+    original_body    bytea,
     -- A redelivered poison message is the same dead letter. The hash is part of the key because a broker that
     -- lost its log numbers again from zero.
     UNIQUE (consumer, topic, partition, "offset", body_hash)
 );
-CREATE INDEX dead_letters_open ON bus.dead_letters (id) WHERE replayed_at IS NULL AND purged_at IS NULL;
+CREATE INDEX dead_letters_open ON bus.dead_letters (id) WHERE replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL;

@@ -15,6 +15,8 @@ CREATE TABLE ingest.symbols (
     -- Who is fetching it now; expires by the database's clock.
     claim_owner  text,
     claim_until  timestamptz,
+    -- Everything up to here was asked for anew when a person wanted it (`rerun --phase ingest --what all`).
+    refreshed_at timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT coverage_is_whole CHECK ((covered_from IS NULL) = (covered_to IS NULL)),
     CONSTRAINT claim_is_whole CHECK ((claim_owner IS NULL) = (claim_until IS NULL))

@@ -16,6 +16,8 @@ CREATE TABLE ledger.units (
     reasons            jsonb NOT NULL DEFAULT '[]',
     blocked_reason     text,
     completed_at       timestamptz,
+    -- Since when it is missing, or was last: how old is the oldest hole, how long did healing take.
+    required_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (portfolio_id, session, phase)
 ) WITH (fillfactor = 85);
 -- The missing set: scheduler, health metric and proof of completeness. It costs nothing when nothing is missing.
@@ -36,6 +38,10 @@ CREATE TABLE ledger.schedule (
     next_at      timestamptz NOT NULL DEFAULT now() + interval '30 seconds',
     wanted       bigint NOT NULL DEFAULT 0,
     last_error   text,
+    -- The event that last asked for this portfolio, until somebody answers: what is outstanding is counted by it.
+    asked        uuid,
+    -- When blocked units are tried once more; null while none is blocked.
+    probe_at     timestamptz,
     PRIMARY KEY (portfolio_id, phase),
     CONSTRAINT lease_is_whole CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
 ) WITH (fillfactor = 70);
@@ -67,7 +73,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
         GROUP BY a.portfolio_id, c.phase, c.last
     ), raised AS (
         UPDATE ledger.units u
-        SET required_revision = p_revision, blocked_reason = NULL
+        SET required_revision = p_revision, blocked_reason = NULL,
+            required_at = CASE WHEN u.completed_revision >= u.required_revision THEN now() ELSE u.required_at END
         -- Locked in key order, as completions lock theirs, so that a raise and a completion never deadlock.
         -- Ranges may overlap: a row found twice is updated once.
         FROM (SELECT u2.portfolio_id, u2.session, u2.phase
@@ -82,7 +89,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
         RETURNING u.portfolio_id, u.session, u.phase
     ), rescheduled AS (
         UPDATE ledger.schedule s
-        SET next_at = now() + interval '30 seconds', emits = 0, runs = 0, last_error = NULL
+        SET next_at = now() + interval '30 seconds', emits = 0, runs = 0, last_error = NULL, asked = NULL
         FROM (SELECT s2.portfolio_id, s2.phase FROM ledger.schedule s2
               JOIN (SELECT DISTINCT r.portfolio_id, r.phase FROM raised r) d
                   ON d.portfolio_id = s2.portfolio_id AND d.phase = s2.phase
