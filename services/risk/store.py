@@ -6,7 +6,8 @@ as rows would cost seconds of Python objects and so costs one `frombuffer` a sym
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,10 +18,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import DateVector, FloatMatrix, FloatVector
-from shared.db import bulk
+from shared.db import binary
 from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
+from shared.work import Key
 
-_EPOCH = np.datetime64("2000-01-01", "D")
+_FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
+_EPOCH = np.datetime64(_FIRST_DAY, "D")
 _DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
 _UNKNOWN = "'NaN'::float8"
 
@@ -205,17 +208,32 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
 
 
-KEY_COLUMNS = (
-    "portfolio_id", "session", "revision", "model_version", "quality", "coverage", "reasons", "risk", "scenario_set",
-)  # fmt: skip
-FIGURE_COLUMNS = (
-    "symbols", "weights", "exposure_values", "betas", "beta_reasons", "realized_252", "forecast_21", "har", "series_reasons",
-    "excluded", "contributions", "contribution_shares",
-    "proxies", "exposures", "exposure_limited", "exposure_reasons", "model_factors", "factor_shares", "factor_correlations",
-    "correlations", "correlation_n_obs", "clusters", "shrinkage", "mean_correlation",
-    "stress_reasons", "stress_shocks", "stress_capped", "stress_direct", "stress_propagated", "uncovered_value",
-)  # fmt: skip
-RESULT_COLUMNS = (*KEY_COLUMNS, *FIGURE_COLUMNS)
+KEY_COLUMNS = ("portfolio_id", "session", "revision", "model_version")
+WHOLE: dict[str, Callable[[Any], bytes]] = {
+    "quality": binary.text, "coverage": binary.float8, "reasons": binary.jsonb, "risk": binary.jsonb,
+    "scenario_set": binary.text,
+}  # fmt: skip
+FIGURES: dict[str, Callable[[Any], bytes]] = {
+    **dict.fromkeys(("weights", "exposure_values", "betas", "realized_252", "forecast_21"), binary.float8_array),
+    **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), binary.text_array),
+    "har": binary.bool_array,
+    **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_array),
+    "exposure_limited": binary.bool_array,
+    **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), binary.text_array),
+    **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_array),
+    **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_array),
+    **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_array),
+    **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), binary.float8),
+}
+FIGURE_COLUMNS = tuple(FIGURES)
+RESULT_COLUMNS = (*KEY_COLUMNS, *WHOLE, *FIGURES)
+
+
+def encoded(whole: Mapping[str, Any], figures: Mapping[str, Any]) -> bytes:
+    """A row without its key columns, as `save` takes it. Documents come as JSON text."""
+    return b"".join(
+        [encode(of[name]) for of, columns in ((whole, WHOLE), (figures, FIGURES)) for name, encode in columns.items()]
+    )
 
 
 async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> None:
@@ -229,25 +247,34 @@ async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> 
     )
 
 
-async def save(conn: AsyncConnection, records: Sequence[Sequence[Any]]) -> None:
-    """Replace the results of the given units; documents as JSON text. What a higher revision replaces goes to the history."""
-    if not records:
+async def save(conn: AsyncConnection, results: Mapping[Key, bytes], revisions: Mapping[Key, int], version: str) -> None:
+    """Replace the results of the units with a revision. What a higher revision replaces goes to the history."""
+    if not revisions:
         return
+    keys = sorted(revisions)
+    model = binary.text(version)
+    records = [
+        binary.field(key.portfolio_id.bytes)
+        + struct.pack("!iiiq", 4, (key.session - _FIRST_DAY).days, 8, revisions[key])
+        + model
+        + results[key]
+        for key in keys
+    ]
     before = await conn.scalar(
         text("""
             SELECT EXISTS (SELECT FROM risk.results JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]))
                            AS own (portfolio_id, session) USING (portfolio_id, session))
         """),
-        {"portfolios": [record[0] for record in records], "sessions": [record[1] for record in records]},
+        {"portfolios": [key.portfolio_id for key in keys], "sessions": [key.session for key in keys]},
     )
     if not before:
         # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
-        await bulk.copy(conn, "results", RESULT_COLUMNS, records, schema="risk")
+        await binary.copy(conn, "results", RESULT_COLUMNS, records, schema="risk")
         return
     await conn.execute(
         text("CREATE TEMP TABLE staged_results (LIKE risk.results INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DROP")
     )
-    await bulk.copy(conn, "staged_results", RESULT_COLUMNS, records)
+    await binary.copy(conn, "staged_results", RESULT_COLUMNS, records)
     listed = ", ".join(RESULT_COLUMNS)
     updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
     await conn.execute(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
+
 from services.coordinator.reads import risk as reads
 from services.risk.compute.picture import Picture
 from services.risk.compute.scenarios import Scenarios
@@ -40,5 +42,8 @@ class Answered:
 
 
 def answered(picture: Picture, scenarios: Scenarios) -> Answered:
-    row = picture.columns | {"risk": picture.risk, "scenarios": json.loads(scenarios.described())}
+    columns = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in picture.columns.items()
+    }
+    row = columns | {"risk": picture.risk, "scenarios": json.loads(scenarios.described())}
     return Answered(picture, **{name: answer.body(row) for name, answer in reads.ANSWERS.items()})

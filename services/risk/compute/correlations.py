@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
@@ -96,7 +97,7 @@ def _stack(
     hhi = nullable(risk_hhi(contributions))
     upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
     grids = listed(shown[:, upper[0], upper[1]])
-    counts = matrix.joint_obs[:, whole[0], whole[1]].astype(np.int64).tolist()
+    counts = list(matrix.joint_obs[:, whole[0], whole[1]].astype(np.int64))
     shares = listed(np.where(trusted[:, None], parts.shares, np.nan))
     euler = listed(contributions)
     single = nullable(
@@ -121,10 +122,10 @@ def _stack(
 
 def _columns(
     excluded: list[str | None],
-    contributions: Sequence[float] = (),
-    shares: Sequence[float] = (),
-    correlations: Sequence[float] = (),
-    n_obs: Sequence[int] = (),
+    contributions: ArrayLike = (),
+    shares: ArrayLike = (),
+    correlations: ArrayLike = (),
+    n_obs: ArrayLike = (),
     clusters: Sequence[int] = (),
     shrinkage: float | None = None,
     mean: float | None = None,
@@ -166,13 +167,13 @@ class FactorLabels:
 
     index: list[list[int]]
     names: list[list[str]]
-    correlations: list[list[float]]
+    correlations: list[FloatVector]
 
 
 def factor_labels(model: FactorModel) -> FactorLabels:
     """Of every session; sessions with the same factors in one go."""
     sessions = len(model.available)
-    of = FactorLabels([[]] * sessions, [[]] * sessions, [[]] * sessions)
+    of = FactorLabels([[]] * sessions, [[]] * sessions, [np.empty(0)] * sessions)
     for pattern in np.unique(model.available, axis=0):
         same = np.flatnonzero((model.available == pattern).all(axis=1))
         index = np.flatnonzero(pattern)

@@ -43,7 +43,7 @@ class Picture:
     reasons: list[Document]
     risk: Document
     columns: dict[str, Any]
-    """The columns of `risk.results` that are arrays, by name; NaN is unknown."""
+    """The columns of `risk.results` that are figures, by name: arrays, lists of texts, single numbers; NaN is unknown."""
 
 
 def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:

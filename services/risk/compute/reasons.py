@@ -1,4 +1,4 @@
-"""Why a figure is withheld, and how arrays leave: as lists, with NaN or null for what is unknown."""
+"""Why a figure is withheld, and how arrays leave: with NaN or null for what is unknown."""
 
 from __future__ import annotations
 
@@ -52,10 +52,9 @@ def nullable(values: NDArray[np.float64]) -> Any:
     return boxed.tolist()
 
 
-def listed(values: NDArray[np.float64]) -> list[Any]:
-    """The array as (nested) lists, NaN where it is not finite; a negative zero is a zero."""
-    found: list[Any] = np.where(np.isfinite(values), values + 0.0, np.nan).tolist()
-    return found
+def listed(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The array's rows, NaN where they are not finite; a negative zero is a zero."""
+    return list(np.where(np.isfinite(values), values + 0.0, np.nan))
 
 
 def texts(units: int, length: int) -> list[list[str | None]]:

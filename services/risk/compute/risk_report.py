@@ -93,9 +93,7 @@ def risk_documents(
                 "scorecard": NO_SCORECARD,
             }
         )
-    columns["factor_shares"] = [
-        [model_shares[i][k] for k in labels.index[session]] for i, session in enumerate(sessions)
-    ]
+    columns["factor_shares"] = [model_shares[i][labels.index[session]] for i, session in enumerate(sessions)]
     columns["model_factors"] = [labels.names[session] for session in sessions]
     columns["factor_correlations"] = [labels.correlations[session] for session in sessions]
     return documents, columns, covered[YEAR]

@@ -13,7 +13,7 @@ from services.risk.compute.inputs import Stack
 from services.risk.compute.reasons import LOW_COVERAGE, Columns, Reasons, listed
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES
 
 MOST_CELLS = 120_000  # holdings × factors × scenarios revalued at a time: what stays in a core's cache
@@ -32,7 +32,7 @@ class Moves:
     """(S, C) for want of a proxy or a duration, whatever the portfolio."""
     reasons: list[list[str | None]]
     """By session and scenario."""
-    shown: list[list[float]]
+    shown: list[FloatVector]
     """By session, C × F returns of the raw proxies, scripted or implied; NaN where there is none."""
     capped: list[list[tuple[int, int]]]
     """By session, (scenario, position in `shown`) of what was capped."""
@@ -86,9 +86,9 @@ def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reas
     }
 
 
-def _legs(stack: Stack, joint: Exposures, shock: FloatCube, withheld: BoolMatrix) -> list[list[float]]:
+def _legs(stack: Stack, joint: Exposures, shock: FloatCube, withheld: BoolMatrix) -> list[FloatVector]:
     """By unit, C × (money, fraction, by factor, by position), NaN where withheld."""
-    found: list[list[float]] = []
+    found: list[FloatVector] = []
     for part in _parts(stack, shock.shape[1]):
         loss = apply(stack.value[part, None], joint.betas[part, None], shock[stack.sessions[part]])
         fraction = loss.money / stack.nav[part, None]

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,10 +40,10 @@ def _read(path: Path) -> Scenarios:
 
 @dataclass(frozen=True)
 class RiskResults:
-    """What was computed, ready to be written: per unit the columns of `risk.results` from `quality` on."""
+    """What was computed, ready to be written: rows of `risk.results` without their key columns, as the store encodes them."""
 
     outcomes: Mapping[Key, Outcome]
-    rows: Mapping[Key, tuple[Any, ...]]
+    rows: Mapping[Key, bytes]
 
 
 class RiskWorker:
@@ -66,27 +65,24 @@ class RiskWorker:
         return await read(conn, batch)
 
     def compute(self, inputs: Inputs) -> RiskResults:
-        """Pure; JSON is made here too, since this runs off the event loop."""
+        """Pure; rows are encoded here too, since this runs off the event loop."""
         outcomes: dict[Key, Outcome] = {}
-        rows: dict[Key, tuple[Any, ...]] = {}
+        rows: dict[Key, bytes] = {}
         for picture in pictures(inputs.panel, inputs.book, self._scenarios):
             key = Key(picture.portfolio_id, picture.session)
             outcomes[key] = Outcome(picture.quality, picture.coverage, picture.reasons)
-            rows[key] = (
-                picture.quality,
-                picture.coverage,
-                _json(picture.reasons),
-                _json(picture.risk),
-                self._digest,
-                *(picture.columns[name] for name in store.FIGURE_COLUMNS),
-            )
+            whole = {
+                "quality": picture.quality,
+                "coverage": picture.coverage,
+                "reasons": _json(picture.reasons),
+                "risk": _json(picture.risk),
+                "scenario_set": self._digest,
+            }
+            rows[key] = store.encoded(whole, picture.columns)
         return RiskResults(outcomes, rows)
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Raised) -> None:
         """Write the results of the units that were raised, and of no other."""
         if raised.revision:
             await store.save_scenarios(conn, self._digest, self._described)
-        await store.save(
-            conn,
-            [(*key, revision, MODEL_VERSION, *results.rows[key]) for key, revision in sorted(raised.revision.items())],
-        )
+        await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +10,9 @@ import numpy as np
 import pytest
 
 from services.risk import store
+from services.risk.compute import risk_report
 from services.risk.compute.inputs import Gap, Kind
+from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios
 from services.risk.store import Facts, HeldRow, Known, Stated, Track
 from services.risk.workflow import RiskWorker, load_scenarios
@@ -129,20 +130,25 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     assert book.history[0].daily_return.tolist() == [0.0]
 
 
-def test_the_worker_computes_an_outcome_and_the_columns_of_every_unit() -> None:
+def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     stocks = ["S1", "S2"]
     panel = cases.panel(stocks, 2)
-    results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, cases.equal_book(panel, stocks, sessions=2)))
-    assert [key.session for key in results.outcomes] == list(panel.sessions)
-    for key, outcome in results.outcomes.items():
-        row = dict(zip(store.RESULT_COLUMNS, (*key, 1, "1", *results.rows[key]), strict=True))
-        assert (row["quality"], row["coverage"]) == (outcome.quality, outcome.coverage) == ("complete", 1.0)
-        assert json.loads(row["reasons"]) == outcome.reasons
-        assert json.loads(row["risk"])["volatility"]["realized_252"] > 0.0
-        assert row["symbols"] == stocks
+    book = cases.equal_book(panel, stocks, sessions=2)
+    results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, book))
+    assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
+    assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
+    for picture in pictures(panel, book, cases.SCENARIOS):
+        assert set(picture.columns) == set(store.FIGURE_COLUMNS)
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
         lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}
-        assert {name: len(row[name]) for name in lengths} == lengths
+        assert {name: len(picture.columns[name]) for name in lengths} == lengths
+
+
+def test_a_document_with_a_nan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = cases.panel(["S1"])
+    monkeypatch.setitem(risk_report.NO_SCORECARD, "mean_error", float("nan"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        RiskWorker(cases.SCENARIOS).compute(Inputs(panel, cases.equal_book(panel, ["S1"])))
 
 
 def test_a_users_scenario_file_is_read_beside_the_built_in_one(tmp_path: Path) -> None:
