@@ -145,24 +145,28 @@ def _har(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, FloatVect
 
     def rms(window: int, low: int, high: int) -> FloatMatrix:
         """RMS of the `window` returns that end at each column of [low, high]."""
+        span: FloatMatrix = total[:, low + 1 : high + 2] - total[:, low + 1 - window : high + 2 - window]
         # A running sum may end a hair below zero over a stretch of zeros.
-        span = total[:, low + 1 : high + 2] - total[:, low + 1 - window : high + 2 - window]
-        root: FloatMatrix = np.sqrt(np.maximum(span, 0.0) / window)
-        return root
+        np.maximum(span, 0.0, out=span)
+        span /= window
+        np.sqrt(span, out=span)
+        return span
 
-    # The last regressors are today's; those before have their target within the window.
-    daily = masked(np.abs(series), valid)[:, first : last + 1]
-    regressors = np.stack([daily, rms(HAR_WEEK, first, last), rms(HAR_MONTH, first, last)], axis=1)
-    y = rms(HAR_HORIZON, first + HAR_HORIZON, last)
-    x = regressors[:, :, : y.shape[1]]
     use, current = _complete(valid)
     rows = use.sum(axis=1)
-    coefficient, mean_x, mean_y, residual = _ols(x, y, use)
+    length_y = use.shape[1]
+    # Today's regressors stand apart from those that have their target within the window.
+    daily = masked(np.abs(series), valid)[:, first:]
+    week, month = rms(HAR_WEEK, first, last), rms(HAR_MONTH, first, last)
+    today = np.stack([daily[:, -1], week[:, -1], month[:, -1]], axis=1)
+    y = rms(HAR_HORIZON, first + HAR_HORIZON, last)
+    table = np.stack([daily[:, :length_y], week[:, :length_y], month[:, :length_y], y], axis=1)
+    coefficient, mean, squares = _ols(table, use)
     with np.errstate(invalid="ignore", divide="ignore"):
-        fitted = mean_y + (coefficient * (regressors[:, :, -1] - mean_x)).sum(axis=-1)
+        fitted = mean[:, -1] + (coefficient * (today - mean[:, :-1])).sum(axis=-1)
         low, high = (y, y) if use.all() else (np.where(use, y, np.inf), np.where(use, y, -np.inf))
         clipped = np.clip(fitted, low.min(axis=1), high.max(axis=1))
-        s = np.sqrt((residual * residual).sum(axis=-1) / (rows - 4.0))
+        s = np.sqrt(squares / (rows - 4.0))
     good = (rows >= HAR_MIN_ROWS) & current & np.isfinite(fitted) & np.isfinite(s)
     return np.where(good, clipped, np.nan), np.where(good, s, np.nan), rows
 
@@ -177,26 +181,19 @@ def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:
     return known[:, span:] - known[:, :-span] == span, known[:, -1] - known[:, -1 - HAR_MONTH] == HAR_MONTH
 
 
-def _ols(x: FloatCube, y: FloatMatrix, use: BoolMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatVector, FloatMatrix]:
-    """Batched OLS with intercept by centring: x (n, k, rows), y and use (n, rows).
+def _ols(table: FloatCube, use: BoolMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatVector]:
+    """Batched OLS with intercept by centring: table (n, k + 1, rows) of k regressors and the target, use (n, rows).
 
-    Returns slopes (n, k), means of x (n, k) and y (n,), residuals (n, rows; 0 where unused). NaN slopes where the
-    regressors' correlation matrix is close to singular.
+    Returns slopes (n, k), means (n, k + 1), sum of squared residuals (n,). NaN slopes where the regressors' correlation matrix
+    is close to singular. Products are (k + 1, rows) by (rows, k + 1) of one series, so its digits depend on no other.
     """
+    k = table.shape[1] - 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        count = use.sum(axis=-1).astype(np.float64)
-        each = np.broadcast_to(use[:, None, :], x.shape)
-        mean_x = masked(x, each).sum(axis=-1) / count[:, None]
-        mean_y = masked(y, use).sum(axis=-1) / count
-        centred = masked(x - mean_x[:, :, None], each)
-        target = masked(y - mean_y[:, None], use)
-        k = x.shape[1]
-        gram = np.empty((len(x), k, k))
-        moment = np.empty((len(x), k))
-        for i in range(k):
-            moment[:, i] = (centred[:, i] * target).sum(axis=-1)
-            for j in range(i + 1):
-                gram[:, i, j] = gram[:, j, i] = (centred[:, i] * centred[:, j]).sum(axis=-1)
+        each = np.broadcast_to(use[:, None, :], table.shape)
+        mean = masked(table, each).sum(axis=-1) / use.sum(axis=-1).astype(np.float64)[:, None]
+        centred = masked(table - mean[:, :, None], each)
+        product = np.matmul(centred, centred.transpose(0, 2, 1))
+        gram, moment = product[:, :k, :k], product[:, :k, k]
         scale = np.sqrt(np.einsum("nii->ni", gram))
         correlation = gram / (scale[:, :, None] * scale[:, None, :])
     good = np.isfinite(correlation).all(axis=(1, 2))
@@ -206,10 +203,9 @@ def _ols(x: FloatCube, y: FloatMatrix, use: BoolMatrix) -> tuple[FloatMatrix, Fl
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = np.linalg.solve(correlation, (moment / scale)[:, :, None])[:, :, 0] / scale
         slope[~good] = np.nan
-        residual = target.copy()
-        for i in range(k):
-            residual -= slope[:, i, None] * centred[:, i]
-    return slope, mean_x, mean_y, residual
+        # What a perfect fit leaves is rounding, which may come out below zero.
+        squares = np.maximum(product[:, k, k] - (slope * moment).sum(axis=-1), 0.0)
+    return slope, mean, squares
 
 
 def _mean_square(values: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:
