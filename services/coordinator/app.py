@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter, Depends, FastAPI
 
 from services.coordinator import handlers
-from services.coordinator.api import admin, portfolios, positions, problems, reads, status
+from services.coordinator.api import admin, letters, portfolios, positions, problems, reads, status
 from services.coordinator.api.context import PREFIX, Context, authorise
 from services.coordinator.auditor import Auditor
 from services.coordinator.portfolios.settlement import settle
@@ -21,7 +21,7 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1, behind the token where there is one."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(authorise)])
-    for module in (portfolios, positions, status, reads, admin):
+    for module in (portfolios, positions, status, reads, admin, letters):
         router.include_router(module.router)
     return router
 

@@ -5,29 +5,21 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 incomplete. `--json` prints one JSON do
 
 from __future__ import annotations
 
-import functools
-import json
-import sys
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from services.coordinator.console import picture, tables
+from services.coordinator.console import letters, picture, tables
 from services.coordinator.console.client import Client, Failed
+from services.coordinator.console.run import INCOMPLETE, Json, console_for, print_document, reports
 from services.coordinator.console.tables import print_picture, render_risk_picture
 
 __all__ = ["Client", "Failed", "app", "console_for", "main", "print_picture", "render_risk_picture"]
 
-FAILED, INCOMPLETE = 1, 3
 WATCH_SECONDS = 1.0
-# A pipe has no width; tables cut at 80 columns lose figures.
-PIPE_WIDTH = 140
 
 app = typer.Typer(
     name="leadline",
@@ -35,11 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-letters = typer.Typer(help="Messages that could not be handled.", no_args_is_help=True)
-app.add_typer(letters, name="dead-letters")
 
-P = ParamSpec("P")
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 Portfolio = Annotated[str, typer.Argument(metavar="ID", help="The portfolio's id")]
 
 
@@ -56,40 +44,16 @@ class Phase(StrEnum):
     risk = "risk"
 
 
-def console_for(*, stderr: bool = False) -> Console:
-    """A console that is wide enough for the tables where nobody's terminal limits it."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
-
-
 def client() -> Client:
     """Made per command; tests put another one in its place."""
     return Client()
 
 
-def _reports(command: Callable[P, None]) -> Callable[P, None]:
-    """A call that failed is a message on standard error and exit code 1, not a traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except Failed as error:
-            errors = console_for(stderr=True)
-            errors.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
-            if error.errors:
-                tables.render_issues(errors, "Errors", error.errors)
-            raise typer.Exit(FAILED) from error
-
-    return wrapped
-
-
-def _print(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, allow_nan=False))
+app.add_typer(letters.commands(lambda: client()), name="dead-letters")  # noqa: PLW0108 (looked up when called)
 
 
 @app.command("import")
-@_reports
+@reports
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio CSV")],
     name: Annotated[str, typer.Option(help="The portfolio's name")],
@@ -115,7 +79,7 @@ def import_file(
         content = (file.name, file.read_bytes(), "text/csv")
         answer = api.post("/portfolios/import", data=form, files={"file": content})
     if as_json:
-        _print(answer)
+        print_document(answer)
         return
     if answer["warnings"]:
         tables.render_issues(console_for(stderr=True), "Warnings", answer["warnings"])
@@ -126,7 +90,7 @@ def import_file(
 
 
 @app.command()
-@_reports
+@reports
 def status(
     portfolio: Annotated[str | None, typer.Argument(metavar="[ID]", help="The portfolio's id; without it all")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
@@ -143,7 +107,7 @@ def status(
             time.sleep(WATCH_SECONDS)
             answer = _status(api, portfolio)
     if as_json:
-        _print(answer)
+        print_document(answer)
     else:
         _show_status(answer)
     if _state(answer) != "complete":
@@ -169,7 +133,7 @@ def _show_status(answer: dict[str, Any]) -> None:
 
 
 @app.command()
-@_reports
+@reports
 def show(
     portfolio: Portfolio,
     session: Annotated[str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session")] = None,
@@ -178,13 +142,13 @@ def show(
     """The whole risk picture of one session."""
     with client() as api:
         if as_json:
-            _print(picture.gather(api, portfolio, session))
+            print_document(picture.gather(api, portfolio, session))
         else:
             render_risk_picture(console_for(), api, portfolio, session)
 
 
 @app.command()
-@_reports
+@reports
 def rerun(
     portfolio: Portfolio,
     what: Annotated[What, typer.Option(help="missing, failed or all")],
@@ -205,68 +169,32 @@ def rerun(
     with client() as api:
         answer = api.post("/admin/batch/run", params=params)
     if as_json:
-        _print(answer)
+        print_document(answer)
     else:
         typer.echo(answer["run_id"])
 
 
-@letters.command("list")
-@_reports
-def list_letters(as_json: Json = False) -> None:
-    """Open dead letters, newest first."""
+@app.command()
+@reports
+def explain(
+    portfolio: Portfolio,
+    figure: Annotated[
+        str | None,
+        typer.Option("--figure", "-f", help="Such as risk.var.historical.0.95; without it all names are listed"),
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session")] = None,
+    as_json: Json = False,
+) -> None:
+    """Where a figure comes from: formula, parameters, what leads to it, and the data behind it."""
     with client() as api:
-        items = api.pages("/admin/dead-letters")
+        answer = api.get(f"/portfolios/{portfolio}/explain", figure=figure, session=session)
     if as_json:
-        _print({"items": items})
-        return
-    rows = tables.table(
-        f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6
-    )
-    for item in items:
-        rows.add_row(
-            str(item["id"]),
-            item["received_at"],
-            item["consumer"],
-            item["topic"],
-            item["reason"],
-            escape(item["error"][:100]),
-        )
-    console_for().print(rows)
-
-
-Letter = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id")]
-
-
-@letters.command("show")
-@_reports
-def show_letter(letter: Letter) -> None:
-    """One dead letter, as JSON."""
-    with client() as api:
-        _print(api.get(f"/admin/dead-letters/{letter}"))
-
-
-@letters.command("replay")
-@_reports
-def replay_letter(letter: Letter, as_json: Json = False) -> None:
-    """Send it again, once."""
-    with client() as api:
-        answer = api.post(f"/admin/dead-letters/{letter}/replay")
-    if as_json:
-        _print(answer)
+        print_document(answer)
+    elif figure is None:
+        for item in answer["figures"]:
+            typer.echo(item["figure"])
     else:
-        typer.echo(f"dead letter {letter} is sent again")
-
-
-@letters.command("purge")
-@_reports
-def purge_letter(letter: Letter, as_json: Json = False) -> None:
-    """Give it up for good."""
-    with client() as api:
-        answer = api.post(f"/admin/dead-letters/{letter}/purge")
-    if as_json:
-        _print(answer)
-    else:
-        typer.echo(f"dead letter {letter} is given up")
+        tables.render_explanation(console_for(), answer)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,18 +15,13 @@ from services.coordinator import auditor
 from services.coordinator.api import documents
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
-from services.coordinator.errors import Conflict, Invalid, NotFound
-from services.coordinator.reads.values import document
+from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope
 from shared.db.engine import snapshot
-from shared.messaging import dead_letters
 from shared.work import Phase
 
 router = APIRouter(prefix="/admin", tags=["admin"])
-
-BIGINT_MAX = 2**63 - 1
-LetterId = Annotated[int, Path(ge=1, le=BIGINT_MAX)]
 
 
 @router.post("/batch/run", status_code=202, summary="Ask for work again")
@@ -123,50 +118,3 @@ async def audit(context: Ctx, portfolio_id: UUID | None = None) -> dict[str, obj
     if portfolio_id is None:
         auditor.publish(report)
     return report.document()
-
-
-@router.get("/dead-letters", summary="Messages that could not be handled, newest first")
-async def letters(
-    context: Ctx,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[int | None, Query(ge=1, le=BIGINT_MAX)] = None,
-) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
-        found = await dead_letters.page(conn, limit=limit + 1, before=cursor)
-    items = [documents.dead_letter(letter, document(letter.headers)) for letter in found[:limit]]
-    return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
-
-
-@router.get("/dead-letters/{letter_id}", summary="One of them")
-async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
-        found = await dead_letters.get(conn, letter_id)
-    if found is None:
-        raise NotFound(f"There is no dead letter {letter_id}.")
-    return documents.dead_letter(found, document(found.headers))
-
-
-@router.post("/dead-letters/{letter_id}/replay", status_code=202, summary="Send it again, once")
-async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Response:
-    async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        if not await dead_letters.replay(conn, letter_id):
-            await _refuse_settled(conn, letter_id)
-        return 202, {"id": letter_id, "replayed": True}
-
-    return await change(request, context, act)
-
-
-@router.post("/dead-letters/{letter_id}/purge", summary="Give it up for good")
-async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response:
-    async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        if not await dead_letters.purge(conn, letter_id):
-            await _refuse_settled(conn, letter_id)
-        return 200, {"id": letter_id, "purged": True}
-
-    return await change(request, context, act)
-
-
-async def _refuse_settled(conn: AsyncConnection, letter_id: int) -> None:
-    if await dead_letters.get(conn, letter_id) is None:
-        raise NotFound(f"There is no dead letter {letter_id}.")
-    raise Conflict(f"Dead letter {letter_id} was already replayed or purged.")

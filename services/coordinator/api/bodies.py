@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from services.coordinator.importer.reader import MAX_ROWS
 
@@ -53,6 +53,21 @@ class FlowBody(Body):
     date: Text = Field(default=None, examples=["2020-03-02"])
     amount: Number = Field(default=None, examples=[1000.0])
     note: Annotated[Text, Field(max_length=500)] = None
+
+
+class LetterBody(Body):
+    """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
+
+    body: Annotated[Text, Field(max_length=65_536)] = None
+    headers: Annotated[dict[str, StrictStr], Field(max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> LetterBody:
+        if not self.body and not self.headers:
+            raise ValueError("give a body, headers, or both")
+        if any("\0" in key + value for key, value in (self.headers or {}).items()):
+            raise ValueError("a header holds a NUL character; remove it")
+        return self
 
 
 class PortfolioBody(Body):

@@ -111,5 +111,8 @@ def dead_letter(letter: DeadLetter, headers: Mapping[str, str]) -> dict[str, Any
         "error": letter.error,
         "received_at": plain(letter.received_at),
         "replayed_at": plain(letter.replayed_at),
+        "replay_event_id": plain(letter.replay_event_id),
+        "edited_at": plain(letter.edited_at),
+        "resolved_at": plain(letter.resolved_at),
         "purged_at": plain(letter.purged_at),
     }

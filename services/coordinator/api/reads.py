@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.coordinator.api.context import Ctx
-from services.coordinator.reads import portfolios, symbols
+from services.coordinator.reads import explain, portfolios, restatements, symbols
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["results"])
@@ -53,6 +53,35 @@ async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
+
+
+@router.get("/portfolios/{portfolio_id}/explain", summary="A figure: formula, parameters, and the data behind it")
+async def explain_figure(
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    figure: Annotated[
+        str | None,
+        Query(max_length=300, description="Such as risk.var.historical.0.95; without it all names are listed"),
+    ] = None,
+) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        if figure is None:
+            return await explain.names(conn, portfolio_id, session)
+        return await explain.explain(conn, portfolio_id, session, figure)
+
+
+@router.get("/portfolios/{portfolio_id}/restatements", summary="Figures that a later revision changed, old and new")
+async def restated(
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Annotated[date | None, Query(description="Only this session")] = None,
+    figure: Annotated[str | None, Query(max_length=300, description="Only names that begin with this")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Replaced sessions of a phase, however many figures")] = 20,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await restatements.page(conn, portfolio_id, limit=limit, cursor=cursor, session=session, figure=figure)
 
 
 @router.get("/symbols/{symbol}/factors", summary="A symbol's factor exposures")

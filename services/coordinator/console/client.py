@@ -68,6 +68,9 @@ class Client:
     ) -> Any:
         return self._call("POST", path, params=_given(params or {}), data=data, files=files, json=json)
 
+    def patch(self, path: str, *, json: Any) -> Any:
+        return self._call("PATCH", path, json=json)
+
     def pages(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All items of a paged list."""
         items: list[dict[str, Any]] = []

@@ -262,3 +262,22 @@ def _withheld(console: Console, document: Mapping[str, Any]) -> None:
         console.print("[bold]Withheld or incomplete[/bold]")
         for line in lines:
             console.print(f"  {line}")
+
+
+def render_explanation(console: Console, document: Mapping[str, Any]) -> None:
+    """A figure with its formula, and a line for each thing that went into it."""
+    value = DASH if document["value"] is None else str(document["value"])
+    console.print(f"[bold]{escape(document['figure'])}[/bold] = {escape(value)}  on {document['session']}")
+    console.print(f"  {escape(document['formula'])}", soft_wrap=True)
+    known = f"revision {document['revision']}, model {document['model_version']}, computed {document['computed_at']}"
+    console.print(f"  {known}{', behind what is required now' if document['stale'] else ''}")
+    for name, parameter in document["parameters"].items():
+        console.print(f"  {escape(name)} = {parameter}")
+    for step in document["steps"]:
+        console.print(f"  {escape(step['name'])} = {DASH if step['value'] is None else escape(str(step['value']))}")
+    rows = table("Inputs", "kind", "symbol", "from", "to", "provider", "fetched", "version", left=6)
+    for item in document["inputs"]:
+        cells = (item[key] for key in ("kind", "symbol", "from", "to", "provider", "fetched_at"))
+        version = item["price_version"] if item["price_version"] is not None else item["revision"]
+        rows.add_row(*(escape(str(cell or DASH)) for cell in cells), str(version or DASH))
+    console.print(rows)

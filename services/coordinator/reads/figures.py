@@ -1,0 +1,80 @@
+"""The names of figures: every number of every answer, as a path whose list items stand under what identifies them. Pure.
+
+`risk.var.historical.0.95` is the VaR of that method and level, `risk.var.historical.0.95.es` the expected shortfall beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Name = tuple[str, ...]
+
+# What identifies an item of a list. The longest path that fits is the one that counts.
+_IDENTITY: Mapping[Name, tuple[str, ...]] = {
+    ("positions", "items"): ("position_id",),
+    ("exposures", "factors"): ("factor",),
+    ("exposures", "positions"): ("symbol",),
+    ("risk", "positions"): ("symbol",),
+    ("risk", "decomposition", "contributions"): ("symbol",),
+    ("risk", "decomposition", "factors"): ("factor",),
+    ("risk", "var"): ("method", "level"),
+    ("risk", "sectors"): ("sector",),
+    ("stress", "scenarios"): ("id",),
+}
+# Lists that an answer consists of: their own name says nothing.
+_PLAIN: Mapping[Name, Name] = {("positions", "items"): ("positions",), ("stress", "scenarios"): ("stress",)}
+# Square matrices, and where their labels stand beside them.
+_MATRICES = ("matrix", "n_obs")
+# Left out of a name: the only figure of its item, or a container that says nothing.
+_SILENT: Mapping[Name, str] = {
+    ("risk", "var", "*", "*"): "var",
+    ("risk", "decomposition", "factors", "*"): "share",
+}
+# Not figures.
+_ENVELOPE = frozenset(
+    {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale"}
+)
+
+
+def flatten(name: str, document: Mapping[str, Any]) -> dict[Name, Any]:
+    """All figures of one answer by their names, the envelope left out.
+
+    Leaves are numbers, texts and nulls. A matrix's entries stand under both of its labels.
+    """
+    body = {key: value for key, value in document.items() if key not in _ENVELOPE}
+    return dict(_walk((name,), (name,), body))
+
+
+def _walk(path: Name, generic: Name, value: Any) -> Iterator[tuple[Name, Any]]:
+    """path: the figure's own name; generic: the same with `*` for what identifies an item."""
+    if isinstance(value, Mapping):
+        labels = value.get("labels")
+        for key, inner in value.items():
+            if isinstance(labels, Sequence) and key in _MATRICES and isinstance(inner, list):
+                yield from _matrix((*path, key), labels, inner)
+            elif _SILENT.get(generic) == key:
+                yield path, inner
+            else:
+                yield from _walk((*path, str(key)), (*generic, str(key)), inner)
+    elif isinstance(value, list):
+        identity = _IDENTITY.get(generic)
+        if identity is None:
+            return
+        base = _PLAIN.get(path, path)
+        for item in value:
+            own = tuple(str(item[key]) for key in identity)
+            rest = {key: inner for key, inner in item.items() if key not in identity}
+            yield from _walk((*base, *own), (*generic, *("*" for _ in own)), rest)
+    else:
+        yield path, value
+
+
+def _matrix(path: Name, labels: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[tuple[Name, Any]]:
+    for one, row in zip(labels, rows, strict=True):
+        for other, entry in zip(labels, row, strict=True):
+            yield (*path, one, other), entry
+
+
+def joined(name: Name) -> str:
+    return ".".join(name)

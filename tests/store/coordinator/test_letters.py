@@ -1,0 +1,109 @@
+"""Dead letters by the API: mended, sent again once, given up; many only when it is said twice."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shared.messaging import dead_letters
+from tests.store.coordinator.conftest import PREFIX, Api
+
+PATH = f"{PREFIX}/admin/dead-letters"
+HEADERS = {"ce_type": "leadline.DateDue.v1", "ce_id": "a"}
+
+
+async def put(
+    api: Api, body: bytes | None, *, reason: str = "not_json", consumer: str = "risk", offset: int = 0
+) -> int:
+    async with api.admin.begin() as conn:
+        await dead_letters.record(
+            conn, consumer=consumer, topic="leadline.date-due", partition=0, offset=offset, key=None, headers=HEADERS,
+            body=body, reason=reason, error="no",
+        )  # fmt: skip
+        return (await dead_letters.page(conn, limit=1))[0].id
+
+
+async def sent(api: Api) -> list[tuple[str, str, str]]:
+    return [
+        tuple(row)
+        for row in await api.rows("SELECT CAST(event_id AS text), topic, payload FROM bus.outbox ORDER BY id")
+    ]
+
+
+async def many(api: Api, verb: str, **params: Any) -> dict[str, Any]:
+    answer = await api.client.post(f"{PATH}/{verb}", params=params)
+    assert answer.status_code in (200, 202), answer.text
+    return dict(answer.json())
+
+
+async def test_a_replay_is_sent_once_however_often_it_is_asked_for(api: Api) -> None:
+    letter = await put(api, b'{"a": 1}')
+    answers = [(await api.client.post(f"{PATH}/{letter}/replay")).json() for _ in range(3)]
+    assert [answer["sent"] for answer in answers] == [True, False, False]
+    [(event, topic, payload)] = await sent(api)
+    assert {answer["event_id"] for answer in answers} == {event}
+    assert (topic, payload) == ("leadline.date-due", '{"a": 1}')
+    assert (await api.client.post(f"{PATH}/{letter}/purge")).status_code == 409
+
+
+async def test_a_letter_is_mended_and_what_came_is_kept(api: Api) -> None:
+    letter = await put(api, b'{"a": \xff')
+    refused = await api.client.post(f"{PATH}/{letter}/replay")
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_replayable")
+    assert (await api.client.patch(f"{PATH}/{letter}", json={})).status_code == 422
+    for body in ('{"a": 1}', '{"a": 2}'):
+        shown = await api.client.patch(
+            f"{PATH}/{letter}", json={"body": body, "headers": {**HEADERS, "note": "mended"}}
+        )
+        assert (shown.status_code, shown.json()["body"], shown.json()["headers"]["note"]) == (200, body, "mended")
+    [kept] = await api.rows(
+        "SELECT original_body, CAST(original_headers AS text) AS headers, body_hash FROM bus.dead_letters"
+    )
+    assert (kept.original_body, json.loads(kept.headers)) == (b'{"a": \xff', HEADERS)
+    # Delivered again, the message that came is still this letter.
+    async with api.admin.begin() as conn:
+        await dead_letters.record(
+            conn, consumer="risk", topic="leadline.date-due", partition=0, offset=0, key=None, headers=HEADERS,
+            body=b'{"a": \xff', reason="not_json", error="no",
+        )  # fmt: skip
+        assert len(await dead_letters.page(conn)) == 1
+    assert (await api.client.post(f"{PATH}/{letter}/replay")).json()["sent"] is True
+    assert [row[2] for row in await sent(api)] == ['{"a": 2}']
+    assert (await api.client.patch(f"{PATH}/{letter}", json={"body": "{}"})).status_code == 409
+    assert (await api.client.patch(f"{PATH}/999", json={"body": "{}"})).status_code == 404
+
+
+async def test_many_are_only_shown_unless_it_is_said_twice(api: Api) -> None:
+    good = [await put(api, b"{}", offset=n) for n in range(3)]
+    other = await put(api, b"{}", offset=3, consumer="factors")
+    binary = await put(api, b"\x00", offset=4)
+    shown = await many(api, "replay", consumer="risk")
+    assert (shown["dry_run"], sorted(shown["replayed"]), shown["refused"], shown["more"]) == (
+        True,
+        good,
+        [binary],
+        False,
+    )
+    assert await sent(api) == []
+    done = await many(api, "replay", consumer="risk", dry_run="false")
+    assert (done["dry_run"], sorted(done["replayed"]), done["refused"]) == (False, good, [binary])
+    assert len(await sent(api)) == 3
+    assert (await many(api, "replay", dry_run="false"))["replayed"] == [other]
+    assert (await many(api, "purge"))["purged"] == [binary]
+    assert len((await api.client.get(PATH)).json()["items"]) == 1
+    assert (await many(api, "purge", dry_run="false"))["purged"] == [binary]
+    assert (await api.client.get(PATH)).json()["items"] == []
+    assert (await many(api, "purge", dry_run="false"))["purged"] == []
+
+
+async def test_lists_are_limited_by_reason_consumer_and_topic(api: Api) -> None:
+    one = await put(api, b"1", reason="unknown_version", offset=1)
+    other = await put(api, b"2", consumer="factors", offset=2)
+
+    async def ids(**params: str) -> list[int]:
+        return [item["id"] for item in (await api.client.get(PATH, params=params)).json()["items"]]
+
+    assert await ids() == [other, one]
+    assert await ids(reason="unknown_version") == [one]
+    assert await ids(consumer="factors", topic="leadline.date-due") == [other]
+    assert await ids(topic="leadline.nothing") == []
