@@ -81,6 +81,31 @@ def test_volatility_equals_a_plain_loop(unit: Unit) -> None:
     assert of["trend"]["z"] == pytest.approx(z, rel=1e-8)
 
 
+def test_missing_returns_are_filled_by_beta_times_market_and_dropped_where_the_market_has_none() -> None:
+    """A holding with holes, and three sessions on which SPY has no price, so that ^GSPC stands for the market."""
+    holed = {symbol: values.copy() for symbol, values in RETURNS.items()}
+    holed["S0"][350:390] = np.nan
+    holed["^GSPC"][[60, 61, 470]] = np.nan
+    holed["SPY"][[60, 61, 470]] = np.nan
+    unit = Unit(1000.0, {"S0": 600.0, "S1": 400.0})
+    panel = chain.panel(holed)
+    assert panel.proxies[0, 0] == -1, "a market with a hole in the window is no market"
+    assert pictured(panel, unit)[0].risk["volatility"]["realized_252"] is None
+
+    holed["^GSPC"][470] = RETURNS["^GSPC"][470]
+    panel = chain.panel(holed)
+    assert panel.symbols[panel.proxies[0, 0]] == "^GSPC"
+    beta = float(panel.shrunk[0, panel.symbols.index("S0")])
+    own = [float(x) if math.isfinite(x) else beta * float(m) for x, m in zip(holed["S0"], holed["^GSPC"], strict=True)]
+    r = [0.6 * x + 0.4 * float(y) for x, y in zip(own, holed["S1"], strict=True)]
+    of = pictured(panel, unit)[0]
+    assert of.risk["volatility"]["realized_252"] == pytest.approx(math.sqrt(252) * sd(r[-252:]), rel=1e-9)
+    ordered = sorted(value for t, value in enumerate(r) if t not in {60, 61})
+    assert of.risk["var"][0]["n_obs"] == 502
+    assert of.risk["var"][0]["var"] == pytest.approx(-float(np.quantile(ordered, 0.05)), rel=1e-9)
+    assert of.coverage == pytest.approx(0.6 * (1 - 40 / 252) + 0.4)
+
+
 @pytest.mark.parametrize("unit", [LONG_SHORT, EVEN], ids=["long and short", "even"])
 def test_har_forecast_equals_a_plain_loop(unit: Unit) -> None:
     of = pictured(PANEL, unit)[0].risk["volatility"]["forecast_21"]

@@ -56,7 +56,9 @@ class Grid:
     def by_symbol(self, last: date) -> dict[str, FloatVector]:
         """Returns up to a session, of every symbol that has any."""
         end = self.row(last) + 1
-        return {s: self.returns[:end, i] for i, s in enumerate(self.symbols) if np.isfinite(self.returns[:end, i]).any()}
+        return {
+            s: self.returns[:end, i] for i, s in enumerate(self.symbols) if np.isfinite(self.returns[:end, i]).any()
+        }
 
     def proxies(self) -> FloatMatrix:
         """(T, P) returns of all proxies; NaN for those that are not in the grid."""
@@ -94,5 +96,12 @@ def grid(path: Path, symbols: Sequence[str], first: date, last: date) -> Grid:
             at = int(np.searchsorted(sessions, np.datetime64(action.ex_session, "D"))), action.symbol_id
             (splits if action.type == "split" else dividends)[at] = action.value
     return Grid(
-        sessions, tuple(symbols), numbers["close"], numbers["adj_close"], numbers["total_return"], dividends, splits, from_file
+        sessions,
+        tuple(symbols),
+        numbers["close"],
+        numbers["adj_close"],
+        numbers["total_return"],
+        dividends,
+        splits,
+        from_file,
     )

@@ -1,0 +1,350 @@
+"""The worked examples of docs/methods.md: what stands there as `given`, put through the code.
+
+Each function takes the block's `given` and answers every figure the block may show. The code under test is called through its public
+functions; nothing is worked out here but the laying out of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from services.coordinator.importer.basis import Market as Stored
+from services.coordinator.importer.basis import decide
+from services.coordinator.importer.model import PUBLIC, Issues, Position
+from services.factors.compute.metrics import bases
+from services.ingest.compute import BASES, Events, split_factor, total_returns
+from services.risk.compute import covariance, stress, volatility
+from services.risk.compute.beta import realized_beta
+from services.risk.compute.concentration import concentration
+from services.risk.compute.covariance import Covariance
+from services.risk.compute.factor_model import FactorModel, model_risk
+from services.risk.compute.scenarios import Duration, Scenario, Scenarios
+from services.risk.compute.tail import tails
+from services.snapshots.compute import Basis, from_units, xirr
+from shared.arrays import FloatMatrix, FloatVector
+from shared.market import registry
+from shared.market.calendar import calendar
+from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
+from tests.support import chain
+from tests.support.chain import Unit
+from tests.support.worlds import Lot, Portfolio, Symbol, World, run
+
+Given = Mapping[str, Any]
+EXAMPLES: dict[str, Callable[[Given], Mapping[str, Any]]] = {}
+
+
+def example(function: Callable[[Given], Mapping[str, Any]]) -> Callable[[Given], Mapping[str, Any]]:
+    EXAMPLES[function.__name__] = function
+    return function
+
+
+def series(spec: Mapping[str, float], n: int) -> FloatVector:
+    """const + a·sin(0.7 t) + b·sin(1.9 t + 1) + c·sin(3.1 t + 2), t = 1 … n: the made-up returns of the examples."""
+    t = np.arange(1, n + 1)
+    waves = {"const": np.ones(n), "a": np.sin(0.7 * t), "b": np.sin(1.9 * t + 1.0), "c": np.sin(3.1 * t + 2.0)}
+    total = np.zeros(n)
+    for name, size in spec.items():
+        total += size * waves[name]
+    return total
+
+
+def everything(values: FloatMatrix) -> Any:
+    return np.ones(values.shape, dtype=np.bool_)
+
+
+@example
+def conversion(given: Given) -> Mapping[str, Any]:
+    """A source's split-adjusted closes of consecutive sessions, one split."""
+    closes = np.array(given["split_adjusted_close"])
+    n = len(closes)
+    of, ordinal, at = np.zeros(n, np.int64), np.arange(n), int(given["split_on_session"]) - 1
+    splits = Events(np.array([0]), np.array([at]), np.array([given["split"]], dtype=np.float64))
+    dividends = Events(np.array([0]), np.array([int(given["dividend_on_session"]) - 1]), np.array([given["dividend"]]))
+    as_traded = closes * split_factor(of, ordinal, splits)
+    nothing = np.full(n, np.nan)
+    lists = np.ones(n, np.bool_)
+    price_only, basis = total_returns(
+        of, ordinal, adj_close=nothing, split_close=closes, close=as_traded, lists_actions=lists
+    )
+    actions, other = total_returns(
+        of,
+        ordinal,
+        adj_close=nothing,
+        split_close=nothing,
+        close=as_traded,
+        splits=splits,
+        dividends=dividends,
+        lists_actions=lists,
+    )
+    assert (BASES[basis[1]], BASES[other[1]]) == ("price_only", "actions")
+    return {"as_traded": as_traded, "price_only": price_only[1:], "actions": actions[1:]}
+
+
+@example
+def market_beta(given: Given) -> Mapping[str, Any]:
+    returns = {"SPY": series(given["market"], BETA_WINDOW), "X": series(given["symbol"], BETA_WINDOW)}
+    names, of = chain.facts(returns, [BETA_WINDOW - 1])
+    x = names.index("X")
+    figures = dict(zip(("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac"), of.market[0, x].tolist(), strict=True))
+    return {
+        **figures,
+        "lag": registry.hac_lag(BETA_WINDOW),
+        "market_beta_shrunk": of.shrunk[0, x],
+        "n_obs": of.n_obs[0, x],
+    }
+
+
+@example
+def joint_set(given: Given) -> Mapping[str, Any]:
+    """The proxies named, and the figures of one symbol."""
+    returns = {name: series(spec, BETA_WINDOW) for name, spec in given["proxies"].items()}
+    returns["X"] = series(given["symbol"], BETA_WINDOW)
+    names, of = chain.facts(returns, [BETA_WINDOW - 1])
+    x = names.index("X")
+    table = of.geometry
+    shown = {name: of.joint[0, x, k] for k, name in enumerate(FACTOR_NAMES)}
+    b = {f"b_{name}": table.slopes[0, k] for k, name in enumerate(FACTOR_NAMES)}
+    sigma = {f"sigma_{name}": table.sigmas[0, k] for k, name in enumerate(FACTOR_NAMES)}
+    return {**shown, **b, **sigma, "ir_beta": of.ir_beta[0, x], "r2": of.fit[0, x, 0], "resid_sd": of.fit[0, x, 2]}
+
+
+@example
+def base_sessions(given: Given) -> Mapping[str, Any]:
+    days = calendar().between(date(2018, 12, 3), given["session"])
+    found = bases(np.array(days, dtype="datetime64[D]"), np.array([len(days) - 1]))[0]
+    return {name: days[row].isoformat() for name, row in zip(registry.RETURN_HORIZONS, found.tolist(), strict=True)}
+
+
+@example
+def aggregation(given: Given) -> Mapping[str, Any]:
+    """Holdings with known betas: the joint set of each is taken as given."""
+    values, betas = given["values"], given["market_betas"]
+    made = {name: np.zeros(LOOKBACK) for name in [*values, "SPY"]}
+    made["SPY"] = series({"a": 0.01}, LOOKBACK)
+    for name, beta in betas.items():
+        made[name] = beta * made["SPY"] if beta is not None else np.full(LOOKBACK, np.nan)
+    of = chain.pictured(chain.panel(made), Unit(given["nav"], values))[0]
+    market = next(f for f in of.exposures["factors"] if f["factor"] == "market")
+    weights = {p["symbol"]: p["weight"] for p in of.exposures["positions"]}
+    return {"weights": weights, **{key: market[key] for key in ("beta", "money", "covered_weight")}}
+
+
+@example
+def ledger(given: Given) -> Mapping[str, Any]:
+    """One lot through a split, a dividend and its exit."""
+    of = given["lot"]
+    days = tuple(calendar().between(of["entry_date"], of["exit_date"]))
+    lot = Lot(
+        "X", Decimal(str(of["quantity"])), of["entry_date"], Decimal(str(of["entry_price"])), of["exit_date"],
+        Decimal(str(of["exit_price"])), number=1,
+    )  # fmt: skip
+    symbol = Symbol(
+        "X",
+        dict(zip(days, given["close"], strict=True)),
+        splits=dict(given["splits"]),
+        dividends=dict(given["dividends"]),
+    )
+    flows = {day: Decimal(str(money)) for day, money in given["flows"].items()}
+    rows = run(World(days, {"X": symbol}, (Portfolio(Decimal(str(given["equity"])), (lot,), flows, 1),)))
+    s = rows.snapshots
+
+    def money(figure: Any) -> list[Decimal]:
+        return [from_units(units) for units in figure[:, 0]]
+
+    return {
+        "quantity": rows.table.quantity[:, 0], "pnl": money(s.daily_pnl), "nav": money(s.nav), "cash": money(s.cash),
+        "realized": money(s.realized_pnl), "dividends": money(s.dividends), "cumulative_pnl": money(s.cumulative_pnl),
+        "daily_return": s.daily_return[:, 0], "cumulative_return": s.cumulative_return[:, 0], "drawdown": s.drawdown[:, 0],
+    }  # fmt: skip
+
+
+@example
+def carried_prices(given: Given) -> Mapping[str, Any]:
+    """A close that is missing while the adjusted one is there, then both, then neither."""
+    days = tuple(calendar().between(date(2020, 3, 2), date(2020, 3, 31)))[: len(given["close"])]
+
+    def known(values: Sequence[float | None]) -> dict[date, float]:
+        return {day: value for day, value in zip(days, values, strict=True) if value is not None}
+
+    lot = Lot("X", Decimal(10), days[0], Decimal(str(given["close"][0])), number=1)
+    symbol = Symbol("X", known(given["close"]), known(given["adj_close"]))
+    rows = run(World(days, {"X": symbol}, (Portfolio(Decimal(5000), (lot,), {}, 1),)))
+    words = {0: "none", 1: "stale", 2: "unpriceable"}
+    return {
+        "price": rows.table.price[:, 0],
+        "basis": [Basis(code).name.lower() for code in rows.table.basis[:, 0].tolist()],
+        "reason": [words[code] for code in rows.table.reason[:, 0].tolist()],
+        "coverage": rows.snapshots.coverage[:, 0],
+    }
+
+
+@example
+def entry_basis(given: Given) -> Mapping[str, Any]:
+    """Two statements of one purchase."""
+    found: dict[str, Any] = {}
+    for name in ("stated", "also"):
+        of = given[name]
+        position = Position(
+            1,
+            "X",
+            Decimal(str(of["quantity"])),
+            given["entry_date"],
+            given["entry_date"],
+            Decimal(str(of["entry_price"])),
+            PUBLIC,
+        )
+        market = Stored(given["close"], None, tuple((day, float(ratio)) for day, ratio in given["splits"].items()))
+        decision = decide(position, market, Issues())
+        found |= {
+            f"{name}_basis": decision.price_basis,
+            f"{name}_quantity": decision.quantity,
+            f"{name}_price": decision.entry_price,
+        }
+    return found
+
+
+@example
+def money_weighted(given: Given) -> Mapping[str, Any]:
+    start = min(given["flows"])
+    flows = [((day - start).days, float(amount)) for day, amount in sorted(given["flows"].items())]
+    return {"xirr": xirr(flows, (given["session"] - start).days, float(given["nav"]))}
+
+
+@example
+def realized(given: Given) -> Mapping[str, Any]:
+    r = series(given["returns"], LOOKBACK)[None]
+    found = {f"realized_{w}": volatility.realized(r, everything(r), w)[0] for w in registry.VOLATILITY_WINDOWS}
+    z = volatility.trend(r, everything(r))[0]
+    return {
+        **found, "percentile_252": volatility.percentile(r, everything(r))[0], "trend_z": z,
+        "direction": volatility.direction(float(z)),
+    }  # fmt: skip
+
+
+@example
+def forecast(given: Given) -> Mapping[str, Any]:
+    r = series(given["returns"], LOOKBACK)[None]
+    of = volatility.forecast(r, everything(r))
+    assert of.har[0]
+    return {
+        "value": of.value[0], "low": of.low[0], "high": of.high[0], "variance": of.variance[0], "n_obs": of.n_obs[0],
+        "ewma_variance": of.ewma_variance[0],
+    }  # fmt: skip
+
+
+@example
+def shrunk_correlation(given: Given) -> Mapping[str, Any]:
+    values: FloatMatrix = np.vstack([series(spec, LOOKBACK) for spec in given["returns"].values()])
+    sample: FloatMatrix = np.asarray(np.corrcoef(values[:, -252:]))
+    of = covariance.covariance(
+        covariance.columns(values, everything(values), everything(values)), np.arange(len(values))[None]
+    )
+    return {
+        "sample": sample[0, 1], "shrinkage": of.shrinkage[0], "correlation": of.correlation[0, 0, 1],
+        "sd": of.sd[0],
+    }  # fmt: skip
+
+
+@example
+def euler(given: Given) -> Mapping[str, Any]:
+    """Two holdings of known annual volatility and correlation."""
+    rho, sd = float(given["correlation"]), np.array(given["volatility"]) / np.sqrt(252)
+    of = Covariance(np.array([[[1.0, rho], [rho, 1.0]]]), sd[None], np.zeros(1), np.full((1, 2, 2), 252.0))
+    parts = covariance.decompose(of, np.array([given["weights"]]))
+    return {
+        "volatility": parts.volatility[0], "contributions": parts.contributions[0], "shares": parts.shares[0],
+        "diversification_ratio": parts.diversification_ratio[0], "effective_bets": parts.effective_bets[0],
+    }  # fmt: skip
+
+
+@example
+def factor_shares(given: Given) -> Mapping[str, Any]:
+    """One factor beside the market; daily variances."""
+    sample = np.zeros((1, 8, 8))
+    sample[0, 0, 0], sample[0, 1, 1] = given["market_sd"] ** 2, given["residual_sd"] ** 2
+    available = np.zeros((1, 8), np.bool_)
+    available[0, :2] = True
+    beta = np.zeros((1, 8))
+    beta[0, :2] = given["betas"]
+    of = model_risk(sample, available, beta, np.array([given["weights"]]), np.array([given["resid_sd"]]))
+    return {
+        "model_vol": of.volatility[0],
+        "market": of.shares[0, 0],
+        "value": of.shares[0, 1],
+        "specific": of.specific[0],
+    }
+
+
+@example
+def value_at_risk(given: Given) -> Mapping[str, Any]:
+    """The returns (k - 126.5)/10,000, k = 1 … 252, in any order."""
+    r = ((np.arange(1, int(given["n"]) + 1) - 126.5) / 10_000)[None]
+    padded = np.hstack([np.zeros((1, LOOKBACK - r.shape[1])), r])
+    valid = np.hstack([np.zeros((1, LOOKBACK - r.shape[1]), np.bool_), everything(r)])
+    found: dict[str, Any] = {}
+    for line in tails(padded, valid, (float(given["level"]),)):
+        found |= {f"{line.method}_var": line.var[0], f"{line.method}_es": line.es[0]}
+    return found
+
+
+@example
+def realised_beta(given: Given) -> Mapping[str, Any]:
+    m, r = series(given["market"], LOOKBACK)[None], series(given["portfolio"], LOOKBACK)[None]
+    of = realized_beta(r, m, everything(r))
+    return {"beta": of.beta[0], "r2": of.r2[0]}
+
+
+@example
+def rate_shock(given: Given) -> Mapping[str, Any]:
+    of = Duration(date(2020, 1, 1), float(given["duration"]), float(given["convexity"]))
+    return {"up": of.proxy_return(float(given["basis_points"])), "down": of.proxy_return(-float(given["basis_points"]))}
+
+
+@example
+def stressed(given: Given) -> Mapping[str, Any]:
+    """Direct shocks of market and value on a long and a short, and a holding that hits the floor."""
+    market, value, b = (float(given[key]) for key in ("market", "value", "b_value"))
+    shock = np.zeros((1, 8))
+    shock[0, :2] = market, value - b * market
+    betas = np.zeros((1, 3, 8))
+    betas[0, :, :2] = given["betas"]
+    of = stress.apply(np.array([given["values"]]), betas, shock)
+    return {
+        "residual_shock": shock[0, 1], "by_position": of.by_position[0], "market_part": of.by_factor[0, 0],
+        "value_part": of.by_factor[0, 1], "total": of.money[0],
+    }  # fmt: skip
+
+
+@example
+def propagation(given: Given) -> Mapping[str, Any]:
+    """The conditional mean of the market, given a shock of a style: one line of Σ_us Σ_ss⁻¹ s_s, and the cap."""
+    recent = np.zeros((1, 8, 8))
+    recent[0, 0, 0], recent[0, 1, 1] = given["market_sd"] ** 2, given["residual_sd"] ** 2
+    available = np.zeros((1, 8), np.bool_)
+    available[0, :2] = True
+    slopes = np.zeros((1, 8))
+    slopes[0, :2] = 1.0, given["b_value"]
+    model = FactorModel(available, slopes, recent, recent, recent)
+    shown: dict[str, Any] = {}
+    for name, shock in (("mild", given["mild"]), ("extreme", given["extreme"])):
+        scenario = Scenario("x", "x", {"value": float(shock)}, None)
+        of = stress.shocks(Scenarios((scenario,), ()), scenario, model, (date(2020, 1, 2),))
+        shown |= {
+            f"{name}_market": of.raw[0, 0],
+            f"{name}_value": of.raw[0, 1],
+            f"{name}_residual": of.propagated[0, 1],
+        }
+        shown[f"{name}_capped"] = [FACTOR_NAMES[k] for k in np.flatnonzero(of.capped[0]).tolist()]
+    return shown
+
+
+@example
+def concentrated(given: Given) -> Mapping[str, Any]:
+    values = given["values"]
+    of = concentration([list(values)], np.abs(np.array([list(values.values())], dtype=np.float64)))
+    return {"hhi": of.hhi[0], "effective": of.effective[0], "top_3": of.top_3[0], "top_10": of.top_10[0]}
