@@ -29,6 +29,45 @@ class Absence(StrEnum):
         return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN}
 
 
+class Fault(StrEnum):
+    """What went wrong between us and a vendor: finer than an `Absence`, for people, alarms and the circuit breaker."""
+
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    OUTAGE = "outage"  # 5xx, no connection, no address
+    BAD_BODY = "bad_body"  # truncated, HTML, too large: an answer nobody can read
+    SCHEMA_CHANGED = "schema_changed"
+    REFUSED_ADDRESS = "refused_address"
+    AUTH = "auth"
+    PLAN = "plan_limit"  # the key is good, the plan does not cover the question
+    BAD_SYMBOL = "bad_symbol"  # never asked: no vendor spells anything so
+
+    @property
+    def permanent(self) -> bool:
+        """Asking again changes nothing; somebody has to act."""
+        return self in {Fault.SCHEMA_CHANGED, Fault.REFUSED_ADDRESS, Fault.AUTH, Fault.PLAN}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One security a vendor knows, as a search tells it. `symbol` is in our spelling."""
+
+    symbol: str
+    name: str | None = None
+    exchange: str | None = None
+    asset_type: str = "unknown"
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """From `on` the security trades as `new`; before it, as `old`."""
+
+    old: str
+    new: str
+    on: date
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One symbol over the sessions [first, last]. A provider serves nothing dated after `last`, whatever it has."""
@@ -67,11 +106,17 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
+    """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
+
     asset_type: str = "unknown"
     name: str | None = None
     sector: str | None = None
     industry: str | None = None
     as_of: date | None = None
+    beta: float | None = None
+    beta_as_of: date | None = None
+    currency: str | None = None
+    exchange: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +140,21 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever."""
+    """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever.
+
+    fault      : set where the reason lies with the source and not with the symbol.
+    detail     : one sentence for people. Never holds a key.
+    candidates : for `ambiguous`, what the symbol may mean; the user is asked.
+    renamed    : for `not_found`, where the source says what became of the symbol.
+    """
 
     symbol: str
     reason: Absence
     retry_at: datetime | None = None
+    fault: Fault | None = None
+    detail: str | None = None
+    candidates: tuple[Listing, ...] = ()
+    renamed: Rename | None = None
 
 
 Answer = History | Absent

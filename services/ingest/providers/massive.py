@@ -1,0 +1,177 @@
+"""Massive (formerly Polygon.io): prices as traded, splits, dividends, and what became of a symbol.
+
+A thin adapter on our own client, not the vendor's `massive` package: that one can be pointed at a local server, but it reads
+a page it cannot parse, or whose `results` are missing, as the end of the list (missing prices would look like no trade),
+raises one error without status or headers for everything else (no Retry-After, no difference between 401 and 500), sleeps
+on 429 in place, follows redirects, and bounds neither a body nor a call.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from services.ingest.providers.base import Absence, Absent, Action, Answer, Bars, History, Rename, Request
+from services.ingest.providers.errors import SchemaChanged, VendorError
+from services.ingest.providers.gate import Gate, LocalGate
+from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
+from services.ingest.providers.massive_reference import MassiveReference
+from services.ingest.providers.series import Row, bars, encoded, never_asked, stored
+from shared.market.calendar import Calendar
+from shared.market.symbols import parse_occ
+
+BASE_URL = "https://api.massive.com"
+# `ticker.any_of` takes a comma-separated list. Fifty keep the URL under 1 KB, whatever stands between us and the vendor.
+SYMBOLS_A_CALL = 50
+# A series that ends this many sessions before the last one asked for has perhaps ended for good: one call tells.
+ENDED_EARLY = 5
+_NEW_YORK = ZoneInfo("America/New_York")
+_STATUSES = ("OK", "DELAYED")
+
+
+def _refusal(body: Any) -> str | None:
+    if not isinstance(body, dict) or body.get("status") in (*_STATUSES, None):
+        return None
+    return str(body.get("error") or body.get("message") or body["status"])[:300]
+
+
+DIALECT = Dialect(
+    name="massive",
+    variable="LEADLINE_MASSIVE_API_KEY",
+    plan_phrases=("upgrade your plan", "not entitled", "your plan doesn't include"),
+    limit_phrases=("exceeded the maximum requests",),
+    refusal=_refusal,
+)
+
+
+class Massive(MassiveReference):
+    """Bars are asked for unadjusted, so they need no conversion; the actions come with them for returns and restatements."""
+
+    def __init__(
+        self,
+        api_key: str,
+        calendar: Calendar,
+        *,
+        gate: Gate | None = None,
+        base_url: str = BASE_URL,
+        allow_loopback: bool = False,
+        bounds: Bounds | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        http = VendorHttp(
+            DIALECT, base_url, {"Authorization": f"Bearer {api_key}"}, gate or LocalGate(now=now),
+            allow_loopback=allow_loopback, bounds=bounds, now=now,
+        )  # fmt: skip
+        super().__init__(http, now)
+        self._calendar = calendar
+
+    def calls(self, requests: Sequence[Request]) -> int:
+        """One a symbol, and two for each fifty."""
+        return len(requests) + 2 * -(-len(requests) // SYMBOLS_A_CALL)
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        for start in range(0, len(requests), SYMBOLS_A_CALL):
+            yield from self._batch(requests[start : start + SYMBOLS_A_CALL])
+
+    def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """Bars first: a symbol without any costs no call for its actions."""
+        answers = [self._priced(request) for request in requests]
+        known = [answer for answer in answers if isinstance(answer, History) and len(answer.bars.sessions)]
+        if known:
+            first = min(request.first for request in requests)
+            try:
+                actions = self._actions({answer.symbol for answer in known}, first)
+            except VendorError as error:
+                # Prices without their splits would be taken for a loss; all wait for the next time.
+                answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
+            else:
+                answers = [_with(a, actions) if isinstance(a, History) else a for a in answers]
+        yield from answers
+
+    def _priced(self, request: Request) -> Answer:
+        name = self._spelled(request.symbol)
+        if name is None:
+            return never_asked(request.symbol)
+        try:
+            rows = self._rows(name, request.first, request.last)
+            found = bars(rows, request.first, request.last, self._calendar, split_adjusted=False)
+            return self._judged(request, name, found)
+        except VendorError as error:
+            return self._failed(request.symbol, error)
+
+    def _judged(self, request: Request, name: str, found: Bars) -> Answer:
+        """A series that is there to the end speaks for itself. Of one that is not, the vendor's list of tickers tells why."""
+        history = History(request.symbol, found, lists_splits=True)
+        due = self._calendar.on_or_before(request.last)
+        if len(found.sessions) and found.sessions[-1].item() >= self._calendar.back(due, ENDED_EARLY):
+            return history
+        if parse_occ(request.symbol):
+            return (
+                history if len(found.sessions) else Absent(request.symbol, Absence.NOT_FOUND, detail="no trades of it")
+            )
+        status = self._status(request.symbol, name)
+        if status.candidates:
+            return Absent(
+                request.symbol,
+                Absence.AMBIGUOUS,
+                candidates=status.candidates,
+                detail="several securities have this symbol",
+            )
+        if status.renamed is not None and not len(found.sessions):
+            return Absent(
+                request.symbol, Absence.NOT_FOUND, renamed=status.renamed,
+                detail=f"trades as {status.renamed.new} since {status.renamed.on}",
+            )  # fmt: skip
+        if not status.known and not len(found.sessions):
+            return Absent(request.symbol, Absence.NOT_FOUND)
+        delisted = None if status.renamed else status.delisted_on
+        return History(request.symbol, found, lists_splits=True, delisted_on=delisted, listed_from=status.listed_from)
+
+    def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
+        path = f"/v2/aggs/ticker/{encoded(name)}/range/1/day/{first}/{last}"
+        pages = self._pages(path, {"adjusted": "false", "sort": "asc", "limit": 50_000}, "aggregates")
+        for page in pages:
+            # Adjusted prices under an unadjusted label would be converted twice.
+            if page.has("adjusted") and page.flag("adjusted"):
+                raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")
+            # A range without a trade has `resultsCount` 0 and no `results`.
+            empty = page.opt_number("resultsCount") == 0
+            for item in page.records("results", missing_is_empty=empty):
+                day = datetime.fromtimestamp(item.number("t") / 1000, UTC).astimezone(_NEW_YORK).date()
+                yield Row(
+                    day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
+                )  # fmt: skip
+
+    def _actions(self, symbols: set[str], first: date) -> dict[str, list[Action]]:
+        """Everything from `first` on, for all at once: later splits too, because users' quantities stand on the newest basis."""
+        names = ",".join(sorted(filter(None, map(self._spelled, symbols))))
+        found: dict[str, list[Action]] = {}
+        splits: Parameters = {
+            "ticker.any_of": names,
+            "execution_date.gte": first.isoformat(),
+            "limit": 5000,
+            "sort": "execution_date.asc",
+        }
+        for item in self._results("/stocks/v1/splits", splits, "splits"):
+            value = item.number("split_to") / item.number("split_from")
+            found.setdefault(stored(item.text("ticker")), []).append(Action(item.day("execution_date"), "split", value))
+        dividends: Parameters = {
+            "ticker.any_of": names,
+            "ex_dividend_date.gte": first.isoformat(),
+            "limit": 5000,
+            "sort": "ex_dividend_date.asc",
+        }
+        for item in self._results("/stocks/v1/dividends", dividends, "dividends"):
+            if item.number("cash_amount") > 0:
+                action = Action(item.day("ex_dividend_date"), "dividend", item.number("cash_amount"))
+                found.setdefault(stored(item.text("ticker")), []).append(action)
+        return found
+
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+        return self._each(symbols, lambda symbol, name: self._status(symbol, name).renamed)
+
+
+def _with(history: History, actions: Mapping[str, list[Action]]) -> History:
+    own = tuple(sorted(actions.get(history.symbol, ()), key=lambda action: (action.ex_date, action.type)))
+    return replace(history, actions=own)

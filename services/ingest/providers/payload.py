@@ -1,0 +1,111 @@
+"""Reading a vendor's JSON: what is not as documented is `SchemaChanged`, naming the field; nothing is guessed, nothing zeroed."""
+
+import math
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from services.ingest.providers.errors import SchemaChanged
+
+
+class Record:
+    """One JSON object. `where` names it in messages: the endpoint and the path inside the document."""
+
+    __slots__ = ("_provider", "_value", "_where")
+
+    def __init__(self, provider: str, where: str, value: Any) -> None:
+        self._provider = provider
+        self._where = where
+        if not isinstance(value, dict):
+            raise SchemaChanged(provider, f"{where} should be an object and is {_kind(value)}")
+        self._value: dict[str, Any] = value
+
+    def has(self, key: str) -> bool:
+        return self._value.get(key) is not None
+
+    def text(self, key: str) -> str:
+        value = self.opt_text(key)
+        if value is None:
+            raise self._wrong(key, "text")
+        return value
+
+    def opt_text(self, key: str) -> str | None:
+        value = self._value.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(key, "text")
+        return value.strip() or None if value is not None else None
+
+    def number(self, key: str) -> float:
+        value = self.opt_number(key)
+        if value is None:
+            raise self._wrong(key, "a number")
+        return value
+
+    def opt_number(self, key: str) -> float | None:
+        """A finite double. An infinite or NaN one (Python's JSON reads both) is no value."""
+        value = self._value.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, "a number")
+        try:
+            number = float(value)
+        except OverflowError:
+            raise self._wrong(key, "a number of double precision") from None
+        return number if math.isfinite(number) else None
+
+    def flag(self, key: str) -> bool:
+        value = self._value.get(key)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false")
+        return value
+
+    def day(self, key: str) -> date:
+        value = self.opt_day(key)
+        if value is None:
+            raise self._wrong(key, "a date")
+        return value
+
+    def opt_day(self, key: str) -> date | None:
+        """The date of `YYYY-MM-DD`, or of an instant that begins so."""
+        text = self.opt_text(key)
+        if text is None:
+            return None
+        try:
+            return date.fromisoformat(text[:10])
+        except ValueError:
+            raise self._wrong(key, "a date") from None
+
+    def record(self, key: str) -> "Record":
+        return Record(self._provider, f"{self._where}.{key}", self._value.get(key))
+
+    def records(self, key: str, *, missing_is_empty: bool = False) -> Iterator["Record"]:
+        if missing_is_empty and self._value.get(key) is None:
+            return iter(())
+        return records(self._provider, f"{self._where}.{key}", self._value.get(key))
+
+    def _wrong(self, key: str, wanted: str) -> SchemaChanged:
+        return SchemaChanged(
+            self._provider, f"{self._where}.{key} should be {wanted} and is {_kind(self._value.get(key))}"
+        )
+
+
+def records(provider: str, where: str, value: Any) -> Iterator[Record]:
+    """The objects of an array."""
+    if not isinstance(value, list):
+        raise SchemaChanged(provider, f"{where} should be an array and is {_kind(value)}")
+    return iter([Record(provider, f"{where}[{index}]", item) for index, item in enumerate(value)])
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "missing"
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "an array",
+        dict: "an object",
+    }
+    return kinds.get(type(value), type(value).__name__)

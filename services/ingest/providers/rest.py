@@ -1,0 +1,56 @@
+"""What the keyed REST adapters share: errors become answers, one symbol never stops the others."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import TypeVar
+
+from services.ingest.providers.base import Absent
+from services.ingest.providers.errors import VendorError
+from services.ingest.providers.http import VendorHttp
+from services.ingest.providers.series import never_asked, spelled
+from services.ingest.providers.vendor import Condition
+
+Answered = TypeVar("Answered")
+
+
+class RestVendor:
+    """Base of an adapter: its client, its spelling, its condition."""
+
+    name: str
+    separator: str
+
+    def __init__(self, http: VendorHttp, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._http = http
+        self._now = now
+
+    def condition(self) -> Condition:
+        journal = self._http.journal
+        return Condition(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _today(self) -> date:
+        return self._now().date()
+
+    def _each(
+        self, symbols: Sequence[str], ask: Callable[[str, str], Answered | Absent]
+    ) -> Iterator[Answered | Absent]:
+        """`ask(symbol, vendor's spelling)` for each, its errors as absences. A symbol nobody could know is not asked for."""
+        for symbol in symbols:
+            yield self._one(symbol, ask)
+
+    def _one(self, symbol: str, ask: Callable[[str, str], Answered | Absent]) -> Answered | Absent:
+        name = self._spelled(symbol)
+        if name is None:
+            return never_asked(symbol)
+        try:
+            return ask(symbol, name)
+        except VendorError as error:
+            return self._failed(symbol, error)
+
+    def _failed(self, symbol: str, error: VendorError) -> Absent:
+        return self._http.noted(error).absent(symbol)
+
+    def _spelled(self, symbol: str) -> str | None:
+        return spelled(symbol, self.separator)
