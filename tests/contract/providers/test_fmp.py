@@ -1,0 +1,123 @@
+"""What is FMP's own: errors with status 200, plans, dividends on today's shares, lists without a filter."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import pairwise
+
+import pytest
+
+from services.ingest.providers.base import Absence, Absent, Fault, Rename, Request
+from tests.contract.providers.conftest import Case
+from tests.contract.providers.test_answers import ask, history
+from tests.support.vendors import Reply, reply, stored
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_the_daily_limit_whatever_its_status(fmp: Case, status: int) -> None:
+    fmp.server.fail(stored("fmp", "error_429", status), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, Absent)
+    assert (answer.reason, answer.fault) == (Absence.RATE_LIMITED, Fault.RATE_LIMITED)
+
+
+def test_a_refused_key_with_status_200(fmp: Case) -> None:
+    fmp.server.fail(stored("fmp", "error_401"), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, Absent)
+    assert answer.fault is Fault.AUTH
+    assert "LEADLINE_FMP_API_KEY" in (answer.detail or "")
+
+
+def test_a_symbol_the_plan_does_not_cover_does_not_turn_the_key_off(fmp: Case) -> None:
+    fmp.server.fail(stored("fmp", "error_402", 402), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, Absent)
+    assert (answer.reason, answer.fault) == (Absence.NOT_FOUND, Fault.PLAN)
+    assert fmp.vendor.condition().disabled is None
+
+
+def test_a_dividend_stated_on_todays_shares_only_is_brought_to_those_of_its_day(fmp: Case) -> None:
+    paid = {a.ex_date: a.value for a in history(fmp, "AAPL").actions if a.type == "dividend"}
+    assert paid[date(1995, 11, 21)] == pytest.approx(0.004286 * 7 * 4)
+
+
+def test_a_symbol_without_prices_is_not_asked_for_its_actions(fmp: Case) -> None:
+    ask(fmp, "LAZY")
+    assert fmp.server.asked("/splits|/dividends") == []
+
+
+def test_a_delisted_company_has_the_day_of_its_announcement(fmp: Case) -> None:
+    assert history(fmp, "TWTR").delisted_on == date(2022, 11, 8)
+
+
+def test_a_renamed_symbol_says_what_it_is_now(fmp: Case) -> None:
+    answer = ask(fmp, "FB")
+    assert isinstance(answer, Absent)
+    assert (answer.reason, answer.renamed) == (Absence.NOT_FOUND, Rename("FB", "META", date(2022, 6, 9)))
+    assert list(fmp.vendor.renames(["FB", "AAPL"])) == [answer.renamed, None]
+
+
+def test_renames_in_a_row_lead_to_the_last_and_a_circle_leads_nowhere(fmp: Case) -> None:
+    def change(day: str, old: str, new: str) -> dict[str, str]:
+        return {"date": day, "companyName": "X", "oldSymbol": old, "newSymbol": new}
+
+    changes = [
+        change("2024-01-02", "B", "C"), change("2023-01-03", "A", "B"), change("2022-01-03", "X", "Y"), change("2023-01-03", "Y", "X"),
+    ]  # fmt: skip
+    fmp.server.fail(reply(changes), "/symbol-change")
+    assert list(fmp.vendor.renames(["A", "B", "X"])) == [
+        Rename("A", "C", date(2023, 1, 3)), Rename("B", "C", date(2024, 1, 2)), None,
+    ]  # fmt: skip
+
+
+def test_lists_without_a_filter_are_fetched_once(fmp: Case) -> None:
+    list(
+        fmp.vendor.fetch(
+            [Request(symbol, date(2020, 8, 5), date(2020, 9, 2)) for symbol in ("TWTR", "NOPE", "FB", "NADA")]
+        )
+    )
+    assert len(fmp.server.asked("/symbol-change")) == 1
+    assert len(fmp.server.asked("/delisted-companies")) == 1
+
+
+def test_without_the_list_of_delisted_companies_nothing_is_called_delisted(fmp: Case) -> None:
+    fmp.server.fail(stored("fmp", "error_402", 402), "/delisted-companies|/symbol-change")
+    assert history(fmp, "TWTR").delisted_on is None
+
+
+def test_a_symbol_of_two_companies_is_a_question(fmp: Case) -> None:
+    answer = ask(fmp, "DUPE")
+    assert isinstance(answer, Absent)
+    assert answer.reason is Absence.AMBIGUOUS
+    assert len(answer.candidates) == 2
+
+
+def test_an_answer_about_another_symbol_is_refused(fmp: Case) -> None:
+    rows = [{"symbol": "MSFT", "date": "2020-08-05", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]
+    fmp.server.fail(reply(rows), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, Absent)
+    assert answer.fault is Fault.SCHEMA_CHANGED
+
+
+def test_a_long_range_is_asked_for_in_pieces_that_one_answer_holds(fmp: Case) -> None:
+    history(fmp, "AAPL", date(1990, 1, 2), date(2020, 9, 2))
+    asked = [(call.query["from"], call.query["to"]) for call in fmp.server.asked("/historical")]
+    days = [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in asked]
+    assert days[0][0] == date(1990, 1, 2)
+    assert days[-1][1] == date(2020, 9, 2)
+    assert all((later[0] - earlier[1]).days == 1 for earlier, later in pairwise(days))
+    assert all((last - first).days / 365.25 * 252 < 5000 for first, last in days)
+
+
+def test_options_are_not_asked_for(fmp: Case) -> None:
+    answer = ask(fmp, "AAPL201218C00120000")
+    assert isinstance(answer, Absent)
+    assert answer.reason is Absence.NOT_FOUND
+    assert fmp.server.calls == []
+
+
+def test_prices_are_not_served_without_their_splits(fmp: Case) -> None:
+    fmp.server.fail(Reply(b"{}", 500), "/splits")
+    assert isinstance(ask(fmp, "AAPL"), Absent)
