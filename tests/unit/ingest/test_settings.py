@@ -10,7 +10,7 @@ def test_providers_are_a_list_in_the_users_order(monkeypatch: pytest.MonkeyPatch
     assert IngestSettings().providers == ("file",)
 
 
-@pytest.mark.parametrize("value", ["", "file,file", "bloomberg"])
+@pytest.mark.parametrize("value", [" ", "file,file", "bloomberg"])
 def test_a_provider_nobody_knows_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("LEADLINE_PROVIDERS", value)
     with pytest.raises(ValidationError, match="LEADLINE_PROVIDERS must name some of file"):
