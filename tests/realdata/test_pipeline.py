@@ -26,7 +26,7 @@ def still_held(position: Position) -> bool:
 
 
 async def test_the_split_adjusted_file_of_2020_imported_on_a_fresh_install(
-    server: Server, broker: TestBroker, prices: Path
+    prices: Path, server: Server, broker: TestBroker
 ) -> None:
     """Nothing is known when the file comes in: its basis is settled after the prices, and AAPL's split and USO's move nothing."""
     file = prices.parent / "portfolios" / "covid_2020_corporate_actions.csv"
