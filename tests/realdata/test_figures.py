@@ -130,7 +130,7 @@ def test_har_interval_covers_three_quarters_to_four_fifths(market: Grid) -> None
         shares[symbol] = ((later >= of.low) & (later <= of.high))[good].mean()
         errors[symbol] = (of.value - later)[good].mean()
     assert 0.74 < float(np.mean(list(shares.values()))) < 0.80
-    # Oil in 2020, with a close at a third of the month before, is the worst: 73 %.
+    # Oil, with the spring of 2020 in it, is the worst: 73 %.
     assert all(0.72 < share < 0.81 for share in shares.values()), shares
     assert max(abs(error) for error in errors.values()) < 0.012, "an average forecast is an average volatility"
 
