@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import FrameType
 from typing import Annotated
 
+import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from faststream.kafka import KafkaBroker
@@ -25,7 +32,9 @@ from shared.db.migrate import at_head
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import Subscribe, subscribe
 from shared.messaging.failpoints import failpoint
+from shared.messaging.guard import Guard
 from shared.messaging.relay import Relay
+from shared.messaging.watch import Watch
 from shared.phase import Computes, PhaseRunner, RunsBatches
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
@@ -33,6 +42,13 @@ from shared.telemetry import configure_logging, configure_tracing, logger
 log = logger(__name__)
 
 START_ATTEMPTS_SECONDS = 60.0
+# A statement may take two minutes, a send nine seconds.
+RELAY_SILENT_SECONDS = 300.0
+# A problem seen this many times in a row, this far apart, does not go away by itself.
+SUPERVISION_SECONDS = 5.0
+SUPERVISION_PATIENCE = 6
+LAST_WORDS_SECONDS = 10.0
+EXIT_STUCK = 70
 
 
 @dataclass
@@ -45,7 +61,12 @@ class Service:
     clock: Clock
     broker: KafkaBroker
     stopping: asyncio.Event
+    guard: Guard
+    watch: Watch
     relay: Relay | None = None
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the process cannot recover by itself; `failure` says why."""
+    failure: str = ""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Coroutine functions that run until `stopping` is set: a scheduler, a reconciler."""
@@ -54,8 +75,10 @@ class Service:
     def build(cls, name: str, settings: ServiceSettings) -> Service:
         engine = create_engine(settings.database_url, application=f"leadline-{name}", pool_size=settings.pool_size)
         stopping = asyncio.Event()
-        broker = create_broker(settings, service=name, database=engine, stopping=stopping)
-        return cls(name, settings, engine, Clock(settings.as_of), broker, stopping)
+        guard = Guard(service=name, engine=engine, stopping=stopping, namespace=settings.kafka_namespace)
+        broker = create_broker(settings, service=name, guard=guard)
+        watch = Watch(name, settings, broker, guard, stopping=stopping)
+        return cls(name, settings, engine, Clock(settings.as_of), broker, stopping, guard, watch)
 
     def wake_relay(self) -> None:
         """Send now what was just committed, rather than at the next poll."""
@@ -74,8 +97,13 @@ class Service:
             self.tasks += [
                 asyncio.create_task(_until_stopped(loop), name=f"{self.name}-loop") for loop in self.background
             ]
+            self.tasks += [
+                asyncio.create_task(self.watch.run(), name=f"{self.name}-watch-loop"),
+                asyncio.create_task(self._give_up_when_stuck(), name=f"{self.name}-supervision-loop"),
+            ]
             log.info("service_started", service=self.name)
-            yield
+            with drain_on_signal(self.stopping, self.settings.drain_seconds):
+                yield
         finally:
             log.info("service_stopping", service=self.name)
             self.stopping.set()
@@ -97,13 +125,72 @@ class Service:
             await self.engine.dispose()
 
     def problems(self) -> list[str]:
-        """What is wrong inside this process, as far as it can tell without asking anybody."""
-        found = [f"task {task.get_name()} ended" for task in self.tasks if task.done() and not self.stopping.is_set()]
-        for subscriber in self.broker.subscribers:
-            consume_tasks = getattr(subscriber, "tasks", [])
-            if self.relay is not None and not self.stopping.is_set() and not any(not t.done() for t in consume_tasks):
-                found.append("a consumer task ended")
-        return found
+        """What only a restart would mend. Empty before the start and while stopping."""
+        if self.relay is None or self.stopping.is_set():
+            return []
+        found = [f"task {task.get_name()} ended" for task in self.tasks if task.done()]
+        silent = time.monotonic() - self.relay.last_turn
+        if silent > RELAY_SILENT_SECONDS:
+            found.append(f"the relay has not looked for {silent:.0f} s")
+        return found + self.watch.problems()
+
+    async def _give_up_when_stuck(self) -> None:
+        """A problem that stays is one this process does not get over: end it, for whoever started it to start it anew.
+
+        Everything is safe to lose: what was not committed is done again.
+        """
+        seen = 0
+        while not self.stopping.is_set():
+            await asyncio.sleep(SUPERVISION_SECONDS)
+            problems = self.problems()
+            seen = seen + 1 if problems else 0
+            if seen < SUPERVISION_PATIENCE:
+                continue
+            self.failure = "; ".join(problems)
+            log.critical("service_cannot_recover", service=self.name, problems=problems)
+            self.failed.set()
+            if not self.settings.exit_when_stuck:
+                await self.stopping.wait()
+                return
+            self.stopping.set()
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.broker.stop(), LAST_WORDS_SECONDS)
+            leave(EXIT_STUCK)
+
+
+def leave(code: int) -> None:
+    """End the process now. Not by an exception: what is stuck may be what would have to let it through."""
+    logging.shutdown()
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def drain_on_signal(stopping: asyncio.Event, seconds: float) -> Iterator[None]:
+    """On SIGTERM first say that this process stops, so that `/readyz` fails and traffic goes elsewhere; then shut down.
+
+    uvicorn closes its port as the first thing, so nobody could read there that it is about to. A second signal, and servers
+    other than uvicorn, are left as they are.
+    """
+    server = signal.getsignal(signal.SIGTERM)
+    ours = isinstance(getattr(server, "__self__", None), uvicorn.Server)
+    if not ours or not callable(server) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stopping.is_set() or seconds <= 0:
+            server(number, frame)
+            return
+        loop.call_soon_threadsafe(stopping.set)
+        loop.call_soon_threadsafe(loop.call_later, seconds, server, number, None)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is on_signal:
+            signal.signal(signal.SIGTERM, server)
 
 
 async def _patiently(start: Callable[[], Awaitable[object]], what: str) -> None:
@@ -147,9 +234,10 @@ def operational_routes(service: Service) -> APIRouter:
                 )
         except (DBAPIError, OSError, TimeoutError) as error:
             checks["database"] = f"unreachable: {str(error)[:200]}"
-        problems = service.problems()
-        checks["consumers"] = "; ".join(problems) or "ok"
+        checks["consumers"] = "; ".join(filter(None, [service.guard.limit.tripped, *service.problems()])) or "ok"
         ready = all(value == "ok" for value in checks.values())
+        # Said, but no reason to send traffic elsewhere: the API answers, and what it accepts waits in the outbox.
+        checks["broker"] = f"unreachable: {service.watch.unknown}" if service.watch.unknown else "ok"
         return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
 
     @router.get("/metrics", summary="Prometheus metrics")

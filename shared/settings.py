@@ -38,3 +38,9 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=True, description="JSON lines; off for people")
     pool_size: int = Field(default=8, ge=4, description="Database connections per service")
+    drain_seconds: float = Field(
+        default=2.0, ge=0, description="On SIGTERM, how long `/readyz` fails before the port is closed"
+    )
+    exit_when_stuck: bool = Field(
+        default=True, description="End the process (code 70) when only a restart would help; needs a supervisor"
+    )

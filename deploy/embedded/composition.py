@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
 from shared.messaging.broker import ensure_topics
+from shared.service import Service
 from shared.settings import ServiceSettings
 
 HEALTHY_SECONDS = 90.0
@@ -64,6 +65,8 @@ async def composition(
     values   : settings all services share: `kafka`, `kafka_idempotence`, `as_of`, …; each takes those it knows.
     """
     running = Composition(port=listener.getsockname()[1])
+    # Nobody starts one of five services anew: one that cannot recover ends the composition.
+    values = {"exit_when_stuck": False, **values}
     settings = {service: settings_of(service, database_url=urls[service], **values) for service in SERVICES}
     await _create_topics(settings["coordinator"])
     stop = asyncio.Event()
@@ -101,7 +104,18 @@ async def _live(
     running.apps[service] = app
     async with app.router.lifespan_context(app):
         started.set()
-        await stop.wait()
+        await _until(stop, app)
+
+
+async def _until(stop: asyncio.Event, app: FastAPI) -> None:
+    """Until asked to stop; raises if the service says that it cannot go on."""
+    service: Service = app.state.service
+    waiting = [asyncio.create_task(event.wait()) for event in (stop, service.failed)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    if service.failed.is_set() and not stop.is_set():
+        raise ConfigurationError(f"the {service.name} service cannot go on: {service.failure}")
 
 
 class _Server(uvicorn.Server):
@@ -130,11 +144,13 @@ async def _serve(
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute only
         await asyncio.sleep(0.02)
     started.set()
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(_until(stop, app))
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
     server.should_exit = True
     await serving
+    if stopping.done():
+        await stopping
+    stopping.cancel()
     if not server.started:
         raise ConfigurationError("the coordinator did not start; its log says why")
 

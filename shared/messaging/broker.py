@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.topics import TOPICS
 from shared.messaging.failpoints import failpoint
@@ -50,9 +48,7 @@ async def _raw_decoder(message: Any) -> Any:
     return message.body
 
 
-def create_broker(
-    settings: ServiceSettings, *, service: str, database: AsyncEngine, stopping: asyncio.Event
-) -> KafkaBroker:
+def create_broker(settings: ServiceSettings, *, service: str, guard: Guard) -> KafkaBroker:
     """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
     return KafkaBroker(
         bootstrap(settings),
@@ -63,7 +59,7 @@ def create_broker(
         graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
         parser=_tolerant_parser,
         decoder=_raw_decoder,
-        middlewares=[Guard(service=service, engine=database, stopping=stopping, namespace=settings.kafka_namespace)],
+        middlewares=[guard],
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
     )

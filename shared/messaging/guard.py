@@ -9,9 +9,11 @@ the partition.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from fast_depends.exceptions import ValidationError as DependencyError
@@ -26,6 +28,7 @@ from shared.events.envelope import major_of
 from shared.events.topics import EVENT_TYPES
 from shared.messaging import dead_letters
 from shared.messaging.failpoints import failpoint
+from shared.messaging.limit import Limit
 from shared.messaging.outbox import causation, correlation
 from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, consumer_span, log_context, logger
 
@@ -77,6 +80,12 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
     return name, document
 
 
+class ConsumerStopped(TransientError):
+    """The consumer reads no more until it is restarted; the message at hand stays where it is."""
+
+    code = "consumer_stopped"
+
+
 class Guard:
     """Makes the middleware of one message; knows the service's name, its database, and whether it is stopping."""
 
@@ -85,9 +94,36 @@ class Guard:
         self.engine = engine
         self.stopping = stopping
         self.namespace = namespace
+        self.limit = Limit()
+        self.last_handled = 0.0
+        """When a message was last dealt with, by the monotonic clock."""
+        self._running: dict[int, float] = {}
+        self._messages = 0
 
     def __call__(self, msg: Any | None, /, *, context: Any) -> _Guarded:
         return _Guarded(msg, context=context, guard=self)
+
+    def poll_age(self) -> float:
+        """Seconds since the consumer last asked for messages: it does not while a handler runs, and always does else."""
+        return max((time.monotonic() - since for since in self._running.values()), default=0.0)
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        """Around each message."""
+        self._messages += 1
+        key = self._messages
+        self._running[key] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._running[key]
+            self.last_handled = time.monotonic()
+
+    async def refuse_more(self) -> None:
+        """Hold the message: it is not handled, not put aside and not acknowledged, and comes again after a restart."""
+        log.critical("consumer_stopped", reason=self.limit.tripped)
+        await self.stopping.wait()
+        raise ConsumerStopped(str(self.limit.tripped))
 
     async def pause(self, attempt: int, error: BaseException) -> None:
         """Full jitter: two services that failed together do not come back together."""
@@ -126,6 +162,7 @@ class Guard:
             else:
                 failpoint("H9")
                 DEAD_LETTERS.labels(self.service, reason).inc()
+                self.limit.note(reason)
                 log.error(
                     "message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset
                 )
@@ -138,6 +175,12 @@ class _Guarded(BaseMiddleware[Any, Any]):
         self._guard = guard
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+        if self._guard.limit.tripped is not None:
+            await self._guard.refuse_more()
+        with self._guard.handling():
+            return await self._consume(call_next, msg)
+
+    async def _consume(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         failpoint("H1")
         headers: dict[str, str] = dict(msg.headers)
         record = msg.raw_message
@@ -158,6 +201,8 @@ class _Guarded(BaseMiddleware[Any, Any]):
             ):
                 result = await self._handle(call_next, msg)
             HANDLED.labels(service, kind, result).inc()
+            if result != "set_aside":
+                self._guard.limit.note(None)
             failpoint("H7")
         finally:
             correlation.reset(tokens[0])

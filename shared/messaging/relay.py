@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -50,6 +51,8 @@ class Relay:
         self._namespace = namespace
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self.last_turn = time.monotonic()
+        """When it last looked, by the monotonic clock; successes and failures count alike."""
 
     def wake(self) -> None:
         """There is something to send, now."""
@@ -92,6 +95,7 @@ class Relay:
 
     async def send_some(self) -> int:
         """Send one batch: claim, send, mark, commit. Returns how many rows were dealt with."""
+        self.last_turn = time.monotonic()
         async with self._engine.begin() as conn:
             rows = (
                 await conn.execute(

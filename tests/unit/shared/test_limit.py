@@ -1,0 +1,71 @@
+"""The limit on dead letters, and what counts as a consumer that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import TopicPartition
+
+from shared.messaging import watch
+from shared.messaging.guard import Guard
+from shared.messaging.limit import WINDOW, Limit
+from shared.messaging.watch import Watch
+
+A, B = TopicPartition("a", 0), TopicPartition("a", 1)
+
+
+def test_a_consumer_that_fails_nearly_everything_is_stopped_once() -> None:
+    limit = Limit()
+    noted = [limit.note("handler_failed" if n % 20 else None) for n in range(WINDOW)]
+    assert noted == [False] * (WINDOW - 1) + [True]
+    assert "47 of the last 50" in str(limit.tripped)
+    assert limit.note("handler_failed") is False, "once is enough"
+
+
+def test_a_fifth_that_succeeds_keeps_it_going() -> None:
+    limit = Limit()
+    assert not any(limit.note("handler_failed" if n % 5 else None) for n in range(10 * WINDOW))
+    assert limit.tripped is None
+
+
+@pytest.mark.parametrize("reason", ["not_json", "no_type", "unknown_type", "invalid_body", "oversized", "empty_body"])
+def test_garbage_says_nothing_about_the_consumer(reason: str) -> None:
+    limit = Limit()
+    assert not any(limit.note(reason) for _ in range(10_000))
+
+
+def test_a_release_too_old_for_what_is_sent_stops() -> None:
+    limit = Limit()
+    assert sum(limit.note("unknown_version") for _ in range(2 * WINDOW)) == 1
+
+
+@pytest.fixture
+def watching() -> Watch:
+    stopping = asyncio.Event()
+    guard = Guard(service="toy", engine=None, stopping=stopping)  # type: ignore[arg-type]
+    return Watch("toy", None, _NoBroker(), guard, stopping=stopping)  # type: ignore[arg-type]
+
+
+class _NoBroker:
+    subscribers: tuple[object, ...] = ()
+
+
+def test_standing_still_behind_is_a_stall_and_moving_is_none(watching: Watch) -> None:
+    assert watching.judge("g", {A: 3, B: 5}, {A: 10, B: 5}, now=0.0) == 7
+    assert watching.judge("g", {A: 4, B: 5}, {A: 99, B: 5}, now=100.0) == 95, "slow, and moving"
+    watching.judge("g", {A: 4, B: 5}, {A: 99, B: 5}, now=100.0 + watch.STALL_SECONDS - 1)
+    assert watching.problems() == []
+    watching.judge("g", {A: 4, B: 5}, {A: 99, B: 5}, now=100.0 + watch.STALL_SECONDS)
+    assert watching.problems() == ["g reads nothing for 180 s, and 95 messages wait"]
+    watching.judge("g", {A: 5, B: 5}, {A: 99, B: 5}, now=400.0)
+    assert watching.problems() == [], "it came back"
+
+
+def test_an_empty_topic_and_a_running_handler_are_no_stall(watching: Watch) -> None:
+    for now in (0.0, 1_000.0, 2_000.0):
+        assert watching.judge("g", {A: 3}, {A: 3}, now=now) == 0
+    with watching._guard.handling():
+        for now in (3_000.0, 4_000.0):
+            watching.judge("g", {A: 3}, {A: 9}, now=now)
+    assert watching.problems() == []
