@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test check bench kafka migrate
+.PHONY: demo test check bench crash teeth kafka migrate
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -15,6 +15,14 @@ check: .venv/.ready
 
 bench: .venv/.ready
 	@.venv/bin/python -m tests.bench.pipeline $(ARGS)
+
+# Kill a process at each of 27 points, SEEDS times, and write docs/crash-matrix.md
+crash: .venv/.ready
+	@.venv/bin/python -m tests.crash --seeds $(or $(SEEDS),10) $(ARGS)
+
+# Take each safeguard out of a copy of the tree: the test that guards it must fail
+teeth: .venv/.ready
+	@.venv/bin/python -m tests.crash.teeth $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)
