@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
@@ -181,14 +181,14 @@ async def missing_facts(
     return [(symbol_id, session, reason) for symbol_id, session, reason in rows]
 
 
-async def returns(
-    conn: AsyncConnection, ids: Sequence[int], first: date, last: date
+async def prices(
+    conn: AsyncConnection, column: Literal["total_return", "close"], ids: Sequence[int], first: date, last: date
 ) -> dict[int, tuple[DateVector, FloatVector]]:
-    """Per symbol the sessions of [first, last] that have a total return, and the returns."""
+    """Per symbol the sessions of [first, last] that have a total return (or a close as traded), and the values."""
     rows = await conn.execute(
         text(f"""
-            SELECT symbol_id, {_DAYS}, {_packed("total_return")} FROM ingest.prices
-            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND total_return IS NOT NULL
+            SELECT symbol_id, {_DAYS}, {_packed(column)} FROM ingest.prices
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND {column} IS NOT NULL
             GROUP BY symbol_id
         """),
         {"ids": list(ids), "first": first, "last": last},
@@ -214,7 +214,9 @@ WHOLE: dict[str, Callable[[Any], bytes]] = {
     "scenario_set": binary.text,
 }  # fmt: skip
 FIGURES: dict[str, Callable[[Any], bytes]] = {
-    **dict.fromkeys(("weights", "exposure_values", "betas", "realized_252", "forecast_21"), binary.float8_array),
+    **dict.fromkeys(
+        ("weights", "exposure_values", "betas", "greeks", "realized_252", "forecast_21"), binary.float8_array
+    ),
     **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), binary.text_array),
     "har": binary.bool_array,
     **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_array),
@@ -224,6 +226,8 @@ FIGURES: dict[str, Callable[[Any], bytes]] = {
     **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_array),
     **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_array),
     **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), binary.float8),
+    "forecasts": binary.float8_array,
+    "realized_return": binary.float8,
 }
 FIGURE_COLUMNS = tuple(FIGURES)
 RESULT_COLUMNS = (*KEY_COLUMNS, *WHOLE, *FIGURES)

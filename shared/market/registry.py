@@ -96,6 +96,18 @@ FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 
 STALE_SESSIONS: Final = 5  # a week carried at the last price; after it a value is no longer evidence: `unpriceable`
 OPTION_MULTIPLIER: Final = 100  # shares per listed US equity option contract
 
+# --- Options (ANALYTICS §5) ------------------------------------------------------------------------------------------
+
+OPTION_RATE: Final = (
+    0.02  # a year, continuous; no curve is stored, and little hangs on it: since the volatility is implied
+)
+# by the option's own price, a point of rate moves the delta of a three-month option at the money by 0.006
+OPTION_DAYS_A_YEAR: Final = 365  # calendar days to expiry: how the exchanges and the library quote time
+
+# --- Scorecard (ANALYTICS §11) ---------------------------------------------------------------------------------------
+
+SCORED_LEVEL: Final = 0.95  # of VaR: a year has about thirteen exceedances to count; at 0.99 two or three
+
 # --- Volatility, correlation, tail (ANALYTICS §7 and §8) -------------------------------------------------------------
 
 PERCENTILE_HISTORY: Final = 252  # earlier rolling-21 values that today's is compared with: 273 returns

@@ -43,6 +43,12 @@ async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dic
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
+@router.get("/portfolios/{portfolio_id}/scorecard", summary="How far the forecasts could be trusted, method by method")
+async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    async with snapshot(context.engine) as conn:
+        return await portfolios.scorecard_document(conn, portfolio_id, session)
+
+
 @router.get("/portfolios/{portfolio_id}/correlations", summary="Correlations of holdings and of factors")
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:

@@ -133,6 +133,11 @@ FORMULAS: tuple[Formula, ...] = (
        steps=("covered_weight",)),
     _f("exposures/positions/*/betas/*", "ridge of the symbol's returns on the market and the residuals of the other proxies",
        Source.FACTS, Source.PRICES, Source.PROXIES, parameters=_JOINT, window=registry.BETA_WINDOW + 1, own=True),
+    *(_f(f"exposures/positions/*/greeks{below}", "Black-Scholes without dividends, at the volatility that the option's own close implies; "
+         "delta and gamma of one share, vega a point of volatility, theta a calendar day", Source.PRICES, own=True,
+         parameters={"rate": registry.OPTION_RATE, "days_a_year": registry.OPTION_DAYS_A_YEAR}) for below in ("", "/*")),
+    _f("exposures/positions/*/exposure_value", "signed market value; of an option delta times quantity times 100 times the underlying's "
+       "close", Source.SNAPSHOTS, Source.PRICES, own=True),
     _f("exposures/positions/*/**", "signed market value; weight: over NAV", Source.SNAPSHOTS, Source.PRICES, own=True),
     # --- volatility ---
     _f("risk/volatility/realized_nav_252", "standard deviation of the snapshots' daily returns, times the root of 252",
@@ -181,7 +186,13 @@ FORMULAS: tuple[Formula, ...] = (
     _f("risk/sectors/*/**", "signed market values of the sector's holdings over NAV; a symbol's own sector, else the stated one",
        Source.SNAPSHOTS, Source.LOTS, Source.PRICES),
     _f("risk/benchmark_date", "date of the benchmark weights; there are none"),
-    _f("risk/scorecard/**", "forecasts against what came: not computed yet"),
+    _f("risk/scorecard/mean_error", "mean of forecast less realised volatility, over the forecasts whose 21 sessions have passed",
+       Source.SNAPSHOTS, Source.PRICES, parameters={"horizon": registry.HAR_HORIZON}, window=0),
+    _f("risk/scorecard/var_95/**", "historical VaR of a session against the next session's return of its weights; Kupiec: lr = 2 ln of the "
+       "likelihoods with x/n and with 5 %, p from chi-squared(1)", Source.SNAPSHOTS, Source.PRICES,
+       parameters={"level": registry.SCORED_LEVEL}, window=0, steps=("n", "exceedances")),
+    _f("risk/scorecard/*", "mean of x - ln x - 1, x = realised variance of the 21 sessions after over forecast variance (QLIKE)",
+       Source.SNAPSHOTS, Source.PRICES, parameters={"horizon": registry.HAR_HORIZON}, window=0),
     # --- correlations, stress ---
     _f("correlations/factors/**", "correlation of the market and the residuals of the other proxies", Source.PROXIES,
        parameters=_CORRELATION, window=registry.CORRELATION_WINDOW),

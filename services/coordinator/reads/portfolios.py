@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
+from services.coordinator.reads import scorecard
 from services.coordinator.reads.risk import ANSWERS
 from services.coordinator.reads.values import document, plain
 from shared.work import Phase
@@ -184,4 +185,30 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
     )
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    return envelope(portfolio, row, chosen) | answer.body(dict(row))
+    found = envelope(portfolio, row, chosen) | answer.body(dict(row))
+    if which == "risk":
+        of = await scorecard.read(conn, portfolio, chosen.session)
+        found |= {"scorecard": scorecard.summary(of), "reasons": found["reasons"] + scorecard.reasons(of)}
+    return found
+
+
+async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """How the forecasts whose horizon ended by the session did, method by method."""
+    chosen = await choose(conn, portfolio, Phase.RISK, session)
+    row = (
+        (
+            await conn.execute(
+                text("""
+                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons
+                FROM risk.results WHERE portfolio_id = :id AND session = :session
+            """),
+                {"id": portfolio, "session": chosen.session},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound(f"Portfolio {portfolio} has no risk of session {chosen.session}.")
+    of = await scorecard.read(conn, portfolio, chosen.session)
+    return envelope(portfolio, row, chosen) | {"reasons": scorecard.reasons(of)} | scorecard.body(of)

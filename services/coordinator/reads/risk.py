@@ -18,6 +18,8 @@ FIGURES = (
     *((name, "reported") for name in ("market_beta", "market_beta_shrunk", "ir_beta")),
     *((f"spread_{name}", "reported") for name in SPREAD_NAMES),
 )
+# Of one share of an option: a year, a point of volatility, a calendar day.
+GREEKS = ("implied_volatility", "delta", "gamma", "vega", "theta")
 
 
 def exposures(row: Row) -> Body:
@@ -44,13 +46,16 @@ def exposures(row: Row) -> Body:
                 "weight": plain(weight),
                 "exposure_value": plain(value),
                 "betas": named(FACTOR_NAMES, betas),
+                # Null where the position is no option, or one without a delta.
+                "greeks": greeks,
                 "reason": reason,
             }
-            for symbol, weight, value, betas, reason in zip(
+            for symbol, weight, value, betas, greeks, reason in zip(
                 row["symbols"],
                 row["weights"],
                 row["exposure_values"],
                 _cut(row["betas"], len(FACTOR_NAMES)),
+                _greeks(row),
                 row["beta_reasons"],
                 strict=True,
             )
@@ -171,7 +176,7 @@ ANSWERS: dict[str, Answer] = {
     "exposures": Answer(
         (
             "exposures", "proxies", "exposure_limited", "exposure_reasons", "symbols", "weights", "exposure_values", "betas",
-            "beta_reasons",
+            "beta_reasons", "greeks",
         ),
         exposures,
     ),
@@ -197,6 +202,14 @@ ANSWERS: dict[str, Answer] = {
         stress,
     ),
 }  # fmt: skip
+
+
+def _greeks(row: Row) -> list[Body | None]:
+    """By position, null where it is no option or one without a delta."""
+    if not row["greeks"]:
+        return [None] * len(row["symbols"])
+    found = [named(GREEKS, values) for values in _cut(row["greeks"], len(GREEKS))]
+    return [None if of["delta"] is None else dict(of) for of in found]
 
 
 def _members(row: Row) -> list[str]:

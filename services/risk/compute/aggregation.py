@@ -29,26 +29,26 @@ class Exposures:
 
 
 def eligible(panel: Panel, book: Book, stack: Stack) -> NDArray[np.bool_]:
-    """(g, K) holdings that a symbol's betas describe: public, at a price that is evidence.
+    """(g, K) holdings that a symbol's betas describe: public ones and options with a delta, at a price that is evidence.
 
     An option without a delta and a private holding are uncovered, which is not the same as an exposure of zero.
     """
-    good: NDArray[np.bool_] = (panel.kinds[stack.rows] == Kind.PUBLIC) & ~book.unpriceable[stack.holdings]
+    good: NDArray[np.bool_] = (panel.kinds[stack.source] == Kind.PUBLIC) & ~book.unpriceable[stack.holdings]
     return good
 
 
 def aggregate(panel: Panel, book: Book, stack: Stack, facts: FloatCube) -> Exposures:
     """Aggregate `facts` (S, N, m) over the holdings of each unit, in the symbols' sorted order."""
-    betas = facts[stack.sessions[:, None], stack.rows]
+    betas = facts[stack.sessions[:, None], stack.source]
     betas = np.where(eligible(panel, book, stack)[:, :, None], betas, np.nan)
     covered = np.isfinite(betas)
-    money = _over_holdings(np.where(covered, betas * stack.value[:, :, None], 0.0))
+    money = _over_holdings(np.where(covered, betas * stack.exposure[:, :, None], 0.0))
     gross = np.ascontiguousarray(stack.gross).sum(axis=-1)[:, None]
     good = _over_holdings(np.where(covered, stack.gross[:, :, None], 0.0))
     covered_weight = np.divide(good, gross, out=np.ones_like(good), where=gross > 0.0)
     money = np.where(covered_weight >= COVERAGE_GATE, money, np.nan)
     limited: NDArray[np.bool_] = np.any(
-        covered & panel.limited[stack.sessions[:, None], stack.rows][:, :, None], axis=1
+        covered & panel.limited[stack.sessions[:, None], stack.source][:, :, None], axis=1
     )
     return Exposures(money / stack.nav[:, None], money, covered_weight, limited, betas)
 

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack, held, stack
-from services.risk.compute.reasons import SHORT_HISTORY, ZERO_VARIANCE, Document, listed, nullable, symbol_reason
+from services.risk.compute.reasons import (
+    SHORT_HISTORY,
+    WITH_UNDERLYING,
+    ZERO_VARIANCE,
+    Document,
+    listed,
+    nullable,
+    symbol_reason,
+)
 from services.risk.compute.series import Filled
-from shared.arrays import FloatVector, IntVector
+from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
 
 MOST_CELLS = 160_000  # returns in one stack: a few copies of them stay in a core's cache
@@ -36,10 +44,10 @@ def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> di
     """By unit. Holdings without 63 real returns are left out and named; the others are grouped by how many they are."""
     columns = covariance.columns(filled.values, filled.real, filled.valid)
     holdings, owner = held(book, units)
-    rows = book.rows[holdings]
+    rows, source = book.rows[holdings], book.source[holdings]
     sessions = book.session[units][owner]
-    at = filled.find(sessions, rows)
-    public = (panel.kinds[rows] == PUBLIC) & ~book.unpriceable[holdings]
+    at = filled.find(sessions, source)
+    public = (panel.kinds[source] == PUBLIC) & ~book.unpriceable[holdings]
     long_enough = columns.own[at] >= CORRELATION_MIN_OBS
     good = public & long_enough & (columns.sd[at] > 0.0)
     counts = np.diff(book.starts)[units]
@@ -48,8 +56,15 @@ def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> di
     for h in np.flatnonzero(~good).tolist():
         u = int(owner[h])
         excluded[u][int(holdings[h] - begins[u])] = _excluded(
-            panel, int(sessions[h]), int(rows[h]), book, int(holdings[h]), bool(long_enough[h])
+            panel, int(sessions[h]), int(source[h]), book, int(holdings[h]), bool(long_enough[h])
         )
+    exposure = (book.long[holdings] + book.short[holdings]) * book.leverage[holdings]
+    backed = good.copy()
+    for h, first in _beside_underlying(owner, rows, source, good).items():
+        # One series cannot stand in a matrix twice: an option's exposure is its underlying's there.
+        exposure[first] += exposure[h]
+        good[h] = False
+        excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = WITH_UNDERLYING
     gross = book.long[holdings] - book.short[holdings]
     members = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
@@ -62,9 +77,25 @@ def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> di
                 # Owners ascend, so the members of a unit lie together, in its order.
                 mine = np.isin(owner, part)
                 of = stack(book, units[part], holdings[mine & good].reshape(len(part), count))
-                total = np.ascontiguousarray(gross[mine].reshape(len(part), whole)).sum(axis=-1)
-                found |= _stack(of, filled, columns, total, [excluded[u] for u in part.tolist()])
+                every = np.ascontiguousarray(gross[mine].reshape(len(part), whole))
+                inside = np.where(backed[mine].reshape(len(part), whole), every, 0.0)
+                total, there = every.sum(axis=-1), inside.sum(axis=-1)
+                covered = np.divide(there, total, out=np.ones(len(part)), where=total > 0.0)
+                tilt = exposure[mine & good].reshape(len(part), count) / of.nav[:, None]
+                found |= _stack(of, tilt, filled, columns, covered.tolist(), [excluded[u] for u in part.tolist()])
     return found
+
+
+def _beside_underlying(owner: IntVector, rows: IntVector, source: IntVector, good: NDArray[np.bool_]) -> dict[int, int]:
+    """Option -> the holding that stands for its underlying in the same unit: the underlying itself, else its first option."""
+    options = np.flatnonzero(good & (rows != source)).tolist()
+    if not options:
+        return {}
+    own = np.flatnonzero(good & (rows == source)).tolist()
+    # Written in reverse, so that the underlying wins, and of several options the first.
+    stands = {(int(owner[h]), int(source[h])): h for h in (*reversed(options), *own)}
+    found = {h: stands[int(owner[h]), int(source[h])] for h in options}
+    return {h: first for h, first in found.items() if first != h}
 
 
 def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)
@@ -74,24 +105,23 @@ def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_eno
 
 def _stack(
     of: Stack,
+    tilt: FloatMatrix,
     filled: Filled,
     columns: covariance.Columns,
-    total: FloatVector,
+    covered: list[float],
     excluded: list[list[str | None]],
 ) -> dict[int, Structure]:
-    g, k = of.rows.shape
-    held_value = np.ascontiguousarray(of.gross).sum(axis=-1)
-    covered = np.divide(held_value, total, out=np.ones(g), where=total > 0.0).tolist()
+    k = of.rows.shape[1]
     if k == 0:
         return {
             u: Structure(_columns(excluded[i]), decomposition_document(None, None, None, None, None), None, covered[i])
             for i, u in enumerate(of.units.tolist())
         }
-    index = filled.find(of.sessions[:, None], of.rows)
+    index = filled.find(of.sessions[:, None], of.source)
     matrix = covariance.covariance(columns, index)
     shown = covariance.displayed(matrix)
     labels = covariance.clusters(matrix.correlation).tolist()
-    parts = covariance.decompose(matrix, of.weight)
+    parts = covariance.decompose(matrix, tilt)
     trusted = (np.array(covered) >= COVERAGE_GATE) & np.isfinite(of.nav)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))

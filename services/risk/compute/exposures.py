@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, fields
+
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Panel, Stack
+from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Greeks, Panel, Stack
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -38,6 +42,7 @@ def exposure_columns(
     panel: Panel,
     stack: Stack,
     unpriceable: BoolMatrix,
+    greeks: Mapping[int, Greeks],
     joint: Exposures,
     reported: Exposures,
     proxies: list[list[str | None]],
@@ -62,20 +67,33 @@ def exposure_columns(
     beta_reasons = texts(g, k)
     for i, j in np.argwhere(~np.isfinite(joint.betas[:, :, 0])).tolist():
         beta_reasons[i][j] = _position_reason(
-            panel, sessions[i], int(stack.rows[i, j]), unpriceable=bool(unpriceable[i, j])
+            panel, sessions[i], int(stack.source[i, j]), unpriceable=bool(unpriceable[i, j])
         )
     symbols = panel.symbols
     return {
         "symbols": [[symbols[row] for row in rows] for rows in stack.rows.tolist()],
         "weights": listed(stack.weight),
-        "exposure_values": listed(np.where(panel.kinds[stack.rows] == OPTION, np.nan, stack.value)),
+        "exposure_values": listed(np.where(panel.kinds[stack.source] == OPTION, np.nan, stack.exposure)),
         "betas": listed(joint.betas.reshape(g, -1)),
         "beta_reasons": beta_reasons,
+        "greeks": _greeks(stack, greeks),
         "proxies": [proxies[s] for s in sessions],
         "exposures": listed(np.stack([beta, money, covered], axis=-1).reshape(g, -1)),
         "exposure_limited": np.concatenate([joint.limited, reported.limited], axis=1).tolist(),
         "exposure_reasons": why,
     }
+
+
+def _greeks(stack: Stack, greeks: Mapping[int, Greeks]) -> list[list[float]]:
+    """By unit, K x 5 in the order of `Greeks`, NaN where there are none; empty without any option that has them."""
+    tables: list[list[float]] = []
+    for holdings in stack.holdings.tolist():
+        known = [greeks.get(holding) for holding in holdings] if greeks else []
+        none = (math.nan,) * len(fields(Greeks))
+        tables.append(
+            [figure for of in known for figure in (none if of is None else astuple(of))] if any(known) else []
+        )
+    return tables
 
 
 def _why(figure: str, proxies: list[str | None], covered: float, *, positive: bool) -> str:

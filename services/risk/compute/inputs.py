@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
 from uuid import UUID
@@ -71,6 +71,10 @@ class Panel:
     slopes: FloatMatrix
     """(S, F) b_k of each factor's proxy on the market; 1 for the market."""
     gaps: dict[int, tuple[Gap, ...]]
+    closes: dict[int, FloatVector] = field(default_factory=dict)
+    """By row, of options and their underlyings only: closes as traded, NaN unknown, on each of `close_days`."""
+    close_days: tuple[date, ...] = ()
+    """(S + 1,) the session before the first, and the sessions."""
 
     def windows(self) -> FloatCube:
         """(N, S, LOOKBACK) view of the returns."""
@@ -103,6 +107,58 @@ class Book:
     """(H,) the symbol itself, or an option's underlying."""
     history: dict[int, History]
     """By index of the portfolio."""
+    underlying_rows: dict[int, int] = field(default_factory=dict)
+    """By holding, of options whose underlying is in the panel: its row."""
+    before: Before | None = None
+    """What the portfolios held at the close of the session before each unit's."""
+    deltas: Deltas | None = None
+    """Filled in by `greeks.with_deltas`; without it every holding is described by its own row."""
+
+    @property
+    def source(self) -> IntVector:
+        """(H,) row whose returns and betas describe the holding: of an option with a delta its underlying's, else its own."""
+        return self.rows if self.deltas is None else self.deltas.source
+
+    @property
+    def leverage(self) -> FloatVector:
+        """(H,) money exposed to the source for each unit of market value: delta S / P of an option, else 1."""
+        return np.ones(len(self.rows)) if self.deltas is None else self.deltas.leverage
+
+
+@dataclass(frozen=True, slots=True)
+class Greeks:
+    """Of one share of an option: implied volatility and delta a year, vega a point of volatility, theta a calendar day."""
+
+    volatility: float
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deltas:
+    """How holdings move, with options' deltas. `greeks` by holding, of the options that have them."""
+
+    source: IntVector
+    leverage: FloatVector
+    greeks: dict[int, Greeks]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Holdings at the close of the session before that of each of U units, flat: unit u owns [starts[u], starts[u+1])."""
+
+    starts: IntVector
+    """(U + 1,)."""
+    nav: FloatVector
+    """(U,); NaN where there was no snapshot."""
+    rows: IntVector
+    value: FloatVector
+    """(H,) net signed value."""
+    gross: FloatVector
+    unpriceable: NDArray[np.bool_]
+    underlying_rows: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +183,43 @@ class Stack:
     holdings: IntVector
     """(g, K) index into the book's flat arrays."""
     rows: IntVector
-    """(g, K)."""
+    """(g, K) of the holding's own symbol: names, kinds."""
+    source: IntVector
+    """(g, K) row that describes how the holding moves."""
     value: FloatMatrix
     """(g, K) net signed value."""
     gross: FloatMatrix
     """(g, K) long value less short value."""
+    leverage: FloatMatrix
+    """(g, K) exposure for each unit of value."""
 
     @property
     def weight(self) -> FloatMatrix:
         """(g, K) signed value over NAV."""
         return self.value / self.nav[:, None]
+
+    @property
+    def exposure(self) -> FloatMatrix:
+        """(g, K) signed money that moves with the source: of an option delta times quantity times 100 times underlying."""
+        return self.value * self.leverage
+
+    @property
+    def tilt(self) -> FloatMatrix:
+        """(g, K) exposure over NAV."""
+        return self.exposure / self.nav[:, None]
+
+    def netted(self) -> FloatMatrix:
+        """(g, K) `tilt` with holdings of one source together, at the place of the first; 0 at the others'."""
+        net = self.tilt
+        ordered = np.sort(self.source, axis=1)
+        for i in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)).tolist():
+            first: dict[int, int] = {}
+            for j, source in enumerate(self.source[i].tolist()):
+                at = first.setdefault(source, j)
+                if at != j:
+                    net[i, at] += net[i, j]
+                    net[i, j] = 0.0
+        return net
 
 
 def held(book: Book, units: IntVector) -> tuple[IntVector, IntVector]:
@@ -168,6 +251,8 @@ def stack(book: Book, units: IntVector, holdings: IntVector) -> Stack:
         nav=np.where(nav > 0.0, nav, np.nan),
         holdings=holdings,
         rows=book.rows[holdings],
+        source=book.source[holdings],
         value=book.long[holdings] + book.short[holdings],
         gross=book.long[holdings] - book.short[holdings],
+        leverage=book.leverage[holdings],
     )

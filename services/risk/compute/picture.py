@@ -14,10 +14,12 @@ from services.risk.compute.aggregation import aggregate
 from services.risk.compute.correlations import FactorLabels, factor_labels, structures
 from services.risk.compute.exposures import exposure_columns, proxy_names
 from services.risk.compute.factor_model import FactorModel, factor_model
+from services.risk.compute.greeks import with_deltas
 from services.risk.compute.inputs import Book, Panel, held, stacks
 from services.risk.compute.reasons import BROKEN_CHAIN, SHORT_HISTORY, Document, Reasons, nullable
 from services.risk.compute.risk_report import risk_documents
 from services.risk.compute.scenarios import Scenarios
+from services.risk.compute.scorecard import realized_returns
 from services.risk.compute.series import fill, masked_moments
 from services.risk.compute.series_report import pair_figures
 from services.risk.compute.stress_report import Moves, moves, stress_columns
@@ -48,6 +50,7 @@ class Picture:
 
 def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
     """Pictures of all units of the book, in its order."""
+    book = with_deltas(panel, book)
     model = factor_model(panel)
     shared = _Shared(model, factor_labels(model), moves(model, stress.every(scenarios, model, panel.sessions)))
     found: dict[int, Picture] = {}
@@ -67,7 +70,7 @@ class _Shared:
 
 def _chunks(panel: Panel, book: Book) -> list[IntVector]:
     """Units by ranges of sessions, so that a long history does not hold all its series in memory at once."""
-    distinct = max(1, len(np.unique(book.rows)))
+    distinct = max(1, len(np.unique(book.source)))
     step = max(1, MOST_PAIRS // distinct)
     every = [
         np.flatnonzero((book.session >= low) & (book.session < low + step))
@@ -78,11 +81,13 @@ def _chunks(panel: Panel, book: Book) -> list[IntVector]:
 
 def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, Picture]) -> None:
     holdings, owner = held(book, units)
-    filled = fill(panel, book.session[units][owner], book.rows[holdings])
+    filled = fill(panel, book.session[units][owner], book.source[holdings])
     pairs = pair_figures(filled)
     matrices = structures(panel, book, units, filled)
     falls = _drawdowns(panel, book, units)
     nav_volatility = _nav_volatility(panel, book, units)
+    greeks = {} if book.deltas is None else book.deltas.greeks
+    came = realized_returns(panel, book)
     proxies = proxy_names(panel)
     for stack in stacks(book, units, most=MOST_HOLDINGS):
         reasons = [Reasons() for _ in stack.units]
@@ -94,7 +99,10 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             panel, book, shared.model, shared.labels, stack, filled, pairs, joint,
             [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
         )  # fmt: skip
-        columns |= exposure_columns(panel, stack, book.unpriceable[stack.holdings], joint, reported, proxies, reasons)
+        columns["realized_return"] = nullable(came[stack.units])
+        columns |= exposure_columns(
+            panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, proxies, reasons
+        )
         columns |= stress_columns(stack, joint, shared.moves, reasons)
         names = tuple(columns)
         for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):

@@ -21,6 +21,8 @@ NO_HOLDINGS = "no_holdings"
 UNPRICEABLE = "unpriceable"
 PRIVATE = "private"
 NO_DELTA = "no_delta"
+NO_SERIES = "no_series"
+WITH_UNDERLYING = "with_underlying"
 BROKEN_CHAIN = "broken_chain"
 NO_BENCHMARK = "no_benchmark"
 

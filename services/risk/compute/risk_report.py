@@ -15,6 +15,7 @@ from services.risk.compute.reasons import (
     NO_BENCHMARK,
     NO_HOLDINGS,
     NO_PROXY,
+    NO_SERIES,
     ZERO_VARIANCE,
     Columns,
     Document,
@@ -29,14 +30,6 @@ from services.risk.compute.series import Filled, coverage
 from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, PairFigures, series_figures
 from shared.arrays import FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
-
-# Nothing to score before forecasts have passed their horizon; the keys stand so that readers need no second shape.
-NO_SCORECARD: Document = {
-    "har_qlike": None,
-    "ewma_qlike": None,
-    "mean_error": None,
-    "var_95": {"n": 0, "exceedances": 0, "kupiec_lr": None, "p": None},
-}
 
 
 def risk_documents(
@@ -54,20 +47,20 @@ def risk_documents(
     reasons: list[Reasons],
 ) -> tuple[list[Document], Columns, FloatVector]:
     """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions."""
-    index = filled.find(stack.sessions[:, None], stack.rows)
+    index = filled.find(stack.sessions[:, None], stack.source)
     # A price that is no longer evidence covers nothing, whatever returns it once had.
     counted = np.where(book.unpriceable[stack.holdings], 0.0, 1.0)
     covered = {window: coverage(stack.gross, share[index] * counted) for window, share in pairs.shares.items()}
     whole = series_figures(panel, stack, filled, joint, covered, nav_volatility, reasons)
-    resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.rows], np.nan)
+    resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
     by_model = model_risk(
-        model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.weight, resid
+        model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.netted(), resid
     )
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
     _name_culprits(panel, book, stack, index, pairs, covered, reasons)
     concentrations = _concentrations(book, stack, structures, reasons)
-    columns = _positions(panel, stack, index, pairs)
+    columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
     sessions = stack.sessions.tolist()
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
@@ -90,7 +83,6 @@ def risk_documents(
                 "concentration": concentrations[i],
                 "sectors": _sectors(book, stack, i, why),
                 "benchmark_date": None,
-                "scorecard": NO_SCORECARD,
             }
         )
     columns["factor_shares"] = [model_shares[i][labels.index[session]] for i, session in enumerate(sessions)]
@@ -116,7 +108,8 @@ def _name_culprits(
             short &= (covered[window] < COVERAGE_GATE)[:, None]
         for i, j in np.argwhere(short).tolist():
             row = int(stack.rows[i, j])
-            reason = symbol_reason(panel, int(stack.sessions[i]), row, window, unpriceable=bool(old[i, j]))
+            at = int(stack.source[i, j])
+            reason = symbol_reason(panel, int(stack.sessions[i]), at, window, unpriceable=bool(old[i, j]))
             reasons[i].add(reason, symbol=panel.symbols[row])
 
 
@@ -126,7 +119,13 @@ def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: PairFigures)
     forecast = np.where(public, pairs.forecast[index], np.nan)
     why = texts(*stack.rows.shape)
     for i, j in np.argwhere(~(np.isfinite(realized) & np.isfinite(forecast))).tolist():
-        why[i][j] = symbol_reason(panel, int(stack.sessions[i]), int(stack.rows[i, j]), LOOKBACK, unpriceable=False)
+        row = int(stack.rows[i, j])
+        # An option's past returns say nothing of it: the contract is another one every day.
+        why[i][j] = (
+            NO_SERIES
+            if row != stack.source[i, j]
+            else symbol_reason(panel, int(stack.sessions[i]), row, LOOKBACK, unpriceable=False)
+        )
     return {
         "realized_252": listed(realized),
         "forecast_21": listed(forecast),

@@ -86,8 +86,8 @@ def portfolio_series(filled: Filled, stack: Stack) -> FloatMatrix:
 
     A matrix product would be faster for one stack alone, but BLAS may cut long products by the number of threads.
     """
-    index = filled.find(stack.sessions[:, None], stack.rows)
-    weight = stack.weight
+    index = filled.find(stack.sessions[:, None], stack.source)
+    weight = stack.tilt
     total = np.zeros((len(stack.units), LOOKBACK))
     for holding in range(index.shape[1]):
         total += weight[:, holding, None] * filled.values[index[:, holding]]

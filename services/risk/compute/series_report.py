@@ -21,6 +21,7 @@ from services.risk.compute.reasons import (
     Reasons,
     nullable,
 )
+from services.risk.compute.scorecard import to_be_scored
 from services.risk.compute.series import Filled, blocks, masked, portfolio_series, real_shares
 from services.risk.compute.tail import tails
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
@@ -72,6 +73,8 @@ class SeriesFigures:
     volatility: list[Document]
     beta: list[Document]
     var: list[list[Document]]
+    forecasts: list[FloatVector]
+    """What the scorecard will judge, in the order of `scorecard.FORECASTS`; NaN where there is no such forecast."""
 
 
 def gate(values: FloatVector, covered: FloatVector) -> FloatVector:
@@ -108,9 +111,11 @@ def series_figures(
         "realized_nav_252": nullable(nav_volatility),
         "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
     }
-    forecasts = _forecasts(series, valid, covered[LOOKBACK])
+    of = volatility.forecast(series, valid)
+    forecasts = _forecasts(of, covered[LOOKBACK])
     aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
     r2, n_obs = nullable(gate(slope.r2, covered[YEAR])), slope.n_obs.tolist()
+    losses = tails(series, valid, VAR_LEVELS)
     lines = [
         (
             tail.method,
@@ -119,9 +124,9 @@ def series_figures(
             nullable(gate(tail.es, covered[LOOKBACK])),
             tail.n_obs.tolist(),
         )
-        for tail in tails(series, valid, VAR_LEVELS)
+        for tail in losses
     ]
-    result = SeriesFigures([], [], [])
+    result = SeriesFigures([], [], [], to_be_scored(of, losses, covered[LOOKBACK]))
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
         document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}
@@ -157,8 +162,7 @@ def series_figures(
     return result
 
 
-def _forecasts(series: FloatMatrix, valid: BoolMatrix, covered: FloatVector) -> list[Document]:
-    of = volatility.forecast(series, valid)
+def _forecasts(of: volatility.Forecast, covered: FloatVector) -> list[Document]:
     columns = (of.value, of.low, of.high, of.variance, of.ewma_variance)
     table = nullable(np.stack([gate(column, covered) for column in columns], axis=-1))
     return [

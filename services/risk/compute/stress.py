@@ -135,19 +135,24 @@ class Loss:
     """(g, K) or (g, C, K); NaN where uncovered."""
 
 
-def apply(value: FloatMatrix, betas: FloatCube, shock: FloatMatrix) -> Loss:
-    """Revalue holdings: value (g, K) signed, betas (g, K, F; NaN uncovered or unavailable), shock (g, F).
+def apply(value: FloatMatrix, betas: FloatCube, shock: FloatMatrix, leverage: FloatMatrix | None = None) -> Loss:
+    """Revalue holdings: value and leverage (g, K), betas (g, K, F; NaN uncovered or unavailable), shock (g, F).
 
-    For C scenarios at once value is (g, 1, K), betas (g, 1, K, F) and shock (g, C, F). A holding's return β_m s_m + Σ β_k e_k
-    is floored at -100 %, its factor contributions scaled pro rata: a long loses at most its value, a short gains at most
-    its value.
+    For C scenarios at once value and leverage are (g, 1, K), betas (g, 1, K, F) and shock (g, C, F). What a holding moves with
+    returns β_m s_m + Σ β_k e_k, the holding `leverage` (default 1) times that; both are floored at -100 %, factor contributions scaled
+    pro rata: a long, of an option too, loses at most its value, a short gains at most its value.
     """
     known = np.isfinite(betas)
     covered = known[..., 0]
     contribution = np.where(known & covered[..., None], betas, 0.0) * shock[..., None, :]
     total = contribution.sum(axis=-1)
     floored = total < -1.0
-    if floored.any():
+    if leverage is not None and (leverage != 1.0).any():
+        scale = leverage * np.divide(-1.0, total, out=np.ones_like(total), where=floored)
+        own = leverage * np.maximum(total, -1.0)
+        scale *= np.divide(-1.0, own, out=np.ones_like(own), where=own < -1.0)
+        contribution *= (scale * value)[..., None]
+    elif floored.any():
         scale = np.divide(-1.0, total, out=np.ones_like(total), where=floored)
         contribution *= (scale * value)[..., None]
     else:

@@ -90,7 +90,9 @@ def _legs(stack: Stack, joint: Exposures, shock: FloatCube, withheld: BoolMatrix
     """By unit, C × (money, fraction, by factor, by position), NaN where withheld."""
     found: list[FloatVector] = []
     for part in _parts(stack, shock.shape[1]):
-        loss = apply(stack.value[part, None], joint.betas[part, None], shock[stack.sessions[part]])
+        loss = apply(
+            stack.value[part, None], joint.betas[part, None], shock[stack.sessions[part]], stack.leverage[part, None]
+        )
         fraction = loss.money / stack.nav[part, None]
         table = np.concatenate(
             [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1

@@ -180,7 +180,7 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     identity = await complete_with_results(api)
     url = f"{PREFIX}/portfolios/{identity}"
     newest = (await api.client.get(f"{url}/risk")).json()
-    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date", "decomposition", "positions"}
+    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date", "decomposition", "positions", "scorecard"}
     assert newest["positions"] == [
         {"symbol": "AAPL", "realized_252": 0.3, "forecast_21": 0.4, "method": "har", "reason": None},
         {"symbol": "MSFT", "realized_252": None, "forecast_21": 0.2, "method": "ewma", "reason": "unpriceable"},
@@ -190,7 +190,10 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
         "contributions": [{"symbol": "AAPL", "weight": 0.6, "contribution": 0.2, "share": None}],
     }  # fmt: skip
     assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)
-    assert newest["reasons"] == [{"figure": "rates", "symbol": None, "reason": "no_proxy"}]
+    assert newest["reasons"][0] == {"figure": "rates", "symbol": None, "reason": "no_proxy"}
+    assert {reason["figure"] for reason in newest["reasons"][1:]} == {
+        "scorecard.har_qlike", "scorecard.ewma_qlike", "scorecard.mean_error", "scorecard.var_95",
+    }  # fmt: skip
     exposures = (await api.client.get(f"{url}/factor-exposures")).json()
     assert set(exposures) == ENVELOPE | {"proxies", "factors", "positions"}
     assert exposures["factors"][0] == {

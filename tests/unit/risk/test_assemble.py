@@ -16,7 +16,8 @@ from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios
 from services.risk.store import Facts, HeldRow, Known, Stated, Track
 from services.risk.workflow import RiskWorker, load_scenarios
-from services.risk.workflow.assemble import Inputs, build_book, build_panel, merge_lots, merge_statements
+from services.risk.workflow.assemble import Inputs, build_panel
+from services.risk.workflow.book import Held, build_book, merge_lots, merge_statements
 from shared.market.calendar import calendar
 from shared.market.registry import FACTOR_NAMES, LOOKBACK
 from tests.unit.risk import cases
@@ -119,8 +120,8 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     book = build_book(
         panel,
         [ONE],
-        [unit],
-        [merge_lots(unit, statements.kind)],
+        [Held(unit, merge_lots(unit, statements.kind))],
+        [],
         statements,
         {"AAPL": Known(1, "AAPL", "stock", "Technology", None)},
         {ONE: Track(np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]))},
@@ -146,7 +147,7 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
 
 def test_a_document_with_a_nan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     panel = cases.panel(["S1"])
-    monkeypatch.setitem(risk_report.NO_SCORECARD, "mean_error", float("nan"))
+    monkeypatch.setattr(risk_report, "_sectors", lambda *_: [{"long": float("nan")}])
     with pytest.raises(ValueError, match="not JSON compliant"):
         RiskWorker(cases.SCENARIOS).compute(Inputs(panel, cases.equal_book(panel, ["S1"])))
 

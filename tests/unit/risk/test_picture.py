@@ -347,10 +347,9 @@ def test_every_key_of_the_shapes_is_there() -> None:
     of = only(cases.panel(STOCKS), even())
     assert set(of.exposures) == {"proxies", "factors", "positions"}
     assert set(of.exposures["factors"][0]) == {"factor", "set", "beta", "money", "covered_weight", "quality", "reason"}
-    assert {"symbol", "weight", "exposure_value", "betas", "reason"} == set(of.exposures["positions"][0])
+    assert {"symbol", "weight", "exposure_value", "betas", "greeks", "reason"} == set(of.exposures["positions"][0])
     assert {
         "volatility", "positions", "beta", "decomposition", "var", "drawdown", "concentration", "sectors", "benchmark_date",
-        "scorecard",
     } == set(of.risk)  # fmt: skip
     assert {
         "realized_21", "realized_63", "realized_252", "realized_nav_252", "percentile_252", "trend", "forecast_21",

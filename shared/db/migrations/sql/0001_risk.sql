@@ -16,7 +16,7 @@ CREATE TABLE risk.results (
     quality             text NOT NULL CHECK (quality IN ('complete', 'partial')),
     coverage            double precision NOT NULL,
     reasons             jsonb NOT NULL DEFAULT '[]',
-    risk                jsonb NOT NULL,     -- volatility, beta, decomposition, VaR, drawdown, concentration, sectors, scorecard
+    risk                jsonb NOT NULL,     -- volatility, beta, decomposition, VaR, drawdown, concentration, sectors
 
     -- Holdings, merged by symbol.
     symbols             text[],             -- K, sorted
@@ -24,6 +24,7 @@ CREATE TABLE risk.results (
     exposure_values     double precision[], -- K, signed money
     betas               double precision[], -- K x F, the joint set
     beta_reasons        text[],             -- K, null: the betas are there
+    greeks              double precision[], -- K x (implied volatility, delta, gamma, vega, theta); empty without options that have them
     realized_252        double precision[], -- K
     forecast_21         double precision[], -- K
     har                 boolean[],          -- K, whether the forecast is the HAR's; else the EWMA's
@@ -56,6 +57,10 @@ CREATE TABLE risk.results (
     stress_direct       double precision[], -- C x (money, fraction of NAV, F by factor, K by symbol)
     stress_propagated   double precision[], -- the same
     uncovered_value     double precision,
+
+    -- Scorecard: its inputs. It is added up when it is read, so that it never lags behind sessions that are mended later.
+    forecasts           double precision[], -- volatility and variance by HAR, variance by EWMA, VaR 95 historical and normal
+    realized_return     double precision,   -- of the session, with the weights at the close before it
     computed_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (portfolio_id, session)
 ) WITH (fillfactor = 90);

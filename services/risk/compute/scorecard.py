@@ -1,0 +1,72 @@
+"""What the scorecard is made of (ANALYTICS §11): the forecasts of a session, and what came of the weights before it.
+
+Both are stored with their session and rest on nothing after it, so they are the same computed live or replayed, and whatever
+order sessions complete in. The coordinator pairs them when the scorecard is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.risk.compute.greeks import deltas
+from services.risk.compute.inputs import PRIVATE, PUBLIC, Book, Panel
+from services.risk.compute.tail import Tail
+from services.risk.compute.volatility import Forecast
+from shared.arrays import FloatVector
+from shared.market.registry import COVERAGE_GATE, LOOKBACK, SCORED_LEVEL
+
+FORECASTS = ("har", "har_variance", "ewma_variance", "var_historical", "var_normal")
+"""Annualised volatility and variances, and VaR of one day as a positive fraction of NAV."""
+
+
+def to_be_scored(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
+    """By unit the `FORECASTS`, as they are answered: NaN where one is withheld, or the HAR is not the method."""
+    scored = {tail.method: tail.var for tail in tails if tail.level == SCORED_LEVEL}
+    har = forecast.har & np.isfinite(forecast.value)
+    table = np.stack(
+        [
+            np.where(har, forecast.value, np.nan),
+            np.where(har, forecast.variance, np.nan),
+            forecast.ewma_variance,
+            scored["historical"],
+            scored["normal"],
+        ],
+        axis=-1,
+    )
+    return list(np.where((covered >= COVERAGE_GATE)[:, None] & np.isfinite(table), table, np.nan))
+
+
+def realized_returns(panel: Panel, book: Book) -> FloatVector:
+    """(U,) w_{D-1} · r_D: the return on each unit's session of what was held at the close before, cash included.
+
+    A missing return is filled as in the series, by `market_beta_shrunk` at D (else 1.0) times the market's; private holdings
+    contribute 0; an option moves by its delta at D-1. NaN without a snapshot of D-1 or a positive NAV, without a market return,
+    or with real returns behind less than 80 % of gross value.
+    """
+    before, count = book.before, len(book.nav)
+    if before is None:
+        return np.full(count, np.nan)
+    owner = np.repeat(np.arange(count), np.diff(before.starts))
+    session = book.session[owner]
+    source, leverage = before.rows, np.ones(len(before.rows))
+    if before.underlying_rows:
+        moved = deltas(panel, before.rows, before.underlying_rows, session)
+        source, leverage = moved.source, moved.leverage
+    own = panel.returns[source, session + LOOKBACK - 1]
+    proxy = panel.proxies[:, 0]
+    markets = np.where(proxy >= 0, panel.returns[proxy, np.arange(len(proxy)) + LOOKBACK - 1], np.nan)
+    kind = panel.kinds[source]
+    real = np.isfinite(own) & (kind == PUBLIC)
+    beta = panel.shrunk[session, source]
+    beta = np.where(np.isfinite(beta) & (kind == PUBLIC), beta, 1.0)
+    filled = np.where(real, own, np.where(kind == PRIVATE, 0.0, beta * markets[session]))
+    nav = np.where(before.nav > 0.0, before.nav, np.nan)
+    # Added up in the holdings' order, which is the symbols': no digit depends on the units beside it.
+    total = np.bincount(owner, weights=before.value * leverage / nav[owner] * filled, minlength=count)
+    gross = np.bincount(owner, weights=before.gross, minlength=count)
+    backed = np.bincount(owner, weights=np.where(real & ~before.unpriceable, before.gross, 0.0), minlength=count)
+    covered = np.divide(backed, gross, out=np.ones(count), where=gross > 0.0)
+    known = np.isfinite(nav) & np.isfinite(markets[book.session]) & (covered >= COVERAGE_GATE)
+    return np.where(known, total, np.nan)
