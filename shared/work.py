@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-# A handler call must stay well under the broker's poll interval: these bound it, measured in PERFORMANCE of `make bench`.
+# A handler call must stay well under the broker's poll interval: these bound it, measured by `make bench`.
 MAX_UNITS = 5_000
 MAX_PORTFOLIOS = 250
 

@@ -20,7 +20,7 @@ SHOWN = 200
 
 
 async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str, Any] | None:
-    """The status document of SHAPES, or None if there is no such portfolio.
+    """The status document, or None if there is no such portfolio.
 
     Best called in one snapshot, so that counts and holes agree.
     """

@@ -77,7 +77,7 @@ def total_returns(
     dividends: Events = NO_EVENTS,
     lists_actions: NDArray[np.bool_],
 ) -> tuple[FloatVector, NDArray[np.int8]]:
-    """Simple daily returns, decimal, each from one column at both ends (ANALYTICS §1).
+    """Simple daily returns, decimal, each from one column at both ends (docs/methods.md §1).
 
     adj_close, split_close, close : shape (n,); adjusted for dividends and splits, for splits only, and as traded; NaN where unknown.
     lists_actions                 : shape (n,); whether the row's source lists actions, without which as-traded closes say nothing.

@@ -68,7 +68,7 @@ COVERAGE_GATE: Final = (
 )
 LOOKBACK: Final = 504  # the longest window of all (volatility series, VaR): what an ingest unit must know before D
 
-# --- Symbol exposures (ANALYTICS §3) ---------------------------------------------------------------------------------
+# --- Symbol exposures (docs/methods.md §3) ---------------------------------------------------------------------------------
 
 BETA_WINDOW: Final = 252  # a year: long enough for a standard error of about 0.1, short enough to follow the company
 BETA_MIN_OBS: Final = 63  # a quarter; below it a beta's standard error is as large as betas differ from each other
@@ -81,7 +81,7 @@ SHRINK_SD: Final = (
     0.5  # spread of true betas across US stocks; fixed, since a cross-section must not enter a symbol's facts
 )
 
-# --- Symbol metrics (ANALYTICS §4) -----------------------------------------------------------------------------------
+# --- Symbol metrics (docs/methods.md §4) -----------------------------------------------------------------------------------
 
 RETURN_HORIZONS: Final[tuple[str, ...]] = ("1d", "1m", "3m", "6m", "12m", "mtd", "qtd", "ytd")  # order of the arrays
 HORIZON_MONTHS: Final[dict[str, int]] = {"1m": 1, "3m": 3, "6m": 6, "12m": 12}
@@ -91,12 +91,12 @@ VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as 
 FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 253 prices of a beta, and the base of a
 # twelve-month return, which lies at most 256 sessions back
 
-# --- Snapshots (ANALYTICS §6) ----------------------------------------------------------------------------------------
+# --- Snapshots (docs/methods.md §6) ----------------------------------------------------------------------------------------
 
 STALE_SESSIONS: Final = 5  # a week carried at the last price; after it a value is no longer evidence: `unpriceable`
 OPTION_MULTIPLIER: Final = 100  # shares per listed US equity option contract
 
-# --- Options (ANALYTICS §5) ------------------------------------------------------------------------------------------
+# --- Options (docs/methods.md §5) ------------------------------------------------------------------------------------------
 
 OPTION_RATE: Final = (
     0.02  # a year, continuous; no curve is stored, and little hangs on it: since the volatility is implied
@@ -104,11 +104,11 @@ OPTION_RATE: Final = (
 # by the option's own price, a point of rate moves the delta of a three-month option at the money by 0.006
 OPTION_DAYS_A_YEAR: Final = 365  # calendar days to expiry: how the exchanges and the library quote time
 
-# --- Scorecard (ANALYTICS §11) ---------------------------------------------------------------------------------------
+# --- Scorecard (docs/methods.md, scorecard) ---------------------------------------------------------------------------------------
 
 SCORED_LEVEL: Final = 0.95  # of VaR: a year has about thirteen exceedances to count; at 0.99 two or three
 
-# --- Volatility, correlation, tail (ANALYTICS §7 and §8) -------------------------------------------------------------
+# --- Volatility, correlation, tail (docs/methods.md §7 and §8) -------------------------------------------------------------
 
 PERCENTILE_HISTORY: Final = 252  # earlier rolling-21 values that today's is compared with: 273 returns
 TREND_WINDOW: Final = 21  # a month against the month before
@@ -125,7 +125,7 @@ CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 sta
 VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.99)
 VAR_MIN_OBS: Final = 252  # at 99 % that leaves two or three observations beyond the quantile: the least one can say
 
-# --- Stress (ANALYTICS §9) -------------------------------------------------------------------------------------------
+# --- Stress (docs/methods.md §9) -------------------------------------------------------------------------------------------
 
 STRESS_HALF_LIFE: Final = 63  # sessions; a quarter, so that covariances follow the regime
 STRESS_WINDOW: Final = 252

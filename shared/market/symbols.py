@@ -18,7 +18,7 @@ class SymbolKind(StrEnum):
     PRIVATE = "PRIVATE"
 
 
-# Holdings of the monolith that look like tickers and are none: they have a stated value and no market.
+# Holdings in older files that look like tickers and are none: they have a stated value and no market.
 SYNTHETIC = frozenset(
     {
         "HOME_EQUITY", "TREASURY_BILLS", "CRYPTO_BTC_ETH", "TWO_SIGMA_FUND", "A16Z_VC_FUND", "STARWOOD_REIT",
@@ -111,7 +111,7 @@ def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     name = normalise(symbol)
     if parse_occ(name) is not None:
         return SymbolKind.OPTION
-    # No listed ticker has an underscore; every synthetic name of the monolith but one has.
+    # No listed ticker has an underscore; every synthetic name in older files but one has.
     if "_" in name or name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
         return SymbolKind.PRIVATE
     return stated or SymbolKind.PUBLIC

@@ -1,4 +1,4 @@
-"""Who pulls the trigger never decides what is done: the monolith's bugs 1, 2, 2b, 3, 4, 6, 9, 10 and 11, as tests."""
+"""Who pulls the trigger never decides what is done: the bugs of the engine this replaces, 1, 2, 2b, 3, 4, 6, 9, 10 and 11, as tests."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ BEHIND = {
 
 
 class Model:
-    """The ledger, as DESIGN.md says it in words."""
+    """The ledger, as docs/architecture.md says it in words."""
 
     def __init__(self) -> None:
         self.units: dict[Unit, list[int]] = {}

@@ -21,7 +21,7 @@ COMPLETION_COLUMNS = {"completed_revision", "quality", "coverage", "reasons", "b
 
 
 def allowed(service: str, schema: str, table: str) -> set[str]:
-    """What DESIGN.md §8 lets a service do to a whole table, beyond reading it."""
+    """What docs/architecture.md lets a service do to a whole table, beyond reading it."""
     if schema == service:
         return {"INSERT", "UPDATE", "DELETE"}
     if schema == "bus":

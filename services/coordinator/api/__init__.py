@@ -1,1 +1,1 @@
-"""HTTP: thin handlers over the service functions. Every body is in SHAPES or documented beside its handler."""
+"""HTTP: thin handlers over the service functions. Every body is documented beside its handler."""

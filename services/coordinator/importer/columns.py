@@ -22,7 +22,7 @@ OPTIONAL = (
 )
 COLUMNS = REQUIRED + OPTIONAL
 
-# Files made for the monolith name these two differently; its other ten headers differ only in case and spaces.
+# Files made for the engine this replaces name these two differently; its other ten headers differ only in case and spaces.
 _ALIASES = {"entrypricepershare": "entry_price", "exitpricepershare": "exit_price"}
 _KNOWN = {column.replace("_", ""): column for column in COLUMNS} | _ALIASES
 

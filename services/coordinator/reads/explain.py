@@ -38,7 +38,7 @@ class Scope:
 
 
 async def explain(conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str) -> dict[str, Any]:
-    """The document of SHAPES. `NotFound` names figures that are close."""
+    """The explanation as answered. `NotFound` names figures that are close."""
     figure = figure.strip()
     answer = figure.partition(".")[0]
     if answer not in ANSWERS:

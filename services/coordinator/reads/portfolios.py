@@ -16,7 +16,7 @@ from services.coordinator.reads.risk import ANSWERS
 from services.coordinator.reads.values import document, plain
 from shared.work import Phase
 
-# The fields of ANALYTICS §6, in its order.
+# The fields of docs/methods.md §6, in its order.
 SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
     "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "flow", "cumulative_flow", "mtd_return", "ytd_return",

@@ -1,4 +1,4 @@
-"""How far forecasts could be trusted (ANALYTICS §11), added up from what risk stored with each session.
+"""How far forecasts could be trusted (docs/methods.md, scorecard), added up from what risk stored with each session.
 
 A scorecard belongs to no row: a session that is mended later would leave a stored one behind. Of session D it knows the
 forecasts whose horizon ended by D, so a replayed past and a lived one have the same.

@@ -1,4 +1,4 @@
-"""Symbol factor exposures, for a rectangle of sessions and symbols (ANALYTICS §3)."""
+"""Symbol factor exposures, for a rectangle of sessions and symbols (docs/methods.md §3)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A symbol's own returns and volatilities (ANALYTICS §4)."""
+"""A symbol's own returns and volatilities (docs/methods.md §4)."""
 
 from dataclasses import dataclass
 from typing import Final

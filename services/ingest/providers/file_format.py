@@ -1,4 +1,4 @@
-"""Reading price files (CONTRACT, "Price files"): Parquet or CSV, validated, every error with file, column and row.
+"""Reading price files (docs/configuration.md, "Price files"): Parquet or CSV, validated, every error with file, column and row.
 
 Rows are numbered as a person would find them: in a CSV the line number (the header is line 1), in Parquet from 1.
 """

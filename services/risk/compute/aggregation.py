@@ -1,4 +1,4 @@
-"""Factor exposures of portfolios from those of their holdings (ANALYTICS §5)."""
+"""Factor exposures of portfolios from those of their holdings (docs/methods.md §5)."""
 
 from __future__ import annotations
 

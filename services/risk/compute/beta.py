@@ -1,4 +1,4 @@
-"""Realised market beta of portfolio series (ANALYTICS §8)."""
+"""Realised market beta of portfolio series (docs/methods.md §8)."""
 
 from __future__ import annotations
 

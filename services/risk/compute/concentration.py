@@ -1,4 +1,4 @@
-"""Concentration by underlying (ANALYTICS §10)."""
+"""Concentration by underlying (docs/methods.md §10)."""
 
 from __future__ import annotations
 

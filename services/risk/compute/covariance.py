@@ -1,4 +1,4 @@
-"""Covariance of holdings, what the portfolio's volatility is made of, and clusters (ANALYTICS §8).
+"""Covariance of holdings, what the portfolio's volatility is made of, and clusters (docs/methods.md §8).
 
 g portfolios with K holdings each; every matrix product is (K, 252) by (252, K) of one portfolio, so its digits depend on
 no other.

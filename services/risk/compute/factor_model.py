@@ -1,4 +1,4 @@
-"""The factors' own covariance on each session, in the space of the joint set: the market and the residuals on it (ANALYTICS §8, §9)."""
+"""The factors' own covariance on each session, in the space of the joint set: market and residuals (docs/methods.md §8, §9)."""
 
 from __future__ import annotations
 

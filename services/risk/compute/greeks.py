@@ -1,4 +1,4 @@
-"""Options by Black and Scholes: the volatility that their price implies, and how they move with their underlying (ANALYTICS §5).
+"""Options by Black and Scholes: the volatility that their price implies, and how they move with their underlying (docs/methods.md §5).
 
 The formulas and the inversion are vollib's. No dividends and no early exercise, as in the formula; a contract at whose price no
 volatility arrives has no delta, and without one a holding is uncovered, which is not an exposure of zero.

@@ -1,4 +1,4 @@
-"""Stress scenarios as written down, and as shocks of the factors' proxies on a session (ANALYTICS §9)."""
+"""Stress scenarios as written down, and as shocks of the factors' proxies on a session (docs/methods.md §9)."""
 
 from __future__ import annotations
 

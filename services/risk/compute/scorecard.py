@@ -1,4 +1,4 @@
-"""What the scorecard is made of (ANALYTICS §11): the forecasts of a session, and what came of the weights before it.
+"""What the scorecard is made of (docs/methods.md, scorecard): the forecasts of a session, and what came of the weights before it.
 
 Both are stored with their session and rest on nothing after it, so they are the same computed live or replayed, and whatever
 order sessions complete in. The coordinator pairs them when the scorecard is read.

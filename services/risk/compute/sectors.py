@@ -1,4 +1,4 @@
-"""Sectors of holdings and of portfolios (ANALYTICS §10)."""
+"""Sectors of holdings and of portfolios (docs/methods.md §10)."""
 
 from __future__ import annotations
 

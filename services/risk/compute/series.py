@@ -1,4 +1,4 @@
-"""Filled return series of holdings and portfolios (ANALYTICS §7), and how much of them is real."""
+"""Filled return series of holdings and portfolios (docs/methods.md §7), and how much of them is real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stress: what a scenario does to the factors, and what that does to portfolios (ANALYTICS §9)."""
+"""Stress: what a scenario does to the factors, and what that does to portfolios (docs/methods.md §9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Value at risk, expected shortfall and drawdown (ANALYTICS §8)."""
+"""Value at risk, expected shortfall and drawdown (docs/methods.md §8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volatility of return series (ANALYTICS §7). Every function takes n series and treats each alone.
+"""Volatility of return series (docs/methods.md §7). Every function takes n series and treats each alone.
 
 Series are (n, LOOKBACK) simple daily returns, oldest first, the last column is D; `valid` of the same shape says which
 count. NaN in a row makes that row's figures NaN. Results are (n,), annualised with √252 unless said, NaN where withheld.

@@ -1,4 +1,4 @@
-"""The equity roll-forward of ANALYTICS §6, over the sessions and lots of many portfolios at once. Pure.
+"""The equity roll-forward of docs/methods.md §6, over the sessions and lots of many portfolios at once. Pure.
 
 `roll_forward(Inputs)` continues from the stored row before the first session. Cutting the sessions into batches, or putting other
 portfolios beside, changes no digit: money is integers, and every float is a function of the lot's or portfolio's own numbers.

@@ -1,4 +1,4 @@
-"""The P&L table of ANALYTICS §6, per lot.
+"""The P&L table of docs/methods.md §6, per lot.
 
 Every line of that table is one identity: P&L = change of market value + cash the lot paid or received, each rounded by itself.
 So the table is not spelled out case by case; what differs is which cash moves and whether there is a market value.

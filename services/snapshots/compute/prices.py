@@ -1,4 +1,4 @@
-"""Which price a lot has on each session (ANALYTICS §6, "Which price" and "No price").
+"""Which price a lot has on each session (docs/methods.md §6, "Which price").
 
 A loop over sessions with vectors over lots: today's price depends on yesterday's (carried, chained), and a loop whose whole state
 is the stored row gives the same digits wherever the sessions are cut.

@@ -33,7 +33,7 @@ def test_a_plain_file_is_read() -> None:
     assert [position.symbol for position in parsed.positions] == ["AAPL"]
 
 
-def test_the_monoliths_twelve_headers_are_understood() -> None:
+def test_the_older_twelve_headers_are_understood() -> None:
     parsed = parse(
         "Symbol,Quantity,Entry Price Per Share,Entry Date,Investment Class,Investment Subtype,Underlying Symbol,Strike Price,"
         "Expiration Date,Option Type,Exit Date,Exit Price Per Share\n"

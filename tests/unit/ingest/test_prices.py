@@ -91,7 +91,7 @@ class Row:
 def slow_returns(
     rows: list[Row], splits: dict[tuple[int, int], float], dividends: dict[tuple[int, int], float]
 ) -> list[tuple[float, str | None]]:
-    """ANALYTICS §1, one pair of rows at a time."""
+    """docs/methods.md §1, one pair of rows at a time."""
     by_key = {(row.series, row.ordinal): row for row in rows}
     found: list[tuple[float, str | None]] = []
     for row in rows:

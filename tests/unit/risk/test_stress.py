@@ -29,7 +29,7 @@ def windows(s: int) -> Any:
     return PANEL.windows()[PANEL.proxies[s], s][:, -252:]
 
 
-def test_the_monoliths_22_scenarios_are_there() -> None:
+def test_the_22_scenarios_are_there() -> None:
     assert len(BY_ID) == 22
     assert BY_ID["market_down_10"].shocks == {"market": -0.1}
     assert sorted(s.rates_bp for s in BY_ID.values() if s.rates_bp is not None) == [-100, -50, -25, 25, 50, 100, 300]

@@ -1,4 +1,4 @@
-"""ANALYTICS §6 again, slowly: one lot and one session at a time, in decimals, from the first session on.
+"""docs/methods.md §6 again, slowly: one lot and one session at a time, in decimals, from the first session on.
 
 Written from the table in the specification and nothing else; it shares no code with the service.
 """
