@@ -10,11 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from services.ingest.handlers import register
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
+from services.ingest.providers.enabled import enabled
 from services.ingest.providers.file import FileProvider
+from services.ingest.providers.quota import Quota, Window
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
+from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.errors import TransientError
-from shared.market.calendar import Calendar
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
 
@@ -26,17 +28,17 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
     chosen = settings or IngestSettings()
 
     def worker(service: Service) -> IngestWorker:
-        providers = _providers(chosen, service.clock.calendar())
-        made = IngestWorker(service.engine, Chain(providers, service.clock.calendar()), service.clock)
+        calendar, loop = service.clock.calendar(), Loop()
+
+        def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
+            return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
+
+        providers = enabled(chosen, calendar, quota, service.clock.last_due)
+        made = IngestWorker(service.engine, Chain(providers, calendar), service.clock, bind=loop.bind)
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
 
     return create_phase_app("ingest", chosen, worker, register)
-
-
-def _providers(settings: IngestSettings, calendar: Calendar) -> list[Provider]:
-    makers: dict[str, Callable[[], Provider]] = {"file": lambda: FileProvider(settings.data, calendar)}
-    return [makers[name]() for name in settings.providers]
 
 
 def _retries(

@@ -37,6 +37,10 @@ class RateLimited(VendorError, TransientError):
     absence = Absence.RATE_LIMITED
 
 
+class QuotaUsedUp(RateLimited):
+    """Our own count of what we may ask, not the vendor's word. Shared by all replicas."""
+
+
 class ProviderDown(VendorError, TransientError):
     """Timeout, 5xx, no connection, or a body nobody can read."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from math import prod
 from typing import Any
 
@@ -12,12 +12,13 @@ from services.ingest.compute import BASES, Events, Gap, missing_spans, split_fac
 from services.ingest.providers.base import Absence, Action, Bars, History
 from services.ingest.providers.chain import Fetched
 from services.ingest.store.prices import ActionRow, SymbolRow
-from services.ingest.workflow.plan import Ask
+from services.ingest.workflow.plan import Ask, Presumed
+from services.ingest.workflow.retries import retry_after
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
 
-# A limit or an outage whose end the provider did not tell.
-RETRY = timedelta(minutes=5)
+# A file says the same whenever it is asked; it is read anew at the start.
+FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ def assemble(
     *,
     chain: str,
     now: datetime,
+    newest: date,
 ) -> Rows:
     """Rows of some asks and their answers, in the order of the asks.
 
     levels : by the ask's index, a stored adjusted close inside its range: new levels are brought to it.
     chain  : who may be asked, stored with an absence.
+    newest : the last due session: how old an absence is decides when it is asked for again.
     """
     checked: dict[int, list[tuple[int, int]]] = {}
     gaps: dict[int, list[Gap]] = {}
@@ -51,13 +54,27 @@ def assemble(
     symbols: dict[int, SymbolRow] = {}
     for ask, answer in zip(asks, fetched, strict=True):
         checked.setdefault(ask.symbol_id, []).extend(ask.checked)
-        gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now))
+        gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now, newest=newest))
         actions |= _actions(ask, answer, calendar)
         symbols[ask.symbol_id] = _symbol(ask, answer, symbols.get(ask.symbol_id))
     return Rows(_prices(asks, fetched, levels, calendar), list(actions.values()), list(symbols.values()), checked, gaps)
 
 
-def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime) -> list[Gap]:
+def without_asking(absent: Sequence[Presumed]) -> Rows:
+    """Rows of absences that are known to go on."""
+    checked: dict[int, list[tuple[int, int]]] = {}
+    gaps: dict[int, list[Gap]] = {}
+    symbols: dict[int, SymbolRow] = {}
+    for known in absent:
+        ask = known.ask
+        checked.setdefault(ask.symbol_id, []).extend(ask.checked)
+        gaps.setdefault(ask.symbol_id, []).append(known.gap)
+        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
+        symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
+    return Rows([], [], list(symbols.values()), checked, gaps)
+
+
+def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime, newest: date) -> list[Gap]:
     bars = [part.history.bars.sessions for part in answer.parts if len(part.history.bars.sessions)]
     have = np.unique(np.searchsorted(calendar.sessions, np.concatenate(bars))) if bars else np.empty(0, np.int64)
     listed_from, delisted_on = answer.listed_from, answer.delisted_on
@@ -72,8 +89,12 @@ def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: dat
             absent=answer.absent,
         )
         for span in spans:
-            transient = Absence(span.reason).transient
-            retry_at = answer.retry_at or (now + RETRY if transient else None)
+            transient = (reason := Absence(span.reason)).transient
+            retry_at = answer.retry_at
+            if retry_at is None and (transient or chain != FILE):
+                age = max(0, calendar.ordinal(newest) - span.last)
+                wait = retry_after(reason, length=span.last - span.first + 1, age=age)
+                retry_at = now + wait if wait is not None else None
             found.append(Gap(span.first, span.last, str(span.reason), not transient, chain, now, retry_at))
     return found
 

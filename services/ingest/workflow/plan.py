@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
+from services.ingest.compute import Gap
 from services.ingest.providers.base import Request
 from services.ingest.store.universe import GapRow, Known
+from services.ingest.workflow.retries import presumes
 from shared.market.calendar import Calendar
 
 
@@ -46,6 +48,43 @@ def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], cale
         join = _priced(end, gaps, -1, start, end)
         asks.append(_ask(symbol, calendar, join, high, (min(join, end) + 1, high), known))
     return asks
+
+
+@dataclass(frozen=True, slots=True)
+class Presumed:
+    """Sessions [first, last] to which a known absence next to them is presumed to extend, until it is asked for again."""
+
+    ask: Ask
+    gap: Gap
+
+
+def presumed(
+    symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar, now: datetime
+) -> list[Presumed]:
+    """What of [first, last] needs no asking because everybody was asked about the session next to it, not long ago.
+
+    A dead symbol costs one chain of attempts a window, however many nights and portfolios pass in it.
+    """
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return []
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    known = (symbol.covered_from, symbol.covered_to)
+    found = []
+    for gap in map(Gap._make, gaps):
+        fresh = gap.terminal and (gap.retry_at > now if gap.retry_at else gap.reason == "not_yet_listed")
+        if not fresh or not presumes(gap.reason, gap.last - gap.first + 1):
+            continue
+        spans = []
+        # After a delisting comes nothing, before a listing came nothing; a symbol nobody knows has neither before nor after.
+        if gap.last == end < high and gap.reason != "not_yet_listed":
+            spans.append((end + 1, high))
+        if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed"}:
+            spans.append((low, start - 1))
+        for a, b in spans:
+            ask = Ask(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)
+            found.append(Presumed(ask, gap._replace(first=a, last=b)))
+    return found
 
 
 def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar) -> list[Ask]:

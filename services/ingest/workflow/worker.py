@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import date, datetime
 from uuid import UUID, uuid4
 
@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, universe
 from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import Rows, assemble
-from services.ingest.workflow.plan import Ask, again, missing
+from services.ingest.workflow.assemble import FILE, Rows, assemble, without_asking
+from services.ingest.workflow.plan import Ask, Presumed, again, missing, presumed
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
@@ -42,10 +42,14 @@ class IngestWorker:
 
     phase = Phase.INGEST
 
-    def __init__(self, engine: AsyncEngine, chain: Chain, clock: Clock) -> None:
+    def __init__(
+        self, engine: AsyncEngine, chain: Chain, clock: Clock, *, bind: Callable[[], None] = lambda: None
+    ) -> None:
+        """bind: called on the event loop before the chain is asked in a thread, for quotas that live in the database."""
         self._engine = engine
         self._chain = chain
         self._clock = clock
+        self._bind = bind
 
     @property
     def _calendar(self) -> Calendar:
@@ -57,7 +61,9 @@ class IngestWorker:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while lacking := await self._lacking(batch):
             async with self._claimed(list(lacking)) as claimed:
-                asks = await self._plan(claimed, lacking)
+                asks, known_absent = await self._plan(claimed, lacking)
+                if known_absent:
+                    done |= (await self._presume(known_absent, batch)).revision
                 for part in _in_parts(asks, self._calendar):
                     done |= (await self._fetch_and_write(part, batch.portfolios, batch.sessions)).revision
             if not claimed:
@@ -110,14 +116,40 @@ class IngestWorker:
             if not _covers(known.get(symbol), first, last)
         }
 
-    async def _plan(self, claimed: Sequence[Known], lacking: dict[str, tuple[date, date]]) -> list[Ask]:
+    async def _plan(
+        self, claimed: Sequence[Known], lacking: dict[str, tuple[date, date]]
+    ) -> tuple[list[Ask], list[Presumed]]:
+        """What to ask for, and what is known to be absent without asking."""
         async with self._engine.connect() as conn:
             gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
-        return [
-            ask
-            for symbol in claimed
-            for ask in missing(symbol, *lacking[symbol.symbol], gaps.get(symbol.id, ()), self._calendar)
-        ]
+            now = await prices.database_time(conn)
+        asks, absent = [], []
+        for symbol in claimed:
+            first, last = lacking[symbol.symbol]
+            of_symbol = gaps.get(symbol.id, ())
+            # A file is asked for nothing.
+            found = [] if self._chain.name == FILE else presumed(symbol, first, last, of_symbol, self._calendar, now)
+            absent += found
+            settled = [span for known in found for span in known.ask.checked]
+            asks += [ask for ask in missing(symbol, first, last, of_symbol, self._calendar)
+                     if not any(low <= a and b <= high for a, b in settled for low, high in ask.checked)]  # fmt: skip
+        return asks, absent
+
+    async def _presume(self, absent: Sequence[Presumed], batch: Batch) -> Raised:
+        """Extend known absences; nobody is asked."""
+        rows = without_asking(absent)
+        async with self._engine.begin() as conn:
+            now = await prices.database_time(conn)
+            await prices.stage(conn, ())
+            await order_lock(conn)
+            await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
+            return await complete_ready(
+                conn,
+                batch.portfolios,
+                batch.sessions,
+                self._calendar,
+                changed_symbols={known.ask.symbol for known in absent},
+            )
 
     async def _fetch_and_write(
         self, asks: Sequence[Ask], portfolios: Sequence[UUID], sessions: Sequence[date]
@@ -128,6 +160,7 @@ class IngestWorker:
             now = await prices.database_time(conn)
         with_anchor = [index for index, ask in enumerate(asks) if ask.known]
         levels = {with_anchor[index]: level for index, level in levels.items()}
+        self._bind()
         rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now)
         failpoint("H3")
         async with self._engine.begin() as conn:
@@ -149,7 +182,9 @@ class IngestWorker:
 
     def _fetch(self, asks: Sequence[Ask], levels: dict[int, tuple[date, float]], now: datetime) -> Rows:
         fetched = self._chain.fetch([ask.request for ask in asks])
-        return assemble(asks, fetched, levels, self._calendar, chain=self._chain.name, now=now)
+        return assemble(
+            asks, fetched, levels, self._calendar, chain=self._chain.name, now=now, newest=self._clock.last_due()
+        )
 
     async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""

@@ -50,7 +50,7 @@ def answer(*parts: tuple[str, History], absent: Absence | None = None) -> Fetche
 def rows_of(
     asks: list[Ask], answers: list[Fetched], levels: dict[int, tuple[date, float]] | None = None
 ) -> list[dict[str, Any]]:
-    rows = assemble(asks, answers, levels or {}, DAYS, chain="file", now=NOW)
+    rows = assemble(asks, answers, levels or {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
     return [dict(zip(STAGED, row, strict=True)) for row in rows.prices]
 
 
@@ -142,7 +142,7 @@ def test_absences_actions_and_profiles() -> None:
         listed_from=WEEK[1],
         delisted_on=date(2020, 9, 2),
     )
-    rows = assemble([ask()], [answer(("file", history))], {}, DAYS, chain="file", now=NOW)
+    rows = assemble([ask()], [answer(("file", history))], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
     assert [(DAYS.session(gap.first), DAYS.session(gap.last), gap.reason) for gap in rows.gaps[1]] == [
         (WEEK[0], WEEK[0], "not_yet_listed"),
         (WEEK[3], WEEK[3], "no_trade"),
@@ -157,7 +157,7 @@ def test_absences_actions_and_profiles() -> None:
 
 
 def test_a_limit_without_an_end_is_tried_again_soon() -> None:
-    rows = assemble([ask()], [answer(absent=Absence.RATE_LIMITED)], {}, DAYS, chain="file", now=NOW)
+    rows = assemble([ask()], [answer(absent=Absence.RATE_LIMITED)], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
     [gap] = rows.gaps[1]
     assert (gap.reason, gap.terminal) == ("rate_limited", False)
     assert gap.retry_at is not None

@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from services.ingest.app import create_app
 from services.ingest.settings import IngestSettings
+from shared.errors import ConfigurationError
 
 
 def test_providers_are_a_list_in_the_users_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +21,29 @@ def test_a_provider_nobody_knows_is_refused_by_name(monkeypatch: pytest.MonkeyPa
 def test_the_application_is_built_without_a_database_or_a_file() -> None:
     app = create_app(IngestSettings())
     assert {"/livez", "/readyz", "/metrics", "/asyncapi"} <= app.openapi()["paths"].keys()
+
+
+def test_keys_and_quotas_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_PROVIDERS", "file,yahoo,yahooquery,massive,fmp")
+    monkeypatch.setenv("POLYGON_API_KEY", "old name")
+    monkeypatch.setenv("LEADLINE_FMP_API_KEY", "secret")
+    monkeypatch.setenv("LEADLINE_FMP_QUOTA", "300/minute")
+    settings = IngestSettings()
+    assert settings.providers == ("file", "yahoo", "yahooquery", "massive", "fmp")
+    assert settings.massive_api_key is not None
+    assert settings.massive_api_key.get_secret_value() == "old name"
+    assert settings.fmp_quota == "300/minute"
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"providers": "fmp"}, "set LEADLINE_FMP_API_KEY"),
+        ({"providers": "massive", "massive_api_key": " "}, "set LEADLINE_MASSIVE_API_KEY"),
+        ({"providers": "yahoo", "yahoo_quota": "many"}, "LEADLINE_YAHOO_QUOTA: 'many' is no quota"),
+    ],
+)
+def test_a_provider_that_cannot_work_is_told_at_the_start(values: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        create_app(IngestSettings(**values))  # type: ignore[arg-type]

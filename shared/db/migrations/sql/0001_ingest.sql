@@ -72,3 +72,95 @@ CREATE TABLE ingest.gaps (
     CHECK (first <= last)
 );
 CREATE INDEX gaps_retry ON ingest.gaps (retry_at) WHERE retry_at IS NOT NULL;
+
+-- How each provider is doing, for all replicas: limits it told us, and the circuit breaker.
+CREATE TABLE ingest.providers (
+    provider        text NOT NULL,
+    account         text NOT NULL,          -- hash of who is counted by the vendor; never the key
+    failures        integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    closed_until    timestamptz,            -- not asked before
+    closed_by       text CHECK (closed_by IN ('rate_limited', 'provider_down', 'auth')),
+    probe_until     timestamptz,            -- half open: somebody is trying, until then nobody else does
+    last_fault      text,
+    last_fault_at   timestamptz,
+    last_success_at timestamptz,
+    PRIMARY KEY (provider, account)
+);
+
+-- Calls taken of a quota. While they are being made `at` is the end of the lease, afterwards when the last one had ended:
+-- a call never counts as older than it is.
+CREATE TABLE ingest.quota_uses (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account text NOT NULL,
+    calls   integer NOT NULL CHECK (calls > 0),
+    at      timestamptz NOT NULL
+);
+CREATE INDEX quota_uses_account ON ingest.quota_uses (account, at);
+
+-- Take up to p_wanted calls of every window at once, or at least p_least, or none and the time to come back.
+-- p_share: what part of each window this purpose may use up. One statement for the caller; a function, because in one plain
+-- statement the count would be of a snapshot taken before the lock was waited for.
+CREATE FUNCTION ingest.take_calls(
+    p_provider text, p_account text, p_wanted integer, p_least integer, p_share double precision,
+    p_limits integer[], p_seconds double precision[], p_trip integer, p_lease interval
+) RETURNS TABLE (use_id bigint, granted integer, retry_at timestamptz, reason text, fault text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    state    ingest.providers;
+    here     timestamptz;
+    need     integer := p_least;
+    used     integer;
+    cap      integer;
+    free_at  timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7305102, hashtext(p_account));
+    INSERT INTO ingest.providers (provider, account) VALUES (p_provider, p_account) ON CONFLICT DO NOTHING;
+    SELECT * INTO state FROM ingest.providers p WHERE p.provider = p_provider AND p.account = p_account FOR UPDATE;
+    here := clock_timestamp();
+    fault := state.last_fault;
+    granted := 0;
+    IF state.closed_until > here THEN
+        retry_at := state.closed_until;
+        reason := state.closed_by;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF state.failures >= p_trip AND state.probe_until > here THEN
+        retry_at := state.probe_until;
+        reason := 'provider_down';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    SELECT least(p_least, min(l)) INTO need FROM unnest(p_limits) AS l;
+    granted := CASE WHEN state.failures >= p_trip THEN need ELSE p_wanted END;
+    FOR i IN 1 .. coalesce(cardinality(p_limits), 0) LOOP
+        cap := greatest(floor(p_limits[i] * p_share)::integer, need);
+        SELECT coalesce(sum(calls), 0) INTO used FROM ingest.quota_uses
+        WHERE account = p_account AND at > here - make_interval(secs => p_seconds[i]);
+        IF cap - used < need THEN
+            -- Uses leave the window in order of time; the first whose going makes room enough.
+            SELECT min(u.at) + make_interval(secs => p_seconds[i]) INTO free_at FROM (
+                SELECT at, sum(calls) OVER (ORDER BY at, id) AS gone FROM ingest.quota_uses
+                WHERE account = p_account AND at > here - make_interval(secs => p_seconds[i])
+            ) u WHERE cap - used + u.gone >= need;
+            retry_at := greatest(retry_at, free_at);
+        END IF;
+        granted := least(granted, cap - used);
+    END LOOP;
+    IF retry_at IS NOT NULL THEN
+        granted := 0;
+        reason := 'rate_limited';
+        fault := NULL;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF state.failures >= p_trip THEN
+        UPDATE ingest.providers p SET probe_until = here + p_lease WHERE p.provider = p_provider AND p.account = p_account;
+    END IF;
+    IF cardinality(p_limits) > 0 THEN
+        DELETE FROM ingest.quota_uses
+        WHERE account = p_account AND at <= here - make_interval(secs => (SELECT max(s) FROM unnest(p_seconds) AS s));
+        INSERT INTO ingest.quota_uses (account, calls, at) VALUES (p_account, granted, here + p_lease) RETURNING id INTO use_id;
+    END IF;
+    RETURN NEXT;
+END $$;

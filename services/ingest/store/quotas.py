@@ -1,0 +1,206 @@
+"""Quotas and circuit breakers of providers, on the database's clock: what replicas share and a restart keeps."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# How long calls taken by a process that died count as being made. Longer than a call's deadline and the time between renewals.
+LEASE = timedelta(seconds=120)
+
+
+class Taken(NamedTuple):
+    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason."""
+
+    use_id: int | None
+    granted: int
+    retry_at: datetime | None
+    reason: str | None
+    fault: str | None
+
+
+class Standing(NamedTuple):
+    """One window of a provider's quota, for people."""
+
+    calls: int
+    seconds: float
+    used: int
+
+
+class Health(NamedTuple):
+    failures: int
+    closed_until: datetime | None
+    closed_by: str | None
+    last_fault: str | None
+    last_fault_at: datetime | None
+    last_success_at: datetime | None
+
+
+async def take(
+    conn: AsyncConnection,
+    provider: str,
+    account: str,
+    windows: Sequence[tuple[int, float]],
+    *,
+    wanted: int,
+    least: int,
+    share: float,
+    trip: int,
+) -> Taken:
+    """See `ingest.take_calls`. Atomic across processes; counts are of the moment the account's lock was had."""
+    rows = await conn.execute(
+        text("""
+            SELECT use_id, granted, retry_at, reason, fault FROM ingest.take_calls(
+                :provider, :account, :wanted, :least, :share, CAST(:limits AS integer[]), CAST(:seconds AS float8[]), :trip, :lease)
+        """),
+        {
+            "provider": provider,
+            "account": account,
+            "wanted": wanted,
+            "least": least,
+            "share": share,
+            "limits": [window[0] for window in windows],
+            "seconds": [window[1] for window in windows],
+            "trip": trip,
+            "lease": LEASE,
+        },
+    )
+    return Taken(*rows.one())
+
+
+async def renew(conn: AsyncConnection, uses: Sequence[int]) -> None:
+    await conn.execute(
+        text("UPDATE ingest.quota_uses SET at = clock_timestamp() + :lease WHERE id = ANY (CAST(:uses AS bigint[]))"),
+        {"uses": list(uses), "lease": LEASE},
+    )
+
+
+async def settle(conn: AsyncConnection, uses: Sequence[int], unused: int) -> None:
+    """From now on the calls grow old. `unused` of them were not made; they go back, the newest uses first."""
+    await conn.execute(
+        text("""
+            WITH uses AS (
+                SELECT id, calls, sum(calls) OVER (ORDER BY id DESC) - calls AS newer
+                FROM ingest.quota_uses WHERE id = ANY (CAST(:uses AS bigint[]))
+            ), kept AS (
+                SELECT id, calls - greatest(0, least(calls, :unused - newer)) AS calls FROM uses
+            ), gone AS (
+                DELETE FROM ingest.quota_uses q USING kept k WHERE q.id = k.id AND k.calls = 0
+            )
+            UPDATE ingest.quota_uses q SET calls = k.calls, at = clock_timestamp()
+            FROM kept k WHERE q.id = k.id AND k.calls > 0
+        """),
+        {"uses": list(uses), "unused": unused},
+    )
+
+
+async def succeeded(conn: AsyncConnection, provider: str, account: str) -> None:
+    """Resets the breaker. A limit the vendor told somebody else meanwhile stands."""
+    await conn.execute(
+        text("""
+            UPDATE ingest.providers SET failures = 0, probe_until = NULL, last_success_at = clock_timestamp()
+            WHERE provider = :provider AND account = :account
+        """),
+        {"provider": provider, "account": account},
+    )
+
+
+async def limited(conn: AsyncConnection, provider: str, account: str, wait: timedelta, fault: str) -> datetime | None:
+    """The vendor said to come back after `wait`: it alone is delayed, for every replica."""
+    return await _closed(
+        conn,
+        """
+        closed_until = greatest(closed_until, clock_timestamp() + :wait), closed_by = 'rate_limited'
+        """,
+        {"provider": provider, "account": account, "wait": wait, "fault": fault},
+    )
+
+
+async def failed(
+    conn: AsyncConnection,
+    provider: str,
+    account: str,
+    fault: str,
+    *,
+    trip: int,
+    pause: timedelta,
+    longest: timedelta,
+    wait: timedelta | None,
+) -> datetime | None:
+    """A failure more. From the `trip`th in a row on the provider is closed, each time twice as long, up to `longest`."""
+    return await _closed(
+        conn,
+        """
+        failures = failures + 1, probe_until = NULL,
+        closed_by = CASE WHEN CAST(:wait AS interval) IS NOT NULL OR failures + 1 >= :trip THEN 'provider_down' ELSE closed_by END,
+        closed_until = CASE
+            WHEN CAST(:wait AS interval) IS NOT NULL THEN greatest(closed_until, clock_timestamp() + :wait)
+            WHEN failures + 1 >= :trip
+                THEN greatest(closed_until, clock_timestamp() + least(
+                    CAST(:longest AS interval), CAST(:pause AS interval) * power(2, least(failures + 1 - :trip, 20))))
+            ELSE closed_until END
+        """,
+        {
+            "provider": provider,
+            "account": account,
+            "fault": fault,
+            "trip": trip,
+            "pause": pause,
+            "longest": longest,
+            "wait": wait,
+        },
+    )
+
+
+async def refused(
+    conn: AsyncConnection, provider: str, account: str, fault: str, *, trip: int, wait: timedelta
+) -> datetime | None:
+    """The key is refused: closed, and then one call at a time is tried. Another key is another account."""
+    return await _closed(
+        conn,
+        """
+        failures = greatest(failures + 1, :trip), probe_until = NULL, closed_by = 'auth',
+        closed_until = clock_timestamp() + :wait
+        """,
+        {"provider": provider, "account": account, "fault": fault, "trip": trip, "wait": wait},
+    )
+
+
+async def _closed(conn: AsyncConnection, change: str, parameters: dict[str, object]) -> datetime | None:
+    """Until when the provider is closed now, if it is."""
+    value: datetime | None = await conn.scalar(
+        text(f"""
+            UPDATE ingest.providers SET last_fault = :fault, last_fault_at = clock_timestamp(), {change}
+            WHERE provider = :provider AND account = :account
+            RETURNING CASE WHEN closed_until > clock_timestamp() THEN closed_until END
+        """),
+        parameters,
+    )
+    return value
+
+
+async def standing(
+    conn: AsyncConnection, provider: str, account: str, windows: Sequence[tuple[int, float]]
+) -> tuple[Health | None, list[Standing]]:
+    """How a provider is doing and what is used of its quota."""
+    row = (
+        await conn.execute(
+            text("""
+                SELECT failures, closed_until, closed_by, last_fault, last_fault_at, last_success_at
+                FROM ingest.providers WHERE provider = :provider AND account = :account
+            """),
+            {"provider": provider, "account": account},
+        )
+    ).one_or_none()
+    used = await conn.execute(
+        text("""
+            SELECT (SELECT coalesce(sum(calls), 0) FROM ingest.quota_uses
+                    WHERE account = :account AND at > clock_timestamp() - make_interval(secs => w.seconds))
+            FROM unnest(CAST(:seconds AS float8[])) WITH ORDINALITY AS w (seconds, n) ORDER BY w.n
+        """),
+        {"account": account, "seconds": [window[1] for window in windows]},
+    )
+    standings = [Standing(calls, seconds, int(count)) for (calls, seconds), (count,) in zip(windows, used, strict=True)]
+    return (Health(*row) if row else None), standings

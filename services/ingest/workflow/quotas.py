@@ -1,0 +1,147 @@
+"""A provider's quota and breaker in the database, for adapters that run in threads.
+
+Pyrate-limiter was looked at and not taken: see docs/decisions/0018.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.ingest.providers.errors import (
+    AddressRefused,
+    AuthRefused,
+    ProviderDown,
+    RateLimited,
+    SchemaChanged,
+    VendorError,
+)
+from services.ingest.providers.metered import refusal
+from services.ingest.providers.quota import Grant, Priority, Window
+from services.ingest.store import quotas
+from shared.errors import TransientError
+
+# The database answers within this, or the batch is tried again later.
+ANSWER_SECONDS = 30.0
+Answered = TypeVar("Answered")
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Open after `trip` failures in a row, for `pause`, doubled with each probe that fails, up to `longest`."""
+
+    trip: int = 3
+    pause: timedelta = timedelta(minutes=1)
+    longest: timedelta = timedelta(minutes=15)
+    refused: timedelta = timedelta(hours=1)
+
+
+class Loop:
+    """The event loop whose connections the quotas use; threads hand their questions over to it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self) -> None:
+        """Called on the loop, before a thread asks."""
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, coroutine: Coroutine[Any, Any, Answered]) -> Answered:
+        if self._loop is None:
+            coroutine.close()
+            raise TransientError("the quota was asked before the service ran")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(ANSWER_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            raise TransientError(f"the database did not tell the quota within {ANSWER_SECONDS:g} s") from None
+
+
+class DatabaseQuota:
+    """Implements `providers.quota.Quota`."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        loop: Loop,
+        provider: str,
+        account: str,
+        windows: tuple[Window, ...],
+        breaker: Breaker | None = None,
+    ) -> None:
+        self.windows = windows
+        self.provider = provider
+        self.account = account
+        self._engine = engine
+        self._loop = loop
+        self._breaker = breaker or Breaker()
+
+    def take(self, wanted: int, least: int, priority: Priority) -> Grant:
+        taken = self._run(
+            lambda conn: quotas.take(
+                conn,
+                self.provider,
+                self.account,
+                self.windows,
+                wanted=wanted,
+                least=least,
+                share=priority.value,
+                trip=self._breaker.trip,
+            )
+        )
+        if taken.retry_at is not None:
+            return Grant(0, refused=refusal(self.provider, taken.reason, taken.fault, taken.retry_at))
+        return Grant(taken.granted, taken.use_id)
+
+    def renew(self, uses: Sequence[int]) -> None:
+        self._run(lambda conn: quotas.renew(conn, uses))
+
+    def settle(self, uses: Sequence[int], unused: int) -> None:
+        self._run(lambda conn: quotas.settle(conn, uses, unused))
+
+    def succeeded(self) -> None:
+        self._run(lambda conn: quotas.succeeded(conn, self.provider, self.account))
+
+    def failed(self, error: VendorError) -> VendorError | None:
+        until = self._run(lambda conn: self._failed(conn, error))
+        if until is None:
+            return None
+        if isinstance(error, RateLimited | AuthRefused):
+            error.retry_at = until
+            return error
+        return refusal(self.provider, "provider_down", str(error), until)
+
+    async def _failed(self, conn: AsyncConnection, error: VendorError) -> datetime | None:
+        """Plan limits are about the question, and change nothing for the next one."""
+        breaker, fault = self._breaker, str(error)[:500]
+        # A wait, not an instant: the vendor's time to come back was told on our clock, and is kept on the database's.
+        wait = None if error.retry_at is None else max(error.retry_at - datetime.now(UTC), timedelta(0))
+        if isinstance(error, RateLimited):
+            return await quotas.limited(conn, self.provider, self.account, wait or timedelta(minutes=1), fault)
+        if isinstance(error, AuthRefused | AddressRefused):
+            return await quotas.refused(
+                conn, self.provider, self.account, fault, trip=breaker.trip, wait=breaker.refused
+            )
+        if isinstance(error, ProviderDown | SchemaChanged):
+            return await quotas.failed(
+                conn, self.provider, self.account, fault,
+                trip=breaker.trip, pause=breaker.pause, longest=breaker.longest, wait=wait,
+            )  # fmt: skip
+        return None
+
+    def _run(self, ask: Callable[[AsyncConnection], Coroutine[Any, Any, Answered]]) -> Answered:
+        async def in_transaction() -> Answered:
+            async with self._engine.begin() as conn:
+                return await ask(conn)
+
+        return self._loop.run(in_transaction())
+
+
+def account_of(counted: str, key: str) -> str:
+    """Who a vendor counts: a hash of the key, or of the vendor's name where it counts by address. Never the key."""
+    return hashlib.sha256(f"{counted}\0{key}".encode()).hexdigest()[:32]
