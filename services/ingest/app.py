@@ -57,7 +57,7 @@ def _retries(
                 if first:
                     await worker.ask_again()
                     first = False
-                asked = await worker.retry_due()
+                asked = await worker.retry_due() + await worker.refresh()
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("retries_postponed", error=str(error)[:200])
             if asked:

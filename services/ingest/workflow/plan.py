@@ -99,6 +99,20 @@ def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar
     return [Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), checked, known)]
 
 
+def anew(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+    """One ask over sessions that are known: what differs is a correction. It decides the absences among them, and no price:
+    a source that lacks a bar today had it yesterday."""
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return []
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    # One session more, so that the first one has a return.
+    start = max(calendar.ordinal(symbol.covered_from), low - 1)
+    checked = tuple((max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low)
+    return [
+        Ask(symbol.id, symbol.symbol, calendar.session(start), last, checked, (symbol.covered_from, symbol.covered_to))
+    ]
+
+
 def _ask(
     symbol: Known, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
 ) -> Ask:

@@ -10,10 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.providers.chain import Chain
-from services.ingest.store import prices, universe
+from services.ingest.store import prices, refresh, universe
 from services.ingest.store.universe import Known
 from services.ingest.workflow.assemble import FILE, Rows, assemble, without_asking
-from services.ingest.workflow.plan import Ask, Presumed, again, missing, presumed
+from services.ingest.workflow.plan import Ask, Presumed, again, anew, missing, presumed
+from services.ingest.workflow.retries import TRANSIENT
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
@@ -50,6 +51,8 @@ class IngestWorker:
         self._chain = chain
         self._clock = clock
         self._bind = bind
+        # Politeness only: who could not answer a refresh is not asked again at once.
+        self._not_before = 0.0
 
     @property
     def _calendar(self) -> Calendar:
@@ -57,6 +60,7 @@ class IngestWorker:
 
     async def run_batch(self, batch: Batch) -> Raised:
         """Make everything known that the batch's units look at, and complete them and whatever else became ready."""
+        await self.refresh(batch.portfolios)
         done: dict[Key, int] = {}
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while lacking := await self._lacking(batch):
@@ -75,6 +79,38 @@ class IngestWorker:
         if any(Key(unit.portfolio_id, unit.session) not in done for unit in batch.units):
             done |= (await self._complete(batch, done)).revision
         return Raised(done)
+
+    async def refresh(self, portfolios: Sequence[UUID] | None = None) -> int:
+        """Ask anew for what a person wants asked anew although it is known; returns for how many symbols somebody answered.
+
+        What is stored stands meanwhile: a unit never waits for this, and a correction demands whatever it went into. Who could
+        not answer is asked again later.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._engine.connect() as conn:
+            wanted = {mark.symbol: mark for mark in await refresh.wanted(conn, PROXY_SYMBOLS, portfolios)}
+        if not wanted or loop.time() < self._not_before:
+            return 0
+        answered: list[refresh.Wanted] = []
+        async with self._claimed(list(wanted)) as claimed:
+            async with self._engine.connect() as conn:
+                gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
+            asks = [
+                ask
+                for symbol in claimed
+                for ask in anew(symbol, wanted[symbol.symbol].first, wanted[symbol.symbol].last,
+                                gaps.get(symbol.id, ()), self._calendar)
+            ]  # fmt: skip
+            for part in _in_parts(asks, self._calendar):
+                silent: set[str] = set()
+                first, last = min(ask.first for ask in part), max(ask.last for ask in part)
+                await self._fetch_and_write(part, (), self._calendar.between(first, last), silent)
+                answered += [wanted[ask.symbol] for ask in part if ask.symbol not in silent]
+            if len(answered) < len(asks):
+                self._not_before = loop.time() + TRANSIENT.total_seconds()
+            async with self._engine.begin() as conn:
+                await refresh.refreshed(conn, answered)
+        return len(answered)
 
     async def retry_due(self) -> int:
         """Ask again for absences whose time has come; returns how many symbols were asked for.
@@ -152,16 +188,16 @@ class IngestWorker:
             )
 
     async def _fetch_and_write(
-        self, asks: Sequence[Ask], portfolios: Sequence[UUID], sessions: Sequence[date]
+        self, asks: Sequence[Ask], portfolios: Sequence[UUID], sessions: Sequence[date], silent: set[str] | None = None
     ) -> Raised:
-        """Fetch outside any transaction, then write and complete in one."""
+        """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about."""
         async with self._engine.connect() as conn:
             levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
             now = await prices.database_time(conn)
         with_anchor = [index for index, ask in enumerate(asks) if ask.known]
         levels = {with_anchor[index]: level for index, level in levels.items()}
         self._bind()
-        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now)
+        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent)
         failpoint("H3")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
@@ -180,8 +216,14 @@ class IngestWorker:
         )
         return raised
 
-    def _fetch(self, asks: Sequence[Ask], levels: dict[int, tuple[date, float]], now: datetime) -> Rows:
+    def _fetch(
+        self, asks: Sequence[Ask], levels: dict[int, tuple[date, float]], now: datetime, silent: set[str] | None
+    ) -> Rows:
         fetched = self._chain.fetch([ask.request for ask in asks])
+        if silent is not None:
+            silent |= {
+                answer.request.symbol for answer in fetched if answer.absent is not None and answer.absent.transient
+            }
         return assemble(
             asks, fetched, levels, self._calendar, chain=self._chain.name, now=now, newest=self._clock.last_due()
         )
