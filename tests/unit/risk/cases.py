@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from services.risk.compute.inputs import REPORTED, Book, Gap, History, Kind, Panel
+from services.risk.compute.inputs import REPORTED, Before, Book, Gap, History, Kind, Panel
 from services.risk.workflow import load_scenarios
 from shared.arrays import FloatVector
 from shared.market.registry import FACTORS, LOOKBACK
@@ -135,6 +135,32 @@ def book(of: Panel, units: Sequence[Unit], *, history: Mapping[int, History] | N
         sectors=tuple(sectors),
         underlyings=tuple(names),
         history=dict(history or {}),
+        before=before(of, units),
+    )
+
+
+def before(of: Panel, units: Sequence[Unit]) -> Before:
+    """What each unit's portfolio held on the session before, if that is among the units."""
+    known = {(unit.portfolio, unit.session): unit for unit in units}
+    prior = [known.get((unit.portfolio, unit.session - 1)) for unit in units]
+    held = [
+        [
+            (symbol, [lot for lot in unit.lots if lot.symbol == symbol])
+            for symbol in sorted({o.symbol for o in unit.lots})
+        ]
+        if unit
+        else []
+        for unit in prior
+    ]
+    flat = [pair for own in held for pair in own]
+    return Before(
+        starts=np.concatenate([[0], np.cumsum([len(own) for own in held])]).astype(np.int64),
+        nav=np.array([unit.nav if unit else np.nan for unit in prior]),
+        rows=np.array([of.symbols.index(symbol) for symbol, _ in flat], dtype=np.int64),
+        value=np.array([sum(lot.value for lot in lots) for _, lots in flat], dtype=np.float64),
+        gross=np.array([sum(abs(lot.value) for lot in lots) for _, lots in flat], dtype=np.float64),
+        unpriceable=np.array([any(lot.unpriceable for lot in lots) for _, lots in flat], dtype=np.bool_),
+        underlying_rows={},
     )
 
 

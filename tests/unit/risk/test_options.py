@@ -1,0 +1,288 @@
+"""Options: greeks against the closed form, and what a delta does to every figure; without one nothing is claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.risk.compute.greeks import MOST_VOLATILITY, greeks
+from services.risk.compute.inputs import Book, Kind, Panel
+from services.risk.compute.picture import pictures
+from services.risk.compute.scorecard import realized_returns
+from services.risk.workflow import RiskWorker
+from services.risk.workflow.assemble import Inputs
+from shared.market.registry import FACTOR_NAMES, LOOKBACK, OPTION_RATE
+from shared.market.symbols import Occ, occ_symbol, parse_occ
+from tests.support.risk import Answered, answered
+from tests.unit.risk import cases
+from tests.unit.risk.cases import Lot, Unit
+
+DAY = date(2020, 1, 2)
+EXPIRY = date(2020, 7, 1)
+SPOT, STRIKE = 100.0, 105.0
+N = NormalDist()
+YEARS = (EXPIRY - cases.FIRST).days / 365
+
+
+def black_scholes(call: bool, spot: float, strike: float, years: float, sd: float) -> dict[str, float]:
+    """The textbook: price and greeks of one share; vega a unit of volatility, theta a year."""
+    r, root = OPTION_RATE, sd * math.sqrt(years)
+    d1 = (math.log(spot / strike) + (r + sd * sd / 2) * years) / root
+    d2 = d1 - root
+    sign = 1.0 if call else -1.0
+    bond = strike * math.exp(-r * years)
+    return {
+        "price": sign * (spot * N.cdf(sign * d1) - bond * N.cdf(sign * d2)),
+        "delta": sign * N.cdf(sign * d1),
+        "gamma": N.pdf(d1) / (spot * root),
+        "vega": spot * N.pdf(d1) * math.sqrt(years),
+        "theta": -spot * N.pdf(d1) * sd / (2 * math.sqrt(years)) - sign * r * bond * N.cdf(sign * d2),
+    }
+
+
+def contract(kind: str, strike: str = "105", expiry: date = EXPIRY) -> Occ:
+    found = parse_occ(occ_symbol("AAPL", expiry, kind, Decimal(strike)))
+    assert found is not None
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    call=st.booleans(),
+    money=st.floats(0.7, 1.4),
+    days=st.integers(7, 900),
+    sd=st.floats(0.08, 1.5),
+)
+def test_greeks_are_the_closed_forms_at_the_volatility_the_price_implies(
+    *, call: bool, money: float, days: int, sd: float
+) -> None:
+    spot = money * STRIKE
+    true = black_scholes(call, spot, STRIKE, days / 365, sd)
+    of = greeks(contract("CALL" if call else "PUT", expiry=DAY + timedelta(days=days)), DAY, true["price"], spot)
+    # A price without time value says nothing of volatility: below a cent per thousand the implied one is noise.
+    if true["vega"] < 0.5:
+        return
+    assert of is not None
+    assert of.volatility == pytest.approx(sd, rel=1e-7)
+    assert of.delta == pytest.approx(true["delta"], abs=1e-8)
+    assert of.gamma == pytest.approx(true["gamma"], rel=1e-6)
+    assert of.vega == pytest.approx(true["vega"] / 100, rel=1e-6)
+    assert of.theta == pytest.approx(true["theta"] / 365, rel=1e-6)
+
+
+def test_put_call_parity() -> None:
+    call, put = (black_scholes(kind, SPOT, STRIKE, YEARS, 0.3) for kind in (True, False))
+    assert call["price"] - put["price"] == pytest.approx(SPOT - STRIKE * math.exp(-OPTION_RATE * YEARS))
+    of_call = greeks(contract("CALL"), cases.FIRST, call["price"], SPOT)
+    of_put = greeks(contract("PUT"), cases.FIRST, put["price"], SPOT)
+    assert of_call is not None
+    assert of_put is not None
+    assert of_call.volatility == pytest.approx(of_put.volatility, rel=1e-10)
+    assert of_call.delta - of_put.delta == pytest.approx(1.0, rel=1e-10)
+    assert of_call.gamma == pytest.approx(of_put.gamma)
+    assert of_call.vega == pytest.approx(of_put.vega)
+
+
+@pytest.mark.parametrize(
+    ("session", "price", "spot"),
+    [
+        (EXPIRY, 5.0, 100.0),
+        (EXPIRY + timedelta(days=1), 5.0, 100.0),
+        (DAY, math.nan, 100.0),
+        (DAY, 5.0, math.nan),
+        (DAY, 0.0, 100.0),
+        (DAY, 30.0, 140.0),  # under what exercising it is worth
+        (DAY, 100.0, 100.0),  # a call as dear as the share
+        (DAY, 99.999999, 100.0),
+    ],
+)
+def test_without_usable_inputs_there_are_no_greeks(session: date, price: float, spot: float) -> None:
+    assert greeks(contract("CALL"), session, price, spot) is None
+
+
+def test_an_absurd_volatility_is_a_broken_quote() -> None:
+    absurd = black_scholes(True, SPOT, STRIKE, YEARS, MOST_VOLATILITY * 1.05)["price"]
+    assert greeks(contract("CALL"), cases.FIRST, absurd, SPOT) is None
+
+
+CALL, PUT = (occ_symbol("AAPL", EXPIRY, kind, Decimal(105)) for kind in ("CALL", "PUT"))
+KINDS = {CALL: Kind.OPTION, PUT: Kind.OPTION}
+PRICE = {kind: black_scholes(kind == CALL, SPOT, STRIKE, YEARS, 0.3) for kind in (CALL, PUT)}
+STOCKS = ("AAPL", "BBB", CALL, PUT)
+
+
+def market(sessions: int = 1, *, without: Sequence[str] = ()) -> Panel:
+    """Closes of the share and of both contracts on every session; the first of the days is the one before."""
+    panel = cases.panel(STOCKS, sessions, kinds=KINDS)
+    closes = {"AAPL": SPOT, CALL: PRICE[CALL]["price"], PUT: PRICE[PUT]["price"]}
+    days = (cases.FIRST - timedelta(days=1), *panel.sessions)
+    return replace(
+        panel,
+        closes={panel.symbols.index(s): np.full(sessions + 1, p) for s, p in closes.items() if s not in without},
+        close_days=days,
+    )
+
+
+def contracts(panel: Panel, held: Mapping[str, float]) -> tuple[Lot, ...]:
+    """Lots by symbol and quantity: shares at 100, contracts of a hundred shares at their closes."""
+    return tuple(
+        Lot(symbol, quantity * (100 * PRICE[symbol]["price"] if symbol in KINDS else SPOT))
+        for symbol, quantity in held.items()
+    )
+
+
+def book(panel: Panel, *units: Unit) -> Book:
+    of = cases.book(panel, units)
+    assert of.before is not None
+    row = panel.symbols.index("AAPL")
+
+    def options(rows: Sequence[int]) -> dict[int, int]:
+        return {h: row for h, r in enumerate(rows) if panel.kinds[r] == Kind.OPTION}
+
+    before = replace(of.before, underlying_rows=options(of.before.rows.tolist()))
+    return replace(of, underlying_rows=options(of.rows.tolist()), before=before)
+
+
+def picture(panel: Panel, *units: Unit) -> list[Answered]:
+    return [answered(of, cases.SCENARIOS) for of in pictures(panel, book(panel, *units), cases.SCENARIOS)]
+
+
+def one(panel: Panel, held: Mapping[str, float], nav: float = 100_000.0) -> Answered:
+    [of] = picture(panel, Unit(nav, contracts(panel, held)))
+    return of
+
+
+def position(of: Answered, symbol: str) -> dict[str, object]:
+    [found] = [row for row in of.exposures["positions"] if row["symbol"] == symbol]
+    return dict(found)
+
+
+def test_an_option_is_delta_times_a_hundred_shares_of_its_underlying() -> None:
+    panel = market()
+    of = one(panel, {CALL: 3.0, PUT: -2.0, "BBB": 400.0})
+    for symbol, quantity in ((CALL, 3.0), (PUT, -2.0)):
+        row = position(of, symbol)
+        assert row["exposure_value"] == pytest.approx(PRICE[symbol]["delta"] * quantity * 100 * SPOT, rel=1e-9)
+        assert row["weight"] == pytest.approx(quantity * 100 * PRICE[symbol]["price"] / 100_000)
+        assert row["reason"] is None
+        shown = row["greeks"]
+        assert isinstance(shown, dict)
+        assert shown["delta"] == pytest.approx(PRICE[symbol]["delta"], rel=1e-9)
+        assert shown["implied_volatility"] == pytest.approx(0.3, rel=1e-9)
+        betas = panel.joint[0, panel.symbols.index("AAPL")].tolist()
+        assert row["betas"] == dict(zip(FACTOR_NAMES, betas, strict=True))
+    assert position(of, "BBB")["greeks"] is None
+    money = sum(
+        float(str(row["exposure_value"])) * panel.joint[0, panel.symbols.index(at), 0]
+        for row, at in ((position(of, CALL), "AAPL"), (position(of, PUT), "AAPL"), (position(of, "BBB"), "BBB"))
+    )
+    assert of.exposures["factors"][0]["money"] == pytest.approx(money, rel=1e-12)
+    assert of.exposures["factors"][0]["covered_weight"] == 1.0
+
+
+def test_a_delta_hedge_leaves_nothing() -> None:
+    of = one(market(), {CALL: 10.0, "AAPL": -1000 * PRICE[CALL]["delta"]})
+    assert abs(of.exposures["factors"][0]["money"]) < 1e-6
+    assert of.risk["volatility"]["realized_252"] == pytest.approx(0.0, abs=1e-9)
+    assert of.risk["decomposition"]["volatility"] == pytest.approx(0.0, abs=1e-9)
+    assert of.risk["decomposition"]["model_vol"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_synthetic_share_is_the_share() -> None:
+    """Long call, short put: delta one, by parity. Every figure that is not about value is the share's."""
+    panel = market()
+    share, synthetic = one(panel, {"AAPL": 500.0}), one(panel, {CALL: 5.0, PUT: -5.0})
+    for name in ("realized_21", "realized_252", "percentile_252"):
+        assert synthetic.risk["volatility"][name] == pytest.approx(share.risk["volatility"][name], rel=1e-9)
+    assert synthetic.risk["var"][0]["var"] == pytest.approx(share.risk["var"][0]["var"], rel=1e-9)
+    assert synthetic.risk["decomposition"]["model_vol"] == pytest.approx(
+        share.risk["decomposition"]["model_vol"], rel=1e-9
+    )
+    [own] = share.risk["decomposition"]["contributions"]
+    [both] = synthetic.risk["decomposition"]["contributions"]
+    assert both["contribution"] == pytest.approx(own["contribution"], rel=1e-9)
+    assert synthetic.risk["decomposition"]["excluded"] == [{"symbol": PUT, "reason": "with_underlying"}]
+
+
+def test_an_option_stands_with_its_underlying_in_the_matrix() -> None:
+    of = one(market(), {"AAPL": 300.0, CALL: 2.0, "BBB": 100.0})
+    assert of.correlations["labels"] == ["AAPL", "BBB"]
+    assert of.correlations["excluded"] == [{"symbol": CALL, "reason": "with_underlying"}]
+    decomposition = of.risk["decomposition"]
+    parts = [part["contribution"] for part in decomposition["contributions"]]
+    assert math.fsum(parts) == pytest.approx(decomposition["volatility"], abs=1e-12)
+    equal = one(market(), {"AAPL": 300.0 + 200 * PRICE[CALL]["delta"], "BBB": 100.0})
+    assert decomposition["volatility"] == pytest.approx(equal.risk["decomposition"]["volatility"], rel=1e-9)
+
+
+@pytest.mark.parametrize("without", [(CALL,), ("AAPL",)])
+def test_without_a_price_of_option_or_underlying_it_is_uncovered_and_says_so(without: tuple[str, ...]) -> None:
+    of = one(market(without=without), {CALL: 3.0, "BBB": 400.0})
+    row = position(of, CALL)
+    assert (row["exposure_value"], row["greeks"], row["reason"]) == (None, None, "no_delta")
+    assert all(beta is None for beta in dict(row["betas"]).values())  # type: ignore[call-overload]
+    value = 300 * PRICE[CALL]["price"]
+    assert of.exposures["factors"][0]["covered_weight"] == pytest.approx(40_000 / (40_000 + value))
+    assert of.stress["scenarios"][0]["uncovered_value"] == pytest.approx(value)
+    assert {"figure": None, "symbol": CALL, "reason": "no_delta"} in of.reasons
+
+
+def loss(of: Answered, scenario: str, symbol: str) -> float:
+    [found] = [s for s in of.stress["scenarios"] if s["id"] == scenario]
+    assert math.fsum(v for v in found["direct"]["by_position"].values() if v is not None) == pytest.approx(
+        found["direct"]["money"], abs=1e-6
+    )
+    assert math.fsum(found["direct"]["by_factor"].values()) == pytest.approx(found["direct"]["money"], abs=1e-6)
+    return float(found["direct"]["by_position"][symbol])
+
+
+def test_a_long_option_loses_at_most_its_value_and_a_short_one_more() -> None:
+    panel = market()
+    betas = panel.joint.copy()
+    betas[0, panel.symbols.index("AAPL")] = np.eye(len(FACTOR_NAMES))[0]
+    panel = replace(panel, joint=betas)
+    value = 100 * PRICE[CALL]["price"]
+    move = 100 * SPOT * PRICE[CALL]["delta"]
+    long, short = one(panel, {CALL: 1.0, "BBB": 400.0}), one(panel, {CALL: -1.0, "BBB": 400.0})
+    assert loss(long, "market_down_5", CALL) == pytest.approx(-0.05 * move, rel=1e-9)
+    assert loss(long, "market_crash_35", CALL) == pytest.approx(-value, rel=1e-9)
+    assert loss(short, "market_crash_35", CALL) == pytest.approx(value, rel=1e-9)
+    assert loss(short, "market_rally_25", CALL) == pytest.approx(-0.25 * move, rel=1e-9)
+    assert 0.25 * move > value
+    protective = one(panel, {PUT: 1.0, "AAPL": 100.0})
+    assert loss(protective, "market_crash_35", PUT) == pytest.approx(0.35 * 100 * SPOT * -PRICE[PUT]["delta"], rel=1e-9)
+    assert loss(protective, "market_rally_25", PUT) == pytest.approx(-100 * PRICE[PUT]["price"], rel=1e-9)
+
+
+def test_options_beside_a_portfolio_change_none_of_its_digits() -> None:
+    panel = market(3)
+    plain = [Unit(90_000.0, contracts(panel, {"AAPL": 300.0, "BBB": -50.0}), session=s) for s in range(3)]
+    options = [Unit(50_000.0, contracts(panel, {CALL: 3.0, PUT: 1.0}), portfolio=1, session=s) for s in range(3)]
+    worker = RiskWorker(cases.SCENARIOS)
+    together = worker.compute(Inputs(panel, book(panel, *plain, *options))).rows
+    alone = worker.compute(Inputs(panel, book(panel, *plain))).rows
+    assert {key: together[key] for key in alone} == dict(alone)
+    own = worker.compute(Inputs(panel, book(panel, *(replace(unit, portfolio=0) for unit in options)))).rows
+    assert sorted(own.values()) == sorted(row for key, row in together.items() if key not in alone)
+
+
+def test_what_came_of_an_option_is_its_delta_of_the_close_before() -> None:
+    panel = market(2)
+    row = panel.symbols.index("AAPL")
+    # On the session itself the contract has no close: the delta that counts is yesterday's.
+    for symbol in (CALL, PUT):
+        panel.closes[panel.symbols.index(symbol)][2] = np.nan
+    units = [Unit(100_000.0, contracts(panel, {CALL: 4.0, "BBB": 500.0}), session=s) for s in range(2)]
+    found = realized_returns(panel, book(panel, *units))[1]
+    other = panel.symbols.index("BBB")
+    expected = 0.5 * panel.returns[other, LOOKBACK] + 0.4 * PRICE[CALL]["delta"] * panel.returns[row, LOOKBACK]
+    assert found == pytest.approx(expected, rel=1e-9)
