@@ -13,6 +13,7 @@ from services.coordinator.reads.values import document, named, plain
 from shared.market.registry import FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
 from shared.market.symbols import normalise
 
+NO_PROVIDER = "no_provider"
 _MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 
 
@@ -90,15 +91,41 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "betas": named(FACTOR_NAMES, row.joint),
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
-        # No enabled provider delivers betas yet; a vendor's is never substituted by ours.
-        "provider_beta": {"value": None, "date": None, "provider": None},
+        "provider_beta": _provider_beta(await _said(conn, symbol, row.session, ("beta",))),
     }
+
+
+async def _said(conn: AsyncConnection, symbol: str, session: date, figures: tuple[str, ...]) -> Row[Any] | None:
+    """What a vendor said last, on or before the session, of at least one of the figures. Figures of two vendors are not mixed."""
+    identity, _ = await symbol_id(conn, symbol)
+    known = " OR ".join(f"{figure} IS NOT NULL" for figure in figures)
+    return (
+        await conn.execute(
+            text(f"""
+                SELECT as_of, provider, {", ".join(figures)} FROM ingest.symbol_profiles
+                WHERE symbol_id = :id AND as_of <= :session AND ({known})
+                ORDER BY as_of DESC, provider LIMIT 1
+            """),
+            {"id": identity, "session": session},
+        )
+    ).one_or_none()
+
+
+def _provider_beta(said: Row[Any] | None) -> dict[str, Any]:
+    """The vendor's beta with its date; ours is never put in its place."""
+    if said is None:
+        return {"value": None, "date": None, "provider": None, "reason": NO_PROVIDER}
+    return {"value": plain(said.beta), "date": plain(said.as_of), "provider": said.provider, "reason": None}
 
 
 async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
     columns = "price, price_basis, price_return, total_return, volatility"
     name, row = await _facts(conn, "metrics", columns, symbol, session)
     reasons: dict[str, str] = document(row.reasons)
+    said = await _said(conn, symbol, row.session, ("market_cap", "pe"))
+    for figure in ("market_cap", "pe"):
+        if said is None or getattr(said, figure) is None:
+            reasons[f"fundamentals.{figure}"] = NO_PROVIDER
     return {
         "symbol": name,
         "session": row.session.isoformat(),
@@ -107,7 +134,12 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
         "price_return": named(RETURN_HORIZONS, row.price_return),
         "total_return": named(RETURN_HORIZONS, row.total_return),
         "volatility": named([str(window) for window in VOLATILITY_WINDOWS], row.volatility),
-        "fundamentals": {"market_cap": None, "pe": None, "as_of": None, "provider": None},
+        "fundamentals": {
+            "market_cap": None if said is None else plain(said.market_cap),
+            "pe": None if said is None else plain(said.pe),
+            "as_of": None if said is None else plain(said.as_of),
+            "provider": None if said is None else said.provider,
+        },
         "quality": row.quality,
         "reasons": [{"figure": figure, "symbol": name, "reason": reason} for figure, reason in sorted(reasons.items())],
     }

@@ -73,6 +73,22 @@ CREATE TABLE ingest.gaps (
 );
 CREATE INDEX gaps_retry ON ingest.gaps (retry_at) WHERE retry_at IS NOT NULL;
 
+-- What vendors said of a company, by the day it was true of: never overwritten by what they say later. Whoever reads for a
+-- session takes the newest row dated on or before it.
+CREATE TABLE ingest.symbol_profiles (
+    symbol_id  integer NOT NULL REFERENCES ingest.symbols,
+    as_of      date NOT NULL,
+    provider   text NOT NULL,
+    beta       double precision,        -- the vendor's own; ours is in factors.exposures and never stands in for it
+    sector     text,                    -- as the vendor spells it
+    industry   text,
+    name       text,
+    market_cap double precision,
+    pe         double precision,
+    fetched_at timestamptz NOT NULL,
+    PRIMARY KEY (symbol_id, as_of, provider)
+);
+
 -- How each provider is doing, for all replicas: limits it told us, and the circuit breaker.
 CREATE TABLE ingest.providers (
     provider        text NOT NULL,
