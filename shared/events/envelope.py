@@ -6,6 +6,7 @@ ignores fields it does not know; a message of another major version is not for i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -43,7 +44,7 @@ class WorkBody(BaseModel):
         return Work(tuple(self.portfolios), self.first, self.last)
 
 
-class Event(BaseModel):
+class Event(BaseModel, ABC):
     """Base of every message body."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, frozen=True)
@@ -59,9 +60,9 @@ class Event(BaseModel):
     def body(self) -> str:
         return self.model_dump_json(by_alias=True)
 
+    @abstractmethod
     def subject(self) -> str:
         """What the event is about, short; also the Kafka key. Order is never relied on."""
-        raise NotImplementedError(f"{type(self).__name__} has no subject")
 
 
 class WorkEvent(Event):
