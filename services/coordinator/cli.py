@@ -150,7 +150,7 @@ def show(
 @app.command()
 @reports
 def rerun(
-    portfolio: Portfolio,
+    portfolios: Annotated[list[str], typer.Argument(metavar="ID...", help="One portfolio or several")],
     what: Annotated[What, typer.Option(help="missing, failed or all")],
     phase: Annotated[Phase | None, typer.Option(help="Only this phase, and what depends on it")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None,
@@ -159,7 +159,7 @@ def rerun(
 ) -> None:
     """Ask for work again; prints the run's id."""
     params = {
-        "portfolio_id": portfolio,
+        "portfolio_id": portfolios,
         "start_date": first,
         "end_date": last,
         "phase": None if phase is None else phase.value,

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import shared.service
 from deploy.embedded.process import free_port
 from shared.db.engine import create_engine
+from shared.errors import ConfigurationError
 from shared.messaging import dead_letters, watch
 from shared.messaging.limit import WINDOW
 from shared.service import EXIT_STUCK, Service, create_service_app
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker
+from tests.support import databases, pipeline
 from tests.support.brokers import TestBroker
-from tests.support.databases import Database
+from tests.support.databases import Database, Server
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
@@ -140,6 +143,23 @@ async def test_a_consumer_that_fails_at_everything_stops_and_says_so(
                 assert await dead_letters.replay(conn, letter.id)
         missing = "SELECT count(*) FROM ledger.units WHERE phase = 'ingest' AND completed_revision < required_revision"
         await until(lambda: _none(admin, missing))
+
+
+async def test_a_service_that_cannot_go_on_ends_the_composition(server: Server, broker: TestBroker) -> None:
+    """Embedded, nobody starts one of five services anew."""
+    database = await databases.create(server)
+    with pytest.raises(ConfigurationError, match="risk service cannot go on: stuck"):
+        await _fail_one(database, broker)
+    await databases.drop(database)
+
+
+async def _fail_one(database: Database, broker: TestBroker) -> None:
+    async with pipeline.running(database, broker, as_of=date(2020, 12, 31)) as leadline:
+        service = leadline.services.apps["risk"].state.service
+        assert service.settings.exit_when_stuck is False
+        service.failure = "stuck"
+        service.failed.set()
+        await asyncio.wait_for(leadline.services.stopped.wait(), 20)
 
 
 @pytest.fixture

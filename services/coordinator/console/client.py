@@ -104,5 +104,10 @@ def _failure(answer: httpx2.Response) -> Failed:
     return Failed(str(body.get("detail") or body), status=answer.status_code, errors=list(body.get("errors") or []))
 
 
-def _given(params: Mapping[str, object]) -> dict[str, str]:
-    return {key: str(value) for key, value in params.items() if value is not None}
+def _given(params: Mapping[str, object]) -> dict[str, str | list[str]]:
+    """What was given, as text; a list is the parameter repeated."""
+    return {
+        key: [str(item) for item in value] if isinstance(value, list) else str(value)
+        for key, value in params.items()
+        if value is not None
+    }
