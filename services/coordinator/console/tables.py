@@ -9,20 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from services.coordinator.console import picture
+from services.coordinator.console import picture, risk_tables
 from services.coordinator.console.client import Client
+from services.coordinator.console.grid import table as table  # also for who makes tables of his own
 from services.coordinator.console.text import DASH, because, money, number, percent, share, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 _COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
-
-
-def table(title: str, *columns: str, left: int = 1) -> Table:
-    """A table whose first `left` columns are text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index < left else "right", no_wrap=index < left)
-    return made
 
 
 def render_status(console: Console, status: Mapping[str, Any]) -> None:
@@ -139,11 +132,13 @@ def print_picture(console: Console, document: Mapping[str, Any]) -> None:
     if document["positions"]:
         _positions(console, document["positions"]["items"])
     if document["factor_exposures"]:
-        _factors(console, document["factor_exposures"])
+        risk_tables.factors(console, document["factor_exposures"])
     if document["risk"]:
-        _risk(console, document["risk"])
+        risk_tables.risk(console, document["risk"])
+    if document["correlations"]:
+        risk_tables.correlations(console, document["correlations"])
     if document["stress"]:
-        _stress(console, document["stress"]["scenarios"])
+        risk_tables.stress(console, document["stress"]["scenarios"])
     _withheld(console, document)
     console.print(
         f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
@@ -160,6 +155,7 @@ def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
         ("  realized", money(row["realized_pnl"])),
         ("  unrealized", money(row["unrealized_pnl"])),
         ("  dividends", money(row["dividends"])),
+        ("Money in and out so far", money(row.get("cumulative_flow"))),
     ]
     right = [
         ("Long", money(row["long_value"])),
@@ -168,6 +164,7 @@ def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
         ("Net exposure", money(row["net_exposure"])),
         ("Return, month / year", f"{percent(row['mtd_return'])} / {percent(row['ytd_return'])}"),
         ("Drawdown", percent(row["drawdown"])),
+        ("Money-weighted, a year", percent(row.get("xirr"))),
         ("Coverage", percent(row["coverage"], 1)),
     ]
     grid = Table.grid(padding=(0, 2))
@@ -192,60 +189,6 @@ def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
             money(item["daily_pnl"]),
             money(item["cumulative_pnl"]),
             remark,
-        )
-    console.print(rows)
-
-
-def _factors(console: Console, exposures: Mapping[str, Any]) -> None:
-    rows = table("Factor exposures (joint)", "factor", "beta", "money", "covered", "proxy", "remark")
-    for column in (-1, -2):
-        rows.columns[column].justify = "left"
-    proxies = exposures.get("proxies") or {}
-    for factor in exposures["factors"]:
-        if factor["set"] == "joint":
-            rows.add_row(
-                words(factor["factor"]),
-                number(factor["beta"]),
-                money(factor["money"]),
-                percent(factor["covered_weight"], 1),
-                proxies.get(factor["factor"]) or DASH,
-                words(factor["reason"]),
-            )
-    console.print(rows)
-
-
-def _risk(console: Console, risk: Mapping[str, Any]) -> None:
-    volatility, beta = risk["volatility"], risk["beta"]
-    rows = table("Volatility and beta", "figure", "value")
-    for window in (21, 63, 252):
-        rows.add_row(f"volatility, {window} sessions", percent(volatility[f"realized_{window}"], 1))
-    forecast = volatility.get("forecast_21") or {}
-    if forecast.get("value") is not None:
-        band = f"  ({percent(forecast['low'], 1)} to {percent(forecast['high'], 1)}, {forecast['method']})"
-        rows.add_row("forecast, 21 sessions", percent(forecast["value"], 1) + band)
-    rows.add_row("beta from positions", number(beta["aggregated"]))
-    rows.add_row("beta realized", number(beta["realized"]))
-    for tail in risk.get("var") or []:
-        rows.add_row(f"VaR {percent(tail['level'], 0)}, one day, {tail['method']}", percent(tail["var"]))
-    console.print(rows)
-    sectors = table("Sectors, of NAV", "sector", "long", "short", "net", "gross")
-    for sector in risk.get("sectors") or []:
-        sectors.add_row(
-            escape(sector["sector"]), *(percent(sector[side], 1) for side in ("long", "short", "net", "gross"))
-        )
-    console.print(sectors)
-
-
-def _stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
-    rows = table("Stress", "scenario", "direct", "propagated", "remark")
-    rows.columns[-1].justify = "left"
-    for scenario in scenarios:
-        direct, propagated = scenario.get("direct") or {}, scenario.get("propagated") or {}
-        rows.add_row(
-            escape(scenario["name"]),
-            percent(direct.get("fraction"), 1),
-            percent(propagated.get("fraction"), 1),
-            words(scenario.get("reason")),
         )
     console.print(rows)
 

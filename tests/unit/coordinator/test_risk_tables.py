@@ -1,0 +1,74 @@
+"""What is computed is shown: the tables of computed answers, with every part and without anything that is no number."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from services.coordinator.console import risk_tables
+from services.coordinator.console.text import DASH
+from services.coordinator.reads import scorecard
+from tests.unit.coordinator.test_scorecard import made
+from tests.unit.risk.cases import Unit
+from tests.unit.risk.test_options import CALL, PUT, contracts, market, one, picture
+
+
+def shown(draw: Any, document: Any) -> str:
+    out = io.StringIO()
+    draw(Console(file=out, width=160), document)
+    text = out.getvalue()
+    assert "None" not in text
+    assert re.search(r"\bnan\b", text.lower()) is None
+    return text
+
+
+@pytest.fixture(scope="module")
+def of() -> Any:
+    return one(market(), {"AAPL": 300.0, CALL: 2.0, PUT: -1.0, "BBB": 400.0})
+
+
+def test_risk_shows_every_part_of_its_answer(of: Any) -> None:
+    risk = of.risk | {"scorecard": scorecard.summary(scorecard.score(made()))}
+    text = shown(risk_tables.risk, risk)
+    for part in (
+        "volatility of NAV", "percentile", "trend", "forecast", "har", "beta realized", "R²", "expected shortfall", "historical",
+        "contribution", "holdings' own", "volatility of the factor model", "with underlying", "diversification ratio",
+        "effective bets", "HHI of risk", "Energy", "active", "QLIKE of HAR", "QLIKE of EWMA", "Kupiec",
+    ):  # fmt: skip
+        assert part in text, part
+    assert f"{100 * risk['volatility']['realized_252']:.1f} %" in text
+    assert f"{risk['decomposition']['effective_bets']:.1f}" in text
+    assert f"{risk['scorecard']['har_qlike']:.4f}" in text
+    assert f"{risk['scorecard']['var_95']['exceedances']} of 399" in text
+
+
+def test_exposures_show_both_sets_and_the_greeks(of: Any) -> None:
+    text = shown(risk_tables.factors, of.exposures)
+    assert "joint" in text
+    assert "market beta shrunk" in text
+    assert "spread growth value" in text
+    [call] = [row for row in of.exposures["positions"] if row["symbol"] == CALL]
+    assert f"{call['greeks']['delta']:.3f}" in text
+    assert f"{call['exposure_value']:,.2f}" in text
+
+
+def test_correlations_and_stress_are_shown(of: Any) -> None:
+    assert f"{of.correlations['shrinkage']:.3f}" in shown(risk_tables.correlations, of.correlations)
+    text = shown(risk_tables.stress, of.stress["scenarios"])
+    for scenario in of.stress["scenarios"]:
+        assert scenario["name"] in text
+        assert f"{100 * scenario['propagated']['fraction']:.1f} %" in text
+
+
+def test_what_is_withheld_is_a_dash() -> None:
+    panel = market()
+    [empty] = picture(panel, Unit(0.0, contracts(panel, {CALL: 1.0})))
+    none = scorecard.summary(scorecard.score(scorecard.Record(made().forecasts[:1], made().realized[:1])))
+    text = shown(risk_tables.risk, empty.risk | {"scorecard": none})
+    assert DASH in text
+    assert "nav not positive" in shown(risk_tables.factors, empty.exposures)
+    assert shown(risk_tables.stress, empty.stress["scenarios"])
