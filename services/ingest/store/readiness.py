@@ -23,8 +23,10 @@ class Affected(NamedTuple):
     last: date
 
 
-async def holders(conn: AsyncConnection, symbols: Collection[str], sessions: Sequence[date], limit: int) -> list[UUID]:
-    """At most `limit` portfolios that hold one of the symbols and miss an ingest unit on one of the sessions."""
+async def holders(
+    conn: AsyncConnection, symbols: Collection[str], sessions: Sequence[date], limit: int, *, everyone: bool
+) -> list[UUID]:
+    """At most `limit` portfolios that hold one of the symbols, or all (`everyone`), and miss an ingest unit on one of the sessions."""
     if limit <= 0:
         return []
     rows = await conn.execute(
@@ -35,6 +37,8 @@ async def holders(conn: AsyncConnection, symbols: Collection[str], sessions: Seq
                 UNION
                 SELECT portfolio_id FROM coordinator.positions
                 WHERE deleted_at IS NULL AND investment_class = 'OPTIONS' AND underlying_symbol = ANY (CAST(:symbols AS text[]))
+                UNION
+                SELECT id FROM coordinator.portfolios WHERE deleted_at IS NULL AND CAST(:everyone AS boolean)
             ) h
             WHERE EXISTS (
                 SELECT 1 FROM ledger.units u
@@ -43,7 +47,7 @@ async def holders(conn: AsyncConnection, symbols: Collection[str], sessions: Seq
             )
             LIMIT :limit
         """),
-        {"symbols": list(symbols), "first": min(sessions), "last": max(sessions), "limit": limit},
+        {"symbols": list(symbols), "first": min(sessions), "last": max(sessions), "limit": limit, "everyone": everyone},
     )
     return [row[0] for row in rows]
 

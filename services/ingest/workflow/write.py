@@ -81,7 +81,8 @@ async def complete_ready(
     candidates = set(portfolios)
     if changed_symbols:
         limit = MAX_OTHERS // len(sessions)
-        candidates |= set(await readiness.holders(conn, changed_symbols, sessions, limit))
+        of_all = not set(PROXY_SYMBOLS).isdisjoint(changed_symbols)
+        candidates |= set(await readiness.holders(conn, changed_symbols, sessions, limit, everyone=of_all))
     if not candidates:
         return Raised({})
     lookbacks = [calendar.back(session, LOOKBACK) for session in sessions]
