@@ -30,7 +30,7 @@ def prices(scratch_directory: Path) -> Path:
     return story.price_file(scratch_directory / "crash" / "prices.parquet", SLOTS)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def worlds(
     zygote: Zygote, server: Server, apache_kafka: TestBroker, scratch_directory: Path, prices: Path
 ) -> AsyncIterator[list[World]]:

@@ -11,7 +11,7 @@ import pytest
 from tests.crash.matrix import POINTS, Case, Result, run_matrix, undisturbed
 from tests.crash.world import World
 
-SEEDS = int(os.environ.get("LEADLINE_CRASH_SEEDS", "1"))
+SEEDS = int(os.environ.get("LEADLINE_CRASH_SEEDS", "2"))
 CASES = [Case(point, seed) for seed in range(SEEDS) for point in POINTS]
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.slow, pytest.mark.timeout(400)]

@@ -92,6 +92,8 @@ class Process:
     pid: int
     log: Path
     arm_file: Path
+    # Beside what all services have; whoever starts it again starts it with this.
+    environment: dict[str, str] = field(default_factory=dict)
     # Somebody said that it may end.
     dismissed: bool = False
 
@@ -140,7 +142,7 @@ class World:
         }
         log = self.state / f"{name}.log"
         pid = self.zygote.start(service, port=port, log=log, env=env)
-        self.processes[name] = process = Process(name, service, port, pid, log, arm)
+        self.processes[name] = process = Process(name, service, port, pid, log, arm, environment)
         return process
 
     def arm(self, name: str, spec: str) -> None:
@@ -177,7 +179,7 @@ class World:
                     del self.processes[name]
                     continue
                 self.deaths.append(Death(name, code, time.monotonic()))
-                self.start(process.service, name=name)
+                self.start(process.service, name=name, **process.environment)
             await asyncio.sleep(0.1)
 
     async def died(self, name: str, since: int, *, within: float) -> Death | None:

@@ -15,10 +15,11 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 
@@ -88,6 +89,7 @@ def _serve(service: str, port: int) -> None:
     failpoints.arm(os.environ.get("LEADLINE_CRASH_AT", ""))
     arm = Path(os.environ["LEADLINE_ARM"])
     signal.signal(signal.SIGUSR1, lambda *_: failpoints.arm(arm.read_text().strip()))
+    _skew(float(os.environ.get("LEADLINE_TEST_SKEW", "0")))
     _patience(json.loads(os.environ.get("LEADLINE_TEST_PATIENCE", "{}")))
     uvicorn.run(
         f"services.{service}.app:create_app",
@@ -97,6 +99,23 @@ def _serve(service: str, port: int) -> None:
         log_level="warning",
         timeout_graceful_shutdown=10,
     )
+
+
+def _skew(seconds: float) -> None:
+    """Let this process believe that it is later, or earlier, than it is."""
+    if not seconds:
+        return
+    real = time.time
+    time.time = lambda: real() + seconds
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(seconds=seconds)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("services.", "shared.")) and getattr(module, "datetime", None) is datetime:
+            module.datetime = Skewed  # type: ignore[attr-defined]
 
 
 def _patience(seconds: dict[str, float]) -> None:
