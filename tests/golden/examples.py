@@ -16,6 +16,7 @@ import numpy as np
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
+from services.coordinator.reads import scorecard
 from services.factors.compute.metrics import bases
 from services.ingest.compute import BASES, Events, split_factor, total_returns
 from services.risk.compute import covariance, stress, volatility
@@ -23,6 +24,7 @@ from services.risk.compute.beta import realized_beta
 from services.risk.compute.concentration import concentration
 from services.risk.compute.covariance import Covariance
 from services.risk.compute.factor_model import FactorModel, model_risk
+from services.risk.compute.greeks import greeks
 from services.risk.compute.scenarios import Duration, Scenario, Scenarios
 from services.risk.compute.tail import tails
 from services.snapshots.compute import Basis, from_units, xirr
@@ -30,6 +32,7 @@ from shared.arrays import FloatMatrix, FloatVector
 from shared.market import registry
 from shared.market.calendar import calendar
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
+from shared.market.symbols import parse_occ
 from tests.support import chain
 from tests.support.chain import Unit
 from tests.support.worlds import Lot, Portfolio, Symbol, World, run
@@ -348,3 +351,40 @@ def concentrated(given: Given) -> Mapping[str, Any]:
     values = given["values"]
     of = concentration([list(values)], np.abs(np.array([list(values.values())], dtype=np.float64)))
     return {"hhi": of.hhi[0], "effective": of.effective[0], "top_3": of.top_3[0], "top_10": of.top_10[0]}
+
+
+@example
+def option(given: Given) -> Mapping[str, Any]:
+    contract = parse_occ(given["contract"])
+    assert contract is not None
+    of = greeks(contract, given["session"], given["price"], given["underlying"])
+    assert of is not None
+    per_money = of.delta * given["underlying"] / given["price"]
+    return {
+        "volatility": of.volatility,
+        "delta": of.delta,
+        "gamma": of.gamma,
+        "vega": of.vega,
+        "theta": of.theta,
+        "value": given["quantity"] * 100 * given["price"],
+        "exposure": given["quantity"] * 100 * given["price"] * per_money,
+    }
+
+
+@example
+def scored(given: Given) -> Mapping[str, Any]:
+    """Returns of one size with alternating signs after the forecasts, and days of which some lost more than the VaR."""
+    days = int(given["days"])
+    forecasts, came = np.full((days + 1, 5), np.nan), np.full(days + 1, float(given["daily_move"]))
+    forecasts[:, [scorecard.HAR, scorecard.HAR_VARIANCE]] = given["volatility"], given["variance"]
+    forecasts[:, scorecard.HISTORICAL] = given["var"]
+    calm = scorecard.score(scorecard.Record(forecasts, came))
+    came[1 : 1 + int(given["losses"])] = -2 * given["var"]
+    tail = scorecard.score(scorecard.Record(forecasts, came)).historical
+    return {
+        "qlike": calm.har.qlike,
+        "mean_error": calm.har.mean_error,
+        "exceedances": tail.count,
+        "kupiec_lr": tail.lr,
+        "p": tail.p,
+    }
