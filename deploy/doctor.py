@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,15 +12,24 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.providers.base import Provider
+from services.ingest.providers.enabled import enabled
+from services.ingest.providers.metered import Metered
+from services.ingest.providers.quota import Window
+from services.ingest.settings import IngestSettings
+from services.ingest.workflow.quotas import Checkup, DatabaseQuota, Loop, account_of, checkup
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
+from shared.errors import LeadlineError
 from shared.events.topics import TOPICS
 from shared.messaging.broker import bootstrap
 from shared.settings import ServiceSettings
 
-CHECK_SECONDS = 10.0
+# A provider that does not answer is given its tries.
+CHECK_SECONDS = 30.0
 # A new year of sessions is published long before; what is left then is enough for a release and its roll-out.
 HORIZON_WARNING = timedelta(days=90)
 CLOCK_SKEW = timedelta(seconds=30)
@@ -114,14 +122,43 @@ async def _topics(settings: ServiceSettings) -> str:
     return f"all {len(TOPICS)} are there"
 
 
-async def _providers(_: ServiceSettings) -> str:
-    configured = os.environ.get("LEADLINE_PROVIDERS", "")
-    names = [name.strip() for name in configured.split(",") if name.strip()]
-    keys = {"massive": ("LEADLINE_MASSIVE_API_KEY", "POLYGON_API_KEY"), "fmp": ("LEADLINE_FMP_API_KEY",)}
-    for name in names:
-        if name in keys and not any(os.environ.get(variable) for variable in keys[name]):
-            raise Wrong(f"{name} is asked for but {' or '.join(keys[name])} is not set")
-    return configured or "LEADLINE_PROVIDERS is not set: the ingest service's default"
+async def _providers(settings: ServiceSettings) -> str:
+    """Each is asked one question, within its quota. What the environment of this command names, not of the running service."""
+    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=2)
+    try:
+        found = await checkups(IngestSettings(), engine)
+    except LeadlineError as error:
+        raise Wrong(str(error)) from error
+    finally:
+        await engine.dispose()
+    told = "; ".join(map(_told, found))
+    if not all(one.answers for one in found):
+        raise Wrong(told)
+    return told
+
+
+async def checkups(settings: IngestSettings, engine: AsyncEngine) -> list[Checkup]:
+    """How each enabled provider is doing, all asked at once. Needs the ingest service's role, whose quota it is."""
+    loop, calendar = Loop(), Clock(settings.as_of).calendar()
+
+    def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> DatabaseQuota:
+        return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
+
+    async def one(provider: Provider) -> Checkup:
+        if isinstance(provider, Metered):
+            assert isinstance(provider.quota, DatabaseQuota)
+            return await checkup(provider, provider.quota)
+        there = settings.data is None or settings.data.is_file()
+        place = settings.data or "LEADLINE_DATA is not set here"
+        return Checkup(provider.name, there, f"reads {place}" if there else f"has no file at {place}", ())
+
+    providers = enabled(settings, calendar, quota, lambda: calendar.horizon)
+    return list(await asyncio.gather(*map(one, providers)))
+
+
+def _told(found: Checkup) -> str:
+    left = ", ".join(f"{calls} of {window.calls} calls in {window.seconds:g} s left" for window, calls in found.left)
+    return f"{found.provider} {found.said}" + (f" ({left})" if left else "")
 
 
 async def _calendar(settings: ServiceSettings) -> str:

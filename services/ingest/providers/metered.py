@@ -113,7 +113,7 @@ class Metered:
         self.name = vendor.name
         self.vendor = vendor
         self._gate = gate
-        self._quota = quota
+        self.quota = quota
         self._is_today = is_today
 
     def fetch(self, requests: Sequence[Request]) -> list[Answer]:
@@ -156,7 +156,7 @@ class Metered:
         waits: list[datetime | None] = [base] * len(queue)
         if base is not None and isinstance(refused, QuotaUsedUp):
             costs = [self.vendor.calls([requests[index]]) for index in queue]
-            waits = list(spread(costs, base, self._quota.windows))
+            waits = list(spread(costs, base, self.quota.windows))
         for index, wait in zip(queue, waits, strict=True):
             absent: Absent = refused.absent(requests[index].symbol)
             answers[index] = replace(absent, retry_at=wait)

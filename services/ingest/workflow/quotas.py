@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.ingest.providers.base import Fault
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
@@ -20,7 +21,7 @@ from services.ingest.providers.errors import (
     SchemaChanged,
     VendorError,
 )
-from services.ingest.providers.metered import refusal
+from services.ingest.providers.metered import Metered, refusal
 from services.ingest.providers.quota import Grant, Priority, Window
 from services.ingest.store import quotas
 from shared.errors import TransientError
@@ -134,12 +135,50 @@ class DatabaseQuota:
             )  # fmt: skip
         return None
 
+    def bind(self) -> None:
+        self._loop.bind()
+
+    async def standing(self) -> tuple[quotas.Health | None, list[quotas.Standing]]:
+        async with self._engine.connect() as conn:
+            return await quotas.standing(conn, self.provider, self.account, self.windows)
+
     def _run(self, ask: Callable[[AsyncConnection], Coroutine[Any, Any, Answered]]) -> Answered:
         async def in_transaction() -> Answered:
             async with self._engine.begin() as conn:
                 return await ask(conn)
 
         return self._loop.run(in_transaction())
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """How one provider is doing: whether it answered just now, and what is left of its windows."""
+
+    provider: str
+    answers: bool
+    said: str
+    left: tuple[tuple[Window, int], ...]
+
+
+async def checkup(provider: Metered, quota: DatabaseQuota) -> Checkup:
+    """Ask a provider one question, through its gate and quota like every other; what is left is of after that."""
+    quota.bind()
+    found = await asyncio.to_thread(_one_question, provider)
+    health, standing = await quota.standing()
+    left = tuple((Window(one.calls, one.seconds), max(0, one.calls - one.used)) for one in standing)
+    if found is None:
+        return Checkup(provider.name, answers=True, said="answers", left=left)
+    since = f"; last answered {health.last_success_at:%Y-%m-%d %H:%M} UTC" if health and health.last_success_at else ""
+    return Checkup(provider.name, answers=False, said=found + since, left=left)
+
+
+def _one_question(provider: Metered) -> str | None:
+    """None if it was answered."""
+    with provider.background(1) as refused:
+        if refused is not None:
+            return str(refused)
+        failed = provider.vendor.search("SPY").failed
+        return None if failed is None or failed.fault in {None, Fault.PLAN} else failed.detail or failed.reason.value
 
 
 def account_of(counted: str, key: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pytest
 
+from deploy.doctor import checkups
 from services.ingest.providers.base import Absence, Absent, Answer, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.enabled import enabled
@@ -154,7 +155,7 @@ async def test_bug_35_all_down_is_waited_for_and_never_taken_for_a_price_or_an_a
 class Asked(Market):
     """A vendor that counts; what it does not quote it does not know."""
 
-    def fetch(self, requests: list[Request]) -> Iterator[Answer]:  # type: ignore[override]
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for request, answer in zip(requests, super().fetch(requests), strict=True):
             yield Absent(request.symbol, Absence.NOT_FOUND) if request.symbol == "DEAD" else answer
 
@@ -223,3 +224,16 @@ async def test_thirteen_new_holdings_fetch_thirteen_symbols_and_the_missing_prox
     ingest.market.asked.clear()
     await ingest.run(await ingest.portfolio(*((name, ENTRY) for name in names)))
     assert ingest.market.asked == []
+
+
+async def test_the_doctor_says_who_answers_and_what_is_left(vendors: Vendors) -> None:
+    vendors.fmp.fail(DOWN)
+    settings = IngestSettings(
+        provider_loopback=True, massive_api_key="m", fmp_api_key="f", providers="massive,fmp",  # type: ignore[arg-type]
+        massive_url=vendors.massive.url, fmp_url=vendors.fmp.url, massive_quota="5/minute,100/day",
+    )  # fmt: skip
+    massive, fmp = await checkups(settings, vendors.ingest.worker._engine)
+    assert (massive.provider, massive.answers) == ("massive", True)
+    assert massive.left == ((Window(5, 60.0), 4), (Window(100, 86400.0), 99))
+    assert (fmp.provider, fmp.answers) == ("fmp", False)
+    assert "500" in fmp.said
