@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import httpx2
+import pytest
 
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, make_app
 
@@ -73,3 +74,42 @@ async def test_dead_letters_are_shown_replayed_once_and_purged(api: Api) -> None
 async def test_reconcile_wakes_the_reconciler(api: Api) -> None:
     assert (await api.client.post(f"{PREFIX}/admin/reconcile")).status_code == 202
     assert api.woken == ["reconciler"]
+
+
+@pytest.mark.parametrize(
+    ("path", "close"),
+    [
+        ("/admin/batch/run?portfolio_ids={id}", "portfolio_id"),
+        ("/admin/batch/run?portfolio_id={id}&star_date=2020-12-29", "start_date"),
+        ("/portfolios/{id}/calculate?phase=risk", "none here"),
+        ("/admin/dead-letters/purge?reasn=malformed&dry_run=false", "reason"),
+        ("/portfolios/{id}/price-basis?bases=as_traded", "basis"),
+    ],
+)
+async def test_a_mistyped_query_parameter_never_widens_the_scope(api: Api, path: str, close: str) -> None:
+    identity = str((await api.create())["id"])
+    before = await api.rows("SELECT count(*) FROM coordinator.runs")
+    answer = await api.client.post(PREFIX + path.format(id=identity))
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_parameter")
+    assert close in answer.json()["errors"][0]["message"]
+    assert answer.json()["errors"][0]["column"] in path
+    assert await api.rows("SELECT count(*) FROM coordinator.runs") == before
+
+
+async def test_every_read_refuses_a_parameter_it_does_not_know(api: Api) -> None:
+    identity = str((await api.create())["id"])
+    for path in (f"/portfolios/{identity}/snapshots", f"/portfolios/{identity}/risk", "/portfolios", "/admin/runs"):
+        answer = await api.client.get(f"{PREFIX}{path}?sesion=2020-12-30")
+        assert (answer.status_code, answer.json()["errors"][0]["column"]) == (422, "sesion"), path
+    known = await api.client.get(f"{PREFIX}/portfolios/{identity}/snapshots?from=2020-12-29&to=2020-12-30")
+    assert known.status_code == 200
+
+
+async def test_a_body_that_nobody_reads_is_refused(api: Api) -> None:
+    identity = str((await api.create())["id"])
+    before = await api.rows("SELECT count(*) FROM coordinator.runs")
+    for path in (f"/portfolios/{identity}/calculate", "/admin/batch/run"):
+        answer = await api.client.post(PREFIX + path, json={"what": "all", "portfolio_id": identity})
+        assert (answer.status_code, answer.json()["code"]) == (422, "unexpected_body"), path
+    assert await api.rows("SELECT count(*) FROM coordinator.runs") == before
+    assert (await api.client.post(f"{PREFIX}/portfolios/{identity}/calculate", json={})).status_code == 202
