@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from services.coordinator import auditor
 from services.coordinator.api import documents
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.days import Day
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope
@@ -31,8 +31,8 @@ async def batch_run(
     portfolio_id: Annotated[
         list[str] | None, Query(description="Repeat for several; without it all portfolios")
     ] = None,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    start_date: Day | None = None,
+    end_date: Day | None = None,
     force_rerun: Annotated[
         bool | None, Query(description="Recompute what is complete too; the same as what=all")
     ] = None,

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
 from services.coordinator.api.context import Ctx
-from services.coordinator.reads import explain, portfolios, restatements, symbols
+from services.coordinator.api.days import Day, in_order, reading
+from services.coordinator.reads import explain, portfolios, restatements, sessions, symbols
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["results"])
 
-Session = Annotated[date | None, Query(description="An exchange session; without it the newest completed one")]
-From = Annotated[date | None, Query(alias="from")]
-To = Annotated[date | None, Query(alias="to")]
+Session = Annotated[Day | None, Query(description="An exchange session; without it the newest completed one")]
+From = Annotated[Day | None, Query(alias="from")]
+To = Annotated[Day | None, Query(alias="to")]
 
 
 @router.get("/portfolios/{portfolio_id}/snapshots", summary="NAV, P&L and returns, a row a session, oldest first")
 async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+    in_order(first, last)
     async with snapshot(context.engine) as conn:
         return await portfolios.snapshots(conn, portfolio_id, first, last)
 
 
 @router.get("/portfolios/{portfolio_id}/positions", summary="Every lot on a session")
 async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.positions(conn, portfolio_id, session)
 
 
 @router.get("/portfolios/{portfolio_id}/factor-exposures", summary="Factor exposures, portfolio and positions")
 async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
 
 
 @router.get("/portfolios/{portfolio_id}/risk", summary="Volatility, beta, decomposition, tail, concentration, sectors")
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
 @router.get("/portfolios/{portfolio_id}/scorecard", summary="How far the forecasts could be trusted, method by method")
 async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.scorecard_document(conn, portfolio_id, session)
 
 
 @router.get("/portfolios/{portfolio_id}/correlations", summary="Correlations of holdings and of factors")
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
 
 
 @router.get("/portfolios/{portfolio_id}/stress", summary="Stress scenarios with attribution")
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
 
 
@@ -71,7 +72,7 @@ async def explain_figure(
         Query(max_length=300, description="Such as risk.var.historical.0.95; without it all names are listed"),
     ] = None,
 ) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
+    async with reading(context, portfolio_id, session) as conn:
         if figure is None:
             return await explain.names(conn, portfolio_id, session)
         return await explain.explain(conn, portfolio_id, session, figure)
@@ -81,7 +82,7 @@ async def explain_figure(
 async def restated(
     portfolio_id: UUID,
     context: Ctx,
-    session: Annotated[date | None, Query(description="Only this session")] = None,
+    session: Annotated[Day | None, Query(description="Only this session")] = None,
     figure: Annotated[str | None, Query(max_length=300, description="Only names that begin with this")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Replaced sessions of a phase, however many figures")] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
@@ -92,17 +93,20 @@ async def restated(
 
 @router.get("/symbols/{symbol}/factors", summary="A symbol's factor exposures")
 async def symbol_factors(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
+    sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         return await symbols.factors(conn, symbol, session)
 
 
 @router.get("/symbols/{symbol}/metrics", summary="A symbol's returns and volatility")
 async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
+    sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         return await symbols.metrics(conn, symbol, session)
 
 
 @router.get("/symbols/{symbol}/prices", summary="A symbol's prices as traded, its actions and its gaps")
 async def symbol_prices(symbol: str, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+    in_order(first, last)
     async with snapshot(context.engine) as conn:
         return await symbols.prices(conn, symbol, first, last)

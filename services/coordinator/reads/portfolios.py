@@ -25,6 +25,7 @@ SNAPSHOT_FIELDS = (
 )  # fmt: skip
 # Columns of risk's tables that are documents; the rest are arrays and plain values.
 _JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
+_VALUES = {Phase.SNAPSHOTS: "snapshot", Phase.RISK: "risk figures"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
     if row is None:
         when = "any session" if session is None else f"session {session}"
         raise NotFound(
-            f"Portfolio {portfolio} has no {phase.value} values for {when} yet. GET /api/v1/portfolios/{portfolio}/status says "
-            "what is missing and when it will be there."
+            f"Portfolio {portfolio} has no {_VALUES[phase]} for {when} yet. GET /api/v1/portfolios/{portfolio}/status says what is "
+            "missing and when it will be there."
         )
     return Session(row.session, row.stale)
 
