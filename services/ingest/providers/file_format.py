@@ -40,8 +40,14 @@ class Problems:
     first_row: int
     found: list[str] = field(default_factory=list)
     count: int = 0
+    cells: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, column: str, row: int | None, message: str) -> None:
+        if row is not None:
+            # A cell that is no date is empty from then on: told once, as what was written there.
+            if (column, row) in self.cells:
+                return
+            self.cells.add((column, row))
         self.count += 1
         if len(self.found) < MAX_ERRORS:
             place = f"{self.path.name}, column {column}" + ("" if row is None else f", row {row + self.first_row}")

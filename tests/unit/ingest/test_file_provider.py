@@ -117,6 +117,7 @@ def test_what_is_wrong_is_named_by_file_column_and_row(tmp_path: Path, text: str
     with pytest.raises(BadPriceFile) as raised:
         provider(tmp_path, text).load()
     assert message in str(raised.value)
+    assert str(raised.value).count(", row 4: ") <= 1, "a cell is told once"
 
 
 def test_all_errors_are_told_at_once_and_not_more_than_a_person_reads(tmp_path: Path) -> None:
