@@ -9,11 +9,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head
+from shared.errors import LeadlineError
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import Subscribe, subscribe
 from shared.messaging.failpoints import failpoint
@@ -92,15 +93,12 @@ class Service:
         try:
             await _patiently(producer.start, "producer")
             self.relay = Relay(self.engine, producer, service=self.name, namespace=self.settings.kafka_namespace)
-            self.tasks.append(asyncio.create_task(self.relay.run(), name=f"{self.name}-relay"))
+            self._start(self.relay.run(), "relay")
             await _patiently(self.broker.start, "consumers")
-            self.tasks += [
-                asyncio.create_task(_until_stopped(loop), name=f"{self.name}-loop") for loop in self.background
-            ]
-            self.tasks += [
-                asyncio.create_task(self.watch.run(), name=f"{self.name}-watch-loop"),
-                asyncio.create_task(self._give_up_when_stuck(), name=f"{self.name}-supervision-loop"),
-            ]
+            for loop in self.background:
+                self._start(_until_stopped(loop), "loop")
+            self._start(self.watch.run(), "watch-loop")
+            self._start(self._give_up_when_stuck(), "supervision-loop")
             log.info("service_started", service=self.name)
             with drain_on_signal(self.stopping, self.settings.drain_seconds):
                 yield
@@ -128,11 +126,29 @@ class Service:
         """What only a restart would mend. Empty before the start and while stopping."""
         if self.relay is None or self.stopping.is_set():
             return []
-        found = [f"task {task.get_name()} ended" for task in self.tasks if task.done()]
+        found = self.ended()
         silent = time.monotonic() - self.relay.last_turn
         if silent > RELAY_SILENT_SECONDS:
             found.append(f"the relay has not looked for {silent:.0f} s")
         return found + self.watch.problems()
+
+    def ended(self) -> list[str]:
+        """The tasks that should run until the stop and do not, each with what ended it: nobody starts them again."""
+        if self.stopping.is_set():
+            return []
+        return [_how_ended(task) for task in self.tasks if task.done()]
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"{self.name}-{name}")
+        task.add_done_callback(self._note_end)
+        self.tasks.append(task)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """Log what ended a task when it happens: whoever gathers the tasks at the stop would drop it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_ended", service=self.name, task=task.get_name(), error=str(error), exc_info=error)
+        elif not self.stopping.is_set():
+            log.error("task_ended", service=self.name, task=task.get_name(), error=_how_ended(task))
 
     async def _give_up_when_stuck(self) -> None:
         """A problem that stays is one this process does not get over: end it, for whoever started it to start it anew.
@@ -207,6 +223,17 @@ async def _patiently(start: Callable[[], Awaitable[object]], what: str) -> None:
             await asyncio.sleep(1.0)
         else:
             return
+
+
+def _how_ended(task: asyncio.Task[None]) -> str:
+    said = f"task {task.get_name()} ended"
+    if task.cancelled():
+        return f"{said}: it was cancelled"
+    error = task.exception()
+    if error is None:
+        return said
+    # Ours are written to be read alone; of others the class is half of what they say.
+    return f"{said}: {error if isinstance(error, LeadlineError) else f'{type(error).__name__}: {error}'}"
 
 
 async def _until_stopped(loop: Callable[[], Awaitable[None]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
@@ -41,9 +42,13 @@ def settings_of(service: str, **values: Any) -> ServiceSettings:
     """A service's settings: what is given here, and the environment for the rest.
 
     By convention `services.<name>.settings` has `<Name>Settings`, and `services.<name>.app` has `create_app(settings)`.
+    Raises `ConfigurationError` for a value that cannot be.
     """
     module = importlib.import_module(f"services.{service}.settings")
-    settings = getattr(module, f"{service.capitalize()}Settings")(**values)
+    try:
+        settings = getattr(module, f"{service.capitalize()}Settings")(**values)
+    except ValidationError as error:
+        raise ConfigurationError(f"settings of {service}: {error}") from error
     assert isinstance(settings, ServiceSettings)
     return settings
 
@@ -191,6 +196,9 @@ async def _healthy(running: Composition, tasks: list[asyncio.Task[None]]) -> Non
             answer = f"{service}: {response.text}"
             if response.status_code == 200:
                 del waiting[service]
+            # Nobody starts such a task again: waiting would only hide what it said.
+            if ended := app.state.service.ended():
+                raise ConfigurationError(f"the {service} service cannot go on: {'; '.join(ended)}")
         for task in tasks:
             if task.done():
                 await task

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import asyncpg
 
-from deploy.embedded import broker, postgres, state
-from deploy.embedded.composition import Composition, composition
+from deploy.embedded import broker, postgres, prices, state
+from deploy.embedded.composition import Composition, composition, settings_of
 from shared.db.migrate import upgrade
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
@@ -49,15 +49,16 @@ class Embedded:
 async def embedded(options: Options) -> AsyncIterator[Embedded]:
     """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
 
-    Raises `ConfigurationError` if the port or the state directory is in use, or a part does not start.
+    Raises `ConfigurationError` if the port or the state directory is in use, prices cannot be read, or a part does not start.
     """
-    directory = options.state.resolve()
+    directory, values = options.state.resolve(), _values(options)
     if options.data is not None and not options.data.is_file():
         raise ConfigurationError(f"there is no price file {options.data}")
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(state.held(directory))
         listener = stack.enter_context(state.bind(options.port))
         log = stack.enter_context(_log_of(directory))
+        await asyncio.to_thread(prices.check, settings_of("ingest", **values))
         database = await asyncio.to_thread(postgres.serve, directory)
         stack.callback(database.stop)
         bus = await asyncio.to_thread(broker.serve, directory)
@@ -68,9 +69,16 @@ async def embedded(options: Options) -> AsyncIterator[Embedded]:
         urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in SERVICES}
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
-            services = await stack.enter_async_context(composition(urls, listener, values=_values(options, bus)))
+            values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
+            services = await stack.enter_async_context(composition(urls, listener, values=values))
         stack.enter_context(
-            state.announced(directory, url=services.url, database=urls["coordinator"], kafka=bus.bootstrap)
+            state.announced(
+                directory,
+                url=services.url,
+                database=urls["coordinator"],
+                ingest_database=urls["ingest"],
+                kafka=bus.bootstrap,
+            )
         )
         yield Embedded(services, database.url(), Path(log.name))
 
@@ -107,8 +115,8 @@ def stop_on_signals() -> asyncio.Event:
     return asked_to_stop
 
 
-def _values(options: Options, bus: broker.Broker) -> dict[str, Any]:
-    values: dict[str, Any] = {"kafka": bus.bootstrap, "kafka_idempotence": False}
+def _values(options: Options) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     # What is not given is left to the environment: LEADLINE_AS_OF, LEADLINE_PROVIDERS, LEADLINE_DATA.
     if options.as_of is not None:
         values["as_of"] = options.as_of

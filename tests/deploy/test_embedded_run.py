@@ -131,3 +131,26 @@ def test_a_price_file_that_is_not_there_is_named(state: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert "there is no price file nowhere.parquet" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "set LEADLINE_DATA (--data)"),
+        ("symbol,date,close\nAAPL,2020-12-31,1\nAAPL,soon,1\n", "bad.csv, column date, row 3: 'soon' is not a date"),
+    ],
+)
+def test_prices_that_cannot_be_read_are_refused_at_once_and_say_why(
+    state: Path, tmp_path: Path, content: str | None, said: str
+) -> None:
+    arguments: list[str | Path] = []
+    if content is not None:
+        (tmp_path / "bad.csv").write_text(content)
+        arguments = ["--data", tmp_path / "bad.csv"]
+    process = leadline("up", "--state", state, "--port", "0", *arguments)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert err.count("row 3") <= 1
+    assert not (state / "postgres").exists(), "told before anything was started"

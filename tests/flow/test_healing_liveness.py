@@ -162,6 +162,41 @@ async def _fail_one(database: Database, broker: TestBroker) -> None:
         await asyncio.wait_for(leadline.services.stopped.wait(), 20)
 
 
+async def test_a_background_task_that_ends_with_an_error_is_logged_and_named(
+    settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr(shared.service.log, "error", lambda event, **fields: logged.append({"event": event, **fields}))
+
+    async def loses() -> None:
+        raise ConfigurationError("prices.csv, column date, row 3: 'soon' is not a date")
+
+    service = toy.build(settings, Worker())
+    service.background.append(loses)
+    async with service.running():
+        await until(lambda: _now(bool(service.ended())))
+        named = "task ingest-loop ended: prices.csv, column date, row 3: 'soon' is not a date"
+        assert service.problems() == [named]
+        transport = httpx2.ASGITransport(app=create_service_app(service, title="Toy"))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://toy") as client:
+            live = await client.get("/livez")
+        assert (live.status_code, live.json()["problems"]) == (503, [named])
+    assert [(line["event"], type(line["exc_info"])) for line in logged] == [("task_ended", ConfigurationError)]
+
+
+async def test_a_composition_with_a_service_that_cannot_go_on_is_not_waited_for(
+    server: Server, broker: TestBroker, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text("symbol,date,close\nAAPL,soon,1\n")
+    database = await databases.create(server)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ConfigurationError, match=r"ingest service cannot go on.*'soon' is not a date"):
+        async with pipeline.running(database, broker, as_of=date(2020, 12, 31), data=tmp_path / "bad.csv"):
+            pytest.fail("it started")
+    assert asyncio.get_running_loop().time() - began < 45
+    await databases.drop(database)
+
+
 @pytest.fixture
 async def process(
     database: Database, broker: TestBroker, admin: AsyncEngine, wire: Wire, request: pytest.FixtureRequest

@@ -1,0 +1,22 @@
+"""The price file, looked at before anything starts, by the reader that the ingest service uses."""
+
+from __future__ import annotations
+
+from shared.settings import ServiceSettings
+
+
+def check(settings: ServiceSettings) -> str:
+    """What the price file holds, in a line; or that none is asked for. `settings` are ingest's.
+
+    Raises `ConfigurationError` with the faults, by file, column and row.
+    """
+    # With pyarrow, which a coordinator's machine need not have.
+    from services.ingest.providers.file import FileProvider
+    from services.ingest.settings import IngestSettings
+    from shared.market.calendar import calendar
+
+    assert isinstance(settings, IngestSettings)
+    if "file" not in settings.providers:
+        return "the file provider is not asked"
+    symbols = FileProvider(settings.data, calendar()).symbols()
+    return f"{settings.data}, {len(symbols):,} symbols"
