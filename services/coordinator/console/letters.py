@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from services.coordinator.console import tables
 from services.coordinator.console.client import Client
+from services.coordinator.console.grid import table
 from services.coordinator.console.run import Json, console_for, print_document, reports
 
 USAGE = 2
@@ -41,9 +41,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         if as_json:
             print_document({"items": items})
             return
-        rows = tables.table(
-            f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6
-        )
+        rows = table(f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6)
         for item in items:
             error = escape(item["error"][:100])
             rows.add_row(str(item["id"]), item["received_at"], item["consumer"], item["topic"], item["reason"], error)

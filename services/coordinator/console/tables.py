@@ -11,7 +11,7 @@ from rich.table import Table
 
 from services.coordinator.console import picture, risk_tables
 from services.coordinator.console.client import Client
-from services.coordinator.console.grid import table as table  # also for who makes tables of his own
+from services.coordinator.console.grid import table
 from services.coordinator.console.text import DASH, because, money, number, percent, share, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
