@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -45,6 +46,8 @@ class Patient:
 
     settings: ServiceSettings
     source: str
+    ingest: str | None = None
+    """The database as the ingest service, whose the quotas are."""
 
 
 def find(state: Path) -> Patient:
@@ -53,7 +56,8 @@ def find(state: Path) -> Patient:
     if running.exists():
         addresses = json.loads(running.read_text())
         settings = ServiceSettings(database_url=addresses["database"], kafka=addresses["kafka"])
-        return Patient(settings, f"the embedded Leadline of {state}, {addresses['url']}")
+        source = f"the embedded Leadline of {state}, {addresses['url']}"
+        return Patient(settings, source, addresses.get("ingest_database"))
     return Patient(ServiceSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
 
 
@@ -68,7 +72,7 @@ async def examine(state: Path, console: Console | None = None) -> bool:
         ("clock", _clock),
         ("broker", _broker),
         ("topics", _topics),
-        ("providers", _providers),
+        ("providers", partial(_providers, ingest=patient.ingest)),
         ("calendar", _calendar),
     ]
     healthy = True
@@ -122,9 +126,9 @@ async def _topics(settings: ServiceSettings) -> str:
     return f"all {len(TOPICS)} are there"
 
 
-async def _providers(settings: ServiceSettings) -> str:
+async def _providers(settings: ServiceSettings, *, ingest: str | None = None) -> str:
     """Each is asked one question, within its quota. What the environment of this command names, not of the running service."""
-    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=2)
+    engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=2)
     try:
         found = await checkups(IngestSettings(), engine)
     except LeadlineError as error:

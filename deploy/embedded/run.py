@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import asyncpg
 
@@ -20,6 +21,8 @@ from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
 
 LOG_LIMIT_BYTES = 50_000_000
+T = TypeVar("T")
+Server = TypeVar("Server", postgres.Postgres, broker.Broker)
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,8 @@ async def embedded(options: Options) -> AsyncIterator[Embedded]:
         listener = stack.enter_context(state.bind(options.port))
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
-        database = await asyncio.to_thread(postgres.serve, directory)
-        stack.callback(database.stop)
-        bus = await asyncio.to_thread(broker.serve, directory)
-        stack.callback(bus.stop)
+        database = await _started(stack, lambda give_up: postgres.serve(directory, give_up=give_up))
+        bus = await _started(stack, lambda _: broker.serve(directory))
         passwords = state.passwords(directory)
         await _create_database(database)
         await upgrade(database.url(), passwords)
@@ -89,11 +90,26 @@ def up(options: Options) -> None:
 
 
 async def _serve(options: Options) -> None:
-    # A signal while things start is kept: what has begun is finished, within its limits, and then stopped in order.
     asked_to_stop = stop_on_signals()
-    async with embedded(options) as running:
-        print(f"ready {running.url}", flush=True)
-        await until_stopped(running, asked_to_stop)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await unless_stopped(stack.enter_async_context(embedded(options)), asked_to_stop)
+        if running is not None:
+            print(f"ready {running.url}", flush=True)
+            await until_stopped(running, asked_to_stop)
+
+
+async def unless_stopped(starting: Coroutine[Any, Any, T], asked_to_stop: asyncio.Event) -> T | None:
+    """What `starting` returns; None if a signal comes first: then it is cancelled, and has cleaned up."""
+    start, asked = asyncio.create_task(starting), asyncio.create_task(asked_to_stop.wait())
+    await asyncio.wait([start, asked], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if start.done():
+        return await start
+    start.cancel()
+    try:
+        return await start
+    except asyncio.CancelledError:
+        return None
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:
@@ -124,6 +140,22 @@ def _values(options: Options) -> dict[str, Any]:
         values["data"] = options.data.resolve()
         values["providers"] = "file"
     return values
+
+
+async def _started(stack: contextlib.AsyncExitStack, serve: Callable[[threading.Event], Server]) -> Server:
+    """Start a server in a thread, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it started is
+    stopped all the same."""
+    give_up = threading.Event()
+    work = asyncio.ensure_future(asyncio.to_thread(serve, give_up))
+    try:
+        server = await asyncio.shield(work)
+    except asyncio.CancelledError:
+        give_up.set()
+        with contextlib.suppress(ConfigurationError):
+            stack.callback((await work).stop)
+        raise
+    stack.callback(server.stop)
+    return server
 
 
 async def _create_database(database: postgres.Postgres) -> None:

@@ -15,7 +15,7 @@ from services.ingest.providers.file import FileProvider
 from services.ingest.providers.quota import Quota, Window
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
-from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
+from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from shared.errors import TransientError
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
@@ -55,6 +55,7 @@ def _retries(
             asked = 0
             try:
                 if first:
+                    await announce(service.engine, providers, service.clock.last_due())
                     await worker.ask_again()
                     first = False
                 asked = await worker.retry_due() + await worker.refresh()

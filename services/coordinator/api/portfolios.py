@@ -19,6 +19,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import drafts, flows, service, store
 from services.coordinator.portfolios.drafts import Draft
+from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
@@ -66,7 +67,9 @@ async def import_new(
     if dry_run:
         async with snapshot(context.engine) as conn:
             result = await service.preview(conn, context.clock, draft)
-        return JSONResponse(documents.imported(result, preview=True))
+            body = documents.imported(result, preview=True)
+            body["estimate"] = (await estimate(conn, context.clock, draft.positions)).document()
+        return JSONResponse(body)
     parts = (name, account_type, equity_balance, currency, price_basis, content)
     return await _create(request, context, draft, *parts)
 
@@ -90,6 +93,7 @@ async def import_more(
     if dry_run:
         async with snapshot(context.engine) as conn:
             status, body = await add(conn)
+            body["estimate"] = (await estimate(conn, context.clock, parsed.positions)).document()
         return JSONResponse(body, status_code=status)
     return await change(request, context, add, price_basis, content)
 

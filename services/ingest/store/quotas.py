@@ -181,6 +181,38 @@ async def _closed(conn: AsyncConnection, change: str, parameters: dict[str, obje
     return value
 
 
+class Link(NamedTuple):
+    """A provider of the chain. calls_each a symbol, calls_fifty for every fifty; no account: no network."""
+
+    provider: str
+    account: str | None
+    windows: Sequence[tuple[int, float]]
+    calls_each: float
+    calls_fifty: float
+
+
+async def write_chain(conn: AsyncConnection, links: Sequence[Link]) -> None:
+    """Who is enabled now. The last service that started has its word: all replicas are configured alike."""
+    await conn.execute(text("LOCK TABLE ingest.chain IN SHARE ROW EXCLUSIVE MODE"))
+    await conn.execute(text("DELETE FROM ingest.chain"))
+    for rank, link in enumerate(links):
+        await conn.execute(
+            text("""
+                INSERT INTO ingest.chain (rank, provider, account, limits, seconds, calls_each, calls_fifty)
+                VALUES (:rank, :provider, :account, :limits, :seconds, :each, :fifty)
+            """),
+            {
+                "rank": rank,
+                "provider": link.provider,
+                "account": link.account,
+                "limits": [window[0] for window in link.windows],
+                "seconds": [float(window[1]) for window in link.windows],
+                "each": link.calls_each,
+                "fifty": link.calls_fifty,
+            },
+        )
+
+
 async def standing(
     conn: AsyncConnection, provider: str, account: str, windows: Sequence[tuple[int, float]]
 ) -> tuple[Health | None, list[Standing]]:

@@ -7,12 +7,12 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.providers.base import Fault
+from services.ingest.providers.base import Fault, Provider, Request
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
@@ -170,6 +170,20 @@ async def checkup(provider: Metered, quota: DatabaseQuota) -> Checkup:
         return Checkup(provider.name, answers=True, said="answers", left=left)
     since = f"; last answered {health.last_success_at:%Y-%m-%d %H:%M} UTC" if health and health.last_success_at else ""
     return Checkup(provider.name, answers=False, said=found + since, left=left)
+
+
+async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: date) -> None:
+    """Leave word of who is enabled and what a symbol costs there, for the estimate before an onboarding."""
+    links = []
+    for provider in providers:
+        if isinstance(provider, Metered) and isinstance(provider.quota, DatabaseQuota):
+            one, fifty = (provider.vendor.calls([Request("A", newest, newest)] * count) for count in (1, 50))
+            each = (fifty - one) / 49
+            links.append(quotas.Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
+        else:
+            links.append(quotas.Link(provider.name, None, (), 0.0, 0.0))
+    async with engine.begin() as conn:
+        await quotas.write_chain(conn, links)
 
 
 def _one_question(provider: Metered) -> str | None:

@@ -180,3 +180,14 @@ BEGIN
     END IF;
     RETURN NEXT;
 END $$;
+
+-- The providers enabled now, in their order, as the ingest service started with them: what an estimate before onboarding knows.
+CREATE TABLE ingest.chain (
+    rank        integer PRIMARY KEY,
+    provider    text NOT NULL,
+    account     text,                       -- null: no network, no quota
+    limits      integer[] NOT NULL,
+    seconds     double precision[] NOT NULL,
+    calls_each  double precision NOT NULL,  -- for a symbol's prices
+    calls_fifty double precision NOT NULL   -- and for every fifty symbols
+);
