@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.coordinator.console import letters, picture, tables
+from services.coordinator.console import letters, picture, tables, usage
 from services.coordinator.console.client import Client, Failed
 from services.coordinator.console.run import INCOMPLETE, Json, console_for, print_document, reports
 from services.coordinator.console.tables import print_picture, render_risk_picture
@@ -28,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Portfolio = Annotated[str, typer.Argument(metavar="ID", help="The portfolio's id")]
+Portfolio = Annotated[str, typer.Argument(metavar="ID", help="The portfolio's id", callback=usage.identity)]
+Session = Annotated[
+    str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session", callback=usage.day)
+]
 
 
 class What(StrEnum):
@@ -57,7 +60,7 @@ app.add_typer(letters.commands(lambda: client()), name="dead-letters")  # noqa: 
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio CSV")],
     name: Annotated[str, typer.Option(help="The portfolio's name")],
-    equity: Annotated[str, typer.Option(help="Capital before the first session")],
+    equity: Annotated[str, typer.Option(help="Capital before the first session", callback=usage.amount)],
     account_type: Annotated[
         str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")
     ] = "taxable",
@@ -92,7 +95,10 @@ def import_file(
 @app.command()
 @reports
 def status(
-    portfolio: Annotated[str | None, typer.Argument(metavar="[ID]", help="The portfolio's id; without it all")] = None,
+    portfolio: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="The portfolio's id; without it all", callback=usage.identity),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
     as_json: Json = False,
 ) -> None:
@@ -136,7 +142,7 @@ def _show_status(answer: dict[str, Any]) -> None:
 @reports
 def show(
     portfolio: Portfolio,
-    session: Annotated[str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session")] = None,
+    session: Session = None,
     as_json: Json = False,
 ) -> None:
     """The whole risk picture of one session."""
@@ -150,14 +156,17 @@ def show(
 @app.command()
 @reports
 def rerun(
-    portfolios: Annotated[list[str], typer.Argument(metavar="ID...", help="One portfolio or several")],
+    portfolios: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="One portfolio or several", callback=usage.identities)
+    ],
     what: Annotated[What, typer.Option(help="missing, failed or all")],
     phase: Annotated[Phase | None, typer.Option(help="Only this phase, and what depends on it")] = None,
-    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD")] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", callback=usage.day)] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="YYYY-MM-DD", callback=usage.day)] = None,
     as_json: Json = False,
 ) -> None:
     """Ask for work again; prints the run's id."""
+    usage.in_order(first, last)
     params = {
         "portfolio_id": portfolios,
         "start_date": first,
@@ -182,7 +191,7 @@ def explain(
         str | None,
         typer.Option("--figure", "-f", help="Such as risk.var.historical.0.95; without it all names are listed"),
     ] = None,
-    session: Annotated[str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session")] = None,
+    session: Session = None,
     as_json: Json = False,
 ) -> None:
     """Where a figure comes from: formula, parameters, what leads to it, and the data behind it."""

@@ -16,12 +16,27 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Failed(Exception):
-    """A call that did not succeed. `status` is 0 where no answer came; `errors` lists bad fields."""
+    """A call that did not succeed. `status` is 0 where no answer came; `errors` lists bad fields.
 
-    def __init__(self, message: str, *, status: int = 0, errors: list[dict[str, Any]] | None = None) -> None:
+    `document` is the API's problem document, or one of the same shape where no such answer came.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, body: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.errors = errors or []
+        self.code = str((body or {}).get("code") or "")
+        self.errors: list[dict[str, Any]] = list((body or {}).get("errors") or [])
+        self.document: dict[str, Any] = (
+            dict(body)
+            if body
+            else {
+                "type": "about:blank",
+                "title": "Failed" if status else "No answer",
+                "status": status or None,
+                "detail": message,
+                "code": "failed" if status else "no_answer",
+            }
+        )
 
 
 class Client:
@@ -49,11 +64,11 @@ class Client:
         return self._call("GET", path, params=_given(params))
 
     def find(self, path: str, **params: object) -> Any:
-        """Like `get`, but None where the API answers 404: nothing is there yet."""
+        """Like `get`, but None where nothing is there yet. That nothing can be there is a failure."""
         try:
             return self.get(path, **params)
         except Failed as error:
-            if error.status == 404:
+            if error.status == 404 and error.code in ("", "not_found"):
                 return None
             raise
 
@@ -101,7 +116,7 @@ def _failure(answer: httpx2.Response) -> Failed:
         body = None
     if not isinstance(body, dict):
         return Failed(f"The server answered {answer.status_code} {answer.reason_phrase}.", status=answer.status_code)
-    return Failed(str(body.get("detail") or body), status=answer.status_code, errors=list(body.get("errors") or []))
+    return Failed(str(body.get("detail") or body), status=answer.status_code, body=body)
 
 
 def _given(params: Mapping[str, object]) -> dict[str, str | list[str]]:

@@ -30,13 +30,16 @@ def console_for(*, stderr: bool = False) -> Console:
 
 
 def reports(command: Callable[P, None]) -> Callable[P, None]:
-    """A call that failed is a message on standard error and exit code 1, not a traceback."""
+    """A call that failed is a message on standard error and exit code 1, not a traceback; with `--json` the problem is the
+    one document on standard output."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except Failed as error:
+            if kwargs.get("as_json"):
+                print_document(error.document)
             errors = console_for(stderr=True)
             errors.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
             if error.errors:

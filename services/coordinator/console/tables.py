@@ -126,7 +126,8 @@ def print_picture(console: Console, document: Mapping[str, Any]) -> None:
         f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}"
     )
     if document["snapshot"] is None:
-        console.print("No session is complete yet.")
+        session = document["session"]
+        console.print(f"Session {session} is not complete yet." if session else "No session is complete yet.")
     else:
         _snapshot(console, document["snapshot"])
     if document["positions"]:

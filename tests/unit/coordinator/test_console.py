@@ -190,6 +190,66 @@ def test_usage_errors_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {}, "rerun", ID, "--what", "everything").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", ID, "--session", "2020-13-01"),
+        ("show", ID, "--session", "20201201"),
+        ("explain", ID, "--session", "yesterday"),
+        ("rerun", ID, "--what", "all", "--from", "2020-12-xx"),
+        ("rerun", ID, "--what", "all", "--from", "2020-12-02", "--to", "2020-12-01"),
+        ("rerun", ID, "nope", "--what", "all"),
+        ("import", __file__, "--name", "A", "--equity", "abc"),
+        ("import", __file__, "--name", "A", "--equity", "nan"),
+        ("status", "nope"),
+        ("show", "nope"),
+    ],
+)
+def test_what_is_mistyped_exits_2_and_is_not_sent(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    def unsent() -> Client:
+        raise AssertionError("asked the server")
+
+    monkeypatch.setattr(cli, "client", unsent)
+    result = CliRunner().invoke(cli.app, list(arguments))
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_failure_with_json_is_one_document_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = {
+        "type": "about:blank",
+        "title": "Invalid",
+        "status": 422,
+        "detail": "1 error.",
+        "code": "invalid",
+        "errors": [],
+    }
+    refused = httpx2.Response(422, json=problem)
+    result = run(monkeypatch, {f"/portfolios/{ID}/status": refused}, "status", ID, "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, problem)
+    assert "1 error." in result.stderr
+    broken = httpx2.Response(502, text="<html>")
+    result = run(monkeypatch, {f"/portfolios/{ID}/status": broken}, "status", ID, "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["status"], "502" in document["detail"]) == (1, 502, True)
+    assert run(monkeypatch, {f"/portfolios/{ID}/status": refused}, "status", ID).stdout == ""
+
+
+def test_showing_a_day_that_is_no_session_fails_with_what_the_server_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = httpx2.Response(404, json={"detail": "2020-12-26 is not a trading day.", "code": "not_a_session"})
+    answers = ANSWERS | {f"/portfolios/{ID}/risk": said}
+    result = run(monkeypatch, answers, "show", ID, "--session", "2020-12-26")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "not a trading day" in result.stderr
+
+
+def test_a_session_that_is_not_complete_is_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {key: ANSWERS[key] for key in (f"/portfolios/{ID}", f"/portfolios/{ID}/status")}
+    few[f"/portfolios/{ID}/snapshots"] = {"items": []}
+    result = run(monkeypatch, few, "show", ID, "--session", "2020-12-30")
+    assert "Session 2020-12-30 is not complete yet" in result.stdout
+    assert "No session" not in result.stdout
+
+
 def test_a_server_that_is_not_there_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused", request=request)

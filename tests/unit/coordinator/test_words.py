@@ -14,6 +14,7 @@ from services.coordinator.runs import requests
 from shared.work import Phase
 
 RUNNER = CliRunner()
+A, B = (f"01a20058-0000-7000-8000-00000000000{n}" for n in (1, 2))
 
 
 class Recording:
@@ -46,17 +47,17 @@ def test_what_and_phases_are_the_same_everywhere() -> None:
 
 
 def test_rerun_takes_one_cell_or_many(client: Recording) -> None:
-    assert RUNNER.invoke(cli.app, ["rerun", "a", "--what", "missing"]).exit_code == 0
+    assert RUNNER.invoke(cli.app, ["rerun", A, "--what", "missing"]).exit_code == 0
     day = ["--from", "2020-12-01", "--to", "2020-12-01"]
-    assert RUNNER.invoke(cli.app, ["rerun", "a", "b", "--what", "all", "--phase", "risk", *day]).exit_code == 0
+    assert RUNNER.invoke(cli.app, ["rerun", A, B, "--what", "all", "--phase", "risk", *day]).exit_code == 0
     assert [params for _, params in client.posted] == [
-        {"portfolio_id": ["a"], "what": "missing", "source": "cli"},
+        {"portfolio_id": [A], "what": "missing", "source": "cli"},
         {
-            "portfolio_id": ["a", "b"], "what": "all", "phase": "risk", "start_date": "2020-12-01", "end_date": "2020-12-01",
+            "portfolio_id": [A, B], "what": "all", "phase": "risk", "start_date": "2020-12-01", "end_date": "2020-12-01",
             "source": "cli",
         },
     ]  # fmt: skip
-    assert RUNNER.invoke(cli.app, ["rerun", "a", "--what", "everything"]).exit_code == 2
+    assert RUNNER.invoke(cli.app, ["rerun", A, "--what", "everything"]).exit_code == 2
     assert RUNNER.invoke(cli.app, ["rerun", "--what", "all"]).exit_code == 2, "nobody is not everybody"
 
 
