@@ -1,4 +1,4 @@
-"""The golden tests of docs/methods.md §14 that are about snapshots: small stories whose numbers a person can check."""
+"""The golden tests of docs/methods.md §15 that are about snapshots: small stories whose numbers a person can check."""
 
 from __future__ import annotations
 
