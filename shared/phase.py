@@ -29,6 +29,9 @@ from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
 log = logger(__name__)
 
 RENEW_SECONDS = 10.0
+# A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
+# would each hold one and wait for the other.
+AT_ONCE = 2
 EVERYTHING: tuple[date | None, date | None] = (None, None)
 
 
@@ -83,6 +86,7 @@ class PhaseRunner:
         self._worker = worker
         self._clock = clock
         self._wake = wake
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self.phase = worker.phase
 
     async def run(self, work: Work) -> int:
@@ -194,7 +198,7 @@ class PhaseRunner:
             attempted.update(batch.units)
             with BATCH_SECONDS.labels(self.phase.value, "all").time():
                 return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
-        async with self._engine.begin() as conn:
+        async with self._turns, self._engine.begin() as conn:
             if isinstance(worker, Claims):
                 await worker.claim(conn, batch)
             # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
