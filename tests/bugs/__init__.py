@@ -1,0 +1,1 @@
+"""The bugs of the engine that this replaces: none may come back."""
