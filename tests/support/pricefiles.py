@@ -81,7 +81,7 @@ def grid(path: Path, symbols: Sequence[str], first: date, last: date) -> Grid:
     for ask, answer in zip(asks, _provider(path).fetch([ask.request for ask in asks]), strict=True):
         request = Request(ask.symbol, ask.first, ask.last)
         answers.append(Fetched(request, [Part("file", answer)]) if isinstance(answer, History) else Fetched(request))
-    rows = assemble(asks, answers, {}, calendar(), chain="file", now=_READ)
+    rows = assemble(asks, answers, {}, calendar(), chain="file", now=_READ, newest=days[-1])
     shape = (len(sessions), len(symbols))
     numbers = {name: np.full(shape, np.nan) for name in ("close", "adj_close", "total_return")}
     from_file, dividends, splits = np.zeros(shape, np.bool_), np.zeros(shape), np.ones(shape)
