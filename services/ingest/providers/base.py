@@ -14,10 +14,11 @@ from shared.arrays import DateVector, FloatVector
 
 
 class Absence(StrEnum):
-    """Why there is no price. The first two pass by themselves; the others are what the source knows."""
+    """Why there is no price. The first three pass by themselves; the others are what the source knows."""
 
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"
     AMBIGUOUS = "ambiguous"
     DELISTED = "delisted"
@@ -26,7 +27,7 @@ class Absence(StrEnum):
 
     @property
     def transient(self) -> bool:
-        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN}
+        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN, Absence.QUARANTINED}
 
 
 class Fault(StrEnum):

@@ -92,6 +92,24 @@ class Chain:
                 _conclude(result, absences[index])
         return found
 
+    @property
+    def has_second(self) -> bool:
+        return len(self._providers) > 1
+
+    def second_opinion(self, request: Request, other_than: str) -> Part | Absent | None:
+        """Bars of the first other provider that has some; an `Absent` if one may have some later; None if nobody else does."""
+        later: Absent | None = None
+        for provider in self._providers:
+            if provider.name == other_than:
+                continue
+            (answer,) = provider.fetch([request])
+            if isinstance(answer, History):
+                if len(answer.bars.sessions) > 1:
+                    return Part(provider.name, answer)
+            elif answer.reason.transient:
+                later = answer
+        return later
+
     def _unanswered(self, request: Request, answer: History) -> list[Request]:
         """The sessions before the first and after the last bar, each with the bar next to them, so that returns join up."""
         sessions = answer.bars.sessions

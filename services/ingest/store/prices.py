@@ -190,6 +190,37 @@ async def write_actions(
     return [Change(*row) for row in result]
 
 
+async def withdraw_actions(
+    conn: AsyncConnection, listed: Sequence[tuple[int, date, date, str]], rows: Sequence[ActionRow]
+) -> list[Change]:
+    """Delete actions within (symbol id, first, last) that the provider who told us of them lists no more."""
+    if not listed:
+        return []
+    result = await conn.execute(
+        text("""
+            DELETE FROM ingest.actions a
+            USING unnest(CAST(:ids AS integer[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]), CAST(:providers AS text[]))
+                AS l (id, first, last, provider)
+            WHERE a.symbol_id = l.id AND a.ex_session BETWEEN l.first AND l.last AND a.provider = l.provider
+              AND NOT EXISTS (
+                  SELECT 1 FROM unnest(CAST(:row_ids AS integer[]), CAST(:sessions AS date[]), CAST(:types AS text[]))
+                      AS r (id, ex_session, type)
+                  WHERE r.id = a.symbol_id AND r.ex_session = a.ex_session AND r.type = a.type)
+            RETURNING a.symbol_id, a.ex_session, 'action'
+        """),
+        {
+            "ids": [row[0] for row in listed],
+            "firsts": [row[1] for row in listed],
+            "lasts": [row[2] for row in listed],
+            "providers": [row[3] for row in listed],
+            "row_ids": [row.symbol_id for row in rows],
+            "sessions": [row.ex_session for row in rows],
+            "types": [row.type for row in rows],
+        },
+    )
+    return [Change(*row) for row in result]
+
+
 async def write_gaps(conn: AsyncConnection, gaps: Mapping[int, Sequence[GapRow]], calendar: Calendar) -> None:
     """Replace the symbols' gaps as a set."""
     if not gaps:

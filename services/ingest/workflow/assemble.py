@@ -1,7 +1,7 @@
 """From the providers' answers to rows: one conversion, one rule for returns, one for absences. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from math import prod
 from typing import Any
@@ -12,6 +12,7 @@ from services.ingest.compute import BASES, Events, Gap, missing_spans, split_fac
 from services.ingest.providers.base import Absence, Action, Bars, History
 from services.ingest.providers.chain import Fetched
 from services.ingest.store.prices import ActionRow, SymbolRow
+from services.ingest.store.quarantine import Jump
 from services.ingest.workflow.plan import Ask, Presumed
 from services.ingest.workflow.retries import retry_after
 from shared.arrays import FloatVector, IntVector
@@ -30,6 +31,9 @@ class Rows:
     symbols: list[SymbolRow]
     checked: dict[int, list[tuple[int, int]]]
     gaps: dict[int, list[Gap]]
+    listed: list[tuple[int, date, date, str]] = field(default_factory=list)
+    """(symbol id, first, last, provider): actions of that time are all listed; one that is not was withdrawn."""
+    jumps: list[Jump] = field(default_factory=list)
 
 
 def assemble(
@@ -41,6 +45,7 @@ def assemble(
     chain: str,
     now: datetime,
     newest: date,
+    jumps: Sequence[Jump] = (),
 ) -> Rows:
     """Rows of some asks and their answers, in the order of the asks.
 
@@ -57,7 +62,14 @@ def assemble(
         gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now, newest=newest))
         actions |= _actions(ask, answer, calendar)
         symbols[ask.symbol_id] = _symbol(ask, answer, symbols.get(ask.symbol_id))
-    return Rows(_prices(asks, fetched, levels, calendar), list(actions.values()), list(symbols.values()), checked, gaps)
+    listed = [
+        (ask.symbol_id, ask.first, ask.last, part.provider)
+        for ask, answer in zip(asks, fetched, strict=True)
+        for part in answer.parts[:1]
+        if part.history.lists_splits and len(part.history.bars.sessions)
+    ]
+    rows = _prices(asks, fetched, levels, calendar)
+    return Rows(rows, list(actions.values()), list(symbols.values()), checked, gaps, listed, list(jumps))
 
 
 def without_asking(absent: Sequence[Presumed]) -> Rows:

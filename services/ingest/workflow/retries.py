@@ -6,6 +6,8 @@ from services.ingest.providers.base import Absence
 
 # A limit or an outage whose end the provider did not tell.
 TRANSIENT = timedelta(minutes=5)
+# A second provider may have the session by then, or the first may have corrected itself.
+SUSPECT = timedelta(hours=1)
 # The newest session's bar may be late; a vendor has it by the next morning.
 LATE_BAR = timedelta(hours=4)
 # A halt of a week ends or does not; after that nobody is asked more than once a week.
@@ -27,6 +29,8 @@ PRESUMED = frozenset({Absence.NOT_FOUND, Absence.AMBIGUOUS, Absence.DELISTED, Ab
 
 def retry_after(reason: Absence, *, length: int, age: int) -> timedelta | None:
     """None: never by itself. length: sessions of the absence; age: sessions between its last one and the newest due one."""
+    if reason is Absence.QUARANTINED:
+        return SUSPECT
     if reason.transient:
         return TRANSIENT
     if reason is Absence.NO_TRADE:

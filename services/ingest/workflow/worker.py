@@ -10,10 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.providers.chain import Chain
-from services.ingest.store import prices, refresh, universe
+from services.ingest.store import prices, quarantine, refresh, universe
 from services.ingest.store.universe import Known
 from services.ingest.workflow.assemble import FILE, Rows, assemble, without_asking
 from services.ingest.workflow.plan import Ask, Presumed, again, anew, missing, presumed
+from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
 from services.ingest.workflow.retries import TRANSIENT
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
@@ -194,10 +195,14 @@ class IngestWorker:
         async with self._engine.connect() as conn:
             levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
             now = await prices.database_time(conn)
+            doubts = Doubts({}, {})
+            if self._chain.has_second:
+                ids = sorted({ask.symbol_id for ask in asks if ask.known})
+                doubts = Doubts(await quarantine.sigmas(conn, ids, WINDOW), await quarantine.known(conn, ids))
         with_anchor = [index for index, ask in enumerate(asks) if ask.known]
         levels = {with_anchor[index]: level for index, level in levels.items()}
         self._bind()
-        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent)
+        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent, doubts)
         failpoint("H3")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
@@ -217,16 +222,23 @@ class IngestWorker:
         return raised
 
     def _fetch(
-        self, asks: Sequence[Ask], levels: dict[int, tuple[date, float]], now: datetime, silent: set[str] | None
+        self,
+        asks: Sequence[Ask],
+        levels: dict[int, tuple[date, float]],
+        now: datetime,
+        silent: set[str] | None,
+        doubts: Doubts,
     ) -> Rows:
         fetched = self._chain.fetch([ask.request for ask in asks])
+        jumps = examined(asks, fetched, doubts.sigmas, doubts.known, self._calendar, self._chain.second_opinion)
         if silent is not None:
             silent |= {
                 answer.request.symbol for answer in fetched if answer.absent is not None and answer.absent.transient
             }
         return assemble(
-            asks, fetched, levels, self._calendar, chain=self._chain.name, now=now, newest=self._clock.last_due()
-        )
+            asks, fetched, levels, self._calendar,
+            chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,
+        )  # fmt: skip
 
     async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""

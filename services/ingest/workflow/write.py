@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.compute import Gap, replace_gaps
-from services.ingest.store import prices, readiness, universe
+from services.ingest.store import prices, quarantine, readiness, universe
 from services.ingest.store.prices import Change
 from services.ingest.store.readiness import Affected
 from services.ingest.workflow.assemble import Rows
@@ -39,6 +39,8 @@ async def write_rows(conn: AsyncConnection, asks: Sequence[Ask], rows: Rows, clo
     change = await next_change(conn)
     changes = await prices.move(conn, change=change, fetched_at=now)
     changes += await prices.write_actions(conn, rows.actions, change=change, fetched_at=now)
+    changes += await prices.withdraw_actions(conn, rows.listed, rows.actions)
+    await quarantine.write(conn, rows.jumps)
     existing = await universe.gaps(conn, list(rows.checked), calendar)
     due = calendar.due_at(clock.last_due())
     await prices.write_gaps(

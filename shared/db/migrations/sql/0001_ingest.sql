@@ -62,8 +62,8 @@ CREATE TABLE ingest.gaps (
     symbol_id  integer NOT NULL REFERENCES ingest.symbols,
     first      date NOT NULL,
     last       date NOT NULL,
-    reason     text NOT NULL CHECK (reason IN ('rate_limited', 'provider_down', 'not_found', 'ambiguous', 'delisted',
-                                               'not_yet_listed', 'no_trade')),
+    reason     text NOT NULL CHECK (reason IN ('rate_limited', 'provider_down', 'quarantined', 'not_found', 'ambiguous',
+                                               'delisted', 'not_yet_listed', 'no_trade')),
     terminal   boolean NOT NULL,
     provider   text NOT NULL,
     checked_at timestamptz NOT NULL,
@@ -190,4 +190,29 @@ CREATE TABLE ingest.chain (
     seconds     double precision[] NOT NULL,
     calls_each  double precision NOT NULL,  -- for a symbol's prices
     calls_fifty double precision NOT NULL   -- and for every fifty symbols
+);
+
+-- What a correction of an action replaced, and actions a source took back.
+CREATE TABLE ingest.actions_history (LIKE ingest.actions, known_until timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE FUNCTION ingest.keep_action() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ingest.actions_history SELECT OLD.*, clock_timestamp();
+    RETURN coalesce(NEW, OLD);
+END $$;
+CREATE TRIGGER keep_action BEFORE UPDATE OR DELETE ON ingest.actions FOR EACH ROW EXECUTE FUNCTION ingest.keep_action();
+
+-- Prices that jumped beyond five standard deviations on a day without an action, and were not stored: until a second provider
+-- says the same, or an operator sets released_at.
+CREATE TABLE ingest.quarantine (
+    symbol_id   integer NOT NULL REFERENCES ingest.symbols,
+    session     date NOT NULL,
+    provider    text NOT NULL,
+    return      double precision NOT NULL,   -- decimal, from the session before
+    sigma       double precision NOT NULL,   -- of daily returns before it
+    second      text,                        -- who was asked, and
+    second_return double precision,          -- what it said; null: nobody could answer
+    found_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    released_at timestamptz,
+    released_by text,                        -- `confirmed` or an operator's name
+    PRIMARY KEY (symbol_id, session)
 );

@@ -1,0 +1,108 @@
+"""A new price that jumps beyond five standard deviations without an action is not believed on one source's word.
+
+Only of sessions after what is known: a backfill's own history is its evidence, and asking twice for it would double every
+onboarding. With one provider there is nobody to ask, and its word stands.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+
+from services.ingest.providers.base import Absence, Absent, Bars, History, Request
+from services.ingest.providers.chain import Fetched, Part
+from services.ingest.store.quarantine import Jump
+from services.ingest.workflow.plan import Ask
+from shared.market.calendar import Calendar
+from shared.market.symbols import parse_occ
+
+SIGMAS = 5.0
+WINDOW = 63
+# A vendor's close and another's differ by the auction and by rounding; a wrong split or a slipped digit by far more.
+AGREE = 0.02
+SecondOpinion = Callable[[Request, str], Part | Absent | None]
+
+
+class Doubts(NamedTuple):
+    """Standard deviations by symbol id, and jumps found before by (symbol id, session) with whether they were released."""
+
+    sigmas: Mapping[int, float]
+    known: Mapping[tuple[int, date], bool]
+
+
+def examined(
+    asks: Sequence[Ask],
+    fetched: Sequence[Fetched],
+    sigmas: Mapping[int, float],
+    known: Mapping[tuple[int, date], bool],
+    calendar: Calendar,
+    second: SecondOpinion,
+) -> list[Jump]:
+    """Jumps found. Bars from an unconfirmed one on are taken out of `fetched`, in place, and are `quarantined` there.
+
+    sigmas : of daily returns, by symbol id; known : earlier jumps by (symbol id, session), and whether they were released
+    """
+    found = []
+    for ask, answer in zip(asks, fetched, strict=True):
+        sigma = sigmas.get(ask.symbol_id)
+        # An option moves by multiples of its price on any day.
+        if sigma is None or ask.known is None or parse_occ(ask.symbol):
+            continue
+        for index, part in enumerate(answer.parts):
+            for session, jump in _jumps(part.history, SIGMAS * sigma, calendar):
+                earlier = known.get((ask.symbol_id, session))
+                if earlier or (earlier is None and session <= ask.known[1]):
+                    continue
+                other = second(Request(ask.symbol, calendar.previous(session), session), part.provider)
+                said = _return_on(other.history, session, calendar) if isinstance(other, Part) else None
+                # Nobody else has the symbol at all: then there is nobody to ask.
+                confirmed = other is None or (said is not None and abs(said - jump) <= AGREE * (1 + abs(jump)))
+                who = other.provider if isinstance(other, Part) else None
+                found.append(Jump(ask.symbol_id, session, part.provider, jump, sigma, who, said, confirmed))
+                if not confirmed:
+                    answer.parts[index] = Part(part.provider, _before(part.history, session))
+                    answer.absent = Absence.QUARANTINED
+                    break
+    return found
+
+
+def _jumps(history: History, limit: float, calendar: Calendar) -> list[tuple[date, float]]:
+    """Sessions whose price moved by more than `limit` from the session before, with no action of that day."""
+    actions = {calendar.on_or_after(action.ex_date) for action in history.actions if action.ex_date <= calendar.horizon}
+    days = history.bars.sessions.tolist()
+    return [
+        (day, jump)
+        for day in days
+        if day not in actions
+        and (jump := _return_on(history, day, calendar)) is not None and abs(jump) > limit
+    ]  # fmt: skip
+
+
+def _return_on(history: History, session: date, calendar: Calendar) -> float | None:
+    """Price return on a session, of closes or adjusted closes, without a split of that day; None if the source has not both days."""
+    bars = history.bars
+    days = {day: index for index, day in enumerate(bars.sessions.tolist())}
+    here, there = days.get(session), days.get(calendar.previous(session))
+    if here is None or there is None:
+        return None
+    split = 1.0
+    for action in history.actions:
+        if action.type == "split" and not bars.split_adjusted and calendar.on_or_after(action.ex_date) == session:
+            split *= action.value
+    for column, factor in ((bars.close, split), (bars.adj_close, 1.0)):
+        ratio = float(column[here] * factor / column[there])
+        if np.isfinite(ratio):
+            return ratio - 1.0
+    return None
+
+
+def _before(history: History, session: date) -> History:
+    rows = slice(0, int(np.searchsorted(history.bars.sessions, np.datetime64(session, "D"))))
+    bars = history.bars
+    cut = Bars(
+        sessions=bars.sessions[rows], open=bars.open[rows], high=bars.high[rows], low=bars.low[rows], close=bars.close[rows],
+        adj_close=bars.adj_close[rows], volume=bars.volume[rows], split_adjusted=bars.split_adjusted,
+    )  # fmt: skip
+    return replace(history, bars=cut)
