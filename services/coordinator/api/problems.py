@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.coordinator.api import faults
 from services.coordinator.errors import Refused, TooLarge
 from shared.db.engine import is_transient
 from shared.telemetry import logger
@@ -45,29 +46,15 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status, error.title, str(error), code=error.code, errors=errors, headers=headers)
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own findings (wrong types, unknown fields), in the shape of ours."""
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own findings (wrong types, unknown fields), in the shape of ours, with whatever else is wrong."""
     assert isinstance(error, RequestValidationError)
-    errors = [_field(found) for found in error.errors()]
-    detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read: " + "; ".join(
-        f"{found['column']}: {found['message']}" for found in errors[:5]
+    errors = faults.every(request, error)
+    detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read or used: " + "; ".join(
+        f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
+        for found in errors[:5]
     )
     return problem(422, "Invalid", detail, code="invalid", errors=errors)
-
-
-def _field(found: Mapping[str, Any]) -> dict[str, object]:
-    where = [part for part in found["loc"] if part not in ("body", "query", "path", "header")]
-    row = next((part + 1 for part in where if isinstance(part, int)), None)
-    column = next((part for part in where if isinstance(part, str)), None)
-    value = found.get("input")
-    return {
-        "row": row,
-        "column": ".".join(str(part) for part in where) if row is None else column,
-        "code": str(found["type"]),
-        "message": str(found["msg"]),
-        # A lone surrogate is a Python string and no UTF-8: the answer must still be one.
-        "value": str(value)[:100].encode(errors="replace").decode() if isinstance(value, str | int | float) else None,
-    }
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:

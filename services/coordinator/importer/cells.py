@@ -17,7 +17,8 @@ MAX_PRICE = Decimal(10) ** 9
 MAX_VALUE = Decimal(10) ** 13
 MAX_SYMBOL = 100
 
-_SYMBOL = re.compile(r"[A-Za-z0-9._-]+")
+# A letter or a digit among them: brokers write a lone dash or dot where there is nothing.
+_SYMBOL = re.compile(r"(?=[._-]*[A-Za-z0-9])[A-Za-z0-9._-]+")
 # Digits are ASCII on purpose, and an exponent has two at most: `Decimal` would take both further than a column can.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -37,6 +38,9 @@ QUANTITY = NumberCodes("ERR_POS_004", "ERR_POS_005", "ERR_POS_006", "ERR_POS_007
 PRICE = NumberCodes("ERR_POS_008", "ERR_POS_009", "ERR_POS_010", "ERR_POS_011")
 STRIKE = NumberCodes("ERR_POS_020", "ERR_POS_020", "ERR_POS_020", "ERR_POS_020")
 OUT_OF_RANGE = "ERR_POS_024"
+# What the signs mean, where a number may be negative.
+LONG_OR_SHORT = "a positive number for long, a negative one for short"
+IN_OR_OUT = "a positive amount for money in, a negative one for money out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +75,15 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
     """The symbol in its one stored spelling, so `BRK/B` and a padded OCC symbol pass as what they mean."""
     symbol = normalise(text)
     if not text:
-        issues.error(row, column, "ERR_POS_001", f"Row {row} has no symbol. Write the ticker, such as AAPL.")
+        issues.error(row, column, "ERR_POS_001", "There is no symbol. Write the ticker, such as AAPL.")
     elif len(text) > MAX_SYMBOL:
-        issues.error(row, column, "ERR_POS_002", f"The symbol in row {row} is over {MAX_SYMBOL} characters.", text)
+        issues.error(row, column, "ERR_POS_002", f"The symbol is over {MAX_SYMBOL} characters.", text)
     elif not _SYMBOL.fullmatch(symbol):
         issues.error(
             row,
             column,
             "ERR_POS_003",
-            f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore.",
+            f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore, and at least one letter or digit.",
             text,
         )
     else:
@@ -88,11 +92,11 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
 
 
 def amount(
-    text: str, row: int, column: str, codes: NumberCodes, limit: Decimal, issues: Issues, *, signed: bool = False
+    text: str, row: int, column: str, codes: NumberCodes, limit: Decimal, issues: Issues, *, signed: str | None = None
 ) -> Decimal | None:
-    """A number of up to ten decimals within the limit; positive, or not zero where `signed`."""
+    """A number of up to ten decimals within the limit; positive, or not zero where `signed`, which says what the signs mean."""
     if not text:
-        issues.error(row, column, codes.missing, f"Row {row} has no {column}. Write a number, such as 12.50.")
+        issues.error(row, column, codes.missing, f"There is no {column}. Write a number, such as 12.50.")
         return None
     value = number(text)
     if value is None:
@@ -103,15 +107,15 @@ def amount(
             f"{column} {text!r} is not a number. Use digits and a point, no comma or sign.",
             text,
         )
-    elif signed and value == 0:
+    elif signed is not None and value == 0:
         issues.error(
             row,
             column,
             codes.sign,
-            f"{column} is zero. Use a positive number for long, a negative one for short.",
+            f"{column} is zero. Use {signed}.",
             text,
         )
-    elif not signed and value <= 0:
+    elif signed is None and value <= 0:
         issues.error(row, column, codes.sign, f"{column} {text} must be above zero.", text)
     elif decimals(value) > MAX_DECIMALS:
         issues.error(row, column, codes.decimals, f"{column} {text} has over {MAX_DECIMALS} decimals. Round it.", text)
@@ -127,7 +131,7 @@ def day(
 ) -> date | None:
     """A date as YYYY-MM-DD in [first, last]; `last` None allows the future."""
     if not text:
-        issues.error(row, column, codes.missing, f"Row {row} has no {column}. Write it as YYYY-MM-DD.")
+        issues.error(row, column, codes.missing, f"There is no {column}. Write it as YYYY-MM-DD.")
         return None
     value = iso_date(text)
     if value is None:

@@ -32,6 +32,18 @@ def canonical(header: str) -> str | None:
     return _KNOWN.get("".join(header.split()).replace("_", "").casefold())
 
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def other_separator(headers: Sequence[str]) -> str | None:
+    """What the cells of the header are separated by, in words, where it is not commas."""
+    line = ",".join(headers)
+    for separator, name in _SEPARATORS.items():
+        if len({canonical(part.strip('"')) for part in line.split(separator)} - {None}) > 1:
+            return name
+    return None
+
+
 def match(headers: Sequence[str], line: int, issues: Issues) -> dict[str, int]:
     """Position of each known column in the header row. Reports missing and repeated columns, warns of unknown ones."""
     found: dict[str, int] = {}

@@ -13,6 +13,7 @@ from shared.market.symbols import occ_symbol, parse_occ
 
 FIELDS = ("underlying_symbol", "strike_price", "expiration_date", "option_type")
 _CODES = dict(zip(FIELDS, ("ERR_POS_019", "ERR_POS_020", "ERR_POS_021", "ERR_POS_022"), strict=True))
+SIDES = ("CALL", "PUT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,21 @@ class Contract:
 NONE = Contract()
 
 
-def contract(row: int, symbol: str | None, values: Mapping[str, str], first: date, issues: Issues) -> Contract:
+def contract(
+    row: int,
+    symbol: str | None,
+    values: Mapping[str, str],
+    first: date,
+    entry: date | None,
+    subtype: str | None,
+    issues: Issues,
+) -> Contract:
     """The contract of one row. Every column that is missing, unreadable or contradicts the OCC symbol is reported.
 
     symbol : normalised, or None where it was refused
     first  : the first day of the exchange calendar
+    entry  : None where it was refused
+    subtype: as checked; CALL and PUT must not contradict the contract
     """
     stated = {column: values.get(column, "").strip() for column in FIELDS}
     occ = None if symbol is None else parse_occ(symbol)
@@ -42,7 +53,7 @@ def contract(row: int, symbol: str | None, values: Mapping[str, str], first: dat
     if stated["underlying_symbol"]:
         underlying = cells.symbol(stated["underlying_symbol"], row, "underlying_symbol", found)
     elif occ is None:
-        found.error(row, "underlying_symbol", "ERR_POS_019", f"The option in row {row} names no underlying_symbol.")
+        found.error(row, "underlying_symbol", "ERR_POS_019", "The option names no underlying_symbol.")
     if stated["strike_price"] or occ is None:
         strike = cells.amount(stated["strike_price"], row, "strike_price", cells.STRIKE, cells.MAX_PRICE, found)
     if stated["expiration_date"] or occ is None:
@@ -52,12 +63,12 @@ def contract(row: int, symbol: str | None, values: Mapping[str, str], first: dat
     if stated["option_type"] or occ is None:
         # Brokers write C and P as often as the words.
         side = {"C": "CALL", "P": "PUT"}.get(stated["option_type"].upper(), stated["option_type"].upper())
-        if side not in ("CALL", "PUT"):
+        if side not in SIDES:
             found.error(
                 row,
                 "option_type",
                 "ERR_POS_022",
-                f"option_type in row {row} must be CALL or PUT.",
+                "option_type must be CALL or PUT.",
                 stated["option_type"] or None,
             )
     if occ is not None:
@@ -75,10 +86,33 @@ def contract(row: int, symbol: str | None, values: Mapping[str, str], first: dat
         result = Contract(symbol, underlying or occ.underlying, occ.strike, occ.expiration, occ.option_type)
     else:
         result = Contract(None, underlying, strike, expiration, side)
+    _agree(row, result, entry, subtype, values, found)
     issues.extend(found)
     if found.refused:
         return NONE
     return result if occ is not None else _named(row, result, issues)
+
+
+def _agree(
+    row: int, option: Contract, entry: date | None, subtype: str | None, values: Mapping[str, str], issues: Issues
+) -> None:
+    """The contract against the rest of the row, as far as either could be read."""
+    if option.expiration is not None and entry is not None and option.expiration < entry:
+        issues.error(
+            row,
+            "expiration_date",
+            "ERR_POS_021",
+            f"The option expired on {option.expiration}, before entry_date {entry}. Correct one of them.",
+            str(option.expiration),
+        )
+    if subtype in SIDES and option.type in SIDES and subtype != option.type:
+        issues.error(
+            row,
+            "investment_subtype",
+            "ERR_POS_017",
+            f"investment_subtype {subtype} contradicts the option, which is a {option.type}. Correct one of them.",
+            values.get("investment_subtype", "").strip(),
+        )
 
 
 def _named(row: int, option: Contract, issues: Issues) -> Contract:
@@ -90,6 +124,6 @@ def _named(row: int, option: Contract, issues: Issues) -> Contract:
     try:
         name = occ_symbol(option.underlying, option.expiration, option.type, option.strike)
     except ValueError as error:
-        issues.error(row, "strike_price", "ERR_POS_020", f"The option in row {row} has no OCC symbol: {error}.")
+        issues.error(row, "strike_price", "ERR_POS_020", f"The option has no OCC symbol: {error}.")
         return NONE
     return Contract(name, option.underlying, option.strike, option.expiration, option.type)

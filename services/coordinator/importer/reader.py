@@ -117,7 +117,7 @@ def _records(text: str, issues: Issues) -> list[Record]:
             continue
         if not any(cell.strip() for cell in cells):
             continue
-        if not _fits(cells, lines.start, issues):
+        if not _fits(cells, lines.start, issues, header=where is None):
             if where is None:
                 return []
             continue
@@ -150,7 +150,17 @@ def _records(text: str, issues: Issues) -> list[Record]:
     return records
 
 
-def _fits(cells: list[str], line: int, issues: Issues) -> bool:
+def _fits(cells: list[str], line: int, issues: Issues, *, header: bool) -> bool:
+    other = columns.other_separator(cells) if header else None
+    if other is not None:
+        issues.error(
+            line,
+            None,
+            "ERR_CSV_004",
+            f"The cells are separated by {other}, not commas. Save the sheet as comma-separated CSV (UTF-8), with a point in "
+            "decimals.",
+        )
+        return False
     if len(cells) > MAX_COLUMNS:
         issues.error(
             line,

@@ -43,13 +43,16 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     first, today = rules.calendar.first, rules.today
 
     symbol = cells.symbol(get("symbol"), row, "symbol", found)
-    quantity = cells.amount(get("quantity"), row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found, signed=True)
+    signed = cells.LONG_OR_SHORT
+    quantity = cells.amount(get("quantity"), row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found, signed=signed)
     price = cells.amount(get("entry_price"), row, "entry_price", cells.PRICE, cells.MAX_PRICE, found)
     entry = cells.day(get("entry_date"), row, "entry_date", cells.DATE, found, first=first, last=today)
     exit_date, exit_price = _exit(row, values, entry, rules, found)
     kind = _class(row, symbol, values, found)
     subtype = _subtype(row, kind, get("investment_subtype"), found)
-    option = options.contract(row, symbol, values, rules.calendar.first, found) if kind == OPTIONS else options.NONE
+    option = options.NONE
+    if kind == OPTIONS:
+        option = options.contract(row, symbol, values, rules.calendar.first, entry, subtype, found)
     basis = _basis(row, get("price_basis"), found)
     if quantity is not None and price is not None:
         multiplier = 100 if kind == OPTIONS else 1
@@ -95,7 +98,7 @@ def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> F
         values.get("date", "").strip(), row, "date", dates, found, first=rules.calendar.first, last=rules.today
     )
     text = values.get("amount", "").strip()
-    amount = cells.amount(text, row, "amount", codes, cells.MAX_QUANTITY, found, signed=True)
+    amount = cells.amount(text, row, "amount", codes, cells.MAX_QUANTITY, found, signed=cells.IN_OR_OUT)
     if amount is not None and cells.decimals(amount) > 4:
         found.error(row, "amount", "ERR_FLOW_004", f"amount {text} has over 4 decimals. Money is kept to 4.", text)
     issues.extend(found)

@@ -123,6 +123,12 @@ async def edit_position(
     row = await store.position(conn, portfolio, position_id)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
+    if not body:
+        # Nothing is said, so nothing is changed, and nothing starts.
+        last = clock.last_due()
+        first = before.first_session
+        unmoved = Change(first, last if first is not None and first <= last else None, None)
+        return Imported(portfolio, before.name, 0, 1, unmoved, Issues(), [], position_id)
     current = {
         **{column: row[column] for column in COLUMNS},
         "quantity": row["stated_quantity"],

@@ -81,6 +81,16 @@ async def test_editing_a_lot_keeps_what_is_not_named_and_null_clears(api: Api) -
     assert [error["code"] for error in bad.json()["errors"]] == ["ERR_POS_006", "ERR_POS_013"]
 
 
+async def test_an_edit_that_says_nothing_starts_nothing(api: Api) -> None:
+    identity, url, lots = await created(api)
+    before = await api.rows("SELECT count(*) FROM coordinator.runs")
+    answer = await api.client.patch(f"{url}/positions/{lots['MSFT']}", json={})
+    assert (answer.status_code, answer.json()["run_id"], answer.json()["unchanged"]) == (200, None, 1)
+    assert answer.json()["position_id"] == lots["MSFT"]
+    assert await api.missing(identity) == set()
+    assert await api.rows("SELECT count(*) FROM coordinator.runs") == before
+
+
 async def test_a_flow_raises_snapshots_and_risk_from_its_session_on(api: Api) -> None:
     identity, url, _ = await created(api)
     answer = await api.client.post(f"{url}/flows", json={"date": "2020-12-27", "amount": 500})

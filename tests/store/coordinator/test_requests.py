@@ -36,6 +36,9 @@ async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
         ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": true}'}, 422),
         ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a", "equity_balance": ' + b"9" * 4000 + b"}"}, 422),
         ("POST", f"{PREFIX}/portfolios", {"content": b"[" * 500 + b"]" * 500}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b"[" * 100_000 + b"]" * 100_000}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"positions": ' + b"[" * 100_000}, 422),
+        ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": ' + b'{"a":' * 900 + b"1" + b"}" * 901}, 422),
         ("GET", f"{PREFIX}/symbols/%00/prices", {}, 404),
         ("GET", f"{PREFIX}/symbols/AAPL%0A/prices", {}, 404),
         ("GET", f"{PREFIX}/admin/dead-letters/99999999999999999999", {}, 422),
@@ -113,3 +116,49 @@ async def test_a_body_that_nobody_reads_is_refused(api: Api) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "unexpected_body"), path
     assert await api.rows("SELECT count(*) FROM coordinator.runs") == before
     assert (await api.client.post(f"{PREFIX}/portfolios/{identity}/calculate", json={})).status_code == 202
+
+
+async def test_every_bad_field_is_named_at_once_whoever_finds_it(api: Api) -> None:
+    lot = {"symbol": "AAPL", "quantity": 5, "entry_date": "2020-12-21", "entry_price": 128.23}
+    body = {
+        "name": "",
+        "equity_balance": True,
+        "colour": "red",
+        "positions": [
+            lot,
+            lot | {"quantity": [1], "entry_price": 0, "strike": 5},
+            lot | {"symbol": 7, "entry_date": "soon"},
+            "AAPL",
+        ],
+        "flows": [{"date": 5, "amount": 0}],
+    }
+    answer = await api.client.post(f"{PREFIX}/portfolios", json=body)
+    assert answer.status_code == 422
+    found = {(error["row"], error["column"], error["code"]) for error in answer.json()["errors"]}
+    assert found == {
+        (None, "name", "ERR_PORT_002"),
+        (None, "equity_balance", "number_type"),
+        (None, "colour", "extra_forbidden"),
+        (2, "quantity", "number_type"),
+        (2, "entry_price", "ERR_POS_010"),
+        (2, "strike", "extra_forbidden"),
+        (3, "symbol", "string_type"),
+        (3, "entry_date", "ERR_POS_013"),
+        (4, "positions", "model_attributes_type"),
+        (1, "date", "string_type"),
+        (1, "amount", "ERR_FLOW_004"),
+    }
+    assert len(answer.json()["errors"]) == len(found)
+    assert "11 fields" in answer.json()["detail"]
+
+
+async def test_a_single_lot_and_flow_are_told_all_at_once_too(api: Api) -> None:
+    url = f"{PREFIX}/portfolios/{(await api.create())['id']}"
+    lot = await api.client.post(f"{url}/positions", json={"symbol": "-", "quantity": {}, "note": ""})
+    assert {(error["column"], error["code"]) for error in lot.json()["errors"]} == {
+        ("symbol", "ERR_POS_003"), ("quantity", "number_type"), ("note", "extra_forbidden"),
+        ("entry_date", "ERR_POS_012"), ("entry_price", "ERR_POS_008"),
+    }  # fmt: skip
+    assert "ow 1" not in lot.text
+    flow = await api.client.post(f"{url}/flows", json={"date": "2020-12-28", "amount": "0", "currency": "USD"})
+    assert {error["column"] for error in flow.json()["errors"]} == {"amount", "currency"}

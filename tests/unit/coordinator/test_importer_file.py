@@ -113,6 +113,16 @@ def test_004_every_missing_column_is_named() -> None:
     assert missing == ["quantity", "entry_price"]
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_004_another_separator_is_named(separator: str, name: str) -> None:
+    text = (HEADER + ROW).replace(",", separator)
+    for each in (text, text.replace("300.35", "300,35")):
+        parsed = parse(each)
+        assert [(issue.row, issue.code) for issue in parsed.issues.errors] == [(1, "ERR_CSV_004")]
+        assert name in parsed.issues.errors[0].message
+    assert codes(parse(HEADER.strip() + ",name\n" + ROW.strip() + f",a{separator}b\n")) == []
+
+
 def test_005_a_column_may_come_once() -> None:
     parsed = parse("symbol,quantity,entry_date,entry_price,Entry Price Per Share\nAAPL,1,2020-01-02,300,300\n")
     assert codes(parsed) == [(1, "ERR_CSV_005")]

@@ -46,6 +46,8 @@ def good(**change: object) -> Position:
         ({"symbol": "AA PL"}, [("symbol", "ERR_POS_003")]),
         ({"symbol": "=cmd()"}, [("symbol", "ERR_POS_003")]),
         ({"symbol": "ÄPL"}, [("symbol", "ERR_POS_003")]),
+        ({"symbol": "-"}, [("symbol", "ERR_POS_003")]),
+        ({"symbol": "."}, [("symbol", "ERR_POS_003")]),
         ({"quantity": ""}, [("quantity", "ERR_POS_004")]),
         ({"quantity": "many"}, [("quantity", "ERR_POS_005")]),
         ({"quantity": "NaN"}, [("quantity", "ERR_POS_005")]),
@@ -265,3 +267,34 @@ def test_each_fault_of_a_flow_has_its_code(change: dict[str, object], code: str)
     flows = parse.parse_flows([{"date": "2020-01-02", "amount": -5} | change], RULES, issues)
     assert flows == []
     assert [issue.code for issue in issues.errors] == [code]
+
+
+def test_a_subtype_must_not_contradict_the_contract() -> None:
+    assert option_errors(investment_subtype="put") == [("investment_subtype", "ERR_POS_017")]
+    assert option_errors(symbol="AAPL210115C00130000", investment_subtype="PUT", option_type="") == [
+        ("investment_subtype", "ERR_POS_017")
+    ]
+    assert option_errors(investment_subtype="CALL") == []
+    assert option_errors(investment_subtype="equity option") == []
+
+
+def test_an_expiry_before_the_entry_is_named_beside_other_faults() -> None:
+    assert option_errors(expiration_date="2019-12-20") == [("expiration_date", "ERR_POS_021")]
+    assert option_errors(expiration_date="2019-12-20", quantity="0", strike_price="x", option_type="both") == [
+        ("quantity", "ERR_POS_006"),
+        ("strike_price", "ERR_POS_020"),
+        ("option_type", "ERR_POS_022"),
+        ("expiration_date", "ERR_POS_021"),
+    ]
+    assert option_errors(expiration_date="2020-01-02") == [], "of the day itself"
+
+
+def test_a_message_speaks_of_what_was_sent() -> None:
+    issues = Issues()
+    parse.parse_flows([{"date": "2020-01-02", "amount": "0"}], RULES, issues)
+    assert [issue.code for issue in issues.errors] == ["ERR_FLOW_004"]
+    assert "short" not in issues.errors[0].message
+    assert "money out" in issues.errors[0].message
+    empty = parse.parse_items([dict.fromkeys(GOOD), dict.fromkeys(OPTION) | {"investment_class": "OPTIONS"}], RULES)
+    assert len(empty.issues.errors) == 12
+    assert not [issue.message for issue in empty.issues.errors if "row" in issue.message.lower()]
