@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from faststream.kafka import KafkaBroker
@@ -32,6 +26,7 @@ from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import Subscribe, subscribe
+from shared.messaging.drain import drain_on_signal, leave
 from shared.messaging.failpoints import failpoint
 from shared.messaging.guard import Guard
 from shared.messaging.relay import Relay
@@ -172,41 +167,6 @@ class Service:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self.broker.stop(), LAST_WORDS_SECONDS)
             leave(EXIT_STUCK)
-
-
-def leave(code: int) -> None:
-    """End the process now. Not by an exception: what is stuck may be what would have to let it through."""
-    logging.shutdown()
-    os._exit(code)
-
-
-@contextlib.contextmanager
-def drain_on_signal(stopping: asyncio.Event, seconds: float) -> Iterator[None]:
-    """On SIGTERM first say that this process stops, so that `/readyz` fails and traffic goes elsewhere; then shut down.
-
-    uvicorn closes its port as the first thing, so nobody could read there that it is about to. A second signal, and servers
-    other than uvicorn, are left as they are.
-    """
-    server = signal.getsignal(signal.SIGTERM)
-    ours = isinstance(getattr(server, "__self__", None), uvicorn.Server)
-    if not ours or not callable(server) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set() or seconds <= 0:
-            server(number, frame)
-            return
-        loop.call_soon_threadsafe(stopping.set)
-        loop.call_soon_threadsafe(loop.call_later, seconds, server, number, None)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is on_signal:
-            signal.signal(signal.SIGTERM, server)
 
 
 async def _patiently(start: Callable[[], Awaitable[object]], what: str) -> None:

@@ -96,6 +96,10 @@ async def composition(
         yield running
     finally:
         stop.set()
+        # One that is still starting looks at nothing else: whoever asked for the stop waits.
+        for started, task in zip(starts, tasks, strict=True):
+            if not started.is_set():
+                task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
     for task, result in zip(tasks, results, strict=True):
         if isinstance(result, Exception):
@@ -140,24 +144,22 @@ async def _serve(
 ) -> None:
     app = create_app("coordinator", settings)
     running.apps["coordinator"] = app
+    # uvicorn runs a lifespan in a task of its own, which a stop during the start would not reach: it is ours.
     server = _Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=HTTP_GOODBYE_SECONDS
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=HTTP_GOODBYE_SECONDS
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it by an attribute only
-        await asyncio.sleep(0.02)
-    started.set()
-    stopping = asyncio.create_task(_until(stop, app))
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    await serving
-    if stopping.done():
-        await stopping
-    stopping.cancel()
-    if not server.started:
-        raise ConfigurationError("the coordinator did not start; its log says why")
+    async with app.router.lifespan_context(app):
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(_until(stop, app))
+        started.set()
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+        if stopping.done():
+            await stopping
+        stopping.cancel()
 
 
 async def _create_topics(settings: ServiceSettings) -> None:

@@ -16,7 +16,7 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, until_stopped
+from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, unless_stopped, until_stopped
 from services.coordinator.cli import Client, Failed, console_for, render_risk_picture
 from shared.errors import LeadlineError
 from shared.work import Phase
@@ -55,7 +55,9 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
     began = time.monotonic()
     with _saying(console, "Starting PostgreSQL, a Kafka-protocol broker and the five services …"):
         running = embedded(options)
-        leadline = await running.__aenter__()
+        leadline = await unless_stopped(running.__aenter__(), asked_to_stop)
+    if leadline is None:
+        raise LeadlineError("stopped before everything had started")
     try:
         console.print(
             f"Running at {leadline.url} after {time.monotonic() - began:.1f} s; state and log in {options.state}"

@@ -16,6 +16,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,14 @@ class Postgres:
         self.child.stop(how=signal.SIGQUIT, within=10.0)
 
 
-def serve(state: Path, *, throw_away: bool = False, port: int | None = None) -> Postgres:
+def serve(
+    state: Path, *, throw_away: bool = False, port: int | None = None, give_up: threading.Event | None = None
+) -> Postgres:
     """Start the server of `state`, creating it the first time. A server that a killed run left there is stopped first.
 
     `port` asks for one address (a restart in a test); otherwise a free one is taken. Blocks up to a minute when there is
-    a journal to replay. Raises `ConfigurationError` with the end of the server's log if it does not come up.
+    a journal to replay, or until `give_up` is set. Raises `ConfigurationError` with the end of the server's log if it does not
+    come up.
     """
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True)
@@ -103,10 +107,12 @@ def serve(state: Path, *, throw_away: bool = False, port: int | None = None) -> 
     for attempt in range(PORT_ATTEMPTS):
         chosen = port or free_port()
         child = _start(binaries, data, chosen, account, server_log, throw_away=throw_away)
-        if _ready(child, data):
+        if _ready(child, data, give_up or threading.Event()):
             return Postgres(child, chosen, password, data)
         reason = child.log_tail()
         child.stop(how=signal.SIGQUIT, within=5)
+        if give_up is not None and give_up.is_set():
+            break
         if "could not bind" not in reason or port is not None or attempt == PORT_ATTEMPTS - 1:
             break
     raise ConfigurationError(f"PostgreSQL did not start on 127.0.0.1:{chosen}; end of {server_log}:\n{reason}")
@@ -222,10 +228,10 @@ def _start(
     )
 
 
-def _ready(child: Child, data: Path) -> bool:
-    """Wait until the server says in its pid file that it is ready. False if it ended or a minute went by."""
+def _ready(child: Child, data: Path, give_up: threading.Event) -> bool:
+    """Wait until the server says in its pid file that it is ready. False if it ended, a minute went by, or nobody wants it."""
     until = time.monotonic() + RECOVERY_SECONDS
-    while time.monotonic() < until and child.running:
+    while time.monotonic() < until and child.running and not give_up.is_set():
         try:
             lines = (data / "postmaster.pid").read_text().splitlines()
         except OSError:

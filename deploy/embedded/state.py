@@ -21,10 +21,16 @@ DEFAULT = Path(".leadline")
 def held(state: Path) -> Iterator[None]:
     """Hold the directory while this process runs. The lock is the kernel's: a killed process lets go by itself.
 
-    Raises `ConfigurationError` if another process holds it.
+    Raises `ConfigurationError` if another process holds it, or it cannot be one.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("a+") as file:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("a+")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{state} cannot be the state directory: {error.strerror}; choose another with --state"
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +157,57 @@ def test_prices_that_cannot_be_read_are_refused_at_once_and_say_why(
     assert "Traceback" not in err
     assert err.count("row 3") <= 1
     assert not (state / "postgres").exists(), "told before anything was started"
+
+
+@pytest.mark.parametrize(
+    ("command", "until"), [("up", "postgres.new"), ("up", "broker.pid"), ("up", "roles.json"), ("demo", "leadline.log")]
+)
+def test_a_signal_during_the_start_stops_it_within_seconds_and_leaves_nothing(
+    state: Path, command: str, until: str
+) -> None:
+    state = state.with_name(f"start-{command}-{until}")
+    data: list[str | Path] = ["--data", demo.PRICES, "--as-of", "2020-12-31"] if command == "up" else []
+    process = leadline(command, "--state", state, "--port", "0", *data)
+    deadline = time.monotonic() + 60
+    while not (state / until).exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT if command == "demo" else signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+
+    assert time.monotonic() - asked < 20, "it went on starting"
+    assert "ready" not in out
+    expected = (0, "") if command == "up" else (1, "leadline: stopped before everything had started\n")
+    assert (process.returncode, err) == expected
+    assert servers_of(state) == []
+
+
+def test_a_signal_while_services_wait_for_a_broker_stops_them(state: Path) -> None:
+    """Their start would go on for a minute."""
+    process = leadline("up", "--state", state, "--port", "0", "--data", demo.PRICES, "--as-of", "2020-12-31")
+    deadline = time.monotonic() + 60
+    while not (state / "roles.json").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    broker = json.loads((state / "broker.pid").read_text())["pid"]
+    psutil.Process(broker).suspend()
+    try:
+        time.sleep(3)
+        process.terminate()
+        out, err = process.communicate(timeout=40)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(broker).resume()
+    assert (process.returncode, out, err) == (0, "", "")
+    assert servers_of(state) == []
+
+
+def test_a_state_directory_that_cannot_be_is_named() -> None:
+    process = leadline("up", "--state", "/dev/null/x", "--port", "0", "--data", demo.PRICES)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == "leadline: /dev/null/x cannot be the state directory: Not a directory; choose another with --state\n"
