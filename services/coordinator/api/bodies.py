@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from services.coordinator.importer.reader import MAX_ROWS
 
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("holds a NUL character; remove it")
-    return text
+Value = TypeVar("Value")
 
 
-Number: TypeAlias = StrictInt | StrictFloat | StrictStr | None
+def _storable(value: Value) -> Value:
+    """JSON can spell what no database and no answer can hold."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("holds a NUL character; remove it")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("holds half a character (a lone surrogate); remove it") from None
+    return value
+
+
+Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_storable)]
 Text: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
 
 
@@ -65,8 +73,8 @@ class LetterBody(Body):
     def _says_something(self) -> LetterBody:
         if not self.body and not self.headers:
             raise ValueError("give a body, headers, or both")
-        if any("\0" in key + value for key, value in (self.headers or {}).items()):
-            raise ValueError("a header holds a NUL character; remove it")
+        for key, value in (self.headers or {}).items():
+            _storable(key + value)
         return self
 
 
