@@ -108,7 +108,11 @@ def _skew(seconds: float) -> None:
     real = time.time
     time.time = lambda: real() + seconds
 
-    class Skewed(datetime):
+    class AnyDatetime(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, datetime)
+
+    class Skewed(datetime, metaclass=AnyDatetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) + timedelta(seconds=seconds)
