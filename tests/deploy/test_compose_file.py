@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import yaml
 from sqlalchemy.engine import make_url
 
 from shared.db.roles import SERVICES, role_of
@@ -48,3 +51,44 @@ def test_variables_are_read_as_compose_reads_them() -> None:
     assert compose.interpolate("a ${X:-b} ${Y:-}", {"X": "c"}) == "a c "
     assert compose.interpolate("${X:-b}", {}) == "b"
     assert compose.interpolate("${X:-b}", {"X": ""}) == "b"
+
+
+def test_no_name_stands_twice() -> None:
+    """Compose refuses a file in which a key of a mapping is repeated; a YAML parser need not."""
+
+    def keys(node: yaml.Node | None) -> Iterator[list[str]]:
+        if isinstance(node, yaml.MappingNode):
+            yield [key.value for key, _ in node.value]
+            for _, value in node.value:
+                yield from keys(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                yield from keys(value)
+
+    assert [names for names in keys(yaml.compose(compose.FILE.read_text())) if len(names) > len(set(names))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [
+        ("LEADLINE_KAFKA_PARTITIONS", ["topics"]),
+        ("LEADLINE_KAFKA_REPLICATION", ["topics"]),
+        ("LEADLINE_RISK_SCENARIOS", ["risk"]),
+        ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
+        ("LEADLINE_RECONCILE_SECONDS", ["coordinator"]),
+        ("LEADLINE_GRACE_SECONDS", ["coordinator"]),
+        ("LEADLINE_LOG_LEVEL", list(SERVICES)),
+        ("LEADLINE_POOL_SIZE", list(SERVICES)),
+    ],
+)
+def test_what_the_readme_lets_one_set_reaches_those_who_read_it(name: str, services: list[str]) -> None:
+    loaded = compose.load()
+    reached = [service for service in loaded if name in (loaded[service].get("environment") or {})]
+    assert sorted(reached) == sorted(services)
+    # Left unset without a value: the default stays in one place.
+    assert {loaded[service]["environment"][name] for service in reached} == {None}
+
+
+def test_scenarios_of_ones_own_can_be_mounted() -> None:
+    services = compose.load()
+    assert services["risk"]["volumes"] == services["ingest"]["volumes"]
