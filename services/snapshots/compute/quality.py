@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypedDict
 
 import numpy as np
 
-from services.snapshots.compute.model import GAP_REASONS, Inputs, LotTable, Reason, Snapshots
+from services.snapshots.compute.model import GAP_REASONS, NEVER, Inputs, LotTable, Reason, Snapshots
 from services.snapshots.compute.xirr import YEAR_DAYS
+from shared.market.symbols import parse_occ
 
 
 class Shortfall(TypedDict):
@@ -20,12 +22,21 @@ class Shortfall(TypedDict):
 _CHAINED = ("daily_return", "mtd_return", "ytd_return", "cumulative_return", "drawdown")
 
 
+@lru_cache(maxsize=10_000)
+def _expiry(symbol: str) -> int:
+    """The last day of an option's contract, as days since 1970; NEVER for everything else. Every option has its OCC symbol."""
+    contract = parse_occ(symbol)
+    return NEVER if contract is None else int(np.datetime64(contract.expiration, "D").astype(np.int64))
+
+
 def lot_reasons(inputs: Inputs, table: LotTable, row: int, lots: slice) -> list[Shortfall]:
     """What the lots of one portfolio lack on one session, each symbol once, by symbol. Empty means `complete`."""
     found: set[tuple[str, str, str]] = set()
     for lot in np.nonzero(table.reason[row, lots])[0] + lots.start:
         symbol, reason = inputs.lots.symbol[lot], Reason(table.reason[row, lot])
         found.add((symbol, "dividends" if reason is Reason.NO_DIVIDENDS else "", reason.name.lower()))
+        if reason in {Reason.STALE, Reason.UNPRICEABLE} and inputs.market.days[row + 1] > _expiry(symbol):
+            found.add((symbol, "price", "expired"))
         cause = GAP_REASONS[table.gap[row, lot]]
         # The word of whoever was asked for the price: what would heal it.
         if cause and reason in {Reason.STALE, Reason.UNPRICEABLE}:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.snapshots.compute import Basis, Reason, from_units
+from services.snapshots.compute import Basis, Reason, from_units, lot_reasons
 from tests.support.worlds import Lot, Portfolio, Rows, Symbol, World, run, weekdays
 
 MONDAY = date(2020, 3, 2)
@@ -247,6 +247,17 @@ def test_option_counts_a_hundred_shares_and_is_unpriceable_without_a_price() -> 
     unpriced = story(Symbol("B", {}), contract)
     assert from_units(unpriced.snapshots.short_value[-1, 0]) == -700
     assert set(unpriced.table.reason[:, 0].tolist()) == {Reason.UNPRICEABLE}
+
+
+def test_an_option_that_expired_without_an_exit_says_so_from_the_day_after() -> None:
+    name = f"AAPL{DAYS[3]:%y%m%d}C00100000"
+    contract = replace(lot(1, DAYS[0], "3.5"), symbol=name, multiplier=100)
+    rows = story(Symbol(name, prices(3.5, 3.0)), contract)
+    said = [
+        {found["reason"] for found in lot_reasons(rows.inputs, rows.table, row, slice(0, 1))}
+        for row in range(len(DAYS))
+    ]
+    assert said == [set(), set(), {"stale"}, {"stale"}, *[{"stale", "expired"}] * 3, *[{"unpriceable", "expired"}] * 3]
 
 
 def test_a_file_without_actions_says_that_dividends_are_missing() -> None:
