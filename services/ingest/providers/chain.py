@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from services.ingest.providers.base import Absence, Absent, History, Provider, Request
+from services.ingest.providers.base import Absence, Absent, History, Listing, Provider, Rename, Request
 from shared.market.calendar import Calendar
 
 # Of several authoritative answers the one that knows most about the symbol is told.
@@ -32,6 +32,7 @@ class Fetched:
     absent   : the reason where a session has no bar and no `History` explains it; None if one does.
     retry_at : when asking again may help, for transient reasons.
     asked    : names of all who were asked, in order.
+    candidates, renamed : what a provider without bars said the symbol may mean, or has become.
     """
 
     request: Request
@@ -39,6 +40,8 @@ class Fetched:
     absent: Absence | None = None
     retry_at: datetime | None = None
     asked: tuple[str, ...] = ()
+    candidates: tuple[Listing, ...] = ()
+    renamed: Rename | None = None
 
     @property
     def listed_from(self) -> date | None:
@@ -126,6 +129,9 @@ class Chain:
 
 def _conclude(result: Fetched, absences: list[Absent]) -> None:
     """A reason that may pass wins over what others know: absence is not settled while somebody has not answered."""
+    if not result.parts:
+        result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
+        result.renamed = next((absent.renamed for absent in absences if absent.renamed), None)
     transient = [absent for absent in absences if absent.reason.transient]
     if transient:
         result.absent = transient[0].reason

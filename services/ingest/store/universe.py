@@ -132,7 +132,10 @@ async def due_retries(conn: AsyncConnection, limit: int) -> dict[str, list[tuple
     rows = await conn.execute(
         text("""
             SELECT s.symbol, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE g.retry_at <= clock_timestamp() ORDER BY g.retry_at, g.symbol_id, g.first LIMIT :limit
+            WHERE g.retry_at <= clock_timestamp()
+               -- A user who says what is meant is answered now.
+               OR EXISTS (SELECT 1 FROM coordinator.symbol_choices c WHERE c.symbol = s.symbol AND c.chosen_at > g.checked_at)
+            ORDER BY g.retry_at, g.symbol_id, g.first LIMIT :limit
         """),
         {"limit": limit},
     )

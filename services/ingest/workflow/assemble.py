@@ -1,7 +1,6 @@
 """From the providers' answers to rows: one conversion, one rule for returns, one for absences. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from math import prod
 from typing import Any
@@ -13,27 +12,14 @@ from services.ingest.providers.base import Absence, Action, Bars, History
 from services.ingest.providers.chain import Fetched
 from services.ingest.store.prices import ActionRow, SymbolRow
 from services.ingest.store.quarantine import Jump
-from services.ingest.workflow.plan import Ask, Presumed
+from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.retries import retry_after
+from services.ingest.workflow.rows import Rows
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
 
 # A file says the same whenever it is asked; it is read anew at the start.
 FILE = "file"
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Everything one transaction writes about some symbols."""
-
-    prices: list[tuple[Any, ...]]
-    actions: list[ActionRow]
-    symbols: list[SymbolRow]
-    checked: dict[int, list[tuple[int, int]]]
-    gaps: dict[int, list[Gap]]
-    listed: list[tuple[int, date, date, str]] = field(default_factory=list)
-    """(symbol id, first, last, provider): actions of that time are all listed; one that is not was withdrawn."""
-    jumps: list[Jump] = field(default_factory=list)
 
 
 def assemble(
@@ -70,20 +56,6 @@ def assemble(
     ]
     rows = _prices(asks, fetched, levels, calendar)
     return Rows(rows, list(actions.values()), list(symbols.values()), checked, gaps, listed, list(jumps))
-
-
-def without_asking(absent: Sequence[Presumed]) -> Rows:
-    """Rows of absences that are known to go on."""
-    checked: dict[int, list[tuple[int, int]]] = {}
-    gaps: dict[int, list[Gap]] = {}
-    symbols: dict[int, SymbolRow] = {}
-    for known in absent:
-        ask = known.ask
-        checked.setdefault(ask.symbol_id, []).extend(ask.checked)
-        gaps.setdefault(ask.symbol_id, []).append(known.gap)
-        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
-        symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
-    return Rows([], [], list(symbols.values()), checked, gaps)
 
 
 def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime, newest: date) -> list[Gap]:

@@ -1,21 +1,24 @@
 """The ingest phase: claim what is not known, fetch it, and in one transaction write it and complete what became ready."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.providers.chain import Chain
-from services.ingest.store import prices, quarantine, refresh, universe
+from services.ingest.store import aliases, prices, quarantine, refresh, universe
+from services.ingest.store.aliases import Alias
 from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import FILE, Rows, assemble, without_asking
+from services.ingest.workflow.assemble import FILE, assemble
+from services.ingest.workflow.claims import claimed_of
+from services.ingest.workflow.names import candidates, fetch
 from services.ingest.workflow.plan import Ask, Presumed, again, anew, missing, presumed
 from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
 from services.ingest.workflow.retries import TRANSIENT
+from services.ingest.workflow.rows import Rows, without_asking
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
@@ -30,7 +33,6 @@ from shared.work import Batch, Key, Phase
 
 log = logger(__name__)
 
-RENEW_SECONDS = 20.0
 # Somebody else is fetching what we need: look again this often, and give up once a claim must have run out twice.
 WAIT_SECONDS = 0.2
 PATIENCE_SECONDS = 150.0
@@ -65,7 +67,7 @@ class IngestWorker:
         done: dict[Key, int] = {}
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while lacking := await self._lacking(batch):
-            async with self._claimed(list(lacking)) as claimed:
+            async with claimed_of(self._engine, list(lacking)) as claimed:
                 asks, known_absent = await self._plan(claimed, lacking)
                 if known_absent:
                     done |= (await self._presume(known_absent, batch)).revision
@@ -93,7 +95,7 @@ class IngestWorker:
         if not wanted or loop.time() < self._not_before:
             return 0
         answered: list[refresh.Wanted] = []
-        async with self._claimed(list(wanted)) as claimed:
+        async with claimed_of(self._engine, list(wanted)) as claimed:
             async with self._engine.connect() as conn:
                 gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
             asks = [
@@ -122,7 +124,7 @@ class IngestWorker:
             due = await universe.due_retries(conn, RETRIES_AT_ONCE)
         if not due:
             return 0
-        async with self._claimed(list(due)) as claimed:
+        async with claimed_of(self._engine, list(due)) as claimed:
             asks = [ask for symbol in claimed for ask in again(symbol, due[symbol.symbol], self._calendar)]
             for part in _in_parts(asks, self._calendar):
                 first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
@@ -195,6 +197,7 @@ class IngestWorker:
         async with self._engine.connect() as conn:
             levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
             now = await prices.database_time(conn)
+            names = await aliases.read(conn, [ask.symbol for ask in asks])
             doubts = Doubts({}, {})
             if self._chain.has_second:
                 ids = sorted({ask.symbol_id for ask in asks if ask.known})
@@ -202,7 +205,7 @@ class IngestWorker:
         with_anchor = [index for index, ask in enumerate(asks) if ask.known]
         levels = {with_anchor[index]: level for index, level in levels.items()}
         self._bind()
-        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent, doubts)
+        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent, doubts, names)
         failpoint("H3")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
@@ -228,17 +231,19 @@ class IngestWorker:
         now: datetime,
         silent: set[str] | None,
         doubts: Doubts,
+        names: dict[str, list[Alias]],
     ) -> Rows:
-        fetched = self._chain.fetch([ask.request for ask in asks])
+        fetched, renames = fetch(self._chain, asks, names)
         jumps = examined(asks, fetched, doubts.sigmas, doubts.known, self._calendar, self._chain.second_opinion)
         if silent is not None:
             silent |= {
                 answer.request.symbol for answer in fetched if answer.absent is not None and answer.absent.transient
             }
-        return assemble(
+        rows = assemble(
             asks, fetched, levels, self._calendar,
             chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,
         )  # fmt: skip
+        return replace(rows, renames=renames, candidates=candidates(asks, fetched))
 
     async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""
@@ -259,36 +264,6 @@ class IngestWorker:
                     await ledger.postpone(conn, Phase.INGEST, waiting, until, "waiting for a provider")
             failpoint("H6")
         return raised
-
-    @contextlib.asynccontextmanager
-    async def _claimed(self, symbols: Sequence[str]) -> AsyncIterator[list[Known]]:
-        """Claim what is free of the symbols, keep the claims alive, and let go of them at the end."""
-        owner = uuid4().hex
-        async with self._engine.begin() as conn:
-            await universe.add(conn, symbols)
-            claimed = await universe.claim(conn, symbols, owner)
-        renewal = asyncio.create_task(self._renew(owner))
-        try:
-            yield claimed
-        finally:
-            renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewal
-            try:
-                async with self._engine.begin() as conn:
-                    await universe.release(conn, owner)
-            except (DBAPIError, OSError, TimeoutError) as error:
-                log.warning("claims_not_released", error=str(error)[:200])  # they expire
-
-    async def _renew(self, owner: str) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                async with self._engine.begin() as conn:
-                    await universe.renew(conn, owner)
-            except (DBAPIError, OSError, TimeoutError) as error:
-                # A claim that runs out costs a second fetch, never correctness.
-                log.warning("claims_not_renewed", error=str(error)[:200])
 
 
 def _covers(symbol: Known | None, first: date, last: date) -> bool:

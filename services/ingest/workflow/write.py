@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.compute import Gap, replace_gaps
-from services.ingest.store import prices, quarantine, readiness, universe
+from services.ingest.store import aliases, prices, quarantine, readiness, universe
 from services.ingest.store.prices import Change
 from services.ingest.store.readiness import Affected
-from services.ingest.workflow.assemble import Rows
 from services.ingest.workflow.plan import Ask
+from services.ingest.workflow.rows import Rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change
@@ -41,6 +41,8 @@ async def write_rows(conn: AsyncConnection, asks: Sequence[Ask], rows: Rows, clo
     changes += await prices.write_actions(conn, rows.actions, change=change, fetched_at=now)
     changes += await prices.withdraw_actions(conn, rows.listed, rows.actions)
     await quarantine.write(conn, rows.jumps)
+    await aliases.write(conn, rows.renames)
+    await aliases.write_candidates(conn, list(rows.checked), rows.candidates)
     existing = await universe.gaps(conn, list(rows.checked), calendar)
     due = calendar.due_at(clock.last_due())
     await prices.write_gaps(

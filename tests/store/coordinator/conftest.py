@@ -32,7 +32,7 @@ WRITTEN = (
     "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "ledger.units", "ledger.schedule",
     "bus.outbox", "bus.dead_letters", "snapshots.snapshots", "snapshots.holdings", "risk.results",
     "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions", "ingest.prices",
-    "ingest.symbols",
+    "ingest.candidates", "ingest.symbols", "coordinator.symbol_choices",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,

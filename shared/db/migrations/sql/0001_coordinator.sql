@@ -109,3 +109,14 @@ CREATE TABLE coordinator.idempotency (
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (key, endpoint)
 );
+
+-- What a user answered to "which security do you mean": the symbol vendors are asked for, while valid.
+CREATE TABLE coordinator.symbol_choices (
+    symbol     text NOT NULL,
+    chosen     text NOT NULL,
+    valid_from date NOT NULL DEFAULT '-infinity',
+    valid_to   date NOT NULL DEFAULT 'infinity',
+    chosen_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (symbol, valid_from),
+    CHECK (valid_from <= valid_to)
+);

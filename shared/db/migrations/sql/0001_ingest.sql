@@ -216,3 +216,30 @@ CREATE TABLE ingest.quarantine (
     released_by text,                        -- `confirmed` or an operator's name
     PRIMARY KEY (symbol_id, session)
 );
+
+-- What a symbol of the user's is called at the vendors: renames they told us of (FB is META). A question is asked under the
+-- target if its last session lies in [valid_from, valid_to]; a symbol that is used again ends at valid_to. What users said
+-- stands in coordinator.symbol_choices and wins.
+CREATE TABLE ingest.aliases (
+    symbol     text NOT NULL,
+    target     text NOT NULL CHECK (target <> symbol),
+    valid_from date NOT NULL DEFAULT '-infinity',
+    valid_to   date NOT NULL DEFAULT 'infinity',
+    renamed_on date,
+    provider   text NOT NULL,
+    found_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (symbol, valid_from),
+    CHECK (valid_from <= valid_to)
+);
+
+-- What an ambiguous symbol may mean; the user is asked.
+CREATE TABLE ingest.candidates (
+    symbol_id  integer NOT NULL REFERENCES ingest.symbols,
+    candidate  text NOT NULL,
+    exchange   text NOT NULL DEFAULT '',
+    name       text,
+    asset_type text NOT NULL DEFAULT 'unknown',
+    currency   text,
+    found_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (symbol_id, candidate, exchange)
+);

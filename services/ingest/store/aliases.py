@@ -1,0 +1,75 @@
+"""What vendors call a symbol, and what a symbol nobody could place may mean."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Alias(NamedTuple):
+    target: str
+    valid_from: date
+    valid_to: date
+
+
+class Found(NamedTuple):
+    """A rename a provider told of."""
+
+    symbol: str
+    target: str
+    renamed_on: date
+    provider: str
+
+
+class Candidate(NamedTuple):
+    symbol_id: int
+    candidate: str
+    exchange: str
+    name: str | None
+    asset_type: str
+    currency: str | None
+
+
+async def read(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, list[Alias]]:
+    """By symbol, in order of precedence: what users chose, then what vendors told, the newest validity first."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol, target, greatest(valid_from, DATE '0001-01-01'), least(valid_to, DATE '9999-12-31') FROM (
+                SELECT symbol, chosen AS target, valid_from, valid_to, 0 AS rank FROM coordinator.symbol_choices
+                UNION ALL SELECT symbol, target, valid_from, valid_to, 1 FROM ingest.aliases
+            ) a WHERE symbol = ANY (CAST(:symbols AS text[])) ORDER BY symbol, rank, valid_from DESC
+        """),
+        {"symbols": list(symbols)},
+    )
+    found: dict[str, list[Alias]] = {}
+    for symbol, *alias in rows:
+        found.setdefault(symbol, []).append(Alias(*alias))
+    return found
+
+
+async def write(conn: AsyncConnection, found: Sequence[Found]) -> None:
+    for rename in found:  # a handful a year
+        await conn.execute(
+            text("""
+                INSERT INTO ingest.aliases (symbol, target, renamed_on, provider)
+                VALUES (:symbol, :target, :renamed_on, :provider) ON CONFLICT DO NOTHING
+            """),
+            rename._asdict(),
+        )
+
+
+async def write_candidates(conn: AsyncConnection, ids: Sequence[int], candidates: Sequence[Candidate]) -> None:
+    """Replace the candidates of the symbols asked for."""
+    await conn.execute(
+        text("DELETE FROM ingest.candidates WHERE symbol_id = ANY (CAST(:ids AS integer[]))"), {"ids": list(ids)}
+    )
+    for candidate in candidates:
+        await conn.execute(
+            text("""
+                INSERT INTO ingest.candidates (symbol_id, candidate, exchange, name, asset_type, currency)
+                VALUES (:symbol_id, :candidate, :exchange, :name, :asset_type, :currency) ON CONFLICT DO NOTHING
+            """),
+            candidate._asdict(),
+        )
