@@ -49,7 +49,12 @@ def demo(
 
 
 @app.command()
-def doctor(state: State = DEFAULT_STATE) -> None:
+def doctor(
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="Directory of an embedded run; without it .leadline, or the environment."),
+    ] = None,
+) -> None:
     """Check broker, topics, database, migrations, providers, clock and calendar horizon."""
     from deploy.doctor import examine
 

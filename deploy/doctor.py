@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from deploy.embedded import prices, state
 from services.ingest.providers.base import Provider
 from services.ingest.providers.enabled import enabled
 from services.ingest.providers.metered import Metered
@@ -24,7 +25,7 @@ from services.ingest.workflow.quotas import Checkup, DatabaseQuota, Loop, accoun
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
-from shared.errors import LeadlineError
+from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
 from shared.messaging.broker import bootstrap
 from shared.settings import ServiceSettings
@@ -44,29 +45,38 @@ class Wrong(Exception):
 class Patient:
     """What is examined: a running embedded Leadline, or what the environment names."""
 
-    settings: ServiceSettings
+    settings: IngestSettings
     source: str
     ingest: str | None = None
     """The database as the ingest service, whose the quotas are."""
 
 
-def find(state: Path) -> Patient:
-    """The embedded run of `state` if one runs, else the environment."""
-    running = state / "running.json"
-    if running.exists():
-        addresses = json.loads(running.read_text())
-        settings = ServiceSettings(database_url=addresses["database"], kafka=addresses["kafka"])
-        source = f"the embedded Leadline of {state}, {addresses['url']}"
-        return Patient(settings, source, addresses.get("ingest_database"))
-    return Patient(ServiceSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
+def find(chosen: Path | None) -> Patient:
+    """The embedded run of `chosen`, with what it was started with; without a choice the default's if it runs, else the environment.
+
+    Raises `ConfigurationError` if nothing runs on a directory that was chosen.
+    """
+    directory = chosen or state.DEFAULT
+    running = state.found(directory)
+    if running is None:
+        if chosen is not None:
+            raise ConfigurationError(
+                f"no embedded Leadline runs on {chosen} (or it has not started yet); without --state the environment is examined"
+            )
+        return Patient(IngestSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
+    choices: dict[str, Any] = {
+        name: running[name] for name in ("kafka", "kafka_namespace", "as_of", "providers", "data")
+    }
+    settings = IngestSettings(database_url=str(running["database"]), **choices)
+    return Patient(settings, f"the embedded Leadline of {directory}, {running['url']}", running["ingest_database"])
 
 
-async def examine(state: Path, console: Console | None = None) -> bool:
+async def examine(chosen: Path | None, console: Console | None = None) -> bool:
     """Run all checks, print a line each; true if nothing is wrong."""
     out = console or Console()
-    patient = find(state)
+    patient = find(chosen)
     out.print(f"examining {patient.source}")
-    checks: list[tuple[str, Callable[[ServiceSettings], Awaitable[str]]]] = [
+    checks: list[tuple[str, Callable[[IngestSettings], Awaitable[str]]]] = [
         ("database", _database),
         ("migrations", _migrations),
         ("clock", _clock),
@@ -126,11 +136,11 @@ async def _topics(settings: ServiceSettings) -> str:
     return f"all {len(TOPICS)} are there"
 
 
-async def _providers(settings: ServiceSettings, *, ingest: str | None = None) -> str:
-    """Each is asked one question, within its quota. What the environment of this command names, not of the running service."""
+async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> str:
+    """Each is asked one question, within its quota. Keys are those of this command's environment."""
     engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=2)
     try:
-        found = await checkups(IngestSettings(), engine)
+        found = await checkups(settings, engine)
     except LeadlineError as error:
         raise Wrong(str(error)) from error
     finally:
@@ -152,9 +162,11 @@ async def checkups(settings: IngestSettings, engine: AsyncEngine) -> list[Checku
         if isinstance(provider, Metered):
             assert isinstance(provider.quota, DatabaseQuota)
             return await checkup(provider, provider.quota)
-        there = settings.data is None or settings.data.is_file()
-        place = settings.data or "LEADLINE_DATA is not set here"
-        return Checkup(provider.name, there, f"reads {place}" if there else f"has no file at {place}", ())
+        try:
+            answers, said = True, f"reads {await asyncio.to_thread(prices.check, settings)}"
+        except LeadlineError as error:
+            answers, said = False, f"cannot be read: {error}"
+        return Checkup(provider.name, answers, said, ())
 
     providers = enabled(settings, calendar, quota, lambda: calendar.horizon)
     return list(await asyncio.gather(*map(one, providers)))

@@ -79,6 +79,7 @@ async def embedded(options: Options) -> AsyncIterator[Embedded]:
                 database=urls["coordinator"],
                 ingest_database=urls["ingest"],
                 kafka=bus.bootstrap,
+                **_choices(services),
             )
         )
         yield Embedded(services, database.url(), Path(log.name))
@@ -129,6 +130,17 @@ def stop_on_signals() -> asyncio.Event:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, asked_to_stop.set)
     return asked_to_stop
+
+
+def _choices(services: Composition) -> dict[str, str | None]:
+    """What the run was started with, wherever that came from: the shell of `leadline doctor` may say otherwise."""
+    settings = services.apps["ingest"].state.service.settings
+    return {
+        "kafka_namespace": settings.kafka_namespace,
+        "as_of": settings.as_of and settings.as_of.isoformat(),
+        "providers": ",".join(settings.providers),
+        "data": settings.data and str(settings.data.resolve()),
+    }
 
 
 def _values(options: Options) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def passwords(state: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def announced(state: Path, **addresses: str) -> Iterator[None]:
-    """Leave the addresses of what runs here for `leadline doctor`, while it runs."""
+def announced(state: Path, **addresses: str | None) -> Iterator[None]:
+    """Leave the addresses and the choices of what runs here for `leadline doctor`, while it runs."""
     path = state / "running.json"
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
@@ -69,6 +69,23 @@ def announced(state: Path, **addresses: str) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def found(state: Path) -> dict[str, str | None] | None:
+    """What the run that holds the directory announced; None if none runs, whatever a killed one left there."""
+    try:
+        with (state / "lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        pass
+    except OSError:
+        return None
+    try:
+        announcement: dict[str, str | None] = json.loads((state / "running.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return announcement
 
 
 def bind(port: int) -> socket.socket:

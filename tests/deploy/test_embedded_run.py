@@ -68,6 +68,11 @@ def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.P
     process, url = running
     assert httpx2.get(f"{url}/readyz").json()["ready"] is True
     assert servers_of(state)
+    doctor = leadline("doctor", "--state", state)
+    said = " ".join(doctor.communicate(timeout=60)[0].split())  # lines are folded to the terminal
+    assert doctor.returncode == 0, said
+    assert "standing at 2020-12-31" in said
+    assert "prices.parquet" in said
 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

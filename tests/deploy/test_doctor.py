@@ -1,0 +1,66 @@
+"""What `leadline doctor` examines: the run that is there, with what it was started with, or the environment."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from deploy import doctor
+from deploy.embedded import state
+from deploy.embedded.demo import PRICES
+from services.ingest.settings import IngestSettings
+from shared.db.engine import create_engine
+from shared.errors import ConfigurationError
+
+RUN = {
+    "url": "http://127.0.0.1:1",
+    "database": "postgresql://leadline_coordinator:x@127.0.0.1:1/leadline",
+    "ingest_database": "postgresql://leadline_ingest:x@127.0.0.1:1/leadline",
+    "kafka": "127.0.0.1:2",
+    "kafka_namespace": "",
+    "as_of": "2020-12-31",
+    "providers": "file",
+    "data": str(PRICES),
+}
+
+
+def test_a_run_is_examined_with_its_own_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_AS_OF", "2001-01-02")
+    monkeypatch.setenv("LEADLINE_PROVIDERS", "yahoo")
+    monkeypatch.setenv("LEADLINE_DATA", "elsewhere.csv")
+    with state.held(tmp_path), state.announced(tmp_path, **RUN):
+        patient = doctor.find(tmp_path)
+    settings = patient.settings
+    assert (settings.as_of, settings.providers, settings.data) == (date(2020, 12, 31), ("file",), PRICES)
+    assert (settings.database_url, patient.ingest) == (RUN["database"], RUN["ingest_database"])
+
+
+def test_a_directory_on_which_nothing_runs_is_not_taken_for_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no embedded Leadline runs on"):
+        doctor.find(tmp_path / "missing")
+
+
+def test_what_a_killed_run_announced_counts_for_nothing(tmp_path: Path) -> None:
+    with state.announced(tmp_path, **RUN):
+        (tmp_path / "lock").touch()
+        assert state.found(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "set LEADLINE_DATA"), ("symbol,date,close\nA,soon,1\n", "'soon' is not a date")]
+)
+async def test_a_price_file_that_cannot_be_read_is_told(tmp_path: Path, content: str | None, said: str) -> None:
+    data = None
+    if content is not None:
+        data = tmp_path / "bad.csv"
+        data.write_text(content)
+    engine = create_engine(RUN["database"], application="test")
+    [found] = await doctor.checkups(IngestSettings(providers=("file",), data=data), engine)
+    assert not found.answers
+    assert said in found.said
+    [good] = await doctor.checkups(IngestSettings(providers=("file",), data=PRICES), engine)
+    assert good.answers
+    assert "symbols" in good.said
+    await engine.dispose()
