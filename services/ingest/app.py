@@ -15,12 +15,16 @@ from services.ingest.providers.file import FileProvider
 from services.ingest.providers.quota import Quota, Window
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
+from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from shared.errors import TransientError
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
 
 log = logger(__name__)
+
+PROFILE_PAUSE = 1.0
+PROFILE_POLL = 60.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -35,6 +39,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
 
         providers = enabled(chosen, calendar, quota, service.clock.last_due)
         made = IngestWorker(service.engine, Chain(providers, calendar), service.clock, bind=loop.bind)
+        service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
 
@@ -66,5 +71,21 @@ def _retries(
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=seconds)
+
+    return loop
+
+
+def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[None]]:
+    """Profiles and statements, one symbol after the other, with pauses: they are the last to have the quota."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            asked = False
+            try:
+                asked = await profiles.refresh_one(service.clock.last_due())
+            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
+                log.warning("profiles_postponed", error=str(error)[:200])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
 
     return loop

@@ -181,7 +181,9 @@ class Ingest:
 # Everything a test here writes; emptied rather than created anew, since copying a database of 140 partitions takes seconds.
 WRITTEN = (
     "ingest.prices", "ingest.prices_history", "ingest.quarantine", "ingest.actions", "ingest.actions_history",
-    "ingest.gaps", "ingest.aliases", "ingest.candidates", "coordinator.symbol_choices", "ingest.symbols", "ledger.units",
+    "ingest.gaps", "ingest.aliases", "ingest.candidates",
+    "ingest.statements", "ingest.symbol_profiles", "ingest.profile_schedule",
+    "coordinator.symbol_choices", "ingest.symbols", "ledger.units",
     "ledger.schedule", "coordinator.positions", "coordinator.portfolios", "bus.outbox",
 )  # fmt: skip
 

@@ -243,3 +243,23 @@ CREATE TABLE ingest.candidates (
     found_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (symbol_id, candidate, exchange)
 );
+
+-- Quarterly statements as a vendor gave them, under our names (providers/vendor.py, ITEMS). Doubles: no column is too narrow.
+CREATE TABLE ingest.statements (
+    symbol_id  integer NOT NULL REFERENCES ingest.symbols,
+    provider   text NOT NULL,
+    kind       text NOT NULL CHECK (kind IN ('income', 'balance', 'cash_flow')),
+    period_end date NOT NULL,
+    figures    jsonb NOT NULL,
+    currency   text,
+    filed_on   date,
+    fetched_at timestamptz NOT NULL,
+    PRIMARY KEY (symbol_id, provider, kind, period_end)
+);
+
+-- When a symbol's profile and statements are asked for next: three days after earnings.
+CREATE TABLE ingest.profile_schedule (
+    symbol_id  integer PRIMARY KEY REFERENCES ingest.symbols,
+    next_at    timestamptz NOT NULL,
+    checked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

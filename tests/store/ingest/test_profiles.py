@@ -1,0 +1,87 @@
+"""Profiles and statements in the background (bug 42: no figure is too large)."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from sqlalchemy import text
+
+from services.ingest.providers.base import Request
+from services.ingest.providers.enabled import enabled
+from services.ingest.providers.quota import Quota, Window
+from services.ingest.providers.vendor import Fundamentals
+from services.ingest.settings import IngestSettings
+from services.ingest.store import profiles as store
+from services.ingest.store import universe
+from services.ingest.workflow.profiles import Profiles, _wait
+from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
+from tests.store.ingest.conftest import DAYS, LAST, Ingest
+from tests.support import vendors
+from tests.support.vendors import Reply, VendorServer, serving
+
+TODAY = date(2020, 9, 2)
+
+
+def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer) -> Profiles:
+    settings = IngestSettings(
+        provider_loopback=True, massive_api_key="good", fmp_api_key="good", providers="massive,fmp",  # type: ignore[arg-type]
+        massive_url=massive.url, fmp_url=f"{fmp.url}/stable", massive_quota="100/minute",
+    )  # fmt: skip
+    engine, loop = ingest.worker._engine, Loop()
+
+    def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
+        return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
+
+    return Profiles(engine, enabled(settings, DAYS, quota, lambda: LAST), loop.bind)
+
+
+async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: Ingest) -> None:
+    ingest.market.quote("AAPL")
+    await ingest.run(await ingest.portfolio(("AAPL", DAYS.back(LAST, 2))))
+    with serving(vendors.massive) as massive, serving(vendors.fmp) as fmp:
+        massive.fail(Reply(b"{}", 500))
+        of = refresher(ingest, massive, fmp)
+        assert await of.refresh_one(TODAY)
+        assert not await of.refresh_one(TODAY), "the others are proxies, which nobody holds"
+    [row] = await ingest.rows(
+        "SELECT p.*, s.symbol FROM ingest.symbol_profiles p JOIN ingest.symbols s ON s.id = p.symbol_id"
+    )
+    assert (row.symbol, row.provider, row.as_of) == ("AAPL", "fmp", TODAY)
+    assert row.beta is not None
+    assert row.market_cap > 1e11
+    kinds = await ingest.rows("SELECT DISTINCT kind FROM ingest.statements ORDER BY 1")
+    assert [kind for (kind,) in kinds] == ["balance", "cash_flow", "income"]
+    [schedule] = await ingest.rows("SELECT next_at - now() AS wait FROM ingest.profile_schedule")
+    assert timedelta(hours=23) < schedule.wait <= timedelta(days=30)
+
+
+async def test_bug_42_figures_of_any_size_are_stored(ingest: Ingest) -> None:
+    await ingest.execute("INSERT INTO ingest.symbols (symbol) VALUES ('BIG')")
+    [(id_,)] = await ingest.rows("SELECT id FROM ingest.symbols WHERE symbol = 'BIG'")
+    row = store.ProfileRow(id_, TODAY, "fmp", 1.0, None, None, None, 1e15, None)
+    statement = {"kind": "income", "period_end": "2020-06-30", "figures": {"revenue": 1e15, "net_income": None}}
+    async with ingest.worker._engine.begin() as conn:
+        await store.write(conn, row, [statement])
+        figures = await conn.scalar(text("SELECT CAST(figures ->> 'revenue' AS float8) FROM ingest.statements"))
+    assert figures == 1e15
+
+
+async def test_bug_42_five_thousand_symbols_in_one_question(ingest: Ingest) -> None:
+    names = [f"N{index:04d}" for index in range(5000)]
+    async with ingest.worker._engine.begin() as conn:
+        await universe.add(conn, names)
+        claimed = await universe.claim(conn, names, "me")
+        assert len(claimed) == 5000
+        assert await universe.gaps(conn, [symbol.id for symbol in claimed], DAYS) == {}
+        await universe.release(conn, "me")
+    assert len({Request(name, LAST, LAST) for name in names}) == 5000
+
+
+def test_statements_are_asked_for_three_days_after_earnings() -> None:
+    def of(last: date | None, following: date | None) -> timedelta:
+        return _wait(Fundamentals("A", TODAY, last_earnings=last, next_earnings=following), TODAY)
+
+    assert of(None, TODAY + timedelta(days=10)) == timedelta(days=13)
+    assert of(TODAY - timedelta(days=1), None) == timedelta(days=2)
+    assert of(TODAY - timedelta(days=60), TODAY + timedelta(days=80)) == timedelta(days=30)
+    assert _wait(None, TODAY) == timedelta(days=30)
