@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day, in_order, reading
@@ -106,7 +107,15 @@ async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> 
 
 
 @router.get("/symbols/{symbol}/prices", summary="A symbol's prices as traded, its actions and its gaps")
-async def symbol_prices(symbol: str, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
+async def symbol_prices(
+    symbol: str,
+    context: Ctx,
+    first: From = None,
+    last: To = None,
+    known_at: Annotated[
+        AwareDatetime | None, Query(description="Prices as they were believed at this instant, with its UTC offset")
+    ] = None,
+) -> dict[str, Any]:
     in_order(first, last)
     async with snapshot(context.engine) as conn:
-        return await symbols.prices(conn, symbol, first, last)
+        return await symbols.prices(conn, symbol, first, last, known_at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -145,10 +145,14 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
     }
 
 
-async def prices(conn: AsyncConnection, symbol: str, first: date | None, last: date | None) -> dict[str, Any]:
-    """Prices as traded, actions, and the reason for each range without a price."""
+async def prices(
+    conn: AsyncConnection, symbol: str, first: date | None, last: date | None, known_at: datetime | None = None
+) -> dict[str, Any]:
+    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices as believed then."""
     identity, name = await symbol_id(conn, symbol)
     window = {"id": identity, "first": first or date.min, "last": last or date.max}
+    if known_at is not None:
+        return {"symbol": name, "known_at": known_at.isoformat(), "items": await _believed(conn, window, known_at)}
     rows = await conn.execute(
         text("""
             SELECT session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at,
@@ -177,3 +181,21 @@ async def prices(conn: AsyncConnection, symbol: str, first: date | None, last: d
         "actions": [plain(dict(row)) for row in actions.mappings()],
         "gaps": [plain(dict(row)) for row in gaps.mappings()],
     }
+
+
+async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> list[Any]:
+    """Per session the price that stood at an instant: fetched by then, and not yet replaced. History is append-only."""
+    columns = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at, change"
+    rows = await conn.execute(
+        text(f"""
+            SELECT DISTINCT ON (session) {columns.replace("change", "change AS price_version")} FROM (
+                SELECT {columns} FROM ingest.prices
+                WHERE symbol_id = :id AND session BETWEEN :first AND :last AND fetched_at <= :known_at
+                UNION ALL
+                SELECT {columns} FROM ingest.prices_history
+                WHERE symbol_id = :id AND session BETWEEN :first AND :last AND fetched_at <= :known_at AND known_until > :known_at
+            ) p ORDER BY session, change DESC
+        """),
+        {**window, "known_at": known_at},
+    )
+    return [plain(dict(row)) for row in rows.mappings()]

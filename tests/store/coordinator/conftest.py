@@ -31,7 +31,9 @@ WRITTEN = (
     "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.positions",
     "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "ledger.units", "ledger.schedule",
     "bus.outbox", "bus.dead_letters", "snapshots.snapshots", "snapshots.holdings", "risk.results",
-    "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions", "ingest.prices",
+    "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions",
+    "ingest.actions_history",
+    "ingest.prices", "ingest.prices_history",
     "ingest.candidates", "ingest.symbols", "coordinator.symbol_choices",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
