@@ -103,10 +103,11 @@ def copy(to: Path) -> None:
 def passes(tree: Path, *tests: str) -> bool:
     """Whether the tests pass in that tree. A run that does not come to testing at all is an error of ours."""
     jars = os.environ.get("LEADLINE_KAFKA_JARS", str(ROOT / "deploy" / "kafka" / ".cache"))
+    environment = {"LEADLINE_KAFKA_JARS": jars, "PYTHONPATH": str(tree), "LEADLINE_STATEFUL_SHRINK": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "120", *tests],
         cwd=tree,
-        env={**os.environ, "LEADLINE_KAFKA_JARS": jars, "PYTHONPATH": str(tree)},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -217,12 +217,12 @@ class Life:
             )
             self.bus += [(topic, payload) for topic, payload in rows if topic in KINDS]
 
-    async def handle(self, event: tuple[str, str], dies_at: str = "") -> None:
-        """Every service that listens hears the event; with `dies_at` each of them dies there, if it gets so far."""
+    async def handle(self, event: tuple[str, str], order: Sequence[Phase] = tuple(Phase), dies_at: str = "") -> None:
+        """Every service that listens hears the event, in any order; with `dies_at` each dies there, if it gets so far."""
         topic, payload = event
         body = KINDS[topic].model_validate(json.loads(payload))
-        for phase, topics in LISTENS.items():
-            if topic in topics and body.concerns(phase):
+        for phase in order:
+            if topic in LISTENS[phase] and body.concerns(phase):
                 await self._run(phase, lambda runner: runner.run(body.work.rectangle()), dies_at)
 
     async def _run(self, phase: Phase, act: Callable[[PhaseRunner], Any], dies_at: str) -> None:
