@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
 STATEMENT_TIMEOUT_MS = 120_000
+CONNECT_TIMEOUT_SECONDS = 10.0
 
 
 def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngine:
@@ -31,6 +32,9 @@ def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEng
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={
+            # A server that vanished without a word answers nothing: the client's own patience, a little above the server's.
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 10,
             "server_settings": {
                 "application_name": application,
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
