@@ -220,7 +220,7 @@ class World:
         await patiently(do)
 
     async def call(
-        self, method: str, path: str, *, key: str, within: float = 60.0, name: str = "coordinator", **values: Any
+        self, method: str, path: str, *, key: str, within: float = 150.0, name: str = "coordinator", **values: Any
     ) -> Any:
         """A client that repeats until it is answered, always under the same idempotency key."""
         until = time.monotonic() + within
@@ -240,7 +240,7 @@ class World:
         raise AssertionError(f"{method} {path} was not answered in {within:.0f} s: {problem}")
 
 
-async def patiently(act: Callable[[], Awaitable[T]], within: float = 90.0) -> T:
+async def patiently(act: Callable[[], Awaitable[T]], within: float = 150.0) -> T:
     """Repeat what is idempotent while the database is away."""
     until = time.monotonic() + within
     while True:
