@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -24,8 +23,9 @@ from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
+from shared.events.envelope import WorkEvent
 from shared.messaging.broker import create_broker, create_producer
-from shared.messaging.consumer import Subscribe, subscribe
+from shared.messaging.consumer import subscribe
 from shared.messaging.drain import drain_on_signal, leave
 from shared.messaging.failpoints import failpoint
 from shared.messaging.guard import Guard
@@ -269,10 +269,15 @@ def create_phase_app(
     name: str,
     settings: ServiceSettings,
     make_worker: Callable[[Service], Computes | RunsBatches],
-    register: Callable[[Subscribe, PhaseRunner], None],
+    topics: Sequence[str],
 ) -> FastAPI:
-    """The application of one of the four computing services."""
+    """The application of one of the four computing services, woken by the topics upstream of its phase."""
     service = Service.build(name, settings)
     runner = PhaseRunner(service.engine, make_worker(service), service.clock, wake=service.wake_relay)
-    register(partial(subscribe, service.broker, namespace=settings.kafka_namespace), runner)
+
+    @subscribe(service.broker, *topics, group=name, namespace=settings.kafka_namespace)  # type: ignore[untyped-decorator]
+    async def on_upstream(event: WorkEvent) -> None:
+        if event.concerns(runner.phase):
+            await runner.run(event.work.rectangle())
+
     return create_service_app(service, title=f"Leadline {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.factors.handlers import register
+from services.factors.handlers import TOPICS
 from services.factors.settings import FactorsSettings
 from services.factors.workflow import FactorsWorker
 from shared.service import create_phase_app
@@ -12,4 +12,4 @@ from shared.service import create_phase_app
 
 def create_app(settings: FactorsSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
-    return create_phase_app("factors", settings or FactorsSettings(), lambda _: FactorsWorker(), register)
+    return create_phase_app("factors", settings or FactorsSettings(), lambda _: FactorsWorker(), TOPICS)

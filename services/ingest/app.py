@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
-from services.ingest.handlers import register
+from services.ingest.handlers import TOPICS
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.enabled import enabled
@@ -43,7 +43,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
 
-    return create_phase_app("ingest", chosen, worker, register)
+    return create_phase_app("ingest", chosen, worker, TOPICS)
 
 
 def _retries(

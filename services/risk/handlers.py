@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from shared.events import topics
-from shared.events.envelope import WorkEvent
-from shared.messaging.consumer import Subscribe
-from shared.phase import PhaseRunner
 
 TOPICS = (
     topics.FACTORS_COMPUTED,
     topics.SNAPSHOTS_BUILT,
     topics.PHASE_REQUESTED,
 )
-
-
-def register(subscribe: Subscribe, runner: PhaseRunner) -> None:
-    """Subscribe to everything upstream of the risk phase."""
-
-    @subscribe(*TOPICS, group="risk")  # type: ignore[untyped-decorator]
-    async def on_upstream(event: WorkEvent) -> None:
-        if event.concerns(runner.phase):
-            await runner.run(event.work.rectangle())

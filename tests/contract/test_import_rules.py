@@ -57,7 +57,7 @@ def test_all_rules_hold(copy: Path) -> None:
     [
         ("services/risk/workflow/spoilt.py", "import services.snapshots.store", {INDEPENDENT}),
         ("shared/events/spoilt.py", "import services.risk.compute", {TOP_DOWN}),
-        ("services/factors/compute/spoilt.py", "import services.factors.handlers", {IN_A_SERVICE, PURE}),
+        ("services/factors/compute/spoilt.py", "import services.factors.app", {IN_A_SERVICE, PURE}),
         ("shared/utils.py", "", {IN_SHARED}),
         ("shared/market/spoilt.py", "import asyncio", {PURE}),
         ("services/risk/compute/spoilt.py", "import shared.db.bulk", {PURE}),
