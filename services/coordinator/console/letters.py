@@ -75,36 +75,23 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
                 mended["headers"] = before | {name: value for name, _, value in pairs}
             print_document(api.patch(f"/admin/dead-letters/{letter}", json=mended))
 
-    @app.command("replay")
-    @reports
-    def replay(
-        letter: OneOrMany = None,
-        every: Every = False,  # noqa: FBT002
-        yes: Yes = False,  # noqa: FBT002
-        reason: Reason = None,
-        consumer: Consumer = None,
-        topic: Topic = None,
-        as_json: Json = False,  # noqa: FBT002
-    ) -> None:
-        """Send one again, once; or --all of them."""
-        params = _filters(letter, reason, consumer, topic, every=every)
-        _settle(client, "replay", letter, params, yes=yes, as_json=as_json, done="is sent again")
+    def settling(verb: str, done: str, told: str) -> None:
+        @app.command(verb, help=told)
+        @reports
+        def settle(
+            letter: OneOrMany = None,
+            every: Every = False,  # noqa: FBT002
+            yes: Yes = False,  # noqa: FBT002
+            reason: Reason = None,
+            consumer: Consumer = None,
+            topic: Topic = None,
+            as_json: Json = False,  # noqa: FBT002
+        ) -> None:
+            params = _filters(letter, reason, consumer, topic, every=every)
+            _settle(client, verb, letter, params, yes=yes, as_json=as_json, done=done)
 
-    @app.command("purge")
-    @reports
-    def purge(
-        letter: OneOrMany = None,
-        every: Every = False,  # noqa: FBT002
-        yes: Yes = False,  # noqa: FBT002
-        reason: Reason = None,
-        consumer: Consumer = None,
-        topic: Topic = None,
-        as_json: Json = False,  # noqa: FBT002
-    ) -> None:
-        """Give one up for good; or --all of them."""
-        params = _filters(letter, reason, consumer, topic, every=every)
-        _settle(client, "purge", letter, params, yes=yes, as_json=as_json, done="is given up")
-
+    settling("replay", "is sent again", "Send one again, once; or --all of them.")
+    settling("purge", "is given up", "Give one up for good; or --all of them.")
     return app
 
 
