@@ -24,7 +24,8 @@ def _storable(value: Value) -> Value:
 
 
 Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_storable)]
-Text: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
+Words: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)]
+Text: TypeAlias = Words | None
 
 
 class Body(BaseModel):

@@ -225,3 +225,10 @@ def render_explanation(console: Console, document: Mapping[str, Any]) -> None:
         version = item["price_version"] if item["price_version"] is not None else item["revision"]
         rows.add_row(*(escape(str(cell or DASH)) for cell in cells), str(version or DASH))
     console.print(rows)
+    for item in document["inputs"]:
+        if "state" in item:
+            console.print(
+                f"  {escape(item['symbol'])} jumped by {percent(item['return'])} on {item['from']}: {item['state']} by"
+                f" {escape(str(item['provider']))}, {escape(str(item['reason']))}",
+                soft_wrap=True,
+            )

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.reads import portfolios
+from services.coordinator.reads import portfolios, quarantine
 from services.coordinator.reads.figures import Name, flatten, joined
 from services.coordinator.reads.formulas import Formula, Source, formula_of
 from services.coordinator.reads.values import plain
@@ -147,7 +147,15 @@ async def _ranges(conn: AsyncConnection, kind: Source, symbols: Collection[str],
         """),
         {"symbols": list(symbols), "first": scope.first, "last": scope.session},
     )
-    return [_input(kind, **row) for row in rows.mappings()]
+    jumps = await quarantine.about(conn, sorted(symbols), scope.first, scope.session)
+    return [_input(kind, **row) for row in rows.mappings()] + [_jump(**jump) for jump in jumps]
+
+
+def _jump(**jump: Any) -> dict[str, Any]:
+    """A price that was held back at first: who says that it is true, or is to be left out, when and why."""
+    about = {"symbol": jump["symbol"], "from": jump["session"], "to": jump["session"]}
+    said = {key: plain(jump[key]) for key in ("state", "return", "reason")}
+    return _input(Source.JUMPS, **about, provider=jump["decided_by"], fetched_at=jump["decided_at"]) | said
 
 
 async def _prices(conn: AsyncConnection, scope: Scope) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ class Source(StrEnum):
     EQUITY = "equity"
     PRICES = "price"
     PROXIES = "proxy_price"
+    JUMPS = "jump"
     ACTIONS = "action"
     FACTS = "fact"
     SNAPSHOTS = "snapshot"

@@ -1,6 +1,6 @@
 """Jumps nobody has confirmed: kept out of the prices, until a second provider or an operator says that they are real."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -34,16 +34,51 @@ async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict
     return {id_: sigma for id_, sigma in rows if sigma}
 
 
-async def known(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, date], bool]:
-    """Jumps of the symbols, and whether each was released."""
+class Doubt(NamedTuple):
+    """What is thought of a jump: `believed` True or False where somebody decided, None where nobody has. `decision`: which one."""
+
+    believed: bool | None
+    decision: int | None
+
+
+async def known(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, date], Doubt]:
+    """Jumps of the symbols found before. What a second provider confirmed stands; else an operator's newest decision."""
     rows = await conn.execute(
-        text(
-            "SELECT symbol_id, session, released_at IS NOT NULL FROM ingest.quarantine"
-            " WHERE symbol_id = ANY (CAST(:ids AS integer[]))"
-        ),
+        text("""
+            SELECT q.symbol_id, q.session, CASE WHEN q.released_at IS NOT NULL THEN true ELSE d.decision = 'release' END, d.id
+            FROM ingest.quarantine q JOIN ingest.symbols s ON s.id = q.symbol_id
+            LEFT JOIN LATERAL (
+                SELECT id, decision FROM coordinator.price_decisions
+                WHERE symbol = s.symbol AND session = q.session ORDER BY id DESC LIMIT 1
+            ) d ON true
+            WHERE q.symbol_id = ANY (CAST(:ids AS integer[]))
+        """),
         {"ids": list(ids)},
     )
-    return {(id_, session): free for id_, session, free in rows}
+    return {(id_, session): Doubt(believed, decision) for id_, session, believed, decision in rows}
+
+
+async def taken_up(conn: AsyncConnection, decided: Mapping[tuple[int, date], int]) -> None:
+    """These decisions, by (symbol id, session), have been followed: nobody need be asked because of them any more."""
+    if not decided:
+        return
+    await conn.execute(
+        text("""
+            UPDATE ingest.quarantine q
+            SET decision = d.id,
+                released_at = CASE WHEN d.decision = 'release' THEN coalesce(q.released_at, d.decided_at) ELSE q.released_at END,
+                released_by = CASE WHEN d.decision = 'release' THEN coalesce(q.released_by, d.decided_by) ELSE q.released_by END
+            FROM unnest(CAST(:symbols AS integer[]), CAST(:sessions AS date[]), CAST(:decisions AS bigint[]))
+                     AS t (symbol_id, session, id)
+            JOIN coordinator.price_decisions d ON d.id = t.id
+            WHERE q.symbol_id = t.symbol_id AND q.session = t.session AND q.decision IS DISTINCT FROM d.id
+        """),
+        {
+            "symbols": [id_ for id_, _ in decided],
+            "sessions": [session for _, session in decided],
+            "decisions": list(decided.values()),
+        },
+    )
 
 
 async def write(conn: AsyncConnection, jumps: Sequence[Jump]) -> None:

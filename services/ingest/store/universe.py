@@ -135,6 +135,11 @@ async def due_retries(conn: AsyncConnection, limit: int) -> dict[str, list[tuple
             WHERE g.retry_at <= clock_timestamp()
                -- A user who says what is meant is answered now.
                OR EXISTS (SELECT 1 FROM coordinator.symbol_choices c WHERE c.symbol = s.symbol AND c.chosen_at > g.checked_at)
+               OR g.reason = 'quarantined' AND EXISTS (
+                   SELECT 1 FROM ingest.quarantine q JOIN LATERAL (
+                       SELECT id FROM coordinator.price_decisions d
+                       WHERE d.symbol = s.symbol AND d.session = q.session ORDER BY id DESC LIMIT 1) d ON true
+                   WHERE q.symbol_id = g.symbol_id AND q.session BETWEEN g.first AND g.last AND q.decision IS DISTINCT FROM d.id)
             ORDER BY g.retry_at, g.symbol_id, g.first LIMIT :limit
         """),
         {"limit": limit},

@@ -1,7 +1,8 @@
 """A new price that jumps beyond five standard deviations without an action is not believed on one source's word.
 
-Only of sessions after what is known: a backfill's own history is its evidence, and asking twice for it would double every
-onboarding. With one provider there is nobody to ask, and its word stands.
+Only of sessions that are decided now and lie after the first known one: a backfill's own history is its evidence, and asking
+twice for it would double every onboarding. With one provider there is nobody to ask, and its word stands. What an operator
+decided (`leadline symbols release` or `reject`) is followed whoever is enabled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,11 @@ from datetime import date
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.ingest.providers.base import Absence, Absent, Bars, History, Request
 from services.ingest.providers.chain import Fetched, Part
-from services.ingest.store.quarantine import Jump
+from services.ingest.store.quarantine import Doubt, Jump
 from services.ingest.workflow.plan import Ask
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -26,23 +28,35 @@ SecondOpinion = Callable[[Request, str], Part | Absent | None]
 
 
 class Doubts(NamedTuple):
-    """Standard deviations by symbol id, and jumps found before by (symbol id, session) with whether they were released."""
+    """Standard deviations by symbol id, and jumps found before by (symbol id, session) with what was decided about them."""
 
     sigmas: Mapping[int, float]
-    known: Mapping[tuple[int, date], bool]
+    known: Mapping[tuple[int, date], Doubt]
+
+    def followed(self, asks: Sequence[Ask]) -> dict[tuple[int, date], int]:
+        """Decisions about sessions the asks are about: after their answers they have been taken up."""
+        spans: dict[int, list[Ask]] = {}
+        for ask in asks:
+            spans.setdefault(ask.symbol_id, []).append(ask)
+        return {
+            (id_, session): doubt.decision
+            for (id_, session), doubt in self.known.items()
+            if doubt.decision is not None and any(ask.first <= session <= ask.last for ask in spans.get(id_, ()))
+        }
 
 
 def examined(
     asks: Sequence[Ask],
     fetched: Sequence[Fetched],
     sigmas: Mapping[int, float],
-    known: Mapping[tuple[int, date], bool],
+    known: Mapping[tuple[int, date], Doubt],
     calendar: Calendar,
     second: SecondOpinion,
 ) -> list[Jump]:
-    """Jumps found. Bars from an unconfirmed one on are taken out of `fetched`, in place, and are `quarantined` there.
+    """Jumps found. Bars from an unconfirmed one on are taken out of `fetched`, in place, and are `quarantined` there; of a
+    jump that an operator rejected only its own bar.
 
-    sigmas : of daily returns, by symbol id; known : earlier jumps by (symbol id, session), and whether they were released
+    sigmas : of daily returns, by symbol id; known : earlier jumps by (symbol id, session), and what was decided about them
     """
     found = []
     for ask, answer in zip(asks, fetched, strict=True):
@@ -50,22 +64,41 @@ def examined(
         # An option moves by multiples of its price on any day.
         if sigma is None or ask.known is None or parse_occ(ask.symbol):
             continue
-        for index, part in enumerate(answer.parts):
-            for session, jump in _jumps(part.history, SIGMAS * sigma, calendar):
-                earlier = known.get((ask.symbol_id, session))
-                if earlier or (earlier is None and session <= ask.known[1]):
+        for index, original in enumerate(answer.parts):
+            part, limit = original, SIGMAS * sigma
+            for session, _ in _jumps(part.history, limit, calendar):
+                if (earlier := known.get((ask.symbol_id, session))) and earlier.believed is False:
+                    part = Part(
+                        part.provider, _only(part.history, part.history.bars.sessions != np.datetime64(session))
+                    )
+                    answer.parts[index], answer.absent = part, Absence.QUARANTINED
+            for session, jump in _jumps(part.history, limit, calendar):
+                if not _doubted(ask, session, known.get((ask.symbol_id, session)), calendar):
                     continue
-                other = second(Request(ask.symbol, calendar.previous(session), session), part.provider)
+                # Under the name the first was asked for: an alias is the same security for the second.
+                other = second(Request(part.history.symbol, calendar.previous(session), session), part.provider)
                 said = _return_on(other.history, session, calendar) if isinstance(other, Part) else None
                 # Nobody else has the symbol at all: then there is nobody to ask.
                 confirmed = other is None or (said is not None and abs(said - jump) <= AGREE * (1 + abs(jump)))
                 who = other.provider if isinstance(other, Part) else None
                 found.append(Jump(ask.symbol_id, session, part.provider, jump, sigma, who, said, confirmed))
                 if not confirmed:
-                    answer.parts[index] = Part(part.provider, _before(part.history, session))
-                    answer.absent = Absence.QUARANTINED
+                    before = part.history.bars.sessions < np.datetime64(session)
+                    answer.parts[index], answer.absent = (
+                        Part(part.provider, _only(part.history, before)),
+                        Absence.QUARANTINED,
+                    )
                     break
     return found
+
+
+def _doubted(ask: Ask, session: date, earlier: Doubt | None, calendar: Calendar) -> bool:
+    """Whether a jump needs a second word: an old one until somebody has decided, a new one if its session is only now decided."""
+    if earlier is not None:
+        return earlier.believed is None
+    assert ask.known is not None
+    ordinal = calendar.ordinal(session)
+    return session > ask.known[0] and any(first <= ordinal <= last for first, last in ask.checked)
 
 
 def _jumps(history: History, limit: float, calendar: Calendar) -> list[tuple[date, float]]:
@@ -98,8 +131,7 @@ def _return_on(history: History, session: date, calendar: Calendar) -> float | N
     return None
 
 
-def _before(history: History, session: date) -> History:
-    rows = slice(0, int(np.searchsorted(history.bars.sessions, np.datetime64(session, "D"))))
+def _only(history: History, rows: NDArray[np.bool_]) -> History:
     bars = history.bars
     cut = Bars(
         sessions=bars.sessions[rows], open=bars.open[rows], high=bars.high[rows], low=bars.low[rows], close=bars.close[rows],

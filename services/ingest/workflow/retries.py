@@ -6,7 +6,7 @@ from services.ingest.providers.base import Absence
 
 # A limit or an outage whose end the provider did not tell.
 TRANSIENT = timedelta(minutes=5)
-# A second provider may have the session by then, or the first may have corrected itself.
+# A second provider may have the session by then, or the first may have corrected itself. An old one is asked for daily.
 SUSPECT = timedelta(hours=1)
 # The newest session's bar may be late; a vendor has it by the next morning.
 LATE_BAR = timedelta(hours=4)
@@ -30,7 +30,7 @@ PRESUMED = frozenset({Absence.NOT_FOUND, Absence.AMBIGUOUS, Absence.DELISTED, Ab
 def retry_after(reason: Absence, *, length: int, age: int) -> timedelta | None:
     """None: never by itself. length: sessions of the absence; age: sessions between its last one and the newest due one."""
     if reason is Absence.QUARANTINED:
-        return SUSPECT
+        return SUSPECT if age == 0 else HALTED
     if reason.transient:
         return TRANSIENT
     if reason is Absence.NO_TRADE:

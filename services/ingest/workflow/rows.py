@@ -24,6 +24,8 @@ class Rows:
     listed: list[tuple[int, date, date, str]] = field(default_factory=list)
     """(symbol id, first, last, provider): actions of that time are all listed; one that is not was withdrawn."""
     jumps: list[Jump] = field(default_factory=list)
+    decided: dict[tuple[int, date], int] = field(default_factory=dict)
+    """by (symbol id, session) an operator's decision that these rows follow"""
     renames: list[Found] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
 

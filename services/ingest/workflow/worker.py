@@ -198,10 +198,10 @@ class IngestWorker:
             levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
             now = await prices.database_time(conn)
             names = await aliases.read(conn, [ask.symbol for ask in asks])
-            doubts = Doubts({}, {})
-            if self._chain.has_second:
-                ids = sorted({ask.symbol_id for ask in asks if ask.known})
-                doubts = Doubts(await quarantine.sigmas(conn, ids, WINDOW), await quarantine.known(conn, ids))
+            ids = sorted({ask.symbol_id for ask in asks if ask.known})
+            doubts = Doubts({}, await quarantine.known(conn, ids))
+            if self._chain.has_second or doubts.known:
+                doubts = doubts._replace(sigmas=await quarantine.sigmas(conn, ids, WINDOW))
         with_anchor = [index for index, ask in enumerate(asks) if ask.known]
         levels = {with_anchor[index]: level for index, level in levels.items()}
         self._bind()
@@ -243,7 +243,7 @@ class IngestWorker:
             asks, fetched, levels, self._calendar,
             chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,
         )  # fmt: skip
-        return replace(rows, renames=renames, candidates=candidates(asks, fetched))
+        return replace(rows, renames=renames, candidates=candidates(asks, fetched), decided=doubts.followed(asks))
 
     async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""

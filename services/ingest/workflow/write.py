@@ -41,6 +41,7 @@ async def write_rows(conn: AsyncConnection, asks: Sequence[Ask], rows: Rows, clo
     changes += await prices.write_actions(conn, rows.actions, change=change, fetched_at=now)
     changes += await prices.withdraw_actions(conn, rows.listed, rows.actions)
     await quarantine.write(conn, rows.jumps)
+    await quarantine.taken_up(conn, rows.decided)
     await aliases.write(conn, rows.renames)
     await aliases.write_candidates(conn, list(rows.checked), rows.candidates)
     existing = await universe.gaps(conn, list(rows.checked), calendar)
