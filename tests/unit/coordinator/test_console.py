@@ -273,6 +273,39 @@ def test_rerun_asks_as_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [{"portfolio_id": ID, "start_date": "2020-12-21", "phase": "risk", "what": "all", "source": "cli"}]
 
 
+HELD = {
+    "symbol": "AAPL", "session": "2020-12-30", "state": "held", "provider": "yahoo", "second": "fmp", "return": -0.75,
+    "second_return": None, "sigma": 0.02, "reason": None,
+}  # fmt: skip
+
+
+def test_held_prices_are_a_table_or_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"/symbols/quarantined": {"items": [HELD], "next": None}}
+    shown = run(monkeypatch, answers, "symbols", "quarantined")
+    assert shown.exit_code == 0
+    assert all(part in shown.stdout for part in ("AAPL", "2020-12-30", "held", "-75.00 %", "fmp", "–"))
+    assert json.loads(run(monkeypatch, answers, "symbols", "quarantined", "--json").stdout) == {"items": [HELD]}
+
+
+@pytest.mark.parametrize("decision", ["release", "reject"])
+def test_a_decision_says_why_and_who(monkeypatch: pytest.MonkeyPatch, decision: str) -> None:
+    sent: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append((request.url.path, json.loads(request.content)))
+        return httpx2.Response(200, json=HELD | {"state": "decided"})
+
+    monkeypatch.setattr(cli, "client", lambda: Client(transport=httpx2.MockTransport(answer)))
+    monkeypatch.setattr("getpass.getuser", lambda: "somebody")
+    arguments = ["symbols", decision, "BRK.B", "2020-12-30", "--reason", "split"]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert (result.exit_code, result.stdout) == (0, "AAPL 2020-12-30 is decided\n")
+    CliRunner().invoke(cli.app, [*arguments, "--by", "me"])
+    path = f"/api/v1/symbols/BRK.B/quarantine/2020-12-30/{decision}"
+    assert sent == [(path, {"reason": "split", "by": "somebody"}), (path, {"reason": "split", "by": "me"})]
+    assert CliRunner().invoke(cli.app, arguments[:-2]).exit_code == 2, "without a reason nothing is decided"
+
+
 def test_the_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADLINE_TOKEN", "t")
     monkeypatch.setenv("LEADLINE_URL", "http://elsewhere/")
