@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.series import blocks, masked, masked_moments
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
+from services.risk.compute import har
+from services.risk.compute.rolling import trailing_sums
+from services.risk.compute.series import blocks, masked_moments
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import (
     EWMA_DECAY,
-    HAR_HORIZON,
     HAR_INTERVAL_Z,
-    HAR_MIN_ROWS,
-    HAR_MONTH,
-    HAR_WEEK,
     LOOKBACK,
     PERCENTILE_HISTORY,
     SESSIONS_A_YEAR,
@@ -31,7 +29,6 @@ from shared.market.registry import (
 ANNUAL = float(np.sqrt(SESSIONS_A_YEAR))
 EWMA_MIN_OBS = 63  # with fewer the recursion still remembers where it started
 _EWMA_WEIGHTS = EWMA_DECAY ** np.arange(LOOKBACK - 1, -1, -1, dtype=np.float64)
-SINGULAR = 1e-10  # determinant of the regressors' correlation matrix below which they say the same thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +55,9 @@ def realized(series: FloatMatrix, valid: BoolMatrix, window: int) -> FloatVector
 def percentile(series: FloatMatrix, valid: BoolMatrix) -> FloatVector:
     """Share of the 252 earlier rolling-21 standard deviations strictly below today's, in [0, 1]; needs 273 returns."""
     span = PERCENTILE_HISTORY + TREND_WINDOW
-    recent = np.ascontiguousarray(series[:, -span:])
-    steps = PERCENTILE_HISTORY + 1
-    mean = np.zeros((len(recent), steps))
-    for lag in range(TREND_WINDOW):
-        mean += recent[:, lag : lag + steps]
-    mean /= TREND_WINDOW
-    spread = np.zeros_like(mean)
-    for lag in range(TREND_WINDOW):
-        spread += (recent[:, lag : lag + steps] - mean) ** 2
+    recent = series[:, -span:]
+    total = trailing_sums(recent, TREND_WINDOW)
+    spread = trailing_sums(recent * recent, TREND_WINDOW) - total * total / TREND_WINDOW
     share = (spread[:, :-1] < spread[:, -1:]).sum(axis=1) / float(PERCENTILE_HISTORY)
     known = valid[:, -span:].all(axis=1) & np.isfinite(spread[:, -1])
     return np.where(known, share, np.nan)
@@ -109,7 +100,8 @@ def forecast(series: FloatMatrix, valid: BoolMatrix) -> Forecast:
     rows, count = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     for part in blocks(n):
         ewma[part], count[part] = _ewma(series[part], valid[part])
-        value[part], s[part], rows[part] = _har(series[part], valid[part])
+        of = har.on_series(series[part], valid[part])
+        value[part], s[part], rows[part] = of.value, of.s, of.rows
     use = np.isfinite(value)
     low = np.maximum(0.0, value - HAR_INTERVAL_Z * s)
     return Forecast(
@@ -130,82 +122,6 @@ def _ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVecto
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (weight * series * series).sum(axis=1) / weight.sum(axis=1)
     return np.where(count >= EWMA_MIN_OBS, SESSIONS_A_YEAR * variance, np.nan), count
-
-
-def _har(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, FloatVector, IntVector]:
-    """(ŷ, s, rows), daily: OLS with intercept of y_t = √mean(r²_{t+1..t+21}) on |r_t| and the RMS of 5 and of 22 sessions.
-
-    Rows with t + 21 <= D; a row that touches an invalid session is left out. ŷ is clipped to the range of y. NaN where there
-    are fewer than 252 rows or the regressors are collinear.
-    """
-    length = series.shape[1]
-    first, last = HAR_MONTH - 1, length - 1  # columns of t that have their regressors
-    total = np.zeros((len(series), length + 1))
-    np.cumsum(masked(series * series, valid), axis=1, out=total[:, 1:])
-
-    def rms(window: int, low: int, high: int) -> FloatMatrix:
-        """RMS of the `window` returns that end at each column of [low, high]."""
-        span: FloatMatrix = total[:, low + 1 : high + 2] - total[:, low + 1 - window : high + 2 - window]
-        # A running sum may end a hair below zero over a stretch of zeros.
-        np.maximum(span, 0.0, out=span)
-        span /= window
-        np.sqrt(span, out=span)
-        return span
-
-    use, current = _complete(valid)
-    rows = use.sum(axis=1)
-    length_y = use.shape[1]
-    # Today's regressors stand apart from those that have their target within the window.
-    daily = masked(np.abs(series), valid)[:, first:]
-    week, month = rms(HAR_WEEK, first, last), rms(HAR_MONTH, first, last)
-    today = np.stack([daily[:, -1], week[:, -1], month[:, -1]], axis=1)
-    y = rms(HAR_HORIZON, first + HAR_HORIZON, last)
-    table = np.stack([daily[:, :length_y], week[:, :length_y], month[:, :length_y], y], axis=1)
-    coefficient, mean, squares = _ols(table, use)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fitted = mean[:, -1] + (coefficient * (today - mean[:, :-1])).sum(axis=-1)
-        low, high = (y, y) if use.all() else (np.where(use, y, np.inf), np.where(use, y, -np.inf))
-        clipped = np.clip(fitted, low.min(axis=1), high.max(axis=1))
-        s = np.sqrt(squares / (rows - 4.0))
-    good = (rows >= HAR_MIN_ROWS) & current & np.isfinite(fitted) & np.isfinite(s)
-    return np.where(good, clipped, np.nan), np.where(good, s, np.nan), rows
-
-
-def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:
-    """(rows of the regression that touch valid sessions only, whether today's regressors do)."""
-    span = HAR_MONTH + HAR_HORIZON
-    n, length = valid.shape
-    if valid.all():
-        return np.ones((n, length - span + 1), dtype=np.bool_), np.ones(n, dtype=np.bool_)
-    known = np.concatenate([np.zeros((n, 1), dtype=np.int64), np.cumsum(valid, axis=1)], axis=1)
-    return known[:, span:] - known[:, :-span] == span, known[:, -1] - known[:, -1 - HAR_MONTH] == HAR_MONTH
-
-
-def _ols(table: FloatCube, use: BoolMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatVector]:
-    """Batched OLS with intercept by centring: table (n, k + 1, rows) of k regressors and the target, use (n, rows).
-
-    Returns slopes (n, k), means (n, k + 1), sum of squared residuals (n,). NaN slopes where the regressors' correlation matrix
-    is close to singular. Products are (k + 1, rows) by (rows, k + 1) of one series, so its digits depend on no other.
-    """
-    k = table.shape[1] - 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        each = np.broadcast_to(use[:, None, :], table.shape)
-        mean = masked(table, each).sum(axis=-1) / use.sum(axis=-1).astype(np.float64)[:, None]
-        centred = masked(table - mean[:, :, None], each)
-        product = np.matmul(centred, centred.transpose(0, 2, 1))
-        gram, moment = product[:, :k, :k], product[:, :k, k]
-        scale = np.sqrt(np.einsum("nii->ni", gram))
-        correlation = gram / (scale[:, :, None] * scale[:, None, :])
-    good = np.isfinite(correlation).all(axis=(1, 2))
-    correlation[~good] = np.eye(k)
-    good &= np.linalg.det(correlation) > SINGULAR
-    correlation[~good] = np.eye(k)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.linalg.solve(correlation, (moment / scale)[:, :, None])[:, :, 0] / scale
-        slope[~good] = np.nan
-        # What a perfect fit leaves is rounding, which may come out below zero.
-        squares = np.maximum(product[:, k, k] - (slope * moment).sum(axis=-1), 0.0)
-    return slope, mean, squares
 
 
 def _mean_square(values: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:

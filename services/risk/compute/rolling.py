@@ -1,0 +1,93 @@
+"""What is measured on every window of a series, with an order of addition that only the calendar decides.
+
+A window of `length` sessions holds exactly one session whose ordinal is a multiple of its length: its anchor. What lies before the
+anchor is accumulated backwards from it, the rest forwards, and the two are put together. So all windows with one anchor share two
+running sums, and the digits of a window are the same whatever range of sessions it was computed among: nothing outside the window
+enters, and where the sums begin anew is fixed by the calendar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.arrays import FloatMatrix, IntVector
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows with one anchor, as columns of the series."""
+
+    start: int
+    """First column of the first window."""
+    anchor: int
+    low: int
+    """Last column of the first window."""
+    high: int
+    """One beyond the last column of the last window."""
+
+    def shifted(self, values: FloatMatrix) -> FloatMatrix:
+        """The columns of the span less the anchor's: a series that stands still becomes exact zeros, and little cancels."""
+        return values[..., self.start : self.high] - values[..., self.anchor, None]
+
+    def over(self, of: np.ufunc, part: FloatMatrix) -> FloatMatrix:
+        """`of` (add, minimum, maximum) over each window of the span; `part` holds the columns from `start` to `high`."""
+        split = self.anchor - self.start
+        found: FloatMatrix = of.accumulate(part[..., split:], axis=-1)[..., self.low - self.anchor :]
+        ahead = min(split, self.high - self.low)
+        if ahead:
+            before = of.accumulate(part[..., split - 1 :: -1] if split else part[..., :0], axis=-1)[..., ::-1]
+            of(before[..., :ahead], found[..., :ahead], out=found[..., :ahead])
+        return found
+
+
+def anchors(last: IntVector, length: int) -> IntVector:
+    """How many sessions before its last one, whose ordinal is given, a window has its anchor."""
+    return last % length
+
+
+def spans(first: int, width: int, length: int) -> Iterator[Span]:
+    """The windows of a series of `width` columns, the first with ordinal `first`, by anchor."""
+    low = length - 1
+    while low < width:
+        anchor = (first + low) // length * length - first
+        high = min(anchor + length, width)
+        yield Span(low - length + 1, anchor, low, high)
+        low = high
+
+
+def moments(values: FloatMatrix, first: int, length: int) -> tuple[FloatMatrix, FloatMatrix]:
+    """(mean less the anchor's value, variance with ddof=1) of each window; values (n, W), results (n, W - length + 1)."""
+    mean, variance = np.empty((2, len(values), values.shape[1] - length + 1))
+    for span in spans(first, values.shape[1], length):
+        part, into = span.shifted(values), slice(span.start, span.start + span.high - span.low)
+        mean[:, into] = span.over(np.add, part) / length
+        squares = span.over(np.add, part * part) - length * mean[:, into] * mean[:, into]
+        variance[:, into] = np.maximum(squares, 0.0) / (length - 1.0)
+    return mean, variance
+
+
+def trailing_sums(values: FloatMatrix, length: int) -> FloatMatrix:
+    """Sums of `length` neighbours along the last axis, (..., W - length + 1): sums of 2, 4, 8, ... put together.
+
+    Elementwise additions of a few shifted copies, so short windows cost a few passes instead of one a session.
+    """
+    count = values.shape[-1] - length + 1
+    total, begin, size, run = np.zeros((*values.shape[:-1], count)), 0, 1, values
+    while size <= length:
+        if length & size:
+            total += run[..., begin : begin + count]
+            begin += size
+        size *= 2
+        if size <= length:
+            run = run[..., : -size // 2] + run[..., size // 2 :]
+    return total
+
+
+def trailing_rms(squares: FloatMatrix, length: int) -> FloatMatrix:
+    """Roots of the mean of `length` neighbouring squares."""
+    total = trailing_sums(squares, length)
+    total /= length
+    return np.sqrt(total, out=total)
