@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services.risk.store import FIGURE_COLUMNS
+from services.risk.store.results import FIGURE_COLUMNS
 from shared.market.calendar import calendar
 from tests.flow.holdings import book, close, lot
 from tests.support import databases, pipeline

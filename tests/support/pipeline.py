@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded.composition import Composition, composition
-from services.risk.store import FIGURE_COLUMNS
+from services.risk.store.results import FIGURE_COLUMNS
 from shared.db.engine import create_engine
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database

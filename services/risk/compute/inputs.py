@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
@@ -39,9 +39,17 @@ PUBLIC, OPTION, PRIVATE = int(Kind.PUBLIC), int(Kind.OPTION), int(Kind.PRIVATE)
 class Gap:
     """Columns [first, last] of `Panel.returns` in which a symbol has no price, and why."""
 
-    first: int
     last: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Sector weights of one date, which sum to 1; they count until the next one's date."""
+
+    code: str
+    date: date
+    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,14 @@ class Panel:
     """By row, of options and their underlyings only: closes as traded, NaN unknown, on each of `close_days`."""
     close_days: tuple[date, ...] = ()
     """(S + 1,) the session before the first, and the sessions."""
+    benchmarks: tuple[Benchmark, ...] = ()
+    """By date, at most one a date: of the sessions each has the newest that is not dated after it."""
+
+    def benchmark_of(self) -> IntVector:
+        """(S,) index into `benchmarks`, -1 without one."""
+        dates = np.array([of.date for of in self.benchmarks], dtype="datetime64[D]")
+        found: IntVector = np.searchsorted(dates, np.array(self.sessions, dtype="datetime64[D]"), side="right") - 1
+        return found
 
     def windows(self) -> FloatCube:
         """(N, S, LOOKBACK) view of the returns."""

@@ -31,6 +31,8 @@ from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, PairFig
 from shared.arrays import FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
+SECTOR_FIGURES = ("long", "short", "net", "gross", "benchmark", "active")
+
 
 def risk_documents(
     panel: Panel,
@@ -60,6 +62,7 @@ def risk_documents(
     model_shares = listed(by_model.shares)
     _name_culprits(panel, book, stack, index, pairs, covered, reasons)
     concentrations = _concentrations(book, stack, structures, reasons)
+    sectors = _sectors(panel, book, stack, reasons)
     columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
     sessions = stack.sessions.tolist()
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
@@ -81,9 +84,8 @@ def risk_documents(
                 "var": whole.var[i],
                 "drawdown": drawdown,
                 "concentration": concentrations[i],
-                "sectors": _sectors(book, stack, i, why),
-                "benchmark_date": None,
             }
+            | sectors[i]
         )
     columns["factor_shares"] = [model_shares[i][labels.index[session]] for i, session in enumerate(sessions)]
     columns["model_factors"] = [labels.names[session] for session in sessions]
@@ -165,23 +167,30 @@ def _concentrations(book: Book, stack: Stack, structures: list[Structure], reaso
     return documents
 
 
-def _sectors(book: Book, stack: Stack, i: int, why: Reasons) -> list[Document]:
-    held = stack.holdings[i]
-    names = [book.sectors[h] for h in held.tolist()]
-    weights = sector_weights(names, book.long[held].tolist(), book.short[held].tolist(), float(stack.nav[i]))
-    if weights:
-        why.add(NO_BENCHMARK, figure="sectors.active")
-        if not stack.nav[i] > 0.0:
-            why.add(NAV_NOT_POSITIVE, figure="sectors")
-    return [
-        {
-            "sector": weight.sector,
-            "long": weight.long,
-            "short": weight.short,
-            "net": weight.net,
-            "gross": weight.gross,
-            "benchmark": None,
-            "active": None,
-        }
-        for weight in weights
-    ]
+def _sectors(panel: Panel, book: Book, stack: Stack, reasons: list[Reasons]) -> list[Document]:
+    """Of each unit its sectors, and which benchmark of which date they are compared with."""
+    held = [[book.sectors[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
+    chosen = panel.benchmark_of()[stack.sessions]
+    of = sector_weights(
+        held, book.long[stack.holdings], book.short[stack.holdings], stack.nav, panel.benchmarks, chosen
+    )
+    table = nullable(np.stack([of.long, of.short, of.net, of.gross, of.benchmark, of.active], axis=-1))
+    documents = []
+    for i, (rows, there, b) in enumerate(zip(table, of.listed.tolist(), chosen.tolist(), strict=True)):
+        if any(there):
+            if b < 0:
+                reasons[i].add(NO_BENCHMARK, figure="sectors.active")
+            if not stack.nav[i] > 0.0:
+                reasons[i].add(NAV_NOT_POSITIVE, figure="sectors")
+        documents.append(
+            {
+                "sectors": [
+                    {"sector": name} | dict(zip(SECTOR_FIGURES, row, strict=True))
+                    for name, row, own in zip(of.names, rows, there, strict=True)
+                    if own
+                ],
+                "benchmark": None if b < 0 else panel.benchmarks[b].code,
+                "benchmark_date": None if b < 0 else panel.benchmarks[b].date.isoformat(),
+            }
+        )
+    return documents

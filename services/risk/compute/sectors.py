@@ -1,4 +1,4 @@
-"""Sectors of holdings and of portfolios (docs/methods.md §10)."""
+"""Sectors of holdings and of portfolios, beside a benchmark's (docs/methods.md §10)."""
 
 from __future__ import annotations
 
@@ -6,57 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from services.risk.compute.inputs import Kind
+import numpy as np
 
-UNCLASSIFIED = "Unclassified"
-ETF = "ETF"
+from services.risk.compute.inputs import Benchmark, Kind
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
+from shared.market.sectors import ETF, UNCLASSIFIED, gics
+
 FUND_TYPES = frozenset({"etf", "etn", "fund", "mutual_fund", "mutualfund"})
-GICS = (
-    "Communication Services",
-    "Consumer Discretionary",
-    "Consumer Staples",
-    "Energy",
-    "Financials",
-    "Health Care",
-    "Industrials",
-    "Information Technology",
-    "Materials",
-    "Real Estate",
-    "Utilities",
-)
-# What vendors call the GICS sectors; compared without regard to case, spaces and punctuation.
-VENDOR_NAMES = {
-    "Technology": "Information Technology",
-    "Tech": "Information Technology",
-    "Healthcare": "Health Care",
-    "Financial Services": "Financials",
-    "Financial": "Financials",
-    "Consumer Cyclical": "Consumer Discretionary",
-    "Consumer Defensive": "Consumer Staples",
-    "Basic Materials": "Materials",
-    "Communications": "Communication Services",
-    "Communication": "Communication Services",
-    "Telecommunication Services": "Communication Services",
-    "Telecommunications": "Communication Services",
-    "Realestate": "Real Estate",
-    "Industrial": "Industrials",
-    "Utility": "Utilities",
-    "ETFs": ETF,
-}
-
-
-def _key(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-_BY_KEY = {_key(name): name for name in (*GICS, ETF, UNCLASSIFIED)} | {_key(k): v for k, v in VENDOR_NAMES.items()}
-
-
-def gics(name: str | None) -> str | None:
-    """The GICS name of a vendor's sector; an unknown name stays as it is, since it still tells holdings apart."""
-    if name is None or not name.strip():
-        return None
-    return _BY_KEY.get(_key(name), name.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +39,69 @@ def sector_on(session: date, kind: Kind, symbol: SymbolSector | None, stated: st
 
 
 @dataclass(frozen=True, slots=True)
-class SectorWeight:
-    """Fractions of NAV, None where NAV is not positive."""
+class SectorWeights:
+    """g units by N sectors, fractions of NAV; NaN is unknown."""
 
-    sector: str
-    long: float | None
-    short: float | None
-    net: float | None
-    gross: float | None
+    names: tuple[str, ...]
+    """Sorted."""
+    listed: BoolMatrix
+    """(g, N) whether the sector is the unit's: held there, or in its benchmark."""
+    long: FloatMatrix
+    short: FloatMatrix
+    net: FloatMatrix
+    gross: FloatMatrix
+    benchmark: FloatMatrix
+    """NaN without a benchmark; 0 where the benchmark has nothing of the sector."""
+    active: FloatMatrix
+    """Net less benchmark."""
 
 
 def sector_weights(
-    sectors: Sequence[str], long: Sequence[float], short: Sequence[float], nav: float
-) -> list[SectorWeight]:
-    """Long, short (<= 0), net and gross of each sector over NAV, by name. Arguments run over the holdings in their sorted order."""
-    totals: dict[str, list[float]] = {}
-    for sector, up, down in zip(sectors, long, short, strict=True):
-        total = totals.setdefault(sector, [0.0, 0.0])
-        total[0] += up
-        total[1] += down
-    if not nav > 0.0:
-        return [SectorWeight(sector, None, None, None, None) for sector in sorted(totals)]
-    return [
-        SectorWeight(sector, up / nav, down / nav, (up + down) / nav, (up - down) / nav)
-        for sector, (up, down) in sorted(totals.items())
-    ]
+    sectors: Sequence[Sequence[str]],
+    long: FloatMatrix,
+    short: FloatMatrix,
+    nav: FloatVector,
+    benchmarks: Sequence[Benchmark] = (),
+    chosen: IntVector | None = None,
+) -> SectorWeights:
+    """Long, short (<= 0), net and gross of each sector over NAV, and what that is beside the benchmark.
+
+    sectors : g lists of K names. long, short : (g, K), the holdings in their sorted order. nav : (g,), NaN where not positive.
+    chosen  : (g,) index of each unit's benchmark in `benchmarks`, -1 without one; none at all by default
+    """
+    units = len(sectors)
+    chosen = np.full(units, -1) if chosen is None else chosen
+    compared = (benchmarks[b].weights for b in np.unique(chosen[chosen >= 0]).tolist())
+    names = tuple(sorted({name for held in sectors for name in held}.union(*compared)))
+    place = {name: n for n, name in enumerate(names)}
+    own = np.array([place[name] for held in sectors for name in held], dtype=np.int64).reshape(long.shape)
+    at = (own + len(names) * np.arange(units)[:, None]).ravel()
+    listed = np.zeros(units * len(names), dtype=np.bool_)
+    listed[at] = True
+
+    def money(values: FloatMatrix) -> FloatMatrix:
+        # Added up holding by holding in their order: the sum is the unit's alone, whatever stands beside it.
+        sums: FloatVector = np.bincount(at, weights=values.ravel(), minlength=units * len(names)).astype(np.float64)
+        return sums.reshape(units, len(names))
+
+    up, down, over = money(long), money(short), nav[:, None]
+    net = (up + down) / over
+    benchmark = _side_by_side(benchmarks, chosen, names)
+    return SectorWeights(
+        names=names,
+        listed=listed.reshape(units, len(names)) | (benchmark > 0.0),
+        long=up / over,
+        short=down / over,
+        net=net,
+        gross=(up - down) / over,
+        benchmark=benchmark,
+        active=net - benchmark,
+    )
+
+
+def _side_by_side(benchmarks: Sequence[Benchmark], chosen: IntVector, names: Sequence[str]) -> FloatMatrix:
+    """(g, N) weights of each unit's benchmark; a sector that it does not list has none of it."""
+    table = np.full((len(benchmarks) + 1, len(names)), np.nan)  # the last row is that of no benchmark
+    for row, of in enumerate(benchmarks):
+        table[row] = [of.weights.get(name, 0.0) for name in names]
+    return table[chosen]

@@ -12,9 +12,9 @@ import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from services.risk import store
 from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios, Scenarios, parse
+from services.risk.store import results as store
 from services.risk.workflow.assemble import Inputs, read
 from shared.ledger import Outcome, Raised
 from shared.market.registry import MODEL_VERSION

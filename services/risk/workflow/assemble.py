@@ -9,9 +9,9 @@ from datetime import date
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.risk import store
-from services.risk.compute.inputs import Book, Gap, Kind, Panel
-from services.risk.store import Facts, Known
+from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
+from services.risk.store import inputs as store
+from services.risk.store.inputs import Facts, Known
 from services.risk.workflow.book import Held, Row, build_book, merge_lots, merge_statements
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
@@ -56,6 +56,11 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
         names = {known[symbol].id: symbol for symbol in options | roots if symbol in known}
         found = await store.prices(conn, "close", sorted(names), eve, last)
         panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, eve)
+    benchmarks = [
+        Benchmark(row.code, row.date, dict(zip(row.sectors, row.weights, strict=True)))
+        for row in await store.benchmarks(conn, first, last)
+    ]
+    panel = replace(panel, benchmarks=tuple(benchmarks))
     tracks = await store.tracks(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
     eves = [of for of in held if of.row.session < first]

@@ -11,7 +11,7 @@ import numpy as np
 
 from services.risk.compute.inputs import Before, Book, History, Kind, Panel
 from services.risk.compute.sectors import SymbolSector, sector_on
-from services.risk.store import HeldRow, Known, Stated, Track
+from services.risk.store.inputs import HeldRow, Known, Stated, Track
 from shared.arrays import IntVector
 from shared.market.symbols import parse_occ
 

@@ -9,12 +9,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from services.risk import store
 from services.risk.compute import risk_report
 from services.risk.compute.inputs import Gap, Kind
 from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios
-from services.risk.store import Facts, HeldRow, Known, Stated, Track
+from services.risk.store import inputs as store
+from services.risk.store.inputs import Facts, HeldRow, Known, Stated, Track
+from services.risk.store.results import FIGURE_COLUMNS
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.assemble import Inputs, build_panel
 from services.risk.workflow.book import Held, build_book, merge_lots, merge_statements
@@ -139,7 +140,7 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
     for picture in pictures(panel, book, cases.SCENARIOS):
-        assert set(picture.columns) == set(store.FIGURE_COLUMNS)
+        assert set(picture.columns) == set(FIGURE_COLUMNS)
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
         lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}
         assert {name: len(picture.columns[name]) for name in lengths} == lengths

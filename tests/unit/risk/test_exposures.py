@@ -11,7 +11,8 @@ import pytest
 from services.risk.compute.aggregation import Exposures, aggregate
 from services.risk.compute.concentration import concentration, risk_hhi
 from services.risk.compute.inputs import Kind, Panel, stacks
-from services.risk.compute.sectors import ETF, GICS, UNCLASSIFIED, SymbolSector, gics, sector_on, sector_weights
+from services.risk.compute.sectors import SymbolSector, sector_on
+from shared.market.sectors import ETF, GICS, UNCLASSIFIED, gics
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
 
@@ -135,15 +136,6 @@ def test_funds_private_holdings_and_the_unknown_are_explicit() -> None:
     assert sector_on(session, Kind.PRIVATE, SymbolSector("stock", "Energy", None), None) == UNCLASSIFIED
     assert sector_on(session, Kind.PRIVATE, None, "Real Estate") == "Real Estate"
     assert sector_on(session, Kind.PUBLIC, None, None) == UNCLASSIFIED
-
-
-def test_sector_weights_over_nav() -> None:
-    found = sector_weights(["A", "B", "A"], [100.0, 50.0, 0.0], [0.0, 0.0, -40.0], 200.0)
-    assert [(w.sector, w.long, w.short, w.net, w.gross) for w in found] == [
-        ("A", 0.5, -0.2, pytest.approx(0.3), pytest.approx(0.7)),
-        ("B", 0.25, 0.0, 0.25, 0.25),
-    ]
-    assert [w.long for w in sector_weights(["A"], [1.0], [0.0], 0.0)] == [None]
 
 
 def test_concentration_by_hand() -> None:

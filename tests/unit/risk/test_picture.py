@@ -349,7 +349,7 @@ def test_every_key_of_the_shapes_is_there() -> None:
     assert set(of.exposures["factors"][0]) == {"factor", "set", "beta", "money", "covered_weight", "quality", "reason"}
     assert {"symbol", "weight", "exposure_value", "betas", "greeks", "reason"} == set(of.exposures["positions"][0])
     assert {
-        "volatility", "positions", "beta", "decomposition", "var", "drawdown", "concentration", "sectors", "benchmark_date",
+        "volatility", "positions", "beta", "decomposition", "var", "drawdown", "concentration", "sectors", "benchmark", "benchmark_date",
     } == set(of.risk)  # fmt: skip
     assert {
         "realized_21", "realized_63", "realized_252", "realized_nav_252", "percentile_252", "trend", "forecast_21",

@@ -1,4 +1,4 @@
-"""SQL of the risk service: what it reads of the others' tables, and the results it owns.
+"""SQL of what risk reads of the others' tables.
 
 Long columns come packed by `string_agg(float8send(…))`: a rectangle of 1,200 symbols by 504 sessions is 600,000 cells, which
 as rows would cost seconds of Python objects and so costs one `frombuffer` a symbol.
@@ -6,11 +6,10 @@ as rows would cost seconds of Python objects and so costs one `frombuffer` a sym
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import numpy as np
@@ -18,12 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import DateVector, FloatMatrix, FloatVector
-from shared.db import binary
 from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
-from shared.work import Key
 
-_FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
-_EPOCH = np.datetime64(_FIRST_DAY, "D")
+_EPOCH = np.datetime64("2000-01-01", "D")  # of PostgreSQL's dates
 _DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
 _UNKNOWN = "'NaN'::float8"
 
@@ -75,6 +71,16 @@ class Known:
     asset_type: str
     sector: str | None
     sector_as_of: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """Sector weights of a benchmark on its date."""
+
+    code: str
+    date: date
+    sectors: list[str]
+    weights: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,23 @@ async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, Know
     return {row[1]: Known(*row) for row in rows}
 
 
+async def benchmarks(conn: AsyncConnection, first: date, last: date) -> list[BenchmarkRow]:
+    """The chosen benchmark's tables that count within [first, last], by date: the newest one by `first`, and those after it."""
+    rows = await conn.execute(
+        text("""
+            WITH chosen AS (
+                SELECT b.* FROM coordinator.benchmarks b
+                JOIN coordinator.versions v ON v.name = 'sector_benchmark' AND v.version = b.code
+                WHERE b.replaced_at IS NULL AND b.date <= :last
+            )
+            SELECT code, date, sectors, weights FROM chosen
+            WHERE date >= coalesce((SELECT max(date) FROM chosen WHERE date <= :first), :first) ORDER BY date
+        """),
+        {"first": first, "last": last},
+    )
+    return [BenchmarkRow(*row) for row in rows]
+
+
 async def proxies(conn: AsyncConnection, first: date, last: date) -> dict[date, tuple[list[str | None], list[float]]]:
     """Per session the proxy of each factor of the registry, and its slope on the market."""
     rows = await conn.execute(
@@ -206,87 +229,6 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
         {"ids": list(ids), "first": first, "last": last},
     )
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
-
-
-KEY_COLUMNS = ("portfolio_id", "session", "revision", "model_version")
-WHOLE: dict[str, Callable[[Any], bytes]] = {
-    "quality": binary.text, "coverage": binary.float8, "reasons": binary.jsonb, "risk": binary.jsonb,
-    "scenario_set": binary.text,
-}  # fmt: skip
-FIGURES: dict[str, Callable[[Any], bytes]] = {
-    **dict.fromkeys(
-        ("weights", "exposure_values", "betas", "greeks", "realized_252", "forecast_21"), binary.float8_array
-    ),
-    **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), binary.text_array),
-    "har": binary.bool_array,
-    **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_array),
-    "exposure_limited": binary.bool_array,
-    **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), binary.text_array),
-    **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_array),
-    **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_array),
-    **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_array),
-    **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), binary.float8),
-    "forecasts": binary.float8_array,
-    "realized_return": binary.float8,
-}
-FIGURE_COLUMNS = tuple(FIGURES)
-RESULT_COLUMNS = (*KEY_COLUMNS, *WHOLE, *FIGURES)
-
-
-def encoded(whole: Mapping[str, Any], figures: Mapping[str, Any]) -> bytes:
-    """A row without its key columns, as `save` takes it. Documents come as JSON text."""
-    return b"".join(
-        [encode(of[name]) for of, columns in ((whole, WHOLE), (figures, FIGURES)) for name, encode in columns.items()]
-    )
-
-
-async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> None:
-    """Keep the scenarios that results refer to; JSON text."""
-    await conn.execute(
-        text("""
-            INSERT INTO risk.scenario_sets (digest, scenarios) VALUES (:digest, CAST(:scenarios AS jsonb))
-            ON CONFLICT (digest) DO NOTHING
-        """),
-        {"digest": digest, "scenarios": scenarios},
-    )
-
-
-async def save(conn: AsyncConnection, results: Mapping[Key, bytes], revisions: Mapping[Key, int], version: str) -> None:
-    """Replace the results of the units with a revision. What a higher revision replaces goes to the history."""
-    if not revisions:
-        return
-    keys = sorted(revisions)
-    model = binary.text(version)
-    records = [
-        binary.field(key.portfolio_id.bytes)
-        + struct.pack("!iiiq", 4, (key.session - _FIRST_DAY).days, 8, revisions[key])
-        + model
-        + results[key]
-        for key in keys
-    ]
-    before = await conn.scalar(
-        text("""
-            SELECT EXISTS (SELECT FROM risk.results JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]))
-                           AS own (portfolio_id, session) USING (portfolio_id, session))
-        """),
-        {"portfolios": [key.portfolio_id for key in keys], "sessions": [key.session for key in keys]},
-    )
-    if not before:
-        # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
-        await binary.copy(conn, "results", RESULT_COLUMNS, records, schema="risk")
-        return
-    await conn.execute(
-        text("CREATE TEMP TABLE staged_results (LIKE risk.results INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DROP")
-    )
-    await binary.copy(conn, "staged_results", RESULT_COLUMNS, records)
-    listed = ", ".join(RESULT_COLUMNS)
-    updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
-    await conn.execute(
-        text(f"""
-            INSERT INTO risk.results ({listed}) SELECT {listed} FROM staged_results ORDER BY portfolio_id, session
-            ON CONFLICT (portfolio_id, session) DO UPDATE SET {updates}, computed_at = clock_timestamp()
-        """)
-    )
 
 
 def _packed(column: str) -> str:
