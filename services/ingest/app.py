@@ -52,10 +52,10 @@ def _retries(
     """Absences whose time has come are asked for again, whoever waits for them; a bad data file is told at the start."""
 
     async def loop() -> None:
-        for provider in providers:
-            if isinstance(provider, FileProvider):
-                await asyncio.to_thread(provider.load)
-        first = True
+        files = [provider for provider in providers if isinstance(provider, FileProvider)]
+        for file in files:
+            await asyncio.to_thread(file.load)
+        first, read = True, [1] * len(files)
         while not service.stopping.is_set():
             asked = 0
             try:
@@ -63,6 +63,9 @@ def _retries(
                     await announce(service.engine, providers, service.clock.last_due())
                     await worker.ask_again()
                     first = False
+                if (reads := [await asyncio.to_thread(file.reads) for file in files]) != read:
+                    await worker.ask_again(always=True)
+                    read = reads
                 asked = await worker.retry_due() + await worker.refresh()
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("retries_postponed", error=str(error)[:200])

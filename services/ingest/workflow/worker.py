@@ -13,7 +13,7 @@ from services.ingest.store import aliases, prices, quarantine, refresh, universe
 from services.ingest.store.aliases import Alias
 from services.ingest.store.universe import Known
 from services.ingest.workflow.assemble import FILE, assemble
-from services.ingest.workflow.claims import claimed_of
+from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
 from services.ingest.workflow.names import candidates, fetch
 from services.ingest.workflow.plan import Ask, Presumed, again, anew, missing, presumed
 from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
@@ -67,13 +67,16 @@ class IngestWorker:
         done: dict[Key, int] = {}
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while lacking := await self._lacking(batch):
-            async with claimed_of(self._engine, list(lacking)) as claimed:
-                asks, known_absent = await self._plan(claimed, lacking)
-                if known_absent:
-                    done |= (await self._presume(known_absent, batch)).revision
-                for part in _in_parts(asks, self._calendar):
-                    done |= (await self._fetch_and_write(part, batch.portfolios, batch.sessions)).revision
-            if not claimed:
+            async with claimed_of(self._engine, list(lacking)) as claim:
+                try:
+                    asks, known_absent = await self._plan(claim.symbols, lacking)
+                    if known_absent:
+                        done |= (await self._presume(claim, known_absent, batch)).revision
+                    for part in _in_parts(asks, self._calendar):
+                        done |= (await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)).revision
+                except ClaimLost as lost:
+                    log.warning("claim_lost", error=str(lost))
+            if not claim.symbols:
                 if asyncio.get_running_loop().time() > deadline:
                     raise TransientError(
                         f"{len(lacking)} symbols are still being fetched by somebody else, {min(lacking)} among them"
@@ -95,19 +98,19 @@ class IngestWorker:
         if not wanted or loop.time() < self._not_before:
             return 0
         answered: list[refresh.Wanted] = []
-        async with claimed_of(self._engine, list(wanted)) as claimed:
+        async with claimed_of(self._engine, list(wanted)) as claim:
             async with self._engine.connect() as conn:
-                gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
+                gaps = await universe.gaps(conn, [symbol.id for symbol in claim.symbols], self._calendar)
             asks = [
                 ask
-                for symbol in claimed
+                for symbol in claim.symbols
                 for ask in anew(symbol, wanted[symbol.symbol].first, wanted[symbol.symbol].last,
                                 gaps.get(symbol.id, ()), self._calendar)
             ]  # fmt: skip
             for part in _in_parts(asks, self._calendar):
                 silent: set[str] = set()
                 first, last = min(ask.first for ask in part), max(ask.last for ask in part)
-                await self._fetch_and_write(part, (), self._calendar.between(first, last), silent)
+                await self._fetch_and_write(claim, part, (), self._calendar.between(first, last), silent)
                 answered += [wanted[ask.symbol] for ask in part if ask.symbol not in silent]
             if len(answered) < len(asks):
                 self._not_before = loop.time() + TRANSIENT.total_seconds()
@@ -124,19 +127,22 @@ class IngestWorker:
             due = await universe.due_retries(conn, RETRIES_AT_ONCE)
         if not due:
             return 0
-        async with claimed_of(self._engine, list(due)) as claimed:
-            asks = [ask for symbol in claimed for ask in again(symbol, due[symbol.symbol], self._calendar)]
+        async with claimed_of(self._engine, list(due)) as claim:
+            asks = [ask for symbol in claim.symbols for ask in again(symbol, due[symbol.symbol], self._calendar)]
             for part in _in_parts(asks, self._calendar):
                 first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
                 last = max(self._calendar.session(high) for ask in part for _, high in ask.checked)
                 reach = min(self._calendar.forward(last, LOOKBACK), self._clock.last_due())
-                await self._fetch_and_write(part, (), self._calendar.between(first, reach))
+                await self._fetch_and_write(claim, part, (), self._calendar.between(first, reach))
         return len(asks)
 
-    async def ask_again(self) -> int:
-        """For the start: what other providers did not have, or a file that may have been replaced, is asked for once more."""
+    async def ask_again(self, *, always: bool = False) -> int:
+        """What other providers did not have is asked for once more, or everything: at the start, or when a file was replaced."""
+        self._not_before = 0.0
         async with self._engine.begin() as conn:
-            return await universe.ask_again(conn, other_than=self._chain.name, always=self._chain.name == "file")
+            return await universe.ask_again(
+                conn, other_than=self._chain.name, always=always or self._chain.name == FILE
+            )
 
     async def _lacking(self, batch: Batch) -> dict[str, tuple[date, date]]:
         """Symbols of which something within the needed range is not known, with that range."""
@@ -174,13 +180,14 @@ class IngestWorker:
                      if not any(low <= a and b <= high for a, b in settled for low, high in ask.checked)]  # fmt: skip
         return asks, absent
 
-    async def _presume(self, absent: Sequence[Presumed], batch: Batch) -> Raised:
+    async def _presume(self, claim: Claim, absent: Sequence[Presumed], batch: Batch) -> Raised:
         """Extend known absences; nobody is asked."""
         rows = without_asking(absent)
         async with self._engine.begin() as conn:
             now = await prices.database_time(conn)
             await prices.stage(conn, ())
             await order_lock(conn)
+            await claim.hold(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
             return await complete_ready(
                 conn,
@@ -191,9 +198,17 @@ class IngestWorker:
             )
 
     async def _fetch_and_write(
-        self, asks: Sequence[Ask], portfolios: Sequence[UUID], sessions: Sequence[date], silent: set[str] | None = None
+        self,
+        claim: Claim,
+        asks: Sequence[Ask],
+        portfolios: Sequence[UUID],
+        sessions: Sequence[date],
+        silent: set[str] | None = None,
     ) -> Raised:
-        """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about."""
+        """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about.
+
+        Raises `ClaimLost`, with nothing written, when somebody else took a symbol over meanwhile.
+        """
         async with self._engine.connect() as conn:
             levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
             now = await prices.database_time(conn)
@@ -210,6 +225,7 @@ class IngestWorker:
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
             await order_lock(conn)
+            await claim.hold(conn, {ask.symbol_id for ask in asks})
             demanded = await write_rows(conn, asks, rows, self._clock, now=now)
             raised = await complete_ready(
                 conn, portfolios, sessions, self._calendar, changed_symbols={ask.symbol for ask in asks}

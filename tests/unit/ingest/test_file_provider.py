@@ -1,6 +1,7 @@
 """Price files: what is read, what is refused and how that is said."""
 
 import logging
+import os
 from datetime import date
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Action, History, Request
+from services.ingest.providers.base import Absence, Absent, Action, Fault, History, Request
 from services.ingest.providers.file import FileProvider
 from services.ingest.providers.file_format import BadPriceFile
 from shared.market.calendar import calendar
@@ -175,3 +176,85 @@ def test_a_bad_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
 def test_an_announced_end_is_passed_on(tmp_path: Path) -> None:
     source = provider(tmp_path, GOOD, symbols="symbol,delisted_on\nAAPL,2020-09-15\n")
     assert history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).delisted_on == date(2020, 9, 15)
+
+
+LATER = GOOD + "MSFT,2020-08-31,,,,225.53,,\n"
+
+
+def replaced(source: FileProvider, directory: Path, text: str, name: str = "prices.csv") -> FileProvider:
+    """As a person would: a finished file, renamed into place, some seconds old."""
+    (directory / "new").write_text(text)
+    aged(directory / "new")
+    (directory / "new").rename(directory / name)
+    return source
+
+
+def aged(path: Path) -> None:
+    then = path.stat().st_mtime - 60
+    os.utime(path, (then, then))
+
+
+def test_a_file_that_was_replaced_is_read_again_and_one_that_was_not_is_not(tmp_path: Path) -> None:
+    source = provider(tmp_path, GOOD)
+    assert source.symbols() == {"AAPL"}
+    assert (source.reads(), source.reads()) == (1, 1)
+    replaced(source, tmp_path, LATER)
+    assert source.symbols() == {"AAPL", "MSFT"}
+    assert (source.reads(), source.reads()) == (2, 2)
+
+
+def test_actions_that_appear_beside_the_file_are_seen(tmp_path: Path) -> None:
+    source = provider(tmp_path, GOOD)
+    assert not history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).lists_splits
+    replaced(source, tmp_path, "symbol,ex_date,type,value\nAAPL,2020-08-31,split,4\n", "corporate_actions.csv")
+    assert history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).lists_splits
+
+
+@pytest.mark.parametrize("text", ["", GOOD[:-75], GOOD + "AAPL,2020-09-0", None])
+def test_a_file_that_is_half_written_or_gone_is_down_and_what_was_read_comes_back(
+    tmp_path: Path, text: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = provider(tmp_path, GOOD)
+    source.load()
+    if text is None:
+        (tmp_path / "prices.csv").unlink()
+    else:
+        replaced(source, tmp_path, text)
+    for _ in range(3):
+        [answer] = source.fetch([Request("AAPL", date(2020, 8, 28), date(2020, 8, 31))])
+        assert isinstance(answer, Absent)
+        assert (answer.reason, answer.fault) == (Absence.PROVIDER_DOWN, Fault.BAD_BODY), "not an absence of the symbol"
+        assert "prices.csv" in (answer.detail or "")
+        assert "rename it into its place" in (answer.detail or "")
+        assert source.reads() == 1
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1, "told once"
+    replaced(source, tmp_path, LATER)
+    assert history(source, "MSFT", date(2020, 8, 28), date(2020, 8, 31)).bars.close.tolist() == [225.53]
+
+
+def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    """Cut between two rows a CSV looks whole; so a file written to a moment ago is looked at again."""
+    (tmp_path / "prices.csv").write_text(GOOD)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            (tmp_path / "prices.csv").write_text(LATER)  # the writer goes on
+        else:
+            aged(tmp_path / "prices.csv")
+
+    source = FileProvider(tmp_path / "prices.csv", calendar(), sleep=sleep)
+    source.load()
+    (tmp_path / "prices.csv").write_text(HEADER)
+    assert source.symbols() == {"AAPL", "MSFT"}
+    assert len(slept) == 2
+    assert all(0 < seconds <= 2 for seconds in slept)
+
+
+def test_a_bad_file_at_the_start_stops_it(tmp_path: Path) -> None:
+    source = provider(tmp_path, GOOD + "AAPL,2020-09-0")
+    with pytest.raises(BadPriceFile):
+        list(source.fetch([Request("AAPL", date(2020, 8, 28), date(2020, 8, 31))]))
+    with pytest.raises(BadPriceFile):
+        source.reads()
