@@ -2,11 +2,19 @@
 
 A session is *due* once its close plus a buffer has passed. Closes come from the calendar in exchange time, so half-days and
 daylight saving are right without any arithmetic on UTC dates.
+
+The library knows the exchange's rules; what a user knows better, a day of mourning or a storm, are closures. They are a frozen
+value that whoever computes reads together with its inputs (shared/db/closures.py) and computes under (`trading`), so two
+computations of one process never see each other's calendar.
 """
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
@@ -30,12 +38,41 @@ class NotASession(PermanentError):
     code = "not_a_session"
 
 
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """A session of the library's calendar on which the exchange stays closed, or closes early at `close_at` (aware)."""
+
+    day: date
+    close_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closures:
+    """All of them, ascending by day. Equal values mean equal calendars and equal `changes`.
+
+    changes : days that stopped to be a session, or are one again, with the change number (of `ledger.change`) of the last time:
+              what was computed from a window that reaches over such a day is older than the calendar if its number is lower
+    """
+
+    entries: tuple[Closure, ...] = ()
+    changes: tuple[tuple[date, int], ...] = ()
+
+
+NO_CLOSURES = Closures()
+_current: ContextVar[Closures] = ContextVar("closures", default=NO_CLOSURES)
+
+
 class Calendar:
     """Sessions by ordinal. Immutable; all look-ups are O(log n) or O(1)."""
 
-    def __init__(self, sessions: list[date], closes: list[datetime]) -> None:
+    def __init__(
+        self, sessions: list[date], opens: list[datetime], closes: list[datetime], closures: Closures = NO_CLOSURES
+    ) -> None:
         self._sessions = sessions
+        self._opens = opens
         self._closes = closes
+        self._special = {closure.day: closure for closure in closures.entries}
         self._ordinals = {session: index for index, session in enumerate(sessions)}
         self.sessions: DateVector = np.array(sessions, dtype="datetime64[D]")
         self.sessions.setflags(write=False)
@@ -44,6 +81,10 @@ class Calendar:
 
     def is_session(self, day: date) -> bool:
         return day in self._ordinals
+
+    def closure(self, day: date) -> Closure | None:
+        """What a user entered about the day: closed, or closed early."""
+        return self._special.get(day)
 
     def ordinal(self, session: date) -> int:
         """Position of the session, 0 for the first one known. Raises `NotASession`."""
@@ -93,6 +134,11 @@ class Calendar:
         low = bisect.bisect_left(self._sessions, first)
         return self._sessions[low : bisect.bisect_right(self._sessions, last)]
 
+    def hours(self, session: date) -> tuple[datetime, datetime]:
+        """When the exchange opens and closes, in UTC."""
+        at = self.ordinal(session)
+        return self._opens[at], self._closes[at]
+
     def due_at(self, session: date) -> datetime:
         """The instant, in UTC, from which the session's data is expected."""
         return self._closes[self.ordinal(session)] + DUE_BUFFER
@@ -111,14 +157,49 @@ class Calendar:
 @lru_cache(maxsize=4)
 def _load(end: date) -> Calendar:
     raw = exchange_calendars.get_calendar(EXCHANGE, start=FIRST_SESSION.isoformat(), end=end.isoformat())
-    return Calendar([s.date() for s in raw.sessions], [c.to_pydatetime() for c in raw.closes])
+    opens, closes = ([at.to_pydatetime() for at in column] for column in (raw.opens, raw.closes))
+    return Calendar([s.date() for s in raw.sessions], opens, closes)
 
 
-def calendar(today: date | None = None) -> Calendar:
+@lru_cache(maxsize=8)
+def _less(end: date, closures: Closures) -> Calendar:
+    """The library's sessions without those on which the exchange stays closed, and with the early closes."""
+    regular = _load(end)
+    special = {closure.day: closure.close_at for closure in closures.entries}
+    sessions = [day for day in regular.between(regular.first, regular.horizon) if special.get(day, day) is not None]
+    hours = [regular.hours(day) for day in sessions]
+    closes = [special.get(day) or close for day, (_, close) in zip(sessions, hours, strict=True)]
+    return Calendar(sessions, [opens for opens, _ in hours], closes, closures)
+
+
+def calendar(today: date | None = None, *, closures: Closures | None = None) -> Calendar:
     """The calendar from 1990-01-02 to the end of the year after `today` (default: today).
 
     The library fixes its range when a calendar is loaded, so a process that lives for months must not keep the first one:
     the range follows the year of `today`, and a new year loads a new calendar.
+
+    closures : instead of those the caller runs under
     """
     year = (today or datetime.now(UTC).date()).year
-    return _load(date(year + 1, 12, 31))
+    chosen = _current.get() if closures is None else closures
+    return _less(date(year + 1, 12, 31), chosen) if chosen.entries else _load(date(year + 1, 12, 31))
+
+
+def closures() -> Closures:
+    """Those the caller runs under; none unless somebody up the stack, or earlier in the task, said so."""
+    return _current.get()
+
+
+@contextmanager
+def trading(closures: Closures) -> Iterator[None]:
+    """Inside, in the threads and tasks started there too, `calendar()` is the one with these closures."""
+    token = _current.set(closures)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def trade(closures: Closures) -> None:
+    """The same for the rest of the task: for whoever cannot put what follows inside a `with`."""
+    _current.set(closures)

@@ -1,0 +1,38 @@
+"""Closures of the exchange that users entered, read beside whatever is computed under them.
+
+They change only under the commit-order lock, together with everything that depends on them. So who reads them in the snapshot of
+its inputs has the calendar that belongs to these inputs, and who reads them under the lock has the calendar there is.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.errors import TransientError
+from shared.market.calendar import Closure, Closures, closures
+
+
+class CalendarMoved(TransientError):
+    """The calendar changed while something was computed from it; done again, it comes out right."""
+
+    code = "calendar_moved"
+
+
+async def read(conn: AsyncConnection) -> Closures:
+    """All closures as this transaction sees them."""
+    rows = (
+        await conn.execute(
+            text("SELECT day, close_at, reason, change, withdrawn_at FROM coordinator.closures ORDER BY day")
+        )
+    ).all()
+    return Closures(
+        tuple(Closure(row.day, row.close_at, row.reason) for row in rows if row.withdrawn_at is None),
+        tuple((row.day, row.change) for row in rows if row.change is not None),
+    )
+
+
+async def unmoved(conn: AsyncConnection) -> None:
+    """Under the commit-order lock: raises `CalendarMoved` if the closures are not those the caller computed under."""
+    if await read(conn) != closures():
+        raise CalendarMoved("the exchange calendar was changed meanwhile; with the new one it is done again")
