@@ -21,7 +21,7 @@ from services.factors.store import Holding, Series
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
 from shared.ledger import Outcome, Raised
 from shared.market import registry
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, closures
 from shared.market.symbols import parse_occ
 from shared.work import Batch, Key, Phase
 
@@ -98,6 +98,11 @@ class FactorsWorker:
         for symbol_id, (offsets, numbers) in (await store.changes(conn, every, first, batch.last)).items():
             # A price and an action of one session: the later change counts.
             np.maximum.at(changed[:, column[symbol_id]], np.searchsorted(grid, grid[0] + offsets), numbers)
+        for day, number in closures().changes:
+            # Every window that holds the session reaches over the day: it is a session shorter or longer than it was.
+            if grid[0] <= np.datetime64(session := days.on_or_after(day)) <= grid[-1]:
+                moved = changed[np.searchsorted(grid, np.datetime64(session))]
+                np.maximum(moved, number, out=moved)
         versions = compute.price_versions(changed, at)
         proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
         proxy_versions = versions[:, proxy_columns].max(axis=1, initial=0)

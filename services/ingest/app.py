@@ -17,6 +17,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
+from shared.db.closures import follow
 from shared.errors import TransientError
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
@@ -66,6 +67,8 @@ def _retries(
                 if (reads := [await asyncio.to_thread(file.reads) for file in files]) != read:
                     await worker.ask_again(always=True)
                     read = reads
+                async with service.engine.connect() as conn:
+                    await follow(conn)
                 asked = await worker.retry_due() + await worker.refresh()
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("retries_postponed", error=str(error)[:200])
@@ -85,6 +88,8 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
         while not service.stopping.is_set():
             asked = False
             try:
+                async with service.engine.connect() as conn:
+                    await follow(conn)
                 asked = await profiles.refresh_one(service.clock.last_due())
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("profiles_postponed", error=str(error)[:200])

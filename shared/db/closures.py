@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import TransientError
-from shared.market.calendar import Closure, Closures, closures
+from shared.market.calendar import Closure, Closures, closures, trade
 
 
 class CalendarMoved(TransientError):
@@ -30,6 +30,11 @@ async def read(conn: AsyncConnection) -> Closures:
         tuple(Closure(row.day, row.close_at, row.reason) for row in rows if row.withdrawn_at is None),
         tuple((row.day, row.change) for row in rows if row.change is not None),
     )
+
+
+async def follow(conn: AsyncConnection) -> None:
+    """From here on the task computes under the closures there are: a loop's turn, a request, whatever comes after the lock."""
+    trade(await read(conn))
 
 
 async def unmoved(conn: AsyncConnection) -> None:

@@ -68,7 +68,7 @@ def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: dat
             first,
             last,
             have.astype(np.int64),
-            listed_from=calendar.ordinal(listed_from) if listed_from else None,
+            listed_from=calendar.ordinal(calendar.on_or_after(listed_from)) if listed_from else None,
             delisted_from=int(np.searchsorted(calendar.sessions, np.datetime64(delisted_on))) if delisted_on else None,
             absent=answer.absent,
         )

@@ -6,16 +6,15 @@ decided (`leadline symbols release` or `reject`) is followed whoever is enabled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.ingest.providers.base import Absence, Absent, Bars, History, Request
+from services.ingest.providers.base import Absence, Absent, History, Request
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.quarantine import Doubt, Jump
+from services.ingest.workflow.bars import only
 from services.ingest.workflow.plan import Ask
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -68,9 +67,7 @@ def examined(
             part, limit = original, SIGMAS * sigma
             for session, _ in _jumps(part.history, limit, calendar):
                 if (earlier := known.get((ask.symbol_id, session))) and earlier.believed is False:
-                    part = Part(
-                        part.provider, _only(part.history, part.history.bars.sessions != np.datetime64(session))
-                    )
+                    part = Part(part.provider, only(part.history, part.history.bars.sessions != np.datetime64(session)))
                     answer.parts[index], answer.absent = part, Absence.QUARANTINED
             for session, jump in _jumps(part.history, limit, calendar):
                 if not _doubted(ask, session, known.get((ask.symbol_id, session)), calendar):
@@ -85,7 +82,7 @@ def examined(
                 if not confirmed:
                     before = part.history.bars.sessions < np.datetime64(session)
                     answer.parts[index], answer.absent = (
-                        Part(part.provider, _only(part.history, before)),
+                        Part(part.provider, only(part.history, before)),
                         Absence.QUARANTINED,
                     )
                     break
@@ -129,12 +126,3 @@ def _return_on(history: History, session: date, calendar: Calendar) -> float | N
         if np.isfinite(ratio):
             return ratio - 1.0
     return None
-
-
-def _only(history: History, rows: NDArray[np.bool_]) -> History:
-    bars = history.bars
-    cut = Bars(
-        sessions=bars.sessions[rows], open=bars.open[rows], high=bars.high[rows], low=bars.low[rows], close=bars.close[rows],
-        adj_close=bars.adj_close[rows], volume=bars.volume[rows], split_adjusted=bars.split_adjusted,
-    )  # fmt: skip
-    return replace(history, bars=cut)

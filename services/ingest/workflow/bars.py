@@ -1,0 +1,30 @@
+"""Parts of what a source delivered. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.providers.base import Bars, History
+from services.ingest.providers.chain import Fetched, Part
+from shared.market.calendar import Calendar
+
+
+def only(history: History, rows: NDArray[np.bool_]) -> History:
+    """The history with these bars alone."""
+    bars = history.bars
+    cut = Bars(
+        sessions=bars.sessions[rows], open=bars.open[rows], high=bars.high[rows], low=bars.low[rows], close=bars.close[rows],
+        adj_close=bars.adj_close[rows], volume=bars.volume[rows], split_adjusted=bars.split_adjusted,
+    )  # fmt: skip
+    return replace(history, bars=cut)
+
+
+def on_sessions(fetched: Sequence[Fetched], calendar: Calendar) -> None:
+    """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better."""
+    for answer in fetched:
+        for index, part in enumerate(answer.parts):
+            traded = np.isin(part.history.bars.sessions, calendar.sessions)
+            if not traded.all():
+                answer.parts[index] = Part(part.provider, only(part.history, traded))
