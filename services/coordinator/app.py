@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter, Depends, FastAPI
 
 from services.coordinator import handlers
-from services.coordinator.api import admin, letters, portfolios, positions, problems, reads, status, symbols
+from services.coordinator.api import admin, benchmarks, letters, portfolios, positions, problems, reads, status, symbols
 from services.coordinator.api.context import PREFIX, Context, authorise
 from services.coordinator.api.strict import only_declared
 from services.coordinator.auditor import Auditor
@@ -22,7 +22,7 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1, behind the token where there is one. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(authorise), Depends(only_declared)])
-    for module in (portfolios, positions, status, reads, symbols, admin, letters):
+    for module in (portfolios, positions, status, reads, symbols, benchmarks, admin, letters):
         router.include_router(module.router)
     return router
 
@@ -32,7 +32,9 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     chosen = settings or CoordinatorSettings()
     service = Service.build("coordinator", chosen)
     pace = Pace(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
-    reconciler = Reconciler(service.engine, service.clock, wake=service.wake_relay, pace=pace)
+    reconciler = Reconciler(
+        service.engine, service.clock, wake=service.wake_relay, pace=pace, benchmark=chosen.sector_benchmark
+    )
     handlers.register(
         partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
         partial(settle, service.engine, service.clock, wake=service.wake_relay),

@@ -52,12 +52,19 @@ class Pace:
 
 class Reconciler:
     def __init__(
-        self, engine: AsyncEngine, clock: Clock, *, wake: Callable[[], None], pace: Pace | None = None
+        self,
+        engine: AsyncEngine,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        pace: Pace | None = None,
+        benchmark: str | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._wake_relay = wake
         self._pace = pace or Pace()
+        self._benchmark = benchmark
         self._now = asyncio.Event()
         self._measured = float("-inf")
 
@@ -83,8 +90,8 @@ class Reconciler:
                 continue
 
     async def start(self) -> None:
-        """Once, when a coordinator starts: no wait is longer than five seconds, and a new code or model is taken up."""
-        await versions.take_up(self._engine, self._clock)
+        """Once, when a coordinator starts: no wait is longer than five seconds, and a new code, model or benchmark is taken up."""
+        await versions.take_up(self._engine, self._clock, benchmark=self._benchmark)
         async with self._engine.begin() as conn:
             await missing.hurry(conn)
 

@@ -17,6 +17,11 @@ class CoordinatorSettings(ServiceSettings):
         default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
     )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
+    sector_benchmark: str = Field(
+        default="SP500",
+        pattern=r"^[A-Z0-9][A-Z0-9._-]{0,31}$",
+        description="Code of the benchmark that sectors are compared with, once its weights are loaded",
+    )
     reconcile_seconds: float = Field(default=15.0, gt=0, description="How often what is missing is looked for")
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"

@@ -1,6 +1,7 @@
-"""What a new release takes up when a coordinator starts: a new code frees what was blocked, a new model restates what was said.
+"""What a new release takes up when a coordinator starts: a new code frees what was blocked, a new model restates what was said,
+and so does another benchmark for the sectors what it went into.
 
-Both are recorded in `coordinator.versions`, so that a restart of the same release does nothing.
+All are recorded in `coordinator.versions`, so that a restart of the same release does nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.coordinator.benchmarks import service as benchmarks
+from services.coordinator.benchmarks.store import CHOSEN
 from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
@@ -42,9 +45,21 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-async def take_up(engine: AsyncEngine, clock: Clock, *, code: str | None = None, model: str | None = None) -> None:
-    """Compare what runs now with what ran last. Idempotent; a crash in between is made good by the next start."""
+async def take_up(
+    engine: AsyncEngine,
+    clock: Clock,
+    *,
+    code: str | None = None,
+    model: str | None = None,
+    benchmark: str | None = None,
+) -> None:
+    """Compare what runs now with what ran last. Idempotent; a crash in between is made good by the next start.
+
+    benchmark : the code that sectors are compared with; None leaves what is recorded
+    """
     await _code(engine, code or code_version())
+    if benchmark is not None:
+        await _benchmark(engine, clock, benchmark)
     await _model(engine, clock, model or registry.MODEL_VERSION)
 
 
@@ -83,6 +98,19 @@ async def _code(engine: AsyncEngine, version: str) -> None:
         freed = await ledger.unblock(conn, None, date.min, date.max, None)
     if freed:
         log.info("new_code_unblocks", version=version, units=freed)
+
+
+async def _benchmark(engine: AsyncEngine, clock: Clock, code: str) -> None:
+    """Record which benchmark is compared with, where risk reads it, and require what another one went into."""
+    async with engine.begin() as conn:
+        await order_lock(conn)
+        known = await _recorded(conn, CHOSEN)
+        if known and known[0] == code:
+            return
+        await _record(conn, CHOSEN, code)
+        restated = await benchmarks.rechosen(conn, clock, known[0] if known else None, code)
+    if restated:
+        log.info("new_benchmark_restates", benchmark=code, units=restated.units)
 
 
 async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:

@@ -64,6 +64,12 @@ class FlowBody(Body):
     note: Annotated[Text, Field(max_length=500)] = None
 
 
+class BenchmarkBody(Body):
+    """Sector to weight: GICS names or vendors' names of them; decimals at or above 0 that sum to 1 (± 0.01, then rescaled)."""
+
+    weights: Annotated[dict[Words, Number], Field(max_length=100, examples=[{"Financials": 0.4, "Energy": 0.6}])]
+
+
 class LetterBody(Body):
     """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
 

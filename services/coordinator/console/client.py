@@ -86,6 +86,12 @@ class Client:
     def patch(self, path: str, *, json: Any) -> Any:
         return self._call("PATCH", path, json=json)
 
+    def put(self, path: str, *, params: Mapping[str, object] | None = None, json: Any) -> Any:
+        return self._call("PUT", path, params=_given(params or {}), json=json)
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
+
     def pages(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All items of a paged list."""
         items: list[dict[str, Any]] = []

@@ -235,6 +235,21 @@ async def _flows(conn: AsyncConnection, scope: Scope) -> list[dict[str, Any]]:
     return [_input(Source.FLOWS, **row) for row in rows.mappings()]
 
 
+async def _benchmark(conn: AsyncConnection, scope: Scope) -> list[dict[str, Any]]:
+    """The table that the result was compared with, as it was then: of those of its date the last one that the result could know."""
+    rows = await conn.execute(
+        text("""
+            SELECT b.code AS symbol, b.date AS "from", b.date AS "to", 'user' AS provider, b.loaded_at AS fetched_at,
+                   b.change AS revision
+            FROM risk.results r JOIN coordinator.benchmarks b
+                ON b.code = r.risk ->> 'benchmark' AND b.date = CAST(r.risk ->> 'benchmark_date' AS date) AND b.change <= r.revision
+            WHERE r.portfolio_id = :id AND r.session = :session ORDER BY b.change DESC LIMIT 1
+        """),
+        {"id": scope.portfolio, "session": scope.session},
+    )
+    return [_input(Source.BENCHMARK, **row) for row in rows.mappings()]
+
+
 async def _equity(conn: AsyncConnection, scope: Scope) -> list[dict[str, Any]]:
     rows = await conn.execute(
         text("""
@@ -255,4 +270,5 @@ _INPUTS = {
     Source.ACTIONS: _actions,
     Source.FACTS: _facts,
     Source.SNAPSHOTS: _snapshots,
+    Source.BENCHMARK: _benchmark,
 }

@@ -26,6 +26,7 @@ class Source(StrEnum):
     ACTIONS = "action"
     FACTS = "fact"
     SNAPSHOTS = "snapshot"
+    BENCHMARK = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,14 @@ FORMULAS: tuple[Formula, ...] = (
        parameters=_CORRELATION, window=registry.CORRELATION_WINDOW),
     _f("risk/concentration/**", "HHI = 10,000 times the sum of squared shares of gross value by underlying; effective = 10,000 / HHI; "
        "top: the largest shares", Source.SNAPSHOTS, Source.PRICES, steps=("hhi",)),
+    _f("risk/sectors/*/benchmark", "the sector's weight in the benchmark's newest table dated on or before the session, rescaled to a sum "
+       "of 1; 0 where it has nothing of the sector", Source.BENCHMARK),
+    _f("risk/sectors/*/active", "net - benchmark", Source.SNAPSHOTS, Source.LOTS, Source.PRICES, Source.BENCHMARK,
+       steps=("net", "benchmark")),
     _f("risk/sectors/*/**", "signed market values of the sector's holdings over NAV; a symbol's own sector, else the stated one",
        Source.SNAPSHOTS, Source.LOTS, Source.PRICES),
-    _f("risk/benchmark_date", "date of the benchmark weights; there are none"),
+    _f("risk/benchmark", "code of the benchmark that sectors are compared with; null where it has no table yet", Source.BENCHMARK),
+    _f("risk/benchmark_date", "date of its newest table on or before the session", Source.BENCHMARK),
     _f("risk/scorecard/mean_error", "mean of forecast less realised volatility, over the forecasts whose 21 sessions have passed",
        Source.SNAPSHOTS, Source.PRICES, parameters={"horizon": registry.HAR_HORIZON}, window=0),
     _f("risk/scorecard/var_95/**", "historical VaR of a session against the next session's return of its weights; Kupiec: lr = 2 ln of the "

@@ -65,7 +65,8 @@ def exposures(row: Row) -> Body:
 
 def risk(row: Row) -> Body:
     """The body of risk: the stored document, and what is listed by position and by factor."""
-    body: Body = dict(document(row["risk"]))
+    # Results from before there were benchmarks do not say that they have none.
+    body: Body = {"benchmark": None} | document(row["risk"])
     positions = []
     for symbol, realized, forecast, har, reason in zip(
         row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], strict=True
