@@ -105,6 +105,22 @@ async def renew(conn: AsyncConnection, owner: str) -> None:
     )
 
 
+async def not_owned(conn: AsyncConnection, ids: Sequence[int], owner: str) -> list[str]:
+    """Those of the symbols whose claim is somebody else's by now, or nobody's; the others stay ours until the commit."""
+    rows = await conn.execute(
+        text("""
+            WITH held AS (
+                SELECT id FROM ingest.symbols WHERE id = ANY (CAST(:ids AS integer[])) AND claim_owner = :owner
+                ORDER BY id FOR NO KEY UPDATE
+            )
+            SELECT symbol FROM ingest.symbols
+            WHERE id = ANY (CAST(:ids AS integer[])) AND id NOT IN (SELECT id FROM held) ORDER BY symbol
+        """),
+        {"ids": list(ids), "owner": owner},
+    )
+    return [symbol for (symbol,) in rows]
+
+
 async def release(conn: AsyncConnection, owner: str) -> None:
     await conn.execute(
         text("UPDATE ingest.symbols SET claim_owner = NULL, claim_until = NULL WHERE claim_owner = :owner"),

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from uuid import uuid4
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.store import universe
 from services.ingest.store.universe import Known
+from shared.errors import TransientError
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -17,8 +19,32 @@ log = logger(__name__)
 RENEW_SECONDS = 20.0
 
 
+class ClaimLost(TransientError):
+    """Whoever fetched slept longer than the claim lasts, and somebody else has the symbol, or had it since."""
+
+    code = "claim_lost"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Symbols that are ours to fetch, with their coverage as of the claim."""
+
+    owner: str
+    symbols: list[Known]
+
+    async def hold(self, conn: AsyncConnection, ids: Collection[int]) -> None:
+        """Refuse to write what was fetched under a claim that ran out. Raises `ClaimLost`.
+
+        What is known of a symbol changes under its claim only, so whoever still owns it writes beside the coverage that it
+        planned with; a sleeper that was overtaken would take what is known by now for news that no unit has seen.
+        """
+        lost = await universe.not_owned(conn, sorted(ids), self.owner)
+        if lost:
+            raise ClaimLost(f"{len(lost)} symbols were taken over while they were fetched, {lost[0]} among them")
+
+
 @contextlib.asynccontextmanager
-async def claimed_of(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterator[list[Known]]:
+async def claimed_of(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterator[Claim]:
     """Claim what is free of the symbols, keep the claims alive, and let go of them at the end."""
     owner = uuid4().hex
     async with engine.begin() as conn:
@@ -26,7 +52,7 @@ async def claimed_of(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterat
         claimed = await universe.claim(conn, symbols, owner)
     renewal = asyncio.create_task(_renew(engine, owner))
     try:
-        yield claimed
+        yield Claim(owner, claimed)
     finally:
         renewal.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -45,5 +71,5 @@ async def _renew(engine: AsyncEngine, owner: str) -> None:
             async with engine.begin() as conn:
                 await universe.renew(conn, owner)
         except (DBAPIError, OSError, TimeoutError) as error:
-            # A claim that runs out costs a second fetch, never correctness.
+            # A claim that runs out costs a second fetch, never correctness: who lost it does not write (`Claim.hold`).
             log.warning("claims_not_renewed", error=str(error)[:200])

@@ -1,6 +1,6 @@
 """What to ask for: only sessions that are not known, each range with the priced session next to it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -9,6 +9,9 @@ from services.ingest.providers.base import Request
 from services.ingest.store.universe import GapRow, Known
 from services.ingest.workflow.retries import presumes
 from shared.market.calendar import Calendar
+
+# Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
+MAX_ROWS = 150_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +131,18 @@ def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) ->
             return place
         place = gap[1] + 1 if step > 0 else gap[0] - 1
     return at
+
+
+def in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
+    """Asks in parts of at most about `MAX_ROWS` rows; all asks of one symbol in one part."""
+    part: list[Ask] = []
+    rows = 0
+    for ask in asks:
+        length = calendar.ordinal(ask.last) - calendar.ordinal(ask.first) + 1
+        if part and rows + length > MAX_ROWS and ask.symbol_id != part[-1].symbol_id:
+            yield part
+            part, rows = [], 0
+        part.append(ask)
+        rows += length
+    if part:
+        yield part
