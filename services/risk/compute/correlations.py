@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack, held, stack
+from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     SHORT_HISTORY,
     WITH_UNDERLYING,
@@ -22,6 +23,7 @@ from services.risk.compute.reasons import (
     nullable,
     symbol_reason,
 )
+from services.risk.compute.runs import cut
 from services.risk.compute.series import Filled
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
@@ -40,16 +42,23 @@ class Structure:
     """Gross value of the holdings in the matrix over gross value."""
 
 
-def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> dict[int, Structure]:
-    """By unit. Holdings without 63 real returns are left out and named; the others are grouped by how many they are."""
+def structures(
+    panel: Panel, book: Book, units: IntVector, pairs: Pairs, steady: NDArray[np.bool_], filled: Filled
+) -> dict[int, Structure]:
+    """By unit. Holdings without 63 real returns are left out and named; the others are grouped by how many they are.
+
+    steady : by unit whether its pairs are whole; `filled` has the series of the others'.
+    """
     columns = covariance.columns(filled.values, filled.real, filled.valid)
     holdings, owner = held(book, units)
     rows, source = book.rows[holdings], book.source[holdings]
     sessions = book.session[units][owner]
-    at = filled.find(sessions, source)
+    at, alone = pairs.find(sessions, source), ~steady[owner]
+    sd = pairs.sd[at]
+    sd[alone] = columns.sd[filled.find(sessions[alone], source[alone])]
     public = (panel.kinds[source] == PUBLIC) & ~book.unpriceable[holdings]
-    long_enough = columns.own[at] >= CORRELATION_MIN_OBS
-    good = public & long_enough & (columns.sd[at] > 0.0)
+    long_enough = pairs.own[at] >= CORRELATION_MIN_OBS
+    good = public & long_enough & (sd > 0.0)
     counts = np.diff(book.starts)[units]
     excluded: list[list[str | None]] = [[None] * count for count in counts.tolist()]
     begins = book.starts[units]
@@ -68,22 +77,43 @@ def structures(panel: Panel, book: Book, units: IntVector, filled: Filled) -> di
     gross = book.long[holdings] - book.short[holdings]
     members = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
-    for whole in np.unique(counts).tolist():
-        for count in np.unique(members[counts == whole]).tolist():
-            same = np.flatnonzero((counts == whole) & (members == count))
-            step = max(1, MOST_CELLS // max(1, count * CORRELATION_WINDOW))
-            for low in range(0, len(same), step):
-                part = same[low : low + step]
-                # Owners ascend, so the members of a unit lie together, in its order.
-                mine = np.isin(owner, part)
-                of = stack(book, units[part], holdings[mine & good].reshape(len(part), count))
-                every = np.ascontiguousarray(gross[mine].reshape(len(part), whole))
-                inside = np.where(backed[mine].reshape(len(part), whole), every, 0.0)
-                total, there = every.sum(axis=-1), inside.sum(axis=-1)
-                covered = np.divide(there, total, out=np.ones(len(part)), where=total > 0.0)
-                tilt = exposure[mine & good].reshape(len(part), count) / of.nav[:, None]
-                found |= _stack(of, tilt, filled, columns, covered.tolist(), [excluded[u] for u in part.tolist()])
+    for whole, count, even in sorted(set(zip(counts.tolist(), members.tolist(), steady.tolist(), strict=True))):
+        same = np.flatnonzero((counts == whole) & (members == count) & (steady == even))
+        # Owners ascend, so the members of a unit lie together, in its order.
+        mine = np.isin(owner, same)
+        every = np.ascontiguousarray(gross[mine].reshape(len(same), whole))
+        inside = np.where(backed[mine].reshape(len(same), whole), every, 0.0)
+        total, there = every.sum(axis=-1), inside.sum(axis=-1)
+        covered = np.divide(there, total, out=np.ones(len(same)), where=total > 0.0)
+        of = stack(book, units[same], holdings[mine & good].reshape(len(same), count))
+        tilt = exposure[mine & good].reshape(len(same), count) / of.nav[:, None]
+        for part, matrix, n_obs in _matrices(panel, book, of, pairs, columns, filled, even=even):
+            found |= _stack(
+                of.units[part], tilt[part], matrix, n_obs, covered[part], [excluded[u] for u in same[part].tolist()]
+            )
     return found
+
+
+def _matrices(
+    panel: Panel, book: Book, of: Stack, pairs: Pairs, columns: covariance.Columns, filled: Filled, *, even: bool
+) -> Iterator[tuple[IntVector, covariance.Covariance | None, IntVector]]:
+    """(positions in the stack, their covariances, sessions behind them), a part of the stack at a time."""
+    g, k = of.rows.shape
+    if k == 0:
+        yield np.arange(g), None, np.zeros(g, dtype=np.int64)
+    elif even:
+        index = pairs.find(of.sessions[:, None], of.source)
+        for runs in cut(panel, book.portfolio[of.units], of.sessions, of.source):
+            part = runs.units.reshape(-1)
+            at = index[part]
+            matrix = covariance.covariance_of_runs(runs, pairs.mean[at], pairs.sd[at])
+            yield part, matrix, np.full(len(part), CORRELATION_WINDOW)
+    else:
+        index = filled.find(of.sessions[:, None], of.source)
+        step = max(1, MOST_CELLS // (k * CORRELATION_WINDOW))
+        for low in range(0, g, step):
+            part = np.arange(low, min(low + step, g))
+            yield part, covariance.covariance(columns, index[part]), columns.count[index[part, 0]]
 
 
 def _beside_underlying(owner: IntVector, rows: IntVector, source: IntVector, good: NDArray[np.bool_]) -> dict[int, int]:
@@ -104,25 +134,23 @@ def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_eno
 
 
 def _stack(
-    of: Stack,
+    units: IntVector,
     tilt: FloatMatrix,
-    filled: Filled,
-    columns: covariance.Columns,
-    covered: list[float],
+    matrix: covariance.Covariance | None,
+    n_obs: IntVector,
+    covered: FloatVector,
     excluded: list[list[str | None]],
 ) -> dict[int, Structure]:
-    k = of.rows.shape[1]
-    if k == 0:
+    if matrix is None:
         return {
-            u: Structure(_columns(excluded[i]), decomposition_document(None, None, None, None, None), None, covered[i])
-            for i, u in enumerate(of.units.tolist())
+            u: Structure(_columns(why), decomposition_document(None, None, None, None, None), None, share)
+            for u, why, share in zip(units.tolist(), excluded, covered.tolist(), strict=True)
         }
-    index = filled.find(of.sessions[:, None], of.source)
-    matrix = covariance.covariance(columns, index)
+    k = tilt.shape[1]
     shown = covariance.displayed(matrix)
     labels = covariance.clusters(matrix.correlation).tolist()
     parts = covariance.decompose(matrix, tilt)
-    trusted = (np.array(covered) >= COVERAGE_GATE) & np.isfinite(of.nav)
+    trusted = (covered >= COVERAGE_GATE) & np.isfinite(tilt).all(axis=1)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))
     upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
@@ -138,15 +166,15 @@ def _stack(
         )
     )
     mean = nullable(covariance.mean_absolute(shown))
-    n_obs, shrinkage = columns.count[index[:, 0]].tolist(), nullable(matrix.shrinkage)
+    behind, shares_covered, shrinkage = n_obs.tolist(), covered.tolist(), nullable(matrix.shrinkage)
     return {
         u: Structure(
             _columns(excluded[i], euler[i], shares[i], grids[i], counts[i], labels[i], shrinkage[i], mean[i]),
-            decomposition_document(shrinkage[i], n_obs[i], *single[i]),
+            decomposition_document(shrinkage[i], behind[i], *single[i]),
             hhi[i],
-            covered[i],
+            shares_covered[i],
         )
-        for i, u in enumerate(of.units.tolist())
+        for i, u in enumerate(units.tolist())
     }
 
 

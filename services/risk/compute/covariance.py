@@ -1,7 +1,7 @@
 """Covariance of holdings, what the portfolio's volatility is made of, and clusters (docs/methods.md §8).
 
-g portfolios with K holdings each; every matrix product is (K, 252) by (252, K) of one portfolio, so its digits depend on
-no other.
+g portfolios with K holdings each; every matrix product is (K, 252) by (252, K) or (1, K) by (K, 252) of one portfolio, so its digits
+depend on no other.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.risk.compute.runs import Runs, windows
 from services.risk.compute.series import blocks, masked
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CLUSTER_CUT, CORRELATION_MIN_OBS, CORRELATION_WINDOW, SESSIONS_A_YEAR
@@ -44,13 +45,16 @@ def columns(values: FloatMatrix, real: BoolMatrix, valid: BoolMatrix) -> Columns
             centred = masked(part - mean[:, None], use)
             squares = (centred * centred).sum(axis=1)
             sd0, sd1 = np.sqrt(squares / count[rows]), np.sqrt(squares / (count[rows] - 1.0))
-            # A constant series leaves rounding behind, not movement.
-            moves = sd0 > 1e-14
-            centred /= np.where(moves, sd0, np.inf)[:, None]
+            sd[rows] = moving(sd1, count[rows])
+            centred /= np.where(sd[rows] > 0.0, sd0, np.inf)[:, None]
         standard[rows] = centred
-        sd[rows] = np.where(moves, sd1, 0.0)
     own = real[:, window] & valid[:, window]
     return Columns(standard, sd, own, count, own.sum(axis=1))
+
+
+def moving(sd: FloatVector, count: IntVector | int) -> FloatVector:
+    """The standard deviations (ddof=1), 0 where a series does not move: a constant one leaves rounding behind, not movement."""
+    return np.where(sd * np.sqrt((count - 1.0) / count) > 1e-14, sd, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +73,46 @@ class Covariance:
 
 
 def covariance(of: Columns, index: IntVector) -> Covariance:
-    """Ledoit-Wolf (2004, as in scikit-learn) on the standardised columns `index` (g, K), normalised to unit diagonal.
+    """Ledoit-Wolf on the standardised columns `index` (g, K), and how many sessions are behind each pair."""
+    x, sd = of.standard[index], of.sd[index]
+    count = of.count[index[:, 0]].astype(np.float64)
+    gram = np.matmul(x, x.transpose(0, 2, 1)) / count[:, None, None]
+    length = np.ascontiguousarray((x * x).transpose(0, 2, 1)).sum(axis=-1)
+    correlation, shrinkage = ledoit_wolf(gram, length, count)
+    return Covariance(correlation, sd, shrinkage, _joint_obs(of, index))
 
-    On raw columns the shrinkage target has the mean variance, which inflates a T-bill fund's volatility twelvefold.
+
+def covariance_of_runs(of: Runs, mean: FloatMatrix, sd: FloatMatrix) -> Covariance:
+    """The same of units whose windows overlap, without a standardised copy of each window.
+
+    mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1. With a = 1/σ² the squared length of a session's
+    standardised returns is Σ a x² - 2 Σ a μ x + Σ a μ²: two products of a row with the window.
+    """
+    year, k = of.year(), mean.shape[1]
+    shape, n = (*of.units.shape, k), float(CORRELATION_WINDOW)
+    x = windows(year, CORRELATION_WINDOW)
+    variance = sd * sd * ((n - 1.0) / n)
+    gram = np.matmul(x, x.swapaxes(-1, -2)).reshape(-1, k, k) / n - mean[:, :, None] * mean[:, None, :]
+    sd0, a = np.sqrt(variance), 1.0 / variance
+    length = np.matmul(a.reshape(shape)[:, :, None], windows(year * year, CORRELATION_WINDOW))
+    length -= 2.0 * np.matmul((a * mean).reshape(shape)[:, :, None], x)
+    lengths = length.reshape(len(mean), -1) + (a * mean * mean).sum(axis=-1)[:, None]
+    correlation, shrinkage = ledoit_wolf(gram / (sd0[:, :, None] * sd0[:, None, :]), lengths, np.full(len(mean), n))
+    return Covariance(correlation, sd, shrinkage, np.full(correlation.shape, n))
+
+
+def ledoit_wolf(sample: FloatCube, length: FloatMatrix, count: FloatVector) -> tuple[FloatCube, FloatVector]:
+    """(correlations, shrinkage) by Ledoit-Wolf (2004, as in scikit-learn) on standardised columns, normalised to unit diagonal.
+
+    sample : (g, K, K) their second moments S. length : (g, 252) squared length of each session's returns. On raw columns the
+    shrinkage target has the mean variance, which inflates a T-bill fund's volatility twelvefold.
     Shrinkage is min(b̄², d²)/d² with d² = ‖S - µI‖²/K and b̄² = Σ_t ‖x_t x_t' - S‖² / (K n²).
     """
-    x = of.standard[index]
-    count = of.count[index[:, 0]].astype(np.float64)
-    k = index.shape[1]
-    sample = np.matmul(x, x.transpose(0, 2, 1)) / count[:, None, None]
+    k = sample.shape[1]
     sample = 0.5 * (sample + sample.transpose(0, 2, 1))
     trace = np.ascontiguousarray(np.einsum("gii->gi", sample)).sum(axis=-1)
     mu = trace / k
-    delta_ = (sample * sample).reshape(len(index), -1).sum(axis=-1)
-    length = np.ascontiguousarray((x * x).transpose(0, 2, 1)).sum(axis=-1)
+    delta_ = (sample * sample).reshape(len(sample), -1).sum(axis=-1)
     beta_ = (length * length).sum(axis=-1)
     delta = (delta_ - 2.0 * mu * trace + k * mu * mu) / k
     beta = np.minimum((beta_ / count - delta_) / (k * count), delta)
@@ -95,7 +125,7 @@ def covariance(of: Columns, index: IntVector) -> Covariance:
     scale = np.sqrt(shrunk[:, diagonal, diagonal])
     correlation = np.clip(shrunk / (scale[:, :, None] * scale[:, None, :]), -1.0, 1.0)
     correlation[:, diagonal, diagonal] = 1.0
-    return Covariance(correlation, of.sd[index], shrinkage, _joint_obs(of, index))
+    return correlation, shrinkage
 
 
 def _joint_obs(of: Columns, index: IntVector) -> FloatCube:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.risk.compute.rolling import spans, trailing_rms
 from services.risk.compute.series import masked
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
 from shared.market.registry import HAR_HORIZON, HAR_MIN_ROWS, HAR_MONTH, HAR_WEEK, LOOKBACK
 
 ROWS = LOOKBACK - HAR_MONTH - HAR_HORIZON + 1

@@ -39,6 +39,7 @@ PUBLIC, OPTION, PRIVATE = int(Kind.PUBLIC), int(Kind.OPTION), int(Kind.PRIVATE)
 class Gap:
     """Columns [first, last] of `Panel.returns` in which a symbol has no price, and why."""
 
+    first: int
     last: int
     reason: str
 
@@ -57,6 +58,8 @@ class Panel:
     """Facts of N symbols on S consecutive sessions. NaN is unknown. Symbols are sorted: their order decides the order of every sum."""
 
     sessions: tuple[date, ...]
+    first: int
+    """The calendar's ordinal of the first column of `returns`: it says where running sums begin anew, and nothing else."""
     symbols: tuple[str, ...]
     kinds: IntVector
     """(N,) of `Kind`."""

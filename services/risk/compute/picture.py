@@ -16,12 +16,14 @@ from services.risk.compute.exposures import exposure_columns, proxy_names
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
 from services.risk.compute.inputs import Book, Panel, held, stacks
+from services.risk.compute.pairs import measure
 from services.risk.compute.reasons import BROKEN_CHAIN, SHORT_HISTORY, Document, Reasons, nullable
 from services.risk.compute.risk_report import risk_documents
+from services.risk.compute.runs import steady_series
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.scorecard import realized_returns
-from services.risk.compute.series import fill, masked_moments
-from services.risk.compute.series_report import pair_figures
+from services.risk.compute.series import fill, masked_moments, portfolio_series
+from services.risk.compute.series_report import WINDOWS
 from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, drawdowns
 from services.risk.compute.volatility import ANNUAL
@@ -81,22 +83,28 @@ def _chunks(panel: Panel, book: Book) -> list[IntVector]:
 
 def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, Picture]) -> None:
     holdings, owner = held(book, units)
-    filled = fill(panel, book.session[units][owner], book.source[holdings])
-    pairs = pair_figures(filled)
-    matrices = structures(panel, book, units, filled)
+    sessions, source = book.session[units][owner], book.source[holdings]
+    pairs = measure(panel, sessions, source, WINDOWS)
+    # A unit with a hole in one of its windows takes the longer way, whatever the units beside it are like.
+    alone = ~pairs.whole[pairs.find(sessions, source)]
+    steady = np.bincount(owner[alone], minlength=len(units)) == 0
+    filled = fill(panel, sessions[~steady[owner]], source[~steady[owner]])
+    matrices = structures(panel, book, units, pairs, steady, filled)
     falls = _drawdowns(panel, book, units)
     nav_volatility = _nav_volatility(panel, book, units)
     greeks = {} if book.deltas is None else book.deltas.greeks
     came = realized_returns(panel, book)
     proxies = proxy_names(panel)
-    for stack in stacks(book, units, most=MOST_HOLDINGS):
+    whole = [(stack, steady_series(panel, book, stack)) for stack in stacks(book, units[steady], most=MOST_HOLDINGS)]
+    holed = [(stack, portfolio_series(filled, stack)) for stack in stacks(book, units[~steady], most=MOST_HOLDINGS)]
+    for stack, series in (*whole, *holed):
         reasons = [Reasons() for _ in stack.units]
         joint = aggregate(panel, book, stack, panel.joint)
         reported = aggregate(panel, book, stack, panel.reported)
         mine = stack.units.tolist()
         own = nav_volatility[np.searchsorted(units, stack.units)]
         risk, columns, covered = risk_documents(
-            panel, book, shared.model, shared.labels, stack, filled, pairs, joint,
+            panel, book, shared.model, shared.labels, stack, pairs, series, joint,
             [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
         )  # fmt: skip
         columns["realized_return"] = nullable(came[stack.units])

@@ -9,6 +9,7 @@ from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.factor_model import FactorModel, model_risk
 from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack
+from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -26,9 +27,9 @@ from services.risk.compute.reasons import (
     texts,
 )
 from services.risk.compute.sectors import sector_weights
-from services.risk.compute.series import Filled, coverage
-from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, PairFigures, series_figures
-from shared.arrays import FloatVector, IntVector
+from services.risk.compute.series import coverage
+from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, series_figures
+from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
 SECTOR_FIGURES = ("long", "short", "net", "gross", "benchmark", "active")
@@ -40,20 +41,23 @@ def risk_documents(
     model: FactorModel,
     labels: FactorLabels,
     stack: Stack,
-    filled: Filled,
-    pairs: PairFigures,
+    pairs: Pairs,
+    series: FloatMatrix,
     joint: Exposures,
     structures: list[Structure],
     drawdowns: list[tuple[Document, str | None]],
     nav_volatility: FloatVector,
     reasons: list[Reasons],
 ) -> tuple[list[Document], Columns, FloatVector]:
-    """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions."""
-    index = filled.find(stack.sessions[:, None], stack.source)
+    """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions.
+
+    series : (g, LOOKBACK) returns of the units with the weights of their sessions.
+    """
+    index = pairs.find(stack.sessions[:, None], stack.source)
     # A price that is no longer evidence covers nothing, whatever returns it once had.
     counted = np.where(book.unpriceable[stack.holdings], 0.0, 1.0)
     covered = {window: coverage(stack.gross, share[index] * counted) for window, share in pairs.shares.items()}
-    whole = series_figures(panel, stack, filled, joint, covered, nav_volatility, reasons)
+    whole = series_figures(panel, stack, series, joint, covered, nav_volatility, reasons)
     resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
     by_model = model_risk(
         model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.netted(), resid
@@ -98,7 +102,7 @@ def _name_culprits(
     book: Book,
     stack: Stack,
     index: IntVector,
-    pairs: PairFigures,
+    pairs: Pairs,
     covered: dict[int, FloatVector],
     reasons: list[Reasons],
 ) -> None:
@@ -115,7 +119,7 @@ def _name_culprits(
             reasons[i].add(reason, symbol=panel.symbols[row])
 
 
-def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: PairFigures) -> Columns:
+def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: Pairs) -> Columns:
     public = panel.kinds[stack.rows] == PUBLIC
     realized = np.where(public, pairs.realized_252[index], np.nan)
     forecast = np.where(public, pairs.forecast[index], np.nan)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
@@ -22,7 +21,7 @@ from services.risk.compute.reasons import (
     nullable,
 )
 from services.risk.compute.scorecard import to_be_scored
-from services.risk.compute.series import Filled, blocks, masked, portfolio_series, real_shares
+from services.risk.compute.series import masked
 from services.risk.compute.tail import tails
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
@@ -38,32 +37,6 @@ from shared.market.registry import (
 YEAR = 252
 PERCENTILE_WINDOW = PERCENTILE_HISTORY + TREND_WINDOW
 WINDOWS = (*VOLATILITY_WINDOWS, PERCENTILE_WINDOW, LOOKBACK)
-
-
-@dataclass(frozen=True, slots=True)
-class PairFigures:
-    """Figures of single holdings, by position in `Filled`; NaN where withheld."""
-
-    shares: dict[int, FloatVector]
-    realized_252: FloatVector
-    forecast: FloatVector
-    har: NDArray[np.bool_]
-
-
-def pair_figures(filled: Filled) -> PairFigures:
-    """The position figures with the definitions of the portfolio's, each withheld below 80 % of real returns."""
-    shares = real_shares(filled, WINDOWS)
-    forecast = volatility.forecast(filled.values, filled.valid)
-    realized = np.concatenate(
-        [volatility.realized(filled.values[part], filled.valid[part], YEAR) for part in blocks(len(filled.keys))]
-        or [np.empty(0)]
-    )
-    return PairFigures(
-        shares=shares,
-        realized_252=gate(realized, shares[YEAR]),
-        forecast=gate(forecast.value, shares[LOOKBACK]),
-        har=forecast.har,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +66,14 @@ def market_of(panel: Panel, stack: Stack) -> tuple[FloatMatrix, BoolMatrix]:
 def series_figures(
     panel: Panel,
     stack: Stack,
-    filled: Filled,
+    series: FloatMatrix,
     joint: Exposures,
     covered: dict[int, FloatVector],
     nav_volatility: FloatVector,
     reasons: list[Reasons],
 ) -> SeriesFigures:
-    """Figures of the stack's series, each withheld below its own window's coverage and then named in `reasons`."""
+    """Figures of the stack's series (g, LOOKBACK), each withheld below its own window's coverage and then named in `reasons`."""
     market, valid = market_of(panel, stack)
-    series = portfolio_series(filled, stack)
     slope = realized_beta(series, market, valid)
     z = nullable(gate(volatility.trend(series, valid), covered[YEAR]))
     columns = {

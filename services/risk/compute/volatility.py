@@ -96,26 +96,26 @@ def direction(z: float | None) -> str | None:
 def forecast(series: FloatMatrix, valid: BoolMatrix) -> Forecast:
     """HAR-RV in volatility form (Corsi 2009) with an 80 % interval, or the EWMA where fewer than 252 rows can be had."""
     n = len(series)
-    value, s, ewma = np.empty(n), np.empty(n), np.empty(n)
+    value, s, smoothed = np.empty(n), np.empty(n), np.empty(n)
     rows, count = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     for part in blocks(n):
-        ewma[part], count[part] = _ewma(series[part], valid[part])
+        smoothed[part], count[part] = ewma(series[part], valid[part])
         of = har.on_series(series[part], valid[part])
         value[part], s[part], rows[part] = of.value, of.s, of.rows
     use = np.isfinite(value)
     low = np.maximum(0.0, value - HAR_INTERVAL_Z * s)
     return Forecast(
-        value=np.where(use, ANNUAL * value, np.sqrt(ewma)),
+        value=np.where(use, ANNUAL * value, np.sqrt(smoothed)),
         low=np.where(use, ANNUAL * low, np.nan),
         high=np.where(use, ANNUAL * (value + HAR_INTERVAL_Z * s), np.nan),
-        variance=np.where(use, SESSIONS_A_YEAR * (value * value + s * s), ewma),
+        variance=np.where(use, SESSIONS_A_YEAR * (value * value + s * s), smoothed),
         n_obs=np.where(use, rows, count),
         har=use,
-        ewma_variance=ewma,
+        ewma_variance=smoothed,
     )
 
 
-def _ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:
+def ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:
     """(annualised variance, valid returns): normalised weights 0.94^age on squared returns, mean zero."""
     weight = np.where(valid, _EWMA_WEIGHTS, 0.0)
     count = valid.sum(axis=1)

@@ -105,6 +105,7 @@ def build_panel(
         stretches.setdefault(row_of[symbol_id], []).append(Gap(low, high, reason))
     return Panel(
         sessions=sessions,
+        first=calendar().ordinal(sessions[0]) - (LOOKBACK - 1),
         symbols=tuple(symbol for symbol, _ in rows),
         kinds=np.array([kind for _, kind in rows], dtype=np.int64),
         returns=grid,

@@ -17,6 +17,8 @@ from shared.market.registry import FACTORS, LOOKBACK
 
 SCENARIOS = load_scenarios()
 FIRST = date(2020, 1, 1)
+ORDINAL = 5000
+"""Of a panel's first column: every date is a session here."""
 PROXIES = tuple(factor.proxies[0] for factor in FACTORS)
 MARKET = PROXIES[0]
 PUBLIC_ONLY: Mapping[str, Kind] = MappingProxyType({})
@@ -76,6 +78,7 @@ def panel(
     slopes[:, gone] = np.nan
     return Panel(
         sessions=tuple(FIRST + timedelta(days=s) for s in range(sessions)),
+        first=ORDINAL,
         symbols=tuple(rows),
         kinds=np.array([kinds.get(symbol, Kind.PUBLIC) for symbol in rows]),
         returns=returns,

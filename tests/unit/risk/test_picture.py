@@ -102,6 +102,7 @@ def test_a_batch_of_one_session_has_the_digits_of_the_range(
     narrow = replace(
         market,
         sessions=market.sessions[s : s + 1],
+        first=market.first + s,
         returns=np.ascontiguousarray(market.returns[:, s : s + LOOKBACK]),
         gaps={
             row: tuple(replace(gap, first=gap.first - s, last=gap.last - s) for gap in gaps)
