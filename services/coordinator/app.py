@@ -7,8 +7,19 @@ from functools import partial
 from fastapi import APIRouter, Depends, FastAPI
 
 from services.coordinator import handlers
-from services.coordinator.api import admin, benchmarks, letters, portfolios, positions, problems, reads, status, symbols
-from services.coordinator.api.context import PREFIX, Context, authorise
+from services.coordinator.api import (
+    admin,
+    benchmarks,
+    calendar,
+    letters,
+    portfolios,
+    positions,
+    problems,
+    reads,
+    status,
+    symbols,
+)
+from services.coordinator.api.context import PREFIX, Context, authorise, on_trading_days
 from services.coordinator.api.strict import only_declared
 from services.coordinator.auditor import Auditor
 from services.coordinator.portfolios.settlement import settle
@@ -21,8 +32,10 @@ from shared.service import Service, create_service_app
 
 def api_router() -> APIRouter:
     """Everything under /api/v1, behind the token where there is one. What a route does not know is refused."""
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(authorise), Depends(only_declared)])
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, admin, letters):
+    router = APIRouter(
+        prefix=PREFIX, dependencies=[Depends(authorise), Depends(on_trading_days), Depends(only_declared)]
+    )
+    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, letters):
         router.include_router(module.router)
     return router
 

@@ -19,6 +19,7 @@ from services.coordinator import versions
 from services.coordinator.audit_checks import CHECKS, TYPES
 from services.coordinator.runs import store as runs
 from shared.clock import Clock
+from shared.db.closures import follow
 from shared.db.engine import snapshot
 from shared.market import registry
 from shared.telemetry import AUDIT_DRIFT, AUDIT_TIME, logger
@@ -101,8 +102,9 @@ async def audit(
 
     events_within : completions younger than this must have their outbox row
     """
-    report = Report(clock.now(), clock.last_due())
     async with snapshot(engine) as conn:
+        await follow(conn)
+        report = Report(clock.now(), clock.last_due())
         report.drift += await _strangers(conn, portfolio)
         active = await runs.active(conn, None if portfolio is None else [portfolio])
     for top in range(0, len(active), SLICE):
@@ -114,6 +116,7 @@ async def audit(
 async def _slice(
     conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID], report: Report, events_within: timedelta
 ) -> None:
+    await follow(conn)
     report.portfolios += len(portfolios)
     report.units += await _expected(conn, clock, portfolios, report.drift)
     for kind, statement in CHECKS.items():

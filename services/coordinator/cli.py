@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.coordinator.console import benchmarks, letters, picture, quarantine, tables, usage
+from services.coordinator.console import benchmarks, calendar, letters, picture, quarantine, tables, usage
 from services.coordinator.console.client import Client, Failed
 from services.coordinator.console.run import INCOMPLETE, Json, console_for, print_document, reports
 from services.coordinator.console.tables import print_picture, render_risk_picture
@@ -54,6 +54,7 @@ def client() -> Client:
 
 app.add_typer(letters.commands(lambda: client()), name="dead-letters")  # noqa: PLW0108 (looked up when called)
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
+app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(quarantine.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 
 

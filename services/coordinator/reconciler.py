@@ -23,6 +23,7 @@ from services.coordinator.missing import Candidate
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.schedule import add_due
 from shared.clock import Clock
+from shared.db.closures import follow
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import dead_letters, outbox
@@ -104,6 +105,7 @@ class Reconciler:
             if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):
                 return 0
             failpoint("X1")
+            await follow(conn)
             await self._measure(conn)
             await self._tend_blocked(conn)
             if (await missing.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
@@ -177,6 +179,8 @@ class Reconciler:
         grouped: dict[tuple[date, date], list[tuple[int, UUID]]] = defaultdict(list)
         for rank, candidate in enumerate(candidates):
             span = days.between(candidate.first, candidate.last)
+            if not span:
+                continue  # a day that became a session since the calendar was read: the next turn sees it
             part = span[:MAX_UNITS] if phase in CHAINED else span[-MAX_UNITS:]
             grouped[part[0], part[-1]].append((rank, candidate.portfolio_id))
         ranked: list[tuple[int, Work]] = []

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.coordinator.errors import Unauthorised
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
+from shared.db.closures import follow
 
 PREFIX = "/api/v1"
 
@@ -39,6 +40,12 @@ def context_of(request: Request) -> Context:
 
 
 Ctx = Annotated[Context, Depends(context_of)]
+
+
+async def on_trading_days(request: Request) -> None:
+    """What a request computes, it computes under the closures there are when it comes."""
+    async with context_of(request).engine.connect() as conn:
+        await follow(conn)
 
 
 def authorise(request: Request) -> None:

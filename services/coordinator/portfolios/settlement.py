@@ -21,6 +21,7 @@ from services.coordinator.portfolios.impact import SERVICE, Change
 from services.coordinator.portfolios.store import Portfolio
 from shared import ledger
 from shared.clock import Clock
+from shared.db.closures import follow
 from shared.db.engine import is_transient, order_lock
 from shared.errors import LeadlineError, TransientError
 from shared.events.coordinator import PhaseRequested
@@ -120,6 +121,7 @@ async def settle(
             try:
                 async with engine.begin() as conn:
                     await order_lock(conn)
+                    await follow(conn)
                     settled += await _settle(conn, clock, portfolio)
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
                 if is_transient(error) or isinstance(error, TransientError):

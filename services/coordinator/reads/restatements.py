@@ -104,6 +104,8 @@ async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, pref
             "new": new.get(name),
             "old_revision": row["revision"],
             "new_revision": revision,
+            # Nothing took its place: the day is no session of the portfolio any more.
+            "withdrawn": revision is None,
             "replaced_at": plain(row["replaced_at"]),
         }
         for name in names

@@ -23,12 +23,11 @@ def check(day: date | None, clock: Clock) -> None:
         raise NotFound(
             f"{day} is before {calendar.first}, the first session of the exchange calendar.", code="not_a_session"
         )
+    around = f"The session before it is {calendar.on_or_before(day)}, the one after it {calendar.on_or_after(day)}."
+    if not calendar.is_session(day) and (closure := calendar.closure(day)):
+        raise NotFound(f"On {day} the exchange was closed: {closure.reason}. {around}", code="closed")
     if not calendar.is_session(day):
-        raise NotFound(
-            f"{day} is not a trading day. The session before it is {calendar.on_or_before(day)}, the one after it "
-            f"{calendar.on_or_after(day)}.",
-            code="not_a_session",
-        )
+        raise NotFound(f"{day} is not a trading day. {around}", code="not_a_session")
 
 
 async def check_of(conn: AsyncConnection, clock: Clock, portfolio: UUID, day: date | None) -> None:

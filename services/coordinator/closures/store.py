@@ -1,0 +1,136 @@
+"""SQL of `coordinator.closures`, and of what hangs on a day: lots, flows, first sessions, and what the other schemas' functions do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.market.calendar import Closure
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A closure that stands, and when it was entered."""
+
+    closure: Closure
+    entered_at: datetime
+
+
+async def standing(conn: AsyncConnection, day: date | None = None) -> list[Entered]:
+    """Those that were not taken back, of one day or of all, by day."""
+    rows = await conn.execute(
+        text("""
+            SELECT day, close_at, reason, entered_at FROM coordinator.closures
+            WHERE withdrawn_at IS NULL AND (CAST(:day AS date) IS NULL OR day = :day) ORDER BY day
+        """),
+        {"day": day},
+    )
+    return [Entered(Closure(row.day, row.close_at, row.reason), row.entered_at) for row in rows]
+
+
+async def enter(conn: AsyncConnection, closure: Closure, change: int | None) -> None:
+    """Put it in place of what stood for its day. `change` is kept where none is given."""
+    await conn.execute(
+        text("""
+            INSERT INTO coordinator.closures AS c (day, close_at, reason, change) VALUES (:day, :close_at, :reason, :change)
+            ON CONFLICT (day) DO UPDATE
+            SET close_at = excluded.close_at, reason = excluded.reason, entered_at = excluded.entered_at, withdrawn_at = NULL,
+                change = coalesce(excluded.change, c.change)
+        """),
+        {"day": closure.day, "close_at": closure.close_at, "reason": closure.reason, "change": change},
+    )
+
+
+async def withdraw(conn: AsyncConnection, day: date, change: int | None) -> None:
+    await conn.execute(
+        text("""
+            UPDATE coordinator.closures SET withdrawn_at = clock_timestamp(), change = coalesce(:change, change)
+            WHERE day = :day
+        """),
+        {"day": day, "change": change},
+    )
+
+
+async def withdraw_session(conn: AsyncConnection, day: date) -> int:
+    """Take the day's units and results away; the results stay in the history. Returns how many units there were."""
+    count = await conn.scalar(text("SELECT ledger.withdraw_session(:day)"), {"day": day})
+    return int(count or 0)
+
+
+async def close_prices(conn: AsyncConnection, day: date, before: date, after: date, change: int) -> None:
+    """Prices, actions and gaps as they are without the day; `before` and `after` are the sessions beside it."""
+    await conn.execute(
+        text("SELECT ingest.close_day(:day, :before, :after, :change)"),
+        {"day": day, "before": before, "after": after, "change": change},
+    )
+
+
+async def open_prices(conn: AsyncConnection, day: date, before: date, after: date, change: int) -> None:
+    """The same with the day."""
+    await conn.execute(
+        text("SELECT ingest.open_day(:day, :before, :after, :change)"),
+        {"day": day, "before": before, "after": after, "change": change},
+    )
+
+
+async def roll_on(conn: AsyncConnection, day: date, before: date, after: date) -> None:
+    """Entries, exits and flows of the day count on the session after it, as those of a weekend do."""
+    values = {"day": day, "before": before, "after": after}
+    await conn.execute(
+        text("""
+            UPDATE coordinator.positions
+            SET entry_session = CASE entry_session WHEN :day THEN :after ELSE entry_session END,
+                exit_session = CASE exit_session WHEN :day THEN :after ELSE exit_session END,
+                basis_awaits = CASE basis_awaits WHEN :day THEN :before ELSE basis_awaits END
+            WHERE entry_session = :day OR exit_session = :day OR basis_awaits = :day
+        """),
+        values,
+    )
+    await conn.execute(text("UPDATE coordinator.flows SET session = :after WHERE session = :day"), values)
+    await _first_sessions(conn, day, after)
+
+
+async def roll_back(conn: AsyncConnection, day: date, before: date, after: date) -> None:
+    """Entries, exits and flows that were dated up to the day, and counted on the session after it, count on the day."""
+    values = {"day": day, "before": before, "after": after}
+    await conn.execute(
+        text("""
+            UPDATE coordinator.positions
+            SET entry_session = CASE WHEN entry_session = :after AND entry_date <= :day THEN :day ELSE entry_session END,
+                exit_session = CASE WHEN exit_session = :after AND exit_date <= :day THEN :day ELSE exit_session END,
+                basis_awaits = CASE WHEN basis_awaits = :before AND entry_date >= :day THEN :day ELSE basis_awaits END
+            WHERE entry_session = :after AND entry_date <= :day OR exit_session = :after AND exit_date <= :day
+               OR basis_awaits = :before AND entry_date >= :day
+        """),
+        values,
+    )
+    await conn.execute(
+        text("UPDATE coordinator.flows SET session = :day WHERE session = :after AND date <= :day"), values
+    )
+    await _first_sessions(conn, day, after)
+
+
+async def _first_sessions(conn: AsyncConnection, day: date, after: date) -> None:
+    await conn.execute(
+        text("""
+            UPDATE coordinator.portfolios p SET first_session = e.first, updated_at = now()
+            FROM (SELECT x.portfolio_id, min(x.entry_session) AS first FROM coordinator.positions x
+                  WHERE x.deleted_at IS NULL GROUP BY x.portfolio_id) e
+            WHERE p.id = e.portfolio_id AND p.first_session IN (:day, :after) AND p.first_session <> e.first
+        """),
+        {"day": day, "after": after},
+    )
+
+
+async def holding(conn: AsyncConnection, day: date) -> Sequence[UUID]:
+    """Active portfolios that have begun by the day."""
+    rows = await conn.scalars(
+        text("SELECT id FROM coordinator.portfolios WHERE deleted_at IS NULL AND first_session <= :day ORDER BY id"),
+        {"day": day},
+    )
+    return rows.all()
