@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -21,6 +21,7 @@ from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
 from shared.clock import Clock
+from shared.db.closures import follow
 from shared.db.engine import next_change, order_lock
 from shared.events.coordinator import DateDue
 from shared.market.calendar import HORIZON_ALARM_DAYS, Calendar
@@ -43,8 +44,10 @@ class Slice:
     sessions: tuple[date, ...]
 
 
-async def behind(conn: AsyncConnection, days: Calendar, due: date) -> list[Slice]:
-    """Active portfolios that lack units up to session `due`, in slices within the limits of one event.
+async def behind(
+    conn: AsyncConnection, days: Calendar, due: date, portfolios: Sequence[UUID] | None = None
+) -> list[Slice]:
+    """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one event.
 
     The newest unit of a portfolio is one step backwards in the primary key's index, so this is cheap at any history.
     """
@@ -56,18 +59,19 @@ async def behind(conn: AsyncConnection, days: Calendar, due: date) -> list[Slice
                 SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id ORDER BY u.session DESC LIMIT 1
             ) AS newest ON true
             WHERE p.deleted_at IS NULL AND p.first_session <= :due AND (newest.session IS NULL OR newest.session < :due)
+              AND (CAST(:portfolios AS uuid[]) IS NULL OR p.id = ANY (CAST(:portfolios AS uuid[])))
             ORDER BY p.id
         """),
-        {"due": due},
+        {"due": due, "portfolios": None if portfolios is None else list(portfolios)},
     )
     lacking: dict[date, list[UUID]] = defaultdict(list)
     for portfolio, first_session, newest in rows:
-        lacking[first_session if newest is None else days.next(newest)].append(portfolio)
+        lacking[first_session if newest is None else days.on_or_after(newest + timedelta(days=1))].append(portfolio)
     slices = []
-    for first, portfolios in sorted(lacking.items()):
+    for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
         height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(sessions)))
-        slices += [Slice(tuple(portfolios[top : top + height]), sessions) for top in range(0, len(portfolios), height)]
+        slices += [Slice(tuple(members[top : top + height]), sessions) for top in range(0, len(members), height)]
     return slices
 
 
@@ -77,41 +81,51 @@ async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Calla
     Each slice is a transaction of its own, so ten thousand portfolios do not hold the commit-order lock at once, and a crash
     loses nothing but the slice it interrupted.
     """
-    days, due = clock.calendar(), clock.last_due()
     async with engine.connect() as conn:
-        slices = await behind(conn, days, due)
+        await follow(conn)
+        slices = await behind(conn, clock.calendar(), clock.last_due())
     added = 0
-    for part in slices:
+    for found in slices:
         async with engine.begin() as conn:
             await order_lock(conn)
-            revision = await next_change(conn)
-            count = await ledger.add_units(conn, part.portfolios, part.sessions, revision)
-            if not count:
+            # Read again behind the lock: a portfolio may be deleted, or empty, since, and nobody would ever complete its units;
+            # the calendar may be another one.
+            await follow(conn)
+            parts = await behind(conn, clock.calendar(), clock.last_due(), found.portfolios)
+            if not parts:
                 continue
-            failpoint("C5")
-            scope = {
-                "portfolio_ids": sorted(str(portfolio) for portfolio in part.portfolios),
-                "from": part.sessions[0].isoformat(),
-                "to": part.sessions[-1].isoformat(),
-                "phase": None,
-                "what": "missing",
-            }
-            run_id = await runs.insert(conn, source, "missing", scope, scope_key(scope))
-            await runs.add_units(conn, run_id, part.portfolios, part.sessions, which="missing")
-            keys = [Key(portfolio, session) for portfolio in part.portfolios for session in part.sessions]
-            await outbox.publish_work(conn, DateDue, keys, part.sessions, source="coordinator")
-            added += count
+            revision = await next_change(conn)
+            units = sum([await _add(conn, part, revision, source=source) for part in parts])
+        added += units
         wake()
         failpoint("C6")
         log.info(
             "sessions_due",
-            first=str(part.sessions[0]),
-            last=str(part.sessions[-1]),
-            portfolios=len(part.portfolios),
-            units=count,
+            first=str(found.sessions[0]),
+            last=str(found.sessions[-1]),
+            portfolios=sum(len(part.portfolios) for part in parts),
+            units=units,
             source=source,
         )
     return added
+
+
+async def _add(conn: AsyncConnection, part: Slice, revision: int, *, source: str) -> int:
+    """The units of one slice, the run that waits for them, and the event. Needs the commit-order lock."""
+    count = await ledger.add_units(conn, part.portfolios, part.sessions, revision)
+    failpoint("C5")
+    scope = {
+        "portfolio_ids": sorted(str(portfolio) for portfolio in part.portfolios),
+        "from": part.sessions[0].isoformat(),
+        "to": part.sessions[-1].isoformat(),
+        "phase": None,
+        "what": "missing",
+    }
+    run_id = await runs.insert(conn, source, "missing", scope, scope_key(scope))
+    await runs.add_units(conn, run_id, part.portfolios, part.sessions, which="missing")
+    keys = [Key(portfolio, session) for portfolio in part.portfolios for session in part.sessions]
+    await outbox.publish_work(conn, DateDue, keys, part.sessions, source="coordinator")
+    return count
 
 
 class Scheduler:

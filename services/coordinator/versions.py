@@ -23,6 +23,7 @@ from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
 from shared.clock import Clock
+from shared.db.closures import follow
 from shared.db.engine import next_change, order_lock
 from shared.market import registry
 from shared.telemetry import logger
@@ -122,12 +123,11 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
     async with engine.connect() as conn:
         known = await _recorded(conn, MODEL)
     if known is None:
-        async with engine.begin() as conn:
-            await _record(conn, MODEL, version)
+        await _record_model(engine, version)
         return
     if known[0] == version:
         return
-    if _order(version) < _order(known[0]):
+    if _older(version, known):
         log.warning("older_model", running=version, recorded=known[0], remedy="rerun --what all, if it is meant")
         return
     raised = 0
@@ -135,9 +135,20 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
         portfolios = await runs.active(conn, None)
     for top in range(0, len(portfolios), MAX_PORTFOLIOS):
         raised += await restate(engine, clock, portfolios[top : top + MAX_PORTFOLIOS], version)
-    async with engine.begin() as conn:
-        await _record(conn, MODEL, version)
+    await _record_model(engine, version)
     log.info("new_model_restates", version=version, units=raised)
+
+
+async def _record_model(engine: AsyncEngine, version: str) -> None:
+    """Unless a newer one was recorded meanwhile: two releases may start at once, and the older may finish last."""
+    async with engine.begin() as conn:
+        await order_lock(conn)
+        if not _older(version, await _recorded(conn, MODEL)):
+            await _record(conn, MODEL, version)
+
+
+def _older(version: str, known: tuple[str, datetime] | None) -> bool:
+    return known is not None and _order(version) < _order(known[0])
 
 
 def _order(version: str) -> tuple[int, str]:
@@ -152,6 +163,9 @@ async def restate(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID],
     """
     async with engine.begin() as conn:
         await order_lock(conn)
+        await follow(conn)
+        if _older(version, await _recorded(conn, MODEL)):
+            return 0
         demands = await outdated(conn, portfolios, version)
         if not demands:
             return 0

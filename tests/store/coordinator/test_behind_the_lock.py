@@ -1,0 +1,94 @@
+"""What was read before the commit-order lock is read again behind it.
+
+Each race is forced: somebody holds the lock, the other side has read and waits for it, and what it has read changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator import versions
+from services.coordinator.auditor import audit
+from services.coordinator.portfolios import service
+from services.coordinator.schedule import add_due
+from shared.clock import Clock
+from shared.db.engine import order_lock
+from tests.store.coordinator.conftest import AS_OF, CSV, Api
+
+NEXT = date(2020, 12, 31)
+
+
+@asynccontextmanager
+async def while_it_waits(api: Api, work: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[AsyncConnection, Any]]:
+    """A connection that holds the lock for which `work` waits, and the task; at the end both have committed."""
+    async with api.context.engine.begin() as conn:
+        await order_lock(conn)
+        task = asyncio.create_task(work)
+        async with asyncio.timeout(10):
+            while not await conn.scalar(
+                text("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+            ):
+                assert not task.done(), "it did not wait for the lock"
+                await asyncio.sleep(0.02)
+        yield conn, task
+    await task
+
+
+@pytest.mark.parametrize("gone", ["the portfolio", "its last lot"])
+async def test_a_date_falls_due_for_nobody_who_is_gone_meanwhile(api: Api, gone: str) -> None:
+    """Units of a portfolio that is gone would be asked for again for ever: no phase finds anything to compute them from."""
+    going, staying = [UUID((await api.create(CSV.splitlines()[0] + f"\n{lot}\n"))["id"]) for lot in (
+        "AAPL,1,2020-12-21,128.23,,", "MSFT,1,2020-12-21,220,,",
+    )]  # fmt: skip
+    clock = Clock(NEXT)
+    adding = add_due(api.context.engine, clock, source="cron", wake=lambda: None)
+    async with while_it_waits(api, adding) as (conn, task):
+        if gone == "the portfolio":
+            await service.delete(conn, going)
+        else:
+            lot = await conn.scalar(
+                text("SELECT id FROM coordinator.positions WHERE portfolio_id = :id"), {"id": going}
+            )
+            assert isinstance(lot, UUID)
+            await service.remove_position(conn, Clock(AS_OF), going, lot)
+    assert task.result() == 4, "one session of the other portfolio"
+    new = await api.rows("SELECT DISTINCT portfolio_id FROM ledger.units WHERE session = :d", d=NEXT)
+    assert new == [(staying,)]
+    assert [drift.kind for drift in (await audit(api.context.engine, clock)).drift] == []
+    events = await api.rows("SELECT payload FROM bus.outbox WHERE type = 'leadline.DateDue.v1'")
+    assert len(events) == 1
+    assert str(going) not in events[0][0]
+
+
+async def test_two_schedulers_announce_a_date_once(api: Api) -> None:
+    await api.create()
+    clock = Clock(NEXT)
+    adding = add_due(api.context.engine, clock, source="cron", wake=lambda: None)
+    async with while_it_waits(api, adding) as (_, task):
+        other = asyncio.create_task(add_due(api.context.engine, clock, source="reconciler", wake=lambda: None))
+        await asyncio.sleep(0.2)
+    assert sorted([task.result(), await other]) == [0, 4]
+    assert await api.rows("SELECT count(*) FROM bus.outbox WHERE type = 'leadline.DateDue.v1'") == [(1,)]
+    assert await api.rows("SELECT count(*) FROM coordinator.runs WHERE source IN ('cron', 'reconciler')") == [(1,)]
+
+
+@pytest.mark.parametrize("known", [None, "1"])
+async def test_the_older_of_two_releases_that_start_at_once_is_not_recorded_last(api: Api, known: str | None) -> None:
+    """It would be taken for the running model, and its auditor would restate what the newer one says."""
+    await api.create()
+    if known:
+        await versions.take_up(api.context.engine, Clock(AS_OF), code="a", model=known)
+    else:
+        await api.run("INSERT INTO coordinator.versions (name, version) VALUES ('code', 'a')")
+    async with while_it_waits(api, versions._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):
+        await versions._record(conn, versions.MODEL, "3")
+    assert await versions.recorded_model(api.context.engine) == "3"
