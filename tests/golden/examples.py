@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from services.coordinator.benchmarks import rules
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
@@ -25,13 +26,16 @@ from services.risk.compute.concentration import concentration
 from services.risk.compute.covariance import Covariance
 from services.risk.compute.factor_model import FactorModel, model_risk
 from services.risk.compute.greeks import greeks
+from services.risk.compute.inputs import Benchmark
 from services.risk.compute.scenarios import Duration, Scenario, Scenarios
+from services.risk.compute.sectors import sector_weights
 from services.risk.compute.tail import tails
 from services.snapshots.compute import Basis, from_units, xirr
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market import registry
 from shared.market.calendar import calendar
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
+from shared.market.sectors import gics
 from shared.market.symbols import parse_occ
 from tests.support import chain
 from tests.support.chain import Unit
@@ -351,6 +355,21 @@ def concentrated(given: Given) -> Mapping[str, Any]:
     values = given["values"]
     of = concentration([list(values)], np.abs(np.array([list(values.values())], dtype=np.float64)))
     return {"hhi": of.hhi[0], "effective": of.effective[0], "top_3": of.top_3[0], "top_10": of.top_10[0]}
+
+
+@example
+def active_weights(given: Given) -> Mapping[str, Any]:
+    """One holding a sector; the table goes through the check of the upload."""
+    day = date(2020, 6, 30)
+    table = rules.check("SP500", day, given["benchmark"], today=day)
+    benchmark = Benchmark(table.code, table.date, dict(zip(table.sectors, table.weights, strict=True)))
+    names = [str(gics(name)) for name in given["values"]]
+    value, nav = np.array([list(given["values"].values())], dtype=np.float64), np.array([float(given["nav"])])
+    of = sector_weights([names], np.maximum(value, 0.0), np.minimum(value, 0.0), nav, [benchmark], np.array([0]))
+    figures = {"benchmark": of.benchmark, "net": of.net, "active": of.active}
+    return {"stated_sum": table.stated_sum} | {
+        figure: dict(zip(of.names, of_unit[0].tolist(), strict=True)) for figure, of_unit in figures.items()
+    }
 
 
 @example
