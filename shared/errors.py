@@ -40,3 +40,9 @@ class UnreadableMessage(PermanentError):
     """A message that no retry will make readable; it belongs in the dead letters."""
 
     code = "unreadable_message"
+
+
+def storable(words: str, most: int) -> str:
+    """Words of an error as the database takes them: without NUL and half characters, no longer than `most` characters."""
+    plain = words[:most].replace("\x00", "\\0").encode(errors="backslashreplace").decode()
+    return plain[:most]

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.errors import storable
 from shared.telemetry import HEALED
 from shared.work import CHAINED, UPSTREAM, Due, Key, Phase, Work
 
@@ -91,26 +92,39 @@ async def add_units(conn: AsyncConnection, portfolios: Sequence[UUID], sessions:
     return int(result.rowcount)
 
 
-async def remove_units(conn: AsyncConnection, portfolio: UUID, *, before: date | None = None) -> int:
-    """Remove a portfolio's units: all of them, or those before a session. In-flight work on them lands nowhere."""
+async def remove_units(conn: AsyncConnection, portfolio: UUID) -> int:
+    """Remove all units of a portfolio that is deleted. In-flight work on them lands nowhere; its results stay where they are."""
     result = await conn.execute(
         text("""
             WITH k AS (
-                SELECT portfolio_id, session, phase FROM ledger.units
-                WHERE portfolio_id = :portfolio AND (CAST(:before AS date) IS NULL OR session < :before)
+                SELECT portfolio_id, session, phase FROM ledger.units WHERE portfolio_id = :portfolio
                 ORDER BY session, phase
                 FOR UPDATE
             )
             DELETE FROM ledger.units u USING k
             WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
         """),
-        {"portfolio": portfolio, "before": before},
+        {"portfolio": portfolio},
+    )
+    await _unschedule(conn, portfolio)
+    return int(result.rowcount)
+
+
+async def withdraw_units(conn: AsyncConnection, portfolio: UUID, *, before: date | None = None) -> int:
+    """Remove the units of sessions that an edit took out of a portfolio, all or those before one, with their results.
+
+    In-flight work on them lands nowhere; what was completed goes to the history tables. Returns how many units went.
+    """
+    gone = await conn.scalar(
+        text("SELECT ledger.withdraw(:portfolio, :before)"), {"portfolio": portfolio, "before": before}
     )
     if before is None:
-        await conn.execute(
-            text("DELETE FROM ledger.schedule WHERE portfolio_id = :portfolio"), {"portfolio": portfolio}
-        )
-    return int(result.rowcount)
+        await _unschedule(conn, portfolio)
+    return int(gone)
+
+
+async def _unschedule(conn: AsyncConnection, portfolio: UUID) -> None:
+    await conn.execute(text("DELETE FROM ledger.schedule WHERE portfolio_id = :portfolio"), {"portfolio": portfolio})
 
 
 async def require(
@@ -355,37 +369,57 @@ async def postpone(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUI
             SET next_at = greatest(now(), :until), last_error = :reason, emits = 0, asked = NULL
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
-        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": reason},
+        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": storable(reason, 2000)},
     )
 
 
-async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, error: str, first: date, last: date) -> bool:
-    """Count a run that ended in a permanent or unclassified error. True if that blocked the units it ran."""
+async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str]) -> bool:
+    """Count one run that ended in permanent or unclassified errors. True if that blocked the units it failed at.
+
+    errors : by first and last session of what failed, in the words that people will read
+    """
+    ranges = sorted(errors)
+    words = [storable(errors[span], 2000) for span in ranges]
+    others = f" (and {len(ranges) - 1} more)" if len(ranges) > 1 else ""
     runs = await conn.scalar(
         text("""
             UPDATE ledger.schedule
-            SET runs = runs + 1, last_error = left(:error, 2000), asked = NULL,
+            SET runs = runs + 1, last_error = :error, asked = NULL,
                 probe_at = CASE WHEN runs + 1 >= :most THEN now() + CAST(:probe AS interval) ELSE probe_at END,
                 next_at = now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least(runs, 10)))
             WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
             RETURNING runs
         """),
-        {"portfolio": portfolio, "phase": phase.value, "error": error, "most": MAX_RUNS, "probe": PROBE},
+        {
+            "portfolio": portfolio,
+            "phase": phase.value,
+            "error": storable(words[0] if words else "", 2000 - len(others)) + others,
+            "most": MAX_RUNS,
+            "probe": PROBE,
+        },
     )
     if runs is None or runs < MAX_RUNS:
         return False
     blocked = await conn.execute(
         text("""
             WITH k AS (
-                SELECT portfolio_id, session, phase FROM ledger.units
-                WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase) AND session BETWEEN :first AND :last
-                  AND completed_revision < required_revision AND blocked_reason IS NULL
-                ORDER BY session FOR NO KEY UPDATE
+                SELECT u.portfolio_id, u.session, u.phase, f.error FROM ledger.units u
+                JOIN unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[]), CAST(:errors AS text[]))
+                    AS f (first, last, error) ON u.session BETWEEN f.first AND f.last
+                WHERE u.portfolio_id = :portfolio AND u.phase = CAST(:phase AS ledger.phase)
+                  AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
+                ORDER BY u.session FOR NO KEY UPDATE OF u
             )
-            UPDATE ledger.units u SET blocked_reason = left(:error, 500) FROM k
+            UPDATE ledger.units u SET blocked_reason = left(k.error, 500) FROM k
             WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
         """),
-        {"portfolio": portfolio, "phase": phase.value, "error": error, "first": first, "last": last},
+        {
+            "portfolio": portfolio,
+            "phase": phase.value,
+            "firsts": [first for first, _ in ranges],
+            "lasts": [last for _, last in ranges],
+            "errors": words,
+        },
     )
     return bool(blocked.rowcount)
 

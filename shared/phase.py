@@ -18,12 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger
 from shared.clock import Clock
+from shared.db import closures
 from shared.db.engine import is_transient, snapshot
 from shared.errors import TransientError
 from shared.ledger import Lease, Outcome, Raised
-from shared.messaging import dead_letters, outbox
+from shared.market.calendar import trading
+from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.telemetry import BATCH_SECONDS, BLOCKED, COMPLETED, FAILURES, log_context, logger, span
+from shared.messaging.failures import Failures
+from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
 from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
 
 log = logger(__name__)
@@ -122,16 +125,24 @@ class PhaseRunner:
     async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
         """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
         attempted: set[Due] = set()
+        failures = Failures()
         done = 0
-        while True:
-            async with snapshot(self._engine) as conn:
-                batch = await self._next(conn, portfolios, bounds, attempted)
-            if batch is None:
-                return done
-            raised = await self._isolated(batch, attempted)
-            done += raised
-            if raised:
-                self._wake()
+        try:
+            while True:
+                async with snapshot(self._engine) as conn:
+                    days = await closures.read(conn)
+                    with trading(days):
+                        batch = await self._next(conn, portfolios, bounds, attempted)
+                if batch is None:
+                    return done
+                with trading(days):
+                    raised = await self._isolated(batch, attempted, failures)
+                done += raised
+                if raised:
+                    self._wake()
+        finally:
+            # At the end: completing the portfolio's other units takes its failures for past ones.
+            await failures.record(self._engine, self.phase)
 
     async def _next(
         self,
@@ -165,8 +176,11 @@ class PhaseRunner:
                 broken.add(unit.portfolio_id)
         return selected
 
-    async def _isolated(self, batch: Batch, attempted: set[Due]) -> int:
-        """Run a batch; if it fails for good, run its portfolios in halves, so that one bad portfolio fails alone."""
+    async def _isolated(self, batch: Batch, attempted: set[Due], failures: Failures) -> int:
+        """Run a batch; if it fails for good, run its halves, so that one bad portfolio, and one bad session of it, fails alone.
+
+        In a chain nothing is run behind the part that failed: it would be computed from a predecessor that is not there.
+        """
         with log_context(
             phase=self.phase.value,
             portfolio=batch.portfolios[0] if len(batch.portfolios) == 1 else f"{len(batch.portfolios)} portfolios",
@@ -175,22 +189,29 @@ class PhaseRunner:
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
                     raised = await self._execute(batch, attempted)
-            except Exception as error:
-                if isinstance(error, TransientError) or is_transient(error):
+            except Exception as problem:
+                if isinstance(problem, TransientError) or is_transient(problem):
                     raise
-                if len(batch.portfolios) > 1:
-                    middle = len(batch.portfolios) // 2
-                    return await self._isolated(_part(batch, 0, middle), attempted) + await self._isolated(
-                        _part(batch, middle, None), attempted
-                    )
-                attempted.update(batch.units)
-                await self._record_failure(batch, error)
-                return 0
-            for quality in ("complete", "partial"):
-                count = sum(1 for outcome in raised.values() if outcome == quality)
-                COMPLETED.labels(self.phase.value, quality).inc(count)
-            log.info("batch_done", units=len(batch), raised=len(raised))
-            return len(raised)
+                error = f"{type(problem).__name__}: {problem}"
+                halves = failures.halves(batch)
+                if halves is None:
+                    # The first with its traceback: where many fail, they mostly fail alike.
+                    log.exception("batch_failed", error=error[:300], exc_info=not failures.parts)
+            else:
+                for quality in ("complete", "partial"):
+                    count = sum(1 for outcome in raised.values() if outcome == quality)
+                    COMPLETED.labels(self.phase.value, quality).inc(count)
+                log.info("batch_done", units=len(batch), raised=len(raised))
+                return len(raised)
+        if halves is None:
+            attempted.update(batch.units)
+            failures.parts.append((batch, error))
+            return 0
+        known = len(failures.parts)
+        done = await self._isolated(halves[0], attempted, failures)
+        if self.phase in CHAINED and len(batch.portfolios) == 1 and len(failures.parts) > known:
+            return done
+        return done + await self._isolated(halves[1], attempted, failures)
 
     async def _execute(self, batch: Batch, attempted: set[Due]) -> dict[Key, str]:
         worker = self._worker
@@ -198,12 +219,14 @@ class PhaseRunner:
             attempted.update(batch.units)
             with BATCH_SECONDS.labels(self.phase.value, "all").time():
                 return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
-        async with self._turns, self._engine.begin() as conn:
+        async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, Claims):
                 await worker.claim(conn, batch)
             # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
             with BATCH_SECONDS.labels(self.phase.value, "load").time():
                 async with snapshot(self._engine) as view:
+                    # And the calendar that belongs to them, until the results are written.
+                    calendar.enter_context(trading(await closures.read(view)))
                     current = await self._current(view, batch)
                     if current is None:
                         return {}
@@ -221,7 +244,8 @@ class PhaseRunner:
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
         wanted = {Key(unit.portfolio_id, unit.session) for unit in batch.units}
         units = self._select(units, lambda unit: Key(unit.portfolio_id, unit.session) in wanted)
-        batches = cut(units, batch.sessions)
+        # A day that is a session since the batch was cut lies between two of its neighbours.
+        batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
         return batches[0] if batches else None
 
     async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[Key, str]:
@@ -242,19 +266,6 @@ class PhaseRunner:
         failpoint("H6")
         return {key: results.outcomes[key].quality for key in raised.keys}
 
-    async def _record_failure(self, batch: Batch, error: Exception) -> None:
-        """A permanent or unclassified error: counted in the database, and after eight of them the units are blocked."""
-        FAILURES.labels(self.phase.value).inc()
-        log.error("batch_failed", exc_info=error)
-        async with self._engine.begin() as conn:
-            portfolio, reason = batch.portfolios[0], f"{type(error).__name__}: {error}"
-            blocked = await ledger.failed(conn, self.phase, portfolio, reason, batch.first, batch.last)
-            if blocked:
-                await dead_letters.record_blocked(conn, self.phase, portfolio, batch.first, batch.last, reason)
-        if blocked:
-            BLOCKED.labels(self.phase.value).inc()
-            log.error("units_blocked", remedy="mend the cause, then `leadline rerun ID --what failed`")
-
     async def _renew(self, owner: str) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
@@ -272,7 +283,3 @@ class PhaseRunner:
                 await ledger.release(conn, self.phase, held, owner, unconditionally=True)
         except (DBAPIError, OSError, TimeoutError) as error:
             log.warning("lease_not_released", error=str(error)[:200])
-
-
-def _part(batch: Batch, start: int, stop: int | None) -> Batch:
-    return Batch(batch.portfolios[start:stop], batch.sessions, batch.revisions[start:stop])

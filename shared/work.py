@@ -95,10 +95,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.portfolios) * len(self.sessions)
 
-    def single(self, portfolio: UUID) -> Batch:
-        """The same sessions for one portfolio."""
-        index = self.portfolios.index(portfolio)
-        return Batch((portfolio,), self.sessions, (self.revisions[index],))
+    def halves(self) -> tuple[Batch, Batch] | None:
+        """Two batches of half as many portfolios, or, of a single portfolio, of half as many sessions; None for one unit."""
+        if len(self.portfolios) > 1:
+            middle = len(self.portfolios) // 2
+            return (
+                Batch(self.portfolios[:middle], self.sessions, self.revisions[:middle]),
+                Batch(self.portfolios[middle:], self.sessions, self.revisions[middle:]),
+            )
+        if len(self.sessions) > 1:
+            middle, (revisions,) = len(self.sessions) // 2, self.revisions
+            return (
+                Batch(self.portfolios, self.sessions[:middle], (revisions[:middle],)),
+                Batch(self.portfolios, self.sessions[middle:], (revisions[middle:],)),
+            )
+        return None
 
 
 def cut(

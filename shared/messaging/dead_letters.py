@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.errors import PermanentError
+from shared.errors import PermanentError, storable
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import Envelope, WorkBody
 from shared.events.topics import PHASE_REQUESTED
@@ -78,7 +78,7 @@ async def record(
             "body": body,
             "hash": hashlib.sha256(body or b"").hexdigest(),
             "reason": reason,
-            "error": error.replace("\x00", "\\0")[:4000],
+            "error": storable(error, 4000),
         },
     )
 
@@ -107,7 +107,7 @@ async def record_blocked(
             "body": body,
             "hash": hashlib.sha256(body).hexdigest(),
             "reason": BLOCKED,
-            "error": error.replace("\x00", "\\0")[:4000],
+            "error": storable(error, 4000),
         },
     )
 

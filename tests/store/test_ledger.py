@@ -87,7 +87,7 @@ async def test_a_removed_portfolio_has_no_units_and_work_in_flight_lands_nowhere
 
 async def test_units_before_a_later_first_entry_go(db: AsyncConnection, a: UUID) -> None:
     await add(db, [a], D[:4])
-    assert await ledger.remove_units(db, a, before=D[2]) == 8
+    assert await ledger.withdraw_units(db, a, before=D[2]) == 8
     assert await missing(db) == units(a, D[2:4])
     assert (await schedule(db, a, Phase.RISK))["emits"] == 0, "its schedule stays"
 
@@ -156,7 +156,7 @@ async def test_a_raise_clears_what_was_blocked_and_reschedules(db: AsyncConnecti
     await finish(db, a, D[:2], Phase.INGEST)
     await act_as(db, "factors")
     for _ in range(MAX_RUNS):
-        await ledger.failed(db, Phase.FACTORS, a, "ValueError: no", D[0], D[1])
+        await ledger.failed(db, Phase.FACTORS, a, {(D[0], D[1]): "ValueError: no"})
     assert await ready(db, Phase.FACTORS, [a]) == set()
     await act_as(db, None)
     await db.execute(text("UPDATE ledger.schedule SET emits = 7, next_at = now() + interval '1 day'"))
@@ -292,7 +292,7 @@ async def test_eight_failed_runs_block_what_they_ran_and_nothing_else(db: AsyncC
     await act_as(db, "ingest")
     waits = []
     for run in range(1, MAX_RUNS + 1):
-        blocked = await ledger.failed(db, Phase.INGEST, a, "ValueError: " + "x" * 5_000, D[0], D[1])
+        blocked = await ledger.failed(db, Phase.INGEST, a, {(D[0], D[1]): "ValueError: " + "x" * 5_000})
         assert blocked == (run == MAX_RUNS)
         row = await schedule(db, a, Phase.INGEST)
         assert row["runs"] == run
@@ -301,7 +301,22 @@ async def test_eight_failed_runs_block_what_they_ran_and_nothing_else(db: AsyncC
     assert len(set(waits)) > 1, "the delay has jitter"
     assert len(str(row["last_error"])) == 2_000
     assert await ready(db, Phase.INGEST, [a, b]) == {Key(a, D[2]), *(Key(b, session) for session in D[:3])}
-    assert not await ledger.failed(db, Phase.INGEST, uuid4(), "gone", D[0], D[1])
+    assert not await ledger.failed(db, Phase.INGEST, uuid4(), {(D[0], D[1]): "gone"})
+
+
+async def test_an_error_of_any_bytes_and_length_is_stored(db: AsyncConnection, a: UUID) -> None:
+    """NUL is no character of a database's text, half a character none of anybody's; and whole tables have been put into errors."""
+    await add(db, [a], D[:1])
+    await act_as(db, "ingest")
+    for _ in range(MAX_RUNS):
+        await ledger.failed(db, Phase.INGEST, a, {(D[0], D[0]): "\x00half \ud800 " + "\x00" * 100_000})
+    row = await schedule(db, a, Phase.INGEST)
+    reason = await db.scalar(text("SELECT blocked_reason FROM ledger.units WHERE blocked_reason IS NOT NULL"))
+    for stored, most in ((str(row["last_error"]), 2_000), (str(reason), 500)):
+        assert stored.startswith("\\0half \\ud800 \\0")
+        assert len(stored) == most
+    await ledger.postpone(db, Phase.INGEST, [a], await db.scalar(text("SELECT now()")), "\x00" * 10)
+    assert (await schedule(db, a, Phase.INGEST))["last_error"] == "\\0" * 10
 
 
 async def test_waiting_is_no_failure(db: AsyncConnection, a: UUID) -> None:
@@ -323,7 +338,7 @@ async def test_progress_forgets_past_failures_of_that_phase(db: AsyncConnection,
     for portfolio in (a, b):
         for phase in (Phase.INGEST, Phase.RISK):
             await act_as(db, phase.value)
-            await ledger.failed(db, phase, portfolio, "once", D[0], D[0])
+            await ledger.failed(db, phase, portfolio, {(D[0], D[0]): "once"})
     await act_as(db, "ingest")
     await ledger.progressed(db, Phase.INGEST, [a])
     assert [(await schedule(db, p, q))["runs"] for p in (a, b) for q in (Phase.INGEST, Phase.RISK)] == [0, 1, 1, 1]

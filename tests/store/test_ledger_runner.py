@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +19,8 @@ from shared.clock import Clock
 from shared.db.engine import create_engine, next_change, order_lock
 from shared.errors import TransientError
 from shared.ledger import MAX_RUNS, Outcome, Raised
+from shared.market.calendar import calendar
+from shared.messaging.failures import MOST_TRIES
 from shared.phase import PhaseRunner
 from shared.work import Batch, Due, Key, Phase, Unit, Work
 from tests.support.databases import Database
@@ -270,6 +273,105 @@ async def test_one_bad_portfolio_is_counted_eight_times_and_then_blocked(
     assert reasons == {"ZeroDivisionError: no equity"}
     await _require(admin, bad, D[0], Phase.INGEST)
     assert await left(admin, Phase.INGEST) == {Key(bad, D[0])}
+
+
+def failing_at(*bad: tuple[UUID, date]) -> Callable[[Batch], None]:
+    """A computation that cannot do these units, nor anything together with them."""
+
+    def fail(batch: Batch) -> None:
+        for portfolio, session in bad:
+            if portfolio in batch.portfolios and session in batch.sessions:
+                raise ZeroDivisionError(f"no price on {session}\x00 \ud800")
+
+    return fail
+
+
+async def noted(admin: AsyncEngine, phase: Phase) -> dict[UUID, tuple[int, str | None]]:
+    """Runs counted and last error, of the portfolios that have any."""
+    async with admin.connect() as conn:
+        rows = await conn.execute(
+            text(
+                "SELECT portfolio_id, runs, last_error FROM ledger.schedule WHERE CAST(phase AS text) = :p AND runs > 0"
+            ),
+            {"p": phase.value},
+        )
+        return {portfolio: (runs, error) for portfolio, runs, error in rows}
+
+
+async def test_one_bad_session_of_one_portfolio_fails_alone(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    """4,999 of 5,000 units complete at the first run, in tries that grow with the logarithm of their number."""
+    sessions = calendar().between(date(2023, 1, 3), date(2023, 12, 29))
+    created = await portfolios(admin, 20, sessions)
+    bad = Key(created[13], sessions[101])
+    worker = Worker(Phase.INGEST, on_compute=failing_at(bad))
+    total = len(created) * len(sessions)
+    assert await runner(engines, worker).run(Work(tuple(created), sessions[0], sessions[-1])) == total - 1
+    assert await left(admin, Phase.INGEST) == {bad}
+    assert len(worker.seen) <= 2 * math.ceil(math.log2(total)) + 3, "two tries at each halving"
+    error = f"ZeroDivisionError: no price on {bad.session}\\0 \\ud800"
+    assert await noted(admin, Phase.INGEST) == {bad.portfolio_id: (1, error)}, "what completed beside it hides nothing"
+    assert await runner(engines, Worker(Phase.INGEST)).run(Work(tuple(created), sessions[0], sessions[-1])) == 1
+
+
+async def test_before_a_bad_session_the_chain_completes_and_behind_it_nothing_is_tried(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    a, b = await portfolios(admin, 2, D, done=(Phase.INGEST,))
+    worker = Worker(Phase.SNAPSHOTS, on_compute=failing_at((a, D[5])))
+    assert await runner(engines, worker).run(Work((a, b), D[0], D[-1])) == 5 + len(D)
+    assert await left(admin, Phase.SNAPSHOTS) == {Key(a, session) for session in D[5:]}
+    assert len(worker.seen) <= 2 * math.ceil(math.log2(2 * len(D))) + 1
+    assert not [batch for batch in worker.seen if a in batch.portfolios and batch.first > D[5]]
+    assert list(await noted(admin, Phase.SNAPSHOTS)) == [a]
+    for _ in range(MAX_RUNS - 1):
+        assert await runner(engines, worker).run(Work((a, b), D[0], D[-1])) == 0
+    async with admin.connect() as conn:
+        blocked = await conn.execute(
+            text("SELECT portfolio_id, session FROM ledger.units WHERE blocked_reason IS NOT NULL")
+        )
+        assert [Key(*row) for row in blocked] == [Key(a, D[5])], "what waits behind it is not to blame"
+    assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == 0, "and goes on waiting"
+    async with admin.begin() as conn:
+        assert await ledger.unblock(conn, [a], D[0], D[-1], None) == 1
+    assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == len(D) - 5
+
+
+async def test_bad_sessions_are_one_run_together_and_are_blocked_with_their_own_reasons(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    [a] = await portfolios(admin, 1, D)
+    run = runner(engines, Worker(Phase.INGEST, on_compute=failing_at((a, D[3]), (a, D[9])))).run
+    assert await run(Work((a,), D[0], D[-1])) == len(D) - 2
+    [(runs, error)] = (await noted(admin, Phase.INGEST)).values()
+    assert (runs, str(error).endswith("(and 1 more)")) == (1, True)
+    for _ in range(MAX_RUNS - 1):
+        assert await run(Work((a,), D[0], D[-1])) == 0
+    async with admin.connect() as conn:
+        blocked = await conn.execute(
+            text("SELECT session, blocked_reason FROM ledger.units WHERE blocked_reason IS NOT NULL ORDER BY 1")
+        )
+        found = [(session, str(session) in reason) for session, reason in blocked]
+        letters = await conn.scalar(text("SELECT count(*) FROM bus.dead_letters WHERE reason = 'blocked'"))
+    assert found == [(D[3], True), (D[9], True)]
+    assert letters == 2
+
+
+async def test_where_everything_fails_that_is_found_out_within_bounds(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    sessions = calendar().between(date(2021, 1, 4), date(2023, 12, 29))
+    [a] = await portfolios(admin, 1, sessions)
+
+    def fail(_: Batch) -> None:
+        raise ZeroDivisionError("a release that cannot work")
+
+    worker = Worker(Phase.INGEST, on_compute=fail)
+    assert await runner(engines, worker).run(Work((a,), sessions[0], sessions[-1])) == 0
+    assert len(worker.seen) <= 2 * MOST_TRIES
+    assert len(await left(admin, Phase.INGEST)) == len(sessions)
+    assert {runs for runs, _ in (await noted(admin, Phase.INGEST)).values()} == {1}
 
 
 @pytest.mark.parametrize("error", [TransientError("later"), ConnectionResetError(), TimeoutError()], ids=repr)

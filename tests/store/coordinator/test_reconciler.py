@@ -61,7 +61,7 @@ async def fail(api: Api, portfolio: str, phase: Phase, times: int = 1, first: da
     blocked = False
     for _ in range(times):
         async with api.admin.begin() as conn:
-            blocked = await ledger.failed(conn, phase, UUID(portfolio), "ValueError: no", first, AS_OF)
+            blocked = await ledger.failed(conn, phase, UUID(portfolio), {(first, AS_OF): "ValueError: no"})
             if blocked:
                 await dead_letters.record_blocked(conn, phase, UUID(portfolio), first, AS_OF, "ValueError: no")
     return blocked

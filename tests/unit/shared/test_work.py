@@ -97,12 +97,16 @@ def test_events_cover_exactly_the_keys_they_announce(units: list[Due]) -> None:
     assert told == keys
 
 
-def test_one_portfolio_of_a_batch_keeps_its_own_revisions() -> None:
-    batch = Batch((PORTFOLIOS[0], PORTFOLIOS[1]), (SESSIONS[0], SESSIONS[1]), ((1, 2), (3, 4)))
-    assert list(batch.single(PORTFOLIOS[1]).units) == [
-        Due(PORTFOLIOS[1], SESSIONS[0], 3),
-        Due(PORTFOLIOS[1], SESSIONS[1], 4),
-    ]
+def test_halves_have_every_unit_once_and_end_at_one() -> None:
+    portfolios, sessions = sorted(PORTFOLIOS)[:3], SESSIONS[:5]
+    batch = Batch(
+        tuple(portfolios), tuple(sessions), tuple(tuple(range(5 * row, 5 * row + 5)) for row in range(len(portfolios)))
+    )
+    parts = [batch]
+    while any(part.halves() for part in parts):
+        parts = [half for part in parts for half in (part.halves() or (part,))]
+        assert [unit for part in parts for unit in part.units] == list(batch.units)
+    assert [len(part) for part in parts] == [1] * len(batch)
 
 
 def test_work_that_runs_backwards_is_refused() -> None:

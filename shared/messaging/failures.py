@@ -1,0 +1,56 @@
+"""What of a run failed for good: gathered while it is told apart from what did not, counted once at the run's end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared import ledger
+from shared.messaging import dead_letters
+from shared.telemetry import BLOCKED, FAILURES, logger
+from shared.work import Batch, Phase
+
+log = logger(__name__)
+
+# Tries that may fail before sessions are not told apart any more. One bad session among 5,000 takes thirteen; where this many
+# fail, nearly all do, and finding that out unit by unit would take longer than the broker lets a handler run.
+MOST_TRIES = 100
+
+
+@dataclass
+class Failures:
+    """Parts of batches, each of one portfolio and as small as could be found, with their errors in words."""
+
+    parts: list[tuple[Batch, str]] = field(default_factory=list)
+    tries: int = 0
+
+    def halves(self, batch: Batch) -> tuple[Batch, Batch] | None:
+        """Where to look for what is bad in a batch that has just failed; None if it is to count as bad as a whole."""
+        self.tries += 1
+        return batch.halves() if len(batch.portfolios) > 1 or self.tries < MOST_TRIES else None
+
+    async def record(self, engine: AsyncEngine, phase: Phase) -> None:
+        """Count one run for each portfolio; after eight of them what failed is blocked, with a letter for each part."""
+        errors: dict[UUID, dict[tuple[date, date], str]] = defaultdict(dict)
+        for batch, error in self.parts:
+            FAILURES.labels(phase.value).inc()
+            errors[batch.portfolios[0]][batch.first, batch.last] = error
+        for portfolio, found in errors.items():
+            async with engine.begin() as conn:
+                blocked = await ledger.failed(conn, phase, portfolio, found)
+                if blocked:
+                    for (first, last), error in found.items():
+                        await dead_letters.record_blocked(conn, phase, portfolio, first, last, error)
+            if blocked:
+                BLOCKED.labels(phase.value).inc()
+                log.error(
+                    "units_blocked",
+                    phase=phase.value,
+                    portfolio=portfolio,
+                    sessions=[f"{first}/{last}" for first, last in found],
+                    remedy="mend the cause, then `leadline rerun ID --what failed`",
+                )
