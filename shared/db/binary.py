@@ -1,7 +1,7 @@
 """Rows in the form that COPY reads as binary, made from arrays at once.
 
 The driver encodes an array element by element and on the event loop: for rows of thousands of doubles that takes longer than the
-database takes to store them. Here a field costs a few array operations, on whichever thread.
+database takes to store them. Here a column costs a few array operations, on whichever thread.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def text(value: str | None) -> bytes:
     return NULL if value is None else field(value.encode())
 
 
-def jsonb(value: str) -> bytes:
-    """jsonb from JSON text."""
-    return field(b"\x01" + value.encode())
+def jsonb(value: bytes) -> bytes:
+    """jsonb from JSON."""
+    return field(b"\x01" + value)
 
 
 def float8(value: float | None) -> bytes:
@@ -44,19 +44,19 @@ def float8(value: float | None) -> bytes:
     return NULL if value is None else struct.pack("!id", 8, value)
 
 
-def float8_array(values: ArrayLike) -> bytes:
-    """double precision[] of one dimension; NaN stays NaN."""
-    return _array(values, _FLOAT, 701)
+def float8_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
+    """double precision[] of one dimension, a whole column's values; NaN stays NaN."""
+    return _arrays(column, _FLOAT, 701)
 
 
-def int2_array(values: ArrayLike) -> bytes:
-    """smallint[] of one dimension."""
-    return _array(values, _SMALL, 21)
+def int2_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
+    """smallint[] of one dimension, a whole column's values."""
+    return _arrays(column, _SMALL, 21)
 
 
-def bool_array(values: ArrayLike) -> bytes:
-    """boolean[] of one dimension."""
-    return _array(values, _FLAG, 16)
+def bool_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
+    """boolean[] of one dimension, a whole column's values."""
+    return _arrays(column, _FLAG, 16)
 
 
 def text_array(values: Sequence[str | None]) -> bytes:
@@ -73,15 +73,25 @@ def _texts(values: tuple[str | None, ...]) -> bytes:
     )
 
 
-def _array(values: ArrayLike, form: np.dtype[Any], oid: int) -> bytes:
-    given = np.asarray(values)
-    if given.size == 0:
-        return _EMPTY[oid]
-    elements = np.empty(len(given), dtype=form)
+def _arrays(column: Sequence[ArrayLike], form: np.dtype[Any], oid: int) -> list[bytes]:
+    """The elements of all values side by side, each with its length before it, then cut."""
+    given = [np.asarray(values) for values in column]
+    ends = np.cumsum([len(values) for values in given])
+    elements = np.empty(int(ends[-1]) if given else 0, dtype=form)
     elements["length"] = form["value"].itemsize
-    elements["value"] = given
-    packed = elements.tobytes()
-    return struct.pack("!iiiIii", 20 + len(packed), 1, 0, oid, len(given), 1) + packed
+    if len(elements):
+        elements["value"] = np.concatenate(given)
+    packed, size, begin = elements.tobytes(), form.itemsize, 0
+    fields = []
+    for end in (ends * size).tolist():
+        fields.append(_head(end - begin, size, oid) + packed[begin:end] if end > begin else _EMPTY[oid])
+        begin = end
+    return fields
+
+
+@lru_cache(maxsize=4096)
+def _head(length: int, size: int, oid: int) -> bytes:
+    return struct.pack("!iiiIii", 20 + length, 1, 0, oid, length // size, 1)
 
 
 async def copy(

@@ -16,16 +16,16 @@ COLUMNS = "t text, j jsonb, f float8, fs float8[], ss smallint[], bs boolean[], 
 async def test_values_come_back(db: AsyncConnection) -> None:
     await db.execute(text(f"CREATE TEMP TABLE kept ({COLUMNS}) ON COMMIT DROP"))
     numbers = [0.1, -1e-300, math.inf, 1 / 3, math.nan]
-    rows = [
-        (
-            binary.text("Zürich"), binary.jsonb('{"a": 0.1}'), binary.float8(1 / 3), binary.float8_array(np.array(numbers)),
-            binary.int2_array([-1, 252]), binary.bool_array(np.array([True, False])), binary.text_array(["ä", None, ""]),
-        ),
-        (
-            binary.text(None), binary.NULL, binary.float8(None), binary.float8_array(()), binary.int2_array([]),
-            binary.bool_array([]), binary.text_array([]),
-        ),
-    ]  # fmt: skip
+    columns = [
+        [binary.text("Zürich"), binary.text(None)],
+        [binary.jsonb(b'{"a": 0.1}'), binary.NULL],
+        [binary.float8(1 / 3), binary.float8(None)],
+        binary.float8_arrays([np.array(numbers), ()]),
+        binary.int2_arrays([[-1, 252], []]),
+        binary.bool_arrays([np.array([True, False]), []]),
+        [binary.text_array(["ä", None, ""]), binary.text_array([])],
+    ]
+    rows = zip(*columns, strict=True)
     await binary.copy(db, "kept", [name.split()[0] for name in COLUMNS.split(", ")], (b"".join(row) for row in rows))
     first, second = await db.execute(text("SELECT * FROM kept"))
     assert first[:3] == ("Zürich", {"a": 0.1}, 1 / 3)
@@ -38,7 +38,8 @@ async def test_values_come_back(db: AsyncConnection) -> None:
 async def test_more_rows_than_one_piece_and_none(db: AsyncConnection) -> None:
     await db.execute(text("CREATE TEMP TABLE many (f float8, fs float8[]) ON COMMIT DROP"))
     count = 3 * binary._Stream.PIECE + 1
-    await binary.copy(db, "many", ["f", "fs"], (binary.float8(n) + binary.float8_array([n, -n]) for n in range(count)))
+    arrays = binary.float8_arrays([[n, -n] for n in range(count)])
+    await binary.copy(db, "many", ["f", "fs"], (binary.float8(n) + array for n, array in enumerate(arrays)))
     await binary.copy(db, "many", ["f", "fs"], ())
     rows = await db.execute(text("SELECT count(*), sum(f), sum(fs[2]) FROM many"))
     assert rows.one() == (count, count * (count - 1) / 2, -count * (count - 1) / 2)

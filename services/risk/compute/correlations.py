@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,7 +148,7 @@ def _stack(
         }
     k = tilt.shape[1]
     shown = covariance.displayed(matrix)
-    labels = covariance.clusters(matrix.correlation).tolist()
+    labels = list(covariance.clusters(matrix.correlation))
     parts = covariance.decompose(matrix, tilt)
     trusted = (covered >= COVERAGE_GATE) & np.isfinite(tilt).all(axis=1)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
@@ -184,7 +184,7 @@ def _columns(
     shares: ArrayLike = (),
     correlations: ArrayLike = (),
     n_obs: ArrayLike = (),
-    clusters: Sequence[int] = (),
+    clusters: ArrayLike = (),
     shrinkage: float | None = None,
     mean: float | None = None,
 ) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def exposure_columns(
         "greeks": _greeks(stack, greeks),
         "proxies": [proxies[s] for s in sessions],
         "exposures": listed(np.stack([beta, money, covered], axis=-1).reshape(g, -1)),
-        "exposure_limited": np.concatenate([joint.limited, reported.limited], axis=1).tolist(),
+        "exposure_limited": list(np.concatenate([joint.limited, reported.limited], axis=1)),
         "exposure_reasons": why,
     }
 

@@ -8,8 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute.inputs import Panel
+from services.risk.compute.series import blocks, masked
 from shared.arrays import FloatCube, FloatMatrix, FloatVector
-from shared.market.registry import CORRELATION_WINDOW, FACTORS, SESSIONS_A_YEAR, STRESS_HALF_LIFE, STRESS_WINDOW
+from shared.market.registry import (
+    CORRELATION_WINDOW,
+    FACTORS,
+    LOOKBACK,
+    SESSIONS_A_YEAR,
+    STRESS_HALF_LIFE,
+    STRESS_WINDOW,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,43 +36,56 @@ class FactorModel:
     """(S, F, F) of the raw proxies, sample; NaN where unavailable or unmoving."""
 
 
+EQUAL = np.full(STRESS_WINDOW, 1.0 / STRESS_WINDOW)
+_DECAY = 0.5 ** (np.arange(STRESS_WINDOW - 1, -1, -1, dtype=np.float64) / STRESS_HALF_LIFE)
+RECENT = _DECAY / _DECAY.sum()
+
+
 def factor_model(panel: Panel) -> FactorModel:
     """The model of each session from its own proxies' last 252 returns."""
     sessions, factors = panel.proxies.shape
-    windows = panel.windows()[np.maximum(panel.proxies, 0), np.arange(sessions)[:, None]][:, :, -STRESS_WINDOW:]
-    available = (panel.proxies >= 0) & np.isfinite(panel.slopes) & np.isfinite(windows).all(axis=-1)
+    windows = panel.windows()[:, :, -STRESS_WINDOW:]
+    finite = np.isfinite(panel.returns)
+    known = np.cumsum(np.concatenate([np.zeros((len(finite), 1), dtype=np.int32), finite], axis=1), axis=1)
+    full = known[:, LOOKBACK:] - known[:, LOOKBACK - STRESS_WINDOW : -STRESS_WINDOW] == STRESS_WINDOW
+    row, at = np.maximum(panel.proxies, 0), np.arange(sessions)[:, None]
+    available = (panel.proxies >= 0) & np.isfinite(panel.slopes) & full[row, at]
     available &= available[:, :1]
-    raw = np.where(available[:, :, None], windows, 0.0)
     slopes = np.where(available, panel.slopes, 0.0)
-    residual = raw - slopes[:, :, None] * raw[:, :1]
-    residual[:, 0] = raw[:, 0]
-
-    def gram(values: FloatCube, weight: FloatVector) -> FloatCube:
-        """Weighted covariance over the last axis: one (F, 252) by (252, F) product a session, always of that shape."""
-        mean = (values * weight).sum(axis=-1, keepdims=True)
-        scaled = (values - mean) * np.sqrt(weight)
-        product = np.matmul(scaled, scaled.transpose(0, 2, 1))
-        symmetric: FloatCube = 0.5 * (product + product.transpose(0, 2, 1))
-        return symmetric
-
-    equal = np.full(CORRELATION_WINDOW, 1.0 / CORRELATION_WINDOW)
-    unbiased = CORRELATION_WINDOW / (CORRELATION_WINDOW - 1.0)
-    decay = 0.5 ** (np.arange(STRESS_WINDOW - 1, -1, -1, dtype=np.float64) / STRESS_HALF_LIFE)
-    recent = gram(residual, decay / decay.sum())
+    sample, recent = np.empty((2, sessions, factors, factors))
+    for part in blocks(sessions):
+        raw = masked(
+            windows[row[part], at[part]], np.broadcast_to(available[part, :, None], (*row[part].shape, STRESS_WINDOW))
+        )
+        residual = raw - slopes[part, :, None] * raw[:, :1]
+        residual[:, 0] = raw[:, 0]
+        sample[part], recent[part] = _gram(residual, EQUAL), _gram(residual, RECENT)
     recent[:, 0, 1:] = 0.0
     recent[:, 1:, 0] = 0.0
     both = available[:, :, None] & available[:, None, :]
-    covariance = gram(raw, equal)
-    sd = np.sqrt(np.einsum("sii->si", covariance))
+    # Back from residuals to the raw proxies: r_k = b_k m + Z_k. The market is its own.
+    own = slopes.copy()
+    own[:, 0] = 0.0
+    market = own[:, :, None] * sample[:, :1]
+    covariance = own[:, :, None] * own[:, None, :] * sample[:, :1, :1] + market + market.transpose(0, 2, 1) + sample
+    sd = np.sqrt(np.maximum(np.einsum("sii->si", covariance), 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.where(both, np.clip(covariance / (sd[:, :, None] * sd[:, None, :]), -1.0, 1.0), np.nan)
     diagonal = np.arange(factors)
     correlation[:, diagonal, diagonal] = np.where(available & (sd > 0.0), 1.0, np.nan)
-    zero = ~both
-    sample = gram(residual, equal) * unbiased
-    sample[zero] = 0.0
-    recent[zero] = 0.0
+    sample *= STRESS_WINDOW / (STRESS_WINDOW - 1.0)
+    sample[~both] = 0.0
+    recent[~both] = 0.0
     return FactorModel(available, slopes, sample, recent, correlation)
+
+
+def _gram(values: FloatCube, weight: FloatVector) -> FloatCube:
+    """Weighted covariance over the last axis: one (F, 252) by (252, F) product a session, always of that shape."""
+    scaled = values - np.matmul(values, weight)[:, :, None]
+    scaled *= np.sqrt(weight)
+    product = np.matmul(scaled, scaled.transpose(0, 2, 1))
+    symmetric: FloatCube = 0.5 * (product + product.transpose(0, 2, 1))
+    return symmetric
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: Pairs) -> Co
     return {
         "realized_252": listed(realized),
         "forecast_21": listed(forecast),
-        "har": pairs.har[index].tolist(),
+        "har": list(pairs.har[index]),
         "series_reasons": why,
     }
 

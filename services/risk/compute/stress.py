@@ -15,6 +15,7 @@ from services.risk.compute.scenarios import Scenario, Scenarios
 from shared.arrays import FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
 
+SMALLEST = 1e-12  # of the largest eigenvalue: below it there is nothing but rounding
 CAP = STRESS_CAP_SIGMAS * float(np.sqrt(STRESS_CAP_SESSIONS))
 
 
@@ -39,87 +40,110 @@ class Shocks:
 
 def every(scenarios: Scenarios, model: FactorModel, sessions: Sequence[date]) -> list[Shocks]:
     """Direct and propagated factor shocks of every scenario on every session."""
-    implied = _Implied(model)
-    return [_shocks(scenarios, scenario, model, sessions, implied) for scenario in scenarios.scenarios]
+    return _shocks(scenarios, scenarios.scenarios, model, sessions)
 
 
 def shocks(scenarios: Scenarios, scenario: Scenario, model: FactorModel, sessions: Sequence[date]) -> Shocks:
     """The shocks of one scenario."""
-    return _shocks(scenarios, scenario, model, sessions, _Implied(model))
+    return _shocks(scenarios, (scenario,), model, sessions)[0]
 
 
 def _shocks(
-    scenarios: Scenarios, scenario: Scenario, model: FactorModel, sessions: Sequence[date], implied: _Implied
-) -> Shocks:
+    scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel, sessions: Sequence[date]
+) -> list[Shocks]:
+    """Arrays are (C, S, F); what is scripted, (C, 1, F)."""
     count, factors = model.available.shape
-    index = list(scenario.scripted())
-    scripted = np.zeros((count, factors))
-    there = model.available[:, index].all(axis=1) & model.available[:, 0]
+    is_scripted = np.zeros((len(asked), 1, factors), dtype=np.bool_)
+    for c, scenario in enumerate(asked):
+        is_scripted[c, 0, list(scenario.scripted())] = True
+    there = (model.available | ~is_scripted).all(axis=2) & model.available[:, 0]
     good = there.copy()
+    scripted = np.zeros((len(asked), count, factors))
     # What a script says changes only where another duration begins.
     dated = np.array([duration.as_of for duration in scenarios.durations], dtype="datetime64[D]")
     period = np.searchsorted(dated, np.array(sessions, dtype="datetime64[D]"), side="right")
     for begins in np.unique(period).tolist():
         within = period == begins
-        on = scenarios.shocks_on(scenario, sessions[int(within.argmax())])
-        good &= ~within | (on is not None)
-        if on is not None:
-            scripted[np.ix_(within & there, index)] = list(on.values())
-    reasons = tuple(
+        on = sessions[int(within.argmax())]
+        for c, scenario in enumerate(asked):
+            script = scenarios.shocks_on(scenario, on)
+            good[c] &= ~within | (script is not None)
+            if script is not None:
+                scripted[c][np.ix_(within & there[c], scenario.scripted())] = list(script.values())
+    direct = np.where(is_scripted, scripted - model.slopes * scripted[:, :, :1], 0.0)
+    direct[:, :, 0] = scripted[:, :, 0]
+    mean = _means(model, scripted, is_scripted, good)
+    raw, propagated, capped = _cap(model, mean, is_scripted, good)
+    return [
+        Shocks(scenario, _reasons(good[c], there[c]), scripted[c], direct[c], raw[c], propagated[c], capped[c])
+        for c, scenario in enumerate(asked)
+    ]
+
+
+def _reasons(good: NDArray[np.bool_], there: NDArray[np.bool_]) -> tuple[str | None, ...]:
+    if good.all():
+        return (None,) * len(good)
+    return tuple(
         None if fine else NO_DURATION if proxies else NO_PROXY
         for fine, proxies in zip(good.tolist(), there.tolist(), strict=True)
     )
-    is_scripted = np.zeros(factors, dtype=np.bool_)
-    is_scripted[index] = True
-    direct = np.where(is_scripted, scripted - model.slopes * scripted[:, :1], 0.0)
-    direct[:, 0] = scripted[:, 0]
-    mean = implied.mean(scripted, is_scripted, good)
-    raw, propagated, capped = _cap(model, mean, is_scripted, good)
-    return Shocks(scenario, reasons, scripted, direct, raw, propagated, capped)
 
 
-class _Implied:
-    """Conditional means: Σ_us Σ_ss⁻¹ s_s in the space r_k = b_k m + Z_k. Scenarios with the same script share the inverse."""
+def _means(
+    model: FactorModel, scripted: FloatCube, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]
+) -> FloatCube:
+    """(C, S, F) raw returns: scripted where scripted, else the conditional means Σ_us Σ_ss⁻¹ s_s in the space r_k = b_k m + Z_k; 0 on
+    sessions that are not good. Scenarios with the same script share the inverse."""
+    covariance = model.slopes[:, :, None] * model.slopes[:, None, :] * model.recent[:, :1, :1] + model.recent
+    covariance[:, 0, 0] = model.recent[:, 0, 0]
+    implied = np.zeros_like(scripted)
+    patterns, which = np.unique(is_scripted[:, 0], axis=0, return_inverse=True)
+    for p, pattern in enumerate(patterns):
+        same, index = np.flatnonzero(which.reshape(-1) == p), np.flatnonzero(pattern)
+        inverse = _inverse(covariance[:, index[:, None], index])
+        given = scripted[same][:, :, index]
+        # Elementwise, factor by factor: no order of addition is left to the number of sessions or scenarios.
+        mean = np.zeros((len(same), *scripted.shape[1:]))
+        for j, k in enumerate(index.tolist()):
+            weight = np.zeros(mean.shape[:2])
+            for i in range(len(index)):
+                weight += inverse[:, j, i] * given[:, :, i]
+            mean += covariance[:, :, k] * weight[:, :, None]
+        implied[same] = mean
+    return np.where(good[:, :, None], np.where(is_scripted, scripted, implied), scripted)
 
-    def __init__(self, model: FactorModel) -> None:
-        raw = model.slopes[:, :, None] * model.slopes[:, None, :] * model.recent[:, :1, :1] + model.recent
-        raw[:, 0, 0] = model.recent[:, 0, 0]
-        self._raw = raw
-        self._inverse: dict[tuple[int, ...], FloatCube] = {}
 
-    def mean(self, scripted: FloatMatrix, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]) -> FloatMatrix:
-        """(S, F) raw returns: scripted where scripted, else implied; 0 on sessions that are not good."""
-        index = np.flatnonzero(is_scripted)
-        key = tuple(index.tolist())
-        if key not in self._inverse:
-            # Scripted proxies that move as one leave no unique answer: pinv takes the smallest. An unavailable proxy's
-            # row is 0, and with it all of its session's inverse that is ever looked at.
-            within = self._raw[:, index[:, None], index]
-            inverse: FloatCube = np.linalg.pinv(within, rcond=1e-12, hermitian=True).astype(np.float64, copy=False)
-            self._inverse[key] = inverse
-        weights = np.matmul(self._inverse[key], scripted[:, index, None])[:, :, 0]
-        implied = (np.ascontiguousarray(self._raw[:, :, index]) * weights[:, None, :]).sum(axis=-1)
-        return np.where(good[:, None], np.where(is_scripted, scripted, implied), scripted)
+def _inverse(of: FloatCube) -> FloatCube:
+    """(S, k, k) pseudo-inverses of symmetric matrices: scripted proxies that move as one leave no unique answer, and this takes the
+    smallest. An unavailable proxy's row is 0, and with it all of its session's inverse that is ever looked at."""
+    if of.shape[1] == 1:
+        return np.divide(1.0, of, out=np.zeros_like(of), where=of != 0.0)
+    value, vector = np.linalg.eigh(of)
+    size = np.abs(value)
+    kept = size > SMALLEST * size.max(axis=1, keepdims=True)
+    scaled = vector * np.divide(1.0, value, out=np.zeros_like(value), where=kept)[:, None, :]
+    inverse: FloatCube = np.matmul(scaled, vector.transpose(0, 2, 1))
+    return inverse
 
 
 def _cap(
-    model: FactorModel, mean: FloatMatrix, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]
-) -> tuple[FloatMatrix, FloatMatrix, NDArray[np.bool_]]:
+    model: FactorModel, mean: FloatCube, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]
+) -> tuple[FloatCube, FloatCube, NDArray[np.bool_]]:
     """(raw, market and residual shocks, capped): implied shocks within ±3σ√63, scripted ones as scripted."""
     limit = CAP * np.sqrt(np.einsum("sii->si", model.recent))
-    implied = mean - model.slopes * mean[:, :1]
-    implied[:, 0] = mean[:, 0]
-    free = ~is_scripted & model.available & good[:, None]
+    implied = mean - model.slopes * mean[:, :, :1]
+    implied[:, :, 0] = mean[:, :, 0]
+    keep = model.available & good[:, :, None]
+    free = ~is_scripted & keep
     bounded = np.clip(implied, -limit, limit)
     capped = free & (np.abs(implied) > limit)
     shock = np.where(free, bounded, implied)
-    market = shock[:, :1]
+    market = shock[:, :, :1]
     # A scripted proxy keeps its own return whatever the market does: its residual takes up the rest.
     shock = np.where(is_scripted, mean - model.slopes * market, shock)
-    shock[:, 0] = market[:, 0]
+    shock[:, :, 0] = market[:, :, 0]
     raw = np.where(is_scripted, mean, model.slopes * market + shock)
-    raw[:, 0] = market[:, 0]
-    keep = model.available & good[:, None]
+    raw[:, :, 0] = market[:, :, 0]
     return np.where(keep, raw, 0.0), np.where(keep, shock, 0.0), capped
 
 

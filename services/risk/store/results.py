@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -16,35 +16,41 @@ from shared.work import Key
 _FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
 
 KEY_COLUMNS = ("portfolio_id", "session", "revision", "model_version")
-WHOLE: dict[str, Callable[[Any], bytes]] = {
-    "quality": binary.text, "coverage": binary.float8, "reasons": binary.jsonb, "risk": binary.jsonb,
-    "scenario_set": binary.text,
+Encoder = Callable[[Sequence[Any]], list[bytes]]
+
+
+def _each(encode: Callable[[Any], bytes]) -> Encoder:
+    return lambda column: [encode(value) for value in column]
+
+
+WHOLE: dict[str, Encoder] = {
+    "quality": _each(binary.text), "coverage": _each(binary.float8), "reasons": _each(binary.jsonb),
+    "risk": _each(binary.jsonb), "scenario_set": _each(binary.text),
 }  # fmt: skip
-FIGURES: dict[str, Callable[[Any], bytes]] = {
+FIGURES: dict[str, Encoder] = {
     **dict.fromkeys(
-        ("weights", "exposure_values", "betas", "greeks", "realized_252", "forecast_21"), binary.float8_array
+        ("weights", "exposure_values", "betas", "greeks", "realized_252", "forecast_21"), binary.float8_arrays
     ),
-    **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), binary.text_array),
-    "har": binary.bool_array,
-    **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_array),
-    "exposure_limited": binary.bool_array,
-    **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), binary.text_array),
-    **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_array),
-    **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_array),
-    **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_array),
-    **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), binary.float8),
-    "forecasts": binary.float8_array,
-    "realized_return": binary.float8,
+    **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), _each(binary.text_array)),
+    "har": binary.bool_arrays,
+    **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_arrays),
+    "exposure_limited": binary.bool_arrays,
+    **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), _each(binary.text_array)),
+    **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_arrays),
+    **dict.fromkeys(("correlation_n_obs", "clusters", "stress_capped"), binary.int2_arrays),
+    **dict.fromkeys(("stress_shocks", "stress_direct", "stress_propagated"), binary.float8_arrays),
+    **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), _each(binary.float8)),
+    "forecasts": binary.float8_arrays,
+    "realized_return": _each(binary.float8),
 }
 FIGURE_COLUMNS = tuple(FIGURES)
-RESULT_COLUMNS = (*KEY_COLUMNS, *WHOLE, *FIGURES)
+COLUMNS = WHOLE | FIGURES
+RESULT_COLUMNS = (*KEY_COLUMNS, *COLUMNS)
 
 
-def encoded(whole: Mapping[str, Any], figures: Mapping[str, Any]) -> bytes:
-    """A row without its key columns, as `save` takes it. Documents come as JSON text."""
-    return b"".join(
-        [encode(of[name]) for of, columns in ((whole, WHOLE), (figures, FIGURES)) for name, encode in columns.items()]
-    )
+def encoded(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
+    """Rows without their key columns, as `save` takes them; documents come as JSON. One value a row in each of `COLUMNS`."""
+    return [b"".join(row) for row in zip(*(encode(columns[name]) for name, encode in COLUMNS.items()), strict=True)]
 
 
 async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> None:
