@@ -1,7 +1,11 @@
-"""The ledger: what is required, what is complete, what is missing. All SQL on `ledger.*` lives here.
+"""The ledger: what is required, what is complete, what is missing. Every change of a unit lives here.
 
 A unit is missing while `completed_revision < required_revision`; there is no other notion of progress anywhere. Functions take
 the caller's connection: whoever opened the transaction commits it.
+
+Locks are taken in one order, so that nobody deadlocks: the commit-order lock (only who changes inputs, adds units, raises or
+frees them), then rows of `units` by key, then rows of `schedule` by key. No transaction comes back to units of a phase whose
+schedule it has locked. See decision 0015.
 """
 
 from __future__ import annotations
@@ -149,6 +153,24 @@ async def require(
         },
     )
     return [(portfolio, session, Phase(phase)) for portfolio, session, phase in result]
+
+
+async def require_all(
+    conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date, phase: Phase, revision: int
+) -> int:
+    """Raise a rectangle like `require`, without bringing its keys here: a rerun of everything is millions. Returns how many."""
+    count = await conn.scalar(
+        text("""
+            SELECT count(*) FROM ledger.require(
+                CAST(:portfolios AS uuid[]),
+                array_fill(CAST(:first AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
+                array_fill(CAST(:last AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
+                array_fill(CAST(:phase AS ledger.phase), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
+                :revision)
+        """),
+        {"portfolios": list(portfolios), "first": first, "last": last, "phase": phase.value, "revision": revision},
+    )
+    return int(count or 0)
 
 
 # --- what is missing -------------------------------------------------------------------------------------------------
@@ -381,6 +403,16 @@ async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: M
     ranges = sorted(errors)
     words = [storable(errors[span], 2000) for span in ranges]
     others = f" (and {len(ranges) - 1} more)" if len(ranges) > 1 else ""
+    # What may be blocked is locked before the schedule, as completions lock theirs.
+    await conn.execute(
+        text("""
+            SELECT 1 FROM ledger.units
+            WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
+              AND completed_revision < required_revision AND blocked_reason IS NULL
+            ORDER BY session FOR NO KEY UPDATE
+        """),
+        {"portfolio": portfolio, "phase": phase.value},
+    )
     runs = await conn.scalar(
         text("""
             UPDATE ledger.schedule
@@ -425,52 +457,71 @@ async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: M
 
 
 async def unblock(
-    conn: AsyncConnection,
-    portfolios: Sequence[UUID] | None,
-    first: date,
-    last: date,
-    phase: Phase | None,
-    *,
-    runs: int = 0,
+    conn: AsyncConnection, portfolios: Sequence[UUID] | None, first: date, last: date, phase: Phase | None
 ) -> int:
-    """Blocked units are missing like any other again; returns how many. `None`: all portfolios, all phases.
-
-    runs : how many failures stay counted. With one less than blocks, the next failure blocks again: that is a probe.
-    """
-    freed = await conn.scalar(
-        text("""
-            WITH k AS (
-                SELECT portfolio_id, session, phase FROM ledger.units
-                WHERE blocked_reason IS NOT NULL AND session BETWEEN :first AND :last
-                  AND (CAST(:portfolios AS uuid[]) IS NULL OR portfolio_id = ANY (CAST(:portfolios AS uuid[])))
-                  AND (CAST(:phase AS ledger.phase) IS NULL OR phase = CAST(:phase AS ledger.phase))
-                ORDER BY portfolio_id, session, phase FOR NO KEY UPDATE
-            ), freed AS (
-                UPDATE ledger.units u SET blocked_reason = NULL FROM k
-                WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
-                RETURNING u.portfolio_id, u.phase
-            ), waiting AS (
-                SELECT s.portfolio_id, s.phase FROM ledger.schedule s
-                JOIN (SELECT DISTINCT portfolio_id, phase FROM freed) f
-                  ON f.portfolio_id = s.portfolio_id AND f.phase = s.phase
-                ORDER BY s.portfolio_id, s.phase FOR NO KEY UPDATE OF s
-            ), rescheduled AS (
-                UPDATE ledger.schedule s
-                SET runs = :runs, emits = 0, last_error = NULL, asked = NULL, probe_at = NULL,
-                    next_at = now() + interval '30 seconds'
-                FROM waiting w WHERE s.portfolio_id = w.portfolio_id AND s.phase = w.phase
-            )
-            SELECT count(*) FROM freed
-        """),
+    """Blocked units are missing like any other again; returns how many. `None`: all portfolios, all phases."""
+    freed = await _free(
+        conn,
+        """
+            u.session BETWEEN :first AND :last
+            AND (CAST(:portfolios AS uuid[]) IS NULL OR u.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+            AND (CAST(:phase AS ledger.phase) IS NULL OR u.phase = CAST(:phase AS ledger.phase))
+        """,
         {
             "portfolios": None if portfolios is None else list(portfolios),
             "first": first,
             "last": last,
             "phase": None if phase is None else phase.value,
-            "runs": runs,
+            "runs": 0,
         },
     )
-    return int(freed or 0)
+    return sum(freed.values())
+
+
+async def unblock_due(conn: AsyncConnection) -> dict[Phase, int]:
+    """Free the blocked units whose probe is due; returns how many, by phase. The next failure blocks them again."""
+    condition = """
+        EXISTS (SELECT 1 FROM ledger.schedule d
+                WHERE d.portfolio_id = u.portfolio_id AND d.phase = u.phase AND d.probe_at <= now())
+    """
+    return await _free(conn, condition, {"runs": MAX_RUNS - 1})
+
+
+async def _free(conn: AsyncConnection, condition: str, parameters: Mapping[str, Any]) -> dict[Phase, int]:
+    """Free the blocked units `u` that fit. What stays blocked of a portfolio and phase keeps its daily probe."""
+    rows = await conn.execute(
+        text(f"""
+            WITH k AS (
+                SELECT u.portfolio_id, u.session, u.phase FROM ledger.units u
+                WHERE u.blocked_reason IS NOT NULL AND {condition}
+                ORDER BY u.portfolio_id, u.session, u.phase FOR NO KEY UPDATE OF u
+            ), freed AS (
+                UPDATE ledger.units u SET blocked_reason = NULL FROM k
+                WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
+                RETURNING u.portfolio_id, u.phase
+            ), touched AS (
+                SELECT DISTINCT portfolio_id, phase FROM freed
+            ), left_blocked AS (
+                SELECT DISTINCT b.portfolio_id, b.phase FROM ledger.units b
+                JOIN touched t ON t.portfolio_id = b.portfolio_id AND t.phase = b.phase
+                LEFT JOIN k ON k.portfolio_id = b.portfolio_id AND k.session = b.session AND k.phase = b.phase
+                WHERE b.blocked_reason IS NOT NULL AND k.portfolio_id IS NULL
+            ), waiting AS (
+                SELECT s.portfolio_id, s.phase, l.portfolio_id IS NOT NULL AS probed FROM ledger.schedule s
+                JOIN touched t ON t.portfolio_id = s.portfolio_id AND t.phase = s.phase
+                LEFT JOIN left_blocked l ON l.portfolio_id = s.portfolio_id AND l.phase = s.phase
+                ORDER BY s.portfolio_id, s.phase FOR NO KEY UPDATE OF s
+            ), rescheduled AS (
+                UPDATE ledger.schedule s
+                SET runs = :runs, emits = 0, last_error = NULL, asked = NULL, next_at = now() + interval '30 seconds',
+                    probe_at = CASE WHEN w.probed THEN s.probe_at END
+                FROM waiting w WHERE s.portfolio_id = w.portfolio_id AND s.phase = w.phase
+            )
+            SELECT CAST(phase AS text), count(*) FROM freed GROUP BY 1
+        """),
+        dict(parameters),
+    )
+    return {Phase(phase): int(units) for phase, units in rows}
 
 
 async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[Due]:

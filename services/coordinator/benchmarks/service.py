@@ -18,6 +18,7 @@ from services.coordinator.benchmarks.rules import Weights
 from services.coordinator.errors import NotFound
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
+from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change
 from shared.work import Phase
@@ -79,7 +80,7 @@ async def _require(
     conn: AsyncConnection, clock: Clock, code: str, first: date, last: date, revision: int
 ) -> Restated | None:
     portfolios = await runs.active(conn, None)
-    units = await runs.require(conn, portfolios, first, last, Phase.RISK, revision) if portfolios else 0
+    units = await ledger.require_all(conn, portfolios, first, last, Phase.RISK, revision) if portfolios else 0
     if not units:
         return None
     scope: dict[str, Any] = {

@@ -96,7 +96,7 @@ async def _require(conn: AsyncConnection, clock: Clock, day: date, withdrawn: in
     sessions = clock.calendar().between(day, clock.last_due())
     if not portfolios or not sessions:
         return Outcome(changed=True, withdrawn=withdrawn)
-    await runs.require(conn, portfolios, sessions[0], sessions[-1], Phase.INGEST, revision)
+    await ledger.require_all(conn, portfolios, sessions[0], sessions[-1], Phase.INGEST, revision)
     scope: dict[str, Any] = {
         "portfolio_ids": None,
         "from": sessions[0].isoformat(),

@@ -93,7 +93,7 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
     sessions = calendar.between(first, last_due)
     if what == "all":
         revision = await next_change(conn)
-        await store.require(conn, portfolios, first, last, scope.phase or Phase.INGEST, revision)
+        await ledger.require_all(conn, portfolios, first, last, scope.phase or Phase.INGEST, revision)
         # Closed downstream: a raise also reaches other phases, and later sessions than were asked for.
         spans = await store.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)
         wake: set[Phase] = {scope.phase or Phase.INGEST}

@@ -15,13 +15,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.work import Phase
 
 # The units of a run that have not reached the revision it asked for. The two halves match the two partial indexes of the
-# ledger (missing, blocked), so a finished run costs nothing to look at.
+# ledger (missing, blocked), so a finished run costs nothing to look at. What waits for a blocked unit, upstream or earlier in
+# the chain, moves as little as that one: `held`.
 _OUTSTANDING = """
     LEFT JOIN LATERAL (
-        SELECT count(*) AS n FROM ledger.units u
-        WHERE u.portfolio_id = k.portfolio_id AND u.phase = k.phase AND u.session BETWEEN k.first AND k.last
-          AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
-          AND u.completed_revision < k.required_revision
+        SELECT true AS blocked FROM ledger.units b
+        WHERE b.portfolio_id = k.portfolio_id AND b.blocked_reason IS NOT NULL LIMIT 1
+    ) AS trouble ON true
+    LEFT JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE NOT m.held) AS n, count(*) FILTER (WHERE m.held) AS held FROM (
+            SELECT trouble.blocked IS NOT NULL AND EXISTS (
+                SELECT 1 FROM ledger.units b
+                WHERE b.portfolio_id = u.portfolio_id AND b.blocked_reason IS NOT NULL
+                  AND (b.session = u.session AND (b.phase = 'ingest' OR u.phase = 'risk')
+                       OR b.session < u.session AND b.phase IN ('ingest', 'snapshots') AND u.phase IN ('snapshots', 'risk'))
+            ) AS held
+            FROM ledger.units u
+            WHERE u.portfolio_id = k.portfolio_id AND u.phase = k.phase AND u.session BETWEEN k.first AND k.last
+              AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
+              AND u.completed_revision < k.required_revision
+        ) m
     ) AS open ON true
     LEFT JOIN LATERAL (
         SELECT count(*) AS n FROM ledger.units u
@@ -47,6 +60,7 @@ class PhaseProgress:
     units: int
     done: int
     blocked: int
+    """Blocked, or waiting for one that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ class Run:
     def state(self) -> str:
         if self.done == self.units:
             return "complete"
-        # Some blocked units hold up others, but while anything else is open the run still moves.
+        # While anything is open that no blocked unit holds up, the run still moves.
         return "blocked" if self.done + self.blocked == self.units else "running"
 
 
@@ -159,24 +173,6 @@ async def add_units(
     return [Span(portfolio, Phase(name), first, last, units) for portfolio, name, first, last, units in rows]
 
 
-async def require(
-    conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date, phase: Phase, revision: int
-) -> int:
-    """Raise a rectangle, closed downstream, without bringing its keys here: a rerun of everything is millions of them."""
-    count = await conn.scalar(
-        text("""
-            SELECT count(*) FROM ledger.require(
-                CAST(:portfolios AS uuid[]),
-                array_fill(CAST(:first AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                array_fill(CAST(:last AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                array_fill(CAST(:phase AS ledger.phase), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                :revision)
-        """),
-        {"portfolios": list(portfolios), "first": first, "last": last, "phase": phase.value, "revision": revision},
-    )
-    return int(count or 0)
-
-
 async def active(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> list[UUID]:
     """The portfolios that exist: of those asked for, or all."""
     rows = await conn.scalars(
@@ -210,7 +206,8 @@ async def _runs(conn: AsyncConnection, condition: str, parameters: Mapping[str, 
     rows = await conn.execute(
         text(f"""
             SELECT r.id, r.source, r.what, CAST(r.scope AS text) AS scope, r.requested_at, CAST(k.phase AS text) AS phase,
-                   coalesce(sum(k.units), 0) AS units, coalesce(sum(open.n), 0) AS open, coalesce(sum(stuck.n), 0) AS stuck
+                   coalesce(sum(k.units), 0) AS units, coalesce(sum(open.n), 0) AS open,
+                   coalesce(sum(stuck.n + open.held), 0) AS stuck
             FROM coordinator.runs r
             LEFT JOIN coordinator.run_units k ON k.run_id = r.id
             {_OUTSTANDING}

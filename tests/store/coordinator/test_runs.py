@@ -98,6 +98,30 @@ async def test_a_run_whose_open_units_are_all_blocked_is_blocked(api: Api) -> No
     assert {(hole["state"], hole["reason"]) for hole in status["holes"]} == {("blocked", "boom")}
 
 
+async def test_a_run_is_blocked_when_all_else_waits_for_what_is_blocked(api: Api) -> None:
+    """One snapshot is blocked: those after it, and the risk of all of them, cannot come. Before that, the run still moves."""
+    answer = await api.create()
+    for phase in ("ingest", "factors"):
+        await api.complete(answer["id"], phase=phase)
+    await api.run(
+        "UPDATE ledger.units SET blocked_reason = 'boom' WHERE phase = 'snapshots' AND session ="
+        " (SELECT session FROM ledger.units WHERE phase = 'snapshots' ORDER BY session OFFSET 2 LIMIT 1)"
+    )
+    path = f"{PREFIX}/admin/runs/{answer['run_id']}"
+    run = (await api.client.get(path)).json()
+    assert (run["state"], run["done"], run["blocked"]) == ("running", 14, 10), (
+        "two snapshots, and their risk, can be done"
+    )
+    await api.run(
+        "UPDATE ledger.units SET completed_revision = required_revision WHERE phase IN ('snapshots', 'risk') AND session <"
+        " (SELECT session FROM ledger.units WHERE blocked_reason IS NOT NULL)"
+    )
+    run = (await api.client.get(path)).json()
+    assert (run["state"], run["done"], run["blocked"]) == ("blocked", 18, 10)
+    await api.run("UPDATE ledger.units SET blocked_reason = NULL")
+    assert (await api.client.get(path)).json()["state"] == "running"
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
