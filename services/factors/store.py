@@ -149,7 +149,13 @@ async def changes(
                   WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
                   UNION ALL
                   SELECT symbol_id, ex_session, change FROM ingest.actions
-                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last) c
+                  WHERE symbol_id = ANY (CAST(:ids AS int[])) AND ex_session BETWEEN :first AND :last
+                  UNION ALL
+                  -- Of a symbol that was taken for another security every day is of that change, also one that has no price now.
+                  SELECT s.id, CAST(d.day AS date), s.replaced
+                  FROM ingest.symbols s
+                  CROSS JOIN generate_series(CAST(:first AS timestamp), CAST(:last AS timestamp), interval '1 day') AS d (day)
+                  WHERE s.id = ANY (CAST(:ids AS int[])) AND s.replaced IS NOT NULL) c
             GROUP BY symbol_id
         """),
         {"ids": list(ids), "first": first, "last": last},

@@ -6,7 +6,7 @@ conversion however many vendors there are. Calls block: the workflow runs them i
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -71,11 +71,16 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One symbol over the sessions [first, last]. A provider serves nothing dated after `last`, whatever it has."""
+    """One symbol over the sessions [first, last]. A provider serves nothing dated after `last`, whatever it has.
+
+    formerly : what the security was called before, oldest first, for vendors that file prices under the symbol of the day;
+               others have the whole history under the newest.
+    """
 
     symbol: str
     first: date
     last: date
+    formerly: tuple[Rename, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class History:
     lists_splits : whether a split of this symbol would be among the actions. Without it prices stay as delivered.
     listed_from  : session of the first bar the source has, whatever was asked.
     delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
+    renamed      : what became of a symbol whose series ends within the range.
     """
 
     symbol: str
@@ -137,6 +143,7 @@ class History:
     profile: Profile | None = None
     listed_from: date | None = None
     delisted_on: date | None = None
+    renamed: Rename | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +166,9 @@ class Absent:
 
 
 Answer = History | Absent
+
+# Vendors list an action days after it took effect, too. Those of so many days before a range are listed with it.
+LISTED_LATE = timedelta(days=45)
 
 
 class Provider(Protocol):

@@ -6,7 +6,7 @@ mixes two vendors' closes in one return. A symbol is absent for good only when e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from services.ingest.providers.base import Absence, Absent, History, Listing, Provider, Rename, Request
@@ -32,7 +32,8 @@ class Fetched:
     absent   : the reason where a session has no bar and no `History` explains it; None if one does.
     retry_at : when asking again may help, for transient reasons.
     asked    : names of all who were asked, in order.
-    candidates, renamed : what a provider without bars said the symbol may mean, or has become.
+    candidates : what a provider without bars said the symbol may mean.
+    renamed    : what a provider without bars, or whose bars end early, said it has become.
     """
 
     request: Request
@@ -121,17 +122,18 @@ class Chain:
         first, last = sessions[0].item(), sessions[-1].item()
         rest = []
         if first > self._calendar.on_or_after(request.first):
-            rest.append(Request(request.symbol, request.first, first))
+            rest.append(replace(request, last=first))
         if last < self._calendar.on_or_before(request.last):
-            rest.append(Request(request.symbol, last, request.last))
+            rest.append(replace(request, first=last))
         return rest
 
 
 def _conclude(result: Fetched, absences: list[Absent]) -> None:
     """A reason that may pass wins over what others know: absence is not settled while somebody has not answered."""
+    told = [part.history.renamed for part in result.parts] + [absent.renamed for absent in absences]
+    result.renamed = next((rename for rename in told if rename), None)
     if not result.parts:
         result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
-        result.renamed = next((absent.renamed for absent in absences if absent.renamed), None)
     transient = [absent for absent in absences if absent.reason.transient]
     if transient:
         result.absent = transient[0].reason

@@ -141,7 +141,10 @@ class Fmp(FmpReference):
         splits = [
             Action(item.day("date"), "split", item.number("numerator") / item.number("denominator"))
             for item in self._list("/splits", {"symbol": name})
-            if item.number("numerator") > 0 and item.number("denominator") > 0
+            if item.number("numerator") > 0
+            and item.number("denominator") > 0
+            # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
+            and item.day("date") <= self._today()
         ]
         found = list(splits)
         for item in self._list("/dividends", {"symbol": name}):

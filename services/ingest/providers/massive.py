@@ -8,11 +8,11 @@ on 429 in place, follows redirects, and bounds neither a body nor a call.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ingest.providers.base import Absence, Absent, Action, Answer, Bars, History, Rename, Request
+from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, Answer, Bars, History, Rename, Request
 from services.ingest.providers.errors import SchemaChanged, VendorError
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
@@ -26,6 +26,8 @@ BASE_URL = "https://api.massive.com"
 SYMBOLS_A_CALL = 50
 # A series that ends this many sessions before the last one asked for has perhaps ended for good: one call tells.
 ENDED_EARLY = 5
+# Where no more than so many symbols of a batch lack their newest bars it is not the vendor that is late, and they are asked about at once.
+STRAGGLERS = 3
 _NEW_YORK = ZoneInfo("America/New_York")
 _STATUSES = ("OK", "DELAYED")
 
@@ -67,8 +69,9 @@ class Massive(MassiveReference):
         self._calendar = calendar
 
     def calls(self, requests: Sequence[Request]) -> int:
-        """One a symbol, and two for each fifty."""
-        return len(requests) + 2 * -(-len(requests) // SYMBOLS_A_CALL)
+        """One for each name of a symbol, and two for each fifty."""
+        named = sum(len(segments(request)) for request in requests)
+        return named + 2 * -(-len(requests) // SYMBOLS_A_CALL)
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for start in range(0, len(requests), SYMBOLS_A_CALL):
@@ -76,35 +79,68 @@ class Massive(MassiveReference):
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
-        answers = [self._priced(request) for request in requests]
-        known = [answer for answer in answers if isinstance(answer, History) and len(answer.bars.sessions)]
+        priced = [self._priced(request) for request in requests]
+        late = [
+            isinstance(found, Bars) and len(found.sessions) > 0 and found.sessions[-1].item() < self._due(request)
+            for request, found in zip(requests, priced, strict=True)
+        ]
+        patience = ENDED_EARLY if sum(late) > STRAGGLERS else 0
+        answers = [
+            found if isinstance(found, Absent) else self._guarded(request, found, patience)
+            for request, found in zip(requests, priced, strict=True)
+        ]
+        known = [
+            request
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, History) and len(answer.bars.sessions)
+        ]
         if known:
-            first = min(request.first for request in requests)
+            first = min(request.first for request in requests) - LISTED_LATE
+            names = {name for request in known for name, _, _ in segments(request)}
             try:
-                actions = self._actions({answer.symbol for answer in known}, first)
+                actions = self._actions(names, first)
             except VendorError as error:
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
             else:
-                answers = [_with(a, actions) if isinstance(a, History) else a for a in answers]
+                answers = [
+                    _with(answer, request, actions) if isinstance(answer, History) else answer
+                    for request, answer in zip(requests, answers, strict=True)
+                ]
         yield from answers
 
-    def _priced(self, request: Request) -> Answer:
-        name = self._spelled(request.symbol)
-        if name is None:
-            return never_asked(request.symbol)
+    def _due(self, request: Request) -> date:
+        return self._calendar.on_or_before(request.last)
+
+    def _priced(self, request: Request) -> Bars | Absent:
+        """A security's bars under the symbols it had: Massive files them by the symbol of the day, and by META before 2022-06-09
+        it means another security."""
         try:
-            rows = self._rows(name, request.first, request.last)
-            found = bars(rows, request.first, request.last, self._calendar, split_adjusted=False)
-            return self._judged(request, name, found)
+            rows: list[Row] = []
+            for symbol, low, high in segments(request):
+                name = self._spelled(symbol)
+                if name is None:
+                    return never_asked(request.symbol)
+                first, last = max(low, request.first), min(high, request.last)
+                if first <= last:
+                    rows += self._rows(name, first, last)
+            return bars(rows, request.first, request.last, self._calendar, split_adjusted=False)
         except VendorError as error:
             return self._failed(request.symbol, error)
 
-    def _judged(self, request: Request, name: str, found: Bars) -> Answer:
+    def _guarded(self, request: Request, found: Bars, patience: int) -> Answer:
+        name = self._spelled(request.symbol)
+        assert name is not None
+        try:
+            return self._judged(request, name, found, patience)
+        except VendorError as error:
+            return self._failed(request.symbol, error)
+
+    def _judged(self, request: Request, name: str, found: Bars, patience: int) -> Answer:
         """A series that is there to the end speaks for itself. Of one that is not, the vendor's list of tickers tells why."""
         history = History(request.symbol, found, lists_splits=True)
-        due = self._calendar.on_or_before(request.last)
-        if len(found.sessions) and found.sessions[-1].item() >= self._calendar.back(due, ENDED_EARLY):
+        due = self._due(request)
+        if len(found.sessions) and found.sessions[-1].item() >= self._calendar.back(due, patience):
             return history
         if parse_occ(request.symbol):
             return (
@@ -126,7 +162,9 @@ class Massive(MassiveReference):
         if not status.known and not len(found.sessions):
             return Absent(request.symbol, Absence.NOT_FOUND)
         delisted = None if status.renamed else status.delisted_on
-        return History(request.symbol, found, lists_splits=True, delisted_on=delisted, listed_from=status.listed_from)
+        return History(
+            request.symbol, found, lists_splits=True, delisted_on=delisted, listed_from=status.listed_from, renamed=status.renamed
+        )  # fmt: skip
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
         path = f"/v2/aggs/ticker/{encoded(name)}/range/1/day/{first}/{last}"
@@ -144,7 +182,7 @@ class Massive(MassiveReference):
                 )  # fmt: skip
 
     def _actions(self, symbols: set[str], first: date) -> dict[str, list[Action]]:
-        """Everything from `first` on, for all at once: later splits too, because users' quantities stand on the newest basis."""
+        """Everything from `first` on, by symbol, for all at once: later splits too, because users' quantities stand on the newest basis."""
         names = ",".join(sorted(filter(None, map(self._spelled, symbols))))
         found: dict[str, list[Action]] = {}
         splits: Parameters = {
@@ -172,6 +210,22 @@ class Massive(MassiveReference):
         return self._each(symbols, lambda symbol, name: self._status(symbol, name).renamed)
 
 
-def _with(history: History, actions: Mapping[str, list[Action]]) -> History:
-    own = tuple(sorted(actions.get(history.symbol, ()), key=lambda action: (action.ex_date, action.type)))
-    return replace(history, actions=own)
+def segments(request: Request) -> list[tuple[str, date, date]]:
+    """The symbols a security had within the request, each with its days [first, last]; the newest always, it may be asked about."""
+    found = []
+    low = date.min
+    for rename in request.formerly:
+        if rename.on > request.first:
+            found.append((rename.old, low, rename.on - timedelta(days=1)))
+        low = rename.on
+    return [*found, (request.symbol, low, date.max)]
+
+
+def _with(history: History, request: Request, actions: Mapping[str, list[Action]]) -> History:
+    own = [
+        action
+        for symbol, low, high in segments(request)
+        for action in actions.get(stored(symbol), ())
+        if low <= action.ex_date <= high
+    ]
+    return replace(history, actions=tuple(sorted(own, key=lambda action: (action.ex_date, action.type))))

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ingest.providers.base import Absence, Absent, Action, History, Listing, Profile, Request
+from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
 from services.ingest.providers.payload import Record
 from services.ingest.providers.series import Row, as_paid, bars, stored
 from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind
@@ -45,8 +45,8 @@ FIELDS: Mapping[StatementKind, Mapping[str, str]] = MappingProxyType(
 
 
 def range_for(first: date, today: date) -> str:
-    """The shortest of Yahoo's ranges that reaches back to `first`."""
-    days = (today - first).days
+    """The shortest of Yahoo's ranges that reaches back to `first`, and to what was listed late before it: events come with the range."""
+    days = (today - first + LISTED_LATE).days
     return next((name for name, reach in _RANGES if days <= reach), "max")
 
 

@@ -9,9 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Alias(NamedTuple):
+    """`renamed_on`: from which day the security has the name. A user's choice may be another security altogether."""
+
     target: str
     valid_from: date
     valid_to: date
+    renamed_on: date | None
+    by_user: bool
 
 
 class Found(NamedTuple):
@@ -36,9 +40,11 @@ async def read(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, list[
     """By symbol, in order of precedence: what users chose, then what vendors told, the newest validity first."""
     rows = await conn.execute(
         text("""
-            SELECT symbol, target, greatest(valid_from, DATE '0001-01-01'), least(valid_to, DATE '9999-12-31') FROM (
-                SELECT symbol, chosen AS target, valid_from, valid_to, 0 AS rank FROM coordinator.symbol_choices
-                UNION ALL SELECT symbol, target, valid_from, valid_to, 1 FROM ingest.aliases
+            SELECT symbol, target, greatest(valid_from, DATE '0001-01-01'), least(valid_to, DATE '9999-12-31'), renamed_on,
+                   rank = 0 FROM (
+                SELECT symbol, chosen AS target, valid_from, valid_to, NULL::date AS renamed_on, 0 AS rank
+                FROM coordinator.symbol_choices
+                UNION ALL SELECT symbol, target, valid_from, valid_to, renamed_on, 1 FROM ingest.aliases
             ) a WHERE symbol = ANY (CAST(:symbols AS text[])) ORDER BY symbol, rank, valid_from DESC
         """),
         {"symbols": list(symbols)},
@@ -50,11 +56,15 @@ async def read(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, list[
 
 
 async def write(conn: AsyncConnection, found: Sequence[Found]) -> None:
+    """The first name a symbol became is valid for all its time, since it has the history; a later one from its day on."""
     for rename in found:  # a handful a year
         await conn.execute(
             text("""
-                INSERT INTO ingest.aliases (symbol, target, renamed_on, provider)
-                VALUES (:symbol, :target, :renamed_on, :provider) ON CONFLICT DO NOTHING
+                INSERT INTO ingest.aliases (symbol, target, valid_from, renamed_on, provider)
+                SELECT :symbol, :target, CASE WHEN EXISTS (SELECT 1 FROM ingest.aliases WHERE symbol = :symbol)
+                                              THEN CAST(:renamed_on AS date) ELSE '-infinity' END, :renamed_on, :provider
+                WHERE NOT EXISTS (SELECT 1 FROM ingest.aliases WHERE symbol = :symbol AND target = :target)
+                ON CONFLICT DO NOTHING
             """),
             rename._asdict(),
         )

@@ -116,6 +116,14 @@ def anew(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calenda
     ]
 
 
+def whole(symbol: Known, calendar: Calendar) -> Ask:
+    """One ask over everything that is known, as if nothing were."""
+    assert symbol.covered_from is not None
+    assert symbol.covered_to is not None
+    span = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    return Ask(symbol.id, symbol.symbol, symbol.covered_from, symbol.covered_to, (span,), None)
+
+
 def _ask(
     symbol: Known, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
 ) -> Ask:

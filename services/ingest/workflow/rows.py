@@ -28,6 +28,8 @@ class Rows:
     """by (symbol id, session) an operator's decision that these rows follow"""
     renames: list[Found] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
+    chosen: dict[int, str | None] = field(default_factory=dict)
+    """by symbol id what the user said it is, as it was when it was asked for"""
 
 
 def without_asking(absent: Sequence[Presumed]) -> Rows:

@@ -1,27 +1,26 @@
 """The ingest phase: claim what is not known, fetch it, and in one transaction write it and complete what became ready."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.providers.chain import Chain
-from services.ingest.store import aliases, prices, quarantine, refresh, universe
-from services.ingest.store.aliases import Alias
+from services.ingest.store import prices, refresh, replaced, universe
 from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import FILE, assemble
+from services.ingest.workflow.assemble import FILE
 from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
-from services.ingest.workflow.names import candidates, fetch
-from services.ingest.workflow.plan import Ask, Presumed, again, anew, missing, presumed
-from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
+from services.ingest.workflow.fetching import Fetcher
+from services.ingest.workflow.plan import Ask, Presumed, again, anew, in_parts, missing, presumed, whole
 from services.ingest.workflow.retries import TRANSIENT
-from services.ingest.workflow.rows import Rows, without_asking
+from services.ingest.workflow.rows import without_asking
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
+from shared.db.closures import unmoved
 from shared.db.engine import order_lock, snapshot
 from shared.errors import TransientError
 from shared.ledger import Raised
@@ -36,8 +35,6 @@ log = logger(__name__)
 # Somebody else is fetching what we need: look again this often, and give up once a claim must have run out twice.
 WAIT_SECONDS = 0.2
 PATIENCE_SECONDS = 150.0
-# Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
-MAX_ROWS = 150_000
 RETRIES_AT_ONCE = 500
 
 
@@ -53,9 +50,10 @@ class IngestWorker:
         self._engine = engine
         self._chain = chain
         self._clock = clock
-        self._bind = bind
-        # Politeness only: who could not answer a refresh is not asked again at once.
+        self._fetcher = Fetcher(engine, chain, clock, bind)
+        # Politeness only: who could not answer a refresh, or about a replacement, is not asked again at once.
         self._not_before = 0.0
+        self._replacing_not_before = 0.0
 
     @property
     def _calendar(self) -> Calendar:
@@ -63,6 +61,7 @@ class IngestWorker:
 
     async def run_batch(self, batch: Batch) -> Raised:
         """Make everything known that the batch's units look at, and complete them and whatever else became ready."""
+        await self.replace_mistaken()
         await self.refresh(batch.portfolios)
         done: dict[Key, int] = {}
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
@@ -72,7 +71,7 @@ class IngestWorker:
                     asks, known_absent = await self._plan(claim.symbols, lacking)
                     if known_absent:
                         done |= (await self._presume(claim, known_absent, batch)).revision
-                    for part in _in_parts(asks, self._calendar):
+                    for part in in_parts(asks, self._calendar):
                         done |= (await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)).revision
                 except ClaimLost as lost:
                     log.warning("claim_lost", error=str(lost))
@@ -107,7 +106,7 @@ class IngestWorker:
                 for ask in anew(symbol, wanted[symbol.symbol].first, wanted[symbol.symbol].last,
                                 gaps.get(symbol.id, ()), self._calendar)
             ]  # fmt: skip
-            for part in _in_parts(asks, self._calendar):
+            for part in in_parts(asks, self._calendar):
                 silent: set[str] = set()
                 first, last = min(ask.first for ask in part), max(ask.last for ask in part)
                 await self._fetch_and_write(claim, part, (), self._calendar.between(first, last), silent)
@@ -123,18 +122,42 @@ class IngestWorker:
 
         Independent of units: a price that arrives demands anew whatever its absence went into.
         """
+        others = await self.replace_mistaken()
         async with self._engine.connect() as conn:
             due = await universe.due_retries(conn, RETRIES_AT_ONCE)
         if not due:
-            return 0
+            return others
         async with claimed_of(self._engine, list(due)) as claim:
             asks = [ask for symbol in claim.symbols for ask in again(symbol, due[symbol.symbol], self._calendar)]
-            for part in _in_parts(asks, self._calendar):
+            for part in in_parts(asks, self._calendar):
                 first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
                 last = max(self._calendar.session(high) for ask in part for _, high in ask.checked)
                 reach = min(self._calendar.forward(last, LOOKBACK), self._clock.last_due())
                 await self._fetch_and_write(claim, part, (), self._calendar.between(first, reach))
-        return len(asks)
+        return others + len(asks)
+
+    async def replace_mistaken(self) -> int:
+        """Prices that were fetched before the user said which security is meant are replaced by its own; returns of how many symbols.
+
+        What used them is demanded anew. Until somebody answers about the one that is meant, what is stored stays.
+        """
+        async with self._engine.connect() as conn:
+            mistaken = [choice.symbol for choice in await replaced.wanted(conn)]
+        loop = asyncio.get_running_loop()
+        if not mistaken or loop.time() < self._replacing_not_before:
+            return 0
+        count = 0
+        async with claimed_of(self._engine, mistaken) as claim:
+            for symbol in claim.symbols:
+                ask = whole(symbol, self._calendar)
+                silent: set[str] = set()
+                reach = min(self._calendar.forward(ask.last, LOOKBACK), self._clock.last_due())
+                sessions = self._calendar.between(ask.first, reach)
+                await self._fetch_and_write(claim, [ask], (), sessions, silent, replacing=True)
+                count += not silent
+                if silent:
+                    self._replacing_not_before = loop.time() + TRANSIENT.total_seconds()
+        return count
 
     async def ask_again(self, *, always: bool = False) -> int:
         """What other providers did not have is asked for once more, or everything: at the start, or when a file was replaced."""
@@ -187,6 +210,7 @@ class IngestWorker:
             now = await prices.database_time(conn)
             await prices.stage(conn, ())
             await order_lock(conn)
+            await unmoved(conn)
             await claim.hold(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
             return await complete_ready(
@@ -204,29 +228,27 @@ class IngestWorker:
         portfolios: Sequence[UUID],
         sessions: Sequence[date],
         silent: set[str] | None = None,
+        *,
+        replacing: bool = False,
     ) -> Raised:
         """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about.
 
         Raises `ClaimLost`, with nothing written, when somebody else took a symbol over meanwhile.
         """
-        async with self._engine.connect() as conn:
-            levels = await prices.anchors(conn, [(ask.symbol_id, ask.first, ask.last) for ask in asks if ask.known])
-            now = await prices.database_time(conn)
-            names = await aliases.read(conn, [ask.symbol for ask in asks])
-            ids = sorted({ask.symbol_id for ask in asks if ask.known})
-            doubts = Doubts({}, await quarantine.known(conn, ids))
-            if self._chain.has_second or doubts.known:
-                doubts = doubts._replace(sigmas=await quarantine.sigmas(conn, ids, WINDOW))
-        with_anchor = [index for index, ask in enumerate(asks) if ask.known]
-        levels = {with_anchor[index]: level for index, level in levels.items()}
-        self._bind()
-        rows: Rows = await asyncio.to_thread(self._fetch, asks, levels, now, silent, doubts, names)
+        asks, rows, now, unanswered = await self._fetcher.fetch(asks)
+        if silent is not None:
+            silent |= unanswered
+        if replacing:
+            if unanswered:
+                return Raised({})
+            asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("H3")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
             await order_lock(conn)
+            await unmoved(conn)
             await claim.hold(conn, {ask.symbol_id for ask in asks})
-            demanded = await write_rows(conn, asks, rows, self._clock, now=now)
+            demanded = await write_rows(conn, asks, rows, self._clock, now=now, replaced=replacing)
             raised = await complete_ready(
                 conn, portfolios, sessions, self._calendar, changed_symbols={ask.symbol for ask in asks}
             )
@@ -240,31 +262,11 @@ class IngestWorker:
         )
         return raised
 
-    def _fetch(
-        self,
-        asks: Sequence[Ask],
-        levels: dict[int, tuple[date, float]],
-        now: datetime,
-        silent: set[str] | None,
-        doubts: Doubts,
-        names: dict[str, list[Alias]],
-    ) -> Rows:
-        fetched, renames = fetch(self._chain, asks, names)
-        jumps = examined(asks, fetched, doubts.sigmas, doubts.known, self._calendar, self._chain.second_opinion)
-        if silent is not None:
-            silent |= {
-                answer.request.symbol for answer in fetched if answer.absent is not None and answer.absent.transient
-            }
-        rows = assemble(
-            asks, fetched, levels, self._calendar,
-            chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,
-        )  # fmt: skip
-        return replace(rows, renames=renames, candidates=candidates(asks, fetched), decided=doubts.followed(asks))
-
     async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""
         async with self._engine.begin() as conn:
             await order_lock(conn)
+            await unmoved(conn)
             raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar)
             waiting = sorted(
                 {
@@ -290,18 +292,3 @@ def _covers(symbol: Known | None, first: date, last: date) -> bool:
         and symbol.covered_from <= first
         and symbol.covered_to >= last
     )
-
-
-def _in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
-    """Asks in parts of at most about `MAX_ROWS` rows; all asks of one symbol in one part."""
-    part: list[Ask] = []
-    rows = 0
-    for ask in asks:
-        length = calendar.ordinal(ask.last) - calendar.ordinal(ask.first) + 1
-        if part and rows + length > MAX_ROWS and ask.symbol_id != part[-1].symbol_id:
-            yield part
-            part, rows = [], 0
-        part.append(ask)
-        rows += length
-    if part:
-        yield part

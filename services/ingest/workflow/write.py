@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.compute import Gap, replace_gaps
 from services.ingest.store import aliases, prices, quarantine, readiness, universe
+from services.ingest.store import replaced as replacing
 from services.ingest.store.prices import Change
 from services.ingest.store.readiness import Affected
 from services.ingest.workflow.plan import Ask
@@ -30,21 +31,28 @@ log = logger(__name__)
 MAX_OTHERS = 20_000
 
 
-async def write_rows(conn: AsyncConnection, asks: Sequence[Ask], rows: Rows, clock: Clock, *, now: datetime) -> int:
+async def write_rows(
+    conn: AsyncConnection, asks: Sequence[Ask], rows: Rows, clock: Clock, *, now: datetime, replaced: bool = False
+) -> int:
     """Move what was staged, write actions, absences and coverage, and demand anew what a changed price went into.
 
     Needs the commit-order lock and `prices.stage` before it. Returns how many units were demanded anew.
+
+    replaced : the rows are all there is of their symbols, which were taken for others before
     """
     calendar = clock.calendar()
     change = await next_change(conn)
-    changes = await prices.move(conn, change=change, fetched_at=now)
+    ids = list(rows.checked)
+    changes = await replacing.supersede(conn, ids, rows.actions, change=change) if replaced else []
+    await replacing.followed(conn, rows.chosen, replaced=replaced)
+    changes += await prices.move(conn, change=change, fetched_at=now)
     changes += await prices.write_actions(conn, rows.actions, change=change, fetched_at=now)
     changes += await prices.withdraw_actions(conn, rows.listed, rows.actions)
     await quarantine.write(conn, rows.jumps)
     await quarantine.taken_up(conn, rows.decided)
     await aliases.write(conn, rows.renames)
-    await aliases.write_candidates(conn, list(rows.checked), rows.candidates)
-    existing = await universe.gaps(conn, list(rows.checked), calendar)
+    await aliases.write_candidates(conn, ids, rows.candidates)
+    existing = await universe.gaps(conn, ids, calendar)
     due = calendar.due_at(clock.last_due())
     await prices.write_gaps(
         conn,

@@ -1,0 +1,116 @@
+"""What is stored, as far as a new answer is compared with it: some closes, and the actions."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Enough to tell a moved basis from a corrected price, few enough for every question of a night.
+SAMPLES = 12
+
+
+class Sample(NamedTuple):
+    """A stored close as traded, and who delivered it."""
+
+    session: date
+    close: float
+    provider: str
+
+
+class Listed(NamedTuple):
+    """An action that an answer lists."""
+
+    symbol_id: int
+    ex_session: date
+    type: str
+    value: float
+
+
+async def samples(conn: AsyncConnection, asks: Sequence[tuple[int, date, date]]) -> dict[int, list[Sample]]:
+    """Per ask (symbol id, first, last), by its index: about `SAMPLES` stored closes of its range, the last one among them."""
+    rows = await conn.execute(
+        text("""
+            SELECT a.n - 1, p.session, p.close, p.provider
+            FROM unnest(CAST(:ids AS integer[]), CAST(:firsts AS date[]), CAST(:lasts AS date[])) WITH ORDINALITY
+                AS a (id, first, last, n)
+            CROSS JOIN LATERAL (
+                SELECT session, close, provider, row_number() OVER (ORDER BY session) AS place, count(*) OVER () AS length
+                FROM ingest.prices WHERE symbol_id = a.id AND session BETWEEN a.first AND a.last AND close IS NOT NULL
+            ) p
+            WHERE p.place = p.length OR (p.place - 1) % greatest(1, p.length / :most) = 0
+            ORDER BY a.n, p.session
+        """),
+        {"ids": [a[0] for a in asks], "firsts": [a[1] for a in asks], "lasts": [a[2] for a in asks], "most": SAMPLES},
+    )
+    found: dict[int, list[Sample]] = {}
+    for index, *sample in rows:
+        found.setdefault(index, []).append(Sample(*sample))
+    return found
+
+
+async def unknown(conn: AsyncConnection, listed: Sequence[Listed]) -> set[int]:
+    """Ids of the symbols of which something is listed that is not stored so."""
+    if not listed:
+        return set()
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT l.id
+            FROM unnest(CAST(:ids AS integer[]), CAST(:sessions AS date[]), CAST(:types AS text[]), CAST(:values AS float8[]))
+                AS l (id, ex_session, type, value)
+            LEFT JOIN ingest.actions a ON a.symbol_id = l.id AND a.ex_session = l.ex_session AND a.type = l.type
+            WHERE a.symbol_id IS NULL OR abs(a.value - l.value) > 1e-6 * a.value
+        """),
+        {
+            "ids": [row.symbol_id for row in listed],
+            "sessions": [row.ex_session for row in listed],
+            "types": [row.type for row in listed],
+            "values": [row.value for row in listed],
+        },
+    )
+    return {row[0] for row in rows}
+
+
+async def withdrawn(
+    conn: AsyncConnection, edges: Sequence[tuple[int, date, str]], listed: Sequence[Listed]
+) -> set[int]:
+    """Ids of the symbols of which an action on the session, told by the provider of an edge (symbol id, session, provider), is
+    no longer among what is listed."""
+    if not edges:
+        return set()
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT a.symbol_id
+            FROM unnest(CAST(:ids AS integer[]), CAST(:sessions AS date[]), CAST(:providers AS text[])) AS e (id, session, provider)
+            JOIN ingest.actions a ON a.symbol_id = e.id AND a.ex_session = e.session AND a.provider = e.provider
+            WHERE NOT EXISTS (
+                SELECT 1 FROM unnest(CAST(:l_ids AS integer[]), CAST(:l_sessions AS date[]), CAST(:l_types AS text[]))
+                    AS l (id, ex_session, type)
+                WHERE l.id = a.symbol_id AND l.ex_session = a.ex_session AND l.type = a.type)
+        """),
+        {
+            "ids": [edge[0] for edge in edges],
+            "sessions": [edge[1] for edge in edges],
+            "providers": [edge[2] for edge in edges],
+            "l_ids": [row.symbol_id for row in listed],
+            "l_sessions": [row.ex_session for row in listed],
+            "l_types": [row.type for row in listed],
+        },
+    )
+    return {row[0] for row in rows}
+
+
+async def splits(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[date, float]]:
+    """Stored splits by symbol id and ex-session."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, ex_session, value FROM ingest.actions
+            WHERE type = 'split' AND symbol_id = ANY (CAST(:ids AS integer[]))
+        """),
+        {"ids": list(ids)},
+    )
+    found: dict[int, dict[date, float]] = {}
+    for id_, session, value in rows:
+        found.setdefault(id_, {})[session] = value
+    return found
