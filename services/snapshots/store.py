@@ -158,12 +158,10 @@ async def replace(
     *,
     snapshots: Iterable[Sequence[Any]],
     holdings: Iterable[Sequence[Any]],
-    beginnings: Sequence[tuple[UUID, date]],
     model_version: str,
 ) -> None:
     """Write rows of `SNAPSHOT_COLUMNS` (money in ten-thousandths, reasons as JSON text) and `HOLDINGS_COLUMNS`.
 
-    beginnings : portfolios computed from their first session on; what was stored for earlier sessions is of an older edit, and goes.
     What a higher revision replaces moves to the history tables, by trigger.
     """
     money = ", ".join(f"{column} bigint" for column in _MONEY)
@@ -199,16 +197,6 @@ async def replace(
             ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments(HOLDINGS_COLUMNS)}
         """)
     )
-    if beginnings:
-        for table in ("snapshots", "holdings"):
-            await conn.execute(
-                text(f"""
-                    DELETE FROM snapshots.{table} t
-                    USING unnest(CAST(:ids AS uuid[]), CAST(:firsts AS date[])) AS b (portfolio_id, first)
-                    WHERE t.portfolio_id = b.portfolio_id AND t.session < b.first
-                """),
-                {"ids": [portfolio for portfolio, _ in beginnings], "firsts": [first for _, first in beginnings]},
-            )
 
 
 def _assignments(columns: Iterable[str]) -> str:

@@ -199,3 +199,22 @@ async def test_a_deleted_position_leaves_its_old_figures_readable(leadline: Pipe
     assert {item["session"] for item in values} == {"2020-12-28", "2020-12-29", "2020-12-30", "2020-12-31"}
     assert all(item["old"] > 0 and item["new"] is None for item in values)
     assert {item["session"] for item in items} == {"2020-12-28", "2020-12-29", "2020-12-30", "2020-12-31"}
+
+
+async def test_sessions_before_the_earliest_lot_that_was_deleted_are_withdrawn_and_stay_readable(
+    leadline: Pipeline,
+) -> None:
+    portfolio = await leadline.create([lot("AAPL", 100, "2020-12-28"), lot("MSFT", 50, "2020-12-30")])
+    await leadline.complete(portfolio)
+    gone = next(p for p in (await read(leadline, portfolio, "positions"))["items"] if p["symbol"] == "AAPL")
+    answer = await leadline.api.delete(f"/portfolios/{portfolio}/positions/{gone['position_id']}")
+    assert answer.json()["first_session"] == "2020-12-30"
+    await leadline.complete(portfolio)
+    for table in ("snapshots.snapshots", "snapshots.holdings", "risk.results"):
+        left = await leadline.query(f"SELECT session FROM {table} WHERE portfolio_id = '{portfolio}' ORDER BY session")
+        assert [str(row[0]) for row in left] == ["2020-12-30", "2020-12-31"], table
+    for session in ("2020-12-28", "2020-12-29"):
+        items = (await read(leadline, portfolio, f"restatements?session={session}&limit=500"))["items"]
+        assert {item["phase"] for item in items} == {"snapshots", "risk"}
+        assert all(item["new"] is None for item in items)
+        assert next(item for item in items if item["figure"] == "snapshots.nav")["old"] > 0

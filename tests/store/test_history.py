@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import ledger
 from tests.support.databases import act_as
-from tests.support.ledger import SESSIONS
+from tests.support.ledger import SESSIONS, add
 
 RESULT = """INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk)
             VALUES (:p, :s, :r, '1', 'complete', 1, CAST(:doc AS jsonb))
@@ -69,3 +70,29 @@ async def test_nobody_else_writes_history(db: AsyncConnection) -> None:
     await act_as(db, "coordinator")
     with pytest.raises(ProgrammingError, match="permission denied"):
         await db.execute(text("DELETE FROM risk.results_history"))
+
+
+async def test_sessions_that_an_edit_takes_out_leave_with_their_results_and_stay_readable(
+    db: AsyncConnection,
+) -> None:
+    a, b = uuid4(), uuid4()
+    await add(db, [a, b], SESSIONS[:3])
+    for service, (_, statement, _) in TABLES.items():
+        await act_as(db, service)
+        for portfolio in (a, b):
+            for session in SESSIONS[:3]:
+                await db.execute(text(statement), {"p": portfolio, "s": session, "r": 3, "doc": '"a"'})
+
+    async def left(table: str) -> set[tuple[UUID, object]]:
+        return {(p, s) for p, s in await db.execute(text(f"SELECT portfolio_id, session FROM {table}"))}
+
+    await act_as(db, "coordinator")
+    assert await ledger.withdraw_units(db, a, before=SESSIONS[2]) == 8
+    others = {(b, session) for session in SESSIONS[:3]}
+    for table, _, _ in TABLES.values():
+        assert await left(table) == {(a, SESSIONS[2])} | others
+        assert await left(f"{table}_history") == {(a, SESSIONS[0]), (a, SESSIONS[1])}
+    assert await ledger.withdraw_units(db, a) == 4
+    for table, _, _ in TABLES.values():
+        assert await left(table) == others
+    assert (await db.execute(text("SELECT DISTINCT portfolio_id FROM ledger.schedule"))).scalars().all() == [b]

@@ -135,7 +135,7 @@ async def _play(db: AsyncConnection, history: list[Any]) -> None:
                 model.complete([Unit(*key, what)], revision)
         else:
             await act_as(db, "coordinator")
-            await ledger.remove_units(db, what, before=where)
+            await ledger.withdraw_units(db, what, before=where)
             model.remove(what, where)
         known = await revisions(db)
         assert {unit: list(state) for unit, state in known.items()} == model.units

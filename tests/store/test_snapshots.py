@@ -212,22 +212,6 @@ async def test_a_higher_revision_replaces_rows_and_keeps_the_old_ones(db: AsyncC
     assert kept == 8 * len(ids)
 
 
-async def test_sessions_before_a_first_entry_that_moved_are_deleted(db: AsyncConnection) -> None:
-    ids = await everything(db)
-    await complete(db, ids, SESSIONS[:6])
-    changed = ids[0]
-    await db.execute(text("UPDATE coordinator.positions SET deleted_at = now() WHERE entry_session < :day AND portfolio_id = :id"),
-                     {"day": SESSIONS[3], "id": changed})  # fmt: skip
-    await db.execute(text("UPDATE coordinator.portfolios SET first_session = (SELECT min(entry_session) FROM coordinator.positions "
-                          "WHERE portfolio_id = :id AND deleted_at IS NULL) WHERE id = :id"), {"id": changed})  # fmt: skip
-    first = await db.scalar(text("SELECT first_session FROM coordinator.portfolios WHERE id = :id"), {"id": changed})
-    assert isinstance(first, date)
-    await complete(db, [changed], [first], revision=2)
-    sessions = {key.session for key in await stored(db, "snapshots") if key.portfolio_id == changed}
-    assert min(sessions) == first
-    assert {key.session for key in await stored(db, "snapshots") if key.portfolio_id == ids[1]} == set(SESSIONS[:6])
-
-
 async def test_a_chain_without_its_previous_row_is_refused(db: AsyncConnection) -> None:
     ids = await everything(db)
     with pytest.raises(ChainBroken, match="no snapshot of the session before"):

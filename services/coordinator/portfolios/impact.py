@@ -63,14 +63,14 @@ async def changed(
     revision = await next_change(conn)
     calendar, last_due = clock.calendar(), clock.last_due()
     if first is None:
-        await ledger.remove_units(conn, before.id)
+        await ledger.withdraw_units(conn, before.id)
     elif before.first_session is None or first < before.first_session:
         # What exists stays as it is: only the earlier sessions are new.
         until = last_due if before.first_session is None else calendar.previous(before.first_session)
         await ledger.add_units(conn, [before.id], calendar.between(first, min(until, last_due)), revision)
         affected = min(affected, first)
     elif first > before.first_session:
-        await ledger.remove_units(conn, before.id, before=first)
+        await ledger.withdraw_units(conn, before.id, before=first)
         # The chain now starts later: everything from there on is computed from other capital.
         affected, phase = min(affected, first), Phase.INGEST
     await store.update(conn, before.id, {"first_session": first})

@@ -18,6 +18,7 @@ from services.coordinator.importer.parse import Parsed
 from services.coordinator.portfolios import drafts, flows, impact, settlement, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.impact import SERVICE, Change
+from services.coordinator.portfolios.reach import reach
 from services.coordinator.portfolios.settlement import Lot
 from services.coordinator.portfolios.store import Portfolio
 from shared import ledger
@@ -85,8 +86,7 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     positions = [position for position, _ in fresh]
     decisions = await drafts.decide(conn, positions, clock, parsed.issues)
     drafts.refuse(parsed.issues)
-    first, last = before.first_session, clock.last_due()
-    change = Change(first, last if first is not None and first <= last else None, None)
+    change = _unmoved(before, clock)
     if positions and not dry_run:
         rows = [(position, decision, key) for (position, key), decision in zip(fresh, decisions, strict=True)]
         await store.insert_positions(conn, portfolio, rows)
@@ -123,12 +123,6 @@ async def edit_position(
     row = await store.position(conn, portfolio, position_id)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
-    if not body:
-        # Nothing is said, so nothing is changed, and nothing starts.
-        last = clock.last_due()
-        first = before.first_session
-        unmoved = Change(first, last if first is not None and first <= last else None, None)
-        return Imported(portfolio, before.name, 0, 1, unmoved, Issues(), [], position_id)
     current = {
         **{column: row[column] for column in COLUMNS},
         "quantity": row["stated_quantity"],
@@ -145,9 +139,20 @@ async def edit_position(
     drafts.refuse(parsed.issues)
     decision = decisions[0] if named else settlement.keep_what_was_decided(row, position, decisions[0])
     await store.update_position(conn, position_id, position, decision)
-    affected = min(row["entry_session"], position.entry_session)
-    change = await impact.changed(conn, clock, before, affected, Phase.INGEST)
+    after = await store.position(conn, portfolio, position_id)
+    assert after is not None
+    if row == after:
+        return Imported(portfolio, before.name, 0, 1, _unmoved(before, clock), parsed.issues, [], position_id)
+    affected = reach(dict(row), dict(after))
+    # A label changes no number, so nothing starts.
+    change = await impact.changed(conn, clock, before, *affected) if affected else _unmoved(before, clock)
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decision)], position_id)
+
+
+def _unmoved(portfolio: Portfolio, clock: Clock) -> Change:
+    """The portfolio's sessions as they were, and no run."""
+    first, last = portfolio.first_session, clock.last_due()
+    return Change(first, last if first is not None and first <= last else None, None)
 
 
 async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID) -> Change:

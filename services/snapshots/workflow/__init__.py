@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +21,6 @@ class Results:
     """Rows of every unit computed, without their revision: that is known only once the units are raised."""
 
     rows: Mapping[Key, UnitRow]
-    beginnings: Mapping[UUID, date]
 
     @property
     def outcomes(self) -> Mapping[Key, Outcome]:
@@ -42,25 +39,15 @@ class SnapshotsWorker:
     def compute(self, inputs: Inputs) -> Results:
         """Pure. Portfolios that are gone are in neither the inputs nor the results."""
         table, snapshots = roll_forward(inputs)
-        days = inputs.market.days[1:].astype("datetime64[D]").tolist()
-        beginnings = {
-            portfolio: days[0]
-            for portfolio, first in zip(inputs.portfolios.portfolio_id, inputs.portfolios.first_day, strict=True)
-            if first == inputs.market.days[1]
-        }
-        return Results(unit_rows(inputs, table, snapshots), beginnings)
+        return Results(unit_rows(inputs, table, snapshots))
 
     async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
         """Write the raised units' rows, and only theirs."""
         if not raised:
             return
-        portfolios = {key.portfolio_id for key in raised.keys}
         await store.replace(
             conn,
             snapshots=[(*key, revision, *results.rows[key].snapshot) for key, revision in raised.revision.items()],
             holdings=[(*key, revision, *results.rows[key].holdings) for key, revision in raised.revision.items()],
-            beginnings=[
-                (portfolio, first) for portfolio, first in results.beginnings.items() if portfolio in portfolios
-            ],
             model_version=MODEL_VERSION,
         )

@@ -76,9 +76,30 @@ async def test_editing_a_lot_keeps_what_is_not_named_and_null_clears(api: Api) -
     read = (await api.client.get(url)).json()
     lot = next(p for p in read["positions"] if p["symbol"] == "MSFT")
     assert (lot["quantity"], lot["entry_price"], lot["exit_date"], lot["exit_session"]) == (-50.0, 221.02, None, None)
-    assert await api.missing(identity) == units(date(2020, 12, 23), *PHASES)
+    assert await api.missing(identity) == units(date(2020, 12, 29), *PHASES)
     bad = await api.client.patch(f"{url}/positions/{lots['MSFT']}", json={"quantity": 0, "entry_date": "soon"})
     assert [error["code"] for error in bad.json()["errors"]] == ["ERR_POS_006", "ERR_POS_013"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "raised"),
+    [
+        ({"exit_price": 225}, units(date(2020, 12, 29), "snapshots", "risk")),
+        ({"exit_date": "2020-12-28"}, units(date(2020, 12, 28), *PHASES)),
+        ({"sector": "Energy"}, units(date(2020, 12, 23), "risk")),
+        ({"quantity": -60}, units(date(2020, 12, 23), *PHASES)),
+        ({"name": "A label"}, set()),
+        ({"quantity": -50, "exit_price": 224.15}, set()),
+    ],
+)
+async def test_an_edit_raises_exactly_what_differs(
+    api: Api, edit: dict[str, Any], raised: set[tuple[str, date]]
+) -> None:
+    identity, url, lots = await created(api)
+    answer = await api.client.patch(f"{url}/positions/{lots['MSFT']}", json=edit)
+    assert answer.status_code == 200, answer.text
+    assert await api.missing(identity) == raised
+    assert (answer.json()["run_id"] is not None) == bool(raised)
 
 
 async def test_an_edit_that_says_nothing_starts_nothing(api: Api) -> None:

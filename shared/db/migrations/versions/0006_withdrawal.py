@@ -1,0 +1,21 @@
+"""Sessions that an edit takes out of a portfolio take their results with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.util import await_only
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent.parent / "sql" / "0006_withdrawal.sql"
+
+
+def upgrade() -> None:
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    await_only(driver.execute(SQL.read_text()))
