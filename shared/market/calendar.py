@@ -58,6 +58,11 @@ class Closures:
     entries: tuple[Closure, ...] = ()
     changes: tuple[tuple[date, int], ...] = ()
 
+    @property
+    def closed_days(self) -> list[date]:
+        """Days that are no session, ascending."""
+        return [closure.day for closure in self.entries if closure.close_at is None]
+
 
 NO_CLOSURES = Closures()
 _current: ContextVar[Closures] = ContextVar("closures", default=NO_CLOSURES)

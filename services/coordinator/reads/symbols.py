@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.reads.values import document, named, plain
+from shared.market.calendar import closures
 from shared.market.registry import FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
 from shared.market.symbols import normalise
 
@@ -38,9 +39,10 @@ async def _facts(
                 SELECT session, model_version, price_version, {columns}, quality, CAST(reasons AS text) AS reasons
                 FROM factors.{table}
                 WHERE symbol_id = :id AND (CAST(:session AS date) IS NULL OR session = :session)
+                  AND session <> ALL (CAST(:closed AS date[]))
                 ORDER BY session DESC LIMIT 1
             """),
-            {"id": identity, "session": session},
+            {"id": identity, "session": session, "closed": closures().closed_days},
         )
     ).one_or_none()
     if row is None:
