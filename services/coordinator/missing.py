@@ -11,9 +11,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.ledger import MAX_RUNS
 from shared.work import CHAINED, UPSTREAM, Phase
 
+# How long an event that asked for something may go unanswered and still count against the limit. Longer than a handler may try
+# (two minutes), or a slow consumer would be sent more for being slow. Not for ever: an event that was lost, or that nothing came
+# of, must not keep others from being asked for; and well below the longest backoff, so that eight portfolios for which nothing
+# ever comes do not either.
+OVERDUE_SECONDS = 300.0
+_UNANSWERED = """
+    EXISTS (SELECT 1 FROM bus.outbox o
+            WHERE o.event_id = s.asked AND o.created_at > clock_timestamp() - make_interval(secs => :overdue))
+"""
 _MISSING = "u.completed_revision < u.required_revision AND u.blocked_reason IS NULL"
 # Upstream complete, and long enough ago that the normal path has had its chance.
 _ASKABLE = """
@@ -34,12 +42,16 @@ _STARTS = """
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A portfolio with missing units of a phase whose upstream is complete, and how long it has waited."""
+    """A portfolio with missing units of a phase whose upstream is complete, and how long it has waited.
+
+    again : it was asked for, and that event counts as outstanding
+    """
 
     portfolio_id: UUID
     first: date
     last: date
     next_at: datetime
+    again: bool = False
 
 
 async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look: int) -> list[Candidate]:
@@ -51,14 +63,14 @@ async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look:
     rows = await conn.execute(
         text(f"""
             WITH waiting AS MATERIALIZED (
-                SELECT s.portfolio_id, s.next_at FROM ledger.schedule s
+                SELECT s.portfolio_id, s.next_at, {_UNANSWERED} AS again FROM ledger.schedule s
                 WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now()
                   AND (s.lease_until IS NULL OR s.lease_until < clock_timestamp())
                   AND EXISTS (SELECT 1 FROM ledger.units u
                               WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
                 ORDER BY s.next_at LIMIT :look
             )
-            SELECT w.portfolio_id, span.first, span.last, w.next_at,
+            SELECT w.portfolio_id, span.first, span.last, w.next_at, w.again,
                    span.first IS NOT NULL {_STARTS if phase in CHAINED else ""} AS askable
             FROM waiting w CROSS JOIN LATERAL (
                 SELECT min(m.session) FILTER (WHERE m.askable) AS first, max(m.session) FILTER (WHERE m.askable) AS last,
@@ -68,12 +80,18 @@ async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look:
             ) span
             ORDER BY w.next_at, w.portfolio_id
         """),
-        {"phase": phase.value, "upstream": [up.value for up in UPSTREAM[phase]], "grace": grace, "look": look},
+        {
+            "phase": phase.value,
+            "upstream": [up.value for up in UPSTREAM[phase]],
+            "grace": grace,
+            "look": look,
+            "overdue": OVERDUE_SECONDS,
+        },
     )
     found, early = [], []
-    for portfolio, first, last, next_at, askable in rows:
+    for portfolio, first, last, next_at, again, askable in rows:
         if askable:
-            found.append(Candidate(portfolio, first, last, next_at))
+            found.append(Candidate(portfolio, first, last, next_at, again))
         else:
             early.append(portfolio)
     if early:
@@ -126,13 +144,19 @@ async def asked(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]
 
 
 async def outstanding(conn: AsyncConnection, phase: Phase) -> int:
-    """Events that asked for something and were answered neither by progress, a failure nor a wait, and are not overdue."""
+    """Events that asked for something which is still missing, were answered neither by progress, a failure nor a wait, and are
+    not overdue.
+
+    When it would be asked for again says nothing about that: the first time is seconds away, with a queue of minutes.
+    """
     count = await conn.scalar(
-        text("""
-            SELECT count(DISTINCT asked) FROM ledger.schedule
-            WHERE phase = CAST(:phase AS ledger.phase) AND next_at > now() AND asked IS NOT NULL
+        text(f"""
+            SELECT count(DISTINCT s.asked) FROM ledger.schedule s
+            WHERE s.phase = CAST(:phase AS ledger.phase) AND s.asked IS NOT NULL AND {_UNANSWERED}
+              AND EXISTS (SELECT 1 FROM ledger.units u
+                          WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
         """),
-        {"phase": phase.value},
+        {"phase": phase.value, "overdue": OVERDUE_SECONDS},
     )
     return int(count or 0)
 
@@ -152,29 +176,31 @@ async def hurry(conn: AsyncConnection, seconds: float = 5.0) -> None:
     )
 
 
+async def probe_due(conn: AsyncConnection) -> bool:
+    """Whether the day has come for anything that was blocked."""
+    return bool(await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ledger.schedule WHERE probe_at <= now())")))
+
+
 async def probe(conn: AsyncConnection) -> dict[Phase, int]:
     """Free the blocked units whose day has come, so that one more run is tried; its failure blocks them again.
 
-    Returns how many units were freed, by phase.
+    Needs the commit-order lock, like everything that frees. Returns how many units were freed, by phase.
     """
-    rows = (
-        await conn.execute(
-            text("""
-                WITH k AS (
-                    SELECT portfolio_id, phase FROM ledger.schedule WHERE probe_at <= now()
-                    ORDER BY portfolio_id, phase FOR NO KEY UPDATE SKIP LOCKED
-                )
-                UPDATE ledger.schedule s SET probe_at = NULL FROM k
-                WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
-                RETURNING s.portfolio_id, CAST(s.phase AS text)
-            """)
-        )
-    ).all()
-    freed = {}
-    for phase in Phase:
-        portfolios = [portfolio for portfolio, name in rows if name == phase.value]
-        if portfolios:
-            freed[phase] = await ledger.unblock(conn, portfolios, date.min, date.max, phase, runs=MAX_RUNS - 1)
+    freed = await ledger.unblock_due(conn)
+    # Where nothing was left to free: it was raised, or completed after all.
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule s
+                WHERE probe_at <= now() AND NOT EXISTS (
+                    SELECT 1 FROM ledger.units b
+                    WHERE b.portfolio_id = s.portfolio_id AND b.phase = s.phase AND b.blocked_reason IS NOT NULL)
+                ORDER BY portfolio_id, phase FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s SET probe_at = NULL FROM k
+            WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """)
+    )
     return freed
 
 

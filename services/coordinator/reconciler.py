@@ -24,6 +24,7 @@ from services.coordinator.portfolios.settlement import settle
 from services.coordinator.schedule import add_due
 from shared.clock import Clock
 from shared.db.closures import follow
+from shared.db.engine import order_lock
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import dead_letters, outbox
@@ -100,6 +101,7 @@ class Reconciler:
         """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
         await add_due(self._engine, self._clock, source="reconciler", wake=self._wake_relay)
         await settle(self._engine, self._clock, wake=self._wake_relay)
+        await self._probe()
         emitted = 0
         async with self._engine.begin() as conn:
             if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):
@@ -107,7 +109,8 @@ class Reconciler:
             failpoint("X1")
             await follow(conn)
             await self._measure(conn)
-            await self._tend_blocked(conn)
+            if closed := await dead_letters.resolve_blocked(conn):
+                log.info("blocked_letters_resolved", letters=closed)
             if (await missing.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
                 log.warning(
                     "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"
@@ -135,25 +138,32 @@ class Reconciler:
                 HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
         OUTBOX_DEPTH.set((await missing.outbox_depth(conn)).unsent)
 
-    async def _tend_blocked(self, conn: AsyncConnection) -> None:
-        """Try blocked units once more when their day has come; close the letters about those that were completed after all."""
-        for phase, freed in (await missing.probe(conn)).items():
+    async def _probe(self) -> None:
+        """Try blocked units once more when their day has come. In a transaction of its own: it takes the commit-order lock."""
+        async with self._engine.connect() as conn:
+            if not await missing.probe_due(conn):
+                return
+        async with self._engine.begin() as conn:
+            await order_lock(conn)
+            freed = await missing.probe(conn)
+        for phase, units in freed.items():
             PROBES.labels(phase.value).inc()
-            log.info("blocked_units_probed", phase=phase.value, units=freed)
-        if closed := await dead_letters.resolve_blocked(conn):
-            log.info("blocked_letters_resolved", letters=closed)
+            log.info("blocked_units_probed", phase=phase.value, units=units)
 
     async def _ask(self, conn: AsyncConnection, phase: Phase) -> int:
         unanswered = await missing.outstanding(conn, phase)
         OUTSTANDING.labels(phase.value).set(unanswered)
-        budget = self._pace.events - unanswered
-        if budget <= 0:
-            return 0
         candidates = await missing.candidates(
             conn, phase, grace=self._pace.grace, look=MAX_PORTFOLIOS * self._pace.events
         )
         locked = await missing.lock(conn, phase, [candidate.portfolio_id for candidate in candidates])
-        works = self.rectangles(phase, [c for c in candidates if c.portfolio_id in locked], budget)
+        free = [candidate for candidate in candidates if candidate.portfolio_id in locked]
+        # What was asked for and is not answered is asked for again when its backoff says so, so that a lost event costs seconds:
+        # it is the same work. Nobody else is asked for beyond the limit.
+        works = self.rectangles(phase, [candidate for candidate in free if candidate.again], self._pace.events)
+        works += self.rectangles(
+            phase, [candidate for candidate in free if not candidate.again], self._pace.events - unanswered
+        )
         if not works:
             return 0
         failpoint("X2")
@@ -189,6 +199,6 @@ class Reconciler:
             for top in range(0, len(members), height):
                 part_of = members[top : top + height]
                 ranked.append((part_of[0][0], Work(tuple(portfolio for _, portfolio in part_of), first, last)))
-        chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[:budget]]
+        chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[: max(0, budget)]]
         order: Any = (lambda work: work.first) if phase in CHAINED else (lambda work: -work.last.toordinal())
         return sorted(chosen, key=order)

@@ -160,11 +160,11 @@ async def apply(
     if not fresh:
         return None
     await store.decided(conn, [(lot.row["id"], lot.decision) for lot in fresh])
-    # Turns that found nothing to compute, because of this, delay nothing from now on.
-    await ledger.progressed(conn, Phase.SNAPSHOTS, [before.id])
+    # Turns that found nothing to compute, because of this, delay nothing from now on: a raise sees to that itself.
     moved = [lot.position.entry_session for lot in fresh if lot.moved]
     if moved:
         return await impact.changed(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
+    await ledger.progressed(conn, Phase.SNAPSHOTS, [before.id])
     first = min(lot.position.entry_session for lot in fresh)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
     await outbox.publish(conn, [PhaseRequested(work=body, phase=Phase.SNAPSHOTS)], source=SERVICE)

@@ -49,9 +49,11 @@ async def due_now(api: Api, phase: str | None = None) -> None:
 
 
 async def asked(api: Api) -> list[tuple[str, str, str, int]]:
-    """Phase, from, to and number of portfolios of what the reconciler asked for, in order; and forget it."""
-    rows = await api.rows("SELECT payload FROM bus.outbox WHERE type = 'leadline.PhaseRequested.v1' ORDER BY id")
-    await api.run("DELETE FROM bus.outbox")
+    """Phase, from, to and number of portfolios of what the reconciler asked for since it was last looked at, in order."""
+    rows = await api.rows(
+        "SELECT payload FROM bus.outbox WHERE type = 'leadline.PhaseRequested.v1' AND sent_at IS NULL ORDER BY id"
+    )
+    await api.run("UPDATE bus.outbox SET sent_at = now() WHERE sent_at IS NULL")
     found = [json.loads(row.payload) for row in rows]
     return [(e["phase"], e["work"]["from"], e["work"]["to"], len(e["work"]["portfolios"])) for e in found]
 
@@ -185,14 +187,17 @@ def test_who_waited_longest_is_served_newest_sessions_first(phase: Phase) -> Non
     assert [len(work.portfolios) for work in made.rectangles(phase, candidates, 9)].count(1) == 3
 
 
-async def test_no_more_events_are_outstanding_than_allowed(api: Api) -> None:
-    portfolios = []
+async def of_four(api: Api) -> Reconciler:
+    """Four portfolios of different spans that wait, and a reconciler that may ask for three."""
     for day in ("21", "22", "23", "24"):
-        csv = f"symbol,quantity,entry_date,entry_price\nAAPL,1,2020-12-{day},130\n"
-        portfolios.append(await created(api, csv))
+        await created(api, f"symbol,quantity,entry_date,entry_price\nAAPL,1,2020-12-{day},130\n")
     await due_now(api)
     await api.run("DELETE FROM bus.outbox")
-    leader = reconciler(api, events=3)
+    return reconciler(api, events=3)
+
+
+async def test_no_more_events_are_outstanding_than_allowed(api: Api) -> None:
+    leader = await of_four(api)
     assert await leader.turn() == 3
     await asked(api)
     await api.run("UPDATE ledger.schedule SET next_at = now() + interval '1 minute' WHERE asked IS NOT NULL")
@@ -201,8 +206,33 @@ async def test_no_more_events_are_outstanding_than_allowed(api: Api) -> None:
     async with api.admin.begin() as conn:
         await ledger.progressed(conn, Phase.INGEST, [answered])
     assert await leader.turn() == 1
-    await api.run("UPDATE ledger.schedule SET next_at = now() - interval '1 second' WHERE asked IS NOT NULL")
-    assert await leader.turn() == 3, "an answer that is overdue is outstanding no longer"
+
+
+async def test_what_is_asked_for_again_leaves_no_room_for_others(api: Api) -> None:
+    """The consumers are slow, and nobody answers for minutes: three works are in the queue, however often they are repeated."""
+    leader = await of_four(api)
+    assert await leader.turn() == 3
+    first = sorted(await asked(api))
+    again = "UPDATE ledger.schedule SET next_at = now() - interval '1 second' WHERE next_at > now()"
+    for _ in range(4):
+        await api.run(again)
+        assert await leader.turn() == 3, "a lost event costs seconds: its work is asked for again"
+        assert sorted(await asked(api)) == first
+    await api.run(
+        "UPDATE bus.outbox SET created_at = created_at - make_interval(secs => :n)", n=missing.OVERDUE_SECONDS
+    )
+    await api.run(again)
+    assert await leader.turn() == 3
+    assert sorted(await asked(api)) != first, "those who have not been asked for at all have waited longest"
+
+
+async def test_what_is_done_is_answered_whoever_did_it(api: Api) -> None:
+    leader = await of_four(api)
+    assert await leader.turn() == 3
+    for (portfolio,) in await api.rows("SELECT portfolio_id FROM ledger.schedule WHERE asked IS NOT NULL"):
+        await api.complete(str(portfolio), phase="ingest")
+    async with api.context.engine.connect() as conn:
+        assert await missing.outstanding(conn, Phase.INGEST) == 0
 
 
 async def test_backoff_doubles_with_full_jitter_up_to_a_quarter_of_an_hour(api: Api) -> None:
@@ -280,6 +310,34 @@ async def test_blocked_units_are_probed_once_a_day(api: Api) -> None:
     await api.complete(portfolio)
     await reconciler(api).turn()
     assert (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"] == [], "completed after all"
+
+
+async def test_what_stays_blocked_when_a_part_is_freed_is_still_probed(api: Api) -> None:
+    """Two ranges are blocked, the letter of one is replayed: the other is tried again tomorrow all the same."""
+    portfolio = await created(api)
+    for span in ((SESSIONS[0], SESSIONS[1]), (SESSIONS[3], SESSIONS[4])):
+        async with api.admin.begin() as conn:
+            for _ in range(MAX_RUNS):
+                await ledger.failed(conn, Phase.INGEST, UUID(portfolio), {span: "ValueError: no"})
+    async with api.admin.begin() as conn:
+        assert await ledger.unblock(conn, [UUID(portfolio)], SESSIONS[0], SESSIONS[1], Phase.INGEST) == 2
+    await api.complete(portfolio, phase="factors")
+    row = await schedule(api, "ingest")
+    assert (row.runs, row.probe_at is None) == (0, False)
+    await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
+    await reconciler(api).turn()
+    assert (await api.rows("SELECT count(*) FROM ledger.units WHERE blocked_reason IS NOT NULL"))[0][0] == 0
+    row = await schedule(api, "ingest")
+    assert (row.runs, row.probe_at) == (MAX_RUNS - 1, None), "one more failure blocks again"
+
+
+async def test_a_probe_of_what_is_blocked_no_more_is_forgotten(api: Api) -> None:
+    portfolio = await created(api)
+    await fail(api, portfolio, Phase.INGEST, MAX_RUNS)
+    await api.complete(portfolio)
+    await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
+    await reconciler(api).turn()
+    assert (await schedule(api, "ingest")).probe_at is None
 
 
 @pytest.mark.parametrize("remedy", ["raise", "new code", "rerun failed", "calculate", "replay"])
