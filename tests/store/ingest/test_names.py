@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from services.ingest.providers.base import Absence, Absent, Answer, Listing, Rename, Request
+import pytest
+
+from services.ingest.providers.base import Absence, Absent, Action, Answer, Listing, Rename, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
+from tests.store.ingest.test_refresh import settle
 
 ENTRY = DAYS.back(LAST, 9)
 RENAMED = DAYS.back(LAST, 4)
@@ -84,3 +88,119 @@ async def test_an_ambiguous_symbol_is_a_question_and_the_answer_heals_it(ingest:
     assert len(await ingest.prices("DUPE")) > 500
     assert await ingest.rows("SELECT 1 FROM ingest.candidates") == []
     assert await ingest.worker.retry_due() == 0
+
+
+async def choose(ingest: Ingest, symbol: str, chosen: str) -> None:
+    await ingest.execute(
+        "INSERT INTO coordinator.symbol_choices (symbol, chosen) VALUES (:symbol, :chosen) ON CONFLICT (symbol, valid_from)"
+        " DO UPDATE SET chosen = excluded.chosen, chosen_at = clock_timestamp()",
+        symbol=symbol,
+        chosen=chosen,
+    )
+
+
+async def of_the_wrong_one(ingest: Ingest) -> Named:
+    """DUPE was said to be DUPE.A, with a dividend, prices from 2016 and a sector; it is DUPE.B, listed 400 sessions ago."""
+    market = named(ingest)
+    market.quote("AAA")
+    market.quote("DUPE.B", first=DAYS.back(LAST, 400), start=7.0)
+    market.actions["DUPE.A"] = (Action(ENTRY, "dividend", 0.5),)
+    await choose(ingest, "DUPE", "DUPE.A")
+    return market
+
+
+async def test_prices_of_a_wrong_security_are_replaced_and_what_used_them_is_demanded_anew(ingest: Ingest) -> None:
+    market = await of_the_wrong_one(ingest)
+    mine, other = await ingest.portfolio(("DUPE", ENTRY)), await ingest.portfolio(("AAA", ENTRY))
+    await ingest.run(mine, other)
+    await settle(ingest)
+    assert len(await ingest.prices("DUPE")) > 500
+    await ingest.execute("UPDATE ingest.symbols SET name = 'One', sector = 'Energy' WHERE symbol = 'DUPE'")
+    await ingest.execute(
+        "INSERT INTO ingest.quarantine (symbol_id, session, provider, return, sigma)"
+        " SELECT id, :day, 'vendor', 0.5, 0.01 FROM ingest.symbols WHERE symbol = 'DUPE'",
+        day=ENTRY,
+    )
+    assert await ingest.worker.retry_due() == 0
+    market.asked.clear()
+
+    await choose(ingest, "DUPE", "DUPE.B")
+    assert await ingest.worker.retry_due() == 1
+    assert [request.symbol for request in market.asked] == ["DUPE.B"]
+    found = await ingest.prices("DUPE")
+    assert {day: row.close for day, row in found.items()} == market.closes["DUPE.B"]
+    assert all(row.total_return is not None for day, row in found.items() if day > min(found))
+    [gap] = await ingest.gaps("DUPE")
+    assert gap[1:3] == (DAYS.previous(min(found)), "not_yet_listed")
+    for table in ("actions", "quarantine"):
+        assert await ingest.rows(f"SELECT 1 FROM ingest.{table}") == [], table
+    [kept] = await ingest.rows("SELECT count(*), min(close) FROM ingest.prices_history")
+    assert (kept[0] > 500, kept[1]) == (True, min(close for day, close in market.closes["DUPE.A"].items() if day >= gap[0]))
+    [facts] = await ingest.rows("SELECT name, sector, chosen, replaced IS NOT NULL FROM ingest.symbols WHERE symbol = 'DUPE'")
+    assert tuple(facts) == (None, None, "DUPE.B", True)
+    every = DAYS.between(ENTRY, LAST)
+    for phase in (Phase.FACTORS, Phase.SNAPSHOTS, Phase.RISK):
+        assert await ingest.missing(mine, phase) == every
+        assert await ingest.missing(other, phase) == []
+    assert await ingest.missing(mine) == []
+    assert await ingest.worker.retry_due() == 0
+
+
+async def test_another_name_of_the_same_security_changes_nothing(ingest: Ingest) -> None:
+    market = await of_the_wrong_one(ingest)
+    mine = await ingest.portfolio(("DUPE", ENTRY))
+    await ingest.run(mine)
+    await settle(ingest)
+    before = await ingest.prices("DUPE")
+    for facts in (market.closes, market.adjusted, market.actions):
+        facts["DUPE.OLD"] = facts["DUPE.A"]
+    await choose(ingest, "DUPE", "DUPE.OLD")
+    assert await ingest.worker.retry_due() == 1
+    assert await ingest.worker.retry_due() == 0, "the choice is followed"
+    assert await ingest.prices("DUPE") == before
+    assert await ingest.rows("SELECT 1 FROM ingest.prices_history") == []
+    assert await ingest.missing(mine, Phase.SNAPSHOTS) == []
+
+
+async def test_until_somebody_answers_about_the_one_that_is_meant_what_is_stored_stays(ingest: Ingest) -> None:
+    market = await of_the_wrong_one(ingest)
+    mine = await ingest.portfolio(("DUPE", ENTRY))
+    await ingest.run(mine)
+    await settle(ingest)
+    before = await ingest.prices("DUPE")
+    market.limited.add("DUPE.B")
+    await choose(ingest, "DUPE", "DUPE.B")
+    assert await ingest.worker.retry_due() == 0
+    assert await ingest.prices("DUPE") == before
+    market.limited.clear()
+    assert await ingest.worker.replace_mistaken() == 0, "not at once"
+    ingest.worker._replacing_not_before = 0.0
+    assert await ingest.worker.replace_mistaken() == 1
+    assert (await ingest.prices("DUPE"))[LAST].close == market.closes["DUPE.B"][LAST]
+
+
+async def test_nobody_has_the_one_that_is_meant_then_no_price_is_better_than_a_wrong_one(ingest: Ingest) -> None:
+    await of_the_wrong_one(ingest)
+    mine = await ingest.portfolio(("DUPE", ENTRY))
+    await ingest.run(mine)
+    await settle(ingest)
+    await choose(ingest, "DUPE", "NOBODY")
+    assert await ingest.worker.retry_due() == 1
+    assert await ingest.prices("DUPE") == {}
+    assert {gap[2:] for gap in await ingest.gaps("DUPE")} == {("not_found", True)}
+    assert await ingest.missing(mine, Phase.SNAPSHOTS) == DAYS.between(ENTRY, LAST)
+    assert await ingest.worker.retry_due() == 0
+
+
+async def test_a_night_after_the_choice_never_joins_two_securities(ingest: Ingest) -> None:
+    market = await of_the_wrong_one(ingest)
+    mine = await ingest.portfolio(("DUPE", ENTRY))
+    await ingest.run(mine, last=DAYS.previous(LAST))
+    await settle(ingest)
+    await choose(ingest, "DUPE", "DUPE.B")
+    await ingest.run(mine)
+    found = await ingest.prices("DUPE")
+    assert {day: row.close for day, row in found.items()} == market.closes["DUPE.B"]
+    assert found[LAST].total_return == pytest.approx(
+        market.closes["DUPE.B"][LAST] / market.closes["DUPE.B"][DAYS.previous(LAST)] - 1
+    )
