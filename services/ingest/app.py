@@ -82,7 +82,7 @@ def _retries(
 
 
 def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[None]]:
-    """Profiles and statements, one symbol after the other, with pauses: they are the last to have the quota."""
+    """Profiles and statements, one question after the other, with pauses: they are the last to have the quota."""
 
     async def loop() -> None:
         while not service.stopping.is_set():

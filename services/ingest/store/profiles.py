@@ -21,20 +21,47 @@ class ProfileRow(NamedTuple):
     pe: float | None
 
 
-async def due(conn: AsyncConnection, limit: int) -> list[tuple[int, str]]:
-    """Shares and funds somebody holds whose profile was never asked for or whose time has come, the longest waiting first."""
-    rows = await conn.execute(
-        text("""
-            SELECT s.id, s.symbol FROM ingest.symbols s LEFT JOIN ingest.profile_schedule p ON p.symbol_id = s.id
-            WHERE (p.next_at IS NULL OR p.next_at <= clock_timestamp())
-              AND EXISTS (SELECT 1 FROM coordinator.positions h
-                          WHERE h.symbol = s.symbol AND h.investment_class = 'PUBLIC' AND h.deleted_at IS NULL)
-              AND EXISTS (SELECT 1 FROM ingest.prices q WHERE q.symbol_id = s.id)
-            ORDER BY p.next_at NULLS FIRST, s.id LIMIT :limit
-        """),
-        {"limit": limit},
+async def claim(conn: AsyncConnection, lease: timedelta) -> tuple[int, str] | None:
+    """A share or fund somebody holds whose profile was never asked for or whose time has come, the longest waiting first.
+
+    Nobody else gets it before the lease has run out, or `schedule` has said when it is due again.
+    """
+    row = (
+        await conn.execute(
+            text("""
+                WITH due AS (
+                    SELECT s.id, s.symbol FROM ingest.symbols s LEFT JOIN ingest.profile_schedule p ON p.symbol_id = s.id
+                    WHERE (p.next_at IS NULL OR p.next_at <= clock_timestamp())
+                      AND EXISTS (SELECT 1 FROM coordinator.positions h
+                                  WHERE h.symbol = s.symbol AND h.investment_class = 'PUBLIC' AND h.deleted_at IS NULL)
+                      AND EXISTS (SELECT 1 FROM ingest.prices q WHERE q.symbol_id = s.id)
+                    ORDER BY p.next_at NULLS FIRST, s.id LIMIT 1
+                ), taken AS (
+                    INSERT INTO ingest.profile_schedule AS p (symbol_id, next_at)
+                    SELECT id, clock_timestamp() + CAST(:lease AS interval) FROM due
+                    ON CONFLICT (symbol_id) DO UPDATE SET next_at = excluded.next_at WHERE p.next_at <= clock_timestamp()
+                    RETURNING symbol_id
+                )
+                SELECT due.id, due.symbol FROM due JOIN taken ON taken.symbol_id = due.id
+            """),
+            {"lease": lease},
+        )
+    ).one_or_none()
+    return None if row is None else (row.id, row.symbol)
+
+
+async def prices_wait(conn: AsyncConnection) -> bool:
+    """Whether prices are being fetched, by anybody, or wait for a quota or a provider: then these come first."""
+    return bool(
+        await conn.scalar(
+            text("""
+                SELECT EXISTS (SELECT 1 FROM ingest.symbols WHERE claim_until > clock_timestamp())
+                    OR EXISTS (SELECT 1 FROM ingest.gaps
+                               WHERE NOT terminal AND reason IN ('rate_limited', 'provider_down')
+                                  OR retry_at <= clock_timestamp())
+            """)
+        )
     )
-    return [(id_, symbol) for id_, symbol in rows]
 
 
 async def write(conn: AsyncConnection, row: ProfileRow, statements: Sequence[dict[str, Any]]) -> None:

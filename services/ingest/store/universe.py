@@ -143,22 +143,24 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], calendar: Calendar) ->
     return found
 
 
-async def due_retries(conn: AsyncConnection, limit: int) -> dict[str, list[tuple[date, date]]]:
-    """Absences whose time to ask again has come, oldest first: ranges by symbol."""
+async def due_retries(
+    conn: AsyncConnection, limit: int, symbols: Sequence[str] | None = None
+) -> dict[str, list[tuple[date, date]]]:
+    """Absences whose time to ask again has come, oldest first: ranges by symbol, of `symbols` or of all."""
     rows = await conn.execute(
         text("""
             SELECT s.symbol, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE g.retry_at <= clock_timestamp()
+            WHERE (CAST(:symbols AS text[]) IS NULL OR s.symbol = ANY (CAST(:symbols AS text[]))) AND (g.retry_at <= clock_timestamp()
                -- A user who says what is meant is answered now.
                OR EXISTS (SELECT 1 FROM coordinator.symbol_choices c WHERE c.symbol = s.symbol AND c.chosen_at > g.checked_at)
                OR g.reason = 'quarantined' AND EXISTS (
                    SELECT 1 FROM ingest.quarantine q JOIN LATERAL (
                        SELECT id FROM coordinator.price_decisions d
                        WHERE d.symbol = s.symbol AND d.session = q.session ORDER BY id DESC LIMIT 1) d ON true
-                   WHERE q.symbol_id = g.symbol_id AND q.session BETWEEN g.first AND g.last AND q.decision IS DISTINCT FROM d.id)
+                   WHERE q.symbol_id = g.symbol_id AND q.session BETWEEN g.first AND g.last AND q.decision IS DISTINCT FROM d.id))
             ORDER BY g.retry_at, g.symbol_id, g.first LIMIT :limit
         """),
-        {"limit": limit},
+        {"limit": limit, "symbols": None if symbols is None else list(symbols)},
     )
     due: dict[str, list[tuple[date, date]]] = {}
     for symbol, first, last in rows:

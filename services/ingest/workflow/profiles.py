@@ -1,15 +1,16 @@
 """Profiles and fundamentals, in the background: nothing waits for them, and prices have the quota first."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Profile, Provider
+from services.ingest.providers.base import Absent, Profile, Provider
 from services.ingest.providers.metered import Metered
-from services.ingest.providers.vendor import Described, Fundamentals
+from services.ingest.providers.vendor import Described, Fundamentals, Vendor
 from services.ingest.store import profiles
 from services.ingest.store.profiles import ProfileRow
 
@@ -18,73 +19,118 @@ AFTER_EARNINGS = timedelta(days=3)
 # Without a date of earnings (funds, vendors that tell none): a beta or a market cap of last month.
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
-# A profile, a quote, three kinds of statement, earnings.
-CALLS = 6
+# What one question costs at most, of a vendor that keeps its session; unused calls go back.
+PROFILE_CALLS = 1
+FUNDAMENTALS_CALLS = 5
+# A symbol somebody has begun is his for so long; he keeps it by going on.
+LEASE = timedelta(minutes=10)
+Asked = TypeVar("Asked", Described, Fundamentals)
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    provider: str
-    profile: Profile | None
-    fundamentals: Fundamentals | None
+class Learned(Generic[Asked]):
+    """found : of the first vendor that knew; failed : somebody could not answer, who may some other time."""
+
+    found: Asked | None = None
+    provider: str = ""
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Begun:
+    symbol_id: int
+    symbol: str
+    described: bool = False
+    failed: bool = False
 
 
 class Profiles:
+    """One symbol after the other, a question at a time: its profile, then its statements.
+
+    A question is asked only if nobody waits for a price and its calls are to be had at once, so a small quota is never held
+    while waiting for more of it, and prices wait for at most one question.
+    """
+
     def __init__(self, engine: AsyncEngine, providers: Sequence[Provider], bind: Callable[[], None]) -> None:
         self._engine = engine
         self._vendors = [provider for provider in providers if isinstance(provider, Metered)]
         self._bind = bind
+        self._begun: _Begun | None = None
 
     async def refresh_one(self, today: date) -> bool:
-        """Ask for one symbol whose time has come; whether there was one. A symbol nobody can tell about has its turn tomorrow."""
+        """Ask one question; False if there is none, or it has to wait. What nobody can tell is asked again tomorrow."""
         if not self._vendors:
             return False
-        async with self._engine.connect() as conn:
-            due = await profiles.due(conn, 1)
-        if not due:
-            return False
-        [(symbol_id, symbol)] = due
-        self._bind()
-        learned = await asyncio.to_thread(self._ask, symbol)
         async with self._engine.begin() as conn:
-            if learned is not None:
-                await profiles.write(conn, _row(symbol_id, learned, today), _statements(learned.fundamentals))
-            await profiles.schedule(
-                conn, symbol_id, SHORTEST if learned is None else _wait(learned.fundamentals, today)
-            )
+            if await profiles.prices_wait(conn):
+                return False
+            if self._begun is None:
+                due = await profiles.claim(conn, LEASE)
+                self._begun = None if due is None else _Begun(*due)
+            else:
+                await profiles.schedule(conn, self._begun.symbol_id, LEASE)
+        of = self._begun
+        if of is None:
+            return False
+        self._bind()
+        return await self._statements(of, today) if of.described else await self._profile(of, today)
+
+    async def _profile(self, of: _Begun, today: date) -> bool:
+        learned = await asyncio.to_thread(
+            self._ask, PROFILE_CALLS, lambda vendor: vendor.profiles([of.symbol]), Described
+        )
+        if learned is None:
+            return False
+        if learned.found is not None:
+            async with self._engine.begin() as conn:
+                await profiles.write(conn, _described(of.symbol_id, learned.provider, learned.found.profile, today), ())
+        of.described, of.failed = True, learned.failed
         return True
 
-    def _ask(self, symbol: str) -> Learned | None:
-        """The first vendor in the user's order that knows anything of it."""
+    async def _statements(self, of: _Begun, today: date) -> bool:
+        learned = await asyncio.to_thread(
+            self._ask, FUNDAMENTALS_CALLS, lambda vendor: vendor.fundamentals([of.symbol]), Fundamentals
+        )
+        if learned is None:
+            return False
+        wait = SHORTEST if of.failed or learned.failed else _wait(learned.found, today)
+        async with self._engine.begin() as conn:
+            if learned.found is not None:
+                row = _valued(of.symbol_id, learned.provider, learned.found, today)
+                await profiles.write(conn, row, _statements(learned.found))
+            await profiles.schedule(conn, of.symbol_id, wait)
+        self._begun = None
+        return True
+
+    def _ask(
+        self, calls: int, question: Callable[[Vendor], Iterable[Asked | Absent]], kind: type[Asked]
+    ) -> Learned[Asked] | None:
+        """The first vendor in the user's order that knows; None if none has the calls to spare now."""
+        asked = failed = False
         for vendor in self._vendors:
-            with vendor.background(CALLS) as refused:
+            with vendor.background(calls) as refused:
                 if refused is not None:
+                    failed = True
                     continue
-                (described,) = vendor.vendor.profiles([symbol])
-                (found,) = vendor.vendor.fundamentals([symbol])
-            profile = described.profile if isinstance(described, Described) else None
-            fundamentals = found if isinstance(found, Fundamentals) else None
-            if profile is not None or fundamentals is not None:
-                return Learned(vendor.name, profile, fundamentals)
-        return None
+                asked = True
+                (answer,) = question(vendor.vendor)
+            if isinstance(answer, kind):
+                return Learned(answer, vendor.name)
+            failed |= isinstance(answer, Absent) and answer.reason.transient
+        return Learned(failed=failed) if asked else None
 
 
-def _row(symbol_id: int, learned: Learned, today: date) -> ProfileRow:
-    profile, fundamentals = learned.profile or Profile(), learned.fundamentals
+def _described(symbol_id: int, provider: str, profile: Profile, today: date) -> ProfileRow:
     return ProfileRow(
-        symbol_id,
-        today,
-        learned.provider,
-        profile.beta,
-        profile.sector,
-        profile.industry,
-        profile.name,
-        fundamentals.market_cap if fundamentals else None,
-        fundamentals.pe_ratio if fundamentals else None,
+        symbol_id, today, provider, profile.beta, profile.sector, profile.industry, profile.name, None, None
     )
 
 
-def _statements(fundamentals: Fundamentals | None) -> list[dict[str, object]]:
+def _valued(symbol_id: int, provider: str, found: Fundamentals, today: date) -> ProfileRow:
+    return ProfileRow(symbol_id, today, provider, None, None, None, None, found.market_cap, found.pe_ratio)
+
+
+def _statements(fundamentals: Fundamentals) -> list[dict[str, object]]:
     return [
         {
             "kind": statement.kind.value,
@@ -93,7 +139,7 @@ def _statements(fundamentals: Fundamentals | None) -> list[dict[str, object]]:
             "currency": statement.currency,
             "filed_on": statement.filed_on.isoformat() if statement.filed_on else None,
         }
-        for statement in (fundamentals.statements if fundamentals else ())
+        for statement in fundamentals.statements
     ]
 
 

@@ -22,17 +22,17 @@ from tests.support.vendors import Reply, VendorServer, serving
 TODAY = date(2020, 9, 2)
 
 
-def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer) -> Profiles:
+def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer, quota: str = "100/minute") -> Profiles:
     settings = IngestSettings(
         provider_loopback=True, massive_api_key="good", fmp_api_key="good", providers="massive,fmp",  # type: ignore[arg-type]
-        massive_url=massive.url, fmp_url=f"{fmp.url}/stable", massive_quota="100/minute",
+        massive_url=massive.url, fmp_url=f"{fmp.url}/stable", massive_quota=quota,
     )  # fmt: skip
     engine, loop = ingest.worker._engine, Loop()
 
-    def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
+    def shared(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
 
-    return Profiles(engine, enabled(settings, DAYS, quota, lambda: LAST), loop.bind)
+    return Profiles(engine, enabled(settings, DAYS, shared, lambda: LAST), loop.bind)
 
 
 async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: Ingest) -> None:
@@ -41,7 +41,7 @@ async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: 
     with serving(vendors.massive) as massive, serving(vendors.fmp) as fmp:
         massive.fail(Reply(b"{}", 500))
         of = refresher(ingest, massive, fmp)
-        assert await of.refresh_one(TODAY)
+        assert [await of.refresh_one(TODAY) for _ in range(2)] == [True, True], "its profile, and its statements"
         assert not await of.refresh_one(TODAY), "the others are proxies, which nobody holds"
     [row] = await ingest.rows(
         "SELECT p.*, s.symbol FROM ingest.symbol_profiles p JOIN ingest.symbols s ON s.id = p.symbol_id"

@@ -107,6 +107,17 @@ async def test_calls_being_made_count_and_unused_ones_do_not(engine: AsyncEngine
     assert (await quota.take(9)).calls == 3
 
 
+async def test_who_is_refused_because_of_calls_being_made_comes_back_after_a_window_and_not_after_a_lease(
+    engine: AsyncEngine,
+) -> None:
+    quota = Quota(engine, MINUTE)
+    await quota.take(5)
+    refused = (await quota.take()).refused
+    assert refused is not None
+    assert refused.retry_at is not None
+    assert refused.retry_at - datetime.now(UTC) <= timedelta(seconds=61)
+
+
 async def test_a_dead_process_gives_its_calls_back_when_its_lease_and_the_window_have_passed(
     engine: AsyncEngine,
 ) -> None:

@@ -154,8 +154,9 @@ BEGIN
         SELECT coalesce(sum(calls), 0) INTO used FROM ingest.quota_uses
         WHERE account = p_account AND at > here - make_interval(secs => p_seconds[i]);
         IF cap - used < need THEN
-            -- Uses leave the window in order of time; the first whose going makes room enough.
-            SELECT min(u.at) + make_interval(secs => p_seconds[i]) INTO free_at FROM (
+            -- Uses leave the window in order of time; the first whose going makes room enough. Calls being made may end any
+            -- moment: whoever waited for the end of their lease would mostly wait in vain.
+            SELECT min(least(u.at, here)) + make_interval(secs => p_seconds[i]) INTO free_at FROM (
                 SELECT at, sum(calls) OVER (ORDER BY at, id) AS gone FROM ingest.quota_uses
                 WHERE account = p_account AND at > here - make_interval(secs => p_seconds[i])
             ) u WHERE cap - used + u.gone >= need;
