@@ -183,7 +183,7 @@ WRITTEN = (
     "ingest.prices", "ingest.prices_history", "ingest.quarantine", "ingest.actions", "ingest.actions_history",
     "ingest.gaps", "ingest.aliases", "ingest.candidates",
     "ingest.statements", "ingest.symbol_profiles", "ingest.profile_schedule",
-    "coordinator.symbol_choices", "coordinator.price_decisions", "ingest.symbols", "ledger.units",
+    "coordinator.symbol_choices", "coordinator.price_decisions", "coordinator.closures", "ingest.symbols", "ledger.units",
     "ledger.schedule", "coordinator.positions", "coordinator.portfolios", "bus.outbox",
 )  # fmt: skip
 

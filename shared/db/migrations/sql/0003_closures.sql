@@ -116,8 +116,10 @@ BEGIN
     SELECT DISTINCT ON (symbol_id) symbol_id, session, open, high, low, close, adj_close, volume, total_return, return_basis,
            basis, provider, fetched_at, p_change
     FROM ingest.prices_history h
-    WHERE session = p_day AND NOT EXISTS (
-        SELECT 1 FROM ingest.gaps g WHERE g.symbol_id = h.symbol_id AND p_day BETWEEN g.first AND g.last)
+    WHERE session = p_day
+      AND NOT EXISTS (SELECT 1 FROM ingest.gaps g WHERE g.symbol_id = h.symbol_id AND p_day BETWEEN g.first AND g.last)
+      -- Nor what another security's prices were, before the user said which one is meant (0004).
+      AND NOT EXISTS (SELECT 1 FROM ingest.symbols s WHERE s.id = h.symbol_id AND s.replaced > h.change)
     ORDER BY symbol_id, known_until DESC
     ON CONFLICT (symbol_id, session) DO NOTHING;
 
