@@ -22,6 +22,7 @@ _EMPTY = {oid: struct.pack("!iiiI", 12, 0, 0, oid) for oid in (16, 21, 25, 701)}
 _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
 _SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLAG = np.dtype([("length", ">i4"), ("value", "?")])
+VALUES_AT_ONCE = 32
 
 
 def field(value: bytes) -> bytes:
@@ -74,18 +75,23 @@ def _texts(values: tuple[str | None, ...]) -> bytes:
 
 
 def _arrays(column: Sequence[ArrayLike], form: np.dtype[Any], oid: int) -> list[bytes]:
-    """The elements of all values side by side, each with its length before it, then cut."""
-    given = [np.asarray(values) for values in column]
-    ends = np.cumsum([len(values) for values in given])
-    elements = np.empty(int(ends[-1]) if given else 0, dtype=form)
-    elements["length"] = form["value"].itemsize
-    if len(elements):
-        elements["value"] = np.concatenate(given)
-    packed, size, begin = elements.tobytes(), form.itemsize, 0
-    fields = []
-    for end in (ends * size).tolist():
-        fields.append(_head(end - begin, size, oid) + packed[begin:end] if end > begin else _EMPTY[oid])
-        begin = end
+    """The elements of some values side by side, each with its length before it, then cut.
+
+    A few values at a time: a buffer for a whole column would be new memory, which costs several times what it takes to fill it.
+    """
+    size = form.itemsize
+    fields: list[bytes] = []
+    for low in range(0, len(column), VALUES_AT_ONCE):
+        given = [np.asarray(values) for values in column[low : low + VALUES_AT_ONCE]]
+        flat, begin = np.concatenate(given), 0
+        elements = np.empty(len(flat), dtype=form)
+        elements["length"] = form["value"].itemsize
+        elements["value"] = flat
+        packed = elements.tobytes()
+        for values in given:
+            end = begin + len(values) * size
+            fields.append(_head(end - begin, size, oid) + packed[begin:end] if end > begin else _EMPTY[oid])
+            begin = end
     return fields
 
 

@@ -320,10 +320,10 @@ def stressed(given: Given) -> Mapping[str, Any]:
     shock[0, :2] = market, value - b * market
     betas = np.zeros((1, 3, 8))
     betas[0, :, :2] = given["betas"]
-    of = stress.apply(np.array([given["values"]]), betas, shock)
+    of = stress.apply(np.array([given["values"]]), betas, shock[None])
     return {
-        "residual_shock": shock[0, 1], "by_position": of.by_position[0], "market_part": of.by_factor[0, 0],
-        "value_part": of.by_factor[0, 1], "total": of.money[0],
+        "residual_shock": shock[0, 1], "by_position": of.by_position[0, 0], "market_part": of.by_factor[0, 0, 0],
+        "value_part": of.by_factor[0, 0, 1], "total": of.money[0, 0],
     }  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def _matrices(
         yield np.arange(g), None, np.zeros(g, dtype=np.int64)
     elif even:
         index = pairs.find(of.sessions[:, None], of.source)
-        for runs in cut(panel, book.portfolio[of.units], of.sessions, of.source):
+        for runs in cut(panel, book.portfolio[of.units], of.sessions, of.source, CORRELATION_WINDOW):
             part = runs.units.reshape(-1)
             at = index[part]
             matrix = covariance.covariance_of_runs(runs, pairs.mean[at], pairs.sd[at])

@@ -88,7 +88,7 @@ def covariance_of_runs(of: Runs, mean: FloatMatrix, sd: FloatMatrix) -> Covarian
     mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1. With a = 1/σ² the squared length of a session's
     standardised returns is Σ a x² - 2 Σ a μ x + Σ a μ²: two products of a row with the window.
     """
-    year, k = of.year(), mean.shape[1]
+    year, k = of.shifted(), mean.shape[1]
     shape, n = (*of.units.shape, k), float(CORRELATION_WINDOW)
     x = windows(year, CORRELATION_WINDOW)
     variance = sd * sd * ((n - 1.0) / n)
@@ -202,21 +202,24 @@ def clusters(correlation: FloatCube) -> IntVector:
     distance[:, np.arange(k), np.arange(k)] = np.inf
     size = np.ones((g, k))
     label = np.tile(np.arange(k), (g, 1))
-    cut, rows = float(np.sqrt(CLUSTER_CUT)), np.arange(g)
+    cut, unit = float(np.sqrt(CLUSTER_CUT)), np.arange(g)
     for _ in range(k - 1):
-        flat = distance.reshape(g, -1).argmin(axis=1)
+        flat = distance.reshape(len(unit), -1).argmin(axis=1)
         low, high = np.divmod(flat, k)  # the first smallest entry lies above the diagonal: low < high
-        merge = distance[rows, low, high] <= cut
-        if not merge.any():
+        at = np.flatnonzero(distance.reshape(len(unit), -1)[np.arange(len(unit)), flat] <= cut)
+        if len(at) == 0:
             break
-        at, low, high = rows[merge], low[merge], high[merge]
-        a, b = size[at, low], size[at, high]
-        joined = (a[:, None] * distance[at, low] + b[:, None] * distance[at, high]) / (a + b)[:, None]
-        joined[np.arange(len(at)), low] = np.inf
-        distance[at, low] = joined
-        distance[at, :, low] = joined
-        distance[at, high] = np.inf
-        distance[at, :, high] = np.inf
-        size[at, low] = a + b
-        label[at] = np.where(label[at] == high[:, None], low[:, None], label[at])
+        if len(at) < len(unit):
+            # Joined clusters are never nearer than what was joined, so a portfolio without a pair left is done.
+            distance, size, unit, low, high = distance[at], size[at], unit[at], low[at], high[at]
+        row = np.arange(len(unit))
+        a, b = size[row, low], size[row, high]
+        joined = (a[:, None] * distance[row, low] + b[:, None] * distance[row, high]) / (a + b)[:, None]
+        joined[row, low] = np.inf
+        distance[row, low] = joined
+        distance[row, :, low] = joined
+        distance[row, high] = np.inf
+        distance[row, :, high] = np.inf
+        size[row, low] = a + b
+        label[unit] = np.where(label[unit] == high[:, None], low[:, None], label[unit])
     return label

@@ -86,10 +86,12 @@ def exposure_columns(
 
 def _greeks(stack: Stack, greeks: Mapping[int, Greeks]) -> list[list[float]]:
     """By unit, K x 5 in the order of `Greeks`, NaN where there are none; empty without any option that has them."""
+    if not greeks:
+        return [[] for _ in stack.units]
     tables: list[list[float]] = []
+    none = (math.nan,) * len(fields(Greeks))
     for holdings in stack.holdings.tolist():
-        known = [greeks.get(holding) for holding in holdings] if greeks else []
-        none = (math.nan,) * len(fields(Greeks))
+        known = [greeks.get(holding) for holding in holdings]
         tables.append(
             [figure for of in known for figure in (none if of is None else astuple(of))] if any(known) else []
         )

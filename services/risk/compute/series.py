@@ -12,7 +12,7 @@ from services.risk.compute.inputs import Kind, Panel, Stack
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
 
-BLOCK = 128  # series worked on at a time: the temporaries of a block stay in a core's cache
+BLOCK = 64  # series worked on at a time: the temporaries of a block stay in a core's cache
 
 
 def blocks(count: int) -> Iterator[slice]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.reasons import NO_DURATION, NO_PROXY
 from services.risk.compute.scenarios import Scenario, Scenarios
-from shared.arrays import FloatCube, FloatMatrix, FloatVector
+from shared.arrays import FloatCube, FloatMatrix
 from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
 
 SMALLEST = 1e-12  # of the largest eigenvalue: below it there is nothing but rounding
@@ -149,39 +149,33 @@ def _cap(
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Profit and loss of g portfolios (in C scenarios), in money; both attributions sum to the total."""
+    """Profit and loss of g portfolios in C scenarios, in money; both attributions sum to the total."""
 
-    money: FloatVector
-    """(g,) or (g, C)."""
-    by_factor: FloatMatrix
-    """(g, F) or (g, C, F)."""
-    by_position: FloatMatrix
-    """(g, K) or (g, C, K); NaN where uncovered."""
+    money: FloatMatrix
+    """(g, C)."""
+    by_factor: FloatCube
+    """(g, C, F)."""
+    by_position: FloatCube
+    """(g, C, K); NaN where uncovered."""
 
 
-def apply(value: FloatMatrix, betas: FloatCube, shock: FloatMatrix, leverage: FloatMatrix | None = None) -> Loss:
-    """Revalue holdings: value and leverage (g, K), betas (g, K, F; NaN uncovered or unavailable), shock (g, F).
+def apply(value: FloatMatrix, betas: FloatCube, shock: FloatCube, leverage: FloatMatrix | None = None) -> Loss:
+    """Revalue holdings in C scenarios: value and leverage (g, K), betas (g, K, F; NaN uncovered or unavailable), shock (g, C, F).
 
-    For C scenarios at once value and leverage are (g, 1, K), betas (g, 1, K, F) and shock (g, C, F). What a holding moves with
-    returns β_m s_m + Σ β_k e_k, the holding `leverage` (default 1) times that; both are floored at -100 %, factor contributions scaled
-    pro rata: a long, of an option too, loses at most its value, a short gains at most its value.
+    What a holding moves with returns β_m s_m + Σ β_k e_k, the holding `leverage` (default 1) times that; both are floored at -100 %,
+    factor contributions scaled pro rata: a long, of an option too, loses at most its value, a short gains at most its value. Products are
+    (C, F) by (F, K) and (C, K) by (K, F) of one portfolio.
     """
     known = np.isfinite(betas)
-    covered = known[..., 0]
-    contribution = np.where(known & covered[..., None], betas, 0.0) * shock[..., None, :]
-    total = contribution.sum(axis=-1)
-    floored = total < -1.0
+    covered = known[:, None, :, 0]
+    exposed = np.where(known & known[:, :, :1], betas, 0.0)
+    total = np.matmul(shock, exposed.transpose(0, 2, 1))
+    scale = np.divide(-1.0, total, out=np.ones_like(total), where=total < -1.0)
     if leverage is not None and (leverage != 1.0).any():
-        scale = leverage * np.divide(-1.0, total, out=np.ones_like(total), where=floored)
-        own = leverage * np.maximum(total, -1.0)
-        scale *= np.divide(-1.0, own, out=np.ones_like(own), where=own < -1.0)
-        contribution *= (scale * value)[..., None]
-    elif floored.any():
-        scale = np.divide(-1.0, total, out=np.ones_like(total), where=floored)
-        contribution *= (scale * value)[..., None]
-    else:
-        contribution *= value[..., None]
-    by_position = np.where(covered, contribution.sum(axis=-1), np.nan)
-    by_factor = np.ascontiguousarray(contribution.swapaxes(-1, -2)).sum(axis=-1)
-    whole = np.where(covered, by_position, 0.0).sum(axis=-1)
-    return Loss(whole, by_factor, by_position)
+        own = leverage[:, None] * np.maximum(total, -1.0)
+        scale *= leverage[:, None] * np.divide(-1.0, own, out=np.ones_like(own), where=own < -1.0)
+    scale *= value[:, None]
+    by_factor = shock * np.matmul(scale, exposed)
+    # An uncovered holding's betas are 0 by now, so it adds nothing.
+    total *= scale
+    return Loss(total.sum(axis=-1), by_factor, np.where(covered, total, np.nan))

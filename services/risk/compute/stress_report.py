@@ -13,10 +13,10 @@ from services.risk.compute.inputs import Stack
 from services.risk.compute.reasons import LOW_COVERAGE, Columns, Reasons, listed
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
+from shared.arrays import BoolMatrix, FloatCube, FloatVector
 from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES
 
-MOST_CELLS = 120_000  # holdings × factors × scenarios revalued at a time: what stays in a core's cache
+MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,16 @@ class Moves:
     """C scenarios on S sessions, F factors."""
 
     ids: tuple[str, ...]
-    direct: FloatCube
-    """(S, C, F) market and residual shocks."""
-    propagated: FloatCube
-    """(S, C, F)."""
+    shocks: FloatCube
+    """(S, 2 C, F) market and residual shocks: the direct ones of all scenarios, then the propagated ones."""
     withheld: BoolMatrix
     """(S, C) for want of a proxy or a duration, whatever the portfolio."""
     reasons: list[list[str | None]]
     """By session and scenario."""
     shown: list[FloatVector]
     """By session, C × F returns of the raw proxies, scripted or implied; NaN where there is none."""
-    capped: list[list[tuple[int, int]]]
-    """By session, (scenario, position in `shown`) of what was capped."""
+    capped: list[list[int]]
+    """By session, the positions in `shown` of what was capped."""
 
 
 def moves(model: FactorModel, shocks: list[Shocks]) -> Moves:
@@ -49,13 +47,12 @@ def moves(model: FactorModel, shocks: list[Shocks]) -> Moves:
         for name, value in shock.scenario.shocks.items():
             script[c, FACTOR_NAMES.index(name)] = value
     shown = np.where(withheld[:, :, None], script, np.where(model.available[:, None, :], raw, np.nan))
-    capped: list[list[tuple[int, int]]] = [[] for _ in reasons]
+    capped: list[list[int]] = [[] for _ in reasons]
     for s, c, k in np.argwhere(np.stack([shock.capped for shock in shocks], axis=1)).tolist():
-        capped[s].append((c, c * len(FACTOR_NAMES) + k))
+        capped[s].append(c * len(FACTOR_NAMES) + k)
     return Moves(
         tuple(shock.scenario.id for shock in shocks),
-        np.stack([shock.direct for shock in shocks], axis=1),
-        np.stack([shock.propagated for shock in shocks], axis=1),
+        np.stack([*(shock.direct for shock in shocks), *(shock.propagated for shock in shocks)], axis=1),
         withheld,
         reasons,
         listed(shown.reshape(len(reasons), -1)),
@@ -70,44 +67,43 @@ def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reas
     withheld = of.withheld[stack.sessions] | ~trusted[:, None]
     why: list[list[str | None]] = []
     capped: list[list[int]] = []
-    for i, (s, good) in enumerate(zip(stack.sessions.tolist(), trusted.tolist(), strict=True)):
-        own = of.reasons[s] if good else [reason or LOW_COVERAGE for reason in of.reasons[s]]
-        why.append(own)
-        capped.append([at for _, at in of.capped[s]] if good else [])
-        for c in np.flatnonzero(withheld[i]).tolist():
-            reasons[i].add(own[c] or LOW_COVERAGE, figure=f"stress.{of.ids[c]}")
+    for s, good in zip(stack.sessions.tolist(), trusted.tolist(), strict=True):
+        why.append(of.reasons[s] if good else [reason or LOW_COVERAGE for reason in of.reasons[s]])
+        capped.append(of.capped[s] if good else [])
+    for i, c in np.argwhere(withheld).tolist():
+        reasons[i].add(why[i][c] or LOW_COVERAGE, figure=f"stress.{of.ids[c]}")
+    direct, propagated = _legs(stack, joint, of.shocks, withheld)
     return {
         "stress_reasons": why,
         "stress_shocks": [of.shown[s] for s in stack.sessions.tolist()],
         "stress_capped": capped,
-        "stress_direct": _legs(stack, joint, of.direct, withheld),
-        "stress_propagated": _legs(stack, joint, of.propagated, withheld),
+        "stress_direct": direct,
+        "stress_propagated": propagated,
         "uncovered_value": np.where(covered, 0.0, stack.gross).sum(axis=-1).tolist(),
     }
 
 
-def _legs(stack: Stack, joint: Exposures, shock: FloatCube, withheld: BoolMatrix) -> list[FloatVector]:
-    """By unit, C × (money, fraction, by factor, by position), NaN where withheld."""
-    found: list[FloatVector] = []
-    for part in _parts(stack, shock.shape[1]):
-        loss = apply(
-            stack.value[part, None], joint.betas[part, None], shock[stack.sessions[part]], stack.leverage[part, None]
-        )
+def _legs(
+    stack: Stack, joint: Exposures, shocks: FloatCube, withheld: BoolMatrix
+) -> tuple[list[FloatVector], list[FloatVector]]:
+    """(direct, propagated) by unit: C × (money, fraction, by factor, by position), NaN where withheld."""
+    direct: list[FloatVector] = []
+    propagated: list[FloatVector] = []
+    for part in _parts(stack, shocks.shape[1]):
+        loss = apply(stack.value[part], joint.betas[part], shocks[stack.sessions[part]], stack.leverage[part])
         fraction = loss.money / stack.nav[part, None]
         table = np.concatenate(
             [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1
         )
-        table[withheld[part]] = np.nan
-        found += listed(_flat(table))
-    return found
+        table[np.tile(withheld[part], 2)] = np.nan
+        rows = listed(table.reshape(2 * len(table), -1))
+        direct += rows[::2]
+        propagated += rows[1::2]
+    return direct, propagated
 
 
 def _parts(stack: Stack, scenarios: int) -> Iterator[slice]:
     g, k = stack.rows.shape
-    step = max(1, MOST_CELLS // max(1, k * scenarios * len(FACTOR_NAMES)))
+    step = max(1, MOST_CELLS // max(1, k * scenarios))
     for low in range(0, g, step):
         yield slice(low, low + step)
-
-
-def _flat(table: FloatCube) -> FloatMatrix:
-    return table.reshape(len(table), -1)

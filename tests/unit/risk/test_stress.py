@@ -141,10 +141,10 @@ def test_a_yield_rise_costs_a_long_bond_fund_its_duration() -> None:
     betas = np.zeros((3, 1, 8))
     betas[:, 0, 7] = 1.0
     betas[:, 0, 0] = MODEL.slopes[:, 7]
-    loss = apply(np.full((3, 1), 1000.0), betas, found.direct)
+    loss = apply(np.full((3, 1), 1000.0), betas, found.direct[:, None])
     assert loss.money == pytest.approx(1000.0 * (-0.01 * 17.76 + 0.5 * 0.0001 * 395.1))
     assert (np.abs(loss.money / 1000.0 + 0.1776) < 0.2 * 0.1776).all()
-    short = apply(np.full((3, 1), -1000.0), betas, found.direct)
+    short = apply(np.full((3, 1), -1000.0), betas, found.direct[:, None])
     assert short.money.tolist() == (-loss.money).tolist()
 
 
@@ -164,32 +164,32 @@ def test_effect_on_holdings_against_a_plain_loop() -> None:
     value, betas, shock = rng.normal(0, 500, (2, 5)), rng.normal(0, 1, (2, 5, 8)), rng.normal(0, 0.3, (2, 8))
     betas[0, 3] = np.nan
     betas[:, :, 4] = np.nan
-    found = apply(value, betas, shock)
+    found = apply(value, betas, shock[:, None])
     for g in range(2):
         by_factor, total = np.zeros(8), 0.0
         for i in range(5):
             if np.isnan(betas[g, i, 0]):
-                assert np.isnan(found.by_position[g, i])
+                assert np.isnan(found.by_position[g, 0, i])
                 continue
             parts = np.nan_to_num(betas[g, i]) * shock[g]
             if parts.sum() < -1.0:
                 parts = parts * (-1.0 / parts.sum())
             by_factor += value[g, i] * parts
             total += value[g, i] * parts.sum()
-            assert found.by_position[g, i] == pytest.approx(value[g, i] * parts.sum(), rel=1e-12)
-        assert found.by_factor[g] == pytest.approx(by_factor, rel=1e-12)
-        assert found.money[g] == pytest.approx(total, rel=1e-12)
-        assert found.by_factor[g].sum() == pytest.approx(found.money[g], rel=1e-12)
+            assert found.by_position[g, 0, i] == pytest.approx(value[g, i] * parts.sum(), rel=1e-12)
+        assert found.by_factor[g, 0] == pytest.approx(by_factor, rel=1e-12)
+        assert found.money[g, 0] == pytest.approx(total, rel=1e-12)
+        assert found.by_factor[g, 0].sum() == pytest.approx(found.money[g, 0], rel=1e-12)
 
 
 def test_a_long_loses_at_most_its_value_and_a_short_gains_at_most_its_value() -> None:
     betas = np.zeros((1, 2, 8))
     betas[0, :, 0], betas[0, :, 1] = 3.0, 1.0
     shock = np.array([[-0.4, -0.3, 0, 0, 0, 0, 0, 0]])
-    found = apply(np.array([[100.0, -100.0]]), betas, shock)
-    assert found.by_position[0] == pytest.approx([-100.0, 100.0])
-    alone = apply(np.array([[100.0]]), betas[:, :1], shock)
-    assert alone.by_factor[0, :2] == pytest.approx([-80.0, -20.0])
+    found = apply(np.array([[100.0, -100.0]]), betas, shock[None])
+    assert found.by_position[0, 0] == pytest.approx([-100.0, 100.0])
+    alone = apply(np.array([[100.0]]), betas[:, :1], shock[None])
+    assert alone.by_factor[0, 0, :2] == pytest.approx([-80.0, -20.0])
 
 
 def test_model_volatility_against_a_plain_product() -> None:
