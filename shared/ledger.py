@@ -478,6 +478,16 @@ async def unblock(
     return sum(freed.values())
 
 
+async def lock_blocked(conn: AsyncConnection) -> None:
+    """Lock all blocked units, by key: for who frees one part after the other, and would have locked schedules by the second."""
+    await conn.execute(
+        text("""
+            SELECT 1 FROM ledger.units WHERE blocked_reason IS NOT NULL
+            ORDER BY portfolio_id, session, phase FOR NO KEY UPDATE
+        """)
+    )
+
+
 async def unblock_due(conn: AsyncConnection) -> dict[Phase, int]:
     """Free the blocked units whose probe is due; returns how many, by phase. The next failure blocks them again."""
     condition = """

@@ -6,6 +6,7 @@ Each answers (portfolio, phase, first session, number of units), for the portfol
 from __future__ import annotations
 
 from shared.events.services import COMPLETION
+from shared.messaging import dead_letters
 
 # Message types by phase, as parameters of the statements.
 TYPES = {f"{phase.value}_type": event.type_name() for phase, event in COMPLETION.items()}
@@ -72,13 +73,11 @@ CHECKS = {
         GROUP BY 1, 2
     """,
     "no_letter": f"""
+        WITH letters AS MATERIALIZED ({dead_letters.ABOUT_UNITS})
         SELECT u.portfolio_id, CAST(u.phase AS text), min(u.session), count(*)
         FROM ledger.units u
         WHERE {_PORTFOLIOS} AND u.blocked_reason IS NOT NULL AND NOT EXISTS (
-            SELECT 1 FROM bus.dead_letters d
-            WHERE d.consumer = CAST(u.phase AS text) AND d.reason = 'blocked' AND d.replayed_at IS NULL AND d.purged_at IS NULL
-              AND d.resolved_at IS NULL
-              AND CAST(convert_from(d.body, 'UTF8') AS jsonb) #> '{{work,portfolios}}' ? CAST(u.portfolio_id AS text))
+            SELECT 1 FROM letters d WHERE d.portfolio_id = u.portfolio_id AND d.phase = u.phase)
         GROUP BY 1, 2
     """,
     "other_model": f"""

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +27,17 @@ BLOCKED = "blocked"
 # A letter about units came from no partition.
 NO_PARTITION = -1
 _OPEN = "replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL"
+# Open letters about blocked units, each with the units' rectangle as it was recorded, whatever was edited since.
+ABOUT_UNITS = f"""
+    SELECT id, CAST(event #>> '{{work,portfolios,0}}' AS uuid) AS portfolio_id, CAST(event ->> 'phase' AS ledger.phase) AS phase,
+           CAST(event #>> '{{work,from}}' AS date) AS first, CAST(event #>> '{{work,to}}' AS date) AS last
+    FROM (SELECT id, CAST(convert_from(coalesce(original_body, body), 'UTF8') AS jsonb) AS event FROM bus.dead_letters
+          WHERE reason = '{BLOCKED}' AND partition = {NO_PARTITION} AND {_OPEN}) letters
+"""
+_UNITS = """
+    SELECT 1 FROM ledger.units u
+    WHERE u.portfolio_id = a.portfolio_id AND u.phase = a.phase AND u.session BETWEEN a.first AND a.last
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class DeadLetter:
     resolved_at: datetime | None
     edited_at: datetime | None
     replay_event_id: UUID | None
+
+    @property
+    def about_units(self) -> bool:
+        """Whether it is no message that came, but our own word about units that failed too often."""
+        return self.reason == BLOCKED and self.partition == NO_PARTITION
 
 
 async def record(
@@ -116,21 +133,25 @@ async def resolve_blocked(conn: AsyncConnection) -> int:
     """Close the letters about units of which none is missing any more; returns how many."""
     result = await conn.execute(
         text(f"""
-            WITH about AS (
-                SELECT id, CAST(convert_from(body, 'UTF8') AS jsonb) AS event FROM bus.dead_letters
-                WHERE reason = :reason AND partition = :partition AND edited_at IS NULL AND {_OPEN}
-            )
+            WITH about AS MATERIALIZED ({ABOUT_UNITS})
             UPDATE bus.dead_letters d SET resolved_at = clock_timestamp() FROM about a
-            WHERE d.id = a.id AND NOT EXISTS (
-                SELECT 1 FROM ledger.units u
-                WHERE u.portfolio_id = CAST(a.event #>> '{{work,portfolios,0}}' AS uuid)
-                  AND u.phase = CAST(a.event ->> 'phase' AS ledger.phase)
-                  AND u.session BETWEEN CAST(a.event #>> '{{work,from}}' AS date) AND CAST(a.event #>> '{{work,to}}' AS date)
-                  AND u.completed_revision < u.required_revision)
-        """),
-        {"reason": BLOCKED, "partition": NO_PARTITION},
+            WHERE d.id = a.id AND NOT EXISTS ({_UNITS} AND u.completed_revision < u.required_revision)
+        """)
     )
     return int(result.rowcount)
+
+
+async def still_blocked(conn: AsyncConnection, letters: Sequence[int]) -> set[int]:
+    """Those of the letters that are about units of which some are blocked now."""
+    rows = await conn.scalars(
+        text(f"""
+            WITH about AS MATERIALIZED ({ABOUT_UNITS})
+            SELECT id FROM about a
+            WHERE id = ANY (CAST(:letters AS bigint[])) AND EXISTS ({_UNITS} AND u.blocked_reason IS NOT NULL)
+        """),
+        {"letters": list(letters)},
+    )
+    return set(rows)
 
 
 def _as_text(body: bytes | None) -> str | None:
@@ -184,8 +205,14 @@ async def edit(
 ) -> bool:
     """Mend an open letter before it is replayed; what came is kept beside. False if there is no open one.
 
-    The hash stays that of what came, so that the message delivered again is still this letter.
+    The hash stays that of what came, so that the message delivered again is still this letter. Raises `PermanentError` for the
+    body of a letter about blocked units: it says which they are.
     """
+    letter = await get(conn, letter_id)
+    if body is not None and letter is not None and letter.about_units:
+        raise PermanentError(
+            f"dead letter {letter_id} says which units are blocked: replay it as it is", code="not_editable"
+        )
     result = await conn.execute(
         text(f"""
             UPDATE bus.dead_letters
@@ -235,7 +262,10 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
             code="not_replayable",
         )
     if row.reason == BLOCKED and row.partition == NO_PARTITION:
-        event = PhaseRequested.model_validate_json(payload)
+        try:
+            event = PhaseRequested.model_validate_json(payload)
+        except ValidationError as error:
+            raise PermanentError(f"dead letter {letter_id} does not say which units", code="not_replayable") from error
         await ledger.unblock(conn, event.work.portfolios, event.work.first, event.work.last, event.phase)
     await conn.execute(
         text("""
@@ -254,7 +284,15 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
 
 
 async def purge(conn: AsyncConnection, letter_id: int) -> bool:
-    """Give a message up for good. The row stays; its body goes."""
+    """Give a message up for good. The row stays; its body goes. False if there is none, or it was settled before.
+
+    Raises `PermanentError` while units that it is about are blocked: they are called for, and nothing else would tell of them.
+    """
+    if await still_blocked(conn, [letter_id]):
+        raise PermanentError(
+            f"dead letter {letter_id} is about units that are blocked: mend the cause and replay it",
+            code="still_blocked",
+        )
     result = await conn.execute(
         text("""
             UPDATE bus.dead_letters SET purged_at = clock_timestamp(), body = NULL, original_body = NULL

@@ -16,6 +16,7 @@ from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.errors import Conflict, Invalid, NotFound
 from services.coordinator.reads.values import document
+from shared import ledger
 from shared.db.engine import snapshot
 from shared.errors import PermanentError
 from shared.messaging import dead_letters
@@ -69,7 +70,11 @@ async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
 @router.patch("/{letter_id}", summary="Mend body or headers before sending it again; what came is kept")
 async def edit(request: Request, letter_id: LetterId, body: LetterBody, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        if not await dead_letters.edit(conn, letter_id, body=body.body, headers=body.headers):
+        try:
+            edited = await dead_letters.edit(conn, letter_id, body=body.body, headers=body.headers)
+        except PermanentError as error:
+            raise Invalid(f"{error}.", code=error.code) from error
+        if not edited:
             await _refuse_settled(conn, letter_id)
         found = await _existing(conn, letter_id)
         return 200, documents.dead_letter(found, document(found.headers))
@@ -91,10 +96,14 @@ async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Respons
     return await change(request, context, act)
 
 
-@router.post("/{letter_id}/purge", summary="Give it up for good")
+@router.post("/{letter_id}/purge", summary="Give it up for good; not while units that it is about are blocked")
 async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        if not await dead_letters.purge(conn, letter_id):
+        try:
+            purged = await dead_letters.purge(conn, letter_id)
+        except PermanentError as error:
+            raise Conflict(f"{error}.", code=error.code) from error
+        if not purged:
             await _refuse_settled(conn, letter_id)
         return 200, {"id": letter_id, "purged": True}
 
@@ -120,14 +129,29 @@ async def _many(
     *,
     dry_run: bool,
 ) -> Response:
-    """The open letters that fit, at most `MOST`; those that cannot be sent again are listed and left as they are."""
+    """The open letters that fit, at most `MOST`; those that cannot be sent again, or given up, are listed and left as they are."""
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         found = await dead_letters.page(conn, limit=MOST + 1, **filters)
-        fit = [item for item in found[:MOST] if word == "purged" or dead_letters.replayable(item)]
-        refused = [item.id for item in found[:MOST] if item not in fit]
-        settled = [item.id for item in fit if dry_run or await settle(conn, item.id)]
-        body = {"dry_run": dry_run, word: settled, "refused": refused, "more": len(found) > MOST}
+        if word == "replayed":
+            refused = {item.id for item in found if not dead_letters.replayable(item)}
+        else:
+            refused = await dead_letters.still_blocked(conn, [item.id for item in found])
+        if not dry_run:
+            await ledger.lock_blocked(conn)
+        settled = []
+        for item in found[:MOST]:
+            if item.id in refused:
+                continue
+            try:
+                # One that cannot be settled after all takes nothing back of the others.
+                async with conn.begin_nested():
+                    if dry_run or await settle(conn, item.id):
+                        settled.append(item.id)
+            except PermanentError:
+                refused.add(item.id)
+        listed = [item.id for item in found[:MOST] if item.id in refused]
+        body = {"dry_run": dry_run, word: settled, "refused": listed, "more": len(found) > MOST}
         return (202 if word == "replayed" else 200), body
 
     if dry_run:

@@ -129,6 +129,7 @@ def _settle(
         settled = answer["replayed" if verb == "replay" else "purged"]
         typer.echo(f"{len(settled)} dead letters: {done if yes else 'not done; give --yes to do it'}")
         if answer["refused"]:
-            typer.echo(f"cannot be sent again: {', '.join(map(str, answer['refused']))}")
+            why = "cannot be sent again" if verb == "replay" else "are about units that are blocked, and stay"
+            typer.echo(f"{why}: {', '.join(map(str, answer['refused']))}")
         if answer["more"]:
             typer.echo("there are more: call again")

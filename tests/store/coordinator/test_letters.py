@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
+import pytest
+
+from shared import ledger
+from shared.ledger import MAX_RUNS
 from shared.messaging import dead_letters
-from tests.store.coordinator.conftest import PREFIX, Api
+from shared.work import Phase
+from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 
 PATH = f"{PREFIX}/admin/dead-letters"
 HEADERS = {"ce_type": "leadline.DateDue.v1", "ce_id": "a"}
@@ -107,3 +113,74 @@ async def test_lists_are_limited_by_reason_consumer_and_topic(api: Api) -> None:
     assert await ids(reason="unknown_version") == [one]
     assert await ids(consumer="factors", topic="leadline.date-due") == [other]
     assert await ids(topic="leadline.nothing") == []
+
+
+async def blocked(api: Api) -> tuple[UUID, int]:
+    """A portfolio with a blocked unit, and the letter about it."""
+    portfolio = UUID((await api.create())["id"])
+    async with api.admin.begin() as conn:
+        for _ in range(MAX_RUNS):
+            await ledger.failed(conn, Phase.INGEST, portfolio, {(AS_OF, AS_OF): "no"})
+        await dead_letters.record_blocked(conn, Phase.INGEST, portfolio, AS_OF, AS_OF, "no")
+        return portfolio, (await dead_letters.page(conn, limit=1))[0].id
+
+
+async def drift(api: Api) -> set[str]:
+    answer = await api.client.get(f"{PREFIX}/admin/audit")
+    assert answer.status_code == 200, answer.text
+    return {found["kind"] for found in answer.json()["drift"]}
+
+
+@pytest.mark.parametrize("body", ['{"a": 1}', "not json", '{"work": {"portfolios": []}, "phase": "ingest"}'])
+async def test_a_letter_about_units_keeps_saying_which(api: Api, body: str) -> None:
+    _, letter = await blocked(api)
+    refused = await api.client.patch(f"{PATH}/{letter}", json={"body": body})
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_editable")
+    mended = await api.client.patch(f"{PATH}/{letter}", json={"headers": {**HEADERS, "note": "mine"}})
+    assert mended.status_code == 200
+    assert "no_letter" not in await drift(api)
+    assert (await api.client.post(f"{PATH}/{letter}/replay")).json()["sent"] is True
+    assert await api.rows("SELECT 1 FROM ledger.units WHERE blocked_reason IS NOT NULL") == []
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', b"not json"])
+async def test_one_letter_that_cannot_be_replayed_holds_up_no_other(api: Api, body: bytes) -> None:
+    """However it came to be so. What it was about is still known from what came."""
+    _, letter = await blocked(api)
+    other = await put(api, b'{"a": 1}', offset=1)
+    await api.run(
+        "UPDATE bus.dead_letters SET original_body = body, body = :b, edited_at = now() WHERE id = :id",
+        b=body,
+        id=letter,
+    )
+    refused = await api.client.post(f"{PATH}/{letter}/replay")
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_replayable")
+    assert "no_letter" not in await drift(api)
+    done = await many(api, "replay", dry_run="false")
+    assert (done["replayed"], done["refused"]) == ([other], [letter])
+    assert [payload for _, topic, payload in await sent(api) if topic == "leadline.date-due"] == ['{"a": 1}']
+    assert await api.rows("SELECT id FROM bus.dead_letters WHERE replayed_at IS NULL") == [(letter,)]
+
+
+async def test_what_is_blocked_cannot_be_given_up(api: Api) -> None:
+    """The units are called for; without the letter nothing would say that they are stuck, and the audit would for ever."""
+    portfolio, letter = await blocked(api)
+    other = await put(api, b"garbage", offset=1)
+    refused = await api.client.post(f"{PATH}/{letter}/purge")
+    assert (refused.status_code, refused.json()["code"]) == (409, "still_blocked")
+    assert "replay" in refused.json()["detail"]
+    for dry_run in ("true", "false"):
+        done = await many(api, "purge", dry_run=dry_run)
+        assert (done["purged"], done["refused"]) == ([other], [letter])
+    assert "no_letter" not in await drift(api)
+    async with api.admin.begin() as conn:
+        await ledger.unblock(conn, [portfolio], AS_OF, AS_OF, Phase.INGEST)
+    assert (await api.client.post(f"{PATH}/{letter}/purge")).status_code == 200, "it says nothing any more"
+
+
+async def test_a_letter_closes_when_what_it_was_about_is_done_though_its_headers_were_edited(api: Api) -> None:
+    portfolio, letter = await blocked(api)
+    await api.client.patch(f"{PATH}/{letter}", json={"headers": HEADERS})
+    await api.complete(str(portfolio))
+    async with api.context.engine.begin() as conn:
+        assert await dead_letters.resolve_blocked(conn) == 1
