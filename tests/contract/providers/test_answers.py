@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, date, datetime
 
@@ -12,7 +11,7 @@ import pytest
 from services.ingest.providers.base import Absence, Absent, Fault, History, Request
 from services.ingest.providers.vendor import Described
 from tests.contract.providers.conftest import FIRST, LAST, Case
-from tests.support.vendors import Call, Reply, document, reply
+from tests.support.vendors import Reply, document
 
 SPLIT, DIVIDEND = date(2020, 8, 31), date(2020, 8, 7)
 # As traded, by day.
@@ -111,28 +110,6 @@ def test_one_answer_a_request_in_order(case: Case) -> None:
     answers = list(case.vendor.fetch([Request(symbol, FIRST, LAST) for symbol in symbols]))
     assert [answer.symbol for answer in answers] == symbols
     assert [isinstance(answer, History) for answer in answers] == [True, False, False, True, True, True]
-
-
-def test_a_price_of_zero_or_null_is_no_price(case: Case) -> None:
-    """Partial answers: half the days have no usable close; they are left out, not served as nought."""
-    served = case.server.answer
-
-    def partial(call: Call) -> Reply:
-        body = json.loads(served(call).body)
-        if "chart" in body:
-            indicators = body["chart"]["result"][0]["indicators"]
-            for values in (*indicators["quote"][0].values(), indicators["adjclose"][0]["adjclose"]):
-                values[::2] = [None] * len(values[::2])
-            return reply(body)
-        rows = body["results"] if case.name == "massive" else body
-        for row in rows[::2]:
-            row.update(dict.fromkeys({"o", "h", "l", "c", "open", "high", "low", "close"} & set(row), 0))
-        return reply(body)
-
-    case.server.answer = lambda call: partial(call) if case.data in call.path else served(call)
-    found = history(case, "AAPL").bars
-    assert len(found.sessions) == len(TRADED) - len(list(TRADED)[::2])
-    assert (found.close > 0).all()
 
 
 def test_profiles(case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,6 +196,31 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
         http = VendorHttp(DIALECT, "http://api.vendor.example", {}, LocalGate(), allow_loopback=True, bounds=QUICK)
         assert http.get("/v1") == {"through": "proxy"}
         assert proxy.calls[0].headers["host"] == "api.vendor.example"
+
+
+def test_yahoos_session_goes_through_the_proxy_too_and_leaves_the_name_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def proxy() -> None:
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(4096).split(b"\r\n")[0])
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        answering = threading.Thread(target=proxy, daemon=True)
+        answering.start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        session = YahooSession("yahoo", LocalGate(), bounds=Bounds(read=5, deadline=5, attempts=1))
+        with monkeypatch.context() as nobody_resolves:
+            nobody_resolves.setattr("services.ingest.providers.yahoo_session.public_address", None)
+            with pytest.raises(ProviderDown) as raised:
+                session.get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
+        answering.join(5)
+    assert asked == [b"CONNECT query2.finance.yahoo.com:443 HTTP/1.1"]
+    assert raised.value.fault is Fault.OUTAGE
 
 
 def test_no_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
