@@ -123,6 +123,24 @@ BEGIN
     ORDER BY symbol_id, known_until DESC
     ON CONFLICT (symbol_id, session) DO NOTHING;
 
+    -- Two of a kind that were made one are two again, as the history has them.
+    WITH apart AS MATERIALIZED (
+        SELECT a.symbol_id, a.type, h.value AS here, h.ex_date AS here_on, h.provider, h.fetched_at,
+               g.value AS there, g.ex_date AS there_on
+        FROM ingest.actions a
+        CROSS JOIN LATERAL (
+            SELECT * FROM ingest.actions_history x
+            WHERE x.symbol_id = a.symbol_id AND x.type = a.type AND x.ex_session = p_day ORDER BY x.known_until DESC LIMIT 1) h
+        CROSS JOIN LATERAL (
+            SELECT * FROM ingest.actions_history x
+            WHERE x.symbol_id = a.symbol_id AND x.type = a.type AND x.ex_session = p_after ORDER BY x.known_until DESC LIMIT 1) g
+        WHERE a.ex_session = p_after AND a.value = CASE a.type WHEN 'split' THEN g.value * h.value ELSE g.value + h.value END
+    ), added AS (
+        INSERT INTO ingest.actions
+        SELECT symbol_id, p_day, type, here, here_on, provider, fetched_at, p_change FROM apart
+    )
+    UPDATE ingest.actions a SET value = p.there, ex_date = p.there_on, change = p_change
+    FROM apart p WHERE a.symbol_id = p.symbol_id AND a.type = p.type AND a.ex_session = p_after;
     UPDATE ingest.actions SET ex_session = p_day, change = p_change
     WHERE ex_session = p_after AND ex_date > p_before AND ex_date <= p_day;
 
