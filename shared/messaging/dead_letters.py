@@ -194,9 +194,8 @@ async def page(
 
 
 async def get(conn: AsyncConnection, letter_id: int) -> DeadLetter | None:
-    row = (
-        await conn.execute(text(f"SELECT {_COLUMNS} FROM bus.dead_letters WHERE id = :id"), {"id": letter_id})
-    ).one_or_none()
+    rows = await conn.execute(text(f"SELECT {_COLUMNS} FROM bus.dead_letters WHERE id = :id"), {"id": letter_id})
+    row = rows.one_or_none()
     return DeadLetter(*row) if row else None
 
 
@@ -257,10 +256,8 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
         return False
     payload = _as_text(row.body)
     if payload is None:
-        raise PermanentError(
-            f"dead letter {letter_id} has a body that cannot be sent again (none, binary or too large): purge it",
-            code="not_replayable",
-        )
+        why = "has a body that cannot be sent again (none, binary or too large): purge it"
+        raise PermanentError(f"dead letter {letter_id} {why}", code="not_replayable")
     if row.reason == BLOCKED and row.partition == NO_PARTITION:
         try:
             event = PhaseRequested.model_validate_json(payload)
@@ -289,10 +286,8 @@ async def purge(conn: AsyncConnection, letter_id: int) -> bool:
     Raises `PermanentError` while units that it is about are blocked: they are called for, and nothing else would tell of them.
     """
     if await still_blocked(conn, [letter_id]):
-        raise PermanentError(
-            f"dead letter {letter_id} is about units that are blocked: mend the cause and replay it",
-            code="still_blocked",
-        )
+        why = "is about units that are blocked: mend the cause and replay it"
+        raise PermanentError(f"dead letter {letter_id} {why}", code="still_blocked")
     result = await conn.execute(
         text("""
             UPDATE bus.dead_letters SET purged_at = clock_timestamp(), body = NULL, original_body = NULL

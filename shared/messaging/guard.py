@@ -26,7 +26,7 @@ from shared.db.engine import is_transient
 from shared.errors import TransientError, UnreadableMessage
 from shared.events.envelope import major_of
 from shared.events.topics import EVENT_TYPES
-from shared.messaging import dead_letters
+from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.limit import Limit
 from shared.messaging.outbox import causation, correlation
@@ -141,6 +141,7 @@ class Guard:
         while True:
             try:
                 async with self.engine.begin() as conn:
+                    ours = await outbox.has_sent(conn, msg.headers.get("ce_id"), record.value)
                     await dead_letters.record(
                         conn,
                         consumer=self.service,
@@ -162,7 +163,7 @@ class Guard:
             else:
                 failpoint("H9")
                 DEAD_LETTERS.labels(self.service, reason).inc()
-                self.limit.note(reason)
+                self.limit.note(reason, sent_by_us=ours)
                 log.error(
                     "message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset
                 )

@@ -73,3 +73,22 @@ async def publish_completions(
 ) -> int:
     """Announce completed units. `sessions` are all exchange sessions: consecutive ones share an event."""
     return await publish_work(conn, COMPLETION[phase], raised, sessions, source=phase.value)
+
+
+async def has_sent(conn: AsyncConnection, event_id: str | None, body: bytes | None) -> bool:
+    """Whether a message is one of ours: what it says of itself anybody can say, so it is compared with what was to be sent.
+
+    Of the last days only: older rows are gone.
+    """
+    try:
+        known = UUID(event_id or "")
+    except ValueError:
+        return False
+    return bool(
+        await conn.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM bus.outbox WHERE event_id = :id AND convert_to(payload, 'UTF8') = :body)"
+            ),
+            {"id": known, "body": body},
+        )
+    )

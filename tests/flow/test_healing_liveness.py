@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -23,6 +25,7 @@ import shared.service
 from deploy.embedded.process import free_port
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
+from shared.events.topics import DATE_DUE
 from shared.messaging import dead_letters, watch
 from shared.messaging.limit import WINDOW
 from shared.service import EXIT_STUCK, Service, create_service_app
@@ -143,6 +146,35 @@ async def test_a_consumer_that_fails_at_everything_stops_and_says_so(
                 assert await dead_letters.replay(conn, letter.id)
         missing = "SELECT count(*) FROM ledger.units WHERE phase = 'ingest' AND completed_revision < required_revision"
         await until(lambda: _none(admin, missing))
+
+
+@pytest.mark.parametrize("reason", ["invalid_body", "unknown_type"])
+async def test_a_consumer_that_cannot_read_what_our_own_outbox_sends_stops(
+    admin: AsyncEngine, settings: ServiceSettings, wire: Wire, reason: str
+) -> None:
+    """A deploy that broke what is said or what is understood. The same from a stranger, with our headers, stops nothing."""
+    await toy.prepare(admin, 1)
+    declared = "leadline.DateDue.v1" if reason == "invalid_body" else "leadline.DateDone.v1"
+
+    def headers() -> dict[str, str]:
+        return {"ce_type": declared, "ce_id": str(uuid4()), "ce_source": "/leadline/coordinator"}
+
+    for _ in range(WINDOW + 10):
+        await wire.send(b'{"other": 1}', [(name, value.encode()) for name, value in headers().items()])
+    async with toy.running(settings, Worker()) as service:
+        await wire.drained()
+        assert service.guard.limit.tripped is None
+        async with admin.begin() as conn:
+            for _ in range(WINDOW + 10):
+                own = headers()
+                await conn.execute(
+                    text("""INSERT INTO bus.outbox (event_id, topic, type, payload, headers)
+                            VALUES (:id, :topic, :type, '{"other": 1}', CAST(:headers AS jsonb))"""),
+                    {"id": UUID(own["ce_id"]), "topic": DATE_DUE, "type": declared, "headers": json.dumps(own)},
+                )
+        service.wake_relay()
+        await until(lambda: _now(service.guard.limit.tripped is not None))
+        assert f"last: {reason}" in str(service.guard.limit.tripped)
 
 
 async def test_a_service_that_cannot_go_on_ends_the_composition(server: Server, broker: TestBroker) -> None:

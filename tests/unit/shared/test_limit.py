@@ -35,6 +35,14 @@ def test_garbage_says_nothing_about_the_consumer(reason: str) -> None:
     assert not any(limit.note(reason) for _ in range(10_000))
 
 
+@pytest.mark.parametrize("reason", ["unknown_type", "invalid_body"])
+def test_what_our_own_outbox_sent_is_no_garbage(reason: str) -> None:
+    limit = Limit()
+    assert sum(limit.note(reason, sent_by_us=True) for _ in range(2 * WINDOW)) == 1
+    handled = Limit()
+    assert not any(handled.note(None, sent_by_us=True) for _ in range(2 * WINDOW))
+
+
 def test_a_release_too_old_for_what_is_sent_stops() -> None:
     limit = Limit()
     assert sum(limit.note("unknown_version") for _ in range(2 * WINDOW)) == 1
