@@ -146,14 +146,15 @@ def _show_status(answer: dict[str, Any]) -> None:
 def show(
     portfolio: Portfolio,
     session: Session = None,
+    full: Annotated[bool, typer.Option("--full", help="Every figure there is, not only the picture")] = False,
     as_json: Json = False,
 ) -> None:
     """The whole risk picture of one session."""
     with client() as api:
         if as_json:
-            print_document(picture.gather(api, portfolio, session))
+            print_document(picture.gather(api, portfolio, session, full=full))
         else:
-            render_risk_picture(console_for(), api, portfolio, session)
+            render_risk_picture(console_for(), api, portfolio, session, full=full)
 
 
 @app.command()

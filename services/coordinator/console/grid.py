@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+# Numbered columns beside each other: what a page of 140 characters holds.
+MOST_COLUMNS = 12
 
 
 def table(title: str, *columns: str, left: int = 1) -> Table:
@@ -11,3 +18,16 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", no_wrap=index < left)
     return made
+
+
+def blocks(
+    console: Console, title: str, rows: Sequence[str], columns: Sequence[str], cell: Callable[[int, int], str]
+) -> None:
+    """A matrix of any width, as tables of at most `MOST_COLUMNS` columns, one below the other."""
+    for low in range(0, len(columns), MOST_COLUMNS):
+        part = range(low, min(low + MOST_COLUMNS, len(columns)))
+        more = f", {columns[part[0]]} to {columns[part[-1]]}" if len(columns) > MOST_COLUMNS else ""
+        made = table(title + more, "", *(columns[j] for j in part))
+        for i, name in enumerate(rows):
+            made.add_row(escape(name), *(cell(i, j) for j in part))
+        console.print(made)

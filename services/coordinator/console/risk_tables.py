@@ -1,4 +1,4 @@
-"""Exposures, risk, correlations, scorecard and stress of one session as tables. What is unknown is a dash, never a zero."""
+"""Exposures, risk, scorecard and stress of one session as tables, as short as a person reads them; `full_tables` has the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.coordinator.console.grid import table
-from services.coordinator.console.text import DASH, money, number, percent, words
+from services.coordinator.console.text import DASH, count, money, number, percent, words
 
 # Of contributions and clusters: beyond a dozen a table is no longer read.
 MOST = 12
@@ -58,11 +58,15 @@ def _options(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
         console.print(rows)
 
 
-def risk(console: Console, of: Mapping[str, Any]) -> None:
+def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST) -> None:
+    """`most`: of the contributions to the volatility, the largest first."""
     _volatility(console, of)
     _tail(console, of)
-    _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {})
-    sectors = table("Sectors, of NAV", "sector", "long", "short", "net", "gross", "benchmark", "active")
+    _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
+    compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
+    sectors = table(
+        f"Sectors, of NAV{escape(compared)}", "sector", "long", "short", "net", "gross", "benchmark", "active"
+    )
     for sector in of.get("sectors") or []:
         sides = ("long", "short", "net", "gross", "benchmark", "active")
         sectors.add_row(escape(sector["sector"]), *(percent(sector[side], 1) for side in sides))
@@ -84,11 +88,15 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     if forecast.get("value") is not None:
         band = "" if forecast["low"] is None else f"{percent(forecast['low'], 1)} to {percent(forecast['high'], 1)}, "
         rows.add_row("forecast, 21 sessions", f"{percent(forecast['value'], 1)}  ({band}{forecast['method']})")
+        variances = ", ".join(number(forecast.get(name), 4) for name in ("variance", "ewma_variance"))
+        rows.add_row("its variance, and by EWMA", variances)
+        rows.add_row("rows behind it", count(forecast.get("n_obs")))
     else:
         rows.add_row("forecast, 21 sessions", DASH)
     rows.add_row("beta from positions", number(beta["aggregated"]))
     r2 = f"  (R² {number(beta['r2'])})" if beta.get("r2") is not None else ""
     rows.add_row("beta realized", number(beta["realized"]) + r2)
+    rows.add_row("returns behind it", count(beta.get("n_obs")))
     console.print(rows)
 
 
@@ -112,18 +120,20 @@ def _tail(console: Console, of: Mapping[str, Any]) -> None:
         )
 
 
-def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mapping[str, Any]) -> None:
+def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mapping[str, Any], most: int) -> None:
     if not of:
         return
     rows = table("What the volatility is made of", "part", "weight", "contribution", "share")
     parts = sorted(of.get("contributions") or [], key=lambda part: -abs(part["contribution"] or 0.0))
-    for part in parts[:MOST]:
+    for part in parts[:most]:
         rows.add_row(
             part["symbol"], percent(part["weight"], 1), percent(part["contribution"]), percent(part["share"], 1)
         )
-    if len(parts) > MOST:
-        rows.add_row(f"and {len(parts) - MOST} more", "", "", "")
+    if len(parts) > most:
+        rows.add_row(f"and {len(parts) - most} more", "", "", "")
     rows.add_row("volatility", "", percent(of.get("volatility")), "")
+    rows.add_row("shrinkage", "", number(of.get("shrinkage"), 3), "")
+    rows.add_row("returns behind it", "", count(of.get("n_obs")), "")
     rows.add_section()
     for factor in of.get("factors") or []:
         rows.add_row(f"factor {words(factor['factor'])}", "", "", percent(factor["share"], 1))
@@ -154,18 +164,8 @@ def _scorecard(console: Console, of: Mapping[str, Any]) -> None:
     rows.add_row("mean error, forecast less realised", percent(of["mean_error"]))
     var = of["var_95"]
     rows.add_row("VaR 95 exceeded", f"{var['exceedances']} of {var['n']}" if var["n"] else DASH)
+    rows.add_row("Kupiec, likelihood ratio", number(var["kupiec_lr"]))
     rows.add_row("Kupiec, probability", number(var["p"], 3))
-    console.print(rows)
-
-
-def correlations(console: Console, of: Mapping[str, Any]) -> None:
-    rows = table("Correlations", "figure", "value")
-    rows.columns[1].justify = "left"
-    rows.add_row("mean of absolute values", number(of.get("mean_abs")))
-    rows.add_row("shrinkage", number(of.get("shrinkage"), 3))
-    together = [cluster for cluster in of.get("clusters") or [] if len(cluster) > 1]
-    for cluster in together[:MOST]:
-        rows.add_row("move together", escape(", ".join(cluster)))
     console.print(rows)
 
 

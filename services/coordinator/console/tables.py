@@ -9,12 +9,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from services.coordinator.console import picture, risk_tables
+from services.coordinator.console import (
+    correlation_tables,
+    full_tables,
+    picture,
+    risk_tables,
+    stress_tables,
+    symbol_tables,
+)
 from services.coordinator.console.client import Client
 from services.coordinator.console.grid import table
-from services.coordinator.console.text import DASH, because, money, number, percent, share, words
+from services.coordinator.console.text import DASH, because, count, money, number, percent, share, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
+LOTS = ("positions", "long_positions", "short_positions")
 _COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
 
 
@@ -107,19 +115,19 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def render_risk_picture(
-    console: Console, client: Client, portfolio_id: str, session: str | None = None
+    console: Console, client: Client, portfolio_id: str, session: str | None = None, *, full: bool = False
 ) -> dict[str, Any]:
     """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
 
     NAV, P&L and exposures; positions; factor betas; volatility and portfolio beta; sectors; what was withheld and why;
-    completeness. Sections without values yet say so.
+    completeness. With `full`, every figure of every answer. Sections without values yet say so.
     """
-    document = picture.gather(client, portfolio_id, session)
-    print_picture(console, document)
+    document = picture.gather(client, portfolio_id, session, full=full)
+    print_picture(console, document, full=full)
     return document
 
 
-def print_picture(console: Console, document: Mapping[str, Any]) -> None:
+def print_picture(console: Console, document: Mapping[str, Any], *, full: bool = False) -> None:
     portfolio, status = document["portfolio"], document["status"]
     console.print()
     console.print(
@@ -132,19 +140,40 @@ def print_picture(console: Console, document: Mapping[str, Any]) -> None:
         _snapshot(console, document["snapshot"])
     if document["positions"]:
         _positions(console, document["positions"]["items"])
+        if full:
+            full_tables.lots(console, document["positions"]["items"])
     if document["factor_exposures"]:
         risk_tables.factors(console, document["factor_exposures"])
+        if full:
+            full_tables.exposures(console, document["factor_exposures"])
     if document["risk"]:
-        risk_tables.risk(console, document["risk"])
+        _risk(console, document["risk"], document.get("scorecard"), full=full)
     if document["correlations"]:
-        risk_tables.correlations(console, document["correlations"])
+        correlation_tables.correlations(console, document["correlations"], full=full)
     if document["stress"]:
-        risk_tables.stress(console, document["stress"]["scenarios"])
+        (stress_tables if full else risk_tables).stress(console, document["stress"]["scenarios"])
+    if full:
+        symbol_tables.symbols(console, document.get("symbols") or [])
+        full_tables.origins(console, document)
     _withheld(console, document)
     console.print(
         f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
         f"({status['completed']:,} of {status['expected']:,} units, {status['partial']:,} partial), state {status['state']}"
     )
+    if not full and document["risk"]:
+        console.print(
+            "'leadline show --full' has every figure: lots, betas by position, stress by factor and by position, each symbol's own facts."
+        )
+
+
+def _risk(console: Console, of: Mapping[str, Any], scorecard: Mapping[str, Any] | None, *, full: bool) -> None:
+    if not full:
+        risk_tables.risk(console, of)
+        return
+    risk_tables.risk(console, of, most=len(of["decomposition"]["contributions"]))
+    full_tables.series(console, of["positions"])
+    if scorecard:
+        full_tables.scorecard(console, scorecard)
 
 
 def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
@@ -156,6 +185,7 @@ def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
         ("  realized", money(row["realized_pnl"])),
         ("  unrealized", money(row["unrealized_pnl"])),
         ("  dividends", money(row["dividends"])),
+        ("Money in and out of the day", money(row.get("flow"))),
         ("Money in and out so far", money(row.get("cumulative_flow"))),
     ]
     right = [
@@ -167,6 +197,7 @@ def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
         ("Drawdown", percent(row["drawdown"])),
         ("Money-weighted, a year", percent(row.get("xirr"))),
         ("Coverage", percent(row["coverage"], 1)),
+        ("Lots, long and short", " / ".join(count(row.get(kind)) for kind in LOTS)),
     ]
     grid = Table.grid(padding=(0, 2))
     for justify in ("left", "right", "left", "right"):

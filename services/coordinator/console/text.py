@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.markup import escape
+
 DASH = "–"
 
 
@@ -19,6 +21,16 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    """A number of things."""
+    return DASH if value is None else f"{value:,}"
+
+
+def said(value: object) -> str:
+    """A word or a date as it is."""
+    return DASH if value is None else escape(str(value))
 
 
 def share(done: int, expected: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from services.coordinator.console import risk_tables
+from services.coordinator.console import correlation_tables, risk_tables
 from services.coordinator.console.text import DASH
 from services.coordinator.reads import scorecard
 from tests.unit.coordinator.test_scorecard import made
@@ -57,7 +57,7 @@ def test_exposures_show_both_sets_and_the_greeks(of: Any) -> None:
 
 
 def test_correlations_and_stress_are_shown(of: Any) -> None:
-    assert f"{of.correlations['shrinkage']:.3f}" in shown(risk_tables.correlations, of.correlations)
+    assert f"{of.correlations['shrinkage']:.3f}" in shown(correlation_tables.correlations, of.correlations)
     text = shown(risk_tables.stress, of.stress["scenarios"])
     for scenario in of.stress["scenarios"]:
         assert scenario["name"] in text
