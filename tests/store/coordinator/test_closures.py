@@ -13,14 +13,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import schedule
 from services.coordinator.auditor import audit
 from services.coordinator.closures import service
+from services.coordinator.missing import Candidate
+from services.coordinator.reconciler import Reconciler
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.engine import order_lock
-from shared.market.calendar import NO_CLOSURES, calendar, trade
+from shared.market.calendar import NO_CLOSURES, Closure, Closures, calendar, trade, trading
 from shared.market.calendar import closures as standing
 from shared.phase import PhaseRunner
 from shared.work import Batch, Phase, Work
@@ -419,18 +422,48 @@ async def test_a_request_checked_under_the_old_calendar_changes_nothing(api: Api
         files = {"file": ("p.csv", CSV.encode(), "text/csv")}
         data = {"name": "Test", "equity_balance": "100000"}
         waiting = asyncio.create_task(api.client.post(f"{PREFIX}/portfolios/import", data=data, files=files))
-        until = asyncio.get_running_loop().time() + 30
-        while not await api.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-            assert asyncio.get_running_loop().time() < until
-            await asyncio.sleep(0.02)
-        await conn.execute(
-            text(
-                "INSERT INTO coordinator.closures (day, reason, change) VALUES (:d, 'storm', nextval('ledger.change'))"
-            ),
-            {"d": DAY},
-        )
+        await _somebody_waits(api)
+        await _storm(conn, DAY)
     answer = await waiting
     assert (answer.status_code, answer.json()["code"]) == (409, "calendar_moved")
     assert await api.rows("SELECT 1 FROM coordinator.portfolios") == []
     await api.create(CSV)
     assert DAY not in {row.entry_session for row in await lots(api)}
+
+
+async def test_sessions_that_fell_due_are_added_by_the_calendar_there_is_behind_the_lock(api: Api) -> None:
+    await api.create(price_basis="as_traded")
+    await api.run("DELETE FROM ledger.units WHERE session = :d", d=AS_OF)
+    async with api.admin.begin() as conn:
+        await order_lock(conn)
+        tick = schedule.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
+        waiting = asyncio.create_task(tick)
+        await _somebody_waits(api)
+        await _storm(conn, AS_OF)
+    assert await waiting == 0
+    assert await api.rows("SELECT 1 FROM ledger.units WHERE session = :d", d=AS_OF) == []
+
+
+async def test_the_reconciler_asks_for_no_day_that_is_none(api: Api) -> None:
+    """Read before the calendar was, a candidate may lie on a day that the calendar does not have: another turn finds it."""
+    reconciler = Reconciler(api.context.engine, api.context.clock, wake=lambda: None)
+    now = datetime.now(UTC)
+    candidates = [Candidate(UUID(int=1), DAY, DAY, now), Candidate(UUID(int=2), DAY, AS_OF, now)]
+    with trading(Closures((Closure(DAY, None, REASON),))):
+        works = reconciler.rectangles(Phase.RISK, candidates, 8)
+    assert works == [Work((UUID(int=2),), date(2020, 12, 29), AS_OF)]
+
+
+async def _somebody_waits(api: Api) -> None:
+    """For an advisory lock, on this database."""
+    until = asyncio.get_running_loop().time() + 30
+    while not await api.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+        assert asyncio.get_running_loop().time() < until
+        await asyncio.sleep(0.02)
+
+
+async def _storm(conn: AsyncConnection, day: date) -> None:
+    await conn.execute(
+        text("INSERT INTO coordinator.closures (day, reason, change) VALUES (:d, 'storm', nextval('ledger.change'))"),
+        {"d": day},
+    )
