@@ -17,7 +17,7 @@ from shared.market.registry import FACTORS, LOOKBACK
 
 SCENARIOS = load_scenarios()
 FIRST = date(2020, 1, 1)
-ORDINAL = 5000
+ORDINAL = 5038  # an anchor of 252 sessions falls among the first few sessions of a panel
 """Of a panel's first column: every date is a session here."""
 PROXIES = tuple(factor.proxies[0] for factor in FACTORS)
 MARKET = PROXIES[0]
@@ -101,6 +101,27 @@ def _slope(market: FloatVector, own: FloatVector) -> float:
 
 def _rng(name: str, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
+
+
+def one_session(of: Panel, s: int) -> Panel:
+    """The panel of session `s` alone, as a batch of that one session would load it."""
+    return replace(
+        of,
+        sessions=of.sessions[s : s + 1],
+        first=of.first + s,
+        returns=np.ascontiguousarray(of.returns[:, s : s + LOOKBACK]),
+        gaps={
+            row: tuple(replace(gap, first=gap.first - s, last=gap.last - s) for gap in gaps)
+            for row, gaps in of.gaps.items()
+        },
+        shrunk=of.shrunk[s : s + 1],
+        joint=of.joint[s : s + 1],
+        resid_sd=of.resid_sd[s : s + 1],
+        reported=of.reported[s : s + 1],
+        limited=of.limited[s : s + 1],
+        proxies=of.proxies[s : s + 1],
+        slopes=of.slopes[s : s + 1],
+    )
 
 
 def forget(of: Panel, symbol: str, first: int, last: int, reason: str = "no_trade") -> Panel:

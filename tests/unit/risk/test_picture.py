@@ -95,27 +95,11 @@ def test_each_unit_alone_has_the_digits_of_the_batch(market: Panel, together: di
         assert text(alone) == together[unit.portfolio, unit.session]
 
 
+@pytest.mark.parametrize("s", range(6))
 def test_a_batch_of_one_session_has_the_digits_of_the_range(
-    market: Panel, together: dict[tuple[int, int], str]
+    market: Panel, together: dict[tuple[int, int], str], s: int
 ) -> None:
-    s = 4
-    narrow = replace(
-        market,
-        sessions=market.sessions[s : s + 1],
-        first=market.first + s,
-        returns=np.ascontiguousarray(market.returns[:, s : s + LOOKBACK]),
-        gaps={
-            row: tuple(replace(gap, first=gap.first - s, last=gap.last - s) for gap in gaps)
-            for row, gaps in market.gaps.items()
-        },
-        shrunk=market.shrunk[s : s + 1],
-        joint=market.joint[s : s + 1],
-        resid_sd=market.resid_sd[s : s + 1],
-        reported=market.reported[s : s + 1],
-        limited=market.limited[s : s + 1],
-        proxies=market.proxies[s : s + 1],
-        slopes=market.slopes[s : s + 1],
-    )
+    narrow = cases.one_session(market, s)
     units = [replace(unit, session=0) for unit in crowd(market, 12, 6) if unit.session == s]
     for unit, of in zip(units, pictured(narrow, cases.book(narrow, units)), strict=True):
         assert text(of) == together[unit.portfolio, s]
