@@ -200,4 +200,5 @@ async def test_the_short_form_says_that_there_is_a_full_one_and_neither_prints_a
     assert "has every figure" not in full.stdout
     assert len(full.stdout) > 2 * len(short.stdout)
     for page in (short.stdout, full.stdout):
+        assert "…" not in page, "a table is wider than the page, and figures are cut off"
         assert not re.search(r"\b(None|nan)\b", page)

@@ -40,15 +40,22 @@ def origins(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
-    rows = table("Lots", "lot", "symbol", "entered", "price of", "basis", "quality", "reason", "entry price", "realized", "unrealized",
-                 "dividends", left=7)  # fmt: skip
-    for of in items:
+    """Two tables, for one would be wider than a page: what each lot is, and what came of it."""
+    rows = table("Lots", "#", "lot", "symbol", "entered", "price of", "basis", "quality", "reason", left=8)
+    earned = table(
+        "Lots, what came of them", "#", "symbol", "entry price", "realized", "unrealized", "dividends", left=2
+    )
+    for n, of in enumerate(items, 1):
         rows.add_row(
-            said(of["position_id"]), said(of["symbol"]), said(of["entry_date"]), said(of["price_session"]),
-            escape(words(of["price_basis"])), said(of["quality"]), escape(words(of["reason"])), number(of["entry_price"], 4),
-            money(of["realized_pnl"]), money(of["unrealized_pnl"]), money(of["dividends"]),
+            f"#{n}", said(of["position_id"]), said(of["symbol"]), said(of["entry_date"]), said(of["price_session"]),
+            escape(words(of["price_basis"])), said(of["quality"]), escape(words(of["reason"])),
+        )  # fmt: skip
+        earned.add_row(
+            f"#{n}", said(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
+            money(of["dividends"]),
         )  # fmt: skip
     console.print(rows)
+    console.print(earned)
 
 
 def exposures(console: Console, of: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# Numbered columns beside each other: what a page of 140 characters holds.
-MOST_COLUMNS = 12
+# Of correlations beside each other: what a page of 140 characters holds.
+MOST_COLUMNS = 14
 
 
 def table(title: str, *columns: str, left: int = 1) -> Table:
@@ -21,12 +21,18 @@ def table(title: str, *columns: str, left: int = 1) -> Table:
 
 
 def blocks(
-    console: Console, title: str, rows: Sequence[str], columns: Sequence[str], cell: Callable[[int, int], str]
+    console: Console,
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cell: Callable[[int, int], str],
+    *,
+    most: int = MOST_COLUMNS,
 ) -> None:
-    """A matrix of any width, as tables of at most `MOST_COLUMNS` columns, one below the other."""
-    for low in range(0, len(columns), MOST_COLUMNS):
-        part = range(low, min(low + MOST_COLUMNS, len(columns)))
-        more = f", {columns[part[0]]} to {columns[part[-1]]}" if len(columns) > MOST_COLUMNS else ""
+    """A matrix of any width, as tables of at most `most` columns, one below the other."""
+    for low in range(0, len(columns), most):
+        part = range(low, min(low + most, len(columns)))
+        more = f", {columns[part[0]]} to {columns[part[-1]]}" if len(columns) > most else ""
         made = table(title + more, "", *(columns[j] for j in part))
         for i, name in enumerate(rows):
             made.add_row(escape(name), *(cell(i, j) for j in part))

@@ -12,6 +12,8 @@ from services.coordinator.console.grid import blocks, table
 from services.coordinator.console.text import money, number, percent, words
 
 Scenarios = Sequence[Mapping[str, Any]]
+# Beside each other on a page of 140 characters, with amounts of up to eight digits.
+MOST_SCENARIOS = 8
 LEGS = ("direct", "propagated")
 
 
@@ -60,4 +62,5 @@ def _cells(console: Console, title: str, scenarios: Scenarios, columns: Sequence
         value = found[j].get(names[i])
         return percent(value, 1) if part == "shocks" else number(value, 0)
 
-    blocks(console, title, [words(name) if part != "by_position" else name for name in names], columns, cell)
+    rows = [words(name) if part != "by_position" else name for name in names]
+    blocks(console, title, rows, columns, cell, most=MOST_SCENARIOS)

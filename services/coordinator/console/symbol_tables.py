@@ -77,26 +77,20 @@ def _rates_and_spreads(console: Console, of: Facts) -> None:
 
 def _joint(console: Console, of: Facts) -> None:
     names = list(dict.fromkeys(name for facts in of for name in facts["joint"]["betas"]))
-    rows = table(
-        "Symbols on all factors at once",
-        "symbol",
-        *map(words, names),
-        "R²",
-        "condition",
-        "own sd, a day",
-        "returns",
-        "reasons",
-    )
-    rows.columns[-1].justify = "left"
+    betas = table("Symbols on all factors at once", "symbol", *map(words, names))
+    fits = table("How well that fits", "symbol", "R²", "condition", "own sd, a day", "returns", "reasons")
+    fits.columns[-1].justify = "left"
     for facts in of:
         joint = facts["joint"]
         why = ", ".join(f"{words(name)} ({words(reason)})" for name, reason in joint["reasons"].items())
-        rows.add_row(
-            said(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names), number(joint["r2"], 3),
-            number(joint["condition"], 1), percent(joint["resid_sd"]), count(joint["n_obs"]), escape(why),
+        betas.add_row(said(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names))
+        fits.add_row(
+            said(facts["symbol"]), number(joint["r2"], 3), number(joint["condition"], 1), percent(joint["resid_sd"]),
+            count(joint["n_obs"]), escape(why),
         )  # fmt: skip
-    if rows.row_count:
-        console.print(rows)
+    if betas.row_count:
+        console.print(betas)
+        console.print(fits)
 
 
 def _metrics(console: Console, of: Facts) -> None:
@@ -111,16 +105,21 @@ def _metrics(console: Console, of: Facts) -> None:
         for metrics in of:
             rows.add_row(said(metrics["symbol"]), *(percent(metrics[kind][horizon], 1) for horizon in horizons))
         console.print(rows)
-    rows = table("Symbols, price and volatility", "symbol", "session", "basis", "quality", "price",
-                 *(f"{window} sessions" for window in windows), "market cap", "P/E", "as of", "vendor", "reasons", left=4)  # fmt: skip
-    for column in (-1, -2, -3):
-        rows.columns[column].justify = "left"
+    prices = table("Symbols, price and volatility", "symbol", "session", "basis", "quality", "price",
+                   *(f"{window} sessions" for window in windows), left=4)  # fmt: skip
+    vendors = table("Symbols, what vendors say", "symbol", "market cap", "P/E", "as of", "vendor", "reasons")
+    for column in (3, 4, 5):
+        vendors.columns[column].justify = "left"
     for metrics in of:
         known = metrics["fundamentals"]
         why = ", ".join(f"{reason['figure']} ({words(reason['reason'])})" for reason in metrics["reasons"])
-        rows.add_row(
+        prices.add_row(
             said(metrics["symbol"]), said(metrics["session"]), escape(words(metrics["price_basis"])), said(metrics["quality"]),
-            number(metrics["price"]), *(percent(metrics["volatility"][window], 1) for window in windows), money(known["market_cap"]),
-            number(known["pe"], 1), said(known["as_of"]), said(known["provider"]), escape(why),
+            number(metrics["price"]), *(percent(metrics["volatility"][window], 1) for window in windows),
         )  # fmt: skip
-    console.print(rows)
+        vendors.add_row(
+            said(metrics["symbol"]), money(known["market_cap"]), number(known["pe"], 1), said(known["as_of"]),
+            said(known["provider"]), escape(why),
+        )  # fmt: skip
+    console.print(prices)
+    console.print(vendors)

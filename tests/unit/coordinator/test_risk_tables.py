@@ -72,3 +72,24 @@ def test_what_is_withheld_is_a_dash() -> None:
     assert DASH in text
     assert "nav not positive" in shown(risk_tables.factors, empty.exposures)
     assert shown(risk_tables.stress, empty.stress["scenarios"])
+
+
+def test_a_matrix_of_many_holdings_is_named_in_the_short_form_and_whole_in_the_full_one() -> None:
+    labels = [f"S{n:02}" for n in range(40)]
+    value = {(i, j): (40 * i + j) / 10_000 for i in range(40) for j in range(40)}
+    document = {
+        "labels": labels, "matrix": [[value[i, j] for j in range(40)] for i in range(40)],
+        "n_obs": [[1000 + 40 * i + j for j in range(40)] for i in range(40)], "shrinkage": 0.1, "mean_abs": 0.2,
+        "clusters": [[label] for label in labels], "excluded": [], "factors": {"labels": [], "matrix": [], "n_obs": 252},
+    }  # fmt: skip
+    short = shown(correlation_tables.correlations, document)
+    assert "S39" not in short
+    assert "40 holdings" in short
+    out = io.StringIO()
+    correlation_tables.correlations(Console(file=out, width=140), document, full=True)
+    page = out.getvalue()
+    assert "…" not in page
+    for i in range(40):
+        for j in range(40):
+            assert (f"{value[i, j]:.2f}" if i > j else f"{1000 + 40 * i + j:,}") in page
+    assert page.count("39 S38") == 3, "a block for each 14 columns"
