@@ -125,15 +125,22 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "21": (
         "a limiter per process went over the vendor's quota",
-        ("tests/store/ingest/test_quotas.py::test_bug_21_three_processes_with_one_key_never_exceed_the_window",),
+        (
+            "tests/store/ingest/test_quotas.py::test_bug_21_three_processes_with_one_key_never_exceed_the_window",
+            "tests/store/ingest/test_priority.py::test_bug_21_three_services_with_one_key_keep_the_window_and_fetch_prices_first",
+        ),
     ),
     "22": (
         "a delisted symbol tried on 135 dates",
-        (f"{VENDORS}::test_bug_22_a_dead_symbol_costs_one_chain_of_attempts_a_window_over_135_sessions",),
+        (
+            f"{VENDORS}::test_bug_22_a_dead_symbol_costs_one_chain_of_attempts_a_window_over_135_sessions",
+            "tests/store/ingest/test_scope.py::test_bug_22_a_dead_symbol_is_asked_for_once_a_window_over_135_sessions",
+        ),
     ),
     "23": (
         "fallbacks that could not run",
         (
+            "tests/store/ingest/test_outage.py::test_bug_23_the_primary_is_down_for_an_hour_and_the_run_finishes_by_itself",
             f"{VENDORS}::test_bug_23_with_the_primary_down_for_an_hour_the_fallback_serves_and_the_primary_comes_back",
             "tests/unit/ingest/test_chain.py::test_the_second_serves_what_the_first_does_not_know",
         ),

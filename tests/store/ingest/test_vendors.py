@@ -17,7 +17,7 @@ from services.ingest.providers.enabled import enabled
 from services.ingest.providers.quota import Quota, Window
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
-from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
+from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
 from shared.clock import Clock
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -60,12 +60,12 @@ def quote(world: World, *symbols: str, first: date = date(2018, 1, 2)) -> None:
         world.closes[symbol] = dict(zip(sessions, path.tolist(), strict=True))
 
 
-def worker(ingest: Ingest, **values: str) -> IngestWorker:
+def worker(ingest: Ingest, breaker: Breaker | None = None, **values: str) -> IngestWorker:
     settings = IngestSettings(provider_loopback=True, massive_api_key="m", fmp_api_key="f", **values)  # type: ignore[arg-type]
     engine, loop = ingest.worker._engine, Loop()
 
     def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
-        return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
+        return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows, breaker)
 
     return IngestWorker(engine, Chain(enabled(settings, DAYS, quota, lambda: LAST), DAYS), Clock(LAST), bind=loop.bind)
 
