@@ -211,7 +211,9 @@ class PhaseRunner:
         done = await self._isolated(halves[0], attempted, failures)
         if self.phase in CHAINED and len(batch.portfolios) == 1 and len(failures.parts) > known:
             return done
-        return done + await self._isolated(halves[1], attempted, failures)
+        done += await self._isolated(halves[1], attempted, failures)
+        failures.join(batch, halves)
+        return done
 
     async def _execute(self, batch: Batch, attempted: set[Due]) -> dict[Key, str]:
         worker = self._worker

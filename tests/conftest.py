@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
-from tests.support import brokers, databases, scratch
+from tests.support import audit, brokers, databases, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database, Server
 
@@ -59,11 +59,17 @@ def server(scratch_directory: Path, pytestconfig: pytest.Config) -> Iterator[Ser
 
 
 @pytest.fixture
-async def database(server: Server) -> AsyncIterator[Database]:
-    """A migrated database of the test's own: for services in other processes and for transactions that must commit."""
+async def database(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """A migrated database of the test's own: for services in other processes and for transactions that must commit.
+
+    What a test leaves in it is audited.
+    """
     created = await databases.create(server)
     yield created
-    await databases.drop(created)
+    try:
+        await audit.check(created, request.node)
+    finally:
+        await databases.drop(created)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,12 @@ class Failures:
         self.tries += 1
         return batch.halves() if len(batch.portfolios) > 1 or self.tries < MOST_TRIES else None
 
+    def join(self, batch: Batch, halves: tuple[Batch, Batch]) -> None:
+        """Sessions that all failed alike are one part, with one letter."""
+        (first, error), (second, other) = self.parts[-2:] if len(self.parts) > 1 else ((batch, ""), (batch, ""))
+        if len(batch.portfolios) == 1 and (first, second) == halves and error == other:
+            self.parts[-2:] = [(batch, error)]
+
     async def record(self, engine: AsyncEngine, phase: Phase) -> None:
         """Count one run for each portfolio; after eight of them what failed is blocked, with a letter for each part."""
         errors: dict[UUID, dict[tuple[date, date], str]] = defaultdict(dict)

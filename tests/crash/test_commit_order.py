@@ -21,6 +21,7 @@ from shared.ledger import Outcome
 from shared.work import Phase
 from tests.store import test_factors as facts
 from tests.support.databases import Database, act_as
+from tests.support.ledger import complete_and_tell
 
 DAYS = facts.DAYS
 BOTH = pytest.mark.parametrize("ordered", [True, False], ids=["with the lock", "without the lock"])
@@ -87,7 +88,7 @@ async def test_a_new_unit_is_not_computed_from_a_price_that_is_being_corrected(
             due = await ledger.ready(view, Phase.INGEST, [portfolio], None, None)
             close = await price(view, "AAA", -1)
         async with engine.begin() as conn:
-            if await ledger.complete(conn, Phase.INGEST, {unit: Outcome() for unit in due}):
+            if await complete_and_tell(conn, Phase.INGEST, {unit: Outcome() for unit in due}):
                 used.append(close)
 
     async with engine.begin() as conn:

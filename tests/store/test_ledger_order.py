@@ -15,7 +15,7 @@ from shared.db.engine import create_engine, next_change, order_lock, snapshot
 from shared.ledger import Outcome
 from shared.work import Due, Phase
 from tests.support.databases import Database
-from tests.support.ledger import SESSIONS, add
+from tests.support.ledger import SESSIONS, add, complete_and_tell
 
 D = SESSIONS
 
@@ -56,7 +56,7 @@ async def _handle(engine: AsyncEngine, portfolio: UUID) -> str:
         due = await ledger.ready(view, Phase.INGEST, [portfolio], None, None)
         inputs = await view.scalar(text("SELECT name FROM coordinator.portfolios WHERE id = :p"), {"p": portfolio})
     async with engine.begin() as conn:
-        await ledger.complete(conn, Phase.INGEST, {unit: Outcome() for unit in due})
+        await complete_and_tell(conn, Phase.INGEST, {unit: Outcome() for unit in due})
     return str(inputs)
 
 
@@ -126,7 +126,7 @@ async def test_work_that_reads_its_revision_and_inputs_apart_is_why_there_is_one
         name = await view.scalar(text("SELECT name FROM coordinator.portfolios WHERE id = :p"), {"p": portfolio})
         assert name == "neither"
     async with engine.begin() as conn:
-        assert await ledger.complete(conn, Phase.INGEST, {before[0]: Outcome()})
+        assert await complete_and_tell(conn, Phase.INGEST, {before[0]: Outcome()})
     async with engine.connect() as conn:
         assert len(await ledger.ready(conn, Phase.INGEST, [portfolio], None, None)) == 1, "still missing at the new one"
 
@@ -154,7 +154,7 @@ async def test_rows_are_locked_in_key_order_so_that_nobody_deadlocks(engine: Asy
                 await ledger.require(conn, [(p, D[0], D[0], Phase.INGEST) for p in portfolios], later)
             elif how == "complete":
                 outcomes = {Due(p, session, revision): Outcome() for p in portfolios[::-1] for session in D[4::-1]}
-                await ledger.complete(conn, Phase.INGEST, outcomes)
+                await complete_and_tell(conn, Phase.INGEST, outcomes)
             else:
                 await ledger.remove_units(conn, lowest)
 

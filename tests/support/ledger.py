@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from shared import ledger
 from shared.db.engine import next_change, order_lock
 from shared.ledger import Outcome, Raised
 from shared.market.calendar import calendar
+from shared.messaging import outbox
 from shared.work import Due, Key, Phase, Unit
 from tests.support.databases import act_as
 
@@ -50,6 +51,15 @@ async def complete(
     await act_as(conn, phase.value)
     outcomes = {Due(portfolio, session, revision): outcome or Outcome() for portfolio, session in keys}
     return await ledger.complete(conn, phase, outcomes)
+
+
+async def complete_and_tell(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]) -> Raised:
+    """Complete units and announce them in the same transaction, with whatever rights the caller has."""
+    raised = await ledger.complete(conn, phase, outcomes)
+    if raised:
+        sessions = [key.session for key in raised.keys]
+        await outbox.publish_completions(conn, phase, raised.keys, calendar().between(min(sessions), max(sessions)))
+    return raised
 
 
 async def ready(
