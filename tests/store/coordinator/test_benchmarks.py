@@ -15,6 +15,7 @@ from shared.clock import Clock
 from shared.market.calendar import calendar
 from shared.market.sectors import GICS
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
+from tests.store.coordinator.test_reads import complete_with_results
 
 SESSIONS = calendar().between(date(2020, 12, 21), AS_OF)
 HALVES = {"Technology": 0.5, "Energy": 0.5}
@@ -224,3 +225,26 @@ async def test_risk_reads_the_chosen_tables_of_its_sessions_as_its_own_role(api:
         assert await read(date(2020, 3, 2), date(2020, 3, 30)) == []
         assert [day for day, _ in await read(date(2020, 3, 2), date(2020, 3, 31))] == ["2020-03-31"]
         await conn.rollback()
+
+
+async def test_a_result_that_is_not_recomputed_yet_is_explained_by_the_table_it_was_made_with(api: Api) -> None:
+    identity = await complete_with_results(api)
+    first = (await put(api, "2020-06-30", HALVES)).json()
+    [(change,)] = await api.rows("SELECT change FROM coordinator.benchmarks")
+    await api.run(
+        """UPDATE risk.results SET revision = :change,
+                  risk = risk || '{"benchmark": "SP500", "benchmark_date": "2020-06-30"}'""",
+        change=change,
+    )
+
+    async def inputs_of(figure: str) -> list[dict[str, Any]]:
+        answer = await api.client.get(f"{PREFIX}/portfolios/{identity}/explain", params={"figure": figure})
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["inputs"])
+
+    for weights in (None, {"Energy": 1.0}):
+        if weights is not None:
+            assert (await put(api, "2020-06-30", weights)).json()["loaded_at"] > first["loaded_at"]
+        [table] = await inputs_of("risk.benchmark_date")
+        assert (table["symbol"], table["from"], table["fetched_at"]) == ("SP500", "2020-06-30", first["loaded_at"])
+        assert table["revision"] == change
