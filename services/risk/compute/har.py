@@ -83,13 +83,8 @@ def on_windows(returns: FloatMatrix, first: int) -> Har:
 
 def _regressors(returns: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix, FloatMatrix]:
     """(|r_t|, RMS of 5, RMS of 22, RMS of the 21 to come) from the first t that has a month behind it; the last is shorter."""
-    squares = returns * returns
-    return (
-        np.abs(returns[:, _FIRST:]),
-        trailing_rms(squares[:, _FIRST - HAR_WEEK + 1 :], HAR_WEEK),
-        trailing_rms(squares, HAR_MONTH),
-        trailing_rms(squares[:, _FIRST + 1 :], HAR_HORIZON),
-    )
+    week, month, ahead = trailing_rms(returns * returns, HAR_WEEK, HAR_MONTH, HAR_HORIZON)
+    return np.abs(returns[:, _FIRST:]), week[:, HAR_MONTH - HAR_WEEK :], month, ahead[:, HAR_MONTH:]
 
 
 def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:

@@ -69,25 +69,35 @@ def moments(values: FloatMatrix, first: int, length: int) -> tuple[FloatMatrix, 
     return mean, variance
 
 
-def trailing_sums(values: FloatMatrix, length: int) -> FloatMatrix:
-    """Sums of `length` neighbours along the last axis, (..., W - length + 1): sums of 2, 4, 8, ... put together.
+def trailing_sums(values: FloatMatrix, *lengths: int) -> list[FloatMatrix]:
+    """For each length the sums of so many neighbours along the last axis, (..., W - length + 1): sums of 2, 4, 8, ... put together.
 
     Elementwise additions of a few shifted copies, so short windows cost a few passes instead of one a session.
     """
-    count = values.shape[-1] - length + 1
-    total, begin, size, run = np.zeros((*values.shape[:-1], count)), 0, 1, values
-    while size <= length:
-        if length & size:
-            total += run[..., begin : begin + count]
-            begin += size
+    runs, size = {1: values}, 1
+    while 2 * size <= max(lengths):
+        runs[2 * size] = runs[size][..., :-size] + runs[size][..., size:]
         size *= 2
-        if size <= length:
-            run = run[..., : -size // 2] + run[..., size // 2 :]
+    return [_put_together(runs, length) for length in lengths]
+
+
+def _put_together(runs: dict[int, FloatMatrix], length: int) -> FloatMatrix:
+    count, begin, parts = runs[1].shape[-1] - length + 1, 0, []
+    for size, run in runs.items():
+        if length & size:
+            parts.append(run[..., begin : begin + count])
+            begin += size
+    total = parts[0] + parts[1] if len(parts) > 1 else parts[0].copy()
+    for part in parts[2:]:
+        total += part
     return total
 
 
-def trailing_rms(squares: FloatMatrix, length: int) -> FloatMatrix:
-    """Roots of the mean of `length` neighbouring squares."""
-    total = trailing_sums(squares, length)
+def trailing_rms(squares: FloatMatrix, *lengths: int) -> list[FloatMatrix]:
+    """For each length the roots of the mean of so many neighbouring squares."""
+    return [_rms(total, length) for total, length in zip(trailing_sums(squares, *lengths), lengths, strict=True)]
+
+
+def _rms(total: FloatMatrix, length: int) -> FloatMatrix:
     total /= length
     return np.sqrt(total, out=total)

@@ -15,7 +15,7 @@ from services.risk.compute.scenarios import Scenario, Scenarios
 from shared.arrays import FloatCube, FloatMatrix
 from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
 
-SMALLEST = 1e-12  # of the largest eigenvalue: below it there is nothing but rounding
+SMALLEST = 1e-12  # of a variance: what of it the other factors do not explain is nothing but rounding below that
 CAP = STRESS_CAP_SIGMAS * float(np.sqrt(STRESS_CAP_SESSIONS))
 
 
@@ -93,37 +93,51 @@ def _means(
     model: FactorModel, scripted: FloatCube, is_scripted: NDArray[np.bool_], good: NDArray[np.bool_]
 ) -> FloatCube:
     """(C, S, F) raw returns: scripted where scripted, else the conditional means Σ_us Σ_ss⁻¹ s_s in the space r_k = b_k m + Z_k; 0 on
-    sessions that are not good. Scenarios with the same script share the inverse."""
+    sessions that are not good. Scenarios with the same script are solved together."""
     covariance = model.slopes[:, :, None] * model.slopes[:, None, :] * model.recent[:, :1, :1] + model.recent
     covariance[:, 0, 0] = model.recent[:, 0, 0]
     implied = np.zeros_like(scripted)
     patterns, which = np.unique(is_scripted[:, 0], axis=0, return_inverse=True)
     for p, pattern in enumerate(patterns):
         same, index = np.flatnonzero(which.reshape(-1) == p), np.flatnonzero(pattern)
-        inverse = _inverse(covariance[:, index[:, None], index])
-        given = scripted[same][:, :, index]
+        weights = _solve(covariance[:, index[:, None], index], scripted[same][:, :, index])
         # Elementwise, factor by factor: no order of addition is left to the number of sessions or scenarios.
         mean = np.zeros((len(same), *scripted.shape[1:]))
         for j, k in enumerate(index.tolist()):
-            weight = np.zeros(mean.shape[:2])
-            for i in range(len(index)):
-                weight += inverse[:, j, i] * given[:, :, i]
-            mean += covariance[:, :, k] * weight[:, :, None]
+            mean += covariance[:, :, k] * weights[:, :, j, None]
         implied[same] = mean
     return np.where(good[:, :, None], np.where(is_scripted, scripted, implied), scripted)
 
 
-def _inverse(of: FloatCube) -> FloatCube:
-    """(S, k, k) pseudo-inverses of symmetric matrices: scripted proxies that move as one leave no unique answer, and this takes the
-    smallest. An unavailable proxy's row is 0, and with it all of its session's inverse that is ever looked at."""
-    if of.shape[1] == 1:
-        return np.divide(1.0, of, out=np.zeros_like(of), where=of != 0.0)
-    value, vector = np.linalg.eigh(of)
-    size = np.abs(value)
-    kept = size > SMALLEST * size.max(axis=1, keepdims=True)
-    scaled = vector * np.divide(1.0, value, out=np.zeros_like(value), where=kept)[:, None, :]
-    inverse: FloatCube = np.matmul(scaled, vector.transpose(0, 2, 1))
-    return inverse
+def _solve(of: FloatCube, given: FloatCube) -> FloatCube:
+    """of (S, k, k) covariances, given (C, S, k): what solves each session's equations, by L D L' written out over the sessions.
+
+    Scripted proxies that move as one leave no unique answer; the sessions that have such take the smallest, by the pseudo-inverse. An
+    unavailable proxy's row is 0, and with it all of its session's answer that is ever looked at.
+    """
+    k = of.shape[1]
+    lower, pivot = np.zeros_like(of), np.empty(of.shape[:2])
+    found = given.copy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for i in range(k):
+            for j in range(i):
+                dot = of[:, i, j].copy()
+                for m in range(j):
+                    dot -= lower[:, i, m] * pivot[:, m] * lower[:, j, m]
+                lower[:, i, j] = dot / pivot[:, j]
+            pivot[:, i] = of[:, i, i]
+            for m in range(i):
+                pivot[:, i] -= lower[:, i, m] ** 2 * pivot[:, m]
+                found[:, :, i] -= lower[:, i, m] * found[:, :, m]
+        for i in reversed(range(k)):
+            found[:, :, i] /= pivot[:, i]
+            for m in range(i + 1, k):
+                found[:, :, i] -= lower[:, m, i] * found[:, :, m]
+        single = ~(pivot > SMALLEST * np.einsum("sii->si", of)).all(axis=1)
+    if single.any():
+        inverse = np.linalg.pinv(of[single], rcond=SMALLEST, hermitian=True)
+        found[:, single] = np.matmul(inverse, given[:, single, :, None])[..., 0]
+    return found
 
 
 def _cap(

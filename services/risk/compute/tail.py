@@ -54,9 +54,19 @@ def _historical(ordered: FloatMatrix, n_obs: IntVector, level: float) -> tuple[F
     with np.errstate(invalid="ignore", divide="ignore"):
         # The same two-sided interpolation as numpy's, which is exact at both ends.
         quantile = np.where(fraction < 0.5, a + (b - a) * fraction, b - (b - a) * (1.0 - fraction))
-        beyond = ordered <= quantile[:, None]
-        es = -np.where(beyond, ordered, 0.0).sum(axis=1) / beyond.sum(axis=1)
-    return -quantile, es
+        # What lies at or below it stands in front, unless a row has many equal returns: then all of it is looked at.
+        front = ordered[:, : int((1.0 - level) * (ordered.shape[1] - 1)) + 2]
+        es = _mean_up_to(front, quantile)
+        tied = np.flatnonzero(front[:, -1] <= quantile)
+        es[tied] = _mean_up_to(ordered[tied], quantile[tied])
+    return -quantile, -es
+
+
+def _mean_up_to(ordered: FloatMatrix, most: FloatVector) -> FloatVector:
+    """(n,) mean of the entries of each row that are not greater than `most`."""
+    counted = ordered <= most[:, None]
+    mean: FloatVector = np.where(counted, ordered, 0.0).sum(axis=1) / counted.sum(axis=1)
+    return mean
 
 
 @dataclass(frozen=True, slots=True)

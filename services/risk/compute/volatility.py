@@ -56,8 +56,8 @@ def percentile(series: FloatMatrix, valid: BoolMatrix) -> FloatVector:
     """Share of the 252 earlier rolling-21 standard deviations strictly below today's, in [0, 1]; needs 273 returns."""
     span = PERCENTILE_HISTORY + TREND_WINDOW
     recent = series[:, -span:]
-    total = trailing_sums(recent, TREND_WINDOW)
-    spread = trailing_sums(recent * recent, TREND_WINDOW) - total * total / TREND_WINDOW
+    [total], [squares] = trailing_sums(recent, TREND_WINDOW), trailing_sums(recent * recent, TREND_WINDOW)
+    spread = squares - total * total / TREND_WINDOW
     share = (spread[:, :-1] < spread[:, -1:]).sum(axis=1) / float(PERCENTILE_HISTORY)
     known = valid[:, -span:].all(axis=1) & np.isfinite(spread[:, -1])
     return np.where(known, share, np.nan)

@@ -39,9 +39,9 @@ def portfolios(count: int) -> tuple[Panel, Book]:
 
 
 @pytest.mark.parametrize("of", [sessions, portfolios])
-def test_sixty_units_together_cost_less_than_twenty_alone(of: Callable[[int], tuple[Panel, Book]]) -> None:
-    """They cost four to seven; a loop over the units, sixty."""
+def test_sixty_units_together_cost_less_than_ten_alone(of: Callable[[int], tuple[Panel, Book]]) -> None:
+    """They cost about four; a loop over the units sixty, one over the portfolios inside the computation seventeen."""
     worker = RiskWorker(cases.SCENARIOS)
     single, batch = Inputs(*of(1)), Inputs(*of(UNITS))
     worker.compute(batch)
-    assert least(lambda: worker.compute(batch)) < 20.0 * least(lambda: worker.compute(single))
+    assert least(lambda: worker.compute(batch)) < 10.0 * least(lambda: worker.compute(single))

@@ -98,11 +98,11 @@ def test_a_still_series_has_no_regression() -> None:
     assert np.isnan(har.on_windows(np.full((1, LOOKBACK + 3), 0.0002), 9).value).all()
 
 
-@pytest.mark.parametrize("length", [1, 2, 5, 21, 22])
-def test_trailing_sums_against_a_loop(length: int) -> None:
-    values = np.random.default_rng(1).normal(size=(2, 30))
-    expected = [[sum(row[k : k + length].tolist()) for k in range(31 - length)] for row in values]
-    assert rolling.trailing_sums(values, length) == pytest.approx(np.array(expected), abs=1e-14)
-    assert rolling.trailing_rms(values**2, length) == pytest.approx(
-        np.sqrt([[sum(x * x for x in row[k : k + length]) / length for k in range(31 - length)] for row in values])
-    )
+def test_trailing_sums_against_a_loop() -> None:
+    values, lengths = np.random.default_rng(1).normal(size=(2, 30)), (1, 2, 4, 5, 21, 22, 30)
+    sums, roots = rolling.trailing_sums(values, *lengths), rolling.trailing_rms(values**2, *lengths)
+    for length, total, root in zip(lengths, sums, roots, strict=True):
+        for row, series in enumerate(values.tolist()):
+            windows = [series[k : k + length] for k in range(31 - length)]
+            assert total[row] == pytest.approx([sum(window) for window in windows], abs=1e-14)
+            assert root[row] == pytest.approx([(sum(x * x for x in w) / length) ** 0.5 for w in windows], rel=1e-14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -99,6 +100,20 @@ def test_unscripted_factors_take_the_conditional_mean() -> None:
         scripted, free = [1, 2], [0, 3, 4, 5, 6, 7]
         mean = sigma[np.ix_(free, scripted)] @ np.linalg.solve(sigma[np.ix_(scripted, scripted)], [0.01, -0.004])
         assert found.raw[s, free] == pytest.approx(mean, rel=1e-8)
+
+
+def test_scripted_proxies_that_move_as_one_take_the_smallest_answer_and_disturb_no_other_session() -> None:
+    """On the last session two residuals are one series; the shock that both are given is as if one of them were given it."""
+    k, twin = FACTOR_NAMES.index("momentum"), FACTOR_NAMES.index("quality")
+    recent, slopes = MODEL.recent.copy(), MODEL.slopes.copy()
+    recent[2, twin], recent[2, :, twin] = recent[2, k], recent[2, :, k]
+    recent[2, twin, twin], slopes[2, twin] = recent[2, k, k], slopes[2, k]
+    model = replace(MODEL, recent=recent, slopes=slopes)
+    both = Scenario("x", "x", {"market": -0.02, "momentum": -0.03, "quality": -0.03}, None)
+    one = Scenario("x", "x", {"market": -0.02, "momentum": -0.03}, None)
+    found, alone = (shocks(cases.SCENARIOS, of, model, PANEL.sessions) for of in (both, one))
+    assert found.raw[2] == pytest.approx(alone.raw[2], abs=1e-12)
+    assert np.array_equal(found.raw[:2], shocks(cases.SCENARIOS, both, MODEL, PANEL.sessions).raw[:2])
 
 
 def test_implied_shocks_are_capped_at_three_sigma_of_a_quarter_and_named() -> None:
