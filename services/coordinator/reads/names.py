@@ -69,7 +69,7 @@ async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
 async def choose(
     conn: AsyncConnection, symbol: str, chosen: str, valid_from: date | None, valid_to: date | None
 ) -> None:
-    """Ingest asks for the chosen one at its next look at what is absent. Prices that are there stay until asked for anew."""
+    """Ingest asks for the chosen one at its next look, and replaces the prices that are there if they are another security's."""
     _, name = await symbol_id(conn, symbol)
     target = normalise(chosen)
     if not target.isprintable() or classify(target) is SymbolKind.PRIVATE:
