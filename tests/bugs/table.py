@@ -9,6 +9,7 @@ TRADING = "tests/flow/test_trading_day.py"
 RUNS = "tests/store/coordinator/test_runs.py"
 RECONCILER = "tests/store/coordinator/test_reconciler.py"
 INGEST = "tests/store/ingest/test_ingest.py"
+HOURS = "tests/store/coordinator/test_hours.py"
 VENDORS = "tests/store/ingest/test_vendors.py"
 PROXIES = "tests/unit/factors/test_proxies.py"
 CALENDAR = "tests/unit/market/test_calendar.py"
@@ -179,11 +180,16 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "29": (
         "before the close or late in the evening the wrong day",
-        (f"{HERE}::test_bug_29_the_last_closed_session_at_any_hour",),
+        (
+            f"{HOURS}::test_bugs_29_and_30_every_path_ends_with_the_last_closed_session",
+            f"{HERE}::test_bug_29_the_last_closed_session_at_any_hour",
+        ),
     ),
     "30": (
         "phantom dates, two calendars, no half-days",
         (
+            f"{HOURS}::test_bugs_29_and_30_every_path_ends_with_the_last_closed_session",
+            f"{HOURS}::test_bug_30_a_half_day_is_due_after_its_own_close",
             f"{CALENDAR}::test_closed_days_are_not_sessions",
             f"{CALENDAR}::test_every_recent_session_closes_at_four_or_one_in_new_york",
         ),
@@ -191,6 +197,7 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "31": (
         "a completion's UTC date is not the exchange's",
         (
+            f"{HOURS}::test_bug_31_what_was_finished_at_nine_in_the_evening_is_that_days_and_the_next_one_is_still_due",
             f"{CALENDAR}::test_the_label_is_the_exchanges_session_wherever_one_asks",
             f"{HERE}::test_bug_29_the_last_closed_session_at_any_hour",
         ),
@@ -212,7 +219,10 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "35": (
         "a hung provider, and on with stale prices",
-        (f"{VENDORS}::test_bug_35_all_down_is_waited_for_and_never_taken_for_a_price_or_an_absence",),
+        (
+            "tests/store/ingest/test_outage.py::test_bug_35_a_provider_that_hangs_ends_the_call_and_holds_back_what_is_built_on_it",
+            f"{VENDORS}::test_bug_35_all_down_is_waited_for_and_never_taken_for_a_price_or_an_absence",
+        ),
     ),
     "36": (
         "two schedulers, two runs",
@@ -232,6 +242,7 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "38": (
         "EQIX taken for a private holding",
         (
+            f"{HERE}::test_bug_38_one_class_everywhere",
             "tests/unit/market/test_symbols.py::test_listed_names_that_look_like_private_ones_are_public",
             "tests/unit/market/test_symbols.py::test_an_expired_contract_is_still_an_option",
         ),
@@ -254,6 +265,8 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "42": (
         "32,767 parameters, overflow",
         (
+            "tests/store/ingest/test_profiles.py::test_bug_42_five_thousand_symbols_are_stored",
+            "tests/store/ingest/test_profiles.py::test_bug_42_figures_of_any_size_are_stored",
             f"{HERE}::test_bug_42_more_rows_than_a_statement_has_parameters",
             "tests/unit/snapshots/test_money.py::test_an_absurd_amount_is_refused",
         ),

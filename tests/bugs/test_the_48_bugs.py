@@ -14,12 +14,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.importer import parse
+from services.coordinator.importer.rules import Rules
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope
+from services.ingest.providers.series import spelled
+from services.ingest.store import universe
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import create_engine, next_change, order_lock
 from shared.market.calendar import calendar
+from shared.market.symbols import classify
 from shared.phase import PhaseRunner
 from shared.work import Phase, Work
 from tests.bugs.table import BUGS
@@ -139,6 +144,45 @@ async def test_bug_32_a_hundred_portfolios_at_once_on_five_connections(database:
     finally:
         await engine.dispose()
         await admin.dispose()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "stated", "kind"),
+    [
+        ("EQIX", None, "PUBLIC"),
+        ("EQT", "PUBLIC", "PUBLIC"),
+        ("FO_X", None, "PRIVATE"),
+        ("FO_X", "PUBLIC", "PRIVATE"),
+        ("EQ5D6A2D8F", None, "PRIVATE"),
+        ("CASH_USD", None, "PRIVATE"),
+        ("brk-b", None, "PUBLIC"),
+        ("AAPL201218C00120000", None, "OPTIONS"),  # expired
+        ("AAPL201218C00120000", "PUBLIC", "OPTIONS"),
+    ],
+)
+async def test_bug_38_one_class_everywhere(db: AsyncConnection, symbol: str, stated: str | None, kind: str) -> None:
+    """What the importer stores, what ingest asks vendors for, and how snapshots and risk take it: years after any expiration."""
+    item = {"symbol": symbol, "quantity": 1, "entry_date": "2020-12-01", "entry_price": 100, "investment_class": stated}
+    parsed = parse.parse_items([item], Rules(calendar(), date(2026, 11, 20)))
+    assert parsed.issues.errors == []
+    [lot] = parsed.positions
+    assert lot.investment_class == kind
+
+    portfolio = await portfolio_of(db)
+    await db.execute(
+        text("""
+            INSERT INTO coordinator.positions
+                (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price, investment_class, underlying_symbol,
+                 stated_quantity, stated_entry_price)
+            VALUES (:p, :symbol, 1, '2020-12-01', '2020-12-01', 100, :kind, :underlying, 1, 100)
+        """),
+        {"p": portfolio, "symbol": lot.symbol, "kind": lot.investment_class, "underlying": lot.underlying_symbol},
+    )
+    needed = set(await universe.needs(db, [portfolio], SESSIONS[0], SESSIONS[-1]))
+    expected = {"PUBLIC": {lot.symbol}, "PRIVATE": set(), "OPTIONS": {lot.symbol, "AAPL"}}[kind]
+    assert needed == expected
+    assert (spelled(lot.symbol, "-") is None) == (kind == "PRIVATE"), "a vendor is never asked for what has no market"
+    assert classify(lot.symbol, lot.investment_class).value == kind.removesuffix("S")
 
 
 async def test_bug_42_more_rows_than_a_statement_has_parameters(db: AsyncConnection) -> None:

@@ -23,11 +23,12 @@ async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict
     """Standard deviation of each symbol's last `window` stored daily returns; not of symbols with fewer."""
     rows = await conn.execute(
         text("""
-            SELECT i.id, (SELECT stddev_samp(r.total_return) FROM (
+            SELECT s.id, (SELECT stddev_samp(r.total_return) FROM (
                 SELECT total_return FROM ingest.prices
-                WHERE symbol_id = i.id AND total_return IS NOT NULL AND session > current_date - 4000
+                -- Of the last years known: a replay of 2010 has its sigmas too.
+                WHERE symbol_id = s.id AND total_return IS NOT NULL AND session > s.covered_to - 1000
                 ORDER BY session DESC LIMIT :window) r HAVING count(*) = :window)
-            FROM unnest(CAST(:ids AS integer[])) AS i (id)
+            FROM ingest.symbols s WHERE s.id = ANY (CAST(:ids AS integer[]))
         """),
         {"ids": list(ids), "window": window},
     )

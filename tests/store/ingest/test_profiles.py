@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pytest
 from sqlalchemy import text
 
-from services.ingest.providers.base import Request
 from services.ingest.providers.enabled import enabled
 from services.ingest.providers.quota import Quota, Window
 from services.ingest.providers.vendor import Fundamentals
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
-from services.ingest.store import universe
 from services.ingest.workflow.profiles import Profiles, _wait
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
@@ -66,15 +65,31 @@ async def test_bug_42_figures_of_any_size_are_stored(ingest: Ingest) -> None:
     assert figures == 1e15
 
 
-async def test_bug_42_five_thousand_symbols_in_one_question(ingest: Ingest) -> None:
+@pytest.mark.slow
+async def test_bug_42_five_thousand_symbols_are_stored(ingest: Ingest) -> None:
+    """More rows than a statement has parameters, at every step: symbols, claims, prices, gaps, units."""
     names = [f"N{index:04d}" for index in range(5000)]
-    async with ingest.worker._engine.begin() as conn:
-        await universe.add(conn, names)
-        claimed = await universe.claim(conn, names, "me")
-        assert len(claimed) == 5000
-        assert await universe.gaps(conn, [symbol.id for symbol in claimed], DAYS) == {}
-        await universe.release(conn, "me")
-    assert len({Request(name, LAST, LAST) for name in names}) == 5000
+    ingest.market.quote(*names, first=DAYS.back(LAST, 2))
+    portfolio = await ingest.portfolio((names[0], LAST))
+    await ingest.execute(
+        """
+        INSERT INTO coordinator.positions
+            (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price, investment_class, stated_quantity, stated_entry_price)
+        SELECT :portfolio, unnest(CAST(:names AS text[])), 10, :last, :last, 100, 'PUBLIC', 10, 100
+        """,
+        portfolio=portfolio, names=names[1:], last=LAST,
+    )  # fmt: skip
+    await ingest.run(portfolio)
+    [(prices, symbols)] = await ingest.rows(
+        """
+        SELECT count(*), count(DISTINCT p.symbol_id) FROM ingest.prices p JOIN ingest.symbols s ON s.id = p.symbol_id
+        WHERE s.symbol LIKE 'N____'
+        """
+    )
+    assert (prices, symbols) == (3 * 5000, 5000)
+    assert await ingest.missing(portfolio) == []
+    [unit] = (await ingest.units(portfolio)).values()
+    assert (unit.quality, unit.coverage) == ("complete", None) or (unit.quality, unit.coverage) == ("complete", 1.0)
 
 
 def test_statements_are_asked_for_three_days_after_earnings() -> None:
