@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 
+from services.factors.store import changes
 from services.ingest.providers.base import Absence, Absent, Action, Answer, Listing, Rename, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
@@ -135,8 +136,13 @@ async def test_prices_of_a_wrong_security_are_replaced_and_what_used_them_is_dem
     for table in ("actions", "quarantine"):
         assert await ingest.rows(f"SELECT 1 FROM ingest.{table}") == [], table
     [kept] = await ingest.rows("SELECT count(*), min(close) FROM ingest.prices_history")
-    assert (kept[0] > 500, kept[1]) == (True, min(close for day, close in market.closes["DUPE.A"].items() if day >= gap[0]))
-    [facts] = await ingest.rows("SELECT name, sector, chosen, replaced IS NOT NULL FROM ingest.symbols WHERE symbol = 'DUPE'")
+    assert (kept[0] > 500, kept[1]) == (
+        True,
+        min(close for day, close in market.closes["DUPE.A"].items() if day >= gap[0]),
+    )
+    [facts] = await ingest.rows(
+        "SELECT name, sector, chosen, replaced IS NOT NULL FROM ingest.symbols WHERE symbol = 'DUPE'"
+    )
     assert tuple(facts) == (None, None, "DUPE.B", True)
     every = DAYS.between(ENTRY, LAST)
     for phase in (Phase.FACTORS, Phase.SNAPSHOTS, Phase.RISK):
@@ -152,8 +158,9 @@ async def test_another_name_of_the_same_security_changes_nothing(ingest: Ingest)
     await ingest.run(mine)
     await settle(ingest)
     before = await ingest.prices("DUPE")
-    for facts in (market.closes, market.adjusted, market.actions):
-        facts["DUPE.OLD"] = facts["DUPE.A"]
+    for levels in (market.closes, market.adjusted):
+        levels["DUPE.OLD"] = levels["DUPE.A"]
+    market.actions["DUPE.OLD"] = market.actions["DUPE.A"]
     await choose(ingest, "DUPE", "DUPE.OLD")
     assert await ingest.worker.retry_due() == 1
     assert await ingest.worker.retry_due() == 0, "the choice is followed"
@@ -190,6 +197,12 @@ async def test_nobody_has_the_one_that_is_meant_then_no_price_is_better_than_a_w
     assert {gap[2:] for gap in await ingest.gaps("DUPE")} == {("not_found", True)}
     assert await ingest.missing(mine, Phase.SNAPSHOTS) == DAYS.between(ENTRY, LAST)
     assert await ingest.worker.retry_due() == 0
+    # No price is left whose change number would say that facts are behind; the symbol's own does, on every day.
+    [(id_, replaced)] = await ingest.rows("SELECT id, replaced FROM ingest.symbols WHERE symbol = 'DUPE'")
+    async with ingest.admin.connect() as conn:
+        [(days, numbers)] = (await changes(conn, [id_], ENTRY, LAST)).values()
+    assert set(days.tolist()) == set(range((LAST - ENTRY).days + 1))
+    assert set(numbers.tolist()) == {replaced}
 
 
 async def test_a_night_after_the_choice_never_joins_two_securities(ingest: Ingest) -> None:
