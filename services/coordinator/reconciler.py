@@ -93,6 +93,8 @@ class Reconciler:
 
     async def start(self) -> None:
         """Once, when a coordinator starts: no wait is longer than five seconds, and a new code, model or benchmark is taken up."""
+        async with self._engine.connect() as conn:
+            await follow(conn)
         await versions.take_up(self._engine, self._clock, benchmark=self._benchmark)
         async with self._engine.begin() as conn:
             await missing.hurry(conn)

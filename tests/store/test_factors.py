@@ -18,7 +18,7 @@ from services.factors.workflow import FactorsWorker, Results
 from shared.db import bulk
 from shared.ledger import Outcome, Raised
 from shared.market import registry
-from shared.market.calendar import calendar
+from shared.market.calendar import Closure, Closures, calendar, trading
 from shared.work import Batch, Key
 from tests.support.databases import act_as
 
@@ -314,3 +314,22 @@ async def correct(db: AsyncConnection, symbol: str, session: date, change: int) 
 async def symbol_ids(db: AsyncConnection) -> dict[str, int]:
     rows = await db.execute(text("SELECT symbol, id FROM ingest.symbols"))
     return {row.symbol: row.id for row in rows}
+
+
+@pytest.mark.parametrize(("day", "again"), [(DAYS[-8], True), (DAYS[0], False)])
+async def test_facts_whose_window_reaches_over_a_day_that_is_none_any_more_are_behind(
+    db: AsyncConnection, day: date, again: bool
+) -> None:
+    """No price of their window need have changed: it is another window."""
+    portfolio = await hold(db, "AAA", "CCC")
+    await run(db, batch([portfolio]))
+    before = await stored(db, "exposures")
+    await db.execute(text("DELETE FROM ingest.prices WHERE session = :day"), {"day": day})
+    with trading(Closures((Closure(day, None, "storm"),), ((day, 20),))):
+        await run(db, batch([portfolio]))
+        after = await stored(db, "exposures")
+        assert {row["price_version"] for _, row in after} == ({20} if again else {10})
+        assert (after != before) is again
+        await db.execute(text("DELETE FROM factors.exposures"))
+        await run(db, batch([portfolio]))
+        assert await stored(db, "exposures") == after

@@ -83,8 +83,7 @@ async def _replace(conn: AsyncConnection, clock: Clock, day: date, closure: Clos
     else:
         await store.open_prices(conn, day, *beside, revision)
         await store.roll_back(conn, day, *beside)
-        if day <= clock.last_due():
-            await ledger.add_units(conn, await store.holding(conn, day), [day], revision)
+        await ledger.add_units(conn, await store.running_over(conn, day), [day], revision)
     if moved is None:
         return Outcome(changed=True, withdrawn=withdrawn)
     return await _require(conn, clock, day, withdrawn, revision)

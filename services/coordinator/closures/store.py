@@ -127,10 +127,15 @@ async def _first_sessions(conn: AsyncConnection, day: date, after: date) -> None
     )
 
 
-async def holding(conn: AsyncConnection, day: date) -> Sequence[UUID]:
-    """Active portfolios that have begun by the day."""
+async def running_over(conn: AsyncConnection, day: date) -> Sequence[UUID]:
+    """Active portfolios that have begun by the day and have units behind it. Of the others it falls due like any session."""
     rows = await conn.scalars(
-        text("SELECT id FROM coordinator.portfolios WHERE deleted_at IS NULL AND first_session <= :day ORDER BY id"),
+        text("""
+            SELECT p.id FROM coordinator.portfolios p
+            WHERE p.deleted_at IS NULL AND p.first_session <= :day
+              AND EXISTS (SELECT 1 FROM ledger.units u WHERE u.portfolio_id = p.id AND u.session > :day)
+            ORDER BY p.id
+        """),
         {"day": day},
     )
     return rows.all()

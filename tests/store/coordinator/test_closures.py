@@ -186,6 +186,17 @@ async def test_a_closure_taken_back_requires_the_day_and_all_that_follows(api: A
     assert again["withdrawn_units"] == 4, "entered anew, it is as new"
 
 
+async def test_a_day_opened_before_its_predecessors_fell_due_waits_for_them(api: Api) -> None:
+    """The coordinator was down since Christmas: whoever adds what fell due looks at the newest unit there is."""
+    await api.create(price_basis="as_traded")
+    await api.run("DELETE FROM ledger.units WHERE session > '2020-12-23'")
+    await close(api)
+    await reopen(api)
+    await schedule.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
+    assert [row[0] for row in await api.rows("SELECT DISTINCT session FROM ledger.units ORDER BY 1")] == SESSIONS
+    assert await kinds(api) == {}
+
+
 async def test_neighbours_closed_one_after_the_other(api: Api) -> None:
     """Two days of a storm; opened in the other order than they were closed."""
     await api.create(CSV)

@@ -13,6 +13,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from services.coordinator import schedule
 from services.coordinator.closures import service
 from services.ingest.providers.base import Action, Answer, History, Request
 from services.ingest.providers.chain import Chain
@@ -265,6 +266,7 @@ async def test_the_last_known_session_closed_coverage_ends_before_it(ingest: Ing
     await run(ingest, one)
     assert await ingest.missing(one) == []
     await take_back(ingest, LAST)
+    await schedule.add_due(ingest.admin, Clock(LAST), source="cron", wake=lambda: None)
     await run(ingest, one)
     assert await ingest.missing(one) == []
     assert (await ingest.units(one, Phase.INGEST)).keys() >= {LAST}

@@ -12,7 +12,7 @@ CREATE TABLE coordinator.closures (
     change       bigint
 );
 GRANT SELECT ON coordinator.closures TO leadline_coordinator, leadline_ingest, leadline_factors, leadline_snapshots, leadline_risk;
-GRANT INSERT, UPDATE ON coordinator.closures TO leadline_coordinator;
+GRANT INSERT, UPDATE, DELETE ON coordinator.closures TO leadline_coordinator;
 
 -- A day that is no session, or is not due any more, has no units and no results. What was said stays in the history tables.
 -- SECURITY DEFINER, as ledger.require: the coordinator owns the calendar, not what was computed by it. Units go first: a
