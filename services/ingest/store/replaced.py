@@ -102,11 +102,7 @@ async def supersede(
             text(f"DELETE FROM ingest.{table} WHERE symbol_id = ANY (CAST(:ids AS integer[]))"), {"ids": other}
         )
     await conn.execute(
-        text("""
-            UPDATE ingest.symbols SET asset_type = 'unknown', name = NULL, sector = NULL, industry = NULL, sector_as_of = NULL,
-                                      replaced = :change
-            WHERE id = ANY (CAST(:ids AS integer[]))
-        """),
+        text("UPDATE ingest.symbols SET replaced = :change WHERE id = ANY (CAST(:ids AS integer[]))"),
         {"ids": other, "change": change},
     )
     return changes

@@ -116,7 +116,11 @@ async def test_prices_of_a_wrong_security_are_replaced_and_what_used_them_is_dem
     await ingest.run(mine, other)
     await settle(ingest)
     assert len(await ingest.prices("DUPE")) > 500
-    await ingest.execute("UPDATE ingest.symbols SET name = 'One', sector = 'Energy' WHERE symbol = 'DUPE'")
+    await ingest.execute(
+        "INSERT INTO ingest.symbol_profiles (symbol_id, as_of, provider, name, sector, fetched_at)"
+        " SELECT id, :day, 'vendor', 'One', 'Energy', now() FROM ingest.symbols WHERE symbol = 'DUPE'",
+        day=ENTRY,
+    )
     await ingest.execute(
         "INSERT INTO ingest.quarantine (symbol_id, session, provider, return, sigma)"
         " SELECT id, :day, 'vendor', 0.5, 0.01 FROM ingest.symbols WHERE symbol = 'DUPE'",
@@ -133,17 +137,15 @@ async def test_prices_of_a_wrong_security_are_replaced_and_what_used_them_is_dem
     assert all(row.total_return is not None for day, row in found.items() if day > min(found))
     [gap] = await ingest.gaps("DUPE")
     assert gap[1:3] == (DAYS.previous(min(found)), "not_yet_listed")
-    for table in ("actions", "quarantine"):
+    for table in ("actions", "quarantine", "symbol_profiles"):
         assert await ingest.rows(f"SELECT 1 FROM ingest.{table}") == [], table
     [kept] = await ingest.rows("SELECT count(*), min(close) FROM ingest.prices_history")
     assert (kept[0] > 500, kept[1]) == (
         True,
         min(close for day, close in market.closes["DUPE.A"].items() if day >= gap[0]),
     )
-    [facts] = await ingest.rows(
-        "SELECT name, sector, chosen, replaced IS NOT NULL FROM ingest.symbols WHERE symbol = 'DUPE'"
-    )
-    assert tuple(facts) == (None, None, "DUPE.B", True)
+    [facts] = await ingest.rows("SELECT chosen, replaced IS NOT NULL FROM ingest.symbols WHERE symbol = 'DUPE'")
+    assert tuple(facts) == ("DUPE.B", True)
     every = DAYS.between(ENTRY, LAST)
     for phase in (Phase.FACTORS, Phase.SNAPSHOTS, Phase.RISK):
         assert await ingest.missing(mine, phase) == every
