@@ -194,3 +194,14 @@ async def test_only_who_owns_an_input_may_raise(db: AsyncConnection, service: st
     assert await _try(db, service, "SELECT ledger.order_lock()") == 1, "everybody may take the lock"
     assert await _try(db, service, "SELECT nextval('ledger.change')") == 1
     assert await _try(db, service, "SELECT setval('ledger.change', 1)") == "42501"
+
+
+async def test_only_the_coordinator_closes_and_opens_days_of_ingest(db: AsyncConnection) -> None:
+    """Functions that write another owner's tables with its rights."""
+    for service in SERVICES:
+        functions = await db.scalars(
+            text("""SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'ingest'::regnamespace AND p.prosecdef
+                    AND has_function_privilege(:role, p.oid, 'EXECUTE')"""),
+            {"role": role_of(service)},
+        )
+        assert set(functions) == ({"close_day", "open_day"} if service == "coordinator" else set()), service
