@@ -180,7 +180,9 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     identity = await complete_with_results(api)
     url = f"{PREFIX}/portfolios/{identity}"
     newest = (await api.client.get(f"{url}/risk")).json()
-    assert set(newest) == ENVELOPE | {"volatility", "benchmark_date", "decomposition", "positions", "scorecard"}
+    assert set(newest) == ENVELOPE | {
+        "volatility", "benchmark", "benchmark_date", "decomposition", "positions", "scorecard",
+    }  # fmt: skip
     assert newest["positions"] == [
         {"symbol": "AAPL", "realized_252": 0.3, "forecast_21": 0.4, "method": "har", "reason": None},
         {"symbol": "MSFT", "realized_252": None, "forecast_21": 0.2, "method": "ewma", "reason": "unpriceable"},
