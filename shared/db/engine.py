@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared.errors import PermanentError
+
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
 STATEMENT_TIMEOUT_MS = 120_000
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -59,6 +61,12 @@ async def order_lock(conn: AsyncConnection) -> None:
     """Take the global commit-order lock. First statement of a transaction that changes inputs, writes prices or adds units
     (bulk data is staged before it), so that revisions and change numbers commit in the order they were drawn."""
     await conn.execute(text("SELECT ledger.order_lock()"))
+
+
+async def ordered(conn: AsyncConnection) -> None:
+    """Refuse to go on without the commit-order lock, where no trigger sees that it is needed."""
+    if await conn.scalar(text("SELECT current_setting('leadline.ordered', true)")) != "yes":
+        raise PermanentError("this needs the commit-order lock: take it first in the transaction", code="unordered")
 
 
 async def next_change(conn: AsyncConnection) -> int:

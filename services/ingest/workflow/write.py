@@ -7,15 +7,16 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.compute import Gap, replace_gaps
-from services.ingest.store import aliases, prices, quarantine, readiness, universe
+from services.ingest.store import aliases, prices, profiles, quarantine, readiness, universe
 from services.ingest.store import replaced as replacing
 from services.ingest.store.prices import Change
 from services.ingest.store.readiness import Affected
+from services.ingest.workflow import classes
 from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.rows import Rows
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change
+from shared.db.engine import next_change, ordered
 from shared.events.services import PricesRestated
 from shared.ledger import Raised
 from shared.market.calendar import Calendar
@@ -68,6 +69,7 @@ async def write_rows(
     )
     await prices.write_symbols(conn, rows.symbols)
     affected = affected_by(asks, changes, calendar)
+    affected += await classes.learn(conn, await profiles.dated(conn, rows.described, clock.last_due()))
     demands = await readiness.concerned(conn, affected, PROXY_SYMBOLS)
     raised = await ledger.require(conn, demands, change)
     keys = {Key(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
@@ -91,6 +93,7 @@ async def complete_ready(
     once, and whoever writes the last symbol a portfolio waits for completes it. Needs the commit-order lock: a completion
     must not slip between a corrected price and its look at which units have used the old one.
     """
+    await ordered(conn)
     candidates = set(portfolios)
     if changed_symbols:
         limit = MAX_OTHERS // len(sessions)
