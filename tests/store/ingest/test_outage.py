@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from uuid import UUID
 
 import pytest
 
+from services.ingest.providers.http import Bounds
 from services.ingest.workflow.quotas import Breaker
+from shared import ledger
+from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_vendors import COMMON, DOWN, busiest, quote, worker
 from tests.support.markets import World
@@ -129,3 +133,36 @@ async def test_a_429_delays_its_provider_and_nobody_else(outage: Outage, headers
     assert wait - took - 10 < left <= wait
     [fmp] = await ingest.rows("SELECT closed_until, failures FROM ingest.providers WHERE provider = 'fmp'")
     assert (fmp.closed_until, fmp.failures) == (None, 0)
+
+
+async def test_bug_35_a_provider_that_hangs_ends_the_call_and_holds_back_what_is_built_on_it(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its bounds the call ends; the unit stays missing, and nothing downstream goes on with the prices of yesterday."""
+    await ingest.execute("DELETE FROM ingest.quota_uses")
+    await ingest.execute("DELETE FROM ingest.providers")
+    yesterday = DAYS.previous(LAST)
+    portfolio = await ingest.portfolio(("SPY", ENTRY))
+    await ingest.run(portfolio, last=yesterday)
+    bounds = Bounds(connect=0.3, read=0.3, deadline=0.5, attempts=2, wait_initial=0.01, wait_max=0.02)
+    for module in ("massive", "fmp"):
+        importlib.import_module(f"services.ingest.providers.{module}")  # they name the class that is replaced next
+    monkeypatch.setattr("services.ingest.providers.http.Bounds", lambda: bounds)
+    world = World()
+    quote(world, *COMMON)
+    with serving(world.massive) as massive, serving(world.fmp) as fmp:
+        for server in (massive, fmp):
+            server.fail(Reply(delay=3.0))
+        ingest.worker = worker(
+            ingest, QUICK, providers="massive,fmp", massive_url=massive.url, fmp_url=f"{fmp.url}/stable",
+            massive_quota="unlimited", fmp_quota="unlimited",
+        )  # fmt: skip
+        started = time.monotonic()
+        await ingest.run(portfolio)
+        assert time.monotonic() - started < 30, "some tries at half a second, for a batch of 23 symbols"
+        assert [gap[2:] for gap in await ingest.gaps("SPY")] == [("provider_down", False)]
+        assert await ingest.missing(portfolio) == [LAST]
+        async with ingest.admin.connect() as conn:
+            for phase in (Phase.FACTORS, Phase.SNAPSHOTS):
+                ready = await ledger.ready(conn, phase, [portfolio], None, None)
+                assert {unit.session for unit in ready} == set(DAYS.between(ENTRY, yesterday)), phase

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.store import profiles as store
+from services.ingest.store import universe
 from services.ingest.workflow.profiles import LEASE, Profiles
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_profiles import TODAY, refresher
@@ -193,3 +196,25 @@ async def test_a_symbol_is_one_replicas_until_its_lease_ends(ingest: Ingest) -> 
     await ingest.execute("UPDATE ingest.profile_schedule SET next_at = now()")
     async with ingest.worker._engine.begin() as conn:
         assert await store.claim(conn, LEASE) == taken
+
+
+async def test_an_absence_that_somebody_else_has_just_asked_about_is_not_asked_about_again(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two replicas look, one claims, asks and lets go; the other's look is old by the time it gets the claim."""
+    ingest.market.name = "vendor"
+    await ingest.run(await ingest.portfolio(("DEAD", ENTRY)))
+    await ingest.execute("UPDATE ingest.gaps SET retry_at = now()")
+    look = universe.due_retries
+    async with ingest.admin.connect() as conn:
+        stale = await look(conn, 500)
+    assert set(stale) == {"DEAD"}
+    assert await ingest.worker.retry_due() == 1
+
+    async def late(conn: AsyncConnection, limit: int, symbols: Sequence[str] | None = None) -> Any:
+        return stale if symbols is None else await look(conn, limit, symbols)
+
+    monkeypatch.setattr(universe, "due_retries", late)
+    ingest.market.asked.clear()
+    assert await ingest.worker.retry_due() == 0
+    assert ingest.market.asked == []

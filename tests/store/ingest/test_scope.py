@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -52,7 +53,8 @@ def at(name: str, ingest: Ingest) -> Iterator[Door]:
     vendor = "yahoo" if name == "yahooquery" else name
     with serving(getattr(world, vendor)) as server:
         url = f"{server.url}/stable" if vendor == "fmp" else server.url
-        ingest.worker = worker(ingest, providers=name, **{f"{vendor}_url": url, f"{vendor}_quota": "unlimited"})
+        choices: dict[str, Any] = {f"{vendor}_url": url, f"{vendor}_quota": "unlimited"}
+        ingest.worker = worker(ingest, providers=name, **choices)
         yield Door(name, ingest, world, server)
 
 
