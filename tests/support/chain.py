@@ -94,8 +94,7 @@ def panel(
     stand_in = [[-1 if name is None else names.index(name) for name in chosen] for chosen in of.geometry.symbols]
     return Panel(
         sessions=tuple(labels or days(sessions)),
-        # Every day is a session here, so the ordinals of two panels of one market agree.
-        first=(labels or days(sessions))[0].toordinal() - (LOOKBACK - 1),
+        days=np.datetime64((labels or days(sessions))[0], "D") + np.arange(1 - LOOKBACK, sessions),
         symbols=names,
         kinds=np.array([(kinds or {}).get(name, Kind.PUBLIC) for name in names], dtype=np.int64),
         returns=grid,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.rolling import spans, trailing_rms
+from services.risk.compute.rolling import restarts, spans, trailing_rms
 from services.risk.compute.series import masked
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
+from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, IntVector
 from shared.market.registry import HAR_HORIZON, HAR_MIN_ROWS, HAR_MONTH, HAR_WEEK, LOOKBACK
 
 ROWS = LOOKBACK - HAR_MONTH - HAR_HORIZON + 1
@@ -50,8 +50,8 @@ def on_series(series: FloatMatrix, valid: BoolMatrix) -> Har:
     return Har(np.where(good, found.value, np.nan), np.where(good, found.s, np.nan), rows)
 
 
-def on_windows(returns: FloatMatrix, first: int) -> Har:
-    """Of every window of LOOKBACK returns without a hole: returns (n, W), `first` the ordinal of their first session; (n, W - 503).
+def on_windows(returns: FloatMatrix, days: DateVector) -> Har:
+    """Of every window of LOOKBACK returns without a hole: returns (n, W), dates of their sessions (W,); figures (n, W - 503).
 
     NaN in a window leaves no figure in it and disturbs no other.
     """
@@ -63,7 +63,7 @@ def on_windows(returns: FloatMatrix, first: int) -> Har:
     lowest, highest = np.empty(shape), np.empty(shape)
     pairs = [(i, j) for i in range(4) for j in range(i, 4)]
     grams = np.empty((len(pairs), *shape))
-    for span in spans(first + _FIRST, count, ROWS):
+    for span in spans(restarts(days[_FIRST : _FIRST + count], ROWS), count, ROWS):
         into = slice(span.start, span.start + span.high - span.low)
         parts = [span.shifted(column) for column in columns]
         for i, part in enumerate(parts):

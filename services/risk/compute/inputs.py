@@ -58,8 +58,8 @@ class Panel:
     """Facts of N symbols on S consecutive sessions. NaN is unknown. Symbols are sorted: their order decides the order of every sum."""
 
     sessions: tuple[date, ...]
-    first: int
-    """The calendar's ordinal of the first column of `returns`: it says where running sums begin anew, and nothing else."""
+    days: DateVector
+    """(LOOKBACK - 1 + S,) sessions of the columns of `returns`: they say where running sums begin anew, and nothing else."""
     symbols: tuple[str, ...]
     kinds: IntVector
     """(N,) of `Kind`."""

@@ -82,12 +82,12 @@ def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatr
     """((realised, forecast, mean, sd) by pair, whether the forecast is the HAR's) of whole pairs, all windows of a symbol at once."""
     begin, end = int(session.min()), int(session.max()) + LOOKBACK
     distinct = np.unique(row)
-    returns, first = panel.returns[distinct, begin:end], panel.first + begin
+    returns, days = panel.returns[distinct, begin:end], panel.days[begin:end]
     at = np.searchsorted(distinct, row), session - begin
-    year, before = returns[:, LOOKBACK - YEAR :], first + LOOKBACK - YEAR
+    year, recent = returns[:, LOOKBACK - YEAR :], days[LOOKBACK - YEAR :]
     with np.errstate(invalid="ignore"):
         parts = [
-            (har.on_windows(returns[part], first).value, *rolling.moments(year[part], before, YEAR))
+            (har.on_windows(returns[part], days).value, *rolling.moments(year[part], recent, YEAR))
             for part in blocks(len(distinct))
         ]
     ahead, mean, variance = (np.concatenate(figures)[at] for figures in zip(*parts, strict=True))

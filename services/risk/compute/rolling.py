@@ -1,9 +1,10 @@
-"""What is measured on every window of a series, with an order of addition that only the calendar decides.
+"""What is measured on every window of a series, with an order of addition that only dates decide.
 
-A window of `length` sessions holds exactly one session whose ordinal is a multiple of its length: its anchor. What lies before the
-anchor is accumulated backwards from it, the rest forwards, and the two are put together. So all windows with one anchor share two
-running sums, and the digits of a window are the same whatever range of sessions it was computed among: nothing outside the window
-enters, and where the sums begin anew is fixed by the calendar.
+Running sums begin anew at fixed sessions: the first of each half-year, or of each year where windows are longer. The last of them in a
+window is its anchor. What lies before the anchor is accumulated backwards from it, the rest forwards, and the two are put together. So all
+windows with one anchor share two running sums, and the digits of a window are the same whatever range of sessions it was computed among:
+nothing outside the window enters, and where sums begin anew is a matter of dates alone. (Not of ordinals: a closure moves those of all
+sessions after it.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.arrays import FloatMatrix, IntVector
+from shared.arrays import DateVector, FloatMatrix, IntVector
+
+YEARLY = 400  # windows of so many sessions hold a first session of a year for certain, shorter ones that of a half-year
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +46,39 @@ class Span:
         return found
 
 
-def anchors(last: IntVector, length: int) -> IntVector:
-    """How many sessions before its last one, whose ordinal is given, a window has its anchor."""
-    return last % length
+def restarts(days: DateVector, length: int) -> IntVector:
+    """Columns at which sums of windows of `length` begin anew: `days` (W,) are the dates of the columns, ascending.
+
+    Every window holds a later one than its own first column, so it does not matter that nobody knows what came before the first day.
+    """
+    period = days.astype("datetime64[M]").astype(np.int64) // (6 if length < YEARLY else 12)
+    return np.flatnonzero(period[1:] != period[:-1]) + 1
 
 
-def spans(first: int, width: int, length: int) -> Iterator[Span]:
-    """The windows of a series of `width` columns, the first with ordinal `first`, by anchor."""
+def anchors(restarts: IntVector, last: IntVector) -> IntVector:
+    """The anchors of the windows that end at the columns `last`."""
+    return restarts[np.searchsorted(restarts, last, side="right") - 1]
+
+
+def spans(restarts: IntVector, width: int, length: int) -> Iterator[Span]:
+    """The windows of a series of `width` columns by anchor. Raises `ValueError` where a window has none."""
     low = length - 1
     while low < width:
-        anchor = (first + low) // length * length - first
-        high = min(anchor + length, width)
+        k = int(np.searchsorted(restarts, low, side="right"))
+        anchor = int(restarts[k - 1]) if k else -1
+        if anchor < low - length + 1:
+            raise ValueError(f"the window that ends at column {low} holds no session at which sums begin anew")
+        high = min(int(restarts[k]), width) if k < len(restarts) else width
+        if anchor < high - length:
+            raise ValueError(f"the window that ends at column {high - 1} holds no session at which sums begin anew")
         yield Span(low - length + 1, anchor, low, high)
         low = high
 
 
-def moments(values: FloatMatrix, first: int, length: int) -> tuple[FloatMatrix, FloatMatrix]:
+def moments(values: FloatMatrix, days: DateVector, length: int) -> tuple[FloatMatrix, FloatMatrix]:
     """(mean less the anchor's value, variance with ddof=1) of each window; values (n, W), results (n, W - length + 1)."""
     mean, variance = np.empty((2, len(values), values.shape[1] - length + 1))
-    for span in spans(first, values.shape[1], length):
+    for span in spans(restarts(days, length), values.shape[1], length):
         part, into = span.shifted(values), slice(span.start, span.start + span.high - span.low)
         mean[:, into] = span.over(np.add, part) / length
         squares = span.over(np.add, part * part) - length * mean[:, into] * mean[:, into]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute.inputs import Book, Panel, Stack
-from services.risk.compute.rolling import anchors
+from services.risk.compute.rolling import anchors, restarts
 from shared.arrays import FloatCube, FloatMatrix, IntVector
 from shared.market.registry import LOOKBACK
 
@@ -48,7 +48,7 @@ def cut(
     order = np.lexsort((sessions, portfolio))
     session, rows, owner = sessions[order], source[order], portfolio[order]
     last = session + LOOKBACK - 1
-    anchor = last - anchors(panel.first + last, window)
+    anchor = anchors(restarts(panel.days, window), last)
     goes_on = (owner[1:] == owner[:-1]) & (session[1:] == session[:-1] + 1) & (anchor[1:] == anchor[:-1])
     goes_on &= (rows[1:] == rows[:-1]).all(axis=1)
     begins = np.flatnonzero(np.concatenate([[True], ~goes_on]))

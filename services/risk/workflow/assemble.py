@@ -105,7 +105,8 @@ def build_panel(
         stretches.setdefault(row_of[symbol_id], []).append(Gap(low, high, reason))
     return Panel(
         sessions=sessions,
-        first=calendar().ordinal(sessions[0]) - (LOOKBACK - 1),
+        # Columns before the calendar's beginning have no returns, and any dates will do.
+        days=np.concatenate([window[0] - np.arange(offset, 0, -1), window]),
         symbols=tuple(symbol for symbol, _ in rows),
         kinds=np.array([kind for _, kind in rows], dtype=np.int64),
         returns=grid,

@@ -17,8 +17,6 @@ from shared.market.registry import FACTORS, LOOKBACK
 
 SCENARIOS = load_scenarios()
 FIRST = date(2020, 1, 1)
-ORDINAL = 5038  # an anchor of 252 sessions falls among the first few sessions of a panel
-"""Of a panel's first column: every date is a session here."""
 PROXIES = tuple(factor.proxies[0] for factor in FACTORS)
 MARKET = PROXIES[0]
 PUBLIC_ONLY: Mapping[str, Kind] = MappingProxyType({})
@@ -78,7 +76,8 @@ def panel(
     slopes[:, gone] = np.nan
     return Panel(
         sessions=tuple(FIRST + timedelta(days=s) for s in range(sessions)),
-        first=ORDINAL,
+        # Three days early, so that a year begins on the fourth session and running sums begin anew within short ranges.
+        days=np.datetime64(FIRST, "D") + np.arange(1 - LOOKBACK, sessions) - 3,
         symbols=tuple(rows),
         kinds=np.array([kinds.get(symbol, Kind.PUBLIC) for symbol in rows]),
         returns=returns,
@@ -108,7 +107,7 @@ def one_session(of: Panel, s: int) -> Panel:
     return replace(
         of,
         sessions=of.sessions[s : s + 1],
-        first=of.first + s,
+        days=of.days[s : s + LOOKBACK],
         returns=np.ascontiguousarray(of.returns[:, s : s + LOOKBACK]),
         gaps={
             row: tuple(replace(gap, first=gap.first - s, last=gap.last - s) for gap in gaps)

@@ -8,64 +8,115 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.risk.compute import har, rolling
-from shared.arrays import FloatMatrix
+from shared.arrays import DateVector, FloatMatrix
+from shared.market.calendar import calendar
 from shared.market.registry import LOOKBACK
 from tests.unit.risk.test_volatility import har_by_statsmodels
 
-RETURNS = np.random.default_rng(4).standard_t(5, (3, LOOKBACK + 60)) * 0.01
+DAYS = LOOKBACK + 60
+RETURNS = np.random.default_rng(4).standard_t(5, (3, DAYS)) * 0.01
+
+
+def dates(start: str = "2019-03-01") -> DateVector:
+    """Consecutive days as sessions."""
+    return np.datetime64(start, "D") + np.arange(DAYS)
 
 
 def windows(values: FloatMatrix, length: int) -> FloatMatrix:
     return np.lib.stride_tricks.sliding_window_view(values, length, axis=1)
 
 
-@given(st.integers(0, 400), st.integers(1, 40), st.integers(0, 90))
-def test_every_window_belongs_to_one_span_and_holds_its_anchor(first: int, length: int, more: int) -> None:
-    width = length + more
+@st.composite
+def laid_out(draw: st.DrawFn) -> tuple[list[int], int, int]:
+    """(restarts, width, length): no stretch between restarts is as long as a window."""
+    length = draw(st.integers(2, 30))
+    restarts = [draw(st.integers(1, length - 1))]
+    width = length + draw(st.integers(0, 70))
+    while restarts[-1] < width:
+        restarts.append(restarts[-1] + draw(st.integers(1, length)))
+    return restarts[:-1], width, length
+
+
+@given(laid_out())
+def test_every_window_belongs_to_the_span_of_its_last_restart(given: tuple[list[int], int, int]) -> None:
+    restarts, width, length = given
     ends = []
-    for span in rolling.spans(first, width, length):
+    for span in rolling.spans(np.array(restarts), width, length):
         for end in range(span.low, span.high):
-            assert end - length + 1 <= span.anchor <= end
-            assert (first + span.anchor) % length == 0
-            assert (first + end) - rolling.anchors(np.array([first + end]), length)[0] == first + span.anchor
+            assert span.anchor == max(column for column in restarts if column <= end) >= end - length + 1
+            assert rolling.anchors(np.array(restarts), np.array([end])).tolist() == [span.anchor]
             ends.append(end)
     assert ends == list(range(length - 1, width))
 
 
-@given(st.integers(0, 100), st.integers(1, 30), st.integers(0, 70), st.sampled_from([np.add, np.minimum, np.maximum]))
-def test_sums_and_extremes_of_windows_against_plain_ones(first: int, length: int, more: int, of: np.ufunc) -> None:
-    values = np.random.default_rng(first).normal(size=(2, length + more))
-    found = np.empty((2, more + 1))
-    for span in rolling.spans(first, length + more, length):
+@pytest.mark.parametrize(("restarts", "width"), [([], 10), ([3], 14), ([12], 14)])
+def test_a_window_without_a_restart_is_an_error(restarts: list[int], width: int) -> None:
+    with pytest.raises(ValueError, match="begin anew"):
+        list(rolling.spans(np.array(restarts, dtype=np.int64), width, 10))
+
+
+@given(laid_out(), st.sampled_from([np.add, np.minimum, np.maximum]))
+def test_sums_and_extremes_of_windows_against_plain_ones(given: tuple[list[int], int, int], of: np.ufunc) -> None:
+    restarts, width, length = given
+    values = np.random.default_rng(width).normal(size=(2, width))
+    found = np.empty((2, width - length + 1))
+    for span in rolling.spans(np.array(restarts), width, length):
         found[:, span.start : span.start + span.high - span.low] = span.over(of, values[:, span.start : span.high])
     assert found == pytest.approx(of.reduce(windows(values, length), axis=-1), abs=1e-13)
 
 
-@pytest.mark.parametrize("first", [0, 7, 251])
-def test_moments_against_numpy(first: int) -> None:
-    mean, variance = rolling.moments(RETURNS, first, 252)
-    every = windows(RETURNS, 252)
-    ends = first + 251 + np.arange(every.shape[1])
-    anchor = every[:, np.arange(len(ends)), 251 - ends % 252]
+def test_sums_begin_anew_with_half_years_and_for_long_windows_with_years() -> None:
+    days = np.arange("2018-12-31", "2020-07-03", dtype="datetime64[D]")
+    assert days[rolling.restarts(days, 252)].astype(str).tolist() == [
+        "2019-01-01",
+        "2019-07-01",
+        "2020-01-01",
+        "2020-07-01",
+    ]
+    assert days[rolling.restarts(days, har.ROWS)].astype(str).tolist() == ["2019-01-01", "2020-01-01"]
+
+
+@pytest.mark.parametrize("length", [252, har.ROWS])
+def test_every_window_of_the_calendar_holds_a_restart_after_its_first_session(length: int) -> None:
+    days = calendar().sessions
+    restarts = rolling.restarts(days, length)
+    last = np.arange(length - 1, len(days))
+    assert (rolling.anchors(restarts, last) > last - length + 1).all()
+
+
+def test_a_closure_long_ago_moves_no_anchor() -> None:
+    days = calendar().sessions
+    fewer = np.delete(days, 1000)
+    for length in (252, har.ROWS):
+        assert days[rolling.restarts(days, length)][9:].tolist() == fewer[rolling.restarts(fewer, length)][9:].tolist()
+
+
+@pytest.mark.parametrize("start", ["2019-03-01", "2019-05-30"])
+def test_moments_against_numpy(start: str) -> None:
+    days = dates(start)
+    mean, variance = rolling.moments(RETURNS, days, 252)
+    every, last = windows(RETURNS, 252), np.arange(251, len(days))
+    anchor = RETURNS[:, rolling.anchors(rolling.restarts(days, 252), last)]
     assert mean + anchor == pytest.approx(every.mean(axis=-1), abs=1e-16)
     assert variance == pytest.approx(every.var(axis=-1, ddof=1), rel=1e-12)
 
 
 def test_a_series_that_stands_still_has_no_variance_at_all() -> None:
     """A running sum of the raw returns would leave rounding behind that looks like movement."""
-    assert not rolling.moments(np.full((1, 700), 0.0001), 3, 252)[1].any()
+    assert not rolling.moments(np.full((1, DAYS), 0.0001), dates(), 252)[1].any()
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 3000), st.integers(0, 59), st.integers(1, 60))
-def test_a_window_has_the_same_digits_in_whatever_range_it_is_computed(first: int, low: int, count: int) -> None:
-    part = RETURNS[:, low : low + LOOKBACK - 1 + count]
-    sessions = slice(low, low + part.shape[1] - LOOKBACK + 1)
-    whole, alone = har.on_windows(RETURNS, first), har.on_windows(part, first + low)
+@given(st.integers(0, 400), st.integers(0, 59), st.integers(1, 60))
+def test_a_window_has_the_same_digits_in_whatever_range_it_is_computed(shift: int, low: int, count: int) -> None:
+    days = dates() + shift
+    part = slice(low, min(low + LOOKBACK - 1 + count, DAYS))
+    sessions = slice(low, part.stop - LOOKBACK + 1)
+    whole, alone = har.on_windows(RETURNS, days), har.on_windows(RETURNS[:, part], days[part])
     assert np.array_equal(alone.value, whole.value[:, sessions])
     assert np.array_equal(alone.s, whole.s[:, sessions])
     for more, fewer in zip(
-        rolling.moments(RETURNS, first, LOOKBACK), rolling.moments(part, first + low, LOOKBACK), strict=True
+        rolling.moments(RETURNS, days, LOOKBACK), rolling.moments(RETURNS[:, part], days[part], LOOKBACK), strict=True
     ):
         assert np.array_equal(fewer, more[:, sessions])
 
@@ -73,15 +124,15 @@ def test_a_window_has_the_same_digits_in_whatever_range_it_is_computed(first: in
 def test_what_is_missing_outside_a_window_does_not_reach_it() -> None:
     holed = RETURNS.copy()
     holed[1, 9] = np.nan
-    whole, found = har.on_windows(RETURNS, 5).value, har.on_windows(holed, 5).value
+    whole, found = har.on_windows(RETURNS, dates()).value, har.on_windows(holed, dates()).value
     assert np.isnan(found[1, :10]).all()
     assert np.array_equal(found[1, 10:], whole[1, 10:])
     assert np.array_equal(found[::2], whole[::2])
 
 
-@pytest.mark.parametrize("first", [0, 430])
-def test_the_regression_on_windows_against_statsmodels_and_that_on_single_series(first: int) -> None:
-    found = har.on_windows(RETURNS, first)
+@pytest.mark.parametrize("start", ["2018-03-01", "2018-09-10"])
+def test_the_regression_on_windows_against_statsmodels_and_that_on_single_series(start: str) -> None:
+    found = har.on_windows(RETURNS, dates(start))
     for s in (0, 31, 32, 60):
         series = RETURNS[:, s : s + LOOKBACK]
         alone = har.on_series(series, np.ones(series.shape, dtype=np.bool_))
@@ -95,7 +146,7 @@ def test_the_regression_on_windows_against_statsmodels_and_that_on_single_series
 
 
 def test_a_still_series_has_no_regression() -> None:
-    assert np.isnan(har.on_windows(np.full((1, LOOKBACK + 3), 0.0002), 9).value).all()
+    assert np.isnan(har.on_windows(np.full((1, DAYS), 0.0002), dates()).value).all()
 
 
 def test_trailing_sums_against_a_loop() -> None:

@@ -10,6 +10,7 @@ from sklearn.covariance import LedoitWolf
 
 from services.risk.compute import covariance, pairs, runs, series, volatility
 from services.risk.compute.inputs import Book, Kind, Panel, stacks
+from services.risk.compute.rolling import restarts
 from services.risk.compute.series_report import WINDOWS
 from shared.arrays import IntVector
 from shared.market.registry import LOOKBACK
@@ -92,9 +93,7 @@ def test_runs_end_where_holdings_sessions_portfolios_or_anchors_change() -> None
     portfolio = np.array([0] * 8 + [1] * 2)
     source = np.tile(rows(panel)[:2], (10, 1))
     source[5] = rows(panel)[2:]
-    last = panel.first + LOOKBACK - 1 + np.arange(SESSIONS)
-    anchor = int(np.flatnonzero(last % 252 == 0)[0])
-    assert anchor == 3
+    assert LOOKBACK - 1 + 3 in restarts(panel.days, 252).tolist()
     found = sorted(
         run.units[i].tolist()
         for run in runs.cut(panel, portfolio, sessions, source, 252)
