@@ -76,6 +76,10 @@ BETA_FULL_OBS: Final = 240  # 95 % of the window: a few halted days do not make 
 BETA_FLAG: Final = 5.0  # beyond it almost always bad data; flagged, never clipped, since sometimes it is true
 JOINT_PENALTY: Final = 0.1  # per row, on residual proxies of unit variance: shrinks styles that correlate at -0.95 by
 # the same share whatever the window holds; the market and the intercept are not penalised
+NO_VARIANCE: Final = (
+    1e-20  # of the squares it comes from: a residual this small is rounding, not information, and has no slope
+)
+EXACT_FIT: Final = 1e-24  # of the total squares: what a fit leaves over below it is rounding, and its error is none
 SHRINK_MEAN: Final = 1.0  # the market's own beta, which is the value-weighted mean of all betas
 SHRINK_SD: Final = (
     0.5  # spread of true betas across US stocks; fixed, since a cross-section must not enter a symbol's facts
@@ -86,6 +90,7 @@ SHRINK_SD: Final = (
 RETURN_HORIZONS: Final[tuple[str, ...]] = ("1d", "1m", "3m", "6m", "12m", "mtd", "qtd", "ytd")  # order of the arrays
 HORIZON_MONTHS: Final[dict[str, int]] = {"1m": 1, "3m": 3, "6m": 6, "12m": 12}
 VOLATILITY_WINDOWS: Final[tuple[int, ...]] = (21, 63, 252)  # a month, a quarter, a year
+NAV_WINDOW: Final = 252  # daily returns of the snapshots: a year, as of the series that it is compared with
 VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as coverage
 
 FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 253 prices of a beta, and the base of a
@@ -95,6 +100,11 @@ FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 
 
 STALE_SESSIONS: Final = 5  # a week carried at the last price; after it a value is no longer evidence: `unpriceable`
 OPTION_MULTIPLIER: Final = 100  # shares per listed US equity option contract
+XIRR_YEAR_DAYS: Final = (
+    365  # ACT/365, and the least age: within a year a rate of a few weeks is raised to a power that says nothing
+)
+XIRR_LOWEST: Final = -0.9999  # a year: at -1 nothing is left to discount
+XIRR_HIGHEST: Final = 10.0  # a year: beyond elevenfold a year a root is a matter of a few days, not of the money
 
 # --- Options (docs/methods.md §5) ------------------------------------------------------------------------------------------
 
@@ -103,6 +113,9 @@ OPTION_RATE: Final = (
 )
 # by the option's own price, a point of rate moves the delta of a three-month option at the money by 0.006
 OPTION_DAYS_A_YEAR: Final = 365  # calendar days to expiry: how the exchanges and the library quote time
+OPTION_MOST_VOLATILITY: Final = (
+    8.0  # beyond it a price is that of a broken quote: a share that moves fifty per cent a day
+)
 
 # --- Scorecard (docs/methods.md, scorecard) ---------------------------------------------------------------------------------------
 
@@ -118,7 +131,11 @@ HAR_WEEK: Final = 5  # Corsi 2009
 HAR_MONTH: Final = 22  # Corsi 2009
 HAR_MIN_ROWS: Final = 252  # a year of overlapping targets; with fewer, the EWMA
 HAR_INTERVAL_Z: Final = 1.2816  # 80 % of a normal
+HAR_SINGULAR: Final = (
+    1e-10  # determinant of the regressors' correlation matrix below which they say the same thing: the EWMA
+)
 EWMA_DECAY: Final = 0.94  # RiskMetrics 1996, daily
+EWMA_MIN_OBS: Final = 63  # with fewer the recursion still remembers where it started: 0.94^63 is 2 %
 CORRELATION_WINDOW: Final = 252
 CORRELATION_MIN_OBS: Final = 63  # real returns of a holding, and jointly real ones of a displayed pair
 CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 stand together

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from shared.market.registry import OPTION_MULTIPLIER
+
 # A cell may hold 1 KB; an answer repeats only as much of it as a person needs to find it.
 SHOWN_VALUE = 100
 # A file of 50,000 wrong rows would otherwise answer with hundreds of thousands of messages.
@@ -13,7 +15,6 @@ MAX_ISSUES = 10_000
 
 PUBLIC, OPTIONS, PRIVATE = "PUBLIC", "OPTIONS", "PRIVATE"
 CLASSES = (PUBLIC, OPTIONS, PRIVATE)
-OPTION_MULTIPLIER = 100
 
 
 @dataclass(frozen=True, slots=True)

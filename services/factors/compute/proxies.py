@@ -18,9 +18,6 @@ N_BASE: Final = N_FACTORS + 1  # the constant and the factors
 N_REGRESSORS: Final = 1 + len(registry.SPREADS)  # rates (for ir_beta) and the spreads
 RATES_AT: Final = registry.FACTOR_NAMES.index(registry.RATES)
 
-# A residual this small against the variance it comes from is rounding, not information.
-NO_VARIANCE: Final = 1e-20
-
 NO_PROXY: Final = "no_proxy"
 ZERO_VARIANCE: Final = "zero_variance"
 
@@ -104,7 +101,7 @@ def geometry(proxy_returns: FloatMatrix, at: IntVector) -> Geometry:
     market = centred[:, 0]
     raw = np.vecdot(chosen, chosen)
     # Without a market nothing else can be said; with a market that stands still neither.
-    moving = (choice[:, 0] >= 0) & (total[:, 0] > NO_VARIANCE * raw[:, 0]) & (total[:, 0] > 0)
+    moving = (choice[:, 0] >= 0) & (total[:, 0] > registry.NO_VARIANCE * raw[:, 0]) & (total[:, 0] > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         slopes = np.vecdot(centred, market[:, None, :]) / total[:, :1]
     slopes[~moving] = 0.0
@@ -112,7 +109,7 @@ def geometry(proxy_returns: FloatMatrix, at: IntVector) -> Geometry:
     residual -= (residual.sum(axis=-1) / WINDOW)[:, :, None]
     residual[:, 0] = market
     squares = np.vecdot(residual, residual)
-    usable = (choice >= 0) & moving[:, None] & (squares > NO_VARIANCE * raw) & (squares > 0)
+    usable = (choice >= 0) & moving[:, None] & (squares > registry.NO_VARIANCE * raw) & (squares > 0)
     scales = np.where(usable, np.sqrt(squares / WINDOW), 1.0)
     base = np.zeros((k, N_BASE, WINDOW))
     base[:, 0] = 1.0

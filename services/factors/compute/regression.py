@@ -12,15 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.factors.compute.proxies import N_BASE, N_REGRESSORS, NO_VARIANCE, WINDOW
+from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import registry
 
 N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
 JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
 MAX_LAG: Final = registry.hac_lag(WINDOW)
-# Residuals this small against the variance explained are rounding: the symbol is the market itself.
-EXACT_FIT: Final = 1e-24
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +83,14 @@ def factorise(
     offset = market.sum(axis=-1) / count[:, 0]
     market = market - offset[:, None] * ones
     market_squares = np.vecdot(market, market)
-    moving = market_squares > NO_VARIANCE * count[:, 0] * market_sd**2
+    moving = market_squares > registry.NO_VARIANCE * count[:, 0] * market_sd**2
     safe = np.where(moving, market_squares, 1.0)
 
     raw = np.matmul(regressors, base)
     partial = raw - (raw.sum(axis=-1) / count)[:, :, None] * ones[:, None, :]
     partial -= (np.vecdot(partial, market[:, None, :]) / safe[:, None])[:, :, None] * market[:, None, :]
     squares = np.vecdot(partial, partial)
-    usable = moving[:, None] & (squares > NO_VARIANCE * np.vecdot(raw, raw)) & (squares > 0)
+    usable = moving[:, None] & (squares > registry.NO_VARIANCE * np.vecdot(raw, raw)) & (squares > 0)
 
     solve = np.empty((len(n), N_COEFFICIENTS, WINDOW))
     solve[:, 0] = ones / count
@@ -161,12 +159,12 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     beta = coefficients[:, :, 1]
     deviation = y - mean[:, :, None] * ones
     total = np.vecdot(deviation, deviation)
-    varies = total > NO_VARIANCE * np.vecdot(y, y)
+    varies = total > registry.NO_VARIANCE * np.vecdot(y, y)
     safe_total = np.where(varies, total, 1.0)
 
     residual = deviation - beta[:, :, None] * p.market[:, None, :]
     squares = np.vecdot(residual, residual)
-    exact = squares <= EXACT_FIT * safe_total
+    exact = squares <= registry.EXACT_FIT * safe_total
     squares = np.where(exact, 0.0, squares)
     lag_weights = _bartlett(p.n)
     variance = _hac(residual * p.solve[:, 1][:, None, :], lag_weights)
@@ -185,7 +183,7 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         slope = coefficients[:, :, 2 + r]
         left = residual - slope[:, :, None] * p.partial[:, r][:, None, :]
         left_squares = np.vecdot(left, left)
-        left_exact = left_squares <= EXACT_FIT * safe_total
+        left_exact = left_squares <= registry.EXACT_FIT * safe_total
         variance = _hac(left * p.solve[:, 2 + r][:, None, :], lag_weights)
         others[:, :, r, 0] = slope
         others[:, :, r, 1] = np.where(left_exact, 0.0, np.sqrt(variance))
@@ -195,7 +193,7 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
     left = y - np.matmul(scaled, p.base)
     left_squares = np.vecdot(left, left)
-    left_squares = np.where(left_squares <= EXACT_FIT * safe_total, 0.0, left_squares)
+    left_squares = np.where(left_squares <= registry.EXACT_FIT * safe_total, 0.0, left_squares)
     joint = scaled[:, :, 1:] / factor_scales[:, None, :]
     fit = np.empty((*beta.shape, 3))
     fit[..., 0] = 1.0 - left_squares / safe_total

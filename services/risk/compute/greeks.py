@@ -17,11 +17,8 @@ from vollib.black_scholes.implied_volatility import implied_volatility  # type: 
 
 from services.risk.compute.inputs import Book, Deltas, Greeks, Panel
 from shared.arrays import IntVector
-from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_RATE
+from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY, OPTION_RATE
 from shared.market.symbols import Occ, parse_occ
-
-# Beyond it a price is that of a broken quote: a share that moves fifty per cent a day.
-MOST_VOLATILITY = 8.0
 
 
 def greeks(contract: Occ, session: date, price: float, underlying: float) -> Greeks | None:
@@ -43,7 +40,7 @@ def greeks(contract: Occ, session: date, price: float, underlying: float) -> Gre
         volatility = float(implied_volatility(price, underlying, strike, years, OPTION_RATE, flag))
     except (ArithmeticError, ValueError):
         return None
-    if not 0.0 < volatility <= MOST_VOLATILITY:
+    if not 0.0 < volatility <= OPTION_MOST_VOLATILITY:
         return None
     at = flag, underlying, strike, years, OPTION_RATE, volatility
     found = Greeks(

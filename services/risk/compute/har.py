@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from services.risk.compute.rolling import restarts, spans, trailing_rms
 from services.risk.compute.series import masked
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, IntVector
-from shared.market.registry import HAR_HORIZON, HAR_MIN_ROWS, HAR_MONTH, HAR_WEEK, LOOKBACK
+from shared.market.registry import HAR_HORIZON, HAR_MIN_ROWS, HAR_MONTH, HAR_SINGULAR, HAR_WEEK, LOOKBACK
 
 ROWS = LOOKBACK - HAR_MONTH - HAR_HORIZON + 1
 """Rows of the regression in a window without holes."""
-SINGULAR = 1e-10  # determinant of the regressors' correlation matrix below which they say the same thing
 _FIRST = HAR_MONTH - 1  # the first column that has its regressors
 
 
@@ -136,6 +135,6 @@ def _solve(
         explained = slopes[0] * product[0][3] + slopes[1] * product[1][3] + slopes[2] * product[2][3]
         # What a perfect fit leaves is rounding, which may come out below zero.
         s = np.sqrt(np.maximum(product[3][3] - explained, 0.0) / (rows - 4.0))
-        good = (second * third > SINGULAR) & np.isfinite(fitted) & np.isfinite(s)
+        good = (second * third > HAR_SINGULAR) & np.isfinite(fitted) & np.isfinite(s)
         value = np.clip(fitted, low, high)
     return Har(np.where(good, value, np.nan), np.where(good, s, np.nan), rows)

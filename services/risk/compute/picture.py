@@ -28,9 +28,8 @@ from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, drawdowns
 from services.risk.compute.volatility import ANNUAL
 from shared.arrays import FloatVector, IntVector
-from shared.market.registry import VOLATILITY_MIN_SHARE
+from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
 
-NAV_WINDOW = 252
 MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
 MOST_HOLDINGS = 4_000  # holdings in one stack: their factor contributions in every scenario stay in the cache's reach
 

@@ -17,6 +17,7 @@ from services.risk.compute.series import blocks, masked_moments
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import (
     EWMA_DECAY,
+    EWMA_MIN_OBS,
     HAR_INTERVAL_Z,
     LOOKBACK,
     PERCENTILE_HISTORY,
@@ -27,7 +28,6 @@ from shared.market.registry import (
 )
 
 ANNUAL = float(np.sqrt(SESSIONS_A_YEAR))
-EWMA_MIN_OBS = 63  # with fewer the recursion still remembers where it started
 _EWMA_WEIGHTS = EWMA_DECAY ** np.arange(LOOKBACK - 1, -1, -1, dtype=np.float64)
 
 

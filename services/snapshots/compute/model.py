@@ -50,8 +50,6 @@ GAP_REASONS = (
     "", "rate_limited", "provider_down", "not_found", "ambiguous", "delisted", "not_yet_listed", "no_trade",
 )  # fmt: skip
 DELISTED_GAP = GAP_REASONS.index("delisted")
-# Five sessions without a price are a halt or a thin week; more is a price nobody can vouch for.
-STALE_SESSIONS = 5
 
 
 class ChainBroken(LeadlineError):

@@ -12,7 +12,6 @@ import numpy as np
 
 from services.snapshots.compute.model import (
     DELISTED_GAP,
-    STALE_SESSIONS,
     Basis,
     BoolVector,
     Inputs,
@@ -21,6 +20,7 @@ from services.snapshots.compute.model import (
 from services.snapshots.compute.money import IntMatrix
 from services.snapshots.compute.quantities import Quantities, split_factors
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market.registry import STALE_SESSIONS
 
 # As plain integers: looking a member up in its enumeration, some ten times a session, took a third of the loop.
 _STATED, _CLOSE, _FILE, _CHAINED, _ADJ_CLOSE = map(int, Basis)

@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from services.snapshots.compute.model import GAP_REASONS, NEVER, Inputs, LotTable, Reason, Snapshots
-from services.snapshots.compute.xirr import YEAR_DAYS
+from shared.market.registry import XIRR_YEAR_DAYS
 from shared.market.symbols import parse_occ
 
 
@@ -58,4 +58,4 @@ def _nulls(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> It
             yield figure, "no_capital"
     if np.isnan(snapshots.xirr[row, portfolio]):
         held = inputs.market.days[row + 1] - inputs.portfolios.first_day[portfolio]
-        yield "xirr", "short_history" if held < YEAR_DAYS else "no_root"
+        yield "xirr", "short_history" if held < XIRR_YEAR_DAYS else "no_root"

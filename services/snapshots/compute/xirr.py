@@ -10,8 +10,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-YEAR_DAYS = 365
-LOWEST, HIGHEST = -0.9999, 10.0
+from shared.market.registry import XIRR_HIGHEST, XIRR_LOWEST, XIRR_YEAR_DAYS
+
 # Only sequences that change sign more than once can have several roots; among them the one nearest to zero is taken, found
 # on this grid of the continuous rate.
 _GRID = 512
@@ -27,11 +27,11 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
     NaN within a year of the first flow, or without a root in [-0.9999, 10].
     """
     start = flows[0][0]
-    if day - start < YEAR_DAYS:
+    if day - start < XIRR_YEAR_DAYS:
         return math.nan
-    terms = [((day - when) / YEAR_DAYS, amount) for when, amount in flows if when <= day]
+    terms = [((day - when) / XIRR_YEAR_DAYS, amount) for when, amount in flows if when <= day]
     terms.append((0.0, -value))
-    low, high = math.log1p(LOWEST), math.log1p(HIGHEST)
+    low, high = math.log1p(XIRR_LOWEST), math.log1p(XIRR_HIGHEST)
     if _sign_changes([amount for _, amount in terms]) > 1:
         bracket = _nearest_bracket(terms, low, high)
         if bracket is None:

@@ -28,11 +28,11 @@ from services.snapshots.compute import (
 from services.snapshots.store import Rows
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import calendar
+from shared.market.registry import OPTION_MULTIPLIER
 from shared.market.symbols import SymbolKind, classify, parse_occ
 from shared.work import Batch
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_CONTRACT = 100
 _BASES = {basis.name.lower(): int(basis) for basis in Basis}
 
 
@@ -121,7 +121,7 @@ def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, li
         symbol=symbol,
         column=np.array(column, dtype=np.int64),
         private=np.array([what is SymbolKind.PRIVATE for what in kind], dtype=np.bool_),
-        multiplier=np.array([_CONTRACT if what is SymbolKind.OPTION else 1 for what in kind], dtype=np.int64),
+        multiplier=np.array([OPTION_MULTIPLIER if what is SymbolKind.OPTION else 1 for what in kind], dtype=np.int64),
         quantity=quantity,
         entry_price=entry_price,
         exit_price=exit_price,

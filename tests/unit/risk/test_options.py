@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.compute.greeks import MOST_VOLATILITY, greeks
+from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import Book, Kind, Panel
 from services.risk.compute.picture import pictures
 from services.risk.compute.scorecard import realized_returns
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
-from shared.market.registry import FACTOR_NAMES, LOOKBACK, OPTION_RATE
+from shared.market.registry import FACTOR_NAMES, LOOKBACK, OPTION_MOST_VOLATILITY, OPTION_RATE
 from shared.market.symbols import Occ, occ_symbol, parse_occ
 from tests.support.risk import Answered, answered
 from tests.unit.risk import cases
@@ -110,7 +110,7 @@ def test_without_usable_inputs_there_are_no_greeks(session: date, price: float, 
 
 
 def test_an_absurd_volatility_is_a_broken_quote() -> None:
-    absurd = black_scholes(True, SPOT, STRIKE, YEARS, MOST_VOLATILITY * 1.05)["price"]
+    absurd = black_scholes(True, SPOT, STRIKE, YEARS, OPTION_MOST_VOLATILITY * 1.05)["price"]
     assert greeks(contract("CALL"), cases.FIRST, absurd, SPOT) is None
 
 
