@@ -67,9 +67,13 @@ async def _market(db: AsyncConnection, days: Sequence[date]) -> None:
     for k, symbol in enumerate((*registry.PROXY_SYMBOLS, *SYMBOLS)):
         own = market * (0.6 + 0.1 * (k % 9)) + 0.008 * rng.standard_normal(len(days)) * (symbol != "SPY")
         symbol_id = await db.scalar(
-            text("""INSERT INTO ingest.symbols (symbol, asset_type, sector, covered_from, covered_to)
-                    VALUES (:symbol, 'stock', 'Technology', :first, :last) RETURNING id"""),
+            text("""INSERT INTO ingest.symbols (symbol, covered_from, covered_to) VALUES (:symbol, :first, :last) RETURNING id"""),
             {"symbol": symbol, "first": days[0], "last": LAST},
+        )
+        await db.execute(
+            text("""INSERT INTO ingest.symbol_profiles (symbol_id, as_of, provider, asset_type, sector, fetched_at)
+                    VALUES (:id, '-infinity', 'file', 'stock', 'Technology', now())"""),
+            {"id": symbol_id},
         )
         close = 50.0 * np.cumprod(1.0 + own)
         rows = [
@@ -85,16 +89,17 @@ async def _snapshots(db: AsyncConnection, portfolio: UUID, sessions: Sequence[da
                 VALUES (:id, 'bench', 'taxable', 10000)"""),
         {"id": portfolio},
     )
-    await db.execute(
-        text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
-                    investment_class, stated_quantity, stated_entry_price)
-                SELECT :id, symbol, 1, :day, :day, 10, 'PUBLIC', 1, 10 FROM unnest(CAST(:symbols AS text[])) AS symbol"""),
-        {"id": portfolio, "symbols": list(symbols), "day": sessions[0]},
-    )
     n = len(symbols)
+    ids = [UUID(int=(portfolio.int << 16) + i) for i in range(n)]
+    await db.execute(
+        text("""INSERT INTO coordinator.positions (id, portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                    investment_class, stated_quantity, stated_entry_price)
+                SELECT lot, :id, symbol, 1, :day, :day, 10, 'PUBLIC', 1, 10
+                FROM unnest(CAST(:lots AS uuid[]), CAST(:symbols AS text[])) AS l (lot, symbol)"""),
+        {"id": portfolio, "lots": ids, "symbols": list(symbols), "day": sessions[0]},
+    )
     value = [int(1e4 * (100 + 7 * i)) * (-1 if i % 5 == 0 else 1) for i in range(n)]
     up, down = sum(v for v in value if v > 0) / 1e4, sum(v for v in value if v < 0) / 1e4
-    ids = [UUID(int=(portfolio.int << 16) + i) for i in range(n)]
     money: Mapping[str, float] = {
         "nav": 10_000.0, "cash": 10_000.0 - up - down, "long_value": up, "short_value": down, "gross_exposure": up - down,
         "net_exposure": up + down, "daily_pnl": 0.0, "cumulative_pnl": 0.0, "realized_pnl": 0.0, "unrealized_pnl": 0.0,

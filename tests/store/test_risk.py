@@ -65,10 +65,11 @@ async def world(db: AsyncConnection) -> World:
 
 async def add_symbol(db: AsyncConnection, symbol: str, returns: FloatVector, start: int) -> None:
     symbol_id = await db.scalar(
-        text("""INSERT INTO ingest.symbols (symbol, asset_type, sector, covered_from, covered_to)
-                VALUES (:symbol, 'stock', 'Technology', :first, :last) RETURNING id"""),
+        text("""INSERT INTO ingest.symbols (symbol, covered_from, covered_to)
+                VALUES (:symbol, :first, :last) RETURNING id"""),
         {"symbol": symbol, "first": DAYS[0], "last": LAST},
     )
+    await describe(db, symbol, date.min, "stock", "Technology")
     close, stamp = 50 * np.cumprod(1 + returns), calendar().due_at(LAST)
     columns = (
         "symbol_id", "session", "close", "adj_close", "total_return", "return_basis", "basis", "provider", "fetched_at", "change",
@@ -85,6 +86,29 @@ async def add_symbol(db: AsyncConnection, symbol: str, returns: FloatVector, sta
                     VALUES (:id, :first, :last, 'not_yet_listed', true, 'file', :stamp)"""),
             {"id": symbol_id, "first": DAYS[0], "last": DAYS[start - 1], "stamp": stamp},
         )
+
+
+async def describe(
+    db: AsyncConnection, symbol: str, as_of: date, asset_type: str | None, sector: str | None, provider: str = "file"
+) -> None:
+    await db.execute(
+        text("""INSERT INTO ingest.symbol_profiles (symbol_id, as_of, provider, asset_type, sector, fetched_at)
+                SELECT id, :as_of, :provider, :asset_type, :sector, now() FROM ingest.symbols WHERE symbol = :symbol"""),
+        {"symbol": symbol, "as_of": as_of, "provider": provider, "asset_type": asset_type, "sector": sector},
+    )
+
+
+async def add_lot(
+    db: AsyncConnection, portfolio: UUID, symbol: str, day: date, kind: str, sector: str | None = "Real Estate"
+) -> UUID:
+    lot: UUID = uuid4()
+    await db.execute(
+        text("""INSERT INTO coordinator.positions (id, portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                    investment_class, sector, stated_quantity, stated_entry_price)
+                VALUES (:lot, :id, :symbol, 1, :day, :day, 10, :class, :sector, 1, 10)"""),
+        {"lot": lot, "id": portfolio, "symbol": symbol, "day": day, "class": kind, "sector": sector},
+    )
+    return lot
 
 
 async def add_portfolio(db: AsyncConnection, sign: float) -> UUID:
@@ -104,13 +128,9 @@ async def add_portfolio(db: AsyncConnection, sign: float) -> UUID:
         ("CCC", 1.0, 1_000_000),
     ]
     lots.append(("HOME_EQUITY", 1.0, 1_000_000))
-    for symbol, _, _ in lots:
-        await db.execute(
-            text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
-                        investment_class, sector, stated_quantity, stated_entry_price)
-                    VALUES (:id, :symbol, 1, :day, :day, 10, :class, 'Real Estate', 1, 10)"""),
-            {"id": portfolio, "symbol": symbol, "day": HELD[0], "class": "PRIVATE" if "_" in symbol else "PUBLIC"},
-        )
+    ids = [
+        await add_lot(db, portfolio, symbol, HELD[0], "PRIVATE" if "_" in symbol else "PUBLIC") for symbol, _, _ in lots
+    ]
     for k, session in enumerate(HELD):
         value = [int(sign * money) if symbol != "HOME_EQUITY" else money for symbol, _, money in lots]
         total = sum(value) / 1e4
@@ -132,7 +152,7 @@ async def add_portfolio(db: AsyncConnection, sign: float) -> UUID:
             db, "holdings",
             ("portfolio_id", "session", "revision", "position_ids", "symbols", "quantity", "price", "price_session", "price_basis",
              "stale", "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason"),
-            [(portfolio, session, 1, [uuid4() for _ in lots], [lot[0] for lot in lots], [lot[1] for lot in lots], [1.0] * n,
+            [(portfolio, session, 1, ids, [lot[0] for lot in lots], [lot[1] for lot in lots], [1.0] * n,
               [session] * n, ["close"] * n, [0] * n, value, [0] * n, [0] * n, [0] * n, [0] * n, [""] * n)],
             schema="snapshots",
         )  # fmt: skip
@@ -268,3 +288,74 @@ async def test_portfolios_that_are_gone_are_no_work(world: World) -> None:
     assert not results.outcomes
     await save(world, results, {})
     assert not await stored(world)
+
+
+async def redone(world: World) -> Any:
+    """The last session's risk, computed now and written nowhere."""
+    results = await compute(world, [world.portfolio])
+    return results.rows[Key(world.portfolio, LAST)]
+
+
+async def sectors(world: World) -> dict[str, float]:
+    """Net by sector of the last session, computed now."""
+    await act_as(world.db, "risk")
+    batch = Batch((world.portfolio,), (LAST,), ((1,),))
+    inputs = await RiskWorker(load_scenarios()).load(world.db, batch)
+    await act_as(world.db, None)
+    [picture] = pictures(inputs.panel, inputs.book, load_scenarios())
+    return {row["sector"]: row["net"] for row in picture.risk["sectors"]}
+
+
+@pytest.mark.parametrize(("kind", "sector"), [("PRIVATE", "Energy"), ("OPTIONS", "Energy"), ("PUBLIC", "Energy")])
+async def test_a_later_lot_changes_no_digit_of_a_past_session(world: World, kind: str, sector: str) -> None:
+    """What is said of a lot that is bought in 2024 is no news of 2020, of whatever class and sector it is."""
+    await world.db.execute(text("DELETE FROM ingest.symbol_profiles"))  # so that the stated sector counts
+    before = await redone(world)
+    for symbol in ("AAA", "HOME_EQUITY"):
+        await add_lot(world.db, world.portfolio, symbol, date(2024, 6, 3), kind, sector)
+    assert await redone(world) == before
+
+
+async def test_lots_of_one_symbol_keep_their_own_classes(world: World) -> None:
+    """Of the two lots of AAA the smaller turns out to be private: it alone is uncovered, and both are in the totals."""
+    await world.db.execute(
+        text("""UPDATE coordinator.positions SET investment_class = 'PRIVATE'
+                WHERE id = (SELECT position_ids[2] FROM snapshots.holdings WHERE portfolio_id = :id AND session = :last)"""),
+        {"id": world.portfolio, "last": LAST},
+    )
+    await world.db.execute(
+        text("UPDATE snapshots.holdings SET quantity[6] = 0")
+    )  # HOME_EQUITY: enough is covered without
+    results = await compute(world, [world.portfolio])
+    await save(world, results, dict.fromkeys(results.outcomes, 5))
+    row = (await stored(world))[Key(world.portfolio, LAST)]
+    assert row.symbols == ["AAA", "AAA", "BBB", "CCC"]
+    assert row.weights == pytest.approx([0.3, 0.1, 0.2, 0.1])
+    assert row.beta_reasons[:2] == [None, "private"]
+    await act_as(world.db, "coordinator")
+    await world.db.execute(
+        text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision)
+                VALUES (:id, :last, 'risk', 1, 1)"""),
+        {"id": world.portfolio, "last": LAST},
+    )
+    answer = await risk_document(world.db, world.portfolio, "stress", LAST)
+    await act_as(world.db, None)
+    leg = answer["scenarios"][0]["direct"]
+    assert leg["by_position"]["AAA"] is not None
+    assert sum(value or 0.0 for value in leg["by_position"].values()) == pytest.approx(leg["money"], rel=1e-12)
+
+
+async def test_a_vendors_sector_counts_from_its_day_on(world: World) -> None:
+    await world.db.execute(text("DELETE FROM ingest.symbol_profiles"))
+    assert await sectors(world) == {"Real Estate": pytest.approx(0.8)}, "nobody knows: what the user stated"
+    for symbol in STOCKS:
+        await describe(world.db, symbol, date(2020, 1, 2), "stock", "Financial Services", "fmp")
+    assert await sectors(world) == {"Financials": pytest.approx(0.7), "Real Estate": pytest.approx(0.1)}
+    await describe(world.db, "BBB", LAST, "etf", None, "fmp")
+    assert await sectors(world) == {
+        "Financials": pytest.approx(0.5), "ETF": pytest.approx(0.2), "Real Estate": pytest.approx(0.1),
+    }  # fmt: skip
+    known = await redone(world)
+    for symbol in STOCKS:
+        await describe(world.db, symbol, date(2021, 1, 4), "etf", "Energy", "fmp")
+    assert await redone(world) == known, "what is learnt later changes no digit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -59,9 +59,10 @@ async def test_an_option_is_priced_from_the_closes_that_are_stored(world: World)
     spot = {row.session: row.close for row in closes}
     strike = Decimal(round(spot[LAST] * 0.9))
     symbol = occ_symbol("AAA", expiry, "CALL", strike)
+    lot = uuid4()
     price = {session: max(close - float(strike), 0.0) + 0.06 * close for session, close in spot.items()}
     symbol_id = await db.scalar(
-        text("INSERT INTO ingest.symbols (symbol, asset_type) VALUES (:symbol, 'option') RETURNING id"),
+        text("INSERT INTO ingest.symbols (symbol) VALUES (:symbol) RETURNING id"),
         {"symbol": symbol},
     )
     for session, close in price.items():
@@ -71,16 +72,16 @@ async def test_an_option_is_priced_from_the_closes_that_are_stored(world: World)
             {"id": symbol_id, "session": session, "close": close},
         )
     await db.execute(
-        text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+        text("""INSERT INTO coordinator.positions (id, portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
                     investment_class, underlying_symbol, stated_quantity, stated_entry_price)
-                VALUES (:id, :symbol, 1, :first, :first, 1, 'OPTIONS', 'AAA', 1, 1)"""),
-        {"id": world.portfolio, "symbol": symbol, "first": HELD[0]},
+                VALUES (:lot, :id, :symbol, 1, :first, :first, 1, 'OPTIONS', 'AAA', 1, 1)"""),
+        {"lot": lot, "id": world.portfolio, "symbol": symbol, "first": HELD[0]},
     )
     await db.execute(
-        text("""UPDATE snapshots.holdings SET position_ids = position_ids || gen_random_uuid(), symbols = symbols || CAST(:symbol AS text),
+        text("""UPDATE snapshots.holdings SET position_ids = position_ids || CAST(:lot AS uuid), symbols = symbols || CAST(:symbol AS text),
                     quantity = quantity || 1::float8, market_value = market_value || 2000000::bigint, reason = reason || ''::text
                 WHERE portfolio_id = :id"""),
-        {"id": world.portfolio, "symbol": symbol},
+        {"id": world.portfolio, "symbol": symbol, "lot": lot},
     )
     results = await compute(world, [world.portfolio])
     await save(world, results, dict.fromkeys(results.outcomes, 5))

@@ -20,10 +20,18 @@ async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
         (
             await conn.execute(
                 text("""
-                SELECT asset_type, name, sector, industry, currency, covered_from, covered_to,
+                SELECT coalesce(asset_type, 'unknown') AS asset_type, name, sector, industry, currency, covered_from, covered_to,
                        (SELECT min(session) FROM ingest.prices WHERE symbol_id = s.id) AS priced_from,
                        (SELECT max(session) FROM ingest.prices WHERE symbol_id = s.id) AS priced_to
-                FROM ingest.symbols s WHERE id = :id
+                FROM ingest.symbols s
+                -- Of each the newest that a provider said.
+                CROSS JOIN LATERAL (
+                    SELECT (array_agg(asset_type ORDER BY as_of DESC, provider) FILTER (WHERE asset_type IS NOT NULL))[1] AS asset_type,
+                           (array_agg(p.name ORDER BY as_of DESC, provider) FILTER (WHERE p.name IS NOT NULL))[1] AS name,
+                           (array_agg(sector ORDER BY as_of DESC, provider) FILTER (WHERE sector IS NOT NULL))[1] AS sector,
+                           (array_agg(industry ORDER BY as_of DESC, provider) FILTER (WHERE industry IS NOT NULL))[1] AS industry
+                    FROM ingest.symbol_profiles p WHERE p.symbol_id = s.id
+                ) t WHERE id = :id
             """),
                 {"id": identity},
             )

@@ -136,7 +136,7 @@ def stress(row: Row) -> Body:
             "money": plain(values[0]),
             "fraction": plain(values[1]),
             "by_factor": {name: plain(values[2 + k]) for name, k in zip(model, factors, strict=True)},
-            "by_position": named(symbols, values[2 + len(FACTOR_NAMES) :]),
+            "by_position": _by_symbol(symbols, values[2 + len(FACTOR_NAMES) :]),
         }
 
     scenarios = []
@@ -203,6 +203,15 @@ ANSWERS: dict[str, Answer] = {
         stress,
     ),
 }  # fmt: skip
+
+
+def _by_symbol(symbols: Sequence[str], values: Sequence[float]) -> Body:
+    """A symbol that is private in one lot and public in another is one line: what is known of it."""
+    found: Body = {}
+    for symbol, value in zip(symbols, values, strict=True):
+        before, own = found.get(symbol), plain(value)
+        found[symbol] = before if own is None else own if before is None else before + own
+    return found
 
 
 def _greeks(row: Row) -> list[Body | None]:

@@ -43,16 +43,11 @@ class ActionRow(NamedTuple):
 
 
 class SymbolRow(NamedTuple):
-    """Coverage reached, and what a profile said (None: nothing)."""
+    """Coverage reached."""
 
     id: int
     first: date
     last: date
-    asset_type: str | None
-    name: str | None
-    sector: str | None
-    industry: str | None
-    sector_as_of: date | None
 
 
 async def database_time(conn: AsyncConnection) -> datetime:
@@ -253,27 +248,17 @@ async def write_gaps(conn: AsyncConnection, gaps: Mapping[int, Sequence[GapRow]]
 
 
 async def write_symbols(conn: AsyncConnection, rows: Sequence[SymbolRow]) -> None:
-    """Extend coverage and take up profiles. A profile never overwrites what is known with nothing."""
+    """Extend coverage."""
     await conn.execute(
         text("""
             UPDATE ingest.symbols s
-            SET covered_from = least(s.covered_from, r.first), covered_to = greatest(s.covered_to, r.last),
-                asset_type = coalesce(r.asset_type, s.asset_type), name = coalesce(r.name, s.name),
-                sector = coalesce(r.sector, s.sector), industry = coalesce(r.industry, s.industry),
-                sector_as_of = coalesce(r.sector_as_of, s.sector_as_of)
-            FROM unnest(CAST(:ids AS integer[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]), CAST(:types AS text[]),
-                        CAST(:names AS text[]), CAST(:sectors AS text[]), CAST(:industries AS text[]), CAST(:dates AS date[]))
-                AS r (id, first, last, asset_type, name, sector, industry, sector_as_of)
+            SET covered_from = least(s.covered_from, r.first), covered_to = greatest(s.covered_to, r.last)
+            FROM unnest(CAST(:ids AS integer[]), CAST(:firsts AS date[]), CAST(:lasts AS date[])) AS r (id, first, last)
             WHERE s.id = r.id
         """),
         {
             "ids": [row.id for row in rows],
             "firsts": [row.first for row in rows],
             "lasts": [row.last for row in rows],
-            "types": [row.asset_type for row in rows],
-            "names": [row.name for row in rows],
-            "sectors": [row.sector for row in rows],
-            "industries": [row.industry for row in rows],
-            "dates": [row.sector_as_of for row in rows],
         },
     )

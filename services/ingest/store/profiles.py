@@ -19,6 +19,23 @@ class ProfileRow(NamedTuple):
     name: str | None
     market_cap: float | None
     pe: float | None
+    asset_type: str | None = None
+
+
+class Described(NamedTuple):
+    """What came with prices of what a symbol is; None: nothing of it, and `as_of` None: it bears no date."""
+
+    symbol_id: int
+    provider: str
+    as_of: date | None
+    asset_type: str | None
+    name: str | None
+    sector: str | None
+    industry: str | None
+
+
+# What bears no date is known from the beginning.
+ALWAYS = date.min  # the driver's -infinity
 
 
 async def claim(conn: AsyncConnection, lease: timedelta) -> tuple[int, str] | None:
@@ -64,20 +81,73 @@ async def prices_wait(conn: AsyncConnection) -> bool:
     )
 
 
-async def write(conn: AsyncConnection, row: ProfileRow, statements: Sequence[dict[str, Any]]) -> None:
-    """A day's profile, and statements by period. What a vendor lacks today does not erase what it had."""
-    await conn.execute(
+async def dated(conn: AsyncConnection, found: Sequence[Described], learnt: date) -> list[ProfileRow]:
+    """Profiles with the day each counts from, of those that say something new.
+
+    What bears no date and is the first its provider says counts from the beginning; a difference from what it said before counts from
+    the day it was learnt, so what was said before stays true of the days before.
+    """
+    rows = await conn.execute(
         text("""
-            INSERT INTO ingest.symbol_profiles AS p
-                (symbol_id, as_of, provider, beta, sector, industry, name, market_cap, pe, fetched_at)
-            VALUES (:symbol_id, :as_of, :provider, :beta, :sector, :industry, :name, :market_cap, :pe, clock_timestamp())
-            ON CONFLICT (symbol_id, as_of, provider) DO UPDATE
-            SET beta = coalesce(excluded.beta, p.beta), sector = coalesce(excluded.sector, p.sector),
-                industry = coalesce(excluded.industry, p.industry), name = coalesce(excluded.name, p.name),
-                market_cap = coalesce(excluded.market_cap, p.market_cap), pe = coalesce(excluded.pe, p.pe),
-                fetched_at = excluded.fetched_at
+            SELECT DISTINCT ON (symbol_id, provider) symbol_id, provider, asset_type, name, sector, industry
+            FROM ingest.symbol_profiles WHERE symbol_id = ANY (CAST(:ids AS integer[])) AND provider = ANY (CAST(:providers AS text[]))
+            ORDER BY symbol_id, provider, as_of DESC
         """),
-        row._asdict(),
+        {"ids": [of.symbol_id for of in found], "providers": sorted({of.provider for of in found})},
+    )
+    before = {(row[0], row[1]): row[2:] for row in rows}
+    result = []
+    for of in found:
+        said = before.get((of.symbol_id, of.provider))
+        # What is left out takes nothing back.
+        if said is not None and all(new is None or new == old for new, old in zip(of[3:], said, strict=True)):
+            continue
+        as_of = of.as_of or (ALWAYS if said is None else learnt)
+        result.append(
+            ProfileRow(
+                of.symbol_id, as_of, of.provider, None, of.sector, of.industry, of.name, None, None, of.asset_type
+            )
+        )
+    return result
+
+
+async def classes(
+    conn: AsyncConnection, asked: Sequence[tuple[int, date]]
+) -> dict[tuple[int, date], tuple[str, str | None, str | None]]:
+    """(symbol, asset type, sector) as known on a day, by (symbol id, day): of each the newest that was said by then."""
+    rows = await conn.execute(
+        text("""
+            SELECT a.id, a.day, s.symbol, t.asset_type, c.sector
+            FROM unnest(CAST(:ids AS integer[]), CAST(:days AS date[])) AS a (id, day) JOIN ingest.symbols s ON s.id = a.id
+            LEFT JOIN LATERAL (SELECT asset_type FROM ingest.symbol_profiles p
+                               WHERE p.symbol_id = a.id AND p.as_of <= a.day AND p.asset_type IS NOT NULL
+                               ORDER BY p.as_of DESC, p.provider LIMIT 1) t ON true
+            LEFT JOIN LATERAL (SELECT sector FROM ingest.symbol_profiles p
+                               WHERE p.symbol_id = a.id AND p.as_of <= a.day AND p.sector IS NOT NULL
+                               ORDER BY p.as_of DESC, p.provider LIMIT 1) c ON true
+        """),
+        {"ids": [id_ for id_, _ in asked], "days": [day for _, day in asked]},
+    )
+    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+
+async def write(conn: AsyncConnection, rows: Sequence[ProfileRow], statements: Sequence[dict[str, Any]] = ()) -> None:
+    """Profiles of a day, and the statements of the first by period. What a vendor lacks today does not erase what it had.
+
+    Needs the commit-order lock: what a symbol is goes into risk.
+    """
+    figures = ("beta", "sector", "industry", "name", "market_cap", "pe", "asset_type")
+    types = {"beta": "float8", "market_cap": "float8", "pe": "float8"}
+    unnested = ", ".join(f"CAST(:{name} AS {types.get(name, 'text')}[])" for name in figures)
+    kept = ", ".join(f"{name} = coalesce(excluded.{name}, p.{name})" for name in figures)
+    await conn.execute(
+        text(f"""
+            INSERT INTO ingest.symbol_profiles AS p (symbol_id, as_of, provider, {", ".join(figures)}, fetched_at)
+            SELECT r.*, clock_timestamp()
+            FROM unnest(CAST(:symbol_id AS integer[]), CAST(:as_of AS date[]), CAST(:provider AS text[]), {unnested}) AS r
+            ON CONFLICT (symbol_id, as_of, provider) DO UPDATE SET {kept}, fetched_at = excluded.fetched_at
+        """),
+        {name: [getattr(row, name) for row in rows] for name in ("symbol_id", "as_of", "provider", *figures)},
     )
     if statements:
         await conn.execute(
@@ -90,7 +160,11 @@ async def write(conn: AsyncConnection, row: ProfileRow, statements: Sequence[dic
                 SET figures = excluded.figures, currency = excluded.currency, filed_on = excluded.filed_on,
                     fetched_at = excluded.fetched_at
             """),
-            {"id": row.symbol_id, "provider": row.provider, "rows": json.dumps(list(statements), allow_nan=False)},
+            {
+                "id": rows[0].symbol_id,
+                "provider": rows[0].provider,
+                "rows": json.dumps(list(statements), allow_nan=False),
+            },
         )
 
 

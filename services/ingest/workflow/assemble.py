@@ -1,6 +1,6 @@
 """From the providers' answers to rows: one conversion, one rule for returns, one for absences. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from math import prod
 from typing import Any
@@ -11,6 +11,7 @@ from services.ingest.compute import BASES, Events, Gap, missing_spans, split_fac
 from services.ingest.providers.base import Absence, Action, Bars, History
 from services.ingest.providers.chain import Fetched
 from services.ingest.store.prices import ActionRow, SymbolRow
+from services.ingest.store.profiles import Described
 from services.ingest.store.quarantine import Jump
 from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.retries import retry_after
@@ -43,11 +44,13 @@ def assemble(
     gaps: dict[int, list[Gap]] = {}
     actions: dict[tuple[int, date, str], ActionRow] = {}
     symbols: dict[int, SymbolRow] = {}
+    described: dict[int, Described] = {}
     for ask, answer in zip(asks, fetched, strict=True):
         checked.setdefault(ask.symbol_id, []).extend(ask.checked)
         gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now, newest=newest))
         actions |= _actions(ask, answer, calendar)
-        symbols[ask.symbol_id] = _symbol(ask, answer, symbols.get(ask.symbol_id))
+        symbols[ask.symbol_id] = _symbol(ask, symbols.get(ask.symbol_id))
+        described |= _described(ask, answer)
     listed = [
         (ask.symbol_id, ask.first, ask.last, part.provider)
         for ask, answer in zip(asks, fetched, strict=True)
@@ -55,7 +58,16 @@ def assemble(
         if part.history.lists_splits and len(part.history.bars.sessions)
     ]
     rows = _prices(asks, fetched, levels, calendar)
-    return Rows(rows, list(actions.values()), list(symbols.values()), checked, gaps, listed, list(jumps))
+    return Rows(
+        rows,
+        list(actions.values()),
+        list(symbols.values()),
+        checked,
+        gaps,
+        listed,
+        list(jumps),
+        described=list(described.values()),
+    )
 
 
 def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime, newest: date) -> list[Gap]:
@@ -106,20 +118,18 @@ def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, d
     return rows
 
 
-def _symbol(ask: Ask, answer: Fetched, before: SymbolRow | None) -> SymbolRow:
-    """Coverage reached and what a profile says; of two asks of one symbol both, in one row."""
-    row = before or SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
-    row = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
-    profile = next((part.history.profile for part in answer.parts if part.history.profile), None)
-    if profile is None:
-        return row
-    return row._replace(
-        asset_type=profile.asset_type if profile.asset_type != "unknown" else None,
-        name=profile.name,
-        sector=profile.sector,
-        industry=profile.industry,
-        sector_as_of=profile.as_of,
-    )
+def _symbol(ask: Ask, before: SymbolRow | None) -> SymbolRow:
+    """Coverage reached; of two asks of one symbol by both, in one row."""
+    row = before or SymbolRow(ask.symbol_id, ask.first, ask.last)
+    return row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
+
+
+def _described(ask: Ask, answer: Fetched) -> Iterator[tuple[int, Described]]:
+    part = next((part for part in answer.parts if part.history.profile), None)
+    if part is None or (of := part.history.profile) is None:
+        return
+    asset_type = of.asset_type if of.asset_type != "unknown" else None
+    yield ask.symbol_id, Described(ask.symbol_id, part.provider, of.as_of, asset_type, of.name, of.sector, of.industry)
 
 
 def _prices(

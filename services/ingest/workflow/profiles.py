@@ -13,6 +13,11 @@ from services.ingest.providers.metered import Metered
 from services.ingest.providers.vendor import Described, Fundamentals, Vendor
 from services.ingest.store import profiles
 from services.ingest.store.profiles import ProfileRow
+from services.ingest.workflow import classes
+from shared.db.engine import order_lock
+from shared.telemetry import logger
+
+log = logger(__name__)
 
 # Statements are complete at the vendors some days after the announcement.
 AFTER_EARNINGS = timedelta(days=3)
@@ -82,8 +87,11 @@ class Profiles:
         if learned is None:
             return False
         if learned.found is not None:
+            row = _described(of.symbol_id, learned.provider, learned.found.profile, today)
             async with self._engine.begin() as conn:
-                await profiles.write(conn, _described(of.symbol_id, learned.provider, learned.found.profile, today), ())
+                await order_lock(conn)
+                if restated := await classes.restate(conn, await classes.learn(conn, [row])):
+                    log.info("sector_restates", symbol=of.symbol, units=restated)
         of.described, of.failed = True, learned.failed
         return True
 
@@ -97,7 +105,8 @@ class Profiles:
         async with self._engine.begin() as conn:
             if learned.found is not None:
                 row = _valued(of.symbol_id, learned.provider, learned.found, today)
-                await profiles.write(conn, row, _statements(learned.found))
+                await order_lock(conn)
+                await profiles.write(conn, [row], _statements(learned.found))
             await profiles.schedule(conn, of.symbol_id, wait)
         self._begun = None
         return True
@@ -121,8 +130,9 @@ class Profiles:
 
 
 def _described(symbol_id: int, provider: str, profile: Profile, today: date) -> ProfileRow:
+    asset_type = profile.asset_type if profile.asset_type != "unknown" else None
     return ProfileRow(
-        symbol_id, today, provider, profile.beta, profile.sector, profile.industry, profile.name, None, None
+        symbol_id, today, provider, profile.beta, profile.sector, profile.industry, profile.name, None, None, asset_type
     )
 
 

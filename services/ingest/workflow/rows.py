@@ -8,6 +8,7 @@ from typing import Any
 from services.ingest.compute import Gap
 from services.ingest.store.aliases import Candidate, Found
 from services.ingest.store.prices import ActionRow, SymbolRow
+from services.ingest.store.profiles import Described
 from services.ingest.store.quarantine import Jump
 from services.ingest.workflow.plan import Presumed
 
@@ -28,6 +29,8 @@ class Rows:
     """by (symbol id, session) an operator's decision that these rows follow"""
     renames: list[Found] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
+    described: list[Described] = field(default_factory=list)
+    """what came with the prices of what the symbols are"""
     chosen: dict[int, str | None] = field(default_factory=dict)
     """by symbol id what the user said it is, as it was when it was asked for"""
 
@@ -41,6 +44,6 @@ def without_asking(absent: Sequence[Presumed]) -> Rows:
         ask = known.ask
         checked.setdefault(ask.symbol_id, []).extend(ask.checked)
         gaps.setdefault(ask.symbol_id, []).append(known.gap)
-        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last, None, None, None, None, None)
+        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last)
         symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
     return Rows([], [], list(symbols.values()), checked, gaps)

@@ -187,6 +187,8 @@ class History:
     sessions: DateVector
     daily_return: FloatVector
     drawdown: FloatVector
+    coverage: FloatVector
+    """Share of each session's gross value at a price that is evidence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,25 +16,27 @@ FUND_TYPES = frozenset({"etf", "etn", "fund", "mutual_fund", "mutualfund"})
 
 
 @dataclass(frozen=True, slots=True)
-class SymbolSector:
-    """What is known of a symbol: its type, and its sector with the date from which it was known (None: always)."""
+class Told:
+    """What a provider said of a symbol on a day; None is nothing, which takes back nothing."""
 
-    asset_type: str
+    as_of: date
+    asset_type: str | None
     sector: str | None
-    as_of: date | None
 
 
-def sector_on(session: date, kind: Kind, symbol: SymbolSector | None, stated: str | None) -> str:
+def sector_on(session: date, kind: Kind, told: Sequence[Told], stated: str | None) -> str:
     """Sector of a holding as known on `session`: a fund is `ETF`, else the symbol's, else the user's, else `Unclassified`.
 
-    For an option pass what is known of its underlying: a sector's money is where the risk is.
+    told : of the symbol, oldest first; for an option of its underlying, since a sector's money is where the risk is
     """
-    if kind != Kind.PRIVATE and symbol is not None:
-        if symbol.asset_type.lower() in FUND_TYPES:
+    if kind != Kind.PRIVATE:
+        known = [of for of in told if of.as_of <= session]
+        asset_type = next((of.asset_type for of in reversed(known) if of.asset_type), "")
+        if asset_type.lower() in FUND_TYPES:
             return ETF
-        known = gics(symbol.sector)
-        if known is not None and (symbol.as_of is None or symbol.as_of <= session):
-            return known
+        sector = gics(next((of.sector for of in reversed(known) if of.sector), None))
+        if sector is not None:
+            return sector
     return gics(stated) or UNCLASSIFIED
 
 

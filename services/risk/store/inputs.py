@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -45,6 +45,7 @@ class HeldRow:
     portfolio_id: UUID
     session: date
     nav: float
+    lots: list[UUID]
     symbols: list[str]
     quantity: list[float]
     market_value: list[int]
@@ -53,24 +54,15 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What the user says of a symbol in a portfolio."""
+    """What the user says of a lot."""
 
-    portfolio_id: UUID
-    symbol: str
     investment_class: str
     sector: str | None
     underlying: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What ingest knows of a symbol."""
-
-    id: int
-    symbol: str
-    asset_type: str
-    sector: str | None
-    sector_as_of: date | None
+# The day it counts from, asset type, sector.
+Told: TypeAlias = tuple[date, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +82,8 @@ class Track:
     sessions: DateVector
     daily_return: FloatVector
     drawdown: FloatVector
+    coverage: FloatVector
+    """Share of each session's gross value at a price that is evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +98,7 @@ async def held(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, l
     """Lots and NAV of every snapshot of the portfolios in [first, last]."""
     rows = await conn.execute(
         text("""
-            SELECT h.portfolio_id, h.session, CAST(s.nav AS float8), h.symbols, h.quantity, h.market_value, h.reason
+            SELECT h.portfolio_id, h.session, CAST(s.nav AS float8), h.position_ids, h.symbols, h.quantity, h.market_value, h.reason
             FROM snapshots.holdings h JOIN snapshots.snapshots s USING (portfolio_id, session)
             WHERE h.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND h.session BETWEEN :first AND :last
             ORDER BY h.portfolio_id, h.session
@@ -115,40 +109,53 @@ async def held(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, l
 
 
 async def tracks(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) -> dict[UUID, Track]:
-    """Daily returns and drawdowns of each portfolio from its first snapshot to `last`."""
+    """Daily returns, drawdowns and coverage of each portfolio from its first snapshot to `last`."""
     rows = await conn.execute(
         text(f"""
-            SELECT portfolio_id, {_DAYS}, {_packed("daily_return")}, {_packed("drawdown")}
+            SELECT portfolio_id, {_DAYS}, {_packed("daily_return")}, {_packed("drawdown")}, {_packed("coverage")}
             FROM snapshots.snapshots WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session <= :last
             GROUP BY portfolio_id
         """),
         {"portfolios": list(portfolios), "last": last},
     )
-    return {row[0]: Track(_dates(row[1]), _floats(row[2]), _floats(row[3])) for row in rows}
+    return {row[0]: Track(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
 
 
-async def stated(conn: AsyncConnection, portfolios: Sequence[UUID]) -> list[Stated]:
-    """The distinct statements about the portfolios' symbols."""
+async def stated(conn: AsyncConnection, lots: Iterable[UUID]) -> dict[UUID, Stated]:
+    """What is said of these lots, and of no other: a lot of a later session says nothing of an earlier one's book."""
     rows = await conn.execute(
         text("""
-            SELECT DISTINCT portfolio_id, symbol, investment_class, sector, underlying_symbol FROM coordinator.positions
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
+            SELECT id, investment_class, sector, underlying_symbol FROM coordinator.positions
+            WHERE id = ANY (CAST(:lots AS uuid[]))
         """),
-        {"portfolios": list(portfolios)},
+        {"lots": list(lots)},
     )
-    return [Stated(*row) for row in rows]
+    return {row[0]: Stated(*row[1:]) for row in rows}
 
 
-async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, Known]:
-    """What ingest knows of the symbols."""
+async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
+    """Ingest's number of each symbol it knows."""
     rows = await conn.execute(
-        text("""
-            SELECT id, symbol, asset_type, sector, sector_as_of FROM ingest.symbols
-            WHERE symbol = ANY (CAST(:symbols AS text[]))
-        """),
+        text("SELECT symbol, id FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"),
         {"symbols": sorted(set(symbols))},
     )
-    return {row[1]: Known(*row) for row in rows}
+    return {row.symbol: row.id for row in rows}
+
+
+async def told(conn: AsyncConnection, ids: Sequence[int], last: date) -> dict[int, list[Told]]:
+    """By symbol what providers said up to `last`, oldest first; of one day the first provider by name comes last."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, as_of, asset_type, sector FROM ingest.symbol_profiles
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND as_of <= :last AND (asset_type IS NOT NULL OR sector IS NOT NULL)
+            ORDER BY symbol_id, as_of, provider DESC
+        """),
+        {"ids": list(ids), "last": last},
+    )
+    found: dict[int, list[Told]] = {}
+    for symbol_id, as_of, asset_type, sector in rows:
+        found.setdefault(symbol_id, []).append((as_of, asset_type, sector))
+    return found
 
 
 async def benchmarks(conn: AsyncConnection, first: date, last: date) -> list[BenchmarkRow]:

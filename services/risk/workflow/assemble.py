@@ -10,9 +10,10 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
+from services.risk.compute.sectors import Told
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts, Known
-from services.risk.workflow.book import Held, Row, build_book, merge_lots, merge_statements
+from services.risk.store.inputs import Facts
+from services.risk.workflow.book import Held, Row, build_book, merge_lots
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
 from shared.market.registry import FACTOR_NAMES, LOOKBACK
@@ -31,16 +32,17 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
     eve = days.back(first, 1)
-    statements = merge_statements(await store.stated(conn, batch.portfolios))
-    held = [Held(row, merge_lots(row, statements.kind)) for row in await store.held(conn, batch.portfolios, eve, last)]
+    snapshots = await store.held(conn, batch.portfolios, eve, last)
+    stated = await store.stated(conn, {lot for row in snapshots for lot in row.lots})
+    held = [Held(row, merge_lots(row, stated)) for row in snapshots]
     proxies = await store.proxies(conn, first, last)
     stand_ins = {name for names, _ in proxies.values() for name in names if name is not None}
-    lots = {(unit.row.portfolio_id, lot.row) for unit in held for lot in unit.lots}
-    options = {symbol for _, (symbol, kind) in lots if kind == Kind.OPTION}
-    roots = {statements.root(portfolio, row) for portfolio, row in lots if row[1] == Kind.OPTION}
-    rows = sorted({row for _, row in lots} | {(name, Kind.PUBLIC) for name in stand_ins | roots})
+    lots = {(lot.row, lot.root) for unit in held for lot in unit.lots}
+    options = {symbol for (symbol, kind), _ in lots if kind == Kind.OPTION}
+    roots = {root for (_, kind), root in lots if kind == Kind.OPTION}
+    rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in stand_ins | roots})
     known = await store.known(conn, {symbol for symbol, _ in rows})
-    ids = sorted({known[symbol].id for symbol, kind in rows if kind == Kind.PUBLIC and symbol in known})
+    ids = sorted({known[symbol] for symbol, kind in rows if kind == Kind.PUBLIC and symbol in known})
     panel = build_panel(
         tuple(batch.sessions),
         np.array(window, dtype="datetime64[D]"),
@@ -53,7 +55,7 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
         gaps=await store.gaps(conn, ids, window[0], last),
     )
     if options:
-        names = {known[symbol].id: symbol for symbol in options | roots if symbol in known}
+        names = {known[symbol]: symbol for symbol in options | roots if symbol in known}
         found = await store.prices(conn, "close", sorted(names), eve, last)
         panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, eve)
     benchmarks = [
@@ -64,14 +66,16 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     tracks = await store.tracks(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
     eves = [of for of in held if of.row.session < first]
-    return Inputs(panel, build_book(panel, batch.portfolios, units, eves, statements, known, tracks))
+    told = await store.told(conn, ids, last)
+    said = {symbol: [Told(*row) for row in told.get(symbol_id, ())] for symbol, symbol_id in known.items()}
+    return Inputs(panel, build_book(panel, batch.portfolios, units, eves, said, tracks))
 
 
 def build_panel(
     sessions: tuple[date, ...],
     window: DateVector,
     rows: Sequence[Row],
-    known: dict[str, Known],
+    known: dict[str, int],
     proxies: dict[date, tuple[list[str | None], list[float]]],
     *,
     returns: dict[int, tuple[DateVector, FloatVector]],
@@ -84,7 +88,7 @@ def build_panel(
     width = LOOKBACK - 1 + s
     offset = width - len(window)
     days = np.array(sessions, dtype="datetime64[D]")
-    row_of = {known[symbol].id: i for i, (symbol, kind) in enumerate(rows) if kind == Kind.PUBLIC and symbol in known}
+    row_of = {known[symbol]: i for i, (symbol, kind) in enumerate(rows) if kind == Kind.PUBLIC and symbol in known}
     grid = np.full((n, width), np.nan)
     for symbol_id, (at, values) in returns.items():
         grid[row_of[symbol_id], offset + np.searchsorted(window, at)] = values

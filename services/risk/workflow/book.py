@@ -2,80 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from uuid import UUID
 
 import numpy as np
 
 from services.risk.compute.inputs import Before, Book, History, Kind, Panel
-from services.risk.compute.sectors import SymbolSector, sector_on
-from services.risk.store.inputs import HeldRow, Known, Stated, Track
+from services.risk.compute.sectors import Told, sector_on
+from services.risk.store.inputs import HeldRow, Stated, Track
 from shared.arrays import IntVector
-from shared.market.symbols import parse_occ
+from shared.market.symbols import classify, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
-_KINDS = {"OPTIONS": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
+_KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
 _UNPRICEABLE = "unpriceable"
-# A symbol that is private in one portfolio and public in another is two rows, so that neither changes the other's digits.
+# A symbol that is private in one lot and public in another is two rows, so that neither changes the other's digits.
 Row = tuple[str, Kind]
 
 
 @dataclass(frozen=True, slots=True)
-class Statements:
-    """What the users say, by portfolio and symbol; several lots of one symbol merged."""
-
-    kind: dict[tuple[UUID, str], Kind]
-    sector: dict[tuple[UUID, str], str]
-    underlying: dict[tuple[UUID, str], str]
-
-    def root(self, portfolio: UUID, row: Row) -> str:
-        """What a holding stands on: of an option the underlying as stated, else as the contract names it."""
-        symbol, kind = row
-        if kind != Kind.OPTION:
-            return symbol
-        contract = parse_occ(symbol)
-        return self.underlying.get((portfolio, symbol)) or (symbol if contract is None else contract.underlying)
-
-
-def merge_statements(rows: Sequence[Stated]) -> Statements:
-    """Merge lots: the least public class stands, and of differing sectors the first by name."""
-    kind: dict[tuple[UUID, str], Kind] = {}
-    sector: dict[tuple[UUID, str], str] = {}
-    underlying: dict[tuple[UUID, str], str] = {}
-    for row in rows:
-        key = row.portfolio_id, row.symbol
-        kind[key] = max(kind.get(key, Kind.PUBLIC), _KINDS.get(row.investment_class, Kind.PUBLIC))
-        if row.sector:
-            sector[key] = min(sector.get(key, row.sector), row.sector)
-        if row.underlying:
-            underlying[key] = min(underlying.get(key, row.underlying), row.underlying)
-    return Statements(kind, sector, underlying)
-
-
-@dataclass(frozen=True, slots=True)
 class Merged:
-    """The lots of one symbol in one unit."""
+    """The lots of one symbol and class in one unit. Of what differs among them the first by name stands."""
 
     row: Row
     long: int
     short: int
     unpriceable: bool
+    sector: str | None
+    """As the user states it."""
+    root: str
+    """What the holding stands on: of an option the underlying as stated, else as the contract names it; else the symbol."""
 
 
-def merge_lots(held: HeldRow, kind: dict[tuple[UUID, str], Kind]) -> list[Merged]:
-    """Lots merged by symbol, sorted; closed lots are left out. Money stays whole, so the order of lots changes nothing."""
+def merge_lots(held: HeldRow, stated: Mapping[UUID, Stated]) -> list[Merged]:
+    """Open lots merged by symbol and class, sorted. Only what is said of these very lots counts, each for its own class.
+
+    Money stays whole, so the order of lots changes nothing. A lot that nothing is stated of is what its symbol says.
+    """
     merged: dict[Row, list[int]] = {}
-    for symbol, quantity, value, reason in zip(
-        held.symbols, held.quantity, held.market_value, held.reason, strict=True
+    sectors: dict[Row, str] = {}
+    roots: dict[Row, str] = {}
+    for lot, symbol, quantity, value, reason in zip(
+        held.lots, held.symbols, held.quantity, held.market_value, held.reason, strict=True
     ):
         if quantity == 0.0:
             continue
-        lots = merged.setdefault((symbol, kind.get((held.portfolio_id, symbol), Kind.PUBLIC)), [0, 0, 0])
+        said = stated.get(lot)
+        row = symbol, _KINDS.get(classify(symbol).value if said is None else said.investment_class, Kind.PUBLIC)
+        lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
         lots[2] |= reason == _UNPRICEABLE
-    return [Merged(row, long, short, bool(old)) for row, (long, short, old) in sorted(merged.items())]
+        if said is not None and said.sector:
+            sectors[row] = min(sectors.get(row, said.sector), said.sector)
+        if said is not None and said.underlying and row[1] == Kind.OPTION:
+            roots[row] = min(roots.get(row, said.underlying), said.underlying)
+    return [
+        Merged(row, long, short, bool(old), sectors.get(row), roots.get(row) or _root(row))
+        for row, (long, short, old) in sorted(merged.items())
+    ]
+
+
+def _root(row: Row) -> str:
+    symbol, kind = row
+    contract = parse_occ(symbol) if kind == Kind.OPTION else None
+    return symbol if contract is None else contract.underlying
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +84,7 @@ def build_book(
     portfolios: Sequence[UUID],
     units: Sequence[Held],
     eves: Sequence[Held],
-    statements: Statements,
-    known: dict[str, Known],
+    told: Mapping[str, Sequence[Told]],
     tracks: dict[UUID, Track],
 ) -> Book:
     """The flat book of the units that have a snapshot, in their order; `eves` are the snapshots of the session before the first."""
@@ -102,12 +94,10 @@ def build_book(
     }
     number = {portfolio: p for p, portfolio in enumerate(portfolios)}
     position = {session: k for k, session in enumerate(panel.sessions)}
-    sectors = {symbol: SymbolSector(row.asset_type, row.sector, row.sector_as_of) for symbol, row in known.items()}
 
-    def sector(unit: HeldRow, lot: Merged) -> str:
-        own = statements.sector.get((unit.portfolio_id, lot.row[0]))
-        root = statements.root(unit.portfolio_id, lot.row)
-        return sector_on(unit.session, lot.row[1], sectors.get(root), own)
+    @cache
+    def sector(session: date, lot_kind: Kind, root: str, stated: str | None) -> str:
+        return sector_on(session, lot_kind, told.get(root, ()), stated)
 
     owned = [(unit.row, lot) for unit in units for lot in unit.lots]
     flat = [lot for _, lot in owned]
@@ -121,20 +111,18 @@ def build_book(
         long=np.array([lot.long for lot in flat], dtype=np.float64) / MONEY,
         short=np.array([lot.short for lot in flat], dtype=np.float64) / MONEY,
         unpriceable=np.array([lot.unpriceable for lot in flat], dtype=np.bool_),
-        sectors=tuple(sector(unit, lot) for unit, lot in owned),
-        underlyings=tuple(statements.root(unit.portfolio_id, lot.row) for unit, lot in owned),
+        sectors=tuple(sector(unit.session, lot.row[1], lot.root, lot.sector) for unit, lot in owned),
+        underlyings=tuple(lot.root for lot in flat),
         history={
-            number[portfolio]: History(track.sessions, track.daily_return, track.drawdown)
+            number[portfolio]: History(track.sessions, track.daily_return, track.drawdown, track.coverage)
             for portfolio, track in tracks.items()
         },
-        underlying_rows=_underlying_rows(index, units, statements),
-        before=_before(index, panel, units, eves, statements),
+        underlying_rows=_underlying_rows(index, units),
+        before=_before(index, panel, units, eves),
     )
 
 
-def _before(
-    index: dict[Row, int], panel: Panel, units: Sequence[Held], eves: Sequence[Held], statements: Statements
-) -> Before:
+def _before(index: dict[Row, int], panel: Panel, units: Sequence[Held], eves: Sequence[Held]) -> Before:
     snapshots: dict[tuple[UUID, date | None], Held] = {(of.row.portfolio_id, None): of for of in eves}
     snapshots |= {(of.row.portfolio_id, of.row.session): of for of in units}
     eve = dict(zip(panel.sessions, (None, *panel.sessions), strict=False))
@@ -151,7 +139,7 @@ def _before(
         value=long + short,
         gross=long - short,
         unpriceable=np.array([lot.unpriceable for lot in flat], dtype=np.bool_),
-        underlying_rows=_underlying_rows(index, prior, statements),
+        underlying_rows=_underlying_rows(index, prior),
     )
 
 
@@ -159,11 +147,11 @@ def _starts(units: Sequence[Held]) -> IntVector:
     return np.concatenate([[0], np.cumsum([len(unit.lots) for unit in units])]).astype(np.int64)
 
 
-def _underlying_rows(index: dict[Row, int], units: Sequence[Held], statements: Statements) -> dict[int, int]:
+def _underlying_rows(index: dict[Row, int], units: Sequence[Held]) -> dict[int, int]:
     """By holding, of the options whose underlying is in the panel: its row."""
-    owned = ((unit.row.portfolio_id, lot.row) for unit in units for lot in unit.lots)
+    flat = (lot for unit in units for lot in unit.lots)
     return {
         holding: index[root]
-        for holding, (portfolio, row) in enumerate(owned)
-        if row[1] == Kind.OPTION and (root := (statements.root(portfolio, row), Kind.PUBLIC)) in index
+        for holding, lot in enumerate(flat)
+        if lot.row[1] == Kind.OPTION and (root := (lot.root, Kind.PUBLIC)) in index
     }

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Absence, Absent, Action, Answer, Bars, History, Request
+from services.ingest.providers.base import Absence, Absent, Action, Answer, Bars, History, Profile, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared import ledger
@@ -38,6 +38,7 @@ class Market:
     closes: dict[str, dict[date, float]] = field(default_factory=dict)
     adjusted: dict[str, dict[date, float]] = field(default_factory=dict)
     actions: dict[str, tuple[Action, ...]] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
     limited: set[str] = field(default_factory=set)
     asked: list[Request] = field(default_factory=list)
 
@@ -75,7 +76,8 @@ class Market:
             split_adjusted=True,
         )
         actions = self.actions.get(request.symbol, ())
-        return History(request.symbol, bars, actions, bool(actions), listed_from=known[0])
+        profile = self.profiles.get(request.symbol)
+        return History(request.symbol, bars, actions, bool(actions), profile, listed_from=known[0])
 
 
 @dataclass

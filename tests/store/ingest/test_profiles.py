@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import text
 
+from services.ingest.providers.base import Profile
 from services.ingest.providers.enabled import enabled
 from services.ingest.providers.quota import Quota, Window
 from services.ingest.providers.vendor import Fundamentals
@@ -14,6 +15,8 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
 from services.ingest.workflow.profiles import Profiles, _wait
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
+from shared.db.engine import order_lock
+from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.support import vendors
 from tests.support.vendors import Reply, VendorServer, serving
@@ -60,7 +63,8 @@ async def test_bug_42_figures_of_any_size_are_stored(ingest: Ingest) -> None:
     row = store.ProfileRow(id_, TODAY, "fmp", 1.0, None, None, None, 1e15, None)
     statement = {"kind": "income", "period_end": "2020-06-30", "figures": {"revenue": 1e15, "net_income": None}}
     async with ingest.worker._engine.begin() as conn:
-        await store.write(conn, row, [statement])
+        await order_lock(conn)
+        await store.write(conn, [row], [statement])
         figures = await conn.scalar(text("SELECT CAST(figures ->> 'revenue' AS float8) FROM ingest.statements"))
     assert figures == 1e15
 
@@ -100,3 +104,79 @@ def test_statements_are_asked_for_three_days_after_earnings() -> None:
     assert of(TODAY - timedelta(days=1), None) == timedelta(days=2)
     assert of(TODAY - timedelta(days=60), TODAY + timedelta(days=80)) == timedelta(days=30)
     assert _wait(None, TODAY) == timedelta(days=30)
+
+
+async def finish(ingest: Ingest) -> None:
+    """Every unit is complete, as it is at night."""
+    await ingest.execute("UPDATE ledger.units SET completed_revision = required_revision")
+
+
+async def said(ingest: Ingest) -> list[tuple[date, str, str | None, str | None]]:
+    found = await ingest.rows(
+        "SELECT as_of, provider, asset_type, sector FROM ingest.symbol_profiles ORDER BY as_of, provider"
+    )
+    return [tuple(row) for row in found]
+
+
+async def test_a_vendors_sector_requires_anew_the_risk_it_changes_and_nothing_else(ingest: Ingest) -> None:
+    """Learnt with a day in the past of what is complete: from there on risk says something else in a replay."""
+    learnt = DAYS.back(LAST, 2)
+    ingest.market.quote("AAPL", "MSFT")
+    portfolio = await ingest.portfolio(("AAPL", DAYS.back(LAST, 4)))
+    await ingest.run(portfolio)
+    await finish(ingest)
+    other = await ingest.portfolio(("MSFT", DAYS.back(LAST, 4)))
+    await ingest.run(other)
+    await finish(ingest)
+    with serving(vendors.massive) as massive, serving(vendors.fmp) as fmp:
+        massive.fail(Reply(b"{}", 500))
+        of = refresher(ingest, massive, fmp)
+        assert [await of.refresh_one(learnt) for _ in range(2)] == [True, True]
+        restated = DAYS.between(learnt, LAST)
+        assert [await ingest.missing(portfolio, phase) for phase in Phase] == [[], [], [], restated]
+        assert await ingest.missing(other, Phase.RISK) == []
+        await finish(ingest)
+        # The same vendor says the same: nothing is new.
+        await ingest.execute("DELETE FROM ingest.profile_schedule")
+        of = refresher(ingest, massive, fmp)
+        assert [await of.refresh_one(LAST) for _ in range(2)] == [True, True]
+    assert await ingest.missing(portfolio, Phase.RISK) == []
+    assert {row[:1] + row[2:] for row in await said(ingest)} == {
+        (learnt, "stock", "Technology"), (LAST, "stock", "Technology"),
+    }  # fmt: skip
+
+
+async def test_what_a_file_says_counts_from_the_beginning_and_its_changes_from_the_day_they_are_learnt(
+    ingest: Ingest,
+) -> None:
+    market, first = ingest.market, DAYS.back(LAST, 3)
+    market.quote("AAPL")
+    market.profiles["AAPL"] = Profile("stock", "Apple Inc.", "Technology")
+    portfolio = await ingest.portfolio(("AAPL", first))
+    await ingest.run(portfolio, last=DAYS.back(LAST, 1))
+    assert await said(ingest) == [(date.min, "file", "stock", "Technology")]
+    await ingest.run(portfolio, last=LAST)
+    assert len(await said(ingest)) == 1, "the same again is nothing new"
+    await finish(ingest)
+    market.profiles["AAPL"] = Profile("unknown", "Apple Inc.", "Communication Services")
+    await again(ingest)
+    assert await said(ingest) == [
+        (date.min, "file", "stock", "Technology"), (LAST, "file", None, "Communication Services"),
+    ]  # fmt: skip
+    assert await ingest.missing(portfolio, Phase.RISK) == [LAST]
+
+
+async def test_a_file_that_comes_to_know_a_sector_restates_all_there_is(ingest: Ingest) -> None:
+    first = DAYS.back(LAST, 3)
+    ingest.market.quote("AAPL")
+    portfolio = await ingest.portfolio(("AAPL", first))
+    await ingest.run(portfolio)
+    await finish(ingest)
+    ingest.market.profiles["AAPL"] = Profile("etf")
+    await again(ingest)
+    assert await ingest.missing(portfolio, Phase.RISK) == DAYS.between(first, LAST)
+
+
+async def again(ingest: Ingest) -> None:
+    """AAPL is asked for once more: somebody held it earlier."""
+    await ingest.run(await ingest.portfolio(("AAPL", DAYS.back(LAST, 9))))

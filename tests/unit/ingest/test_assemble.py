@@ -153,7 +153,8 @@ def test_absences_actions_and_profiles() -> None:
         (WEEK[2], "dividend", 0.75),
         (WEEK[2], "split", 4.0),
     ]
-    assert rows.symbols[0][:5] == (1, WEEK[0], WEEK[-1], "stock", "Apple Inc.")
+    assert rows.symbols == [(1, WEEK[0], WEEK[-1])]
+    assert rows.described == [(1, "file", None, "stock", "Apple Inc.", None, None)]
 
 
 def test_a_limit_without_an_end_is_tried_again_soon() -> None:

@@ -13,12 +13,13 @@ from services.risk.compute import risk_report
 from services.risk.compute.inputs import Gap, Kind
 from services.risk.compute.picture import pictures
 from services.risk.compute.scenarios import BadScenarios
+from services.risk.compute.sectors import Told
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts, HeldRow, Known, Stated, Track
+from services.risk.store.inputs import Facts, HeldRow, Stated, Track
 from services.risk.store.results import FIGURE_COLUMNS
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.assemble import Inputs, build_panel
-from services.risk.workflow.book import Held, build_book, merge_lots, merge_statements
+from services.risk.workflow.book import Held, build_book, merge_lots
 from shared.market.calendar import calendar
 from shared.market.registry import FACTOR_NAMES, LOOKBACK
 from tests.unit.risk import cases
@@ -31,7 +32,8 @@ def held(
     symbols: list[str], values: list[int], *, portfolio: UUID = ONE, reason: str = "", closed: int = -1
 ) -> HeldRow:
     quantity = [0.0 if k == closed else 1.0 for k in range(len(symbols))]
-    return HeldRow(portfolio, DAY, 100.0, symbols, quantity, values, [reason] * len(symbols))
+    lots = [UUID(int=100 + k) for k in range(len(symbols))]
+    return HeldRow(portfolio, DAY, 100.0, lots, symbols, quantity, values, [reason] * len(symbols))
 
 
 def test_lots_merge_by_symbol_and_closed_ones_are_left_out() -> None:
@@ -44,18 +46,28 @@ def test_an_unpriceable_lot_marks_its_symbol() -> None:
     assert not merge_lots(held(["A"], [1], reason="stale"), {})[0].unpriceable
 
 
-def test_the_least_public_class_stands_within_its_own_portfolio_only() -> None:
-    statements = merge_statements(
-        [
-            Stated(ONE, "A", "PUBLIC", "Tech", None),
-            Stated(ONE, "A", "PRIVATE", "Energy", None),
-            Stated(TWO, "A", "PUBLIC", None, None),
-            Stated(TWO, "O", "OPTIONS", None, "A"),
-        ]
-    )
-    assert statements.kind == {(ONE, "A"): Kind.PRIVATE, (TWO, "A"): Kind.PUBLIC, (TWO, "O"): Kind.OPTION}
-    assert statements.sector == {(ONE, "A"): "Energy"}
-    assert statements.underlying == {(TWO, "O"): "A"}
+def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> None:
+    book = held(["A", "A", "A", "O", "AAPL210115C00120000", "EQ_FUND"], [1, 2, 4, 8, 16, 32], closed=2)
+    said = [
+        Stated("PUBLIC", "Tech", None), Stated("PRIVATE", "Energy", None), Stated("PRIVATE", "Cars", None),
+        Stated("OPTIONS", None, "A"),
+    ]  # fmt: skip
+    merged = merge_lots(book, dict(zip(book.lots, said, strict=False)))
+    assert [(lot.row, lot.long, lot.sector, lot.root) for lot in merged] == [
+        (("A", Kind.PUBLIC), 1, "Tech", "A"),
+        (("A", Kind.PRIVATE), 2, "Energy", "A"),
+        # Nothing is stated of these two.
+        (("AAPL210115C00120000", Kind.OPTION), 16, None, "AAPL"),
+        (("EQ_FUND", Kind.PRIVATE), 32, None, "EQ_FUND"),
+        (("O", Kind.OPTION), 8, None, "A"),
+    ]
+
+
+def test_of_what_lots_of_one_symbol_say_the_first_by_name_stands_in_any_order() -> None:
+    for sectors in (["Tech", None, "Cars"], ["Cars", "Tech", None]):
+        book = held(["A"] * 3, [1, 2, 4])
+        said = {lot: Stated("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
+        assert [lot.sector for lot in merge_lots(book, said)] == ["Cars"]
 
 
 def window(first: date, last: date) -> list[date]:
@@ -73,7 +85,7 @@ def test_returns_facts_and_gaps_fall_where_they_belong() -> None:
         sessions,
         axis,
         [("A", Kind.PUBLIC), ("A", Kind.PRIVATE), ("SPY", Kind.PUBLIC)],
-        {"A": Known(7, "A", "stock", None, None), "SPY": Known(9, "SPY", "etf", None, None)},
+        {"A": 7, "SPY": 9},
         {sessions[1]: (["SPY", *[None] * 7], [1.0, *[float("nan")] * 7])},
         returns={7: (axis[[0, -1]], np.array([0.1, 0.2]))},
         facts={7: Facts(np.array(sessions, dtype="datetime64[D]"), values)},
@@ -102,7 +114,7 @@ def test_before_the_calendar_begins_there_are_no_returns() -> None:
         (first,),
         np.array(days, dtype="datetime64[D]"),
         [("A", Kind.PUBLIC)],
-        {"A": Known(7, "A", "stock", None, None)},
+        {"A": 7},
         {},
         returns={7: (np.array(days, dtype="datetime64[D]"), np.array([0.5]))},
         facts={},
@@ -116,16 +128,18 @@ def test_before_the_calendar_begins_there_are_no_returns() -> None:
 
 def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     panel = cases.panel(["AAPL", "AAPL210115C00120000"], kinds={"AAPL210115C00120000": Kind.OPTION})
-    unit = HeldRow(ONE, panel.sessions[0], 10.0, ["AAPL210115C00120000"], [1.0], [50_000], [""])
-    statements = merge_statements([Stated(ONE, "AAPL210115C00120000", "OPTIONS", None, "AAPL")])
+    unit = HeldRow(ONE, panel.sessions[0], 10.0, [TWO], ["AAPL210115C00120000"], [1.0], [50_000], [""])
     book = build_book(
         panel,
         [ONE],
-        [Held(unit, merge_lots(unit, statements.kind))],
+        [Held(unit, merge_lots(unit, {TWO: Stated("OPTIONS", None, "AAPL")}))],
         [],
-        statements,
-        {"AAPL": Known(1, "AAPL", "stock", "Technology", None)},
-        {ONE: Track(np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]))},
+        {"AAPL": [Told(date.min, "stock", "Technology")]},
+        {
+            ONE: Track(
+                np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]), np.array([1.0])
+            )
+        },
     )
     assert (book.sectors, book.underlyings) == (("Information Technology",), ("AAPL",))
     assert (book.long.tolist(), book.short.tolist()) == ([5.0], [0.0])

@@ -96,7 +96,7 @@ def history(returns: list[float]) -> History:
     index = np.cumprod(1.0 + np.array(returns))
     peak = np.maximum.accumulate(np.maximum(index, 1.0))
     days = np.datetime64("2020-01-01", "D") + np.arange(len(returns))
-    return History(days, np.array(returns), index / peak - 1.0)
+    return History(days, np.array(returns), index / peak - 1.0, np.ones(len(days)))
 
 
 def test_drawdown_against_a_plain_loop() -> None:
@@ -121,7 +121,7 @@ def test_drawdown_of_a_session_knows_nothing_later() -> None:
 
 def test_a_broken_chain_has_no_drawdown() -> None:
     of = history([0.01, -0.1])
-    of = History(of.sessions, of.daily_return, np.array([0.0, np.nan]))
+    of = History(of.sessions, of.daily_return, np.array([0.0, np.nan]), of.coverage)
     found = drawdowns(of, of.sessions)
     assert found.current[0] == 0.0
     assert np.isnan(found.current[1])

@@ -308,7 +308,7 @@ def test_realized_nav_volatility_and_drawdown_come_from_the_snapshots() -> None:
     index = np.cumprod(1.0 + daily)
     fall = index / np.maximum.accumulate(np.maximum(index, 1.0)) - 1.0
     days = np.datetime64(panel.sessions[0], "D") + np.arange(-299, 2)
-    book = cases.book(panel, [even(), replace(even(), session=1)], history={0: History(days, daily, fall)})
+    book = cases.book(panel, [even(), replace(even(), session=1)], history={0: History(days, daily, fall, np.ones(len(days)))})
     first, second = pictured(panel, book)
     assert first.risk["volatility"]["realized_nav_252"] == pytest.approx(
         daily[48:300].std(ddof=1) * np.sqrt(252), rel=1e-12
