@@ -40,15 +40,15 @@ class Setting:
     values: dict[str, Any] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def running(self, today: date, **values: Any) -> AsyncIterator[Pipeline]:
+    async def running(self, today: date) -> AsyncIterator[Pipeline]:
         """The services, on an evening: the vendors know nothing later."""
         self.world.today = today
         data = actions.write_files(self.world, self.directory) if self.vendor == "file" else self.directory / "none.csv"
         if self.vendor == "file":
             self.values["data"] = data
-        async with pipeline.running(
-            self.database, self.broker, as_of=today, retry_poll_seconds=0.2, **(self.values | values)
-        ) as leadline:
+        # Topics of its own for each start: the broker would wait 20 s for the consumers of the one before.
+        kept = {"kafka_namespace": f"{self.database.name}.{today}.", "retry_poll_seconds": 0.2}
+        async with pipeline.running(self.database, self.broker, as_of=today, **(kept | self.values)) as leadline:
             yield leadline
 
 

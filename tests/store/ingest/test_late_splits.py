@@ -146,9 +146,13 @@ async def test_a_history_fetched_between_the_two_is_restated_to_what_was_traded(
     third = DAYS.next(second)
     await ingest.run(mine, first=third, last=third)
     await split.stored_right()
-    [kept] = await ingest.rows("SELECT count(*) FROM ingest.prices_history WHERE session < :ex AND close IS NOT NULL", ex=EX)
+    [kept] = await ingest.rows(
+        "SELECT count(*) FROM ingest.prices_history WHERE session < :ex AND close IS NOT NULL", ex=EX
+    )
     assert kept[0] == len([day for day in await ingest.prices("AAA") if day < EX])
-    assert {day for day in await ingest.missing(mine, Phase.SNAPSHOTS) if day <= third} == set(DAYS.between(ENTRY, third))
+    assert {day for day in await ingest.missing(mine, Phase.SNAPSHOTS) if day <= third} == set(
+        DAYS.between(ENTRY, third)
+    )
 
 
 async def test_a_second_provider_that_lists_it_serves_meanwhile(split: Split, ingest: Ingest) -> None:
