@@ -1,8 +1,8 @@
 """`python -m tests.bench.risk`: what risk costs by the shape of the batch: 500 sessions of a portfolio, 250 portfolios of a session.
 
 Beside one another, in one run: one unit alone, the batch, and the same units computed one by one. Seconds of processor for the
-computation (other work on the machine does not count), of which the bare matrix work is printed too; seconds of the clock for whole
-units, which are loaded, computed and saved through the phase's worker against PostgreSQL.
+computation, the least of several runs taken in turn (other work on the machine can only add), and of the bare matrix work in it;
+seconds of the clock for whole units, which are loaded, computed and saved through the phase's worker against PostgreSQL.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ def shapes() -> list[Shape]:
     ]
 
 
-def processor_seconds(work: Callable[[], object], times: int) -> float:
-    """Median of several runs, after one that fills caches."""
-    work()
-    spent = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        spent.append(time.process_time() - start)
-    return median(spent)
+def processor_seconds(*work: Callable[[], object], times: int = 5) -> list[float]:
+    """The least of several runs of each, in turn, after one that fills caches."""
+    spent: list[list[float]] = [[] for _ in work]
+    for _ in range(times + 1):
+        for seconds, run in zip(spent, work, strict=True):
+            start = time.process_time()
+            run()
+            seconds.append(time.process_time() - start)
+    return [min(seconds[1:]) for seconds in spent]
 
 
 def bare(units: int, holdings: int) -> dict[str, float]:
@@ -87,20 +87,22 @@ def bare(units: int, holdings: int) -> dict[str, float]:
     covariance = window @ window.transpose(0, 2, 1)
     series, design = rng.normal(size=(units, 504)), rng.normal(size=(units, 4, 462))
     weights, returns = rng.normal(size=(units, 1, holdings)), rng.normal(size=(units, holdings, 504))
-    return {
-        "eigenvalues": processor_seconds(lambda: np.linalg.eigh(covariance), 5),
-        "covariances": processor_seconds(lambda: window @ window.transpose(0, 2, 1), 5),
-        "weights x returns": processor_seconds(lambda: weights @ returns, 5),
-        "HAR products": processor_seconds(lambda: design @ design.transpose(0, 2, 1), 5),
-        "sorting": processor_seconds(lambda: np.sort(series, axis=1), 5),
+    parts: dict[str, Callable[[], object]] = {
+        "eigenvalues": lambda: np.linalg.eigh(covariance),
+        "covariances": lambda: window @ window.transpose(0, 2, 1),
+        "weights x returns": lambda: weights @ returns,
+        "HAR products": lambda: design @ design.transpose(0, 2, 1),
+        "sorting": lambda: np.sort(series, axis=1),
     }
+    return dict(zip(parts, processor_seconds(*parts.values()), strict=True))
 
 
 def print_computation(worker: RiskWorker, shape: Shape) -> None:
     count = len(shape.units)
-    single = processor_seconds(lambda: worker.compute(shape.units[0]), 15)
-    batch = processor_seconds(lambda: worker.compute(shape.batch), 5)
-    loop = processor_seconds(lambda: [worker.compute(unit) for unit in shape.units], 1)
+    single, batch = processor_seconds(
+        lambda: worker.compute(shape.units[0]), lambda: worker.compute(shape.batch), times=9
+    )
+    [loop] = processor_seconds(lambda: [worker.compute(unit) for unit in shape.units], times=1)
     floor = bare(count, shape.holdings)
     sys.stdout.write(
         f"risk, {shape.title}, compute: one {single * 1e3:.1f} ms, batch {batch * 1e3:.0f} ms = {batch / single:.1f} x one, "
