@@ -19,6 +19,7 @@ from uuid import UUID
 from shared.events.services import COMPLETION
 from shared.market.calendar import calendar
 from shared.work import UPSTREAM, Phase
+from tests.support import audit
 from tests.support.pipeline import FACTS, RESULTS
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Noted:
 
 
 async def violations(world: World, portfolio: str, first: date, last: date) -> list[str]:
-    """What of V1 to V3, V5 and V7 does not hold for a portfolio that is quiet. Empty is well."""
+    """What of V1 to V3, V5 and V7 does not hold for a portfolio that is quiet, and what the auditor finds. Empty is well."""
     found = await _units(world, portfolio, first, last)
     history = [
         Noted(*row)
@@ -97,6 +98,7 @@ async def violations(world: World, portfolio: str, first: date, last: date) -> l
     found += unannounced(history, portfolio, [(row[0], row[1], row[2]) for row in announced])
     found += await _unsent(world, portfolio)
     found += await _strangers(world, portfolio)
+    found += [f"audit: {drift}" for drift in await audit.drift(world.admin, last, UUID(portfolio))]
     return found
 
 

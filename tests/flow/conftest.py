@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from tests.support import databases, pipeline
+from tests.support import audit, databases, pipeline
 from tests.support.brokers import TestBroker
 from tests.support.databases import Server
 from tests.support.pipeline import Pipeline
@@ -22,3 +22,12 @@ async def leadline(server: Server, broker: TestBroker) -> AsyncIterator[Pipeline
     async with pipeline.running(database, broker, as_of=AS_OF) as running:
         yield running
     await databases.drop(database)
+
+
+@pytest.fixture(autouse=True)
+async def audited(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """After each test on the shared Leadline the ledger is what calendar and portfolios call for, whatever is still under way."""
+    yield
+    if "leadline" in request.fixturenames:
+        running: Pipeline = request.getfixturevalue("leadline")
+        audit.judge(await audit.drift(running.admin, AS_OF), request.node)

@@ -59,7 +59,7 @@ async def test_lost_completions_are_made_good_in_the_same_digits(leadline: Pipel
     before = await leadline.digest(portfolio)
     for phase, session in (("factors", "2020-10-05"), ("risk", "2020-11-20"), ("ingest", "2020-12-30")):
         await leadline.execute(
-            """UPDATE ledger.units SET required_revision = nextval('ledger.change')
+            """UPDATE ledger.units SET completed_revision = 0, completed_at = NULL
                WHERE portfolio_id = :id AND session = :day AND phase = CAST(:phase AS ledger.phase)""",
             id=portfolio, day=date.fromisoformat(session), phase=phase,
         )  # fmt: skip

@@ -36,6 +36,7 @@ from shared.phase import PhaseRunner
 from shared.work import Batch, Key, Phase
 from tests.crash import checks
 from tests.crash.checks import Noted
+from tests.support import audit
 
 DAYS = calendar().between(date(2024, 12, 20), date(2025, 1, 3))
 LISTENS: Mapping[Phase, tuple[str, ...]] = {
@@ -307,6 +308,7 @@ class Life:
             assert checks.dependencies(history) == []
             assert checks.unannounced(history, str(portfolio), [(row[0], row[1], row[2]) for row in announced]) == []
         assert await self.rows("SELECT 1 FROM bus.outbox WHERE sent_at IS NULL") == []
+        assert await audit.drift(self.engine, DAYS[self.due - 1]) == []
         assert await self._found() == await self._expected()
 
     async def _found(self) -> dict[tuple[UUID, date, str], int]:

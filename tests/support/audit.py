@@ -7,6 +7,7 @@ asked of a ledger alone. A test that plants what must not be there says so: `@py
 from __future__ import annotations
 
 from datetime import date, timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -34,8 +35,8 @@ _UNSCHEDULED = """
 """
 
 
-async def drift(engine: AsyncEngine, as_of: date | None = None) -> list[str]:
-    """What is wrong with the ledger, in words. Empty is well.
+async def drift(engine: AsyncEngine, as_of: date | None = None, portfolio: UUID | None = None) -> list[str]:
+    """What is wrong with the ledger, or with a (real) portfolio of it, in words. Empty is well.
 
     as_of : the last session that is due; where it is not given, the last one of which there is a unit
     """
@@ -43,9 +44,9 @@ async def drift(engine: AsyncEngine, as_of: date | None = None) -> list[str]:
         last = as_of or await conn.scalar(text("SELECT max(session) FROM ledger.units"))
         if last is None:
             return []
-        toys = list(await conn.scalars(text(_TOYS)))
+        toys = [] if portfolio else list(await conn.scalars(text(_TOYS)))
         if not toys:
-            report = await audit(engine, Clock(last), events_within=RECENT)
+            report = await audit(engine, Clock(last), portfolio=portfolio, events_within=RECENT)
             return [
                 f"{found.kind} {found.portfolio_id} {found.phase} {found.session} {found.detail}"
                 for found in report.drift
