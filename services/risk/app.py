@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from services.risk.compute.scenarios import Scenarios
 from services.risk.handlers import TOPICS
 from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
-from shared.service import create_phase_app
+from services.risk.workflow.scenario_sets import take_up
+from shared.service import Service, create_phase_app
+from shared.telemetry import logger
+
+log = logger(__name__)
+AGAIN_SECONDS = 1.0
 
 
 def create_app(settings: RiskSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
     settings = settings or RiskSettings()
-    worker = RiskWorker(load_scenarios(settings.risk_scenarios))
-    return create_phase_app("risk", settings, lambda _: worker, TOPICS)
+    scenarios = load_scenarios(settings.risk_scenarios)
+    app = create_phase_app("risk", settings, lambda _: RiskWorker(scenarios), TOPICS)
+    service: Service = app.state.service
+    service.background.append(_take_up(service, scenarios))
+    return app
+
+
+def _take_up(service: Service, scenarios: Scenarios) -> Callable[[], Awaitable[None]]:
+    """Once, as soon as the database lets us; until then the set that was in force computes nothing here."""
+
+    async def once() -> None:
+        while not service.stopping.is_set():
+            try:
+                await take_up(service.engine, scenarios)
+                await service.stopping.wait()
+            except (DBAPIError, OSError, TimeoutError) as error:
+                log.warning("scenarios_postponed", error=str(error)[:200])
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(service.stopping.wait(), AGAIN_SECONDS)
+
+    return once

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,15 +54,47 @@ def encoded(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
     return [b"".join(row) for row in zip(*(encode(columns[name]) for name, encode in COLUMNS.items()), strict=True)]
 
 
-async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str) -> None:
-    """Keep the scenarios that results refer to; JSON text."""
+async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str, durations: str) -> None:
+    """Keep the scenarios that results refer to, and the durations behind them; JSON text."""
     await conn.execute(
         text("""
-            INSERT INTO risk.scenario_sets (digest, scenarios) VALUES (:digest, CAST(:scenarios AS jsonb))
-            ON CONFLICT (digest) DO NOTHING
+            INSERT INTO risk.scenario_sets (digest, scenarios, durations)
+            VALUES (:digest, CAST(:scenarios AS jsonb), CAST(:durations AS jsonb)) ON CONFLICT (digest) DO NOTHING
         """),
-        {"digest": digest, "scenarios": scenarios},
+        {"digest": digest, "scenarios": scenarios, "durations": durations},
     )
+
+
+async def chosen_scenarios(conn: AsyncConnection) -> str | None:
+    """Digest of the set in force; None before any service started."""
+    digest = await conn.scalar(text("SELECT digest FROM risk.scenario_choice"))
+    return None if digest is None else str(digest)
+
+
+async def choose_scenarios(conn: AsyncConnection, digest: str) -> None:
+    """Put a set in force. Needs the commit-order lock."""
+    await conn.execute(
+        text("""
+            INSERT INTO risk.scenario_choice (digest) VALUES (:digest)
+            ON CONFLICT (one) DO UPDATE SET digest = excluded.digest, since = clock_timestamp()
+        """),
+        {"digest": digest},
+    )
+
+
+async def with_other_scenarios(conn: AsyncConnection, digest: str) -> bool:
+    """Whether anything was computed with another set."""
+    return bool(
+        await conn.scalar(
+            text("SELECT EXISTS (SELECT FROM risk.results WHERE scenario_set <> :digest)"), {"digest": digest}
+        )
+    )
+
+
+async def portfolios(conn: AsyncConnection) -> list[UUID]:
+    """Those that there are."""
+    rows = await conn.execute(text("SELECT id FROM coordinator.portfolios WHERE deleted_at IS NULL ORDER BY id"))
+    return list(rows.scalars())
 
 
 async def save(conn: AsyncConnection, results: Mapping[Key, bytes], revisions: Mapping[Key, int], version: str) -> None:

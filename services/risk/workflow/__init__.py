@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from services.risk.compute.picture import pictures
-from services.risk.compute.scenarios import BadScenarios, Scenarios, parse
+from services.risk.compute.scenario_file import parse
+from services.risk.compute.scenarios import BadScenarios, Scenarios
 from services.risk.store import results as store
 from services.risk.workflow.assemble import Inputs, read
+from services.risk.workflow.scenario_sets import in_force
 from shared.ledger import Outcome, Raised
 from shared.market.registry import MODEL_VERSION
 from shared.work import Batch, Key, Phase
@@ -30,13 +31,20 @@ BUILT_IN = Path(__file__).parent.parent / "scenarios.yaml"
 def load_scenarios(own: Path | None = None) -> Scenarios:
     """The built-in scenarios and the user's own file's. Raises `BadScenarios` naming file and entry."""
     scenarios = _read(BUILT_IN)
-    return scenarios if own is None else scenarios.extended(_read(own))
+    if own is None:
+        return scenarios
+    mine = _read(own)
+    try:
+        return scenarios.extended(mine)
+    except BadScenarios as error:
+        raise BadScenarios(f"{own}: {error}") from error
 
 
 def _read(path: Path) -> Scenarios:
     try:
         return parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, BadScenarios) as error:
+    # A day that does not exist, or bytes that are no text, is a ValueError.
+    except (OSError, yaml.YAMLError, ValueError, BadScenarios) as error:
         raise BadScenarios(f"{path}: {error}") from error
 
 
@@ -65,15 +73,14 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
-        self._described = scenarios.described()
-        # Sixteen digits tell apart more sets of scenarios than anybody will ever write.
-        self._digest = hashlib.sha256(self._described.encode()).hexdigest()[:16]
+        self._digest = scenarios.digest()
         # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
         # and their number would have a say in the last digit. For the process, since the setting has no other scope.
         threadpool_limits(limits=1, user_api="blas")
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
-        """Holdings, prices and factor facts of the batch, from the caller's snapshot."""
+        """Holdings, prices and factor facts of the batch, from the caller's snapshot. Raises `OtherScenarios`."""
+        await in_force(conn, self._digest)
         return await read(conn, batch)
 
     def compute(self, inputs: Inputs) -> RiskResults:
@@ -96,5 +103,5 @@ class RiskWorker:
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Raised) -> None:
         """Write the results of the units that were raised, and of no other."""
         if raised.revision:
-            await store.save_scenarios(conn, self._digest, self._described)
+            await store.save_scenarios(conn, self._digest, self._scenarios.described(), self._scenarios.dated())
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
 from services.risk.compute.factor_model import factor_model, model_risk
-from services.risk.compute.scenarios import BadScenarios, Duration, Scenario, Scenarios, parse
+from services.risk.compute.scenario_file import parse
+from services.risk.compute.scenarios import BadScenarios, Duration, Scenario, Scenarios
 from services.risk.compute.stress import Shocks, apply, shocks
 from shared.market.registry import FACTOR_NAMES
 from tests.unit.risk import cases
@@ -230,6 +231,13 @@ def test_a_users_scenario_replaces_the_one_of_the_same_id() -> None:
     assert merged.durations == cases.SCENARIOS.durations
 
 
+ENTRY = {"as_of": date(2020, 1, 2), "duration": 18.0, "convexity": 396.0}
+
+
+def dated(**what: object) -> dict[str, object]:
+    return {"scenarios": [], "rates": {"durations": [ENTRY | what]}}
+
+
 @pytest.mark.parametrize(
     ("document", "part"),
     [
@@ -244,8 +252,71 @@ def test_a_users_scenario_replaces_the_one_of_the_same_id() -> None:
         ({"scenarios": [{"id": "x", "shocks": {"rates": 0.1, "rates_bp": 5}}]}, "both"),
         ({"scenarios": [{"id": "x", "shocks": {"size": 0.1}}, {"id": "x", "shocks": {"size": 0.2}}]}, "twice"),
         ({"rates": {"durations": [{"duration": 3}]}, "scenarios": []}, "as_of"),
+        ({"scenarios": [], "scenario": []}, "'scenario' is not known"),
+        (None, "not a mapping"),
+        ({}, "no list"),
+        ({"scenarios": [], "rates": None}, "not a mapping with a list"),
+        ({"scenarios": [], "rates": [1]}, "not a mapping with a list"),
+        ({"scenarios": [], "rates": {"durations": None}}, "durations is None, not a list"),
+        ({"scenarios": [], "rates": {"durations": [3]}}, "as_of"),
+        ({"scenarios": [], "rates": {"duration": []}}, "'duration' is not known"),
+        (dated(as_of=datetime(2020, 1, 1, tzinfo=UTC)), "without a time"),
+        (dated(as_of="2020-01-01"), "not a date"),
+        (dated(duration=-17.0), "positive and in years"),
+        (dated(duration=170.0), "at most 60"),
+        (dated(convexity=3.9), "multiply it first"),
+        (dated(convexity=-395.0), "less than duration squared"),
+        (dated(convexity=39_500.0), "five times"),
+        (dated(convexity=None), "not a finite number"),
+        (dated(yield_=0.01), "'yield_' is not known"),
+        ({"rates": {"durations": [ENTRY, ENTRY | {"duration": 18.0}]}}, "two durations are dated 2020-01-02"),
+        ({"scenarios": ["x"]}, "no id"),
+        ({"scenarios": [{"id": "a.b", "shocks": {"market": 0.1}}]}, "letters, digits"),
+        ({"scenarios": [{"id": ["x"], "shocks": {"market": 0.1}}]}, "letters, digits"),
+        ({"scenarios": [{"id": "x", "name": ["y"], "shocks": {"market": 0.1}}]}, "not a text"),
+        ({"scenarios": [{"id": "x", "shock": {}, "shocks": {"market": 0.1}}]}, "'shock' is not known"),
+        ({"scenarios": [{"id": "x", "shocks": {1: 0.1, "market": 0.1}}]}, "shocks 1;"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": -20}}]}, "-2000%.*-20 % is -0.2"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 20}}]}, "2000%.*-20 % is -0.2"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": -1}}]}, "lose more"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": True}}]}, "not a finite number"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 10**400}}]}, "not a finite number"),
+        ({"scenarios": [{"id": "x", "shocks": {"rates_bp": 0.01}}]}, "less than a basis point"),
+        (
+            {"scenarios": [{"id": "x", "shocks": {"rates_bp": 1000}}], "rates": {"durations": [ENTRY]}},
+            "beyond 455 basis points",
+        ),
     ],
 )
 def test_a_wrong_scenario_is_named(document: object, part: str) -> None:
     with pytest.raises(BadScenarios, match=part):
         parse(document)
+
+
+def test_durations_alone_are_a_file() -> None:
+    merged = cases.SCENARIOS.extended(parse({"rates": {"durations": [ENTRY]}}))
+    assert merged.scenarios == cases.SCENARIOS.scenarios
+    assert merged.duration_on(date(2020, 1, 2)) == Duration(**ENTRY)  # type: ignore[arg-type]
+    assert merged.duration_on(date(2020, 1, 1)) == cases.SCENARIOS.durations[-1]
+    assert merged.duration_on(date(2009, 1, 1)) is None
+
+
+def test_a_users_move_of_yields_is_held_against_the_built_in_durations() -> None:
+    with pytest.raises(BadScenarios, match="Script the return of the proxy"):
+        cases.SCENARIOS.extended(parse({"scenarios": [{"id": "x", "shocks": {"rates_bp": 900}}]}))
+
+
+def test_the_digest_is_of_all_that_moves_a_figure() -> None:
+    def digest(shock: float, basis_points: float, **what: object) -> str:
+        scenarios = [
+            {"id": "a", "shocks": {"market": shock, "size": 0.1}}, {"id": "b", "shocks": {"rates_bp": basis_points}},
+        ]  # fmt: skip
+        return parse({"scenarios": scenarios, "rates": {"durations": [ENTRY | what]}}).digest()
+
+    same = digest(-0.1, 100.0)
+    assert digest(-0.1, 100) == same, "a whole number is the same number"
+    others = [
+        digest(-0.2, 100.0), digest(-0.1, 101.0), digest(-0.1, 100.0, duration=18.1), digest(-0.1, 100.0, convexity=397.0),
+        digest(-0.1, 100.0, as_of=date(2020, 1, 3)),
+    ]  # fmt: skip
+    assert len({same, *others}) == 6

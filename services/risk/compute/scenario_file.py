@@ -1,0 +1,132 @@
+"""What a scenario file says, read strictly: whatever cannot be meant is refused, with the entry and what to write instead."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from itertools import pairwise
+from typing import Any
+
+from services.risk.compute.scenarios import RATES_BP, BadScenarios, Duration, Scenario, Scenarios
+from shared.market.registry import FACTOR_NAMES, RATES
+
+_FORM = "{as_of: 2020-12-31, duration: 18.5, convexity: 420}"
+# An id is part of a figure's name, whose parts dots separate.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Convexity over squared duration: 1 is a single payment, which nothing without options is below; a barbell of a bill and a thirty-year
+# bond stays below 5. Short durations have more convexity than that, from compounding.
+_LEAST_RATIO, _MOST_RATIO, _MOST_MORE = 0.9, 5.0, 5.0
+_LONGEST = 60.0  # years; no bond lives long enough for more
+_SMALLEST_BP = 1.0
+
+
+def parse(document: object) -> Scenarios:
+    """Scenarios of a parsed YAML document. Raises `BadScenarios` naming the first entry that is wrong."""
+    if not isinstance(document, Mapping):
+        raise BadScenarios("the scenario file is not a mapping; it has a list `scenarios`, and may have `rates`")
+    _known(document, ("scenarios", "rates"), "the scenario file")
+    durations = _durations(document["rates"]) if "rates" in document else ()
+    listed = document.get("scenarios", () if durations else None)
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise BadScenarios("the scenario file has no list `scenarios`")
+    scenarios = tuple(_scenario(item) for item in listed)
+    ids = [scenario.id for scenario in scenarios]
+    for twice in sorted({id_ for id_ in ids if ids.count(id_) > 1}):
+        raise BadScenarios(f"scenario id {twice!r} occurs twice; give one of them another id")
+    return Scenarios(scenarios, durations).checked()
+
+
+def _durations(rates: Any) -> tuple[Duration, ...]:
+    if not isinstance(rates, Mapping):
+        raise BadScenarios(
+            f"rates is {rates!r}, not a mapping with a list `durations` of {_FORM}; or leave `rates` out"
+        )
+    _known(rates, ("durations",), "rates")
+    listed = rates.get("durations")
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
+        raise BadScenarios(f"rates: durations is {listed!r}, not a list of {_FORM}; or leave `rates` out")
+    found = sorted((_duration(item) for item in listed), key=lambda of: of.as_of)
+    for one, following in pairwise(found):
+        if one.as_of == following.as_of:
+            raise BadScenarios(f"rates: two durations are dated {one.as_of}; keep one of them")
+    return tuple(found)
+
+
+def _duration(item: Any) -> Duration:
+    if not isinstance(item, Mapping) or "as_of" not in item:
+        raise BadScenarios(f"rates: duration {item!r} has no date `as_of`; write {_FORM}")
+    as_of = item["as_of"]
+    # YAML's timestamps are dates too, as Python sees it, and do not compare with them.
+    if not isinstance(as_of, date) or isinstance(as_of, datetime):
+        raise BadScenarios(
+            f"rates: as_of is {as_of!r}, not a date; write 2020-12-31, without a time and without quotes"
+        )
+    where = f"rates: the duration of {as_of}"
+    _known(item, ("as_of", "duration", "convexity"), where)
+    duration, convexity = _number(item, "duration", where), _number(item, "convexity", where)
+    if not 0.0 < duration <= _LONGEST:
+        raise BadScenarios(f"{where}: duration is {duration:g}; it is positive and in years, at most {_LONGEST:g}")
+    low, high = _LEAST_RATIO * duration**2, _MOST_RATIO * duration**2 + _MOST_MORE
+    if convexity < low:
+        raise BadScenarios(
+            f"{where}: convexity {convexity:g} is less than duration squared, {duration**2:.0f}, which no bond without options has; "
+            "it is in years², and vendors may quote it divided by 100: multiply it first"
+        )
+    if convexity > high:
+        raise BadScenarios(
+            f"{where}: convexity {convexity:g} is beyond {high:.0f}, five times duration squared; it is in years²"
+        )
+    return Duration(as_of, duration, convexity)
+
+
+def _scenario(item: Any) -> Scenario:
+    if not isinstance(item, Mapping) or item.get("id") in (None, ""):
+        raise BadScenarios(f"scenario {item!r} has no id")
+    id_ = item["id"]
+    if isinstance(id_, bool) or not isinstance(id_, str | int) or not _ID.fullmatch(str(id_)):
+        raise BadScenarios(f"scenario id {id_!r}: an id is at most 64 letters, digits, _ and -")
+    where, shocks = f"scenario {str(id_)!r}", item.get("shocks")
+    _known(item, ("id", "name", "shocks"), where)
+    name = item.get("name", id_)
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
+        raise BadScenarios(f"{where}: name is {name!r}, not a text")
+    if not isinstance(shocks, Mapping) or not shocks:
+        raise BadScenarios(f"{where} has no shocks; write them as {{market: -0.1}}")
+    for unknown in shocks:
+        if unknown not in (*FACTOR_NAMES, RATES_BP):
+            raise BadScenarios(f"{where} shocks {unknown!r}; known are {', '.join(FACTOR_NAMES)}, {RATES_BP}")
+    if RATES in shocks and RATES_BP in shocks:
+        raise BadScenarios(
+            f"{where} shocks both {RATES} and {RATES_BP}; they are one move said twice: keep one of them"
+        )
+    values = {factor: _number(shocks, factor, where) for factor in shocks}
+    basis_points = values.pop(RATES_BP, None)
+    for factor, value in values.items():
+        if value <= -1.0 or value > 1.0:
+            lose = "a proxy cannot lose more than everything" if value < 0 else "a proxy does not more than double"
+            raise BadScenarios(
+                f"{where}: {factor} is {value:g}, {value:.0%}; {lose}. Shocks are fractions: -20 % is -0.2"
+            )
+    if basis_points is not None and 0.0 < abs(basis_points) < _SMALLEST_BP:
+        raise BadScenarios(
+            f"{where}: {RATES_BP} is {basis_points:g}, less than a basis point; one per cent of yield is 100"
+        )
+    return Scenario(str(id_), str(name), values, basis_points)
+
+
+def _known(of: Mapping[Any, Any], keys: Sequence[str], where: str) -> None:
+    for key in of:
+        if key not in keys:
+            raise BadScenarios(f"{where}: {key!r} is not known; known are {', '.join(keys)}")
+
+
+def _number(item: Mapping[Any, Any], key: str, where: str) -> float:
+    value = item.get(key)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass  # a whole number that no float holds is refused like infinity
+    raise BadScenarios(f"{where}: {key} is {str(value)[:40]!r}, not a finite number")
