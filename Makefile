@@ -14,7 +14,7 @@ check: .venv/.ready
 	.venv/bin/lint-imports
 
 bench: .venv/.ready
-	@.venv/bin/python -m tests.bench.pipeline $(ARGS)
+	@.venv/bin/python -m tests.bench $(ARGS)
 
 # Kill a process at each of 27 points, SEEDS times, and write docs/crash-matrix.md
 crash: .venv/.ready
