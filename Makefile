@@ -16,7 +16,7 @@ check: .venv/.ready
 bench: .venv/.ready
 	@.venv/bin/python -m tests.bench $(ARGS)
 
-# Kill a process at each of 27 points, SEEDS times, and write docs/crash-matrix.md
+# Kill a process at each of 27 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
 crash: .venv/.ready
 	@.venv/bin/python -m tests.crash --seeds $(or $(SEEDS),10) $(ARGS)
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import psutil
-from aiokafka import AIOKafkaProducer
-
 from shared.db.roles import SERVICES
 from shared.work import Phase
 from tests.crash import checks
+from tests.crash.killer import Killer
 from tests.crash.story import FIRST, LAST, QUIET_SECONDS, Story
 from tests.crash.world import World
 
@@ -68,10 +64,48 @@ POINTS: Mapping[str, Point] = {
 }
 
 
+# Who dies at a point and is started again dies a second time, at a point on the way back: before what the first death left
+# undone is done.
+PAIRS: Mapping[str, str] = {
+    "C1": "C3",
+    "C2": "C4",
+    "C3": "C1",
+    "C4": "R1",
+    "C5": "C6",
+    "C6": "R2",
+    "R1": "R3",
+    "R2": "R4",
+    "R3": "R1",
+    "R4": "R5",
+    "R5": "R2",
+    "R6": "R6",
+    "H1": "H2",
+    "H2": "H1",
+    "H3": "H7",
+    "H4": "H3",
+    "H5": "H4",
+    "H6": "H5",
+    "H7": "H1",
+    "H8": "H6",
+    "H9": "H9",
+    "H10": "H2",
+    "X1": "X1",
+    "X2": "X3",
+    "X3": "X4",
+    "X4": "X2",
+    "X5": "X3",
+}
+
+
 @dataclass(frozen=True)
 class Case:
     point: str
     seed: int
+    # Where the process that was started again dies once more; empty if it does not.
+    then: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.point}-{self.then}-{self.seed}" if self.then else f"{self.point}-{self.seed}"
 
 
 @dataclass
@@ -82,6 +116,8 @@ class Result:
     service: str
     spec: str
     injected: bool = False
+    # The second death came before what the first had left undone was done.
+    recovering: bool = False
     stranded: bool = False
     differing: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -99,7 +135,8 @@ class Result:
             problems.append("the crash did not happen")
         if self.stranded:
             problems.append(f"not quiet after {QUIET_SECONDS:.0f} s")
-        return f"{self.case.point} seed {self.case.seed} {self.service} {self.spec}: {'; '.join(problems) or 'well'}"
+        spec = f"{self.spec}, then {self.case.then}" if self.case.then else self.spec
+        return f"{self.case.point} seed {self.case.seed} {self.service} {spec}: {'; '.join(problems) or 'well'}"
 
 
 async def undisturbed(world: World) -> dict[str, str]:
@@ -115,9 +152,9 @@ async def undisturbed(world: World) -> dict[str, str]:
 
 
 async def run_case(world: World, case: Case, oracle: Mapping[str, str]) -> Result:
-    """One life with one death in it."""
+    """One life with one death in it, or with two, one after the other."""
     began = time.monotonic()
-    rng = random.Random(f"{case.point}:{case.seed}")
+    rng = random.Random(f"{case.point}:{case.seed}" + (f":{case.then}" if case.then else ""))
     point = POINTS[case.point]
     # All services of a point have their turn as the seeds go by, beginning with another one at each point.
     turn = case.seed + list(POINTS).index(case.point)
@@ -126,7 +163,7 @@ async def run_case(world: World, case: Case, oracle: Mapping[str, str]) -> Resul
     result = Result(case, service, spec)
     world.slots += 1
     story = Story(world, world.slots - 1)
-    killer = _Killer(world, case.point, service, spec, rng)
+    killer = Killer(world, case.point, service, spec, rng, then=case.then)
     # Ingest asks a provider for what is not known yet, and after the import all is.
     asks = case.point == "H3" and service == "ingest"
     step_of_arming = "import" if asks else rng.choice(point.steps)
@@ -136,14 +173,21 @@ async def run_case(world: World, case: Case, oracle: Mapping[str, str]) -> Resul
         await step()
         if killer.armed and case.point.startswith("X") and not await killer.struck(0):
             await killer.lose_events(story)
+        # Life waits while the first death is being recovered from: what the second meets is what that one left.
+        result.recovering = await killer.struck_in_recovery(story) or result.recovering
         await asyncio.sleep(rng.uniform(0, 0.4))
     for _ in range(MORE_DRIVES):
         if await killer.struck(1.5):
             break
         await (story.date_due if point.drive == "due" else story.rerun)()
-    result.injected = await killer.struck(0.5)
+    result.recovering = await killer.struck_in_recovery(story) or result.recovering
+    for _ in range(MORE_DRIVES if case.then and killer.at else 0):
+        if await killer.struck_again(story, 1.5):
+            break
+        await (story.date_due if case.then in {"C5", "C6"} else story.rerun)()
+    result.injected = await killer.struck(0.5) and (not case.then or killer.again_at > 0)
     await killer.done(story)
-    ended = max(time.monotonic(), killer.at)
+    ended = max(time.monotonic(), killer.at, killer.again_at)
     result.stranded = not await story.quiet(hurry=world.quick)
     result.healed = time.monotonic() - ended
     for name in world.processes:
@@ -154,141 +198,6 @@ async def run_case(world: World, case: Case, oracle: Mapping[str, str]) -> Resul
     result.differing = [table for table, digest in found.items() if digest != oracle[table]]
     result.seconds = time.monotonic() - began
     return result
-
-
-class _Killer:
-    """Arms one process, helps it to its point, and knows whether it died there."""
-
-    def __init__(self, world: World, point: str, service: str, spec: str, rng: random.Random) -> None:
-        self.world, self.point, self.service, self.spec, self.rng = world, point, service, spec, rng
-        self.armed = False
-        self.at = 0.0
-        self._since = 0
-        self._losing = False
-        self._poison: tuple[str, int] | None = None
-        self._later: asyncio.Task[None] | None = None
-
-    async def arm(self, story: Story) -> None:
-        world = self.world
-        self._since = len(world.deaths)
-        world.arm(self.service, self.spec)
-        self.armed = True
-        if self.point == "R6":
-            await world.execute(
-                """INSERT INTO bus.outbox (event_id, topic, type, payload, created_at, sent_at)
-                   SELECT gen_random_uuid(), 'leadline.old', 'old', '{}', now() - interval '9 days', now() - interval '8 days'
-                   FROM generate_series(1, 50)"""
-            )
-        elif self.point == "H9":
-            await self._send_poison(story)
-        elif self.point == "X5":
-            self._later = asyncio.create_task(self._watch_the_leader())
-        elif self.point == "H10":
-            self._later = asyncio.create_task(self._ask_to_stop(self.rng.uniform(0, 2.0)))
-
-    async def _ask_to_stop(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        self.world.send(self.service, signal.SIGTERM)
-
-    async def _send_poison(self, story: Story) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.world.settings.kafka)
-        await producer.start()
-        try:
-            # Whoever listens to prices and dates gets one; each service hears at least one of the two.
-            for topic in _topics_of(self.service):
-                sent = await producer.send_and_wait(
-                    f"{self.world.settings.kafka_namespace}{topic}",
-                    f"not json {story.slot}".encode(),
-                    key=b"poison",
-                    headers=[("ce_type", b"leadline.DateDue.v1")],
-                )
-                self._poison = (topic, sent.offset)
-        finally:
-            await producer.stop()
-
-    async def lose_events(self, story: Story) -> None:
-        """The reconciler has something to do only if the bus lost something."""
-        if not self._losing:
-            self._losing = True
-            await story.drop_events(on=True)
-            await story.rerun()
-        await story.hurry()
-
-    async def struck(self, within: float) -> bool:
-        """Whether the process died, or froze, at its point."""
-        if self.at:
-            return True
-        if self.point == "X5":
-            await asyncio.sleep(within)
-            return self.at > 0
-        death = await self.world.died(self.service, self._since, within=within)
-        if death is not None:
-            assert death.code == -signal.SIGKILL, f"{self.service} ended with {death.code}, not at {self.spec}"
-            self.at = death.at
-        return death is not None
-
-    async def done(self, story: Story) -> None:
-        """Take back what helped; wake the frozen leader beside its successor."""
-        if self._losing:
-            await story.drop_events(on=False)
-            await story.hurry()
-        if not self.at:
-            self.world.arm(self.service, "")
-        if self._later is not None:
-            if not self.at:
-                self._later.cancel()
-            await asyncio.gather(self._later, return_exceptions=not self.at)
-
-    async def _watch_the_leader(self) -> None:
-        """Once it is frozen: end its transaction, let another lead, and wake it."""
-        world = self.world
-        leader = psutil.Process(world.processes[self.service].pid)
-        while leader.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 (a process)
-            await asyncio.sleep(0.05)
-        self.at = time.monotonic()
-        # The server notices that the leader is gone: its transaction, and the lock with it, ends.
-        await world.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leadline-coordinator'"
-            " AND datname = current_database() AND state = 'idle in transaction'"
-        )
-        world.start("coordinator", name="successor")
-        await world.ready("successor")
-        world.send("coordinator", signal.SIGCONT)
-        await world.ready("coordinator")
-        await asyncio.sleep(1.0)
-        await world.dismiss("successor")
-
-    async def own_violations(self) -> list[str]:
-        """What this point is about beyond what all are about."""
-        if self.point == "R6":
-            [(old,)] = await self.world.rows("SELECT count(*) FROM bus.outbox WHERE topic = 'leadline.old'")
-            until = time.monotonic() + 10
-            while old and time.monotonic() < until:
-                await asyncio.sleep(0.3)
-                [(old,)] = await self.world.rows("SELECT count(*) FROM bus.outbox WHERE topic = 'leadline.old'")
-            return [f"{old} old rows are still there"] if old else []
-        if self._poison is not None:
-            until = time.monotonic() + 15
-            while (letters := await self._letters()) < 1 and time.monotonic() < until:  # noqa: ASYNC110 (a row)
-                await asyncio.sleep(0.2)
-            return [] if letters == 1 else [f"{letters} dead letters of one bad message"]
-        return []
-
-    async def _letters(self) -> int:
-        assert self._poison is not None
-        topic, offset = self._poison
-        [(count,)] = await self.world.rows(
-            'SELECT count(*) FROM bus.dead_letters WHERE consumer = :c AND topic = :t AND "offset" = :o AND body IS NOT NULL',
-            c=self.service,
-            t=topic,
-            o=offset,
-        )
-        return int(count)
-
-
-def _topics_of(service: str) -> tuple[str, ...]:
-    topics: tuple[str, ...] = importlib.import_module(f"services.{service}.handlers").TOPICS
-    return topics[:1]
 
 
 async def run_matrix(

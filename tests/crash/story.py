@@ -188,16 +188,21 @@ class Story:
             "UPDATE ledger.schedule SET next_at = now() WHERE portfolio_id = :p AND next_at > now()", p=self.portfolio
         )
 
+    async def undone(self) -> tuple[int, int]:
+        """Units of this portfolio that are missing, and events of anybody that are unsent."""
+        [(missing, unsent)] = await self.world.rows(
+            "SELECT (SELECT count(*) FROM ledger.units WHERE portfolio_id = :p AND completed_revision < required_revision),"
+            " (SELECT count(*) FROM bus.outbox WHERE sent_at IS NULL AND failed_at IS NULL)",
+            p=self.portfolio,
+        )
+        return int(missing), int(unsent)
+
     async def quiet(self, *, hurry: bool) -> bool:
         """Wait until nothing is missing and nothing unsent; False if that takes too long."""
         until = time.monotonic() + QUIET_SECONDS
         calm = 0
         while time.monotonic() < until:
-            [(missing, unsent)] = await self.world.rows(
-                "SELECT (SELECT count(*) FROM ledger.units WHERE portfolio_id = :p AND completed_revision < required_revision),"
-                " (SELECT count(*) FROM bus.outbox WHERE sent_at IS NULL AND failed_at IS NULL)",
-                p=self.portfolio,
-            )
+            missing, unsent = await self.undone()
             calm = calm + 1 if missing == unsent == 0 else 0
             if calm == 2:
                 return True

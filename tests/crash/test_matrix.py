@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.crash.matrix import POINTS, Case, Result, run_matrix, undisturbed
+from tests.crash.matrix import PAIRS, POINTS, Case, Result, run_matrix, undisturbed
 from tests.crash.world import World
 
 SEEDS = int(os.environ.get("LEADLINE_CRASH_SEEDS", "2"))
-CASES = [Case(point, seed) for seed in range(SEEDS) for point in POINTS]
+# Two deaths, the second on the way back from the first: one of each kind here, all 27 in the long run.
+TWICE = ("C3", "R6", "H4", "H7", "X3")
+CASES = [Case(point, seed) for seed in range(SEEDS) for point in POINTS] + [Case(p, 0, PAIRS[p]) for p in TWICE]
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -30,15 +32,18 @@ async def matrix(worlds: list[World]) -> AsyncIterator[dict[Case, asyncio.Future
     await asyncio.gather(running, return_exceptions=True)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{case.point}-{case.seed}" for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[str(case) for case in CASES])
 async def test_nothing_is_lost_or_different_after_a_kill(
     matrix: dict[Case, asyncio.Future[Result]], case: Case
 ) -> None:
     result = await matrix[case]
     print(f"{result} ({result.seconds:.1f} s, healed after {result.healed:.1f} s)")  # noqa: T201 (shown with -s)
     assert result.good, str(result)
+    assert result.recovering == bool(case.then), "the second death comes while the first is being recovered from"
 
 
 def test_all_points_of_the_plan_are_there() -> None:
     plan = {"C": 6, "R": 6, "H": 10, "X": 5}
     assert list(POINTS) == [f"{letter}{number}" for letter, count in plan.items() for number in range(1, count + 1)]
+    assert list(PAIRS) == list(POINTS)
+    assert set(PAIRS.values()) <= set(POINTS)

@@ -107,7 +107,7 @@ class Death:
 
 @dataclass
 class World:
-    """Five processes. Whoever dies is started again at once, without a crash point, as an orchestrator does."""
+    """Five processes. Whoever dies is started again at once, as an orchestrator does."""
 
     zygote: Zygote
     database: Database
@@ -118,6 +118,8 @@ class World:
     patience: Mapping[str, float]
     processes: dict[str, Process] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
+    # Where a process dies again that was started again.
+    crash_when_back: dict[str, str] = field(default_factory=dict)
     slots: int = 0
 
     @property
@@ -179,7 +181,9 @@ class World:
                     del self.processes[name]
                     continue
                 self.deaths.append(Death(name, code, time.monotonic()))
-                self.start(process.service, name=name, **process.environment)
+                self.start(
+                    process.service, name=name, crash_at=self.crash_when_back.pop(name, ""), **process.environment
+                )
             await asyncio.sleep(0.1)
 
     async def died(self, name: str, since: int, *, within: float) -> Death | None:

@@ -12,9 +12,11 @@ import pytest
 
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
+from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import order_lock
 from shared.market.calendar import calendar
+from shared.messaging import outbox
 from shared.work import Phase
 from tests.store.ingest.conftest import LAST, Ingest
 
@@ -67,6 +69,36 @@ async def test_a_rerun_of_ingest_brings_a_correction_and_all_that_follows(ingest
         assert set(later) <= set(await ingest.missing(portfolio, Phase.SNAPSHOTS)), "D and every later date"
     assert await ingest.missing(other, Phase.SNAPSHOTS) == later, "of the other one nothing before it"
     assert await ingest.missing(one) == []
+
+
+class Died(BaseException):
+    """The process is gone; its transaction ends with it."""
+
+
+@pytest.mark.parametrize("before", ["require", "publish_work"])
+async def test_ingest_that_dies_in_the_middle_of_its_restatement_has_restated_nothing_and_does_it_again(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """New prices are written, nothing that used the old ones is required yet; or required, and nobody told."""
+    one, other = await two_portfolios(ingest)
+    known = await ingest.prices("AAA")
+    await rerun(ingest, one)
+    missing = await ingest.missing(other, Phase.SNAPSHOTS)
+
+    async def die(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger if before == "require" else outbox, before, die)
+        with pytest.raises(Died):
+            await ingest.run(one)
+    assert await ingest.prices("AAA") == known
+    assert await ingest.missing(other, Phase.SNAPSHOTS) == missing == []
+
+    await ingest.execute("UPDATE ingest.symbols SET claim_until = now() - interval '1 s' WHERE claim_until IS NOT NULL")
+    await ingest.run(one)
+    assert (await ingest.prices("AAA"))[WRONG].close == pytest.approx(1.5 * known[WRONG].close)
+    assert await ingest.missing(other, Phase.SNAPSHOTS) == [day for day in DAYS.between(ENTRY, LAST) if day >= WRONG]
 
 
 async def test_each_run_asks_once(ingest: Ingest) -> None:
