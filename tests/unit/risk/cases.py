@@ -11,7 +11,9 @@ from uuid import UUID
 import numpy as np
 
 from services.risk.compute.inputs import REPORTED, Before, Book, Gap, History, Kind, Panel
+from services.risk.store.inputs import HeldRow, Stated
 from services.risk.workflow import load_scenarios
+from services.risk.workflow.book import Merged, merge_lots
 from shared.arrays import FloatVector
 from shared.market.registry import FACTORS, LOOKBACK
 
@@ -131,32 +133,40 @@ def forget(of: Panel, symbol: str, first: int, last: int, reason: str = "no_trad
     return replace(of, returns=returns, gaps={**of.gaps, row: (*of.gaps.get(row, ()), Gap(first, last, reason))})
 
 
+def merged(unit: Unit) -> list[Merged]:
+    """The unit's lots as the workflow itself merges them. Money stays in whole units of the test's own."""
+    lots = [UUID(int=k + 1) for k in range(len(unit.lots))]
+    held = HeldRow(
+        portfolio_id=UUID(int=unit.portfolio + 1),
+        session=FIRST,
+        nav=unit.nav,
+        lots=lots,
+        symbols=[lot.symbol for lot in unit.lots],
+        quantity=[1.0] * len(lots),
+        market_value=[lot.value for lot in unit.lots],  # type: ignore[misc]  # ten-thousandths would round made-up values
+        reason=["unpriceable" if lot.unpriceable else "" for lot in unit.lots],
+    )
+    # What class a lot is of is the panel's to say here, so none splits a symbol.
+    stated = {lot: Stated("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}
+    return merge_lots(held, stated)
+
+
 def book(of: Panel, units: Sequence[Unit], *, history: Mapping[int, History] | None = None) -> Book:
-    """The book of the units; lots of one symbol are merged here as the workflow merges them."""
-    rows: list[int] = []
-    long, short, old, sectors, names, starts = [], [], [], [], [], [0]
-    for unit in units:
-        for symbol in sorted({lot.symbol for lot in unit.lots}):
-            lots = [lot for lot in unit.lots if lot.symbol == symbol]
-            rows.append(of.symbols.index(symbol))
-            long.append(sum(lot.value for lot in lots if lot.value >= 0))
-            short.append(sum(lot.value for lot in lots if lot.value < 0))
-            old.append(any(lot.unpriceable for lot in lots))
-            sectors.append(lots[0].sector)
-            names.append(symbol)
-        starts.append(len(rows))
+    """The book of the units; lots of one symbol are merged as in production."""
+    held = [merged(unit) for unit in units]
+    flat = [lot for own in held for lot in own]
     return Book(
         portfolios=tuple(UUID(int=p + 1) for p in range(1 + max(unit.portfolio for unit in units))),
         portfolio=np.array([unit.portfolio for unit in units]),
         session=np.array([unit.session for unit in units]),
         nav=np.array([unit.nav for unit in units]),
-        starts=np.array(starts),
-        rows=np.array(rows, dtype=np.int64),
-        long=np.array(long, dtype=np.float64),
-        short=np.array(short, dtype=np.float64),
-        unpriceable=np.array(old, dtype=np.bool_),
-        sectors=tuple(sectors),
-        underlyings=tuple(names),
+        starts=np.concatenate([[0], np.cumsum([len(own) for own in held])]).astype(np.int64),
+        rows=np.array([of.symbols.index(lot.row[0]) for lot in flat], dtype=np.int64),
+        long=np.array([lot.long for lot in flat], dtype=np.float64),
+        short=np.array([lot.short for lot in flat], dtype=np.float64),
+        unpriceable=np.array([lot.unpriceable for lot in flat], dtype=np.bool_),
+        sectors=tuple(str(lot.sector) for lot in flat),
+        underlyings=tuple(lot.row[0] for lot in flat),
         history=dict(history or {}),
         before=before(of, units),
     )
@@ -166,23 +176,15 @@ def before(of: Panel, units: Sequence[Unit]) -> Before:
     """What each unit's portfolio held on the session before, if that is among the units."""
     known = {(unit.portfolio, unit.session): unit for unit in units}
     prior = [known.get((unit.portfolio, unit.session - 1)) for unit in units]
-    held = [
-        [
-            (symbol, [lot for lot in unit.lots if lot.symbol == symbol])
-            for symbol in sorted({o.symbol for o in unit.lots})
-        ]
-        if unit
-        else []
-        for unit in prior
-    ]
-    flat = [pair for own in held for pair in own]
+    held = [merged(unit) if unit else [] for unit in prior]
+    flat = [lot for own in held for lot in own]
     return Before(
         starts=np.concatenate([[0], np.cumsum([len(own) for own in held])]).astype(np.int64),
         nav=np.array([unit.nav if unit else np.nan for unit in prior]),
-        rows=np.array([of.symbols.index(symbol) for symbol, _ in flat], dtype=np.int64),
-        value=np.array([sum(lot.value for lot in lots) for _, lots in flat], dtype=np.float64),
-        gross=np.array([sum(abs(lot.value) for lot in lots) for _, lots in flat], dtype=np.float64),
-        unpriceable=np.array([any(lot.unpriceable for lot in lots) for _, lots in flat], dtype=np.bool_),
+        rows=np.array([of.symbols.index(lot.row[0]) for lot in flat], dtype=np.int64),
+        value=np.array([lot.long + lot.short for lot in flat], dtype=np.float64),
+        gross=np.array([lot.long - lot.short for lot in flat], dtype=np.float64),
+        unpriceable=np.array([lot.unpriceable for lot in flat], dtype=np.bool_),
         underlying_rows={},
     )
 

@@ -37,8 +37,8 @@ def held(
 
 
 def test_lots_merge_by_symbol_and_closed_ones_are_left_out() -> None:
-    merged = merge_lots(held(["B", "A", "B", "C"], [100, 50, -30, 0], closed=3), {})
-    assert [(lot.row[0], lot.long, lot.short) for lot in merged] == [("A", 50, 0), ("B", 100, -30)]
+    merged = merge_lots(held(["B", "A", "B", "C", "B", "B"], [100, 50, -30, 0, 7, -4], closed=3), {})
+    assert [(lot.row[0], lot.long, lot.short) for lot in merged] == [("A", 50, 0), ("B", 107, -34)]
 
 
 def test_an_unpriceable_lot_marks_its_symbol() -> None:

@@ -126,14 +126,16 @@ def test_a_hedging_short_contributes_negatively() -> None:
 
 
 def test_diversification_ratio_and_effective_bets_by_hand() -> None:
-    """Two uncorrelated holdings of equal risk are √2 and two bets; of unequal variances 4:1, two bets weighted 0.8 and 0.2."""
+    """Two uncorrelated holdings of equal risk are √2 and two bets; where one bears four fifths of the variance, fewer."""
     of = Covariance(np.eye(2)[None], np.array([[0.01, 0.01]]), np.zeros(1), np.full((1, 2, 2), 252.0))
     parts = covariance.decompose(of, np.array([[0.5, 0.5]]))
     assert parts.diversification_ratio[0] == pytest.approx(math.sqrt(2))
     assert parts.effective_bets[0] == pytest.approx(2.0)
+    unequal = math.exp(-(0.8 * math.log(0.8) + 0.2 * math.log(0.2)))
+    # By its weight, where both move alike; and by its own movement, where the weights are even.
+    assert covariance.decompose(of, np.array([[0.6, 0.3]])).effective_bets[0] == pytest.approx(unequal)
     of = Covariance(np.eye(2)[None], np.array([[0.02, 0.01]]), np.zeros(1), np.full((1, 2, 2), 252.0))
-    parts = covariance.decompose(of, np.array([[0.5, 0.5]]))
-    assert parts.effective_bets[0] == pytest.approx(math.exp(-(0.8 * math.log(0.8) + 0.2 * math.log(0.2))))
+    assert covariance.decompose(of, np.array([[0.5, 0.5]])).effective_bets[0] == pytest.approx(unequal)
 
 
 def test_a_portfolio_without_weight_has_no_risk_and_no_shares() -> None:

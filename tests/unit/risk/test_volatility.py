@@ -46,6 +46,18 @@ def test_percentile_is_the_share_of_earlier_months_strictly_below() -> None:
     assert volatility.percentile(SERIES, VALID).tolist() == expected.tolist()
 
 
+def test_a_month_as_volatile_as_today_is_not_below_it() -> None:
+    """The series repeats after 21 sessions in sizes that add up without rounding: every month is today's, and none is below."""
+    month = np.tile(np.array([3.0, -1.0, 2.0, -2.0, 1.0, 0.0, -3.0]) / 128, LOOKBACK // 7)[None]
+    assert month.shape == (1, LOOKBACK)
+    everything = np.ones(month.shape, dtype=np.bool_)
+    assert volatility.percentile(month, everything).tolist() == [0.0]
+    calmer = month.copy()
+    calmer[0, -273:-252] /= 2
+    # All rolling months that reach into the calm one are below, and it is 21 sessions long.
+    assert volatility.percentile(calmer, everything).tolist() == [21 / 252]
+
+
 def test_percentile_needs_273_returns() -> None:
     assert np.isfinite(volatility.percentile(*holes([LOOKBACK - 274]))).all()
     assert np.isnan(volatility.percentile(*holes([LOOKBACK - 273]))).all()
