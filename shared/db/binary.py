@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _TRAILER = struct.pack("!h", -1)
 NULL = struct.pack("!i", -1)
 _EMPTY = {oid: struct.pack("!iiiI", 12, 0, 0, oid) for oid in (16, 21, 25, 701)}
+_FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
 _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
 _SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLAG = np.dtype([("length", ">i4"), ("value", "?")])
@@ -43,6 +45,11 @@ def jsonb(value: bytes) -> bytes:
 def float8(value: float | None) -> bytes:
     """double precision."""
     return NULL if value is None else struct.pack("!id", 8, value)
+
+
+def day(value: date | None) -> bytes:
+    """date."""
+    return NULL if value is None else struct.pack("!ii", 4, (value - _FIRST_DAY).days)
 
 
 def float8_arrays(column: Sequence[ArrayLike]) -> list[bytes]:

@@ -148,9 +148,7 @@ STRESS_HALF_LIFE: Final = 63  # sessions; a quarter, so that covariances follow 
 STRESS_WINDOW: Final = 252
 STRESS_CAP_SIGMAS: Final = 3.0  # of √63 sessions: uncapped, 2020's COVID scenario sends momentum up 83 %
 STRESS_CAP_SESSIONS: Final = 63
-STRESS_DURATION_DAYS: Final = (
-    400  # an older duration is answered with a remark: a bond fund's moves by a twentieth a year
-)
+STRESS_DURATION_DAYS: Final = 400  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
 
 
 def hac_lag(n_obs: int) -> int:

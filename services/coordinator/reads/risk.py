@@ -81,13 +81,17 @@ def risk(row: Row) -> Body:
                 "reason": reason,
             }
         )
-    weights = [weight for weight, reason in zip(row["weights"], row["excluded"], strict=True) if reason is None]
+    # What the contributions were computed from: options move delta times as much, and stand with their underlying. Results from
+    # before that was stored are answered with the weights by value.
+    tilts = row["tilts"]
+    if tilts is None:
+        tilts = [weight for weight, reason in zip(row["weights"], row["excluded"], strict=True) if reason is None]
     body["positions"] = positions
     body["decomposition"] = body["decomposition"] | {
         "contributions": [
             {"symbol": symbol, "weight": plain(weight), "contribution": plain(part), "share": plain(share)}
             for symbol, weight, part, share in zip(
-                _members(row), weights, row["contributions"], row["contribution_shares"], strict=True
+                _members(row), tilts, row["contributions"], row["contribution_shares"], strict=True
             )
         ],
         "factors": [
@@ -103,7 +107,8 @@ def correlations(row: Row) -> Body:
     """The body of correlations."""
     labels, factors = _members(row), row["model_factors"]
     clusters: dict[int, list[str]] = {}
-    for label, first in zip(labels, row["clusters"], strict=True):
+    # Withheld, they are none, of holdings that there are.
+    for label, first in zip(labels if row["clusters"] else (), row["clusters"], strict=True):
         clusters.setdefault(first, []).append(label)
     return {
         "labels": labels,
@@ -111,7 +116,7 @@ def correlations(row: Row) -> Body:
         "n_obs": _square(row["correlation_n_obs"], len(labels)),
         "shrinkage": plain(row["shrinkage"]),
         "mean_abs": plain(row["mean_correlation"]),
-        "clusters": list(clusters.values()),
+        "clusters": list(clusters.values()) if clusters or not labels else None,
         "excluded": _excluded(row),
         "factors": {
             "labels": list(factors),
@@ -156,6 +161,7 @@ def stress(row: Row) -> Body:
                 "name": of["name"],
                 "shocks": {name: moved[name] for name in of["factors"]},
                 "capped": capped.get(number, []),
+                "duration_as_of": plain(row["duration_as_of"]) if of.get("rates_bp") is not None else None,
                 "uncovered_value": plain(row["uncovered_value"]),
                 "reason": reason,
                 "direct": None if reason else leg(direct),
@@ -184,7 +190,7 @@ ANSWERS: dict[str, Answer] = {
     "risk": Answer(
         (
             "symbols", "risk", "weights", "excluded", "realized_252", "forecast_21", "har", "series_reasons", "contributions",
-            "contribution_shares", "model_factors", "factor_shares",
+            "contribution_shares", "tilts", "model_factors", "factor_shares",
         ),
         risk,
     ),
@@ -198,7 +204,7 @@ ANSWERS: dict[str, Answer] = {
     "stress": Answer(
         (
             "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
-            "stress_propagated", "uncovered_value",
+            "stress_propagated", "uncovered_value", "duration_as_of",
         ),
         stress,
     ),

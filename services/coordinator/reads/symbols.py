@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.errors import NotFound
 from services.coordinator.reads.values import document, named, plain
 from shared.market.calendar import closures
-from shared.market.registry import FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
 from shared.market.symbols import normalise
 
 NO_PROVIDER = "no_provider"
@@ -28,7 +28,7 @@ async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
     return int(found), name
 
 
-async def _facts(
+async def facts(
     conn: AsyncConnection, table: str, columns: str, symbol: str, session: date | None
 ) -> tuple[str, Row[Any]]:
     """The row of one symbol and session, or of the newest session there is."""
@@ -54,8 +54,8 @@ async def _facts(
 
 
 async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
-    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, flagged"
-    name, row = await _facts(conn, "exposures", columns, symbol, session)
+    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs"
+    name, row = await facts(conn, "exposures", columns, symbol, session)
     proxies = await conn.scalar(
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
     )
@@ -72,15 +72,16 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             **market,
             "n_obs": row.n_obs[0],
             "quality": row.quality,
-            "flagged": row.flagged,
+            "flagged": _flagged(row.market[0]),
             "reason": reasons.get("market_beta") or reasons.get("alpha"),
         },
-        "market_beta_shrunk": {"beta": plain(row.market_shrunk)},
-        "ir_beta": {"beta": plain(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "market_beta_shrunk": {"beta": plain(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
+        "ir_beta": {"beta": plain(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
         "spreads": {
             spread: {
                 **named(("beta", "stderr_hac", "r2"), row.spreads[3 * index : 3 * index + 3]),
                 "n_obs": row.n_obs[2 + index],
+                "flagged": _flagged(row.spreads[3 * index]),
                 "reason": reasons.get(f"spread_{spread}"),
             }
             for index, spread in enumerate(SPREAD_NAMES)
@@ -91,10 +92,16 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "condition": condition,
             "resid_sd": resid_sd,
             "betas": named(FACTOR_NAMES, row.joint),
+            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
         "provider_beta": _provider_beta(await _said(conn, symbol, row.session, ("beta",))),
     }
+
+
+def _flagged(beta: float | None) -> bool:
+    """Beyond ±5, which is almost always bad data. Each beta for itself: another one's says nothing of it."""
+    return beta is not None and abs(beta) > BETA_FLAG
 
 
 async def _said(conn: AsyncConnection, symbol: str, session: date, figures: tuple[str, ...]) -> Row[Any] | None:
@@ -122,7 +129,7 @@ def _provider_beta(said: Row[Any] | None) -> dict[str, Any]:
 
 async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
     columns = "price, price_basis, price_return, total_return, volatility"
-    name, row = await _facts(conn, "metrics", columns, symbol, session)
+    name, row = await facts(conn, "metrics", columns, symbol, session)
     reasons: dict[str, str] = document(row.reasons)
     said = await _said(conn, symbol, row.session, ("market_cap", "pe"))
     for figure in ("market_cap", "pe"):

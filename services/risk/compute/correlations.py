@@ -24,7 +24,7 @@ from services.risk.compute.reasons import (
     symbol_reason,
 )
 from services.risk.compute.runs import cut
-from services.risk.compute.series import Filled
+from services.risk.compute.series import Filled, coverage
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
 
@@ -39,7 +39,7 @@ class Structure:
     decomposition: Document
     risk_hhi: float | None
     covered: float
-    """Gross value of the holdings in the matrix over gross value."""
+    """Gross value of the holdings in the matrix, each by the share of the 252 sessions that has real returns, over gross value."""
 
 
 def structures(
@@ -75,6 +75,7 @@ def structures(
         good[h] = False
         excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = WITH_UNDERLYING
     gross = book.long[holdings] - book.short[holdings]
+    real = np.where(backed, pairs.shares[CORRELATION_WINDOW][at], 0.0)
     members = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
     for whole, count, even in sorted(set(zip(counts.tolist(), members.tolist(), steady.tolist(), strict=True))):
@@ -82,9 +83,7 @@ def structures(
         # Owners ascend, so the members of a unit lie together, in its order.
         mine = np.isin(owner, same)
         every = np.ascontiguousarray(gross[mine].reshape(len(same), whole))
-        inside = np.where(backed[mine].reshape(len(same), whole), every, 0.0)
-        total, there = every.sum(axis=-1), inside.sum(axis=-1)
-        covered = np.divide(there, total, out=np.ones(len(same)), where=total > 0.0)
+        covered = coverage(every, real[mine].reshape(len(same), whole))
         of = stack(book, units[same], holdings[mine & good].reshape(len(same), count))
         tilt = exposure[mine & good].reshape(len(same), count) / of.nav[:, None]
         for part, matrix, n_obs in _matrices(panel, book, of, pairs, columns, filled, even=even):
@@ -148,9 +147,10 @@ def _stack(
         }
     k = tilt.shape[1]
     shown = covariance.displayed(matrix)
-    labels = list(covariance.clusters(matrix.correlation))
+    labels = list(covariance.clusters(shown))
     parts = covariance.decompose(matrix, tilt)
-    trusted = (covered >= COVERAGE_GATE) & np.isfinite(tilt).all(axis=1)
+    enough = covered >= COVERAGE_GATE
+    trusted = enough & np.isfinite(tilt).all(axis=1)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))
     upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
@@ -165,12 +165,23 @@ def _stack(
             np.nan,
         )
     )
-    mean = nullable(covariance.mean_absolute(shown))
-    behind, shares_covered, shrinkage = n_obs.tolist(), covered.tolist(), nullable(matrix.shrinkage)
+    mean = nullable(np.where(enough, covariance.mean_absolute(shown), np.nan))
+    shrinkage, tilts = nullable(np.where(enough, matrix.shrinkage, np.nan)), listed(tilt)
+    behind, shares_covered, good = n_obs.tolist(), covered.tolist(), enough.tolist()
     return {
         u: Structure(
-            _columns(excluded[i], euler[i], shares[i], grids[i], counts[i], labels[i], shrinkage[i], mean[i]),
-            decomposition_document(shrinkage[i], behind[i], *single[i]),
+            _columns(
+                excluded[i],
+                tilts[i],
+                euler[i],
+                shares[i],
+                grids[i],
+                counts[i],
+                labels[i] if good[i] else (),
+                shrinkage[i],
+                mean[i],
+            ),
+            decomposition_document(shrinkage[i], behind[i] if good[i] else None, *single[i]),
             hhi[i],
             shares_covered[i],
         )
@@ -180,6 +191,7 @@ def _stack(
 
 def _columns(
     excluded: list[str | None],
+    tilts: ArrayLike = (),
     contributions: ArrayLike = (),
     shares: ArrayLike = (),
     correlations: ArrayLike = (),
@@ -190,6 +202,7 @@ def _columns(
 ) -> dict[str, Any]:
     return {
         "excluded": excluded,
+        "tilts": tilts,
         "contributions": contributions,
         "contribution_shares": shares,
         "correlations": correlations,

@@ -193,12 +193,14 @@ def mean_absolute(shown: FloatCube) -> FloatVector:
 
 
 def clusters(correlation: FloatCube) -> IntVector:
-    """(g, K) label of each holding's cluster: the lowest index of its members.
+    """(g, K) label of each holding's cluster: the lowest index of its members. NaN is unknown: such a pair shares no cluster.
 
     Average linkage on √(½(1-ρ)), cut at √0.15, all portfolios in step: Lance-Williams updates, ties to the lowest pair.
     """
     g, k, _ = correlation.shape
     distance = np.sqrt(np.maximum(0.5 * (1.0 - correlation), 0.0))
+    # An average with an unknown distance in it stays out of reach, whatever joins the two.
+    distance[np.isnan(distance)] = np.inf
     distance[:, np.arange(k), np.arange(k)] = np.inf
     size = np.ones((g, k))
     label = np.tile(np.arange(k), (g, 1))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import LOOKBACK, SPREAD_NAMES
+from shared.market.registry import COVERAGE_GATE, LOOKBACK, SPREAD_NAMES
 
 REPORTED: tuple[str, ...] = (
     "market_beta",
@@ -189,6 +189,17 @@ class History:
     drawdown: FloatVector
     coverage: FloatVector
     """Share of each session's gross value at a price that is evidence."""
+
+    def evidence(self) -> NDArray[np.bool_]:
+        """Sessions with enough of it: what a session below is worth is not known well enough to measure anything by."""
+        good: NDArray[np.bool_] = self.coverage >= COVERAGE_GATE
+        return good
+
+    def spans_evidence(self) -> NDArray[np.bool_]:
+        """Sessions whose return is from such a session to such a session; a price that comes back moves all it missed at once."""
+        good = self.evidence()
+        both: NDArray[np.bool_] = good & np.concatenate([[True], good[:-1]])
+        return both
 
 
 @dataclass(frozen=True, slots=True)

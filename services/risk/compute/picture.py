@@ -17,7 +17,7 @@ from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
 from services.risk.compute.inputs import Book, Panel, held, stacks
 from services.risk.compute.pairs import measure
-from services.risk.compute.reasons import BROKEN_CHAIN, SHORT_HISTORY, Document, Reasons, nullable
+from services.risk.compute.reasons import BROKEN_CHAIN, LOW_COVERAGE, SHORT_HISTORY, Document, Reasons, nullable
 from services.risk.compute.risk_report import risk_documents
 from services.risk.compute.runs import steady_series
 from services.risk.compute.scenarios import Scenarios
@@ -25,9 +25,9 @@ from services.risk.compute.scorecard import realized_returns
 from services.risk.compute.series import fill, masked_moments, portfolio_series
 from services.risk.compute.series_report import WINDOWS
 from services.risk.compute.stress_report import Moves, moves, stress_columns
-from services.risk.compute.tail import Drawdown, drawdowns
+from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
 from services.risk.compute.volatility import ANNUAL
-from shared.arrays import FloatVector, IntVector
+from shared.arrays import IntVector
 from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
 
 MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
@@ -53,7 +53,11 @@ def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
     """Pictures of all units of the book, in its order."""
     book = with_deltas(panel, book)
     model = factor_model(panel)
-    shared = _Shared(model, factor_labels(model), moves(model, stress.every(scenarios, model, panel.sessions)))
+    shared = _Shared(
+        model,
+        factor_labels(model),
+        moves(model, stress.every(scenarios, model, panel.sessions), scenarios, panel.sessions),
+    )
     found: dict[int, Picture] = {}
     for units in _chunks(panel, book):
         _chunk(panel, book, shared, units, found)
@@ -101,7 +105,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
         joint = aggregate(panel, book, stack, panel.joint)
         reported = aggregate(panel, book, stack, panel.reported)
         mine = stack.units.tolist()
-        own = nav_volatility[np.searchsorted(units, stack.units)]
+        own = nav_volatility.of(np.searchsorted(units, stack.units))
         risk, columns, covered = risk_documents(
             panel, book, shared.model, shared.labels, stack, pairs, series, joint,
             [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
@@ -127,18 +131,24 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             )
 
 
-def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> FloatVector:
-    """(units,) sd of the snapshots' daily returns over 252 sessions, annualised; NaN with fewer than 80 % of them."""
+def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> NavVolatility:
+    """Of the snapshots' daily returns over 252 sessions, whose both ends are at prices that are evidence; at least 80 % of them."""
     days = np.array(panel.sessions, dtype="datetime64[D]")
     recent = np.full((len(units), NAV_WINDOW), np.nan)
+    known = np.zeros(len(units))
     for i, u in enumerate(units.tolist()):
         history = book.history.get(int(book.portfolio[u]))
         if history is not None:
             end = int(np.searchsorted(history.sessions, days[book.session[u]], side="right"))
-            own = history.daily_return[max(0, end - NAV_WINDOW) : end]
-            recent[i, NAV_WINDOW - len(own) :] = own
+            part = slice(max(0, end - NAV_WINDOW), end)
+            own = history.daily_return[part]
+            recent[i, NAV_WINDOW - len(own) :] = np.where(history.spans_evidence()[part], own, np.nan)
+            known[i] = np.isfinite(own).sum()
     count, _, variance = masked_moments(recent, np.isfinite(recent))
-    return np.where(count >= VOLATILITY_MIN_SHARE * NAV_WINDOW, ANNUAL * np.sqrt(variance), np.nan)
+    least = VOLATILITY_MIN_SHARE * NAV_WINDOW
+    return NavVolatility(
+        np.where(count >= least, ANNUAL * np.sqrt(variance), np.nan), (count < least) & (known >= least)
+    )
 
 
 def _drawdowns(panel: Panel, book: Book, units: IntVector) -> dict[int, tuple[Document, str | None]]:
@@ -154,7 +164,8 @@ def _drawdowns(panel: Panel, book: Book, units: IntVector) -> dict[int, tuple[Do
         of = drawdowns(history, days[book.session[own]])
         for i, u in enumerate(own.tolist()):
             document = _drawdown_document(of, i)
-            documents[u] = (document, BROKEN_CHAIN if document["current"] is None else None)
+            missing = LOW_COVERAGE if of.uncovered[i] else BROKEN_CHAIN
+            documents[u] = (document, missing if document["current"] is None else None)
     return documents
 
 

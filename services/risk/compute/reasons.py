@@ -14,6 +14,7 @@ from shared.market.registry import LOOKBACK
 NAV_NOT_POSITIVE = "nav_not_positive"
 NO_PROXY = "no_proxy"
 NO_DURATION = "no_duration"
+STALE_DURATION = "stale_duration"
 LOW_COVERAGE = "low_coverage"
 SHORT_HISTORY = "short_history"
 ZERO_VARIANCE = "zero_variance"

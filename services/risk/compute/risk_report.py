@@ -17,6 +17,7 @@ from services.risk.compute.reasons import (
     NO_HOLDINGS,
     NO_PROXY,
     NO_SERIES,
+    WITH_UNDERLYING,
     ZERO_VARIANCE,
     Columns,
     Document,
@@ -29,6 +30,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.sectors import sector_weights
 from services.risk.compute.series import coverage
 from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, series_figures
+from services.risk.compute.tail import NavVolatility
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
@@ -46,7 +48,7 @@ def risk_documents(
     joint: Exposures,
     structures: list[Structure],
     drawdowns: list[tuple[Document, str | None]],
-    nav_volatility: FloatVector,
+    nav_volatility: NavVolatility,
     reasons: list[Reasons],
 ) -> tuple[list[Document], Columns, FloatVector]:
     """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions.
@@ -65,8 +67,9 @@ def risk_documents(
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
     _name_culprits(panel, book, stack, index, pairs, covered, reasons)
-    concentrations = _concentrations(book, stack, structures, reasons)
-    sectors = _sectors(panel, book, stack, reasons)
+    priced = coverage(stack.gross, np.where(book.unpriceable[stack.holdings], 0.0, 1.0))
+    sectors = _sectors(panel, book, stack, priced, reasons)
+    concentrations = _concentrations(book, stack, structures, priced, reasons)
     columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
     sessions = stack.sessions.tolist()
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
@@ -74,6 +77,7 @@ def risk_documents(
     for i, structure in enumerate(structures):
         why = reasons[i]
         decomposition = structure.decomposition | {"model_vol": model_vol[i], "specific_share": specific[i]}
+        _explain_matrix(panel, stack.rows[i], structure, why)
         _explain_decomposition(
             decomposition, why, empty=stack.rows.shape[1] == 0, positive=positive[i], market=market[i]
         )
@@ -140,6 +144,18 @@ def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: Pairs) -> Co
     }
 
 
+def _explain_matrix(panel: Panel, rows: IntVector, structure: Structure, why: Reasons) -> None:
+    """Below the gate what the matrix says as a whole is withheld, for the sake of the holdings that are not in it."""
+    excluded = structure.columns["excluded"]
+    if structure.covered >= COVERAGE_GATE or not excluded:
+        return
+    for figure in ("mean_abs", "shrinkage", "clusters"):
+        why.add(LOW_COVERAGE, figure=f"correlations.{figure}")
+    for row, reason in zip(rows.tolist(), excluded, strict=True):
+        if reason not in (None, WITH_UNDERLYING):
+            why.add(reason, symbol=panel.symbols[row])
+
+
 def _explain_decomposition(document: Document, why: Reasons, *, empty: bool, positive: bool, market: bool) -> None:
     if document["volatility"] is None:
         reason = NO_HOLDINGS if empty else NAV_NOT_POSITIVE if not positive else LOW_COVERAGE
@@ -153,16 +169,21 @@ def _explain_decomposition(document: Document, why: Reasons, *, empty: bool, pos
         )
 
 
-def _concentrations(book: Book, stack: Stack, structures: list[Structure], reasons: list[Reasons]) -> list[Document]:
+def _concentrations(
+    book: Book, stack: Stack, structures: list[Structure], priced: FloatVector, reasons: list[Reasons]
+) -> list[Document]:
+    """By value, of what is at a price that is evidence; `risk_hhi` by what moves, under the gate of the matrix."""
     names = [[book.underlyings[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
     of = concentration(names, stack.gross)
-    table = nullable(np.stack([of.hhi, of.effective, of.top_3, of.top_10], axis=-1))
+    figures = np.stack([of.hhi, of.effective, of.top_3, of.top_10], axis=-1)
+    table = nullable(np.where((priced >= COVERAGE_GATE)[:, None], figures, np.nan))
+    empty = stack.rows.shape[1] == 0
     documents = []
     for i, (hhi, effective, top_3, top_10) in enumerate(table):
         structure = structures[i]
         if hhi is None:
-            reasons[i].add(NO_HOLDINGS, figure="concentration")
-        elif structure.risk_hhi is None:
+            reasons[i].add(LOW_COVERAGE if priced[i] < COVERAGE_GATE else NO_HOLDINGS, figure="concentration")
+        if structure.risk_hhi is None and not empty:
             reason = LOW_COVERAGE if structure.covered < COVERAGE_GATE else ZERO_VARIANCE
             reasons[i].add(reason, figure="concentration.risk_hhi")
         documents.append(
@@ -171,17 +192,22 @@ def _concentrations(book: Book, stack: Stack, structures: list[Structure], reaso
     return documents
 
 
-def _sectors(panel: Panel, book: Book, stack: Stack, reasons: list[Reasons]) -> list[Document]:
+def _sectors(panel: Panel, book: Book, stack: Stack, priced: FloatVector, reasons: list[Reasons]) -> list[Document]:
     """Of each unit its sectors, and which benchmark of which date they are compared with."""
     held = [[book.sectors[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
     chosen = panel.benchmark_of()[stack.sessions]
     of = sector_weights(
         held, book.long[stack.holdings], book.short[stack.holdings], stack.nav, panel.benchmarks, chosen
     )
-    table = nullable(np.stack([of.long, of.short, of.net, of.gross, of.benchmark, of.active], axis=-1))
+    table = np.stack([of.long, of.short, of.net, of.gross, of.benchmark, of.active], axis=-1)
+    low = priced < COVERAGE_GATE
+    # What the benchmark weighs is known all the same.
+    table[low] = np.where(np.array(SECTOR_FIGURES) == "benchmark", table[low], np.nan)
     documents = []
-    for i, (rows, there, b) in enumerate(zip(table, of.listed.tolist(), chosen.tolist(), strict=True)):
+    for i, (rows, there, b) in enumerate(zip(nullable(table), of.listed.tolist(), chosen.tolist(), strict=True)):
         if any(there):
+            if low[i]:
+                reasons[i].add(LOW_COVERAGE, figure="sectors")
             if b < 0:
                 reasons[i].add(NO_BENCHMARK, figure="sectors.active")
             if not stack.nav[i] > 0.0:

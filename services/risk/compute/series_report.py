@@ -22,7 +22,7 @@ from services.risk.compute.reasons import (
 )
 from services.risk.compute.scorecard import to_be_scored
 from services.risk.compute.series import masked
-from services.risk.compute.tail import tails
+from services.risk.compute.tail import NavVolatility, tails
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_WINDOW,
@@ -69,7 +69,7 @@ def series_figures(
     series: FloatMatrix,
     joint: Exposures,
     covered: dict[int, FloatVector],
-    nav_volatility: FloatVector,
+    nav_volatility: NavVolatility,
     reasons: list[Reasons],
 ) -> SeriesFigures:
     """Figures of the stack's series (g, LOOKBACK), each withheld below its own window's coverage and then named in `reasons`."""
@@ -80,7 +80,7 @@ def series_figures(
         f"realized_{window}": nullable(gate(volatility.realized(series, valid, window), covered[window]))
         for window in VOLATILITY_WINDOWS
     } | {
-        "realized_nav_252": nullable(nav_volatility),
+        "realized_nav_252": nullable(nav_volatility.values),
         "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
     }
     of = volatility.forecast(series, valid)
@@ -130,7 +130,8 @@ def series_figures(
                 reasons[i].add(general or low, figure=figure)
     for i, value in enumerate(columns["realized_nav_252"]):
         if value is None:
-            reasons[i].add(SHORT_HISTORY, figure="volatility.realized_nav_252")
+            why = LOW_COVERAGE if nav_volatility.uncovered[i] else SHORT_HISTORY
+            reasons[i].add(why, figure="volatility.realized_nav_252")
     return result
 
 

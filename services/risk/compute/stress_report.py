@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import Stack
-from services.risk.compute.reasons import LOW_COVERAGE, Columns, Reasons, listed
+from services.risk.compute.reasons import LOW_COVERAGE, STALE_DURATION, Columns, Reasons, listed
+from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
 from shared.arrays import BoolMatrix, FloatCube, FloatVector
-from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES
+from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, STRESS_DURATION_DAYS
 
 MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache
 
@@ -34,10 +36,20 @@ class Moves:
     """By session, C × F returns of the raw proxies, scripted or implied; NaN where there is none."""
     capped: list[list[int]]
     """By session, the positions in `shown` of what was capped."""
+    durations: list[date | None]
+    """By session, the day of the duration that moves of yields go through."""
+    stale: list[list[int]]
+    """By session, the scenarios that go through one that is old."""
 
 
-def moves(model: FactorModel, shocks: list[Shocks]) -> Moves:
+def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessions: Sequence[date]) -> Moves:
     """All scenarios side by side."""
+    durations = [None if (of := scenarios.duration_on(session)) is None else of.as_of for session in sessions]
+    of_yields = [c for c, shock in enumerate(shocks) if shock.scenario.rates_bp is not None]
+    stale = [
+        of_yields if as_of is not None and (session - as_of).days > STRESS_DURATION_DAYS else []
+        for session, as_of in zip(sessions, durations, strict=True)
+    ]
     reasons = [list(row) for row in zip(*(shock.reasons for shock in shocks), strict=True)]
     withheld = np.array([[reason is not None for reason in row] for row in reasons]).reshape(len(reasons), len(shocks))
     raw = np.stack([shock.raw for shock in shocks], axis=1)
@@ -57,6 +69,8 @@ def moves(model: FactorModel, shocks: list[Shocks]) -> Moves:
         reasons,
         listed(shown.reshape(len(reasons), -1)),
         capped,
+        durations,
+        stale,
     )
 
 
@@ -72,6 +86,10 @@ def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reas
         capped.append(of.capped[s] if good else [])
     for i, c in np.argwhere(withheld).tolist():
         reasons[i].add(why[i][c] or LOW_COVERAGE, figure=f"stress.{of.ids[c]}")
+    for i, s in enumerate(stack.sessions.tolist()):
+        for c in of.stale[s]:
+            if not withheld[i, c]:
+                reasons[i].add(STALE_DURATION, figure=f"stress.{of.ids[c]}")
     direct, propagated = _legs(stack, joint, of.shocks, withheld)
     return {
         "stress_reasons": why,
@@ -79,6 +97,7 @@ def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reas
         "stress_capped": capped,
         "stress_direct": direct,
         "stress_propagated": propagated,
+        "duration_as_of": [of.durations[s] for s in stack.sessions.tolist()],
         "uncovered_value": np.where(covered, 0.0, stack.gross).sum(axis=-1).tolist(),
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.risk.compute.inputs import History
 from services.risk.compute.series import masked_moments
@@ -77,20 +78,33 @@ class Drawdown:
     deepest: FloatVector
     peak: DateVector
     trough: DateVector
+    uncovered: NDArray[np.bool_]
+    """(m,) unknown for want of prices, and not of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class NavVolatility:
+    """Of n portfolios' own daily returns, annualised; NaN where withheld, `uncovered` where that is for want of prices."""
+
+    values: FloatVector
+    uncovered: NDArray[np.bool_]
+
+    def of(self, rows: IntVector) -> NavVolatility:
+        return NavVolatility(self.values[rows], self.uncovered[rows])
 
 
 def drawdowns(history: History, sessions: DateVector) -> Drawdown:
     """Drawdown of a portfolio since inception as of each of `sessions` (m,), from its snapshots up to that session.
 
     The peak is the last session at a high before the deepest point; where the portfolio fell from its first session on
-    it is that session, since the opening equity has no date of its own.
+    it is that session, since the opening equity has no date of its own. Sessions whose prices are no evidence are not looked at.
     """
     at = np.searchsorted(history.sessions, sessions, side="right") - 1
     never = np.full(len(sessions), np.datetime64("NaT", "D"))
     if len(history.sessions) == 0:
         unknown = np.full(len(sessions), np.nan)
-        return Drawdown(unknown, unknown, never, never)
-    known = np.isfinite(history.drawdown)
+        return Drawdown(unknown, unknown, never, never, np.zeros(len(sessions), dtype=np.bool_))
+    known = np.isfinite(history.drawdown) & history.evidence()
     depth = np.where(known, history.drawdown, np.inf)
     deepest = np.minimum.accumulate(depth)
     order = np.arange(len(depth))
@@ -106,4 +120,5 @@ def drawdowns(history: History, sessions: DateVector) -> Drawdown:
         np.where(good, deepest[at], np.nan),
         np.where(good, history.sessions[high[trough[at]]], never),
         np.where(good, history.sessions[trough[at]], never),
+        inside & ~known[at] & np.isfinite(history.drawdown[at]),
     )

@@ -34,7 +34,7 @@ FIGURES: dict[str, Encoder] = {
     ),
     **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), _each(binary.text_array)),
     "har": binary.bool_arrays,
-    **dict.fromkeys(("contributions", "contribution_shares", "exposures"), binary.float8_arrays),
+    **dict.fromkeys(("tilts", "contributions", "contribution_shares", "exposures"), binary.float8_arrays),
     "exposure_limited": binary.bool_arrays,
     **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), _each(binary.text_array)),
     **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_arrays),
@@ -43,6 +43,7 @@ FIGURES: dict[str, Encoder] = {
     **dict.fromkeys(("shrinkage", "mean_correlation", "uncovered_value"), _each(binary.float8)),
     "forecasts": binary.float8_arrays,
     "realized_return": _each(binary.float8),
+    "duration_as_of": _each(binary.day),
 }
 FIGURE_COLUMNS = tuple(FIGURES)
 COLUMNS = WHOLE | FIGURES

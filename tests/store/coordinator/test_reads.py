@@ -233,8 +233,8 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
         """
         INSERT INTO factors.exposures
         SELECT id, '2020-12-30', '1', 7, '{0.8,0.0001,0.5,0.05,0.06,13.3}', 0.81, 'NaN',
-               '{NaN,NaN,NaN,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}', '{0.8,0.1,NaN,0.2,0.3,0.4,0.5,NaN}', '{0.6,4.1,0.01}',
-               '{252,0,0,252,252,252,252}', 'full', false, '{"ir_beta": "no_proxy", "spread_growth_value": "no_proxy", "rates": "no_proxy"}'
+               '{NaN,NaN,NaN,-7.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}', '{0.8,0.1,NaN,0.2,5.3,0.4,0.5,NaN}', '{0.6,4.1,0.01}',
+               '{252,0,0,252,252,252,252}', 'full', true, '{"ir_beta": "no_proxy", "spread_growth_value": "no_proxy", "rates": "no_proxy"}'
         FROM ingest.symbols
         """
     )
@@ -257,15 +257,24 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
         "beta": 0.8, "alpha": 0.0001, "r2": 0.5, "stderr": 0.05, "stderr_hac": 0.06, "t_hac": 13.3, "n_obs": 252,
         "quality": "full", "flagged": False, "reason": None,
     }  # fmt: skip
-    assert facts["ir_beta"] == {"beta": None, "reason": "no_proxy"}
+    # Each beta is flagged for itself: momentum's spread and the joint beta of quality are beyond five, the market's is not.
+    assert facts["market_beta_shrunk"] == {"beta": 0.81, "flagged": False}
+    assert facts["ir_beta"] == {"beta": None, "flagged": False, "reason": "no_proxy"}
+    assert {name: spread["flagged"] for name, spread in facts["spreads"].items()} == {
+        "growth_value": False, "momentum": True, "size": False, "quality": False,
+    }  # fmt: skip
+    assert facts["joint"]["flagged"] == ["quality"]
     assert facts["spreads"]["growth_value"] == {
         "beta": None,
         "stderr_hac": None,
         "r2": None,
         "n_obs": 0,
+        "flagged": False,
         "reason": "no_proxy",
     }
-    assert facts["spreads"]["quality"] == {"beta": 0.7, "stderr_hac": 0.8, "r2": 0.9, "n_obs": 252, "reason": None}
+    assert facts["spreads"]["quality"] == {
+        "beta": 0.7, "stderr_hac": 0.8, "r2": 0.9, "n_obs": 252, "flagged": False, "reason": None,
+    }  # fmt: skip
     assert (facts["joint"]["betas"]["rates"], facts["joint"]["reasons"]) == (None, {"rates": "no_proxy"})
     metrics = (await api.client.get(f"{PREFIX}/symbols/BRK.B/metrics", params={"session": "2020-12-30"})).json()
     assert set(metrics) == {

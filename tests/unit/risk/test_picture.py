@@ -308,7 +308,9 @@ def test_realized_nav_volatility_and_drawdown_come_from_the_snapshots() -> None:
     index = np.cumprod(1.0 + daily)
     fall = index / np.maximum.accumulate(np.maximum(index, 1.0)) - 1.0
     days = np.datetime64(panel.sessions[0], "D") + np.arange(-299, 2)
-    book = cases.book(panel, [even(), replace(even(), session=1)], history={0: History(days, daily, fall, np.ones(len(days)))})
+    book = cases.book(
+        panel, [even(), replace(even(), session=1)], history={0: History(days, daily, fall, np.ones(len(days)))}
+    )
     first, second = pictured(panel, book)
     assert first.risk["volatility"]["realized_nav_252"] == pytest.approx(
         daily[48:300].std(ddof=1) * np.sqrt(252), rel=1e-12
@@ -355,9 +357,17 @@ def test_every_key_of_the_shapes_is_there() -> None:
     assert {"labels", "matrix", "n_obs", "shrinkage", "mean_abs", "clusters", "excluded", "factors"} == set(
         of.correlations
     )
-    assert {"id", "name", "shocks", "capped", "uncovered_value", "reason", "direct", "propagated"} == set(
-        of.stress["scenarios"][0]
-    )
+    assert {
+        "id",
+        "name",
+        "shocks",
+        "capped",
+        "duration_as_of",
+        "uncovered_value",
+        "reason",
+        "direct",
+        "propagated",
+    } == set(of.stress["scenarios"][0])
     assert set(of.stress["scenarios"][0]["direct"]) == {"money", "fraction", "by_factor", "by_position"}
     assert set(of.stress["scenarios"][0]["propagated"]) == {"money", "fraction", "by_factor", "by_position", "shocks"}
 

@@ -12,8 +12,10 @@ ALTER TABLE ingest.symbols DROP COLUMN asset_type, DROP COLUMN name, DROP COLUMN
 
 -- What a contribution to the volatility was computed from: the exposure over NAV of each of the M members, options beside them.
 ALTER TABLE risk.results ADD COLUMN tilts double precision[];
+-- Of the duration that moves of yields went through; null: none was dated by then.
+ALTER TABLE risk.results ADD COLUMN duration_as_of date;
 -- The columns of the history are those of its table, in order, and `replaced_at` last.
-ALTER TABLE risk.results_history ADD COLUMN tilts double precision[], ADD COLUMN moved timestamptz;
+ALTER TABLE risk.results_history ADD COLUMN tilts double precision[], ADD COLUMN duration_as_of date, ADD COLUMN moved timestamptz;
 UPDATE risk.results_history SET moved = replaced_at;
 ALTER TABLE risk.results_history DROP COLUMN replaced_at;
 ALTER TABLE risk.results_history RENAME COLUMN moved TO replaced_at;
