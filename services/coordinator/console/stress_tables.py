@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.coordinator.console.grid import blocks, table
-from services.coordinator.console.text import money, number, percent, words
+from services.coordinator.console.text import money, number, percent, said, words
 
 Scenarios = Sequence[Mapping[str, Any]]
 # Beside each other on a page of 140 characters, with amounts of up to eight digits.
@@ -30,7 +30,9 @@ def stress(console: Console, scenarios: Scenarios) -> None:
 
 
 def _scripted(console: Console, scenarios: Scenarios) -> None:
-    rows = table("Stress scenarios", "#", "id", "scenario", "scripted", "capped", "uncovered", "reason", left=5)
+    rows = table(
+        "Stress scenarios", "#", "id", "scenario", "scripted", "capped", "duration of", "uncovered", "reason", left=6
+    )
     for column in (3, 4):
         rows.columns[column].no_wrap = False
     for n, scenario in enumerate(scenarios, 1):
@@ -38,7 +40,7 @@ def _scripted(console: Console, scenarios: Scenarios) -> None:
         capped = ", ".join(words(name) for name in scenario["capped"])
         rows.add_row(
             f"#{n}", *(escape(cell) for cell in (scenario["id"], scenario["name"], shocks, capped)),
-            money(scenario["uncovered_value"]), escape(words(scenario["reason"])),
+            said(scenario["duration_as_of"]), money(scenario["uncovered_value"]), escape(words(scenario["reason"])),
         )  # fmt: skip
     console.print(rows)
 

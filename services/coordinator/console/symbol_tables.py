@@ -36,11 +36,17 @@ def _market(console: Console, of: Facts) -> None:
         rows.add_row(
             said(facts["symbol"]), number(market["beta"], 3), number(facts["market_beta_shrunk"]["beta"], 3),
             number(market["alpha"], 5), number(market["r2"], 3), number(market["stderr"], 4), number(market["stderr_hac"], 4),
-            number(market["t_hac"]), count(market["n_obs"]), said(market["quality"]), "yes" if market["flagged"] else "no",
+            number(market["t_hac"]), count(market["n_obs"]), said(market["quality"]),
+            _beyond({"beta": market["flagged"], "shrunk": facts["market_beta_shrunk"]["flagged"]}),
             escape(words(market["reason"])),
         )  # fmt: skip
     if rows.row_count:
         console.print(rows)
+
+
+def _beyond(flagged: Mapping[str, bool]) -> str:
+    """Which betas are flagged."""
+    return ", ".join(name for name, yes in flagged.items() if yes) or "no"
 
 
 def _vendors(console: Console, of: Facts) -> None:
@@ -61,14 +67,24 @@ def _vendors(console: Console, of: Facts) -> None:
 
 def _rates_and_spreads(console: Console, of: Facts) -> None:
     rows = table(
-        "Symbols on rates and spreads", "symbol", "on", "beta", "error, HAC", "R²", "returns", "reason", left=2
+        "Symbols on rates and spreads",
+        "symbol",
+        "on",
+        "beta",
+        "error, HAC",
+        "R²",
+        "returns",
+        "beyond 5",
+        "reason",
+        left=2,
     )
     rows.columns[-1].justify = "left"
     for facts in of:
         for name, single in {"rates": facts["ir_beta"], **facts["spreads"]}.items():
             rows.add_row(
                 said(facts["symbol"]), words(name), number(single["beta"], 3), number(single.get("stderr_hac"), 4),
-                number(single.get("r2"), 3), count(single.get("n_obs")), escape(words(single["reason"])),
+                number(single.get("r2"), 3), count(single.get("n_obs")), _beyond({"yes": single["flagged"]}),
+                escape(words(single["reason"])),
             )  # fmt: skip
         rows.add_section()
     if rows.row_count:
@@ -78,7 +94,7 @@ def _rates_and_spreads(console: Console, of: Facts) -> None:
 def _joint(console: Console, of: Facts) -> None:
     names = list(dict.fromkeys(name for facts in of for name in facts["joint"]["betas"]))
     betas = table("Symbols on all factors at once", "symbol", *map(words, names))
-    fits = table("How well that fits", "symbol", "R²", "condition", "own sd, a day", "returns", "reasons")
+    fits = table("How well that fits", "symbol", "R²", "condition", "own sd, a day", "returns", "beyond 5", "reasons")
     fits.columns[-1].justify = "left"
     for facts in of:
         joint = facts["joint"]
@@ -86,7 +102,7 @@ def _joint(console: Console, of: Facts) -> None:
         betas.add_row(said(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names))
         fits.add_row(
             said(facts["symbol"]), number(joint["r2"], 3), number(joint["condition"], 1), percent(joint["resid_sd"]),
-            count(joint["n_obs"]), escape(why),
+            count(joint["n_obs"]), escape(", ".join(words(name) for name in joint["flagged"])) or "no", escape(why),
         )  # fmt: skip
     if betas.row_count:
         console.print(betas)
