@@ -37,7 +37,7 @@ AFTER_THE_LAST = """sent_at IS NULL AND failed_at IS NULL
 MUTATIONS = (
     Mutation(
         "without the completed-revision guard a unit completes twice",
-        "shared/ledger.py",
+        "shared/ledger/completion.py",
         (
             ("u.completed_revision < i.revision", "i.revision > 0"),
             ("u.completed_revision < l.revision", "l.revision > 0"),
@@ -46,7 +46,7 @@ MUTATIONS = (
     ),
     Mutation(
         "without the revision guard old work counts for what is required now",
-        "shared/ledger.py",
+        "shared/ledger/completion.py",
         (("SET completed_revision = l.revision", "SET completed_revision = u.required_revision"),),
         "tests/store/test_ledger.py::test_work_in_flight_at_an_older_revision_does_no_harm",
     ),
@@ -70,7 +70,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a unit is ready whatever became of its upstream",
-        "shared/ledger.py",
+        "shared/ledger/completion.py",
         (("WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision", "WHERE false"),),
         "tests/stateful/test_ledger_machine.py::test_any_life_ends_with_every_figure_as_todays_inputs_give_it",
     ),

@@ -334,6 +334,7 @@ async def test_before_a_bad_session_the_chain_completes_and_behind_it_nothing_is
         assert [Key(*row) for row in blocked] == [Key(a, D[5])], "what waits behind it is not to blame"
     assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == 0, "and goes on waiting"
     async with admin.begin() as conn:
+        await order_lock(conn)
         assert await ledger.unblock(conn, [a], D[0], D[-1], None) == 1
     assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == len(D) - 5
 

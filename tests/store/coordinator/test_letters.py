@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from shared import ledger
+from shared.db.engine import order_lock
 from shared.ledger import MAX_RUNS
 from shared.messaging import dead_letters
 from shared.work import Phase
@@ -174,6 +175,7 @@ async def test_what_is_blocked_cannot_be_given_up(api: Api) -> None:
         assert (done["purged"], done["refused"]) == ([other], [letter])
     assert "no_letter" not in await drift(api)
     async with api.admin.begin() as conn:
+        await order_lock(conn)
         await ledger.unblock(conn, [portfolio], AS_OF, AS_OF, Phase.INGEST)
     assert (await api.client.post(f"{PATH}/{letter}/purge")).status_code == 200, "it says nothing any more"
 

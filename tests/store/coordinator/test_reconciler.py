@@ -17,6 +17,7 @@ from services.coordinator.missing import Candidate
 from services.coordinator.reconciler import Pace, Reconciler
 from shared import ledger
 from shared.clock import Clock
+from shared.db.engine import order_lock
 from shared.ledger import MAX_RUNS
 from shared.market.calendar import calendar
 from shared.messaging import dead_letters
@@ -320,6 +321,7 @@ async def test_what_stays_blocked_when_a_part_is_freed_is_still_probed(api: Api)
             for _ in range(MAX_RUNS):
                 await ledger.failed(conn, Phase.INGEST, UUID(portfolio), {span: "ValueError: no"})
     async with api.admin.begin() as conn:
+        await order_lock(conn)
         assert await ledger.unblock(conn, [UUID(portfolio)], SESSIONS[0], SESSIONS[1], Phase.INGEST) == 2
     await api.complete(portfolio, phase="factors")
     row = await schedule(api, "ingest")

@@ -1,0 +1,41 @@
+"""The ledger: what is required, what is complete, what is missing. Every change of a unit lives here.
+
+A unit is missing while `completed_revision < required_revision`; there is no other notion of progress anywhere. Functions take
+the caller's connection: whoever opened the transaction commits it.
+
+Locks are taken in one order, so that nobody deadlocks: the commit-order lock (only who changes inputs, adds units, raises or
+frees them), then rows of `units` by key, then rows of `schedule` by key. No transaction comes back to units of a phase whose
+schedule it has locked. See decision 0015.
+"""
+
+from shared.ledger.completion import complete, ready, scope_of
+from shared.ledger.failures import MAX_RUNS, PROBE, failed, lock_blocked, postpone, progressed, unblock, unblock_due
+from shared.ledger.leases import LEASE, acquire, release, renew
+from shared.ledger.model import Lease, Outcome, Raised
+from shared.ledger.units import add_units, remove_units, require, require_all, withdraw_units
+
+__all__ = [
+    "LEASE",
+    "MAX_RUNS",
+    "PROBE",
+    "Lease",
+    "Outcome",
+    "Raised",
+    "acquire",
+    "add_units",
+    "complete",
+    "failed",
+    "lock_blocked",
+    "postpone",
+    "progressed",
+    "ready",
+    "release",
+    "remove_units",
+    "renew",
+    "require",
+    "require_all",
+    "scope_of",
+    "unblock",
+    "unblock_due",
+    "withdraw_units",
+]

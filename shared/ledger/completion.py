@@ -1,0 +1,128 @@
+"""What is missing and can be worked on, and what is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.model import Outcome, Raised
+from shared.telemetry import HEALED
+from shared.work import CHAINED, UPSTREAM, Due, Key, Phase, Work
+
+_UPSTREAM_COMPLETE = """
+    NOT EXISTS (
+        SELECT 1 FROM unnest(CAST(:upstream AS ledger.phase[])) AS needed (phase)
+        LEFT JOIN ledger.units up
+            ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
+        WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
+    )
+"""
+
+
+async def ready(
+    conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None, last: date | None
+) -> list[Due]:
+    """Missing units of the phase, within the portfolios and sessions, whose upstream units are complete.
+
+    `None` bounds mean all sessions. For a chained phase the range is ignored: ready is the longest consecutive run from the
+    portfolio's oldest missing session on, because a later session cannot be computed before an earlier one.
+    """
+    parameters: dict[str, Any] = {
+        "phase": phase.value,
+        "portfolios": list(portfolios),
+        "upstream": [up.value for up in UPSTREAM[phase]],
+    }
+    if phase in CHAINED:
+        statement = f"""
+            WITH missing AS (
+                SELECT u.portfolio_id, u.session, u.required_revision, u.blocked_reason IS NULL AND {_UPSTREAM_COMPLETE} AS ok
+                FROM ledger.units u
+                WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = CAST(:phase AS ledger.phase)
+                  AND u.completed_revision < u.required_revision
+            )
+            SELECT portfolio_id, session, required_revision FROM (
+                SELECT *, bool_and(ok) OVER (PARTITION BY portfolio_id ORDER BY session) AS chained FROM missing
+            ) m WHERE chained
+        """
+    else:
+        bounds = ""
+        if first is not None and last is not None:
+            bounds = "AND u.session BETWEEN :first AND :last"
+            parameters |= {"first": first, "last": last}
+        statement = f"""
+            SELECT u.portfolio_id, u.session, u.required_revision FROM ledger.units u
+            WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = CAST(:phase AS ledger.phase) {bounds}
+              AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL AND {_UPSTREAM_COMPLETE}
+        """
+    rows = await conn.execute(text(statement), parameters)
+    return [Due(portfolio, session, revision) for portfolio, session, revision in rows]
+
+
+async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[Due]:
+    """All missing units of the phase within the work, ready or not; for tests and for people."""
+    rows = await conn.execute(
+        text("""
+            SELECT portfolio_id, session, required_revision FROM ledger.units
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+              AND session BETWEEN :first AND :last AND completed_revision < required_revision
+            ORDER BY portfolio_id, session
+        """),
+        {"portfolios": list(work.portfolios), "phase": phase.value, "first": work.first, "last": work.last},
+    )
+    return [Due(*row) for row in rows]
+
+
+async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]) -> Raised:
+    """Raise completed revisions. Call it before writing results, in the same transaction, and write only what it returns.
+
+    A unit that somebody else completed at this revision or a higher one, or that is gone, is not returned: that is the whole
+    idempotence of the system. Rows are locked in key order, so that two handlers never deadlock.
+    """
+    if not outcomes:
+        return Raised({})
+    rows = sorted(outcomes.items(), key=lambda item: item[0])
+    result = await conn.execute(
+        text("""
+            WITH input AS (
+                SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]), CAST(:revisions AS bigint[]),
+                                     CAST(:qualities AS text[]), CAST(:coverages AS float8[]), CAST(:reasons AS text[]))
+                    AS i (portfolio_id, session, revision, quality, coverage, reasons)
+            ), locked AS (
+                SELECT i.* FROM input i
+                JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
+                                   AND u.phase = CAST(:phase AS ledger.phase)
+                WHERE u.completed_revision < i.revision
+                ORDER BY u.portfolio_id, u.session
+                FOR NO KEY UPDATE OF u
+            )
+            UPDATE ledger.units u
+            SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage,
+                reasons = CAST(l.reasons AS jsonb), completed_at = clock_timestamp(), blocked_reason = NULL
+            FROM locked l
+            WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
+              AND u.completed_revision < l.revision
+            RETURNING u.portfolio_id, u.session, u.completed_revision,
+                      CAST(extract(epoch FROM u.completed_at - u.required_at) AS float8)
+        """),
+        {
+            "phase": phase.value,
+            "portfolios": [due.portfolio_id for due, _ in rows],
+            "sessions": [due.session for due, _ in rows],
+            "revisions": [due.revision for due, _ in rows],
+            "qualities": [outcome.quality for _, outcome in rows],
+            "coverages": [outcome.coverage for _, outcome in rows],
+            "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
+        },
+    )
+    raised = {}
+    healed = HEALED.labels(phase.value)
+    for portfolio, session, revision, seconds in result:
+        raised[Key(portfolio, session)] = revision
+        healed.observe(seconds)
+    return Raised(raised)

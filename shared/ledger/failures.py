@@ -1,0 +1,195 @@
+"""What comes of work that succeeded, has to wait, or failed: the schedule of a portfolio's phase, and blocked units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db.engine import ordered
+from shared.errors import storable
+from shared.work import Phase
+
+# Runs that ended in a permanent or unclassified error before a unit is blocked. Waits for quota or provider never count.
+MAX_RUNS = 8
+# Blocked units are tried once more this often: what blocked them may have gone away without anybody saying so.
+PROBE = timedelta(days=1)
+
+
+async def progressed(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> None:
+    """Units were completed: the past failures of these portfolios no longer delay anything."""
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+                  AND (emits > 0 OR runs > 0 OR last_error IS NOT NULL OR asked IS NOT NULL)
+                ORDER BY portfolio_id FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s
+            SET emits = 0, runs = 0, last_error = NULL, asked = NULL, next_at = now() + interval '30 seconds'
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {"portfolios": list(portfolios), "phase": phase.value},
+    )
+
+
+async def postpone(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], until: Any, reason: str) -> None:
+    """Waiting for a quota or a provider: look again then. Never counts as a run."""
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+                ORDER BY portfolio_id FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s
+            SET next_at = greatest(now(), :until), last_error = :reason, emits = 0, asked = NULL
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": storable(reason, 2000)},
+    )
+
+
+async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str]) -> bool:
+    """Count one run that ended in permanent or unclassified errors. True if that blocked the units it failed at.
+
+    errors : by first and last session of what failed, in the words that people will read
+    """
+    ranges = sorted(errors)
+    words = [storable(errors[span], 2000) for span in ranges]
+    others = f" (and {len(ranges) - 1} more)" if len(ranges) > 1 else ""
+    # What may be blocked is locked before the schedule, as completions lock theirs.
+    await conn.execute(
+        text("""
+            SELECT 1 FROM ledger.units
+            WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
+              AND completed_revision < required_revision AND blocked_reason IS NULL
+            ORDER BY session FOR NO KEY UPDATE
+        """),
+        {"portfolio": portfolio, "phase": phase.value},
+    )
+    runs = await conn.scalar(
+        text("""
+            UPDATE ledger.schedule
+            SET runs = runs + 1, last_error = :error, asked = NULL,
+                probe_at = CASE WHEN runs + 1 >= :most THEN now() + CAST(:probe AS interval) ELSE probe_at END,
+                next_at = now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least(runs, 10)))
+            WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
+            RETURNING runs
+        """),
+        {
+            "portfolio": portfolio,
+            "phase": phase.value,
+            "error": storable(words[0] if words else "", 2000 - len(others)) + others,
+            "most": MAX_RUNS,
+            "probe": PROBE,
+        },
+    )
+    if runs is None or runs < MAX_RUNS:
+        return False
+    blocked = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT u.portfolio_id, u.session, u.phase, f.error FROM ledger.units u
+                JOIN unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[]), CAST(:errors AS text[]))
+                    AS f (first, last, error) ON u.session BETWEEN f.first AND f.last
+                WHERE u.portfolio_id = :portfolio AND u.phase = CAST(:phase AS ledger.phase)
+                  AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
+                ORDER BY u.session FOR NO KEY UPDATE OF u
+            )
+            UPDATE ledger.units u SET blocked_reason = left(k.error, 500) FROM k
+            WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
+        """),
+        {
+            "portfolio": portfolio,
+            "phase": phase.value,
+            "firsts": [first for first, _ in ranges],
+            "lasts": [last for _, last in ranges],
+            "errors": words,
+        },
+    )
+    return bool(blocked.rowcount)
+
+
+async def unblock(
+    conn: AsyncConnection, portfolios: Sequence[UUID] | None, first: date, last: date, phase: Phase | None
+) -> int:
+    """Blocked units are missing like any other again; returns how many. `None`: all portfolios, all phases."""
+    freed = await _free(
+        conn,
+        """
+            u.session BETWEEN :first AND :last
+            AND (CAST(:portfolios AS uuid[]) IS NULL OR u.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+            AND (CAST(:phase AS ledger.phase) IS NULL OR u.phase = CAST(:phase AS ledger.phase))
+        """,
+        {
+            "portfolios": None if portfolios is None else list(portfolios),
+            "first": first,
+            "last": last,
+            "phase": None if phase is None else phase.value,
+            "runs": 0,
+        },
+    )
+    return sum(freed.values())
+
+
+async def lock_blocked(conn: AsyncConnection) -> None:
+    """Lock all blocked units, by key: for who frees one part after the other, and would have locked schedules by the second."""
+    await conn.execute(
+        text("""
+            SELECT 1 FROM ledger.units WHERE blocked_reason IS NOT NULL
+            ORDER BY portfolio_id, session, phase FOR NO KEY UPDATE
+        """)
+    )
+
+
+async def unblock_due(conn: AsyncConnection) -> dict[Phase, int]:
+    """Free the blocked units whose probe is due; returns how many, by phase. The next failure blocks them again."""
+    condition = """
+        EXISTS (SELECT 1 FROM ledger.schedule d
+                WHERE d.portfolio_id = u.portfolio_id AND d.phase = u.phase AND d.probe_at <= now())
+    """
+    return await _free(conn, condition, {"runs": MAX_RUNS - 1})
+
+
+async def _free(conn: AsyncConnection, condition: str, parameters: Mapping[str, Any]) -> dict[Phase, int]:
+    """Free the blocked units `u` that fit. What stays blocked of a portfolio and phase keeps its daily probe."""
+    await ordered(conn)
+    rows = await conn.execute(
+        text(f"""
+            WITH k AS (
+                SELECT u.portfolio_id, u.session, u.phase FROM ledger.units u
+                WHERE u.blocked_reason IS NOT NULL AND {condition}
+                ORDER BY u.portfolio_id, u.session, u.phase FOR NO KEY UPDATE OF u
+            ), freed AS (
+                UPDATE ledger.units u SET blocked_reason = NULL FROM k
+                WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase
+                RETURNING u.portfolio_id, u.phase
+            ), touched AS (
+                SELECT DISTINCT portfolio_id, phase FROM freed
+            ), left_blocked AS (
+                SELECT DISTINCT b.portfolio_id, b.phase FROM ledger.units b
+                JOIN touched t ON t.portfolio_id = b.portfolio_id AND t.phase = b.phase
+                LEFT JOIN k ON k.portfolio_id = b.portfolio_id AND k.session = b.session AND k.phase = b.phase
+                WHERE b.blocked_reason IS NOT NULL AND k.portfolio_id IS NULL
+            ), waiting AS (
+                SELECT s.portfolio_id, s.phase, l.portfolio_id IS NOT NULL AS probed FROM ledger.schedule s
+                JOIN touched t ON t.portfolio_id = s.portfolio_id AND t.phase = s.phase
+                LEFT JOIN left_blocked l ON l.portfolio_id = s.portfolio_id AND l.phase = s.phase
+                ORDER BY s.portfolio_id, s.phase FOR NO KEY UPDATE OF s
+            ), rescheduled AS (
+                UPDATE ledger.schedule s
+                SET runs = :runs, emits = 0, last_error = NULL, asked = NULL, next_at = now() + interval '30 seconds',
+                    probe_at = CASE WHEN w.probed THEN s.probe_at END
+                FROM waiting w WHERE s.portfolio_id = w.portfolio_id AND s.phase = w.phase
+            )
+            SELECT CAST(phase AS text), count(*) FROM freed GROUP BY 1
+        """),
+        dict(parameters),
+    )
+    return {Phase(phase): int(units) for phase, units in rows}

@@ -1,0 +1,95 @@
+"""Who is working on what. A lease only keeps two from doing the same work; correctness is the completed revision's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.model import Lease
+from shared.work import Phase
+
+LEASE = timedelta(seconds=30)
+
+
+async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], owner: str) -> list[Lease]:
+    """Take the free portfolios for `owner`; on the others leave word, by `wanted`, that there is more to do."""
+    rows = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase, lease_owner IS NULL OR lease_until < clock_timestamp() AS free
+                FROM ledger.schedule
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+                ORDER BY portfolio_id
+                FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s
+            SET lease_owner = CASE WHEN k.free THEN :owner ELSE s.lease_owner END,
+                lease_until = CASE WHEN k.free THEN clock_timestamp() + CAST(:lease AS interval) ELSE s.lease_until END,
+                fence = s.fence + k.free::int,
+                wanted = s.wanted + (NOT k.free)::int
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+            RETURNING s.portfolio_id, s.fence, s.wanted, k.free
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios), "owner": owner, "lease": LEASE},
+    )
+    return [Lease(portfolio, fence, wanted) for portfolio, fence, wanted, free in rows if free]
+
+
+async def renew(conn: AsyncConnection, phase: Phase, owner: str) -> int:
+    """Extend every lease of `owner`; returns how many it still holds."""
+    result = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE phase = CAST(:phase AS ledger.phase) AND lease_owner = :owner
+                ORDER BY portfolio_id
+                FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s SET lease_until = clock_timestamp() + CAST(:lease AS interval)
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {"phase": phase.value, "owner": owner, "lease": LEASE},
+    )
+    return int(result.rowcount)
+
+
+async def release(
+    conn: AsyncConnection, phase: Phase, leases: Sequence[Lease], owner: str, *, unconditionally: bool = False
+) -> list[Lease]:
+    """Let go of what nobody asked for meanwhile; what somebody did ask for stays held and is returned, to be read again.
+
+    The comparison and the release are one statement, so no wake-up falls between them.
+    """
+    rows = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT s.portfolio_id, s.phase, s.wanted <> held.wanted AND NOT CAST(:let_go AS boolean) AS again
+                FROM ledger.schedule s
+                JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:fences AS bigint[]), CAST(:wanted AS bigint[]))
+                    AS held (portfolio_id, fence, wanted)
+                  ON s.portfolio_id = held.portfolio_id AND s.fence = held.fence
+                WHERE s.phase = CAST(:phase AS ledger.phase) AND s.lease_owner = :owner
+                ORDER BY s.portfolio_id
+                FOR NO KEY UPDATE OF s
+            )
+            UPDATE ledger.schedule s
+            SET lease_owner = CASE WHEN k.again THEN s.lease_owner END,
+                lease_until = CASE WHEN k.again THEN clock_timestamp() + CAST(:lease AS interval) END
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+            RETURNING s.portfolio_id, s.fence, s.wanted, k.again
+        """),
+        {
+            "phase": phase.value,
+            "portfolios": [lease.portfolio_id for lease in leases],
+            "fences": [lease.fence for lease in leases],
+            "wanted": [lease.wanted for lease in leases],
+            "owner": owner,
+            "lease": LEASE,
+            "let_go": unconditionally,
+        },
+    )
+    return [Lease(portfolio, fence, wanted) for portfolio, fence, wanted, again in rows if again]

@@ -1,0 +1,42 @@
+"""What the ledger is told, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from shared.work import Key
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a completion says about itself: how much of the gross value good inputs stand behind, and what fell short."""
+
+    quality: str = "complete"
+    coverage: float = 1.0
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The units whose completed revision this transaction raised, with the revision reached. Only these may be written."""
+
+    revision: Mapping[Key, int]
+
+    @property
+    def keys(self) -> Collection[Key]:
+        return self.revision.keys()
+
+    def __bool__(self) -> bool:
+        return bool(self.revision)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A portfolio this caller works on, and the wake-ups counted when it was taken."""
+
+    portfolio_id: UUID
+    fence: int
+    wanted: int
