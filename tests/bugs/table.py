@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 HERE = "tests/bugs/test_the_48_bugs.py"
+KILLS = "tests/bugs/test_kills_and_rights.py"
 MATRIX = "tests/crash/test_matrix.py::test_nothing_is_lost_or_different_after_a_kill"
 SOURCES = "tests/flow/test_sources_and_scope.py"
 TRADING = "tests/flow/test_trading_day.py"
@@ -82,11 +83,19 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "13": ("one singleton for all runs", (f"{HERE}::test_bug_13_two_onboardings_have_statuses_of_their_own",)),
     "14": (
         "a history row ran for ever after a crash",
-        ("tests/unit/coordinator/test_shapes.py::test_the_state_of_a_run_is_derived", MATRIX),
+        (
+            f"{KILLS}::test_bug_14_whoever_is_killed_in_a_phase_leaves_no_run_that_runs_for_ever",
+            "tests/unit/coordinator/test_shapes.py::test_the_state_of_a_run_is_derived",
+            MATRIX,
+        ),
     ),
     "15": (
         "history writes nobody waited for",
-        ("tests/store/coordinator/test_create.py::test_an_import_creates_units_run_and_event_together", MATRIX),
+        (
+            f"{KILLS}::test_bug_15_a_finish_is_there_whole_or_not_at_all_when_the_process_ends_at_once",
+            "tests/store/coordinator/test_create.py::test_an_import_creates_units_run_and_event_together",
+            MATRIX,
+        ),
     ),
     "16": (
         "a deploy killed the night's run",
@@ -206,13 +215,14 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "33": (
         "a background job on the request's session, before the check of rights",
         (
-            "tests/store/coordinator/test_requests.py::test_a_token_is_wanted_where_one_is_set",
+            f"{KILLS}::test_bug_33_a_foreign_id_changes_nothing_and_a_stranger_is_not_let_in",
             "tests/flow/test_bad_input.py::test_ids_that_do_not_exist_are_named_and_nothing_widens",
         ),
     ),
     "34": (
         "254 dates in one task",
         (
+            f"{KILLS}::test_bug_34_a_kill_in_a_long_history_costs_one_batch_and_not_the_history",
             "tests/unit/shared/test_work.py::test_every_unit_falls_into_one_rectangle_within_the_limits",
             MATRIX,
         ),
@@ -234,9 +244,9 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "37": (
         "a queue in memory, full at fifty",
         (
+            f"{KILLS}::test_bug_37_fifty_one_onboardings_survive_a_restart",
             MATRIX,
             "tests/store/test_outbox.py::test_what_is_rolled_back_was_never_announced",
-            f"{HERE}::test_bug_42_more_rows_than_a_statement_has_parameters",
         ),
     ),
     "38": (
@@ -251,7 +261,7 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "40": (
         "other people's logs, and none after a restart",
         (
-            "tests/store/coordinator/test_requests.py::test_a_token_is_wanted_where_one_is_set",
+            f"{KILLS}::test_bug_40_what_went_wrong_with_one_portfolio_is_told_of_no_other_and_after_a_restart_still",
             f"{RUNS}::test_runs_are_listed_newest_first_in_pages",
         ),
     ),

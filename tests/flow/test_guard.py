@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -24,7 +21,6 @@ from tests.flow import toy
 from tests.flow.toy import Wire, Worker
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
-from tests.support.ledger import SESSIONS
 
 pytestmark = pytest.mark.kafka
 
@@ -323,38 +319,15 @@ async def test_nothing_is_acknowledged_while_it_is_being_handled(
 
 @pytest.mark.parametrize("point", ["H5", "H7"])
 async def test_a_consumer_killed_before_it_acknowledges_gets_the_message_again(
-    database: Database,
-    admin: AsyncEngine,
-    settings: ServiceSettings,
-    wire: Wire,
-    point: str,
+    admin: AsyncEngine, settings: ServiceSettings, wire: Wire, point: str
 ) -> None:
     """H5: results written, nothing committed. H7: committed, not acknowledged; what comes again finds nothing to do."""
     [portfolio] = await toy.prepare(admin, 1)
     await wire.announce(portfolio)
-    environment = {
-        **os.environ,
-        "LEADLINE_DATABASE_URL": settings.database_url,
-        "LEADLINE_KAFKA": settings.kafka,
-        "LEADLINE_KAFKA_NAMESPACE": settings.kafka_namespace,
-        "LEADLINE_KAFKA_IDEMPOTENCE": str(settings.kafka_idempotence),
-        "LEADLINE_AS_OF": str(SESSIONS[-1]),
-        "LEADLINE_CRASH_AT": point,
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.flow.toy", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, log = await asyncio.wait_for(process.communicate(), 60)
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == -signal.SIGKILL, log.decode()[-2000:]
+    await toy.killed(settings, point)
     assert await wire.position() == (0, 1), "it was not acknowledged"
     assert await results(admin) == ({} if point == "H5" else {portfolio: [1, 1]})
-    async with admin.begin() as conn:
-        # As if half a minute had passed: the dead one's lease has run out.
-        await conn.execute(text("UPDATE ledger.schedule SET lease_until = lease_until - interval '1 minute'"))
+    await toy.forget_leases(admin)
     worker = Worker()
     async with toy.running(settings, worker):
         await wire.drained()

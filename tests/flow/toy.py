@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -78,13 +82,14 @@ class Worker:
         )
 
 
-async def prepare(admin: AsyncEngine, portfolios: int, sessions: int = 2) -> list[UUID]:
+async def prepare(admin: AsyncEngine, portfolios: int, sessions: int | Sequence[date] = 2) -> list[UUID]:
     """The table, and units for portfolios that nobody has announced yet; returns the portfolios, in order."""
+    days = SESSIONS[:sessions] if isinstance(sessions, int) else sessions
     created = sorted(uuid4() for _ in range(portfolios))
     async with admin.begin() as conn:
         await conn.execute(text(TABLE))
         await conn.execute(text(GRANT))
-        await add(conn, created, SESSIONS[:sessions])
+        await add(conn, created, days)
     return created
 
 
@@ -144,10 +149,13 @@ class Wire:
         sent = await self.producer.send_and_wait(self.topic, body, key=key, headers=headers, partition=0)
         return int(sent.offset)
 
-    async def announce(self, *portfolios: UUID, sessions: int = 2, headers: Mapping[str, bytes | None] = {}) -> int:
+    async def announce(
+        self, *portfolios: UUID, sessions: int | Sequence[date] = 2, headers: Mapping[str, bytes | None] = {}
+    ) -> int:
         """A good DateDue of these portfolios."""
+        days = SESSIONS[:sessions] if isinstance(sessions, int) else sessions
         listed = ", ".join(f'"{portfolio}"' for portfolio in portfolios)
-        body = f'{{"work": {{"portfolios": [{listed}], "from": "{SESSIONS[0]}", "to": "{SESSIONS[sessions - 1]}"}}}}'
+        body = f'{{"work": {{"portfolios": [{listed}], "from": "{days[0]}", "to": "{days[-1]}"}}}}'
         merged = {"ce_type": b"leadline.DateDue.v1", "ce_id": str(uuid4()).encode(), **headers}
         return await self.send(body.encode(), list(merged.items()))
 
@@ -190,6 +198,34 @@ async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
         yield Wire(settings, producer)
     finally:
         await producer.stop()
+
+
+async def killed(settings: ServiceSettings, point: str) -> None:
+    """Run the service as a process until it has died by SIGKILL at its crash point; what it held stays held."""
+    environment = {
+        **os.environ,
+        "LEADLINE_DATABASE_URL": settings.database_url,
+        "LEADLINE_KAFKA": settings.kafka,
+        "LEADLINE_KAFKA_NAMESPACE": settings.kafka_namespace,
+        "LEADLINE_KAFKA_IDEMPOTENCE": str(settings.kafka_idempotence),
+        "LEADLINE_AS_OF": str(SESSIONS[-1]),
+        "LEADLINE_CRASH_AT": point,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.flow.toy", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, log = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == -signal.SIGKILL, log.decode()[-2000:]
+
+
+async def forget_leases(admin: AsyncEngine) -> None:
+    """As if half a minute had passed: what a dead holder held is free."""
+    async with admin.begin() as conn:
+        await conn.execute(text("UPDATE ledger.schedule SET lease_until = lease_until - interval '1 minute'"))
 
 
 async def main() -> None:
