@@ -47,7 +47,7 @@ class Setting:
         if self.vendor == "file":
             self.values["data"] = data
         # Topics of its own for each start: the broker would wait 20 s for the consumers of the one before.
-        kept = {"kafka_namespace": f"{self.database.name}.{today}.", "retry_poll_seconds": 0.2}
+        kept: dict[str, Any] = {"kafka_namespace": f"{self.database.name}.{today}.", "retry_poll_seconds": 0.2}
         async with pipeline.running(self.database, self.broker, as_of=today, **(kept | self.values)) as leadline:
             yield leadline
 
