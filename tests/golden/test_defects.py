@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from services.risk.compute import volatility
+from services.risk.compute.factor_model import factor_model
 from services.snapshots.compute import from_units
-from shared.market.registry import BETA_MIN_OBS, LOOKBACK
+from shared.market.registry import BETA_MIN_OBS, FACTOR_NAMES, LOOKBACK
 from tests.support import chain
 from tests.support.chain import Unit, pictured
 from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
@@ -23,17 +24,26 @@ PANEL = chain.panel(RETURNS)
 
 def test_an_index_like_portfolio_moves_as_the_market_is_scripted_in_every_propagated_scenario() -> None:
     """Correlations taken for betas and added up once sent such a portfolio up 6.7 % in a flight to quality. SPY's return is the market's,
-    whatever else the scenario says; where it says nothing of the market, the implied one is within its cap."""
+    whatever else the scenario says; where it says nothing of the market, the mean given all that is said, within its cap."""
     of = pictured(PANEL, Unit(1000.0, {"SPY": 1000.0}))[0].stress["scenarios"]
     assert len(of) == 22
-    limit = 3 * math.sqrt(63) * float(RETURNS["SPY"][-252:].std()) * 2
+    model = factor_model(PANEL)
+    lift = np.eye(8)
+    lift[1:, 0] = model.slopes[0, 1:]
+    sigma = lift @ model.recent[0] @ lift.T
+    limit = 3 * math.sqrt(63 * sigma[0, 0])
+    implied = 0
     for scenario in of:
-        fraction = scenario["propagated"]["fraction"] if scenario["propagated"] else None
-        if "market" in scenario["shocks"] and fraction is not None:
-            assert fraction == pytest.approx(scenario["shocks"]["market"], abs=1e-12), scenario["id"]
-            assert scenario["direct"]["fraction"] == pytest.approx(scenario["shocks"]["market"], abs=1e-12)
-        elif fraction is not None:
-            assert abs(fraction) <= limit, scenario["id"]
+        fraction, shocks = scenario["propagated"]["fraction"], scenario["shocks"]
+        if "market" in shocks:
+            assert fraction == pytest.approx(shocks["market"], abs=1e-12), scenario["id"]
+            assert scenario["direct"]["fraction"] == pytest.approx(shocks["market"], abs=1e-12)
+            continue
+        said = [FACTOR_NAMES.index(name) for name in shocks]
+        mean = sigma[0, said] @ np.linalg.solve(sigma[np.ix_(said, said)], list(shocks.values()))
+        assert fraction == pytest.approx(np.clip(mean, -limit, limit), rel=1e-9), scenario["id"]
+        implied += abs(mean) < limit
+    assert implied >= 2, "the cap hides the mean of the others"
 
 
 def test_a_recent_listing_does_not_shorten_anybodys_window() -> None:
@@ -48,8 +58,14 @@ def test_a_recent_listing_does_not_shorten_anybodys_window() -> None:
     assert beside.n_obs[0, together.index("NEW")] == 63
     held = dict.fromkeys(STOCKS, 150.0) | {"NEW": 100.0}
     of = pictured(panel, Unit(1000.0, held))[0]
-    assert of.risk["volatility"]["realized_252"] is not None
+    # Every session of everybody counts, the youngest's missing ones by its beta.
+    filled = np.where(np.isnan(young["NEW"]), beside.shrunk[0, together.index("NEW")] * RETURNS["SPY"], young["NEW"])
+    r = 0.1 * filled + sum(0.15 * RETURNS[symbol] for symbol in STOCKS)
+    assert of.risk["volatility"]["realized_252"] == pytest.approx(math.sqrt(252) * np.std(r[-252:], ddof=1), rel=1e-9)
+    assert of.risk["beta"]["n_obs"] == 252
+    assert {line["n_obs"] for line in of.risk["var"]} == {LOOKBACK}
     assert of.risk["volatility"]["forecast_21"]["method"] == "har"
+    assert of.risk["volatility"]["forecast_21"]["n_obs"] == LOOKBACK - 2 * 21
     assert of.coverage == pytest.approx(0.9 + 0.1 * 63 / 252)
     assert of.correlations["labels"] == sorted(held)
 

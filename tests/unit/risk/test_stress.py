@@ -89,17 +89,21 @@ def test_a_market_only_scenario_propagated_is_the_direct_one(id_: str) -> None:
     assert found.raw == pytest.approx(MODEL.slopes * BY_ID[id_].shocks["market"], abs=1e-14)
 
 
-def test_unscripted_factors_take_the_conditional_mean() -> None:
-    scenario = Scenario("x", "x", {"value": 0.01, "growth": -0.004}, None)
-    found = moved(scenario)
+@pytest.mark.parametrize(
+    "script", [{"value": 0.01, "growth": -0.004}, {"market": -0.02, "size": 0.015}, {"market": 0.01, "value": -0.01}]
+)
+def test_unscripted_factors_take_the_conditional_mean(script: dict[str, float]) -> None:
+    """Of all that is scripted at once, the market with it: what a style is told beside the market moves the others too."""
+    found = moved(Scenario("x", "x", script, None))
     assert not found.capped.any()
+    scripted = [FACTOR_NAMES.index(name) for name in script]
+    free = [k for k in range(8) if k not in scripted]
     for s in range(3):
         b = MODEL.slopes[s]
         lift = np.eye(8)
         lift[1:, 0] = b[1:]
         sigma = lift @ MODEL.recent[s] @ lift.T
-        scripted, free = [1, 2], [0, 3, 4, 5, 6, 7]
-        mean = sigma[np.ix_(free, scripted)] @ np.linalg.solve(sigma[np.ix_(scripted, scripted)], [0.01, -0.004])
+        mean = sigma[np.ix_(free, scripted)] @ np.linalg.solve(sigma[np.ix_(scripted, scripted)], list(script.values()))
         assert found.raw[s, free] == pytest.approx(mean, rel=1e-8)
 
 
