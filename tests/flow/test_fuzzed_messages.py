@@ -1,7 +1,8 @@
 """Ten thousand messages that nobody should ever send, among good ones: a real broker, a real database, the real consumer path.
 
 Everything is put aside exactly once, tombstones and oversized ones too; the only ones that may be either handled or put aside are
-good messages with a few bytes changed, and what must not happen to them is neither or both. Seeded: `LEADLINE_FUZZ_SEED`, `LEADLINE_FUZZED`.
+good messages with a few bytes changed, and what must not happen to them is neither or both. Seeded: `LEADLINE_FUZZ_SEED`,
+`LEADLINE_FUZZED`.
 """
 
 from __future__ import annotations
