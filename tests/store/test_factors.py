@@ -233,6 +233,28 @@ async def test_a_unit_is_partial_where_a_holding_has_no_betas_and_names_it(db: A
     assert row["reasons"]["joint"] == "short_history"
 
 
+async def test_observations_are_counted_symbol_by_symbol(db: AsyncConnection) -> None:
+    """Market, rates, the spreads and the joint set: what was there of the window, none where a regressor is not."""
+    start = len(DAYS) - 101
+    await add_symbol(db, "EEE", 0.01 * np.random.default_rng(7).standard_normal(len(DAYS)), start)
+    await db.execute(
+        text("""DELETE FROM ingest.prices WHERE session = :day
+                AND symbol_id = (SELECT id FROM ingest.symbols WHERE symbol = 'BBB')"""),
+        {"day": DAYS[-20]},
+    )
+    await run(db, batch([await hold(db, "AAA", "BBB", "CCC", "EEE")], DAYS[-1:]))
+    found = {symbol: (row["n_obs"], row["quality"]) for symbol, row in await stored(db, "exposures", (*STOCKS, "EEE"))}
+    assert found == {
+        symbol: ([n, 0, 0, n, n, n, n], quality)
+        for symbol, n, quality in (
+            ("AAA", 252, "full"),
+            ("BBB", 251, "full"),
+            ("CCC", 40, "none"),
+            ("EEE", 100, "limited"),
+        )
+    }
+
+
 async def test_a_symbol_without_prices_has_facts_of_nulls_with_ingests_reason(db: AsyncConnection) -> None:
     symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES ('NEW') RETURNING id"))
     await db.execute(

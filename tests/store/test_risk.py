@@ -233,6 +233,44 @@ async def test_what_is_read_gives_the_numbers_of_a_plain_computation(world: Worl
     assert len(scenarios.scalar_one()) == len(row.stress_reasons) == 22
 
 
+async def test_each_exposure_by_its_name_is_of_the_facts_that_are_stored_under_it(world: World) -> None:
+    """A name looked up where another stands answers something else, or nothing: every name the API answers, against SQL."""
+    results = await compute(world, [world.portfolio], [LAST])
+    await save(world, results, dict.fromkeys(results.outcomes, 1))
+    await world.db.execute(
+        text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision)
+                VALUES (:id, :last, 'risk', 1, 1)"""),
+        {"id": world.portfolio, "last": LAST},
+    )
+    answer = await risk_document(world.db, world.portfolio, "exposures", LAST)
+    rows = await world.db.execute(
+        text("""SELECT s.symbol, market[1] AS market_beta, market_shrunk, spreads[4] AS momentum, spreads[7] AS size,
+                       spreads[10] AS quality, joint FROM factors.exposures e JOIN ingest.symbols s ON s.id = e.symbol_id
+                WHERE e.session = :last AND s.symbol = ANY (CAST(:held AS text[]))"""),
+        {"last": LAST, "held": list(STOCKS)},
+    )
+    facts = {row.symbol: row for row in rows}
+    weight = {"AAA": 0.4, "BBB": 0.2, "CCC": 0.1}
+
+    def expected(name: str) -> object:
+        return pytest.approx(sum(w * getattr(facts[symbol], name) for symbol, w in weight.items()), rel=1e-12)
+
+    found = {(row["set"], row["factor"]): row["beta"] for row in answer["factors"]}
+    assert {name: beta for (of, name), beta in found.items() if of == "reported"} == {
+        "market_beta": expected("market_beta"),
+        "market_beta_shrunk": expected("market_shrunk"),
+        "ir_beta": None,
+        "spread_growth_value": None,
+        "spread_momentum": expected("momentum"),
+        "spread_size": expected("size"),
+        "spread_quality": expected("quality"),
+    }
+    assert found["reported", "market_beta"] != pytest.approx(found["reported", "market_beta_shrunk"], abs=1e-4)
+    for k, name in enumerate(registry.FACTOR_NAMES):
+        held = [w * facts[symbol].joint[k] for symbol, w in weight.items()]
+        assert found["joint", name] == (None if name in ("growth", "rates") else pytest.approx(sum(held), rel=1e-12))
+
+
 @pytest.mark.parametrize("which", ["exposures", "risk", "correlations", "stress"])
 async def test_every_digit_of_an_answer_comes_back_from_the_database(world: World, which: str) -> None:
     await act_as(world.db, "risk")
