@@ -190,7 +190,11 @@ def rerun(
 @app.command()
 @reports
 def explain(
-    portfolio: Portfolio,
+    portfolio: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="The portfolio's id, or --symbol", callback=usage.identity),
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="A symbol's own figure: factors, metrics, prices")] = None,
     figure: Annotated[
         str | None,
         typer.Option("--figure", "-f", help="Such as risk.var.historical.0.95; without it all names are listed"),
@@ -199,8 +203,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Where a figure comes from: formula, parameters, what leads to it, and the data behind it."""
+    about = usage.one_of(portfolio, symbol)
     with client() as api:
-        answer = api.get(f"/portfolios/{portfolio}/explain", figure=figure, session=session)
+        answer = api.get(f"{about}/explain", figure=figure, session=session)
     if as_json:
         print_document(answer)
     elif figure is None:

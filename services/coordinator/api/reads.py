@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day, in_order, reading
-from services.coordinator.reads import explain, portfolios, restatements, sessions, symbols
+from services.coordinator.reads import explain, explain_symbols, portfolios, restatements, sessions, symbols
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["results"])
@@ -104,6 +104,23 @@ async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> 
     sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         return await symbols.metrics(conn, symbol, session)
+
+
+@router.get("/symbols/{symbol}/explain", summary="A symbol's figure: formula, parameters, and the data behind it")
+async def explain_symbol(
+    symbol: str,
+    context: Ctx,
+    session: Session = None,
+    figure: Annotated[
+        str | None,
+        Query(max_length=300, description="Such as factors.market_beta.beta; without it all names are listed"),
+    ] = None,
+) -> dict[str, Any]:
+    sessions.check(session, context.clock)
+    async with snapshot(context.engine) as conn:
+        if figure is None:
+            return await explain_symbols.names(conn, symbol, session)
+        return await explain_symbols.explain(conn, symbol, session, figure)
 
 
 @router.get("/symbols/{symbol}/prices", summary="A symbol's prices as traded, its actions and its gaps")

@@ -244,12 +244,21 @@ def render_explanation(console: Console, document: Mapping[str, Any]) -> None:
     value = DASH if document["value"] is None else str(document["value"])
     console.print(f"[bold]{escape(document['figure'])}[/bold] = {escape(value)}  on {document['session']}")
     console.print(f"  {escape(document['formula'])}", soft_wrap=True)
-    known = f"revision {document['revision']}, model {document['model_version']}, computed {document['computed_at']}"
-    console.print(f"  {known}{', behind what is required now' if document['stale'] else ''}")
+    known = (
+        ("revision", "revision"),
+        ("price version", "price_version"),
+        ("model", "model_version"),
+        ("computed", "computed_at"),
+    )
+    told = ", ".join(f"{word} {document[key]}" for word, key in known if document.get(key) is not None)
+    console.print(f"  {told}{', behind what is required now' if document['stale'] else ''}")
     for name, parameter in document["parameters"].items():
         console.print(f"  {escape(name)} = {parameter}")
     for step in document["steps"]:
         console.print(f"  {escape(step['name'])} = {DASH if step['value'] is None else escape(str(step['value']))}")
+    if document["no_inputs"]:
+        console.print(f"  no inputs: {escape(document['no_inputs'])}")
+        return
     rows = table("Inputs", "kind", "symbol", "from", "to", "provider", "fetched", "version", left=6)
     for item in document["inputs"]:
         cells = (item[key] for key in ("kind", "symbol", "from", "to", "provider", "fetched_at"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from urllib.parse import quote
 from uuid import UUID
 
 import typer
@@ -54,3 +55,10 @@ def in_order(first: str | None, last: str | None) -> None:
     """Both checked before: of this form, the later date is the larger text."""
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
+
+
+def one_of(portfolio: str | None, symbol: str | None) -> str:
+    """The path of what is asked about: a portfolio or a symbol, not both."""
+    if (portfolio is None) == (symbol is None):
+        raise typer.BadParameter("give a portfolio's id, or --symbol SYMBOL")
+    return f"/portfolios/{portfolio}" if symbol is None else f"/symbols/{quote(symbol, safe='')}"

@@ -245,7 +245,8 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
     }
     assignments = ", ".join(f"{column} = :{column}" for column in values)
     await conn.execute(
-        text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values}
+        text(f"UPDATE coordinator.positions SET {assignments}, updated_at = now() WHERE id = :id"),
+        {"id": position_id, **values},
     )
 
 

@@ -20,7 +20,11 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("risk", "decomposition", "factors"): ("factor",),
     ("risk", "var"): ("method", "level"),
     ("risk", "sectors"): ("sector",),
+    ("risk", "decomposition", "excluded"): ("symbol",),
+    ("correlations", "excluded"): ("symbol",),
     ("stress", "scenarios"): ("id",),
+    ("scorecard", "forecasts"): ("method",),
+    ("scorecard", "var"): ("method", "level"),
 }
 # Lists that an answer consists of: their own name says nothing.
 _PLAIN: Mapping[Name, Name] = {("positions", "items"): ("positions",), ("stress", "scenarios"): ("stress",)}
@@ -30,17 +34,20 @@ _MATRICES = ("matrix", "n_obs")
 _SILENT: Mapping[Name, str] = {
     ("risk", "var", "*", "*"): "var",
     ("risk", "decomposition", "factors", "*"): "share",
+    ("risk", "decomposition", "excluded", "*"): "reason",
+    ("correlations", "excluded", "*"): "reason",
 }
 # Not figures.
 _ENVELOPE = frozenset(
-    {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale"}
+    {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "reasons", "stale"}
 )
 
 
 def flatten(name: str, document: Mapping[str, Any]) -> dict[Name, Any]:
     """All figures of one answer by their names, the envelope left out.
 
-    Leaves are numbers, texts and nulls. A matrix's entries stand under both of its labels.
+    Leaves are numbers, texts, nulls, and lists whose items nothing tells apart, such as clusters. A matrix's entries stand under both of
+    its labels.
     """
     body = {key: value for key, value in document.items() if key not in _ENVELOPE}
     return dict(_walk((name,), (name,), body))
@@ -60,6 +67,7 @@ def _walk(path: Name, generic: Name, value: Any) -> Iterator[tuple[Name, Any]]:
     elif isinstance(value, list):
         identity = _IDENTITY.get(generic)
         if identity is None:
+            yield path, value
             return
         base = _PLAIN.get(path, path)
         for item in value:

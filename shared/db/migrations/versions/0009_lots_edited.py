@@ -1,0 +1,21 @@
+"""When a lot was last edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.util import await_only
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent.parent / "sql" / "0009_lots_edited.sql"
+
+
+def upgrade() -> None:
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    await_only(driver.execute(SQL.read_text()))
