@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db import migrate
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head, upgrade
 from shared.db.roles import OWNERS
@@ -160,3 +162,47 @@ async def test_the_missing_set_is_answered_by_its_partial_index(db: AsyncConnect
         )
     )
     assert "units_missing" in plan
+
+
+async def test_what_was_known_of_symbols_becomes_dated_profiles(empty: Database) -> None:
+    """And a history table keeps the order of its table's columns, by which the trigger fills it."""
+
+    def upgrade_to(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+
+    engine = create_engine(empty.admin_url, application="test", pool_size=2)
+    try:
+        async with engine.begin() as conn:
+            await conn.run_sync(upgrade_to)
+            await conn.execute(
+                text("""INSERT INTO ingest.symbols (symbol, asset_type, name, sector, sector_as_of)
+                        VALUES ('OLD', 'stock', 'Old', 'Energy', NULL), ('NEW', 'etf', NULL, NULL, '2020-06-01'),
+                               ('BARE', 'unknown', NULL, NULL, NULL)""")
+            )
+            await conn.execute(
+                text("""INSERT INTO risk.results_history (portfolio_id, session, revision, model_version, quality, coverage, reasons,
+                                                          risk, computed_at, replaced_at)
+                        VALUES (gen_random_uuid(), '2020-01-02', 1, '1', 'complete', 1, '[]', '{}', now(), '2020-02-03')""")
+            )
+        assert await upgrade(empty.admin_url) == head()
+        async with engine.begin() as conn:
+            found = await conn.execute(
+                text("""SELECT s.symbol, p.as_of, p.provider, p.asset_type, p.sector FROM ingest.symbol_profiles p
+                        JOIN ingest.symbols s ON s.id = p.symbol_id ORDER BY s.id""")
+            )
+            assert [tuple(row) for row in found] == [
+                ("OLD", date.min, "file", "stock", "Energy"), ("NEW", date(2020, 6, 1), "file", "etf", None),
+            ]  # fmt: skip
+            kept = await conn.scalar(text("SELECT replaced_at::date FROM risk.results_history"))
+            assert kept == date(2020, 2, 3)
+            columns = await conn.execute(
+                text("""SELECT attrelid::regclass::text, array_agg(attname::text ORDER BY attnum) FROM pg_attribute
+                        WHERE attrelid IN ('risk.results'::regclass, 'risk.results_history'::regclass)
+                          AND attnum > 0 AND NOT attisdropped GROUP BY 1 ORDER BY 1""")
+            )
+            table, history = [names for _, names in columns]
+            assert history == [*table, "replaced_at"]
+    finally:
+        await engine.dispose()
