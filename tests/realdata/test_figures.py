@@ -187,8 +187,10 @@ def test_a_long_short_books_market_beta_is_near_its_realised_one(prices: Path) -
         earned = rows.snapshots.daily_return[t - 251 : t + 1, 0]
         m = of.of("SPY")[of.row(day) - 251 : of.row(day) + 1]
         actual = sm.OLS(earned, sm.add_constant(m)).fit()
-        # The book turned over within the year, so the two differ by more than the error of the regression.
-        assert beta["aggregated"] == pytest.approx(actual.params[1], abs=0.25), day
+        # Today's holdings against a year's of a book that turned over: of 0.14, 0.39 and 0.45 they differ by 0.095, 0.064 and 0.019,
+        # where the regression's own error is 0.03 to 0.05. An answer of nothing would be further off on each of the days.
+        assert actual.params[1] - 0.1 > 0.0
+        assert beta["aggregated"] == pytest.approx(actual.params[1], abs=0.1), day
 
 
 def test_the_crash_rises_into_volatility_forecast_and_var(market: Grid) -> None:
