@@ -179,7 +179,7 @@ class PhaseRunner:
     async def _isolated(self, batch: Batch, attempted: set[Due], failures: Failures) -> int:
         """Run a batch; if it fails for good, run its halves, so that one bad portfolio, and one bad session of it, fails alone.
 
-        In a chain nothing is run behind the part that failed: it would be computed from a predecessor that is not there.
+        In a chain nothing behind what failed is ready, so there the later half is found to be empty.
         """
         with log_context(
             phase=self.phase.value,
@@ -207,10 +207,7 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        known = len(failures.parts)
         done = await self._isolated(halves[0], attempted, failures)
-        if self.phase in CHAINED and len(batch.portfolios) == 1 and len(failures.parts) > known:
-            return done
         done += await self._isolated(halves[1], attempted, failures)
         failures.join(batch, halves)
         return done
