@@ -184,6 +184,28 @@ def test_errors_are_a_table_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp
     assert "nothing was saved" in result.stderr
 
 
+def test_a_symbols_figure_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"kind": "price", "symbol": "BRK.B", "from": "2020-12-29", "to": "2020-12-30", "provider": "file", "price_version": 77,
+             "fetched_at": "2020-12-31T00:00:00Z", "revision": None}  # fmt: skip
+    answer = {
+        "symbol": "BRK.B", "session": "2020-12-30", "model_version": "1", "price_version": 77, "computed_at": "2020-12-31T01:00:00Z",
+        "quality": "full", "stale": True, "figure": "factors.market_beta.beta", "value": 1.25, "formula": "OLS [x]",
+        "parameters": {"window": 252}, "steps": [], "inputs": [entry], "no_inputs": None,
+    }  # fmt: skip
+    asked = ("explain", "--symbol", "BRK.B", "-f", "factors.market_beta.beta")
+    shown = run(monkeypatch, {"/symbols/BRK.B/explain": answer}, *asked)
+    assert shown.exit_code == 0, shown.output
+    for expected in ("= 1.25", "OLS [x]", "price version 77", "behind what is required now", "window = 252", "file"):
+        assert expected in shown.stdout
+    assert "revision" not in shown.stdout
+    bare = run(
+        monkeypatch,
+        {"/symbols/BRK.B/explain": answer | {"inputs": [], "no_inputs": "There was no word of a provider."}},
+        *asked,
+    )
+    assert "There was no word of a provider." in bare.stdout
+
+
 def test_usage_errors_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {}, "import", "does-not-exist.csv", "--name", "A", "--equity", "1").exit_code == 2
     assert run(monkeypatch, {}, "rerun", ID).exit_code == 2
@@ -196,6 +218,8 @@ def test_usage_errors_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
         ("show", ID, "--session", "2020-13-01"),
         ("show", ID, "--session", "20201201"),
         ("explain", ID, "--session", "yesterday"),
+        ("explain",),
+        ("explain", ID, "--symbol", "AAPL"),
         ("rerun", ID, "--what", "all", "--from", "2020-12-xx"),
         ("rerun", ID, "--what", "all", "--from", "2020-12-02", "--to", "2020-12-01"),
         ("rerun", ID, "nope", "--what", "all"),
