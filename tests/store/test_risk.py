@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,20 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.reads.portfolios import risk_document
 from services.factors.workflow import FactorsWorker
 from services.risk.compute.picture import pictures
-from services.risk.compute.scenario_file import parse
 from services.risk.workflow import RiskResults, RiskWorker, load_scenarios
-from services.risk.workflow.scenario_sets import OtherScenarios, take_up
-from shared import ledger
 from shared.arrays import FloatVector
 from shared.db import bulk
-from shared.db.engine import create_engine, next_change, order_lock
 from shared.ledger import Raised
 from shared.market import registry
 from shared.market.calendar import calendar
 from shared.work import Batch, Key
-from tests.support import databases
-from tests.support.databases import Database, Server, act_as
-from tests.support.ledger import SESSIONS
+from tests.support.databases import act_as
 from tests.support.risk import answered
 
 LAST = date(2020, 12, 30)
@@ -403,74 +397,3 @@ async def test_a_vendors_sector_counts_from_its_day_on(world: World) -> None:
     for symbol in STOCKS:
         await describe(world.db, symbol, date(2021, 1, 4), "etf", "Energy", "fmp")
     assert await redone(world) == known, "what is learnt later changes no digit"
-
-
-@pytest.fixture
-async def restartable(server: Server) -> AsyncIterator[Database]:
-    """A database in which services commit, of units without a story."""
-    created = await databases.create(server)
-    yield created
-    await databases.drop(created)
-
-
-async def finished(conn: AsyncConnection, count: int) -> list[UUID]:
-    """Portfolios whose units are all complete."""
-    portfolios = [uuid4() for _ in range(count)]
-    for portfolio in portfolios:
-        await conn.execute(
-            text("""INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance)
-                    VALUES (:id, 'x', 'taxable', 1000)"""),
-            {"id": portfolio},
-        )
-    await order_lock(conn)
-    await ledger.add_units(conn, portfolios, SESSIONS, await next_change(conn))
-    await conn.execute(text("UPDATE ledger.units SET completed_revision = required_revision"))
-    return portfolios
-
-
-OWN = load_scenarios().extended(parse({"scenarios": [{"id": "market_down_10", "shocks": {"market": -0.12}}]}))
-
-
-async def test_another_script_restates_what_the_old_one_computed(restartable: Database) -> None:
-    """The same set again is nothing; another restates every session, and who still has the old one computes no more."""
-    risk = create_engine(restartable.url("risk"), application="test-risk", pool_size=2)
-    admin = create_engine(restartable.admin_url, application="test", pool_size=2)
-    try:
-        async with admin.begin() as conn:
-            await finished(conn, 2)
-        assert await take_up(risk, load_scenarios()) == 0, "nothing was computed before"
-        assert await take_up(risk, load_scenarios()) == 0
-        assert await take_up(risk, OWN) == 2 * len(SESSIONS)
-        assert await take_up(risk, OWN) == 0
-        async with admin.connect() as conn:
-            missing = await conn.execute(
-                text("SELECT DISTINCT phase::text FROM ledger.units WHERE completed_revision < required_revision")
-            )
-            assert missing.scalars().all() == ["risk"]
-            kept = await conn.execute(text("SELECT digest, jsonb_array_length(durations) FROM risk.scenario_sets"))
-            assert {row.digest: row[1] for row in kept} == {load_scenarios().digest(): 9, OWN.digest(): 9}
-        batch = Batch((uuid4(),), (LAST,), ((1,),))
-        async with risk.connect() as conn:
-            with pytest.raises(OtherScenarios, match="start them anew"):
-                await RiskWorker(load_scenarios()).load(conn, batch)
-            await RiskWorker(OWN).load(conn, batch)
-    finally:
-        await risk.dispose()
-        await admin.dispose()
-
-
-async def test_results_of_an_unrecorded_set_are_restated_at_the_first_start(restartable: Database) -> None:
-    risk = create_engine(restartable.url("risk"), application="test-risk", pool_size=2)
-    admin = create_engine(restartable.admin_url, application="test", pool_size=2)
-    try:
-        async with admin.begin() as conn:
-            [portfolio] = await finished(conn, 1)
-            await conn.execute(
-                text("""INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk, scenario_set)
-                        VALUES (:id, :session, 1, '1', 'complete', 1, '{}', 'unrecorded')"""),
-                {"id": portfolio, "session": SESSIONS[0]},
-            )
-        assert await take_up(risk, load_scenarios()) == len(SESSIONS)
-    finally:
-        await risk.dispose()
-        await admin.dispose()
