@@ -163,7 +163,7 @@ async def test_every_number_of_a_symbols_bodies_is_explained(leadline: Pipeline,
         assert len(expected) > least
         found = await explained(leadline, "/symbols/AAPL", expected)
         for figure, document in found.items():
-            assert document["price_version"] > 0
+            assert (document["price_version"] > 0, document["stale"]) == (True, False), figure
             assert document["model_version"] == registry.MODEL_VERSION
             assert document["session"] == "2020-12-31", figure
     prices = (await body(leadline, "/symbols/AAPL/prices?from=2020-08-31&to=2020-08-31"))["items"][0]
