@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -118,3 +120,30 @@ async def test_bug_30_a_half_day_is_due_after_its_own_close(hours: Hours) -> Non
     clock = At(moment="2024-11-29 13:31")
     assert clock.last_due() == date(2024, 11, 29)
     assert At(moment="2024-11-29 13:29").last_due() == date(2024, 11, 27), "and Thanksgiving is no session"
+
+
+async def test_bug_36_schedulers_that_tick_at_once_add_one_set_of_units_and_tell_it_once(hours: Hours) -> None:
+    """Several coordinators, the reconciler among them, see that a session is due before any of them has added it."""
+    portfolios = [await hours.create("2025-01-06 20:00") for _ in range(3)]
+    late = await hours.create("2025-01-07 20:00")
+    await hours.api.run("DELETE FROM bus.outbox")
+    runs = "SELECT count(*) FROM coordinator.runs WHERE source IN ('cron', 'reconciler')"
+    clock = At(moment="2025-01-08 16:30")
+    ticks = (("cron", "reconciler") * 3)[:5]
+    added = await asyncio.gather(*(add_due(hours.engine, clock, source=source, wake=lambda: None) for source in ticks))
+    # Four phases: two sessions of three portfolios, one of the late one.
+    assert sum(added) == 4 * (2 * 3 + 1)
+    twice = "SELECT count(*) - count(DISTINCT (portfolio_id, session, phase)) FROM ledger.units"
+    assert await hours.api.rows(twice) == [(0,)]
+    expected = [session for session in SESSIONS if session <= date(2025, 1, 8)]
+    for portfolio in (*portfolios, late):
+        assert await hours.units(portfolio) == expected
+    events = await hours.api.rows("SELECT type, payload FROM bus.outbox ORDER BY id")
+    assert {row.type for row in events} == {"leadline.DateDue.v1"}
+    works = [json.loads(row.payload)["work"] for row in events]
+    told = [(portfolio, work["from"], work["to"]) for work in works for portfolio in work["portfolios"]]
+    assert sorted(told) == sorted(
+        [*((portfolio, "2025-01-07", "2025-01-08") for portfolio in portfolios), (late, "2025-01-08", "2025-01-08")]
+    ), "each once"
+    assert await hours.api.rows(runs) == [(2,)], "and one run waits for each set"
+    assert await add_due(hours.engine, clock, source="cron", wake=lambda: None) == 0
