@@ -143,6 +143,7 @@ async def edit_position(
     assert after is not None
     if row == after:
         return Imported(portfolio, before.name, 0, 1, _unmoved(before, clock), parsed.issues, [], position_id)
+    await store.edited(conn, position_id)
     affected = reach(dict(row), dict(after))
     # A label changes no number, so nothing starts.
     change = await impact.changed(conn, clock, before, *affected) if affected else _unmoved(before, clock)

@@ -245,9 +245,13 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
     }
     assignments = ", ".join(f"{column} = :{column}" for column in values)
     await conn.execute(
-        text(f"UPDATE coordinator.positions SET {assignments}, updated_at = now() WHERE id = :id"),
-        {"id": position_id, **values},
+        text(f"UPDATE coordinator.positions SET {assignments} WHERE id = :id"), {"id": position_id, **values}
     )
+
+
+async def edited(conn: AsyncConnection, position_id: UUID) -> None:
+    """Note when. Only of a lot that differs, and once it has been compared: the instant of an edit is no difference."""
+    await conn.execute(text("UPDATE coordinator.positions SET updated_at = now() WHERE id = :id"), {"id": position_id})
 
 
 async def decided(conn: AsyncConnection, decisions: Sequence[tuple[UUID, Decision]]) -> None:

@@ -112,6 +112,17 @@ async def test_an_edit_that_says_nothing_starts_nothing(api: Api) -> None:
     assert await api.rows("SELECT count(*) FROM coordinator.runs") == before
 
 
+async def test_when_a_lot_was_edited_is_noted_and_is_no_edit(api: Api) -> None:
+    identity, url, lots = await created(api)
+    noted = f"SELECT updated_at IS NOT NULL FROM coordinator.positions WHERE id = '{lots['MSFT']}'"
+    for body, edited in (({}, False), ({"name": "A label"}, True), ({"name": "A label"}, True)):
+        answer = await api.client.patch(f"{url}/positions/{lots['MSFT']}", json=body)
+        assert answer.json()["run_id"] is None
+        assert [tuple(row) for row in await api.rows(noted)] == [(edited,)]
+    assert answer.json()["unchanged"] == 1
+    assert await api.missing(identity) == set()
+
+
 async def test_a_flow_raises_snapshots_and_risk_from_its_session_on(api: Api) -> None:
     identity, url, _ = await created(api)
     answer = await api.client.post(f"{url}/flows", json={"date": "2020-12-27", "amount": 500})
