@@ -43,6 +43,7 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "6": (
         "an interior hole was invisible",
         (
+            f"{SOURCES}::test_a_hole_that_a_lost_write_left_is_rebuilt_and_the_sessions_after_it_follow",
             f"{SOURCES}::test_an_interior_hole_is_filled_and_what_follows_is_recomputed",
             f"{RECONCILER}::test_an_interior_hole_is_found",
         ),
@@ -231,12 +232,15 @@ BUGS: dict[str, tuple[str, tuple[str, ...]]] = {
         "a hung provider, and on with stale prices",
         (
             "tests/store/ingest/test_outage.py::test_bug_35_a_provider_that_hangs_ends_the_call_and_holds_back_what_is_built_on_it",
+            "tests/contract/providers/test_fallback.py::test_the_next_provider_really_serves",
             f"{VENDORS}::test_bug_35_all_down_is_waited_for_and_never_taken_for_a_price_or_an_absence",
         ),
     ),
     "36": (
         "two schedulers, two runs",
         (
+            f"{HOURS}::test_bug_36_schedulers_that_tick_at_once_add_one_set_of_units_and_tell_it_once",
+            f"{RECONCILER}::test_two_leaders_are_harmless",
             f"{TRADING}::test_duplicates_in_any_order_change_nothing",
             "tests/flow/test_guard.py::test_the_same_event_again_in_any_number_changes_nothing",
         ),
