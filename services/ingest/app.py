@@ -72,6 +72,8 @@ def _retries(
                 asked = await worker.retry_due() + await worker.refresh()
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("retries_postponed", error=str(error)[:200])
+            except Exception:  # noqa: BLE001 - one symbol that nobody foresaw must not end the retries of all
+                log.exception("retries_failed")
             if asked:
                 service.wake_relay()
                 continue
@@ -93,6 +95,8 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                 asked = await profiles.refresh_one(service.clock.last_due())
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("profiles_postponed", error=str(error)[:200])
+            except Exception:  # noqa: BLE001 - as above
+                log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
 

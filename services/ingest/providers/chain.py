@@ -2,14 +2,16 @@
 
 A provider that has bars serves; the next one is asked only for the sessions before its first and after its last bar. A hole
 in between is left to the source that saw the neighbours: filling single days from another vendor costs a call a symbol and
-mixes two vendors' closes in one return. A symbol is absent for good only when every provider has said so.
+mixes two vendors' closes in one return. A symbol is absent for good only when every provider has said so that can: one with a
+refused key or an answer nobody understands stays so until a person acts, and asking the others again meanwhile helps nobody.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from services.ingest.providers.base import Absence, Absent, History, Listing, Provider, Rename, Request
+from services.ingest.providers.base import Absence, Absent, Answer, History, Listing, Provider, Rename, Request
+from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
 
 # Of several authoritative answers the one that knows most about the symbol is told.
@@ -34,6 +36,7 @@ class Fetched:
     asked    : names of all who were asked, in order.
     candidates : what a provider without bars said the symbol may mean.
     renamed    : what a provider without bars, or whose bars end early, said it has become.
+    broken     : who could not be asked until somebody acts, while others told what they know.
     """
 
     request: Request
@@ -43,6 +46,7 @@ class Fetched:
     asked: tuple[str, ...] = ()
     candidates: tuple[Listing, ...] = ()
     renamed: Rename | None = None
+    broken: tuple[str, ...] = ()
 
     @property
     def listed_from(self) -> date | None:
@@ -72,19 +76,19 @@ class Chain:
     def fetch(self, requests: Sequence[Request]) -> list[Fetched]:
         """One result a request, in order. Blocks; run it in a thread."""
         found = [Fetched(request) for request in requests]
-        absences: list[list[Absent]] = [[] for _ in requests]
+        absences: list[list[tuple[str, Absent]]] = [[] for _ in requests]
         open_: list[tuple[int, Request]] = list(enumerate(requests))
         for provider in self._providers:
             if not open_:
                 break
             still_open: list[tuple[int, Request]] = []
-            answers = provider.fetch([request for _, request in open_])
+            answers = _asked(provider, [request for _, request in open_])
             for (index, request), answer in zip(open_, answers, strict=True):
                 result = found[index]
                 if provider.name not in result.asked:
                     result.asked += (provider.name,)
                 if isinstance(answer, Absent):
-                    absences[index].append(answer)
+                    absences[index].append((provider.name, answer))
                     still_open.append((index, request))
                 else:
                     result.parts.append(Part(provider.name, answer))
@@ -106,7 +110,7 @@ class Chain:
         for provider in self._providers:
             if provider.name == other_than:
                 continue
-            (answer,) = provider.fetch([request])
+            (answer,) = _asked(provider, [request])
             if isinstance(answer, History):
                 if len(answer.bars.sessions) > 1:
                     return Part(provider.name, answer)
@@ -128,12 +132,28 @@ class Chain:
         return rest
 
 
-def _conclude(result: Fetched, absences: list[Absent]) -> None:
-    """A reason that may pass wins over what others know: absence is not settled while somebody has not answered."""
+def _asked(provider: Provider, requests: Sequence[Request]) -> list[Answer]:
+    """One answer a request. A provider that fails in a way nobody foresaw is as one that is down: the next one is asked."""
+    try:
+        return list(provider.fetch(requests))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return [unexpected(provider.name, request.symbol, error).absent(request.symbol) for request in requests]
+
+
+def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
+    """A reason that may pass wins over what others know: absence is not settled while somebody has not answered.
+
+    What passes only when a person acts does not: it is told if nobody knows anything else.
+    """
+    absences = [absent for _, absent in said]
     told = [part.history.renamed for part in result.parts] + [absent.renamed for absent in absences]
     result.renamed = next((rename for rename in told if rename), None)
     if not result.parts:
         result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
+    able = [absent for absent in absences if not _stuck(absent)]
+    if able or result.parts:
+        result.broken = tuple(dict.fromkeys(name for name, absent in said if _stuck(absent)))
+        absences = able
     transient = [absent for absent in absences if absent.reason.transient]
     if transient:
         result.absent = transient[0].reason
@@ -142,3 +162,8 @@ def _conclude(result: Fetched, absences: list[Absent]) -> None:
         reasons = {absent.reason for absent in absences}
         result.absent = next((reason for reason in _TELLING if reason in reasons), Absence.NOT_FOUND)
         result.retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)
+
+
+def _stuck(absent: Absent) -> bool:
+    """Nobody answered, and asking again changes nothing."""
+    return absent.reason.transient and absent.fault is not None and absent.fault.permanent

@@ -3,11 +3,14 @@
 Each is transient or permanent as `shared.errors` has it, and knows the absence a symbol gets by it.
 """
 
+import logging
 from datetime import datetime
 from typing import ClassVar
 
 from services.ingest.providers.base import Absence, Absent, Fault
 from shared.errors import LeadlineError, PermanentError, TransientError
+
+log = logging.getLogger(__name__)
 
 
 class VendorError(LeadlineError):
@@ -90,3 +93,9 @@ class UnknownToVendor(VendorError, PermanentError):
 
     def absent(self, symbol: str) -> Absent:
         return Absent(symbol, Absence.NOT_FOUND, detail=str(self))
+
+
+def unexpected(provider: str, symbol: str, error: Exception) -> SchemaChanged:
+    """The last resort: what nobody foresaw ends one symbol's question, never the batch. The log has the traceback."""
+    log.error("%s: an answer about %s could not be read", provider, symbol[:40], exc_info=error)
+    return SchemaChanged(provider, f"an answer that we cannot read ({type(error).__name__}: {str(error)[:200]})")

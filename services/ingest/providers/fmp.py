@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 from math import prod
 from typing import Any
 
+from services.ingest.providers.actions import dividend, split, together
 from services.ingest.providers.base import Absence, Absent, Action, Answer, History, Rename, Request
-from services.ingest.providers.errors import SchemaChanged, VendorError
+from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.fmp_reference import FmpReference
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
@@ -88,10 +89,13 @@ class Fmp(FmpReference):
                     else Absent(request.symbol, Absence.NOT_FOUND, detail="fmp has no options")
                 )
                 continue
-            try:
-                yield self._history(request, name)
-            except VendorError as error:
-                yield self._failed(request.symbol, error)
+            yield self._asked(request, name)
+
+    def _asked(self, request: Request, name: str) -> Answer:
+        try:
+            return self._history(request, name)
+        except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
+            return self._failed(request.symbol, error)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
         return self._each(symbols, lambda symbol, _name: self._renamed(symbol))
@@ -139,23 +143,21 @@ class Fmp(FmpReference):
     def _actions(self, name: str) -> tuple[Action, ...]:
         """All there are. A dividend is stated as paid, and on today's shares; where only the latter is there, it is converted."""
         splits = [
-            Action(item.day("date"), "split", item.number("numerator") / item.number("denominator"))
+            split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
             for item in self._list("/splits", {"symbol": name})
-            if item.number("numerator") > 0
-            and item.number("denominator") > 0
             # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
-            and item.day("date") <= self._today()
+            if item.day("date") <= self._today()
         ]
         found = list(splits)
         for item in self._list("/dividends", {"symbol": name}):
             day, paid = item.day("date"), item.opt_number("dividend")
             if paid is None:
                 adjusted = item.opt_number("adjDividend")
-                later = prod(split.value for split in splits if split.ex_date > day)
+                later = prod(s.value for s in splits if s.ex_date > day)
                 paid = None if adjusted is None else adjusted * later
-            if paid is not None and paid > 0:
-                found.append(Action(day, "dividend", paid))
-        return tuple(sorted(found, key=lambda action: (action.ex_date, action.type)))
+            if paid:
+                found.append(dividend(self.name, day, paid))
+        return together(self.name, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
 
     def _same(self, name: str, item: Record) -> None:
         answered = item.opt_text("symbol")

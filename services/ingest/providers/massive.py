@@ -9,14 +9,17 @@ on 429 in place, follows redirects, and bounds neither a body nor a call.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from services.ingest.providers.actions import dividend, split, together
 from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, Answer, Bars, History, Rename, Request
 from services.ingest.providers.errors import SchemaChanged, VendorError
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.massive_reference import MassiveReference
+from services.ingest.providers.payload import Record
 from services.ingest.providers.series import Row, bars, encoded, never_asked, stored
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -98,13 +101,13 @@ class Massive(MassiveReference):
             first = min(request.first for request in requests) - LISTED_LATE
             names = {name for request in known for name, _, _ in segments(request)}
             try:
-                actions = self._actions(names, first)
-            except VendorError as error:
+                actions, unreadable = self._actions(names, first)
+            except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
             else:
                 answers = [
-                    _with(answer, request, actions) if isinstance(answer, History) else answer
+                    self._with(answer, request, actions, unreadable) if isinstance(answer, History) else answer
                     for request, answer in zip(requests, answers, strict=True)
                 ]
         yield from answers
@@ -125,7 +128,7 @@ class Massive(MassiveReference):
                 if first <= last:
                     rows += self._rows(name, first, last)
             return bars(rows, request.first, request.last, self._calendar, split_adjusted=False)
-        except VendorError as error:
+        except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
     def _guarded(self, request: Request, found: Bars, patience: int) -> Answer:
@@ -133,7 +136,7 @@ class Massive(MassiveReference):
         assert name is not None
         try:
             return self._judged(request, name, found, patience)
-        except VendorError as error:
+        except Exception as error:  # noqa: BLE001 - as above
             return self._failed(request.symbol, error)
 
     def _judged(self, request: Request, name: str, found: Bars, patience: int) -> Answer:
@@ -176,15 +179,30 @@ class Massive(MassiveReference):
             # A range without a trade has `resultsCount` 0 and no `results`.
             empty = page.opt_number("resultsCount") == 0
             for item in page.records("results", missing_is_empty=empty):
-                day = datetime.fromtimestamp(item.number("t") / 1000, UTC).astimezone(_NEW_YORK).date()
+                day = item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date()
                 yield Row(
                     day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
                 )  # fmt: skip
 
-    def _actions(self, symbols: set[str], first: date) -> dict[str, list[Action]]:
-        """Everything from `first` on, by symbol, for all at once: later splits too, because users' quantities stand on the newest basis."""
+    def _actions(self, symbols: set[str], first: date) -> tuple[dict[str, list[Action]], dict[str, VendorError]]:
+        """Everything from `first` on, by symbol, for all at once: later splits too, because users' quantities stand on the newest basis.
+
+        And the symbols of which something is listed that can not be: they have no prices, the others of the batch do.
+        """
         names = ",".join(sorted(filter(None, map(self._spelled, symbols))))
         found: dict[str, list[Action]] = {}
+        unreadable: dict[str, VendorError] = {}
+
+        def take(item: Record, made: Callable[[], Action | None]) -> None:
+            ticker = stored(item.text("ticker"))
+            try:
+                action = made()
+            except SchemaChanged as error:
+                unreadable.setdefault(ticker, error)
+            else:
+                if action is not None:
+                    found.setdefault(ticker, []).append(action)
+
         splits: Parameters = {
             "ticker.any_of": names,
             "execution_date.gte": first.isoformat(),
@@ -192,8 +210,7 @@ class Massive(MassiveReference):
             "sort": "execution_date.asc",
         }
         for item in self._results("/stocks/v1/splits", splits, "splits"):
-            value = item.number("split_to") / item.number("split_from")
-            found.setdefault(stored(item.text("ticker")), []).append(Action(item.day("execution_date"), "split", value))
+            take(item, partial(self._split, item))
         dividends: Parameters = {
             "ticker.any_of": names,
             "ex_dividend_date.gte": first.isoformat(),
@@ -201,10 +218,35 @@ class Massive(MassiveReference):
             "sort": "ex_dividend_date.asc",
         }
         for item in self._results("/stocks/v1/dividends", dividends, "dividends"):
-            if item.number("cash_amount") > 0:
-                action = Action(item.day("ex_dividend_date"), "dividend", item.number("cash_amount"))
-                found.setdefault(stored(item.text("ticker")), []).append(action)
-        return found
+            take(item, partial(self._dividend, item))
+        return found, unreadable
+
+    def _split(self, item: Record) -> Action:
+        return split(self.name, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
+
+    def _dividend(self, item: Record) -> Action | None:
+        """None if nothing was paid."""
+        amount = item.number("cash_amount")
+        return dividend(self.name, item.day("ex_dividend_date"), amount) if amount else None
+
+    def _with(
+        self,
+        history: History,
+        request: Request,
+        actions: Mapping[str, list[Action]],
+        unreadable: Mapping[str, VendorError],
+    ) -> Answer:
+        """A history with the actions of its symbols, each on the days on which it had that symbol."""
+        own = []
+        for symbol, low, high in segments(request):
+            if error := unreadable.get(stored(symbol)):
+                return self._failed(request.symbol, error)
+            own += [action for action in actions.get(stored(symbol), ()) if low <= action.ex_date <= high]
+        try:
+            ordered = together(self.name, tuple(sorted(own, key=lambda action: (action.ex_date, action.type))))
+        except SchemaChanged as error:
+            return self._failed(request.symbol, error)
+        return replace(history, actions=ordered)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
         return self._each(symbols, lambda symbol, name: self._status(symbol, name).renamed)
@@ -219,13 +261,3 @@ def segments(request: Request) -> list[tuple[str, date, date]]:
             found.append((rename.old, low, rename.on - timedelta(days=1)))
         low = rename.on
     return [*found, (request.symbol, low, date.max)]
-
-
-def _with(history: History, request: Request, actions: Mapping[str, list[Action]]) -> History:
-    own = [
-        action
-        for symbol, low, high in segments(request)
-        for action in actions.get(stored(symbol), ())
-        if low <= action.ex_date <= high
-    ]
-    return replace(history, actions=tuple(sorted(own, key=lambda action: (action.ex_date, action.type))))

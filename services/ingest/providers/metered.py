@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from services.ingest.providers.base import Absent, Answer, Request
-from services.ingest.providers.errors import ProviderDown, QuotaUsedUp, RateLimited, VendorError
+from services.ingest.providers.errors import AuthRefused, ProviderDown, QuotaUsedUp, RateLimited, VendorError
 from services.ingest.providers.quota import Grant, Priority, Quota, spread
 from services.ingest.providers.vendor import Vendor
 
@@ -169,4 +169,6 @@ def refusal(provider: str, reason: str | None, fault: str | None, until: datetim
     if reason == "rate_limited":
         kind = RateLimited if fault else QuotaUsedUp
         return kind(provider, f"limit reached, next call at {when}{told}", retry_at=until)
+    if reason == "auth":
+        return AuthRefused(provider, f"not asked until {when}{told}", retry_at=until)
     return ProviderDown(provider, f"not asked until {when}{told}", retry_at=until)

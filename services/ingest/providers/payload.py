@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.ingest.providers.errors import SchemaChanged
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Record:
@@ -75,6 +77,17 @@ class Record:
             return date.fromisoformat(text[:10])
         except ValueError:
             raise self._wrong(key, "a date") from None
+
+    def epoch(self, key: str, *, per_second: int = 1) -> datetime:
+        """The instant, in UTC, of so many seconds (or thousandths, with `per_second=1000`) since 1970."""
+        seconds = self.number(key) / per_second
+        try:
+            return _EPOCH + timedelta(seconds=seconds)
+        except (ArithmeticError, ValueError):
+            raise self._wrong(key, "an instant of a calendar year") from None
+
+    def opt_epoch(self, key: str) -> datetime | None:
+        return self.epoch(key) if self.has(key) else None
 
     def record(self, key: str) -> "Record":
         return Record(self._provider, f"{self._where}.{key}", self._value.get(key))

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from services.ingest.providers.base import Absent
-from services.ingest.providers.errors import VendorError
+from services.ingest.providers.errors import VendorError, unexpected
 from services.ingest.providers.http import VendorHttp
 from services.ingest.providers.series import never_asked, spelled
 from services.ingest.providers.vendor import Condition
@@ -46,11 +46,13 @@ class RestVendor:
             return never_asked(symbol)
         try:
             return ask(symbol, name)
-        except VendorError as error:
+        except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(symbol, error)
 
-    def _failed(self, symbol: str, error: VendorError) -> Absent:
-        return self._http.noted(error).absent(symbol)
+    def _failed(self, symbol: str, error: Exception) -> Absent:
+        """What a question about a symbol ended in; an error that nobody foresaw is a schema that nobody knew."""
+        known = error if isinstance(error, VendorError) else unexpected(self.name, symbol, error)
+        return self._http.noted(known).absent(symbol)
 
     def _spelled(self, symbol: str) -> str | None:
         return spelled(symbol, self.separator)

@@ -19,6 +19,8 @@ from shared.market.symbols import SymbolKind, classify, normalise
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^]{0,29}")
 _SHARE_CLASS = re.compile(r"([A-Z]{1,5})\.([A-Z])")
 NAN = math.nan
+# Prices of before many reverse splits are large on today's basis. Far below what overflows when it is converted.
+PRICE_AT_MOST = 1e18
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ class Row(NamedTuple):
 def bars(rows: Iterable[Row], first: date, last: date, calendar: Calendar, *, split_adjusted: bool) -> Bars:
     """Rows within [first, last] on sessions, ascending, the last of several for one day, each with a close or adjusted close.
 
-    A price of zero or below is no price: a vendor that has none writes 0, and a zero would be a loss of everything.
+    A price of zero or below is no price: a vendor that has none writes 0, and a zero would be a loss of everything. Nor is one
+    that no conversion could hold.
     """
     kept: dict[date, tuple[float, ...]] = {}
     for row in rows:
@@ -106,7 +109,7 @@ def never_asked(symbol: str) -> Absent:
 
 
 def _positive(value: float | None) -> float:
-    return float(value) if value is not None and math.isfinite(value) and value > 0 else NAN
+    return float(value) if value is not None and 0 < value <= PRICE_AT_MOST else NAN
 
 
 def _volume(value: float | None) -> float:

@@ -18,8 +18,9 @@ from yfinance.exceptions import YFException, YFPricesMissingError, YFRateLimitEr
 from yfinance.scrapers.history import PriceHistory
 
 from services.ingest.providers import yahoo_fields
+from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.base import Absent, Action, Answer, Listing, Rename, Request
-from services.ingest.providers.errors import RateLimited, UnknownToVendor, VendorError
+from services.ingest.providers.errors import RateLimited, UnknownToVendor, VendorError, unexpected
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds
 from services.ingest.providers.payload import Record
@@ -143,6 +144,8 @@ class Yahoo:
             verdict = session.verdict(error, library="yfinance")
             assert verdict is not None
             return verdict.absent(given)
+        except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
+            return (session.fault() or session.noted(unexpected(self.name, given, error))).absent(given)
 
     def _today(self) -> date:
         return self._now().date()
@@ -159,8 +162,8 @@ class Yahoo:
             if self._session.fault() is not None or self._session.refused():
                 raise
             frame = None  # the symbol is known, and was not traded in the range
-        rows, actions = _rows(frame) if frame is not None else ([], [])
-        return yahoo_fields.history(request, name, self._session.chart(), rows, actions, self._calendar)
+        rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
+        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar)
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info
@@ -190,14 +193,14 @@ class Yahoo:
         return found
 
 
-def _rows(frame: Any) -> tuple[list[Row], list[Action]]:
+def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
     """Rows and actions of yfinance's frame, whose index is midnight in the exchange's time zone."""
     days = [stamp.date() for stamp in frame.index]
     columns = [frame[name].tolist() for name in ("Open", "High", "Low", "Close", "Adj Close", "Volume")]
     rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
     actions = []
-    for name, type_ in (("Dividends", "dividend"), ("Capital Gains", "dividend"), ("Stock Splits", "split")):
+    for name, made in (("Dividends", dividend), ("Capital Gains", dividend), ("Stock Splits", split)):
         for day, value in zip(days, frame[name].tolist() if name in frame else (), strict=False):
-            if value > 0:
-                actions.append(Action(day, "split" if type_ == "split" else "dividend", value))
+            if value:
+                actions.append(made(provider, day, value))
     return rows, actions

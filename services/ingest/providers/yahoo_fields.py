@@ -1,11 +1,12 @@
 """What Yahoo's data mean, whichever library fetched them: kinds, profiles, statements, which range to ask for."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from services.ingest.providers.actions import together
 from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
 from services.ingest.providers.payload import Record
 from services.ingest.providers.series import Row, as_paid, bars, stored
@@ -51,33 +52,27 @@ def range_for(first: date, today: date) -> str:
 
 
 def history(
+    provider: str,
     request: Request,
     name: str,
-    meta: Mapping[str, Any],
+    meta: Record,
     rows: Iterable[Row],
     actions: Iterable[Action],
     calendar: Calendar,
 ) -> History | Absent:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
-    answered = str(meta.get("symbol") or "")
+    answered = meta.text("symbol")
     if stored(answered) != stored(name):
-        candidate = Listing(stored(answered), meta.get("longName"), meta.get("exchangeName"))
+        candidate = Listing(stored(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
         detail = f"asked for {name}, answered for {answered}"
         return Absent(request.symbol, Absence.AMBIGUOUS, candidates=(candidate,), detail=detail)
     return History(
         request.symbol,
         bars(rows, request.first, request.last, calendar, split_adjusted=True),
-        as_paid(actions),
+        together(provider, as_paid(actions)),
         lists_splits=True,
-        listed_from=_first_trade(meta.get("firstTradeDate")),
+        listed_from=first.astimezone(_NEW_YORK).date() if (first := meta.opt_epoch("firstTradeDate")) else None,
     )
-
-
-def _first_trade(value: Any) -> date | None:
-    """Epoch seconds, or the time stamp that yfinance makes of them in place."""
-    if isinstance(value, datetime):
-        return value.date()
-    return datetime.fromtimestamp(value, UTC).astimezone(_NEW_YORK).date() if isinstance(value, int) else None
 
 
 def profile(info: Record, today: date) -> Profile:
@@ -98,7 +93,7 @@ def profile(info: Record, today: date) -> Profile:
 def fundamentals(symbol: str, info: Record, statements: Sequence[Statement], today: date) -> Fundamentals:
     """Statements with market cap, P/E and announcements. Yahoo names the next earnings, and the last for some days."""
     days = sorted(
-        datetime.fromtimestamp(info.number(key), UTC).date()
+        info.epoch(key).date()
         for key in ("earningsTimestamp", "earningsTimestampStart", "earningsTimestampEnd")
         if info.has(key)
     )

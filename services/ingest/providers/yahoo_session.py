@@ -90,10 +90,9 @@ class YahooSession(Session[Response]):
         """What this thread's calls since `forget` ended in, whatever the library made of it."""
         return getattr(self._seen, "fault", None)
 
-    def chart(self) -> Mapping[str, Any]:
-        """`meta` of this thread's last chart: what it is, its symbol, its first trade."""
-        meta: Mapping[str, Any] = getattr(self._seen, "chart", None) or {}
-        return meta
+    def chart(self) -> Record:
+        """`meta` of this thread's last chart: what it is, its symbol, its first trade. Raises `SchemaChanged` if there was none."""
+        return Record(self._provider, "chart.meta", getattr(self._seen, "chart", None))
 
     def forget(self) -> None:
         self._seen.chart = None

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from curl_cffi.requests.exceptions import RequestException
 
 from services.ingest.providers import yahoo_fields
+from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.base import Absent, Action, Answer, Listing, Rename, Request
-from services.ingest.providers.errors import UnknownToVendor, VendorError
+from services.ingest.providers.errors import UnknownToVendor, VendorError, unexpected
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds
 from services.ingest.providers.payload import Record
@@ -146,6 +147,8 @@ class YahooQuery:
             return raised.absent(symbol)
         except _UNEXPECTED as raised:
             error = raised
+        except Exception as raised:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
+            return (session.fault() or session.noted(unexpected(self.name, symbol, raised))).absent(symbol)
         if session.fault() is None and session.refused() is not None:
             return None
         verdict = session.verdict(error, library="yahooquery")
@@ -165,8 +168,8 @@ class YahooQuery:
         period = yahoo_fields.range_for(request.first, self._today())
         frame = self._ticker(name).history(period=period, interval="1d")
         # Empty for a symbol that was not traded in the range; for anything else the session has raised.
-        rows, actions = ([], []) if frame.empty else _rows(frame)
-        return yahoo_fields.history(request, name, self._session.chart(), rows, actions, self._calendar)
+        rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
+        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar)
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)
@@ -198,16 +201,16 @@ class YahooQuery:
         return found
 
 
-def _rows(frame: Any) -> tuple[list[Row], list[Action]]:
+def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
     """Rows and actions of yahooquery's frame, indexed by symbol and date; the row of a session still open has a time."""
     days = [day.date() if isinstance(day, datetime) else day for day in frame.index.get_level_values(1)]
     columns = [frame[column].tolist() for column in ("open", "high", "low", "close", "adjclose", "volume")]
     rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
     actions = [
-        Action(day, "split" if column == "splits" else "dividend", value)
-        for column in ("dividends", "splits")
+        made(provider, day, value)
+        for column, made in (("dividends", dividend), ("splits", split))
         if column in frame
         for day, value in zip(days, frame[column].tolist(), strict=True)
-        if value > 0
+        if value
     ]
     return rows, actions
