@@ -1,7 +1,7 @@
 """What is stored, as far as a new answer is compared with it: some closes, and the actions."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -97,6 +97,26 @@ async def withdrawn(
             "l_sessions": [row.ex_session for row in listed],
             "l_types": [row.type for row in listed],
         },
+    )
+    return {row[0] for row in rows}
+
+
+async def broken(conn: AsyncConnection, ids: Sequence[int], within: timedelta) -> set[int]:
+    """Ids of the symbols with a recent split over whose day the stored return is nearer to the split's own fall than to none.
+
+    recent : no further before the end of what is known; a true fall of that size costs one more question a night for so long
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT a.symbol_id
+            FROM ingest.actions a
+            JOIN ingest.symbols s ON s.id = a.symbol_id
+            JOIN ingest.prices p ON p.symbol_id = a.symbol_id AND p.session = a.ex_session
+            WHERE a.symbol_id = ANY (CAST(:ids AS integer[])) AND a.type = 'split' AND a.value > 0
+                AND a.ex_session > s.covered_to - CAST(:days AS integer) AND p.total_return > -1
+                AND abs(ln(1 + p.total_return) + ln(a.value)) < abs(ln(1 + p.total_return))
+        """),
+        {"ids": list(ids), "days": within.days},
     )
     return {row[0] for row in rows}
 

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from math import expm1
 from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Absent
+from services.ingest.providers.base import LISTED_LATE, Absent
 from services.ingest.providers.chain import Chain, Fetched
 from services.ingest.store import aliases, prices, quarantine, universe, vintage
 from services.ingest.store.aliases import Alias, Found
@@ -16,6 +17,7 @@ from services.ingest.store.quarantine import Jump
 from services.ingest.store.vintage import Sample
 from services.ingest.workflow.assemble import assemble
 from services.ingest.workflow.bars import on_sessions
+from services.ingest.workflow.continuity import Crossing, unadjusted
 from services.ingest.workflow.names import candidates, choice_of, fetch, request_of
 from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
@@ -61,11 +63,16 @@ class Fetcher:
         fetched, renames = await self._ask(asks, names)
         jumps: list[Jump] = []
         misfits = await self._misfits(asks, fetched, doubts)
+        fresh = [
+            index for index, ask in enumerate(asks) if ask.known is None and self._early(ask, fetched[index], doubts)
+        ]
+        if fresh:
+            jumps += await self._judged([asks[i] for i in fresh], [fetched[i] for i in fresh], doubts, names)
         if misfits:
             log.info("basis_moved", symbols=sorted({ask.symbol for ask in asks if ask.symbol_id in misfits})[:20])
             wide = await self._widened(asks, misfits)
             again, more = await self._ask(wide, names)
-            jumps = await self._judged(wide, again, doubts, names)
+            jumps += await self._judged(wide, again, doubts, names)
             kept = [index for index, ask in enumerate(asks) if ask.symbol_id not in misfits]
             asks = [*(asks[index] for index in kept), *wide]
             fetched = [*(fetched[index] for index in kept), *again]
@@ -91,7 +98,8 @@ class Fetcher:
         return fetched, renames
 
     async def _misfits(self, asks: Sequence[Ask], fetched: Sequence[Fetched], doubts: Doubts) -> set[int]:
-        """Ids of the symbols whose answers are on another basis than what is stored, or list actions that it lacks."""
+        """Ids of the symbols whose answers are on another basis than what is stored, or on none, or list actions that it lacks; and of
+        those whose stored closes break off at a stored split."""
         calendar = self._clock.calendar()
         known = [index for index, ask in enumerate(asks) if ask.known]
         async with self._engine.connect() as conn:
@@ -105,11 +113,19 @@ class Fetcher:
                 if (part := acting(fetched[i])) is not None and asks[i].first > (asks[i].known or (date.max,))[0]
             ]
             misfits |= await vintage.withdrawn(conn, edges, listed)
+            misfits |= await vintage.broken(conn, sorted({asks[i].symbol_id for i in known}), LISTED_LATE)
+        misfits |= {asks[i].symbol_id for i in known if self._early(asks[i], fetched[i], doubts)}
         for index, sample in samples.items():
             ask = asks[index]
             if off_basis(fetched[index], sample, calendar) and not self._believed(ask, fetched[index], sample, doubts):
                 misfits.add(ask.symbol_id)
         return misfits
+
+    def _early(self, ask: Ask, answer: Fetched, doubts: Doubts) -> list[Crossing]:
+        """Splits that the answer lists and is not adjusted for, but for days an operator said are true as they stand."""
+        found = (one for part in answer.parts for one in unadjusted(part.history, self._clock.calendar()))
+        known = doubts.known
+        return [one for one in found if not ((seen := known.get((ask.symbol_id, one.session))) and seen.believed)]
 
     def _believed(self, ask: Ask, answer: Fetched, samples: Sequence[Sample], doubts: Doubts) -> bool:
         """Whether an operator said that the price after the stored ones is true, whatever moved."""
@@ -137,7 +153,8 @@ class Fetcher:
         jumps = []
         for index, (ask, answer) in enumerate(zip(wide, fetched, strict=True)):
             stored, own = samples.get(index, []), splits.get(ask.symbol_id, {})
-            if not answer.parts or not off_basis(answer, stored, calendar, own):
+            early = self._early(ask, answer, doubts)
+            if not answer.parts or not (early or off_basis(answer, stored, calendar, own)):
                 continue
             first = answer.parts[0]
             self._bind()
@@ -145,13 +162,14 @@ class Fetcher:
             if other is not None and not isinstance(other, Absent):
                 second = Fetched(ask.request, [other], asked=(*answer.asked, other.provider))
                 on_sessions([second], calendar)
-                if second.parts and not off_basis(second, stored, calendar, own):
+                fits = not self._early(ask, second, doubts) and not off_basis(second, stored, calendar, own)
+                if second.parts and fits:
                     answer.parts, answer.absent, answer.asked = second.parts, second.absent, second.asked
                     continue
-            session = _after(answer, stored)
+            session = early[0].session if early else _after(answer, stored)
             closes = dict(zip(first.history.bars.sessions.tolist(), first.history.bars.close.tolist(), strict=True))
             if session is not None:
-                jump = closes[session] / stored[-1].close - 1.0
+                jump = expm1(early[0].move) if early else closes[session] / stored[-1].close - 1.0
                 sigma = doubts.sigmas.get(ask.symbol_id, 0.0)
                 who = other.provider if other is not None and not isinstance(other, Absent) else None
                 jumps.append(Jump(ask.symbol_id, session, first.provider, jump, sigma, who, None, confirmed=False))

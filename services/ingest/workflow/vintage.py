@@ -16,6 +16,7 @@ from services.ingest.providers.base import Absence, History
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.universe import GapRow
 from services.ingest.store.vintage import Listed, Sample
+from services.ingest.workflow.continuity import proven
 from services.ingest.workflow.plan import Ask
 from shared.market.calendar import Calendar
 
@@ -68,13 +69,15 @@ def off_basis(
 ) -> bool:
     """Whether at least half of the stored closes that the answer has too are off by a factor.
 
-    stored_splits : where given, a factor is explained by splits that are listed and not stored, or stored and not listed
+    stored_splits : where given, a factor is explained by splits that are listed and not stored, or stored and not listed, or
+                    that the answer's closes prove to be adjusted for while the stored ones are off by just these
     """
     compared = off = 0
     for part in answer.parts:
         listed = {day: value for day, type_, value in actions_of(part.history, calendar) if type_ == "split"}
         closes = dict(zip(part.history.bars.sessions.tolist(), part.history.bars.close.tolist(), strict=True))
         convert = part.history.bars.split_adjusted and part.history.lists_splits
+        shown = proven(part.history, calendar) if stored_splits is not None else set()
         for sample in samples:
             close = closes.get(sample.session)
             if close is None or not isfinite(close):
@@ -86,6 +89,11 @@ def off_basis(
                     _after({day: value for day, value in listed.items() if day not in stored_splits}, sample.session),
                     1.0
                     / _after({day: value for day, value in stored_splits.items() if day not in listed}, sample.session),
+                    1.0
+                    / _after(
+                        {day: value for day, value in listed.items() if day in stored_splits and day in shown},
+                        sample.session,
+                    ),
                 ]
             compared += 1
             off += all(abs(ratio / factor - 1.0) > SHIFT for factor in explained)

@@ -143,6 +143,23 @@ async def test_a_real_jump_is_stored_at_once(ingest: Ingest, why: str) -> None:
     await known_to_yesterday(ingest)
     slip(ingest.market, 0.25)
     if why == "a split":
+        # The vendor's whole series is on the new basis; the other one's is not yet.
+        for levels in (ingest.market.closes["AAA"], ingest.market.adjusted["AAA"]):
+            levels.update({day: level * 0.25 for day, level in levels.items() if day < LAST})
         ingest.market.actions["AAA"] = (REAL, Action(LAST, "split", 4.0))
     await ingest.run(await ingest.portfolio(("AAA", ENTRY)))
-    assert LAST in await ingest.prices("AAA")
+    assert (await ingest.prices("AAA"))[LAST].provider == ingest.market.name
+
+
+async def test_a_split_before_the_first_session_there_is_multiplies_nothing(ingest: Ingest) -> None:
+    """It would roll to that session: two of them would be one of their product, on a day that had none."""
+    ingest.market.quote("OLD", first=DAYS.first, last=DAYS.forward(DAYS.first, 9))
+    early = (Action(date(1987, 6, 1), "split", 2.0), Action(date(1983, 6, 1), "split", 3.0))
+    ingest.market.actions["OLD"] = (*early, Action(DAYS.forward(DAYS.first, 5), "split", 2.0))
+    await ingest.run(await ingest.portfolio(("OLD", DAYS.first), last=DAYS.forward(DAYS.first, 9)))
+    stored = await ingest.rows(
+        "SELECT ex_session, value FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id WHERE symbol = 'OLD'"
+    )
+    assert [tuple(row) for row in stored] == [(DAYS.forward(DAYS.first, 5), 2.0)]
+    found = await ingest.prices("OLD")
+    assert found[DAYS.first].close == pytest.approx(ingest.market.closes["OLD"][DAYS.first] * 2)

@@ -188,3 +188,86 @@ async def test_a_rerun_between_the_two_does_not_move_the_history(split: Split, i
     await ingest.worker.refresh()
     assert await ingest.prices("AAA") == before
     assert await ingest.gaps("AAA") == []
+
+
+async def test_listed_before_it_is_adjusted_nothing_is_rewritten_and_the_next_day_is_right(
+    split: Split, ingest: Ingest
+) -> None:
+    mine, other = await to_the_eve(ingest)
+    before = await ingest.prices("AAA")
+    split.vendor(ingest.market, adjusts=False, lists=True)
+    await night(ingest, EX, mine, other)
+    assert await ingest.prices("AAA") == before, "no history times the ratio, and no loss on the day"
+    assert await ingest.gaps("AAA") == [(EX, EX, "quarantined", False)]
+    [held] = await ingest.rows("SELECT session, return, released_at FROM ingest.quarantine")
+    assert (held.session, held.released_at) == (EX, None)
+    assert held._mapping["return"] == pytest.approx(split.base[EX] / split.ratio / split.base[BEFORE] - 1)
+
+    split.vendor(ingest.market, adjusts=True, lists=True)
+    await ingest.execute("UPDATE ingest.gaps SET retry_at = now()")
+    await ingest.worker.retry_due()
+    await split.stored_right()
+    await night(ingest, DAYS.next(EX), mine, other)
+    await split.stored_right()
+    assert await ingest.rows("SELECT 1 FROM ingest.prices_history") == []
+
+
+async def test_a_new_symbol_listed_before_it_is_adjusted_waits(split: Split, ingest: Ingest) -> None:
+    split.vendor(ingest.market, adjusts=False, lists=True)
+    mine = await ingest.portfolio(("AAA", ENTRY))
+    await ingest.run(mine, last=EX)
+    await settle(ingest)
+    assert await ingest.prices("AAA") == {}
+    assert {gap[2] for gap in await ingest.gaps("AAA")} == {"quarantined"}
+    split.vendor(ingest.market, adjusts=True, lists=True)
+    await ingest.execute("UPDATE ingest.gaps SET retry_at = now()")
+    await ingest.worker.retry_due()
+    await split.stored_right()
+    assert EX in await ingest.prices("AAA")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+async def test_a_second_provider_that_has_adjusted_serves_meanwhile(split: Split, ingest: Ingest, known: bool) -> None:
+    ingest.market.name = "first"
+    other = Market("second")
+    other.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "BBB")
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], DAYS), Clock(LAST))
+    mine = (await to_the_eve(ingest))[0] if known else await ingest.portfolio(("AAA", ENTRY))
+    split.vendor(ingest.market, adjusts=False, lists=True)
+    split.vendor(other, adjusts=True, lists=True)
+    await ingest.run(mine, last=EX)
+    await split.stored_right()
+    assert (await ingest.prices("AAA"))[EX].provider == "second"
+
+
+async def test_a_history_that_was_multiplied_once_heals_when_the_vendor_is_right(
+    split: Split, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored by a version that took the listed split for the explanation."""
+    mine, other = await to_the_eve(ingest)
+    split.vendor(ingest.market, adjusts=False, lists=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("services.ingest.workflow.fetching.unadjusted", lambda *_: [])
+        await night(ingest, EX, mine, other)
+    assert (await ingest.prices("AAA"))[BEFORE].close == pytest.approx(split.traded[BEFORE] * split.ratio)
+    split.vendor(ingest.market, adjusts=True, lists=True)
+    await night(ingest, DAYS.next(EX), mine, other)
+    await split.stored_right()
+    ingest.market.asked.clear()
+    await night(ingest, DAYS.forward(EX, 2), mine, other)
+    assert [request.symbol for request in ingest.market.asked].count("AAA") == 1, "and is asked for as every night"
+
+
+async def test_a_multiplied_history_is_restated_over_its_own_range_too(
+    split: Split, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored split is listed as before; the answer's own closes prove that they are adjusted for it."""
+    mine, other = await to_the_eve(ingest)
+    split.vendor(ingest.market, adjusts=False, lists=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("services.ingest.workflow.fetching.unadjusted", lambda *_: [])
+        await night(ingest, EX, mine, other)
+    split.vendor(ingest.market, adjusts=True, lists=True)
+    await rerun(ingest, mine, first=ENTRY)
+    await ingest.worker.refresh()
+    await split.stored_right()
