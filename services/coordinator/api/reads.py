@@ -130,7 +130,8 @@ async def symbol_prices(
     first: From = None,
     last: To = None,
     known_at: Annotated[
-        AwareDatetime | None, Query(description="Prices as they were believed at this instant, with its UTC offset")
+        AwareDatetime | None,
+        Query(description="Prices and actions as they were believed at this instant, with its UTC offset"),
     ] = None,
 ) -> dict[str, Any]:
     in_order(first, last)

@@ -15,6 +15,8 @@ from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPR
 from shared.market.symbols import normalise
 
 NO_PROVIDER = "no_provider"
+_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at"
+_ACTION = "ex_session, ex_date, type, value, provider"
 _MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 
 
@@ -157,22 +159,21 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
 async def prices(
     conn: AsyncConnection, symbol: str, first: date | None, last: date | None, known_at: datetime | None = None
 ) -> dict[str, Any]:
-    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices as believed then."""
+    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as believed then."""
     identity, name = await symbol_id(conn, symbol)
     window = {"id": identity, "first": first or date.min, "last": last or date.max}
     if known_at is not None:
-        return {"symbol": name, "known_at": known_at.isoformat(), "items": await _believed(conn, window, known_at)}
+        return {"symbol": name, "known_at": known_at.isoformat(), **await _believed(conn, window, known_at)}
     rows = await conn.execute(
-        text("""
-            SELECT session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at,
-                   change AS price_version
-            FROM ingest.prices WHERE symbol_id = :id AND session BETWEEN :first AND :last ORDER BY session
+        text(f"""
+            SELECT {_PRICE}, change AS price_version FROM ingest.prices
+            WHERE symbol_id = :id AND session BETWEEN :first AND :last ORDER BY session
         """),
         window,
     )
     actions = await conn.execute(
-        text("""
-            SELECT ex_session, ex_date, type, value, provider FROM ingest.actions
+        text(f"""
+            SELECT {_ACTION} FROM ingest.actions
             WHERE symbol_id = :id AND ex_session BETWEEN :first AND :last ORDER BY ex_session, type
         """),
         window,
@@ -192,19 +193,26 @@ async def prices(
     }
 
 
-async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> list[Any]:
-    """Per session the price that stood at an instant: fetched by then, and not yet replaced. History is append-only."""
-    columns = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at, change"
-    rows = await conn.execute(
-        text(f"""
-            SELECT DISTINCT ON (session) {columns.replace("change", "change AS price_version")} FROM (
-                SELECT {columns} FROM ingest.prices
-                WHERE symbol_id = :id AND session BETWEEN :first AND :last AND fetched_at <= :known_at
+async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> dict[str, list[Any]]:
+    """The prices and actions that stood at an instant: written by then, and not yet replaced. Histories are append-only.
+
+    A write is dated by the instant it began under the commit-order lock, which a reader notices when it commits.
+    """
+
+    async def stood(table: str, session: str, key: str, columns: str) -> list[Any]:
+        held = f"symbol_id = :id AND {session} BETWEEN :first AND :last AND known_from <= :known_at"
+        rows = await conn.execute(
+            text(f"""
+                SELECT {columns} FROM ingest.{table} WHERE {held}
                 UNION ALL
-                SELECT {columns} FROM ingest.prices_history
-                WHERE symbol_id = :id AND session BETWEEN :first AND :last AND fetched_at <= :known_at AND known_until > :known_at
-            ) p ORDER BY session, change DESC
-        """),
-        {**window, "known_at": known_at},
-    )
-    return [plain(dict(row)) for row in rows.mappings()]
+                SELECT {columns} FROM ingest.{table}_history WHERE {held} AND known_until > :known_at
+                ORDER BY {key}
+            """),
+            {**window, "known_at": known_at},
+        )
+        return [plain(dict(row)) for row in rows.mappings()]
+
+    return {
+        "items": await stood("prices", "session", "session", f"{_PRICE}, change AS price_version"),
+        "actions": await stood("actions", "ex_session", "ex_session, type", _ACTION),
+    }

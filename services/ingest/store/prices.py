@@ -90,7 +90,7 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
     """Move the staged rows into place under the lock; answers what became different inside sessions that were known.
 
     A stored value is never replaced by nothing: a source that lacks a field today had it yesterday, and the first bar of
-    every fetch has no return because the session before was not part of it.
+    every fetch has no return because the session before was not part of it. What stood there goes to the history, by a trigger.
     """
     parameters = {"change": change, "fetched_at": fetched_at}
     updated = await conn.execute(
@@ -107,10 +107,6 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
                 WHERE s.known
             ), differing AS MATERIALIZED (
                 SELECT * FROM compared WHERE price_moved OR return_moved
-            ), kept AS (
-                INSERT INTO ingest.prices_history
-                SELECT p.*, clock_timestamp() FROM ingest.prices p
-                JOIN differing d ON p.symbol_id = d.symbol_id AND p.session = d.session WHERE d.restated
             )
             UPDATE ingest.prices p
             SET open = coalesce(d.open, p.open), high = coalesce(d.high, p.high), low = coalesce(d.low, p.low),
@@ -147,8 +143,8 @@ async def _rejoin_levels(conn: AsyncConnection, ids: Sequence[int]) -> None:
 
 def _insert(which: str) -> str:
     return f"""
-        INSERT INTO ingest.prices ({_STORED}, fetched_at, change)
-        SELECT {_STORED}, :fetched_at, :change FROM staged WHERE {which}
+        INSERT INTO ingest.prices ({_STORED}, fetched_at, change, known_from)
+        SELECT {_STORED}, :fetched_at, :change, (SELECT ingest.instant()) FROM staged WHERE {which}
         ON CONFLICT (symbol_id, session) DO NOTHING
     """
 

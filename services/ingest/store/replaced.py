@@ -77,7 +77,7 @@ async def supersede(
     await conn.execute(
         text("""
             WITH gone AS (DELETE FROM ingest.prices WHERE symbol_id = ANY (CAST(:ids AS integer[])) RETURNING *)
-            INSERT INTO ingest.prices_history SELECT gone.*, clock_timestamp() FROM gone
+            INSERT INTO ingest.prices_history SELECT gone.*, ingest.instant() FROM gone
         """),
         {"ids": other},
     )

@@ -35,23 +35,22 @@ async def test_an_ambiguous_symbol_is_shown_with_its_candidates_and_can_be_answe
 async def test_what_did_we_know_then(api: Api) -> None:
     await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL') ON CONFLICT DO NOTHING")
     await api.run("""
-        INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
-        SELECT id, day, 100, 'as_traded', 'test', '2020-12-30 22:00+00', 1
+        INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change, known_from)
+        SELECT id, day, 100, 'as_traded', 'test', '2020-12-30 21:50+00', 1, '2020-12-30 22:00+00'
         FROM ingest.symbols, unnest(ARRAY[DATE '2020-12-29', DATE '2020-12-30']) AS day WHERE symbol = 'AAPL'
     """)
     await api.run("""
-        INSERT INTO ingest.prices_history
-        SELECT p.*, TIMESTAMPTZ '2021-01-04 12:00+00' FROM ingest.prices p WHERE session = '2020-12-30'
+        DO $$ BEGIN
+            PERFORM set_config('leadline.instant', '2021-01-04 12:00+00', true);
+            UPDATE ingest.prices SET close = 101, change = 2 WHERE session = '2020-12-30';
+        END $$
     """)
-    await api.run(
-        "UPDATE ingest.prices SET close = 101, fetched_at = '2021-01-04 12:00+00', change = 2 WHERE session = '2020-12-30'"
-    )
 
     async def closes(when: str) -> list[float]:
         answer = await api.client.get("/api/v1/symbols/AAPL/prices", params={"known_at": when})
         return [item["close"] for item in answer.json()["items"]]
 
-    assert await closes("2020-12-30T21:00:00Z") == []
+    assert await closes("2020-12-30T21:55:00Z") == [], "asked for, and not written yet"
     assert await closes("2021-01-01T00:00:00Z") == [100, 100]
     assert await closes("2021-01-05T00:00:00Z") == [100, 101]
     assert await closes("2021-01-04T07:00:00-05:00") == [100, 101]
