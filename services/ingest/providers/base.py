@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import Literal, Protocol
 
 from shared.arrays import DateVector, FloatVector
@@ -103,11 +104,18 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A split (new shares per old) or a cash dividend (per share, as paid on the shares of that day)."""
+    """A split (new shares per old) or a cash dividend (per share, as paid on the shares of that day). Vendors': see `actions`.
+
+    Raises `ValueError` for a value by which nothing can be multiplied or divided.
+    """
 
     ex_date: date
     type: Literal["split", "dividend"]
     value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < inf:
+            raise ValueError(f"a {self.type} of {self.value} on {self.ex_date} can not be")
 
 
 @dataclass(frozen=True, slots=True)

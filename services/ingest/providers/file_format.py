@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from services.ingest.providers.actions import DIVIDEND_AT_MOST, SPLIT_AT_MOST
 from services.ingest.providers.base import Action, Profile
+from services.ingest.providers.series import PRICE_AT_MOST
 from shared.arrays import DateVector, FloatVector
 from shared.errors import ConfigurationError
 from shared.market.symbols import normalise
@@ -115,6 +117,9 @@ def read_actions(path: Path) -> dict[str, tuple[Action, ...]]:
             problems.add("type", row, f"{type_!r} is neither split nor dividend")
     for empty in np.flatnonzero(np.isnan(values)):
         problems.add("value", int(empty), "is empty")
+    most = np.array([SPLIT_AT_MOST if type_ == "split" else DIVIDEND_AT_MOST for type_ in types])
+    for row in np.flatnonzero(values > most):
+        problems.add("value", int(row), f"{values[row]:g} is no {types[row]} that can be")
     problems.raise_if_any()
     found: dict[str, list[Action]] = {}
     for symbol, day, type_, value in zip(symbols, dates.tolist(), types, values.tolist(), strict=True):
@@ -217,7 +222,7 @@ def _numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool) 
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = _parsed(column, pa.float64(), float, name, "a number", problems)
     values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-    bad = np.isinf(values) | (values <= 0 if positive else values < 0)
+    bad = (np.abs(values) > PRICE_AT_MOST) | (values <= 0 if positive else values < 0)
     for row in np.flatnonzero(bad):
         problems.add(name, int(row), f"{values[row]:g} is not a {'price' if positive else 'volume'} that can be")
     return values

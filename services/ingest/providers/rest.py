@@ -7,7 +7,7 @@ from typing import TypeVar
 from services.ingest.providers.base import Absent
 from services.ingest.providers.errors import VendorError, unexpected
 from services.ingest.providers.http import VendorHttp
-from services.ingest.providers.series import never_asked, spelled
+from services.ingest.providers.series import market_day, never_asked, spelled
 from services.ingest.providers.vendor import Condition
 
 Answered = TypeVar("Answered")
@@ -31,7 +31,7 @@ class RestVendor:
         self._http.close()
 
     def _today(self) -> date:
-        return self._now().date()
+        return market_day(self._now())
 
     def _each(
         self, symbols: Sequence[str], ask: Callable[[str, str], Answered | Absent]

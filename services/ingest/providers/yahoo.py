@@ -148,7 +148,7 @@ class Yahoo:
             return (session.fault() or session.noted(unexpected(self.name, given, error))).absent(given)
 
     def _today(self) -> date:
-        return self._now().date()
+        return market_day(self._now())
 
     def _history(self, request: Request, name: str) -> Answer:
         # PriceHistory and not Ticker: a Ticker asks for each symbol's time zone first, a second call a symbol. We give it.

@@ -162,7 +162,7 @@ class YahooQuery:
         return self._made
 
     def _today(self) -> date:
-        return self._now().date()
+        return market_day(self._now())
 
     def _history(self, request: Request, name: str) -> Answer:
         period = yahoo_fields.range_for(request.first, self._today())

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Answer, Bars, History, Request
+from services.ingest.providers.base import Absence, Absent, Answer, Bars, Fault, History, Request
 from services.ingest.providers.chain import Chain
 from shared.market.calendar import calendar
 
@@ -87,7 +87,55 @@ def test_a_symbol_known_without_bars_in_the_range_is_explained_by_its_history() 
     assert found.listed_from == date(2020, 6, 1)
 
 
+class Breaks:
+    """Fails as no provider should."""
+
+    name = "breaks"
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        raise ZeroDivisionError("by nought")
+
+
+def test_a_provider_that_fails_as_nobody_foresaw_is_as_one_that_is_down() -> None:
+    requests = [Request(symbol, FIRST, LAST) for symbol in "AB"]
+    alone = Chain([Breaks()], DAYS).fetch(requests)
+    assert [found.absent for found in alone] == [Absence.PROVIDER_DOWN] * 2
+    served = Chain([Breaks(), Source("two", (FIRST, LAST))], DAYS).fetch(requests)
+    assert [[part.provider for part in found.parts] for found in served] == [["two"]] * 2
+    assert isinstance(Chain([Breaks()], DAYS).second_opinion(requests[0], "one"), Absent)
+
+
 def test_a_chain_is_named_by_all_who_may_be_asked() -> None:
     assert Chain([Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))], DAYS).name == "one,two"
     with pytest.raises(ValueError, match="at least one"):
         Chain([], DAYS)
+
+
+def refused(name: str) -> Source:
+    later = datetime(2020, 2, 1, 1, tzinfo=UTC)
+    return Source(name, Absent("A", Absence.PROVIDER_DOWN, later, fault=Fault.AUTH))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_who_has_no_valid_key_keeps_nobody_from_settling_an_absence(first: bool) -> None:
+    others = [Source("one", absent(Absence.NOT_FOUND))]
+    chain = Chain([refused("two"), *others] if first else [*others, refused("two")], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert (found.absent, found.retry_at, found.broken) == (Absence.NOT_FOUND, None, ("two",))
+
+
+def test_who_has_no_valid_key_is_waited_for_only_if_nobody_else_answers() -> None:
+    retry_at = datetime(2020, 2, 1, tzinfo=UTC)
+    limited = Source("one", absent(Absence.RATE_LIMITED, retry_at))
+    [found] = Chain([refused("two"), limited], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert (found.absent, found.retry_at) == (Absence.RATE_LIMITED, retry_at)
+    [found] = Chain([refused("two")], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert (found.absent, found.retry_at, found.broken) == (
+        Absence.PROVIDER_DOWN, datetime(2020, 2, 1, 1, tzinfo=UTC), (),
+    )  # fmt: skip
+
+
+def test_the_ends_of_a_series_are_not_held_up_by_who_has_no_valid_key() -> None:
+    chain = Chain([Source("one", (FIRST, date(2020, 1, 10))), refused("two")], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert (found.absent, found.broken) == (None, ("two",))

@@ -133,6 +133,8 @@ def test_all_errors_are_told_at_once_and_not_more_than_a_person_reads(tmp_path: 
     ("actions", "message"),
     [
         ("symbol,ex_date,type\nA,2020-01-02,split\n", "corporate_actions.csv, column value: is missing"),
+        ("symbol,ex_date,type,value\nA,2020-01-02,split,1e300\n", "1e+300 is"),
+        ("symbol,ex_date,type,value\nA,2020-01-02,dividend,1e8\n", "1e+08 is no dividend that can be"),
         (
             "symbol,ex_date,type,value\nA,2020-01-02,merger,1\n",
             "column type, row 2: 'merger' is neither split nor dividend",
