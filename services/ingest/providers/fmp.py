@@ -146,7 +146,8 @@ class Fmp(FmpReference):
             split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
             for item in self._list("/splits", {"symbol": name})
             # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
-            if item.day("date") <= self._today()
+            # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
+            if item.day("date") <= self._calendar.last_due(self._now())
         ]
         found = list(splits)
         for item in self._list("/dividends", {"symbol": name}):

@@ -5,9 +5,10 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from shared.market.symbols import SymbolKind, classify, normalise
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^]{0,29}")
 _SHARE_CLASS = re.compile(r"([A-Z]{1,5})\.([A-Z])")
 NAN = math.nan
+_NEW_YORK = ZoneInfo("America/New_York")
 # Prices of before many reverse splits are large on today's basis. Far below what overflows when it is converted.
 PRICE_AT_MOST = 1e18
 
@@ -35,6 +37,11 @@ class Row(NamedTuple):
     close: float | None
     adj_close: float | None
     volume: float | None
+
+
+def market_day(instant: datetime) -> date:
+    """The exchange's date at an instant (aware): what a vendor says of today it says of this one."""
+    return instant.astimezone(_NEW_YORK).date()
 
 
 def bars(rows: Iterable[Row], first: date, last: date, calendar: Calendar, *, split_adjusted: bool) -> Bars:

@@ -24,7 +24,7 @@ from services.ingest.providers.errors import RateLimited, UnknownToVendor, Vendo
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds
 from services.ingest.providers.payload import Record
-from services.ingest.providers.series import Row, never_asked, spelled
+from services.ingest.providers.series import Row, market_day, never_asked, spelled
 from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
 from services.ingest.providers.yahoo_session import RETRY_AFTER, YahooSession
 from shared.market.calendar import Calendar

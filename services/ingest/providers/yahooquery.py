@@ -20,7 +20,7 @@ from services.ingest.providers.errors import UnknownToVendor, VendorError, unexp
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds
 from services.ingest.providers.payload import Record
-from services.ingest.providers.series import Row, never_asked, spelled
+from services.ingest.providers.series import Row, market_day, never_asked, spelled
 from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
 from services.ingest.providers.yahoo_session import YahooSession
 from shared.errors import ConfigurationError

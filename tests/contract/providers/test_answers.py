@@ -116,7 +116,7 @@ def test_profiles(case: Case) -> None:
     known, unknown = case.vendor.profiles(["AAPL", "NOPE"])
     assert isinstance(known, Described)
     assert (known.profile.name, known.profile.asset_type, known.profile.currency) == ("Apple Inc.", "stock", "USD")
-    assert known.profile.as_of == date(2020, 9, 3)
+    assert known.profile.as_of == date(2020, 9, 2), "nine in the evening of New York, another day in UTC"
     if case.name == "massive":  # by SIC, without sector and beta
         assert (known.profile.sector, known.profile.industry, known.profile.beta) == (
             None,
@@ -125,7 +125,7 @@ def test_profiles(case: Case) -> None:
         )
     else:
         assert (known.profile.sector, known.profile.industry) == ("Technology", "Consumer Electronics")
-        assert (known.profile.beta, known.profile.beta_as_of) == (1.28, date(2020, 9, 3))
+        assert (known.profile.beta, known.profile.beta_as_of) == (1.28, date(2020, 9, 2))
     assert isinstance(unknown, Absent)
     assert unknown.reason is Absence.NOT_FOUND
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import pairwise
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Fault, Rename, Request
-from tests.contract.providers.conftest import Case
+from services.ingest.providers.base import Absence, Absent, Fault, History, Rename, Request
+from tests.contract.providers.conftest import Case, running
 from tests.contract.providers.test_answers import ask, history
 from tests.support.vendors import Reply, reply, stored
 
@@ -40,6 +40,23 @@ def test_a_symbol_the_plan_does_not_cover_does_not_turn_the_key_off(fmp: Case) -
 def test_a_dividend_stated_on_todays_shares_only_is_brought_to_those_of_its_day(fmp: Case) -> None:
     paid = {a.ex_date: a.value for a in history(fmp, "AAPL").actions if a.type == "dividend"}
     assert paid[date(1995, 11, 21)] == pytest.approx(0.004286 * 7 * 4)
+
+
+@pytest.mark.parametrize(
+    ("now", "listed"),
+    [
+        (datetime(2020, 8, 30, 23, 50, tzinfo=UTC), False),  # 19:50 in New York, on the eve
+        (datetime(2020, 8, 31, 0, 10, tzinfo=UTC), False),  # 20:10
+        (datetime(2020, 8, 31, 18, 0, tzinfo=UTC), False),  # the day itself, before its close
+        (datetime(2020, 8, 31, 23, 50, tzinfo=UTC), True),
+    ],
+)
+def test_a_split_counts_from_the_first_session_whose_close_has_it(now: datetime, listed: bool) -> None:
+    with running("fmp", now=now) as case:
+        (answer,) = case.vendor.fetch([Request("AAPL", date(2020, 8, 5), date(2020, 8, 28))])
+    assert isinstance(answer, History)
+    assert (date(2020, 8, 31) in {action.ex_date for action in answer.actions if action.type == "split"}) is listed
+    assert date(2014, 6, 9) in {action.ex_date for action in answer.actions if action.type == "split"}
 
 
 def test_a_symbol_without_prices_is_not_asked_for_its_actions(fmp: Case) -> None:

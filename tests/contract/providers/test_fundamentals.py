@@ -50,7 +50,7 @@ def test_market_cap_and_price_earnings(case: Case) -> None:
     assert figures.pe_ratio == (
         None if case.name == "yahooquery" and figures.pe_ratio is None else pytest.approx(expected)
     )
-    assert figures.as_of == date(2020, 9, 3)
+    assert figures.as_of == date(2020, 9, 2)
 
 
 def test_announcements_where_the_vendor_has_them(case: Case) -> None:
