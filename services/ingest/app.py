@@ -72,7 +72,7 @@ def _retries(
                 asked = await worker.retry_due() + await worker.refresh()
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("retries_postponed", error=str(error)[:200])
-            except Exception:  # noqa: BLE001 - one symbol that nobody foresaw must not end the retries of all
+            except Exception:
                 log.exception("retries_failed")
             if asked:
                 service.wake_relay()
@@ -95,7 +95,7 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                 asked = await profiles.refresh_one(service.clock.last_due())
             except (DBAPIError, OSError, TimeoutError, TransientError) as error:
                 log.warning("profiles_postponed", error=str(error)[:200])
-            except Exception:  # noqa: BLE001 - as above
+            except Exception:
                 log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)

@@ -76,12 +76,14 @@ class Request:
 
     formerly : what the security was called before, oldest first, for vendors that file prices under the symbol of the day;
                others have the whole history under the newest.
+    chosen   : the user has said that this is the security, so that a vendor's other ideas are no question any more.
     """
 
     symbol: str
     first: date
     last: date
     formerly: tuple[Rename, ...] = ()
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ A provider that has bars serves; the next one is asked only for the sessions bef
 in between is left to the source that saw the neighbours: filling single days from another vendor costs a call a symbol and
 mixes two vendors' closes in one return. A symbol is absent for good only when every provider has said so that can: one with a
 refused key or an answer nobody understands stays so until a person acts, and asking the others again meanwhile helps nobody.
+
+A symbol that may mean several securities is a question to the user: nobody further is asked, because whoever has bars of it
+would have guessed.
 """
 
 from collections.abc import Sequence
@@ -78,6 +81,7 @@ class Chain:
         found = [Fetched(request) for request in requests]
         absences: list[list[tuple[str, Absent]]] = [[] for _ in requests]
         open_: list[tuple[int, Request]] = list(enumerate(requests))
+        ended: set[int] = set()
         for provider in self._providers:
             if not open_:
                 break
@@ -89,12 +93,15 @@ class Chain:
                     result.asked += (provider.name,)
                 if isinstance(answer, Absent):
                     absences[index].append((provider.name, answer))
-                    still_open.append((index, request))
+                    if answer.reason is Absence.AMBIGUOUS and not request.chosen:
+                        ended.add(index)
+                    else:
+                        still_open.append((index, request))
                 else:
                     result.parts.append(Part(provider.name, answer))
                     still_open += [(index, rest) for rest in self._unanswered(request, answer)]
-            open_ = still_open
-        unanswered = {index for index, _ in open_}
+            open_ = [(index, request) for index, request in still_open if index not in ended]
+        unanswered = {index for index, _ in open_} | ended
         for index, result in enumerate(found):
             if index in unanswered:
                 _conclude(result, absences[index])
@@ -102,13 +109,17 @@ class Chain:
 
     @property
     def has_second(self) -> bool:
-        return len(self._providers) > 1
+        return len({source_of(provider) for provider in self._providers}) > 1
 
     def second_opinion(self, request: Request, other_than: str) -> Part | Absent | None:
-        """Bars of the first other provider that has some; an `Absent` if one may have some later; None if nobody else does."""
+        """Bars of the first provider of another source that has some; an `Absent` if one may have some later; None if nobody does.
+
+        Two names of one source say the same, right or wrong.
+        """
         later: Absent | None = None
+        first = next((source_of(provider) for provider in self._providers if provider.name == other_than), other_than)
         for provider in self._providers:
-            if provider.name == other_than:
+            if source_of(provider) == first:
                 continue
             (answer,) = _asked(provider, [request])
             if isinstance(answer, History):
@@ -140,6 +151,12 @@ def _asked(provider: Provider, requests: Sequence[Request]) -> list[Answer]:
         return [unexpected(provider.name, request.symbol, error).absent(request.symbol) for request in requests]
 
 
+def source_of(provider: Provider) -> str:
+    """Whose data a provider has: its own, unless it says that it is another name for somebody's."""
+    source: str = getattr(provider, "source", provider.name)
+    return source
+
+
 def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
     """A reason that may pass wins over what others know: absence is not settled while somebody has not answered.
 
@@ -148,6 +165,10 @@ def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
     absences = [absent for _, absent in said]
     told = [part.history.renamed for part in result.parts] + [absent.renamed for absent in absences]
     result.renamed = next((rename for rename in told if rename), None)
+    ambiguous = any(absent.reason is Absence.AMBIGUOUS for absent in absences)
+    if ambiguous and not result.request.chosen and not any(len(part.history.bars.sessions) for part in result.parts):
+        # Somebody knows the symbol and has no bars of it: which security that is remains the question.
+        result.parts.clear()
     if not result.parts:
         result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
     able = [absent for absent in absences if not _stuck(absent)]

@@ -58,7 +58,7 @@ def request_of(ask: Ask, aliases: Mapping[str, Sequence[Alias]]) -> Request:
         if _day(alias) > date.min and _day(alias) <= max(_day(valid), date.min):
             formerly.append(Rename(name, alias.target, _day(alias)))
         name = alias.target
-    return Request(valid.target, ask.first, ask.last, tuple(formerly))
+    return Request(valid.target, ask.first, ask.last, tuple(formerly), chosen=valid.by_user)
 
 
 def choice_of(ask: Ask, aliases: Mapping[str, Sequence[Alias]]) -> str | None:

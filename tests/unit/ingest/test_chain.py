@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Answer, Bars, Fault, History, Request
+from services.ingest.providers.base import Absence, Absent, Answer, Bars, Fault, History, Listing, Request
 from services.ingest.providers.chain import Chain
 from shared.market.calendar import calendar
 
@@ -85,6 +85,61 @@ def test_a_symbol_known_without_bars_in_the_range_is_explained_by_its_history() 
     [found] = Chain([Source("one", (date(2020, 6, 1), date(2020, 6, 30)))], DAYS).fetch([Request("A", FIRST, LAST)])
     assert found.absent is None
     assert found.listed_from == date(2020, 6, 1)
+
+
+QUESTION = Absent("A", Absence.AMBIGUOUS, candidates=(Listing("A.N"), Listing("A.TO")))
+NO_BARS = (date(2021, 1, 4), date(2021, 1, 29))
+OTHERS: dict[str, Absent | tuple[date, date]] = {
+    "has it": (FIRST, LAST),
+    "knows it without bars": NO_BARS,
+    "does not know it": absent(Absence.NOT_FOUND),
+    "knows it is gone": absent(Absence.DELISTED),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_nobody_is_asked_after_a_question_to_the_user(other: str) -> None:
+    second = Source("two", OTHERS[other])
+    [found] = Chain([Source("one", QUESTION), second], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert (found.parts, found.candidates, second.asked) == ([], QUESTION.candidates, [])
+    assert found.absent is Absence.AMBIGUOUS
+    assert found.asked == ("one",)
+
+
+@pytest.mark.parametrize("other", ["knows it without bars", "does not know it"])
+def test_a_question_after_others_who_have_nothing_is_one_all_the_same(other: str) -> None:
+    chain = Chain([Source("one", OTHERS[other]), Source("two", QUESTION), Source("three", (FIRST, LAST))], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert (found.parts, found.absent, found.candidates) == ([], Absence.AMBIGUOUS, QUESTION.candidates)
+
+
+def test_who_has_the_bars_before_anybody_asks_has_answered() -> None:
+    [found] = Chain([Source("one", (FIRST, LAST)), Source("two", QUESTION)], DAYS).fetch([Request("A", FIRST, LAST)])
+    assert [part.provider for part in found.parts] == ["one"]
+    assert found.absent is None
+
+
+def test_the_rest_of_a_series_is_not_taken_from_whoever_comes_after_a_question() -> None:
+    third = Source("three", (FIRST, LAST))
+    chain = Chain([Source("one", (date(2020, 1, 8), date(2020, 1, 21))), Source("two", QUESTION), third], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert [part.provider for part in found.parts] == ["one"]
+    assert third.asked == []
+
+
+def test_a_first_who_is_down_may_still_answer_and_nobody_after_the_question_does() -> None:
+    third = Source("three", (FIRST, LAST))
+    chain = Chain([Source("one", absent(Absence.PROVIDER_DOWN)), Source("two", QUESTION), third], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST)])
+    assert (found.parts, found.absent, third.asked) == ([], Absence.PROVIDER_DOWN, [])
+    assert found.candidates == QUESTION.candidates
+
+
+def test_what_the_user_has_chosen_is_no_question_any_more() -> None:
+    chain = Chain([Source("one", QUESTION), Source("two", (FIRST, LAST))], DAYS)
+    [found] = chain.fetch([Request("A", FIRST, LAST, chosen=True)])
+    assert [part.provider for part in found.parts] == ["two"]
+    assert found.absent is None
 
 
 class Breaks:
