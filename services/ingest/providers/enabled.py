@@ -40,7 +40,7 @@ def enabled(
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
         gate = SharedGate(quota)
-        made.append(Metered(_vendor(settings, name, calendar, gate), gate, quota, is_today))
+        made.append(Metered(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
     return made
 
 

@@ -109,8 +109,17 @@ class SharedGate:
 class Metered:
     """Implements `base.Provider`."""
 
-    def __init__(self, vendor: Vendor, gate: SharedGate, quota: Quota, is_today: Callable[[Request], bool]) -> None:
+    def __init__(
+        self,
+        vendor: Vendor,
+        gate: SharedGate,
+        quota: Quota,
+        is_today: Callable[[Request], bool],
+        source: str | None = None,
+    ) -> None:
+        """source: whose data it is, where several adapters ask one vendor."""
         self.name = vendor.name
+        self.source = source or vendor.name
         self.vendor = vendor
         self._gate = gate
         self.quota = quota

@@ -1,0 +1,61 @@
+"""A second opinion comes from another source, and not from another name of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import cast
+
+import numpy as np
+from pydantic import SecretStr
+
+from services.ingest.providers.base import Answer, Bars, History, Request
+from services.ingest.providers.chain import Chain, Part, source_of
+from services.ingest.providers.enabled import enabled
+from services.ingest.providers.quota import Quota
+from services.ingest.settings import IngestSettings
+from shared.market.calendar import calendar
+
+DAYS = calendar()
+FIRST, LAST = date(2020, 1, 2), date(2020, 1, 31)
+
+
+@dataclass
+class Named:
+    """Has every bar, of somebody's data."""
+
+    name: str
+    source: str
+    asked: list[Request] = field(default_factory=list)
+
+    def fetch(self, requests: Sequence[Request]) -> list[Answer]:
+        self.asked += requests
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Answer:
+        days = DAYS.between(request.first, request.last)
+        level = np.ones(len(days))
+        sessions = np.array(days, dtype="datetime64[D]")
+        return History(request.symbol, Bars(sessions, level, level, level, level, level, level, split_adjusted=True))
+
+
+def test_a_second_opinion_comes_from_another_source_and_not_from_another_name() -> None:
+    first, alias, other = Named("yahoo", "yahoo"), Named("yahooquery", "yahoo"), Named("fmp", "fmp")
+    for asked in (first.name, alias.name):
+        found = Chain([first, alias, other], DAYS).second_opinion(Request("A", FIRST, LAST), asked)
+        assert isinstance(found, Part)
+        assert found.provider == "fmp"
+    assert first.asked == alias.asked == []
+    alone = Chain([first, alias], DAYS)
+    assert alone.second_opinion(Request("A", FIRST, LAST), "yahoo") is None
+    assert not alone.has_second
+    assert Chain([first, other], DAYS).has_second
+
+
+def test_yahoo_under_its_two_names_is_one_source() -> None:
+    made = enabled(IngestSettings(providers=("yahoo",)), DAYS, lambda *_: cast(Quota, None), lambda: LAST)
+    assert [source_of(provider) for provider in made] == ["yahoo"]
+    settings = IngestSettings(providers=("yahoo", "yahooquery", "massive"), massive_api_key=SecretStr("k"))
+    made = enabled(settings, DAYS, lambda *_: cast(Quota, None), lambda: LAST)
+    assert [source_of(provider) for provider in made] == ["yahoo", "yahoo", "massive"]
