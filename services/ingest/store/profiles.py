@@ -67,16 +67,23 @@ async def claim(conn: AsyncConnection, lease: timedelta) -> tuple[int, str] | No
     return None if row is None else (row.id, row.symbol)
 
 
+# A price that is asked for again within this waits for what a profile would use up. One that is not, a key that is refused or a
+# plan used up for the day, has its share of the quota when its time comes.
+NEAR = timedelta(minutes=10)
+
+
 async def prices_wait(conn: AsyncConnection) -> bool:
-    """Whether prices are being fetched, by anybody, or wait for a quota or a provider: then these come first."""
+    """Whether prices are being fetched, by anybody, or will be soon: then these come first."""
     return bool(
         await conn.scalar(
             text("""
                 SELECT EXISTS (SELECT 1 FROM ingest.symbols WHERE claim_until > clock_timestamp())
                     OR EXISTS (SELECT 1 FROM ingest.gaps
                                WHERE NOT terminal AND reason IN ('rate_limited', 'provider_down')
+                                       AND retry_at <= clock_timestamp() + CAST(:near AS interval)
                                   OR retry_at <= clock_timestamp())
-            """)
+            """),
+            {"near": NEAR},
         )
     )
 

@@ -91,8 +91,15 @@ def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: dat
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)
                 retry_at = now + wait if wait is not None else None
-            found.append(Gap(span.first, span.last, str(span.reason), not transient, chain, now, retry_at))
+            found.append(
+                Gap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
+            )
     return found
+
+
+def _told(chain: str, answer: Fetched) -> str:
+    """Who may be asked, less those who could not be: once they can, that is another chain, and a reason to ask again."""
+    return ",".join(name for name in chain.split(",") if name not in answer.broken)
 
 
 def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, date, str], ActionRow]:

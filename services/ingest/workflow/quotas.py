@@ -112,7 +112,7 @@ class DatabaseQuota:
         until = self._run(lambda conn: self._failed(conn, error))
         if until is None:
             return None
-        if isinstance(error, RateLimited | AuthRefused):
+        if isinstance(error, RateLimited) or error.fault.permanent:
             error.retry_at = until
             return error
         return refusal(self.provider, "provider_down", str(error), until)

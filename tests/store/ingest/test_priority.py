@@ -155,6 +155,18 @@ async def test_nothing_is_asked_in_the_background_while_prices_wait(
     assert len(massive.calls) == 1
 
 
+async def test_a_price_that_waits_for_hours_does_not_stop_the_profiles(
+    ingest: Ingest, described: tuple[Profiles, VendorServer]
+) -> None:
+    profiles, massive = described
+    await ingest.execute(
+        """INSERT INTO ingest.gaps SELECT id, '2020-12-30', '2020-12-30', 'provider_down', false, 'fmp', now(),
+           now() + interval '1 hour' FROM ingest.symbols WHERE symbol = 'SPY'"""
+    )
+    assert await profiles.refresh_one(TODAY)
+    assert len(massive.calls) == 1
+
+
 async def test_a_question_that_the_quota_cannot_pay_is_not_begun_and_not_given_up(
     ingest: Ingest, described: tuple[Profiles, VendorServer]
 ) -> None:
