@@ -22,9 +22,18 @@ def only(history: History, rows: NDArray[np.bool_]) -> History:
 
 
 def on_sessions(fetched: Sequence[Fetched], calendar: Calendar) -> None:
-    """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better."""
+    """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better.
+
+    And actions before the first session there is: they are in no price, and would roll to that session, which has none of them.
+    """
     for answer in fetched:
         for index, part in enumerate(answer.parts):
-            traded = np.isin(part.history.bars.sessions, calendar.sessions)
+            history = part.history
+            traded = np.isin(history.bars.sessions, calendar.sessions)
             if not traded.all():
-                answer.parts[index] = Part(part.provider, only(part.history, traded))
+                history = only(history, traded)
+            if any(action.ex_date < calendar.first for action in history.actions):
+                within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
+                history = replace(history, actions=within)
+            if history is not part.history:
+                answer.parts[index] = Part(part.provider, history)

@@ -21,6 +21,10 @@ log = logger(__name__)
 
 # Statements are complete at the vendors some days after the announcement.
 AFTER_EARNINGS = timedelta(days=3)
+# Where they are not, the vendor is asked daily for so long after the announcement; then something else is wrong.
+UNTIL_POSTED = timedelta(days=30)
+# A quarter is announced within 90 days of its end, and the one before it ended 90 days earlier still.
+ANNOUNCED_WITHIN = timedelta(days=90)
 # Without a date of earnings (funds, vendors that tell none): a beta or a market cap of last month.
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
@@ -154,10 +158,24 @@ def _statements(fundamentals: Fundamentals) -> list[dict[str, object]]:
 
 
 def _wait(fundamentals: Fundamentals | None, today: date) -> timedelta:
-    """Until three days after the next earnings known, or after the last ones if those days are not over; a month at most."""
-    days = (
-        [day + AFTER_EARNINGS for day in (fundamentals.last_earnings, fundamentals.next_earnings) if day]
-        if fundamentals
-        else []
-    )
+    """Until three days after the next earnings known, or after the last ones if those days are not over; a month at most.
+
+    A day if the last ones are announced and their quarter is not among the statements.
+    """
+    if fundamentals is None:
+        return LONGEST
+    if _awaited(fundamentals, today):
+        return SHORTEST
+    days = [day + AFTER_EARNINGS for day in (fundamentals.last_earnings, fundamentals.next_earnings) if day]
     return min([LONGEST, *(max(SHORTEST, day - today) for day in days if day > today)])
+
+
+def _awaited(fundamentals: Fundamentals, today: date) -> bool:
+    """Whether the quarter announced last should have been posted by now, and is not. Of a vendor that posts none, never."""
+    # The vendor's next date is the last one once it has passed, also before the vendor says so.
+    told = (fundamentals.last_earnings, fundamentals.next_earnings)
+    last = max((day for day in told if day is not None and day + AFTER_EARNINGS <= today), default=None)
+    newest = max((statement.period_end for statement in fundamentals.statements), default=None)
+    if last is None or newest is None or today >= last + UNTIL_POSTED:
+        return False
+    return newest < last - ANNOUNCED_WITHIN

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from services.ingest.providers.base import Profile
 from services.ingest.providers.enabled import enabled
 from services.ingest.providers.quota import Quota, Window
-from services.ingest.providers.vendor import Fundamentals
+from services.ingest.providers.vendor import Fundamentals, Statement, StatementKind
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
 from services.ingest.workflow.profiles import Profiles, _wait
@@ -104,6 +104,28 @@ def test_statements_are_asked_for_three_days_after_earnings() -> None:
     assert of(TODAY - timedelta(days=1), None) == timedelta(days=2)
     assert of(TODAY - timedelta(days=60), TODAY + timedelta(days=80)) == timedelta(days=30)
     assert _wait(None, TODAY) == timedelta(days=30)
+
+
+def test_a_quarter_that_is_not_posted_yet_is_asked_for_daily() -> None:
+    earnings, quarter, before = date(2020, 7, 30), date(2020, 6, 30), date(2020, 3, 31)
+
+    def of(days: int, *ends: date, last: date | None = earnings, following: date | None = None) -> timedelta:
+        statements = tuple(Statement(StatementKind.INCOME, end, {}) for end in ends)
+        today = earnings + timedelta(days=days)
+        return _wait(Fundamentals("A", today, statements, last_earnings=last, next_earnings=following), today)
+
+    day, month = timedelta(days=1), timedelta(days=30)
+    assert [of(days, before) for days in (3, 4, 29)] == [day] * 3
+    assert of(30, before) == month, "not for ever"
+    assert of(3, before, quarter) == month
+    assert of(3, before, last=None, following=earnings) == day, "a vendor that still calls it the next"
+    assert of(3) == month, "a fund has none"
+    assert of(3, quarter, following=earnings + timedelta(days=20)) == timedelta(days=20)
+    # A bank in January, and the last to file in a year.
+    assert of(3, date(2019, 12, 31), last=date(2020, 7, 14)) == day
+    for end, told in ((date(2019, 12, 31), date(2020, 1, 10)), (date(2019, 12, 31), date(2020, 3, 30))):
+        late = Fundamentals("A", told, (Statement(StatementKind.INCOME, end, {}),), last_earnings=told)
+        assert _wait(late, told + timedelta(days=3)) == month
 
 
 async def finish(ingest: Ingest) -> None:
