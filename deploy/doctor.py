@@ -27,13 +27,13 @@ from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
 from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
+from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY
 from shared.messaging.broker import bootstrap
 from shared.settings import ServiceSettings
 
 # A provider that does not answer is given its tries.
 CHECK_SECONDS = 30.0
 # A new year of sessions is published long before; what is left then is enough for a release and its roll-out.
-HORIZON_WARNING = timedelta(days=90)
 CLOCK_SKEW = timedelta(seconds=30)
 
 
@@ -178,11 +178,9 @@ def _told(found: Checkup) -> str:
 
 
 async def _calendar(settings: ServiceSettings) -> str:
-    clock = Clock(settings.as_of)
-    horizon = clock.calendar().horizon
-    if horizon - clock.now().date() < HORIZON_WARNING:
-        raise Wrong(f"sessions are known to {horizon} only: update exchange-calendars and restart")
-    return f"XNYS sessions known to {horizon}"
+    if Clock(settings.as_of).calendar().days_to_horizon(datetime.now(UTC)) < HORIZON_ALARM_DAYS:
+        raise Wrong(f"what the exchange announced is known to {ANNOUNCED_UNTIL} only: {HORIZON_REMEDY}")
+    return f"XNYS sessions known as announced to {ANNOUNCED_UNTIL}"
 
 
 async def _ask(settings: ServiceSettings, query: str) -> object:

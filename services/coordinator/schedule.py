@@ -24,7 +24,7 @@ from shared.clock import Clock
 from shared.db.closures import follow
 from shared.db.engine import next_change, order_lock
 from shared.events.coordinator import DateDue
-from shared.market.calendar import HORIZON_ALARM_DAYS, Calendar
+from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
@@ -147,5 +147,5 @@ class Scheduler:
                 log.warning("scheduler_waits", error=str(error)[:300])
             days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
             if days_left < HORIZON_ALARM_DAYS:
-                log.error("calendar_horizon_is_near", days=days_left, remedy="upgrade exchange_calendars")
+                log.error("calendar_horizon_is_near", days=days_left, remedy=HORIZON_REMEDY)
             await asyncio.sleep(self._period)

@@ -28,8 +28,13 @@ EXCHANGE = "XNYS"
 FIRST_SESSION = date(1990, 1, 2)
 # Vendors publish the official close within minutes; half an hour covers late corrections and the closing auction.
 DUE_BUFFER = timedelta(minutes=30)
-# The library knows a year ahead. Below this many days left somebody has to upgrade it.
-HORIZON_ALARM_DAYS = 90
+# The library computes sessions by the rules of the day it was released, as far ahead as it is asked: that it has a session says
+# nothing. What is known is what the exchange has announced, three years at a time and a year more each December. Up to this day the
+# locked library has been compared with that (tests/unit/market/test_calendar.py); whoever upgrades it compares, and moves the day.
+ANNOUNCED_UNTIL = date(2028, 12, 31)
+# Less than this many days left, and two announcements were made that nobody has compared: somebody has to upgrade.
+HORIZON_ALARM_DAYS = 365
+HORIZON_REMEDY = "upgrade Leadline, and exchange_calendars with it"
 
 
 class NotASession(PermanentError):
@@ -156,7 +161,8 @@ class Calendar:
         return self._sessions[index]
 
     def days_to_horizon(self, now: datetime) -> int:
-        return (self.horizon - now.date()).days
+        """Days of which the sessions are known to be what the exchange announced; negative once there are none."""
+        return (ANNOUNCED_UNTIL - now.date()).days
 
 
 @lru_cache(maxsize=4)
@@ -175,6 +181,11 @@ def _less(end: date, closures: Closures) -> Calendar:
     hours = [regular.hours(day) for day in sessions]
     closes = [special.get(day) or close for day, (_, close) in zip(sessions, hours, strict=True)]
     return Calendar(sessions, [opens for opens, _ in hours], closes, closures)
+
+
+def regular() -> Calendar:
+    """The library's calendar of today, whatever closures the caller runs under: for adapters, whose answers outlive a closure."""
+    return calendar(closures=NO_CLOSURES)
 
 
 def calendar(today: date | None = None, *, closures: Closures | None = None) -> Calendar:

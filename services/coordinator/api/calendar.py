@@ -21,7 +21,7 @@ from services.coordinator.closures.service import Outcome
 from services.coordinator.closures.store import Entered
 from services.coordinator.reads.values import plain
 from shared.db.engine import snapshot
-from shared.market.calendar import EXCHANGE, HORIZON_ALARM_DAYS, Calendar
+from shared.market.calendar import ANNOUNCED_UNTIL, EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 
 router = APIRouter(prefix="/calendar", tags=["calendar"])
 
@@ -53,9 +53,10 @@ async def shown(
         "closures": [_closure(each) for each in entered],
         "horizon": {
             "last_session": days.horizon.isoformat(),
+            "announced_until": ANNOUNCED_UNTIL.isoformat(),
             "days_left": left,
             "alarm": left < HORIZON_ALARM_DAYS,
-            "remedy": "upgrade exchange_calendars" if left < HORIZON_ALARM_DAYS else None,
+            "remedy": HORIZON_REMEDY if left < HORIZON_ALARM_DAYS else None,
         },
     }
 

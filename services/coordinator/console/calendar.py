@@ -103,4 +103,6 @@ def _render(answer: dict[str, Any]) -> None:
         console.print(entered)
     horizon = answer["horizon"]
     alarm = f": {horizon['remedy']}" if horizon["alarm"] else ""
-    typer.echo(f"The calendar ends on {horizon['last_session']}, in {horizon['days_left']} days{alarm}.")
+    typer.echo(
+        f"What the exchange announced is known until {horizon['announced_until']}, for {horizon['days_left']} days{alarm}."
+    )

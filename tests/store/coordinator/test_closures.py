@@ -352,9 +352,10 @@ async def test_the_calendar_shows_due_times_and_the_horizon(api: Api) -> None:
         "2021-11-26T18:30:00Z",
         "2021-11-26T13:30:00-05:00",
     )
-    left = answer["horizon"]["days_left"]
-    assert left == (calendar().horizon - datetime.now(UTC).date()).days
-    assert answer["horizon"]["alarm"] is (left < 90)
+    horizon = answer["horizon"]
+    assert horizon["last_session"] == calendar().horizon.isoformat()
+    assert horizon["days_left"] == (date.fromisoformat(horizon["announced_until"]) - datetime.now(UTC).date()).days
+    assert horizon["alarm"] is (horizon["days_left"] < 365)
 
 
 # --- who computes meanwhile ------------------------------------------------------------------------------------------

@@ -36,7 +36,13 @@ SHOWN = {
             "entered_at": "2020-12-29T08:00:00Z",
         }
     ],
-    "horizon": {"last_session": "2021-02-01", "days_left": 33, "alarm": True, "remedy": "upgrade exchange_calendars"},
+    "horizon": {
+        "last_session": "2021-12-31",
+        "announced_until": "2021-02-01",
+        "days_left": 33,
+        "alarm": True,
+        "remedy": "upgrade exchange_calendars",
+    },
 }
 
 
@@ -75,7 +81,7 @@ def test_the_next_sessions_closures_and_the_horizon_are_shown(monkeypatch: pytes
     assert asked == [("GET", "/calendar?sessions=1", None)]
     for words in ("2020-12-31T18:30:00Z", "Thu 13:30", "early close", "storm [red]", "all day", "mourning"):
         assert words in result.stdout, result.stdout
-    assert "ends on 2021-02-01, in 33 days: upgrade exchange_calendars." in result.stdout
+    assert "known until 2021-02-01, for 33 days: upgrade exchange_calendars." in result.stdout
 
 
 def test_as_json_it_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.market.calendar import DUE_BUFFER, FIRST_SESSION, NotASession, calendar
+from shared.market.calendar import (
+    ANNOUNCED_UNTIL,
+    DUE_BUFFER,
+    FIRST_SESSION,
+    HORIZON_ALARM_DAYS,
+    NO_CLOSURES,
+    Closure,
+    Closures,
+    NotASession,
+    calendar,
+    regular,
+    trading,
+)
 
 NEW_YORK = ZoneInfo("America/New_York")
 DAYS = calendar()
@@ -180,5 +192,42 @@ def test_the_range_follows_the_year_of_a_process_that_lives_long() -> None:
     assert (this.horizon, following.horizon) == (date(2026, 12, 31), date(2027, 12, 31))
     assert this.first == following.first == FIRST_SESSION
     assert calendar(date(2025, 3, 1)) is this
-    assert this.days_to_horizon(datetime(2026, 12, 1, tzinfo=UTC)) == 30
     np.testing.assert_array_equal(this.sessions, following.sessions[: len(this.sessions)])
+
+
+# Holidays and early closes as the New York Stock Exchange announced them, in December 2025 for the years up to 2028. Whoever upgrades
+# exchange_calendars adds the year announced since, and moves ANNOUNCED_UNTIL.
+ANNOUNCED = {
+    2026: ("01-01 01-19 02-16 04-03 05-25 06-19 07-03 09-07 11-26 12-25", "11-27 12-24"),
+    2027: ("01-01 01-18 02-15 03-26 05-31 06-18 07-05 09-06 11-25 12-24", "11-26"),
+    2028: ("01-17 02-21 04-14 05-29 06-19 07-04 09-04 11-23 12-25", "07-03 11-24"),
+}
+
+
+@pytest.mark.parametrize("year", ANNOUNCED)
+def test_the_library_has_the_sessions_that_the_exchange_announced(year: int) -> None:
+    holidays, early = ({date.fromisoformat(f"{year}-{day}") for day in days.split()} for days in ANNOUNCED[year])
+    days = calendar(date(year, 1, 1))
+    weekdays = [
+        day for index in range(366) if (day := date(year, 1, 1) + timedelta(index)).weekday() < 5 and day.year == year
+    ]
+    assert {day for day in weekdays if not days.is_session(day)} == holidays
+    closes = {day: days.hours(day)[1].astimezone(NEW_YORK).time() for day in weekdays if days.is_session(day)}
+    assert {day for day, at in closes.items() if at != time(16)} == early
+    assert {closes[day] for day in early} == {time(13)}
+
+
+def test_the_alarm_is_about_what_was_announced_and_not_about_what_is_loaded() -> None:
+    assert date(max(ANNOUNCED), 12, 31) == ANNOUNCED_UNTIL
+    for today in (date(2026, 11, 22), date(2027, 12, 31), date(2028, 1, 2), date(2029, 6, 1)):
+        left = calendar(today).days_to_horizon(datetime(today.year, today.month, today.day, tzinfo=UTC))
+        assert left == (date(2028, 12, 31) - today).days
+        assert (left < HORIZON_ALARM_DAYS) is (today > date(2027, 12, 31)), "a year before the last announced day"
+
+
+def test_the_regular_calendar_is_the_same_under_a_closure() -> None:
+    closed = date(2020, 12, 29)
+    with trading(Closures((Closure(closed, None, "storm"),))):
+        assert not calendar().is_session(closed)
+        assert regular().is_session(closed)
+        assert regular() is calendar(closures=NO_CLOSURES)
