@@ -25,6 +25,7 @@ class Absence(StrEnum):
     DELISTED = "delisted"
     NOT_YET_LISTED = "not_yet_listed"
     NO_TRADE = "no_trade"
+    FOREIGN_CURRENCY = "foreign_currency"
 
     @property
     def transient(self) -> bool:
@@ -137,7 +138,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The source knows the symbol. Bars may be fewer than asked for, or none.
+    """The source knows the symbol. Bars may be fewer than asked for, or none. Prices and dividends are in `CURRENCY`.
 
     actions      : everything listed, before, within and after the range: a conversion needs the later splits too.
     lists_splits : whether a split of this symbol would be among the actions. Without it prices stay as delivered.
@@ -176,6 +177,9 @@ class Absent:
 
 
 Answer = History | Absent
+
+# Nothing is converted: what is priced in anything else (pence too: GBp, GBX) has no price here.
+CURRENCY = "USD"
 
 # Vendors list an action days after it took effect, too. Those of so many days before a range are listed with it.
 LISTED_LATE = timedelta(days=45)

@@ -6,10 +6,10 @@ mixes two vendors' closes in one return. A symbol is absent for good only when e
 refused key or an answer nobody understands stays so until a person acts, and asking the others again meanwhile helps nobody.
 
 A symbol that may mean several securities is a question to the user: nobody further is asked, because whoever has bars of it
-would have guessed.
+would have guessed. Nor after somebody knows it to be priced in another currency: another vendor's price might not say so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -18,7 +18,14 @@ from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
 
 # Of several authoritative answers the one that knows most about the symbol is told.
-_TELLING = (Absence.DELISTED, Absence.AMBIGUOUS, Absence.NOT_YET_LISTED, Absence.NO_TRADE, Absence.NOT_FOUND)
+_TELLING = (
+    Absence.FOREIGN_CURRENCY,
+    Absence.DELISTED,
+    Absence.AMBIGUOUS,
+    Absence.NOT_YET_LISTED,
+    Absence.NO_TRADE,
+    Absence.NOT_FOUND,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,12 @@ class Fetched:
 
 
 class Chain:
-    """Providers in the user's order."""
+    """Providers in the user's order.
 
-    def __init__(self, providers: Sequence[Provider], calendar: Calendar) -> None:
+    calendar : of the moment it is called at. A service that lives through two New Years must not keep the first one's.
+    """
+
+    def __init__(self, providers: Sequence[Provider], calendar: Callable[[], Calendar]) -> None:
         if not providers:
             raise ValueError("a chain needs at least one provider")
         self._providers = tuple(providers)
@@ -93,7 +103,7 @@ class Chain:
                     result.asked += (provider.name,)
                 if isinstance(answer, Absent):
                     absences[index].append((provider.name, answer))
-                    if answer.reason is Absence.AMBIGUOUS and not request.chosen:
+                    if _final(answer, request):
                         ended.add(index)
                     else:
                         still_open.append((index, request))
@@ -136,9 +146,9 @@ class Chain:
             return [request]
         first, last = sessions[0].item(), sessions[-1].item()
         rest = []
-        if first > self._calendar.on_or_after(request.first):
+        if first > self._calendar().on_or_after(request.first):
             rest.append(replace(request, last=first))
-        if last < self._calendar.on_or_before(request.last):
+        if last < self._calendar().on_or_before(request.last):
             rest.append(replace(request, first=last))
         return rest
 
@@ -165,9 +175,10 @@ def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
     absences = [absent for _, absent in said]
     told = [part.history.renamed for part in result.parts] + [absent.renamed for absent in absences]
     result.renamed = next((rename for rename in told if rename), None)
-    ambiguous = any(absent.reason is Absence.AMBIGUOUS for absent in absences)
-    if ambiguous and not result.request.chosen and not any(len(part.history.bars.sessions) for part in result.parts):
-        # Somebody knows the symbol and has no bars of it: which security that is remains the question.
+    if any(_final(absent, result.request) for absent in absences) and not any(
+        len(part.history.bars.sessions) for part in result.parts
+    ):
+        # Somebody knows the symbol and has no bars of it: that is no answer to what another one said.
         result.parts.clear()
     if not result.parts:
         result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
@@ -183,6 +194,11 @@ def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
         reasons = {absent.reason for absent in absences}
         result.absent = next((reason for reason in _TELLING if reason in reasons), Absence.NOT_FOUND)
         result.retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)
+
+
+def _final(absent: Absent, request: Request) -> bool:
+    """Whether nobody further is asked: only the user knows which security is meant, and no price in another currency is ours."""
+    return absent.reason is Absence.FOREIGN_CURRENCY or (absent.reason is Absence.AMBIGUOUS and not request.chosen)
 
 
 def _stuck(absent: Absent) -> bool:

@@ -85,6 +85,16 @@ class PlanLimited(VendorError, PermanentError):
     absence = Absence.NOT_FOUND
 
 
+class ForeignCurrency(VendorError, PermanentError):
+    """The vendor's prices of the symbol are in another currency than ours. The symbol's affair, not the provider's."""
+
+    code = "foreign_currency"
+    absence = Absence.FOREIGN_CURRENCY
+
+    def absent(self, symbol: str) -> Absent:
+        return Absent(symbol, Absence.FOREIGN_CURRENCY, detail=str(self))
+
+
 class UnknownToVendor(VendorError, PermanentError):
     """404: the vendor knows no such symbol. The symbol's fault, not the provider's."""
 

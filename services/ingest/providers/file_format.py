@@ -118,8 +118,8 @@ def read_actions(path: Path) -> dict[str, tuple[Action, ...]]:
     for empty in np.flatnonzero(np.isnan(values)):
         problems.add("value", int(empty), "is empty")
     most = np.array([SPLIT_AT_MOST if type_ == "split" else DIVIDEND_AT_MOST for type_ in types])
-    for row in np.flatnonzero(values > most):
-        problems.add("value", int(row), f"{values[row]:g} is no {types[row]} that can be")
+    for large in np.flatnonzero(values > most):
+        problems.add("value", int(large), f"{values[large]:g} is no {types[large]} that can be")
     problems.raise_if_any()
     found: dict[str, list[Action]] = {}
     for symbol, day, type_, value in zip(symbols, dates.tolist(), types, values.tolist(), strict=True):

@@ -16,7 +16,7 @@ from services.ingest.providers.fmp_reference import FmpReference
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.payload import Record, records
-from services.ingest.providers.series import Row, bars, never_asked, stored
+from services.ingest.providers.series import Row, bars, elsewhere, in_our_currency, never_asked, stored
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -55,7 +55,7 @@ class Fmp(FmpReference):
     def __init__(
         self,
         api_key: str,
-        calendar: Calendar,
+        calendar: Callable[[], Calendar],
         *,
         gate: Gate | None = None,
         base_url: str = BASE_URL,
@@ -101,13 +101,17 @@ class Fmp(FmpReference):
         return self._each(symbols, lambda symbol, _name: self._renamed(symbol))
 
     def _history(self, request: Request, name: str) -> Answer:
+        if elsewhere(name):
+            # Its prices do not say in which currency they are; the profile does, for one call more.
+            for company in self._companies(name):
+                in_our_currency(self.name, request.symbol, company.opt_text("currency"))
         rows = [row for first, last in _spans(request.first, request.last) for row in self._rows(name, first, last)]
-        found = bars(rows, request.first, request.last, self._calendar, split_adjusted=True)
+        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
         if not len(found.sessions):
             return self._why(request, name)
         actions = self._actions(name)
-        due = self._calendar.on_or_before(request.last)
-        ended = found.sessions[-1].item() < self._calendar.back(due, ENDED_EARLY)
+        due = self._calendar().on_or_before(request.last)
+        ended = found.sessions[-1].item() < self._calendar().back(due, ENDED_EARLY)
         delisted = self._delisted_on(request.symbol, name) if ended else None
         return History(request.symbol, found, actions, lists_splits=True, delisted_on=delisted)
 
@@ -127,7 +131,7 @@ class Fmp(FmpReference):
         delisted = self._delisted_on(request.symbol, name, known)
         if not known and delisted is None:
             return Absent(request.symbol, Absence.NOT_FOUND)
-        empty = bars((), request.first, request.last, self._calendar, split_adjusted=True)
+        empty = bars((), request.first, request.last, self._calendar(), split_adjusted=True)
         listed = known[0].opt_day("ipoDate") if known else None
         return History(request.symbol, empty, lists_splits=True, delisted_on=delisted, listed_from=listed)
 
@@ -147,7 +151,7 @@ class Fmp(FmpReference):
             for item in self._list("/splits", {"symbol": name})
             # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
             # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
-            if item.day("date") <= self._calendar.last_due(self._now())
+            if item.day("date") <= self._calendar().last_due(self._now())
         ]
         found = list(splits)
         for item in self._list("/dividends", {"symbol": name}):

@@ -6,6 +6,7 @@ raises one error without status or headers for everything else (no Retry-After, 
 on 429 in place, follows redirects, and bounds neither a body nor a call.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,13 +15,24 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.ingest.providers.actions import dividend, split, together
-from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, Answer, Bars, History, Rename, Request
+from services.ingest.providers.base import (
+    CURRENCY,
+    LISTED_LATE,
+    Absence,
+    Absent,
+    Action,
+    Answer,
+    Bars,
+    History,
+    Rename,
+    Request,
+)
 from services.ingest.providers.errors import SchemaChanged, VendorError
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.massive_reference import MassiveReference
 from services.ingest.providers.payload import Record
-from services.ingest.providers.series import Row, bars, encoded, never_asked, stored
+from services.ingest.providers.series import Row, bars, encoded, in_our_currency, never_asked, stored
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -32,6 +44,7 @@ ENDED_EARLY = 5
 # Where no more than so many symbols of a batch lack their newest bars it is not the vendor that is late, and they are asked about at once.
 STRAGGLERS = 3
 _NEW_YORK = ZoneInfo("America/New_York")
+log = logging.getLogger(__name__)
 _STATUSES = ("OK", "DELAYED")
 
 
@@ -56,7 +69,7 @@ class Massive(MassiveReference):
     def __init__(
         self,
         api_key: str,
-        calendar: Calendar,
+        calendar: Callable[[], Calendar],
         *,
         gate: Gate | None = None,
         base_url: str = BASE_URL,
@@ -113,7 +126,7 @@ class Massive(MassiveReference):
         yield from answers
 
     def _due(self, request: Request) -> date:
-        return self._calendar.on_or_before(request.last)
+        return self._calendar().on_or_before(request.last)
 
     def _priced(self, request: Request) -> Bars | Absent:
         """A security's bars under the symbols it had: Massive files them by the symbol of the day, and by META before 2022-06-09
@@ -127,7 +140,7 @@ class Massive(MassiveReference):
                 first, last = max(low, request.first), min(high, request.last)
                 if first <= last:
                     rows += self._rows(name, first, last)
-            return bars(rows, request.first, request.last, self._calendar, split_adjusted=False)
+            return bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
@@ -143,7 +156,7 @@ class Massive(MassiveReference):
         """A series that is there to the end speaks for itself. Of one that is not, the vendor's list of tickers tells why."""
         history = History(request.symbol, found, lists_splits=True)
         due = self._due(request)
-        if len(found.sessions) and found.sessions[-1].item() >= self._calendar.back(due, patience):
+        if len(found.sessions) and found.sessions[-1].item() >= self._calendar().back(due, patience):
             return history
         if parse_occ(request.symbol):
             return (
@@ -157,6 +170,8 @@ class Massive(MassiveReference):
                 candidates=status.candidates,
                 detail="several securities have this symbol",
             )
+        for currency in status.currencies:
+            in_our_currency(self.name, request.symbol, currency)
         if status.renamed is not None and not len(found.sessions):
             return Absent(
                 request.symbol, Absence.NOT_FOUND, renamed=status.renamed,
@@ -225,8 +240,14 @@ class Massive(MassiveReference):
         return split(self.name, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
 
     def _dividend(self, item: Record) -> Action | None:
-        """None if nothing was paid."""
-        amount = item.number("cash_amount")
+        """None if nothing was paid, or not in our currency: a number of another one is none."""
+        amount, currency = item.number("cash_amount"), item.opt_text("currency")
+        if currency is not None and currency.upper() != CURRENCY:
+            log.warning(
+                "massive: a dividend of %s on %s was left out: it is in %s, and nothing is converted",
+                item.text("ticker"), item.day("ex_dividend_date"), currency,
+            )  # fmt: skip
+            return None
         return dividend(self.name, item.day("ex_dividend_date"), amount) if amount else None
 
     def _with(

@@ -62,6 +62,7 @@ class Status:
     renamed: Rename | None = None
     candidates: tuple[Listing, ...] = ()
     listed_from: date | None = None
+    currencies: tuple[str, ...] = ()
 
 
 class MassiveReference(RestVendor):
@@ -128,7 +129,7 @@ class MassiveReference(RestVendor):
         if len({(listing.exchange, listing.name) for listing in active}) > 1:
             return Status(known=True, candidates=tuple(active))
         if active:
-            return Status(known=True)
+            return Status(known=True, currencies=tuple(one.currency for one in active if one.currency))
         gone = list(self._tickers(name, active=False))
         if not gone:
             return Status(known=False)

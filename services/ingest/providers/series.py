@@ -12,13 +12,15 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.ingest.providers.base import Absence, Absent, Action, Bars, Fault
+from services.ingest.providers.base import CURRENCY, Absence, Absent, Action, Bars, Fault
+from services.ingest.providers.errors import ForeignCurrency
 from shared.market.calendar import Calendar
 from shared.market.symbols import SymbolKind, classify, normalise
 
 # Every spelling a vendor of ours uses; what does not match is never put into a URL.
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.\-=^]{0,29}")
-_SHARE_CLASS = re.compile(r"([A-Z]{1,5})\.([A-Z])")
+# Letters of share classes. Others are exchanges: VOD.L is London's, not a class of VOD; nor is BMW.F (Frankfurt) one.
+_SHARE_CLASS = re.compile(r"([A-Z]{1,5})\.([A-EG-K])")
 NAN = math.nan
 _NEW_YORK = ZoneInfo("America/New_York")
 # Prices of before many reverse splits are large on today's basis. Far below what overflows when it is converted.
@@ -104,6 +106,17 @@ def stored(vendor_symbol: str) -> str:
 def encoded(vendor_symbol: str) -> str:
     """For one segment of a URL path: `^` and the like percent-encoded, a slash impossible."""
     return quote(vendor_symbol, safe="")
+
+
+def in_our_currency(provider: str, symbol: str, currency: str | None) -> None:
+    """Raises `ForeignCurrency` unless prices in `currency` are ours; one that a vendor does not tell is its market's, ours."""
+    if currency is not None and currency != CURRENCY:
+        raise ForeignCurrency(provider, f"{symbol} is priced in {currency}; nothing is converted to {CURRENCY}")
+
+
+def elsewhere(vendor_symbol: str) -> bool:
+    """Whether the symbol names an exchange abroad by its suffix, as VOD.L or 7203.T do; a share class is no such suffix."""
+    return "." in vendor_symbol and not _SHARE_CLASS.fullmatch(vendor_symbol)
 
 
 def never_asked(symbol: str) -> Absent:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from services.ingest.providers.actions import together
 from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
 from services.ingest.providers.payload import Record
-from services.ingest.providers.series import Row, as_paid, bars, stored
+from services.ingest.providers.series import Row, as_paid, bars, in_our_currency, stored
 from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind
 from shared.market.calendar import Calendar
 
@@ -66,6 +66,7 @@ def history(
         candidate = Listing(stored(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
         detail = f"asked for {name}, answered for {answered}"
         return Absent(request.symbol, Absence.AMBIGUOUS, candidates=(candidate,), detail=detail)
+    in_our_currency(provider, request.symbol, meta.opt_text("currency"))
     return History(
         request.symbol,
         bars(rows, request.first, request.last, calendar, split_adjusted=True),

@@ -82,7 +82,7 @@ def presumed(
         # After a delisting comes nothing, before a listing came nothing; a symbol nobody knows has neither before nor after.
         if gap.last == end < high and gap.reason != "not_yet_listed":
             spans.append((end + 1, high))
-        if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed"}:
+        if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed", "foreign_currency"}:
             spans.append((low, start - 1))
         for a, b in spans:
             ask = Ask(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)

@@ -23,7 +23,12 @@ QUESTION = timedelta(days=30)
 # A dated announcement is not taken back, but symbols are used again.
 GONE = timedelta(days=30)
 
-PRESUMED = frozenset({Absence.NOT_FOUND, Absence.AMBIGUOUS, Absence.DELISTED, Absence.NO_TRADE, Absence.NOT_YET_LISTED})
+PRESUMED = frozenset(
+    {
+        Absence.NOT_FOUND, Absence.AMBIGUOUS, Absence.DELISTED, Absence.NO_TRADE, Absence.NOT_YET_LISTED,
+        Absence.FOREIGN_CURRENCY,
+    }
+)  # fmt: skip
 """Reasons that stand for further sessions until the window ends. Of a silent series only once it is no short halt."""
 
 
@@ -39,7 +44,9 @@ def retry_after(reason: Absence, *, length: int, age: int) -> timedelta | None:
         if length > HALT_SESSIONS:
             return SILENT
         return LATE_BAR if age == 0 else HALTED
-    windows = {Absence.NOT_FOUND: UNKNOWN, Absence.AMBIGUOUS: QUESTION, Absence.DELISTED: GONE}
+    windows = {
+        Absence.NOT_FOUND: UNKNOWN, Absence.AMBIGUOUS: QUESTION, Absence.DELISTED: GONE, Absence.FOREIGN_CURRENCY: QUESTION,
+    }  # fmt: skip
     return windows.get(reason)
 
 

@@ -48,6 +48,7 @@ class Reason(IntEnum):
 # Reasons of `ingest.gaps`, by code; 0 is "no gap is recorded".
 GAP_REASONS = (
     "", "rate_limited", "provider_down", "not_found", "ambiguous", "delisted", "not_yet_listed", "no_trade",
+    "quarantined", "foreign_currency", "plan_limit",
 )  # fmt: skip
 DELISTED_GAP = GAP_REASONS.index("delisted")
 
