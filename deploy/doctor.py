@@ -27,7 +27,7 @@ from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
 from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
-from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY
+from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY, regular
 from shared.messaging.broker import bootstrap
 from shared.settings import ServiceSettings
 
@@ -153,7 +153,7 @@ async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> 
 
 async def checkups(settings: IngestSettings, engine: AsyncEngine) -> list[Checkup]:
     """How each enabled provider is doing, all asked at once. Needs the ingest service's role, whose quota it is."""
-    loop, calendar = Loop(), Clock(settings.as_of).calendar()
+    loop = Loop()
 
     def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> DatabaseQuota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
@@ -168,7 +168,7 @@ async def checkups(settings: IngestSettings, engine: AsyncEngine) -> list[Checku
             answers, said = False, f"cannot be read: {error}"
         return Checkup(provider.name, answers, said, ())
 
-    providers = enabled(settings, calendar, quota, lambda: calendar.horizon)
+    providers = enabled(settings, regular, quota, lambda: regular().horizon)
     return list(await asyncio.gather(*map(one, providers)))
 
 

@@ -19,6 +19,7 @@ from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from shared.db.closures import follow
 from shared.errors import TransientError
+from shared.market.calendar import regular
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
 
@@ -33,13 +34,13 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
     chosen = settings or IngestSettings()
 
     def worker(service: Service) -> IngestWorker:
-        calendar, loop = service.clock.calendar(), Loop()
+        loop = Loop()
 
         def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
-        providers = enabled(chosen, calendar, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, calendar), service.clock, bind=loop.bind)
+        providers = enabled(chosen, regular, quota, service.clock.last_due)
+        made = IngestWorker(service.engine, Chain(providers, regular), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made

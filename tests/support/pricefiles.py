@@ -17,7 +17,7 @@ from services.ingest.store.prices import STAGED
 from services.ingest.workflow.assemble import assemble
 from services.ingest.workflow.plan import Ask
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, regular
 from shared.market.registry import PROXY_SYMBOLS
 
 _READ = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Grid:
 
 @lru_cache(maxsize=2)
 def _provider(path: Path) -> FileProvider:
-    return FileProvider(path, calendar())
+    return FileProvider(path, regular)
 
 
 def grid(path: Path, symbols: Sequence[str], first: date, last: date) -> Grid:

@@ -22,11 +22,12 @@ QuotaOf = Callable[[str, str, str, tuple[Window, ...]], Quota]
 
 
 def enabled(
-    settings: IngestSettings, calendar: Calendar, quota_of: QuotaOf, newest: Callable[[], object]
+    settings: IngestSettings, calendar: Callable[[], Calendar], quota_of: QuotaOf, newest: Callable[[], object]
 ) -> list[Provider]:
     """Raises `ConfigurationError` where a provider lacks its key or its library.
 
-    newest : the last due session, for what is the night's work and what is not.
+    calendar : of the moment it is called at
+    newest   : the last due session, for what is the night's work and what is not.
     """
 
     def is_today(request: Request) -> bool:
@@ -44,7 +45,7 @@ def enabled(
     return made
 
 
-def _vendor(settings: IngestSettings, name: str, calendar: Calendar, gate: Gate) -> Vendor:
+def _vendor(settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: Gate) -> Vendor:
     """Imported when enabled: yfinance and its relatives take a second."""
     loopback = settings.provider_loopback
     if name == "yahoo":

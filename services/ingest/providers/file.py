@@ -47,7 +47,9 @@ class FileProvider:
 
     name = "file"
 
-    def __init__(self, path: Path | None, calendar: Calendar, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, path: Path | None, calendar: Callable[[], Calendar], *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._path = path
         self._calendar = calendar
         self._sleep = sleep
@@ -152,7 +154,7 @@ class FileProvider:
         prices = read_prices(path)
         _, actions, profiles = _files(path)
         return _Contents(
-            bars=_index(prices, path.name, self._calendar),
+            bars=_index(prices, path.name, self._calendar()),
             actions=read_actions(actions) if actions.is_file() else {},
             profiles=read_profiles(profiles) if profiles.is_file() else {},
         )

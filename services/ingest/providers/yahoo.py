@@ -47,7 +47,7 @@ class Yahoo:
 
     def __init__(
         self,
-        calendar: Calendar,
+        calendar: Callable[[], Calendar],
         *,
         gate: Gate | None = None,
         endpoint: str | None = None,
@@ -163,7 +163,7 @@ class Yahoo:
                 raise
             frame = None  # the symbol is known, and was not traded in the range
         rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
-        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar)
+        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar())
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info
@@ -199,8 +199,10 @@ def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
     columns = [frame[name].tolist() for name in ("Open", "High", "Low", "Close", "Adj Close", "Volume")]
     rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
     actions = []
+    paid = frame["Dividends"].tolist() if "Dividends" in frame else [0.0] * len(days)
     for name, made in (("Dividends", dividend), ("Capital Gains", dividend), ("Stock Splits", split)):
-        for day, value in zip(days, frame[name].tolist() if name in frame else (), strict=False):
-            if value:
+        for day, value, cash in zip(days, frame[name].tolist() if name in frame else (), paid, strict=False):
+            # A fund's dividend of the day already holds its capital gain, mostly; counted twice it would be a return nobody had.
+            if value and not (name == "Capital Gains" and cash >= value):
                 actions.append(made(provider, day, value))
     return rows, actions

@@ -41,7 +41,7 @@ class YahooQuery:
 
     def __init__(
         self,
-        calendar: Calendar,
+        calendar: Callable[[], Calendar],
         *,
         gate: Gate | None = None,
         endpoint: str | None = None,
@@ -169,7 +169,7 @@ class YahooQuery:
         frame = self._ticker(name).history(period=period, interval="1d")
         # Empty for a symbol that was not traded in the range; for anything else the session has raised.
         rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
-        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar)
+        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar())
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)

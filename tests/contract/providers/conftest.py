@@ -18,7 +18,7 @@ from services.ingest.providers.massive import Massive
 from services.ingest.providers.vendor import Vendor
 from services.ingest.providers.yahoo import Yahoo
 from services.ingest.providers.yahooquery import YahooQuery
-from shared.market.calendar import calendar
+from shared.market.calendar import regular
 from tests.support import vendors
 from tests.support.vendors import VendorServer, serving
 
@@ -43,20 +43,20 @@ class Case:
 
 
 def _massive(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return Massive(key, calendar(), gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+    return Massive(key, regular, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
 def _fmp(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
     url = f"{server.url}/stable"
-    return Fmp(key, calendar(), gate=gate, base_url=url, allow_loopback=True, bounds=bounds, now=lambda: now)
+    return Fmp(key, regular, gate=gate, base_url=url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
 def _yahoo(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return Yahoo(calendar(), gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+    return Yahoo(regular, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
 def _yahooquery(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return YahooQuery(calendar(), gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+    return YahooQuery(regular, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
 _MAKERS: dict[str, tuple[Any, Any, str]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from services.ingest.providers.base import Absence, Request
 from services.ingest.providers.chain import Chain
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, regular
 from tests.contract.providers.conftest import FIRST, LAST, Case, running
 from tests.contract.providers.test_answers import TRADED, as_traded
 from tests.support.vendors import Reply
@@ -27,7 +27,7 @@ DOWN = {
 
 def chain(stack: ExitStack) -> tuple[Chain, list[Case]]:
     cases = [stack.enter_context(running(name)) for name in ORDER]
-    return Chain([case.vendor for case in cases], calendar()), cases
+    return Chain([case.vendor for case in cases], regular), cases
 
 
 @pytest.mark.parametrize("failure", DOWN)

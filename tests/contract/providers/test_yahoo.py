@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,10 @@ from services.ingest.providers.vendor import ITEMS
 from services.ingest.providers.yahoo_fields import range_for
 from services.ingest.providers.yahooquery import YahooQuery
 from shared.errors import ConfigurationError
-from shared.market.calendar import calendar
+from shared.market.calendar import regular
 from tests.contract.providers.conftest import Case
 from tests.contract.providers.test_answers import ask, history
+from tests.contract.providers.test_nonsense import changed
 from tests.support.vendors import Call, Reply, stored
 
 
@@ -93,9 +95,26 @@ def test_the_range_reaches_back_to_the_first_session(back: int) -> None:
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "yahooquery", None)
     with pytest.raises(ConfigurationError, match=r"leadline\[yahooquery\]"):
-        YahooQuery(calendar())
+        YahooQuery(regular)
 
 
 def test_every_figure_has_a_name_of_yahoos_or_is_told_missing() -> None:
     for kind, fields in yahoo_fields.FIELDS.items():
         assert set(fields) <= set(ITEMS[kind])
+
+
+@pytest.mark.parametrize(("gain", "paid"), [(0.05, [0.82]), (0.205, [0.82]), (0.3, [0.82, 1.2])])
+def test_a_capital_gain_within_the_dividend_of_its_day_is_not_paid_twice(
+    yahoo: Case, gain: float, paid: list[float]
+) -> None:
+    """On today's shares the dividend is 0.205; a larger gain cannot be within it."""
+
+    def change(body: Any) -> None:
+        result = body["chart"]["result"][0]
+        result["meta"]["instrumentType"] = "ETF"
+        [(key, dividend)] = result["events"]["dividends"].items()
+        result["events"]["capitalGains"] = {key: {"amount": gain, "date": dividend["date"]}}
+
+    changed(yahoo, "/chart/", change)
+    found = history(yahoo, "AAPL")
+    assert [action.value for action in found.actions if action.type == "dividend"] == pytest.approx(paid)

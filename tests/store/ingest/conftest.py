@@ -20,7 +20,7 @@ from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import create_engine, next_change, order_lock
 from shared.ledger import Raised
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase, Work, cut
 from tests.support import databases
@@ -208,6 +208,6 @@ async def ingest(committed: Database) -> AsyncIterator[Ingest]:
     async with admin.begin() as conn:
         for table in WRITTEN:
             await conn.execute(text(f"DELETE FROM {table}"))
-    yield Ingest(IngestWorker(engine, Chain([market], DAYS), Clock(LAST)), market, admin)
+    yield Ingest(IngestWorker(engine, Chain([market], regular), Clock(LAST)), market, admin)
     await engine.dispose()
     await admin.dispose()

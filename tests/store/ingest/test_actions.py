@@ -11,6 +11,7 @@ from services.ingest.providers.base import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
+from shared.market.calendar import regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -82,7 +83,7 @@ def second(ingest: Ingest) -> Market:
     ingest.market.name = "first"
     other.closes = {name: dict(closes) for name, closes in ingest.market.closes.items()}
     other.adjusted = {name: dict(closes) for name, closes in ingest.market.adjusted.items()}
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
     return other
 
 

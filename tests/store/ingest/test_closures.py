@@ -21,7 +21,7 @@ from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
 from shared.db.closures import CalendarMoved, follow
 from shared.db.engine import order_lock
-from shared.market.calendar import NO_CLOSURES, calendar, closures, trade, trading
+from shared.market.calendar import NO_CLOSURES, calendar, closures, regular, trade, trading
 from shared.phase import PhaseRunner
 from shared.work import Phase, Work
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -131,7 +131,7 @@ def kind(request: pytest.FixtureRequest, ingest: Ingest) -> Ingest:
     if request.param is AsTraded:
         made.adjusted = {}
     ingest.market = made
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([made], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([made], regular), Clock(LAST))
     return ingest
 
 

@@ -54,7 +54,7 @@ async def write(conn: AsyncConnection, rng: np.random.Generator, ids: list[int],
     def some(value: float) -> float | None:
         return value if rng.random() < 0.7 else None
 
-    records = [
+    records: list[tuple[Any, ...]] = [
         (id_, day, None, None, None, some(float(rng.integers(99, 102))), float(rng.integers(49, 52)), None,
          some(float(rng.integers(-1, 2)) / 100), "adjusted", "as_traded", "test", bool(rng.random() < 0.9))
         for day in said

@@ -13,6 +13,7 @@ from services.ingest.providers.base import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
+from shared.market.calendar import regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -159,7 +160,7 @@ async def test_a_second_provider_that_lists_it_serves_meanwhile(split: Split, in
     ingest.market.name = "first"
     other = Market("second")
     other.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "BBB")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
     mine, _ = await to_the_eve(ingest)
     split.vendor(ingest.market, adjusts=True, lists=False)
     split.vendor(other, adjusts=True, lists=True)
@@ -231,7 +232,7 @@ async def test_a_second_provider_that_has_adjusted_serves_meanwhile(split: Split
     ingest.market.name = "first"
     other = Market("second")
     other.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "BBB")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
     mine = (await to_the_eve(ingest))[0] if known else await ingest.portfolio(("AAA", ENTRY))
     split.vendor(ingest.market, adjusts=False, lists=True)
     split.vendor(other, adjusts=True, lists=True)

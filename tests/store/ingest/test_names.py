@@ -12,6 +12,7 @@ from services.ingest.providers.base import Absence, Absent, Action, Answer, List
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
+from shared.market.calendar import regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -38,7 +39,7 @@ class Named(Market):
 def named(ingest: Ingest) -> Named:
     market = Named("vendor")
     market.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "META", "DUPE.A")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([market], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([market], regular), Clock(LAST))
     return market
 
 

@@ -50,8 +50,8 @@ async def main(url, vendor, quota, last, portfolio, stop):
     days = clock.calendar()
     settings = IngestSettings(provider_loopback=True, massive_api_key="m", providers="massive", massive_url=vendor, massive_quota=quota)
     counted = lambda provider, who, key, windows: DatabaseQuota(engine, loop, provider, account_of(who, key), windows)
-    providers = enabled(settings, days, counted, clock.last_due)
-    worker = IngestWorker(engine, Chain(providers, days), clock, bind=loop.bind)
+    providers = enabled(settings, clock.calendar, counted, clock.last_due)
+    worker = IngestWorker(engine, Chain(providers, clock.calendar), clock, bind=loop.bind)
     background = Profiles(engine, providers, loop.bind)
 
     async def prices():

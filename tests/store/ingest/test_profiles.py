@@ -16,6 +16,7 @@ from services.ingest.store import profiles as store
 from services.ingest.workflow.profiles import Profiles, _wait
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.db.engine import order_lock
+from shared.market.calendar import regular
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.support import vendors
@@ -34,7 +35,7 @@ def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer, quota: s
     def shared(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
 
-    return Profiles(engine, enabled(settings, DAYS, shared, lambda: LAST), loop.bind)
+    return Profiles(engine, enabled(settings, regular, shared, lambda: LAST), loop.bind)
 
 
 async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: Ingest) -> None:

@@ -12,6 +12,7 @@ from services.ingest.providers.chain import Chain
 from services.ingest.store import profiles
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
+from shared.market.calendar import regular
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
 ENTRY = DAYS.back(LAST, 4)
@@ -33,7 +34,7 @@ async def test_a_dead_symbol_is_asked_for_no_more_than_without_it(ingest: Ingest
     ingest.market.name = "yahoo"
     chain: list[Provider] = [Refused(), ingest.market] if order == "before" else [ingest.market, Refused()]
     engine = ingest.worker._engine
-    ingest.worker = IngestWorker(engine, Chain(chain, DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(engine, Chain(chain, regular), Clock(LAST))
     portfolio = await ingest.portfolio(("DEAD", ENTRY))
     await ingest.run(portfolio)
     assert [(reason, terminal) for _, _, reason, terminal in await ingest.gaps("DEAD")] == [("not_found", True)]
@@ -48,6 +49,6 @@ async def test_a_dead_symbol_is_asked_for_no_more_than_without_it(ingest: Ingest
     assert [request for request in ingest.market.asked if request.symbol == "DEAD"] == []
 
     # The next start asks once more, whoever is the one with a key now.
-    await IngestWorker(engine, Chain(chain, DAYS), Clock(LAST)).ask_again()
+    await IngestWorker(engine, Chain(chain, regular), Clock(LAST)).ask_again()
     await ingest.worker.retry_due()
     assert len([request for request in ingest.market.asked if request.symbol == "DEAD"]) == 1

@@ -17,8 +17,9 @@ from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.claims import ClaimLost
 from shared.clock import Clock
 from shared.db.engine import create_engine
+from shared.market.calendar import regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
-from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
+from tests.store.ingest.conftest import LAST, Ingest, Market
 from tests.support.databases import Database
 
 ENTRY = date(2020, 12, 21)
@@ -45,7 +46,7 @@ async def overtaken(
     """Let one worker fall asleep in `sleeper`, another do the work; (state before the first wakes, after, its end)."""
     engine = create_engine(committed.url("ingest"), application="test-sleeper", pool_size=4)
     try:
-        asleep = asyncio.ensure_future(sleeper(IngestWorker(engine, Chain([slow], DAYS), Clock(LAST))))
+        asleep = asyncio.ensure_future(sleeper(IngestWorker(engine, Chain([slow], regular), Clock(LAST))))
         assert await asyncio.to_thread(slow.fell_asleep.wait, 30)
         # A stopped process renews nothing.
         await ingest.execute(

@@ -19,6 +19,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
 from shared.clock import Clock
+from shared.market.calendar import regular
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
 from tests.support.markets import World
@@ -67,7 +68,9 @@ def worker(ingest: Ingest, breaker: Breaker | None = None, **values: str) -> Ing
     def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows, breaker)
 
-    return IngestWorker(engine, Chain(enabled(settings, DAYS, quota, lambda: LAST), DAYS), Clock(LAST), bind=loop.bind)
+    return IngestWorker(
+        engine, Chain(enabled(settings, regular, quota, lambda: LAST), regular), Clock(LAST), bind=loop.bind
+    )
 
 
 @pytest.fixture
@@ -164,7 +167,7 @@ def two(ingest: Ingest) -> tuple[Asked, Asked]:
     first, second = Asked("yahoo"), Asked("fmp")
     for vendor in (first, second):
         vendor.quote(*COMMON, "AAA")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([first, second], DAYS), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([first, second], regular), Clock(LAST))
     return first, second
 
 

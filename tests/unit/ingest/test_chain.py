@@ -9,7 +9,7 @@ import pytest
 
 from services.ingest.providers.base import Absence, Absent, Answer, Bars, Fault, History, Listing, Request
 from services.ingest.providers.chain import Chain
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, regular
 
 DAYS = calendar()
 FIRST, LAST = date(2020, 1, 2), date(2020, 1, 31)
@@ -43,7 +43,7 @@ def absent(reason: Absence, retry_at: datetime | None = None) -> Absent:
 
 def test_the_second_is_not_asked_for_what_the_first_has() -> None:
     first, second = Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))
-    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([first, second], regular).fetch([Request("A", FIRST, LAST)])
     assert [part.provider for part in found.parts] == ["one"]
     assert second.asked == []
     assert found.absent is None
@@ -51,7 +51,7 @@ def test_the_second_is_not_asked_for_what_the_first_has() -> None:
 
 def test_the_second_serves_what_the_first_does_not_know() -> None:
     first, second = Source("one", absent(Absence.NOT_FOUND)), Source("two", (FIRST, LAST))
-    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([first, second], regular).fetch([Request("A", FIRST, LAST)])
     assert [part.provider for part in found.parts] == ["two"]
     assert found.asked == ("one", "two")
 
@@ -59,14 +59,14 @@ def test_the_second_serves_what_the_first_does_not_know() -> None:
 def test_the_second_is_asked_for_both_ends_with_the_bar_next_to_them() -> None:
     middle = (date(2020, 1, 8), date(2020, 1, 21))
     first, second = Source("one", middle), Source("two", (FIRST, LAST))
-    [found] = Chain([first, second], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([first, second], regular).fetch([Request("A", FIRST, LAST)])
     assert [(request.first, request.last) for request in second.asked] == [(FIRST, middle[0]), (middle[1], LAST)]
     assert [part.provider for part in found.parts] == ["one", "two", "two"]
     assert found.listed_from == FIRST
 
 
 def test_the_most_telling_of_several_answers_is_told() -> None:
-    chain = Chain([Source("one", absent(Absence.NOT_FOUND)), Source("two", absent(Absence.DELISTED))], DAYS)
+    chain = Chain([Source("one", absent(Absence.NOT_FOUND)), Source("two", absent(Absence.DELISTED))], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert found.absent is Absence.DELISTED
     assert found.parts == []
@@ -75,14 +75,14 @@ def test_the_most_telling_of_several_answers_is_told() -> None:
 @pytest.mark.parametrize("other", [absent(Absence.NOT_FOUND), (FIRST, date(2020, 1, 10))])
 def test_absence_is_not_settled_while_somebody_has_not_answered(other: Absent | tuple[date, date]) -> None:
     retry_at = datetime(2020, 2, 1, tzinfo=UTC)
-    chain = Chain([Source("one", other), Source("two", absent(Absence.RATE_LIMITED, retry_at))], DAYS)
+    chain = Chain([Source("one", other), Source("two", absent(Absence.RATE_LIMITED, retry_at))], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert found.absent is Absence.RATE_LIMITED
     assert found.retry_at == retry_at
 
 
 def test_a_symbol_known_without_bars_in_the_range_is_explained_by_its_history() -> None:
-    [found] = Chain([Source("one", (date(2020, 6, 1), date(2020, 6, 30)))], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([Source("one", (date(2020, 6, 1), date(2020, 6, 30)))], regular).fetch([Request("A", FIRST, LAST)])
     assert found.absent is None
     assert found.listed_from == date(2020, 6, 1)
 
@@ -100,7 +100,7 @@ OTHERS: dict[str, Absent | tuple[date, date]] = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_nobody_is_asked_after_a_question_to_the_user(other: str) -> None:
     second = Source("two", OTHERS[other])
-    [found] = Chain([Source("one", QUESTION), second], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([Source("one", QUESTION), second], regular).fetch([Request("A", FIRST, LAST)])
     assert (found.parts, found.candidates, second.asked) == ([], QUESTION.candidates, [])
     assert found.absent is Absence.AMBIGUOUS
     assert found.asked == ("one",)
@@ -108,20 +108,20 @@ def test_nobody_is_asked_after_a_question_to_the_user(other: str) -> None:
 
 @pytest.mark.parametrize("other", ["knows it without bars", "does not know it"])
 def test_a_question_after_others_who_have_nothing_is_one_all_the_same(other: str) -> None:
-    chain = Chain([Source("one", OTHERS[other]), Source("two", QUESTION), Source("three", (FIRST, LAST))], DAYS)
+    chain = Chain([Source("one", OTHERS[other]), Source("two", QUESTION), Source("three", (FIRST, LAST))], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert (found.parts, found.absent, found.candidates) == ([], Absence.AMBIGUOUS, QUESTION.candidates)
 
 
 def test_who_has_the_bars_before_anybody_asks_has_answered() -> None:
-    [found] = Chain([Source("one", (FIRST, LAST)), Source("two", QUESTION)], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([Source("one", (FIRST, LAST)), Source("two", QUESTION)], regular).fetch([Request("A", FIRST, LAST)])
     assert [part.provider for part in found.parts] == ["one"]
     assert found.absent is None
 
 
 def test_the_rest_of_a_series_is_not_taken_from_whoever_comes_after_a_question() -> None:
     third = Source("three", (FIRST, LAST))
-    chain = Chain([Source("one", (date(2020, 1, 8), date(2020, 1, 21))), Source("two", QUESTION), third], DAYS)
+    chain = Chain([Source("one", (date(2020, 1, 8), date(2020, 1, 21))), Source("two", QUESTION), third], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert [part.provider for part in found.parts] == ["one"]
     assert third.asked == []
@@ -129,14 +129,14 @@ def test_the_rest_of_a_series_is_not_taken_from_whoever_comes_after_a_question()
 
 def test_a_first_who_is_down_may_still_answer_and_nobody_after_the_question_does() -> None:
     third = Source("three", (FIRST, LAST))
-    chain = Chain([Source("one", absent(Absence.PROVIDER_DOWN)), Source("two", QUESTION), third], DAYS)
+    chain = Chain([Source("one", absent(Absence.PROVIDER_DOWN)), Source("two", QUESTION), third], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert (found.parts, found.absent, third.asked) == ([], Absence.PROVIDER_DOWN, [])
     assert found.candidates == QUESTION.candidates
 
 
 def test_what_the_user_has_chosen_is_no_question_any_more() -> None:
-    chain = Chain([Source("one", QUESTION), Source("two", (FIRST, LAST))], DAYS)
+    chain = Chain([Source("one", QUESTION), Source("two", (FIRST, LAST))], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST, chosen=True)])
     assert [part.provider for part in found.parts] == ["two"]
     assert found.absent is None
@@ -153,17 +153,17 @@ class Breaks:
 
 def test_a_provider_that_fails_as_nobody_foresaw_is_as_one_that_is_down() -> None:
     requests = [Request(symbol, FIRST, LAST) for symbol in "AB"]
-    alone = Chain([Breaks()], DAYS).fetch(requests)
+    alone = Chain([Breaks()], regular).fetch(requests)
     assert [found.absent for found in alone] == [Absence.PROVIDER_DOWN] * 2
-    served = Chain([Breaks(), Source("two", (FIRST, LAST))], DAYS).fetch(requests)
+    served = Chain([Breaks(), Source("two", (FIRST, LAST))], regular).fetch(requests)
     assert [[part.provider for part in found.parts] for found in served] == [["two"]] * 2
-    assert isinstance(Chain([Breaks()], DAYS).second_opinion(requests[0], "one"), Absent)
+    assert isinstance(Chain([Breaks()], regular).second_opinion(requests[0], "one"), Absent)
 
 
 def test_a_chain_is_named_by_all_who_may_be_asked() -> None:
-    assert Chain([Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))], DAYS).name == "one,two"
+    assert Chain([Source("one", (FIRST, LAST)), Source("two", (FIRST, LAST))], regular).name == "one,two"
     with pytest.raises(ValueError, match="at least one"):
-        Chain([], DAYS)
+        Chain([], regular)
 
 
 def refused(name: str) -> Source:
@@ -174,7 +174,7 @@ def refused(name: str) -> Source:
 @pytest.mark.parametrize("first", [True, False])
 def test_who_has_no_valid_key_keeps_nobody_from_settling_an_absence(first: bool) -> None:
     others = [Source("one", absent(Absence.NOT_FOUND))]
-    chain = Chain([refused("two"), *others] if first else [*others, refused("two")], DAYS)
+    chain = Chain([refused("two"), *others] if first else [*others, refused("two")], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert (found.absent, found.retry_at, found.broken) == (Absence.NOT_FOUND, None, ("two",))
 
@@ -182,15 +182,25 @@ def test_who_has_no_valid_key_keeps_nobody_from_settling_an_absence(first: bool)
 def test_who_has_no_valid_key_is_waited_for_only_if_nobody_else_answers() -> None:
     retry_at = datetime(2020, 2, 1, tzinfo=UTC)
     limited = Source("one", absent(Absence.RATE_LIMITED, retry_at))
-    [found] = Chain([refused("two"), limited], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([refused("two"), limited], regular).fetch([Request("A", FIRST, LAST)])
     assert (found.absent, found.retry_at) == (Absence.RATE_LIMITED, retry_at)
-    [found] = Chain([refused("two")], DAYS).fetch([Request("A", FIRST, LAST)])
+    [found] = Chain([refused("two")], regular).fetch([Request("A", FIRST, LAST)])
     assert (found.absent, found.retry_at, found.broken) == (
         Absence.PROVIDER_DOWN, datetime(2020, 2, 1, 1, tzinfo=UTC), (),
     )  # fmt: skip
 
 
 def test_the_ends_of_a_series_are_not_held_up_by_who_has_no_valid_key() -> None:
-    chain = Chain([Source("one", (FIRST, date(2020, 1, 10))), refused("two")], DAYS)
+    chain = Chain([Source("one", (FIRST, date(2020, 1, 10))), refused("two")], regular)
     [found] = chain.fetch([Request("A", FIRST, LAST)])
     assert (found.absent, found.broken) == (None, ("two",))
+
+
+def test_a_chain_that_lives_through_new_years_asks_by_the_calendar_of_the_day() -> None:
+    today = [date(2020, 6, 1)]
+    first, second = Source("one", (FIRST, date(2021, 12, 31))), Source("two", (FIRST, date(2023, 6, 30)))
+    chain = Chain([first, second], lambda: calendar(today[0]))
+    today[0] = date(2023, 6, 30)
+    [found] = chain.fetch([Request("A", date(2021, 12, 1), date(2023, 6, 30))])
+    assert [part.provider for part in found.parts] == ["one", "two"]
+    assert found.parts[1].history.bars.sessions[-1] == np.datetime64("2023-06-30")

@@ -12,7 +12,7 @@ import pytest
 from services.ingest.providers.base import Absence, Absent, Action, Fault, History, Request
 from services.ingest.providers.file import FileProvider
 from services.ingest.providers.file_format import BadPriceFile
-from shared.market.calendar import calendar
+from shared.market.calendar import regular
 
 HEADER = "symbol,date,open,high,low,close,adj_close,volume\n"
 GOOD = HEADER + "AAPL,2020-08-28,126,126.4,124.5,124.8075,122.757,176436116\nAAPL,2020-08-31,,,,129.04,126.92,\n"
@@ -24,7 +24,7 @@ def provider(directory: Path, text: str, *, actions: str | None = None, symbols:
         (directory / "corporate_actions.csv").write_text(actions)
     if symbols is not None:
         (directory / "symbols.csv").write_text(symbols)
-    return FileProvider(directory / "prices.csv", calendar())
+    return FileProvider(directory / "prices.csv", regular)
 
 
 def history(source: FileProvider, symbol: str, first: date, last: date) -> History:
@@ -151,16 +151,16 @@ def test_a_bad_list_of_actions_is_refused(tmp_path: Path, actions: str, message:
 
 def test_a_file_that_is_not_there_says_where_to_name_it() -> None:
     with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
-        FileProvider(Path("nowhere.csv"), calendar()).load()
+        FileProvider(Path("nowhere.csv"), regular).load()
     with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
-        FileProvider(None, calendar()).load()
+        FileProvider(None, regular).load()
 
 
 def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
     csv = provider(tmp_path, GOOD)
     frame = pd.read_csv(tmp_path / "prices.csv", parse_dates=["date"])
     frame.iloc[::-1].to_parquet(tmp_path / "prices.parquet")
-    parquet = FileProvider(tmp_path / "prices.parquet", calendar())
+    parquet = FileProvider(tmp_path / "prices.parquet", regular)
     ours, theirs = (history(p, "AAPL", date(2020, 1, 1), date(2020, 12, 31)).bars for p in (csv, parquet))
     for name in ("sessions", "open", "high", "low", "close", "adj_close", "volume"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
@@ -172,7 +172,7 @@ def test_a_bad_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
     )
     frame.to_parquet(tmp_path / "p.parquet")
     with pytest.raises(BadPriceFile, match=r"p\.parquet, column close, row 2: -2 is not a price"):
-        FileProvider(tmp_path / "p.parquet", calendar()).load()
+        FileProvider(tmp_path / "p.parquet", regular).load()
 
 
 def test_an_announced_end_is_passed_on(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
         else:
             aged(tmp_path / "prices.csv")
 
-    source = FileProvider(tmp_path / "prices.csv", calendar(), sleep=sleep)
+    source = FileProvider(tmp_path / "prices.csv", regular, sleep=sleep)
     source.load()
     (tmp_path / "prices.csv").write_text(HEADER)
     assert source.symbols() == {"AAPL", "MSFT"}

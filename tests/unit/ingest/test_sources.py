@@ -15,7 +15,7 @@ from services.ingest.providers.chain import Chain, Part, source_of
 from services.ingest.providers.enabled import enabled
 from services.ingest.providers.quota import Quota
 from services.ingest.settings import IngestSettings
-from shared.market.calendar import calendar
+from shared.market.calendar import calendar, regular
 
 DAYS = calendar()
 FIRST, LAST = date(2020, 1, 2), date(2020, 1, 31)
@@ -43,19 +43,19 @@ class Named:
 def test_a_second_opinion_comes_from_another_source_and_not_from_another_name() -> None:
     first, alias, other = Named("yahoo", "yahoo"), Named("yahooquery", "yahoo"), Named("fmp", "fmp")
     for asked in (first.name, alias.name):
-        found = Chain([first, alias, other], DAYS).second_opinion(Request("A", FIRST, LAST), asked)
+        found = Chain([first, alias, other], regular).second_opinion(Request("A", FIRST, LAST), asked)
         assert isinstance(found, Part)
         assert found.provider == "fmp"
     assert first.asked == alias.asked == []
-    alone = Chain([first, alias], DAYS)
+    alone = Chain([first, alias], regular)
     assert alone.second_opinion(Request("A", FIRST, LAST), "yahoo") is None
     assert not alone.has_second
-    assert Chain([first, other], DAYS).has_second
+    assert Chain([first, other], regular).has_second
 
 
 def test_yahoo_under_its_two_names_is_one_source() -> None:
-    made = enabled(IngestSettings(providers=("yahoo",)), DAYS, lambda *_: cast(Quota, None), lambda: LAST)
+    made = enabled(IngestSettings(providers=("yahoo",)), regular, lambda *_: cast(Quota, None), lambda: LAST)
     assert [source_of(provider) for provider in made] == ["yahoo"]
     settings = IngestSettings(providers=("yahoo", "yahooquery", "massive"), massive_api_key=SecretStr("k"))
-    made = enabled(settings, DAYS, lambda *_: cast(Quota, None), lambda: LAST)
+    made = enabled(settings, regular, lambda *_: cast(Quota, None), lambda: LAST)
     assert [source_of(provider) for provider in made] == ["yahoo", "yahoo", "massive"]
