@@ -82,9 +82,15 @@ class Fetcher:
             anchors = await prices.anchors(
                 conn, [(asks[index].symbol_id, asks[index].first, asks[index].last) for index in with_anchor]
             )
+            stored = (
+                await vintage.samples(conn, [(asks[i].symbol_id, asks[i].first, asks[i].last) for i in with_anchor])
+                if doubts.sigmas
+                else {}
+            )
         levels = {with_anchor[index]: level for index, level in anchors.items()}
+        samples = {with_anchor[index]: sample for index, sample in stored.items()}
         self._bind()
-        rows = await asyncio.to_thread(self._rows, asks, fetched, levels, now, doubts, jumps)
+        rows = await asyncio.to_thread(self._rows, asks, fetched, levels, now, doubts, jumps, samples)
         chosen = {ask.symbol_id: choice_of(ask, names) for ask in asks}
         silent = {answer.request.symbol for answer in fetched if answer.absent is not None and answer.absent.transient}
         rows = replace(
@@ -185,9 +191,11 @@ class Fetcher:
         now: datetime,
         doubts: Doubts,
         jumps: list[Jump],
+        stored: dict[int, list[Sample]],
     ) -> Rows:
         calendar = self._clock.calendar()
-        jumps = jumps + examined(asks, fetched, doubts.sigmas, doubts.known, calendar, self._chain.second_opinion)
+        second = self._chain.second_opinion
+        jumps = jumps + examined(asks, fetched, doubts.sigmas, doubts.known, calendar, second, stored)
         return assemble(
             asks, fetched, levels, calendar,
             chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,

@@ -1,4 +1,5 @@
-"""A new price that jumps beyond five standard deviations without an action is not believed on one source's word.
+"""A new price that jumps beyond five standard deviations is not believed on one source's word. What an action of the day explains
+is no jump; what it leaves unexplained is one, however large the action is said to be.
 
 Only of sessions that are decided now and lie after the first known one: a backfill's own history is its evidence, and asking
 twice for it would double every onboarding. With one provider there is nobody to ask, and its word stands. What an operator
@@ -7,6 +8,8 @@ decided (`leadline symbols release` or `reject`) is followed whoever is enabled.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from math import sqrt
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from services.ingest.providers.base import Absence, Absent, History, Request
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.quarantine import Doubt, Jump
+from services.ingest.store.vintage import Sample
 from services.ingest.workflow.bars import only
 from services.ingest.workflow.plan import Ask
 from shared.market.calendar import Calendar
@@ -51,42 +55,60 @@ def examined(
     known: Mapping[tuple[int, date], Doubt],
     calendar: Calendar,
     second: SecondOpinion,
+    stored: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
 ) -> list[Jump]:
     """Jumps found. Bars from an unconfirmed one on are taken out of `fetched`, in place, and are `quarantined` there; of a
     jump that an operator rejected only its own bar.
 
     sigmas : of daily returns, by symbol id; known : earlier jumps by (symbol id, session), and what was decided about them
+    stored : closes by the ask's index, for a bar that has none before it in its own answer
     """
     found = []
-    for ask, answer in zip(asks, fetched, strict=True):
+    for place, (ask, answer) in enumerate(zip(asks, fetched, strict=True)):
         sigma = sigmas.get(ask.symbol_id)
         # An option moves by multiples of its price on any day.
         if sigma is None or ask.known is None or parse_occ(ask.symbol):
             continue
         for index, original in enumerate(answer.parts):
             part, limit = original, SIGMAS * sigma
-            for session, _ in _jumps(part.history, limit, calendar):
+            last = _last(stored.get(place, ()), part.history)
+            for session in [jump.session for jump in _jumps(part.history, limit, calendar, last)]:
                 if (earlier := known.get((ask.symbol_id, session))) and earlier.believed is False:
                     part = Part(part.provider, only(part.history, part.history.bars.sessions != np.datetime64(session)))
                     answer.parts[index], answer.absent = part, Absence.QUARANTINED
-            for session, jump in _jumps(part.history, limit, calendar):
+            for session, before, jump, sessions in _jumps(part.history, limit, calendar, last):
                 if not _doubted(ask, session, known.get((ask.symbol_id, session)), calendar):
                     continue
                 # Under the name the first was asked for: an alias is the same security for the second.
-                other = second(Request(part.history.symbol, calendar.previous(session), session), part.provider)
-                said = _return_on(other.history, session, calendar) if isinstance(other, Part) else None
+                other = second(Request(part.history.symbol, before, session), part.provider)
+                said = _move(other.history, before, session, calendar) if isinstance(other, Part) else None
                 # Nobody else has the symbol at all: then there is nobody to ask.
                 confirmed = other is None or (said is not None and abs(said - jump) <= AGREE * (1 + abs(jump)))
                 who = other.provider if isinstance(other, Part) else None
-                found.append(Jump(ask.symbol_id, session, part.provider, jump, sigma, who, said, confirmed))
+                found.append(
+                    Jump(ask.symbol_id, session, part.provider, jump, sigma * sqrt(sessions), who, said, confirmed)
+                )
                 if not confirmed:
-                    before = part.history.bars.sessions < np.datetime64(session)
+                    kept = part.history.bars.sessions < np.datetime64(session)
                     answer.parts[index], answer.absent = (
-                        Part(part.provider, only(part.history, before)),
+                        Part(part.provider, only(part.history, kept)),
                         Absence.QUARANTINED,
                     )
                     break
     return found
+
+
+class Last(NamedTuple):
+    """A stored close, as traded."""
+
+    session: date
+    close: float
+
+
+def _last(stored: Sequence[Sample], history: History) -> Last | None:
+    """The last stored close before the first bar."""
+    first = history.bars.sessions[0].item() if len(history.bars.sessions) else date.min
+    return next((Last(one.session, one.close) for one in reversed(stored) if one.session < first), None)
 
 
 def _doubted(ask: Ask, session: date, earlier: Doubt | None, calendar: Calendar) -> bool:
@@ -98,31 +120,76 @@ def _doubted(ask: Ask, session: date, earlier: Doubt | None, calendar: Calendar)
     return session > ask.known[0] and any(first <= ordinal <= last for first, last in ask.checked)
 
 
-def _jumps(history: History, limit: float, calendar: Calendar) -> list[tuple[date, float]]:
-    """Sessions whose price moved by more than `limit` from the session before, with no action of that day."""
-    actions = {calendar.on_or_after(action.ex_date) for action in history.actions if action.ex_date <= calendar.horizon}
-    days = history.bars.sessions.tolist()
-    return [
-        (day, jump)
-        for day in days
-        if day not in actions
-        and (jump := _return_on(history, day, calendar)) is not None and abs(jump) > limit
-    ]  # fmt: skip
+class _Move(NamedTuple):
+    """From the price before, on `before`, to that of `session`."""
+
+    session: date
+    before: date
+    move: float
+    sessions: int
 
 
-def _return_on(history: History, session: date, calendar: Calendar) -> float | None:
-    """Price return on a session, of closes or adjusted closes, without a split of that day; None if the source has not both days."""
+def _jumps(history: History, limit: float, calendar: Calendar, last: Last | None) -> list[_Move]:
+    """Prices that moved by more than `limit` a day from the one before them, whatever lies between, after the actions.
+
+    last : the last stored price before the bars, for the first of them
+    """
     bars = history.bars
-    days = {day: index for index, day in enumerate(bars.sessions.tolist())}
-    here, there = days.get(session), days.get(calendar.previous(session))
-    if here is None or there is None:
+    days: list[date] = bars.sessions.tolist()
+    if not days:
+        return []
+    ordinals = np.searchsorted(calendar.sessions, bars.sessions)
+    moves = bars.close[1:] / bars.close[:-1] - 1.0
+    moves = np.where(np.isfinite(moves), moves, bars.adj_close[1:] / bars.adj_close[:-1] - 1.0)
+    suspect = np.concatenate(([True], np.abs(moves) > limit * np.sqrt(np.diff(ordinals))))
+    # Where there is an action the delivered closes alone tell nothing.
+    acting = [action.ex_date for action in history.actions if action.ex_date <= calendar.horizon]
+    places = np.searchsorted(bars.sessions, np.array(acting, dtype="datetime64[D]"))
+    suspect[places[places < len(days)]] = True
+    found = []
+    for index in np.flatnonzero(suspect).tolist():
+        day = days[index]
+        before = days[index - 1] if index else last.session if last is not None and last.session < day else None
+        if before is None:
+            continue
+        move = _move(history, before, day, calendar, last.close if not index and last is not None else None)
+        sessions = calendar.ordinal(day) - calendar.ordinal(before)
+        if move is not None and abs(move) > limit * sqrt(sessions):
+            found.append(_Move(day, before, move, sessions))
+    return found
+
+
+def _move(
+    history: History, before: date, session: date, calendar: Calendar, close: float | None = None
+) -> float | None:
+    """S (C + D) / C₋₁ − 1 of closes as traded, with the splits S and dividends D between them; of adjusted closes where the source has no
+    others; None if it has not both days.
+
+    close : as traded on `before`, where it is stored and not among the bars
+    """
+    bars = history.bars
+    here, there = (int(np.searchsorted(bars.sessions, np.datetime64(day, "D"))) for day in (session, before))
+    days = bars.sessions.tolist()
+    if here == len(days) or days[here] != session:
         return None
-    split = 1.0
-    for action in history.actions:
-        if action.type == "split" and not bars.split_adjusted and calendar.on_or_after(action.ex_date) == session:
-            split *= action.value
-    for column, factor in ((bars.close, split), (bars.adj_close, 1.0)):
-        ratio = float(column[here] * factor / column[there])
-        if np.isfinite(ratio):
-            return ratio - 1.0
-    return None
+    split, later, paid = 1.0, 1.0, 0.0
+    for action in sorted(history.actions, key=lambda action: (action.ex_date, action.value)):
+        if action.ex_date > calendar.horizon:
+            continue
+        ex = calendar.on_or_after(action.ex_date)
+        if action.type == "split":
+            split *= action.value if before < ex <= session else 1.0
+            later *= action.value if ex > session else 1.0
+        elif before < ex <= session:
+            paid += action.value
+    converted = bars.split_adjusted and history.lists_splits
+    now = float(bars.close[here]) * (later if converted else 1.0)
+    if close is not None:
+        return split * (now + paid) / close - 1.0 if np.isfinite(now) else None
+    if there == len(days) or days[there] != before:
+        return None
+    then = float(bars.close[there]) * (later * split if converted else 1.0)
+    if np.isfinite(now) and np.isfinite(then):
+        return split * (now + paid) / then - 1.0
+    ratio = float(bars.adj_close[here] / bars.adj_close[there])
+    return ratio - 1.0 if np.isfinite(ratio) else None
