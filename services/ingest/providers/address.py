@@ -32,9 +32,13 @@ def allowed(address: str, *, allow_loopback: bool = False) -> bool:
     """Whether an address is global unicast: not private, link-local (cloud metadata), loopback, shared, multicast or reserved."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
+        if ip.teredo is not None or ip in _NAT64_LOCAL:
+            return False  # tunnels to wherever somebody set them up; no vendor is behind one
         if ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
-        elif ip in _NAT64:
+        elif ip.sixtofour is not None:
+            ip = ip.sixtofour
+        elif ip in _NAT64 or (ip in _COMPATIBLE and int(ip) > 1):
             ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.is_loopback:
         return allow_loopback
@@ -42,6 +46,9 @@ def allowed(address: str, *, allow_loopback: bool = False) -> bool:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
+# IPv4 in the last 32 bits, long out of use; but for `::` and `::1`, which are themselves.
+_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
 def environment_proxy(scheme: str, host: str) -> str | None:

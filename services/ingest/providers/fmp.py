@@ -16,7 +16,7 @@ from services.ingest.providers.fmp_reference import FmpReference
 from services.ingest.providers.gate import Gate, LocalGate
 from services.ingest.providers.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.payload import Record, records
-from services.ingest.providers.series import Row, bars, elsewhere, in_our_currency, never_asked, stored
+from services.ingest.providers.series import Row, bars, elsewhere, in_our_currency, listed, never_asked, stored
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -132,8 +132,14 @@ class Fmp(FmpReference):
         if not known and delisted is None:
             return Absent(request.symbol, Absence.NOT_FOUND)
         empty = bars((), request.first, request.last, self._calendar(), split_adjusted=True)
-        listed = known[0].opt_day("ipoDate") if known else None
-        return History(request.symbol, empty, lists_splits=True, delisted_on=delisted, listed_from=listed)
+        first = known[0].opt_day("ipoDate") if known else None
+        return History(
+            request.symbol,
+            empty,
+            lists_splits=True,
+            delisted_on=delisted,
+            listed_from=listed(self.name, first, self._today()) if first else None,
+        )
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
         asked = {"symbol": name, "from": first.isoformat(), "to": last.isoformat()}

@@ -188,7 +188,9 @@ class Massive(MassiveReference):
         path = f"/v2/aggs/ticker/{encoded(name)}/range/1/day/{first}/{last}"
         pages = self._pages(path, {"adjusted": "false", "sort": "asc", "limit": 50_000}, "aggregates")
         for page in pages:
-            # Adjusted prices under an unadjusted label would be converted twice.
+            # Another ticker's prices are nobody's; adjusted prices under an unadjusted label would be converted twice.
+            if answered := page.opt_text("ticker"):
+                self._same(name, answered)
             if page.has("adjusted") and page.flag("adjusted"):
                 raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")
             # A range without a trade has `resultsCount` 0 and no `results`.

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from services.ingest.providers.base import CURRENCY, Absence, Absent, Action, Bars, Fault
-from services.ingest.providers.errors import ForeignCurrency
+from services.ingest.providers.errors import ForeignCurrency, SchemaChanged
 from shared.market.calendar import Calendar
 from shared.market.symbols import SymbolKind, classify, normalise
 
@@ -112,6 +112,13 @@ def in_our_currency(provider: str, symbol: str, currency: str | None) -> None:
     """Raises `ForeignCurrency` unless prices in `currency` are ours; one that a vendor does not tell is its market's, ours."""
     if currency is not None and currency != CURRENCY:
         raise ForeignCurrency(provider, f"{symbol} is priced in {currency}; nothing is converted to {CURRENCY}")
+
+
+def listed(provider: str, first: date, today: date) -> date:
+    """The first day of trading, as told on `today`. Raises `SchemaChanged` for one that has not come."""
+    if first > today:
+        raise SchemaChanged(provider, f"trading that began on {first} can not be")
+    return first
 
 
 def elsewhere(vendor_symbol: str) -> bool:

@@ -163,7 +163,9 @@ class Yahoo:
                 raise
             frame = None  # the symbol is known, and was not traded in the range
         rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
-        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar())
+        return yahoo_fields.history(
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
+        )
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info

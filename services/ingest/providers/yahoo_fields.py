@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 from services.ingest.providers.actions import together
 from services.ingest.providers.base import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
+from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.payload import Record
-from services.ingest.providers.series import Row, as_paid, bars, in_our_currency, stored
+from services.ingest.providers.series import Row, as_paid, bars, in_our_currency, listed, stored
 from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind
 from shared.market.calendar import Calendar
 
@@ -59,6 +60,7 @@ def history(
     rows: Iterable[Row],
     actions: Iterable[Action],
     calendar: Calendar,
+    today: date,
 ) -> History | Absent:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
     answered = meta.text("symbol")
@@ -66,13 +68,18 @@ def history(
         candidate = Listing(stored(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
         detail = f"asked for {name}, answered for {answered}"
         return Absent(request.symbol, Absence.AMBIGUOUS, candidates=(candidate,), detail=detail)
+    granularity = meta.opt_text("dataGranularity")
+    if granularity not in (None, "1d"):
+        # Yahoo answers a question about days with weeks or months where it sees fit; one bar a month is no daily close.
+        raise SchemaChanged(provider, f"asked for days, answered with {granularity}")
+    first = meta.opt_epoch("firstTradeDate")
     in_our_currency(provider, request.symbol, meta.opt_text("currency"))
     return History(
         request.symbol,
         bars(rows, request.first, request.last, calendar, split_adjusted=True),
         together(provider, as_paid(actions)),
         lists_splits=True,
-        listed_from=first.astimezone(_NEW_YORK).date() if (first := meta.opt_epoch("firstTradeDate")) else None,
+        listed_from=listed(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
     )
 
 

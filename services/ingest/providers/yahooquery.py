@@ -169,7 +169,9 @@ class YahooQuery:
         frame = self._ticker(name).history(period=period, interval="1d")
         # Empty for a symbol that was not traded in the range; for anything else the session has raised.
         rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
-        return yahoo_fields.history(self.name, request, name, self._session.chart(), rows, actions, self._calendar())
+        return yahoo_fields.history(
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
+        )
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)

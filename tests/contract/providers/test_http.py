@@ -50,13 +50,17 @@ def client(
         "127.0.0.1", "::1", "10.0.0.5", "172.16.0.1", "192.168.1.1", "169.254.169.254", "fe80::1", "fe80::1%eth0", "fc00::1", "100.64.0.1",
         "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
         "fd00:ec2::254", "192.0.2.1", "240.0.0.1",
+        "2002:7f00:1::", "2002:a9fe:a9fe::", "2002:a00:1::1", "::127.0.0.1", "::10.0.0.1", "::169.254.169.254",
+        "64:ff9b:1::a9fe:a9fe", "64:ff9b:1::808:808", "2001:0:7f00:1::", "2001:0:808:808::f7f7:f7f7",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     assert not allowed(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::"]
+)
 def test_public_addresses_are_allowed(address: str) -> None:
     assert allowed(address)
 

@@ -15,7 +15,7 @@ from services.ingest.providers.base import Absence, Absent, Fault, History, Requ
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.payload import Record
 from tests.contract.providers.conftest import FIRST, LAST, Case, running
-from tests.support.vendors import Call, Reply, reply
+from tests.support.vendors import Call, Reply, document, reply
 
 Change = Callable[[Any], None]
 # Of these vendors' answers about any symbol, those about AAPL alone are changed.
@@ -77,6 +77,7 @@ CASES: list[tuple[str, str, Change]] = [
     ("massive", "/v2/aggs/", massive(t=10**18)),
     ("massive", "/v2/aggs/", massive(t=1e308)),
     ("massive", "/v2/aggs/", massive(t=-(10**18))),
+    ("massive", "/v2/aggs/", lambda body: body.update(ticker="MSFT")),
     ("fmp", "/splits", fmp(denominator=0)),
     ("fmp", "/splits", fmp(numerator=0)),
     ("fmp", "/splits", fmp(numerator=1e300)),
@@ -90,6 +91,8 @@ CASES: list[tuple[str, str, Change]] = [
             event("dividends", amount=1e300),
             meta(firstTradeDate=10**18),
             meta(firstTradeDate="x"),
+            meta(firstTradeDate=4085490600),  # in 2099
+            meta(dataGranularity="1mo"),
         )
     ),
 ]
@@ -106,6 +109,20 @@ def test_a_number_that_can_not_be_is_the_absence_of_its_symbol_alone(name: str, 
     assert (bad.reason, bad.fault) == (Absence.PROVIDER_DOWN, Fault.SCHEMA_CHANGED)
     assert isinstance(good, History)
     assert len(good.bars.sessions) == 21
+
+
+def test_a_listing_that_has_not_begun_is_none_of_fmps_either(fmp: Case) -> None:
+    served = fmp.server.answer
+
+    def answer(call: Call) -> Reply:
+        if "/profile" in call.path:
+            return reply([document("fmp", "profile")[0] | {"symbol": "LAZY", "ipoDate": "2099-01-02"}])
+        return served(call)
+
+    fmp.server.answer = answer
+    (found,) = fmp.vendor.fetch([Request("LAZY", FIRST, LAST)])
+    assert isinstance(found, Absent)
+    assert found.fault is Fault.SCHEMA_CHANGED
 
 
 def test_a_price_beyond_every_price_is_none(case: Case) -> None:
