@@ -49,7 +49,20 @@ async def take(
     share: float,
     trip: int,
 ) -> Taken:
-    """See `ingest.take_calls`. Atomic across processes; counts are of the moment the account's lock was had."""
+    """See `ingest.take_calls`. Atomic across processes; counts are of the moment the account's lock was had.
+
+    An adapter that asks for the first time begins as closed as the others of its account: the vendor counts them together.
+    """
+    await conn.execute(
+        text("""
+            INSERT INTO ingest.providers (provider, account, closed_until, closed_by, last_fault, last_fault_at)
+            SELECT :provider, :account, closed_until, closed_by, last_fault, last_fault_at FROM ingest.providers
+            WHERE account = :account AND closed_by IN ('rate_limited', 'auth') AND closed_until > clock_timestamp()
+            ORDER BY closed_until DESC LIMIT 1
+            ON CONFLICT DO NOTHING
+        """),
+        {"provider": provider, "account": account},
+    )
     rows = await conn.execute(
         text("""
             SELECT use_id, granted, retry_at, reason, fault FROM ingest.take_calls(
@@ -108,7 +121,7 @@ async def succeeded(conn: AsyncConnection, provider: str, account: str) -> None:
 
 
 async def limited(conn: AsyncConnection, provider: str, account: str, wait: timedelta, fault: str) -> datetime | None:
-    """The vendor said to come back after `wait`: it alone is delayed, for every replica."""
+    """The vendor said to come back after `wait`: it alone is delayed, for every replica and every adapter that asks it."""
     return await _closed(
         conn,
         """
@@ -128,8 +141,12 @@ async def failed(
     pause: timedelta,
     longest: timedelta,
     wait: timedelta | None,
+    shared: bool,
 ) -> datetime | None:
-    """A failure more. From the `trip`th in a row on the provider is closed, each time twice as long, up to `longest`."""
+    """A failure more. From the `trip`th in a row on the provider is closed, each time twice as long, up to `longest`.
+
+    shared : it is the vendor's and so every adapter's that asks it, and not this adapter's own
+    """
     return await _closed(
         conn,
         """
@@ -151,6 +168,7 @@ async def failed(
             "longest": longest,
             "wait": wait,
         },
+        shared=shared,
     )
 
 
@@ -168,15 +186,22 @@ async def refused(
     )
 
 
-async def _closed(conn: AsyncConnection, change: str, parameters: dict[str, object]) -> datetime | None:
-    """Until when the provider is closed now, if it is."""
+async def _closed(
+    conn: AsyncConnection, change: str, parameters: dict[str, object], *, shared: bool = True
+) -> datetime | None:
+    """Until when the provider is closed now, if it is. shared: with all others of its account."""
+    # As `take_calls` does: several rows, always after the account's lock.
+    await conn.execute(text("SELECT pg_advisory_xact_lock(7305102, hashtext(:account))"), parameters)
     value: datetime | None = await conn.scalar(
         text(f"""
-            UPDATE ingest.providers SET last_fault = :fault, last_fault_at = clock_timestamp(), {change}
-            WHERE provider = :provider AND account = :account
-            RETURNING CASE WHEN closed_until > clock_timestamp() THEN closed_until END
+            WITH closed AS (
+                UPDATE ingest.providers SET last_fault = :fault, last_fault_at = clock_timestamp(), {change}
+                WHERE account = :account AND (provider = :provider OR :shared)
+                RETURNING provider, closed_until
+            )
+            SELECT closed_until FROM closed WHERE provider = :provider AND closed_until > clock_timestamp()
         """),
-        parameters,
+        parameters | {"shared": shared},
     )
     return value
 

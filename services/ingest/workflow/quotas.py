@@ -132,6 +132,8 @@ class DatabaseQuota:
             return await quotas.failed(
                 conn, self.provider, self.account, fault,
                 trip=breaker.trip, pause=breaker.pause, longest=breaker.longest, wait=wait,
+                # An answer one adapter cannot read another may: that is no fault of the vendor's.
+                shared=isinstance(error, ProviderDown),
             )  # fmt: skip
         return None
 

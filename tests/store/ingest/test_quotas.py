@@ -18,6 +18,7 @@ from services.ingest.providers.errors import (
     ProviderDown,
     QuotaUsedUp,
     RateLimited,
+    SchemaChanged,
     VendorError,
 )
 from services.ingest.providers.quota import Grant, Priority, Window
@@ -43,12 +44,18 @@ class Quota:
     """A quota asked from a thread, as adapters do."""
 
     def __init__(
-        self, engine: AsyncEngine, *windows: Window, provider: str = "massive", key: str = "k", **breaker: object
+        self,
+        engine: AsyncEngine,
+        *windows: Window,
+        provider: str = "massive",
+        key: str = "k",
+        of: str | None = None,
+        **breaker: object,
     ):
         loop = Loop()
         loop.bind()
         made = Breaker(**breaker) if breaker else None  # type: ignore[arg-type]
-        self.of = DatabaseQuota(engine, loop, provider, account_of(provider, key), windows, made)
+        self.of = DatabaseQuota(engine, loop, provider, account_of(of or provider, key), windows, made)
 
     async def take(self, wanted: int = 1, least: int = 1, priority: Priority = Priority.TODAY) -> Grant:
         return await asyncio.to_thread(self.of.take, wanted, least, priority)
@@ -151,6 +158,33 @@ async def test_a_429_delays_only_its_provider_and_every_replica_of_it(engine: As
     assert (await replica.take()).refused is not None, "an answer to an earlier call does not lift it"
     await age(engine, 601)
     assert (await replica.take()).refused is None
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_a_429_closes_the_vendor_for_every_adapter_that_asks_it(engine: AsyncEngine, asked_before: bool) -> None:
+    yahoo, other = Quota(engine, MINUTE, provider="yahoo"), Quota(engine, MINUTE, provider="yahooquery", of="yahoo")
+    await yahoo.settle(await yahoo.take())
+    if asked_before:
+        await other.settle(await other.take())
+    await yahoo.failed(RateLimited("yahoo", "429", retry_at=datetime.now(UTC) + timedelta(minutes=10)))
+    refused = (await other.take()).refused
+    assert isinstance(refused, RateLimited)
+    assert not isinstance(refused, QuotaUsedUp)
+    await age(engine, 601)
+    assert (await other.take()).refused is None
+
+
+async def test_an_outage_is_the_vendors_and_an_answer_nobody_reads_the_adapters(engine: AsyncEngine) -> None:
+    yahoo, other = Quota(engine, provider="yahoo"), Quota(engine, provider="yahooquery", of="yahoo")
+    await yahoo.take()
+    await other.take()
+    for _ in range(3):
+        await yahoo.failed(SchemaChanged("yahoo", "no such field"))
+    assert (await yahoo.take()).refused is not None
+    assert (await other.take()).refused is None
+    for _ in range(3):
+        await yahoo.failed(ProviderDown("yahoo", "503"))
+    assert (await other.take()).refused is not None
 
 
 async def test_another_key_has_a_quota_of_its_own_and_no_key_is_stored(engine: AsyncEngine) -> None:
