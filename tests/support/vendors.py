@@ -168,9 +168,8 @@ def massive(call: Call) -> Reply:  # one branch an endpoint is the clearest form
 
 
 def _aggregates(ticker: str, call: Call) -> Reply:
-    body = document("massive", "aggregates")
+    body = document("massive", "aggregates") | {"ticker": ticker}
     if ticker in {"AAPL", "BRK.B", "O:AAPL201218C00120000", "GONE"} or re.fullmatch(r"S\d{4}", ticker):
-        body["ticker"] = ticker
         if ticker.startswith("S"):
             body["results"] = body["results"][-2:]  # one of five thousand: the test is about how many, not how long
         if ticker == "GONE":
@@ -182,7 +181,7 @@ def _aggregates(ticker: str, call: Call) -> Reply:
         if first:
             body["next_url"] = f"http://{call.headers['host']}{call.path}?cursor=bGltaXQ9MiZzb3J0PWFzYw"
         return reply(body)
-    return stored("massive", "aggregates_empty")
+    return reply(document("massive", "aggregates_empty") | {"ticker": ticker})
 
 
 def _tickers(asked: Mapping[str, str]) -> Reply:

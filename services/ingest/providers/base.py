@@ -26,6 +26,7 @@ class Absence(StrEnum):
     NOT_YET_LISTED = "not_yet_listed"
     NO_TRADE = "no_trade"
     FOREIGN_CURRENCY = "foreign_currency"
+    PLAN_LIMIT = "plan_limit"
 
     @property
     def transient(self) -> bool:

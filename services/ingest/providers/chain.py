@@ -24,6 +24,7 @@ _TELLING = (
     Absence.AMBIGUOUS,
     Absence.NOT_YET_LISTED,
     Absence.NO_TRADE,
+    Absence.PLAN_LIMIT,
     Absence.NOT_FOUND,
 )
 

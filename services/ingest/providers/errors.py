@@ -82,7 +82,7 @@ class PlanLimited(VendorError, PermanentError):
 
     code = "plan_limit"
     fault = Fault.PLAN
-    absence = Absence.NOT_FOUND
+    absence = Absence.PLAN_LIMIT
 
 
 class ForeignCurrency(VendorError, PermanentError):

@@ -46,6 +46,7 @@ def retry_after(reason: Absence, *, length: int, age: int) -> timedelta | None:
         return LATE_BAR if age == 0 else HALTED
     windows = {
         Absence.NOT_FOUND: UNKNOWN, Absence.AMBIGUOUS: QUESTION, Absence.DELISTED: GONE, Absence.FOREIGN_CURRENCY: QUESTION,
+        Absence.PLAN_LIMIT: QUESTION,
     }  # fmt: skip
     return windows.get(reason)
 

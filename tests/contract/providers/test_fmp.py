@@ -33,7 +33,7 @@ def test_a_symbol_the_plan_does_not_cover_does_not_turn_the_key_off(fmp: Case) -
     fmp.server.fail(stored("fmp", "error_402", 402), "/historical")
     answer = ask(fmp, "AAPL")
     assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.NOT_FOUND, Fault.PLAN)
+    assert (answer.reason, answer.fault) == (Absence.PLAN_LIMIT, Fault.PLAN)
     assert fmp.vendor.condition().disabled is None
 
 

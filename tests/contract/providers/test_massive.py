@@ -100,7 +100,7 @@ def test_a_plan_that_does_not_cover_a_range_does_not_turn_the_key_off(massive: C
     massive.server.fail(stored("massive", "error_403_plan", 403), "/v2/aggs/")
     answer = ask(massive, "AAPL")
     assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.NOT_FOUND, Fault.PLAN)
+    assert (answer.reason, answer.fault) == (Absence.PLAN_LIMIT, Fault.PLAN)
     assert massive.vendor.condition().disabled is None
     massive.server.fail(None)
     assert isinstance(ask(massive, "AAPL"), History)

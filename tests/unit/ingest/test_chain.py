@@ -151,6 +151,16 @@ class Breaks:
         raise ZeroDivisionError("by nought")
 
 
+def test_a_plan_that_ends_before_the_range_is_told_and_the_next_one_serves() -> None:
+    limited = Absent("A", Absence.PLAN_LIMIT, fault=Fault.PLAN)
+    [alone] = Chain([Source("one", limited), Source("two", absent(Absence.NOT_FOUND))], regular).fetch(
+        [Request("A", FIRST, LAST)]
+    )
+    assert alone.absent is Absence.PLAN_LIMIT
+    [served] = Chain([Source("one", limited), Source("two", (FIRST, LAST))], regular).fetch([Request("A", FIRST, LAST)])
+    assert ([part.provider for part in served.parts], served.absent) == (["two"], None)
+
+
 def test_a_provider_that_fails_as_nobody_foresaw_is_as_one_that_is_down() -> None:
     requests = [Request(symbol, FIRST, LAST) for symbol in "AB"]
     alone = Chain([Breaks()], regular).fetch(requests)
