@@ -144,6 +144,8 @@ class YahooQuery:
         try:
             answer = ask(item, name)
         except VendorError as raised:
+            if session.fault() is None and session.refused() is not None:
+                return None  # without data there is no chart either: the refusal is what happened
             return raised.absent(symbol)
         except _UNEXPECTED as raised:
             error = raised
