@@ -67,7 +67,9 @@ async def _market(db: AsyncConnection, days: Sequence[date]) -> None:
     for k, symbol in enumerate((*registry.PROXY_SYMBOLS, *SYMBOLS)):
         own = market * (0.6 + 0.1 * (k % 9)) + 0.008 * rng.standard_normal(len(days)) * (symbol != "SPY")
         symbol_id = await db.scalar(
-            text("""INSERT INTO ingest.symbols (symbol, covered_from, covered_to) VALUES (:symbol, :first, :last) RETURNING id"""),
+            text(
+                """INSERT INTO ingest.symbols (symbol, covered_from, covered_to) VALUES (:symbol, :first, :last) RETURNING id"""
+            ),
             {"symbol": symbol, "first": days[0], "last": LAST},
         )
         await db.execute(

@@ -131,7 +131,9 @@ class IngestWorker:
             # Another replica may have asked between the look and the claim.
             async with self._engine.connect() as conn:
                 due = await universe.due_retries(conn, RETRIES_AT_ONCE, [symbol.symbol for symbol in claim.symbols])
-            asks = [ask for symbol in claim.symbols for ask in again(symbol, due.get(symbol.symbol, ()), self._calendar)]
+            asks = [
+                ask for symbol in claim.symbols for ask in again(symbol, due.get(symbol.symbol, ()), self._calendar)
+            ]
             for part in in_parts(asks, self._calendar):
                 first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
                 last = max(self._calendar.session(high) for ask in part for _, high in ask.checked)
