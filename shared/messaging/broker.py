@@ -15,6 +15,7 @@ from faststream.kafka import KafkaBroker
 from shared.events.topics import TOPICS
 from shared.messaging.failpoints import failpoint
 from shared.messaging.guard import Guard
+from shared.messaging.records import tolerate
 from shared.settings import ServiceSettings
 
 MAX_POLL_INTERVAL_MS = 300_000
@@ -50,6 +51,7 @@ async def _raw_decoder(message: Any) -> Any:
 
 def create_broker(settings: ServiceSettings, *, service: str, guard: Guard) -> KafkaBroker:
     """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
+    tolerate()
     return KafkaBroker(
         bootstrap(settings),
         client_id=f"leadline-{service}",

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
+from aiokafka.producer import message_accumulator, producer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -335,3 +337,34 @@ async def test_a_consumer_killed_before_it_acknowledges_gets_the_message_again(
     assert len(worker.batches) == (1 if point == "H5" else 0)
     assert await one(admin, "SELECT count(*) FROM bus.outbox") == 1
     assert await letters(admin) == []
+
+
+class _RawName(str):
+    """A header's name that goes out as other bytes than its own. The client library encodes names strictly, too."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe" + super().encode()
+
+
+async def test_a_record_whose_headers_name_is_no_utf_8_is_set_aside_and_holds_up_nobody(
+    admin: AsyncEngine, settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portfolios = await toy.prepare(admin, 4)
+    await wire.announce(portfolios[0])
+    with monkeypatch.context() as patch:
+        # The builder in C would refuse such a name before it is sent.
+        for module in (message_accumulator, producer):
+            patch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+        bad = await wire.send(b"{}", [(_RawName("x"), b"1")])
+        odd = await wire.announce(portfolios[1], headers={_RawName("y"): b"\xff"})
+    await wire.announce(portfolios[2])
+    async with toy.running(settings, Worker()) as service:
+        assert await wire.drained() == 4
+        await wire.announce(portfolios[3])
+        assert await wire.drained() == 5
+        assert service.problems() == []
+    assert [(letter.offset, letter.body) for letter in await letters(admin)] == [(bad, b"{}")]
+    assert odd == bad + 1, "beside a name that cannot be read the event itself can, and counts"
+    assert await results(admin) == {portfolio: [1, 1] for portfolio in portfolios}
