@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.db.engine import create_engine
+from shared.settings import ServiceSettings
+from tests.flow import toy
+from tests.flow.toy import Wire
 from tests.support import audit, databases, pipeline
 from tests.support.brokers import TestBroker
-from tests.support.databases import Server
+from tests.support.databases import Database, Server
 from tests.support.pipeline import Pipeline
 
 AS_OF = date(2020, 12, 31)
@@ -31,3 +36,24 @@ async def audited(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     if "leadline" in request.fixturenames:
         running: Pipeline = request.getfixturevalue("leadline")
         audit.judge(await audit.drift(running.admin, AS_OF), request.node)
+
+
+# --- of the tests on a toy service
+
+
+@pytest.fixture
+async def admin(database: Database) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database.admin_url, application="test", pool_size=4)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def settings(database: Database, broker: TestBroker) -> ServiceSettings:
+    return toy.settings_for(database, broker)
+
+
+@pytest.fixture
+async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
+    async with toy.wire(settings) as connected:
+        yield connected

@@ -15,7 +15,7 @@ import statistics
 import string
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -23,7 +23,6 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.engine import create_engine
 from shared.events.envelope import WorkEvent
 from shared.messaging import outbox
 from shared.messaging.guard import MAX_BODY_BYTES
@@ -32,8 +31,6 @@ from shared.phase import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker
-from tests.support.brokers import TestBroker
-from tests.support.databases import Database
 from tests.support.ledger import SESSIONS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -227,24 +224,6 @@ class Stream:
 
 def p99(delays: Sequence[float]) -> float:
     return statistics.quantiles(delays, n=100)[98]
-
-
-@pytest.fixture
-async def admin(database: Database) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(database.admin_url, application="test", pool_size=4)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def settings(database: Database, broker: TestBroker) -> ServiceSettings:
-    return toy.settings_for(database, broker)
-
-
-@pytest.fixture
-async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
-    async with toy.wire(settings) as connected:
-        yield connected
 
 
 async def test_ten_thousand_bad_messages_are_each_put_aside_once_and_hold_up_nobody(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -12,7 +11,6 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db.engine import create_engine
 from shared.errors import TransientError
 from shared.events.envelope import WorkEvent
 from shared.messaging import dead_letters, guard
@@ -21,8 +19,6 @@ from shared.phase import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker
-from tests.support.brokers import TestBroker
-from tests.support.databases import Database
 
 pytestmark = pytest.mark.kafka
 
@@ -63,24 +59,6 @@ TOLERATED: dict[str, dict[str, bytes | None]] = {
     "a correlation id with a nul": {"correlation_id": b"a\x00b"},
     "a trace that is none": {"traceparent": b"00-zz-zz-01"},
 }
-
-
-@pytest.fixture
-async def admin(database: Database) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(database.admin_url, application="test", pool_size=4)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def settings(database: Database, broker: TestBroker) -> ServiceSettings:
-    return toy.settings_for(database, broker)
-
-
-@pytest.fixture
-async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
-    async with toy.wire(settings) as connected:
-        yield connected
 
 
 @pytest.fixture(autouse=True)

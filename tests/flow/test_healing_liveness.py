@@ -23,7 +23,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import shared.service
 from deploy.embedded.process import free_port
-from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
 from shared.events.topics import DATE_DUE
 from shared.messaging import dead_letters, watch
@@ -41,21 +40,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def admin(database: Database) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(database.admin_url, application="test", pool_size=4)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
 def settings(database: Database, broker: TestBroker) -> ServiceSettings:
     return toy.settings_for(database, broker).model_copy(update={"exit_when_stuck": False})
-
-
-@pytest.fixture
-async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
-    async with toy.wire(settings) as connected:
-        yield connected
 
 
 @pytest.fixture(autouse=True)
