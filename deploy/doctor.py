@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import prices, state
-from services.ingest.model.market import Provider
+from services.ingest.providers.base import Provider
 from services.ingest.providers.quota.limits import Window
 from services.ingest.providers.quota.metered import Metered
 from services.ingest.providers.registry import enabled

@@ -1,1 +1,5 @@
-"""What the command line is made of: a client of the HTTP API, and tables. Imports nothing of the server."""
+"""Client, command line and tables of Leadline: everything that speaks HTTP to the server, and nothing of the server."""
+
+from leadline.http import Client, Failed
+
+__all__ = ["Client", "Failed"]

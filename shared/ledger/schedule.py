@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import ledger
+from shared.ledger.failures import unblock_due
 from shared.work import CHAINED, UPSTREAM, Phase
 
 # How long an event that asked for something may go unanswered and still count against the limit. Longer than a handler may try
@@ -186,7 +186,7 @@ async def probe(conn: AsyncConnection) -> dict[Phase, int]:
 
     Needs the commit-order lock, like everything that frees. Returns how many units were freed, by phase.
     """
-    freed = await ledger.unblock_due(conn)
+    freed = await unblock_due(conn)
     # Where nothing was left to free: it was raised, or completed after all.
     await conn.execute(
         text("""
@@ -240,23 +240,3 @@ async def holes(conn: AsyncConnection) -> list[Hole]:
 
 
 REASONS = ("running", "failing", "waiting_for_provider", "asked", "queued", "blocked")
-
-
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """Rows waiting to be sent, and the age of the oldest in seconds."""
-
-    unsent: int
-    oldest_seconds: float
-
-
-async def outbox_depth(conn: AsyncConnection) -> Outbox:
-    row = (
-        await conn.execute(
-            text("""
-                SELECT count(*), coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0) FROM bus.outbox
-                WHERE sent_at IS NULL AND failed_at IS NULL
-            """)
-        )
-    ).one()
-    return Outbox(int(row[0]), float(row[1]))

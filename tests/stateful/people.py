@@ -19,8 +19,8 @@ from services.coordinator.portfolios import service, validation
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import Scope
+from services.ingest.model.stored import Affected
 from services.ingest.store import readiness
-from services.ingest.store.readiness import Affected
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change, order_lock

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from services.ingest.compute.requests import Ask
 from services.ingest.compute.rows import assemble
-from services.ingest.model.market import History, Request
-from services.ingest.providers.chain import Fetched, Part
+from services.ingest.model.market import Fetched, History, Part, Request
+from services.ingest.model.write_set import Ask
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.store.prices import STAGED
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector

@@ -114,7 +114,7 @@ class Reconciler:
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
                 log.info("blocked_letters_resolved", letters=closed)
-            if (await schedule.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
+            if (await outbox.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
                 log.warning(
                     "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"
                 )
@@ -139,7 +139,7 @@ class Reconciler:
             OLDEST_HOLE.labels(phase.value).set(max((h.oldest_seconds for h in holes if h.phase == phase), default=0.0))
             for reason in schedule.REASONS:
                 HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
-        OUTBOX_DEPTH.set((await schedule.outbox_depth(conn)).unsent)
+        OUTBOX_DEPTH.set((await outbox.outbox_depth(conn)).unsent)
 
     async def _probe(self) -> None:
         """Try blocked units once more when their day has come. In a transaction of its own: it takes the commit-order lock."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import Invalid
 from services.coordinator.results.symbols import symbol_id
 from services.coordinator.results.values import plain
-from shared.market.symbols import SymbolKind, classify, normalise
 
 
 async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
@@ -72,24 +69,3 @@ async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
         "candidates": [plain(dict(candidate)) for candidate in candidates.mappings()],
         "gaps": [plain(dict(gap)) for gap in gaps.mappings()],
     }
-
-
-async def choose(
-    conn: AsyncConnection, symbol: str, chosen: str, valid_from: date | None, valid_to: date | None
-) -> None:
-    """Ingest asks for the chosen one at its next look, and replaces the prices that are there if they are another security's."""
-    _, name = await symbol_id(conn, symbol)
-    target = normalise(chosen)
-    if not target.isprintable() or classify(target) is SymbolKind.PRIVATE:
-        raise Invalid(f"{target!r} is no symbol of a market.")
-    if valid_from is not None and valid_to is not None and valid_from > valid_to:
-        raise Invalid("valid_from is after valid_to.")
-    await conn.execute(
-        text("""
-            INSERT INTO coordinator.symbol_choices (symbol, chosen, valid_from, valid_to)
-            VALUES (:symbol, :chosen, coalesce(CAST(:first AS date), '-infinity'), coalesce(CAST(:last AS date), 'infinity'))
-            ON CONFLICT (symbol, valid_from) DO UPDATE
-            SET chosen = excluded.chosen, valid_to = excluded.valid_to, chosen_at = clock_timestamp()
-        """),
-        {"symbol": name, "chosen": target, "first": valid_from, "last": valid_to},
-    )

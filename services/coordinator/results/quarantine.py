@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.errors import Conflict, Invalid, NotFound
+from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.results.symbols import symbol_id
 from services.coordinator.results.values import plain
 
@@ -93,40 +93,6 @@ async def about(conn: AsyncConnection, symbols: Sequence[str], first: date, last
         {"symbols": list(symbols), "first": first, "last": last},
     )
     return rows.mappings().all()
-
-
-async def decide(
-    conn: AsyncConnection, symbol: str, session: date, decision: str, *, reason: str, by: str
-) -> dict[str, Any]:
-    """Ingest follows at its next look. The same decision again changes nothing; a price that is in use is not rejected.
-
-    Needs the commit-order lock, so that two decisions about one price are one after the other.
-    """
-    if not reason.strip() or not by.strip():
-        raise Invalid("reason and by must say something: they are what is read later.")
-    jump = await one(conn, symbol, session)
-    wanted = {"release": "released", "reject": "rejected"}[decision]
-    if jump["state"] != wanted:
-        if jump["state"] in SETTLED:
-            raise Conflict(
-                f"The jump of {jump['symbol']} on {session} is {jump['state']}: its price is in use. What a provider corrects"
-                " comes with `leadline rerun --phase ingest --what all`."
-            )
-        await conn.execute(
-            text("""
-                INSERT INTO coordinator.price_decisions (symbol, session, decision, reason, decided_by)
-                VALUES (:symbol, :session, :decision, :reason, :by)
-            """),
-            {
-                "symbol": jump["symbol"],
-                "session": session,
-                "decision": decision,
-                "reason": reason.strip(),
-                "by": by.strip(),
-            },
-        )
-        jump = await one(conn, symbol, session)
-    return {key: plain(value) for key, value in jump.items()}
 
 
 def _parse(cursor: str | None) -> tuple[date | None, str]:

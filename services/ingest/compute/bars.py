@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.model.market import Bars, History
-from services.ingest.providers.chain import Fetched, Part
+from services.ingest.model.market import Bars, Fetched, History, Part
 from shared.market.calendar import Calendar
 
 

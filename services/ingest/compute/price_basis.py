@@ -12,12 +12,10 @@ from dataclasses import replace
 from datetime import date
 from math import isfinite
 
-from services.ingest.compute.requests import Ask
 from services.ingest.compute.splits import proven
-from services.ingest.model.market import Absence, History
-from services.ingest.providers.chain import Fetched, Part
-from services.ingest.store.universe import GapRow
-from services.ingest.store.vintage import Listed, Sample
+from services.ingest.model.market import Absence, Fetched, History, Part
+from services.ingest.model.stored import GapRow, Listed, Sample
+from services.ingest.model.write_set import Ask
 from shared.market.calendar import Calendar
 
 # Two vendors' closes of a day differ by the auction and by rounding; bases differ by splits, and hardly one is smaller than this.

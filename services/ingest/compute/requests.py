@@ -1,39 +1,15 @@
 """What to ask for: only sessions that are not known, each range with the priced session next to it. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from services.ingest.compute.retry_policy import presumes
-from services.ingest.compute.returns import Gap
-from services.ingest.model.market import Request
-from services.ingest.store.universe import GapRow, Known
+from services.ingest.model.stored import Gap, GapRow, Known, SymbolRow
+from services.ingest.model.write_set import Ask, Presumed, Rows
 from shared.market.calendar import Calendar
 
 # Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
 MAX_ROWS = 150_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One range of a claimed symbol.
-
-    first, last : what is fetched; reaches into what is known by one priced session, so that a return over the seam and the
-                  level of adjusted closes come from one vintage
-    checked     : the ranges of ordinals that the answer decides; the sessions that only join are not among them
-    known       : coverage before, if any
-    """
-
-    symbol_id: int
-    symbol: str
-    first: date
-    last: date
-    checked: tuple[tuple[int, int], ...]
-    known: tuple[date, date] | None
-
-    @property
-    def request(self) -> Request:
-        return Request(self.symbol, self.first, self.last)
 
 
 def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
@@ -51,14 +27,6 @@ def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], cale
         join = _priced(end, gaps, -1, start, end)
         asks.append(_ask(symbol, calendar, join, high, (min(join, end) + 1, high), known))
     return asks
-
-
-@dataclass(frozen=True, slots=True)
-class Presumed:
-    """Sessions [first, last] to which a known absence next to them is presumed to extend, until it is asked for again."""
-
-    ask: Ask
-    gap: Gap
 
 
 def presumed(
@@ -154,3 +122,17 @@ def in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
         rows += length
     if part:
         yield part
+
+
+def without_asking(absent: Sequence[Presumed]) -> Rows:
+    """Rows of absences that are known to go on."""
+    checked: dict[int, list[tuple[int, int]]] = {}
+    gaps: dict[int, list[Gap]] = {}
+    symbols: dict[int, SymbolRow] = {}
+    for known in absent:
+        ask = known.ask
+        checked.setdefault(ask.symbol_id, []).extend(ask.checked)
+        gaps.setdefault(ask.symbol_id, []).append(known.gap)
+        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last)
+        symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
+    return Rows([], [], list(symbols.values()), checked, gaps)

@@ -5,12 +5,12 @@ source, so a return is never taken across two vintages. Sessions are ordinals of
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.ingest.model.stored import Gap
 from shared.arrays import FloatVector, IntVector
 
 BASES = (None, "adjusted", "price_only", "actions")
@@ -102,18 +102,6 @@ def total_returns(
         returns[1:][take] = ratio[take] - 1.0
         basis[1:][take] = code
     return returns, basis
-
-
-class Gap(NamedTuple):
-    """Consecutive sessions [first, last], as ordinals, without a price, and why."""
-
-    first: int
-    last: int
-    reason: str
-    terminal: bool
-    provider: str
-    checked_at: datetime
-    retry_at: datetime | None
 
 
 class Span(NamedTuple):

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from services.ingest.compute.requests import Ask
 from services.ingest.compute.retry_policy import retry_after
-from services.ingest.compute.returns import BASES, Events, Gap, missing_spans, split_factor, total_returns
-from services.ingest.model.market import Absence, Action, Bars, History
-from services.ingest.model.write_set import Rows
-from services.ingest.providers.chain import Fetched
-from services.ingest.store.prices import ActionRow, SymbolRow
-from services.ingest.store.profiles import Described
-from services.ingest.store.quarantine import Jump
+from services.ingest.compute.returns import BASES, Events, missing_spans, split_factor, total_returns
+from services.ingest.model.market import Absence, Action, Bars, Fetched, History
+from services.ingest.model.stored import ActionRow, Described, Gap, Jump, SymbolRow
+from services.ingest.model.write_set import Ask, Rows
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
 

@@ -4,12 +4,11 @@ Providers deliver what their source says, in its own adjustment; converting is t
 conversion however many vendors there are. Calls block: the workflow runs them in a thread.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from math import inf
-from typing import Literal, Protocol
+from typing import Literal
 
 from shared.arrays import DateVector, FloatVector
 
@@ -186,11 +185,42 @@ CURRENCY = "USD"
 LISTED_LATE = timedelta(days=45)
 
 
-class Provider(Protocol):
-    """A source of market data."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bars of one provider, one vintage."""
 
-    name: str
+    provider: str
+    history: History
 
-    def fetch(self, requests: Sequence[Request]) -> Iterable[Answer]:
-        """One answer a request, in order. Outages and limits are answers, not exceptions: one symbol never stops the others."""
-        ...
+
+@dataclass(slots=True)
+class Fetched:
+    """What the chain found out about one request.
+
+    parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
+    absent   : the reason where a session has no bar and no `History` explains it; None if one does.
+    retry_at : when asking again may help, for transient reasons.
+    asked    : names of all who were asked, in order.
+    candidates : what a provider without bars said the symbol may mean.
+    renamed    : what a provider without bars, or whose bars end early, said it has become.
+    broken     : who could not be asked until somebody acts, while others told what they know.
+    """
+
+    request: Request
+    parts: list[Part] = field(default_factory=list)
+    absent: Absence | None = None
+    retry_at: datetime | None = None
+    asked: tuple[str, ...] = ()
+    candidates: tuple[Listing, ...] = ()
+    renamed: Rename | None = None
+    broken: tuple[str, ...] = ()
+
+    @property
+    def listed_from(self) -> date | None:
+        """The first bar any of the sources has."""
+        known = [part.history.listed_from for part in self.parts if part.history.listed_from]
+        return min(known, default=None)
+
+    @property
+    def delisted_on(self) -> date | None:
+        return next((part.history.delisted_on for part in self.parts if part.history.delisted_on), None)

@@ -1,16 +1,41 @@
 """What one write transaction is about."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from services.ingest.compute.requests import Presumed
-from services.ingest.compute.returns import Gap
-from services.ingest.store.aliases import Candidate, Found
-from services.ingest.store.prices import ActionRow, SymbolRow
-from services.ingest.store.profiles import Described
-from services.ingest.store.quarantine import Jump
+from services.ingest.model.market import Request
+from services.ingest.model.stored import ActionRow, Candidate, Described, Found, Gap, Jump, SymbolRow
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One range of a claimed symbol.
+
+    first, last : what is fetched; reaches into what is known by one priced session, so that a return over the seam and the
+                  level of adjusted closes come from one vintage
+    checked     : the ranges of ordinals that the answer decides; the sessions that only join are not among them
+    known       : coverage before, if any
+    """
+
+    symbol_id: int
+    symbol: str
+    first: date
+    last: date
+    checked: tuple[tuple[int, int], ...]
+    known: tuple[date, date] | None
+
+    @property
+    def request(self) -> Request:
+        return Request(self.symbol, self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Presumed:
+    """Sessions [first, last] to which a known absence next to them is presumed to extend, until it is asked for again."""
+
+    ask: Ask
+    gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +58,3 @@ class Rows:
     """what came with the prices of what the symbols are"""
     chosen: dict[int, str | None] = field(default_factory=dict)
     """by symbol id what the user said it is, as it was when it was asked for"""
-
-
-def without_asking(absent: Sequence[Presumed]) -> Rows:
-    """Rows of absences that are known to go on."""
-    checked: dict[int, list[tuple[int, int]]] = {}
-    gaps: dict[int, list[Gap]] = {}
-    symbols: dict[int, SymbolRow] = {}
-    for known in absent:
-        ask = known.ask
-        checked.setdefault(ask.symbol_id, []).extend(ask.checked)
-        gaps.setdefault(ask.symbol_id, []).append(known.gap)
-        row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last)
-        symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
-    return Rows([], [], list(symbols.values()), checked, gaps)

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from services.ingest.model.market import Provider, Request
+from services.ingest.model.market import Request
+from services.ingest.providers.base import Provider
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.quota.limits import Quota, Window, windows
 from services.ingest.providers.quota.metered import Metered, SharedGate

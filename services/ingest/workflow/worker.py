@@ -8,13 +8,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.compute.requests import Ask, Presumed, again, anew, in_parts, missing, presumed, whole
+from services.ingest.compute.requests import again, anew, in_parts, missing, presumed, whole, without_asking
 from services.ingest.compute.retry_policy import TRANSIENT
 from services.ingest.compute.rows import FILE
-from services.ingest.model.write_set import without_asking
+from services.ingest.model.stored import Known, Wanted
+from services.ingest.model.write_set import Ask, Presumed
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, refresh, replaced, universe
-from services.ingest.store.universe import Known
 from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.write import complete_ready, write_rows
@@ -96,7 +96,7 @@ class IngestWorker:
             wanted = {mark.symbol: mark for mark in await refresh.wanted(conn, PROXY_SYMBOLS, portfolios)}
         if not wanted or loop.time() < self._not_before:
             return 0
-        answered: list[refresh.Wanted] = []
+        answered: list[Wanted] = []
         async with claimed_of(self._engine, list(wanted)) as claim:
             async with self._engine.connect() as conn:
                 gaps = await universe.gaps(conn, [symbol.id for symbol in claim.symbols], self._calendar)

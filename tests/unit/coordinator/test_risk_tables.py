@@ -12,6 +12,7 @@ from rich.console import Console
 from leadline.tables import correlations
 from leadline.tables import risk as risk_tables
 from leadline.tables.text import DASH
+from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.results import scorecard
 from tests.unit.coordinator.test_scorecard import made
 from tests.unit.risk.cases import Unit
@@ -33,7 +34,7 @@ def of() -> Any:
 
 
 def test_risk_shows_every_part_of_its_answer(of: Any) -> None:
-    risk = of.risk | {"scorecard": scorecard.summary(scorecard.score(made()))}
+    risk = of.risk | {"scorecard": scorecard.summary(score(made()))}
     text = shown(risk_tables.risk, risk)
     for part in (
         "volatility of NAV", "percentile", "trend", "forecast", "har", "beta realized", "R²", "expected shortfall", "historical",
@@ -68,7 +69,7 @@ def test_correlations_and_stress_are_shown(of: Any) -> None:
 def test_what_is_withheld_is_a_dash() -> None:
     panel = market()
     [empty] = picture(panel, Unit(0.0, contracts(panel, {CALL: 1.0})))
-    none = scorecard.summary(scorecard.score(scorecard.Record(made().forecasts[:1], made().realized[:1])))
+    none = scorecard.summary(score(Record(made().forecasts[:1], made().realized[:1])))
     text = shown(risk_tables.risk, empty.risk | {"scorecard": none})
     assert DASH in text
     assert "nav not positive" in shown(risk_tables.factors, empty.exposures)
