@@ -161,7 +161,7 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "There is an adjusted close and no close, so no price return", "figure", "you", "Add a source with closes"
     ),
     ReasonCode.ADJ_CLOSE_DISAGREES: ReasonInfo(
-        "On a session with a listed action the adjusted closes differ from close and action by more than 20 basis points; the action counts",
+        "On a session with a listed action the adjusted closes differ from close and action by more than 20 bp; the action counts",
         "figure",
         "wait",
         "Nothing to do: the return comes from close and action",
