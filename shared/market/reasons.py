@@ -1,0 +1,294 @@
+"""Every reason code once: what it means, how far it reaches, who acts, and the remedy.
+
+A reason stands beside a figure that is null or deserves a remark, and in the ledger beside the unit. Pure values, no I/O. The table in
+`docs/methods.md` and the texts of API, command line and page come from here; a code that is missing here is refused by `info`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+Severity = Literal["nav", "risk", "figure"]
+Actor = Literal["us", "wait", "you"]
+
+# How much a reason of each severity weighs, the heaviest first.
+SEVERITIES: Final[tuple[Severity, ...]] = ("nav", "risk", "figure")
+
+
+class ReasonCode(StrEnum):
+    """The code as it is stored and answered."""
+
+    # Prices and symbols
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_DOWN = "provider_down"
+    LATE = "late"
+    NOT_FOUND = "not_found"
+    AMBIGUOUS = "ambiguous"
+    DELISTED = "delisted"
+    FOREIGN_CURRENCY = "foreign_currency"
+    PLAN_LIMIT = "plan_limit"
+    NOT_YET_LISTED = "not_yet_listed"
+    NO_TRADE = "no_trade"
+    QUARANTINED = "quarantined"
+    STALE = "stale"
+    UNPRICEABLE = "unpriceable"
+    EXPIRED = "expired"
+    NO_DIVIDENDS = "no_dividends"
+    ADJUSTED_ONLY = "adjusted_only"
+    ADJ_CLOSE_DISAGREES = "adj_close_disagrees"
+    DIVIDEND_NOT_LISTED = "dividend_not_listed"
+    # Lots and money
+    BASIS_UNDECIDED = "basis_undecided"
+    PRICE_BASIS_MISMATCH = "price_basis_mismatch"
+    PRIVATE = "private"
+    NO_CAPITAL = "no_capital"
+    NO_ROOT = "no_root"
+    NO_HOLDINGS = "no_holdings"
+    NAV_NOT_POSITIVE = "nav_not_positive"
+    BROKEN_CHAIN = "broken_chain"
+    # Figures
+    NO_BASE = "no_base"
+    NO_PROXY = "no_proxy"
+    PRICE_INDEX = "price_index"
+    SHORT_HISTORY = "short_history"
+    ZERO_VARIANCE = "zero_variance"
+    LOW_COVERAGE = "low_coverage"
+    NO_DELTA = "no_delta"
+    WITH_UNDERLYING = "with_underlying"
+    NO_SERIES = "no_series"
+    NO_PROVIDER = "no_provider"
+    NO_DURATION = "no_duration"
+    STALE_DURATION = "stale_duration"
+    NO_BENCHMARK = "no_benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonInfo:
+    """What a person needs to know about a reason.
+
+    severity : what falls short: the value of the book (`nav`), its risk (`risk`), or one figure (`figure`)
+    acts     : who does something about it: Leadline (`us`), time (`wait`), or the reader (`you`)
+    remedy   : what heals it, as a sentence without its full stop; starts with a verb where a person acts
+    """
+
+    meaning: str
+    severity: Severity
+    acts: Actor
+    remedy: str
+
+
+_PRICE_WAIT: Final = "Wait: it is asked again by itself"
+
+REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
+    ReasonCode.RATE_LIMITED: ReasonInfo(
+        "The provider's quota is used up", "nav", "wait", f"{_PRICE_WAIT} when the quota renews"
+    ),
+    ReasonCode.PROVIDER_DOWN: ReasonInfo(
+        "The provider does not answer", "nav", "wait", f"{_PRICE_WAIT}; or enable a second provider"
+    ),
+    ReasonCode.LATE: ReasonInfo(
+        "The provider has not published the session's price yet", "nav", "wait", f"{_PRICE_WAIT} when it is published"
+    ),
+    ReasonCode.NOT_FOUND: ReasonInfo(
+        "No provider knows the symbol", "nav", "you", "Correct the symbol, or add a source that has it"
+    ),
+    ReasonCode.AMBIGUOUS: ReasonInfo(
+        "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
+    ),
+    ReasonCode.DELISTED: ReasonInfo(
+        "Trading ended, by a dated announcement; the value is frozen at the last trade",
+        "nav",
+        "you",
+        "Give the position its exit date and price",
+    ),
+    ReasonCode.FOREIGN_CURRENCY: ReasonInfo(
+        "The symbol is priced in another currency than US dollars (in pence, too); nothing is converted",
+        "nav",
+        "you",
+        "Name the US listing or its depositary receipt: `leadline resolve SYMBOL`",
+    ),
+    ReasonCode.PLAN_LIMIT: ReasonInfo(
+        "The plan behind the provider's key does not cover the range, and no other provider has it",
+        "nav",
+        "you",
+        "Take a larger plan or another provider, or enter the position later",
+    ),
+    ReasonCode.NOT_YET_LISTED: ReasonInfo(
+        "The session is before the first bar that any source has",
+        "figure",
+        "wait",
+        "Nothing to do: it fills up with time",
+    ),
+    ReasonCode.NO_TRADE: ReasonInfo(
+        "The source knows the symbol and has no bar for the session",
+        "figure",
+        "wait",
+        "Nothing to do: a later correction of the source is taken up",
+    ),
+    ReasonCode.QUARANTINED: ReasonInfo(
+        "The price jumped by more than five standard deviations on a day without an action, and no second provider confirms it",
+        "nav",
+        "you",
+        "Decide: `leadline symbols release SYMBOL SESSION` or `leadline symbols reject SYMBOL SESSION`",
+    ),
+    ReasonCode.STALE: ReasonInfo(
+        "Carried at the last price, for at most five sessions",
+        "figure",
+        "wait",
+        "Nothing to do: the next price ends it",
+    ),
+    ReasonCode.UNPRICEABLE: ReasonInfo(
+        "No price for more than five sessions, or never one",
+        "nav",
+        "you",
+        "Add a source that prices it, or give the position its exit",
+    ),
+    ReasonCode.EXPIRED: ReasonInfo(
+        "The session is after the option's expiration, and no exit is stated",
+        "nav",
+        "you",
+        "Give the position its exit: its price, or the value it expired with (0 is allowed)",
+    ),
+    ReasonCode.NO_DIVIDENDS: ReasonInfo(
+        "The source lists no actions for the symbol: dividends may be missing",
+        "nav",
+        "you",
+        "List them in `corporate_actions.csv` beside the price file, or state there that it pays none",
+    ),
+    ReasonCode.ADJUSTED_ONLY: ReasonInfo(
+        "There is an adjusted close and no close, so no price return", "figure", "you", "Add a source with closes"
+    ),
+    ReasonCode.ADJ_CLOSE_DISAGREES: ReasonInfo(
+        "On a session with a listed action the adjusted closes differ from close and action by more than 20 bp; the action counts",
+        "figure",
+        "wait",
+        "Nothing to do: the return comes from close and action",
+    ),
+    ReasonCode.DIVIDEND_NOT_LISTED: ReasonInfo(
+        "The adjusted closes imply a payment that no source lists; it is in the return and not in the income",
+        "figure",
+        "wait",
+        "Nothing to do; list it in `corporate_actions.csv` if it was paid",
+    ),
+    ReasonCode.BASIS_UNDECIDED: ReasonInfo(
+        "Whether the lot's quantity and price are as traded is not settled yet",
+        "nav",
+        "us",
+        "Wait for the prices of the entry session, or state `price_basis`",
+    ),
+    ReasonCode.PRICE_BASIS_MISMATCH: ReasonInfo(
+        "The lot's entry price is far from the close of its entry session, as traded and split-adjusted alike",
+        "nav",
+        "you",
+        "Check entry date, price and symbol; or state the basis: `leadline price-basis ID`",
+    ),
+    ReasonCode.PRIVATE: ReasonInfo(
+        "A holding without a market, at its stated value", "figure", "wait", "Nothing to do: it is not missing"
+    ),
+    ReasonCode.NO_CAPITAL: ReasonInfo(
+        "A base of zero or less somewhere in the product of returns",
+        "figure",
+        "wait",
+        "Nothing for the past; month and year begin anew",
+    ),
+    ReasonCode.NO_ROOT: ReasonInfo(
+        "No rate between −99.99 % and 1,000 % a year explains the flows", "figure", "wait", "Nothing to do"
+    ),
+    ReasonCode.NO_HOLDINGS: ReasonInfo("Nothing is held on the session", "figure", "wait", "Nothing to do"),
+    ReasonCode.NAV_NOT_POSITIVE: ReasonInfo(
+        "Net asset value is zero or less: there are no weights",
+        "risk",
+        "you",
+        "Add the flow or the equity that is missing",
+    ),
+    ReasonCode.BROKEN_CHAIN: ReasonInfo(
+        "A snapshot before it is missing or has no return",
+        "risk",
+        "us",
+        "Wait: the snapshots before it are computed first",
+    ),
+    ReasonCode.NO_BASE: ReasonInfo(
+        "The base session of the horizon lies before the history",
+        "figure",
+        "wait",
+        "Nothing to do: it fills up with time",
+    ),
+    ReasonCode.NO_PROXY: ReasonInfo(
+        "None of the factor's proxies has all 252 returns in the window",
+        "figure",
+        "you",
+        "Add prices of one of the factor's proxies",
+    ),
+    ReasonCode.PRICE_INDEX: ReasonInfo(
+        "The alpha is against an index without dividends", "figure", "you", "Add prices of SPY"
+    ),
+    ReasonCode.SHORT_HISTORY: ReasonInfo(
+        "Fewer observations than the figure needs; for `xirr` less than a year",
+        "figure",
+        "wait",
+        "Nothing to do: it fills up with time",
+    ),
+    ReasonCode.ZERO_VARIANCE: ReasonInfo("The series does not move", "figure", "wait", "Nothing to do"),
+    ReasonCode.LOW_COVERAGE: ReasonInfo(
+        "Good inputs stand behind less than 0.80 of gross value",
+        "risk",
+        "wait",
+        "See the reasons of the holdings named",
+    ),
+    ReasonCode.NO_DELTA: ReasonInfo(
+        "An option without a delta: uncovered in exposures and stress",
+        "risk",
+        "you",
+        "Add prices of the option and of its underlying on the session",
+    ),
+    ReasonCode.WITH_UNDERLYING: ReasonInfo(
+        "The option's exposure stands with its underlying in the matrix of correlations",
+        "figure",
+        "wait",
+        "Nothing to do: it is not missing",
+    ),
+    ReasonCode.NO_SERIES: ReasonInfo(
+        "An option's volatility is not measured: the contract is another one every day",
+        "figure",
+        "wait",
+        "Nothing to do",
+    ),
+    ReasonCode.NO_PROVIDER: ReasonInfo(
+        "No provider said anything of it by the session", "figure", "you", "Enable a provider of company data"
+    ),
+    ReasonCode.NO_DURATION: ReasonInfo(
+        "No duration is dated on or before the session", "figure", "you", "Add a dated duration to the scenario file"
+    ),
+    ReasonCode.STALE_DURATION: ReasonInfo(
+        "The newest duration is older than 400 days", "figure", "you", "Add a newer dated duration to the scenario file"
+    ),
+    ReasonCode.NO_BENCHMARK: ReasonInfo(
+        "No benchmark weights are dated on or before the session",
+        "figure",
+        "you",
+        "Import them: `leadline benchmark import`",
+    ),
+}
+
+
+def info(code: str) -> ReasonInfo:
+    """What is known about a reason code; `ValueError` for a code that is not in the registry."""
+    return REASONS[ReasonCode(code)]
+
+
+def colours_state(code: str) -> bool:
+    """Whether the reason makes a completed unit `partial` to a reader: it touches value or risk, and the reader can act."""
+    known = info(code)
+    return known.severity in {"nav", "risk"} and known.acts == "you"
+
+
+def table() -> str:
+    """The registry as the Markdown table of `docs/methods.md`."""
+    head = "| reason | means | touches | who acts | remedy |\n|---|---|---|---|---|"
+    rows = (
+        f"| `{code}` | {known.meaning} | {known.severity} | {known.acts} | {known.remedy} |"
+        for code, known in REASONS.items()
+    )
+    return "\n".join((head, *rows)) + "\n"
