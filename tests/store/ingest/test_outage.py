@@ -146,7 +146,8 @@ async def test_bug_35_a_provider_that_hangs_ends_the_call_and_holds_back_what_is
     await ingest.run(portfolio, last=yesterday)
     bounds = Bounds(connect=0.3, read=0.3, deadline=0.5, attempts=2, wait_initial=0.01, wait_max=0.02)
     for module in ("massive", "fmp"):
-        importlib.import_module(f"services.ingest.providers.{module}")  # they name the class that is replaced next
+        # They name the class that is replaced next.
+        importlib.import_module(f"services.ingest.providers.{module}.provider")
     monkeypatch.setattr("services.ingest.providers.transport.http.Bounds", lambda: bounds)
     world = World()
     quote(world, *COMMON)
