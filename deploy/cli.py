@@ -1,4 +1,7 @@
-"""The `leadline` command: the coordinator's client commands, and those that run or examine an installation."""
+"""The `leadline` command: the client's commands, and those that run or examine an installation.
+
+The latter load the servers when they are called: the client works where only the client is installed.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from typing import Annotated
 
 import typer
 
-from services.coordinator.cli import app
+from leadline.cli import app
 from shared.errors import LeadlineError
 
+OURS = ("leadline", "services", "shared", "deploy")
 DEFAULT_STATE = Path(".leadline")
 
 State = Annotated[Path, typer.Option("--state", help="Directory of the database, its passwords and the log.")]
@@ -72,6 +76,16 @@ def main() -> None:
         app()
     except LeadlineError as error:
         print(f"leadline: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").split(".")[0]
+        if library in OURS:
+            raise
+        print(
+            f"leadline: this command needs {library}, which is not installed here. It runs the servers; install them with"
+            " pip install 'leadline[server,compute,embedded]'.",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.factors.handlers import TOPICS
 from services.factors.settings import FactorsSettings
 from services.factors.workflow import FactorsWorker
+from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import create_phase_app
+from shared.work import Phase
 
 
 def create_app(settings: FactorsSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
-    return create_phase_app("factors", settings or FactorsSettings(), lambda _: FactorsWorker(), TOPICS)
+    return create_phase_app(
+        "factors", settings or FactorsSettings(), lambda _: FactorsWorker(), TOPICS_OF_PHASE[Phase.FACTORS]
+    )

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
-from services.ingest.handlers import TOPICS
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.file import FileProvider
-from services.ingest.providers.quota import Quota, Window
+from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
@@ -20,8 +19,10 @@ from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, ann
 from shared.db.closures import follow
 from shared.errors import TransientError
 from shared.market.calendar import regular
+from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
+from shared.work import Phase
 
 log = logger(__name__)
 
@@ -45,7 +46,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
 
-    return create_phase_app("ingest", chosen, worker, TOPICS)
+    return create_phase_app("ingest", chosen, worker, TOPICS_OF_PHASE[Phase.INGEST])
 
 
 def _retries(

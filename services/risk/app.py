@@ -10,12 +10,13 @@ from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
 from services.risk.compute.scenarios import Scenarios
-from services.risk.handlers import TOPICS
 from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.scenario_sets import take_up
+from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
+from shared.work import Phase
 
 log = logger(__name__)
 AGAIN_SECONDS = 1.0
@@ -25,7 +26,7 @@ def create_app(settings: RiskSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
     settings = settings or RiskSettings()
     scenarios = load_scenarios(settings.risk_scenarios)
-    app = create_phase_app("risk", settings, lambda _: RiskWorker(scenarios), TOPICS)
+    app = create_phase_app("risk", settings, lambda _: RiskWorker(scenarios), TOPICS_OF_PHASE[Phase.RISK])
     service: Service = app.state.service
     service.background.append(_take_up(service, scenarios))
     return app

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.snapshots.handlers import TOPICS
 from services.snapshots.settings import SnapshotsSettings
 from services.snapshots.workflow import SnapshotsWorker
+from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import create_phase_app
+from shared.work import Phase
 
 
 def create_app(settings: SnapshotsSettings | None = None) -> FastAPI:
     """The application with its five operational paths, consumers and relay."""
-    return create_phase_app("snapshots", settings or SnapshotsSettings(), lambda _: SnapshotsWorker(), TOPICS)
+    return create_phase_app(
+        "snapshots", settings or SnapshotsSettings(), lambda _: SnapshotsWorker(), TOPICS_OF_PHASE[Phase.SNAPSHOTS]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -92,3 +93,23 @@ async def has_sent(conn: AsyncConnection, event_id: str | None, body: bytes | No
             {"id": known, "body": body},
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Rows waiting to be sent, and the age of the oldest in seconds."""
+
+    unsent: int
+    oldest_seconds: float
+
+
+async def outbox_depth(conn: AsyncConnection) -> Outbox:
+    row = (
+        await conn.execute(
+            text("""
+                SELECT count(*), coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0) FROM bus.outbox
+                WHERE sent_at IS NULL AND failed_at IS NULL
+            """)
+        )
+    ).one()
+    return Outbox(int(row[0]), float(row[1]))

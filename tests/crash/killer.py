@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
 import signal
 import time
@@ -11,6 +10,9 @@ import time
 import psutil
 from aiokafka import AIOKafkaProducer
 
+from services.coordinator import handlers
+from shared.phase.topics import TOPICS_OF_PHASE
+from shared.work import Phase
 from tests.crash.story import Story
 from tests.crash.world import World
 
@@ -193,5 +195,5 @@ class Killer:
 
 
 def _topics_of(service: str) -> tuple[str, ...]:
-    topics: tuple[str, ...] = importlib.import_module(f"services.{service}.handlers").TOPICS
+    topics = handlers.TOPICS if service == "coordinator" else TOPICS_OF_PHASE[Phase(service)]
     return topics[:1]

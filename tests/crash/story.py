@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import text
 
+from services.ingest.model.stored import Affected
 from services.ingest.store import readiness
-from services.ingest.store.readiness import Affected
 from shared import ledger
 from shared.db.engine import next_change, order_lock
 from shared.events.services import PricesRestated

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("deploy", "services", "shared", "tests", "pyproject.toml", "docker-compose.yml", "README.md", "docs")
+COPIED = (
+    "deploy",
+    "leadline",
+    "services",
+    "shared",
+    "tests",
+    "pyproject.toml",
+    "docker-compose.yml",
+    "README.md",
+    "docs",
+)
 IGNORED = shutil.ignore_patterns("__pycache__", ".cache", ".pytest_cache", ".hypothesis")
 WITHIN_SECONDS = 150
 

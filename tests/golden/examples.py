@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from services.coordinator.benchmarks import rules
+from services.coordinator.compute.scorecard import HAR, HAR_VARIANCE, HISTORICAL, Record, score
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
-from services.coordinator.reads import scorecard
+from services.coordinator.reference.benchmarks import rules
 from services.factors.compute.metrics import bases
-from services.ingest.compute import BASES, Events, split_factor, total_returns
+from services.ingest.compute.returns import BASES, Events, split_factor, total_returns
 from services.risk.compute import covariance, stress, volatility
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.concentration import concentration
@@ -395,11 +395,11 @@ def scored(given: Given) -> Mapping[str, Any]:
     """Returns of one size with alternating signs after the forecasts, and days of which some lost more than the VaR."""
     days = int(given["days"])
     forecasts, came = np.full((days + 1, 5), np.nan), np.full(days + 1, float(given["daily_move"]))
-    forecasts[:, [scorecard.HAR, scorecard.HAR_VARIANCE]] = given["volatility"], given["variance"]
-    forecasts[:, scorecard.HISTORICAL] = given["var"]
-    calm = scorecard.score(scorecard.Record(forecasts, came))
+    forecasts[:, [HAR, HAR_VARIANCE]] = given["volatility"], given["variance"]
+    forecasts[:, HISTORICAL] = given["var"]
+    calm = score(Record(forecasts, came))
     came[1 : 1 + int(given["losses"])] = -2 * given["var"]
-    tail = scorecard.score(scorecard.Record(forecasts, came)).historical
+    tail = score(Record(forecasts, came)).historical
     return {
         "qlike": calm.har.qlike,
         "mean_error": calm.har.mean_error,

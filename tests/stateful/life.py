@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from services.coordinator.reconciler import Pace, Reconciler
-from services.factors import handlers as factors
-from services.ingest import handlers as ingest
-from services.risk import handlers as risk
-from services.snapshots import handlers as snapshots
+from services.coordinator.control.reconciler import Pace, Reconciler
 from shared import ledger
 from shared.errors import TransientError
 from shared.messaging.relay import Relay
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
+from shared.phase.topics import TOPICS_OF_PHASE
 from shared.work import Phase
 from tests.stateful import truth
 from tests.stateful.bus import KINDS, Event
 from tests.stateful.people import NOBODY, People
 from tests.stateful.toy import Bed, Died, Toy
 
-LISTENS: Mapping[Phase, tuple[str, ...]] = {
-    Phase.INGEST: ingest.TOPICS,
-    Phase.FACTORS: factors.TOPICS,
-    Phase.SNAPSHOTS: snapshots.TOPICS,
-    Phase.RISK: risk.TOPICS,
-}
 # Turns of the reconciler until a hole is healed, if the bus behaves, nothing fails and waits are over: V6. A lease that a dead
 # process left, or a settlement that raises what was just completed, costs one of them.
 TURNS = 3
@@ -73,7 +64,7 @@ class Life(People):
         body = KINDS[topic].model_validate(json.loads(payload))
         heard = []
         for phase in order:
-            if topic in LISTENS[phase] and body.concerns(phase):
+            if topic in TOPICS_OF_PHASE[phase] and body.concerns(phase):
                 fails = frozenset((portfolio, day) for at, portfolio, day in self.faults if at is phase)
                 runner = PhaseRunner(self.engine, Toy(phase, fails, ends, bed), self.clock)
                 heard.append((phase, runner, body.work.rectangle()))

@@ -12,7 +12,8 @@ from services.coordinator.api.bodies import Body, Words
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
-from services.coordinator.reads import names, quarantine
+from services.coordinator.reference import symbols
+from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["symbols"])
@@ -50,14 +51,14 @@ async def quarantined(
 @router.get("/symbols/{symbol}", summary="What a symbol is, what is missing of it, and what it may mean")
 async def symbol_facts(symbol: str, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return await names.facts(conn, symbol)
+        return await identities.facts(conn, symbol)
 
 
 @router.post("/symbols/{symbol}/resolve", summary="Say which security a symbol means; its prices are then asked for")
 async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
-        await names.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
-        return 200, await names.facts(conn, symbol)
+        await symbols.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
+        return 200, await identities.facts(conn, symbol)
 
     return await change(request, context, act, symbol, body.model_dump_json())
 
@@ -78,6 +79,6 @@ async def _decide(
     decision: str, symbol: str, session: date, body: DecisionBody, request: Request, context: Ctx
 ) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
-        return 200, await quarantine.decide(conn, symbol, session, decision, reason=body.reason, by=body.by)
+        return 200, await symbols.decide(conn, symbol, session, decision, reason=body.reason, by=body.by)
 
     return await change(request, context, act, symbol, session.isoformat(), decision, body.model_dump_json())

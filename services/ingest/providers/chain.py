@@ -10,10 +10,10 @@ would have guessed. Nor after somebody knows it to be priced in another currency
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from dataclasses import replace
 
-from services.ingest.providers.base import Absence, Absent, Answer, History, Listing, Provider, Rename, Request
+from services.ingest.model.market import Absence, Absent, Answer, Fetched, History, Part, Request
+from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
 
@@ -27,47 +27,6 @@ _TELLING = (
     Absence.PLAN_LIMIT,
     Absence.NOT_FOUND,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bars of one provider, one vintage."""
-
-    provider: str
-    history: History
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What the chain found out about one request.
-
-    parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
-    absent   : the reason where a session has no bar and no `History` explains it; None if one does.
-    retry_at : when asking again may help, for transient reasons.
-    asked    : names of all who were asked, in order.
-    candidates : what a provider without bars said the symbol may mean.
-    renamed    : what a provider without bars, or whose bars end early, said it has become.
-    broken     : who could not be asked until somebody acts, while others told what they know.
-    """
-
-    request: Request
-    parts: list[Part] = field(default_factory=list)
-    absent: Absence | None = None
-    retry_at: datetime | None = None
-    asked: tuple[str, ...] = ()
-    candidates: tuple[Listing, ...] = ()
-    renamed: Rename | None = None
-    broken: tuple[str, ...] = ()
-
-    @property
-    def listed_from(self) -> date | None:
-        """The first bar any of the sources has."""
-        known = [part.history.listed_from for part in self.parts if part.history.listed_from]
-        return min(known, default=None)
-
-    @property
-    def delisted_on(self) -> date | None:
-        return next((part.history.delisted_on for part in self.parts if part.history.delisted_on), None)
 
 
 class Chain:

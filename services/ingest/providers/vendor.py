@@ -6,7 +6,8 @@ from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from services.ingest.providers.base import Absent, Listing, Profile, Provider, Rename, Request
+from services.ingest.model.market import Absent, Listing, Profile, Rename, Request
+from services.ingest.providers.base import Provider
 
 
 class StatementKind(StrEnum):

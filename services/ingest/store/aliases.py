@@ -1,39 +1,11 @@
 """What vendors call a symbol, and what a symbol nobody could place may mean."""
 
 from collections.abc import Sequence
-from datetime import date
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-
-class Alias(NamedTuple):
-    """`renamed_on`: from which day the security has the name. A user's choice may be another security altogether."""
-
-    target: str
-    valid_from: date
-    valid_to: date
-    renamed_on: date | None
-    by_user: bool
-
-
-class Found(NamedTuple):
-    """A rename a provider told of."""
-
-    symbol: str
-    target: str
-    renamed_on: date
-    provider: str
-
-
-class Candidate(NamedTuple):
-    symbol_id: int
-    candidate: str
-    exchange: str
-    name: str | None
-    asset_type: str
-    currency: str | None
+from services.ingest.model.stored import Alias, Candidate, Found
 
 
 async def read(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, list[Alias]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.store.universe import GapRow
+from services.ingest.model.stored import ActionRow, Change, GapRow, SymbolRow
 from shared.db import bulk
 from shared.market.calendar import Calendar
 
@@ -19,35 +19,6 @@ STAGED = (
     "provider", "known",
 )  # fmt: skip
 _STORED = ", ".join(STAGED[:-1])
-
-
-class Change(NamedTuple):
-    """A price, return or action inside sessions that were already known, as it is now. Whoever used the old one must know.
-
-    what : `price` (a close appeared or differs), `return` (the ratio differs), `first_return` (there was none: only windows
-           look at it) or `action`
-    """
-
-    symbol_id: int
-    session: date
-    what: str
-
-
-class ActionRow(NamedTuple):
-    symbol_id: int
-    ex_session: date
-    type: str
-    value: float
-    ex_date: date
-    provider: str
-
-
-class SymbolRow(NamedTuple):
-    """Coverage reached."""
-
-    id: int
-    first: date
-    last: date
 
 
 async def database_time(conn: AsyncConnection) -> datetime:

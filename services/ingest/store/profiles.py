@@ -3,36 +3,12 @@
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-
-class ProfileRow(NamedTuple):
-    symbol_id: int
-    as_of: date
-    provider: str
-    beta: float | None
-    sector: str | None
-    industry: str | None
-    name: str | None
-    market_cap: float | None
-    pe: float | None
-    asset_type: str | None = None
-
-
-class Described(NamedTuple):
-    """What came with prices of what a symbol is; None: nothing of it, and `as_of` None: it bears no date."""
-
-    symbol_id: int
-    provider: str
-    as_of: date | None
-    asset_type: str | None
-    name: str | None
-    sector: str | None
-    industry: str | None
-
+from services.ingest.model.stored import Described, ProfileRow
 
 # What bears no date is known from the beginning.
 ALWAYS = date.min  # the driver's -infinity

@@ -2,21 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-
-class Jump(NamedTuple):
-    symbol_id: int
-    session: date
-    provider: str
-    jump: float
-    sigma: float
-    second: str | None
-    second_return: float | None
-    confirmed: bool
+from services.ingest.model.stored import Doubt, Jump
 
 
 async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict[int, float]:
@@ -33,13 +23,6 @@ async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict
         {"ids": list(ids), "window": window},
     )
     return {id_: sigma for id_, sigma in rows if sigma}
-
-
-class Doubt(NamedTuple):
-    """What is thought of a jump: `believed` True or False where somebody decided, None where nobody has. `decision`: which one."""
-
-    believed: bool | None
-    decision: int | None
 
 
 async def known(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, date], Doubt]:

@@ -2,40 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import Health, Link, Standing, Taken
+
 # How long calls taken by a process that died count as being made. Longer than a call's deadline and the time between renewals.
 LEASE = timedelta(seconds=120)
-
-
-class Taken(NamedTuple):
-    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason."""
-
-    use_id: int | None
-    granted: int
-    retry_at: datetime | None
-    reason: str | None
-    fault: str | None
-
-
-class Standing(NamedTuple):
-    """One window of a provider's quota, for people."""
-
-    calls: int
-    seconds: float
-    used: int
-
-
-class Health(NamedTuple):
-    failures: int
-    closed_until: datetime | None
-    closed_by: str | None
-    last_fault: str | None
-    last_fault_at: datetime | None
-    last_success_at: datetime | None
 
 
 async def take(
@@ -204,16 +178,6 @@ async def _closed(
         parameters | {"shared": shared},
     )
     return value
-
-
-class Link(NamedTuple):
-    """A provider of the chain. calls_each a symbol, calls_fifty for every fifty; no account: no network."""
-
-    provider: str
-    account: str | None
-    windows: Sequence[tuple[int, float]]
-    calls_each: float
-    calls_fifty: float
 
 
 async def write_chain(conn: AsyncConnection, links: Sequence[Link]) -> None:

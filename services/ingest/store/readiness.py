@@ -3,24 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import Affected
 from services.ingest.store.universe import NEEDED
 from shared.ledger import Outcome
 from shared.work import Due, Key, Phase
-
-
-class Affected(NamedTuple):
-    """Sessions [first, last] on which a phase looks at something that changed about a symbol it holds (or a proxy)."""
-
-    symbol: str
-    phase: Phase
-    first: date
-    last: date
 
 
 async def holders(

@@ -5,24 +5,13 @@ symbol remembers the newest run that it was asked again for.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import Wanted
 from services.ingest.store.universe import NEEDED
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A known symbol that is to be asked for anew over [first, last], because of a run of `requested_at`."""
-
-    symbol: str
-    first: date
-    last: date
-    requested_at: datetime
 
 
 async def wanted(conn: AsyncConnection, proxies: Sequence[str], portfolios: Sequence[UUID] | None) -> list[Wanted]:

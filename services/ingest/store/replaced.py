@@ -1,20 +1,15 @@
 """Prices of a security that the user did not mean: which symbols have them, and their replacement as a set."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.store.prices import RESTATED, ActionRow, Change
+from services.ingest.model.stored import ActionRow, Change, Choice
+from services.ingest.store.prices import RESTATED
 
 # What is told of a company and not of a session; of another company it is wrong on every day.
 _OF_THE_COMPANY = ("quarantine", "symbol_profiles", "statements", "profile_schedule")
-
-
-class Choice(NamedTuple):
-    symbol: str
-    chosen: str
 
 
 async def wanted(conn: AsyncConnection) -> list[Choice]:

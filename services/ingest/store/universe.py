@@ -1,14 +1,13 @@
 """Which symbols are needed, what is known of them, and who is fetching them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import GapRow, Known
 from shared.market.calendar import Calendar
 
 # Long enough for a slow vendor's batch between two renewals, short enough that a dead process delays nobody for long.
@@ -21,20 +20,6 @@ NEEDED = """
     WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
 """
 """Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
-
-
-GapRow: TypeAlias = tuple[int, int, str, bool, str, datetime, datetime | None]
-"""first and last as ordinals of the calendar, reason, terminal, provider, checked_at, retry_at"""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A symbol and the sessions [covered_from, covered_to] of which everything is known."""
-
-    id: int
-    symbol: str
-    covered_from: date | None
-    covered_to: date | None
 
 
 async def needs(

@@ -2,30 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import Listed, Sample
+
 # Enough to tell a moved basis from a corrected price, few enough for every question of a night.
 SAMPLES = 12
-
-
-class Sample(NamedTuple):
-    """A stored close as traded, and who delivered it."""
-
-    session: date
-    close: float
-    provider: str
-
-
-class Listed(NamedTuple):
-    """An action that an answer lists."""
-
-    symbol_id: int
-    ex_session: date
-    type: str
-    value: float
 
 
 async def samples(conn: AsyncConnection, asks: Sequence[tuple[int, date, date]]) -> dict[int, list[Sample]]:

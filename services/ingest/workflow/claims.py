@@ -9,8 +9,8 @@ from uuid import uuid4
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.ingest.model.stored import Known
 from services.ingest.store import universe
-from services.ingest.store.universe import Known
 from shared.errors import TransientError
 from shared.telemetry import logger
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.model.stored import Affected, ProfileRow
 from services.ingest.store import profiles, readiness
-from services.ingest.store.profiles import ProfileRow
-from services.ingest.store.readiness import Affected
 from shared import ledger
 from shared.db.engine import next_change, ordered
 from shared.market.sectors import gics

@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Absent, Profile, Provider
-from services.ingest.providers.metered import Metered
+from services.ingest.model.market import Absent, Profile
+from services.ingest.model.stored import ProfileRow
+from services.ingest.providers.base import Provider
+from services.ingest.providers.quota.metered import Metered
 from services.ingest.providers.vendor import Described, Fundamentals, Vendor
 from services.ingest.store import profiles
-from services.ingest.store.profiles import ProfileRow
 from services.ingest.workflow import classes
 from shared.db.engine import order_lock
 from shared.telemetry import logger

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.providers.base import Fault, Provider, Request
+from services.ingest.model.market import Fault, Request
+from services.ingest.model.stored import Health, Link, Standing
+from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
@@ -21,8 +23,8 @@ from services.ingest.providers.errors import (
     SchemaChanged,
     VendorError,
 )
-from services.ingest.providers.metered import Metered, refusal
-from services.ingest.providers.quota import Grant, Priority, Window
+from services.ingest.providers.quota.limits import Grant, Priority, Window
+from services.ingest.providers.quota.metered import Metered, refusal
 from services.ingest.store import quotas
 from shared.errors import TransientError
 
@@ -140,7 +142,7 @@ class DatabaseQuota:
     def bind(self) -> None:
         self._loop.bind()
 
-    async def standing(self) -> tuple[quotas.Health | None, list[quotas.Standing]]:
+    async def standing(self) -> tuple[Health | None, list[Standing]]:
         async with self._engine.connect() as conn:
             return await quotas.standing(conn, self.provider, self.account, self.windows)
 
@@ -181,9 +183,9 @@ async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: d
         if isinstance(provider, Metered) and isinstance(provider.quota, DatabaseQuota):
             one, fifty = (provider.vendor.calls([Request("A", newest, newest)] * count) for count in (1, 50))
             each = (fifty - one) / 49
-            links.append(quotas.Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
+            links.append(Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
         else:
-            links.append(quotas.Link(provider.name, None, (), 0.0, 0.0))
+            links.append(Link(provider.name, None, (), 0.0, 0.0))
     async with engine.begin() as conn:
         await quotas.write_chain(conn, links)
 

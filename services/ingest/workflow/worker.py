@@ -8,15 +8,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.compute.requests import again, anew, in_parts, missing, presumed, whole, without_asking
+from services.ingest.compute.retry_policy import TRANSIENT
+from services.ingest.compute.rows import FILE
+from services.ingest.model.stored import Known, Wanted
+from services.ingest.model.write_set import Ask, Presumed
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, refresh, replaced, universe
-from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import FILE
 from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
 from services.ingest.workflow.fetching import Fetcher
-from services.ingest.workflow.plan import Ask, Presumed, again, anew, in_parts, missing, presumed, whole
-from services.ingest.workflow.retries import TRANSIENT
-from services.ingest.workflow.rows import without_asking
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
@@ -39,7 +39,7 @@ RETRIES_AT_ONCE = 500
 
 
 class IngestWorker:
-    """Implements `shared.phase.RunsBatches`."""
+    """Implements `shared.phase.runner.RunsBatches`."""
 
     phase = Phase.INGEST
 
@@ -96,7 +96,7 @@ class IngestWorker:
             wanted = {mark.symbol: mark for mark in await refresh.wanted(conn, PROXY_SYMBOLS, portfolios)}
         if not wanted or loop.time() < self._not_before:
             return 0
-        answered: list[refresh.Wanted] = []
+        answered: list[Wanted] = []
         async with claimed_of(self._engine, list(wanted)) as claim:
             async with self._engine.connect() as conn:
                 gaps = await universe.gaps(conn, [symbol.id for symbol in claim.symbols], self._calendar)

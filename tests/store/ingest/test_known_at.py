@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads import symbols
+from services.coordinator.results import symbols
+from services.ingest.model.stored import ActionRow
 from services.ingest.store import prices, replaced
-from services.ingest.store.prices import ActionRow
 from shared.db.engine import next_change, order_lock
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_ingest import settle

@@ -7,9 +7,10 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import text
 
-from services.ingest.providers.base import Profile
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.quota import Quota, Window
+from services.ingest.model.market import Profile
+from services.ingest.model.stored import ProfileRow
+from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.registry import enabled
 from services.ingest.providers.vendor import Fundamentals, Statement, StatementKind
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
@@ -61,7 +62,7 @@ async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: 
 async def test_bug_42_figures_of_any_size_are_stored(ingest: Ingest) -> None:
     await ingest.execute("INSERT INTO ingest.symbols (symbol) VALUES ('BIG')")
     [(id_,)] = await ingest.rows("SELECT id FROM ingest.symbols WHERE symbol = 'BIG'")
-    row = store.ProfileRow(id_, TODAY, "fmp", 1.0, None, None, None, 1e15, None)
+    row = ProfileRow(id_, TODAY, "fmp", 1.0, None, None, None, 1e15, None)
     statement = {"kind": "income", "period_end": "2020-06-30", "figures": {"revenue": 1e15, "net_income": None}}
     async with ingest.worker._engine.begin() as conn:
         await order_lock(conn)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.coordinator.reads import quarantine
+from services.coordinator.reference import symbols
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
@@ -30,7 +30,7 @@ async def decide(ingest: Ingest, database: Database, decision: str, session: dat
     try:
         async with engine.begin() as conn:
             await order_lock(conn)
-            made = await quarantine.decide(
+            made = await symbols.decide(
                 conn, "aaa", session, decision, reason="read the announcement", by="an operator"
             )
     finally:

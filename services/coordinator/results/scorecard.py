@@ -1,0 +1,113 @@
+"""How far forecasts could be trusted (docs/methods.md, scorecard), added up from what risk stored with each session.
+
+A scorecard belongs to no row: a session that is mended later would leave a stored one behind. Of session D it knows the
+forecasts whose horizon ended by D, so a replayed past and a lived one have the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.compute.scorecard import NORMAL, Record, Scorecard, score
+from services.coordinator.results.values import plain
+from shared.market.calendar import calendar
+from shared.market.registry import HAR_HORIZON, SCORED_LEVEL
+
+SHORT_HISTORY = "short_history"
+
+
+async def read(conn: AsyncConnection, portfolio: UUID, session: date) -> Scorecard:
+    """The scorecard of a session, from the rows of the portfolio's own sessions up to it."""
+    rows = (
+        await conn.execute(
+            text("""
+                SELECT r.session, r.forecasts, r.realized_return FROM risk.results r
+                JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
+                WHERE r.portfolio_id = :id AND r.session <= :session ORDER BY r.session
+            """),
+            {"id": portfolio, "session": session},
+        )
+    ).all()
+    return score(record(rows, session))
+
+
+def record(rows: Sequence[Any], last: date) -> Record:
+    """Rows (session, forecasts, realised return) laid on the calendar up to `last`: a missing session is a hole, not a step."""
+    days = calendar()
+    first = days.ordinal(rows[0][0]) if rows else days.ordinal(last)
+    length = days.ordinal(last) - first + 1
+    forecasts, realized = np.full((length, NORMAL + 1), np.nan), np.full(length, np.nan)
+    for session, known, came in rows:
+        at = days.ordinal(session) - first
+        if known:
+            forecasts[at] = known
+        if came is not None:
+            realized[at] = came
+    return Record(forecasts, realized)
+
+
+def summary(of: Scorecard) -> dict[str, Any]:
+    """The `scorecard` of the risk answer."""
+    return {
+        "har_qlike": plain(of.har.qlike),
+        "ewma_qlike": plain(of.ewma.qlike),
+        "mean_error": plain(of.answered.mean_error),
+        "var_95": {
+            "n": of.historical.n,
+            "exceedances": of.historical.count,
+            "kupiec_lr": plain(of.historical.lr),
+            "p": plain(of.historical.p),
+        },
+    }
+
+
+def reasons(of: Scorecard) -> list[dict[str, Any]]:
+    """Why parts of the summary are null: no forecast of that kind has seen its horizon pass."""
+    return [
+        {"figure": f"scorecard.{name}", "symbol": None, "reason": SHORT_HISTORY}
+        for name, value in _unknown(summary(of)).items()
+        if value is None
+    ]
+
+
+def _unknown(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value["kupiec_lr"] if isinstance(value, dict) else value for name, value in body.items()}
+
+
+def body(of: Scorecard) -> dict[str, Any]:
+    """The answer of the scorecard's own path: a row a method, with how many forecasts it rests on."""
+    n, har, ewma = of.common
+    return {
+        "horizon": HAR_HORIZON,
+        "forecasts": [
+            {
+                "method": method,
+                "n": loss.n,
+                "qlike": plain(loss.qlike),
+                "mean_error": plain(loss.mean_error),
+                "reason": None if loss.n else SHORT_HISTORY,
+            }
+            for method, loss in (("har", of.har), ("ewma", of.ewma), ("answered", of.answered))
+        ],
+        "common": {"n": n, "har_qlike": plain(har), "ewma_qlike": plain(ewma)},
+        "var": [
+            {
+                "method": method,
+                "level": SCORED_LEVEL,
+                "n": tail.n,
+                "exceedances": tail.count,
+                "expected": (1.0 - SCORED_LEVEL) * tail.n,
+                "kupiec_lr": plain(tail.lr),
+                "p": plain(tail.p),
+                "reason": None if tail.n else SHORT_HISTORY,
+            }
+            for method, tail in (("historical", of.historical), ("normal", of.normal))
+        ],
+    }

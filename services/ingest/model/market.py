@@ -1,0 +1,226 @@
+"""What every provider answers: daily bars, corporate actions and a profile, or a typed reason why not.
+
+Providers deliver what their source says, in its own adjustment; converting is the workflow's work, so that there is one
+conversion however many vendors there are. Calls block: the workflow runs them in a thread.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from math import inf
+from typing import Literal
+
+from shared.arrays import DateVector, FloatVector
+
+
+class Absence(StrEnum):
+    """Why there is no price. The first three pass by themselves; the others are what the source knows."""
+
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_DOWN = "provider_down"
+    QUARANTINED = "quarantined"
+    NOT_FOUND = "not_found"
+    AMBIGUOUS = "ambiguous"
+    DELISTED = "delisted"
+    NOT_YET_LISTED = "not_yet_listed"
+    NO_TRADE = "no_trade"
+    FOREIGN_CURRENCY = "foreign_currency"
+    PLAN_LIMIT = "plan_limit"
+
+    @property
+    def transient(self) -> bool:
+        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN, Absence.QUARANTINED}
+
+
+class Fault(StrEnum):
+    """What went wrong between us and a vendor: finer than an `Absence`, for people, alarms and the circuit breaker."""
+
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    OUTAGE = "outage"  # 5xx, no connection, no address
+    BAD_BODY = "bad_body"  # truncated, HTML, too large: an answer nobody can read
+    SCHEMA_CHANGED = "schema_changed"
+    REFUSED_ADDRESS = "refused_address"
+    AUTH = "auth"
+    PLAN = "plan_limit"  # the key is good, the plan does not cover the question
+    BAD_SYMBOL = "bad_symbol"  # never asked: no vendor spells anything so
+
+    @property
+    def permanent(self) -> bool:
+        """Asking again changes nothing; somebody has to act."""
+        return self in {Fault.SCHEMA_CHANGED, Fault.REFUSED_ADDRESS, Fault.AUTH, Fault.PLAN}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One security a vendor knows, as a search tells it. `symbol` is in our spelling."""
+
+    symbol: str
+    name: str | None = None
+    exchange: str | None = None
+    asset_type: str = "unknown"
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """From `on` the security trades as `new`; before it, as `old`."""
+
+    old: str
+    new: str
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One symbol over the sessions [first, last]. A provider serves nothing dated after `last`, whatever it has.
+
+    formerly : what the security was called before, oldest first, for vendors that file prices under the symbol of the day;
+               others have the whole history under the newest.
+    chosen   : the user has said that this is the security, so that a vendor's other ideas are no question any more.
+    """
+
+    symbol: str
+    first: date
+    last: date
+    formerly: tuple[Rename, ...] = ()
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Daily bars as delivered: aligned arrays of shape (n,), sessions ascending and distinct, NaN where the source has no value.
+
+    Every row has a close or an adjusted close. With `split_adjusted` open, high, low, close and volume stand on the basis of
+    the newest split the source applied; otherwise they are as traded. `adj_close` is adjusted for dividends too.
+    """
+
+    sessions: DateVector
+    open: FloatVector
+    high: FloatVector
+    low: FloatVector
+    close: FloatVector
+    adj_close: FloatVector
+    volume: FloatVector
+    split_adjusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A split (new shares per old) or a cash dividend (per share, as paid on the shares of that day). Vendors': see `actions`.
+
+    Raises `ValueError` for a value by which nothing can be multiplied or divided.
+    """
+
+    ex_date: date
+    type: Literal["split", "dividend"]
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < inf:
+            raise ValueError(f"a {self.type} of {self.value} on {self.ex_date} can not be")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
+
+    asset_type: str = "unknown"
+    name: str | None = None
+    sector: str | None = None
+    industry: str | None = None
+    as_of: date | None = None
+    beta: float | None = None
+    beta_as_of: date | None = None
+    currency: str | None = None
+    exchange: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The source knows the symbol. Bars may be fewer than asked for, or none. Prices and dividends are in `CURRENCY`.
+
+    actions      : everything listed, before, within and after the range: a conversion needs the later splits too.
+    lists_splits : whether a split of this symbol would be among the actions. Without it prices stay as delivered.
+    listed_from  : session of the first bar the source has, whatever was asked.
+    delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
+    renamed      : what became of a symbol whose series ends within the range.
+    """
+
+    symbol: str
+    bars: Bars
+    actions: tuple[Action, ...] = ()
+    lists_splits: bool = False
+    profile: Profile | None = None
+    listed_from: date | None = None
+    delisted_on: date | None = None
+    renamed: Rename | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever.
+
+    fault      : set where the reason lies with the source and not with the symbol.
+    detail     : one sentence for people. Never holds a key.
+    candidates : for `ambiguous`, what the symbol may mean; the user is asked.
+    renamed    : for `not_found`, where the source says what became of the symbol.
+    """
+
+    symbol: str
+    reason: Absence
+    retry_at: datetime | None = None
+    fault: Fault | None = None
+    detail: str | None = None
+    candidates: tuple[Listing, ...] = ()
+    renamed: Rename | None = None
+
+
+Answer = History | Absent
+
+# Nothing is converted: what is priced in anything else (pence too: GBp, GBX) has no price here.
+CURRENCY = "USD"
+
+# Vendors list an action days after it took effect, too. Those of so many days before a range are listed with it.
+LISTED_LATE = timedelta(days=45)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bars of one provider, one vintage."""
+
+    provider: str
+    history: History
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What the chain found out about one request.
+
+    parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
+    absent   : the reason where a session has no bar and no `History` explains it; None if one does.
+    retry_at : when asking again may help, for transient reasons.
+    asked    : names of all who were asked, in order.
+    candidates : what a provider without bars said the symbol may mean.
+    renamed    : what a provider without bars, or whose bars end early, said it has become.
+    broken     : who could not be asked until somebody acts, while others told what they know.
+    """
+
+    request: Request
+    parts: list[Part] = field(default_factory=list)
+    absent: Absence | None = None
+    retry_at: datetime | None = None
+    asked: tuple[str, ...] = ()
+    candidates: tuple[Listing, ...] = ()
+    renamed: Rename | None = None
+    broken: tuple[str, ...] = ()
+
+    @property
+    def listed_from(self) -> date | None:
+        """The first bar any of the sources has."""
+        known = [part.history.listed_from for part in self.parts if part.history.listed_from]
+        return min(known, default=None)
+
+    @property
+    def delisted_on(self) -> date | None:
+        return next((part.history.delisted_on for part in self.parts if part.history.delisted_on), None)

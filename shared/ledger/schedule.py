@@ -1,0 +1,242 @@
+"""What is missing, as the reconciler sees it: who may be asked for now, what is outstanding, what is blocked. SQL only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.failures import unblock_due
+from shared.work import CHAINED, UPSTREAM, Phase
+
+# How long an event that asked for something may go unanswered and still count against the limit. Longer than a handler may try
+# (two minutes), or a slow consumer would be sent more for being slow. Not for ever: an event that was lost, or that nothing came
+# of, must not keep others from being asked for; and well below the longest backoff, so that eight portfolios for which nothing
+# ever comes do not either.
+OVERDUE_SECONDS = 300.0
+_UNANSWERED = """
+    EXISTS (SELECT 1 FROM bus.outbox o
+            WHERE o.event_id = s.asked AND o.created_at > clock_timestamp() - make_interval(secs => :overdue))
+"""
+_MISSING = "u.completed_revision < u.required_revision AND u.blocked_reason IS NULL"
+# Upstream complete, and long enough ago that the normal path has had its chance.
+_ASKABLE = """
+    NOT EXISTS (
+        SELECT 1 FROM unnest(CAST(:upstream AS ledger.phase[])) AS needed (phase)
+        LEFT JOIN ledger.units up
+            ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
+        WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
+           OR up.completed_at > clock_timestamp() - make_interval(secs => :grace))
+"""
+# A chain starts at its oldest missing session or not at all.
+_STARTS = """
+    AND span.first = span.oldest AND NOT EXISTS (
+        SELECT 1 FROM ledger.units b WHERE b.portfolio_id = w.portfolio_id AND b.phase = CAST(:phase AS ledger.phase)
+          AND b.blocked_reason IS NOT NULL AND b.session < span.first)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A portfolio with missing units of a phase whose upstream is complete, and how long it has waited.
+
+    again : it was asked for, and that event counts as outstanding
+    """
+
+    portfolio_id: UUID
+    first: date
+    last: date
+    next_at: datetime
+    again: bool = False
+
+
+async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look: int) -> list[Candidate]:
+    """Portfolios that may be asked for now, in the order they have waited, each with its span of askable sessions.
+
+    At most `look` are looked at; those that wait for their upstream are looked at again only after (at random, up to) the
+    grace period, so that they never stand before those that could go on.
+    """
+    rows = await conn.execute(
+        text(f"""
+            WITH waiting AS MATERIALIZED (
+                SELECT s.portfolio_id, s.next_at, {_UNANSWERED} AS again FROM ledger.schedule s
+                WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now()
+                  AND (s.lease_until IS NULL OR s.lease_until < clock_timestamp())
+                  AND EXISTS (SELECT 1 FROM ledger.units u
+                              WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
+                ORDER BY s.next_at LIMIT :look
+            )
+            SELECT w.portfolio_id, span.first, span.last, w.next_at, w.again,
+                   span.first IS NOT NULL {_STARTS if phase in CHAINED else ""} AS askable
+            FROM waiting w CROSS JOIN LATERAL (
+                SELECT min(m.session) FILTER (WHERE m.askable) AS first, max(m.session) FILTER (WHERE m.askable) AS last,
+                       min(m.session) AS oldest
+                FROM (SELECT u.session, {_ASKABLE} AS askable FROM ledger.units u
+                      WHERE u.portfolio_id = w.portfolio_id AND u.phase = CAST(:phase AS ledger.phase) AND {_MISSING}) m
+            ) span
+            ORDER BY w.next_at, w.portfolio_id
+        """),
+        {
+            "phase": phase.value,
+            "upstream": [up.value for up in UPSTREAM[phase]],
+            "grace": grace,
+            "look": look,
+            "overdue": OVERDUE_SECONDS,
+        },
+    )
+    found, early = [], []
+    for portfolio, first, last, next_at, again, askable in rows:
+        if askable:
+            found.append(Candidate(portfolio, first, last, next_at, again))
+        else:
+            early.append(portfolio)
+    if early:
+        await _look_later(conn, phase, early, grace)
+    return found
+
+
+async def _look_later(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], seconds: float) -> None:
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE phase = CAST(:phase AS ledger.phase) AND portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                  AND next_at <= now()
+                ORDER BY portfolio_id FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE ledger.schedule s SET next_at = now() + random() * make_interval(secs => :seconds)
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios), "seconds": seconds},
+    )
+
+
+async def lock(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
+    """Lock the schedule of those that nobody is changing just now and that still wait; returns them."""
+    rows = await conn.scalars(
+        text("""
+            SELECT portfolio_id FROM ledger.schedule
+            WHERE phase = CAST(:phase AS ledger.phase) AND portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND next_at <= now()
+            ORDER BY portfolio_id FOR NO KEY UPDATE SKIP LOCKED
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios)},
+    )
+    return set(rows)
+
+
+async def asked(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]) -> None:
+    """Note which event asked for each (locked) portfolio, and when to ask again: full jitter over a doubling backoff."""
+    await conn.execute(
+        text("""
+            UPDATE ledger.schedule s
+            SET emits = s.emits + 1, asked = e.event,
+                next_at = now() + random()
+                    * least(interval '15 minutes', interval '5 seconds' * power(2, least(s.emits + 1, 10)))
+            FROM unnest(CAST(:portfolios AS uuid[]), CAST(:events AS uuid[])) AS e (portfolio_id, event)
+            WHERE s.phase = CAST(:phase AS ledger.phase) AND s.portfolio_id = e.portfolio_id
+        """),
+        {"phase": phase.value, "portfolios": list(events), "events": list(events.values())},
+    )
+
+
+async def outstanding(conn: AsyncConnection, phase: Phase) -> int:
+    """Events that asked for something which is still missing, were answered neither by progress, a failure nor a wait, and are
+    not overdue.
+
+    When it would be asked for again says nothing about that: the first time is seconds away, with a queue of minutes.
+    """
+    count = await conn.scalar(
+        text(f"""
+            SELECT count(DISTINCT s.asked) FROM ledger.schedule s
+            WHERE s.phase = CAST(:phase AS ledger.phase) AND s.asked IS NOT NULL AND {_UNANSWERED}
+              AND EXISTS (SELECT 1 FROM ledger.units u
+                          WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
+        """),
+        {"phase": phase.value, "overdue": OVERDUE_SECONDS},
+    )
+    return int(count or 0)
+
+
+async def hurry(conn: AsyncConnection, seconds: float = 5.0) -> None:
+    """At start nothing waits longer than this: what slowed it down may be what was just restarted."""
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule WHERE next_at > now() + make_interval(secs => :seconds)
+                ORDER BY portfolio_id, phase FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s SET next_at = now() + make_interval(secs => :seconds)
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {"seconds": seconds},
+    )
+
+
+async def probe_due(conn: AsyncConnection) -> bool:
+    """Whether the day has come for anything that was blocked."""
+    return bool(await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ledger.schedule WHERE probe_at <= now())")))
+
+
+async def probe(conn: AsyncConnection) -> dict[Phase, int]:
+    """Free the blocked units whose day has come, so that one more run is tried; its failure blocks them again.
+
+    Needs the commit-order lock, like everything that frees. Returns how many units were freed, by phase.
+    """
+    freed = await unblock_due(conn)
+    # Where nothing was left to free: it was raised, or completed after all.
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule s
+                WHERE probe_at <= now() AND NOT EXISTS (
+                    SELECT 1 FROM ledger.units b
+                    WHERE b.portfolio_id = s.portfolio_id AND b.phase = s.phase AND b.blocked_reason IS NOT NULL)
+                ORDER BY portfolio_id, phase FOR NO KEY UPDATE
+            )
+            UPDATE ledger.schedule s SET probe_at = NULL FROM k
+            WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """)
+    )
+    return freed
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """How many units of a phase are missing, what is happening about them, and for how long the oldest has been."""
+
+    phase: Phase
+    reason: str
+    units: int
+    oldest_seconds: float
+
+
+async def holes(conn: AsyncConnection) -> list[Hole]:
+    """Missing units by phase and state. Reasons in full are the portfolios' own; here they must stay few."""
+    rows = await conn.execute(
+        text("""
+            WITH missing AS (
+                SELECT portfolio_id, phase, count(*) AS units, min(required_at) AS since FROM ledger.units
+                WHERE completed_revision < required_revision AND blocked_reason IS NULL GROUP BY portfolio_id, phase
+            )
+            SELECT CAST(m.phase AS text),
+                   CASE WHEN s.lease_until > clock_timestamp() THEN 'running'
+                        WHEN s.runs > 0 THEN 'failing'
+                        WHEN s.last_error IS NOT NULL THEN 'waiting_for_provider'
+                        WHEN s.asked IS NOT NULL THEN 'asked'
+                        ELSE 'queued' END AS reason,
+                   sum(m.units), max(extract(epoch FROM clock_timestamp() - m.since))
+            FROM missing m LEFT JOIN ledger.schedule s ON s.portfolio_id = m.portfolio_id AND s.phase = m.phase
+            GROUP BY 1, 2
+            UNION ALL
+            SELECT CAST(phase AS text), 'blocked', count(*), max(extract(epoch FROM clock_timestamp() - required_at))
+            FROM ledger.units WHERE blocked_reason IS NOT NULL GROUP BY 1
+        """)
+    )
+    return [Hole(Phase(phase), reason, int(units), float(oldest)) for phase, reason, units, oldest in rows]
+
+
+REASONS = ("running", "failing", "waiting_for_provider", "asked", "queued", "blocked")
