@@ -16,6 +16,7 @@ from services.coordinator.console import benchmarks, calendar, letters, picture,
 from services.coordinator.console.client import Client, Failed
 from services.coordinator.console.run import INCOMPLETE, Json, console_for, print_document, reports
 from services.coordinator.console.tables import print_picture, render_risk_picture
+from services.coordinator.console.text import echo
 
 __all__ = ["Client", "Failed", "app", "console_for", "main", "print_picture", "render_risk_picture"]
 
@@ -92,7 +93,7 @@ def import_file(
     if dry_run:
         tables.render_preview(console_for(), answer)
     else:
-        typer.echo(answer["id"])
+        echo(answer["id"])
 
 
 @app.command()
@@ -184,7 +185,7 @@ def rerun(
     if as_json:
         print_document(answer)
     else:
-        typer.echo(answer["run_id"])
+        echo(answer["run_id"])
 
 
 @app.command()
@@ -210,7 +211,7 @@ def explain(
         print_document(answer)
     elif figure is None:
         for item in answer["figures"]:
-            typer.echo(item["figure"])
+            echo(item["figure"])
     else:
         tables.render_explanation(console_for(), answer)
 

@@ -20,12 +20,12 @@ RESULT = """INSERT INTO risk.results (portfolio_id, session, revision, model_ver
 async def test_no_function_that_runs_as_its_owner_is_everybodys(db: AsyncConnection) -> None:
     """Whatever the schema, whatever it returns: a null `proacl` is the default, and the default is everybody."""
     definers = await db.execute(
-        text("""SELECT p.oid::regprocedure::text,
+        text("""SELECT p.oid::regprocedure::text AS name,
                        EXISTS (SELECT 1 FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
                                WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS everybodys
                 FROM pg_proc p WHERE p.prosecdef ORDER BY 1""")
     )
-    found = {name: everybodys for name, everybodys in definers}
+    found = {row.name: row.everybodys for row in definers}
     assert "ledger.keep_history()" in found
     assert [name for name, everybodys in found.items() if everybodys] == []
 

@@ -15,7 +15,7 @@ from services.coordinator.console import usage
 from services.coordinator.console.client import Client
 from services.coordinator.console.grid import table
 from services.coordinator.console.run import Json, console_for, print_document, reports
-from services.coordinator.console.text import DASH, percent
+from services.coordinator.console.text import DASH, echo, percent
 
 Symbol = Annotated[str, typer.Argument(metavar="SYMBOL", help="The symbol")]
 Session = Annotated[str, typer.Argument(metavar="DATE", help="The session of the jump", callback=usage.day)]
@@ -89,7 +89,7 @@ def _decide(
     if as_json:
         print_document(answer)
     else:
-        typer.echo(f"{answer['symbol']} {answer['session']} is {answer['state']}")
+        echo(f"{answer['symbol']} {answer['session']} is {answer['state']}")
 
 
 def _login() -> str:
