@@ -139,4 +139,5 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
 
 
 def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
-    assert make_app(api.context.engine, []).user_middleware[0].cls is AccessControl
+    outermost: object = make_app(api.context.engine, []).user_middleware[0].cls
+    assert outermost is AccessControl

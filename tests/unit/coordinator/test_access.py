@@ -18,7 +18,7 @@ LOCKED = Access.of((), SecretStr("s3cret-ü"))
 
 def request(method: str = "GET", path: str = "/api/v1/portfolios", root: str = "", **headers: str | list[str]) -> Scope:
     """The head of a request to 127.0.0.1:8000; a header of several values is sent several times."""
-    given: dict[str, str | list[str]] = {"host": "127.0.0.1:8000"} | headers
+    given: dict[str, str | list[str]] = {"host": "127.0.0.1:8000", **headers}
     raw = [
         (name.replace("_", "-").encode(), value.encode())
         for name, values in given.items()
@@ -155,9 +155,8 @@ async def test_refusals_are_logged_a_line_in_ten_seconds_without_what_was_sent()
     guarded = AccessControl(app, access=LOCKED, refusals=RefusalLog(clock=lambda: now[0]))
     with capture_logs() as lines:
         for _ in range(5):
-            scope = request(path="/api/v1/\x1b[2Jrisk", authorization="Bearer guess-1") | {
-                "query_string": b"token=guess-1"
-            }
+            scope = request(path="/api/v1/\x1b[2Jrisk", authorization="Bearer guess-1")
+            scope["query_string"] = b"token=guess-1"
             await guarded(scope, receive, send)
         await guarded(request(host="evil.example"), receive, send)
         now[0] += LOG_EVERY_SECONDS
