@@ -28,7 +28,9 @@ async def served(app: FastAPI) -> AsyncIterator[int]:
     """The port of a server that serves the application until the block ends."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         async with asyncio.timeout(10):
             while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
