@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from services.coordinator.console.text import safe
-from services.ingest.providers.base import Listing, Profile
+from leadline.tables.text import safe
+from services.ingest.model.market import Listing, Profile
 from shared.text import printable, unprintable
 
 JOINERS = "\u200c\u200d"

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from leadline.http import Client, Failed
 from services.coordinator.api.access import AccessControl
-from services.coordinator.console.client import Client, Failed
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
 FORM = {"name": "Test", "equity_balance": "100000"}

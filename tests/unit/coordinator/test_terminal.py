@@ -10,11 +10,11 @@ import pytest
 from rich.markup import escape
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console.client import Client
-from services.coordinator.console.grid import blocks, table
-from services.coordinator.console.run import console_for
-from services.coordinator.console.text import SafeConsole, because, said
+from leadline import cli
+from leadline.http import Client
+from leadline.run import console_for
+from leadline.tables.grid import blocks, table
+from leadline.tables.text import SafeConsole, because, said
 
 ATTACK = "\x1b]0;pwned\x07\x1b[2J\x1b[1;1H\x1b]52;c;cm0=\x07\x9b2J\u202e"
 ACTS = ("\x1b", "\x07", "\x9b", "\u202e", "\x08")
