@@ -18,6 +18,7 @@ from leadline.http import Client, Failed
 from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
 from leadline.tables import overview as tables
 from leadline.tables.overview import print_picture, render_risk_picture
+from leadline.tables.text import echo
 
 __all__ = ["Client", "Failed", "app", "console_for", "main", "print_picture", "render_risk_picture"]
 
@@ -94,7 +95,7 @@ def import_file(
     if dry_run:
         tables.render_preview(console_for(), answer)
     else:
-        typer.echo(answer["id"])
+        echo(answer["id"])
 
 
 @app.command()
@@ -186,7 +187,7 @@ def rerun(
     if as_json:
         print_document(answer)
     else:
-        typer.echo(answer["run_id"])
+        echo(answer["run_id"])
 
 
 @app.command()
@@ -212,7 +213,7 @@ def explain(
         print_document(answer)
     elif figure is None:
         for item in answer["figures"]:
-            typer.echo(item["figure"])
+            echo(item["figure"])
     else:
         tables.render_explanation(console_for(), answer)
 

@@ -19,7 +19,8 @@ from services.coordinator.api import (
     status,
     symbols,
 )
-from services.coordinator.api.context import PREFIX, Context, authorise, on_trading_days
+from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.context import PREFIX, Context, on_trading_days
 from services.coordinator.api.strict import only_declared
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Pace, Reconciler
@@ -31,10 +32,8 @@ from shared.service import Service, create_service_app
 
 
 def api_router() -> APIRouter:
-    """Everything under /api/v1, behind the token where there is one. What a route does not know is refused."""
-    router = APIRouter(
-        prefix=PREFIX, dependencies=[Depends(authorise), Depends(on_trading_days), Depends(only_declared)]
-    )
+    """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(only_declared)])
     for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
         router.include_router(module.router)
     return router
@@ -66,7 +65,9 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
-    """Give the handlers what they work with, and errors their shape."""
+    """Give the handlers what they work with, and errors their shape; let nothing in that `access` refuses."""
     app.state.context = context
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
+    # Last, and so the outermost: nothing has read any of the body yet.
+    app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))
     return app

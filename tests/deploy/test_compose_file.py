@@ -78,6 +78,7 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_MASSIVE_QUOTA", ["ingest"]),
         ("LEADLINE_FMP_QUOTA", ["ingest"]),
         ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
+        ("LEADLINE_HOSTS", ["coordinator"]),
         ("LEADLINE_RECONCILE_SECONDS", ["coordinator"]),
         ("LEADLINE_GRACE_SECONDS", ["coordinator"]),
         ("LEADLINE_LOG_LEVEL", list(SERVICES)),

@@ -118,7 +118,7 @@ async def test_a_night_completes_every_phase_of_the_plan(server: Server, broker:
     )
     import httpx2
 
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://coordinator/api/v1") as api:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost/api/v1") as api:
         body = {"name": "Lost", "account_type": "taxable", "currency": "USD", "equity_balance": 1000, "flows": []}
         answer = await api.post("/portfolios", json={**body, "positions": [lot("KO", 3, "2020-12-07")]})
     assert answer.status_code == 201, answer.text

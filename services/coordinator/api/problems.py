@@ -41,9 +41,8 @@ def problem(
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     errors = error.errors if error.errors or error.status == 422 else None
-    return problem(error.status, error.title, str(error), code=error.code, errors=errors, headers=headers)
+    return problem(error.status, error.title, str(error), code=error.code, errors=errors)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

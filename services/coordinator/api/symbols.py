@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from services.coordinator.api.bodies import Body, Words
+from services.coordinator.api.bodies import Body, Line, Words
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
@@ -22,7 +22,7 @@ router = APIRouter(tags=["symbols"])
 class ResolveBody(Body):
     """The symbol vendors are to be asked for. Validity only where a symbol was used again for something else."""
 
-    symbol: str = Field(min_length=1, max_length=30, examples=["META"])
+    symbol: Line = Field(min_length=1, max_length=30, examples=["META"])
     valid_from: date | None = None
     valid_to: date | None = None
 
@@ -31,7 +31,7 @@ class DecisionBody(Body):
     """Why, and who says so. Both are kept, and shown where a figure rests on the price."""
 
     reason: Words = Field(min_length=1, max_length=500, examples=["reverse split announced 2026-11-20"])
-    by: Words = Field(default="operator", min_length=1, max_length=100)
+    by: Line = Field(default="operator", min_length=1, max_length=100)
 
 
 @router.get("/symbols/quarantined", summary="Prices held back because nobody has confirmed their jump, newest first")

@@ -11,6 +11,7 @@ from math import inf
 from typing import Literal
 
 from shared.arrays import DateVector, FloatVector
+from shared.text import printable
 
 
 class Absence(StrEnum):
@@ -51,6 +52,14 @@ class Fault(StrEnum):
         return self in {Fault.SCHEMA_CHANGED, Fault.REFUSED_ADDRESS, Fault.AUTH, Fault.PLAN}
 
 
+def _make_printable(of: object, *fields: str) -> None:
+    """Words of a vendor or a file without what acts on a terminal: nobody can be asked to mend them, and they are shown."""
+    for name in fields:
+        words = getattr(of, name)
+        if words is not None and (shown := printable(words)) != words:
+            object.__setattr__(of, name, shown.strip() or None)
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One security a vendor knows, as a search tells it. `symbol` is in our spelling."""
@@ -60,6 +69,9 @@ class Listing:
     exchange: str | None = None
     asset_type: str = "unknown"
     currency: str | None = None
+
+    def __post_init__(self) -> None:
+        _make_printable(self, "name", "exchange", "currency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,9 @@ class Profile:
     beta_as_of: date | None = None
     currency: str | None = None
     exchange: str | None = None
+
+    def __post_init__(self) -> None:
+        _make_printable(self, "name", "sector", "industry", "currency", "exchange")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,20 @@ class Api:
         return {(phase, session) for phase, session in rows}
 
 
-def make_app(engine: AsyncEngine, woken: list[str], *, as_of: date = AS_OF, token: str | None = None) -> FastAPI:
+def make_app(
+    engine: AsyncEngine,
+    woken: list[str],
+    *,
+    as_of: date = AS_OF,
+    token: str | None = None,
+    # What the clients of these tests call it.
+    hosts: tuple[str, ...] = ("test",),
+) -> FastAPI:
     settings = CoordinatorSettings(
         database_url="postgresql://unused",
         as_of=as_of,
         token=None if token is None else SecretStr(token),
+        hosts=hosts,
         stream_seconds=0.05,
     )
     context = Context(
