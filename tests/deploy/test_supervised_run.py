@@ -55,7 +55,7 @@ def until_complete(url: str, portfolio: str, within: float = 200.0) -> None:
 def figures(url: str, portfolio: str) -> list[Any]:
     """Snapshots of the whole life and the last risk, without what names the portfolio or the time of computing."""
     with Client(url) as api:
-        found = [api.get(f"/portfolios/{portfolio}/risk"), *api.pages(f"/portfolios/{portfolio}/snapshots")]
+        found = [api.get(f"/portfolios/{portfolio}/risk"), *api.get(f"/portfolios/{portfolio}/snapshots")["items"]]
     own = {"portfolio_id", "portfolio", "id", "name", "revision", "computed_at", "created_at", "updated_at"}
     return [{key: value for key, value in item.items() if key not in own} for item in found]
 
