@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from deploy.embedded import demo
-from services.coordinator.cli import Client, Failed
+from leadline.cli import Client, Failed
 from tests.deploy.test_embedded_run import servers_of, up
 
 pytestmark = pytest.mark.timeout(400)

@@ -28,7 +28,7 @@ from shared.events.envelope import WorkEvent
 from shared.events.topics import DATE_DUE
 from shared.messaging import dead_letters, limit, watch
 from shared.messaging.limit import WINDOW
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.service import EXIT_STUCK, Service, create_service_app
 from shared.settings import ServiceSettings
 from tests.flow import toy

@@ -16,9 +16,9 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from services.coordinator.auditor import Auditor
-from services.coordinator.reconciler import Pace, Reconciler
-from services.coordinator.schedule import Scheduler
+from services.coordinator.control.auditor import Auditor
+from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.scheduler import Scheduler
 from services.ingest.workflow import claims
 from services.risk.app import _take_up
 from services.risk.settings import RiskSettings
