@@ -16,11 +16,10 @@ from faststream.specification import AsyncAPI
 from faststream.specification.asyncapi import get_asyncapi_html
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.clock import Clock
-from shared.db.engine import create_engine
+from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events.envelope import WorkEvent
@@ -219,7 +218,9 @@ def operational_routes(service: Service) -> APIRouter:
                 checks["database"] = (
                     "ok" if await at_head(service.engine) else "migrations are behind: run the migrate job"
                 )
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             checks["database"] = f"unreachable: {str(error)[:200]}"
         checks["consumers"] = "; ".join(filter(None, [service.guard.limit.tripped, *service.problems()])) or "ok"
         ready = all(value == "ok" for value in checks.values())

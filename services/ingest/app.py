@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
 
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
@@ -17,7 +16,7 @@ from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from shared.db.closures import follow
-from shared.errors import TransientError
+from shared.db.engine import is_retried_by_loops
 from shared.market.calendar import regular
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
@@ -72,10 +71,11 @@ def _retries(
                 async with service.engine.connect() as conn:
                     await follow(conn)
                 asked = await worker.retry_due() + await worker.refresh()
-            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
-                log.warning("retries_postponed", error=str(error)[:200])
-            except Exception:
-                log.exception("retries_failed")
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("retries_postponed", error=str(error)[:200])
+                else:
+                    log.exception("retries_failed")
             if asked:
                 service.wake_relay()
                 continue
@@ -95,10 +95,11 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                 async with service.engine.connect() as conn:
                     await follow(conn)
                 asked = await profiles.refresh_one(service.clock.last_due())
-            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
-                log.warning("profiles_postponed", error=str(error)[:200])
-            except Exception:
-                log.exception("profiles_failed")
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("profiles_postponed", error=str(error)[:200])
+                else:
+                    log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
 

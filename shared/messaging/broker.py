@@ -21,6 +21,8 @@ from shared.settings import ServiceSettings
 MAX_POLL_INTERVAL_MS = 300_000
 # Above the handler's budget, below the orchestrator's patience.
 GRACEFUL_TIMEOUT_SECONDS = 45.0
+# Topics that come back after their broker lost them are seen this soon; until then a consumer has no partitions.
+METADATA_MAX_AGE_MS = 15_000
 RETENTION_MS = 7 * 24 * 3600 * 1000
 
 
@@ -57,6 +59,7 @@ def create_broker(settings: ServiceSettings, *, service: str, guard: Guard) -> K
         client_id=f"leadline-{service}",
         ack_policy=AckPolicy.NACK_ON_ERROR,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         consumer_only=True,
         graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
         parser=_tolerant_parser,

@@ -19,7 +19,6 @@ from typing import Any
 from fast_depends.exceptions import ValidationError as DependencyError
 from faststream import BaseMiddleware
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.engine import is_transient
@@ -30,6 +29,7 @@ from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.limit import Limit
 from shared.messaging.outbox import causation, correlation
+from shared.messaging.records import UndecodableBatch
 from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, consumer_span, log_context, logger
 
 log = logger(__name__)
@@ -55,6 +55,8 @@ def _plain(value: str | None) -> str | None:
 
 def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, Any]]:
     """The message's type name and its JSON object. Raises `UnreadableMessage` with a code that says what is wrong."""
+    if isinstance(body, UndecodableBatch):
+        raise UnreadableMessage(body.reason, code="undecodable_batch")
     declared = headers.get("ce_type")
     if declared is None:
         raise UnreadableMessage("the message has no ce_type header", code="no_type")
@@ -81,7 +83,7 @@ def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, An
 
 
 class ConsumerStopped(TransientError):
-    """The consumer reads no more until it is restarted; the message at hand stays where it is."""
+    """The process stops while its consumer is stopped; the message at hand stays where it is."""
 
     code = "consumer_stopped"
 
@@ -119,10 +121,16 @@ class Guard:
             del self._running[key]
             self.last_handled = time.monotonic()
 
-    async def refuse_more(self) -> None:
-        """Hold the message: it is not handled, not put aside and not acknowledged, and comes again after a restart."""
-        log.critical("consumer_stopped", reason=self.limit.tripped)
-        await self.stopping.wait()
+    async def hold(self, seconds: float) -> None:
+        """Hold the message before it is tried: it is not handled, not put aside and not acknowledged meanwhile.
+
+        Raises `ConsumerStopped` if the process stops first; the message comes again after the restart.
+        """
+        log.critical("consumer_stopped", reason=self.limit.tripped, next_try_in_seconds=round(seconds))
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
         raise ConsumerStopped(str(self.limit.tripped))
 
     async def pause(self, attempt: int, error: BaseException) -> None:
@@ -135,7 +143,11 @@ class Guard:
             return
 
     async def set_aside(self, msg: Any, reason: str, error: str) -> None:
-        """Record the dead letter in its own transaction; wait for the database if it is away, however long that takes."""
+        """Record the dead letter in its own transaction; wait for the database if it is away, however long that takes.
+
+        Whatever it answers: an error that left here would be a negative acknowledgement, and the message would come again at once
+        and for ever, without a pause.
+        """
         record = msg.raw_message
         attempt = 0
         while True:
@@ -155,8 +167,8 @@ class Guard:
                         error=error,
                     )
                     failpoint("H9")
-            except (DBAPIError, OSError, TimeoutError) as problem:
-                if not is_transient(problem) or self.stopping.is_set():
+            except Exception as problem:
+                if self.stopping.is_set():
                     raise
                 await self.pause(attempt, problem)
                 attempt += 1
@@ -176,8 +188,8 @@ class _Guarded(BaseMiddleware[Any, Any]):
         self._guard = guard
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
-        if self._guard.limit.tripped is not None:
-            await self._guard.refuse_more()
+        if (seconds := self._guard.limit.seconds_to_next_try()) > 0:
+            await self._guard.hold(seconds)
         with self._guard.handling():
             return await self._consume(call_next, msg)
 
@@ -221,7 +233,7 @@ class _Guarded(BaseMiddleware[Any, Any]):
                 await self._guard.set_aside(msg, "invalid_body", str(error))
                 return "set_aside"
             except Exception as error:
-                if not (isinstance(error, TransientError) or is_transient(error)):
+                if not is_transient(error):
                     log.exception("handler_failed")
                     await self._guard.set_aside(msg, "handler_failed", f"{type(error).__name__}: {error}")
                     return "set_aside"

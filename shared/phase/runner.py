@@ -13,14 +13,12 @@ from datetime import date
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger
 from shared.clock import Clock
 from shared.db import closures
-from shared.db.engine import is_transient, snapshot
-from shared.errors import TransientError
+from shared.db.engine import is_retried_by_loops, is_transient, snapshot
 from shared.ledger import Lease, Outcome, Raised
 from shared.market.calendar import trading
 from shared.messaging import outbox
@@ -190,7 +188,7 @@ class PhaseRunner:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
                     raised = await self._execute(batch, attempted)
             except Exception as problem:
-                if isinstance(problem, TransientError) or is_transient(problem):
+                if is_transient(problem):
                     raise
                 error = f"{type(problem).__name__}: {problem}"
                 halves = failures.halves(batch)
@@ -271,7 +269,9 @@ class PhaseRunner:
             try:
                 async with self._engine.begin() as conn:
                     await ledger.renew(conn, self.phase, owner)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 # A lease that runs out costs double work, never correctness: keep computing.
                 log.warning("lease_not_renewed", error=str(error)[:200])
 
@@ -280,5 +280,7 @@ class PhaseRunner:
         try:
             async with self._engine.begin() as conn:
                 await ledger.release(conn, self.phase, held, owner, unconditionally=True)
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             log.warning("lease_not_released", error=str(error)[:200])

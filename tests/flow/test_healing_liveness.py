@@ -24,9 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import shared.service
 from deploy.embedded.process import free_port
 from shared.errors import ConfigurationError
+from shared.events.envelope import WorkEvent
 from shared.events.topics import DATE_DUE
-from shared.messaging import dead_letters, watch
+from shared.messaging import dead_letters, limit, watch
 from shared.messaging.limit import WINDOW
+from shared.phase.runner import PhaseRunner
 from shared.service import EXIT_STUCK, Service, create_service_app
 from shared.settings import ServiceSettings
 from tests.flow import toy
@@ -134,13 +136,17 @@ async def test_a_consumer_that_fails_at_everything_stops_and_says_so(
         await until(lambda: _none(admin, missing))
 
 
-@pytest.mark.parametrize("reason", ["invalid_body", "unknown_type"])
+@pytest.mark.parametrize("reason", ["invalid_body", "unknown_type", "unknown_version"])
 async def test_a_consumer_that_cannot_read_what_our_own_outbox_sends_stops(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, reason: str
 ) -> None:
     """A deploy that broke what is said or what is understood. The same from a stranger, with our headers, stops nothing."""
     await toy.prepare(admin, 1)
-    declared = "leadline.DateDue.v1" if reason == "invalid_body" else "leadline.DateDone.v1"
+    declared = {
+        "invalid_body": "leadline.DateDue.v1",
+        "unknown_type": "leadline.DateDone.v1",
+        "unknown_version": "leadline.DateDue.v2",
+    }[reason]
 
     def headers() -> dict[str, str]:
         return {"ce_type": declared, "ce_id": str(uuid4()), "ce_source": "/leadline/coordinator"}
@@ -161,6 +167,43 @@ async def test_a_consumer_that_cannot_read_what_our_own_outbox_sends_stops(
         service.wake_relay()
         await until(lambda: _now(service.guard.limit.tripped is not None))
         assert f"last: {reason}" in str(service.guard.limit.tripped)
+
+
+async def test_a_consumer_that_stopped_goes_on_once_a_message_succeeds(
+    admin: AsyncEngine, settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was broken is mended outside the process, or a newer release has gone: nobody has to restart anything."""
+    monkeypatch.setattr(limit, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(limit, "LONGEST_PAUSE_SECONDS", 1.0)
+    portfolios = await toy.prepare(admin, WINDOW + 10)
+    for portfolio in portfolios:
+        await wire.announce(portfolio)
+    broken = True
+
+    async def handler(event: WorkEvent, runner: PhaseRunner) -> None:
+        if broken:
+            raise ValueError("a grant is missing")
+        await toy.run_event(event, runner)
+
+    async with toy.running(settings, Worker(), handler) as service:
+        await until(lambda: _now(service.guard.limit.tripped is not None))
+        committed, _ = await wire.position()
+        await until(lambda: _moved(wire, committed))
+        live, ready, _ = await health(service)
+        assert (live, ready) == (200, 503), "one that fails again changes nothing"
+        broken = False
+        await wire.drained()
+        assert service.guard.limit.tripped is None
+        live, ready, _ = await health(service)
+        assert (live, ready) == (200, 200)
+    failed = await count(admin, "SELECT count(*) FROM bus.dead_letters WHERE reason = 'handler_failed'")
+    written = await count(admin, "SELECT count(DISTINCT portfolio_id) FROM ingest.toy")
+    assert failed + written == len(portfolios), "each message was handled or put aside"
+    assert written >= 1
+
+
+async def _moved(wire: Wire, position: int) -> bool:
+    return (await wire.position())[0] > position
 
 
 async def test_a_service_that_cannot_go_on_ends_the_composition(server: Server, broker: TestBroker) -> None:

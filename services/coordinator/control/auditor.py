@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control import releases
@@ -20,7 +19,7 @@ from services.coordinator.control.audit_checks import CHECKS, TYPES
 from services.coordinator.runs import store as runs
 from shared.clock import Clock
 from shared.db.closures import follow
-from shared.db.engine import snapshot
+from shared.db.engine import is_retried_by_loops, snapshot
 from shared.market import registry
 from shared.telemetry import AUDIT_DRIFT, AUDIT_TIME, logger
 from shared.work import Phase
@@ -225,7 +224,9 @@ class Auditor:
                 report = await audit(self._engine, self._clock)
                 publish(report)
                 await self._restate(report)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("audit_postponed", error=str(error)[:300])
 
     async def _restate(self, report: Report) -> None:

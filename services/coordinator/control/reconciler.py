@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control import releases
@@ -23,7 +22,7 @@ from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios.price_basis import settle
 from shared.clock import Clock
 from shared.db.closures import follow
-from shared.db.engine import order_lock
+from shared.db.engine import is_retried_by_loops, order_lock
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.ledger import schedule
@@ -84,7 +83,9 @@ class Reconciler:
                     await self.start()
                     started = True
                 await self.turn()
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("reconciler_waits", error=str(error)[:300])
             self._now.clear()
             try:

@@ -14,7 +14,6 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.runs import store as runs
@@ -22,7 +21,7 @@ from services.coordinator.runs.requests import scope_key
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import follow
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import is_retried_by_loops, next_change, order_lock
 from shared.events.coordinator import DateDue
 from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 from shared.messaging import outbox
@@ -143,7 +142,9 @@ class Scheduler:
         while True:
             try:
                 await add_due(self._engine, self._clock, source="cron", wake=self._wake)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("scheduler_waits", error=str(error)[:300])
             days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
             if days_left < HORIZON_ALARM_DAYS:

@@ -23,7 +23,7 @@ from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import follow
 from shared.db.engine import is_transient, order_lock
-from shared.errors import LeadlineError, TransientError
+from shared.errors import LeadlineError
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import outbox
@@ -124,7 +124,7 @@ async def settle(
                     await follow(conn)
                     settled += await _settle(conn, clock, portfolio)
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
-                if is_transient(error) or isinstance(error, TransientError):
+                if is_transient(error):
                     raise
                 log.exception("price_basis_not_settled", remedy="correct the lot: PATCH its quantity or price")
             else:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.model.stored import Known
 from services.ingest.store import universe
+from shared.db.engine import is_retried_by_loops
 from shared.errors import TransientError
 from shared.telemetry import logger
 
@@ -60,7 +60,9 @@ async def claimed_of(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterat
         try:
             async with engine.begin() as conn:
                 await universe.release(conn, owner)
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             log.warning("claims_not_released", error=str(error)[:200])  # they expire
 
 
@@ -70,6 +72,8 @@ async def _renew(engine: AsyncEngine, owner: str) -> None:
         try:
             async with engine.begin() as conn:
                 await universe.renew(conn, owner)
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             # A claim that runs out costs a second fetch, never correctness: who lost it does not write (`Claim.hold`).
             log.warning("claims_not_renewed", error=str(error)[:200])

@@ -29,7 +29,10 @@ def test_a_fifth_that_succeeds_keeps_it_going() -> None:
     assert limit.tripped is None
 
 
-@pytest.mark.parametrize("reason", ["not_json", "no_type", "unknown_type", "invalid_body", "oversized", "empty_body"])
+@pytest.mark.parametrize(
+    "reason",
+    ["not_json", "no_type", "unknown_type", "unknown_version", "invalid_body", "oversized", "undecodable_batch"],
+)
 def test_garbage_says_nothing_about_the_consumer(reason: str) -> None:
     limit = Limit()
     assert not any(limit.note(reason) for _ in range(10_000))
@@ -45,7 +48,42 @@ def test_what_our_own_outbox_sent_is_no_garbage(reason: str) -> None:
 
 def test_a_release_too_old_for_what_is_sent_stops() -> None:
     limit = Limit()
-    assert sum(limit.note("unknown_version") for _ in range(2 * WINDOW)) == 1
+    assert sum(limit.note("unknown_version", sent_by_us=True) for _ in range(2 * WINDOW)) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as its only element."""
+    now = [1_000.0]
+    monkeypatch.setattr("shared.messaging.limit.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_stopped_it_lets_one_message_pass_after_each_pause_and_goes_on_with_the_first_that_succeeds(
+    clock: list[float],
+) -> None:
+    limit = Limit()
+    assert limit.seconds_to_next_try() == 0.0
+    for _ in range(WINDOW):
+        limit.note("handler_failed")
+    pauses = []
+    for _ in range(6):
+        pauses.append(limit.seconds_to_next_try())
+        clock[0] += pauses[-1]
+        assert limit.seconds_to_next_try() == 0.0
+        limit.note("handler_failed")
+    assert pauses == [15.0, 30.0, 60.0, 120.0, 120.0, 120.0]
+    assert pauses[-1] < watch.STALL_SECONDS, "slow, and no stall"
+    clock[0] += 120.0
+    limit.note("not_json")
+    assert (limit.tripped is None, limit.seconds_to_next_try()) == (False, 0.0), (
+        "garbage shows nothing, and costs no pause"
+    )
+    limit.note(None)
+    assert (limit.tripped, limit.seconds_to_next_try()) == (None, 0.0)
+    assert not any(limit.note("handler_failed") for _ in range(WINDOW - 1)), "it counts from the beginning"
+    assert limit.note("handler_failed")
+    assert limit.seconds_to_next_try() == 15.0
 
 
 @pytest.fixture
