@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.factors.compute.metrics import REMARKS
 from shared.arrays import FloatVector, IntVector
 from shared.db import bulk
 
@@ -28,6 +29,7 @@ LOCK_STRIPES = 64
 # Bits of `Series.flags`.
 AS_DELIVERED = 1  # the close is a file's, its splits unknown
 PRICE_ONLY = 2  # the return leaves dividends out
+REMARK = 4  # times the position of the return's remark in `compute.metrics.REMARKS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +175,13 @@ async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: d
                    string_agg(float8send(coalesce(adj_close, 'NaN')), ''::bytea),
                    string_agg(float8send(coalesce(total_return, 'NaN')), ''::bytea),
                    string_agg(int4send(CASE basis WHEN 'file' THEN {AS_DELIVERED} ELSE 0 END
-                                       + CASE return_basis WHEN 'price_only' THEN {PRICE_ONLY} ELSE 0 END), ''::bytea)
+                                       + CASE return_basis WHEN 'price_only' THEN {PRICE_ONLY} ELSE 0 END
+                                       + {REMARK} * coalesce(array_position(CAST(:remarks AS text[]), return_remark), 0)), ''::bytea)
             FROM ingest.prices
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
             GROUP BY symbol_id
         """),
-        {"ids": list(ids), "first": first, "last": last},
+        {"ids": list(ids), "first": first, "last": last, "remarks": list(REMARKS)},
     )
     return {
         symbol_id: Series(_ints(days, 4), _floats(close), _floats(adjusted), _floats(returns), _ints(flags, 4))

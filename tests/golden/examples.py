@@ -75,10 +75,10 @@ def conversion(given: Given) -> Mapping[str, Any]:
     as_traded = closes * split_factor(of, ordinal, splits)
     nothing = np.full(n, np.nan)
     lists = np.ones(n, np.bool_)
-    price_only, basis = total_returns(
-        of, ordinal, adj_close=nothing, split_close=closes, close=as_traded, lists_actions=lists
+    price_only, basis, _ = total_returns(
+        of, ordinal, adj_close=nothing, split_close=closes, close=as_traded, lists_actions=~lists
     )
-    actions, other = total_returns(
+    actions, other, _ = total_returns(
         of,
         ordinal,
         adj_close=nothing,

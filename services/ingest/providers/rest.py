@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from services.ingest.providers.base import Absent
 from services.ingest.providers.errors import VendorError, unexpected
+from services.ingest.providers.gate import asking_about
 from services.ingest.providers.http import VendorHttp
 from services.ingest.providers.series import market_day, never_asked, spelled
 from services.ingest.providers.vendor import Condition
@@ -45,7 +46,8 @@ class RestVendor:
         if name is None:
             return never_asked(symbol)
         try:
-            return ask(symbol, name)
+            with asking_about(symbol):
+                return ask(symbol, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(symbol, error)
 
