@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.factors.compute.metrics import REMARKS
 from shared.arrays import FloatVector, IntVector
 from shared.db import bulk
 
@@ -29,7 +28,7 @@ LOCK_STRIPES = 64
 # Bits of `Series.flags`.
 AS_DELIVERED = 1  # the close is a file's, its splits unknown
 PRICE_ONLY = 2  # the return leaves dividends out
-REMARK = 4  # times the position of the return's remark in `compute.metrics.REMARKS`
+REMARK = 4  # times the position, from 1 on, of the return's remark among those that are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,13 @@ async def changes(
     return {symbol_id: (_ints(days, 4), _ints(versions, 8)) for symbol_id, days, versions in rows}
 
 
-async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> dict[int, Series]:
-    """Stored prices of the symbols on [first, last]. No order within the aggregates: `days` says where a value belongs."""
+async def prices(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, remarks: Sequence[str]
+) -> dict[int, Series]:
+    """Stored prices of the symbols on [first, last]. No order within the aggregates: `days` says where a value belongs.
+
+    remarks : about returns, in the order of the numbers they have in the flags
+    """
     rows = await conn.execute(
         text(f"""
             SELECT symbol_id,
@@ -181,7 +185,7 @@ async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: d
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
             GROUP BY symbol_id
         """),
-        {"ids": list(ids), "first": first, "last": last, "remarks": list(REMARKS)},
+        {"ids": list(ids), "first": first, "last": last, "remarks": list(remarks)},
     )
     return {
         symbol_id: Series(_ints(days, 4), _floats(close), _floats(adjusted), _floats(returns), _ints(flags, 4))

@@ -143,7 +143,7 @@ class FactorsWorker:
             needed=needed,
             proxies_needed=proxies_needed,
             lacking=lacking,
-            series=await store.prices(conn, read, first, batch.last) if read else {},
+            series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
             splits=await store.splits(conn, todo, first, batch.last) if todo else [],
             gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
         )

@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import FloatVector, IntVector
+from shared.market.registry import RETURN_DISAGREEMENT
 
 BASES = (None, "adjusted", "price_only", "actions")
 REMARKS = (None, "adj_close_disagrees", "dividend_not_listed", "dividend_in_foreign_currency")
 """Names of the codes that `total_returns` answers."""
 ADJUSTED, PRICE_ONLY, ACTIONS = 1, 2, 3
 DISAGREES, NOT_LISTED, FOREIGN = 1, 2, 3
-
-# Vendors round adjusted closes to a cent: for a share of ten dollars that alone is 10 bp in a ratio.
-DISAGREEMENT = 0.0020
 
 
 class Events(NamedTuple):
@@ -100,7 +98,7 @@ def total_returns(
 
     On a session with a listed action the return comes from closes and actions: vendors adjust for a payment twice, or not at all.
     On any other the adjusted closes stand: lists are incomplete. Neither is ever added to the other. Where they differ by more than
-    `DISAGREEMENT` a remark says so. NaN where the session before has no row of the same series, or no column has both ends. An adjusted
+    `RETURN_DISAGREEMENT` a remark says so. NaN where the session before has no row of the same series, or no column has both ends. An adjusted
     close that is not finite and above zero is none. A return never spans a hole and never mixes columns.
     """
     n = len(series)
@@ -126,8 +124,8 @@ def total_returns(
         value[take] = ratio[take] - 1.0
         basis[take] = code
     with np.errstate(invalid="ignore"):  # NaN is not beyond the limit
-        remark[(basis == ACTIONS) & acted & (np.abs(adjusted - told) > DISAGREEMENT)] = DISAGREES
-        remark[(basis == ADJUSTED) & ~acted & (adjusted - told > DISAGREEMENT)] = NOT_LISTED
+        remark[(basis == ACTIONS) & acted & (np.abs(adjusted - told) > RETURN_DISAGREEMENT)] = DISAGREES
+        remark[(basis == ADJUSTED) & ~acted & (adjusted - told > RETURN_DISAGREEMENT)] = NOT_LISTED
     remark[neighbours & incomplete & (basis != 0)] = FOREIGN
     return found
 
