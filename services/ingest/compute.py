@@ -98,8 +98,8 @@ def total_returns(
 
     On a session with a listed action the return comes from closes and actions: vendors adjust for a payment twice, or not at all.
     On any other the adjusted closes stand: lists are incomplete. Neither is ever added to the other. Where they differ by more than
-    `RETURN_DISAGREEMENT` a remark says so. NaN where the session before has no row of the same series, or no column has both ends. An adjusted
-    close that is not finite and above zero is none. A return never spans a hole and never mixes columns.
+    `RETURN_DISAGREEMENT` a remark says so. NaN where the session before has no row of the same series, or no column has both ends. An
+    adjusted close that is not finite and above zero is none. A return never spans a hole and never mixes columns.
     """
     n = len(series)
     found = Returns(np.full(n, np.nan), np.zeros(n, np.int8), np.zeros(n, np.int8))

@@ -232,3 +232,19 @@ def test_a_batch_of_other_symbols_moves_no_digit() -> None:
             lists_actions=np.zeros(50, bool),
         )
         assert alone.tobytes() == together[index * 50 : (index + 1) * 50].tobytes()
+
+
+def test_a_session_of_which_a_payment_was_left_out_keeps_the_adjusted_ratio_whatever_else_is_listed() -> None:
+    """Two payments of one day, one of them in another currency: closes and the other one alone would lose it."""
+    found = total_returns(
+        np.zeros(2, np.int64),
+        np.arange(2),
+        adj_close=np.array([37.0, 40.0]),
+        split_close=np.array([40.0, 40.0]),
+        close=np.array([40.0, 40.0]),
+        dividends=events((0, 1, 1.0)),
+        left_out=events((0, 1, 60.0)),
+        lists_actions=np.ones(2, bool),
+    )
+    assert found.value[1] == pytest.approx(40 / 37 - 1)
+    assert (BASES[found.basis[1]], REMARKS[found.remark[1]]) == ("adjusted", "dividend_in_foreign_currency")
