@@ -93,9 +93,7 @@ VOLATILITY_WINDOWS: Final[tuple[int, ...]] = (21, 63, 252)  # a month, a quarter
 NAV_WINDOW: Final = 252  # daily returns of the snapshots: a year, as of the series that it is compared with
 VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as coverage
 
-RETURN_DISAGREEMENT: Final = (
-    0.0020  # between adjusted closes and closes with actions: rounded to a cent, those of a share of ten dollars are 10 bp off
-)
+RETURN_DISAGREEMENT: Final = 0.0020  # between adjusted closes and closes with actions: rounded to a cent, those of a share of ten dollars are 10 bp off
 
 FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 253 prices of a beta, and the base of a
 # twelve-month return, which lies at most 256 sessions back

@@ -4,8 +4,8 @@ import logging
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ingest.providers.base import CURRENCY, LeftOut
-from services.ingest.providers.payload import Record
+from services.ingest.model.market import CURRENCY, LeftOut
+from services.ingest.providers.transport.payload import Record
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _PAYMENTS = ("dividends", "capitalGains")

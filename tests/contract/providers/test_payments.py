@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from services.factors.compute.metrics import REMARKS, Prices, metrics
-from services.ingest.providers.base import Request
+from services.ingest.compute.requests import Ask
+from services.ingest.compute.rows import assemble
+from services.ingest.model.market import Request
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.prices import STAGED
-from services.ingest.workflow.assemble import assemble
-from services.ingest.workflow.plan import Ask
 from shared.market.calendar import calendar
 from tests.contract.providers.conftest import Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import history

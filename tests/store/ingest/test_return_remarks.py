@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers.base import Action
+from services.ingest.model.market import Action
 from shared.market.calendar import NO_CLOSURES, trade
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_closures import enter, take_back
