@@ -143,7 +143,7 @@ class FactorsWorker:
             needed=needed,
             proxies_needed=proxies_needed,
             lacking=lacking,
-            series=await store.prices(conn, read, first, batch.last) if read else {},
+            series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
             splits=await store.splits(conn, todo, first, batch.last) if todo else [],
             gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
         )
@@ -213,9 +213,11 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
     def empty() -> FloatMatrix:
         return np.full(shape, np.nan)
 
+    remark = np.zeros(shape, np.int64)
     prices = compute.Prices(
-        empty(), empty(), empty(), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    )
+        empty(), empty(), empty(), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_),
+        remark,
+    )  # fmt: skip
     column = {symbol_id: i for i, symbol_id in enumerate(ids)}
     for symbol_id, i in column.items():
         if (series := inputs.series.get(symbol_id)) is None:
@@ -226,6 +228,7 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
         prices.returns[rows, i] = series.returns
         prices.as_delivered[rows, i] = series.flags & store.AS_DELIVERED != 0
         prices.price_only[rows, i] = series.flags & store.PRICE_ONLY != 0
+        remark[rows, i] = series.flags // store.REMARK
     for symbol_id, session, ratio in inputs.splits:
         if symbol_id in column:
             prices.split[np.searchsorted(inputs.grid, np.datetime64(session)), column[symbol_id]] = ratio

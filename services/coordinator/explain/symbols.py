@@ -22,7 +22,18 @@ from shared.market.registry import HORIZON_MONTHS
 
 ANSWERS = ("factors", "metrics", "prices")
 _TABLES = {"factors": "exposures", "metrics": "metrics"}
-_TRADED = ("open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "basis")
+_TRADED = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "adj_close",
+    "volume",
+    "total_return",
+    "return_basis",
+    "return_remark",
+    "basis",
+)
 _DAY = timedelta(days=1)
 
 

@@ -15,7 +15,7 @@ from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPR
 from shared.market.symbols import normalise
 
 NO_PROVIDER = "no_provider"
-_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at"
+_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, return_remark, basis, provider, fetched_at"
 _ACTION = "ex_session, ex_date, type, value, provider"
 _MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 

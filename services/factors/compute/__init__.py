@@ -2,10 +2,11 @@
 
 from services.factors.compute.currency import behind, price_versions
 from services.factors.compute.exposures import Exposures, ProxyTable, exposures
-from services.factors.compute.metrics import Metrics, Prices, metrics
+from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics
 from services.factors.compute.rows import Labels, exposure_rows, metric_rows, proxy_rows
 
 __all__ = [
+    "REMARKS",
     "Exposures",
     "Labels",
     "Metrics",

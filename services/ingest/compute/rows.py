@@ -1,6 +1,6 @@
 """From the providers' answers to rows: one conversion, one rule for returns, one for absences. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from math import prod
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from services.ingest.compute.retry_policy import retry_after
-from services.ingest.compute.returns import BASES, Events, missing_spans, split_factor, total_returns
-from services.ingest.model.market import Absence, Action, Bars, Fetched, History
+from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, missing_spans, split_factor, total_returns
+from services.ingest.model.market import Absence, Action, Bars, Fetched, History, LeftOut
 from services.ingest.model.stored import ActionRow, Described, Gap, Jump, SymbolRow
 from services.ingest.model.write_set import Ask, Rows
 from shared.arrays import FloatVector, IntVector
@@ -158,13 +158,16 @@ def _prices(
     ordinal = np.searchsorted(calendar.sessions, sessions).astype(np.int64)
     adjusted = np.array([bar.split_adjusted for bar in bars])
     listed = np.array([history.lists_splits for history in histories])
-    splits, dividends = _events(histories, "split", calendar), _events(histories, "dividend", calendar)
+    splits, dividends = (
+        _events([[action for action in history.actions if action.type == type_] for history in histories], calendar)
+        for type_ in ("split", "dividend")
+    )
     convertible = (adjusted & listed)[splits.series] if len(splits.series) else np.empty(0, bool)
     factor = split_factor(series, ordinal, Events(*(column[convertible] for column in splits)))
     delivered = {name: _joined(bars, name) for name in ("open", "high", "low", "close", "adj_close", "volume")}
     traded = {name: delivered[name] * factor for name in ("open", "high", "low", "close")}
     traded["volume"] = delivered["volume"] / factor
-    returns, basis = total_returns(
+    returns = total_returns(
         series,
         ordinal,
         adj_close=delivered["adj_close"],
@@ -172,12 +175,13 @@ def _prices(
         close=traded["close"],
         splits=splits,
         dividends=dividends,
+        left_out=_events([history.left_out for history in histories], calendar),
         lists_actions=listed[series],
     )
     level = _bring_to_level(delivered["adj_close"], sessions, ends, of_ask, levels)
     symbol = np.array([asks[index].symbol_id for index in of_ask], dtype=np.int64)[series]
     known = _known(asks, of_ask, series, sessions)
-    rows = _one_each(symbol, ordinal, returns, basis)
+    rows = _one_each(symbol, ordinal, returns)
     return list(
         zip(
             symbol[rows].tolist(),
@@ -185,8 +189,9 @@ def _prices(
             *(_nullable(column[rows]) for column in (traded["open"], traded["high"], traded["low"], traded["close"])),
             _nullable(level[rows]),
             _nullable(traded["volume"][rows]),
-            _nullable(returns[rows]),
-            [BASES[code] for code in basis[rows].tolist()],
+            _nullable(returns.value[rows]),
+            [BASES[code] for code in returns.basis[rows].tolist()],
+            [REMARKS[code] for code in returns.remark[rows].tolist()],
             np.where(adjusted & ~listed, "file", "as_traded")[series[rows]].tolist(),
             np.array(providers)[series[rows]].tolist(),
             known[rows].tolist(),
@@ -200,14 +205,9 @@ def _joined(bars: Sequence[Bars], name: str) -> FloatVector:
     return joined
 
 
-def _events(histories: Sequence[History], type_: str, calendar: Calendar) -> Events:
-    """Events by series and the session they take effect on; a non-session ex-date rolls to the next session."""
-    rows = [
-        (series, action.ex_date, action.value)
-        for series, history in enumerate(histories)
-        for action in history.actions
-        if action.type == type_
-    ]
+def _events(listed: Iterable[Iterable[Action | LeftOut]], calendar: Calendar) -> Events:
+    """What each series lists, by the session it takes effect on; a non-session ex-date rolls to the next session."""
+    rows = [(series, event.ex_date, event.value) for series, events in enumerate(listed) for event in events]
     days = np.array([day for _, day, _ in rows], dtype="datetime64[D]")
     return Events(
         np.array([series for series, _, _ in rows], dtype=np.int64),
@@ -260,10 +260,10 @@ def _known(asks: Sequence[Ask], of_ask: Sequence[int], series: IntVector, sessio
     return (sessions >= low[series]) & (sessions <= high[series])
 
 
-def _one_each(symbol: IntVector, ordinal: IntVector, returns: FloatVector, basis: Any) -> IntVector:
+def _one_each(symbol: IntVector, ordinal: IntVector, returns: Returns) -> IntVector:
     """Row numbers, one a (symbol, session), sorted: the first source's bar, with the return of whoever has the session before.
 
-    `returns` and `basis` are completed in place.
+    `returns` is completed in place.
     """
     order = np.lexsort((np.arange(len(symbol)), ordinal, symbol))
     repeats = (np.diff(symbol[order]) == 0) & (np.diff(ordinal[order]) == 0)
@@ -272,8 +272,9 @@ def _one_each(symbol: IntVector, ordinal: IntVector, returns: FloatVector, basis
         first = index
         while not kept[first]:
             first -= 1
-        if np.isnan(returns[order[first]]):
-            returns[order[first]], basis[order[first]] = returns[order[index]], basis[order[index]]
+        if np.isnan(returns.value[order[first]]):
+            for column in returns:
+                column[order[first]] = column[order[index]]
     chosen: IntVector = order[kept]
     return chosen
 

@@ -134,6 +134,18 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A payment a vendor lists in another currency than `CURRENCY`: nothing is converted, so it is no `Action`.
+
+    It may be in the vendor's adjusted closes all the same.
+    """
+
+    ex_date: date
+    value: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
 
@@ -160,6 +172,7 @@ class History:
     listed_from  : session of the first bar the source has, whatever was asked.
     delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
     renamed      : what became of a symbol whose series ends within the range.
+    left_out     : payments in another currency, which are not among the actions.
     """
 
     symbol: str
@@ -170,6 +183,7 @@ class History:
     listed_from: date | None = None
     delisted_on: date | None = None
     renamed: Rename | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

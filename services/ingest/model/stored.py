@@ -178,13 +178,17 @@ class Choice(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason."""
+    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason.
+
+    probe : the provider was closed, and this is the one question it is tried with
+    """
 
     use_id: int | None
     granted: int
     retry_at: datetime | None
     reason: str | None
     fault: str | None
+    probe: bool
 
 
 class Standing(NamedTuple):

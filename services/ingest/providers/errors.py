@@ -20,13 +20,26 @@ class VendorError(LeadlineError):
     absence: ClassVar[Absence] = Absence.PROVIDER_DOWN
 
     def __init__(
-        self, provider: str, message: str, *, fault: Fault | None = None, retry_at: datetime | None = None
+        self,
+        provider: str,
+        message: str,
+        *,
+        fault: Fault | None = None,
+        retry_at: datetime | None = None,
+        answered: bool = False,
     ) -> None:
+        """answered: the vendor was reached and failed over this question (a 500), as opposed to not answering at all."""
         super().__init__(f"{provider}: {message}")
         self.provider = provider
         self.retry_at = retry_at
+        self.answered = answered
         if fault is not None:
             self.fault = fault
+
+    @property
+    def of_one_answer(self) -> bool:
+        """Whether this may lie with the one question alone: a vendor that cannot answer about a symbol is not therefore down."""
+        return self.retry_at is None and (self.answered or self.fault in {Fault.BAD_BODY, Fault.SCHEMA_CHANGED})
 
     def absent(self, symbol: str) -> Absent:
         return Absent(symbol, self.absence, self.retry_at, fault=self.fault, detail=str(self))
@@ -54,6 +67,12 @@ class ProviderDown(VendorError, TransientError):
     def again_at_once(self) -> bool:
         """Worth a second try within the call. Not if the vendor said when to come back, nor for a page meant for people."""
         return self.retry_at is None and self.fault in {Fault.TIMEOUT, Fault.OUTAGE, Fault.BAD_BODY}
+
+
+class NotAsked(ProviderDown):
+    """Our own gate holds the question back until it is known whether the vendor is down. Another try at once is held too."""
+
+    again_at_once = False
 
 
 class SchemaChanged(VendorError, PermanentError):

@@ -15,8 +15,8 @@ from shared.market.calendar import Calendar
 RESTATED = 1e-5
 
 STAGED = (
-    "symbol_id", "session", "open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "basis",
-    "provider", "known",
+    "symbol_id", "session", "open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "return_remark",
+    "basis", "provider", "known",
 )  # fmt: skip
 _STORED = ", ".join(STAGED[:-1])
 
@@ -71,9 +71,12 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
                     p.close IS NULL AND s.close IS NOT NULL OR p.adj_close IS NULL AND s.adj_close IS NOT NULL
                         OR abs(s.close - p.close) > {RESTATED} * p.close IS TRUE AS price_moved,
                     p.total_return IS NULL AND s.total_return IS NOT NULL
-                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) IS TRUE AS return_moved,
+                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) IS TRUE
+                        -- What is said of a return belongs to it: an action that is listed late may leave the number as it was.
+                        OR s.total_return IS NOT NULL AND s.return_remark IS DISTINCT FROM p.return_remark AS return_moved,
                     p.close IS NOT NULL AND abs(s.close - p.close) > {RESTATED} * p.close
-                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) AS restated
+                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return)
+                        OR p.total_return IS NOT NULL AND s.return_remark IS DISTINCT FROM p.return_remark AS restated
                 FROM staged s JOIN ingest.prices p ON p.symbol_id = s.symbol_id AND p.session = s.session
                 WHERE s.known
             ), differing AS MATERIALIZED (
@@ -84,6 +87,7 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
                 close = coalesce(d.close, p.close), adj_close = coalesce(d.adj_close, p.adj_close),
                 volume = coalesce(d.volume, p.volume), total_return = coalesce(d.total_return, p.total_return),
                 return_basis = CASE WHEN d.total_return IS NULL THEN p.return_basis ELSE d.return_basis END,
+                return_remark = CASE WHEN d.total_return IS NULL THEN p.return_remark ELSE d.return_remark END,
                 basis = d.basis, provider = d.provider, fetched_at = :fetched_at, change = :change
             FROM differing d WHERE p.symbol_id = d.symbol_id AND p.session = d.session
             RETURNING p.symbol_id, p.session,

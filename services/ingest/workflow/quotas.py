@@ -99,7 +99,7 @@ class DatabaseQuota:
         )
         if taken.retry_at is not None:
             return Grant(0, refused=refusal(self.provider, taken.reason, taken.fault, taken.retry_at))
-        return Grant(taken.granted, taken.use_id)
+        return Grant(taken.granted, taken.use_id, probe=taken.probe)
 
     def renew(self, uses: Sequence[int]) -> None:
         self._run(lambda conn: quotas.renew(conn, uses))
@@ -110,8 +110,8 @@ class DatabaseQuota:
     def succeeded(self) -> None:
         self._run(lambda conn: quotas.succeeded(conn, self.provider, self.account))
 
-    def failed(self, error: VendorError) -> VendorError | None:
-        until = self._run(lambda conn: self._failed(conn, error))
+    def failed(self, error: VendorError, *, confirmed: bool = False) -> VendorError | None:
+        until = self._run(lambda conn: self._failed(conn, error, confirmed=confirmed))
         if until is None:
             return None
         if isinstance(error, RateLimited) or error.fault.permanent:
@@ -119,7 +119,7 @@ class DatabaseQuota:
             return error
         return refusal(self.provider, "provider_down", str(error), until)
 
-    async def _failed(self, conn: AsyncConnection, error: VendorError) -> datetime | None:
+    async def _failed(self, conn: AsyncConnection, error: VendorError, *, confirmed: bool) -> datetime | None:
         """Plan limits are about the question, and change nothing for the next one."""
         breaker, fault = self._breaker, str(error)[:500]
         # A wait, not an instant: the vendor's time to come back was told on our clock, and is kept on the database's.
@@ -135,7 +135,7 @@ class DatabaseQuota:
                 conn, self.provider, self.account, fault,
                 trip=breaker.trip, pause=breaker.pause, longest=breaker.longest, wait=wait,
                 # An answer one adapter cannot read another may: that is no fault of the vendor's.
-                shared=isinstance(error, ProviderDown),
+                shared=isinstance(error, ProviderDown), confirmed=confirmed,
             )  # fmt: skip
         return None
 

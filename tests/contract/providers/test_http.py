@@ -176,6 +176,34 @@ def test_yahoos_session_refuses_a_private_answer(monkeypatch: pytest.MonkeyPatch
         session.get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
 
 
+class Closed:
+    """A gate that lets nobody through, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[VendorError] = []
+
+    def admit(self) -> None:
+        raise ProviderDown("yahoo", "not asked", retry_at=datetime(2020, 9, 3, tzinfo=UTC))
+
+    def succeeded(self) -> None: ...
+
+    def failed(self, error: VendorError) -> None:
+        self.told.append(error)
+
+
+def test_yahoos_session_does_not_tell_the_gate_of_its_own_refusals() -> None:
+    gate = Closed()
+    with serving(lambda _call: Reply(b"{}")) as server:
+        session = YahooSession("yahoo", gate, endpoint=server.url, allow_loopback=True)
+        for _ in range(5):
+            with pytest.raises(ProviderDown):
+                session.get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
+        assert server.calls == []
+    assert gate.told == []
+    assert session.journal.last_fault is None
+    assert str(session.fault()) == "yahoo: not asked", "whatever the library makes of it"
+
+
 def test_yahoos_session_refuses_loopback_without_leave() -> None:
     with serving(lambda _call: Reply(b"{}")) as server:
         session = YahooSession("yahoo", LocalGate(), endpoint=server.url)

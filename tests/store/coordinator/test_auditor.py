@@ -12,6 +12,7 @@ from sqlalchemy import text
 from services.coordinator.control.auditor import KINDS, audit
 from shared import ledger
 from shared.clock import Clock
+from shared.market import registry
 from shared.market.calendar import calendar
 from shared.messaging import outbox
 from shared.telemetry import AUDIT_DRIFT
@@ -43,7 +44,7 @@ RESULTS = {
 }
 
 
-async def risk_rows(api: Api, model: str = "1") -> None:
+async def risk_rows(api: Api, model: str = registry.MODEL_VERSION) -> None:
     """Rows of `risk.results` at the completed revisions, every column that must be there filled with what its type allows."""
     columns = await api.rows(
         """
@@ -75,7 +76,7 @@ async def risk_rows(api: Api, model: str = "1") -> None:
     )
 
 
-async def finish(api: Api, portfolio: str, model: str = "1") -> None:
+async def finish(api: Api, portfolio: str, model: str = registry.MODEL_VERSION) -> None:
     """Complete everything as the phases do: through the ledger, with events and results."""
     async with api.admin.begin() as conn:
         for phase in Phase:

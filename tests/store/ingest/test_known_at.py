@@ -56,7 +56,8 @@ async def write(conn: AsyncConnection, rng: np.random.Generator, ids: list[int],
 
     records: list[tuple[Any, ...]] = [
         (id_, day, None, None, None, some(float(rng.integers(99, 102))), float(rng.integers(49, 52)), None,
-         some(float(rng.integers(-1, 2)) / 100), "adjusted", "as_traded", "test", bool(rng.random() < 0.9))
+         some(float(rng.integers(-1, 2)) / 100), "adjusted",
+         str(rng.choice(["adj_close_disagrees", "dividend_not_listed"])), "as_traded", "test", bool(rng.random() < 0.9))
         for day in said
     ]  # fmt: skip
     records = [(*row[:9], None if row[8] is None else row[9], *row[10:]) for row in records]

@@ -63,7 +63,7 @@ def test_split_adjusted_closes_become_as_traded_and_returns_do_not_see_the_split
     expected = [None, *(after / before - 1 for before, after in pairwise(CLOSES))]
     assert [row["total_return"] for row in found] == expected
     assert {row["basis"] for row in found} == {"as_traded"}
-    assert [row["return_basis"] for row in found] == [None] + ["price_only"] * 4
+    assert [row["return_basis"] for row in found] == [None] + ["actions"] * 4
     assert {row["open"] for row in found} == {None}
 
 

@@ -45,7 +45,7 @@ class Count:
 
     def succeeded(self) -> None: ...
 
-    def failed(self, error: VendorError) -> VendorError | None:
+    def failed(self, error: VendorError, *, confirmed: bool = False) -> VendorError | None:
         self.failures.append(error)
         return self.closing
 

@@ -74,9 +74,11 @@ FACTS: tuple[Formula, ...] = (
     f("metrics/fundamentals/**", "as the vendor said it last, on or before the session", Source.PROFILES),
     # --- prices ---
     f("prices/actions/*", "as the provider lists it: new shares per old, or cash per share as paid", Source.ACTIONS),
-    *(f(f"prices/{name}", "simple daily total return, both ends from one column of one fetch: adjusted closes; else split-adjusted closes; "
-        "else closes as traded with splits and dividends", Source.PRICES, Source.ACTIONS, window=2)
+    *(f(f"prices/{name}", "simple daily total return, both ends from one column of one fetch: on a session with a listed action closes as "
+        "traded with splits and dividends; else adjusted closes; else closes", Source.PRICES, Source.ACTIONS, window=2)
       for name in ("total_return", "return_basis")),
+    f("prices/return_remark", "adjusted closes against closes and listed actions, where they differ by more than 20 bp; or a payment in "
+      "another currency was left out", Source.PRICES, Source.ACTIONS, window=2),
     f("prices/adj_close", "as delivered, on the level of the first fetch", Source.PRICES),
     f("prices/*", "as traded: split-adjusted deliveries are multiplied by every later split that the source lists", Source.PRICES,
       Source.ACTIONS),

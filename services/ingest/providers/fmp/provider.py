@@ -14,7 +14,7 @@ from services.ingest.providers.actions import dividend, split, together
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
 from services.ingest.providers.normalise import Row, bars, elsewhere, in_our_currency, listed, never_asked, stored
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.gate import Gate, LocalGate, asking_about
 from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.transport.payload import Record, records
 from shared.market.calendar import Calendar
@@ -93,7 +93,8 @@ class Fmp(FmpReference):
 
     def _asked(self, request: Request, name: str) -> Answer:
         try:
-            return self._history(request, name)
+            with asking_about(request.symbol):
+                return self._history(request, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
@@ -151,7 +152,7 @@ class Fmp(FmpReference):
             )  # fmt: skip
 
     def _actions(self, name: str) -> tuple[Action, ...]:
-        """All there are. A dividend is stated as paid, and on today's shares; where only the latter is there, it is converted."""
+        """All there are, each once. Dividends are stated as paid and on today's shares; where only the latter is there, it is converted."""
         splits = [
             split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
             for item in self._list("/splits", {"symbol": name})
@@ -160,8 +161,14 @@ class Fmp(FmpReference):
             if item.day("date") <= self._calendar().last_due(self._now())
         ]
         found = list(splits)
+        seen = set()
         for item in self._list("/dividends", {"symbol": name}):
             day, paid = item.day("date"), item.opt_number("dividend")
+            # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
+            told = (day, paid, item.opt_number("adjDividend"), item.opt_text("paymentDate"))
+            if told in seen:
+                continue
+            seen.add(told)
             if paid is None:
                 adjusted = item.opt_number("adjDividend")
                 later = prod(s.value for s in splits if s.ex_date > day)

@@ -23,6 +23,7 @@ from services.ingest.model.market import (
     Answer,
     Bars,
     History,
+    LeftOut,
     Rename,
     Request,
 )
@@ -30,7 +31,7 @@ from services.ingest.providers.actions import dividend, split, together
 from services.ingest.providers.errors import SchemaChanged, VendorError
 from services.ingest.providers.massive.reference import MassiveReference
 from services.ingest.providers.normalise import Row, bars, encoded, in_our_currency, never_asked, stored
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.gate import Gate, LocalGate, asking_about
 from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
 from services.ingest.providers.transport.payload import Record
 from shared.market.calendar import Calendar
@@ -139,7 +140,8 @@ class Massive(MassiveReference):
                     return never_asked(request.symbol)
                 first, last = max(low, request.first), min(high, request.last)
                 if first <= last:
-                    rows += self._rows(name, first, last)
+                    with asking_about(request.symbol):
+                        rows += self._rows(name, first, last)
             return bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
@@ -148,7 +150,8 @@ class Massive(MassiveReference):
         name = self._spelled(request.symbol)
         assert name is not None
         try:
-            return self._judged(request, name, found, patience)
+            with asking_about(request.symbol):
+                return self._judged(request, name, found, patience)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(request.symbol, error)
 
@@ -201,18 +204,26 @@ class Massive(MassiveReference):
                     day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
                 )  # fmt: skip
 
-    def _actions(self, symbols: set[str], first: date) -> tuple[dict[str, list[Action]], dict[str, VendorError]]:
+    def _actions(
+        self, symbols: set[str], first: date
+    ) -> tuple[dict[str, list[Action | LeftOut]], dict[str, VendorError]]:
         """Everything from `first` on, by symbol, for all at once: later splits too, because users' quantities stand on the newest basis.
+        What is listed twice under one id is one.
 
         And the symbols of which something is listed that can not be: they have no prices, the others of the batch do.
         """
         names = ",".join(sorted(filter(None, map(self._spelled, symbols))))
-        found: dict[str, list[Action]] = {}
+        found: dict[str, list[Action | LeftOut]] = {}
         unreadable: dict[str, VendorError] = {}
+        seen: set[str] = set()
 
-        def take(item: Record, made: Callable[[], Action | None]) -> None:
+        def take(item: Record, made: Callable[[], Action | LeftOut | None]) -> None:
             ticker = stored(item.text("ticker"))
             try:
+                if (id_ := item.opt_text("id")) is not None:
+                    if id_ in seen:
+                        return
+                    seen.add(id_)
                 action = made()
             except SchemaChanged as error:
                 unreadable.setdefault(ticker, error)
@@ -241,22 +252,22 @@ class Massive(MassiveReference):
     def _split(self, item: Record) -> Action:
         return split(self.name, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
 
-    def _dividend(self, item: Record) -> Action | None:
-        """None if nothing was paid, or not in our currency: a number of another one is none."""
-        amount, currency = item.number("cash_amount"), item.opt_text("currency")
+    def _dividend(self, item: Record) -> Action | LeftOut | None:
+        """None if nothing was paid. A number of another currency is no dividend of ours."""
+        day, amount, currency = item.day("ex_dividend_date"), item.number("cash_amount"), item.opt_text("currency")
         if currency is not None and currency.upper() != CURRENCY:
             log.warning(
                 "massive: a dividend of %s on %s was left out: it is in %s, and nothing is converted",
-                item.text("ticker"), item.day("ex_dividend_date"), currency,
+                item.text("ticker"), day, currency,
             )  # fmt: skip
-            return None
-        return dividend(self.name, item.day("ex_dividend_date"), amount) if amount else None
+            return LeftOut(day, amount, currency)
+        return dividend(self.name, day, amount) if amount else None
 
     def _with(
         self,
         history: History,
         request: Request,
-        actions: Mapping[str, list[Action]],
+        actions: Mapping[str, list[Action | LeftOut]],
         unreadable: Mapping[str, VendorError],
     ) -> Answer:
         """A history with the actions of its symbols, each on the days on which it had that symbol."""
@@ -266,10 +277,11 @@ class Massive(MassiveReference):
                 return self._failed(request.symbol, error)
             own += [action for action in actions.get(stored(symbol), ()) if low <= action.ex_date <= high]
         try:
-            ordered = together(self.name, tuple(sorted(own, key=lambda action: (action.ex_date, action.type))))
+            listed = [action for action in own if isinstance(action, Action)]
+            ordered = together(self.name, tuple(sorted(listed, key=lambda action: (action.ex_date, action.type))))
         except SchemaChanged as error:
             return self._failed(request.symbol, error)
-        return replace(history, actions=ordered)
+        return replace(history, actions=ordered, left_out=tuple(gone for gone in own if isinstance(gone, LeftOut)))
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
         return self._each(symbols, lambda symbol, name: self._status(symbol, name).renamed)

@@ -50,11 +50,15 @@ class Priority(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`calls` may be made now; `use` is settled when they have been. Or none, `refused` (transient, with `retry_at`)."""
+    """`calls` may be made now; `use` is settled when they have been. Or none, `refused` (transient, with `retry_at`).
+
+    probe : the provider was closed and may be tried with one question, on which hangs whether it opens again
+    """
 
     calls: int
     use: int | None = None
     refused: VendorError | None = None
+    probe: bool = False
 
 
 class Quota(Protocol):
@@ -74,8 +78,11 @@ class Quota(Protocol):
 
     def succeeded(self) -> None: ...
 
-    def failed(self, error: VendorError) -> VendorError | None:
-        """Record it; the error that says until when nobody is to ask, if the provider is closed now."""
+    def failed(self, error: VendorError, *, confirmed: bool = False) -> VendorError | None:
+        """Record it; the error that says until when nobody is to ask, if the provider is closed now.
+
+        confirmed : several answers could not be used, nor could one about another symbol: closed at once
+        """
         ...
 
 

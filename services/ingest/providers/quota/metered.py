@@ -3,6 +3,10 @@
 The adapter's calls all pass its gate, retries and unforeseen ones too. A portion is begun only if the quota has room for what
 it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because
 a portion broken off halfway would be begun again and again, and never end.
+
+A fault about one answer (`VendorError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
+held, and a symbol that was answered about before is asked for: if that fails too the vendor is down, else the faults were the symbols' own.
+The one call that a closed vendor is tried with is about such a symbol too, never about the one that failed.
 """
 
 import threading
@@ -10,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from services.ingest.model.market import Absent, Answer, Request
-from services.ingest.providers.errors import AuthRefused, ProviderDown, QuotaUsedUp, RateLimited, VendorError
+from services.ingest.providers.errors import AuthRefused, NotAsked, ProviderDown, QuotaUsedUp, RateLimited, VendorError
 from services.ingest.providers.quota.limits import Grant, Priority, Quota, spread
+from services.ingest.providers.transport.gate import TRIP_AFTER, subject
 from services.ingest.providers.vendor import Vendor
 
 REQUESTS_A_PORTION = 50
@@ -22,6 +27,9 @@ REQUESTS_A_PORTION = 50
 PATIENCE_SECONDS = 150.0
 # A lease of calls being made is renewed after this; far below the lease, far above a call's usual time.
 RENEW_SECONDS = 30.0
+# Asked for where nothing was answered yet: in every vendor's data and in every plan. The second where the first has just failed.
+REFERENCE_SYMBOLS = ("SPY", "QQQ")
+PROBE_SPAN = timedelta(days=14)
 
 
 class SharedGate:
@@ -39,6 +47,13 @@ class SharedGate:
         self._renewed = 0.0
         self._closed: VendorError | None = None
         self._told = False
+        self._odd = 0
+        self._suspicion: VendorError | None = None
+        self._probing = False
+        self._last_answered: str | None = None
+        self._last_failed: str | None = None
+        self._odd_symbols: set[str] = set()
+        self._held: set[str] = set()
 
     @contextmanager
     def portion(self, priority: Priority, wanted: int, least: int) -> Iterator[Grant]:
@@ -62,12 +77,20 @@ class SharedGate:
             self._priority, self._left, self._patience = priority, grant.calls, PATIENCE_SECONDS
             self._uses = [] if grant.use is None else [grant.use]
             self._renewed, self._closed, self._told = time.monotonic(), None, False
+            self._suspicion, self._odd_symbols, self._held = None, set(), set()
 
     def admit(self) -> None:
         """Room for one call, of the portion's or taken now; waits for it within the portion's patience."""
         with self._lock:
             if self._closed is not None:
                 raise self._closed
+            if self._suspicion is not None and not self._probing and (symbol := subject()) is not None:
+                if symbol not in self._odd_symbols:
+                    self._held.add(symbol)
+                raise NotAsked(
+                    self._suspicion.provider,
+                    f"not asked: {self._odd} answers in a row could not be used, the last one was: {self._suspicion}",
+                )
             if self._uses and time.monotonic() - self._renewed > RENEW_SECONDS:
                 self._quota.renew(self._uses)
                 self._renewed = time.monotonic()
@@ -96,14 +119,71 @@ class SharedGate:
 
     def succeeded(self) -> None:
         with self._lock:
+            self._odd, self._suspicion = 0, None
+            self._last_answered = subject() or self._last_answered
             if not self._told:
                 self._quota.succeeded()
                 self._told = True
 
     def failed(self, error: VendorError) -> None:
         with self._lock:
+            symbol = subject()
+            if symbol is not None:
+                self._last_failed = symbol
+                if symbol == self._last_answered:
+                    self._last_answered = None
+            if error.of_one_answer and symbol is not None and not self._probing:
+                self._odd += 1
+                self._odd_symbols.add(symbol)
+                if self._odd >= TRIP_AFTER:
+                    self._suspicion = error
+                return
             self._told = False
-            self._closed = self._quota.failed(error) or self._closed
+            confirmed = self._probing and error.of_one_answer
+            self._closed = self._quota.failed(error, confirmed=confirmed) or self._closed
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it must be found out if the vendor is down or some symbols have odd answers."""
+        with self._lock:
+            return self._suspicion is not None and self._closed is None
+
+    def take_held(self) -> set[str]:
+        """Symbols that were not asked for because of a suspicion, each told once."""
+        with self._lock:
+            held, self._held = self._held, set()
+            return held
+
+    def reference(self) -> str:
+        """The symbol to try the vendor with: the last one it answered about, never the one that failed last."""
+        with self._lock:
+            choices = (self._last_answered, *REFERENCE_SYMBOLS)
+            return next(symbol for symbol in choices if symbol is not None and symbol != self._last_failed)
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Within it calls pass in spite of a suspicion, and what they end in is about the vendor."""
+        with self._lock:
+            self._probing = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._probing = False
+                if self._closed is None:
+                    self._odd, self._suspicion = 0, None
+
+    @property
+    def closed(self) -> VendorError | None:
+        """Why nobody is to ask any more, if a call of this portion ended so."""
+        with self._lock:
+            return self._closed
+
+    @property
+    def answered(self) -> bool:
+        """Whether the vendor's last word in this portion was an answer."""
+        with self._lock:
+            return self._told
 
 
 class Metered:
@@ -137,10 +217,26 @@ class Metered:
                     if grant.refused is not None:
                         self._refuse(grant.refused, requests, queue, answers)
                         break
+                    if grant.probe and self._answers_about_another(asked[0]):
+                        continue  # open again: the next portion is a whole one
+                    if grant.probe and (closed := self._gate.closed) is not None:
+                        self._refuse(closed, requests, queue, answers)
+                        break
                     size = self._affordable(asked, grant.calls)
                     answers |= zip(portion[:size], self.vendor.fetch(asked[:size]), strict=True)
-                queue = queue[size:]
+                    held = self._gate.take_held()
+                    if self._gate.suspicious:
+                        self._answers_about_another(asked[0])
+                again = [index for index in portion[:size] if requests[index].symbol in held]
+                queue = [*again, *queue[size:]]
         return [answers[index] for index in range(len(requests))]
+
+    def _answers_about_another(self, like: Request) -> bool:
+        """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""
+        first = max(like.first, like.last - PROBE_SPAN)
+        with self._gate.probing():
+            list(self.vendor.fetch([Request(self._gate.reference(), first, like.last)]))
+        return self._gate.answered
 
     @contextmanager
     def background(self, calls: int) -> Iterator[VendorError | None]:

@@ -209,7 +209,7 @@ class VendorHttp:
             raise UnknownToVendor(name, f"{path} was not found")
         if status in {408, 425} or status >= 500:
             retry_at = self._retry_at(headers) if "retry-after" in headers else None
-            raise ProviderDown(name, f"{path} answered {status}", fault=Fault.OUTAGE, retry_at=retry_at)
+            raise ProviderDown(name, f"{path} answered {status}", retry_at=retry_at, answered=True)
         if 300 <= status < 400:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from services.ingest.model.market import Absent
 from services.ingest.providers.errors import VendorError, unexpected
 from services.ingest.providers.normalise import market_day, never_asked, spelled
+from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import VendorHttp
 from services.ingest.providers.vendor import Condition
 
@@ -45,7 +46,8 @@ class RestVendor:
         if name is None:
             return never_asked(symbol)
         try:
-            return ask(symbol, name)
+            with asking_about(symbol):
+                return ask(symbol, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(symbol, error)
 

@@ -6,7 +6,17 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ingest.model.market import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
+from services.ingest.model.market import (
+    LISTED_LATE,
+    Absence,
+    Absent,
+    Action,
+    History,
+    LeftOut,
+    Listing,
+    Profile,
+    Request,
+)
 from services.ingest.providers.actions import together
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.normalise import Row, as_paid, bars, in_our_currency, listed, stored
@@ -61,6 +71,7 @@ def history(
     actions: Iterable[Action],
     calendar: Calendar,
     today: date,
+    left_out: tuple[LeftOut, ...] = (),
 ) -> History | Absent:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
     answered = meta.text("symbol")
@@ -80,6 +91,7 @@ def history(
         together(provider, as_paid(actions)),
         lists_splits=True,
         listed_from=listed(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
+        left_out=left_out,
     )
 
 

@@ -19,7 +19,8 @@ from curl_cffi import CurlOpt
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests.exceptions import RequestException, Timeout
 
-from services.ingest.model.market import Fault
+from services.ingest.model.market import Fault, LeftOut
+from services.ingest.providers import yahoo_events
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
@@ -94,8 +95,13 @@ class YahooSession(Session[Response]):
         """`meta` of this thread's last chart: what it is, its symbol, its first trade. Raises `SchemaChanged` if there was none."""
         return Record(self._provider, "chart.meta", getattr(self._seen, "chart", None))
 
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What this thread's last chart lists in another currency; the libraries were not shown it."""
+        return tuple(getattr(self._seen, "left_out", ()))
+
     def forget(self) -> None:
         self._seen.chart = None
+        self._seen.left_out = ()
         self._seen.fault = None
         self._seen.refused = None
 
@@ -154,6 +160,11 @@ class YahooSession(Session[Response]):
     def _admitted(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
         try:
             self._gate.admit()
+        except VendorError as refused:
+            # Our own gate's refusal: the vendor was not asked, so nothing about it is recorded.
+            self._seen.fault = refused
+            raise
+        try:
             response = self._send(method, url, arguments, data=data)
             if data:
                 self._judge(urlsplit(url).path, response)
@@ -233,19 +244,18 @@ class YahooSession(Session[Response]):
             raise UnknownToVendor(name, said or f"{path} was not found")
         if status in {408, 425} or status >= 500:
             named = response.headers.get("retry-after")
-            raise ProviderDown(
-                name, f"{path} answered {status}", retry_at=retry_at(named, self._now()) if named else None
-            )
+            until = retry_at(named, self._now()) if named else None
+            raise ProviderDown(name, f"{path} answered {status}", retry_at=until, answered=True)
         if 300 <= status < 400:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400 and not (status == 400 and said and "Data doesn't exist" in said):
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said or ''}".strip())
         if status < 400:
-            self._check(path, response.content)
+            self._check(path, response)
 
-    def _check(self, path: str, body: bytes) -> None:
+    def _check(self, path: str, response: Response) -> None:
         """The document is JSON with its result where it should be. The libraries take whatever else for "nothing there"."""
-        name = self._provider
+        name, body = self._provider, response.content
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -266,7 +276,12 @@ class YahooSession(Session[Response]):
             if not results:
                 raise SchemaChanged(name, f"{path} holds neither a result nor an error")
             results[0].record("meta").text("symbol")
-            self._seen.chart = document["chart"]["result"][0]["meta"]
+            chart = document["chart"]["result"][0]
+            self._seen.chart = chart["meta"]
+            left_out = yahoo_events.take_foreign(name, chart)
+            if left_out is not None:
+                self._seen.left_out = left_out
+                response.content = json.dumps(document).encode()
 
 
 def _description(response: Response) -> str | None:

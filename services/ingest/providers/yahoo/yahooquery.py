@@ -17,7 +17,7 @@ from services.ingest.model.market import Absent, Action, Answer, Listing, Rename
 from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.errors import UnknownToVendor, VendorError, unexpected
 from services.ingest.providers.normalise import Row, market_day, never_asked, spelled
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.gate import Gate, LocalGate, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
@@ -116,7 +116,12 @@ class YahooQuery:
         for item in items:
             symbol = symbol_of(item)
             name = spelled(symbol, self.separator)
-            yield never_asked(symbol) if name is None else self._guarded(item, name, ask, symbol=symbol)
+            if name is None:
+                yield never_asked(symbol)
+                continue
+            with asking_about(symbol):
+                answer = self._guarded(item, name, ask, symbol=symbol)
+            yield answer
 
     def _guarded(
         self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], *, symbol: str
@@ -172,8 +177,9 @@ class YahooQuery:
         # Empty for a symbol that was not traded in the range; for anything else the session has raised.
         rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
         return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
-        )
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
+            self._session.left_out(),
+        )  # fmt: skip
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)

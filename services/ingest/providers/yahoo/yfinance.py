@@ -21,7 +21,7 @@ from services.ingest.model.market import Absent, Action, Answer, Listing, Rename
 from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.errors import RateLimited, UnknownToVendor, VendorError, unexpected
 from services.ingest.providers.normalise import Row, market_day, never_asked, spelled
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.gate import Gate, LocalGate, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
@@ -120,7 +120,10 @@ class Yahoo:
         def one(item: Given) -> Answered | Absent:
             symbol = symbol_of(item)
             name = spelled(symbol, self.separator)
-            return never_asked(symbol) if name is None else self._guarded(item, name, ask, symbol=symbol)
+            if name is None:
+                return never_asked(symbol)
+            with asking_about(symbol):
+                return self._guarded(item, name, ask, symbol=symbol)
 
         for start in range(0, len(items), SYMBOLS_A_BATCH):
             yield from self._pool.map(one, items[start : start + SYMBOLS_A_BATCH])
@@ -164,8 +167,9 @@ class Yahoo:
             frame = None  # the symbol is known, and was not traded in the range
         rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
         return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
-        )
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
+            self._session.left_out(),
+        )  # fmt: skip
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info
