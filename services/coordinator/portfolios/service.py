@@ -15,9 +15,10 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import drafts, flows, impact, settlement, store
+from services.coordinator.portfolios import drafts, extents, flows, impact, settlement, store
 from services.coordinator.portfolios.drafts import Draft
 from services.coordinator.portfolios.impact import SERVICE, Change
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.reach import reach
 from services.coordinator.portfolios.settlement import Lot
 from services.coordinator.portfolios.store import Portfolio
@@ -26,6 +27,8 @@ from shared.clock import Clock
 from shared.events.coordinator import PortfolioDeleted
 from shared.messaging import outbox
 from shared.work import Phase
+
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,10 @@ async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
     return found
 
 
-async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """What `create` would do, without doing it."""
     drafts.refuse(draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
     decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
     drafts.refuse(draft.issues)
     sessions = [] if draft.first_session is None else clock.calendar().between(draft.first_session, clock.last_due())
@@ -61,9 +65,10 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported
     return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def create(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
     drafts.refuse(draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
     decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
     drafts.refuse(draft.issues)
     portfolio = await store.insert(conn, draft.account, draft.first_session)
@@ -76,7 +81,15 @@ async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool) -> Imported:
+async def add_file(
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    parsed: Parsed,
+    *,
+    dry_run: bool,
+    limits: Limits = DEFAULTS,
+) -> Imported:
     """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
     drafts.refuse(parsed.issues)
     before = await existing(conn, portfolio)
@@ -84,6 +97,8 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     keys = content.content_keys(parsed.positions)
     fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
     positions = [position for position, _ in fresh]
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(positions), limits, clock)
     decisions = await drafts.decide(conn, positions, clock, parsed.issues)
     drafts.refuse(parsed.issues)
     change = _unmoved(before, clock)
@@ -97,11 +112,15 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
 
 
-async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Imported:
+async def add_position(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any], limits: Limits = DEFAULTS
+) -> Imported:
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
     parsed = parse.parse_items([body], drafts.rules_now(clock))
     drafts.refuse(parsed.issues)
     before = await existing(conn, portfolio)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(parsed.positions), limits, clock)
     decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
     drafts.refuse(parsed.issues)
     position = parsed.positions[0]
@@ -116,7 +135,12 @@ async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, bod
 
 
 async def edit_position(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID, body: Mapping[str, Any]
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    position_id: UUID,
+    body: Mapping[str, Any],
+    limits: Limits = DEFAULTS,
 ) -> Imported:
     """Change fields of a lot; null clears an optional one. Numbers mean what the lot's basis says, unless it is changed too."""
     before = await existing(conn, portfolio)
@@ -132,6 +156,8 @@ async def edit_position(
     parsed = parse.parse_items([{**current, "price_basis": None, **body}], drafts.rules_now(clock))
     drafts.refuse(parsed.issues)
     position = parsed.positions[0]
+    others = await extents.read(conn, portfolio, without=position_id)
+    refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
     named = "price_basis" in body
     if not named:
         position = settlement.with_kept_basis(row, position)
