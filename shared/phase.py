@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import ledger
+from shared import ledger, progress
 from shared.clock import Clock
-from shared.db import closures
+from shared.db import closures, sizes
 from shared.db.engine import is_transient, snapshot
 from shared.errors import TransientError
 from shared.ledger import Lease, Outcome, Raised
@@ -27,7 +27,7 @@ from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.messaging.failures import Failures
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
+from shared.work import CHAINED, MAX_ROWS, Batch, Due, Key, Phase, Work, cut, rows_per_session
 
 log = logger(__name__)
 
@@ -137,6 +137,7 @@ class PhaseRunner:
                     return done
                 with trading(days):
                     raised = await self._isolated(batch, attempted, failures)
+                progress.report()
                 done += raised
                 if raised:
                     self._wake()
@@ -156,7 +157,9 @@ class PhaseRunner:
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        return cut(units, sessions)[0]
+        held = await sizes.read(conn, {unit.portfolio_id for unit in units})
+        rows = rows_per_session(self.phase, held)
+        return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
 
     def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:
         """The chosen ones among ready units; in a chained phase only up to the first that is not.
@@ -233,8 +236,10 @@ class PhaseRunner:
                     attempted.update(current.units)
                     inputs = await worker.load(view, current)
             failpoint("H3")
+            progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results: Results = await asyncio.to_thread(worker.compute, inputs)
+            progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
                 return await self._save(conn, current, results)
 
