@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol, runtime_checkable
@@ -35,6 +36,8 @@ RENEW_SECONDS = 10.0
 # A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
 # would each hold one and wait for the other.
 AT_ONCE = 2
+# A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
+RUN_SECONDS = 120.0
 EVERYTHING: tuple[date | None, date | None] = (None, None)
 
 
@@ -99,6 +102,7 @@ class PhaseRunner:
         go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
         """
         owner = uuid4().hex
+        deadline = time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
         failpoint("H2")
@@ -109,9 +113,14 @@ class PhaseRunner:
         bounds: tuple[date | None, date | None] = (work.first, work.last)
         try:
             while held:
-                done += await self._drain([lease.portfolio_id for lease in held], bounds)
+                portfolios = [lease.portfolio_id for lease in held]
+                raised, finished = await self._drain(portfolios, bounds, deadline)
+                done += raised
                 async with self._engine.begin() as conn:
-                    held = await ledger.release(conn, self.phase, held, owner)
+                    held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
+                    if not finished:
+                        rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                        await outbox.publish_request(conn, self.phase, rest)
                 bounds = EVERYTHING  # whoever left word did not say what for
         except BaseException:
             await self._let_go(held, owner)
@@ -122,8 +131,11 @@ class PhaseRunner:
                 await renewal
         return done
 
-    async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
-        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
+    async def _drain(
+        self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
+    ) -> tuple[int, bool]:
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or it is
+        late; returns how many units were raised, and whether nothing is left."""
         attempted: set[Due] = set()
         failures = Failures()
         done = 0
@@ -134,7 +146,9 @@ class PhaseRunner:
                     with trading(days):
                         batch = await self._next(conn, portfolios, bounds, attempted)
                 if batch is None:
-                    return done
+                    return done, True
+                if attempted and time.monotonic() > deadline:
+                    return done, False
                 with trading(days):
                     raised = await self._isolated(batch, attempted, failures)
                 progress.report()
@@ -157,8 +171,7 @@ class PhaseRunner:
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        held = await sizes.read(conn, {unit.portfolio_id for unit in units})
-        rows = rows_per_session(self.phase, held)
+        rows = rows_per_session(self.phase, await sizes.read(conn, {unit.portfolio_id for unit in units}))
         return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
 
     def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:

@@ -23,6 +23,7 @@ from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
 from services.ingest.workflow.rows import Rows
 from services.ingest.workflow.vintage import acting, hold, listed_elsewhere, off_basis, widened
+from shared import progress
 from shared.clock import Clock
 from shared.telemetry import logger
 
@@ -61,6 +62,7 @@ class Fetcher:
                 doubts = doubts._replace(sigmas=await quarantine.sigmas(conn, ids, WINDOW))
         self._bind()
         fetched, renames = await self._ask(asks, names)
+        progress.report()
         jumps: list[Jump] = []
         misfits = await self._misfits(asks, fetched, doubts)
         fresh = [
