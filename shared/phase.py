@@ -33,8 +33,7 @@ from shared.work import CHAINED, MAX_ROWS, Batch, Due, Key, Phase, Work, cut, ro
 log = logger(__name__)
 
 RENEW_SECONDS = 10.0
-# A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
-# would each hold one and wait for the other.
+# A computation holds two connections, its transaction's and its snapshot's. More at once than half the smallest pool would wait.
 AT_ONCE = 2
 # A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
 RUN_SECONDS = 120.0
@@ -101,8 +100,7 @@ class PhaseRunner:
         Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
         go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
         """
-        owner = uuid4().hex
-        deadline = time.monotonic() + RUN_SECONDS
+        owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
         failpoint("H2")
@@ -134,8 +132,8 @@ class PhaseRunner:
     async def _drain(
         self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
     ) -> tuple[int, bool]:
-        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or it is
-        late; returns how many units were raised, and whether nothing is left."""
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
+        the deadline. Returns how many units were raised, and whether nothing is left."""
         attempted: set[Due] = set()
         failures = Failures()
         done = 0
@@ -249,7 +247,6 @@ class PhaseRunner:
                     attempted.update(current.units)
                     inputs = await worker.load(view, current)
             failpoint("H3")
-            progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results: Results = await asyncio.to_thread(worker.compute, inputs)
             progress.report()

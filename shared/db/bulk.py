@@ -29,14 +29,20 @@ async def copy(
 
 
 async def in_turns(records: Iterable[Sequence[Any]]) -> AsyncIterator[Sequence[Any]]:
-    """The records; after `VALUES_AT_ONCE` values, elements of arrays among them, the event loop goes round."""
+    """The records; after `VALUES_AT_ONCE` values, elements of arrays and long texts among them, the event loop goes round."""
     values = 0
     for record in records:
-        values += sum(len(value) if isinstance(value, list | tuple) else 1 for value in record)
+        values += sum(_weight(value) for value in record)
         if values >= VALUES_AT_ONCE:
             await asyncio.sleep(0)
             values = 0
         yield record
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, list | tuple):
+        return len(value)
+    return 1 + len(value) // 64 if isinstance(value, str) else 1
 
 
 async def stage(
