@@ -169,7 +169,7 @@ class PhaseRunner:
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        rows = rows_per_session(self.phase, await sizes.read(conn, {unit.portfolio_id for unit in units}))
+        rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
         return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
 
     def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:

@@ -127,21 +127,25 @@ class Batch:
 
 
 class Size(NamedTuple):
-    """What is held in a portfolio: its lots, and its distinct symbols by any number that stands for each."""
+    """What is held in a portfolio: its lots, its distinct symbols by any number that stands for each, and how many have a price."""
 
     lots: int
     symbols: frozenset[int]
+    priced: int = 0
 
 
+FIGURES_A_HOLDING = 100
 NOTHING = Size(0, frozenset())
 
 
 def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession:
-    """How a phase's cost grows: snapshots by lots; risk by pairs of holdings; ingest and factors by symbols, shared ones once."""
+    """How a phase's cost grows: snapshots by lots; risk by pairs of holdings that have a price, and by what it says of each symbol;
+    ingest and factors by symbols, shared ones once."""
     if phase is Phase.SNAPSHOTS:
         return lambda portfolios: sum(sizes.get(p, NOTHING).lots for p in portfolios)
     if phase is Phase.RISK:
-        return lambda portfolios: sum(len(sizes.get(p, NOTHING).symbols) ** 2 for p in portfolios)
+        held = {p: size.priced**2 + FIGURES_A_HOLDING * len(size.symbols) for p, size in sizes.items()}
+        return lambda portfolios: sum(held.get(p, 0) for p in portfolios)
     return lambda portfolios: len(frozenset[int]().union(*(sizes.get(p, NOTHING).symbols for p in portfolios)))
 
 

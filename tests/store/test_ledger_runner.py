@@ -444,7 +444,7 @@ STORES_NOTHING = pytest.mark.leaves_drift("the worker stores no results")
         (Phase.INGEST, 30, 6),
         (Phase.FACTORS, 30, 6),
         pytest.param(Phase.SNAPSHOTS, 30, 3, marks=STORES_NOTHING),
-        pytest.param(Phase.RISK, 75, 3, marks=STORES_NOTHING),
+        pytest.param(Phase.RISK, 1600, 3, marks=STORES_NOTHING),
         pytest.param(Phase.SNAPSHOTS, 7, 1, marks=STORES_NOTHING),
     ],
 )
@@ -456,7 +456,7 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
     most: int,
     width: int,
 ) -> None:
-    """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, 25 pairs for risk."""
+    """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, five times a hundred figures for risk."""
     monkeypatch.setattr("shared.phase.MAX_ROWS", dict.fromkeys(Phase, most))
     [large] = await portfolios(admin, 1, D, done=tuple(Phase)[: tuple(Phase).index(phase)])
     await hold(admin, {large: 10})
