@@ -462,6 +462,7 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
     await hold(admin, {large: 10})
     worker = Worker(phase)
     assert await runner(engines, worker).run(Work((large,), D[0], D[-1])) == len(D)
+    assert len(worker.seen) == math.ceil(len(D) / width)
     assert [len(batch.sessions) for batch in worker.seen[:-1]] == [width] * (len(worker.seen) - 1)
     assert [session for batch in worker.seen for session in batch.sessions] == list(D)
 
