@@ -22,8 +22,8 @@ from shared.db.engine import create_engine, next_change, order_lock
 from shared.errors import TransientError
 from shared.ledger import MAX_RUNS, Outcome, Raised
 from shared.market.calendar import calendar
-from shared.messaging.failures import MOST_TRIES
-from shared.phase import PhaseRunner
+from shared.phase.failures import MOST_TRIES
+from shared.phase.runner import PhaseRunner
 from shared.work import Batch, Due, Key, Phase, Unit, Work
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add, complete_and_tell, missing, revisions
@@ -457,7 +457,7 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
     width: int,
 ) -> None:
     """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, five times a hundred figures for risk."""
-    monkeypatch.setattr("shared.phase.MAX_ROWS", dict.fromkeys(Phase, most))
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, most))
     [large] = await portfolios(admin, 1, D, done=tuple(Phase)[: tuple(Phase).index(phase)])
     await hold(admin, {large: 10})
     worker = Worker(phase)
@@ -471,8 +471,8 @@ async def test_batches_are_within_what_they_may_cost_the_phase(
 async def test_a_run_that_lasts_too_long_hands_the_rest_on(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.phase.MAX_ROWS", dict.fromkeys(Phase, 10))
-    monkeypatch.setattr("shared.phase.RUN_SECONDS", 0.0)
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.runner.RUN_SECONDS", 0.0)
     [large] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
     await hold(admin, {large: 10})
     worker = Worker(Phase.SNAPSHOTS)
@@ -501,7 +501,7 @@ async def test_a_run_reports_each_batch_to_the_handler_around_it(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, steps: bool
 ) -> None:
     """From the loop between batches, and from the thread that computes."""
-    monkeypatch.setattr("shared.phase.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
     [large] = await portfolios(admin, 1, D[:2])
     await hold(admin, {large: 10})
     idle: list[float] = []

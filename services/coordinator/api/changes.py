@@ -10,10 +10,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import store
+from services.coordinator.api import idempotency
 from services.coordinator.api.context import Context
+from services.coordinator.api.idempotency import Answer
 from services.coordinator.errors import Conflict, Invalid
-from services.coordinator.store import Answer
 from shared.db import closures
 from shared.db.engine import order_lock
 from shared.market.calendar import closures as current
@@ -45,7 +45,7 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
                 "The exchange calendar was changed while this was checked. Nothing was done: send it again.",
                 code="calendar_moved",
             )
-        known = None if key is None else await store.answered(conn, key, endpoint)
+        known = None if key is None else await idempotency.answered(conn, key, endpoint)
         if known is not None:
             if known.request_hash != digest:
                 raise Invalid(
@@ -55,7 +55,7 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
             return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
         status, body = await act(conn)
         if key is not None:
-            await store.keep(conn, key, endpoint, Answer(digest, status, body))
+            await idempotency.keep(conn, key, endpoint, Answer(digest, status, body))
         failpoint("C3")
     failpoint("C4")
     context.wake_relay()
