@@ -26,6 +26,18 @@ class CoordinatorSettings(ServiceSettings):
     max_body_mb: int = Field(
         default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
     )
+    max_lots: int = Field(default=50_000, ge=1, description="Most lots of a portfolio, closed ones included")
+    max_symbols: int = Field(
+        default=2_000, ge=1, description="Most distinct symbols of a portfolio, underlyings of options included"
+    )
+    max_sessions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most sessions of a portfolio, from its first entry to the last one due; unset: all since 1990",
+    )
+    max_lot_sessions: int = Field(
+        default=50_000_000, ge=1, description="Most lots times sessions of a portfolio: what its snapshots take on disk"
+    )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
     sector_benchmark: str = Field(
         default="SP500",

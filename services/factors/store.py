@@ -99,17 +99,19 @@ async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
 
 
 async def incomplete(
-    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str, since: date
 ) -> list[int]:
-    """Those of the symbols that lack a fact of this model on some session of [first, last]."""
+    """Those of the symbols that lack a fact of this model on some session of [first, last]. Without any price from `since` on they
+    are to have none."""
     rows = await conn.execute(
         text("""
             SELECT s.id FROM unnest(CAST(:ids AS int[])) AS s (id)
             LEFT JOIN LATERAL (SELECT count(*) AS n FROM factors.exposures e
                                WHERE e.symbol_id = s.id AND e.session BETWEEN :first AND :last AND e.model_version = :model) f ON true
             WHERE f.n < :sessions
+              AND EXISTS (SELECT 1 FROM ingest.prices p WHERE p.symbol_id = s.id AND p.session BETWEEN :since AND :last)
         """),
-        {"ids": list(ids), "first": first, "last": last, "sessions": sessions, "model": model},
+        {"ids": list(ids), "first": first, "last": last, "sessions": sessions, "model": model, "since": since},
     )
     return [row[0] for row in rows]
 

@@ -46,6 +46,8 @@ class Inputs:
     """(K,) the same of the proxies alone."""
     needed: BoolMatrix
     """(K, N) facts to compute."""
+    has_row: BoolMatrix
+    """(K, N) facts that are stored, of whatever prices and model: what stands there is replaced even by "no price"."""
     proxies_needed: NDArray[np.bool_]
     """(K,) rows of factors.proxies to compute."""
     lacking: NDArray[np.object_]
@@ -78,7 +80,13 @@ class FactorsWorker:
         holdings = await _holdings(conn, batch)
         ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
         lacking = await store.incomplete(
-            conn, sorted(ids.values()), batch.first, batch.last, len(batch.sessions), registry.MODEL_VERSION
+            conn,
+            sorted(ids.values()),
+            batch.first,
+            batch.last,
+            len(batch.sessions),
+            registry.MODEL_VERSION,
+            since=calendar().back(batch.first, registry.FACT_LOOKBACK),
         )
         await store.lock_symbols(conn, lacking)
 
@@ -110,10 +118,12 @@ class FactorsWorker:
 
         stored = np.full(versions.shape, -1, dtype=np.int64)
         lacking = np.full(versions.shape, None, dtype=object)
+        has_row = np.zeros(versions.shape, dtype=np.bool_)
         row = {session: k for k, session in enumerate(batch.sessions)}
         for fact in await store.facts(conn, every, batch.first, batch.last):
+            cell = row[fact.session], column[fact.symbol_id]
+            has_row[cell] = True
             if fact.model_version == registry.MODEL_VERSION:
-                cell = row[fact.session], column[fact.symbol_id]
                 stored[cell] = fact.price_version
                 lacking[cell] = None if fact.has_betas else (fact.reason or "short_history")
         wanted = np.zeros(versions.shape, dtype=np.bool_)
@@ -141,6 +151,7 @@ class FactorsWorker:
             versions=versions,
             proxy_versions=proxy_versions,
             needed=needed,
+            has_row=has_row,
             proxies_needed=proxies_needed,
             lacking=lacking,
             series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
@@ -164,7 +175,9 @@ class FactorsWorker:
         labels = compute.Labels(
             sessions=inputs.batch.sessions,
             ids=[ids[i] for i in todo],
-            needed=needed,
+            # Of a symbol without any price there is nothing to store: a file of unknown ones would be a million empty rows. Why it
+            # has none is told by the unit, and by whoever reads the gap.
+            needed=needed & (compute.priced(prices, inputs.at) | inputs.has_row[:, todo]),
             versions=inputs.versions[:, todo],
             absent=lambda k, s: absent.get((k, names[todo[s]])),
         )

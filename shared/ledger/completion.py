@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -87,6 +88,8 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, O
     if not outcomes:
         return Raised({})
     rows = sorted(outcomes.items(), key=lambda item: item[0])
+    # Thousands of symbols without a price, on hundreds of sessions, are tens of megabytes: not on the event loop.
+    reasons = await asyncio.to_thread(lambda: [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows])
     result = await conn.execute(
         text("""
             WITH input AS (
@@ -117,7 +120,7 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, O
             "revisions": [due.revision for due, _ in rows],
             "qualities": [outcome.quality for _, outcome in rows],
             "coverages": [outcome.coverage for _, outcome in rows],
-            "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
+            "reasons": reasons,
         },
     )
     raised = {}

@@ -30,6 +30,7 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.limit import Limit
 from shared.messaging.outbox import causation, correlation
 from shared.messaging.records import UndecodableBatch
+from shared.progress import Progress, tracked
 from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, consumer_span, log_context, logger
 
 log = logger(__name__)
@@ -99,7 +100,7 @@ class Guard:
         self.limit = Limit()
         self.last_handled = 0.0
         """When a message was last dealt with, by the monotonic clock."""
-        self._running: dict[int, float] = {}
+        self._running: dict[int, Progress] = {}
         self._messages = 0
 
     def __call__(self, msg: Any | None, /, *, context: Any) -> _Guarded:
@@ -107,19 +108,23 @@ class Guard:
 
     def poll_age(self) -> float:
         """Seconds since the consumer last asked for messages: it does not while a handler runs, and always does else."""
-        return max((time.monotonic() - since for since in self._running.values()), default=0.0)
+        return max((time.monotonic() - running.since for running in self._running.values()), default=0.0)
+
+    def idle_age(self) -> float:
+        """Seconds since the running handler that has been silent longest began or last got on."""
+        return max((time.monotonic() - running.at for running in self._running.values()), default=0.0)
 
     @contextlib.contextmanager
     def handling(self) -> Iterator[None]:
         """Around each message."""
         self._messages += 1
         key = self._messages
-        self._running[key] = time.monotonic()
-        try:
-            yield
-        finally:
-            del self._running[key]
-            self.last_handled = time.monotonic()
+        with tracked() as self._running[key]:
+            try:
+                yield
+            finally:
+                del self._running[key]
+                self.last_handled = time.monotonic()
 
     async def hold(self, seconds: float) -> None:
         """Hold the message before it is tried: it is not handled, not put aside and not acknowledged meanwhile.

@@ -28,8 +28,9 @@ PROBE_TIMEOUT_SECONDS = 10.0
 # Messages wait, nothing is handled and nothing committed for so long: the client is stuck (aiokafka has such reports after a
 # broker's restart). A handler may take two minutes, a rebalance half of one.
 STALL_SECONDS = 180.0
-# A poll later than this and the broker has given the partitions to somebody else.
-MAX_POLL_AGE_SECONDS = MAX_POLL_INTERVAL_MS / 1000
+# No step of a handler takes as long as this: batches are bounded by what they cost. It may take longer as a whole. A poll later
+# than this, and the broker has given the partitions to somebody else; what was done by then stays done.
+MAX_IDLE_SECONDS = MAX_POLL_INTERVAL_MS / 1000
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -119,8 +120,11 @@ class Watch:
     def problems(self) -> list[str]:
         """What a restart would mend."""
         found = list(self._stalled.values())
-        if self._guard.limit.tripped is None and (age := self._guard.poll_age()) > MAX_POLL_AGE_SECONDS:
-            found.append(f"a handler has run for {age:.0f} s, and nothing is polled meanwhile")
+        if self._guard.limit.tripped is None and (idle := self._guard.idle_age()) > MAX_IDLE_SECONDS:
+            found.append(
+                f"a handler has run for {self._guard.poll_age():.0f} s and got no further in the last {idle:.0f} s, "
+                "and nothing is polled meanwhile"
+            )
         found += [
             f"no task reads {getattr(subscriber, 'group_id', subscriber)}"
             for subscriber in self._broker.subscribers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol, runtime_checkable
@@ -15,9 +16,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import ledger
+from shared import ledger, progress
 from shared.clock import Clock
-from shared.db import closures
+from shared.db import closures, sizes
 from shared.db.engine import is_retried_by_loops, is_transient, snapshot
 from shared.ledger import Lease, Outcome, Raised
 from shared.market.calendar import trading
@@ -25,14 +26,15 @@ from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.phase.failures import Failures
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
+from shared.work import CHAINED, MAX_ROWS, Batch, Due, Key, Phase, Work, cut, rows_per_session
 
 log = logger(__name__)
 
 RENEW_SECONDS = 10.0
-# A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
-# would each hold one and wait for the other.
+# A computation holds two connections, its transaction's and its snapshot's. More at once than half the smallest pool would wait.
 AT_ONCE = 2
+# A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
+RUN_SECONDS = 120.0
 EVERYTHING: tuple[date | None, date | None] = (None, None)
 
 
@@ -96,7 +98,7 @@ class PhaseRunner:
         Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
         go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
         """
-        owner = uuid4().hex
+        owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
         failpoint("H2")
@@ -107,9 +109,14 @@ class PhaseRunner:
         bounds: tuple[date | None, date | None] = (work.first, work.last)
         try:
             while held:
-                done += await self._drain([lease.portfolio_id for lease in held], bounds)
+                portfolios = [lease.portfolio_id for lease in held]
+                raised, finished = await self._drain(portfolios, bounds, deadline)
+                done += raised
                 async with self._engine.begin() as conn:
-                    held = await ledger.release(conn, self.phase, held, owner)
+                    held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
+                    if not finished:
+                        rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                        await outbox.publish_request(conn, self.phase, rest)
                 bounds = EVERYTHING  # whoever left word did not say what for
         except BaseException:
             await self._let_go(held, owner)
@@ -120,8 +127,11 @@ class PhaseRunner:
                 await renewal
         return done
 
-    async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
-        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
+    async def _drain(
+        self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
+    ) -> tuple[int, bool]:
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
+        the deadline. Returns how many units were raised, and whether nothing is left."""
         attempted: set[Due] = set()
         failures = Failures()
         done = 0
@@ -132,9 +142,12 @@ class PhaseRunner:
                     with trading(days):
                         batch = await self._next(conn, portfolios, bounds, attempted)
                 if batch is None:
-                    return done
+                    return done, True
+                if attempted and time.monotonic() > deadline:
+                    return done, False
                 with trading(days):
                     raised = await self._isolated(batch, attempted, failures)
+                progress.report()
                 done += raised
                 if raised:
                     self._wake()
@@ -154,7 +167,8 @@ class PhaseRunner:
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        return cut(units, sessions)[0]
+        rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
+        return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
 
     def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:
         """The chosen ones among ready units; in a chained phase only up to the first that is not.
@@ -233,6 +247,7 @@ class PhaseRunner:
             failpoint("H3")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results: Results = await asyncio.to_thread(worker.compute, inputs)
+            progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
                 return await self._save(conn, current, results)
 

@@ -255,20 +255,63 @@ async def test_observations_are_counted_symbol_by_symbol(db: AsyncConnection) ->
     }
 
 
-async def test_a_symbol_without_prices_has_facts_of_nulls_with_ingests_reason(db: AsyncConnection) -> None:
-    symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES ('NEW') RETURNING id"))
+async def unknown(db: AsyncConnection, name: str = "NEW") -> UUID:
+    """A portfolio of a symbol without any price."""
+    symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES (:name) RETURNING id"), {"name": name})
     await db.execute(
         text("""INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
                 VALUES (:id, :first, :last, 'not_yet_listed', true, 'file', now())"""),
         {"id": symbol_id, "first": DAYS[0], "last": LAST},
     )
-    portfolio = await hold(db, "NEW")
-    results = await run(db, batch([portfolio], DAYS[-2:]))
-    assert results.outcomes[Key(portfolio, LAST)].reasons == [
-        {"figure": "factors", "symbol": "NEW", "reason": "not_yet_listed"}
-    ]
-    assert results.outcomes[Key(portfolio, LAST)].coverage == 0.0
-    assert (await stored(db, "metrics", ["NEW"]))[0][1]["reasons"] == {"price": "not_yet_listed"}
+    return await hold(db, name)
+
+
+async def test_a_symbol_without_prices_has_no_facts_and_the_unit_tells_ingests_reason(db: AsyncConnection) -> None:
+    portfolio = await unknown(db)
+    for _ in range(2):
+        results = await run(db, batch([portfolio], DAYS[-2:]))
+        assert results.outcomes[Key(portfolio, LAST)].reasons == [
+            {"figure": "factors", "symbol": "NEW", "reason": "not_yet_listed"}
+        ]
+        assert results.outcomes[Key(portfolio, LAST)].coverage == 0.0
+        assert await stored(db, "metrics", ["NEW"]) == await stored(db, "exposures", ["NEW"]) == []
+
+
+async def test_facts_begin_with_the_first_price_and_end_with_the_last_window(db: AsyncConnection) -> None:
+    """Whatever else is in the batch: the session alone decides."""
+    portfolio = await unknown(db)
+    await db.execute(
+        text("""INSERT INTO ingest.prices (symbol_id, session, adj_close, basis, provider, fetched_at, change)
+                SELECT id, :day, 7, 'as_traded', 'file', now(), 12 FROM ingest.symbols WHERE symbol = 'NEW'"""),
+        {"day": DAYS[-3]},
+    )
+    await run(db, batch([portfolio], DAYS[-5:]))
+    for table in ("exposures", "metrics"):
+        assert [row["session"] for _, row in await stored(db, table, ["NEW"])] == [str(day) for day in DAYS[-3:]]
+    assert (await stored(db, "metrics", ["NEW"]))[1][1]["reasons"] == {"price": "not_yet_listed"}
+
+
+async def test_facts_of_prices_that_were_taken_back_are_overwritten(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA")
+    await run(db, batch([portfolio], DAYS[-1:]))
+    await db.execute(
+        text("UPDATE ingest.symbols SET replaced = 90 WHERE symbol = 'AAA'"),
+    )
+    await db.execute(
+        text("DELETE FROM ingest.prices p USING ingest.symbols s WHERE s.id = symbol_id AND symbol = 'AAA'")
+    )
+    await run(db, batch([portfolio], DAYS[-1:]))
+    [(_, row)] = await stored(db, "exposures", ["AAA"])
+    assert (row["price_version"], row["quality"], row["n_obs"][0]) == (90, "none", 0)
+
+
+async def test_nobody_waits_for_symbols_that_have_nothing_to_compute(db: AsyncConnection) -> None:
+    await unknown(db)
+    await run(db, batch([await hold(db, "AAA")], DAYS[-1:]))
+    ids = await symbol_ids(db)
+    since = DAYS[-1 - registry.FACT_LOOKBACK]
+    found = await store.incomplete(db, [ids["NEW"], ids["BBB"]], LAST, LAST, 1, registry.MODEL_VERSION, since)
+    assert found == [ids["BBB"]]
 
 
 async def test_options_ask_for_their_underlying_and_private_holdings_for_nothing(db: AsyncConnection) -> None:

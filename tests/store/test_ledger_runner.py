@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import ledger
+from shared import ledger, progress
 from shared.clock import Clock
 from shared.db.engine import create_engine, next_change, order_lock
 from shared.errors import TransientError
@@ -410,3 +412,108 @@ async def test_a_run_that_is_cancelled_lets_go(admin: AsyncEngine, engines: dict
     async with admin.connect() as conn:
         assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
     assert await left(admin, Phase.INGEST) == {Key(a, D[0])}
+
+
+async def hold(admin: AsyncEngine, sizes: Mapping[UUID, int]) -> None:
+    """Give each portfolio so many lots, every second one of a symbol of its own."""
+    async with admin.begin() as conn:
+        for portfolio, lots in sizes.items():
+            await conn.execute(
+                text("""
+                    INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance, first_session)
+                    VALUES (:id, 'p', 'taxable', 1, :first)
+                """),
+                {"id": portfolio, "first": D[0]},
+            )
+            await conn.execute(
+                text("""
+                    INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                                                       investment_class, stated_quantity, stated_entry_price)
+                    SELECT :id, 'S' || n / 2, 1, :first, :first, 1, 'PUBLIC', 1, 1 FROM generate_series(0, :lots - 1) AS n
+                """),
+                {"id": portfolio, "first": D[0], "lots": lots},
+            )
+
+
+STORES_NOTHING = pytest.mark.leaves_drift("the worker stores no results")
+
+
+@pytest.mark.parametrize(
+    ("phase", "most", "width"),
+    [
+        (Phase.INGEST, 30, 6),
+        (Phase.FACTORS, 30, 6),
+        pytest.param(Phase.SNAPSHOTS, 30, 3, marks=STORES_NOTHING),
+        pytest.param(Phase.RISK, 1600, 3, marks=STORES_NOTHING),
+        pytest.param(Phase.SNAPSHOTS, 7, 1, marks=STORES_NOTHING),
+    ],
+)
+async def test_batches_are_within_what_they_may_cost_the_phase(
+    admin: AsyncEngine,
+    engines: dict[Phase, AsyncEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    phase: Phase,
+    most: int,
+    width: int,
+) -> None:
+    """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, five times a hundred figures for risk."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, most))
+    [large] = await portfolios(admin, 1, D, done=tuple(Phase)[: tuple(Phase).index(phase)])
+    await hold(admin, {large: 10})
+    worker = Worker(phase)
+    assert await runner(engines, worker).run(Work((large,), D[0], D[-1])) == len(D)
+    assert len(worker.seen) == math.ceil(len(D) / width)
+    assert [len(batch.sessions) for batch in worker.seen[:-1]] == [width] * (len(worker.seen) - 1)
+    assert [session for batch in worker.seen for session in batch.sessions] == list(D)
+
+
+@STORES_NOTHING
+async def test_a_run_that_lasts_too_long_hands_the_rest_on(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.runner.RUN_SECONDS", 0.0)
+    [large] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
+    await hold(admin, {large: 10})
+    worker = Worker(Phase.SNAPSHOTS)
+    for left_over in (2, 1, 0):
+        assert await runner(engines, worker).run(Work((large,), D[0], D[2])) == 1, (
+            "each run gets on, however late it is"
+        )
+        async with admin.begin() as conn:
+            owners = await conn.scalars(text("SELECT lease_owner FROM ledger.schedule WHERE phase = 'snapshots'"))
+            assert owners.all() == [None], "others may go on at once"
+            asked = await conn.execute(
+                text("DELETE FROM bus.outbox WHERE type LIKE '%PhaseRequested%' RETURNING payload")
+            )
+            events = [json.loads(payload) for (payload,) in asked]
+        assert len(events) == (1 if left_over else 0), "nothing left: nothing to ask for"
+        for event in events:
+            assert event["phase"] == "snapshots"
+            assert event["work"]["portfolios"] == [str(large)]
+            assert event["work"]["from"] <= str(D[0])
+            assert event["work"]["to"] >= str(D[2])
+    assert await left(admin, Phase.SNAPSHOTS) == set()
+
+
+@pytest.mark.parametrize("steps", [False, True])
+async def test_a_run_reports_each_batch_to_the_handler_around_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, steps: bool
+) -> None:
+    """From the loop between batches, and from the thread that computes."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    [large] = await portfolios(admin, 1, D[:2])
+    await hold(admin, {large: 10})
+    idle: list[float] = []
+
+    def compute(_: Batch) -> None:
+        handler.at -= 1000
+        if steps:
+            progress.report()
+        idle.append(time.monotonic() - handler.at)
+
+    with progress.tracked() as handler:
+        await runner(engines, Worker(Phase.INGEST, on_compute=compute)).run(Work((large,), D[0], D[1]))
+        assert time.monotonic() - handler.at < 500, "a finished batch is progress"
+    assert (max(idle) < 500) is steps
+    assert max(idle) < 1500, "the batch before was progress too"

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.portfolios.limits import Limits
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db.closures import follow
@@ -29,6 +30,12 @@ class Context:
     wake_reconciler: Callable[[], None]
     stopping: asyncio.Event
     """Set when the process shuts down: streams end, so that it can."""
+
+    @property
+    def limits(self) -> Limits:
+        """How large a portfolio may become."""
+        given = self.settings
+        return Limits(given.max_lots, given.max_symbols, given.max_sessions, given.max_lot_sessions)
 
 
 def context_of(request: Request) -> Context:

@@ -66,7 +66,7 @@ async def import_new(
     )
     if dry_run:
         async with snapshot(context.engine) as conn:
-            result = await service.preview(conn, context.clock, draft)
+            result = await service.preview(conn, context.clock, draft, context.limits)
             body = documents.imported(result, preview=True)
             body["estimate"] = (await estimate(conn, context.clock, draft.positions)).document()
         return JSONResponse(body)
@@ -87,7 +87,8 @@ async def import_more(
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, price_basis, context.clock)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run)
+        limits = context.limits
+        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run, limits=limits)
         return 200, documents.imported(result, preview=dry_run)
 
     if dry_run:
@@ -179,7 +180,7 @@ async def settle_basis(
 
 async def _create(request: Request, context: Context, draft: Draft, *parts: bytes | str) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result: Imported = await service.create(conn, context.clock, draft)
+        result: Imported = await service.create(conn, context.clock, draft, context.limits)
         return 201, documents.imported(result)
 
     return await change(request, context, act, *parts)

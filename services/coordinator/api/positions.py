@@ -24,7 +24,7 @@ async def add_position(request: Request, portfolio_id: UUID, body: PositionBody,
     given = body.given()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.add_position(conn, context.clock, portfolio_id, given)
+        result = await service.add_position(conn, context.clock, portfolio_id, given, context.limits)
         return 201, documents.imported(result) | {"position_id": str(result.position_id)}
 
     return await change(request, context, act, json.dumps(given, sort_keys=True))
@@ -39,7 +39,8 @@ async def edit_position(
     given = body.given()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given)
+        limits = context.limits
+        result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given, limits)
         return 200, documents.imported(result) | {"position_id": str(result.position_id)}
 
     return await change(request, context, act, json.dumps(given, sort_keys=True))

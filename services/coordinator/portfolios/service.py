@@ -15,9 +15,10 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import flows, ledger_effects, price_basis, store, validation
+from services.coordinator.portfolios import extents, flows, ledger_effects, price_basis, store, validation
 from services.coordinator.portfolios.edit_scope import reach
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.price_basis import Lot
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
@@ -26,6 +27,8 @@ from shared.clock import Clock
 from shared.events.coordinator import PortfolioDeleted
 from shared.messaging import outbox
 from shared.work import Phase
+
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,10 @@ async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
     return found
 
 
-async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """What `create` would do, without doing it."""
     validation.refuse(draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
     decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
     validation.refuse(draft.issues)
     sessions = [] if draft.first_session is None else clock.calendar().between(draft.first_session, clock.last_due())
@@ -61,9 +65,10 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported
     return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def create(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
     validation.refuse(draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
     decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
     validation.refuse(draft.issues)
     portfolio = await store.insert(conn, draft.account, draft.first_session)
@@ -76,7 +81,15 @@ async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool) -> Imported:
+async def add_file(
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    parsed: Parsed,
+    *,
+    dry_run: bool,
+    limits: Limits = DEFAULTS,
+) -> Imported:
     """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
     validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
@@ -84,6 +97,8 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     keys = content.content_keys(parsed.positions)
     fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
     positions = [position for position, _ in fresh]
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(positions), limits, clock)
     decisions = await validation.decide(conn, positions, clock, parsed.issues)
     validation.refuse(parsed.issues)
     change = _unmoved(before, clock)
@@ -97,11 +112,15 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
 
 
-async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Imported:
+async def add_position(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any], limits: Limits = DEFAULTS
+) -> Imported:
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
     parsed = parse.parse_items([body], validation.rules_now(clock))
     validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(parsed.positions), limits, clock)
     decisions = await validation.decide(conn, parsed.positions, clock, parsed.issues)
     validation.refuse(parsed.issues)
     position = parsed.positions[0]
@@ -116,7 +135,12 @@ async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, bod
 
 
 async def edit_position(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID, body: Mapping[str, Any]
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    position_id: UUID,
+    body: Mapping[str, Any],
+    limits: Limits = DEFAULTS,
 ) -> Imported:
     """Change fields of a lot; null clears an optional one. Numbers mean what the lot's basis says, unless it is changed too."""
     before = await existing(conn, portfolio)
@@ -132,6 +156,8 @@ async def edit_position(
     parsed = parse.parse_items([{**current, "price_basis": None, **body}], validation.rules_now(clock))
     validation.refuse(parsed.issues)
     position = parsed.positions[0]
+    others = await extents.read(conn, portfolio, without=position_id)
+    refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
     named = "price_basis" in body
     if not named:
         position = price_basis.with_kept_basis(row, position)

@@ -10,8 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.results.values import document, named, plain
-from shared.market.calendar import closures
-from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from shared.market.calendar import calendar, closures
+from shared.market.registry import (
+    BETA_FLAG,
+    FACT_LOOKBACK,
+    FACTOR_NAMES,
+    RETURN_HORIZONS,
+    SPREAD_NAMES,
+    VOLATILITY_WINDOWS,
+)
 from shared.market.symbols import normalise
 
 NO_PROVIDER = "no_provider"
@@ -48,11 +55,39 @@ async def facts(
         )
     ).one_or_none()
     if row is None:
+        await _refuse_without_price(conn, identity, name, table, session)
         when = "any session" if session is None else f"session {session}"
         raise NotFound(
             f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done."
         )
     return name, row
+
+
+async def _refuse_without_price(
+    conn: AsyncConnection, identity: int, name: str, table: str, session: date | None
+) -> None:
+    """Say why, where a symbol has no facts because it has no price in their whole window (by a gap that is known)."""
+    last = session or await conn.scalar(
+        text("SELECT max(last) FROM ingest.gaps WHERE symbol_id = :id"), {"id": identity}
+    )
+    if last is None:
+        return
+    days = calendar()
+    last = days.on_or_before(min(max(last, days.first), days.horizon))
+    reason = await conn.scalar(
+        text("""
+            SELECT g.reason FROM ingest.gaps g WHERE g.symbol_id = :id AND :last BETWEEN g.first AND g.last
+              AND NOT EXISTS (SELECT 1 FROM ingest.prices p WHERE p.symbol_id = :id AND p.session BETWEEN :first AND :last)
+            LIMIT 1
+        """),
+        {"id": identity, "first": days.back(last, FACT_LOOKBACK), "last": last},
+    )
+    if reason is not None:
+        raise NotFound(
+            f"There are no {table} of {name} for {last}: it has no price then or in the {FACT_LOOKBACK} sessions before "
+            f"({reason}).",
+            code="no_price",
+        )
 
 
 async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:

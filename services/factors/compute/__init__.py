@@ -2,7 +2,7 @@
 
 from services.factors.compute.currency import behind, price_versions
 from services.factors.compute.exposures import Exposures, ProxyTable, exposures
-from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics
+from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics, priced
 from services.factors.compute.rows import Labels, exposure_rows, metric_rows, proxy_rows
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "metric_rows",
     "metrics",
     "price_versions",
+    "priced",
     "proxy_rows",
 ]

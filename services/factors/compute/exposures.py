@@ -19,6 +19,7 @@ from services.factors.compute.proxies import (
     windows,
 )
 from services.factors.compute.regression import Fits, Patterns
+from shared import progress
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
 from shared.market import registry
 
@@ -173,6 +174,7 @@ def exposures(
         whole = n_obs[ks] == WINDOW
         _whole_windows(out, spans, shared, at, ks, todo & whole)
         _gapped_windows(out, spans, shared, at, ks, todo & ~whole & (n_obs[ks] >= registry.BETA_MIN_OBS))
+        progress.report()
 
     beta, se = out.market[..., 0], out.market[..., 4]
     prior, spread = registry.SHRINK_MEAN, registry.SHRINK_SD**2

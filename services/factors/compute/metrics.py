@@ -202,6 +202,17 @@ def _corrections(prices: Prices, remark: NDArray[np.int64]) -> FloatMatrix:
     return np.where(np.isfinite(out), out, 1.0)
 
 
+def priced(prices: Prices, at: IntVector) -> BoolMatrix:
+    """(K, S) whether a symbol has any price in the `FACT_LOOKBACK` sessions up to row `at` and on it. Where not, it has no figure.
+
+    at : (K,) rows of the sessions asked for
+    """
+    there = np.isfinite(prices.close) | np.isfinite(prices.adj_close) | np.isfinite(prices.returns)
+    counts = np.vstack([np.zeros((1, there.shape[1]), np.int64), np.cumsum(there, axis=0)])
+    found: BoolMatrix = counts[at + 1] > counts[np.maximum(at - registry.FACT_LOOKBACK, 0)]
+    return found
+
+
 def volatility(returns: FloatMatrix, at: IntVector) -> FloatCube:
     """Annualised standard deviation (√252, ddof=1) of the returns in the last 21, 63 and 252 sessions, (K, S, 3).
 

@@ -21,6 +21,7 @@ from services.ingest.providers.chain import Chain
 from services.ingest.store import aliases, prices, quarantine, universe, vintage
 from services.ingest.workflow.names import candidates, choice_of, fetch, request_of
 from services.ingest.workflow.quarantine import Doubts, examined
+from shared import progress
 from shared.clock import Clock
 from shared.telemetry import logger
 
@@ -59,6 +60,7 @@ class Fetcher:
                 doubts = doubts._replace(sigmas=await quarantine.sigmas(conn, ids, WINDOW))
         self._bind()
         fetched, renames = await self._ask(asks, names)
+        progress.report()
         jumps: list[Jump] = []
         misfits = await self._misfits(asks, fetched, doubts)
         fresh = [

@@ -27,6 +27,7 @@ from services.risk.compute.series_report import WINDOWS
 from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
 from services.risk.compute.volatility import ANNUAL
+from shared import progress
 from shared.arrays import IntVector
 from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
 
@@ -61,6 +62,7 @@ def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
     found: dict[int, Picture] = {}
     for units in _chunks(panel, book):
         _chunk(panel, book, shared, units, found)
+        progress.report()
     return [found[u] for u in range(len(book.nav))]
 
 

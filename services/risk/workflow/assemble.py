@@ -10,13 +10,14 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
+from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
 from services.risk.compute.sectors import Told
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
-from shared.market.registry import FACTOR_NAMES, LOOKBACK
+from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
 from shared.work import Batch
 
 
@@ -107,6 +108,15 @@ def build_panel(
         low = offset + int(np.searchsorted(window, np.datetime64(start, "D")))
         high = offset + int(np.searchsorted(window, np.datetime64(end, "D"), side="right")) - 1
         stretches.setdefault(row_of[symbol_id], []).append(Gap(low, high, reason))
+    reasons = {(position[session], row_of[symbol_id]): reason for symbol_id, session, reason in missing}
+    with_facts = np.zeros((s, n), dtype=np.bool_)
+    for symbol_id, fact in facts.items():
+        with_facts[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = True
+    for row in row_of.values():
+        for k in np.flatnonzero(~with_facts[:, row]).tolist():
+            if not np.isfinite(grid[row, k + LOOKBACK - BETA_WINDOW : k + LOOKBACK]).any():
+                why = _without_price(k + LOOKBACK - 1, stretches.get(row, ()), stand_in[k, 0], slopes[k, 0])
+                reasons.setdefault((k, row), why)
     return Panel(
         sessions=sessions,
         # Columns before the calendar's beginning have no returns, and any dates will do.
@@ -119,11 +129,24 @@ def build_panel(
         resid_sd=np.ascontiguousarray(table[:, :, store.RESIDUAL_SD]),
         reported=np.ascontiguousarray(table[:, :, store.REPORTED]),
         limited=table[:, :, store.LIMITED] > 0.0,
-        fact_reasons={(position[session], row_of[symbol_id]): reason for symbol_id, session, reason in missing},
+        fact_reasons=reasons,
         proxies=stand_in,
         slopes=slopes,
         gaps={row: tuple(stretch) for row, stretch in stretches.items()},
     )
+
+
+def _without_price(at: int, gaps: Sequence[Gap], market: int, slope: float) -> str:
+    """Why a symbol without any price in the window has no betas: it has no facts that would say so. In the order in which they
+    would: no market, then why it has no price.
+
+    at : column of the session
+    """
+    if market < 0:
+        return NO_PROXY
+    if np.isnan(slope):
+        return ZERO_VARIANCE
+    return next((gap.reason for gap in gaps if gap.first <= at <= gap.last), SHORT_HISTORY)
 
 
 def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], eve: date) -> Panel:

@@ -48,6 +48,7 @@ class SnapshotsWorker:
         await store.replace(
             conn,
             snapshots=[(*key, revision, *results.rows[key].snapshot) for key, revision in raised.revision.items()],
-            holdings=[(*key, revision, *results.rows[key].holdings) for key, revision in raised.revision.items()],
+            holdings={key: results.rows[key].holdings for key in raised.revision},
+            revisions=raised.revision,
             model_version=MODEL_VERSION,
         )

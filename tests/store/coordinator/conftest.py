@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -99,6 +99,7 @@ def make_app(
     token: str | None = None,
     # What the clients of these tests call it.
     hosts: tuple[str, ...] = ("test",),
+    limits: Mapping[str, int] | None = None,
 ) -> FastAPI:
     settings = CoordinatorSettings(
         database_url="postgresql://unused",
@@ -106,6 +107,7 @@ def make_app(
         token=None if token is None else SecretStr(token),
         hosts=hosts,
         stream_seconds=0.05,
+        **(limits or {}),  # type: ignore[arg-type]
     )
     context = Context(
         engine=engine,

@@ -313,3 +313,25 @@ async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(api: Ap
     assert [data["state"] for event, data in seen if event == "status"] == ["healing", "complete"]
     missing = await api.client.get(f"{PREFIX}/portfolios/{uuid4()}/status/stream")
     assert missing.status_code == 404
+
+
+async def test_of_a_symbol_without_any_price_the_answer_about_its_facts_says_why(api: Api) -> None:
+    """It has none: they are stored of what has a price in their window."""
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('ZZZZ')")
+    await api.run("""
+        INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
+        SELECT id, '2018-01-02', '2020-12-30', 'not_found', true, 'file', now() FROM ingest.symbols WHERE symbol = 'ZZZZ'
+    """)
+    for table in ("factors", "metrics"):
+        for query in ("", "?session=2020-12-29"):
+            answer = await api.client.get(f"{PREFIX}/symbols/ZZZZ/{table}{query}")
+            assert answer.status_code == 404
+            problem = answer.json()
+            assert problem["code"] == "no_price"
+            assert "no price then or in the 260 sessions before (not_found)" in problem["detail"]
+    await api.run("""
+        INSERT INTO ingest.prices (symbol_id, session, adj_close, basis, provider, fetched_at, change)
+        SELECT id, '2020-12-01', 7, 'as_traded', 'file', now(), 1 FROM ingest.symbols WHERE symbol = 'ZZZZ'
+    """)
+    answer = await api.client.get(f"{PREFIX}/symbols/ZZZZ/factors?session=2020-12-29")
+    assert answer.json()["code"] == "not_found", "it has a price: its facts are not done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from pathlib import Path
 from uuid import UUID
@@ -102,8 +103,37 @@ def test_returns_facts_and_gaps_fall_where_they_belong() -> None:
     assert panel.resid_sd[:, 0].tolist() == values[:, store.RESIDUAL_SD].tolist()
     assert panel.limited[:, 0].tolist() == [False, True]
     assert panel.proxies.tolist() == [[-1] * 8, [2, *[-1] * 7]]
-    assert panel.fact_reasons == {(1, 2): "zero_variance"}
+    assert panel.fact_reasons == {(0, 2): "no_proxy", (1, 2): "zero_variance"}, "what is stored counts first"
     assert panel.gaps == {0: (Gap(0, 3, "not_yet_listed"), Gap(LOOKBACK - 1, LOOKBACK, "delisted"))}
+
+
+@pytest.mark.parametrize(
+    ("market", "slope", "gap", "reason"),
+    [
+        (None, math.nan, "not_found", "no_proxy"),
+        ("SPY", math.nan, "not_found", "zero_variance"),
+        ("SPY", 1.0, "not_found", "not_found"),
+        ("SPY", 1.0, None, "short_history"),
+    ],
+)
+def test_a_symbol_without_prices_has_no_facts_and_still_its_reason(
+    market: str | None, slope: float, gap: str | None, reason: str
+) -> None:
+    """What its facts said when they were stored: no market first, then the gap of the session."""
+    days = np.array(window(DAY, DAY), dtype="datetime64[D]")
+    other = [] if gap is None else [(7, date(2000, 1, 1), DAY, gap)]
+    panel = build_panel(
+        (DAY,),
+        days,
+        [("A", Kind.PUBLIC), ("B", Kind.PUBLIC), ("SPY", Kind.PUBLIC)],
+        {"A": 7, "B": 8, "SPY": 9},
+        {DAY: ([market, *[None] * 7], [slope, *[math.nan] * 7])},
+        returns={8: (days[[-1]], np.array([0.1])), 9: (days[[-1]], np.array([0.1]))},
+        facts={},
+        missing=[],
+        gaps=[(7, date(1990, 1, 2), date(1999, 1, 1), "not_yet_listed"), *other],
+    )
+    assert panel.fact_reasons == {(0, 0): reason}, "of those that have a price nothing is said here"
 
 
 def test_before_the_calendar_begins_there_are_no_returns() -> None:

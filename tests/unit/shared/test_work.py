@@ -15,15 +15,18 @@ from shared.work import (
     CHAINED,
     DOWNSTREAM,
     MAX_PORTFOLIOS,
+    MAX_ROWS,
     MAX_UNITS,
     UPSTREAM,
     Batch,
     Due,
     Key,
     Phase,
+    Size,
     Work,
     cut,
     rectangles,
+    rows_per_session,
 )
 
 # Sessions with gaps of weekends: neighbours in the list, not neighbours in the calendar, are consecutive.
@@ -127,3 +130,48 @@ def test_the_phase_graph_has_no_cycle_and_one_end() -> None:
         (phase, down) for phase in Phase for down in DOWNSTREAM[phase]
     }
     assert {Phase.SNAPSHOTS} == CHAINED
+
+
+holdings = st.lists(
+    st.builds(Size, st.integers(0, 12), st.frozensets(st.integers(0, 9)), st.integers(0, 9)),
+    min_size=len(PORTFOLIOS),
+    max_size=len(PORTFOLIOS),
+)
+
+
+@given(units=dues, held=holdings, phase=st.sampled_from(Phase), most=st.integers(1, 900), max_units=st.integers(1, 30))
+def test_pieces_are_within_what_they_may_cost_or_one_session_of_one_portfolio(
+    units: list[Due], held: list[Size], phase: Phase, most: int, max_units: int
+) -> None:
+    cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
+    batches = cut(units, SESSIONS, max_units=max_units, rows=cost, max_rows=most)
+    assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
+    for batch in batches:
+        assert len(batch) <= max_units
+        assert len(batch) == 1 or cost(batch.portfolios) * len(batch.sessions) <= most
+        assert list(batch.portfolios) == sorted(set(batch.portfolios))
+        start = SESSIONS.index(batch.first)
+        assert list(batch.sessions) == SESSIONS[start : start + len(batch.sessions)]
+    for portfolio in PORTFOLIOS:
+        mine = [batch.first for batch in batches if portfolio in batch.portfolios]
+        assert mine == sorted(mine), "a chain goes on from its oldest session"
+
+
+@given(units=dues, held=holdings, phase=st.sampled_from(Phase))
+def test_what_costs_little_is_cut_as_if_it_cost_nothing(units: list[Due], held: list[Size], phase: Phase) -> None:
+    cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
+    assert cut(units, SESSIONS, rows=cost, max_rows=MAX_ROWS[phase]) == cut(units, SESSIONS)
+
+
+def test_what_a_phase_is_bounded_by() -> None:
+    a, b, unknown = PORTFOLIOS[:3]
+    sizes = {a: Size(10, frozenset({1, 2, 3}), 2), b: Size(4, frozenset({3, 4}), 1)}
+    found = {phase: rows_per_session(phase, sizes)([a, b, unknown]) for phase in Phase}
+    assert found == {Phase.INGEST: 4, Phase.FACTORS: 4, Phase.SNAPSHOTS: 14, Phase.RISK: 505}
+
+
+def test_a_large_portfolio_is_cut_by_sessions_that_fit() -> None:
+    cost = rows_per_session(Phase.SNAPSHOTS, {PORTFOLIOS[0]: Size(20_000, frozenset({1}))})
+    sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(505)]
+    batches = cut([Due(PORTFOLIOS[0], s, 1) for s in sessions], sessions, rows=cost, max_rows=500_000)
+    assert [len(batch) for batch in batches] == [25] * 20 + [5]
