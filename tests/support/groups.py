@@ -15,11 +15,23 @@ UNIT, DATABASE, SERVERS = "unit", "database_only", "servers"
 _BROKER, _POSTGRES, _DIRECTORY = "broker", "server", "scratch_directory"
 # Session fixtures that cost seconds: whoever shares one stays with its other users, in one process.
 _SHARED = {"leadline": "flow"}
-# The groups that take longest go first, and the many short ones fill what is left of the other process's time. A group that
-# mostly waits comes first of all: it leaves the processors to the others.
+# The groups that take longest go first, and the many short ones fill what is left of the other process's time. First of all is
+# one that mostly waits: it leaves the processors to the other process.
 LONGEST_FIRST = (
     "tests/crash/test_matrix.py",
     "flow",
+    "tests/crash/test_faults.py",
+    "tests/deploy/test_embedded_run.py",
+    "tests/flow/test_healing_liveness.py",
+    "tests/flow/test_guard.py",
+    "tests/flow/test_fuzzed_messages.py",
+    "tests/flow/test_sources_and_scope.py",
+    "tests/deploy/test_compose_processes.py",
+    "tests/bugs/test_kills_and_rights.py",
+    "tests/stateful/test_ledger_machine.py",
+    "tests/store/ingest/test_outage.py",
+    "tests/store/ingest/test_vendors.py",
+    "tests/store/ingest/test_late_splits.py",
 )
 
 
