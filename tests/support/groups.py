@@ -22,6 +22,7 @@ LONGEST_FIRST = (
     "flow",
     "tests/crash/test_faults.py",
     "tests/deploy/test_embedded_run.py",
+    "tests/flow/test_corporate_actions.py",
     "tests/flow/test_healing_liveness.py",
     "tests/flow/test_guard.py",
     "tests/flow/test_fuzzed_messages.py",
