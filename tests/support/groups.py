@@ -23,6 +23,7 @@ LONGEST_FIRST = (
     "tests/crash/test_faults.py",
     "tests/deploy/test_embedded_run.py",
     "tests/flow/test_corporate_actions.py",
+    "tests/flow/test_closures.py",
     "tests/flow/test_healing_liveness.py",
     "tests/flow/test_guard.py",
     "tests/flow/test_fuzzed_messages.py",
