@@ -135,7 +135,7 @@ async def test_a_dead_letter_that_was_mended_is_replayed_into_its_topic(
         async with admin.begin() as conn:
             await dead_letters.replay(conn, letter.id)
         service.wake_relay()
-        await asyncio.wait_for(handled.wait(), 20)
+        await asyncio.wait_for(handled.wait(), 40)
         assert await wire.drained() == 2
     assert calls == [calls[0]] * 2
     assert await results(admin) == {portfolio: [1, 1]}
@@ -289,7 +289,7 @@ async def test_nothing_is_acknowledged_while_it_is_being_handled(
 
     async with toy.running(settings, Worker(), takes_its_time):
         await wire.announce(portfolio)
-        await asyncio.wait_for(entered.wait(), 20)
+        await asyncio.wait_for(entered.wait(), 40)
         await asyncio.sleep(6.5)
         assert await wire.position() == (0, 1)
         proceed.set()

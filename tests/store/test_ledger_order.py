@@ -16,6 +16,7 @@ from shared.ledger import Outcome
 from shared.work import Due, Phase
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add, complete_and_tell
+from tests.support.waiting import until_blocked
 
 D = SESSIONS
 
@@ -97,7 +98,7 @@ async def test_without_the_lock_a_unit_is_complete_without_an_input_that_counts(
                 await order_lock(conn)
             revision = await next_change(conn)
             other = asyncio.create_task(second())
-            await asyncio.wait([other], timeout=0.5)
+            await until_blocked(engine, other)
             assert other.done() is not ordered, "with the lock, the second waits for the first"
             await _handle(engine, portfolio)
             # The first goes on, in no hurry.
@@ -167,7 +168,7 @@ async def test_rows_are_locked_in_key_order_so_that_nobody_deadlocks(engine: Asy
                 {"p": lowest, "s": D[0]},
             )
             waiting = asyncio.create_task(work())
-            await asyncio.wait([waiting], timeout=0.4)
+            await until_blocked(engine, waiting)
             assert not waiting.done()
             async with watcher.begin():
                 free = await watcher.execute(text("SELECT 1 FROM ledger.units FOR UPDATE SKIP LOCKED"))

@@ -242,7 +242,7 @@ async def test_who_finds_a_portfolio_held_leaves_word_and_the_holder_does_it(
         await proceed.wait()
 
     holder = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[1])))
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), 40)
     other = Worker(Phase.INGEST)
     assert await runner(engines, other).run(Work((a,), D[2], D[3])) == 0
     assert other.seen == []
@@ -405,7 +405,7 @@ async def test_a_run_that_is_cancelled_lets_go(admin: AsyncEngine, engines: dict
         await asyncio.Event().wait()
 
     task = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[0])))
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), 40)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -23,8 +23,8 @@ from tests.support.databases import PASSWORDS, Database, Server
 @pytest.fixture
 async def empty(server: Server) -> AsyncIterator[Database]:
     """A database that nobody migrated."""
-    name = "leadline_test_empty"
-    await databases.execute(server.admin_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    name = databases.fresh_name()
+    await databases.execute(server.admin_url, f"CREATE DATABASE {name}")
     created = Database(name, server)
     yield created
     await databases.drop(created)

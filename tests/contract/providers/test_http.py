@@ -142,7 +142,7 @@ def test_a_body_that_drips_ends_at_the_deadline() -> None:
         with pytest.raises(ProviderDown) as raised:
             http.get("/v1")
         assert raised.value.fault is Fault.TIMEOUT
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4, "half of what the whole body takes"
 
 
 def test_yahoos_session_ends_at_the_deadline_too() -> None:

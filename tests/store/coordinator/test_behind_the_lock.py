@@ -23,6 +23,7 @@ from services.coordinator.portfolios import service
 from shared.clock import Clock
 from shared.db.engine import order_lock
 from tests.store.coordinator.conftest import AS_OF, CSV, Api
+from tests.support.waiting import until_blocked
 
 NEXT = date(2020, 12, 31)
 
@@ -33,7 +34,7 @@ async def while_it_waits(api: Api, work: Coroutine[Any, Any, Any]) -> AsyncItera
     async with api.context.engine.begin() as conn:
         await order_lock(conn)
         task = asyncio.create_task(work)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not await conn.scalar(
                 text("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
             ):
@@ -75,7 +76,8 @@ async def test_two_schedulers_announce_a_date_once(api: Api) -> None:
     adding = add_due(api.context.engine, clock, source="cron", wake=lambda: None)
     async with while_it_waits(api, adding) as (_, task):
         other = asyncio.create_task(add_due(api.context.engine, clock, source="reconciler", wake=lambda: None))
-        await asyncio.sleep(0.2)
+        await until_blocked(api.admin, task, other)
+        assert not other.done(), "it waits too"
     assert sorted([task.result(), await other]) == [0, 4]
     assert await api.rows("SELECT count(*) FROM bus.outbox WHERE type = 'leadline.DateDue.v1'") == [(1,)]
     assert await api.rows("SELECT count(*) FROM coordinator.runs WHERE source IN ('cron', 'reconciler')") == [(1,)]

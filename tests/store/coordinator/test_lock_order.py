@@ -20,6 +20,7 @@ from shared.market.calendar import calendar
 from shared.messaging import dead_letters
 from shared.work import Due, Phase
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
+from tests.support.waiting import until_blocked
 
 LOTS = "symbol,quantity,entry_date,entry_price\nAAPL,1,2020-12-{day},130\n"
 
@@ -65,7 +66,7 @@ async def test_whoever_meets_a_completion_waits_for_its_units_with_the_schedule_
     async with api.admin.begin() as conn:
         await ledger.complete(conn, Phase.SNAPSHOTS, {Due(held, *row): Outcome() for row in rows})
         other = asyncio.create_task(act(api, who, held))
-        await asyncio.wait([other], timeout=0.6)
+        await until_blocked(api.admin, other)
         assert not other.done(), "it wants the units too"
         free = await conn.execute(text("SELECT 1 FROM ledger.schedule FOR NO KEY UPDATE SKIP LOCKED"))
         assert len(free.all()) == len(portfolios) * len(Phase)
