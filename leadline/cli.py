@@ -17,10 +17,10 @@ from leadline.commands import benchmarks, calendar, dead_letters, symbols
 from leadline.http import Client, Failed
 from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
 from leadline.tables import overview as tables
-from leadline.tables.overview import print_picture, render_risk_picture
+from leadline.tables.overview import print_overview, render_risk_overview
 from leadline.tables.text import echo
 
-__all__ = ["Client", "Failed", "app", "console_for", "main", "print_picture", "render_risk_picture"]
+__all__ = ["Client", "Failed", "app", "console_for", "main", "print_overview", "render_risk_overview"]
 
 WATCH_SECONDS = 1.0
 
@@ -157,7 +157,7 @@ def show(
         if as_json:
             print_document(overview.gather(api, portfolio, session, full=full))
         else:
-            render_risk_picture(console_for(), api, portfolio, session, full=full)
+            render_risk_overview(console_for(), api, portfolio, session, full=full)
 
 
 @app.command()
@@ -173,7 +173,7 @@ def rerun(
     as_json: Json = False,
 ) -> None:
     """Ask for work again; prints the run's id."""
-    arguments.in_order(first, last)
+    arguments.assert_in_order(first, last)
     params = {
         "portfolio_id": portfolios,
         "start_date": first,

@@ -55,14 +55,14 @@ class Unit(NamedTuple):
     phase: Phase
 
 
-class Key(NamedTuple):
+class UnitKey(NamedTuple):
     """A unit within a phase."""
 
     portfolio_id: UUID
     session: date
 
 
-class Due(NamedTuple):
+class MissingUnit(NamedTuple):
     """A missing unit of one phase, with the revision it must reach."""
 
     portfolio_id: UUID
@@ -101,10 +101,10 @@ class Batch:
         return self.sessions[-1]
 
     @property
-    def units(self) -> Iterator[Due]:
+    def units(self) -> Iterator[MissingUnit]:
         for portfolio, revisions in zip(self.portfolios, self.revisions, strict=True):
             for session, revision in zip(self.sessions, revisions, strict=True):
-                yield Due(portfolio, session, revision)
+                yield MissingUnit(portfolio, session, revision)
 
     def __len__(self) -> int:
         return len(self.portfolios) * len(self.sessions)
@@ -150,7 +150,7 @@ def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession
 
 
 def cut(
-    units: Iterable[Due],
+    units: Iterable[MissingUnit],
     sessions: Sequence[date],
     *,
     max_units: int = MAX_UNITS,
@@ -165,13 +165,13 @@ def cut(
     Every unit falls into exactly one batch. Portfolios of a batch are sorted, so equal input gives equal batches.
     """
     ordinal = {session: index for index, session in enumerate(sessions)}
-    by_portfolio: dict[UUID, list[Due]] = defaultdict(list)
+    by_portfolio: dict[UUID, list[MissingUnit]] = defaultdict(list)
     for unit in units:
         by_portfolio[unit.portfolio_id].append(unit)
     ranges: dict[tuple[int, int], list[tuple[UUID, tuple[int, ...]]]] = defaultdict(list)
     for portfolio, due in by_portfolio.items():
         due.sort(key=lambda unit: unit.session)
-        run: list[Due] = []
+        run: list[MissingUnit] = []
         for unit in due:
             if run and ordinal[unit.session] != ordinal[run[-1].session] + 1:
                 ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
@@ -213,7 +213,7 @@ def _within(batch: Batch, rows: RowsPerSession, max_rows: int) -> Iterator[Batch
             yield Batch(batch.portfolios, batch.sessions[reach], (revisions[reach],))
 
 
-def rectangles(keys: Iterable[Key], sessions: Sequence[date]) -> list[Work]:
+def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date]) -> list[Work]:
     """Completed or wanted keys as work for events: equal consecutive ranges grouped, within the limits of one event."""
-    batches = cut((Due(key.portfolio_id, key.session, 0) for key in keys), sessions)
+    batches = cut((MissingUnit(key.portfolio_id, key.session, 0) for key in keys), sessions)
     return [Work(batch.portfolios, batch.first, batch.last) for batch in batches]

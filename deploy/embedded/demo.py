@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, unless_stopped, until_stopped
 from deploy.embedded.supervisor import Supervisor
-from leadline.cli import Client, Failed, console_for, render_risk_picture
+from leadline.cli import Client, Failed, console_for, render_risk_overview
 from shared.errors import LeadlineError
 from shared.work import Phase
 
@@ -96,7 +96,7 @@ def _client(url: str, console: Console, give_up: threading.Event) -> bool:
         portfolio = _portfolio(api, console)
         if not _wait_until_complete(api, portfolio, console, give_up):
             return False
-        document = render_risk_picture(console, api, portfolio)
+        document = render_risk_overview(console, api, portfolio)
         _print_missing_proxies(document, console)
     return True
 

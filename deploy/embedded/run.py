@@ -62,7 +62,7 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
     if options.data is not None and not options.data.is_file():
         raise ConfigurationError(f"there is no price file {options.data}")
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(state.held(directory))
+        stack.enter_context(state.lock_state(directory))
         listener = stack.enter_context(state.bind(options.port))
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))

@@ -58,7 +58,7 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def said(value: object) -> str:
+def text(value: object) -> str:
     """A word or a date as it is."""
     return DASH if value is None else escape(str(value))
 
@@ -74,7 +74,7 @@ def words(reason: str | None) -> str:
     return "" if reason is None else reason.replace("_", " ")
 
 
-def because(reasons: Iterable[Mapping[str, Any]], limit: int = 12) -> list[str]:
+def reasons_text(reasons: Iterable[Mapping[str, Any]], limit: int = 12) -> list[str]:
     """Reasons as lines, one per cause: which figures or symbols it touches."""
     grouped: dict[str, list[str]] = {}
     for reason in reasons:

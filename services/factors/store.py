@@ -98,7 +98,7 @@ async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
         )
 
 
-async def incomplete(
+async def find_incomplete(
     conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str, since: date
 ) -> list[int]:
     """Those of the symbols that lack a fact of this model on some session of [first, last]. Without any price from `since` on they

@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.factors import compute, store
 from services.factors.store import Holding, Series
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar, closures
 from shared.market.symbols import parse_occ
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 
 UNKNOWN_SYMBOL = "not_found"
 
@@ -50,7 +50,7 @@ class Inputs:
     """(K, N) facts that are stored, of whatever prices and model: what stands there is replaced even by "no price"."""
     proxies_needed: NDArray[np.bool_]
     """(K,) rows of factors.proxies to compute."""
-    lacking: NDArray[np.object_]
+    missing_reason: NDArray[np.object_]
     """(K, N) of stored facts that stand: None with joint betas, else the reason for having none."""
     series: Mapping[int, Series]
     splits: Sequence[tuple[int, date, float]]
@@ -61,7 +61,7 @@ class Inputs:
 class Results:
     """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
 
-    outcomes: Mapping[Key, Outcome]
+    outcomes: Mapping[UnitKey, Outcome]
     exposures: list[tuple[Any, ...]] = field(default_factory=list)
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     proxies: list[tuple[Any, ...]] = field(default_factory=list)
@@ -72,14 +72,14 @@ class FactorsWorker:
 
     phase = Phase.FACTORS
 
-    async def claim(self, conn: AsyncConnection, batch: Batch) -> None:
+    async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
         """Hold the symbols whose facts are lacking, so that forty batches of one night compute each symbol once.
 
         Facts that are merely behind are not claimed for: two handlers may compute them, with equal digits.
         """
         holdings = await _holdings(conn, batch)
         ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
-        lacking = await store.incomplete(
+        incomplete = await store.find_incomplete(
             conn,
             sorted(ids.values()),
             batch.first,
@@ -88,7 +88,7 @@ class FactorsWorker:
             registry.MODEL_VERSION,
             since=calendar().back(batch.first, registry.FACT_LOOKBACK),
         )
-        await store.lock_symbols(conn, lacking)
+        await store.lock_symbols(conn, incomplete)
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Everything in a handful of set-based queries; prices only of symbols that have something to compute."""
@@ -117,7 +117,7 @@ class FactorsWorker:
         versions = np.maximum(versions, proxy_versions[:, None])
 
         stored = np.full(versions.shape, -1, dtype=np.int64)
-        lacking = np.full(versions.shape, None, dtype=object)
+        missing_reason = np.full(versions.shape, None, dtype=object)
         has_row = np.zeros(versions.shape, dtype=np.bool_)
         row = {session: k for k, session in enumerate(batch.sessions)}
         for fact in await store.facts(conn, every, batch.first, batch.last):
@@ -125,13 +125,13 @@ class FactorsWorker:
             has_row[cell] = True
             if fact.model_version == registry.MODEL_VERSION:
                 stored[cell] = fact.price_version
-                lacking[cell] = None if fact.has_betas else (fact.reason or "short_history")
+                missing_reason[cell] = None if fact.has_betas else (fact.reason or "short_history")
         wanted = np.zeros(versions.shape, dtype=np.bool_)
         wanted[:, proxy_columns] = True
         for holding in holdings:
             if holding.symbol in ids:
                 wanted[_held(holding, batch.sessions), column[ids[holding.symbol]]] = True
-        needed = compute.behind(versions, stored, wanted)
+        needed = compute.stale(versions, stored, wanted)
         proxies = await store.proxy_versions(conn, batch.first, batch.last)
         none = (-1, registry.MODEL_VERSION)
         proxies_stored = np.array(
@@ -153,7 +153,7 @@ class FactorsWorker:
             needed=needed,
             has_row=has_row,
             proxies_needed=proxies_needed,
-            lacking=lacking,
+            missing_reason=missing_reason,
             series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
             splits=await store.splits(conn, todo, first, batch.last) if todo else [],
             gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
@@ -162,9 +162,9 @@ class FactorsWorker:
     def compute(self, inputs: Inputs) -> Results:
         """Pure. Facts first; then each unit is judged by the facts of what its portfolio held."""
         todo = [i for i in range(len(inputs.ids)) if inputs.needed[:, i].any()]
-        lacking = inputs.lacking.copy()
+        missing_reason = inputs.missing_reason.copy()
         if not todo and not inputs.proxies_needed.any():
-            return Results(_outcomes(inputs, lacking))
+            return Results(_outcomes(inputs, missing_reason))
         names, ids = list(inputs.ids), list(inputs.ids.values())
         absent = _absences(inputs)
         prices = _rectangle(inputs, [ids[i] for i in todo])
@@ -172,7 +172,7 @@ class FactorsWorker:
         needed = inputs.needed[:, todo]
         exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
         metrics = compute.metrics(prices, inputs.grid, inputs.at)
-        labels = compute.Labels(
+        labels = compute.FactIndex(
             sessions=inputs.batch.sessions,
             ids=[ids[i] for i in todo],
             # Of a symbol without any price there is nothing to store: a file of unknown ones would be a million empty rows. Why it
@@ -183,11 +183,11 @@ class FactorsWorker:
         )
         without = np.isnan(exposures.joint[..., 0])
         for i, column in enumerate(todo):
-            lacking[needed[:, i] & ~without[:, i], column] = None
+            missing_reason[needed[:, i] & ~without[:, i], column] = None
         for k, s in zip(*(index.tolist() for index in np.nonzero(needed & without)), strict=True):
-            lacking[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
+            missing_reason[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
         return Results(
-            _outcomes(inputs, lacking),
+            _outcomes(inputs, missing_reason),
             compute.exposure_rows(exposures, labels),
             compute.metric_rows(metrics, labels),
             compute.proxy_rows(
@@ -198,7 +198,7 @@ class FactorsWorker:
             ),
         )
 
-    async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         """Facts belong to symbols, not to units: they are stored even if every unit has meanwhile been completed."""
         await store.save(conn, results.exposures, results.metrics, results.proxies)
 
@@ -260,7 +260,7 @@ def _absences(inputs: Inputs) -> dict[tuple[int, str], str]:
     return out
 
 
-def _outcomes(inputs: Inputs, lacking: NDArray[np.object_]) -> dict[Key, Outcome]:
+def _outcomes(inputs: Inputs, missing_reason: NDArray[np.object_]) -> dict[UnitKey, Outcome]:
     """A unit is partial where a symbol held has no joint betas. Coverage is the share of symbols that have them: weights
     are not known here, risk weighs them by value."""
     column = {symbol: i for i, symbol in enumerate(inputs.ids)}
@@ -269,22 +269,26 @@ def _outcomes(inputs: Inputs, lacking: NDArray[np.object_]) -> dict[Key, Outcome
     for holding in inputs.holdings:
         mask = held[holding.portfolio_id].setdefault(holding.symbol, np.zeros(len(sessions), np.bool_))
         mask[_held(holding, sessions)] = True
-    out: dict[Key, Outcome] = {}
+    out: dict[UnitKey, Outcome] = {}
     for portfolio, symbols in held.items():
         count = np.zeros(len(sessions), dtype=np.int64)
         for mask in symbols.values():
             count += mask
         short: list[list[tuple[str, str]]] = [[] for _ in sessions]
         for symbol, mask in sorted(symbols.items()):
-            reasons = lacking[:, column[symbol]] if symbol in column else np.full(len(sessions), UNKNOWN_SYMBOL, object)
+            reasons = (
+                missing_reason[:, column[symbol]]
+                if symbol in column
+                else np.full(len(sessions), UNKNOWN_SYMBOL, object)
+            )
             for k in np.flatnonzero(mask & (reasons != np.array(None))).tolist():
                 short[k].append((symbol, reasons[k]))
         for k, session in enumerate(sessions):
-            out[Key(portfolio, session)] = _judged(short[k], int(count[k]))
+            out[UnitKey(portfolio, session)] = _quality(short[k], int(count[k]))
     return out
 
 
-def _judged(short: list[tuple[str, str]], count: int) -> Outcome:
+def _quality(short: list[tuple[str, str]], count: int) -> Outcome:
     if not short:
         return Outcome()
     return Outcome(

@@ -15,9 +15,9 @@ from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
-from shared.db.closures import follow
+from shared.db.closures import load_closures
 from shared.db.engine import is_retried_by_loops
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
@@ -39,8 +39,8 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
-        providers = enabled(chosen, regular, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, regular), service.clock, bind=loop.bind)
+        providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
+        made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
@@ -69,7 +69,7 @@ def _retries(
                     await worker.ask_again(always=True)
                     read = reads
                 async with service.engine.connect() as conn:
-                    await follow(conn)
+                    await load_closures(conn)
                 asked = await worker.retry_due() + await worker.refresh()
             except Exception as error:
                 if is_retried_by_loops(error):
@@ -93,7 +93,7 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
             asked = False
             try:
                 async with service.engine.connect() as conn:
-                    await follow(conn)
+                    await load_closures(conn)
                 asked = await profiles.refresh_one(service.clock.last_due())
             except Exception as error:
                 if is_retried_by_loops(error):

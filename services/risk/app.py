@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from services.risk.compute.scenarios import Scenarios
 from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
-from services.risk.workflow.scenario_sets import take_up
+from services.risk.workflow.scenario_sets import activate_scenarios
 from shared.db.engine import is_retried_by_loops
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
@@ -38,7 +38,7 @@ def _take_up(service: Service, scenarios: Scenarios) -> Callable[[], Awaitable[N
     async def once() -> None:
         while not service.stopping.is_set():
             try:
-                await take_up(service.engine, scenarios)
+                await activate_scenarios(service.engine, scenarios)
                 await service.stopping.wait()
             except Exception as error:
                 if not is_retried_by_loops(error):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import binary
 from shared.db.bulk import copy
-from shared.work import Key
+from shared.work import UnitKey
 
 Rows = Sequence[Row[Any]]
 
@@ -159,8 +159,8 @@ async def replace(
     conn: AsyncConnection,
     *,
     snapshots: Iterable[Sequence[Any]],
-    holdings: Mapping[Key, bytes],
-    revisions: Mapping[Key, int],
+    holdings: Mapping[UnitKey, bytes],
+    revisions: Mapping[UnitKey, int],
     model_version: str,
 ) -> None:
     """Write rows of `SNAPSHOT_COLUMNS` (money in ten-thousandths, reasons as JSON text) and of `HOLDINGS_COLUMNS`.

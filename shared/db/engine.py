@@ -63,20 +63,20 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-async def order_lock(conn: AsyncConnection) -> None:
+async def acquire_commit_order_lock(conn: AsyncConnection) -> None:
     """Take the global commit-order lock. First statement of a transaction that changes inputs, writes prices or adds units
     (bulk data is staged before it), so that revisions and change numbers commit in the order they were drawn."""
     await conn.execute(text("SELECT ledger.order_lock()"))
 
 
-async def ordered(conn: AsyncConnection) -> None:
+async def assert_commit_order_lock(conn: AsyncConnection) -> None:
     """Refuse to go on without the commit-order lock, where no trigger sees that it is needed."""
     if await conn.scalar(text("SELECT current_setting('leadline.ordered', true)")) != "yes":
         raise PermanentError("this needs the commit-order lock: take it first in the transaction", code="unordered")
 
 
-async def next_change(conn: AsyncConnection) -> int:
-    """Draw a revision or price version. Only under `order_lock`."""
+async def next_change_seq(conn: AsyncConnection) -> int:
+    """Draw a revision or price version. Only under `acquire_commit_order_lock`."""
     value = await conn.scalar(text("SELECT nextval('ledger.change')"))
     assert isinstance(value, int)
     return value

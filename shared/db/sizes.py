@@ -9,13 +9,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.work import Due, Phase, Size
+from shared.work import MissingUnit, Phase, Size
 
 # A matrix over the holdings reads a year of prices before the first session.
 _LOOKBACK = timedelta(days=400)
 
 
-async def read(conn: AsyncConnection, phase: Phase, units: Collection[Due]) -> dict[UUID, Size]:
+async def read(conn: AsyncConnection, phase: Phase, units: Collection[MissingUnit]) -> dict[UUID, Size]:
     """Lots and symbols of the units' portfolios, all sessions taken together: an upper bound for each of them.
 
     Symbols come as hashes, since only their number counts; of two with one hash (rare), one is not counted. How many of them have

@@ -14,8 +14,8 @@ from faststream.kafka import KafkaBroker
 
 from shared.events.topics import TOPICS
 from shared.messaging.failpoints import failpoint
-from shared.messaging.guard import Guard
-from shared.messaging.records import tolerate
+from shared.messaging.records import install_lenient_decoder
+from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 from shared.settings import ServiceSettings
 
 MAX_POLL_INTERVAL_MS = 300_000
@@ -51,9 +51,9 @@ async def _raw_decoder(message: Any) -> Any:
     return message.body
 
 
-def create_broker(settings: ServiceSettings, *, service: str, guard: Guard) -> KafkaBroker:
+def create_broker(settings: ServiceSettings, *, service: str, guard: RetryDeadLetterMiddleware) -> KafkaBroker:
     """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
-    tolerate()
+    install_lenient_decoder()
     return KafkaBroker(
         bootstrap(settings),
         client_id=f"leadline-{service}",

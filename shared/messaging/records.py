@@ -133,7 +133,7 @@ class TolerantPartition(fetcher.PartitionRecords):  # type: ignore[misc]
         return bool(_DefaultRecordBatchPy(raw).validate_crc())
 
 
-def tolerate() -> None:
+def install_lenient_decoder() -> None:
     """From now on consumers of this process read records so."""
     fetcher.MemoryRecords = TolerantRecords
     fetcher.PartitionRecords = TolerantPartition

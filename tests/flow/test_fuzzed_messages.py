@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.envelope import WorkEvent
 from shared.messaging import outbox
-from shared.messaging.guard import MAX_BODY_BYTES
-from shared.messaging.limit import WINDOW
+from shared.messaging.breaker import WINDOW
+from shared.messaging.retry_middleware import MAX_BODY_BYTES
 from shared.phase.runner import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy

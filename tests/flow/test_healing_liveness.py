@@ -26,8 +26,8 @@ from deploy.embedded.process import free_port
 from shared.errors import ConfigurationError
 from shared.events.envelope import WorkEvent
 from shared.events.topics import DATE_DUE
-from shared.messaging import dead_letters, limit, watch
-from shared.messaging.limit import WINDOW
+from shared.messaging import breaker, dead_letters, monitor
+from shared.messaging.breaker import WINDOW
 from shared.phase.runner import PhaseRunner
 from shared.service import EXIT_STUCK, Service, create_service_app
 from shared.settings import ServiceSettings
@@ -49,8 +49,8 @@ def settings(database: Database, broker: TestBroker) -> ServiceSettings:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared.service, "SUPERVISION_SECONDS", 0.1)
-    monkeypatch.setattr(watch, "PERIOD_SECONDS", 0.3)
-    monkeypatch.setattr(watch, "STALL_SECONDS", 2.0)
+    monkeypatch.setattr(monitor, "PERIOD_SECONDS", 0.3)
+    monkeypatch.setattr(monitor, "STALL_SECONDS", 2.0)
 
 
 async def health(service: Service) -> tuple[int, int, dict[str, Any]]:
@@ -173,8 +173,8 @@ async def test_a_consumer_that_stopped_goes_on_once_a_message_succeeds(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was broken is mended outside the process, or a newer release has gone: nobody has to restart anything."""
-    monkeypatch.setattr(limit, "FIRST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(limit, "LONGEST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(breaker, "FIRST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE_SECONDS", 1.0)
     portfolios = await toy.prepare(admin, WINDOW + 10)
     for portfolio in portfolios:
         await wire.announce(portfolio)

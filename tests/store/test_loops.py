@@ -17,14 +17,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.coordinator.control.auditor import Auditor
-from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
-from services.ingest.workflow import claims
+from services.ingest.workflow import symbol_lease
 from services.risk.app import _take_up
 from services.risk.settings import RiskSettings
 from services.risk.workflow import load_scenarios
 from shared.clock import Clock
-from shared.db.engine import create_engine, is_retried_by_loops, is_transient, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine, is_retried_by_loops, is_transient
 from shared.messaging import relay
 from shared.messaging.relay import Relay
 from shared.service import Service
@@ -45,12 +45,12 @@ async def _take_up_of(engine: AsyncEngine) -> None:
 LOOPS: dict[str, tuple[str, Loop]] = {
     "reconciler": (
         "coordinator",
-        lambda engine: Reconciler(engine, CLOCK, wake=lambda: None, pace=Pace(period=PERIOD)).run(),
+        lambda engine: Reconciler(engine, CLOCK, wake=lambda: None, pace=ReconcilerSettings(period=PERIOD)).run(),
     ),
     "scheduler": ("coordinator", lambda engine: Scheduler(engine, CLOCK, wake=lambda: None, period=PERIOD).run()),
     "auditor": ("coordinator", lambda engine: Auditor(engine, CLOCK, period=timedelta(seconds=PERIOD)).run()),
     "relay": ("coordinator", lambda engine: Relay(engine, None, service="test").run()),
-    "claims": ("ingest", lambda engine: claims._renew(engine, "owner")),
+    "claims": ("ingest", lambda engine: symbol_lease._renew(engine, "owner")),
     "scenarios": ("risk", _take_up_of),
 }
 
@@ -58,7 +58,7 @@ LOOPS: dict[str, tuple[str, Loop]] = {
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "BACKOFF_SECONDS", (PERIOD,))
-    monkeypatch.setattr(claims, "RENEW_SECONDS", PERIOD)
+    monkeypatch.setattr(symbol_lease, "RENEW_SECONDS", PERIOD)
     monkeypatch.setattr("services.risk.app.AGAIN_SECONDS", PERIOD)
 
 
@@ -113,7 +113,7 @@ async def test_a_loop_outlives_a_pool_that_is_used_up(database: Database, name: 
     service, loop = LOOPS[name]
     admin = create_engine(database.admin_url, application="test", pool_size=2)
     async with small_pool(database, service) as engine, admin.connect() as importer:
-        await order_lock(importer)
+        await acquire_commit_order_lock(importer)
         async with engine.connect() as held:
             await held.execute(text("SELECT 1"))
             with structlog.testing.capture_logs() as lines:

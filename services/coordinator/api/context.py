@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.coordinator.portfolios.limits import Limits
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
-from shared.db.closures import follow
+from shared.db.closures import load_closures
 
 PREFIX = "/api/v1"
 
@@ -50,4 +50,4 @@ Ctx = Annotated[Context, Depends(context_of)]
 async def on_trading_days(request: Request) -> None:
     """What a request computes, it computes under the closures there are when it comes."""
     async with context_of(request).engine.connect() as conn:
-        await follow(conn)
+        await load_closures(conn)

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from services.coordinator.api.bodies import Body, Line, Words
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day
+from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.query_dates import Day
 from services.coordinator.reference import symbols
 from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
@@ -51,16 +51,16 @@ async def quarantined(
 @router.get("/symbols/{symbol}", summary="What a symbol is, what is missing of it, and what it may mean")
 async def symbol_facts(symbol: str, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return await identities.facts(conn, symbol)
+        return await identities.describe(conn, symbol)
 
 
 @router.post("/symbols/{symbol}/resolve", summary="Say which security a symbol means; its prices are then asked for")
 async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
         await symbols.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
-        return 200, await identities.facts(conn, symbol)
+        return 200, await identities.describe(conn, symbol)
 
-    return await change(request, context, act, symbol, body.model_dump_json())
+    return await idempotent_write(request, context, act, symbol, body.model_dump_json())
 
 
 @router.post("/symbols/{symbol}/quarantine/{session}/release", summary="Believe a price that was held back")
@@ -81,4 +81,4 @@ async def _decide(
     async def act(conn: Any) -> tuple[int, Any]:
         return 200, await symbols.decide(conn, symbol, session, decision, reason=body.reason, by=body.by)
 
-    return await change(request, context, act, symbol, session.isoformat(), decision, body.model_dump_json())
+    return await idempotent_write(request, context, act, symbol, session.isoformat(), decision, body.model_dump_json())

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.model.stored import Gap
+from services.ingest.model.stored import PriceGap
 from shared.arrays import FloatVector, IntVector
 from shared.market.registry import RETURN_DISAGREEMENT
 
@@ -142,7 +142,7 @@ def _has_event(series: IntVector, ordinal: IntVector, events: Events) -> NDArray
     return has
 
 
-class Span(NamedTuple):
+class GapRange(NamedTuple):
     first: int
     last: int
     reason: str
@@ -150,7 +150,7 @@ class Span(NamedTuple):
 
 def missing_spans(
     first: int, last: int, have: IntVector, *, listed_from: int | None, delisted_from: int | None, absent: str | None
-) -> list[Span]:
+) -> list[GapRange]:
     """The sessions of [first, last] without a bar, as runs of one reason.
 
     have          : ordinals of the bars, ascending.
@@ -175,10 +175,12 @@ def missing_spans(
     breaks = np.flatnonzero((np.diff(where) != 1) | (np.diff(codes) != 0)) + 1
     starts = np.concatenate(([0], breaks))
     ends = np.concatenate((breaks, [len(where)])) - 1
-    return [Span(int(where[a]), int(where[b]), reasons[codes[a]]) for a, b in zip(starts, ends, strict=True)]
+    return [GapRange(int(where[a]), int(where[b]), reasons[codes[a]]) for a, b in zip(starts, ends, strict=True)]
 
 
-def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], found: Sequence[Gap]) -> list[Gap]:
+def replace_gaps(
+    existing: Iterable[PriceGap], checked: Iterable[tuple[int, int]], found: Sequence[PriceGap]
+) -> list[PriceGap]:
     """A symbol's gaps after [first, last] of each `checked` range was asked for anew and `found` is what is missing there.
 
     Outside the checked ranges the old gaps stay. Neighbours of one reason and state are joined, so that a dead symbol is one
@@ -186,8 +188,8 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
     waiting began. Answers disjoint gaps, ascending.
     """
     ranges = sorted(checked)
-    kept: list[Gap] = []
-    waiting: list[Gap] = []
+    kept: list[PriceGap] = []
+    waiting: list[PriceGap] = []
     for gap in existing:
         pieces = [gap]
         for first, last in ranges:
@@ -203,7 +205,7 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
             if old.reason == gap.reason and old.first <= gap.last and old.last >= gap.first
         ]
         fresh.append(gap._replace(checked_at=min([gap.checked_at, *since])) if since and not gap.terminal else gap)
-    joined: list[Gap] = []
+    joined: list[PriceGap] = []
     for gap in sorted([*kept, *fresh]):
         if joined and gap.first == joined[-1].last + 1 and _alike(gap, joined[-1]):
             before = joined.pop()
@@ -218,7 +220,7 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
     return joined
 
 
-def _outside(gap: Gap, first: int, last: int) -> list[Gap]:
+def _outside(gap: PriceGap, first: int, last: int) -> list[PriceGap]:
     parts = []
     if gap.first < first:
         parts.append(gap._replace(last=min(gap.last, first - 1)))
@@ -227,5 +229,5 @@ def _outside(gap: Gap, first: int, last: int) -> list[Gap]:
     return parts
 
 
-def _alike(one: Gap, other: Gap) -> bool:
+def _alike(one: PriceGap, other: PriceGap) -> bool:
     return (one.reason, one.terminal, one.provider) == (other.reason, other.terminal, other.provider)

@@ -9,9 +9,9 @@ import numpy as np
 
 from services.ingest.compute.retry_policy import retry_after
 from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, missing_spans, split_factor, total_returns
-from services.ingest.model.market import Absence, Action, Bars, Fetched, History, LeftOut
-from services.ingest.model.stored import ActionRow, Described, Gap, Jump, SymbolRow
-from services.ingest.model.write_set import Ask, Rows
+from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, NoDataReason
+from services.ingest.model.stored import ActionRow, Described, PriceGap, PriceOutlier, SymbolRow
+from services.ingest.model.write_set import FetchRequest, WriteSet
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
 
@@ -19,17 +19,17 @@ from shared.market.calendar import Calendar
 FILE = "file"
 
 
-def assemble(
-    asks: Sequence[Ask],
-    fetched: Sequence[Fetched],
+def build_rows(
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
     levels: Mapping[int, tuple[date, float]],
     calendar: Calendar,
     *,
     chain: str,
     now: datetime,
     newest: date,
-    jumps: Sequence[Jump] = (),
-) -> Rows:
+    jumps: Sequence[PriceOutlier] = (),
+) -> WriteSet:
     """Rows of some asks and their answers, in the order of the asks.
 
     levels : by the ask's index, a stored adjusted close inside its range: new levels are brought to it.
@@ -37,7 +37,7 @@ def assemble(
     newest : the last due session: how old an absence is decides when it is asked for again.
     """
     checked: dict[int, list[tuple[int, int]]] = {}
-    gaps: dict[int, list[Gap]] = {}
+    gaps: dict[int, list[PriceGap]] = {}
     actions: dict[tuple[int, date, str], ActionRow] = {}
     symbols: dict[int, SymbolRow] = {}
     described: dict[int, Described] = {}
@@ -54,7 +54,7 @@ def assemble(
         if part.history.lists_splits and len(part.history.bars.sessions)
     ]
     rows = _prices(asks, fetched, levels, calendar)
-    return Rows(
+    return WriteSet(
         rows,
         list(actions.values()),
         list(symbols.values()),
@@ -66,7 +66,9 @@ def assemble(
     )
 
 
-def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime, newest: date) -> list[Gap]:
+def _gaps(
+    ask: FetchRequest, answer: ChainResult, calendar: Calendar, *, chain: str, now: datetime, newest: date
+) -> list[PriceGap]:
     bars = [part.history.bars.sessions for part in answer.parts if len(part.history.bars.sessions)]
     have = np.unique(np.searchsorted(calendar.sessions, np.concatenate(bars))) if bars else np.empty(0, np.int64)
     listed_from, delisted_on = answer.listed_from, answer.delisted_on
@@ -81,24 +83,24 @@ def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: dat
             absent=answer.absent,
         )
         for span in spans:
-            transient = (reason := Absence(span.reason)).transient
+            transient = (reason := NoDataReason(span.reason)).transient
             retry_at = answer.retry_at
             if retry_at is None and (transient or chain != FILE):
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)
                 retry_at = now + wait if wait is not None else None
             found.append(
-                Gap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
+                PriceGap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
             )
     return found
 
 
-def _told(chain: str, answer: Fetched) -> str:
+def _told(chain: str, answer: ChainResult) -> str:
     """Who may be asked, less those who could not be: once they can, that is another chain, and a reason to ask again."""
     return ",".join(name for name in chain.split(",") if name not in answer.broken)
 
 
-def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, date, str], ActionRow]:
+def _actions(ask: FetchRequest, answer: ChainResult, calendar: Calendar) -> dict[tuple[int, date, str], ActionRow]:
     """Actions from the first source that lists any, by ex session. Two of a kind that fall on one session are one.
 
     Splits after the range are kept, because a file's prices and a user's file are on the basis of the newest; whoever
@@ -121,13 +123,13 @@ def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, d
     return rows
 
 
-def _symbol(ask: Ask, before: SymbolRow | None) -> SymbolRow:
+def _symbol(ask: FetchRequest, before: SymbolRow | None) -> SymbolRow:
     """Coverage reached; of two asks of one symbol by both, in one row."""
     row = before or SymbolRow(ask.symbol_id, ask.first, ask.last)
     return row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
 
 
-def _described(ask: Ask, answer: Fetched) -> Iterator[tuple[int, Described]]:
+def _described(ask: FetchRequest, answer: ChainResult) -> Iterator[tuple[int, Described]]:
     part = next((part for part in answer.parts if part.history.profile), None)
     if part is None or (of := part.history.profile) is None:
         return
@@ -136,7 +138,10 @@ def _described(ask: Ask, answer: Fetched) -> Iterator[tuple[int, Described]]:
 
 
 def _prices(
-    asks: Sequence[Ask], fetched: Sequence[Fetched], levels: Mapping[int, tuple[date, float]], calendar: Calendar
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
+    levels: Mapping[int, tuple[date, float]],
+    calendar: Calendar,
 ) -> list[tuple[Any, ...]]:
     """Records for `store.prices.STAGED`, by symbol and session."""
     histories: list[History] = []
@@ -252,7 +257,7 @@ def _scale(adj_close: FloatVector, sessions: Any, day: Any, level: float) -> flo
     return level / float(adj_close[at])
 
 
-def _known(asks: Sequence[Ask], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
+def _known(asks: Sequence[FetchRequest], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
     """Which rows fall on sessions whose truth was known before, so that a difference is a correction."""
     nothing = (date.max, date.min)
     low = np.array([(asks[index].known or nothing)[0] for index in of_ask], dtype="datetime64[D]")

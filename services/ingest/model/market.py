@@ -14,7 +14,7 @@ from shared.arrays import DateVector, FloatVector
 from shared.text import printable
 
 
-class Absence(StrEnum):
+class NoDataReason(StrEnum):
     """Why there is no price. The first three pass by themselves; the others are what the source knows."""
 
     RATE_LIMITED = "rate_limited"
@@ -30,11 +30,11 @@ class Absence(StrEnum):
 
     @property
     def transient(self) -> bool:
-        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN, Absence.QUARANTINED}
+        return self in {NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.QUARANTINED}
 
 
-class Fault(StrEnum):
-    """What went wrong between us and a vendor: finer than an `Absence`, for people, alarms and the circuit breaker."""
+class ProviderErrorKind(StrEnum):
+    """What went wrong between us and a vendor: finer than an `NoDataReason`, for people, alarms and the circuit breaker."""
 
     RATE_LIMITED = "rate_limited"
     TIMEOUT = "timeout"
@@ -49,7 +49,12 @@ class Fault(StrEnum):
     @property
     def permanent(self) -> bool:
         """Asking again changes nothing; somebody has to act."""
-        return self in {Fault.SCHEMA_CHANGED, Fault.REFUSED_ADDRESS, Fault.AUTH, Fault.PLAN}
+        return self in {
+            ProviderErrorKind.SCHEMA_CHANGED,
+            ProviderErrorKind.REFUSED_ADDRESS,
+            ProviderErrorKind.AUTH,
+            ProviderErrorKind.PLAN,
+        }
 
 
 def _make_printable(of: object, *fields: str) -> None:
@@ -187,7 +192,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NoData:
     """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever.
 
     fault      : set where the reason lies with the source and not with the symbol.
@@ -197,15 +202,15 @@ class Absent:
     """
 
     symbol: str
-    reason: Absence
+    reason: NoDataReason
     retry_at: datetime | None = None
-    fault: Fault | None = None
+    fault: ProviderErrorKind | None = None
     detail: str | None = None
     candidates: tuple[Listing, ...] = ()
     renamed: Rename | None = None
 
 
-Answer = History | Absent
+Answer = History | NoData
 
 # Nothing is converted: what is priced in anything else (pence too: GBp, GBX) has no price here.
 CURRENCY = "USD"
@@ -215,7 +220,7 @@ LISTED_LATE = timedelta(days=45)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ProviderSeries:
     """Bars of one provider, one vintage."""
 
     provider: str
@@ -223,7 +228,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Fetched:
+class ChainResult:
     """What the chain found out about one request.
 
     parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
@@ -236,8 +241,8 @@ class Fetched:
     """
 
     request: Request
-    parts: list[Part] = field(default_factory=list)
-    absent: Absence | None = None
+    parts: list[ProviderSeries] = field(default_factory=list)
+    absent: NoDataReason | None = None
     retry_at: datetime | None = None
     asked: tuple[str, ...] = ()
     candidates: tuple[Listing, ...] = ()

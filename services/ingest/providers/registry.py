@@ -8,10 +8,10 @@ from pydantic import SecretStr
 from services.ingest.model.market import Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.network import NetworkProvider
 from services.ingest.providers.quota.limits import Quota, Window, windows
-from services.ingest.providers.quota.metered import Metered, SharedGate
-from services.ingest.providers.transport.gate import Gate
-from services.ingest.providers.vendor import Vendor
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
+from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.settings import IngestSettings
 from shared.errors import ConfigurationError
 from shared.market.calendar import Calendar
@@ -41,12 +41,14 @@ def enabled(
             continue
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
-        gate = SharedGate(quota)
-        made.append(Metered(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
+        gate = SharedRateLimiter(quota)
+        made.append(RateLimitedProvider(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
     return made
 
 
-def _vendor(settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: Gate) -> Vendor:
+def _vendor(
+    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter
+) -> NetworkProvider:
     """Imported when enabled: yfinance and its relatives take a second."""
     loopback = settings.provider_loopback
     if name == "yahoo":

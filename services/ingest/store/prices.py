@@ -57,13 +57,13 @@ async def stage(conn: AsyncConnection, records: Iterable[Sequence[Any]]) -> None
     await conn.execute(text("ANALYZE staged (symbol_id, session, known)"))
 
 
-async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> list[Change]:
+async def move(conn: AsyncConnection, *, change_seq: int, fetched_at: datetime) -> list[Change]:
     """Move the staged rows into place under the lock; answers what became different inside sessions that were known.
 
     A stored value is never replaced by nothing: a source that lacks a field today had it yesterday, and the first bar of
     every fetch has no return because the session before was not part of it. What stood there goes to the history, by a trigger.
     """
-    parameters = {"change": change, "fetched_at": fetched_at}
+    parameters = {"change": change_seq, "fetched_at": fetched_at}
     updated = await conn.execute(
         text(f"""
             WITH compared AS (
@@ -96,7 +96,7 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
         parameters,
     )
     changes = [Change(*row) for row in updated]
-    await _rejoin_levels(conn, sorted({change.symbol_id for change in changes if change.what == "return"}))
+    await _rejoin_levels(conn, sorted({change_seq.symbol_id for change_seq in changes if change_seq.what == "return"}))
     arrived = await conn.execute(text(_insert("known") + " RETURNING symbol_id, session, 'price'"), parameters)
     changes += [Change(*row) for row in arrived]
     await conn.execute(text(_insert("NOT known")), parameters)
@@ -125,7 +125,7 @@ def _insert(which: str) -> str:
 
 
 async def write_actions(
-    conn: AsyncConnection, rows: Sequence[ActionRow], *, change: int, fetched_at: datetime
+    conn: AsyncConnection, rows: Sequence[ActionRow], *, change_seq: int, fetched_at: datetime
 ) -> list[Change]:
     """Add and correct actions; answers those that are new or different, wherever they are."""
     if not rows:
@@ -150,7 +150,7 @@ async def write_actions(
             "ex_dates": [row.ex_date for row in rows],
             "providers": [row.provider for row in rows],
             "fetched_at": fetched_at,
-            "change": change,
+            "change": change_seq,
         },
     )
     return [Change(*row) for row in result]

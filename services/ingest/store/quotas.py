@@ -12,7 +12,7 @@ from services.ingest.model.stored import Health, Link, Standing, Taken
 LEASE = timedelta(seconds=120)
 
 
-async def take(
+async def reserve_calls(
     conn: AsyncConnection,
     provider: str,
     account: str,
@@ -68,7 +68,7 @@ async def renew(conn: AsyncConnection, uses: Sequence[int]) -> None:
     )
 
 
-async def settle(conn: AsyncConnection, uses: Sequence[int], unused: int) -> None:
+async def release(conn: AsyncConnection, uses: Sequence[int], unused: int) -> None:
     """From now on the calls grow old. `unused` of them were not made; they go back, the newest uses first."""
     await conn.execute(
         text("""

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
 from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
-from services.risk.compute.sectors import Told
+from services.risk.compute.sectors import VendorSector
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
@@ -32,16 +32,16 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     first, last, days = batch.first, batch.last, calendar()
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
-    eve = days.back(first, 1)
-    snapshots = await store.held(conn, batch.portfolios, eve, last)
-    stated = await store.stated(conn, {lot for row in snapshots for lot in row.lots})
-    held = [Held(row, merge_lots(row, stated)) for row in snapshots]
+    previous_session = days.back(first, 1)
+    snapshots = await store.held(conn, batch.portfolios, previous_session, last)
+    user_classes = await store.user_classifications(conn, {lot for row in snapshots for lot in row.lots})
+    held = [Held(row, merge_lots(row, user_classes)) for row in snapshots]
     proxies = await store.proxies(conn, first, last)
-    stand_ins = {name for names, _ in proxies.values() for name in names if name is not None}
+    proxy_names = {name for names, _ in proxies.values() for name in names if name is not None}
     lots = {(lot.row, lot.root) for unit in held for lot in unit.lots}
     options = {symbol for (symbol, kind), _ in lots if kind == Kind.OPTION}
     roots = {root for (_, kind), root in lots if kind == Kind.OPTION}
-    rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in stand_ins | roots})
+    rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in proxy_names | roots})
     known = await store.known(conn, {symbol for symbol, _ in rows})
     ids = sorted({known[symbol] for symbol, kind in rows if kind == Kind.PUBLIC and symbol in known})
     panel = build_panel(
@@ -57,19 +57,23 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     )
     if options:
         names = {known[symbol]: symbol for symbol in options | roots if symbol in known}
-        found = await store.prices(conn, "close", sorted(names), eve, last)
-        panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, eve)
+        found = await store.prices(conn, "close", sorted(names), previous_session, last)
+        panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, previous_session)
     benchmarks = [
         Benchmark(row.code, row.date, dict(zip(row.sectors, row.weights, strict=True)))
         for row in await store.benchmarks(conn, first, last)
     ]
     panel = replace(panel, benchmarks=tuple(benchmarks))
-    tracks = await store.tracks(conn, batch.portfolios, last)
+    return_histories = await store.return_histories(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
-    eves = [of for of in held if of.row.session < first]
-    told = await store.told(conn, ids, last)
-    said = {symbol: [Told(*row) for row in told.get(symbol_id, ())] for symbol, symbol_id in known.items()}
-    return Inputs(panel, build_book(panel, batch.portfolios, units, eves, said, tracks))
+    previous_snapshots = [of for of in held if of.row.session < first]
+    vendor_rows = await store.vendor_sectors(conn, ids, last)
+    vendor_sectors = {
+        symbol: [VendorSector(*row) for row in vendor_rows.get(symbol_id, ())] for symbol, symbol_id in known.items()
+    }
+    return Inputs(
+        panel, build_book(panel, batch.portfolios, units, previous_snapshots, vendor_sectors, return_histories)
+    )
 
 
 def build_panel(
@@ -149,13 +153,13 @@ def _without_price(at: int, gaps: Sequence[Gap], market: int, slope: float) -> s
     return next((gap.reason for gap in gaps if gap.first <= at <= gap.last), SHORT_HISTORY)
 
 
-def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], eve: date) -> Panel:
+def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], previous_session: date) -> Panel:
     """The panel with closes by symbol (of options and their underlyings), from the session before the first on."""
-    days = np.array((eve, *panel.sessions), dtype="datetime64[D]")
+    days = np.array((previous_session, *panel.sessions), dtype="datetime64[D]")
     rows: dict[int, FloatVector] = {}
     for row, symbol in enumerate(panel.symbols):
         if symbol in closes:
             at, values = closes[symbol]
             rows[row] = np.full(len(days), np.nan)
             rows[row][np.searchsorted(days, at)] = values
-    return replace(panel, closes=rows, close_days=(eve, *panel.sessions))
+    return replace(panel, closes=rows, close_days=(previous_session, *panel.sessions))

@@ -24,7 +24,7 @@ from services.snapshots.store import HOLDINGS_COLUMNS, SNAPSHOT_COLUMNS, SNAPSHO
 from shared import progress
 from shared.db import binary
 from shared.ledger import Outcome
-from shared.work import Key
+from shared.work import UnitKey
 
 _BASES = [basis.name.lower() for basis in Basis]
 _REASONS = ["" if reason is Reason.NONE else reason.name.lower() for reason in Reason]
@@ -46,14 +46,14 @@ class UnitRow:
     """The columns after the key, in the binary form of COPY."""
 
 
-def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[Key, UnitRow]:
+def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[UnitKey, UnitRow]:
     """One row of each table for every portfolio and session; the lots of a row are those entered by then."""
     days = inputs.market.days[1:]
     sessions = days.astype("datetime64[D]").tolist()
     figures = [_nullable(getattr(snapshots, figure)) for figure in SNAPSHOT_FIGURES]
     count = len(inputs.portfolios.portfolio_id)
     starts = np.searchsorted(inputs.lots.portfolio, np.arange(count + 1), side="left").tolist()
-    rows: dict[Key, UnitRow] = {}
+    rows: dict[UnitKey, UnitRow] = {}
     for portfolio, portfolio_id in enumerate(inputs.portfolios.portfolio_id):
         start, end = starts[portfolio], starts[portfolio + 1]
         entered = np.searchsorted(inputs.lots.entry_session[start:end], days, side="right").tolist()
@@ -63,7 +63,7 @@ def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[
             short = lot_reasons(inputs, table, row, of_portfolio)
             reasons = short + figure_reasons(inputs, snapshots, row, portfolio)
             outcome = _outcome(short, float(snapshots.coverage[row, portfolio]))
-            rows[Key(portfolio_id, session)] = UnitRow(
+            rows[UnitKey(portfolio_id, session)] = UnitRow(
                 outcome,
                 (outcome.quality, json.dumps(reasons), *(figure[row][portfolio] for figure in figures)),
                 holdings[row],

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from services.factors.compute.metrics import REMARKS, Prices, metrics
-from services.ingest.compute.rows import assemble
-from services.ingest.model.market import Fetched, Part, Request
-from services.ingest.model.write_set import Ask
+from services.ingest.compute.rows import build_rows
+from services.ingest.model.market import ChainResult, ProviderSeries, Request
+from services.ingest.model.write_set import FetchRequest
 from services.ingest.store.prices import STAGED
 from shared.market.calendar import calendar
 from tests.contract.providers.conftest import Case, needs_yahooquery, running
@@ -83,9 +83,9 @@ class Chart:
 def rows_of(case: Case, symbol: str = "FUND") -> dict[date, dict[str, Any]]:
     answer = history(case, symbol, SPAN[0], LAST)
     checked = ((DAYS.ordinal(SPAN[0]), DAYS.ordinal(LAST)),)
-    rows = assemble(
-        [Ask(1, symbol, SPAN[0], LAST, checked, None)],
-        [Fetched(Request(symbol, SPAN[0], LAST), [Part(case.name, answer)])],
+    rows = build_rows(
+        [FetchRequest(1, symbol, SPAN[0], LAST, checked, None)],
+        [ChainResult(Request(symbol, SPAN[0], LAST), [ProviderSeries(case.name, answer)])],
         {}, DAYS, chain=case.name, now=datetime(2020, 9, 3, tzinfo=UTC), newest=LAST,
     )  # fmt: skip
     found = [dict(zip(STAGED, row, strict=True)) for row in rows.prices]

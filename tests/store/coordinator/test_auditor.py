@@ -16,7 +16,7 @@ from shared.market import registry
 from shared.market.calendar import calendar
 from shared.messaging import outbox
 from shared.telemetry import AUDIT_DRIFT
-from shared.work import Due, Phase
+from shared.work import MissingUnit, Phase
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 
 SESSIONS = calendar().between(date(2020, 12, 21), AS_OF)
@@ -86,7 +86,7 @@ async def finish(api: Api, portfolio: str, model: str = registry.MODEL_VERSION) 
                           AND completed_revision < required_revision"""),
                 {"id": UUID(portfolio), "phase": phase.value},
             )
-            outcomes = {Due(UUID(portfolio), session, revision): ledger.Outcome() for session, revision in rows}
+            outcomes = {MissingUnit(UUID(portfolio), session, revision): ledger.Outcome() for session, revision in rows}
             raised = await ledger.complete(conn, phase, outcomes)
             if raised:
                 await outbox.publish_completions(conn, phase, raised.keys, EARLIER)

@@ -21,7 +21,7 @@ from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios import service
 from shared.clock import Clock
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from tests.store.coordinator.conftest import AS_OF, CSV, Api
 from tests.support.waiting import until_blocked
 
@@ -32,7 +32,7 @@ NEXT = date(2020, 12, 31)
 async def while_it_waits(api: Api, work: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[AsyncConnection, Any]]:
     """A connection that holds the lock for which `work` waits, and the task; at the end both have committed."""
     async with api.context.engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         task = asyncio.create_task(work)
         async with asyncio.timeout(40):
             while not await conn.scalar(
@@ -88,7 +88,7 @@ async def test_the_older_of_two_releases_that_start_at_once_is_not_recorded_last
     """It would be taken for the running model, and its auditor would restate what the newer one says."""
     await api.create()
     if known:
-        await releases.take_up(api.context.engine, Clock(AS_OF), code="a", model=known)
+        await releases.apply(api.context.engine, Clock(AS_OF), code="a", model=known)
     else:
         await api.run("INSERT INTO coordinator.versions (name, version) VALUES ('code', 'a')")
     async with while_it_waits(api, releases._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):

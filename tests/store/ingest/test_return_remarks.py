@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.ingest.model.market import Action
-from shared.market.calendar import NO_CLOSURES, trade
+from shared.market.calendar import NO_CLOSURES, set_calendar
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_closures import enter, take_back
 from tests.store.ingest.test_refresh import rerun
@@ -24,7 +24,7 @@ OTHER = Action(date(2018, 1, 2), "dividend", 0.1)
 @pytest.fixture(autouse=True)
 async def _none_left_behind() -> AsyncIterator[None]:
     yield
-    trade(NO_CLOSURES)
+    set_calendar(NO_CLOSURES)
 
 
 def fund(ingest: Ingest, *, lists: bool, times: float = 2.0, paid: float = 6.0) -> float:

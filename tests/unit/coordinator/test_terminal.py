@@ -14,7 +14,7 @@ from leadline import cli
 from leadline.http import Client
 from leadline.run import console_for
 from leadline.tables.grid import blocks, table
-from leadline.tables.text import SafeConsole, because, said
+from leadline.tables.text import SafeConsole, reasons_text, text
 
 ATTACK = "\x1b]0;pwned\x07\x1b[2J\x1b[1;1H\x1b]52;c;cm0=\x07\x9b2J\u202e"
 ACTS = ("\x1b", "\x07", "\x9b", "\u202e", "\x08")
@@ -25,11 +25,11 @@ def test_every_way_that_rich_prints_a_string_is_safe() -> None:
     console = SafeConsole(file=out, width=140)
     made = table(f"title {ATTACK}", f"column {ATTACK}", "n")
     made.caption = ATTACK
-    made.add_row(said(ATTACK), ATTACK)
+    made.add_row(text(ATTACK), ATTACK)
     console.print(made)
     console.print(f"line {escape(ATTACK)}", ATTACK)
     blocks(console, ATTACK, [ATTACK], [ATTACK], lambda _, __: ATTACK)
-    for line in because([{"symbol": ATTACK, "reason": "no_prices"}]):
+    for line in reasons_text([{"symbol": ATTACK, "reason": "no_prices"}]):
         console.print(line)
     printed = out.getvalue()
     assert not any(each in printed for each in ACTS)

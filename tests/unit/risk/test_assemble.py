@@ -12,11 +12,11 @@ import pytest
 
 from services.risk.compute import risk_report
 from services.risk.compute.inputs import Gap, Kind
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.compute.scenarios import BadScenarios
-from services.risk.compute.sectors import Told
+from services.risk.compute.sectors import VendorSector
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts, HeldRow, Stated, Track
+from services.risk.store.inputs import Facts, HeldRow, ReturnHistory, UserClassification
 from services.risk.store.results import FIGURE_COLUMNS
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.assemble import Inputs, build_panel
@@ -50,8 +50,9 @@ def test_an_unpriceable_lot_marks_its_symbol() -> None:
 def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> None:
     book = held(["A", "A", "A", "O", "AAPL210115C00120000", "EQ_FUND"], [1, 2, 4, 8, 16, 32], closed=2)
     said = [
-        Stated("PUBLIC", "Tech", None), Stated("PRIVATE", "Energy", None), Stated("PRIVATE", "Cars", None),
-        Stated("OPTIONS", None, "A"),
+        UserClassification("PUBLIC", "Tech", None), UserClassification("PRIVATE", "Energy", None),
+        UserClassification("PRIVATE", "Cars", None),
+        UserClassification("OPTIONS", None, "A"),
     ]  # fmt: skip
     merged = merge_lots(book, dict(zip(book.lots, said, strict=False)))
     assert [(lot.row, lot.long, lot.sector, lot.root) for lot in merged] == [
@@ -67,7 +68,7 @@ def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> No
 def test_of_what_lots_of_one_symbol_say_the_first_by_name_stands_in_any_order() -> None:
     for sectors in (["Tech", None, "Cars"], ["Cars", "Tech", None]):
         book = held(["A"] * 3, [1, 2, 4])
-        said = {lot: Stated("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
+        said = {lot: UserClassification("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
         assert [lot.sector for lot in merge_lots(book, said)] == ["Cars"]
 
 
@@ -162,11 +163,11 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     book = build_book(
         panel,
         [ONE],
-        [Held(unit, merge_lots(unit, {TWO: Stated("OPTIONS", None, "AAPL")}))],
+        [Held(unit, merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")}))],
         [],
-        {"AAPL": [Told(date.min, "stock", "Technology")]},
+        {"AAPL": [VendorSector(date.min, "stock", "Technology")]},
         {
-            ONE: Track(
+            ONE: ReturnHistory(
                 np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]), np.array([1.0])
             )
         },
@@ -183,7 +184,7 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, book))
     assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
-    for picture in pictures(panel, book, cases.SCENARIOS):
+    for picture in build_reports(panel, book, cases.SCENARIOS):
         assert set(picture.columns) == set(FIGURE_COLUMNS)
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
         lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from shared import progress
-from shared.messaging.guard import Guard
-from shared.messaging.watch import MAX_IDLE_SECONDS, Watch
+from shared.messaging.monitor import MAX_IDLE_SECONDS, ConsumerMonitor
+from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 
 
 class Clock:
@@ -27,15 +27,15 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr("shared.progress.time", made)
-    monkeypatch.setattr("shared.messaging.guard.time", made)
+    monkeypatch.setattr("shared.messaging.retry_middleware.time", made)
     return made
 
 
-def watched() -> tuple[Guard, Watch]:
+def watched() -> tuple[RetryDeadLetterMiddleware, ConsumerMonitor]:
     stopping = asyncio.Event()
-    guard = Guard(service="test", engine=cast(Any, None), stopping=stopping)
+    guard = RetryDeadLetterMiddleware(service="test", engine=cast(Any, None), stopping=stopping)
     broker = SimpleNamespace(subscribers=[])
-    return guard, Watch("test", cast(Any, None), cast(Any, broker), guard, stopping=stopping)
+    return guard, ConsumerMonitor("test", cast(Any, None), cast(Any, broker), guard, stopping=stopping)
 
 
 async def test_a_handler_that_reports_may_take_as_long_as_it_takes(clock: Clock) -> None:

@@ -12,8 +12,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy, _Defau
 from aiokafka.record.util import calc_crc32c
 
 from shared.errors import UnreadableMessage
-from shared.messaging.guard import read
 from shared.messaging.records import CHECKSUM_TRIES, TolerantPartition, TolerantRecords, UndecodableBatch
+from shared.messaging.retry_middleware import parse_message
 
 BASE = _DefaultRecordBatchPy
 PARTITION = TopicPartition("leadline.date-due", 3)
@@ -80,5 +80,7 @@ def test_a_wrong_checksum_is_read_again_and_then_passed_step_by_step() -> None:
 
 def test_the_guard_says_what_it_is_whatever_the_headers_claim() -> None:
     with pytest.raises(UnreadableMessage, match="offsets 1 to 2") as raised:
-        read({"ce_type": "leadline.DateDue.v1"}, UndecodableBatch.of(b"{}", "t, partition 0, offsets 1 to 2: broken"))
+        parse_message(
+            {"ce_type": "leadline.DateDue.v1"}, UndecodableBatch.of(b"{}", "t, partition 0, offsets 1 to 2: broken")
+        )
     assert raised.value.code == "undecodable_batch"

@@ -19,10 +19,10 @@ from shared.work import (
     MAX_UNITS,
     UPSTREAM,
     Batch,
-    Due,
-    Key,
+    MissingUnit,
     Phase,
     Size,
+    UnitKey,
     Work,
     cut,
     rectangles,
@@ -34,7 +34,7 @@ SESSIONS = [day for n in range(60) if (day := date(2024, 1, 1) + timedelta(days=
 PORTFOLIOS = [UUID(int=n) for n in range(1, 9)]
 
 dues = st.lists(
-    st.builds(Due, st.sampled_from(PORTFOLIOS), st.sampled_from(SESSIONS), st.integers(1, 3)),
+    st.builds(MissingUnit, st.sampled_from(PORTFOLIOS), st.sampled_from(SESSIONS), st.integers(1, 3)),
     max_size=120,
     unique_by=lambda due: (due.portfolio_id, due.session),
 )
@@ -42,7 +42,7 @@ dues = st.lists(
 
 @given(units=dues, max_units=st.integers(1, 30), max_portfolios=st.integers(1, 5), seed=st.integers(0, 5))
 def test_every_unit_falls_into_one_rectangle_within_the_limits(
-    units: list[Due], max_units: int, max_portfolios: int, seed: int
+    units: list[MissingUnit], max_units: int, max_portfolios: int, seed: int
 ) -> None:
     batches = cut(units, SESSIONS, max_units=max_units, max_portfolios=max_portfolios)
     assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
@@ -60,13 +60,13 @@ def test_every_unit_falls_into_one_rectangle_within_the_limits(
 
 
 @given(units=dues)
-def test_oldest_sessions_come_first(units: list[Due]) -> None:
+def test_oldest_sessions_come_first(units: list[MissingUnit]) -> None:
     firsts = [batch.first for batch in cut(units, SESSIONS)]
     assert firsts == sorted(firsts)
 
 
 @given(units=dues)
-def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Due]) -> None:
+def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[MissingUnit]) -> None:
     taken: dict[UUID, list[tuple[date, date]]] = {}
     for batch in cut(units, SESSIONS):
         for portfolio in batch.portfolios:
@@ -79,19 +79,19 @@ def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Due]
 def test_the_limits_of_a_handler_call_are_the_designs() -> None:
     sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(6_000)]
     portfolios = [UUID(int=n) for n in range(1, 301)]
-    long = cut([Due(portfolios[0], session, 1) for session in sessions], sessions)
+    long = cut([MissingUnit(portfolios[0], session, 1) for session in sessions], sessions)
     assert [len(batch) for batch in long] == [MAX_UNITS, 1_000]
-    wide = cut([Due(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
+    wide = cut([MissingUnit(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
     assert [len(batch.portfolios) for batch in wide] == [MAX_PORTFOLIOS, 50]
-    both = cut([Due(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
+    both = cut([MissingUnit(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
     assert [len(batch) for batch in both] == [MAX_UNITS] * 4
 
 
 @given(units=dues)
-def test_events_cover_exactly_the_keys_they_announce(units: list[Due]) -> None:
-    keys = {Key(unit.portfolio_id, unit.session) for unit in units}
+def test_events_cover_exactly_the_keys_they_announce(units: list[MissingUnit]) -> None:
+    keys = {UnitKey(unit.portfolio_id, unit.session) for unit in units}
     told = {
-        Key(portfolio, session)
+        UnitKey(portfolio, session)
         for work in rectangles(keys, SESSIONS)
         for portfolio in work.portfolios
         for session in SESSIONS
@@ -141,7 +141,7 @@ holdings = st.lists(
 
 @given(units=dues, held=holdings, phase=st.sampled_from(Phase), most=st.integers(1, 900), max_units=st.integers(1, 30))
 def test_pieces_are_within_what_they_may_cost_or_one_session_of_one_portfolio(
-    units: list[Due], held: list[Size], phase: Phase, most: int, max_units: int
+    units: list[MissingUnit], held: list[Size], phase: Phase, most: int, max_units: int
 ) -> None:
     cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
     batches = cut(units, SESSIONS, max_units=max_units, rows=cost, max_rows=most)
@@ -158,7 +158,9 @@ def test_pieces_are_within_what_they_may_cost_or_one_session_of_one_portfolio(
 
 
 @given(units=dues, held=holdings, phase=st.sampled_from(Phase))
-def test_what_costs_little_is_cut_as_if_it_cost_nothing(units: list[Due], held: list[Size], phase: Phase) -> None:
+def test_what_costs_little_is_cut_as_if_it_cost_nothing(
+    units: list[MissingUnit], held: list[Size], phase: Phase
+) -> None:
     cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
     assert cut(units, SESSIONS, rows=cost, max_rows=MAX_ROWS[phase]) == cut(units, SESSIONS)
 
@@ -173,5 +175,5 @@ def test_what_a_phase_is_bounded_by() -> None:
 def test_a_large_portfolio_is_cut_by_sessions_that_fit() -> None:
     cost = rows_per_session(Phase.SNAPSHOTS, {PORTFOLIOS[0]: Size(20_000, frozenset({1}))})
     sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(505)]
-    batches = cut([Due(PORTFOLIOS[0], s, 1) for s in sessions], sessions, rows=cost, max_rows=500_000)
+    batches = cut([MissingUnit(PORTFOLIOS[0], s, 1) for s in sessions], sessions, rows=cost, max_rows=500_000)
     assert [len(batch) for batch in batches] == [25] * 20 + [5]

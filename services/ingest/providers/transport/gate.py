@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from services.ingest.providers.errors import AuthRefused, ProviderDown, RateLimited, VendorError
+from services.ingest.providers.errors import AuthRefused, ProviderDown, ProviderError, RateLimited
 
 # So many failures in a row, and the rest of a batch is answered without asking: 5,000 symbols would each wait for a timeout.
 TRIP_AFTER = 3
@@ -35,8 +35,8 @@ def subject() -> str | None:
     return _subject.get()
 
 
-class Gate(Protocol):
-    def admit(self) -> None:
+class RateLimiter(Protocol):
+    def acquire(self) -> None:
         """Return if one call may be made now. Raises `RateLimited`, `ProviderDown` (both with `retry_at`) or `AuthRefused`."""
         ...
 
@@ -44,12 +44,12 @@ class Gate(Protocol):
         """The vendor answered, be it that it knows no such symbol."""
         ...
 
-    def failed(self, error: VendorError) -> None:
-        """The call ended so. Never told of a refusal by `admit`: nobody was asked."""
+    def failed(self, error: ProviderError) -> None:
+        """The call ended so. Never told of a refusal by `acquire`: nobody was asked."""
         ...
 
 
-class LocalGate:
+class LocalRateLimiter:
     """Limits and failures of one process. Thread-safe.
 
     A fault about one answer counts if its symbol was answered about before, or if nothing was answered yet.
@@ -68,9 +68,9 @@ class LocalGate:
         self._lock = threading.Lock()
         self._failures = 0
         self._answered: set[str] = set()
-        self._closed_by: VendorError | None = None
+        self._closed_by: ProviderError | None = None
 
-    def admit(self) -> None:
+    def acquire(self) -> None:
         with self._lock:
             closed_by = self._closed_by
             if closed_by is None:
@@ -86,7 +86,7 @@ class LocalGate:
             if (symbol := subject()) is not None:
                 self._answered.add(symbol)
 
-    def failed(self, error: VendorError) -> None:
+    def failed(self, error: ProviderError) -> None:
         with self._lock:
             if isinstance(error, RateLimited | AuthRefused):
                 self._closed_by = error
@@ -103,6 +103,6 @@ class LocalGate:
                         retry_at=until,
                     )
 
-    def _of_the_symbol(self, error: VendorError) -> bool:
+    def _of_the_symbol(self, error: ProviderError) -> bool:
         symbol = subject()
         return error.of_one_answer and symbol is not None and bool(self._answered) and symbol not in self._answered

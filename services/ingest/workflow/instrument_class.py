@@ -9,16 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model.stored import Affected, ProfileRow
 from services.ingest.store import profiles, readiness
 from shared import ledger
-from shared.db.engine import next_change, ordered
+from shared.db.engine import assert_commit_order_lock, next_change_seq
 from shared.market.sectors import gics
 from shared.work import Phase
 
 
-async def learn(
+async def record_profiles(
     conn: AsyncConnection, rows: Sequence[ProfileRow], statements: Sequence[dict[str, Any]] = ()
 ) -> list[Affected]:
     """Write profiles; answers whose risk they change, from the day on that they count from. Needs the commit-order lock."""
-    await ordered(conn)
+    await assert_commit_order_lock(conn)
     if not rows:
         return []
     asked = [(row.symbol_id, row.as_of) for row in rows]
@@ -35,5 +35,5 @@ async def learn(
 
 async def restate(conn: AsyncConnection, affected: Sequence[Affected]) -> int:
     """Require anew the risk of sessions that are complete already; of the others nothing is said yet. Returns how many."""
-    demands = await readiness.concerned(conn, affected, ())
-    return len(await ledger.require(conn, demands, await next_change(conn))) if demands else 0
+    demands = await readiness.affected_units(conn, affected, ())
+    return len(await ledger.require(conn, demands, await next_change_seq(conn))) if demands else 0

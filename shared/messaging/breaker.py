@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 120.0
 
 
-class Limit:
+class DeadLetterBreaker:
     """A sliding window over what became of the last messages. Tripped, it lets one message pass after each pause, until one
     of them succeeds."""
 
@@ -35,20 +35,20 @@ class Limit:
         """How long to hold the next message; 0 while all is well."""
         return max(0.0, self._next_try - time.monotonic()) if self.tripped else 0.0
 
-    def note(self, set_aside_for: str | None, *, sent_by_us: bool = False) -> bool:
+    def record(self, dead_letter_reason: str | None, *, sent_by_us: bool = False) -> bool:
         """Count a message: the reason it was put aside for, or None if it was handled. True if that was one too many.
 
         sent_by_us : it is, byte for byte, what our outbox sent: a release that cannot read it is broken, or the one that wrote it
             is newer. What others send says nothing about us, however much of it comes, and must never stop anything; but a
             handler that fails is ours to mend, whoever sent the message.
         """
-        ours = set_aside_for == "handler_failed" or (sent_by_us and set_aside_for is not None)
+        ours = dead_letter_reason == "handler_failed" or (sent_by_us and dead_letter_reason is not None)
         if self.tripped is not None:
-            self._note_try(succeeded=set_aside_for is None, failed=ours)
+            self._note_try(succeeded=dead_letter_reason is None, failed=ours)
             return False
         self._ours.append(ours)
         if ours:
-            self._last = str(set_aside_for)
+            self._last = str(dead_letter_reason)
         if len(self._ours) < (self._ours.maxlen or 0) or sum(self._ours) < self._most:
             return False
         self.tripped = (

@@ -21,7 +21,7 @@ def price_versions(changes: NDArray[np.int64], at: IntVector) -> NDArray[np.int6
     return out
 
 
-def behind(versions: NDArray[np.int64], stored: NDArray[np.int64], needed: BoolMatrix) -> BoolMatrix:
+def stale(versions: NDArray[np.int64], stored: NDArray[np.int64], needed: BoolMatrix) -> BoolMatrix:
     """(K, S) facts that are needed and were computed from older prices, or (stored -1) not at all."""
     out: BoolMatrix = needed & (stored < versions)
     return out

@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from services.ingest.model.market import Absent, Listing, Profile, Rename, Request
+from services.ingest.model.market import Listing, NoData, Profile, Rename, Request
 from services.ingest.providers.base import Provider
 
 
@@ -77,11 +77,11 @@ class Matches:
     """What a search found, best first, or why it could not be made."""
 
     listings: tuple[Listing, ...] = ()
-    failed: Absent | None = None
+    failed: NoData | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class ProviderHealth:
     """How a provider is doing, for `doctor` and status. `disabled` says in one sentence what to set or change."""
 
     name: str
@@ -90,18 +90,18 @@ class Condition:
     calls: int = 0
 
 
-class Vendor(Provider, Protocol):
+class NetworkProvider(Provider, Protocol):
     """A provider on the network. All calls block, all failures are answers; nothing is raised for what a vendor does."""
 
     def calls(self, requests: Sequence[Request]) -> int:
         """About how many calls `fetch` would make: for the estimate before onboarding, and to reserve quota."""
         ...
 
-    def profiles(self, symbols: Sequence[str]) -> Iterable[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterable[Described | NoData]:
         """One answer a symbol, in order."""
         ...
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterable[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterable[Fundamentals | NoData]:
         """One answer a symbol, in order."""
         ...
 
@@ -109,11 +109,11 @@ class Vendor(Provider, Protocol):
         """Securities whose symbol or name matches."""
         ...
 
-    def renames(self, symbols: Sequence[str]) -> Iterable[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterable[Rename | NoData | None]:
         """What became of each symbol, in order: None where the vendor knows of no change."""
         ...
 
-    def condition(self) -> Condition: ...
+    def health(self) -> ProviderHealth: ...
 
     def close(self) -> None: ...
 
@@ -130,8 +130,8 @@ def pe_ratio(price: float | None, incomes: Sequence[Statement]) -> float | None:
 
 
 @dataclass(slots=True)
-class Journal:
-    """What `condition` tells; kept by an adapter's transport."""
+class ProviderStats:
+    """What `health` tells; kept by an adapter's transport."""
 
     calls: int = 0
     last_fault: str | None = None

@@ -26,8 +26,8 @@ from shared.errors import TransientError, UnreadableMessage
 from shared.events.envelope import major_of
 from shared.events.topics import EVENT_TYPES
 from shared.messaging import dead_letters, outbox
+from shared.messaging.breaker import DeadLetterBreaker
 from shared.messaging.failpoints import failpoint
-from shared.messaging.limit import Limit
 from shared.messaging.outbox import causation, correlation
 from shared.messaging.records import UndecodableBatch
 from shared.progress import Progress, tracked
@@ -49,12 +49,12 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _plain(value: str | None) -> str | None:
+def _printable_identifier(value: str | None) -> str | None:
     """An identifier from a header as far as it can be passed on: the outbox's headers are jsonb, which takes no NUL."""
     return value if value and len(value) <= MAX_IDENTIFIER and value.isascii() and value.isprintable() else None
 
 
-def read(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, Any]]:
+def parse_message(headers: dict[str, str], body: bytes | None) -> tuple[str, dict[str, Any]]:
     """The message's type name and its JSON object. Raises `UnreadableMessage` with a code that says what is wrong."""
     if isinstance(body, UndecodableBatch):
         raise UnreadableMessage(body.reason, code="undecodable_batch")
@@ -89,7 +89,7 @@ class ConsumerStopped(TransientError):
     code = "consumer_stopped"
 
 
-class Guard:
+class RetryDeadLetterMiddleware:
     """Makes the middleware of one message; knows the service's name, its database, and whether it is stopping."""
 
     def __init__(self, *, service: str, engine: AsyncEngine, stopping: asyncio.Event, namespace: str = "") -> None:
@@ -97,14 +97,14 @@ class Guard:
         self.engine = engine
         self.stopping = stopping
         self.namespace = namespace
-        self.limit = Limit()
+        self.limit = DeadLetterBreaker()
         self.last_handled = 0.0
         """When a message was last dealt with, by the monotonic clock."""
         self._running: dict[int, Progress] = {}
         self._messages = 0
 
-    def __call__(self, msg: Any | None, /, *, context: Any) -> _Guarded:
-        return _Guarded(msg, context=context, guard=self)
+    def __call__(self, msg: Any | None, /, *, context: Any) -> _MessageMiddleware:
+        return _MessageMiddleware(msg, context=context, guard=self)
 
     def poll_age(self) -> float:
         """Seconds since the consumer last asked for messages: it does not while a handler runs, and always does else."""
@@ -147,7 +147,7 @@ class Guard:
         except TimeoutError:
             return
 
-    async def set_aside(self, msg: Any, reason: str, error: str) -> None:
+    async def dead_letter(self, msg: Any, reason: str, error: str) -> None:
         """Record the dead letter in its own transaction; wait for the database if it is away, however long that takes.
 
         Whatever it answers: an error that left here would be a negative acknowledgement, and the message would come again at once
@@ -180,15 +180,15 @@ class Guard:
             else:
                 failpoint("H9")
                 DEAD_LETTERS.labels(self.service, reason).inc()
-                self.limit.note(reason, sent_by_us=ours)
+                self.limit.record(reason, sent_by_us=ours)
                 log.error(
-                    "message_set_aside", reason=reason, error=error[:300], topic=record.topic, offset=record.offset
+                    "message_dead_lettered", reason=reason, error=error[:300], topic=record.topic, offset=record.offset
                 )
                 return
 
 
-class _Guarded(BaseMiddleware[Any, Any]):
-    def __init__(self, msg: Any | None, /, *, context: Any, guard: Guard) -> None:
+class _MessageMiddleware(BaseMiddleware[Any, Any]):
+    def __init__(self, msg: Any | None, /, *, context: Any, guard: RetryDeadLetterMiddleware) -> None:
         super().__init__(msg, context=context)
         self._guard = guard
 
@@ -204,13 +204,16 @@ class _Guarded(BaseMiddleware[Any, Any]):
         record = msg.raw_message
         service = self._guard.service
         try:
-            kind, msg.body = read(headers, record.value)
+            kind, msg.body = parse_message(headers, record.value)
         except UnreadableMessage as error:
-            HANDLED.labels(service, "unreadable", "set_aside").inc()
-            await self._guard.set_aside(msg, error.code, str(error))
+            HANDLED.labels(service, "unreadable", "dead_letter").inc()
+            await self._guard.dead_letter(msg, error.code, str(error))
             return None
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        tokens = correlation.set(_plain(headers.get("correlation_id"))), causation.set(_plain(headers.get("ce_id")))
+        tokens = (
+            correlation.set(_printable_identifier(headers.get("correlation_id"))),
+            causation.set(_printable_identifier(headers.get("ce_id"))),
+        )
         try:
             with (
                 log_context(message_type=kind, **place),
@@ -219,8 +222,8 @@ class _Guarded(BaseMiddleware[Any, Any]):
             ):
                 result = await self._handle(call_next, msg)
             HANDLED.labels(service, kind, result).inc()
-            if result != "set_aside":
-                self._guard.limit.note(None)
+            if result != "dead_letter":
+                self._guard.limit.record(None)
             failpoint("H7")
         finally:
             correlation.reset(tokens[0])
@@ -235,13 +238,13 @@ class _Guarded(BaseMiddleware[Any, Any]):
             try:
                 await call_next(msg)
             except INVALID as error:
-                await self._guard.set_aside(msg, "invalid_body", str(error))
-                return "set_aside"
+                await self._guard.dead_letter(msg, "invalid_body", str(error))
+                return "dead_letter"
             except Exception as error:
                 if not is_transient(error):
                     log.exception("handler_failed")
-                    await self._guard.set_aside(msg, "handler_failed", f"{type(error).__name__}: {error}")
-                    return "set_aside"
+                    await self._guard.dead_letter(msg, "handler_failed", f"{type(error).__name__}: {error}")
+                    return "dead_letter"
                 if loop.time() > deadline or self._guard.stopping.is_set():
                     # Not lost: the unit is still missing in the ledger, and the reconciler will ask again.
                     log.exception("handler_gave_up", attempts=attempt + 1)

@@ -29,14 +29,14 @@ def _iso(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_iso)]
 
 
-def in_order(first: date | None, last: date | None) -> None:
+def assert_in_order(first: date | None, last: date | None) -> None:
     """Raises `Contradictory` for a range that ends before it begins."""
     if first is not None and last is not None and first > last:
         raise Contradictory(f"from {first} is after to {last}. Swap them.")
 
 
 @asynccontextmanager
-async def reading(context: Context, portfolio: UUID, session: date | None) -> AsyncIterator[AsyncConnection]:
+async def session_snapshot(context: Context, portfolio: UUID, session: date | None) -> AsyncIterator[AsyncConnection]:
     """A snapshot of the database for a session's answer, once it is known that the day can have one."""
     async with snapshot(context.engine) as conn:
         await sessions.check_of(conn, context.clock, portfolio, session)

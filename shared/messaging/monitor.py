@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faststream.kafka import KafkaBroker
 
 from shared.messaging.broker import MAX_POLL_INTERVAL_MS, bootstrap
-from shared.messaging.guard import Guard
+from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 from shared.settings import ServiceSettings
 from shared.telemetry import CONSUMER_LAG, POLL_AGE, logger
 
@@ -35,11 +35,17 @@ MAX_IDLE_SECONDS = MAX_POLL_INTERVAL_MS / 1000
 Offsets = Mapping[TopicPartition, int]
 
 
-class Watch:
+class ConsumerMonitor:
     """Looks at one service's consumers every few seconds, and remembers what it saw."""
 
     def __init__(
-        self, service: str, settings: ServiceSettings, broker: KafkaBroker, guard: Guard, *, stopping: asyncio.Event
+        self,
+        service: str,
+        settings: ServiceSettings,
+        broker: KafkaBroker,
+        guard: RetryDeadLetterMiddleware,
+        *,
+        stopping: asyncio.Event,
     ) -> None:
         self._service = service
         self._settings = settings

@@ -28,7 +28,7 @@ _TAGS = {"int_type": "int", "float_type": "float", "string_type": "str"}
 _LISTS = ("positions", "flows")
 
 
-def every(request: Request, error: RequestValidationError) -> list[Fault]:
+def validation_errors(request: Request, error: RequestValidationError) -> list[Fault]:
     """In the shape of the importer's: row, column, code, message, value. At most `MAX_ISSUES`."""
     found: dict[Path, Fault] = {}
     for each in error.errors():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NOTHING = (b"", b"{}", b"null")
 
 
-async def only_declared(request: Request) -> None:
+async def reject_unknown_parameters(request: Request) -> None:
     """A dependency of all routes: query parameters the route does not know, and a body where it takes none."""
     dependant = request.scope["route"].dependant
     known = sorted(set(_query(dependant)))

@@ -12,7 +12,7 @@ from services.ingest.store.prices import RESTATED
 _OF_THE_COMPANY = ("quarantine", "symbol_profiles", "statements", "profile_schedule")
 
 
-async def wanted(conn: AsyncConnection) -> list[Choice]:
+async def pending_remaps(conn: AsyncConnection) -> list[Choice]:
     """Symbols with prices that follow another choice than the user's newest, or none."""
     rows = await conn.execute(
         text("""
@@ -30,7 +30,7 @@ async def wanted(conn: AsyncConnection) -> list[Choice]:
     return [Choice(*row) for row in rows]
 
 
-async def followed(conn: AsyncConnection, chosen: Mapping[int, str | None], *, replaced: bool) -> None:
+async def record_mapping(conn: AsyncConnection, chosen: Mapping[int, str | None], *, replaced: bool) -> None:
     """Remember what the user had said when the symbols were asked for: of those without prices, or (`replaced`) of all."""
     await conn.execute(
         text("""
@@ -43,8 +43,8 @@ async def followed(conn: AsyncConnection, chosen: Mapping[int, str | None], *, r
     )
 
 
-async def supersede(
-    conn: AsyncConnection, ids: Sequence[int], actions: Sequence[ActionRow], *, change: int
+async def replace_history(
+    conn: AsyncConnection, ids: Sequence[int], actions: Sequence[ActionRow], *, change_seq: int
 ) -> list[Change]:
     """Make room for what is staged of the symbols, which is all there is of them; answers where it differs from what was stored.
 
@@ -98,6 +98,6 @@ async def supersede(
         )
     await conn.execute(
         text("UPDATE ingest.symbols SET replaced = :change WHERE id = ANY (CAST(:ids AS integer[]))"),
-        {"ids": other, "change": change},
+        {"ids": other, "change": change_seq},
     )
     return changes

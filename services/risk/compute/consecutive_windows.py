@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Book, Panel, Stack
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup
 from services.risk.compute.rolling import anchors, restarts
 from shared.arrays import FloatCube, FloatMatrix, IntVector
 from shared.market.registry import LOOKBACK
@@ -21,7 +21,7 @@ MOST_CELLS = 160_000  # returns gathered at a time: a few copies of them stay in
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class ConsecutiveWindows:
     """R runs of L consecutive sessions, K holdings each."""
 
     units: NDArray[np.int64]
@@ -43,7 +43,7 @@ def windows(values: FloatCube, length: int) -> NDArray[np.float64]:
 
 def cut(
     panel: Panel, portfolio: IntVector, sessions: IntVector, source: IntVector, window: int = LOOKBACK
-) -> Iterator[Runs]:
+) -> Iterator[ConsecutiveWindows]:
     """Runs of the units with these sessions (g,) and rows (g, K); runs of one length together, and one anchor a run."""
     order = np.lexsort((sessions, portfolio))
     session, rows, owner = sessions[order], source[order], portfolio[order]
@@ -60,12 +60,14 @@ def cut(
         for low in range(0, len(same), step):
             at = same[low : low + step]
             begin = session[at] + LOOKBACK - window
-            yield Runs(order[at[:, None] + np.arange(length)], view[rows[at], begin[:, None]], anchor[at] - begin)
+            yield ConsecutiveWindows(
+                order[at[:, None] + np.arange(length)], view[rows[at], begin[:, None]], anchor[at] - begin
+            )
 
 
-def steady_series(panel: Panel, book: Book, stack: Stack) -> FloatMatrix:
+def steady_series(panel: Panel, book: Book, stack: PortfolioGroup) -> FloatMatrix:
     """(g, LOOKBACK) constant weights of D on the holdings' returns, of a stack whose holdings all have whole windows."""
-    total, weight = np.empty((len(stack.units), LOOKBACK)), stack.tilt
+    total, weight = np.empty((len(stack.units), LOOKBACK)), stack.exposure_weight
     for runs in cut(panel, book.portfolio[stack.units], stack.sessions, stack.source):
         part = np.matmul(weight[runs.units][:, :, None], windows(runs.returns, LOOKBACK))
         total[runs.units.reshape(-1)] = part.reshape(-1, LOOKBACK)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from services.ingest.model.market import Fetched, Rename, Request
+from services.ingest.model.market import ChainResult, Rename, Request
 from services.ingest.model.stored import Alias, Candidate, Found
-from services.ingest.model.write_set import Ask
+from services.ingest.model.write_set import FetchRequest
 from services.ingest.providers.chain import Chain
 
 
 def fetch(
-    chain: Chain, asks: Sequence[Ask], aliases: Mapping[str, Sequence[Alias]]
-) -> tuple[list[Fetched], list[Found]]:
+    chain: Chain, asks: Sequence[FetchRequest], aliases: Mapping[str, Sequence[Alias]]
+) -> tuple[list[ChainResult], list[Found]]:
     """Answers in order, under the symbols' own names, and renames found on the way. A renamed symbol is asked for once more,
     over both sides of the day: one question, one series."""
     requests = [request_of(ask, aliases) for ask in asks]
@@ -36,7 +36,7 @@ def fetch(
     return fetched, list(found.values())
 
 
-def candidates(asks: Sequence[Ask], fetched: Sequence[Fetched]) -> list[Candidate]:
+def candidates(asks: Sequence[FetchRequest], fetched: Sequence[ChainResult]) -> list[Candidate]:
     return [
         Candidate(ask.symbol_id, one.symbol, one.exchange or "", one.name, one.asset_type, one.currency)
         for ask, answer in zip(asks, fetched, strict=True)
@@ -44,7 +44,7 @@ def candidates(asks: Sequence[Ask], fetched: Sequence[Fetched]) -> list[Candidat
     ]
 
 
-def request_of(ask: Ask, aliases: Mapping[str, Sequence[Alias]]) -> Request:
+def request_of(ask: FetchRequest, aliases: Mapping[str, Sequence[Alias]]) -> Request:
     """The question, under the name that is valid on its last session, with the names the security had before."""
     known = aliases.get(ask.symbol, ())
     valid = next((alias for alias in known if alias.valid_from <= ask.last <= alias.valid_to), None)
@@ -61,7 +61,7 @@ def request_of(ask: Ask, aliases: Mapping[str, Sequence[Alias]]) -> Request:
     return Request(valid.target, ask.first, ask.last, tuple(formerly), chosen=valid.by_user)
 
 
-def choice_of(ask: Ask, aliases: Mapping[str, Sequence[Alias]]) -> str | None:
+def choice_of(ask: FetchRequest, aliases: Mapping[str, Sequence[Alias]]) -> str | None:
     """What the user says the symbol is, for this question; None if nothing."""
     known = aliases.get(ask.symbol, ())
     valid = next((alias for alias in known if alias.valid_from <= ask.last <= alias.valid_to), None)
@@ -72,7 +72,7 @@ def _day(alias: Alias) -> date:
     return alias.renamed_on or alias.valid_from
 
 
-def _ended_by(rename: Rename, answer: Fetched, last: date) -> bool:
+def _ended_by(rename: Rename, answer: ChainResult, last: date) -> bool:
     """Whether the rename is why there are no bars, or none any more."""
     newest = max(
         (part.history.bars.sessions[-1].item() for part in answer.parts if len(part.history.bars.sessions)),

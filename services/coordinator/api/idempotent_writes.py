@@ -15,18 +15,18 @@ from services.coordinator.api.context import Context
 from services.coordinator.api.idempotency import Answer
 from services.coordinator.errors import Conflict, Invalid
 from shared.db import closures
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from shared.market.calendar import closures as current
 from shared.messaging.failpoints import failpoint
 
 MAX_KEY = 255
 
-Act = Callable[[AsyncConnection], Awaitable[tuple[int, Any]]]
+Operation = Callable[[AsyncConnection], Awaitable[tuple[int, Any]]]
 """Does the change on the connection; returns the status and the body to answer."""
 
 
-async def change(request: Request, context: Context, act: Act, *parts: bytes | str) -> Response:
-    """Run `act` once. With `Idempotency-Key`, a repeated request is answered as the first one was, and changes nothing.
+async def idempotent_write(request: Request, context: Context, operation: Operation, *parts: bytes | str) -> Response:
+    """Run `operation` once. With `Idempotency-Key`, a repeated request is answered as the first one was, and changes nothing.
 
     parts : what makes the request what it is; the same key with other parts is refused
     """
@@ -38,14 +38,14 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
     digest = _digest(parts)
     async with context.engine.begin() as conn:
         # The lock is also what makes two requests with one key wait for each other.
-        await order_lock(conn)
-        if await closures.read(conn) != current():
+        await acquire_commit_order_lock(conn)
+        if await closures.find_closures(conn) != current():
             # What was checked before the lock, entries that count on the next session among it, is of another calendar.
             raise Conflict(
                 "The exchange calendar was changed while this was checked. Nothing was done: send it again.",
                 code="calendar_moved",
             )
-        known = None if key is None else await idempotency.answered(conn, key, endpoint)
+        known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
         if known is not None:
             if known.request_hash != digest:
                 raise Invalid(
@@ -53,9 +53,9 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
                     code="idempotency_key_reused",
                 )
             return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
-        status, body = await act(conn)
+        status, body = await operation(conn)
         if key is not None:
-            await idempotency.keep(conn, key, endpoint, Answer(digest, status, body))
+            await idempotency.insert_answer(conn, key, endpoint, Answer(digest, status, body))
         failpoint("C3")
     failpoint("C4")
     context.wake_relay()

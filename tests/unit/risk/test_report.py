@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.risk.compute import correlations, picture, series, stress_report
+from services.risk.compute import correlations, report, series, stress_report
 from services.risk.compute.inputs import Book, History, Kind, Panel
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from shared.market.registry import LOOKBACK
 from tests.support.risk import Answered, answered
 from tests.unit.risk import cases
@@ -23,7 +23,7 @@ STOCKS = [f"S{i}" for i in range(10)]
 
 
 def pictured(panel: Panel, book: Book) -> list[Answered]:
-    return [answered(of, cases.SCENARIOS) for of in pictures(panel, book, cases.SCENARIOS)]
+    return [answered(of, cases.SCENARIOS) for of in build_reports(panel, book, cases.SCENARIOS)]
 
 
 def only(panel: Panel, *units: Unit) -> Answered:
@@ -123,8 +123,8 @@ def test_other_symbols_in_the_panel_change_no_digit(market: Panel, together: dic
 def test_the_size_of_the_chunks_changes_no_digit(
     market: Panel, together: dict[tuple[int, int], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture, "MOST_PAIRS", 20)
-    monkeypatch.setattr(picture, "MOST_HOLDINGS", 7)
+    monkeypatch.setattr(report, "MOST_PAIRS", 20)
+    monkeypatch.setattr(report, "MOST_HOLDINGS", 7)
     monkeypatch.setattr(correlations, "MOST_CELLS", 3000)
     monkeypatch.setattr(stress_report, "MOST_CELLS", 3000)
     monkeypatch.setattr(series, "BLOCK", 7)

@@ -4,7 +4,7 @@ The adapter's calls all pass its gate, retries and unforeseen ones too. A portio
 it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because
 a portion broken off halfway would be begun again and again, and never end.
 
-A fault about one answer (`VendorError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
+A fault about one answer (`ProviderError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
 held, and a symbol that was answered about before is asked for: if that fails too the vendor is down, else the faults were the symbols' own.
 The one call that a closed vendor is tried with is about such a symbol too, never about the one that failed.
 """
@@ -16,13 +16,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from services.ingest.model.market import Absent, Answer, Request
-from services.ingest.providers.errors import AuthRefused, NotAsked, ProviderDown, QuotaUsedUp, RateLimited, VendorError
-from services.ingest.providers.quota.limits import Grant, Priority, Quota, spread
+from services.ingest.model.market import Answer, NoData, Request
+from services.ingest.providers.errors import (
+    AuthRefused,
+    NotAsked,
+    ProviderDown,
+    ProviderError,
+    QuotaUsedUp,
+    RateLimited,
+)
+from services.ingest.providers.network import NetworkProvider
+from services.ingest.providers.quota.limits import Permit, Priority, Quota, spread
 from services.ingest.providers.transport.gate import TRIP_AFTER, subject
-from services.ingest.providers.vendor import Vendor
 
-REQUESTS_A_PORTION = 50
+REQUESTS_A_BATCH = 50
 # Of one portion, in all. Under the consumer's poll interval with room to spare.
 PATIENCE_SECONDS = 150.0
 # A lease of calls being made is renewed after this; far below the lease, far above a call's usual time.
@@ -32,7 +39,7 @@ REFERENCE_SYMBOLS = ("SPY", "QQQ")
 PROBE_SPAN = timedelta(days=14)
 
 
-class SharedGate:
+class SharedRateLimiter:
     """Implements `gate.Gate` on a quota. One portion at a time: a provider's own concurrency is inside the portion."""
 
     def __init__(self, quota: Quota, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -45,10 +52,10 @@ class SharedGate:
         self._left = 0
         self._patience = PATIENCE_SECONDS
         self._renewed = 0.0
-        self._closed: VendorError | None = None
+        self._closed: ProviderError | None = None
         self._told = False
         self._odd = 0
-        self._suspicion: VendorError | None = None
+        self._suspicion: ProviderError | None = None
         self._probing = False
         self._last_answered: str | None = None
         self._last_failed: str | None = None
@@ -56,10 +63,10 @@ class SharedGate:
         self._held: set[str] = set()
 
     @contextmanager
-    def portion(self, priority: Priority, wanted: int, least: int) -> Iterator[Grant]:
+    def batch(self, priority: Priority, wanted: int, least: int) -> Iterator[Permit]:
         """Room for `wanted` calls, or at least `least`; look at the grant's `refused` first."""
         with self._portion:
-            grant = self._quota.take(wanted, least, priority)
+            grant = self._quota.reserve(wanted, least, priority)
             if grant.refused is not None:
                 yield grant
                 return
@@ -70,16 +77,16 @@ class SharedGate:
                 with self._lock:
                     uses, left, self._uses, self._left = self._uses, self._left, [], 0
                 if uses:
-                    self._quota.settle(uses, left)
+                    self._quota.release(uses, left)
 
-    def _begin(self, grant: Grant, priority: Priority) -> None:
+    def _begin(self, grant: Permit, priority: Priority) -> None:
         with self._lock:
             self._priority, self._left, self._patience = priority, grant.calls, PATIENCE_SECONDS
-            self._uses = [] if grant.use is None else [grant.use]
+            self._uses = [] if grant.reservation is None else [grant.reservation]
             self._renewed, self._closed, self._told = time.monotonic(), None, False
             self._suspicion, self._odd_symbols, self._held = None, set(), set()
 
-    def admit(self) -> None:
+    def acquire(self) -> None:
         """Room for one call, of the portion's or taken now; waits for it within the portion's patience."""
         with self._lock:
             if self._closed is not None:
@@ -101,10 +108,10 @@ class SharedGate:
 
     def _one_more(self) -> None:
         while True:
-            grant = self._quota.take(1, 1, self._priority)
+            grant = self._quota.reserve(1, 1, self._priority)
             if grant.refused is None:
-                if grant.use is not None:
-                    self._uses.append(grant.use)
+                if grant.reservation is not None:
+                    self._uses.append(grant.reservation)
                 self._left = grant.calls - 1
                 return
             refused = grant.refused
@@ -125,7 +132,7 @@ class SharedGate:
                 self._quota.succeeded()
                 self._told = True
 
-    def failed(self, error: VendorError) -> None:
+    def failed(self, error: ProviderError) -> None:
         with self._lock:
             symbol = subject()
             if symbol is not None:
@@ -174,7 +181,7 @@ class SharedGate:
                     self._odd, self._suspicion = 0, None
 
     @property
-    def closed(self) -> VendorError | None:
+    def closed(self) -> ProviderError | None:
         """Why nobody is to ask any more, if a call of this portion ended so."""
         with self._lock:
             return self._closed
@@ -186,13 +193,13 @@ class SharedGate:
             return self._told
 
 
-class Metered:
+class RateLimitedProvider:
     """Implements `base.Provider`."""
 
     def __init__(
         self,
-        vendor: Vendor,
-        gate: SharedGate,
+        vendor: NetworkProvider,
+        gate: SharedRateLimiter,
         quota: Quota,
         is_today: Callable[[Request], bool],
         source: str | None = None,
@@ -200,7 +207,7 @@ class Metered:
         """source: whose data it is, where several adapters ask one vendor."""
         self.name = vendor.name
         self.source = source or vendor.name
-        self.vendor = vendor
+        self.provider = vendor
         self._gate = gate
         self.quota = quota
         self._is_today = is_today
@@ -211,9 +218,9 @@ class Metered:
         for priority in (Priority.TODAY, Priority.HISTORY):
             queue = [index for index, today in enumerate(of_today) if today is (priority is Priority.TODAY)]
             while queue:
-                portion = queue[:REQUESTS_A_PORTION]
+                portion = queue[:REQUESTS_A_BATCH]
                 asked = [requests[index] for index in portion]
-                with self._gate.portion(priority, self.vendor.calls(asked), self.vendor.calls(asked[:1])) as grant:
+                with self._gate.batch(priority, self.provider.calls(asked), self.provider.calls(asked[:1])) as grant:
                     if grant.refused is not None:
                         self._refuse(grant.refused, requests, queue, answers)
                         break
@@ -223,7 +230,7 @@ class Metered:
                         self._refuse(closed, requests, queue, answers)
                         break
                     size = self._affordable(asked, grant.calls)
-                    answers |= zip(portion[:size], self.vendor.fetch(asked[:size]), strict=True)
+                    answers |= zip(portion[:size], self.provider.fetch(asked[:size]), strict=True)
                     held = self._gate.take_held()
                     if self._gate.suspicious:
                         self._answers_about_another(asked[0])
@@ -235,39 +242,39 @@ class Metered:
         """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""
         first = max(like.first, like.last - PROBE_SPAN)
         with self._gate.probing():
-            list(self.vendor.fetch([Request(self._gate.reference(), first, like.last)]))
+            list(self.provider.fetch([Request(self._gate.reference(), first, like.last)]))
         return self._gate.answered
 
     @contextmanager
-    def background(self, calls: int) -> Iterator[VendorError | None]:
+    def background(self, calls: int) -> Iterator[ProviderError | None]:
         """A portion of the lowest priority, for what can wait (profiles, statements)."""
-        with self._gate.portion(Priority.BACKGROUND, calls, calls) as grant:
+        with self._gate.batch(Priority.BACKGROUND, calls, calls) as grant:
             yield grant.refused
 
     def _affordable(self, asked: Sequence[Request], calls: int) -> int:
         """How many of the requests so many calls pay for; at least one, which may wait for the rest of what it costs."""
-        if self.vendor.calls(asked) <= calls:
+        if self.provider.calls(asked) <= calls:
             return len(asked)
         low, high = 1, len(asked)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self.vendor.calls(asked[:middle]) <= calls else (low, middle)
+            low, high = (middle, high) if self.provider.calls(asked[:middle]) <= calls else (low, middle)
         return low
 
     def _refuse(
-        self, refused: VendorError, requests: Sequence[Request], queue: Sequence[int], answers: dict[int, Answer]
+        self, refused: ProviderError, requests: Sequence[Request], queue: Sequence[int], answers: dict[int, Answer]
     ) -> None:
         base = refused.retry_at
         waits: list[datetime | None] = [base] * len(queue)
         if base is not None and isinstance(refused, QuotaUsedUp):
-            costs = [self.vendor.calls([requests[index]]) for index in queue]
+            costs = [self.provider.calls([requests[index]]) for index in queue]
             waits = list(spread(costs, base, self.quota.windows))
         for index, wait in zip(queue, waits, strict=True):
-            absent: Absent = refused.absent(requests[index].symbol)
+            absent: NoData = refused.absent(requests[index].symbol)
             answers[index] = replace(absent, retry_at=wait)
 
 
-def refusal(provider: str, reason: str | None, fault: str | None, until: datetime) -> VendorError:
+def refusal(provider: str, reason: str | None, fault: str | None, until: datetime) -> ProviderError:
     """What a stored state of a provider means for who asks now: our quota without a `fault`, the vendor's word with one."""
     told = f", after: {fault}" if fault else ""
     when = f"{until:%Y-%m-%d %H:%M:%S} UTC"

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from services.coordinator.runs.store import Run
 from shared.messaging.dead_letters import DeadLetter
 
@@ -20,16 +20,16 @@ SHOWN_BODY = 4096
 
 def change(changed: Change) -> dict[str, Any]:
     return {
-        "first_session": plain(changed.first_session),
-        "last_session": plain(changed.last_session),
-        "run_id": plain(changed.run_id),
+        "first_session": to_json(changed.first_session),
+        "last_session": to_json(changed.last_session),
+        "run_id": to_json(changed.run_id),
     }
 
 
 def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     """The answer to a create or import; with `preview` also how each price was understood."""
     body: dict[str, Any] = {
-        "id": plain(result.portfolio_id),
+        "id": to_json(result.portfolio_id),
         "name": result.name,
         "positions": result.positions,
         "unchanged": result.unchanged,
@@ -44,13 +44,13 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
                 "investment_class": position.investment_class,
                 "entry_date": position.entry_date.isoformat(),
                 "entry_session": position.entry_session.isoformat(),
-                "entry_price": plain(position.entry_price),
-                "close_as_traded": plain(decision.close_as_traded),
-                "close_split_adjusted": plain(decision.close_split_adjusted),
+                "entry_price": to_json(position.entry_price),
+                "close_as_traded": to_json(decision.close_as_traded),
+                "close_split_adjusted": to_json(decision.close_split_adjusted),
                 "price_basis": decision.price_basis,
                 "price_basis_known": decision.known,
-                "stored_quantity": plain(decision.quantity),
-                "stored_entry_price": plain(decision.entry_price),
+                "stored_quantity": to_json(decision.quantity),
+                "stored_entry_price": to_json(decision.entry_price),
             }
             for position, decision in result.decisions
         ]
@@ -61,7 +61,7 @@ def listed(row: RowMapping) -> dict[str, Any]:
     """One line of the list of portfolios."""
     fields = ("id", "name", "account_type", "currency", "equity_balance", "first_session", "created_at", "updated_at")
     state = "blocked" if row["blocked"] else "healing" if row["missing"] else "complete"
-    return {field: plain(row[field]) for field in fields} | {"positions": row["positions"], "state": state}
+    return {field: to_json(row[field]) for field in fields} | {"positions": row["positions"], "state": state}
 
 
 def portfolio(found: Portfolio, positions: Iterable[RowMapping], flows: Iterable[RowMapping]) -> dict[str, Any]:
@@ -71,12 +71,12 @@ def portfolio(found: Portfolio, positions: Iterable[RowMapping], flows: Iterable
         "name": found.name,
         "account_type": found.account_type,
         "currency": found.currency,
-        "equity_balance": plain(found.equity_balance),
-        "first_session": plain(found.first_session),
-        "created_at": plain(found.created_at),
-        "updated_at": plain(found.updated_at),
-        "positions": [plain(dict(row)) for row in positions],
-        "flows": [plain(dict(row)) for row in flows],
+        "equity_balance": to_json(found.equity_balance),
+        "first_session": to_json(found.first_session),
+        "created_at": to_json(found.created_at),
+        "updated_at": to_json(found.updated_at),
+        "positions": [to_json(dict(row)) for row in positions],
+        "flows": [to_json(dict(row)) for row in flows],
     }
 
 
@@ -84,8 +84,8 @@ def run(found: Run) -> dict[str, Any]:
     return {
         "id": str(found.id),
         "source": found.source,
-        "scope": plain(dict(found.scope)),
-        "requested_at": plain(found.requested_at),
+        "scope": to_json(dict(found.scope)),
+        "requested_at": to_json(found.requested_at),
         "state": found.state,
         "units": found.units,
         "done": found.done,
@@ -109,10 +109,10 @@ def dead_letter(letter: DeadLetter, headers: Mapping[str, str]) -> dict[str, Any
         "body": body,
         "reason": letter.reason,
         "error": letter.error,
-        "received_at": plain(letter.received_at),
-        "replayed_at": plain(letter.replayed_at),
-        "replay_event_id": plain(letter.replay_event_id),
-        "edited_at": plain(letter.edited_at),
-        "resolved_at": plain(letter.resolved_at),
-        "purged_at": plain(letter.purged_at),
+        "received_at": to_json(letter.received_at),
+        "replayed_at": to_json(letter.replayed_at),
+        "replay_event_id": to_json(letter.replay_event_id),
+        "edited_at": to_json(letter.edited_at),
+        "resolved_at": to_json(letter.resolved_at),
+        "purged_at": to_json(letter.purged_at),
     }

@@ -11,15 +11,15 @@ import numpy as np
 
 from services.risk.compute import stress
 from services.risk.compute.aggregation import aggregate
+from services.risk.compute.consecutive_windows import steady_series
 from services.risk.compute.correlations import FactorLabels, factor_labels, structures
 from services.risk.compute.exposures import exposure_columns, proxy_names
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
-from services.risk.compute.inputs import Book, Panel, held, stacks
+from services.risk.compute.inputs import Book, Panel, held, portfolio_groups
 from services.risk.compute.pairs import measure
 from services.risk.compute.reasons import BROKEN_CHAIN, LOW_COVERAGE, SHORT_HISTORY, Document, Reasons, nullable
 from services.risk.compute.risk_report import risk_documents
-from services.risk.compute.runs import steady_series
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.scorecard import realized_returns
 from services.risk.compute.series import fill, masked_moments, portfolio_series
@@ -36,7 +36,7 @@ MOST_HOLDINGS = 4_000  # holdings in one stack: their factor contributions in ev
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class RiskReport:
     """What is stored of one unit, and what it rests on."""
 
     portfolio_id: UUID
@@ -50,16 +50,16 @@ class Picture:
     """The columns of `risk.results` that are figures, by name: arrays, lists of texts, single numbers; NaN is unknown."""
 
 
-def pictures(panel: Panel, book: Book, scenarios: Scenarios) -> list[Picture]:
+def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskReport]:
     """Pictures of all units of the book, in its order."""
     book = with_deltas(panel, book)
     model = factor_model(panel)
     shared = _Shared(
         model,
         factor_labels(model),
-        moves(model, stress.every(scenarios, model, panel.sessions), scenarios, panel.sessions),
+        moves(model, stress.all_shocks(scenarios, model, panel.sessions), scenarios, panel.sessions),
     )
-    found: dict[int, Picture] = {}
+    found: dict[int, RiskReport] = {}
     for units in _chunks(panel, book):
         _chunk(panel, book, shared, units, found)
         progress.report()
@@ -86,7 +86,7 @@ def _chunks(panel: Panel, book: Book) -> list[IntVector]:
     return [units for units in every if len(units)]
 
 
-def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, Picture]) -> None:
+def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, RiskReport]) -> None:
     holdings, owner = held(book, units)
     sessions, source = book.session[units][owner], book.source[holdings]
     pairs = measure(panel, sessions, source, WINDOWS)
@@ -98,10 +98,15 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
     falls = _drawdowns(panel, book, units)
     nav_volatility = _nav_volatility(panel, book, units)
     greeks = {} if book.deltas is None else book.deltas.greeks
-    came = realized_returns(panel, book)
+    realized = realized_returns(panel, book)
     proxies = proxy_names(panel)
-    whole = [(stack, steady_series(panel, book, stack)) for stack in stacks(book, units[steady], most=MOST_HOLDINGS)]
-    holed = [(stack, portfolio_series(filled, stack)) for stack in stacks(book, units[~steady], most=MOST_HOLDINGS)]
+    whole = [
+        (stack, steady_series(panel, book, stack))
+        for stack in portfolio_groups(book, units[steady], most=MOST_HOLDINGS)
+    ]
+    holed = [
+        (stack, portfolio_series(filled, stack)) for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
+    ]
     for stack, series in (*whole, *holed):
         reasons = [Reasons() for _ in stack.units]
         joint = aggregate(panel, book, stack, panel.joint)
@@ -112,7 +117,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             panel, book, shared.model, shared.labels, stack, pairs, series, joint,
             [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
         )  # fmt: skip
-        columns["realized_return"] = nullable(came[stack.units])
+        columns["realized_return"] = nullable(realized[stack.units])
         columns |= exposure_columns(
             panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, proxies, reasons
         )
@@ -122,7 +127,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             why = reasons[i].listed()
             # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
             short = any(reason["symbol"] is not None for reason in why)
-            found[u] = Picture(
+            found[u] = RiskReport(
                 portfolio_id=book.portfolios[book.portfolio[u]],
                 session=panel.sessions[book.session[u]],
                 quality="partial" if short else "complete",
@@ -144,7 +149,7 @@ def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> NavVolatility
             end = int(np.searchsorted(history.sessions, days[book.session[u]], side="right"))
             part = slice(max(0, end - NAV_WINDOW), end)
             own = history.daily_return[part]
-            recent[i, NAV_WINDOW - len(own) :] = np.where(history.spans_evidence()[part], own, np.nan)
+            recent[i, NAV_WINDOW - len(own) :] = np.where(history.between_well_priced()[part], own, np.nan)
             known[i] = np.isfinite(own).sum()
     count, _, variance = masked_moments(recent, np.isfinite(recent))
     least = VOLATILITY_MIN_SHARE * NAV_WINDOW

@@ -6,13 +6,13 @@ from datetime import date, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Listed, Sample
+from services.ingest.model.stored import Listed, StoredClose
 
 # Enough to tell a moved basis from a corrected price, few enough for every question of a night.
 SAMPLES = 12
 
 
-async def samples(conn: AsyncConnection, asks: Sequence[tuple[int, date, date]]) -> dict[int, list[Sample]]:
+async def stored_closes(conn: AsyncConnection, asks: Sequence[tuple[int, date, date]]) -> dict[int, list[StoredClose]]:
     """Per ask (symbol id, first, last), by its index: about `SAMPLES` stored closes of its range, the last one among them."""
     rows = await conn.execute(
         text("""
@@ -28,13 +28,13 @@ async def samples(conn: AsyncConnection, asks: Sequence[tuple[int, date, date]])
         """),
         {"ids": [a[0] for a in asks], "firsts": [a[1] for a in asks], "lasts": [a[2] for a in asks], "most": SAMPLES},
     )
-    found: dict[int, list[Sample]] = {}
+    found: dict[int, list[StoredClose]] = {}
     for index, *sample in rows:
-        found.setdefault(index, []).append(Sample(*sample))
+        found.setdefault(index, []).append(StoredClose(*sample))
     return found
 
 
-async def unknown(conn: AsyncConnection, listed: Sequence[Listed]) -> set[int]:
+async def unknown_actions(conn: AsyncConnection, listed: Sequence[Listed]) -> set[int]:
     """Ids of the symbols of which something is listed that is not stored so."""
     if not listed:
         return set()
@@ -56,7 +56,7 @@ async def unknown(conn: AsyncConnection, listed: Sequence[Listed]) -> set[int]:
     return {row[0] for row in rows}
 
 
-async def withdrawn(
+async def withdrawn_actions(
     conn: AsyncConnection, edges: Sequence[tuple[int, date, str]], listed: Sequence[Listed]
 ) -> set[int]:
     """Ids of the symbols of which an action on the session, told by the provider of an edge (symbol id, session, provider), is
@@ -85,7 +85,7 @@ async def withdrawn(
     return {row[0] for row in rows}
 
 
-async def broken(conn: AsyncConnection, ids: Sequence[int], within: timedelta) -> set[int]:
+async def unadjusted_stored_splits(conn: AsyncConnection, ids: Sequence[int], within: timedelta) -> set[int]:
     """Ids of the symbols with a recent split over whose day the stored return is nearer to the split's own fall than to none.
 
     recent : no further before the end of what is known; a true fall of that size costs one more question a night for so long
@@ -105,7 +105,7 @@ async def broken(conn: AsyncConnection, ids: Sequence[int], within: timedelta) -
     return {row[0] for row in rows}
 
 
-async def splits(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[date, float]]:
+async def stored_splits(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[date, float]]:
     """Stored splits by symbol id and ex-session."""
     rows = await conn.execute(
         text("""
