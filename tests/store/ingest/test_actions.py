@@ -60,7 +60,7 @@ async def test_a_dividend_of_today_restates_nothing(ingest: Ingest) -> None:
     await ingest.run(await ingest.portfolio(("AAA", ENTRY)))
     after = await ingest.prices("AAA")
     assert {day: row for day, row in after.items() if day < LAST} == before
-    assert after[LAST].total_return == pytest.approx(closes[LAST] / (closes[YESTERDAY] * factor) - 1, abs=1e-12)
+    assert after[LAST].total_return == pytest.approx((closes[LAST] + 0.5) / closes[YESTERDAY] - 1, abs=1e-12)
     assert await ingest.rows("SELECT 1 FROM ingest.prices_history") == []
 
 
