@@ -15,6 +15,7 @@ from services.coordinator.api import (
     portfolios,
     positions,
     problems,
+    ranges,
     reads,
     status,
     symbols,
@@ -25,6 +26,7 @@ from services.coordinator.api.unknown_parameters import reject_unknown_parameter
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
+from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
 from shared.messaging.consumer import subscribe
@@ -34,7 +36,7 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
+    for module in (portfolios, positions, status, ranges, reads, symbols, benchmarks, calendar, admin, dead_letters):
         router.include_router(module.router)
     return router
 
@@ -52,7 +54,12 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         partial(decide_price_basis, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
-    service.background += [scheduler.run, reconciler.run, Auditor(service.engine, service.clock).run]
+    service.background += [
+        scheduler.run,
+        reconciler.run,
+        Auditor(service.engine, service.clock).run,
+        UnitRunsLoop(service.engine).run,
+    ]
     context = Context(
         engine=service.engine,
         clock=service.clock,

@@ -14,6 +14,7 @@ from services.coordinator.api import serializers
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.control import auditor
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.runs import requests, store
@@ -21,7 +22,7 @@ from services.coordinator.runs.requests import Scope
 from shared.db.engine import snapshot
 from shared.work import Phase
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(route_class=DocumentRoute, prefix="/admin", tags=["admin"])
 
 
 @router.post("/batch/run", status_code=202, summary="Ask for work again")

@@ -14,13 +14,14 @@ from services.coordinator.api.bodies import BenchmarkBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference.benchmarks import rules, service, store
 from services.coordinator.reference.benchmarks.rules import Weights
 from services.coordinator.reference.benchmarks.service import Restated
 from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
-router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
+router = APIRouter(route_class=DocumentRoute, prefix="/benchmarks", tags=["benchmarks"])
 
 Code = Annotated[str, Path(max_length=100, description="Such as SP500; upper and lower case are the same")]
 On = Annotated[Day, Path(alias="date", description="From when on the weights count, YYYY-MM-DD")]

@@ -15,6 +15,7 @@ from services.coordinator.api.bodies import Body, Text, Words
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference.closures import service, store
 from services.coordinator.reference.closures.rules import NEW_YORK
 from services.coordinator.reference.closures.service import Outcome
@@ -23,7 +24,7 @@ from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 from shared.market.calendar import ANNOUNCED_UNTIL, EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 
-router = APIRouter(prefix="/calendar", tags=["calendar"])
+router = APIRouter(route_class=DocumentRoute, prefix="/calendar", tags=["calendar"])
 
 FULL_DAY = time(16, 0)
 

@@ -14,6 +14,7 @@ from services.coordinator.api import serializers
 from services.coordinator.api.bodies import LetterBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import Conflict, Invalid, NotFound
 from services.coordinator.results.values import document
 from shared import ledger
@@ -22,7 +23,7 @@ from shared.errors import PermanentError
 from shared.messaging import dead_letters
 from shared.messaging.dead_letters import DeadLetter
 
-router = APIRouter(prefix="/admin/dead-letters", tags=["admin"])
+router = APIRouter(route_class=DocumentRoute, prefix="/admin/dead-letters", tags=["admin"])
 
 BIGINT_MAX = 2**63 - 1
 # Of a bulk call: more are settled by calling again, and no transaction is long.

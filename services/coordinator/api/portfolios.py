@@ -15,18 +15,20 @@ from services.coordinator.api import serializers
 from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import flows, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
+from services.coordinator.results import overview
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["portfolios"])
+router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
 Basis = Annotated[
     str, Form(description="auto, as_traded or split_adjusted: what quantities and prices of the file mean")
@@ -102,12 +104,14 @@ async def import_more(
 @router.get("/portfolios", summary="List portfolios")
 async def page(
     context: Ctx,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
+    """Each with the figures of its newest session; unknown ones are null, and the status says why."""
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
-    items = [serializers.listed(row) for row in rows[:limit]]
+        figures = await overview.figures(conn, [row["id"] for row in rows[:limit]])
+    items = [serializers.listed(row) | figures.get(row["id"], overview.NONE) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 

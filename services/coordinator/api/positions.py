@@ -14,9 +14,10 @@ from services.coordinator.api import serializers
 from services.coordinator.api.bodies import FlowBody, PositionBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.portfolios import service
 
-router = APIRouter(tags=["portfolios"])
+router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
 
 @router.post("/portfolios/{portfolio_id}/positions", status_code=201, summary="Add a lot")

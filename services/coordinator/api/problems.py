@@ -11,9 +11,12 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.coordinator.api import validation_errors
+from services.coordinator.api.problem_codes import type_of
+from services.coordinator.api.representation import STREAMS, Representation
 from services.coordinator.errors import Refused, TooLarge
 from shared.db.engine import is_transient
 from shared.telemetry import logger
@@ -22,6 +25,7 @@ log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def problem(
@@ -33,7 +37,7 @@ def problem(
     errors: Sequence[Mapping[str, object]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    body: dict[str, Any] = {"type": type_of(code), "title": title, "status": status, "detail": detail, "code": code}
     if errors is not None:
         body["errors"] = [dict(error) for error in errors]
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
@@ -56,9 +60,26 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return problem(422, "Invalid", detail, code="invalid", errors=errors)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), str(error.detail), code="http", headers=error.headers)
+    headers, detail = dict(error.headers or {}), str(error.detail)
+    if error.status_code == 405:
+        # The framework names the methods of the first route that has the path, and a path may have several.
+        headers["Allow"] = ", ".join(allowed(request))
+        detail = f"{request.method} is not known here. {request.url.path} takes {headers['Allow']}."
+    return problem(error.status_code, str(error.detail), detail, code="http", headers=headers)
+
+
+def allowed(request: Request) -> list[str]:
+    """The methods that a path takes, of all its routes; HEAD wherever GET is, but for streams, which have no end."""
+    found = [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]
+    return ["HEAD", *found] if "GET" in found and not request.url.path.endswith(STREAMS) else found
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:
@@ -120,3 +141,4 @@ def install(app: FastAPI, *, body_limit: int) -> None:
     app.add_exception_handler(OSError, _database)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(Representation)

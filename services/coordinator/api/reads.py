@@ -6,16 +6,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.query_dates import Day, assert_in_order, session_snapshot
+from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
 from services.coordinator.results import portfolios, restatements, sessions, symbols
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["results"])
+router = APIRouter(route_class=DocumentRoute, tags=["results"])
 
 Session = Annotated[Day | None, Query(description="An exchange session; without it the newest completed one")]
 From = Annotated[Day | None, Query(alias="from")]
@@ -86,12 +86,17 @@ async def restated(
     portfolio_id: UUID,
     context: Ctx,
     session: Annotated[Day | None, Query(description="Only this session")] = None,
+    first: From = None,
+    last: To = None,
     figure: Annotated[str | None, Query(max_length=300, description="Only names that begin with this")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Replaced sessions of a phase, however many figures")] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
+    assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
-        return await restatements.page(conn, portfolio_id, limit=limit, cursor=cursor, session=session, figure=figure)
+        return await restatements.page(
+            conn, portfolio_id, limit=limit, cursor=cursor, session=session, figure=figure, first=first, last=last
+        )
 
 
 @router.get("/symbols/{symbol}/factors", summary="A symbol's factor exposures")
@@ -132,7 +137,7 @@ async def symbol_prices(
     first: From = None,
     last: To = None,
     known_at: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Query(description="Prices and actions as they were believed at this instant, with its UTC offset"),
     ] = None,
 ) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator.api.context import Context, Ctx
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import NotFound
 from services.coordinator.results import completeness
 from shared.db.closures import load_closures
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["status"])
+router = APIRouter(route_class=DocumentRoute, tags=["status"])
 
 
 @router.get("/portfolios/{portfolio_id}/status", summary="What is expected, what is done, what is missing and why")

@@ -12,11 +12,12 @@ from services.coordinator.api.bodies import Body, Line, Words
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference import symbols
 from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["symbols"])
+router = APIRouter(route_class=DocumentRoute, tags=["symbols"])
 
 
 class ResolveBody(Body):
