@@ -12,6 +12,7 @@ from services.coordinator.api import (
     benchmarks,
     calendar,
     dead_letters,
+    openapi,
     portfolios,
     positions,
     problems,
@@ -74,6 +75,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, and errors their shape; let nothing in that `access` refuses."""
     app.state.context = context
+    openapi.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Last, and so the outermost: nothing has read any of the body yet.
     app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))

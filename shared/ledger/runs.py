@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 # One at a time: two that mend the same runs would each see the other's half.
 LOCK = (7305101, 2)
-# Marks taken at once. A night of a thousand portfolios is some thousand, each of one session.
-MARKS = 20_000
+# Marks taken at once, so that no transaction is long. After a migration each stands for years of units, of a night for one session.
+MARKS = 500
 
 _STATE = """
     CASE WHEN u.completed_revision >= u.required_revision

@@ -37,14 +37,14 @@ RISK = {
 }  # fmt: skip
 
 
-async def load(admin: AsyncEngine) -> None:
+async def load(admin: AsyncEngine, portfolios: int) -> None:
     """The units of everything, and results of the newest sessions and of a year before."""
     sessions = calendar().between(FIRST, LAST)
     async with admin.begin() as conn:
         await conn.execute(
             text("""INSERT INTO coordinator.portfolios (name, account_type, equity_balance, first_session)
                     SELECT 'Portfolio ' || n, 'taxable', 100000, :first FROM generate_series(1, :n) n"""),
-            {"n": PORTFOLIOS, "first": sessions[0]},
+            {"n": portfolios, "first": sessions[0]},
         )
         for phase in ("ingest", "factors", "snapshots", "risk"):
             await conn.execute(
@@ -52,7 +52,7 @@ async def load(admin: AsyncEngine) -> None:
                                                   completed_at)
                         SELECT p.id, s, CAST(CAST(:phase AS text) AS ledger.phase), 1, 1,
                                CASE WHEN :phase IN ('snapshots', 'risk') AND p.n % 10 < 6 THEN 'partial'
-                                    WHEN p.n % 10 = 9 AND extract(day FROM s) < 3 THEN 'partial' ELSE 'complete' END, 1, now()
+                                    WHEN p.n % 10 = 9 AND extract(doy FROM s) < 5 THEN 'partial' ELSE 'complete' END, 1, now()
                         FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM coordinator.portfolios) p
                         CROSS JOIN unnest(CAST(:sessions AS date[])) s ORDER BY 1, 2"""),
                 {"phase": phase, "sessions": sessions},
@@ -123,12 +123,12 @@ async def measure(engine: AsyncEngine, admin: AsyncEngine) -> dict[str, Any]:
     return found
 
 
-async def run(server: databases.Server) -> dict[str, Any]:
+async def run(server: databases.Server, portfolios: int) -> dict[str, Any]:
     database = await databases.create(server)
     engine = create_engine(database.url("coordinator"), application="bench", pool_size=4)
     admin = create_engine(database.admin_url, application="bench-admin", pool_size=2)
     try:
-        await load(admin)
+        await load(admin, portfolios)
         return await measure(engine, admin)
     finally:
         await engine.dispose()
@@ -144,7 +144,7 @@ def main() -> None:
         server = databases.start(folder)
         try:
             databases.make_template(server)
-            found = asyncio.run(run(server))
+            found = asyncio.run(run(server, int(sys.argv[1]) if len(sys.argv) > 1 else PORTFOLIOS))
         finally:
             server.stop()
     for title, figures in found.items():

@@ -15,7 +15,10 @@ from services.coordinator.api import serializers
 from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import common as common_models
+from services.coordinator.api.models import portfolios as portfolios_models
 from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import flows, service, store, validation
@@ -35,14 +38,19 @@ Basis = Annotated[
 ]
 
 
-@router.post("/portfolios", status_code=201, summary="Create a portfolio")
+@router.post("/portfolios", status_code=201, summary="Create a portfolio", response_model=portfolios_models.Imported)
 async def create(request: Request, body: PortfolioBody, context: Ctx) -> Response:
     given = body.given()
     draft = await asyncio.to_thread(validation.from_json, given, context.clock)
     return await _create(request, context, draft, json.dumps(given, sort_keys=True))
 
 
-@router.post("/portfolios/import", status_code=201, summary="Create a portfolio from a CSV file")
+@router.post(
+    "/portfolios/import",
+    status_code=201,
+    summary="Create a portfolio from a CSV file",
+    response_model=portfolios_models.Imported,
+)
 async def import_new(
     request: Request,
     context: Ctx,
@@ -76,7 +84,11 @@ async def import_new(
     return await _create(request, context, draft, *parts)
 
 
-@router.post("/portfolios/{portfolio_id}/import", summary="Add the positions of a CSV file")
+@router.post(
+    "/portfolios/{portfolio_id}/import",
+    summary="Add the positions of a CSV file",
+    response_model=portfolios_models.Imported,
+)
 async def import_more(
     request: Request,
     portfolio_id: UUID,
@@ -101,13 +113,14 @@ async def import_more(
     return await idempotent_write(request, context, add, price_basis, content)
 
 
-@router.get("/portfolios", summary="List portfolios")
+@router.get("/portfolios", summary="List portfolios", response_model=portfolios_models.PortfolioList)
 async def page(
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
     """Each with the figures of its newest session; unknown ones are null, and the status says why."""
+    await refresh_all(context.engine)
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
         figures = await overview.figures(conn, [row["id"] for row in rows[:limit]])
@@ -115,7 +128,11 @@ async def page(
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 
-@router.get("/portfolios/{portfolio_id}", summary="A portfolio, its lots and flows, as stated and as stored")
+@router.get(
+    "/portfolios/{portfolio_id}",
+    summary="A portfolio, its lots and flows, as stated and as stored",
+    response_model=portfolios_models.Portfolio,
+)
 async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await service.existing(conn, portfolio_id)
@@ -124,7 +141,11 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     return serializers.portfolio(found, positions, moved)
 
 
-@router.patch("/portfolios/{portfolio_id}", summary="Change name, account type, currency or equity")
+@router.patch(
+    "/portfolios/{portfolio_id}",
+    summary="Change name, account type, currency or equity",
+    response_model=portfolios_models.Portfolio,
+)
 async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, context: Ctx) -> Response:
     given = body.given()
 
@@ -146,7 +167,12 @@ async def delete(request: Request, portfolio_id: UUID, context: Ctx) -> Response
     return await idempotent_write(request, context, act)
 
 
-@router.post("/portfolios/{portfolio_id}/calculate", status_code=202, summary="Ask for whatever is missing")
+@router.post(
+    "/portfolios/{portfolio_id}/calculate",
+    status_code=202,
+    summary="Ask for whatever is missing",
+    response_model=common_models.RunAccepted,
+)
 async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         await service.existing(conn, portfolio_id)
@@ -164,6 +190,7 @@ async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Respo
 @router.post(
     "/portfolios/{portfolio_id}/price-basis",
     summary="Decide again whether prices are as traded, now that they are stored",
+    response_model=portfolios_models.Imported,
 )
 async def settle_basis(
     request: Request,

@@ -9,6 +9,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.models import portfolios as portfolios_models
+from services.coordinator.api.models import results as results_models
+from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, assert_in_order
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.control.unit_runs import refresh_all
@@ -43,7 +46,11 @@ def _names(figures: str) -> list[str]:
     return [name for part in figures.split(",") if (name := part.strip())]
 
 
-@router.get("/portfolios/{portfolio_id}/risk/series", summary="Any figures over time, a value a session")
+@router.get(
+    "/portfolios/{portfolio_id}/risk/series",
+    summary="Any figures over time, a value a session",
+    response_model=results_models.Series,
+)
 async def risk_series(
     portfolio_id: UUID, context: Ctx, figures: Figures, first: From = None, last: To = None
 ) -> dict[str, Any]:
@@ -54,7 +61,10 @@ async def risk_series(
 
 
 @router.get(
-    "/completeness", summary="The state of every session of every portfolio and phase, as ranges", tags=["status"]
+    "/completeness",
+    summary="The state of every session of every portfolio and phase, as ranges",
+    tags=["status"],
+    response_model=results_models.Completeness,
 )
 async def completeness(
     context: Ctx,
@@ -72,14 +82,22 @@ async def completeness(
 
 
 @router.get(
-    "/providers", summary="Who is asked for prices, what is left of each quota, and who is left alone", tags=["status"]
+    "/providers",
+    summary="Who is asked for prices, what is left of each quota, and who is left alone",
+    tags=["status"],
+    response_model=results_models.Providers,
 )
 async def chain(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return await providers.chain(conn)
 
 
-@router.get("/portfolios/{portfolio_id}/flows", summary="Money in and out, oldest first", tags=["portfolios"])
+@router.get(
+    "/portfolios/{portfolio_id}/flows",
+    summary="Money in and out, oldest first",
+    tags=["portfolios"],
+    response_model=portfolios_models.FlowList,
+)
 async def flows(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
     assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
@@ -89,7 +107,11 @@ async def flows(portfolio_id: UUID, context: Ctx, first: From = None, last: To =
     return {"portfolio_id": str(portfolio_id), "items": [to_json(dict(row)) for row in kept]}
 
 
-@router.get("/portfolios/{portfolio_id}/positions/range", summary="Every lot on every session of a range, oldest first")
+@router.get(
+    "/portfolios/{portfolio_id}/positions/range",
+    summary="Every lot on every session of a range, oldest first",
+    response_model=results_models.PositionsRange,
+)
 async def positions(
     portfolio_id: UUID,
     context: Ctx,
@@ -108,7 +130,9 @@ async def positions(
 
 
 @router.get(
-    "/portfolios/{portfolio_id}/explain/bulk", summary="Several figures of a session, each with what is behind it"
+    "/portfolios/{portfolio_id}/explain/bulk",
+    summary="Several figures of a session, each with what is behind it",
+    response_model=results_models.ExplainedMany,
 )
 async def explain_bulk(
     portfolio_id: UUID,
@@ -126,7 +150,9 @@ async def explain_bulk(
 
 
 @router.get(
-    "/portfolios/{portfolio_id}/restatements/causes", summary="Why figures were restated: by revision, newest first"
+    "/portfolios/{portfolio_id}/restatements/causes",
+    summary="Why figures were restated: by revision, newest first",
+    response_model=results_models.RestatementCauses,
 )
 async def causes(
     portfolio_id: UUID,
@@ -142,7 +168,9 @@ async def causes(
 
 
 @router.get(
-    "/symbols/{symbol}/prices/history", summary="Every value that a symbol's prices had: what stands, what was replaced"
+    "/symbols/{symbol}/prices/history",
+    summary="Every value that a symbol's prices had: what stands, what was replaced",
+    response_model=symbols_models.PriceHistory,
 )
 async def symbol_price_history(
     symbol: str,

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.registry import SESSIONS_A_YEAR
 
@@ -24,54 +23,61 @@ NONE: dict[str, Any] = dict.fromkeys(FIELDS)
 async def figures(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
     """Figures of each portfolio's newest session that is complete, or of the newest that has older values; null where there is none.
 
+    Which session that is, is read from the runs of units, to be brought up to date before: walking the units of each portfolio takes
+    three times as long as all the rest. Days and numbers come from the database as JSON has them, for the same reason.
+
     return_1y   : compounded over the 252 sessions up to it; null before there are as many
     volatility  : annualised, of the current weights over 252 sessions; var_95 : historical, a fraction of NAV
     complete_to : the last session up to which nothing at all is missing
     """
-    rows = await conn.execute(
+    result = await conn.execute(
         text("""
-            SELECT p.id, s.session, s.nav, s.daily_pnl, s.daily_return, s.ytd_return, s.drawdown, s.coverage,
-                   s.cumulative_return,
-                   r.session AS risk_session, r.volatility, r.var_95, r.forecast_21, done.complete_to
-            FROM unnest(CAST(:ids AS uuid[])) AS p (id)
-            LEFT JOIN LATERAL (
-                SELECT coalesce(
-                    (SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id AND u.phase = 'snapshots'
-                       AND u.completed_revision >= u.required_revision ORDER BY u.session DESC LIMIT 1),
-                    (SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id AND u.phase = 'snapshots'
-                       AND u.completed_revision > 0 ORDER BY u.session DESC LIMIT 1)) AS session
-            ) newest ON true
-            LEFT JOIN snapshots.snapshots s ON s.portfolio_id = p.id AND s.session = newest.session
-            LEFT JOIN LATERAL (
-                SELECT coalesce(
-                    (SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id AND u.phase = 'risk'
-                       AND u.completed_revision >= u.required_revision ORDER BY u.session DESC LIMIT 1),
-                    (SELECT u.session FROM ledger.units u WHERE u.portfolio_id = p.id AND u.phase = 'risk'
-                       AND u.completed_revision > 0 ORDER BY u.session DESC LIMIT 1)) AS session
-            ) judged ON true
-            LEFT JOIN LATERAL (
-                SELECT session, CAST(risk #>> '{volatility,realized_252}' AS double precision) AS volatility,
-                       CAST(risk #>> '{volatility,forecast_21,value}' AS double precision) AS forecast_21,
+                WITH kept AS MATERIALIZED (
+                    SELECT portfolio_id, phase, first, last, state FROM ledger.unit_runs WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
+                ), ends AS MATERIALIZED (
+                    SELECT portfolio_id,
+                           max(last) FILTER (WHERE phase = 'snapshots' AND state IN ('complete', 'partial')) AS snapshot,
+                           max(last) FILTER (WHERE phase = 'risk' AND state IN ('complete', 'partial')) AS risk,
+                           min(first) FILTER (WHERE state IN ('missing', 'blocked')) AS missing, max(last) AS last
+                    FROM kept GROUP BY portfolio_id
+                )
+                SELECT e.portfolio_id, s.session AS day, s.cumulative_return, CAST(s.session AS text) AS session,
+                       CAST(s.nav AS double precision) AS nav, CAST(s.daily_pnl AS double precision) AS daily_pnl, s.daily_return,
+                       s.ytd_return, s.drawdown, s.coverage,
+                       CAST(r.session AS text) AS risk_session,
+                       CAST(r.risk #>> '{volatility,realized_252}' AS double precision) AS volatility,
+                       CAST(r.risk #>> '{volatility,forecast_21,value}' AS double precision) AS forecast_21,
                        CAST(jsonb_path_query_first(
-                           risk, '$.var[*] ? (@.method == "historical" && @.level == 0.95).var') AS double precision) AS var_95
-                FROM risk.results WHERE portfolio_id = p.id AND session = judged.session
-            ) r ON true
-            CROSS JOIN LATERAL (
-                SELECT max(u.session) AS complete_to FROM ledger.units u
-                WHERE u.portfolio_id = p.id AND u.session < coalesce(least(
-                    (SELECT min(m.session) FROM ledger.units m WHERE m.portfolio_id = p.id
-                       AND m.completed_revision < m.required_revision AND m.blocked_reason IS NULL),
-                    (SELECT min(m.session) FROM ledger.units m WHERE m.portfolio_id = p.id AND m.blocked_reason IS NOT NULL)
-                ), 'infinity')
-            ) done
-        """),
+                           r.risk, '$.var[*] ? (@.method == "historical" && @.level == 0.95).var') AS double precision) AS var_95,
+                       CAST(CASE WHEN e.missing IS NULL THEN e.last ELSE before.session END AS text) AS complete_to
+                FROM ends e
+                LEFT JOIN LATERAL (
+                    SELECT x.session FROM snapshots.snapshots x
+                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'
+                    WHERE x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
+                ) older ON e.snapshot IS NULL
+                LEFT JOIN snapshots.snapshots s ON s.portfolio_id = e.portfolio_id AND s.session = coalesce(e.snapshot, older.session)
+                LEFT JOIN LATERAL (
+                    SELECT x.session FROM risk.results x
+                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'risk'
+                    WHERE x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
+                ) judged ON e.risk IS NULL
+                LEFT JOIN risk.results r ON r.portfolio_id = e.portfolio_id AND r.session = coalesce(e.risk, judged.session)
+                LEFT JOIN LATERAL (
+                    SELECT u.session FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing
+                    ORDER BY u.session DESC LIMIT 1
+                ) before ON e.missing IS NOT NULL
+            """),
         {"ids": list(portfolios)},
     )
-    found = {row["id"]: dict(row) for row in rows.mappings()}
-    before = await _year_before(conn, {of: row["session"] for of, row in found.items() if row["session"] is not None})
-    for of, row in found.items():
-        row["return_1y"] = _growth(row["cumulative_return"], before.get(of))
-    return {of: {field: to_json(row[field]) for field in FIELDS} for of, row in found.items()}
+    columns, rows = list(result.keys()), result.all()
+    before = await _year_before(conn, {row.portfolio_id: row.day for row in rows if row.day is not None})
+    found = {}
+    for row in rows:
+        known = dict(zip(columns, row, strict=True))
+        grown = _growth(row.cumulative_return, before.get(row.portfolio_id))
+        found[row.portfolio_id] = {name: grown if name == "return_1y" else known[name] for name in FIELDS}
+    return found
 
 
 async def _year_before(conn: AsyncConnection, sessions: Mapping[UUID, date]) -> dict[UUID, float | None]:
