@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -132,8 +132,7 @@ async def _mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Sessions in one state, both ends within. Of missing ones also what is happening about them."""
 
     portfolio_id: UUID
@@ -167,7 +166,7 @@ async def read_runs(
             "portfolios": None if portfolios is None else list(portfolios),
         },
     )
-    return [Run(*row) for row in rows]
+    return [Run._make(row) for row in rows]
 
 
 async def count_pending(conn: AsyncConnection) -> int:

@@ -54,19 +54,19 @@ async def figures(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUI
                 LEFT JOIN LATERAL (
                     SELECT x.session FROM snapshots.snapshots x
                     JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'
-                    WHERE x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) older ON e.snapshot IS NULL
+                    WHERE e.snapshot IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
+                ) older ON true
                 LEFT JOIN snapshots.snapshots s ON s.portfolio_id = e.portfolio_id AND s.session = coalesce(e.snapshot, older.session)
                 LEFT JOIN LATERAL (
                     SELECT x.session FROM risk.results x
                     JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'risk'
-                    WHERE x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) judged ON e.risk IS NULL
+                    WHERE e.risk IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
+                ) judged ON true
                 LEFT JOIN risk.results r ON r.portfolio_id = e.portfolio_id AND r.session = coalesce(e.risk, judged.session)
                 LEFT JOIN LATERAL (
                     SELECT u.session FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing
                     ORDER BY u.session DESC LIMIT 1
-                ) before ON e.missing IS NOT NULL
+                ) before ON true
             """),
         {"ids": list(portfolios)},
     )
