@@ -65,6 +65,22 @@ class ReasonCode(StrEnum):
     NO_BENCHMARK = "no_benchmark"
 
 
+# Why a session has no price: what ingest stores of an absence, and what snapshots and risk read there.
+ABSENCES: Final[tuple[ReasonCode, ...]] = (
+    ReasonCode.RATE_LIMITED,
+    ReasonCode.PROVIDER_DOWN,
+    ReasonCode.LATE,
+    ReasonCode.NOT_FOUND,
+    ReasonCode.AMBIGUOUS,
+    ReasonCode.DELISTED,
+    ReasonCode.NOT_YET_LISTED,
+    ReasonCode.NO_TRADE,
+    ReasonCode.QUARANTINED,
+    ReasonCode.FOREIGN_CURRENCY,
+    ReasonCode.PLAN_LIMIT,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ReasonInfo:
     """What a person needs to know about a reason.

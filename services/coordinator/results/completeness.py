@@ -12,6 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
+from shared.market.reasons import ReasonCode
 from shared.market.registry import PROXY_SYMBOLS
 from shared.work import Phase
 
@@ -150,8 +151,8 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]
 async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
     """The lots that snapshots wait for: it is not settled yet whether their numbers are as traded."""
     rows = await conn.execute(
-        text("""
-            SELECT symbol, 'basis_undecided' AS reason, min(entry_session) AS first FROM coordinator.positions
+        text(f"""
+            SELECT symbol, '{ReasonCode.BASIS_UNDECIDED}' AS reason, min(entry_session) AS first FROM coordinator.positions
             WHERE portfolio_id = :id AND deleted_at IS NULL AND basis_assumed GROUP BY symbol ORDER BY symbol
         """),
         {"id": portfolio},
