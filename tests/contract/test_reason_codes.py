@@ -15,6 +15,8 @@ from shared.market.reasons import ABSENCES, ReasonCode
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {code.value for code in ReasonCode}
+# Words of everyday that are codes too: found everywhere as what they mean.
+COMMON = {ReasonCode.BLOCKED.value}
 
 # Words that are spelled like a code and mean something else: codes of errors, kinds of faults, keys of answers, columns.
 HOMONYMS: dict[str, frozenset[str]] = {
@@ -23,6 +25,8 @@ HOMONYMS: dict[str, frozenset[str]] = {
     "services/coordinator/explain/symbols.py": frozenset({"stale"}),
     "services/coordinator/results/figures.py": frozenset({"stale"}),
     "services/coordinator/results/portfolios.py": frozenset({"stale"}),
+    "services/factors/compute/__init__.py": frozenset({"stale"}),
+    "services/factors/compute/freshness.py": frozenset({"stale"}),
     "services/ingest/model/market.py": frozenset({"rate_limited", "plan_limit"}),
     "services/ingest/providers/errors.py": frozenset(
         {"rate_limited", "provider_down", "plan_limit", "foreign_currency", "not_found"}
@@ -31,6 +35,7 @@ HOMONYMS: dict[str, frozenset[str]] = {
     "services/ingest/workflow/quotas.py": frozenset({"provider_down"}),
     "services/snapshots/store.py": frozenset({"stale"}),
     "services/snapshots/workflow/inputs.py": frozenset({"stale"}),
+    "services/snapshots/workflow/rows.py": frozenset({"stale"}),
 }
 # Reasons of other things than figures: why a provider is closed, why a message was put aside.
 OTHER_REASONS = frozenset({"auth", "blocked", "running", "failing", "waiting_for_provider", "asked", "queued"})
@@ -62,7 +67,7 @@ def written_out(name: str, source: str) -> list[str]:
     return [
         f"{name}:{node.lineno} {node.value!r}"
         for node in _literals(ast.parse(source))
-        if node.value in CODES and node.value not in known
+        if node.value in CODES - COMMON and node.value not in known
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
+from services.coordinator.results.reasons import described, gap_document
 from services.coordinator.results.values import document, named, to_json
 from shared.market import layouts
 from shared.market.calendar import calendar, closures
@@ -21,6 +22,7 @@ from shared.market.registry import (
     SPREAD_NAMES,
 )
 from shared.market.symbols import normalise
+from shared.work import Phase
 
 NO_PROVIDER = ReasonCode.NO_PROVIDER.value
 _PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, return_remark, basis, provider, fetched_at"
@@ -130,6 +132,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
+        "reasons": await _reasons(conn, name, reasons, row.session),
         "provider_beta": _provider_beta(await _vendor_beta(conn, symbol, row.session, ("beta",))),
     }
 
@@ -138,6 +141,11 @@ def _spreads(values: Sequence[float]) -> Iterator[tuple[str, dict[str, float | N
     width = len(layouts.SPREAD)
     for index, spread in enumerate(SPREAD_NAMES):
         yield spread, named(layouts.SPREAD, values[width * index : width * (index + 1)])
+
+
+async def _reasons(conn: AsyncConnection, symbol: str, of: Mapping[str, str], session: date) -> list[dict[str, Any]]:
+    entries = [{"figure": figure, "symbol": symbol, "reason": reason} for figure, reason in sorted(of.items())]
+    return await described(conn, entries, phase=Phase.FACTORS, session=session)
 
 
 def _flagged(beta: float | None) -> bool:
@@ -191,7 +199,7 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "provider": None if said is None else said.provider,
         },
         "quality": row.quality,
-        "reasons": [{"figure": figure, "symbol": name, "reason": reason} for figure, reason in sorted(reasons.items())],
+        "reasons": await _reasons(conn, name, reasons, row.session),
     }
 
 
@@ -228,7 +236,7 @@ async def prices(
         "symbol": name,
         "items": [to_json(dict(row)) for row in rows.mappings()],
         "actions": [to_json(dict(row)) for row in actions.mappings()],
-        "gaps": [to_json(dict(row)) for row in gaps.mappings()],
+        "gaps": [gap_document(name, row) for row in gaps.mappings()],
     }
 
 

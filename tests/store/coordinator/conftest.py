@@ -34,7 +34,7 @@ WRITTEN = (
     "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions",
     "ingest.actions_history",
     "ingest.prices", "ingest.prices_history",
-    "ingest.candidates", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
+    "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
     "coordinator.price_decisions", "coordinator.closures",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
