@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
+from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.results import states
 from tests.store.coordinator.conftest import PREFIX, Api
 
@@ -151,3 +153,34 @@ async def test_every_portfolio_of_the_list_has_its_own_state(api: Api) -> None:
     items = {item["id"]: item for item in (await api.client.get(f"{PREFIX}/portfolios")).json()["items"]}
     assert (items[first]["state"], items[first]["coverage_min"]) == ("complete", 1.0)
     assert (items[second]["state"], items[second]["coverage_min"], items[second]["needs_you"]) == ("partial", 0.5, 1)
+
+
+def gauge(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+async def test_metrics_tell_what_fell_short_by_phase_and_reason_and_forget_what_is_mended(api: Api) -> None:
+    identity = await complete(api)
+    await short(
+        api, "snapshots", [("X", "unpriceable"), ("Y", "unpriceable"), ("X", "not_found")], to=date.max, coverage=0.4
+    )
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL')")
+    await api.run(
+        """
+        INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at, retry_at)
+        SELECT id, '2020-12-30', '2020-12-30', 'rate_limited', false, 'yahoo', now(), now() FROM ingest.symbols
+        """
+    )
+    pace = ReconcilerSettings(grace=0.0, measure=0.0)
+    reconciler = Reconciler(api.context.engine, api.context.clock, wake=lambda: None, pace=pace)
+    await reconciler.turn()
+    assert gauge("leadline_units_partial", phase="snapshots", reason="unpriceable") == 7, "a unit counts once"
+    assert gauge("leadline_units_partial", phase="snapshots", reason="not_found") == 7
+    assert gauge("leadline_coverage_min") == 0.4
+    assert gauge("leadline_prices_awaited", reason="rate_limited") == 1
+    await api.complete(identity)
+    await api.run("DELETE FROM ingest.gaps")
+    await reconciler.turn()
+    assert gauge("leadline_units_partial", phase="snapshots", reason="unpriceable") is None
+    assert gauge("leadline_prices_awaited", reason="rate_limited") is None
+    assert gauge("leadline_coverage_min") == 1.0

@@ -398,3 +398,35 @@ def test_reasons_are_grouped_by_cause() -> None:
         {"figure": "rates", "symbol": None, "reason": "no_proxy"},
     ]
     assert text.reasons_text(reasons) == ["unpriceable: X", "no proxy: rates"]
+
+
+RUN = {
+    "id": ID, "source": "cli", "scope": {"what": "missing"}, "requested_at": "2020-12-30T21:00:00Z", "state": "blocked", "units": 28,
+    "done": 21, "blocked": 7, "phases": {},
+}  # fmt: skip
+EVENTS = [
+    {"at": "2020-12-30T21:00:00Z", "event": "requested", "portfolio_id": None, "phase": None, "from": "2020-12-21", "to": "2020-12-30",
+     "units": 28, "message": None},
+    {"at": "2020-12-30T21:00:09Z", "event": "blocked", "portfolio_id": ID, "phase": "risk", "from": "2020-12-21", "to": "2020-12-30",
+     "units": 7, "message": "ValueError: [red]boom"},
+    {"at": None, "event": "waiting", "portfolio_id": ID, "phase": "ingest", "from": "2020-12-30", "to": "2020-12-30", "units": 1,
+     "message": None},
+]  # fmt: skip
+
+
+def test_runs_lists_runs_and_tells_what_happened_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "/admin/runs": {"items": [RUN], "next": None},
+        f"/admin/runs/{ID}": RUN,
+        f"/admin/runs/{ID}/events": {"id": ID, "events": EVENTS, "events_total": 3},
+    }
+    listed = run(monkeypatch, answers, "runs")
+    assert listed.exit_code == 0
+    assert ID in listed.stdout
+    assert "75.0 %" in listed.stdout
+    told = run(monkeypatch, answers, "runs", ID).stdout
+    assert "7 blocked" in told
+    assert "Events (3)" in told
+    assert f"blocked {ID} risk 2020-12-21: ValueError: [red]boom" in told
+    assert json.loads(run(monkeypatch, answers, "runs", ID, "--json").stdout)["events"] == EVENTS
+    assert run(monkeypatch, {}, "runs", ID).exit_code == 1
