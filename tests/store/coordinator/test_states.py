@@ -173,14 +173,14 @@ async def test_metrics_tell_what_fell_short_by_phase_and_reason_and_forget_what_
     )
     pace = ReconcilerSettings(grace=0.0, measure=0.0)
     reconciler = Reconciler(api.context.engine, api.context.clock, wake=lambda: None, pace=pace)
-    await reconciler.turn()
+    await reconciler.run_once()
     assert gauge("leadline_units_partial", phase="snapshots", reason="unpriceable") == 7, "a unit counts once"
     assert gauge("leadline_units_partial", phase="snapshots", reason="not_found") == 7
     assert gauge("leadline_coverage_min") == 0.4
     assert gauge("leadline_prices_awaited", reason="rate_limited") == 1
     await api.complete(identity)
     await api.run("DELETE FROM ingest.gaps")
-    await reconciler.turn()
+    await reconciler.run_once()
     assert gauge("leadline_units_partial", phase="snapshots", reason="unpriceable") is None
     assert gauge("leadline_prices_awaited", reason="rate_limited") is None
     assert gauge("leadline_coverage_min") == 1.0
