@@ -10,8 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import auditor
-from services.coordinator.api import documents
+from services.coordinator import auditor, documents
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day

@@ -1,51 +1,17 @@
-"""What the handlers work with, and who may call them."""
+"""Who may call the API, and where it is."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncEngine
+from fastapi import Request
 
+from services.coordinator.context import Context, Ctx, context_of, on_trading_days
 from services.coordinator.errors import Unauthorised
-from services.coordinator.settings import CoordinatorSettings
-from shared.clock import Clock
-from shared.db.closures import follow
+
+__all__ = ["PREFIX", "Context", "Ctx", "authorise", "context_of", "on_trading_days"]
 
 PREFIX = "/api/v1"
-
-
-@dataclass(frozen=True)
-class Context:
-    """Made once by the application and kept in its state."""
-
-    engine: AsyncEngine
-    clock: Clock
-    settings: CoordinatorSettings
-    wake_relay: Callable[[], None]
-    """Send at once what was just committed."""
-    wake_reconciler: Callable[[], None]
-    stopping: asyncio.Event
-    """Set when the process shuts down: streams end, so that it can."""
-
-
-def context_of(request: Request) -> Context:
-    context = request.app.state.context
-    assert isinstance(context, Context)
-    return context
-
-
-Ctx = Annotated[Context, Depends(context_of)]
-
-
-async def on_trading_days(request: Request) -> None:
-    """What a request computes, it computes under the closures there are when it comes."""
-    async with context_of(request).engine.connect() as conn:
-        await follow(conn)
 
 
 def authorise(request: Request) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
+from services.coordinator import documents
 from services.coordinator.api.bodies import LetterBody
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
+from services.coordinator import documents
 from services.coordinator.api.bodies import FlowBody, PositionBody
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
