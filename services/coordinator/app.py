@@ -19,13 +19,15 @@ from services.coordinator.api import (
     status,
     symbols,
 )
-from services.coordinator.api.context import PREFIX, Context, authorise, on_trading_days
+from services.coordinator.api.context import PREFIX, authorise
 from services.coordinator.api.strict import only_declared
 from services.coordinator.auditor import Auditor
+from services.coordinator.context import Context, on_trading_days
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.reconciler import Pace, Reconciler
 from services.coordinator.schedule import Scheduler
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.web import install as web
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -62,11 +64,12 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         wake_reconciler=reconciler.wake,
         stopping=service.stopping,
     )
-    return serve(create_service_app(service, title="Leadline", routers=[api_router()]), context)
+    return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
-    """Give the handlers what they work with, and errors their shape."""
+    """Give the handlers what they work with, errors their shape, and people their page."""
     app.state.context = context
+    web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     return app

@@ -1,0 +1,223 @@
+"""A portfolio's seven parts, each a page of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sse_starlette.sse import EventSourceResponse
+
+from services.coordinator import documents
+from services.coordinator.context import Context, Ctx
+from services.coordinator.errors import NotFound
+from services.coordinator.portfolios import flows, store
+from services.coordinator.reads import completeness, portfolios, restatements, series, symbols
+from services.coordinator.runs import store as runs
+from services.coordinator.web.rendering import page, text_of
+from services.coordinator.web.routes.common import Session, portfolio_header
+from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.views import correlations as correlation_views
+from services.coordinator.web.views import data as data_views
+from services.coordinator.web.views import factors as factor_views
+from services.coordinator.web.views import operations as operation_views
+from services.coordinator.web.views import performance as performance_views
+from services.coordinator.web.views import positions as position_views
+from services.coordinator.web.views import risk as risk_views
+from services.coordinator.web.views import stress as stress_views
+from services.coordinator.web.views.strip import Strip, strip
+from shared.db.closures import follow
+from shared.db.engine import snapshot
+from shared.market.registry import PROXY_SYMBOLS
+
+router = made()
+RUNS = 100
+CHANGES = 20
+
+
+@router.get("/p/{portfolio_id}")
+async def performance(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    period: Literal["1m", "ytd", "1y", "max"] = "max",
+) -> Response:
+    async with snapshot(context.engine) as conn:
+        _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        view = None
+        if head.session is not None:
+            view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
+    return page(request, "performance.html", head=head, strip=lane, part="performance", view=view)
+
+
+async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
+    """The view of a session, with the market's proxy of that session to compare with, where it has prices."""
+    rows = (await portfolios.snapshots(conn, portfolio_id, None, session))["items"]
+    benchmark, closes = await _benchmark(conn, portfolio_id, session)
+    view = performance_views.view(str(portfolio_id), rows, period, benchmark, closes)
+    view["morning"] = performance_views.morning(rows[-1], await _var(conn, portfolio_id, session))
+    return view
+
+
+async def _benchmark(
+    conn: AsyncConnection, portfolio_id: UUID, session: date
+) -> tuple[str | None, dict[str, float | None]]:
+    try:
+        exposures = await portfolios.risk_document(conn, portfolio_id, "exposures", session)
+        symbol = exposures["proxies"]["market"] or PROXY_SYMBOLS[0]
+        prices = await symbols.prices(conn, symbol, None, session)
+    except NotFound:
+        return None, {}
+    adjusted = all(item["adj_close"] is not None for item in prices["items"])
+    return symbol, {item["session"]: item["adj_close" if adjusted else "close"] for item in prices["items"]}
+
+
+async def _var(conn: AsyncConnection, portfolio_id: UUID, session: date) -> float | None:
+    try:
+        found = await portfolios.risk_document(conn, portfolio_id, "risk", session)
+    except NotFound:
+        return None
+    said = [item["var"] for item in found["var"] if (item["method"], item["level"]) == ("historical", 0.95)]
+    return said[0] if said else None
+
+
+@router.get("/p/{portfolio_id}/risk")
+async def risk(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        return await risk_of(conn, portfolio_id, on)
+
+    return await _part(request, context, portfolio_id, session, "risk", view)
+
+
+async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[str, Any]:
+    found = await portfolios.risk_document(conn, portfolio_id, "risk", on)
+    over_time = await series.risk(conn, portfolio_id, None, on)
+    scored = await portfolios.scorecard_document(conn, portfolio_id, on)
+    return risk_views.view(str(portfolio_id), found, over_time, scored)
+
+
+@router.get("/p/{portfolio_id}/factors")
+async def factors(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        return factor_views.view(str(portfolio_id), await portfolios.risk_document(conn, portfolio_id, "exposures", on))
+
+    return await _part(request, context, portfolio_id, session, "factors", view)
+
+
+@router.get("/p/{portfolio_id}/stress")
+async def stress(
+    request: Request, portfolio_id: UUID, context: Ctx, session: Session = None, scenario: str | None = None
+) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        found = await portfolios.risk_document(conn, portfolio_id, "stress", on)
+        return stress_views.view(str(portfolio_id), found, scenario)
+
+    return await _part(request, context, portfolio_id, session, "stress", view)
+
+
+@router.get("/p/{portfolio_id}/correlations")
+async def correlations(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    order: Literal["clusters", "names"] = "clusters",
+) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        found = await portfolios.risk_document(conn, portfolio_id, "correlations", on)
+        return correlation_views.view(str(portfolio_id), found, order)
+
+    return await _part(request, context, portfolio_id, session, "correlations", view)
+
+
+@router.get("/p/{portfolio_id}/positions")
+async def positions(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async with snapshot(context.engine) as conn:
+        found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        stored, moved = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
+        document = documents.portfolio(found, stored, moved)
+        held: dict[str, Any] = {"items": [], "session": None}
+        if head.session is not None:
+            held = await portfolios.positions(conn, portfolio_id, date.fromisoformat(head.session))
+    view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
+    return page(request, "positions.html", head=head, part="positions", view=view, account=document)
+
+
+@router.get("/p/{portfolio_id}/data")
+async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async with snapshot(context.engine) as conn:
+        found, head, document = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        said = await restatements.page(conn, portfolio_id, limit=CHANGES, cursor=None, session=session)
+        recent = [documents.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
+    own = [run for run in recent if str(portfolio_id) in (run["scope"].get("portfolio_ids") or ())]
+    return page(
+        request,
+        "data.html",
+        head=head,
+        strip=lane,
+        part="data",
+        account=documents.portfolio(found, [], []),
+        view=data_views.view(str(portfolio_id), document, said),
+        runs=operation_views.runs(own, {str(portfolio_id): found.name}),
+    )
+
+
+@router.get("/p/{portfolio_id}/live")
+async def live(portfolio_id: UUID, context: Ctx) -> EventSourceResponse:
+    """The strip and the badge as they change; once the portfolio is done, the page is asked to fetch its figures."""
+    return EventSourceResponse(_events(context, portfolio_id))
+
+
+async def _events(context: Context, portfolio_id: UUID) -> AsyncIterator[dict[str, str]]:
+    shown, was = "", ""
+    while not context.stopping.is_set():
+        try:
+            async with snapshot(context.engine) as conn:
+                await follow(conn)
+                _, head, _ = await portfolio_header(conn, context, portfolio_id, None)
+                lane = await _strip(conn, context, portfolio_id)
+        except NotFound:
+            # Deleted while somebody watched: nothing more will come.
+            return
+        now = head.state.name
+        text = text_of("_live.html", head=head, strip=lane, arrived=was == "healing" and now != "healing")
+        if text != shown:
+            yield {"data": text}
+            shown, was = text, now
+        await asyncio.sleep(context.settings.stream_seconds)
+
+
+async def _part(
+    request: Request,
+    context: Context,
+    portfolio_id: UUID,
+    session: date | None,
+    part: str,
+    view: Any,
+) -> Response:
+    """A part whose figures are the risk phase's: without any yet, the page says how far it is."""
+    async with snapshot(context.engine) as conn:
+        _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        found = None
+        if head.session is not None:
+            try:
+                found = await view(conn, date.fromisoformat(head.session))
+            except NotFound:
+                # Values are there and risk is not yet.
+                found = None
+    return page(request, f"{part}.html", head=head, strip=lane, part=part, view=found)
+
+
+async def _strip(conn: AsyncConnection, context: Context, portfolio_id: UUID) -> Strip:
+    return strip(
+        await completeness.grid(conn, context.clock, first=None, last=None, phase=None, portfolios=[portfolio_id])
+    )
