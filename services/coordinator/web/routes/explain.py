@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
+from services.coordinator.portfolios import store
 from services.coordinator.reads import explain, explain_symbols, restatements, sessions
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
@@ -34,11 +35,12 @@ async def of_portfolio(
             return page(request, "explain_names.html", head=head, symbol=None, listed=listed)
         found = await explain.explain(conn, portfolio_id, session, figure)
         when = date.fromisoformat(found["session"])
+        lots = {str(row["id"]): row["symbol"] for row in await store.positions(conn, portfolio_id)}
         said = await restatements.page(
             conn, portfolio_id, limit=BEFORE, cursor=None, session=when, figure=found["figure"]
         )
     before = [item for item in said["items"] if item["figure"] == found["figure"]]
-    return page(request, "explain.html", head=head, symbol=None, view=views.view(head.name, found, before))
+    return page(request, "explain.html", head=head, symbol=None, view=views.view(head.name, found, before, lots))
 
 
 @router.get("/symbols/{symbol}/explain")

@@ -19,7 +19,7 @@ from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import drafts, service
 from services.coordinator.portfolios.estimate import estimate
-from services.coordinator.web.rendering import page
+from services.coordinator.web.rendering import STATIC, page
 from services.coordinator.web.routes.common import back, changed
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
@@ -106,8 +106,15 @@ Form_ = Annotated[Given, Depends(_given)]
 
 
 @router.get("/import")
-async def empty(request: Request, into: Annotated[UUID | None, Query()] = None) -> Response:
+async def empty(
+    request: Request,
+    into: Annotated[UUID | None, Query()] = None,
+    sample: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+) -> Response:
     given = Given("", "", "", "", "taxable", "USD", "auto", into, {}, [], set())
+    if sample:
+        text = (STATIC / "sample.csv").read_text(encoding="utf-8")
+        given = Given(text, "sample.csv", "Sample", "500000", "taxable", "USD", "auto", None, {}, [], set())
     return page(request, "import.html", **_shown(given))
 
 

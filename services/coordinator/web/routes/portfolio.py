@@ -47,6 +47,7 @@ async def performance(
     context: Ctx,
     session: Session = None,
     period: Literal["1m", "ytd", "1y", "max"] = "max",
+    imported: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
 ) -> Response:
     async with snapshot(context.engine) as conn:
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
@@ -54,7 +55,7 @@ async def performance(
         view = None
         if head.session is not None:
             view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
-    return page(request, "performance.html", head=head, strip=lane, part="performance", view=view)
+    return page(request, "performance.html", head=head, strip=lane, part="performance", view=view, imported=imported)
 
 
 async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from services.coordinator.web.routes.portfolio import performance_of, risk_of
 from services.coordinator.web.views import factors as factor_views
 from services.coordinator.web.views import positions as position_views
 from services.coordinator.web.views import stress as stress_views
+from services.coordinator.web.views.reasons import grouped
 from shared.db.engine import snapshot
 
 router = made()
@@ -48,14 +49,14 @@ async def report(
 
 
 async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, session: date | None) -> dict[str, Any]:
-    _, head, status = await portfolio_header(conn, context, portfolio_id, session)
+    _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
     if head.session is None:
         raise NotFound("There is nothing to report yet: no session is computed.")
     on = date.fromisoformat(head.session)
     of = str(portfolio_id)
     view: dict[str, Any] = {
         "head": head,
-        "status": status,
+        "model": None,
         "performance": await performance_of(conn, portfolio_id, on, "max"),
         "positions": position_views.view(of, await portfolios.positions(conn, portfolio_id, on), [], []),
         "risk": None,
@@ -68,7 +69,7 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         exposures = await portfolios.risk_document(conn, portfolio_id, "exposures", on)
         view["factors"] = factor_views.view(of, exposures)
         view["stress"] = stress_views.view(of, await portfolios.risk_document(conn, portfolio_id, "stress", on), None)
-        view["reasons"] = exposures["reasons"]
+        view["reasons"], view["model"] = grouped(exposures["reasons"]), exposures["model_version"]
     except NotFound:
         # Values are there and risk is not yet: the sheet says so in its place.
         view["risk"] = None

@@ -57,7 +57,7 @@ function plot(box) {
   };
   const drawnHere = document.createElement("div");
   const lines = [
-    { label: "", value: day },
+    { label: data.labels.session, value: day },
     { label: data.labels.nav, stroke: colour("--own"), width: 1.6, value: (u, v) => (v == null ? "–" : money.format(v)) },
   ];
   const series = [seconds, data.nav];
@@ -68,11 +68,11 @@ function plot(box) {
   const width = box.clientWidth;
   const above = new window.uPlot(
     { width, height: 280, cursor, tzDate: (ts) => window.uPlot.tzDate(new Date(ts * 1e3), "UTC"), hooks: { draw: [marks] }, series: lines,
-      axes: [axis, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => short.format(v)) }] }, series, drawnHere);
+      axes: [{ ...axis, size: 8, values: (u, ticks) => ticks.map(() => "") }, { ...axis, size: 56, values: (u, ticks) => ticks.map((v) => short.format(v)) }] }, series, drawnHere);
   const below = new window.uPlot(
     { width, height: 130, cursor, tzDate: (ts) => window.uPlot.tzDate(new Date(ts * 1e3), "UTC"),
-      series: [{ label: "", value: day }, { label: data.labels.drawdown, stroke: colour("--down"), fill: colour("--down").replace("rgb(", "rgba(").replace(")", ", .15)"), width: 1, value: (u, v) => (v == null ? "–" : share.format(v)) }],
-      axes: [axis, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => share.format(v)) }] }, [seconds, data.drawdown], drawnHere);
+      series: [{ label: data.labels.session, value: day }, { label: data.labels.drawdown, stroke: colour("--down"), fill: colour("--down").replace("rgb(", "rgba(").replace(")", ", .15)"), width: 1, value: (u, v) => (v == null ? "–" : share.format(v)) }],
+      axes: [axis, { ...axis, size: 56, values: (u, ticks) => ticks.map((v) => share.format(v)) }] }, [seconds, data.drawdown], drawnHere);
   drawnHere.setAttribute("aria-hidden", "true");
   box.append(drawnHere);
   // The drawing of the server stays for print and for readers of the screen.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,20 +16,26 @@ _SHARES = ("return", "var", "es", "weight", "share", "drawdown", "volatility", "
 SHOWN = 400
 
 
-def view(subject: str, found: Document, before: Sequence[Document]) -> dict[str, Any]:
-    """found: the explanation; before: restatements of the same figure and session, newest first."""
+def view(
+    subject: str, found: Document, before: Sequence[Document], lots: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """found: the explanation; before: restatements of the same figure and session, newest first; lots: their symbols by id."""
     return {
         "figure": found["figure"],
-        "words": words(found["figure"]),
+        "words": words(found["figure"], lots),
         "value": value(found["figure"], found["value"]),
         "exact": found["value"],
         "formula": found["formula"],
         "parameters": [(key, text(item)) for key, item in found["parameters"].items()],
-        "steps": [(step["name"], words(step["name"]), value(step["name"], step["value"])) for step in found["steps"]],
+        "steps": [
+            (step["name"], words(step["name"], lots), value(step["name"], step["value"])) for step in found["steps"]
+        ],
         "inputs": found["inputs"][:SHOWN],
         "inputs_total": len(found["inputs"]),
         "no_inputs": found["no_inputs"],
         "envelope": found,
+        # Of a symbol's figure what counts is the price version that it was computed from.
+        "version": found.get("revision") or found.get("price_version"),
         "reasons": [item for item in found.get("reasons") or () if _about(item, found["figure"])],
         "before": [
             {
@@ -54,10 +61,11 @@ def view(subject: str, found: Document, before: Sequence[Document]) -> dict[str,
     }
 
 
-def words(figure: str) -> str:
-    """The name of a figure as words: its last parts, which say what it is."""
-    parts = figure.split(".")
-    return " · ".join(part.replace("_", " ") for part in parts[1:])
+def words(figure: str, lots: Mapping[str, str] | None = None) -> str:
+    """The name of a figure as words; a lot's id becomes its symbol, and 0.95 stays one number."""
+    joined = re.sub(r"\.(\d+)\.(\d+)(?=\.|$)", r".\1,\2", figure)
+    parts = [(lots or {}).get(part, part).replace("_", " ").replace(",", ".") for part in joined.split(".")[1:]]
+    return " · ".join(parts)
 
 
 def value(figure: str, given: Any) -> str:

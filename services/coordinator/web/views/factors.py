@@ -10,7 +10,7 @@ from services.coordinator.web.views.figures import Figures
 from services.coordinator.web.views.names import label
 
 Document = Mapping[str, Any]
-WIDTH = 320.0
+WIDTH = 520.0
 
 
 def view(portfolio: str, exposures: Document) -> dict[str, Any]:

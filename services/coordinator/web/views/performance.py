@@ -61,6 +61,7 @@ def view(
             "drawdown": drawdown,
             "flows": [[index, words] for index, _style, words in flows],
             "labels": {
+                "session": _("Session"),
                 "nav": _("NAV"),
                 "benchmark": _("The same money in {symbol}").format(symbol=compared) if compared else "",
                 "drawdown": _("Drawdown"),

@@ -45,6 +45,8 @@ def view(portfolio: str, positions: Document, lots: Sequence[Document], flows: S
         # A lot that is not entered yet on the session has no line, and can be changed all the same.
         "later": [lot for lot in lots if lot["id"] not in {item["position_id"] for item in items}],
         "flows": list(flows),
+        "weight_zero": weights(0.0),
+        "gain_zero": gains(0.0),
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from services.coordinator.web.texts import gettext as _
 
@@ -38,6 +39,15 @@ def reason(code: str | None) -> Reason:
 
 def words(code: str | None) -> str:
     return reason(code).means
+
+
+def grouped(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(reason, figures and symbols): what one cause keeps from being known is said once."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        about = " ".join(part for part in (item.get("symbol"), (item.get("figure") or "").replace("_", " ")) if part)
+        found.setdefault(item["reason"], []).append(about.removeprefix("stress."))
+    return list(found.items())
 
 
 def _table() -> Mapping[str, Reason]:

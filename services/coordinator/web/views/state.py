@@ -69,12 +69,6 @@ class State:
         said = [self._how_far()]
         if self.needs_you:
             said.append(self._needs())
-        elif self.partial and self.name != HEALING:
-            said.append(
-                ngettext("{n} unit with a remark", "{n} units with a remark", self.partial).format(
-                    n=formats.whole(self.partial)
-                )
-            )
         return " · ".join(said)
 
     def _how_far(self) -> str:

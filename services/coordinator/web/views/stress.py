@@ -27,10 +27,20 @@ def view(portfolio: str, stress: Document, chosen: str | None) -> dict[str, Any]
         opened = min(known, key=lambda item: at(item, "propagated", "fraction") or 0.0)
     return {
         "width": WIDTH,
-        "rows": rows,
+        "rows": [row for row in rows if not row["reason"]],
+        "unmeasured": _unmeasured(rows),
         "opened": None if opened is None else opened["id"],
         "detail": None if opened is None or opened["reason"] else _detail(of, opened),
     }
+
+
+def _unmeasured(rows: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(reason, names of scenarios): what one cause keeps from being measured is said once."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            found.setdefault(row["reason"], []).append(row["name"])
+    return list(found.items())
 
 
 def _row(of: Figures, item: Document, over: charts.Scale) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from services.coordinator.web.views.figures import Figure, symbol_link, tone
 from services.coordinator.web.views.names import label
 
 Document = Mapping[str, Any]
-SHOWN_PRICES = 30
+SHOWN_PRICES = 20
 Z95 = 1.96
 
 
