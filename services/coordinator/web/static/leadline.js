@@ -92,8 +92,14 @@ async function grid(box) {
   box.classList.add("live");
   const answer = await fetch(box.dataset.grid, { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
-  const { sessions, portfolios } = await answer.json();
+  const { sessions, portfolios: all } = await answer.json();
   if (!sessions.length) return;
+  // Few portfolios have a row a phase; many have one each, with the worst of their phases.
+  const phases = ["ingest", "factors", "snapshots", "risk"];
+  const split = all.length * phases.length <= 48 && all.some(({ runs }) => runs.some(([phase]) => phase !== runs[0][0]));
+  const portfolios = split
+    ? all.flatMap(({ id, name, runs }) => phases.map((phase) => ({ id, name: `${name}, ${box.dataset[phase]}`, runs: runs.filter(([of]) => of === phase) })))
+    : all;
   const order = ["complete", "partial", "waiting", "running", "retrying", "blocked"];
   const tones = { complete: "--calm", partial: "--remark", waiting: "--wait", running: "--wait", retrying: "--wait", blocked: "--stop" };
   const paint = order.map((state) => {
@@ -116,11 +122,19 @@ async function grid(box) {
   for (let at = 0; at < worst.length; at += 1) pixels[at] = worst[at] === 255 ? 0 : paint[worst[at]];
   bitmap.getContext("2d").putImageData(image, 0, 0);
   canvas.hidden = false;
-  const height = Math.max(48, Math.min(560, rows * Math.max(1, Math.min(28, Math.floor(560 / rows)))));
+  const height = Math.max(48, Math.min(560, rows * Math.max(1, Math.min(22, Math.floor(560 / rows)))));
+  if (rows <= 48) {
+    const list = box.querySelector("ol");
+    list.replaceChildren(...portfolios.map(({ name }) => Object.assign(document.createElement("li"), { textContent: name })));
+    list.style.height = `${height}px`;
+    list.style.gridAutoRows = "1fr";
+  }
+  box.querySelector(".years").append(...[sessions[0], sessions[sessions.length >> 1], sessions[sessions.length - 1]].map((day) => Object.assign(document.createElement("span"), { textContent: day })));
   let from = null, to = null, dragging = false;
   const ctx = canvas.getContext("2d");
   function draw() {
     const width = canvas.clientWidth || box.clientWidth;
+    if (!width) return;
     canvas.style.height = `${height}px`;
     canvas.width = width * devicePixelRatio;
     canvas.height = height * devicePixelRatio;
@@ -148,10 +162,13 @@ async function grid(box) {
     for (let y = y0; y <= y1; y += 1)
       for (const [, , first, last] of portfolios[y].runs) units += Math.max(0, Math.min(last, x1) - Math.max(first, x0) + 1);
     form.hidden = false;
-    form.querySelector("output").textContent = `${units} units, ${sessions[x0]} – ${sessions[x1]}, ${y1 - y0 + 1} portfolios:`;
+    const chosen = [...new Set(portfolios.slice(y0, y1 + 1).map(({ id }) => id))];
+    form.querySelector("output").textContent = `${units} units, ${sessions[x0]} – ${sessions[x1]}:`;
+    // Of rows of one phase the work of that phase is asked for; across phases all of it.
+    if (split) form.elements.phase.value = y0 === y1 ? phases[y0 % phases.length] : "";
     form.elements.first.value = sessions[x0];
     form.elements.last.value = sessions[x1];
-    form.querySelector(".chosen").replaceChildren(...portfolios.slice(y0, y1 + 1).map(({ id }) => {
+    form.querySelector(".chosen").replaceChildren(...chosen.map((id) => {
       const input = document.createElement("input");
       input.type = "hidden";
       input.name = "portfolio";
