@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
+from shared.messaging import dead_letters
 from tests.web.conftest import NAME, Served, Watched, watching
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -120,12 +121,19 @@ async def test_the_grid_is_moved_over_by_keyboard(served: Served, browser: Watch
 
 
 async def test_a_dead_letter_is_mended_and_sent_again(served: Served, browser: Watched) -> None:
-    await served.running.execute(
-        """
-        INSERT INTO bus.dead_letters (consumer, topic, "partition", "offset", headers, body, reason, error)
-        VALUES ('ingest', 'leadline.date-due', 0, 987654, '{}', CAST('{"broken": ' AS bytea), 'unreadable', 'not JSON')
-        """
-    )
+    async with served.running.admin.begin() as conn:
+        await dead_letters.record(
+            conn,
+            consumer="ingest",
+            topic="leadline.date-due",
+            partition=0,
+            offset=987_654,
+            key=None,
+            headers={},
+            body=b'{"broken": ',
+            reason="unreadable",
+            error="not JSON",
+        )
     page = await browser.go("/ops")
     await page.locator("#dead-letters tbody a").first.click()
     await page.wait_for_url("**/ops/dead-letters/*")
@@ -191,12 +199,11 @@ async def test_everything_is_reached_by_keyboard(served: Served, browser: Watche
     await expect(page.locator("dialog#palette")).to_be_visible()
     await page.keyboard.type(NAME.lower()[:10])
     await expect(page.locator("#palette-list a").first).to_contain_text(NAME)
-    async with page.expect_navigation():
-        await page.keyboard.press("Enter")
-    assert page.url.endswith(f"/p/{served.portfolio}")
-    async with page.expect_navigation():
-        await page.keyboard.press("[")
-    assert page.url.endswith("session=2020-12-30")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/p/{served.portfolio}")
+    await page.wait_for_load_state("load")
+    await page.keyboard.press("[")
+    await page.wait_for_url("**session=2020-12-30")
     await browser.go("/")
     await page.keyboard.press("j")
     assert await page.evaluate("document.activeElement.classList.contains('row')")

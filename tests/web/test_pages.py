@@ -108,7 +108,7 @@ async def test_every_number_leads_to_its_explanation(served: Served, browser: Wa
             assert name, href
             kinds.setdefault(".".join(name[1].split(".")[:2]), []).append(href)
     # One of each kind is asked for: the names of a kind are made in one place.
-    chosen = {}
+    chosen: dict[tuple[str, str, str, str], str] = {}
     for href in seen:
         name = re.search(r"figure=([^&]+)", href)
         assert name

@@ -82,6 +82,10 @@ async def require(request: Request) -> None:
     request.state.signed_in = False
     if not needed(context):
         return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token_fits(context, given):
+        # A program that saves a report has the token and no cookie.
+        return
     session = request.cookies.get(cookie_name(request), "")
     if not session or not sessions_of(request).known(session):
         raise SignInNeeded("Sign in with the server's token.")

@@ -142,13 +142,14 @@ async def correlations(
 async def positions(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
     async with snapshot(context.engine) as conn:
         found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
         stored, moved = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
         document = documents.portfolio(found, stored, moved)
         held: dict[str, Any] = {"items": [], "session": None}
         if head.session is not None:
             held = await portfolios.positions(conn, portfolio_id, date.fromisoformat(head.session))
     view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
-    return page(request, "positions.html", head=head, part="positions", view=view, account=document)
+    return page(request, "positions.html", head=head, strip=lane, part="positions", view=view, account=document)
 
 
 @router.get("/p/{portfolio_id}/data")
