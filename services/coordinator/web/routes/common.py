@@ -14,6 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 
@@ -23,10 +25,11 @@ from services.coordinator.errors import NotFound, Refused
 from services.coordinator.portfolios import service
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.reads import portfolios, sessions
-from services.coordinator.web import sign_in
+from services.coordinator.web import sign_in, texts
 from services.coordinator.web.rendering import page
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views.header import Header, header
+from shared.db.engine import is_transient
 from shared.errors import PermanentError
 from shared.work import Phase
 
@@ -66,8 +69,18 @@ class PageRoute(APIRoute):
                 return refusal(request, 422, _("Cannot be read"), said)
             except HTTPException as error:
                 return refusal(request, error.status_code, str(error.detail), "")
+            except (DBAPIError, PoolTimeout, OSError) as error:
+                if not is_transient(error):
+                    raise
+                said = _("The database is not reachable. Nothing was changed; try again in a moment.")
+                return refusal(request, 503, _("Not reachable"), said)
 
         return handler
+
+
+async def spoken(request: Request) -> None:
+    """Streams write texts too, long after the request: the language is chosen before anything else."""
+    texts.speak(request.headers.get("accept-language", ""))
 
 
 def refusal(
@@ -87,7 +100,7 @@ def _own(request: Request) -> str:
 def router() -> APIRouter:
     return APIRouter(
         route_class=PageRoute,
-        dependencies=[Depends(on_trading_days), Depends(sign_in.require)],
+        dependencies=[Depends(spoken), Depends(on_trading_days), Depends(sign_in.require)],
         include_in_schema=False,
     )
 
