@@ -60,6 +60,10 @@ def environment() -> Environment:
     return made
 
 
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def text_of(template: str, **values: Any) -> str:
     return environment().get_template(template).render(**values)
 
@@ -76,3 +80,9 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         "language": str(texts.locale()).replace("_", "-"),
     }
     return HTMLResponse(text_of(template, **shared, **values), status_code=status, headers=HEADERS)
+
+
+def live_part(template: str, **values: Any) -> dict[str, Any]:
+    """The part of a page that a stream will write again: its text, and a digest by which the stream knows what is shown."""
+    text = text_of(template, **values)
+    return {"live": Markup(text), "seen": digest(text)}  # noqa: S704 (the template has escaped it)

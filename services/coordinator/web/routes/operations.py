@@ -22,7 +22,7 @@ from services.coordinator.errors import Conflict, NotFound
 from services.coordinator.reads import completeness, providers, quarantine
 from services.coordinator.reads.values import document
 from services.coordinator.runs import store as runs
-from services.coordinator.web.rendering import HEADERS, page, text_of
+from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
 from services.coordinator.web.routes.common import Day, back, changed
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
@@ -50,8 +50,8 @@ async def operations(
         grid = await completeness.grid(
             conn, context.clock, first=first, last=last, phase=Phase(phase) if phase else None
         )
-        view = await _state(conn)
-        view |= {
+        moving = live_part("_operations.html", **await _state(conn))
+        view: dict[str, Any] = {
             "letters": [
                 documents.dead_letter(letter, document(letter.headers))
                 for letter in await dead_letters.page(conn, limit=LETTERS, before=None)
@@ -71,6 +71,7 @@ async def operations(
         first=first,
         last=last,
         **view,
+        **moving,
     )
 
 
@@ -90,20 +91,19 @@ async def grid(
 
 
 @router.get("/ops/live")
-async def live(context: Ctx) -> EventSourceResponse:
-    return EventSourceResponse(_events(context))
+async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
+    return EventSourceResponse(_events(context, seen))
 
 
-async def _events(context: Context) -> AsyncIterator[dict[str, str]]:
-    shown = ""
+async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
     while not context.stopping.is_set():
         async with snapshot(context.engine) as conn:
             await follow(conn)
             view = await _state(conn)
         text = text_of("_operations.html", **view)
-        if text != shown:
+        if digest(text) != seen:
             yield {"data": text}
-            shown = text
+            seen = digest(text)
         await asyncio.sleep(context.settings.stream_seconds)
 
 

@@ -19,7 +19,7 @@ from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
 from services.coordinator.reads import completeness, portfolios, restatements, series, symbols
 from services.coordinator.runs import store as runs
-from services.coordinator.web.rendering import page, text_of
+from services.coordinator.web.rendering import digest, live_part, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import correlations as correlation_views
@@ -30,6 +30,7 @@ from services.coordinator.web.views import performance as performance_views
 from services.coordinator.web.views import positions as position_views
 from services.coordinator.web.views import risk as risk_views
 from services.coordinator.web.views import stress as stress_views
+from services.coordinator.web.views.header import Header
 from services.coordinator.web.views.strip import Strip, strip
 from shared.db.closures import follow
 from shared.db.engine import snapshot
@@ -55,7 +56,7 @@ async def performance(
         view = None
         if head.session is not None:
             view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
-    return page(request, "performance.html", head=head, strip=lane, part="performance", view=view, imported=imported)
+    return page(request, "performance.html", **_moving(head, lane), part="performance", view=view, imported=imported)
 
 
 async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
@@ -149,7 +150,7 @@ async def positions(request: Request, portfolio_id: UUID, context: Ctx, session:
         if head.session is not None:
             held = await portfolios.positions(conn, portfolio_id, date.fromisoformat(head.session))
     view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
-    return page(request, "positions.html", head=head, strip=lane, part="positions", view=view, account=document)
+    return page(request, "positions.html", **_moving(head, lane), part="positions", view=view, account=document)
 
 
 @router.get("/p/{portfolio_id}/data")
@@ -163,8 +164,7 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
     return page(
         request,
         "data.html",
-        head=head,
-        strip=lane,
+        **_moving(head, lane),
         part="data",
         account=documents.portfolio(found, [], []),
         view=data_views.view(str(portfolio_id), document, said),
@@ -173,13 +173,18 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
 
 
 @router.get("/p/{portfolio_id}/live")
-async def live(portfolio_id: UUID, context: Ctx) -> EventSourceResponse:
+async def live(portfolio_id: UUID, context: Ctx, seen: str = "", was: str = "") -> EventSourceResponse:
     """The strip and the badge as they change; once the portfolio is done, the page is asked to fetch its figures."""
-    return EventSourceResponse(_events(context, portfolio_id))
+    return EventSourceResponse(_events(context, portfolio_id, seen, was))
 
 
-async def _events(context: Context, portfolio_id: UUID) -> AsyncIterator[dict[str, str]]:
-    shown, was = "", ""
+def _moving(head: Header, lane: Strip) -> dict[str, Any]:
+    """What every part's page shows of the portfolio, and the piece of it that the stream writes again."""
+    return {"head": head, "strip": lane, **live_part("_live.html", head=head, strip=lane, arrived=False)}
+
+
+async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncIterator[dict[str, str]]:
+    """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
     while not context.stopping.is_set():
         try:
             async with snapshot(context.engine) as conn:
@@ -191,9 +196,10 @@ async def _events(context: Context, portfolio_id: UUID) -> AsyncIterator[dict[st
             return
         now = head.state.name
         text = text_of("_live.html", head=head, strip=lane, arrived=was == "healing" and now != "healing")
-        if text != shown:
+        if digest(text) != seen:
             yield {"data": text}
-            shown, was = text, now
+            seen = digest(text)
+        was = now
         await asyncio.sleep(context.settings.stream_seconds)
 
 
@@ -216,7 +222,7 @@ async def _part(
             except NotFound:
                 # Values are there and risk is not yet.
                 found = None
-    return page(request, f"{part}.html", head=head, strip=lane, part=part, view=found)
+    return page(request, f"{part}.html", **_moving(head, lane), part=part, view=found)
 
 
 async def _strip(conn: AsyncConnection, context: Context, portfolio_id: UUID) -> Strip:

@@ -14,7 +14,7 @@ from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator.context import Context, Ctx
 from services.coordinator.reads import completeness, holdings, overview
-from services.coordinator.web.rendering import HEADERS, page, text_of
+from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import home
@@ -27,12 +27,13 @@ PAGE = 200
 
 @router.get("/")
 async def listed(request: Request, context: Ctx, cursor: UUID | None = None) -> Response:
-    return page(request, "portfolios.html", **await _view(context, cursor))
+    view = await _view(context, cursor)
+    return page(request, "portfolios.html", next=view["next"], **live_part("_portfolios.html", **view))
 
 
 @router.get("/live")
-async def live(context: Ctx) -> EventSourceResponse:
-    return EventSourceResponse(_events(context))
+async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
+    return EventSourceResponse(_events(context, seen))
 
 
 async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
@@ -43,14 +44,13 @@ async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
     return {"rows": rows, "parts": home.sentence(rows), "day": home.day_of(found["items"]), "next": found["next"]}
 
 
-async def _events(context: Context) -> AsyncIterator[dict[str, str]]:
+async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
     """The list again whenever it says something new, until the reader leaves or the server stops."""
-    shown = ""
     while not context.stopping.is_set():
         text = text_of("_portfolios.html", **await _view(context, None))
-        if text != shown:
+        if digest(text) != seen:
             yield {"data": text}
-            shown = text
+            seen = digest(text)
         await asyncio.sleep(context.settings.stream_seconds)
 
 
