@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.web.pages import pages
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "deploy" / "embedded" / "data" / "portfolio.csv"
+PRICES = SAMPLE.with_name("prices.parquet")
 NAME = "Sample portfolio"
 WAYS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1180, "height": 760}, "color_scheme": "light"},
@@ -38,7 +40,8 @@ async def main(target: Path, only: list[str]) -> None:
     if program is None:
         sys.exit("There is no Chromium: install the package chromium, or name it in CHROMIUM.")
     with tempfile.TemporaryDirectory() as state:
-        async with embedded(Options(state=Path(state), port=0)) as leadline:
+        options = Options(state=Path(state), port=0, data=PRICES, as_of=date(2020, 12, 31))
+        async with embedded(options) as leadline:
             portfolio = await _portfolio(leadline.url)
             async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -174,6 +174,18 @@ async def test_the_wizard_lists_all_errors_with_a_repair(api: Api) -> None:
     assert "1 position" in repaired.text
 
 
+async def test_a_cell_that_was_edited_counts_whichever_button_is_pressed(api: Api) -> None:
+    """Enter in a field presses the first button of the form, which is not the one beside the cells."""
+    text = "symbol,quantity,entry_date,entry_price\nAAPL,x,2020-01-02,75.5\n"
+    form = {"text": text, "name": "B", "equity_balance": "100000"}
+    assert (await api.client.post("/import", data=form)).status_code == 422
+    answer = await api.client.post("/import", data=form | {"cell|2|quantity": "12"})
+    assert answer.status_code == 200, answer.text
+    assert "1 position" in answer.text
+    odd = await api.client.post("/import", data=form | {"fix": '{"cells": 5}'})
+    assert odd.status_code == 422
+
+
 async def test_a_form_cannot_lead_elsewhere(api: Api) -> None:
     answer = await api.client.post("/rerun", data={"what": "missing", "then": "//example.org"})
     assert answer.status_code == 303

@@ -88,18 +88,16 @@ async def _given(
 
 
 def _repairs(pressed: str, form: dict[str, str]) -> tuple[list[tuple[int, str, str]], set[int]]:
-    """Cells to put right and lines to leave out: the button that was pressed, or with `cells` every field of the list."""
-    if pressed == "cells":
-        fields = [(key.split("|"), value) for key, value in form.items() if key.startswith("cell|")]
-        return [
-            (int(parts[1]), parts[2], value) for parts, value in fields if len(parts) == 3 and parts[1].isdigit()
-        ], set()
+    """Cells to put right and lines to leave out: every cell of the list as it is written now, then the button that was pressed."""
+    fields = [(key.split("|"), value) for key, value in form.items() if key.startswith("cell|")]
+    written = [(int(parts[1]), parts[2], value) for parts, value in fields if len(parts) == 3 and parts[1].isdigit()]
     try:
-        wanted = json.loads(pressed) if pressed else {}
-    except ValueError:
-        wanted = {}
-    fixes = [(int(row), str(column), str(value)) for row, column, value in wanted.get("cells", [])]
-    return fixes, {int(row) for row in wanted.get("drop", [])}
+        wanted = json.loads(pressed) if pressed.startswith("{") else {}
+        fixes = [(int(row), str(column), str(value)) for row, column, value in wanted.get("cells", [])]
+        return written + fixes, {int(row) for row in wanted.get("drop", [])}
+    except (ValueError, TypeError):
+        # No button of ours: what is written in the cells counts all the same.
+        return written, set()
 
 
 Form_ = Annotated[Given, Depends(_given)]

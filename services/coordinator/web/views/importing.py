@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from services.coordinator.importer.columns import COLUMNS, REQUIRED, canonical
+from services.coordinator.importer.model import SHOWN_VALUE
 from services.coordinator.web.texts import gettext as _
 
 IGNORED = ""
@@ -150,7 +151,8 @@ def with_cells(text: str, repairs: Sequence[tuple[int, str, str]]) -> str:
         if at is None or line not in found.lines:
             continue
         row = found.rows[found.lines.index(line)]
-        if at < len(row):
+        # A form shows no more than the beginning of a long cell, and sends back what it shows.
+        if at < len(row) and row[at].strip()[:SHOWN_VALUE] != value:
             row[at] = value
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n", delimiter=found.separator)
