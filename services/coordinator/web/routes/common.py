@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Annotated, Any, TypeVar
@@ -132,6 +134,11 @@ async def changed(context: Context, act: Callable[[AsyncConnection], Awaitable[T
         result = await act(conn)
     context.wake_relay()
     return result
+
+
+async def pause(context: Context, began: float) -> None:
+    """Between two looks of a stream: never more than a fifth of the time is spent on looking, however much there is to read."""
+    await asyncio.sleep(max(context.settings.stream_seconds, 4.0 * (time.monotonic() - began)))
 
 
 def back(path: str, notice: str = "") -> RedirectResponse:

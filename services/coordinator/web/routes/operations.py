@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from services.coordinator.reads import completeness, providers, quarantine
 from services.coordinator.reads.values import document
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Day, back, changed
+from services.coordinator.web.routes.common import Day, back, changed, pause
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import operations as views
@@ -97,6 +98,7 @@ async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
 
 async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
     while not context.stopping.is_set():
+        began = time.monotonic()
         async with snapshot(context.engine) as conn:
             await follow(conn)
             view = await _state(conn)
@@ -104,7 +106,7 @@ async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
         if digest(text) != seen:
             yield {"data": text}
             seen = digest(text)
-        await asyncio.sleep(context.settings.stream_seconds)
+        await pause(context, began)
 
 
 async def _state(conn: AsyncConnection) -> dict[str, Any]:
@@ -225,7 +227,7 @@ async def close_day(
     reason: Text = "",
     close_at: Annotated[str, Form(pattern=r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "",
 ) -> Response:
-    at = time.fromisoformat(close_at) if close_at else None
+    at = clock_time.fromisoformat(close_at) if close_at else None
     await changed(context, lambda conn: closures.enter(conn, context.clock, day, at, reason))
     return back("/ops#calendar", _("Entered."))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from services.coordinator.portfolios import flows, store
 from services.coordinator.reads import completeness, portfolios, restatements, series, symbols
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Session, portfolio_header
+from services.coordinator.web.routes.common import Session, pause, portfolio_header
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import correlations as correlation_views
 from services.coordinator.web.views import data as data_views
@@ -186,6 +186,7 @@ def _moving(head: Header, lane: Strip) -> dict[str, Any]:
 async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncIterator[dict[str, str]]:
     """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
     while not context.stopping.is_set():
+        began = time.monotonic()
         try:
             async with snapshot(context.engine) as conn:
                 await follow(conn)
@@ -200,7 +201,7 @@ async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> 
             yield {"data": text}
             seen = digest(text)
         was = now
-        await asyncio.sleep(context.settings.stream_seconds)
+        await pause(context, began)
 
 
 async def _part(

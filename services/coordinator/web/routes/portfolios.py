@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from sse_starlette.sse import EventSourceResponse
 from services.coordinator.context import Context, Ctx
 from services.coordinator.reads import completeness, holdings, overview
 from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
+from services.coordinator.web.routes.common import pause
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import home
@@ -47,11 +48,12 @@ async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
 async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
     """The list again whenever it says something new, until the reader leaves or the server stops."""
     while not context.stopping.is_set():
+        began = time.monotonic()
         text = text_of("_portfolios.html", **await _view(context, None))
         if digest(text) != seen:
             yield {"data": text}
             seen = digest(text)
-        await asyncio.sleep(context.settings.stream_seconds)
+        await pause(context, began)
 
 
 @router.get("/places")
