@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from services.coordinator.cli import app
+from leadline.cli import app
 from shared.errors import LeadlineError
 
 DEFAULT_STATE = Path(".leadline")

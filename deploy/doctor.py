@@ -16,10 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import prices, state
-from services.ingest.providers.base import Provider
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.metered import Metered
-from services.ingest.providers.quota import Window
+from services.ingest.model.market import Provider
+from services.ingest.providers.quota.limits import Window
+from services.ingest.providers.quota.metered import Metered
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow.quotas import Checkup, DatabaseQuota, Loop, account_of, checkup
 from shared.clock import Clock

@@ -31,7 +31,7 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.guard import Guard
 from shared.messaging.relay import Relay
 from shared.messaging.watch import Watch
-from shared.phase import Computes, PhaseRunner, RunsBatches
+from shared.phase.runner import Computes, PhaseRunner, RunsBatches
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, unless_stopped, until_stopped
-from services.coordinator.cli import Client, Failed, console_for, render_risk_picture
+from leadline.cli import Client, Failed, console_for, render_risk_picture
 from shared.errors import LeadlineError
 from shared.work import Phase
 

@@ -11,7 +11,7 @@ def check(settings: ServiceSettings) -> str:
     Raises `ConfigurationError` with the faults, by file, column and row.
     """
     # With pyarrow, which a coordinator's machine need not have.
-    from services.ingest.providers.file import FileProvider
+    from services.ingest.providers.file.provider import FileProvider
     from services.ingest.settings import IngestSettings
     from shared.market.calendar import regular
 

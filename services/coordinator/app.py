@@ -11,7 +11,7 @@ from services.coordinator.api import (
     admin,
     benchmarks,
     calendar,
-    letters,
+    dead_letters,
     portfolios,
     positions,
     problems,
@@ -21,11 +21,11 @@ from services.coordinator.api import (
 )
 from services.coordinator.api.context import PREFIX, authorise
 from services.coordinator.api.strict import only_declared
-from services.coordinator.auditor import Auditor
 from services.coordinator.context import Context, on_trading_days
-from services.coordinator.portfolios.settlement import settle
-from services.coordinator.reconciler import Pace, Reconciler
-from services.coordinator.schedule import Scheduler
+from services.coordinator.control.auditor import Auditor
+from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.scheduler import Scheduler
+from services.coordinator.portfolios.price_basis import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.web import install as web
 from shared.messaging.consumer import subscribe
@@ -37,7 +37,7 @@ def api_router() -> APIRouter:
     router = APIRouter(
         prefix=PREFIX, dependencies=[Depends(authorise), Depends(on_trading_days), Depends(only_declared)]
     )
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, letters):
+    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
         router.include_router(module.router)
     return router
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from services.coordinator.portfolios.impact import Change
+from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
-from services.coordinator.reads.values import plain
+from services.coordinator.results.values import plain
 from services.coordinator.runs.store import Run
 from shared.messaging.dead_letters import DeadLetter
 

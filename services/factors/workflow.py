@@ -66,7 +66,7 @@ class Results:
 
 
 class FactorsWorker:
-    """`shared.phase.Computes` and `Claims` for symbol facts."""
+    """`shared.phase.runner.Computes` and `Claims` for symbol facts."""
 
     phase = Phase.FACTORS
 

@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
 from services.ingest.handlers import TOPICS
-from services.ingest.providers.base import Provider
+from services.ingest.model.market import Provider
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.file import FileProvider
-from services.ingest.providers.quota import Quota, Window
+from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles

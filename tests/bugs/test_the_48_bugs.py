@@ -18,14 +18,14 @@ from services.coordinator.importer import parse
 from services.coordinator.importer.rules import Rules
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope
-from services.ingest.providers.series import spelled
+from services.ingest.providers.normalise import spelled
 from services.ingest.store import universe
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import create_engine, next_change, order_lock
 from shared.market.calendar import calendar
 from shared.market.symbols import classify
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.work import Phase, Work
 from tests.bugs.table import BUGS
 from tests.flow import toy

@@ -23,11 +23,11 @@ from typing import Any, Self
 
 import uvicorn
 
-from shared import phase
 from shared.db.roles import SERVICES
 from shared.ledger import leases
 from shared.market.calendar import calendar
 from shared.messaging import consumer, failpoints, relay
+from shared.phase import runner
 
 
 def main() -> None:
@@ -127,7 +127,7 @@ def _patience(seconds: dict[str, float]) -> None:
     """Production waits half a minute for a dead holder and ten seconds for a dead consumer; a test may say less."""
     if "lease" in seconds:
         leases.LEASE = timedelta(seconds=seconds["lease"])
-        phase.RENEW_SECONDS = seconds["lease"] / 3
+        runner.RENEW_SECONDS = seconds["lease"] / 3
         universe: Any = importlib.import_module("services.ingest.store.universe")
         worker: Any = importlib.import_module("services.ingest.workflow.worker")
         universe.CLAIM = timedelta(seconds=seconds["lease"])

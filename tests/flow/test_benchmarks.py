@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console.client import Client
+from leadline import cli
+from leadline.http import Client
 from shared.market.calendar import calendar
 from tests.flow.holdings import lot
 from tests.support import databases, pipeline

@@ -27,7 +27,7 @@ from shared.events.envelope import WorkEvent
 from shared.messaging import outbox
 from shared.messaging.guard import MAX_BODY_BYTES
 from shared.messaging.limit import SHARE, WINDOW
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker

@@ -15,7 +15,7 @@ from shared.errors import TransientError
 from shared.events.envelope import WorkEvent
 from shared.messaging import dead_letters, guard
 from shared.messaging.guard import MAX_BODY_BYTES
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker

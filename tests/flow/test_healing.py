@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from services.coordinator.auditor import audit
+from services.coordinator.control.auditor import audit
 from shared.clock import Clock
 from tests.flow.holdings import book, lot
 from tests.support.pipeline import Pipeline

@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console import picture, tables
-from services.coordinator.console.client import Client
-from services.coordinator.reads.risk import GREEKS
+from leadline import cli, overview
+from leadline.http import Client
+from leadline.tables import overview as tables
+from services.coordinator.results.risk import GREEKS
 from tests.flow.holdings import book
 from tests.support.pipeline import Pipeline
 
@@ -159,7 +159,7 @@ async def document(leadline: Pipeline) -> dict[str, Any]:
 
     def gather() -> dict[str, Any]:
         with Client(leadline.services.url) as api:
-            return picture.gather(api, portfolio, full=True)
+            return overview.gather(api, portfolio, full=True)
 
     return await asyncio.to_thread(gather)
 

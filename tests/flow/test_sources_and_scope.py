@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from deploy.embedded.composition import create_app, settings_of
-from services.coordinator.schedule import add_due
+from services.coordinator.control.scheduler import add_due
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change, order_lock

@@ -26,7 +26,7 @@ from shared.events.envelope import WorkEvent
 from shared.ledger import Outcome, Raised
 from shared.messaging.broker import ensure_topics
 from shared.messaging.consumer import subscribe
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Batch, Key, Phase

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from services.coordinator.benchmarks import rules
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
-from services.coordinator.reads import scorecard
+from services.coordinator.reference.benchmarks import rules
+from services.coordinator.results import scorecard
 from services.factors.compute.metrics import bases
-from services.ingest.compute import BASES, Events, split_factor, total_returns
+from services.ingest.compute.returns import BASES, Events, split_factor, total_returns
 from services.risk.compute import covariance, stress, volatility
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.concentration import concentration

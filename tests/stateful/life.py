@@ -15,7 +15,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from services.coordinator.reconciler import Pace, Reconciler
+from services.coordinator.control.reconciler import Pace, Reconciler
 from services.factors import handlers as factors
 from services.ingest import handlers as ingest
 from services.risk import handlers as risk
@@ -23,7 +23,7 @@ from services.snapshots import handlers as snapshots
 from shared import ledger
 from shared.errors import TransientError
 from shared.messaging.relay import Relay
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.work import Phase
 from tests.stateful import truth
 from tests.stateful.bus import KINDS, Event

@@ -13,12 +13,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.coordinator.control.scheduler import add_due
 from services.coordinator.errors import Conflict
-from services.coordinator.portfolios import drafts, service
+from services.coordinator.portfolios import service, validation
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import Scope
-from services.coordinator.schedule import add_due
 from services.ingest.store import readiness
 from services.ingest.store.readiness import Affected
 from shared import ledger
@@ -108,7 +108,7 @@ class People:
 
     async def create(self, lots: Sequence[Mapping[str, Any]], flow: Mapping[str, Any] | None) -> None:
         body = {"name": "life", "account_type": "taxable", "equity_balance": 1000, "positions": list(lots)}
-        draft = drafts.from_json(body | {"flows": [flow] if flow else []}, self.clock)
+        draft = validation.from_json(body | {"flows": [flow] if flow else []}, self.clock)
         if not draft.issues.refused:
             made = await self.change(lambda conn: service.create(conn, self.clock, draft), (), None)
             self.portfolios.append(made.portfolio_id)

@@ -20,8 +20,8 @@ from shared.db.engine import create_engine, next_change, order_lock
 from shared.errors import TransientError
 from shared.ledger import MAX_RUNS, Outcome, Raised
 from shared.market.calendar import calendar
-from shared.messaging.failures import MOST_TRIES
-from shared.phase import PhaseRunner
+from shared.phase.failures import MOST_TRIES
+from shared.phase.runner import PhaseRunner
 from shared.work import Batch, Due, Key, Phase, Unit, Work
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add, complete_and_tell, missing, revisions

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads.portfolios import risk_document
+from services.coordinator.results.portfolios import risk_document
 from services.factors.workflow import FactorsWorker
 from services.risk.compute.picture import pictures
 from services.risk.workflow import RiskResults, RiskWorker, load_scenarios

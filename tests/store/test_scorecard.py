@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads import scorecard
-from services.coordinator.reads.scorecard import Scorecard
+from services.coordinator.results import scorecard
+from services.coordinator.results.scorecard import Scorecard
 from shared.market.calendar import calendar
 from shared.market.symbols import occ_symbol
 from shared.work import Key

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.audit_checks import CHECKS, TYPES
-from services.coordinator.auditor import audit
+from services.coordinator.control.audit_checks import CHECKS, TYPES
+from services.coordinator.control.auditor import audit
 from shared.clock import Clock
 from shared.db.engine import create_engine, snapshot
 from tests.support.databases import Database

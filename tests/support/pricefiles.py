@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.ingest.providers.base import History, Request
+from services.ingest.compute.requests import Ask
+from services.ingest.compute.rows import assemble
+from services.ingest.model.market import History, Request
 from services.ingest.providers.chain import Fetched, Part
-from services.ingest.providers.file import FileProvider
+from services.ingest.providers.file.provider import FileProvider
 from services.ingest.store.prices import STAGED
-from services.ingest.workflow.assemble import assemble
-from services.ingest.workflow.plan import Ask
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector
 from shared.market.calendar import calendar, regular
 from shared.market.registry import PROXY_SYMBOLS

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from services.coordinator.reads import risk as reads
+from services.coordinator.results import risk as reads
 from services.risk.compute.picture import Picture
 from services.risk.compute.scenarios import Scenarios
 

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import auditor, documents
+from services.coordinator import documents
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
+from services.coordinator.control import auditor
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope

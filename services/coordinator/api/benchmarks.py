@@ -14,10 +14,10 @@ from services.coordinator.api.bodies import BenchmarkBody
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
-from services.coordinator.benchmarks import rules, service, store
-from services.coordinator.benchmarks.rules import Weights
-from services.coordinator.benchmarks.service import Restated
-from services.coordinator.reads.values import plain
+from services.coordinator.reference.benchmarks import rules, service, store
+from services.coordinator.reference.benchmarks.rules import Weights
+from services.coordinator.reference.benchmarks.service import Restated
+from services.coordinator.results.values import plain
 from shared.db.engine import snapshot
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])

@@ -15,11 +15,11 @@ from services.coordinator.api.bodies import Body, Text, Words
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
-from services.coordinator.closures import service, store
-from services.coordinator.closures.rules import NEW_YORK
-from services.coordinator.closures.service import Outcome
-from services.coordinator.closures.store import Entered
-from services.coordinator.reads.values import plain
+from services.coordinator.reference.closures import service, store
+from services.coordinator.reference.closures.rules import NEW_YORK
+from services.coordinator.reference.closures.service import Outcome
+from services.coordinator.reference.closures.store import Entered
+from services.coordinator.results.values import plain
 from shared.db.engine import snapshot
 from shared.market.calendar import ANNOUNCED_UNTIL, EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 

@@ -10,10 +10,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import store
+from services.coordinator.api import idempotency
+from services.coordinator.api.idempotency import Answer
 from services.coordinator.context import Context, ordered_change
 from services.coordinator.errors import Invalid
-from services.coordinator.store import Answer
 from shared.messaging.failpoints import failpoint
 
 MAX_KEY = 255
@@ -35,7 +35,7 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
     digest = _digest(parts)
     # The lock is also what makes two requests with one key wait for each other.
     async with ordered_change(context) as conn:
-        known = None if key is None else await store.answered(conn, key, endpoint)
+        known = None if key is None else await idempotency.answered(conn, key, endpoint)
         if known is not None:
             if known.request_hash != digest:
                 raise Invalid(
@@ -45,7 +45,7 @@ async def change(request: Request, context: Context, act: Act, *parts: bytes | s
             return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
         status, body = await act(conn)
         if key is not None:
-            await store.keep(conn, key, endpoint, Answer(digest, status, body))
+            await idempotency.keep(conn, key, endpoint, Answer(digest, status, body))
         failpoint("C3")
     failpoint("C4")
     context.wake_relay()

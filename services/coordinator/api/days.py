@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api.context import Context
 from services.coordinator.errors import Contradictory
-from services.coordinator.reads import sessions
+from services.coordinator.results import sessions
 from shared.db.engine import snapshot
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

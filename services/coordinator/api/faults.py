@@ -17,7 +17,7 @@ from services.coordinator.api.context import context_of
 from services.coordinator.importer import account, parse
 from services.coordinator.importer.model import MAX_ISSUES, Issues
 from services.coordinator.importer.rules import Rules
-from services.coordinator.portfolios import drafts
+from services.coordinator.portfolios import validation
 
 Path = tuple[str | int, ...]
 Fault = dict[str, object]
@@ -42,7 +42,7 @@ def every(request: Request, error: RequestValidationError) -> list[Fault]:
     faults = list(found.values())
     check = _check_of(request)
     if check is not None and isinstance(error.body, dict):
-        faults += _rest(check, error.body, set(found), drafts.rules_now(context_of(request).clock))
+        faults += _rest(check, error.body, set(found), validation.rules_now(context_of(request).clock))
     return faults[:MAX_ISSUES]
 
 

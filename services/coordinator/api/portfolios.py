@@ -17,10 +17,10 @@ from services.coordinator.api.changes import change
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import drafts, flows, service, store
-from services.coordinator.portfolios.drafts import Draft
+from services.coordinator.portfolios import flows, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.service import Imported
+from services.coordinator.portfolios.validation import Draft
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
@@ -36,7 +36,7 @@ Basis = Annotated[
 @router.post("/portfolios", status_code=201, summary="Create a portfolio")
 async def create(request: Request, body: PortfolioBody, context: Ctx) -> Response:
     given = body.given()
-    draft = await asyncio.to_thread(drafts.from_json, given, context.clock)
+    draft = await asyncio.to_thread(validation.from_json, given, context.clock)
     return await _create(request, context, draft, json.dumps(given, sort_keys=True))
 
 
@@ -54,7 +54,7 @@ async def import_new(
 ) -> Response:
     content, filename = await _content(file)
     draft = await asyncio.to_thread(
-        drafts.from_file,
+        validation.from_file,
         content,
         filename,
         name=name,
@@ -84,7 +84,7 @@ async def import_more(
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
     content, filename = await _content(file)
-    parsed = await asyncio.to_thread(drafts.from_csv, content, filename, price_basis, context.clock)
+    parsed = await asyncio.to_thread(validation.from_csv, content, filename, price_basis, context.clock)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
         result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run)

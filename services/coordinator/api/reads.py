@@ -10,7 +10,9 @@ from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day, in_order, reading
-from services.coordinator.reads import explain, explain_symbols, portfolios, restatements, sessions, symbols
+from services.coordinator.explain import portfolios as explain
+from services.coordinator.explain import symbols as explain_symbols
+from services.coordinator.results import portfolios, restatements, sessions, symbols
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["results"])

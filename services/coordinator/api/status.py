@@ -11,9 +11,9 @@ from uuid import UUID
 from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
-from services.coordinator import status
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.errors import NotFound
+from services.coordinator.results import completeness
 from shared.db.closures import follow
 from shared.db.engine import snapshot
 
@@ -52,4 +52,4 @@ async def _events(context: Context, portfolio_id: UUID, first: dict[str, Any]) -
 async def _document(context: Context, portfolio_id: UUID) -> dict[str, Any] | None:
     async with snapshot(context.engine) as conn:
         await follow(conn)
-        return await status.read(conn, context.clock, portfolio_id)
+        return await completeness.read(conn, context.clock, portfolio_id)

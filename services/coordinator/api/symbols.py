@@ -12,7 +12,7 @@ from services.coordinator.api.bodies import Body, Words
 from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.days import Day
-from services.coordinator.reads import names, quarantine
+from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["symbols"])
@@ -50,14 +50,14 @@ async def quarantined(
 @router.get("/symbols/{symbol}", summary="What a symbol is, what is missing of it, and what it may mean")
 async def symbol_facts(symbol: str, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return await names.facts(conn, symbol)
+        return await identities.facts(conn, symbol)
 
 
 @router.post("/symbols/{symbol}/resolve", summary="Say which security a symbol means; its prices are then asked for")
 async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
-        await names.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
-        return 200, await names.facts(conn, symbol)
+        await identities.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
+        return 200, await identities.facts(conn, symbol)
 
     return await change(request, context, act, symbol, body.model_dump_json())
 

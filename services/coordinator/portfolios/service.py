@@ -15,12 +15,12 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import drafts, flows, impact, settlement, store
-from services.coordinator.portfolios.drafts import Draft
-from services.coordinator.portfolios.impact import SERVICE, Change
-from services.coordinator.portfolios.reach import reach
-from services.coordinator.portfolios.settlement import Lot
+from services.coordinator.portfolios import flows, ledger_effects, price_basis, store, validation
+from services.coordinator.portfolios.edit_scope import reach
+from services.coordinator.portfolios.ledger_effects import SERVICE, Change
+from services.coordinator.portfolios.price_basis import Lot
 from services.coordinator.portfolios.store import Portfolio
+from services.coordinator.portfolios.validation import Draft
 from shared import ledger
 from shared.clock import Clock
 from shared.events.coordinator import PortfolioDeleted
@@ -52,9 +52,9 @@ async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
 
 async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
     """What `create` would do, without doing it."""
-    drafts.refuse(draft.issues)
-    decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
-    drafts.refuse(draft.issues)
+    validation.refuse(draft.issues)
+    decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
+    validation.refuse(draft.issues)
     sessions = [] if draft.first_session is None else clock.calendar().between(draft.first_session, clock.last_due())
     change = Change(draft.first_session, sessions[-1] if sessions else None, None)
     pairs = list(zip(draft.positions, decisions, strict=True))
@@ -63,35 +63,35 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported
 
 async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
     """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
-    drafts.refuse(draft.issues)
-    decisions = await drafts.decide(conn, draft.positions, clock, draft.issues)
-    drafts.refuse(draft.issues)
+    validation.refuse(draft.issues)
+    decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
+    validation.refuse(draft.issues)
     portfolio = await store.insert(conn, draft.account, draft.first_session)
     keys = content.content_keys(draft.positions)
     await store.insert_positions(conn, portfolio, zip(draft.positions, decisions, keys, strict=True))
     if draft.flows:
         await flows.insert(conn, portfolio, draft.flows)
-    change = await impact.created(conn, clock, portfolio, draft.first_session)
+    change = await ledger_effects.created(conn, clock, portfolio, draft.first_session)
     pairs = list(zip(draft.positions, decisions, strict=True))
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
 async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool) -> Imported:
     """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
-    drafts.refuse(parsed.issues)
+    validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
     known = await store.content_keys(conn, portfolio)
     keys = content.content_keys(parsed.positions)
     fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
     positions = [position for position, _ in fresh]
-    decisions = await drafts.decide(conn, positions, clock, parsed.issues)
-    drafts.refuse(parsed.issues)
+    decisions = await validation.decide(conn, positions, clock, parsed.issues)
+    validation.refuse(parsed.issues)
     change = _unmoved(before, clock)
     if positions and not dry_run:
         rows = [(position, decision, key) for (position, key), decision in zip(fresh, decisions, strict=True)]
         await store.insert_positions(conn, portfolio, rows)
         affected = min(position.entry_session for position in positions)
-        change = await impact.changed(conn, clock, before, affected, Phase.INGEST, source="onboarding")
+        change = await ledger_effects.changed(conn, clock, before, affected, Phase.INGEST, source="onboarding")
     pairs = list(zip(positions, decisions, strict=True))
     unchanged = len(parsed.positions) - len(positions)
     return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
@@ -99,11 +99,11 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
 
 async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Imported:
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
-    parsed = parse.parse_items([body], drafts.rules_now(clock))
-    drafts.refuse(parsed.issues)
+    parsed = parse.parse_items([body], validation.rules_now(clock))
+    validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
-    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
-    drafts.refuse(parsed.issues)
+    decisions = await validation.decide(conn, parsed.positions, clock, parsed.issues)
+    validation.refuse(parsed.issues)
     position = parsed.positions[0]
     known, digest, occurrence = await store.content_keys(conn, portfolio), content.content(position), 1
     while f"{digest}:{occurrence}" in known:
@@ -111,7 +111,7 @@ async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, bod
     key = f"{digest}:{occurrence}"
     await store.insert_positions(conn, portfolio, [(position, decisions[0], key)])
     added = await store.position_of_key(conn, portfolio, key)
-    change = await impact.changed(conn, clock, before, position.entry_session, Phase.INGEST)
+    change = await ledger_effects.changed(conn, clock, before, position.entry_session, Phase.INGEST)
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], added)
 
 
@@ -129,15 +129,15 @@ async def edit_position(
         "entry_price": row["stated_entry_price"],
         "exit_price": row["stated_exit_price"],
     }
-    parsed = parse.parse_items([{**current, "price_basis": None, **body}], drafts.rules_now(clock))
-    drafts.refuse(parsed.issues)
+    parsed = parse.parse_items([{**current, "price_basis": None, **body}], validation.rules_now(clock))
+    validation.refuse(parsed.issues)
     position = parsed.positions[0]
     named = "price_basis" in body
     if not named:
-        position = settlement.with_kept_basis(row, position)
-    decisions = await drafts.decide(conn, [position], clock, parsed.issues)
-    drafts.refuse(parsed.issues)
-    decision = decisions[0] if named else settlement.keep_what_was_decided(row, position, decisions[0])
+        position = price_basis.with_kept_basis(row, position)
+    decisions = await validation.decide(conn, [position], clock, parsed.issues)
+    validation.refuse(parsed.issues)
+    decision = decisions[0] if named else price_basis.keep_what_was_decided(row, position, decisions[0])
     await store.update_position(conn, position_id, position, decision)
     after = await store.position(conn, portfolio, position_id)
     assert after is not None
@@ -146,7 +146,7 @@ async def edit_position(
     await store.edited(conn, position_id)
     affected = reach(dict(row), dict(after))
     # A label changes no number, so nothing starts.
-    change = await impact.changed(conn, clock, before, *affected) if affected else _unmoved(before, clock)
+    change = await ledger_effects.changed(conn, clock, before, *affected) if affected else _unmoved(before, clock)
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decision)], position_id)
 
 
@@ -162,20 +162,20 @@ async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, 
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
     await store.delete_position(conn, position_id)
-    return await impact.changed(conn, clock, before, row["entry_session"], Phase.INGEST)
+    return await ledger_effects.changed(conn, clock, before, row["entry_session"], Phase.INGEST)
 
 
 async def add_flows(
     conn: AsyncConnection, clock: Clock, portfolio: UUID, items: Sequence[Mapping[str, Any]]
 ) -> tuple[list[UUID], Change]:
     issues = Issues()
-    new = parse.parse_flows(items, drafts.rules_now(clock), issues)
-    drafts.refuse(issues)
+    new = parse.parse_flows(items, validation.rules_now(clock), issues)
+    validation.refuse(issues)
     before = await existing(conn, portfolio)
-    drafts.check_flows(new, before.first_session, issues)
-    drafts.refuse(issues)
+    validation.check_flows(new, before.first_session, issues)
+    validation.refuse(issues)
     ids = await flows.insert(conn, portfolio, new)
-    change = await impact.changed(conn, clock, before, min(flow.session for flow in new), Phase.SNAPSHOTS)
+    change = await ledger_effects.changed(conn, clock, before, min(flow.session for flow in new), Phase.SNAPSHOTS)
     return ids, change
 
 
@@ -184,7 +184,7 @@ async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow
     session = await flows.delete(conn, portfolio, flow)
     if session is None:
         raise NotFound(f"Portfolio {portfolio} has no flow {flow}.")
-    return await impact.changed(conn, clock, before, session, Phase.SNAPSHOTS)
+    return await ledger_effects.changed(conn, clock, before, session, Phase.SNAPSHOTS)
 
 
 async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Change | None:
@@ -198,7 +198,7 @@ async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mappi
             values[field] = check(parse.cell_text(body[field]), issues)
     if "equity_balance" in body:
         values["equity_balance"] = account.equity(parse.cell_text(body["equity_balance"]), issues)
-    drafts.refuse(issues)
+    validation.refuse(issues)
     if values:
         await store.update(conn, portfolio, values)
     if (
@@ -207,7 +207,7 @@ async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mappi
         or before.first_session is None
     ):
         return None
-    return await impact.changed(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
+    return await ledger_effects.changed(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
 
 
 async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
@@ -235,10 +235,10 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
         }
         for row in rows
     ]
-    parsed = parse.parse_items(items, drafts.rules_now(clock))
-    drafts.refuse(parsed.issues)
-    decisions = await drafts.decide(conn, parsed.positions, clock, parsed.issues)
-    drafts.refuse(parsed.issues)
+    parsed = parse.parse_items(items, validation.rules_now(clock))
+    validation.refuse(parsed.issues)
+    decisions = await validation.decide(conn, parsed.positions, clock, parsed.issues)
+    validation.refuse(parsed.issues)
     lots = [
         Lot(row, position, decision)
         for row, position, decision in zip(rows, parsed.positions, decisions, strict=True)
@@ -249,6 +249,6 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
     last = clock.last_due()
     change = Change(before.first_session, last if before.first_session else None, None)
     if not dry_run:
-        change = await settlement.apply(conn, clock, before, lots, source="settings") or change
+        change = await price_basis.apply(conn, clock, before, lots, source="settings") or change
     pairs = [(lot.position, lot.decision) for lot in moved]
     return Imported(portfolio, before.name, len(moved), len(rows) - len(moved), change, parsed.issues, pairs)

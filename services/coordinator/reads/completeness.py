@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads.values import plain
+from services.coordinator.results.values import plain
 from shared.clock import Clock
 from shared.work import Phase
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads.values import document, plain
+from services.coordinator.results.values import document, plain
 
 # Of a sparkline: about half a year is what its width can show.
 TRAIL = 126

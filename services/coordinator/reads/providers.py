@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads.values import plain
+from services.coordinator.results.values import plain
 
 
 async def chain(conn: AsyncConnection) -> dict[str, Any]:

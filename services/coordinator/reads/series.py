@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads.scorecard import HISTORICAL
-from services.coordinator.reads.values import document, plain
+from services.coordinator.results.scorecard import HISTORICAL
+from services.coordinator.results.values import document, plain
 
 # By name, where each stands in the stored document of risk.
 FIGURES = {

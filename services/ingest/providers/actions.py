@@ -7,7 +7,7 @@ from datetime import date
 from math import isfinite, prod
 from typing import Final
 
-from services.ingest.providers.base import Action
+from services.ingest.model.market import Action
 from services.ingest.providers.errors import SchemaChanged
 
 # New shares per old. The largest there were are some hundreds to one and tens of thousands to one the other way.

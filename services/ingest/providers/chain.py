@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from services.ingest.providers.base import Absence, Absent, Answer, History, Listing, Provider, Rename, Request
+from services.ingest.model.market import Absence, Absent, Answer, History, Listing, Provider, Rename, Request
 from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
 

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 from typing import ClassVar
 
-from services.ingest.providers.base import Absence, Absent, Fault
+from services.ingest.model.market import Absence, Absent, Fault
 from shared.errors import LeadlineError, PermanentError, TransientError
 
 log = logging.getLogger(__name__)

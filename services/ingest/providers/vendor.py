@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from services.ingest.providers.base import Absent, Listing, Profile, Provider, Rename, Request
+from services.ingest.model.market import Absent, Listing, Profile, Provider, Rename, Request
 
 
 class StatementKind(StrEnum):

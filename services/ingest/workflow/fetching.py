@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import LISTED_LATE, Absent
+from services.ingest.compute.bars import on_sessions
+from services.ingest.compute.price_basis import acting, hold, listed_elsewhere, off_basis, widened
+from services.ingest.compute.requests import Ask
+from services.ingest.compute.rows import assemble
+from services.ingest.compute.splits import Crossing, unadjusted
+from services.ingest.model.market import LISTED_LATE, Absent
+from services.ingest.model.write_set import Rows
 from services.ingest.providers.chain import Chain, Fetched
 from services.ingest.store import aliases, prices, quarantine, universe, vintage
 from services.ingest.store.aliases import Alias, Found
 from services.ingest.store.quarantine import Jump
 from services.ingest.store.vintage import Sample
-from services.ingest.workflow.assemble import assemble
-from services.ingest.workflow.bars import on_sessions
-from services.ingest.workflow.continuity import Crossing, unadjusted
 from services.ingest.workflow.names import candidates, choice_of, fetch, request_of
-from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.quarantine import WINDOW, Doubts, examined
-from services.ingest.workflow.rows import Rows
-from services.ingest.workflow.vintage import acting, hold, listed_elsewhere, off_basis, widened
 from shared.clock import Clock
 from shared.telemetry import logger
 

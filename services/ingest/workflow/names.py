@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from services.ingest.providers.base import Rename, Request
+from services.ingest.compute.requests import Ask
+from services.ingest.model.market import Rename, Request
 from services.ingest.providers.chain import Chain, Fetched
 from services.ingest.store.aliases import Alias, Candidate, Found
-from services.ingest.workflow.plan import Ask
 
 
 def fetch(

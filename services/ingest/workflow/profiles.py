@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Absent, Profile, Provider
-from services.ingest.providers.metered import Metered
+from services.ingest.model.market import Absent, Profile, Provider
+from services.ingest.providers.quota.metered import Metered
 from services.ingest.providers.vendor import Described, Fundamentals, Vendor
 from services.ingest.store import profiles
 from services.ingest.store.profiles import ProfileRow

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.ingest.providers.base import Absence, Absent, History, Request
+from services.ingest.compute.bars import only
+from services.ingest.compute.requests import Ask
+from services.ingest.model.market import Absence, Absent, History, Request
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.quarantine import Doubt, Jump
 from services.ingest.store.vintage import Sample
-from services.ingest.workflow.bars import only
-from services.ingest.workflow.plan import Ask
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 

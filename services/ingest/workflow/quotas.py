@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.providers.base import Fault, Provider, Request
+from services.ingest.model.market import Fault, Provider, Request
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
@@ -21,8 +21,8 @@ from services.ingest.providers.errors import (
     SchemaChanged,
     VendorError,
 )
-from services.ingest.providers.metered import Metered, refusal
-from services.ingest.providers.quota import Grant, Priority, Window
+from services.ingest.providers.quota.limits import Grant, Priority, Window
+from services.ingest.providers.quota.metered import Metered, refusal
 from services.ingest.store import quotas
 from shared.errors import TransientError
 

@@ -8,15 +8,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.compute.requests import Ask, Presumed, again, anew, in_parts, missing, presumed, whole
+from services.ingest.compute.retry_policy import TRANSIENT
+from services.ingest.compute.rows import FILE
+from services.ingest.model.write_set import without_asking
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, refresh, replaced, universe
 from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import FILE
 from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
 from services.ingest.workflow.fetching import Fetcher
-from services.ingest.workflow.plan import Ask, Presumed, again, anew, in_parts, missing, presumed, whole
-from services.ingest.workflow.retries import TRANSIENT
-from services.ingest.workflow.rows import without_asking
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
@@ -39,7 +39,7 @@ RETRIES_AT_ONCE = 500
 
 
 class IngestWorker:
-    """Implements `shared.phase.RunsBatches`."""
+    """Implements `shared.phase.runner.RunsBatches`."""
 
     phase = Phase.INGEST
 

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.compute import Gap, replace_gaps
+from services.ingest.compute.requests import Ask
+from services.ingest.compute.returns import Gap, replace_gaps
+from services.ingest.model.write_set import Rows
 from services.ingest.store import aliases, prices, profiles, quarantine, readiness, universe
 from services.ingest.store import replaced as replacing
 from services.ingest.store.prices import Change
 from services.ingest.store.readiness import Affected
 from services.ingest.workflow import classes
-from services.ingest.workflow.plan import Ask
-from services.ingest.workflow.rows import Rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change, ordered

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers.fmp import Fmp
-from services.ingest.providers.gate import Gate, LocalGate
-from services.ingest.providers.http import Bounds
-from services.ingest.providers.massive import Massive
+from services.ingest.providers.fmp.provider import Fmp
+from services.ingest.providers.massive.provider import Massive
+from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.vendor import Vendor
-from services.ingest.providers.yahoo import Yahoo
-from services.ingest.providers.yahooquery import YahooQuery
+from services.ingest.providers.yahoo.yahooquery import YahooQuery
+from services.ingest.providers.yahoo.yfinance import Yahoo
 from shared.market.calendar import regular
 from tests.support import vendors
 from tests.support.vendors import VendorServer, serving

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Fault, History, Request
+from services.ingest.model.market import Absence, Absent, Fault, History, Request
 from services.ingest.providers.vendor import Described
 from tests.contract.providers.conftest import FIRST, LAST, Case
 from tests.support.vendors import Reply, document

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, History, Request
+from services.ingest.model.market import Absence, Absent, History, Request
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.series import elsewhere, spelled
+from services.ingest.providers.normalise import elsewhere, spelled
 from shared.market.calendar import regular
 from tests.contract.providers.conftest import FIRST, LAST, Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import ask, history

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.ingest.providers.base import Absence, Request
+from services.ingest.model.market import Absence, Request
 from services.ingest.providers.chain import Chain
 from shared.market.calendar import calendar, regular
 from tests.contract.providers.conftest import FIRST, LAST, Case, running

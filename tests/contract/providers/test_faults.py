@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Fault, History, Request
-from services.ingest.providers.gate import LocalGate
+from services.ingest.model.market import Absence, Absent, Fault, History, Request
+from services.ingest.providers.transport.gate import LocalGate
 from tests.contract.providers.conftest import ALL, FIRST, LAST, NOW, Case, running
 from tests.support.vendors import Call, Reply
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Fault, History, Rename, Request
+from services.ingest.model.market import Absence, Absent, Fault, History, Rename, Request
 from tests.contract.providers.conftest import Case, running
 from tests.contract.providers.test_answers import ask, history
 from tests.support.vendors import Reply, reply, stored

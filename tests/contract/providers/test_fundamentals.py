@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent
+from services.ingest.model.market import Absence, Absent
 from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind, pe_ratio
 from tests.contract.providers.conftest import Case
 from tests.support.vendors import Call, Reply

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers.address import allowed, environment_proxy, public_address
-from services.ingest.providers.base import Fault
+from services.ingest.model.market import Fault
 from services.ingest.providers.errors import AddressRefused, ProviderDown, SchemaChanged, VendorError
-from services.ingest.providers.gate import LocalGate
-from services.ingest.providers.http import Bounds, Dialect, VendorHttp, retry_at
-from services.ingest.providers.series import encoded, spelled
-from services.ingest.providers.yahoo_session import YahooSession
+from services.ingest.providers.normalise import encoded, spelled
+from services.ingest.providers.transport.address import allowed, environment_proxy, public_address
+from services.ingest.providers.transport.gate import LocalGate
+from services.ingest.providers.transport.http import Bounds, Dialect, VendorHttp, retry_at
+from services.ingest.providers.yahoo.session import YahooSession
 from tests.contract.providers.conftest import QUICK
 from tests.support.vendors import Reply, VendorServer, serving
 
@@ -219,7 +219,7 @@ def test_yahoos_session_goes_through_the_proxy_too_and_leaves_the_name_to_it(mon
         monkeypatch.delenv("NO_PROXY", raising=False)
         session = YahooSession("yahoo", LocalGate(), bounds=Bounds(read=5, deadline=5, attempts=1))
         with monkeypatch.context() as nobody_resolves:
-            nobody_resolves.setattr("services.ingest.providers.yahoo_session.public_address", None)
+            nobody_resolves.setattr("services.ingest.providers.yahoo.session.public_address", None)
             with pytest.raises(ProviderDown) as raised:
                 session.get("https://query2.finance.yahoo.com/v8/finance/chart/AAPL")
         answering.join(5)

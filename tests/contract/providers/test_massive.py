@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Fault, History, Rename, Request
+from services.ingest.model.market import Absence, Absent, Fault, History, Rename, Request
 from tests.contract.providers.conftest import FIRST, LAST, Case
 from tests.contract.providers.test_answers import TRADED, ask, history
 from tests.support.vendors import Call, Reply, document, reply, stored
@@ -29,7 +29,7 @@ def test_a_next_page_on_another_origin_never_gets_the_key(massive: Case) -> None
 
 
 def test_pages_without_end_are_a_fault(massive: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ingest.providers.massive_reference.MAX_PAGES", 5)
+    monkeypatch.setattr("services.ingest.providers.massive.reference.MAX_PAGES", 5)
     served = massive.server.answer
 
     def endless(call: Call) -> Reply:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.providers.base import Absent, History
+from services.ingest.model.market import Absent, History
 from tests.contract.providers.conftest import NOW, Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import TRADED, ask
 from tests.contract.providers.test_faults import HTML

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from services.ingest.model.market import Absence, Absent, Fault, History, Request
 from services.ingest.providers import actions
-from services.ingest.providers.base import Absence, Absent, Fault, History, Request
 from services.ingest.providers.errors import SchemaChanged
-from services.ingest.providers.payload import Record
+from services.ingest.providers.transport.payload import Record
 from tests.contract.providers.conftest import FIRST, LAST, Case, running
 from tests.support.vendors import Call, Reply, document, reply
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from services.ingest.providers.base import Answer, History, Rename, Request
-from services.ingest.providers.fmp import Fmp
-from services.ingest.providers.massive import Massive
+from services.ingest.model.market import Answer, History, Rename, Request
+from services.ingest.providers.fmp.provider import Fmp
+from services.ingest.providers.massive.provider import Massive
 from shared.market.calendar import calendar, regular
 from tests.support.markets import World
 from tests.support.vendors import Call, Reply, serving

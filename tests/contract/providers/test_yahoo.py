@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers import yahoo_fields
-from services.ingest.providers.base import Absence, Absent, Fault, History
+from services.ingest.model.market import Absence, Absent, Fault, History
 from services.ingest.providers.vendor import ITEMS
-from services.ingest.providers.yahoo_fields import range_for
-from services.ingest.providers.yahooquery import YahooQuery
+from services.ingest.providers.yahoo import fields as yahoo_fields
+from services.ingest.providers.yahoo.fields import range_for
+from services.ingest.providers.yahoo.yahooquery import YahooQuery
 from shared.errors import ConfigurationError
 from shared.market.calendar import regular
 from tests.contract.providers.conftest import Case

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from services.coordinator.auditor import KINDS, audit
+from services.coordinator.control.auditor import KINDS, audit
 from shared import ledger
 from shared.clock import Clock
 from shared.market.calendar import calendar

@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import versions
-from services.coordinator.auditor import audit
+from services.coordinator.control import releases
+from services.coordinator.control.auditor import audit
+from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios import service
-from services.coordinator.schedule import add_due
 from shared.clock import Clock
 from shared.db.engine import order_lock
 from tests.store.coordinator.conftest import AS_OF, CSV, Api
@@ -86,9 +86,9 @@ async def test_the_older_of_two_releases_that_start_at_once_is_not_recorded_last
     """It would be taken for the running model, and its auditor would restate what the newer one says."""
     await api.create()
     if known:
-        await versions.take_up(api.context.engine, Clock(AS_OF), code="a", model=known)
+        await releases.take_up(api.context.engine, Clock(AS_OF), code="a", model=known)
     else:
         await api.run("INSERT INTO coordinator.versions (name, version) VALUES ('code', 'a')")
-    async with while_it_waits(api, versions._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):
-        await versions._record(conn, versions.MODEL, "3")
-    assert await versions.recorded_model(api.context.engine) == "3"
+    async with while_it_waits(api, releases._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):
+        await releases._record(conn, releases.MODEL, "3")
+    assert await releases.recorded_model(api.context.engine) == "3"

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from services.coordinator import versions
+from services.coordinator.control import releases
 from services.risk.store import inputs
 from shared.clock import Clock
 from shared.market.calendar import calendar
@@ -27,7 +27,7 @@ async def put(api: Api, day: str, weights: dict[str, Any], code: str = "SP500", 
 
 
 async def choose(api: Api, code: str = "SP500") -> None:
-    await versions.take_up(api.context.engine, Clock(AS_OF), code="code", model="1", benchmark=code)
+    await releases.take_up(api.context.engine, Clock(AS_OF), code="code", model="1", benchmark=code)
 
 
 async def complete(api: Api) -> str:

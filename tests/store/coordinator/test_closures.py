@@ -15,17 +15,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator import schedule
-from services.coordinator.auditor import audit
-from services.coordinator.closures import service
-from services.coordinator.missing import Candidate
-from services.coordinator.reconciler import Reconciler
+from services.coordinator.control import scheduler
+from services.coordinator.control.auditor import audit
+from services.coordinator.control.reconciler import Reconciler
+from services.coordinator.reference.closures import service
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.engine import order_lock
+from shared.ledger.schedule import Candidate
 from shared.market.calendar import NO_CLOSURES, Closure, Closures, calendar, trade, trading
 from shared.market.calendar import closures as standing
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.work import Batch, Phase, Work
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 from tests.store.coordinator.test_auditor import finish, kinds
@@ -94,7 +94,7 @@ async def test_a_day_to_come_is_closed_before_anything_hangs_on_it(api: Api) -> 
     assert [item["session"] for item in shown["sessions"]] == ["2021-01-04", "2021-01-05"]
     assert [item["day"] for item in shown["closures"]] == ["2020-12-31"]
     tomorrow = Clock(date(2021, 1, 4))
-    await schedule.add_due(api.context.engine, tomorrow, source="cron", wake=lambda: None)
+    await scheduler.add_due(api.context.engine, tomorrow, source="cron", wake=lambda: None)
     sessions = await api.rows("SELECT DISTINCT session FROM ledger.units WHERE session > :d", d=AS_OF)
     assert sessions == [(date(2021, 1, 4),)]
     assert (await audit(api.context.engine, tomorrow)).drift == []
@@ -132,7 +132,7 @@ async def test_the_newest_day_closed_the_one_before_it_is_the_last(api: Api) -> 
     await finish(api, portfolio)
     await close(api, AS_OF)
     assert await api.missing(portfolio) == set()
-    assert await schedule.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None) == 0
+    assert await scheduler.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None) == 0
     status = (await api.client.get(f"{PREFIX}/portfolios/{portfolio}/status")).json()
     assert (status["state"], status["last_session"], status["as_of"]) == ("complete", "2020-12-29", "2020-12-29")
     assert await kinds(api) == {}
@@ -193,7 +193,7 @@ async def test_a_day_opened_before_its_predecessors_fell_due_waits_for_them(api:
     await api.run("DELETE FROM ledger.units WHERE session > '2020-12-23'")
     await close(api)
     await reopen(api)
-    await schedule.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
+    await scheduler.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
     assert [row[0] for row in await api.rows("SELECT DISTINCT session FROM ledger.units ORDER BY 1")] == SESSIONS
     assert await kinds(api) == {}
 
@@ -263,13 +263,13 @@ async def test_a_session_that_was_due_too_early_waits_for_its_close(api: Api) ->
     await api.run("DELETE FROM ledger.units WHERE session = :d", d=AS_OF)
     clock = At()
     await close(api, AS_OF, at="13:00")
-    assert await schedule.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 4
+    assert await scheduler.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 4
     async with api.context.engine.begin() as conn:
         await order_lock(conn)
         outcome = await service.take_back(conn, clock, AS_OF)
     assert (outcome.withdrawn, outcome.required) == (4, 0)
     assert (await audit(api.context.engine, clock)).drift == []
-    assert await schedule.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 0
+    assert await scheduler.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 0
     assert portfolio
 
 
@@ -449,7 +449,7 @@ async def test_sessions_that_fell_due_are_added_by_the_calendar_there_is_behind_
     await api.run("DELETE FROM ledger.units WHERE session = :d", d=AS_OF)
     async with api.admin.begin() as conn:
         await order_lock(conn)
-        tick = schedule.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
+        tick = scheduler.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
         waiting = asyncio.create_task(tick)
         await _somebody_waits(api)
         await _storm(conn, AS_OF)

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.schedule import add_due
+from services.coordinator.control.scheduler import add_due
 from shared.clock import Clock
 from tests.store.coordinator.conftest import PREFIX, Api, make_app
 

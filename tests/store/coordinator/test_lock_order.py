@@ -8,15 +8,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from services.coordinator import missing
 from services.coordinator.importer import basis
 from services.coordinator.importer.basis import Decision
-from services.coordinator.portfolios import service, settlement, store
-from services.coordinator.portfolios.settlement import Lot
+from services.coordinator.portfolios import price_basis, service, store
+from services.coordinator.portfolios.price_basis import Lot
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import order_lock
-from shared.ledger import MAX_RUNS, Outcome
+from shared.ledger import MAX_RUNS, Outcome, schedule
 from shared.market.calendar import calendar
 from shared.messaging import dead_letters
 from shared.work import Due, Phase
@@ -34,7 +33,7 @@ async def act(api: Api, who: str, portfolio: UUID) -> None:
     async with api.context.engine.begin() as conn:
         if who == "probe":
             await order_lock(conn)
-            await missing.probe(conn)
+            await schedule.probe(conn)
         elif who == "failure":
             await ledger.failed(conn, Phase.SNAPSHOTS, portfolio, {(first, AS_OF): "no"})
         else:
@@ -42,9 +41,9 @@ async def act(api: Api, who: str, portfolio: UUID) -> None:
             [row] = await store.positions(conn, portfolio)
             quantity, price = row["quantity"] * 2, row["entry_price"]
             doubled = Decision(1, row["price_basis"], quantity, price, None, None, None, True, basis.COMPARED)
-            lot = Lot(row, settlement._stated(1, row), doubled)
+            lot = Lot(row, price_basis._stated(1, row), doubled)
             before = await service.existing(conn, portfolio)
-            assert await settlement.apply(conn, Clock(AS_OF), before, [lot], source="settings"), "a number moved"
+            assert await price_basis.apply(conn, Clock(AS_OF), before, [lot], source="settings"), "a number moved"
 
 
 @pytest.mark.parametrize("who", ["probe", "failure", "settlement", "replays"])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.coordinator.portfolios.settlement import settle
-from services.coordinator.reconciler import Reconciler
+from services.coordinator.control.reconciler import Reconciler
+from services.coordinator.portfolios.price_basis import settle
 from shared.market.calendar import calendar
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.coordinator.reads.portfolios import SNAPSHOT_FIELDS
+from services.coordinator.results.portfolios import SNAPSHOT_FIELDS
 from tests.store.coordinator.conftest import PREFIX, Api
 
 ENVELOPE = {

@@ -11,14 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from services.coordinator import missing, versions
-from services.coordinator.auditor import audit
-from services.coordinator.missing import Candidate
-from services.coordinator.reconciler import Pace, Reconciler
+from services.coordinator.control import releases
+from services.coordinator.control.auditor import audit
+from services.coordinator.control.reconciler import Pace, Reconciler
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import order_lock
 from shared.ledger import MAX_RUNS
+from shared.ledger import schedule as missing
+from shared.ledger.schedule import Candidate
 from shared.market.calendar import calendar
 from shared.messaging import dead_letters
 from shared.work import MAX_PORTFOLIOS, Phase
@@ -345,17 +346,17 @@ async def test_a_probe_of_what_is_blocked_no_more_is_forgotten(api: Api) -> None
 @pytest.mark.parametrize("remedy", ["raise", "new code", "rerun failed", "calculate", "replay"])
 async def test_what_clears_a_block(api: Api, remedy: str) -> None:
     portfolio = await created(api)
-    await versions.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
+    await releases.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
     await fail(api, portfolio, Phase.INGEST, MAX_RUNS)
     blocked = "SELECT count(*) FROM ledger.units WHERE blocked_reason IS NOT NULL"
     assert (await api.rows(blocked))[0][0] == len(SESSIONS)
-    await versions.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
+    await releases.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
     assert (await api.rows(blocked))[0][0] == len(SESSIONS), "the same release changes nothing"
     if remedy == "raise":
         body = {"symbol": "MSFT", "quantity": 1, "entry_date": "2020-12-21", "entry_price": 220}
         await api.client.post(f"{PREFIX}/portfolios/{portfolio}/positions", json=body)
     elif remedy == "new code":
-        await versions.take_up(api.context.engine, Clock(AS_OF), code="new", model="1")
+        await releases.take_up(api.context.engine, Clock(AS_OF), code="new", model="1")
     elif remedy == "rerun failed":
         await api.client.post(f"{PREFIX}/admin/batch/run", params={"portfolio_id": portfolio, "what": "failed"})
     elif remedy == "calculate":

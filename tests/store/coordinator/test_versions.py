@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from services.coordinator import versions
-from services.coordinator.auditor import audit
+from services.coordinator.control import releases
+from services.coordinator.control.auditor import audit
 from shared.clock import Clock
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -21,7 +21,7 @@ EVERYTHING = {(phase, day) for phase in ("factors", "snapshots", "risk") for day
 
 
 async def take_up(api: Api, model: str) -> None:
-    await versions.take_up(api.context.engine, Clock(AS_OF), code="code", model=model)
+    await releases.take_up(api.context.engine, Clock(AS_OF), code="code", model=model)
 
 
 async def finished(api: Api, model: str = "1") -> str:
@@ -89,10 +89,10 @@ async def test_what_an_old_worker_completes_afterwards_is_found_by_the_audit(
     monkeypatch.setattr(registry, "MODEL_VERSION", "2")
     found: Any = await audit(api.context.engine, Clock(AS_OF))
     assert {drift.kind for drift in found.drift} == {"other_model"}
-    await versions.restate(api.context.engine, Clock(AS_OF), [UUID(portfolio)], "2")
+    await releases.restate(api.context.engine, Clock(AS_OF), [UUID(portfolio)], "2")
     assert await api.missing(portfolio) == EVERYTHING
 
 
 def test_the_code_version_is_that_of_the_sources() -> None:
-    assert versions.code_version() == versions.code_version()
-    assert len(versions.code_version()) == 16
+    assert releases.code_version() == releases.code_version()
+    assert len(releases.code_version()) == 16

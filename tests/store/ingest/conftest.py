@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.providers.base import Absence, Absent, Action, Answer, Bars, History, Profile, Request
+from services.ingest.model.market import Absence, Absent, Action, Answer, Bars, History, Profile, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared import ledger

@@ -13,16 +13,16 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from services.coordinator import schedule
-from services.coordinator.closures import service
-from services.ingest.providers.base import Action, Answer, History, Request
+from services.coordinator.control import scheduler
+from services.coordinator.reference.closures import service
+from services.ingest.model.market import Action, Answer, History, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
 from shared.db.closures import CalendarMoved, follow
 from shared.db.engine import order_lock
 from shared.market.calendar import NO_CLOSURES, calendar, closures, regular, trade, trading
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.work import Phase, Work
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
 
@@ -266,7 +266,7 @@ async def test_the_last_known_session_closed_coverage_ends_before_it(ingest: Ing
     await run(ingest, one)
     assert await ingest.missing(one) == []
     await take_back(ingest, LAST)
-    await schedule.add_due(ingest.admin, Clock(LAST), source="cron", wake=lambda: None)
+    await scheduler.add_due(ingest.admin, Clock(LAST), source="cron", wake=lambda: None)
     await run(ingest, one)
     assert await ingest.missing(one) == []
     assert (await ingest.units(one, Phase.INGEST)).keys() >= {LAST}

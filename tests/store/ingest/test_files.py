@@ -15,7 +15,7 @@ import pytest
 
 from services.ingest.app import _retries
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.file import FileProvider
+from services.ingest.providers.file.provider import FileProvider
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
 from shared.market.calendar import regular

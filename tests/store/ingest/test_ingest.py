@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.ingest.providers.base import Action
+from services.ingest.model.market import Action
 from shared.clock import Clock
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase

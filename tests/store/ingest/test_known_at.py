@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.reads import symbols
+from services.coordinator.results import symbols
 from services.ingest.store import prices, replaced
 from services.ingest.store.prices import ActionRow
 from shared.db.engine import next_change, order_lock

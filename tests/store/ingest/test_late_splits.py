@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.ingest.providers.base import Action
+from services.ingest.model.market import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from services.factors.store import changes
-from services.ingest.providers.base import Absence, Absent, Action, Answer, Listing, Rename, Request
+from services.ingest.model.market import Absence, Absent, Action, Answer, Listing, Rename, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from services.ingest.providers.http import Bounds
+from services.ingest.providers.transport.http import Bounds
 from services.ingest.workflow.quotas import Breaker
 from shared import ledger
 from shared.work import Phase
@@ -147,7 +147,7 @@ async def test_bug_35_a_provider_that_hangs_ends_the_call_and_holds_back_what_is
     bounds = Bounds(connect=0.3, read=0.3, deadline=0.5, attempts=2, wait_initial=0.01, wait_max=0.02)
     for module in ("massive", "fmp"):
         importlib.import_module(f"services.ingest.providers.{module}")  # they name the class that is replaced next
-    monkeypatch.setattr("services.ingest.providers.http.Bounds", lambda: bounds)
+    monkeypatch.setattr("services.ingest.providers.transport.http.Bounds", lambda: bounds)
     world = World()
     quote(world, *COMMON)
     with serving(world.massive) as massive, serving(world.fmp) as fmp:

@@ -35,14 +35,14 @@ from datetime import date
 from pathlib import Path
 from uuid import UUID
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.enabled import enabled
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.clock import Clock
 from shared.db.engine import create_engine
-from shared.phase import PhaseRunner
+from shared.phase.runner import PhaseRunner
 from shared.work import Work
 
 async def main(url, vendor, quota, last, portfolio, stop):

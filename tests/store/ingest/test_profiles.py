@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import text
 
-from services.ingest.providers.base import Profile
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.quota import Quota, Window
+from services.ingest.model.market import Profile
+from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.registry import enabled
 from services.ingest.providers.vendor import Fundamentals, Statement, StatementKind
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store

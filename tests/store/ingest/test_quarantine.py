@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.coordinator.reads import quarantine
+from services.coordinator.results import quarantine
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock

@@ -21,7 +21,7 @@ from services.ingest.providers.errors import (
     SchemaChanged,
     VendorError,
 )
-from services.ingest.providers.quota import Grant, Priority, Window
+from services.ingest.providers.quota.limits import Grant, Priority, Window
 from services.ingest.store import quotas
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
 from shared.db.engine import create_engine
@@ -238,8 +238,8 @@ async def test_a_refused_key_closes_for_an_hour_and_a_plan_limit_does_not(engine
 # One process as a replica: takes what it can get, notes when it made each call, and settles.
 REPLICA = """
 import asyncio, sys, time
-from services.ingest.providers.metered import SharedGate
-from services.ingest.providers.quota import Priority, Window
+from services.ingest.providers.quota.metered import SharedGate
+from services.ingest.providers.quota.limits import Priority, Window
 from services.ingest.providers.errors import VendorError
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.db.engine import create_engine

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Answer, Fault, Provider, Request
+from services.ingest.model.market import Absence, Absent, Answer, Fault, Provider, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.store import profiles
 from services.ingest.workflow import IngestWorker

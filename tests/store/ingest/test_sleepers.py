@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers.base import Answer, Request
+from services.ingest.model.market import Answer, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.claims import ClaimLost

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from deploy.doctor import checkups
-from services.ingest.providers.base import Absence, Absent, Answer, Request
+from services.ingest.model.market import Absence, Absent, Answer, Request
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.quota import Quota, Window
+from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of

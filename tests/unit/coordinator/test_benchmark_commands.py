@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console.client import Client
+from leadline import cli
+from leadline.http import Client
 
 GOOD = "date,sector,weight\n2020-06-30,Energy,0.4\n2020-06-30,Technology,0.6\n"
 

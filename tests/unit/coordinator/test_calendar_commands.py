@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console.client import Client
+from leadline import cli
+from leadline.http import Client
 
 SHOWN = {
     "exchange": "XNYS",

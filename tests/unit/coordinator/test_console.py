@@ -13,15 +13,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.console import tables, text
-from services.coordinator.console.client import Client
+from leadline import cli
+from leadline.http import Client
+from leadline.tables import overview, text
 
 ID = "01a20058-0000-7000-8000-000000000001"
 PHASE = {"expected": 7, "completed": 7}
 STATUS: dict[str, Any] = {
     "id": ID, "state": "complete", "as_of": "2020-12-30", "first_session": "2020-12-21", "last_session": "2020-12-30",
-    "expected": 28, "completed": 28, "partial": 0, "phases": dict.fromkeys(tables.PHASES, PHASE), "holes": [],
+    "expected": 28, "completed": 28, "partial": 0, "phases": dict.fromkeys(overview.PHASES, PHASE), "holes": [],
     "holes_total": 0, "partials": [], "partials_total": 0,
 }  # fmt: skip
 HOLE = {
@@ -137,7 +137,7 @@ def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_picture_shows_figures_dashes_and_reasons() -> None:
     out = io.StringIO()
     with answering(ANSWERS)() as client:
-        tables.render_risk_picture(Console(file=out, width=140), client, ID)
+        overview.render_risk_picture(Console(file=out, width=140), client, ID)
     shown = out.getvalue()
     for expected in (
         "A [red]b",
@@ -159,7 +159,7 @@ def test_a_picture_without_results_says_so() -> None:
     out = io.StringIO()
     few = {key: value for key, value in ANSWERS.items() if key in (f"/portfolios/{ID}", f"/portfolios/{ID}/status")}
     with answering(few)() as client:
-        tables.render_risk_picture(Console(file=out, width=140), client, ID)
+        overview.render_risk_picture(Console(file=out, width=140), client, ID)
     assert "No session is complete yet" in out.getvalue()
 
 

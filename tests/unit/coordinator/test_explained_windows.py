@@ -6,7 +6,7 @@ from datetime import date
 
 import numpy as np
 
-from services.coordinator.reads.explain_symbols import base_of
+from services.coordinator.explain.symbols import base_of
 from services.factors.compute.metrics import bases
 from shared.market.calendar import calendar
 from shared.market.registry import RETURN_HORIZONS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.coordinator.portfolios.reach import reach
+from services.coordinator.portfolios.edit_scope import reach
 from shared.work import Phase
 
 ENTRY, EARLY, LATE = date(2019, 1, 2), date(2020, 6, 1), date(2020, 12, 28)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from services.coordinator.console import correlation_tables, risk_tables
-from services.coordinator.console.text import DASH
-from services.coordinator.reads import scorecard
+from leadline.tables import correlations
+from leadline.tables import risk as risk_tables
+from leadline.tables.text import DASH
+from services.coordinator.results import scorecard
 from tests.unit.coordinator.test_scorecard import made
 from tests.unit.risk.cases import Unit
 from tests.unit.risk.test_options import CALL, PUT, contracts, market, one, picture
@@ -57,7 +58,7 @@ def test_exposures_show_both_sets_and_the_greeks(of: Any) -> None:
 
 
 def test_correlations_and_stress_are_shown(of: Any) -> None:
-    assert f"{of.correlations['shrinkage']:.3f}" in shown(correlation_tables.correlations, of.correlations)
+    assert f"{of.correlations['shrinkage']:.3f}" in shown(correlations.correlations, of.correlations)
     text = shown(risk_tables.stress, of.stress["scenarios"])
     for scenario in of.stress["scenarios"]:
         assert scenario["name"] in text
@@ -82,11 +83,11 @@ def test_a_matrix_of_many_holdings_is_named_in_the_short_form_and_whole_in_the_f
         "n_obs": [[1000 + 40 * i + j for j in range(40)] for i in range(40)], "shrinkage": 0.1, "mean_abs": 0.2,
         "clusters": [[label] for label in labels], "excluded": [], "factors": {"labels": [], "matrix": [], "n_obs": 252},
     }  # fmt: skip
-    short = shown(correlation_tables.correlations, document)
+    short = shown(correlations.correlations, document)
     assert "S39" not in short
     assert "40 holdings" in short
     out = io.StringIO()
-    correlation_tables.correlations(Console(file=out, width=140), document, full=True)
+    correlations.correlations(Console(file=out, width=140), document, full=True)
     page = out.getvalue()
     assert "…" not in page
     for i in range(40):

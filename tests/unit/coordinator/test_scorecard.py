@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
-from services.coordinator.reads import scorecard
-from services.coordinator.reads.scorecard import EWMA_VARIANCE, HAR, HAR_VARIANCE, HISTORICAL, Record, score
+from services.coordinator.results import scorecard
+from services.coordinator.results.scorecard import EWMA_VARIANCE, HAR, HAR_VARIANCE, HISTORICAL, Record, score
 from shared.market.calendar import calendar
 
 DAY = date(2020, 12, 30)

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.coordinator import status
 from services.coordinator.errors import Contradictory, Invalid
-from services.coordinator.reads.values import plain
+from services.coordinator.results import completeness
+from services.coordinator.results.values import plain
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from services.coordinator.runs.store import PhaseProgress, Run
@@ -23,7 +23,7 @@ from shared.work import Phase
     [(0, 0, 0, "complete"), (8, 8, 0, "complete"), (8, 7, 0, "healing"), (8, 6, 1, "blocked")],
 )
 def test_the_state_of_a_portfolio(expected: int, completed: int, blocked: int, word: str) -> None:
-    assert status.state(expected, completed, blocked) == word
+    assert completeness.state(expected, completed, blocked) == word
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,21 @@ def test_the_state_of_a_portfolio(expected: int, completed: int, blocked: int, w
     ],
 )
 def test_the_state_of_a_hole(*, blocked: bool, running: bool, runs: int, word: str) -> None:
-    assert status.hole_state(blocked=blocked, running=running, runs=runs) == word
+    assert completeness.hole_state(blocked=blocked, running=running, runs=runs) == word
 
 
 def test_a_symbols_reason_is_listed_once() -> None:
     reasons = [{"figure": f, "symbol": s, "reason": "stale"} for f in ("nav", "pnl") for s in ("B", "A")]
-    assert status.symbol_reasons(reasons) == [{"symbol": "B", "reason": "stale"}, {"symbol": "A", "reason": "stale"}]
+    assert completeness.symbol_reasons(reasons) == [
+        {"symbol": "B", "reason": "stale"},
+        {"symbol": "A", "reason": "stale"},
+    ]
 
 
 def test_instants_are_utc_with_z() -> None:
     moment = datetime(2020, 12, 30, 16, 30, tzinfo=timezone(timedelta(hours=-5)))
-    assert status.instant(moment) == "2020-12-30T21:30:00Z"
-    assert status.instant(None) is None
+    assert completeness.instant(moment) == "2020-12-30T21:30:00Z"
+    assert completeness.instant(None) is None
 
 
 def test_values_become_json_and_the_unknown_null() -> None:

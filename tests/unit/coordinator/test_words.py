@@ -7,9 +7,9 @@ from typing import Any, Self
 import pytest
 from typer.testing import CliRunner
 
-from services.coordinator import cli
-from services.coordinator.reads.figures import flatten, joined
-from services.coordinator.reads.formulas import FORMULAS, formula_of
+from leadline import cli
+from services.coordinator.explain.formulas.registry import FORMULAS, formula_of
+from services.coordinator.results.figures import flatten, joined
 from services.coordinator.runs import requests
 from shared.work import Phase
 

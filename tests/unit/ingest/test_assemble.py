@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.ingest.compute import Gap
-from services.ingest.providers.base import Absence, Action, Bars, History, Profile, Request
+from services.ingest.compute.requests import Ask, again, missing
+from services.ingest.compute.returns import Gap
+from services.ingest.compute.rows import assemble
+from services.ingest.model.market import Absence, Action, Bars, History, Profile, Request
 from services.ingest.providers.chain import Fetched, Part
 from services.ingest.store.prices import STAGED
 from services.ingest.store.universe import Known
-from services.ingest.workflow.assemble import assemble
-from services.ingest.workflow.plan import Ask, again, missing
 from shared.market.calendar import calendar
 
 DAYS = calendar()

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Answer, Bars, Fault, History, Listing, Request
+from services.ingest.model.market import Absence, Absent, Answer, Bars, Fault, History, Listing, Request
 from services.ingest.providers.chain import Chain
 from shared.market.calendar import calendar, regular
 

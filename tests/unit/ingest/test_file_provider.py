@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Action, Fault, History, Request
-from services.ingest.providers.file import FileProvider
-from services.ingest.providers.file_format import BadPriceFile
+from services.ingest.model.market import Absence, Absent, Action, Fault, History, Request
+from services.ingest.providers.file.format import BadPriceFile
+from services.ingest.providers.file.provider import FileProvider
 from shared.market.calendar import regular
 
 HEADER = "symbol,date,open,high,low,close,adj_close,volume\n"

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.compute import Gap, missing_spans, replace_gaps
+from services.ingest.compute.returns import Gap, missing_spans, replace_gaps
 
 NOW = datetime(2020, 1, 2, tzinfo=UTC)
 

@@ -7,12 +7,12 @@ from datetime import date
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Action, History, Request
+from services.ingest.compute.requests import Ask
+from services.ingest.model.market import Absence, Absent, Action, History, Request
 from services.ingest.providers.chain import Fetched, Part
-from services.ingest.providers.series import Row, bars
+from services.ingest.providers.normalise import Row, bars
 from services.ingest.store.quarantine import Jump
 from services.ingest.store.vintage import Sample
-from services.ingest.workflow.plan import Ask
 from services.ingest.workflow.quarantine import examined
 from shared.market.calendar import calendar
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.ingest.providers.base import Absence, Absent, Answer, Request
+from services.ingest.model.market import Absence, Absent, Answer, Request
 from services.ingest.providers.errors import ProviderDown, QuotaUsedUp, RateLimited, VendorError
-from services.ingest.providers.metered import Metered, SharedGate
-from services.ingest.providers.quota import Grant, Priority, Window, spread, windows
+from services.ingest.providers.quota.limits import Grant, Priority, Window, spread, windows
+from services.ingest.providers.quota.metered import Metered, SharedGate
 
 NIGHT = (date(2020, 12, 29), date(2020, 12, 30))
 YEARS = (date(2018, 12, 31), date(2020, 12, 30))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.compute import BASES, NO_EVENTS, Events, on_rows, split_factor, total_returns
+from services.ingest.compute.returns import BASES, NO_EVENTS, Events, on_rows, split_factor, total_returns
 from shared.arrays import FloatVector
 
 NAN = math.nan

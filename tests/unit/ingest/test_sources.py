@@ -10,10 +10,10 @@ from typing import cast
 import numpy as np
 from pydantic import SecretStr
 
-from services.ingest.providers.base import Answer, Bars, History, Request
+from services.ingest.model.market import Answer, Bars, History, Request
 from services.ingest.providers.chain import Chain, Part, source_of
-from services.ingest.providers.enabled import enabled
-from services.ingest.providers.quota import Quota
+from services.ingest.providers.quota.limits import Quota
+from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from shared.market.calendar import calendar, regular
 

@@ -21,12 +21,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 
-from services.coordinator import status
 from services.coordinator.context import Context, on_trading_days, ordered_change
 from services.coordinator.errors import NotFound, Refused
 from services.coordinator.portfolios import service
 from services.coordinator.portfolios.store import Portfolio
-from services.coordinator.reads import portfolios, sessions
+from services.coordinator.results import completeness, portfolios, sessions
 from services.coordinator.web import sign_in, texts
 from services.coordinator.web.rendering import page
 from services.coordinator.web.texts import gettext as _
@@ -113,7 +112,7 @@ async def portfolio_header(
     """The portfolio, the head of its pages on the session, and its status. `NotFound` for a day that can have no values."""
     found = await service.existing(conn, portfolio)
     await sessions.check_of(conn, context.clock, portfolio, session)
-    document = await status.read(conn, context.clock, portfolio)
+    document = await completeness.read(conn, context.clock, portfolio)
     if document is None:
         raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
     row = None

@@ -11,8 +11,9 @@ from fastapi.responses import Response
 
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
+from services.coordinator.explain import portfolios, symbols
 from services.coordinator.portfolios import store
-from services.coordinator.reads import explain, explain_symbols, restatements, sessions
+from services.coordinator.results import restatements, sessions
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made
@@ -31,9 +32,9 @@ async def of_portfolio(
     async with snapshot(context.engine) as conn:
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         if not figure:
-            listed = await explain.names(conn, portfolio_id, session)
+            listed = await portfolios.names(conn, portfolio_id, session)
             return page(request, "explain_names.html", head=head, symbol=None, listed=listed)
-        found = await explain.explain(conn, portfolio_id, session, figure)
+        found = await portfolios.explain(conn, portfolio_id, session, figure)
         when = date.fromisoformat(found["session"])
         lots = {str(row["id"]): row["symbol"] for row in await store.positions(conn, portfolio_id)}
         said = await restatements.page(
@@ -50,9 +51,9 @@ async def of_symbol(
     sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         if not figure:
-            listed = await explain_symbols.names(conn, symbol, session)
+            listed = await symbols.names(conn, symbol, session)
             return page(request, "explain_names.html", head=None, symbol=listed["symbol"], listed=listed)
-        found = await explain_symbols.explain(conn, symbol, session, figure)
+        found = await symbols.explain(conn, symbol, session, figure)
     if not found:
         raise NotFound(f"There is no figure {figure!r} of {symbol}.")
     return page(request, "explain.html", head=None, symbol=found["symbol"], view=views.view(found["symbol"], found, []))

@@ -17,7 +17,7 @@ from services.coordinator.errors import Refused
 from services.coordinator.importer.account import ACCOUNT_TYPES
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import drafts, service
+from services.coordinator.portfolios import service, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.web.rendering import STATIC, page
 from services.coordinator.web.routes.common import back, changed
@@ -145,7 +145,7 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     content = shown["csv"].encode()
     try:
         if given.into is not None:
-            parsed = await asyncio.to_thread(drafts.from_csv, content, None, given.basis, context.clock)
+            parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
             into = given.into
             result = await changed(
                 context, lambda conn: service.add_file(conn, context.clock, into, parsed, dry_run=False)
@@ -163,7 +163,7 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
 async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, Any]:
     content = csv_text.encode()
     if given.into is not None:
-        parsed = await asyncio.to_thread(drafts.from_csv, content, None, given.basis, context.clock)
+        parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
         async with snapshot(context.engine) as conn:
             result = await service.add_file(conn, context.clock, given.into, parsed, dry_run=True)
             costs = await estimate(conn, context.clock, parsed.positions)
@@ -175,9 +175,9 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
     return documents.imported(result, preview=True) | {"estimate": costs.document()}
 
 
-async def _draft(context: Context, given: Given, content: bytes) -> drafts.Draft:
+async def _draft(context: Context, given: Given, content: bytes) -> validation.Draft:
     return await asyncio.to_thread(
-        drafts.from_file,
+        validation.from_file,
         content,
         None,
         name=given.name,

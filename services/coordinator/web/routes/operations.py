@@ -15,13 +15,15 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sse_starlette.sse import EventSourceResponse
 
-from services.coordinator import auditor, documents, missing
-from services.coordinator.closures import service as closures
-from services.coordinator.closures import store as closure_store
+from services.coordinator import documents
 from services.coordinator.context import Context, Ctx
+from services.coordinator.control import auditor
 from services.coordinator.errors import Conflict, NotFound
-from services.coordinator.reads import completeness, providers, quarantine
-from services.coordinator.reads.values import document
+from services.coordinator.reads import completeness, providers
+from services.coordinator.reference.closures import service as closures
+from services.coordinator.reference.closures import store as closure_store
+from services.coordinator.results import quarantine
+from services.coordinator.results.values import document
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
 from services.coordinator.web.routes.common import Day, back, changed, pause
@@ -30,6 +32,7 @@ from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import operations as views
 from shared.db.closures import follow
 from shared.db.engine import snapshot
+from shared.ledger import schedule
 from shared.market.calendar import EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY
 from shared.messaging import dead_letters
 from shared.work import Phase
@@ -113,9 +116,9 @@ async def _state(conn: AsyncConnection) -> dict[str, Any]:
     """What moves while one watches: what is missing, runs, and what waits to be sent."""
     recent = [documents.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
     listed = await completeness.names(conn)
-    outbox = await missing.outbox_depth(conn)
+    outbox = await schedule.outbox_depth(conn)
     return {
-        "holes": views.holes(await missing.holes(conn)),
+        "holes": views.holes(await schedule.holes(conn)),
         "runs": views.runs(recent, listed),
         "outbox": asdict(outbox) | {"age": views.age(outbox.oldest_seconds)},
     }

@@ -17,7 +17,8 @@ from services.coordinator import documents
 from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
-from services.coordinator.reads import completeness, portfolios, restatements, series, symbols
+from services.coordinator.reads import completeness, series
+from services.coordinator.results import portfolios, restatements, symbols
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, live_part, page, text_of
 from services.coordinator.web.routes.common import Session, pause, portfolio_header

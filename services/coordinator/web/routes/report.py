@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound
-from services.coordinator.reads import portfolios
+from services.coordinator.results import portfolios
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made

@@ -9,8 +9,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from sqlalchemy import text
 
-from services.coordinator.benchmarks import store as benchmarks
 from services.coordinator.context import Ctx
+from services.coordinator.reference.benchmarks import store as benchmarks
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import router as made

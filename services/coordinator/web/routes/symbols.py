@@ -10,7 +10,8 @@ from fastapi.responses import Response
 
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
-from services.coordinator.reads import holdings, names, symbols
+from services.coordinator.reads import holdings
+from services.coordinator.results import identities, symbols
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Day, back, changed
 from services.coordinator.web.routes.common import router as made
@@ -36,7 +37,7 @@ async def listed(request: Request, context: Ctx, q: str = "") -> Response:
 @router.get("/symbols/{symbol}")
 async def one(request: Request, symbol: str, context: Ctx) -> Response:
     async with snapshot(context.engine) as conn:
-        facts = await names.facts(conn, symbol)
+        facts = await identities.facts(conn, symbol)
         prices = await symbols.prices(conn, symbol, None, None)
         found: list[dict[str, Any] | None] = []
         for read in (symbols.metrics, symbols.factors):
@@ -57,5 +58,5 @@ async def resolve(
     valid_from: Annotated[Day, Form()] = None,
     valid_to: Annotated[Day, Form()] = None,
 ) -> Response:
-    await changed(context, lambda conn: names.choose(conn, symbol, chosen, valid_from, valid_to))
+    await changed(context, lambda conn: identities.choose(conn, symbol, chosen, valid_from, valid_to))
     return back(f"/symbols/{quote(symbol, safe='')}", _("Saved. Its prices are asked for under that name."))

@@ -1,0 +1,122 @@
+"""What `leadline show --full` adds: every figure of the answers that the short form leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from leadline.tables.grid import table
+from leadline.tables.text import count, money, number, percent, said, words
+
+ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", "stress", "scorecard")
+
+
+def origins(console: Console, document: Mapping[str, Any]) -> None:
+    """Of each answer, which computation it is of; then every reason, whichever answers it came with."""
+    rows = table(
+        "Answers", "answer", "session", "revision", "model", "computed", "quality", "coverage", "behind", left=6
+    )
+    causes: dict[tuple[Any, ...], list[str]] = {}
+    for name in ANSWERS:
+        of = document.get(name)
+        if not of:
+            continue
+        rows.add_row(
+            words(name), said(of["session"]), said(of["revision"]), said(of.get("model_version")), said(of["computed_at"]),
+            said(of["quality"]), percent(of["coverage"], 1), "yes" if of["stale"] else "no",
+        )  # fmt: skip
+        for reason in of["reasons"]:
+            causes.setdefault((reason.get("figure"), reason.get("symbol"), reason["reason"]), []).append(words(name))
+    console.print(rows)
+    if causes:
+        why = table("Reasons", "figure", "symbol", "reason", "in", left=4)
+        why.columns[3].no_wrap = False
+        for (figure, symbol, reason), names in causes.items():
+            why.add_row(said(figure), said(symbol), escape(words(reason)), ", ".join(names))
+        console.print(why)
+
+
+def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+    """Two tables, for one would be wider than a page: what each lot is, and what came of it."""
+    rows = table("Lots", "#", "lot", "symbol", "entered", "price of", "basis", "quality", "reason", left=8)
+    earned = table(
+        "Lots, what came of them", "#", "symbol", "entry price", "realized", "unrealized", "dividends", left=2
+    )
+    for n, of in enumerate(items, 1):
+        rows.add_row(
+            f"#{n}", said(of["position_id"]), said(of["symbol"]), said(of["entry_date"]), said(of["price_session"]),
+            escape(words(of["price_basis"])), said(of["quality"]), escape(words(of["reason"])),
+        )  # fmt: skip
+        earned.add_row(
+            f"#{n}", said(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
+            money(of["dividends"]),
+        )  # fmt: skip
+    console.print(rows)
+    console.print(earned)
+
+
+def exposures(console: Console, of: Mapping[str, Any]) -> None:
+    """How far each factor's figure rests on a full window, and what each position adds to it."""
+    factors = table("Quality of the exposures", "factor", "set", "quality", "reason", left=4)
+    for factor in of["factors"]:
+        factors.add_row(
+            words(factor["factor"]), said(factor["set"]), said(factor["quality"]), escape(words(factor["reason"]))
+        )
+    console.print(factors)
+    names = list(dict.fromkeys(name for position in of["positions"] for name in position["betas"]))
+    rows = table("Positions, betas of the joint set", "symbol", "weight", "exposure", *map(words, names), "reason")
+    rows.columns[-1].justify = "left"
+    for position in of["positions"]:
+        rows.add_row(
+            said(position["symbol"]), percent(position["weight"], 1), number(position["exposure_value"], 0),
+            *(number(position["betas"].get(name)) for name in names), escape(words(position["reason"])),
+        )  # fmt: skip
+    console.print(rows)
+
+
+def series(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
+    rows = table("Volatility of the positions", "symbol", "252 sessions", "forecast, 21", "method", "reason")
+    for column in (3, 4):
+        rows.columns[column].justify = "left"
+    for of in positions:
+        rows.add_row(
+            said(of["symbol"]), percent(of["realized_252"], 1), percent(of["forecast_21"], 1), said(of["method"]),
+            escape(words(of["reason"])),
+        )  # fmt: skip
+    console.print(rows)
+
+
+def scorecard(console: Console, of: Mapping[str, Any]) -> None:
+    title = f"Scorecard, volatility over {count(of['horizon'])} sessions"
+    rows = table(title, "method", "forecasts", "QLIKE", "mean error", "reason")
+    rows.columns[-1].justify = "left"
+    for row in of["forecasts"]:
+        rows.add_row(
+            said(row["method"]), count(row["n"]), number(row["qlike"], 4), percent(row["mean_error"]), escape(words(row["reason"]))
+        )  # fmt: skip
+    both = of["common"]
+    rows.add_section()
+    for method in ("har", "ewma"):
+        rows.add_row(f"{method}, where both are", count(both["n"]), number(both[f"{method}_qlike"], 4), "", "")
+    console.print(rows)
+    tails = table(
+        "Scorecard, value at risk",
+        "method",
+        "level",
+        "days",
+        "exceeded",
+        "expected",
+        "Kupiec LR",
+        "probability",
+        "reason",
+    )
+    tails.columns[-1].justify = "left"
+    for row in of["var"]:
+        tails.add_row(
+            said(row["method"]), percent(row["level"], 0), count(row["n"]), count(row["exceedances"]), number(row["expected"], 1),
+            number(row["kupiec_lr"]), number(row["p"], 3), escape(words(row["reason"])),
+        )  # fmt: skip
+    console.print(tails)

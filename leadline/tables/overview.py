@@ -1,0 +1,270 @@
+"""Documents of the API as tables. `render_risk_picture` is what `leadline show` and the demo print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from leadline import overview
+from leadline.http import Client
+from leadline.tables import correlations, risk, stress
+from leadline.tables import full as full_tables
+from leadline.tables import symbols as symbol_tables
+from leadline.tables.grid import table
+from leadline.tables.text import DASH, because, count, money, number, percent, share, words
+
+PHASES = ("ingest", "factors", "snapshots", "risk")
+LOTS = ("positions", "long_positions", "short_positions")
+_COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
+
+
+def render_status(console: Console, status: Mapping[str, Any]) -> None:
+    """Completeness of one portfolio: per phase, the holes, and what is complete but fell short."""
+    colour = _COLOURS[status["state"]]
+    console.print(
+        f"[bold]{status['id']}[/bold]  [{colour}]{status['state']}[/{colour}]  "
+        f"{share(status['completed'], status['expected'])} of {status['expected']:,} units, as of {status['as_of']}"
+    )
+    phases = table("Completeness", "phase", "expected", "completed", "share")
+    for phase in PHASES:
+        counts = status["phases"][phase]
+        phases.add_row(
+            phase,
+            f"{counts['expected']:,}",
+            f"{counts['completed']:,}",
+            share(counts["completed"], counts["expected"]),
+        )
+    console.print(phases)
+    if status["holes"]:
+        holes = table(
+            f"Missing ({status['holes_total']})", "from", "to", "phase", "state", "reason", "next try", left=6
+        )
+        for hole in status["holes"]:
+            symbols = f" ({', '.join(hole['symbols'])})" if hole["symbols"] else ""
+            holes.add_row(
+                hole["from"],
+                hole["to"],
+                hole["phase"],
+                hole["state"],
+                escape(words(hole["reason"])) + symbols,
+                hole["next_at"] or DASH,
+            )
+        console.print(holes)
+    if status["partials"]:
+        partials = table(
+            f"Complete, but partial ({status['partials_total']})", "from", "to", "phase", "coverage", "reasons", left=3
+        )
+        partials.columns[4].justify = "left"
+        for partial in status["partials"]:
+            partials.add_row(
+                partial["from"],
+                partial["to"],
+                partial["phase"],
+                percent(partial["coverage"], 1),
+                "; ".join(because(partial["reasons"])),
+            )
+        console.print(partials)
+
+
+def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+    portfolios = table("Portfolios", "id", "name", "state", "first session", "positions", left=4)
+    for item in items:
+        portfolios.add_row(
+            item["id"], escape(item["name"]), item["state"], item["first_session"] or DASH, str(item["positions"])
+        )
+    console.print(portfolios)
+
+
+def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, Any]]) -> None:
+    """Errors or warnings of an import."""
+    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold")
+    for column in ("row", "column", "code"):
+        found.add_column(column, no_wrap=True)
+    found.add_column("message", overflow="fold")
+    for issue in issues:
+        row = "" if issue.get("row") is None else str(issue["row"])
+        found.add_row(
+            row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or "")
+        )
+    console.print(found)
+
+
+def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
+    """How a dry run understood each price."""
+    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "price",
+                  "close as traded", "close split-adjusted", left=3)  # fmt: skip
+    for line in answer.get("preview", []):
+        basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
+        found.add_row(
+            line["symbol"],
+            line["entry_session"],
+            basis,
+            number(line["entry_price"], 4),
+            number(line["close_as_traded"], 4),
+            number(line["close_split_adjusted"], 4),
+        )
+    console.print(found)
+
+
+def render_risk_picture(
+    console: Console, client: Client, portfolio_id: str, session: str | None = None, *, full: bool = False
+) -> dict[str, Any]:
+    """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
+
+    NAV, P&L and exposures; positions; factor betas; volatility and portfolio beta; sectors; what was withheld and why;
+    completeness. With `full`, every figure of every answer. Sections without values yet say so.
+    """
+    document = overview.gather(client, portfolio_id, session, full=full)
+    print_picture(console, document, full=full)
+    return document
+
+
+def print_picture(console: Console, document: Mapping[str, Any], *, full: bool = False) -> None:
+    portfolio, status = document["portfolio"], document["status"]
+    console.print()
+    console.print(
+        f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}"
+    )
+    if document["snapshot"] is None:
+        session = document["session"]
+        console.print(f"Session {session} is not complete yet." if session else "No session is complete yet.")
+    else:
+        _snapshot(console, document["snapshot"])
+    if document["positions"]:
+        _positions(console, document["positions"]["items"])
+        if full:
+            full_tables.lots(console, document["positions"]["items"])
+    if document["factor_exposures"]:
+        risk.factors(console, document["factor_exposures"])
+        if full:
+            full_tables.exposures(console, document["factor_exposures"])
+    if document["risk"]:
+        _risk(console, document["risk"], document.get("scorecard"), full=full)
+    if document["correlations"]:
+        correlations.correlations(console, document["correlations"], full=full)
+    if document["stress"]:
+        (stress if full else risk).stress(console, document["stress"]["scenarios"])
+    if full:
+        symbol_tables.symbols(console, document.get("symbols") or [])
+        full_tables.origins(console, document)
+    _withheld(console, document)
+    console.print(
+        f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
+        f"({status['completed']:,} of {status['expected']:,} units, {status['partial']:,} partial), state {status['state']}"
+    )
+    if not full and document["risk"]:
+        console.print(
+            "'leadline show --full' has every figure: lots, betas by position, stress by factor and by position, each symbol's own facts."
+        )
+
+
+def _risk(console: Console, of: Mapping[str, Any], scorecard: Mapping[str, Any] | None, *, full: bool) -> None:
+    if not full:
+        risk.risk(console, of)
+        return
+    risk.risk(console, of, most=len(of["decomposition"]["contributions"]))
+    full_tables.series(console, of["positions"])
+    if scorecard:
+        full_tables.scorecard(console, scorecard)
+
+
+def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
+    left = [
+        ("NAV", money(row["nav"])),
+        ("Cash", money(row["cash"])),
+        ("P&L of the day", f"{money(row['daily_pnl'])}  ({percent(row['daily_return'])})"),
+        ("P&L since start", f"{money(row['cumulative_pnl'])}  ({percent(row['cumulative_return'])})"),
+        ("  realized", money(row["realized_pnl"])),
+        ("  unrealized", money(row["unrealized_pnl"])),
+        ("  dividends", money(row["dividends"])),
+        ("Money in and out of the day", money(row.get("flow"))),
+        ("Money in and out so far", money(row.get("cumulative_flow"))),
+    ]
+    right = [
+        ("Long", money(row["long_value"])),
+        ("Short", money(row["short_value"])),
+        ("Gross exposure", money(row["gross_exposure"])),
+        ("Net exposure", money(row["net_exposure"])),
+        ("Return, month / year", f"{percent(row['mtd_return'])} / {percent(row['ytd_return'])}"),
+        ("Drawdown", percent(row["drawdown"])),
+        ("Money-weighted, a year", percent(row.get("xirr"))),
+        ("Coverage", percent(row["coverage"], 1)),
+        ("Lots, long and short", " / ".join(count(row.get(kind)) for kind in LOTS)),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("left", "right", "left", "right"):
+        grid.add_column(justify=justify)
+    for (name, value), (other, figure) in zip(left, right, strict=True):
+        grid.add_row(name, value, other, figure)
+    console.print(grid)
+
+
+def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+    rows = table("Positions", "symbol", "quantity", "price", "value", "weight", "P&L day", "P&L total", "remark")
+    rows.columns[-1].justify = "left"
+    for item in items:
+        remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
+        rows.add_row(
+            item["symbol"],
+            number(item["quantity"], 0 if float(item["quantity"]).is_integer() else 4),
+            number(item["price"]),
+            money(item["market_value"]),
+            percent(item["weight"], 1),
+            money(item["daily_pnl"]),
+            money(item["cumulative_pnl"]),
+            remark,
+        )
+    console.print(rows)
+
+
+def _withheld(console: Console, document: Mapping[str, Any]) -> None:
+    """Figures that are null, and why. Each cause once, whichever answer it came with."""
+    reasons = [
+        reason
+        for key in ("risk", "factor_exposures", "snapshot")
+        for reason in ((document[key] or {}).get("reasons") or [])
+    ]
+    lines = because(reasons)
+    if lines:
+        console.print("[bold]Withheld or incomplete[/bold]")
+        for line in lines:
+            console.print(f"  {line}")
+
+
+def render_explanation(console: Console, document: Mapping[str, Any]) -> None:
+    """A figure with its formula, and a line for each thing that went into it."""
+    value = DASH if document["value"] is None else str(document["value"])
+    console.print(f"[bold]{escape(document['figure'])}[/bold] = {escape(value)}  on {document['session']}")
+    console.print(f"  {escape(document['formula'])}", soft_wrap=True)
+    known = (
+        ("revision", "revision"),
+        ("price version", "price_version"),
+        ("model", "model_version"),
+        ("computed", "computed_at"),
+    )
+    told = ", ".join(f"{word} {document[key]}" for word, key in known if document.get(key) is not None)
+    console.print(f"  {told}{', behind what is required now' if document['stale'] else ''}")
+    for name, parameter in document["parameters"].items():
+        console.print(f"  {escape(name)} = {parameter}")
+    for step in document["steps"]:
+        console.print(f"  {escape(step['name'])} = {DASH if step['value'] is None else escape(str(step['value']))}")
+    if document["no_inputs"]:
+        console.print(f"  no inputs: {escape(document['no_inputs'])}")
+        return
+    rows = table("Inputs", "kind", "symbol", "from", "to", "provider", "fetched", "version", left=6)
+    for item in document["inputs"]:
+        cells = (item[key] for key in ("kind", "symbol", "from", "to", "provider", "fetched_at"))
+        version = item["price_version"] if item["price_version"] is not None else item["revision"]
+        rows.add_row(*(escape(str(cell or DASH)) for cell in cells), str(version or DASH))
+    console.print(rows)
+    for item in document["inputs"]:
+        if "state" in item:
+            console.print(
+                f"  {escape(item['symbol'])} jumped by {percent(item['return'])} on {item['from']}: {item['state']} by"
+                f" {escape(str(item['provider']))}, {escape(str(item['reason']))}",
+                soft_wrap=True,
+            )

@@ -1,0 +1,185 @@
+"""Exposures, risk, scorecard and stress of one session as tables, as short as a person reads them; `full_tables` has the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from leadline.tables.grid import table
+from leadline.tables.text import DASH, count, money, number, percent, words
+
+# Of contributions and clusters: beyond a dozen a table is no longer read.
+MOST = 12
+
+
+def factors(console: Console, exposures: Mapping[str, Any]) -> None:
+    """The joint set, which risk and stress rest on; beside it what is only reported."""
+    proxies = exposures.get("proxies") or {}
+    for of, title in (("joint", "Factor exposures (joint)"), ("reported", "Single regressions, reported only")):
+        rows = table(title, "factor", "beta", "money", "covered", "proxy", "remark")
+        for column in (-1, -2):
+            rows.columns[column].justify = "left"
+        for factor in exposures["factors"]:
+            if factor["set"] == of:
+                remark = words(factor["reason"]) or ("short history" if factor["quality"] == "limited" else "")
+                rows.add_row(
+                    words(factor["factor"]),
+                    number(factor["beta"]),
+                    money(factor["money"]),
+                    percent(factor["covered_weight"], 1),
+                    proxies.get(factor["factor"]) or DASH,
+                    remark,
+                )
+        if rows.row_count:
+            console.print(rows)
+    _options(console, exposures["positions"])
+
+
+def _options(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
+    rows = table(
+        "Options, of one share", "contract", "volatility", "delta", "gamma", "vega, a point", "theta, a day", "exposure"
+    )
+    for position in positions:
+        of = position.get("greeks")
+        if of:
+            rows.add_row(
+                position["symbol"],
+                percent(of["implied_volatility"], 1),
+                number(of["delta"], 3),
+                number(of["gamma"], 4),
+                number(of["vega"], 4),
+                number(of["theta"], 4),
+                money(position["exposure_value"]),
+            )
+    if rows.row_count:
+        console.print(rows)
+
+
+def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST) -> None:
+    """`most`: of the contributions to the volatility, the largest first."""
+    _volatility(console, of)
+    _tail(console, of)
+    _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
+    compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
+    sectors = table(
+        f"Sectors, of NAV{escape(compared)}", "sector", "long", "short", "net", "gross", "benchmark", "active"
+    )
+    for sector in of.get("sectors") or []:
+        sides = ("long", "short", "net", "gross", "benchmark", "active")
+        sectors.add_row(escape(sector["sector"]), *(percent(sector[side], 1) for side in sides))
+    console.print(sectors)
+    _scorecard(console, of.get("scorecard") or {})
+
+
+def _volatility(console: Console, of: Mapping[str, Any]) -> None:
+    volatility, beta = of["volatility"], of["beta"]
+    rows = table("Volatility and beta", "figure", "value")
+    for window in (21, 63, 252):
+        rows.add_row(f"volatility, {window} sessions", percent(volatility[f"realized_{window}"], 1))
+    rows.add_row("volatility of NAV, 252 sessions", percent(volatility.get("realized_nav_252"), 1))
+    rows.add_row("percentile among the last 252", percent(volatility.get("percentile_252"), 0))
+    trend = volatility.get("trend") or {}
+    if trend.get("z") is not None:
+        rows.add_row("trend", f"{trend['direction']}  (z {number(trend['z'])})")
+    forecast = volatility.get("forecast_21") or {}
+    if forecast.get("value") is not None:
+        band = "" if forecast["low"] is None else f"{percent(forecast['low'], 1)} to {percent(forecast['high'], 1)}, "
+        rows.add_row("forecast, 21 sessions", f"{percent(forecast['value'], 1)}  ({band}{forecast['method']})")
+        variances = ", ".join(number(forecast.get(name), 4) for name in ("variance", "ewma_variance"))
+        rows.add_row("its variance, and by EWMA", variances)
+        rows.add_row("rows behind it", count(forecast.get("n_obs")))
+    else:
+        rows.add_row("forecast, 21 sessions", DASH)
+    rows.add_row("beta from positions", number(beta["aggregated"]))
+    r2 = f"  (R² {number(beta['r2'])})" if beta.get("r2") is not None else ""
+    rows.add_row("beta realized", number(beta["realized"]) + r2)
+    rows.add_row("returns behind it", count(beta.get("n_obs")))
+    console.print(rows)
+
+
+def _tail(console: Console, of: Mapping[str, Any]) -> None:
+    rows = table("Value at risk, one day, of NAV", "method", "level", "VaR", "expected shortfall", "returns", left=2)
+    for tail in of.get("var") or []:
+        rows.add_row(
+            tail["method"],
+            percent(tail["level"], 0),
+            percent(tail["var"]),
+            percent(tail.get("es")),
+            str(tail.get("n_obs", DASH)),
+        )
+    if rows.row_count:
+        console.print(rows)
+    drawdown = of.get("drawdown") or {}
+    if drawdown.get("max") is not None:
+        console.print(
+            f"Drawdown {percent(drawdown['current'])}; deepest {percent(drawdown['max'])}, from {drawdown['peak']} to "
+            f"{drawdown['trough']}"
+        )
+
+
+def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mapping[str, Any], most: int) -> None:
+    if not of:
+        return
+    rows = table("What the volatility is made of", "part", "weight", "contribution", "share")
+    parts = sorted(of.get("contributions") or [], key=lambda part: -abs(part["contribution"] or 0.0))
+    for part in parts[:most]:
+        rows.add_row(
+            part["symbol"], percent(part["weight"], 1), percent(part["contribution"]), percent(part["share"], 1)
+        )
+    if len(parts) > most:
+        rows.add_row(f"and {len(parts) - most} more", "", "", "")
+    rows.add_row("volatility", "", percent(of.get("volatility")), "")
+    rows.add_row("shrinkage", "", number(of.get("shrinkage"), 3), "")
+    rows.add_row("returns behind it", "", count(of.get("n_obs")), "")
+    rows.add_section()
+    for factor in of.get("factors") or []:
+        rows.add_row(f"factor {words(factor['factor'])}", "", "", percent(factor["share"], 1))
+    rows.add_row("holdings' own", "", "", percent(of.get("specific_share"), 1))
+    rows.add_row("volatility of the factor model", "", percent(of.get("model_vol")), "")
+    console.print(rows)
+    left_out = ", ".join(f"{each['symbol']} ({words(each['reason'])})" for each in of.get("excluded") or [])
+    if left_out:
+        console.print(f"Left out of it: {escape(left_out)}")
+    figures = table("Diversification and concentration", "figure", "value")
+    figures.add_row("diversification ratio", number(of.get("diversification_ratio")))
+    figures.add_row("effective bets", number(of.get("effective_bets"), 1))
+    figures.add_row("HHI of gross value", number(concentration.get("hhi"), 0))
+    figures.add_row("HHI of risk", number(concentration.get("risk_hhi"), 0))
+    figures.add_row("effective number of holdings", number(concentration.get("effective"), 1))
+    figures.add_row(
+        "largest three, ten", f"{percent(concentration.get('top_3'), 1)}, {percent(concentration.get('top_10'), 1)}"
+    )
+    console.print(figures)
+
+
+def _scorecard(console: Console, of: Mapping[str, Any]) -> None:
+    if not of:
+        return
+    rows = table("Scorecard of earlier forecasts", "figure", "value")
+    rows.add_row("QLIKE of HAR (0 is perfect)", number(of["har_qlike"], 4))
+    rows.add_row("QLIKE of EWMA", number(of["ewma_qlike"], 4))
+    rows.add_row("mean error, forecast less realised", percent(of["mean_error"]))
+    var = of["var_95"]
+    rows.add_row("VaR 95 exceeded", f"{var['exceedances']} of {var['n']}" if var["n"] else DASH)
+    rows.add_row("Kupiec, likelihood ratio", number(var["kupiec_lr"]))
+    rows.add_row("Kupiec, probability", number(var["p"], 3))
+    console.print(rows)
+
+
+def stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
+    rows = table("Stress, of NAV", "scenario", "direct", "propagated", "uncovered", "remark")
+    rows.columns[-1].justify = "left"
+    for scenario in scenarios:
+        direct, propagated = scenario.get("direct") or {}, scenario.get("propagated") or {}
+        capped = ", ".join(words(name) for name in scenario.get("capped") or [])
+        rows.add_row(
+            escape(scenario["name"]),
+            percent(direct.get("fraction"), 1),
+            percent(propagated.get("fraction"), 1),
+            money(scenario.get("uncovered_value")),
+            words(scenario.get("reason")) or (f"capped: {capped}" if capped else ""),
+        )
+    console.print(rows)

@@ -1,0 +1,1 @@
+"""Figures the coordinator computes from stored results. Pure."""

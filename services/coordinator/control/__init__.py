@@ -1,0 +1,1 @@
+"""What runs on its own: finds missing units, schedules sessions, applies new model versions, audits the ledger."""

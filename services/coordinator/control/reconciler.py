@@ -1,0 +1,207 @@
+"""The reconciler: what is missing and could be done is asked for again, until it is done.
+
+It reads the same ledger the handlers write and emits the same events they consume, so healing is not a second path. One leader
+at a time saves work; two are harmless, because an event only says where to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.coordinator.control import releases
+from services.coordinator.control.scheduler import add_due
+from services.coordinator.portfolios.price_basis import settle
+from shared.clock import Clock
+from shared.db.closures import follow
+from shared.db.engine import order_lock
+from shared.events.coordinator import PhaseRequested
+from shared.events.envelope import WorkBody
+from shared.ledger import schedule
+from shared.ledger.schedule import Candidate
+from shared.messaging import dead_letters, outbox
+from shared.messaging.failpoints import failpoint
+from shared.telemetry import EMITS, HOLES, MISSING, OLDEST_HOLE, OUTBOX_DEPTH, OUTSTANDING, PROBES, logger
+from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work
+
+log = logger(__name__)
+
+LEADER_LOCK = 7305103
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How eager the reconciler is. Seconds unless said."""
+
+    period: float = 15.0
+    # The normal path gets its chance: a phase is asked for again only this long after its upstream completed.
+    grace: float = 30.0
+    # Above this age of the oldest unsent event the bus is the problem, and more events would only lengthen the queue.
+    backlog: float = 30.0
+    # Events per phase that may be unanswered at a time: who has waited longest first, the rest when these are answered.
+    events: int = 8
+    # Counting what is missing costs a second where millions of units are; what reads the metrics looks once a minute.
+    measure: float = 60.0
+
+
+class Reconciler:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        pace: Pace | None = None,
+        benchmark: str | None = None,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._wake_relay = wake
+        self._pace = pace or Pace()
+        self._benchmark = benchmark
+        self._now = asyncio.Event()
+        self._measured = float("-inf")
+
+    def wake(self) -> None:
+        """Reconcile now rather than at the next turn."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Until cancelled. A turn that fails is logged, and the next one does its work."""
+        started = False
+        while True:
+            try:
+                if not started:
+                    await self.start()
+                    started = True
+                await self.turn()
+            except (DBAPIError, OSError, TimeoutError) as error:
+                log.warning("reconciler_waits", error=str(error)[:300])
+            self._now.clear()
+            try:
+                await asyncio.wait_for(self._now.wait(), self._pace.period)
+            except TimeoutError:
+                continue
+
+    async def start(self) -> None:
+        """Once, when a coordinator starts: no wait is longer than five seconds, and a new code, model or benchmark is taken up."""
+        async with self._engine.connect() as conn:
+            await follow(conn)
+        await releases.take_up(self._engine, self._clock, benchmark=self._benchmark)
+        async with self._engine.begin() as conn:
+            await schedule.hurry(conn)
+
+    async def turn(self) -> int:
+        """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
+        await add_due(self._engine, self._clock, source="reconciler", wake=self._wake_relay)
+        await settle(self._engine, self._clock, wake=self._wake_relay)
+        await self._probe()
+        emitted = 0
+        async with self._engine.begin() as conn:
+            if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):
+                return 0
+            failpoint("X1")
+            await follow(conn)
+            await self._measure(conn)
+            if closed := await dead_letters.resolve_blocked(conn):
+                log.info("blocked_letters_resolved", letters=closed)
+            if (await schedule.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
+                log.warning(
+                    "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"
+                )
+                return 0
+            for phase in Phase:
+                emitted += await self._ask(conn, phase)
+        if emitted:
+            failpoint("X4")
+            self._wake_relay()
+        return emitted
+
+    async def _measure(self, conn: AsyncConnection) -> None:
+        """What is missing and why, and how much waits to be sent."""
+        now = asyncio.get_running_loop().time()
+        if now - self._measured < self._pace.measure:
+            return
+        self._measured = now
+        holes = await schedule.holes(conn)
+        units = {(hole.phase, hole.reason): hole.units for hole in holes}
+        for phase in Phase:
+            MISSING.labels(phase.value).set(sum(n for (p, why), n in units.items() if p == phase and why != "blocked"))
+            OLDEST_HOLE.labels(phase.value).set(max((h.oldest_seconds for h in holes if h.phase == phase), default=0.0))
+            for reason in schedule.REASONS:
+                HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
+        OUTBOX_DEPTH.set((await schedule.outbox_depth(conn)).unsent)
+
+    async def _probe(self) -> None:
+        """Try blocked units once more when their day has come. In a transaction of its own: it takes the commit-order lock."""
+        async with self._engine.connect() as conn:
+            if not await schedule.probe_due(conn):
+                return
+        async with self._engine.begin() as conn:
+            await order_lock(conn)
+            freed = await schedule.probe(conn)
+        for phase, units in freed.items():
+            PROBES.labels(phase.value).inc()
+            log.info("blocked_units_probed", phase=phase.value, units=units)
+
+    async def _ask(self, conn: AsyncConnection, phase: Phase) -> int:
+        unanswered = await schedule.outstanding(conn, phase)
+        OUTSTANDING.labels(phase.value).set(unanswered)
+        candidates = await schedule.candidates(
+            conn, phase, grace=self._pace.grace, look=MAX_PORTFOLIOS * self._pace.events
+        )
+        locked = await schedule.lock(conn, phase, [candidate.portfolio_id for candidate in candidates])
+        free = [candidate for candidate in candidates if candidate.portfolio_id in locked]
+        # What was asked for and is not answered is asked for again when its backoff says so, so that a lost event costs seconds:
+        # it is the same work. Nobody else is asked for beyond the limit.
+        works = self.rectangles(phase, [candidate for candidate in free if candidate.again], self._pace.events)
+        works += self.rectangles(
+            phase, [candidate for candidate in free if not candidate.again], self._pace.events - unanswered
+        )
+        if not works:
+            return 0
+        failpoint("X2")
+        events = [PhaseRequested(work=WorkBody.of(work), phase=phase) for work in works]
+        ids = await outbox.publish(conn, events, source="coordinator")
+        failpoint("X5")
+        chosen = {portfolio: id_ for work, id_ in zip(works, ids, strict=True) for portfolio in work.portfolios}
+        await schedule.asked(conn, phase, chosen)
+        failpoint("X3")
+        EMITS.labels(phase.value).inc(len(events))
+        log.info("reconciler_asked", phase=phase.value, events=len(events), portfolios=len(chosen))
+        return len(events)
+
+    def rectangles(self, phase: Phase, candidates: Sequence[Candidate], budget: int) -> list[Work]:
+        """Equal spans together, within the limits of an event; at most `budget` events, to those who have waited longest.
+
+        Then the newest sessions first, because they are what people look at; snapshots from the oldest, because they are a
+        chain.
+
+        candidates : in the order they have waited
+        """
+        days = self._clock.calendar()
+        grouped: dict[tuple[date, date], list[tuple[int, UUID]]] = defaultdict(list)
+        for rank, candidate in enumerate(candidates):
+            span = days.between(candidate.first, candidate.last)
+            if not span:
+                continue  # a day that became a session since the calendar was read: the next turn sees it
+            part = span[:MAX_UNITS] if phase in CHAINED else span[-MAX_UNITS:]
+            grouped[part[0], part[-1]].append((rank, candidate.portfolio_id))
+        ranked: list[tuple[int, Work]] = []
+        for (first, last), members in grouped.items():
+            height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(days.between(first, last))))
+            for top in range(0, len(members), height):
+                part_of = members[top : top + height]
+                ranked.append((part_of[0][0], Work(tuple(portfolio for _, portfolio in part_of), first, last)))
+        chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[: max(0, budget)]]
+        order: Any = (lambda work: work.first) if phase in CHAINED else (lambda work: -work.last.toordinal())
+        return sorted(chosen, key=order)

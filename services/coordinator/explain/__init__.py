@@ -1,0 +1,1 @@
+"""Where a figure comes from: formula, parameters, and the stored data behind it. Reads only."""

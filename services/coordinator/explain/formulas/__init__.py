@@ -1,0 +1,1 @@
+"""The registry of formulas, one module a topic. Pure."""

@@ -1,0 +1,117 @@
+"""Where a figure comes from: its value, formula, parameters, what leads to it, and the data behind it with provider and time."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.explain import portfolio_sources
+from services.coordinator.explain.formulas.model import Formula, Source
+from services.coordinator.explain.formulas.registry import formula_of
+from services.coordinator.explain.provenance import inputs
+from services.coordinator.explain.scopes import scope_of
+from services.coordinator.results import portfolios
+from services.coordinator.results.figures import Name, flatten, joined
+
+# The answers there are, by the first part of a figure's name.
+ANSWERS = ("snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard")
+_ENVELOPE = (
+    "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale",
+)  # fmt: skip
+
+
+async def explain(conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str) -> dict[str, Any]:
+    """The explanation as answered. `NotFound` names figures that are close."""
+    envelope, figures = await _figures(conn, portfolio, session, answer_of(figure, ANSWERS))
+    name, formula = chosen(figure, figures, envelope["session"])
+    scope = await scope_of(conn, portfolio, date.fromisoformat(envelope["session"]), formula, name, figures)
+    script = await portfolio_sources.script(conn, scope) if Source.SCENARIO in formula.sources else None
+    return envelope | {
+        "figure": joined(name),
+        "value": figures[name],
+        "formula": formula.text,
+        "parameters": dict(formula.parameters) | (script["parameters"] if script else {}),
+        "steps": steps(formula, name, figures),
+        **await inputs(conn, formula, scope),
+    }
+
+
+async def names(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """All figures of a session that can be explained; matrices and betas by symbol are many."""
+    found: list[dict[str, Any]] = []
+    when: str | None = None
+    for answer in ANSWERS:
+        try:
+            envelope, figures = await _figures(conn, portfolio, session, answer)
+        except NotFound:
+            # The session may be without risk; whether the portfolio exists is asked here again.
+            await portfolios.require_portfolio(conn, portfolio)
+            continue
+        when = max(when or envelope["session"], envelope["session"])
+        found += listed(figures)
+    return {"portfolio_id": str(portfolio), "session": when, "figures": found}
+
+
+def answer_of(figure: str, answers: Collection[str]) -> str:
+    """The first part of a figure's name. Raises `NotFound` where it is none of the answers."""
+    answer = figure.strip().partition(".")[0]
+    if answer not in answers:
+        raise NotFound(f"A figure's name begins with one of {', '.join(answers)}. Without `figure` all are listed.")
+    return answer
+
+
+def chosen(figure: str, figures: Mapping[Name, Any], session: str) -> tuple[Name, Formula]:
+    """The figure of that name and its formula. Raises `NotFound` with the names that are close."""
+    figure = figure.strip()
+    known = {joined(name): name for name in figures}
+    name = known.get(figure)
+    if name is None:
+        close = ", ".join(difflib.get_close_matches(figure, known, n=3))
+        raise NotFound(
+            f"There is no figure {figure[:100]!r} on session {session}."
+            + (f" Did you mean {close}?" if close else " Without `figure` all are listed.")
+        )
+    formula = formula_of(name)
+    assert formula is not None, figure
+    return name, formula
+
+
+def listed(figures: Mapping[Name, Any]) -> list[dict[str, Any]]:
+    """Every figure by name, with its formula."""
+    formulas = {name: formula_of(name) for name in figures}
+    return [{"figure": joined(name), "formula": of.text if of else None} for name, of in formulas.items()]
+
+
+def steps(formula: Formula, name: Name, figures: Mapping[Name, Any]) -> list[dict[str, Any]]:
+    """The figures that lead to this one: beside it, or beside what it is part of."""
+    found = []
+    for step in formula.steps:
+        for depth in range(len(name), 0, -1):
+            beside = (*name[:depth], *step.split("."))
+            if beside in figures and beside != name:
+                found.append({"name": joined(beside), "value": figures[beside]})
+                break
+    return found
+
+
+async def _figures(
+    conn: AsyncConnection, portfolio: UUID, session: date | None, answer: str
+) -> tuple[dict[str, Any], dict[Name, Any]]:
+    """The envelope of an answer, and all its figures by name."""
+    if answer in ("snapshots", "positions"):
+        document = await portfolios.positions(conn, portfolio, session)
+    elif answer == "scorecard":
+        document = await portfolios.scorecard_document(conn, portfolio, session)
+    else:
+        document = await portfolios.risk_document(conn, portfolio, answer, session)
+    envelope = {key: document[key] for key in _ENVELOPE}
+    if answer == "snapshots":
+        when = date.fromisoformat(document["session"])
+        [document] = (await portfolios.snapshots(conn, portfolio, when, when))["items"]
+    return envelope, flatten(answer, document)

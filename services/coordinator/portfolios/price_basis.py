@@ -1,0 +1,218 @@
+"""What the numbers of a lot mean, settled once its entry day's closes are known. Until then snapshots leave its portfolio out.
+
+Level-triggered: an event about prices and the reconciler's turn call the same function, which reads what is not settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.coordinator.importer import basis, rules
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Issues, Position
+from services.coordinator.portfolios import ledger_effects, store, validation
+from services.coordinator.portfolios.ledger_effects import SERVICE, Change
+from services.coordinator.portfolios.store import Portfolio
+from shared import ledger
+from shared.clock import Clock
+from shared.db.closures import follow
+from shared.db.engine import is_transient, order_lock
+from shared.errors import LeadlineError, TransientError
+from shared.events.coordinator import PhaseRequested
+from shared.events.envelope import WorkBody
+from shared.messaging import outbox
+from shared.telemetry import log_context, logger
+from shared.work import Phase
+
+log = logger(__name__)
+
+_DECIDED = (basis.STATED, basis.COMPARED, basis.MISMATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A stored row, what the user stated, and what is decided about it now."""
+
+    row: RowMapping
+    position: Position
+    decision: Decision
+
+    @property
+    def moved(self) -> bool:
+        """Whether a number differs from the stored one."""
+        now = self.decision
+        return (now.price_basis, now.quantity, now.entry_price, now.exit_price) != tuple(
+            self.row[column] for column in ("price_basis", "quantity", "entry_price", "exit_price")
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether more is known about it than was stored."""
+        now = self.decision
+        return (now.assumed, now.reason, now.awaits) != tuple(
+            self.row[column] for column in ("basis_assumed", "basis_reason", "basis_awaits")
+        )
+
+
+# --- on an edit ------------------------------------------------------------------------------------------------------
+
+
+def with_kept_basis(row: RowMapping, edited: Position) -> Position:
+    """An edited lot whose edit does not name a basis: on the one it has, or None to compare with the closes again.
+
+    The user's word stands. A comparison stands while what was compared does: of another symbol or day it says nothing.
+    'adjusted' is what the prices force, not what a user can state.
+    """
+    kept = row["basis_reason"] == basis.STATED or (row["basis_reason"] in _DECIDED and _same_entry(row, edited))
+    return replace(edited, price_basis=row["price_basis"] if kept and row["price_basis"] in rules.BASES else None)
+
+
+def keep_what_was_decided(row: RowMapping, edited: Position, decision: Decision) -> Decision:
+    """The stored conversion of what the edit leaves alone: splits since then were in neither the file nor the decision."""
+    if row["basis_reason"] not in _DECIDED or not _same_entry(row, edited) or not basis.applies(edited):
+        return decision
+    if (edited.exit_date, edited.exit_price) == (row["exit_date"], row["stated_exit_price"]):
+        exit_price = row["exit_price"]
+    else:
+        exit_price = decision.exit_price if row["price_basis"] == decision.price_basis else edited.exit_price
+    return replace(
+        decision,
+        price_basis=row["price_basis"],
+        quantity=row["quantity"],
+        entry_price=row["entry_price"],
+        exit_price=exit_price,
+        reason=row["basis_reason"],
+        assumed=False,
+        awaits=None,
+    )
+
+
+def _same_entry(row: RowMapping, edited: Position) -> bool:
+    return (edited.symbol, edited.quantity, edited.entry_date, edited.entry_price) == (
+        row["symbol"],
+        row["stated_quantity"],
+        row["entry_date"],
+        row["stated_entry_price"],
+    )
+
+
+# --- once prices are there -------------------------------------------------------------------------------------------
+
+
+async def settle(
+    engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID] | None = None, *, wake: Callable[[], None]
+) -> int:
+    """Settle what can be, of these portfolios or of all; returns how many lots were. Nothing to do costs one indexed query.
+
+    A transaction a portfolio. One that cannot be settled does not hold up the others: it is logged, stays unpublished, and is
+    tried again at the next turn. Transient errors are the caller's.
+    """
+    async with engine.connect() as conn:
+        waiting = sorted({row["portfolio_id"] for row in await _waiting(conn, portfolios)})
+    settled = 0
+    for portfolio in waiting:
+        with log_context(portfolio=portfolio):
+            try:
+                async with engine.begin() as conn:
+                    await order_lock(conn)
+                    await follow(conn)
+                    settled += await _settle(conn, clock, portfolio)
+            except (DBAPIError, LeadlineError, ArithmeticError) as error:
+                if is_transient(error) or isinstance(error, TransientError):
+                    raise
+                log.exception("price_basis_not_settled", remedy="correct the lot: PATCH its quantity or price")
+            else:
+                wake()
+    return settled
+
+
+async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
+    """Needs the commit-order lock: what is waiting is read again behind it, with the prices it is compared with."""
+    before = await store.get(conn, portfolio)
+    rows = await _waiting(conn, [portfolio])
+    if before is None or not rows:
+        return 0
+    positions = [_stated(number, row) for number, row in enumerate(rows, start=1)]
+    issues = Issues()
+    decisions = await validation.decide(conn, positions, clock, issues)
+    lots = [
+        # Ingest has asked every provider, and there is none: no later answer is being waited for.
+        Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
+        for row, position, decision in zip(rows, positions, decisions, strict=True)
+    ]
+    await apply(conn, clock, before, lots, source="onboarding")
+    doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in (basis.NO_CLOSE, basis.MISMATCH)}
+    log.info("price_basis_settled", lots=len(lots), converted=sum(lot.moved for lot in lots), doubtful=sorted(doubtful))
+    return len(lots)
+
+
+async def apply(
+    conn: AsyncConnection, clock: Clock, before: Portfolio, lots: Sequence[Lot], *, source: str
+) -> Change | None:
+    """Store decisions. If a number moved, raise snapshots from there on and return the change; else only wake who waited."""
+    fresh = [lot for lot in lots if lot.moved or lot.settled]
+    if not fresh:
+        return None
+    await store.decided(conn, [(lot.row["id"], lot.decision) for lot in fresh])
+    # Turns that found nothing to compute, because of this, delay nothing from now on: a raise sees to that itself.
+    moved = [lot.position.entry_session for lot in fresh if lot.moved]
+    if moved:
+        return await ledger_effects.changed(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
+    await ledger.progressed(conn, Phase.SNAPSHOTS, [before.id])
+    first = min(lot.position.entry_session for lot in fresh)
+    body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
+    await outbox.publish(conn, [PhaseRequested(work=body, phase=Phase.SNAPSHOTS)], source=SERVICE)
+    return None
+
+
+async def _waiting(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[RowMapping]:
+    """Lots that can be settled now.
+
+    Assumed ones whose entry session is ingested, so that their closes are known or known to be absent, with every split there
+    is; and ones settled without a close that has come since.
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT x.* FROM coordinator.positions x
+            JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
+            JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.entry_session AND u.phase = 'ingest'
+                AND u.completed_revision >= u.required_revision
+            WHERE x.deleted_at IS NULL AND x.basis_awaits IS NOT NULL
+              AND (CAST(:portfolios AS uuid[]) IS NULL OR x.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+              AND (x.basis_assumed OR EXISTS (
+                  SELECT 1 FROM ingest.symbols y JOIN ingest.prices q ON q.symbol_id = y.id
+                  WHERE y.symbol = x.symbol AND q.session = x.basis_awaits))
+            ORDER BY x.portfolio_id, x.entry_session, x.id
+        """),
+        {"portfolios": None if portfolios is None else list(portfolios)},
+    )
+    return rows.mappings().all()
+
+
+def _stated(number: int, row: RowMapping) -> Position:
+    """The lot as the user wrote it."""
+    return Position(
+        row=number,
+        symbol=row["symbol"],
+        quantity=row["stated_quantity"],
+        entry_date=row["entry_date"],
+        entry_session=row["entry_session"],
+        entry_price=row["stated_entry_price"],
+        investment_class=row["investment_class"],
+        investment_subtype=row["investment_subtype"],
+        underlying_symbol=row["underlying_symbol"],
+        strike_price=row["strike_price"],
+        expiration_date=row["expiration_date"],
+        option_type=row["option_type"],
+        exit_date=row["exit_date"],
+        exit_session=row["exit_session"],
+        exit_price=row["stated_exit_price"],
+        name=row["name"],
+        sector=row["sector"],
+    )

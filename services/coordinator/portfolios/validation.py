@@ -1,0 +1,140 @@
+"""From a request to a checked draft: what would be stored, and everything that is wrong with it. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import Invalid
+from services.coordinator.importer import account, basis, parse
+from services.coordinator.importer.account import Account
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Flow, Issues, Position
+from services.coordinator.importer.parse import Parsed
+from services.coordinator.importer.rules import BASES, Rules
+from services.coordinator.portfolios import entry_closes
+from shared.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A portfolio ready to be written."""
+
+    account: Account
+    positions: tuple[Position, ...]
+    flows: tuple[Flow, ...]
+    issues: Issues
+
+    @property
+    def first_session(self) -> date | None:
+        return min((position.entry_session for position in self.positions), default=None)
+
+
+def rules_now(clock: Clock) -> Rules:
+    """The rules as of this request: tomorrow's trade is accepted tomorrow, without a restart."""
+    return Rules(clock.calendar(), clock.today())
+
+
+def from_json(body: Mapping[str, Any], clock: Clock) -> Draft:
+    """Check a JSON portfolio: header, positions and flows, all faults at once."""
+    context = rules_now(clock)
+    parsed = parse.parse_items(body.get("positions") or [], context)
+    issues = parsed.issues
+    header = account.check(
+        name_=parse.cell_text(body.get("name")),
+        equity_=parse.cell_text(body.get("equity_balance")),
+        type_=parse.cell_text(body.get("account_type")),
+        currency_=parse.cell_text(body.get("currency")),
+        issues=issues,
+    )
+    flows = parse.parse_flows(body.get("flows") or [], context, issues)
+    draft = Draft(header, parsed.positions, tuple(flows), issues)
+    # With a refused position the first session is not known, and a message about it would mislead.
+    if not issues.refused:
+        check_flows(flows, draft.first_session, issues)
+    return draft
+
+
+def from_file(
+    content: bytes,
+    filename: str | None,
+    *,
+    name: str,
+    account_type: str,
+    equity: str,
+    currency: str,
+    price_basis: str,
+    clock: Clock,
+) -> Draft:
+    """Check an uploaded file and the form fields beside it."""
+    parsed = from_csv(content, filename, price_basis, clock)
+    header = account.check(name_=name, equity_=equity, type_=account_type, currency_=currency, issues=parsed.issues)
+    return Draft(header, parsed.positions, (), parsed.issues)
+
+
+def from_csv(content: bytes, filename: str | None, price_basis: str, clock: Clock) -> Parsed:
+    """Check a file alone. `price_basis` is the user's word for all rows that do not have their own."""
+    parsed = parse.parse_csv(content, filename, rules_now(clock))
+    chosen = price_basis.strip().lower()
+    if chosen not in ("", "auto", *BASES):
+        parsed.issues.error(
+            None, "price_basis", "ERR_POS_025", f"price_basis {chosen!r} is none of auto, {', '.join(BASES)}.", chosen
+        )
+    elif chosen in BASES:
+        stated = (replace(p, price_basis=p.price_basis or chosen) for p in parsed.positions)
+        return Parsed(tuple(stated), parsed.issues)
+    return parsed
+
+
+def check_flows(flows: Sequence[Flow], first: date | None, issues: Issues) -> None:
+    """A flow needs a session of the portfolio to count on."""
+    for flow in flows:
+        if first is None:
+            issues.error(
+                flow.row,
+                "date",
+                "ERR_FLOW_003",
+                "The portfolio has no position, so no session a flow could count on. Add a position first, or put the money "
+                "into equity_balance.",
+                str(flow.day),
+            )
+        elif flow.session < first:
+            issues.error(
+                flow.row,
+                "date",
+                "ERR_FLOW_003",
+                f"The flow of {flow.day} is before the first session, {first}. Put it into equity_balance, which is the capital "
+                "before the first trade.",
+                str(flow.day),
+            )
+
+
+async def decide(conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues) -> list[Decision]:
+    """The basis of every position, from the prices stored by now. Options and private holdings are as stated."""
+    compared = [position for position in positions if basis.applies(position)]
+    known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])
+    decisions = [
+        basis.decide(position, next(known), issues)
+        if basis.applies(position)
+        else basis.decide(replace(position, price_basis=None), None, issues)
+        for position in positions
+    ]
+    basis.warn_unknown(positions, decisions, issues)
+    calendar = clock.calendar()
+    return [
+        replace(decision, awaits=calendar.on_or_before(position.entry_date)) if decision.assumed else decision
+        for position, decision in zip(positions, decisions, strict=True)
+    ]
+
+
+def refuse(issues: Issues) -> None:
+    """Raise `Invalid` with every error, if there is one."""
+    if issues.refused:
+        raise Invalid(
+            f"{issues.total} error{'s' if issues.total > 1 else ''}; nothing was saved.",
+            errors=[issue.document() for issue in issues.errors],
+        )

@@ -1,0 +1,111 @@
+"""Enter a closure, take one back. Each function runs inside the caller's transaction, after the commit-order lock.
+
+The calendar is an input of everything: whatever changes it requires anew, in the same transaction, every session behind the day,
+and nothing before it (docs/decisions/0022-closures.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, time
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.reference.closures import rules, store
+from services.coordinator.reference.closures.store import Entered
+from services.coordinator.runs import requests
+from services.coordinator.runs import store as runs
+from shared import ledger
+from shared.clock import Clock
+from shared.db import closures
+from shared.db.engine import next_change
+from shared.market.calendar import Closure, calendar, trade
+from shared.work import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the ledger. `required`: how many units are required anew, those of a day that trades again among them."""
+
+    changed: bool
+    withdrawn: int = 0
+    required: int = 0
+    run_id: UUID | None = None
+
+
+async def of(conn: AsyncConnection, day: date) -> Entered:
+    found = await store.standing(conn, day)
+    if not found:
+        raise NotFound(f"No closure of {day} was entered. GET /api/v1/calendar/closures lists them.")
+    return found[0]
+
+
+async def enter(conn: AsyncConnection, clock: Clock, day: date, at: time | None, reason: str) -> Outcome:
+    """The exchange stays closed on the day, or closes early. The same again changes nothing."""
+    closure = rules.check(day, at, reason)
+    if [entered.closure for entered in await store.standing(conn, day)] == [closure]:
+        return Outcome(changed=False)
+    return await _replace(conn, clock, day, closure)
+
+
+async def take_back(conn: AsyncConnection, clock: Clock, day: date) -> Outcome:
+    """The day is what the library says it is."""
+    await of(conn, day)
+    return await _replace(conn, clock, day, None)
+
+
+async def _replace(conn: AsyncConnection, clock: Clock, day: date, closure: Closure | None) -> Outcome:
+    known = await closures.read(conn)
+    revision = await next_change(conn)
+    # The neighbours are the same with and without the day.
+    before = calendar(closures=rules.replaced(known, day, Closure(day, None, "-"), None))
+    beside = (before.on_or_before(day), before.on_or_after(day))
+    traded, trades = calendar(closures=known).is_session(day), closure is None or closure.close_at is not None
+    moved = revision if traded != trades else None
+    if closure is None:
+        await store.withdraw(conn, day, moved)
+    else:
+        await store.enter(conn, closure, moved)
+    trade(rules.replaced(known, day, closure, moved))
+    withdrawn = 0
+    if not trades:
+        if traded:
+            withdrawn = await store.withdraw_session(conn, day)
+            await store.close_prices(conn, day, *beside, revision)
+            await store.roll_on(conn, day, *beside)
+    elif traded:
+        # Another hour: a session that is not due any more is added again when it is.
+        if clock.last_due() < day:
+            withdrawn = await store.withdraw_session(conn, day)
+    else:
+        await store.open_prices(conn, day, *beside, revision)
+        await store.roll_back(conn, day, *beside)
+        await ledger.add_units(conn, await store.running_over(conn, day), [day], revision)
+    if moved is None:
+        return Outcome(changed=True, withdrawn=withdrawn)
+    return await _require(conn, clock, day, withdrawn, revision)
+
+
+async def _require(conn: AsyncConnection, clock: Clock, day: date, withdrawn: int, revision: int) -> Outcome:
+    """Every phase of every session behind the day: chains run over it, and windows reach over it."""
+    portfolios = await runs.active(conn, None)
+    sessions = clock.calendar().between(day, clock.last_due())
+    if not portfolios or not sessions:
+        return Outcome(changed=True, withdrawn=withdrawn)
+    await ledger.require_all(conn, portfolios, sessions[0], sessions[-1], Phase.INGEST, revision)
+    scope: dict[str, Any] = {
+        "portfolio_ids": None,
+        "from": sessions[0].isoformat(),
+        "to": sessions[-1].isoformat(),
+        "phase": None,
+        "what": "all",
+        "calendar": day.isoformat(),
+        "revision": revision,
+    }
+    run_id = await runs.insert(conn, "settings", "all", scope, requests.scope_key(scope))
+    spans = await runs.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)
+    await requests.announce(conn, [span for span in spans if span.phase is Phase.INGEST])
+    return Outcome(changed=True, withdrawn=withdrawn, required=sum(span.units for span in spans), run_id=run_id)

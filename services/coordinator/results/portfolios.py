@@ -1,0 +1,215 @@
+"""One session of a portfolio: snapshot rows, positions, and what risk has stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.results import scorecard
+from services.coordinator.results.risk import ANSWERS
+from services.coordinator.results.values import document, plain
+from shared.work import Phase
+
+# The fields of docs/methods.md §6, in its order.
+SNAPSHOT_FIELDS = (
+    "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
+    "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "flow", "cumulative_flow", "mtd_return", "ytd_return",
+    "cumulative_return", "drawdown", "xirr", "positions", "long_positions", "short_positions", "coverage", "quality",
+    "revision", "computed_at",
+)  # fmt: skip
+# Columns of risk's tables that are documents; the rest are arrays and plain values.
+_JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
+_VALUES = {Phase.SNAPSHOTS: "snapshot", Phase.RISK: "risk figures"}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The session that an answer is about, and whether its values are behind what is required."""
+
+    session: date
+    stale: bool
+
+
+async def require_portfolio(conn: AsyncConnection, portfolio: UUID) -> None:
+    exists = await conn.scalar(
+        text("SELECT 1 FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"), {"id": portfolio}
+    )
+    if not exists:
+        raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
+
+
+async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: date | None) -> Session:
+    """The session asked for, or the newest completed one. `NotFound` where the phase has no values for it.
+
+    Without a completed session the newest one that has older values is answered, and marked stale.
+    """
+    await require_portfolio(conn, portfolio)
+    row = (
+        await conn.execute(
+            text("""
+                SELECT session, completed_revision < required_revision AS stale FROM ledger.units
+                WHERE portfolio_id = :id AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
+                  AND (CAST(:session AS date) IS NULL OR session = :session)
+                ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
+            """),
+            {"id": portfolio, "phase": phase.value, "session": session},
+        )
+    ).one_or_none()
+    if row is None:
+        when = "any session" if session is None else f"session {session}"
+        raise NotFound(
+            f"Portfolio {portfolio} has no {_VALUES[phase]} for {when} yet. GET /api/v1/portfolios/{portfolio}/status says what is "
+            "missing and when it will be there."
+        )
+    return Session(row.session, row.stale)
+
+
+def envelope(portfolio: UUID, row: RowMapping, chosen: Session) -> dict[str, Any]:
+    """The keys common to single-session answers."""
+    return {
+        "portfolio_id": str(portfolio),
+        "session": row["session"].isoformat(),
+        "revision": row["revision"],
+        "model_version": row["model_version"],
+        "computed_at": plain(row["computed_at"]),
+        "quality": row["quality"],
+        "coverage": plain(row["coverage"]),
+        "reasons": plain(document(row["reasons"])),
+        "stale": chosen.stale,
+    }
+
+
+async def snapshots(conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None) -> dict[str, Any]:
+    """All snapshots in [first, last], oldest first. Sessions that are no longer the portfolio's have no unit, and are left out."""
+    await require_portfolio(conn, portfolio)
+    columns = ", ".join(f"s.{column}" for column in SNAPSHOT_FIELDS)
+    rows = await conn.execute(
+        text(f"""
+            SELECT {columns}, CAST(s.reasons AS text) AS reasons, u.completed_revision < u.required_revision AS stale
+            FROM snapshots.snapshots s
+            JOIN ledger.units u ON u.portfolio_id = s.portfolio_id AND u.session = s.session AND u.phase = 'snapshots'
+            WHERE s.portfolio_id = :id AND (CAST(:first AS date) IS NULL OR s.session >= :first)
+              AND (CAST(:last AS date) IS NULL OR s.session <= :last)
+            ORDER BY s.session
+        """),
+        {"id": portfolio, "first": first, "last": last},
+    )
+    return {"portfolio_id": str(portfolio), "items": [_snapshot(row) for row in rows.mappings()]}
+
+
+def _snapshot(row: RowMapping) -> dict[str, Any]:
+    fields = {column: plain(row[column]) for column in SNAPSHOT_FIELDS}
+    return fields | {"reasons": plain(document(row["reasons"])), "stale": row["stale"]}
+
+
+async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """Every lot entered by the session, closed ones included with quantity 0."""
+    chosen = await choose(conn, portfolio, Phase.SNAPSHOTS, session)
+    snapshot = (
+        (
+            await conn.execute(
+                text("""
+                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, nav
+                FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
+            """),
+                {"id": portfolio, "session": chosen.session},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if snapshot is None:
+        raise NotFound(f"Portfolio {portfolio} has no snapshot of session {chosen.session}.")
+    rows = await conn.execute(
+        text("""
+            SELECT v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price, v.price_session, v.price_basis,
+                   v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl, v.dividends, v.reason
+            FROM snapshots.positions v LEFT JOIN coordinator.positions p ON p.id = v.position_id
+            WHERE v.portfolio_id = :id AND v.session = :session ORDER BY v.symbol, p.entry_session, v.position_id
+        """),
+        {"id": portfolio, "session": chosen.session},
+    )
+    items = [_position(row, float(snapshot["nav"])) for row in rows.mappings()]
+    return envelope(portfolio, snapshot, chosen) | {"items": items}
+
+
+def _position(row: RowMapping, nav: float) -> dict[str, Any]:
+    value = float(row["market_value"])
+    return {
+        "position_id": str(row["position_id"]),
+        "symbol": row["symbol"],
+        "quantity": plain(row["quantity"]),
+        "entry_date": plain(row["entry_date"]),
+        "entry_price": plain(row["entry_price"]),
+        "price": plain(row["price"]),
+        "price_session": plain(row["price_session"]),
+        "price_basis": row["price_basis"] or None,
+        "market_value": value,
+        # A share of nothing, or of a debt, is no weight.
+        "weight": value / nav if nav > 0 else None,
+        "daily_pnl": plain(row["daily_pnl"]),
+        "cumulative_pnl": plain(row["cumulative_pnl"]),
+        "realized_pnl": plain(row["realized_pnl"]),
+        "unrealized_pnl": plain(row["unrealized_pnl"]),
+        "dividends": plain(row["dividends"]),
+        "quality": "partial" if row["reason"] else "complete",
+        "reason": row["reason"],
+    }
+
+
+async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, session: date | None) -> dict[str, Any]:
+    """One of the four answers that are made of what the risk phase stores, under its envelope."""
+    if which not in ANSWERS:
+        raise ValueError(f"risk stores no {which!r}")
+    answer = ANSWERS[which]
+    chosen = await choose(conn, portfolio, Phase.RISK, session)
+    columns = ", ".join(_JSON.get(column, column) for column in answer.columns)
+    row = (
+        (
+            await conn.execute(
+                text(f"""
+                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, {columns}
+                FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
+                WHERE portfolio_id = :id AND session = :session
+            """),
+                {"id": portfolio, "session": chosen.session},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None or row[answer.columns[0]] is None:
+        raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
+    found = envelope(portfolio, row, chosen) | answer.body(dict(row))
+    if which == "risk":
+        of = await scorecard.read(conn, portfolio, chosen.session)
+        found |= {"scorecard": scorecard.summary(of), "reasons": found["reasons"] + scorecard.reasons(of)}
+    return found
+
+
+async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
+    """How the forecasts whose horizon ended by the session did, method by method."""
+    chosen = await choose(conn, portfolio, Phase.RISK, session)
+    row = (
+        (
+            await conn.execute(
+                text("""
+                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons
+                FROM risk.results WHERE portfolio_id = :id AND session = :session
+            """),
+                {"id": portfolio, "session": chosen.session},
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound(f"Portfolio {portfolio} has no risk of session {chosen.session}.")
+    of = await scorecard.read(conn, portfolio, chosen.session)
+    return envelope(portfolio, row, chosen) | {"reasons": scorecard.reasons(of)} | scorecard.body(of)

@@ -1,0 +1,256 @@
+"""From the arrays that risk stores to the bodies of the four answers. Every number is passed on as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.coordinator.results.values import document, named, plain
+from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, SPREAD_NAMES
+
+Row = Mapping[str, Any]
+Body = dict[str, Any]
+
+# The exposures in the order of `risk.results.exposures`, with the set they belong to.
+FIGURES = (
+    *((name, "joint") for name in FACTOR_NAMES),
+    *((name, "reported") for name in ("market_beta", "market_beta_shrunk", "ir_beta")),
+    *((f"spread_{name}", "reported") for name in SPREAD_NAMES),
+)
+# Of one share of an option: a year, a point of volatility, a calendar day.
+GREEKS = ("implied_volatility", "delta", "gamma", "vega", "theta")
+
+
+def exposures(row: Row) -> Body:
+    """The body of factor-exposures."""
+    return {
+        "proxies": dict(zip(FACTOR_NAMES, row["proxies"], strict=True)),
+        "factors": [
+            {
+                "factor": figure,
+                "set": of,
+                "beta": plain(beta),
+                "money": plain(money),
+                "covered_weight": plain(covered),
+                "quality": "none" if plain(money) is None else "limited" if limited else "full",
+                "reason": reason,
+            }
+            for (figure, of), (beta, money, covered), limited, reason in zip(
+                FIGURES, _cut(row["exposures"], 3), row["exposure_limited"], row["exposure_reasons"], strict=True
+            )
+        ],
+        "positions": [
+            {
+                "symbol": symbol,
+                "weight": plain(weight),
+                "exposure_value": plain(value),
+                "betas": named(FACTOR_NAMES, betas),
+                # Null where the position is no option, or one without a delta.
+                "greeks": greeks,
+                "reason": reason,
+            }
+            for symbol, weight, value, betas, greeks, reason in zip(
+                row["symbols"],
+                row["weights"],
+                row["exposure_values"],
+                _cut(row["betas"], len(FACTOR_NAMES)),
+                _greeks(row),
+                row["beta_reasons"],
+                strict=True,
+            )
+        ],
+    }
+
+
+def risk(row: Row) -> Body:
+    """The body of risk: the stored document, and what is listed by position and by factor."""
+    # Results from before there were benchmarks do not say that they have none.
+    body: Body = {"benchmark": None} | document(row["risk"])
+    positions = []
+    for symbol, realized, forecast, har, reason in zip(
+        row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], strict=True
+    ):
+        known = plain(forecast)
+        positions.append(
+            {
+                "symbol": symbol,
+                "realized_252": plain(realized),
+                "forecast_21": known,
+                "method": None if known is None else "har" if har else "ewma",
+                "reason": reason,
+            }
+        )
+    # What the contributions were computed from: options move delta times as much, and stand with their underlying. Results from
+    # before that was stored are answered with the weights by value.
+    tilts = row["tilts"]
+    if tilts is None:
+        tilts = [weight for weight, reason in zip(row["weights"], row["excluded"], strict=True) if reason is None]
+    body["positions"] = positions
+    body["decomposition"] = body["decomposition"] | {
+        "contributions": [
+            {"symbol": symbol, "weight": plain(weight), "contribution": plain(part), "share": plain(share)}
+            for symbol, weight, part, share in zip(
+                _members(row), tilts, row["contributions"], row["contribution_shares"], strict=True
+            )
+        ],
+        "factors": [
+            {"factor": name, "share": plain(share)}
+            for name, share in zip(row["model_factors"], row["factor_shares"], strict=True)
+        ],
+        "excluded": _excluded(row),
+    }
+    return body
+
+
+def correlations(row: Row) -> Body:
+    """The body of correlations."""
+    labels, factors = _members(row), row["model_factors"]
+    clusters: dict[int, list[str]] = {}
+    # Withheld, they are none, of holdings that there are.
+    for label, first in zip(labels if row["clusters"] else (), row["clusters"], strict=True):
+        clusters.setdefault(first, []).append(label)
+    return {
+        "labels": labels,
+        "matrix": _square(row["correlations"], len(labels), own=1.0),
+        "n_obs": _square(row["correlation_n_obs"], len(labels)),
+        "shrinkage": plain(row["shrinkage"]),
+        "mean_abs": plain(row["mean_correlation"]),
+        "clusters": list(clusters.values()) if clusters or not labels else None,
+        "excluded": _excluded(row),
+        "factors": {
+            "labels": list(factors),
+            "matrix": _square(row["factor_correlations"], len(factors)),
+            "n_obs": CORRELATION_WINDOW,
+        },
+    }
+
+
+def stress(row: Row) -> Body:
+    """The body of stress."""
+    symbols, model = row["symbols"], row["model_factors"]
+    width = 2 + len(FACTOR_NAMES) + len(symbols)
+    factors = [FACTOR_NAMES.index(name) for name in model]
+    capped: dict[int, list[str]] = {}
+    for at in row["stress_capped"]:
+        scenario, factor = divmod(at, len(FACTOR_NAMES))
+        capped.setdefault(scenario, []).append(FACTOR_NAMES[factor])
+
+    def leg(values: Sequence[float]) -> Body:
+        return {
+            "money": plain(values[0]),
+            "fraction": plain(values[1]),
+            "by_factor": {name: plain(values[2 + k]) for name, k in zip(model, factors, strict=True)},
+            "by_position": _by_symbol(symbols, values[2 + len(FACTOR_NAMES) :]),
+        }
+
+    scenarios = []
+    rows = zip(
+        document(row["scenarios"]),
+        row["stress_reasons"],
+        _cut(row["stress_shocks"], len(FACTOR_NAMES)),
+        _cut(row["stress_direct"], width),
+        _cut(row["stress_propagated"], width),
+        strict=True,
+    )
+    for number, (of, reason, shocks, direct, propagated) in enumerate(rows):
+        moved = named(FACTOR_NAMES, shocks)
+        scenarios.append(
+            {
+                "id": of["id"],
+                "name": of["name"],
+                "shocks": {name: moved[name] for name in of["factors"]},
+                "capped": capped.get(number, []),
+                "duration_as_of": plain(row["duration_as_of"]) if of.get("rates_bp") is not None else None,
+                "uncovered_value": plain(row["uncovered_value"]),
+                "reason": reason,
+                "direct": None if reason else leg(direct),
+                "propagated": None if reason else leg(propagated) | {"shocks": {name: moved[name] for name in model}},
+            }
+        )
+    return {"scenarios": scenarios}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer is made of, and how; without its first column there is none."""
+
+    columns: tuple[str, ...]
+    body: Callable[[Row], Body]
+
+
+ANSWERS: dict[str, Answer] = {
+    "exposures": Answer(
+        (
+            "exposures", "proxies", "exposure_limited", "exposure_reasons", "symbols", "weights", "exposure_values", "betas",
+            "beta_reasons", "greeks",
+        ),
+        exposures,
+    ),
+    "risk": Answer(
+        (
+            "symbols", "risk", "weights", "excluded", "realized_252", "forecast_21", "har", "series_reasons", "contributions",
+            "contribution_shares", "tilts", "model_factors", "factor_shares",
+        ),
+        risk,
+    ),
+    "correlations": Answer(
+        (
+            "correlations", "symbols", "excluded", "clusters", "correlation_n_obs", "shrinkage", "mean_correlation", "model_factors",
+            "factor_correlations",
+        ),
+        correlations,
+    ),
+    "stress": Answer(
+        (
+            "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
+            "stress_propagated", "uncovered_value", "duration_as_of",
+        ),
+        stress,
+    ),
+}  # fmt: skip
+
+
+def _by_symbol(symbols: Sequence[str], values: Sequence[float]) -> Body:
+    """A symbol that is private in one lot and public in another is one line: what is known of it."""
+    found: Body = {}
+    for symbol, value in zip(symbols, values, strict=True):
+        before, own = found.get(symbol), plain(value)
+        found[symbol] = before if own is None else own if before is None else before + own
+    return found
+
+
+def _greeks(row: Row) -> list[Body | None]:
+    """By position, null where it is no option or one without a delta."""
+    if not row["greeks"]:
+        return [None] * len(row["symbols"])
+    found = [named(GREEKS, values) for values in _cut(row["greeks"], len(GREEKS))]
+    return [None if of["delta"] is None else dict(of) for of in found]
+
+
+def _members(row: Row) -> list[str]:
+    """The holdings in the correlation matrix."""
+    return [symbol for symbol, reason in zip(row["symbols"], row["excluded"], strict=True) if reason is None]
+
+
+def _excluded(row: Row) -> list[Body]:
+    return [
+        {"symbol": symbol, "reason": reason}
+        for symbol, reason in zip(row["symbols"], row["excluded"], strict=True)
+        if reason is not None
+    ]
+
+
+def _cut(values: Sequence[float], width: int) -> Iterator[Sequence[float]]:
+    for low in range(0, len(values), width):
+        yield values[low : low + width]
+
+
+def _square(triangle: Sequence[float], size: int, own: float | None = None) -> list[list[Any]]:
+    """The symmetric matrix of an upper triangle, row by row; `own` is the diagonal of one that is stored without it."""
+    square: list[list[Any]] = [[own] * size for _ in range(size)]
+    values = iter(triangle)
+    for i in range(size):
+        for j in range(i if own is None else i + 1, size):
+            square[i][j] = square[j][i] = plain(next(values))
+    return square

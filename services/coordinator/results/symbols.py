@@ -1,0 +1,218 @@
+"""Symbol facts: the same for every portfolio."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import NotFound
+from services.coordinator.results.values import document, named, plain
+from shared.market.calendar import closures
+from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from shared.market.symbols import normalise
+
+NO_PROVIDER = "no_provider"
+_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at"
+_ACTION = "ex_session, ex_date, type, value, provider"
+_MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
+
+
+async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
+    name = normalise(symbol)
+    if not name.isprintable():
+        raise NotFound("That is no symbol.")
+    found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
+    if found is None:
+        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")
+    return int(found), name
+
+
+async def facts(
+    conn: AsyncConnection, table: str, columns: str, symbol: str, session: date | None
+) -> tuple[str, Row[Any]]:
+    """The row of one symbol and session, or of the newest session there is."""
+    identity, name = await symbol_id(conn, symbol)
+    row = (
+        await conn.execute(
+            text(f"""
+                SELECT session, model_version, price_version, {columns}, quality, CAST(reasons AS text) AS reasons
+                FROM factors.{table}
+                WHERE symbol_id = :id AND (CAST(:session AS date) IS NULL OR session = :session)
+                  AND session <> ALL (CAST(:closed AS date[]))
+                ORDER BY session DESC LIMIT 1
+            """),
+            {"id": identity, "session": session, "closed": closures().closed_days},
+        )
+    ).one_or_none()
+    if row is None:
+        when = "any session" if session is None else f"session {session}"
+        raise NotFound(
+            f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done."
+        )
+    return name, row
+
+
+async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
+    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs"
+    name, row = await facts(conn, "exposures", columns, symbol, session)
+    proxies = await conn.scalar(
+        text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
+    )
+    reasons: dict[str, str] = document(row.reasons)
+    market = named(_MARKET, row.market)
+    r2, condition, resid_sd = (plain(value) for value in row.joint_fit)
+    return {
+        "symbol": name,
+        "session": row.session.isoformat(),
+        "model_version": row.model_version,
+        "price_version": row.price_version,
+        "proxies": dict(zip(FACTOR_NAMES, proxies or [None] * len(FACTOR_NAMES), strict=True)),
+        "market_beta": {
+            **market,
+            "n_obs": row.n_obs[0],
+            "quality": row.quality,
+            "flagged": _flagged(row.market[0]),
+            "reason": reasons.get("market_beta") or reasons.get("alpha"),
+        },
+        "market_beta_shrunk": {"beta": plain(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
+        "ir_beta": {"beta": plain(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "spreads": {
+            spread: {
+                **named(("beta", "stderr_hac", "r2"), row.spreads[3 * index : 3 * index + 3]),
+                "n_obs": row.n_obs[2 + index],
+                "flagged": _flagged(row.spreads[3 * index]),
+                "reason": reasons.get(f"spread_{spread}"),
+            }
+            for index, spread in enumerate(SPREAD_NAMES)
+        },
+        "joint": {
+            "n_obs": row.n_obs[-1],
+            "r2": r2,
+            "condition": condition,
+            "resid_sd": resid_sd,
+            "betas": named(FACTOR_NAMES, row.joint),
+            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
+            "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
+        },
+        "provider_beta": _provider_beta(await _said(conn, symbol, row.session, ("beta",))),
+    }
+
+
+def _flagged(beta: float | None) -> bool:
+    """Beyond ±5, which is almost always bad data. Each beta for itself: another one's says nothing of it."""
+    return beta is not None and abs(beta) > BETA_FLAG
+
+
+async def _said(conn: AsyncConnection, symbol: str, session: date, figures: tuple[str, ...]) -> Row[Any] | None:
+    """What a vendor said last, on or before the session, of at least one of the figures. Figures of two vendors are not mixed."""
+    identity, _ = await symbol_id(conn, symbol)
+    known = " OR ".join(f"{figure} IS NOT NULL" for figure in figures)
+    return (
+        await conn.execute(
+            text(f"""
+                SELECT as_of, provider, {", ".join(figures)} FROM ingest.symbol_profiles
+                WHERE symbol_id = :id AND as_of <= :session AND ({known})
+                ORDER BY as_of DESC, provider LIMIT 1
+            """),
+            {"id": identity, "session": session},
+        )
+    ).one_or_none()
+
+
+def _provider_beta(said: Row[Any] | None) -> dict[str, Any]:
+    """The vendor's beta with its date; ours is never put in its place."""
+    if said is None:
+        return {"value": None, "date": None, "provider": None, "reason": NO_PROVIDER}
+    return {"value": plain(said.beta), "date": plain(said.as_of), "provider": said.provider, "reason": None}
+
+
+async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
+    columns = "price, price_basis, price_return, total_return, volatility"
+    name, row = await facts(conn, "metrics", columns, symbol, session)
+    reasons: dict[str, str] = document(row.reasons)
+    said = await _said(conn, symbol, row.session, ("market_cap", "pe"))
+    for figure in ("market_cap", "pe"):
+        if said is None or getattr(said, figure) is None:
+            reasons[f"fundamentals.{figure}"] = NO_PROVIDER
+    return {
+        "symbol": name,
+        "session": row.session.isoformat(),
+        "price": plain(row.price),
+        "price_basis": row.price_basis,
+        "price_return": named(RETURN_HORIZONS, row.price_return),
+        "total_return": named(RETURN_HORIZONS, row.total_return),
+        "volatility": named([str(window) for window in VOLATILITY_WINDOWS], row.volatility),
+        "fundamentals": {
+            "market_cap": None if said is None else plain(said.market_cap),
+            "pe": None if said is None else plain(said.pe),
+            "as_of": None if said is None else plain(said.as_of),
+            "provider": None if said is None else said.provider,
+        },
+        "quality": row.quality,
+        "reasons": [{"figure": figure, "symbol": name, "reason": reason} for figure, reason in sorted(reasons.items())],
+    }
+
+
+async def prices(
+    conn: AsyncConnection, symbol: str, first: date | None, last: date | None, known_at: datetime | None = None
+) -> dict[str, Any]:
+    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as believed then."""
+    identity, name = await symbol_id(conn, symbol)
+    window = {"id": identity, "first": first or date.min, "last": last or date.max}
+    if known_at is not None:
+        return {"symbol": name, "known_at": known_at.isoformat(), **await _believed(conn, window, known_at)}
+    rows = await conn.execute(
+        text(f"""
+            SELECT {_PRICE}, change AS price_version FROM ingest.prices
+            WHERE symbol_id = :id AND session BETWEEN :first AND :last ORDER BY session
+        """),
+        window,
+    )
+    actions = await conn.execute(
+        text(f"""
+            SELECT {_ACTION} FROM ingest.actions
+            WHERE symbol_id = :id AND ex_session BETWEEN :first AND :last ORDER BY ex_session, type
+        """),
+        window,
+    )
+    gaps = await conn.execute(
+        text("""
+            SELECT first AS "from", last AS "to", reason, terminal, provider, checked_at, retry_at FROM ingest.gaps
+            WHERE symbol_id = :id AND first <= :last AND last >= :first ORDER BY first
+        """),
+        window,
+    )
+    return {
+        "symbol": name,
+        "items": [plain(dict(row)) for row in rows.mappings()],
+        "actions": [plain(dict(row)) for row in actions.mappings()],
+        "gaps": [plain(dict(row)) for row in gaps.mappings()],
+    }
+
+
+async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> dict[str, list[Any]]:
+    """The prices and actions that stood at an instant: written by then, and not yet replaced. Histories are append-only.
+
+    A write is dated by the instant it began under the commit-order lock, which a reader notices when it commits.
+    """
+
+    async def stood(table: str, session: str, key: str, columns: str) -> list[Any]:
+        held = f"symbol_id = :id AND {session} BETWEEN :first AND :last AND known_from <= :known_at"
+        rows = await conn.execute(
+            text(f"""
+                SELECT {columns} FROM ingest.{table} WHERE {held}
+                UNION ALL
+                SELECT {columns} FROM ingest.{table}_history WHERE {held} AND known_until > :known_at
+                ORDER BY {key}
+            """),
+            {**window, "known_at": known_at},
+        )
+        return [plain(dict(row)) for row in rows.mappings()]
+
+    return {
+        "items": await stood("prices", "session", "session", f"{_PRICE}, change AS price_version"),
+        "actions": await stood("actions", "ex_session", "ex_session, type", _ACTION),
+    }

@@ -1,0 +1,1 @@
+"""From answers of providers to rows, and what to ask for. Pure."""

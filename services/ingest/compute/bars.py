@@ -1,0 +1,39 @@
+"""Parts of what a source delivered. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.model.market import Bars, History
+from services.ingest.providers.chain import Fetched, Part
+from shared.market.calendar import Calendar
+
+
+def only(history: History, rows: NDArray[np.bool_]) -> History:
+    """The history with these bars alone."""
+    bars = history.bars
+    cut = Bars(
+        sessions=bars.sessions[rows], open=bars.open[rows], high=bars.high[rows], low=bars.low[rows], close=bars.close[rows],
+        adj_close=bars.adj_close[rows], volume=bars.volume[rows], split_adjusted=bars.split_adjusted,
+    )  # fmt: skip
+    return replace(history, bars=cut)
+
+
+def on_sessions(fetched: Sequence[Fetched], calendar: Calendar) -> None:
+    """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better.
+
+    And actions before the first session there is: they are in no price, and would roll to that session, which has none of them.
+    """
+    for answer in fetched:
+        for index, part in enumerate(answer.parts):
+            history = part.history
+            traded = np.isin(history.bars.sessions, calendar.sessions)
+            if not traded.all():
+                history = only(history, traded)
+            if any(action.ex_date < calendar.first for action in history.actions):
+                within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
+                history = replace(history, actions=within)
+            if history is not part.history:
+                answer.parts[index] = Part(part.provider, history)

@@ -1,0 +1,135 @@
+"""Whether an answer stands on the basis of what is stored. Pure.
+
+A vendor adjusts its closes for a split and lists the split in two steps, hours or days apart. Taken between them, an answer would
+be a loss that nobody had; taken after them, its split would lie before the range that was asked for. Both show in what an
+answer says of sessions that are known: closes off by a factor, or actions that are not stored. Then the symbol, and no other, is asked
+for over all that is known of it, and what is stored is restated from one vintage. Where that does not explain the closes either, nothing
+of it is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from math import isfinite
+
+from services.ingest.compute.requests import Ask
+from services.ingest.compute.splits import proven
+from services.ingest.model.market import Absence, History
+from services.ingest.providers.chain import Fetched, Part
+from services.ingest.store.universe import GapRow
+from services.ingest.store.vintage import Listed, Sample
+from shared.market.calendar import Calendar
+
+# Two vendors' closes of a day differ by the auction and by rounding; bases differ by splits, and hardly one is smaller than this.
+SHIFT = 0.02
+
+
+def listed_elsewhere(
+    asks: Sequence[Ask], fetched: Sequence[Fetched], samples: Mapping[int, Sequence[Sample]], calendar: Calendar
+) -> list[Listed]:
+    """Actions of the answers that took effect on known sessions, where the answer brings no return over them.
+
+    Dividends only as the provider of the stored prices lists them: vendors do not agree on all of them.
+    """
+    found = []
+    for index, (ask, answer) in enumerate(zip(asks, fetched, strict=True)):
+        part = acting(answer)
+        if ask.known is None or part is None:
+            continue
+        stored = samples.get(index)
+        same = bool(stored) and stored is not None and stored[-1].provider == part.provider
+        for session, type_, value in actions_of(part.history, calendar):
+            outside = ask.known[0] < session <= ask.known[1] and not ask.first < session <= ask.last
+            if outside and (type_ == "split" or same):
+                found.append(Listed(ask.symbol_id, session, type_, value))
+    return found
+
+
+def acting(answer: Fetched) -> Part | None:
+    """The part whose actions are taken."""
+    return next((part for part in answer.parts if part.history.actions), None)
+
+
+def actions_of(history: History, calendar: Calendar) -> list[tuple[date, str, float]]:
+    """(ex session, type, value), those of a kind and session in one."""
+    grouped: dict[tuple[date, str], float] = {}
+    for action in sorted(history.actions, key=lambda action: (action.ex_date, action.value)):
+        if action.ex_date > calendar.horizon:
+            continue
+        key = calendar.on_or_after(action.ex_date), action.type
+        if key in grouped:
+            grouped[key] = grouped[key] * action.value if action.type == "split" else grouped[key] + action.value
+        else:
+            grouped[key] = action.value
+    return [(*key, value) for key, value in grouped.items()]
+
+
+def off_basis(
+    answer: Fetched, samples: Sequence[Sample], calendar: Calendar, stored_splits: Mapping[date, float] | None = None
+) -> bool:
+    """Whether at least half of the stored closes that the answer has too are off by a factor.
+
+    stored_splits : where given, a factor is explained by splits that are listed and not stored, or stored and not listed, or
+                    that the answer's closes prove to be adjusted for while the stored ones are off by just these
+    """
+    compared = off = 0
+    for part in answer.parts:
+        listed = {day: value for day, type_, value in actions_of(part.history, calendar) if type_ == "split"}
+        closes = dict(zip(part.history.bars.sessions.tolist(), part.history.bars.close.tolist(), strict=True))
+        convert = part.history.bars.split_adjusted and part.history.lists_splits
+        shown = proven(part.history, calendar) if stored_splits is not None else set()
+        for sample in samples:
+            close = closes.get(sample.session)
+            if close is None or not isfinite(close):
+                continue
+            ratio = close * (_after(listed, sample.session) if convert else 1.0) / sample.close
+            explained = [1.0]
+            if stored_splits is not None:
+                explained += [
+                    _after({day: value for day, value in listed.items() if day not in stored_splits}, sample.session),
+                    1.0
+                    / _after({day: value for day, value in stored_splits.items() if day not in listed}, sample.session),
+                    1.0
+                    / _after(
+                        {day: value for day, value in listed.items() if day in stored_splits and day in shown},
+                        sample.session,
+                    ),
+                ]
+            compared += 1
+            off += all(abs(ratio / factor - 1.0) > SHIFT for factor in explained)
+    return off > 0 and 2 * off >= compared
+
+
+def _after(splits: Mapping[date, float], session: date) -> float:
+    factor = 1.0
+    for day, value in sorted(splits.items()):
+        if day > session:
+            factor *= value
+    return factor
+
+
+def widened(asks: Sequence[Ask], gaps: Sequence[GapRow], calendar: Calendar) -> Ask:
+    """One ask for the asks of a symbol and everything that is known of it; it decides the absences among that too."""
+    one = asks[0]
+    assert one.known is not None
+    first, last = min(one.known[0], *(ask.first for ask in asks)), max(one.known[1], *(ask.last for ask in asks))
+    low, high = calendar.ordinal(one.known[0]), calendar.ordinal(one.known[1])
+    absent = [(max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low]
+    checked = sorted({span for ask in asks for span in ask.checked} | set(absent))
+    return replace(one, first=first, last=last, checked=tuple(_joined(checked)))
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for low, high in spans:
+        if out and low <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], max(high, out[-1][1]))
+        else:
+            out.append((low, high))
+    return out
+
+
+def hold(answer: Fetched) -> None:
+    """Take nothing of it: what is stored stands, and what was to be decided waits."""
+    answer.parts.clear()
+    answer.absent, answer.retry_at = Absence.QUARANTINED, None

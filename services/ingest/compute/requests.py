@@ -1,0 +1,156 @@
+"""What to ask for: only sessions that are not known, each range with the priced session next to it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from services.ingest.compute.retry_policy import presumes
+from services.ingest.compute.returns import Gap
+from services.ingest.model.market import Request
+from services.ingest.store.universe import GapRow, Known
+from shared.market.calendar import Calendar
+
+# Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
+MAX_ROWS = 150_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One range of a claimed symbol.
+
+    first, last : what is fetched; reaches into what is known by one priced session, so that a return over the seam and the
+                  level of adjusted closes come from one vintage
+    checked     : the ranges of ordinals that the answer decides; the sessions that only join are not among them
+    known       : coverage before, if any
+    """
+
+    symbol_id: int
+    symbol: str
+    first: date
+    last: date
+    checked: tuple[tuple[int, int], ...]
+    known: tuple[date, date] | None
+
+    @property
+    def request(self) -> Request:
+        return Request(self.symbol, self.first, self.last)
+
+
+def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+    """Asks that make everything in [first, last] known; none if it is. Coverage stays one range: what lies between is asked too."""
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return [Ask(symbol.id, symbol.symbol, first, last, ((low, high),), None)]
+    known = (symbol.covered_from, symbol.covered_to)
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    asks = []
+    if low < start:
+        join = _priced(start, gaps, +1, start, end)
+        asks.append(_ask(symbol, calendar, low, join, (low, max(join, start) - 1), known))
+    if high > end:
+        join = _priced(end, gaps, -1, start, end)
+        asks.append(_ask(symbol, calendar, join, high, (min(join, end) + 1, high), known))
+    return asks
+
+
+@dataclass(frozen=True, slots=True)
+class Presumed:
+    """Sessions [first, last] to which a known absence next to them is presumed to extend, until it is asked for again."""
+
+    ask: Ask
+    gap: Gap
+
+
+def presumed(
+    symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar, now: datetime
+) -> list[Presumed]:
+    """What of [first, last] needs no asking because everybody was asked about the session next to it, not long ago.
+
+    A dead symbol costs one chain of attempts a window, however many nights and portfolios pass in it.
+    """
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return []
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    known = (symbol.covered_from, symbol.covered_to)
+    found = []
+    for gap in map(Gap._make, gaps):
+        fresh = gap.terminal and (gap.retry_at > now if gap.retry_at else gap.reason == "not_yet_listed")
+        if not fresh or not presumes(gap.reason, gap.last - gap.first + 1):
+            continue
+        spans = []
+        # After a delisting comes nothing, before a listing came nothing; a symbol nobody knows has neither before nor after.
+        if gap.last == end < high and gap.reason != "not_yet_listed":
+            spans.append((end + 1, high))
+        if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed", "foreign_currency"}:
+            spans.append((low, start - 1))
+        for a, b in spans:
+            ask = Ask(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)
+            found.append(Presumed(ask, gap._replace(first=a, last=b)))
+    return found
+
+
+def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar) -> list[Ask]:
+    """One ask over known absences and the sessions around them, deciding the absences only."""
+    if symbol.covered_from is None or symbol.covered_to is None or not ranges:
+        return []
+    start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    checked = tuple((calendar.ordinal(first), calendar.ordinal(last)) for first, last in sorted(ranges))
+    low = max(start, min(first for first, _ in checked) - 1)
+    high = min(end, max(last for _, last in checked) + 1)
+    known = (symbol.covered_from, symbol.covered_to)
+    return [Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), checked, known)]
+
+
+def anew(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+    """One ask over sessions that are known: what differs is a correction. It decides the absences among them, and no price:
+    a source that lacks a bar today had it yesterday."""
+    if symbol.covered_from is None or symbol.covered_to is None:
+        return []
+    low, high = calendar.ordinal(first), calendar.ordinal(last)
+    # One session more, so that the first one has a return.
+    start = max(calendar.ordinal(symbol.covered_from), low - 1)
+    checked = tuple((max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low)
+    return [
+        Ask(symbol.id, symbol.symbol, calendar.session(start), last, checked, (symbol.covered_from, symbol.covered_to))
+    ]
+
+
+def whole(symbol: Known, calendar: Calendar) -> Ask:
+    """One ask over everything that is known, as if nothing were."""
+    assert symbol.covered_from is not None
+    assert symbol.covered_to is not None
+    span = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
+    return Ask(symbol.id, symbol.symbol, symbol.covered_from, symbol.covered_to, (span,), None)
+
+
+def _ask(
+    symbol: Known, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
+) -> Ask:
+    return Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), (checked,), known)
+
+
+def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) -> int:
+    """The first session with a price from the edge of what is known inwards; the edge itself if there is none."""
+    place = at
+    while start <= place <= end:
+        gap = next((gap for gap in gaps if gap[0] <= place <= gap[1]), None)
+        if gap is None:
+            return place
+        place = gap[1] + 1 if step > 0 else gap[0] - 1
+    return at
+
+
+def in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
+    """Asks in parts of at most about `MAX_ROWS` rows; all asks of one symbol in one part."""
+    part: list[Ask] = []
+    rows = 0
+    for ask in asks:
+        length = calendar.ordinal(ask.last) - calendar.ordinal(ask.first) + 1
+        if part and rows + length > MAX_ROWS and ask.symbol_id != part[-1].symbol_id:
+            yield part
+            part, rows = [], 0
+        part.append(ask)
+        rows += length
+    if part:
+        yield part

@@ -1,0 +1,1 @@
+"""Value types that compute, store and providers share. No I/O, no logic beyond a property."""

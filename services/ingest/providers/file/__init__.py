@@ -1,0 +1,1 @@
+"""Prices from a file, Parquet or CSV."""

@@ -1,0 +1,189 @@
+"""Financial Modeling Prep, the `stable` API: prices adjusted for splits, with splits and dividends beside them.
+
+One symbol a call, so a history costs three calls. The free plan has 250 a day, which is why a symbol without prices is not
+asked for its actions, and why this provider stands last in the chain.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from math import prod
+from typing import Any
+
+from services.ingest.model.market import Absence, Absent, Action, Answer, History, Rename, Request
+from services.ingest.providers.actions import dividend, split, together
+from services.ingest.providers.errors import SchemaChanged
+from services.ingest.providers.fmp.reference import FmpReference
+from services.ingest.providers.normalise import Row, bars, elsewhere, in_our_currency, listed, never_asked, stored
+from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
+from services.ingest.providers.transport.payload import Record, records
+from shared.market.calendar import Calendar
+from shared.market.symbols import parse_occ
+
+BASE_URL = "https://financialmodelingprep.com/stable"
+# One answer holds at most 5,000 rows; fifteen years are 3,780 sessions.
+YEARS_A_CALL = 15
+ENDED_EARLY = 5
+
+
+def _refusal(body: Any) -> str | None:
+    """Errors are `{"Error Message": …}`, some with status 200; plan limits may be a bare text."""
+    if isinstance(body, dict):
+        said = body.get("Error Message") or body.get("error")
+        return str(said)[:300] if said else None
+    return body[:300] if isinstance(body, str) else None
+
+
+DIALECT = Dialect(
+    name="fmp",
+    variable="LEADLINE_FMP_API_KEY",
+    plan_phrases=(
+        "exclusive endpoint",
+        "premium",
+        "special endpoint",
+        "not available under your current subscription",
+        "legacy endpoint",
+    ),
+    limit_phrases=("limit reach", "too many requests"),
+    refusal=_refusal,
+    # The limit is a day's, its end is not told; an hour costs at most 24 calls of the next day's 250.
+    retry_after=timedelta(hours=1),
+)
+
+
+class Fmp(FmpReference):
+    def __init__(
+        self,
+        api_key: str,
+        calendar: Callable[[], Calendar],
+        *,
+        gate: Gate | None = None,
+        base_url: str = BASE_URL,
+        allow_loopback: bool = False,
+        bounds: Bounds | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        http = VendorHttp(
+            DIALECT,
+            base_url,
+            {"apikey": api_key},
+            gate or LocalGate(now=now),
+            allow_loopback=allow_loopback,
+            bounds=bounds,
+            now=now,
+        )
+        super().__init__(http, now)
+        self._calendar = calendar
+
+    def calls(self, requests: Sequence[Request]) -> int:
+        """Three a symbol: prices, splits, dividends."""
+        return sum(2 + len(_spans(request.first, request.last)) for request in requests)
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        for request in requests:
+            name = self._spelled(request.symbol)
+            if name is None or parse_occ(request.symbol):
+                yield (
+                    never_asked(request.symbol)
+                    if name is None
+                    else Absent(request.symbol, Absence.NOT_FOUND, detail="fmp has no options")
+                )
+                continue
+            yield self._asked(request, name)
+
+    def _asked(self, request: Request, name: str) -> Answer:
+        try:
+            return self._history(request, name)
+        except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
+            return self._failed(request.symbol, error)
+
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+        return self._each(symbols, lambda symbol, _name: self._renamed(symbol))
+
+    def _history(self, request: Request, name: str) -> Answer:
+        if elsewhere(name):
+            # Its prices do not say in which currency they are; the profile does, for one call more.
+            for company in self._companies(name):
+                in_our_currency(self.name, request.symbol, company.opt_text("currency"))
+        rows = [row for first, last in _spans(request.first, request.last) for row in self._rows(name, first, last)]
+        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
+        if not len(found.sessions):
+            return self._why(request, name)
+        actions = self._actions(name)
+        due = self._calendar().on_or_before(request.last)
+        ended = found.sessions[-1].item() < self._calendar().back(due, ENDED_EARLY)
+        delisted = self._delisted_on(request.symbol, name) if ended else None
+        return History(request.symbol, found, actions, lists_splits=True, delisted_on=delisted)
+
+    def _why(self, request: Request, name: str) -> Answer:
+        """No prices: unknown, renamed, delisted, or just not traded. One call for the profile, two more for one that is gone."""
+        known = self._companies(name)
+        if len({company.opt_text("exchange") for company in known}) > 1:
+            candidates = tuple(map(self._candidate, known))
+            return Absent(
+                request.symbol, Absence.AMBIGUOUS, candidates=candidates, detail="several securities have this symbol"
+            )
+        if not known or not known[0].flag("isActivelyTrading"):
+            renamed = self._renamed(request.symbol)
+            if renamed is not None:
+                detail = f"trades as {renamed.new} since {renamed.on}"
+                return Absent(request.symbol, Absence.NOT_FOUND, renamed=renamed, detail=detail)
+        delisted = self._delisted_on(request.symbol, name, known)
+        if not known and delisted is None:
+            return Absent(request.symbol, Absence.NOT_FOUND)
+        empty = bars((), request.first, request.last, self._calendar(), split_adjusted=True)
+        first = known[0].opt_day("ipoDate") if known else None
+        return History(
+            request.symbol,
+            empty,
+            lists_splits=True,
+            delisted_on=delisted,
+            listed_from=listed(self.name, first, self._today()) if first else None,
+        )
+
+    def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
+        asked = {"symbol": name, "from": first.isoformat(), "to": last.isoformat()}
+        for item in self._list("/historical-price-eod/full", asked):
+            self._same(name, item)
+            yield Row(
+                item.day("date"), item.opt_number("open"), item.opt_number("high"), item.opt_number("low"), item.number("close"),
+                None, item.opt_number("volume"),
+            )  # fmt: skip
+
+    def _actions(self, name: str) -> tuple[Action, ...]:
+        """All there are. A dividend is stated as paid, and on today's shares; where only the latter is there, it is converted."""
+        splits = [
+            split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
+            for item in self._list("/splits", {"symbol": name})
+            # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
+            # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
+            if item.day("date") <= self._calendar().last_due(self._now())
+        ]
+        found = list(splits)
+        for item in self._list("/dividends", {"symbol": name}):
+            day, paid = item.day("date"), item.opt_number("dividend")
+            if paid is None:
+                adjusted = item.opt_number("adjDividend")
+                later = prod(s.value for s in splits if s.ex_date > day)
+                paid = None if adjusted is None else adjusted * later
+            if paid:
+                found.append(dividend(self.name, day, paid))
+        return together(self.name, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
+
+    def _same(self, name: str, item: Record) -> None:
+        answered = item.opt_text("symbol")
+        if answered is not None and stored(answered) != stored(name):
+            raise SchemaChanged(self.name, f"asked for {name}, answered for {answered}")
+
+    def _list(self, path: str, asked: Parameters) -> Iterator[Record]:
+        return records(self.name, path, self._http.get(path, asked))
+
+
+def _spans(first: date, last: date) -> list[tuple[date, date]]:
+    """[first, last] in pieces that one answer holds."""
+    pieces = []
+    step = timedelta(days=365 * YEARS_A_CALL)
+    while first <= last:
+        pieces.append((first, min(first + step, last)))
+        first += step + timedelta(days=1)
+    return pieces

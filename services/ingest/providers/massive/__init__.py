@@ -1,0 +1,1 @@
+"""Massive (formerly Polygon)."""

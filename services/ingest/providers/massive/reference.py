@@ -1,0 +1,208 @@
+"""Massive's reference data: tickers and their status, details, statements, search."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+
+from services.ingest.model.market import Absent, Listing, Profile, Rename
+from services.ingest.providers.errors import SchemaChanged, UnknownToVendor, VendorError
+from services.ingest.providers.normalise import encoded, stored
+from services.ingest.providers.transport.http import Parameters
+from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.transport.rest import RestVendor
+from services.ingest.providers.vendor import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind
+from shared.market.symbols import parse_occ
+
+# A list that never ends is a fault of the vendor's; 200 pages of 5,000 are a million rows.
+MAX_PAGES = 200
+QUARTERS = 12
+# Documented types (Ticker Types endpoint) as our kinds; others stay under their own name.
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "CS": "stock", "ADRC": "stock", "ADRP": "stock", "OS": "stock", "GDR": "stock", "NYRS": "stock", "PFD": "preferred",
+        "ETF": "etf", "ETV": "etf", "ETS": "etf", "ETN": "etn", "FUND": "fund", "WARRANT": "warrant", "RIGHT": "right", "UNIT": "unit",
+    }
+)  # fmt: skip
+_FIELDS: Mapping[StatementKind, Mapping[str, str]] = MappingProxyType(
+    {
+        StatementKind.INCOME: {
+            "revenue": "revenue", "cost_of_revenue": "cost_of_revenue", "gross_profit": "gross_profit",
+            "operating_income": "operating_income", "ebitda": "ebitda", "interest_expense": "interest_expense",
+            "income_tax": "income_taxes", "net_income": "net_income_loss_attributable_common_shareholders",
+            "eps_basic": "basic_earnings_per_share", "eps_diluted": "diluted_earnings_per_share",
+            "shares_diluted": "diluted_shares_outstanding",
+        },
+        StatementKind.BALANCE: {
+            "cash": "cash_and_equivalents", "current_assets": "total_current_assets", "total_assets": "total_assets",
+            "current_liabilities": "total_current_liabilities", "total_liabilities": "total_liabilities",
+            "total_equity": "total_equity", "retained_earnings": "retained_earnings_deficit",
+        },
+        StatementKind.CASH_FLOW: {
+            "operating_cash_flow": "net_cash_from_operating_activities",
+            "investing_cash_flow": "net_cash_from_investing_activities",
+            "financing_cash_flow": "net_cash_from_financing_activities",
+            "capital_expenditure": "purchase_of_property_plant_and_equipment", "dividends_paid": "dividends",
+        },
+    }
+)  # fmt: skip
+_STATEMENTS = (
+    (StatementKind.INCOME, "/stocks/financials/v1/income-statements"),
+    (StatementKind.BALANCE, "/stocks/financials/v1/balance-sheets"),
+    (StatementKind.CASH_FLOW, "/stocks/financials/v1/cash-flow-statements"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the list of tickers says of one symbol. `candidates` if several active securities have it."""
+
+    known: bool
+    delisted_on: date | None = None
+    renamed: Rename | None = None
+    candidates: tuple[Listing, ...] = ()
+    listed_from: date | None = None
+    currencies: tuple[str, ...] = ()
+
+
+class MassiveReference(RestVendor):
+    name = "massive"
+    separator = "."
+
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+        return self._each(symbols, self._profile)
+
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+        return self._each(symbols, self._fundamentals)
+
+    def search(self, text: str) -> Matches:
+        try:
+            page = self._page("/v3/reference/tickers", {"search": text[:100], "active": "true", "limit": 20}, "tickers")
+            return Matches(tuple(map(_listing, page.records("results", missing_is_empty=True))))
+        except VendorError as error:
+            return Matches(failed=self._failed(text, error))
+
+    def _profile(self, symbol: str, name: str) -> Described:
+        item = self._page(f"/v3/reference/tickers/{encoded(name)}", {}, "ticker details").record("results")
+        self._same(symbol, item.text("ticker"))
+        listing = _listing(item)
+        profile = Profile(
+            asset_type=listing.asset_type,
+            name=listing.name,
+            # Massive classifies by SIC: an industry, and no sector that would compare with the others' eleven.
+            industry=item.opt_text("sic_description"),
+            as_of=self._today(),
+            currency=listing.currency,
+            exchange=listing.exchange,
+        )
+        return Described(symbol, profile)
+
+    def _fundamentals(self, symbol: str, name: str) -> Fundamentals:
+        statements: list[Statement] = []
+        for kind, path in _STATEMENTS:
+            asked: Parameters = {
+                "tickers": name,
+                "timeframe": "quarterly",
+                "limit": QUARTERS,
+                "sort": "period_end.desc",
+            }
+            page = self._page(path, asked, path.rsplit("/", 1)[-1])
+            statements += [_statement(kind, item) for item in page.records("results")]
+        ratios = next(
+            self._page("/stocks/financials/v1/ratios", {"ticker": name, "limit": 1}, "ratios").records("results"), None
+        )
+        if not statements and ratios is None:
+            raise UnknownToVendor(self.name, f"no statements of {name}")
+        filings = [s.filed_on for s in statements if s.filed_on]
+        return Fundamentals(
+            symbol,
+            self._today(),
+            tuple(statements),
+            market_cap=ratios.opt_number("market_cap") if ratios else None,
+            pe_ratio=ratios.opt_number("price_to_earnings") if ratios else None,
+            last_earnings=max(filings, default=None),
+        )
+
+    def _status(self, symbol: str, name: str) -> Status:
+        """One call for an active ticker, two for an unknown one, three for one that is gone: did it move, or end?"""
+        active = [_listing(item) for item in self._tickers(name, active=True)]
+        if len({(listing.exchange, listing.name) for listing in active}) > 1:
+            return Status(known=True, candidates=tuple(active))
+        if active:
+            return Status(known=True, currencies=tuple(one.currency for one in active if one.currency))
+        gone = list(self._tickers(name, active=False))
+        if not gone:
+            return Status(known=False)
+        newest = max(gone, key=lambda item: item.opt_day("delisted_utc") or date.min)
+        # Asked by ticker, the vendor answers for whoever has the ticker now; by FIGI, for the security that had it.
+        figi = newest.opt_text("composite_figi")
+        renamed = self._renamed(symbol, name, figi) if figi else None
+        return Status(known=True, delisted_on=newest.opt_day("delisted_utc"), renamed=renamed)
+
+    def _tickers(self, name: str, *, active: bool) -> Iterator[Record]:
+        asked: Parameters = {"ticker": name, "active": "true" if active else "false", "limit": 10}
+        return self._page("/v3/reference/tickers", asked, "tickers").records("results", missing_is_empty=True)
+
+    def _renamed(self, symbol: str, name: str, figi: str) -> Rename | None:
+        try:
+            page = self._page(
+                f"/vX/reference/tickers/{encoded(figi)}/events", {"types": "ticker_change"}, "ticker events"
+            )
+        except UnknownToVendor:
+            return None
+        events = page.record("results").records("events")
+        changes = sorted(
+            (item.day("date"), item.record("ticker_change").text("ticker"))
+            for item in events
+            if item.has("ticker_change")
+        )
+        later = [change for index, change in enumerate(changes) if any(old == name for _, old in changes[:index])]
+        return Rename(symbol, stored(later[-1][1]), later[0][0]) if later and later[-1][1] != name else None
+
+    def _results(self, path: str, parameters: Parameters, where: str) -> Iterator[Record]:
+        for page in self._pages(path, parameters, where):
+            yield from page.records("results")
+
+    def _pages(self, path: str, parameters: Parameters, where: str) -> Iterator[Record]:
+        page = self._page(path, parameters, where)
+        yield page
+        for _ in range(MAX_PAGES):
+            following = page.opt_text("next_url")
+            if following is None:
+                return
+            page = Record(self.name, where, self._http.get_url(following))
+            yield page
+        raise SchemaChanged(self.name, f"{where} does not end after {MAX_PAGES} pages")
+
+    def _page(self, path: str, parameters: Parameters, where: str) -> Record:
+        return Record(self.name, where, self._http.get(path, parameters))
+
+    def _spelled(self, symbol: str) -> str | None:
+        name = super()._spelled(symbol)
+        return f"O:{name}" if name and parse_occ(name) else name
+
+    def _same(self, symbol: str, answered: str) -> None:
+        if stored(answered) != stored(symbol):
+            raise SchemaChanged(self.name, f"asked for {symbol}, answered for {answered}")
+
+
+def _listing(item: Record) -> Listing:
+    kind = item.opt_text("type") or ""
+    currency = item.opt_text("currency_name") or item.opt_text("currency_symbol")
+    return Listing(
+        stored(item.text("ticker")),
+        item.opt_text("name"),
+        item.opt_text("primary_exchange"),
+        _TYPES.get(kind, kind.lower() or "unknown"),
+        currency.upper() if currency else None,
+    )
+
+
+def _statement(kind: StatementKind, item: Record) -> Statement:
+    fields = _FIELDS[kind]
+    values = {name: item.opt_number(fields[name]) if name in fields else None for name in ITEMS[kind]}
+    if kind is StatementKind.CASH_FLOW:
+        operating, spent = values["operating_cash_flow"], values["capital_expenditure"]
+        # Capital expenditure is stated as an outflow, negative.
+        values["free_cash_flow"] = None if operating is None or spent is None else operating + spent
+    return Statement(kind, item.day("period_end"), values, filed_on=item.opt_day("filing_date"), currency="USD")

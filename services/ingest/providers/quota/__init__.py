@@ -1,0 +1,1 @@
+"""Limits of a vendor, shared by all replicas."""

@@ -1,0 +1,1 @@
+"""HTTP to a vendor: address check, bounds, retries, reading of payloads."""

@@ -1,0 +1,133 @@
+"""What Yahoo's data mean, whichever library fetched them: kinds, profiles, statements, which range to ask for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from services.ingest.model.market import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
+from services.ingest.providers.actions import together
+from services.ingest.providers.errors import SchemaChanged
+from services.ingest.providers.normalise import Row, as_paid, bars, in_our_currency, listed, stored
+from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind
+from shared.market.calendar import Calendar
+
+_NEW_YORK = ZoneInfo("America/New_York")
+TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "EQUITY": "stock", "ETF": "etf", "MUTUALFUND": "fund", "INDEX": "index", "CRYPTOCURRENCY": "crypto",
+        "CURRENCY": "currency", "FUTURE": "future", "OPTION": "option",
+    }
+)  # fmt: skip
+# A range and the calendar days it is sure to reach back. Ranges are counted from today, so a request that ended long ago gets
+# everything since: splits after it are needed to bring its prices back to what was traded.
+_RANGES = (("5d", 4), ("1mo", 27), ("3mo", 85), ("6mo", 175), ("1y", 360), ("2y", 725), ("5y", 1820), ("10y", 3645))
+FIELDS: Mapping[StatementKind, Mapping[str, str]] = MappingProxyType(
+    {
+        StatementKind.INCOME: {
+            "revenue": "TotalRevenue", "cost_of_revenue": "CostOfRevenue", "gross_profit": "GrossProfit",
+            "operating_income": "OperatingIncome", "ebitda": "EBITDA", "interest_expense": "InterestExpense",
+            "income_tax": "TaxProvision", "net_income": "NetIncome", "eps_basic": "BasicEPS", "eps_diluted": "DilutedEPS",
+            "shares_diluted": "DilutedAverageShares",
+        },
+        StatementKind.BALANCE: {
+            "cash": "CashAndCashEquivalents", "current_assets": "CurrentAssets", "total_assets": "TotalAssets",
+            "current_liabilities": "CurrentLiabilities", "total_liabilities": "TotalLiabilitiesNetMinorityInterest",
+            "total_debt": "TotalDebt", "total_equity": "StockholdersEquity", "retained_earnings": "RetainedEarnings",
+        },
+        StatementKind.CASH_FLOW: {
+            "operating_cash_flow": "OperatingCashFlow", "investing_cash_flow": "InvestingCashFlow",
+            "financing_cash_flow": "FinancingCashFlow", "capital_expenditure": "CapitalExpenditure",
+            "free_cash_flow": "FreeCashFlow", "dividends_paid": "CashDividendsPaid",
+        },
+    }
+)  # fmt: skip
+
+
+def range_for(first: date, today: date) -> str:
+    """The shortest of Yahoo's ranges that reaches back to `first`, and to what was listed late before it: events come with the range."""
+    days = (today - first + LISTED_LATE).days
+    return next((name for name, reach in _RANGES if days <= reach), "max")
+
+
+def history(
+    provider: str,
+    request: Request,
+    name: str,
+    meta: Record,
+    rows: Iterable[Row],
+    actions: Iterable[Action],
+    calendar: Calendar,
+    today: date,
+) -> History | Absent:
+    """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
+    answered = meta.text("symbol")
+    if stored(answered) != stored(name):
+        candidate = Listing(stored(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
+        detail = f"asked for {name}, answered for {answered}"
+        return Absent(request.symbol, Absence.AMBIGUOUS, candidates=(candidate,), detail=detail)
+    granularity = meta.opt_text("dataGranularity")
+    if granularity not in (None, "1d"):
+        # Yahoo answers a question about days with weeks or months where it sees fit; one bar a month is no daily close.
+        raise SchemaChanged(provider, f"asked for days, answered with {granularity}")
+    first = meta.opt_epoch("firstTradeDate")
+    in_our_currency(provider, request.symbol, meta.opt_text("currency"))
+    return History(
+        request.symbol,
+        bars(rows, request.first, request.last, calendar, split_adjusted=True),
+        together(provider, as_paid(actions)),
+        lists_splits=True,
+        listed_from=listed(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
+    )
+
+
+def profile(info: Record, today: date) -> Profile:
+    """From the modules quoteType, assetProfile and summaryDetail, flattened."""
+    return Profile(
+        asset_type=TYPES.get(info.text("quoteType").upper(), "unknown"),
+        name=info.opt_text("longName") or info.opt_text("shortName"),
+        sector=info.opt_text("sector"),
+        industry=info.opt_text("industry"),
+        as_of=today,
+        beta=info.opt_number("beta"),
+        beta_as_of=today if info.has("beta") else None,
+        currency=info.opt_text("currency"),
+        exchange=info.opt_text("exchange"),
+    )
+
+
+def fundamentals(symbol: str, info: Record, statements: Sequence[Statement], today: date) -> Fundamentals:
+    """Statements with market cap, P/E and announcements. Yahoo names the next earnings, and the last for some days."""
+    days = sorted(
+        info.epoch(key).date()
+        for key in ("earningsTimestamp", "earningsTimestampStart", "earningsTimestampEnd")
+        if info.has(key)
+    )
+    return Fundamentals(
+        symbol,
+        today,
+        tuple(statements),
+        market_cap=info.opt_number("marketCap"),
+        pe_ratio=info.opt_number("trailingPE"),
+        last_earnings=max((day for day in days if day <= today), default=None),
+        next_earnings=min((day for day in days if day > today), default=None),
+    )
+
+
+def statement(kind: StatementKind, period_end: date, figures: Record, currency: str | None) -> Statement:
+    values = {name: figures.opt_number(FIELDS[kind][name]) if name in FIELDS[kind] else None for name in ITEMS[kind]}
+    return Statement(kind, period_end, values, currency=currency)
+
+
+def listing(item: Record) -> Listing:
+    """One quote of a search."""
+    kind = (item.opt_text("quoteType") or "").upper()
+    name = item.opt_text("longname") or item.opt_text("shortname")
+    return Listing(stored(item.text("symbol")), name, item.opt_text("exchange"), TYPES.get(kind, "unknown"))
+
+
+def plain(value: Any) -> Any:
+    """A pandas or NumPy scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,284 @@
+"""The HTTP session that yfinance and yahooquery are given: the same bounds as our own client, and Yahoo's refusals typed.
+
+Both libraries hide what happened: "possibly delisted" is their word for a limit, an outage and an ad-blocker alike. So the
+session looks at each answer itself and raises a `VendorError`, which passes through them. It is curl_cffi's, because Yahoo
+turns away clients whose TLS does not look like a browser's.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import curl_cffi
+import stamina
+from curl_cffi import CurlOpt
+from curl_cffi.requests import Response, Session
+from curl_cffi.requests.exceptions import RequestException, Timeout
+
+from services.ingest.model.market import Fault
+from services.ingest.providers.errors import (
+    AddressRefused,
+    AuthRefused,
+    ProviderDown,
+    RateLimited,
+    SchemaChanged,
+    UnknownToVendor,
+    VendorError,
+)
+from services.ingest.providers.transport.address import environment_proxy, public_address
+from services.ingest.providers.transport.gate import Gate
+from services.ingest.providers.transport.http import Bounds, retry_at
+from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.vendor import Journal
+
+DOMAIN = "yahoo.com"
+# Yahoo tells no time; its limits were seen to last minutes to hours.
+RETRY_AFTER = timedelta(minutes=15)
+BARRED = timedelta(hours=1)
+_COOKIES = "https://fc.yahoo.com"
+# Paths that carry data. Everything else is cookies and crumbs, whose failure is the libraries' own affair: the data decide.
+# The value is where the result stands in the document.
+_DATA = {
+    "/v8/finance/chart": "chart",
+    "/v10/finance/quoteSummary": "quoteSummary",
+    "/v7/finance/quote": "quoteResponse",
+    "/ws/fundamentals-timeseries": "timeseries",
+    "/v1/finance/search": None,
+}
+_REFUSED = "refuses this machine ({status}); it has no key to set: wait, set HTTPS_PROXY, or take {name} out of LEADLINE_PROVIDERS"
+
+
+class YahooSession(Session[Response]):
+    """`endpoint` stands for every host of Yahoo's, for tests and mirrors; it needs `allow_loopback` if it is on this machine."""
+
+    def __init__(
+        self,
+        provider: str,
+        gate: Gate,
+        *,
+        endpoint: str | None = None,
+        allow_loopback: bool = False,
+        bounds: Bounds | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.journal = Journal()
+        self._provider = provider
+        self._gate = gate
+        self._endpoint = endpoint.rstrip("/") if endpoint else None
+        self._loopback = allow_loopback
+        self._limits = bounds or Bounds()
+        self._now = now
+        self._pins: dict[str, bytes] = {}
+        self._pin_lock = threading.Lock()
+        self._seen = threading.local()
+        self._cookies_given: Response | None = None
+        super().__init__(
+            impersonate="chrome",
+            curl_options={CurlOpt.MAXFILESIZE_LARGE: self._limits.max_bytes},
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long one call may take, for a library that wants to be told."""
+        return self._limits.read
+
+    def fault(self) -> VendorError | None:
+        """What this thread's calls since `forget` ended in, whatever the library made of it."""
+        return getattr(self._seen, "fault", None)
+
+    def chart(self) -> Record:
+        """`meta` of this thread's last chart: what it is, its symbol, its first trade. Raises `SchemaChanged` if there was none."""
+        return Record(self._provider, "chart.meta", getattr(self._seen, "chart", None))
+
+    def forget(self) -> None:
+        self._seen.chart = None
+        self._seen.fault = None
+        self._seen.refused = None
+
+    def refused(self) -> int | None:
+        """401 or 403, if that was the last word about data: the libraries get one try with a new crumb."""
+        return getattr(self._seen, "refused", None)
+
+    def verdict(self, error: Exception | None = None, *, library: str = "") -> VendorError | None:
+        """What a question ended in: what the session saw, and only then what the library made of it (`error`)."""
+        seen, status = self.fault(), self.refused()
+        if seen is not None:
+            return seen
+        if status is not None:
+            return self.noted(self._refusal(status))
+        if error is None:
+            return None
+        if isinstance(error, RequestException):
+            return self.noted(
+                ProviderDown(self._provider, f"{type(error).__name__} before any data (curl {int(error.code)})")
+            )
+        said = f"an answer {library} cannot read ({type(error).__name__}: {str(error)[:200]})"
+        return self.noted(SchemaChanged(self._provider, said))
+
+    def _refusal(self, status: int) -> AuthRefused:
+        """Yahoo has no key that could be mended: it may let this machine in again by itself."""
+        message = _REFUSED.format(status=status, name=self._provider)
+        return AuthRefused(self._provider, message, retry_at=self._now() + BARRED)
+
+    def noted(self, error: VendorError) -> VendorError:
+        """Keep what `condition` tells, and tell the gate."""
+        self._gate.failed(error)
+        self.journal.last_fault = str(error)
+        if isinstance(error, AuthRefused):
+            self.journal.disabled = str(error)
+        self._seen.fault = error
+        return error
+
+    def request(self, method: Any, url: str, **arguments: Any) -> Response:  # type: ignore[override]
+        """As curl_cffi's, for Yahoo's hosts only; raises `VendorError` for what is no answer. 401 and 403 are handed on."""
+        data = urlsplit(url).path.startswith(tuple(_DATA))
+        if url == _COOKIES and (given := self._cookies_given) is not None:
+            return given  # yfinance asks for them before every symbol, where it cannot keep them on disk
+        limits = self._limits
+        for attempt in stamina.retry_context(
+            on=lambda error: data and isinstance(error, ProviderDown) and error.again_at_once,
+            attempts=limits.attempts,
+            timeout=limits.deadline * limits.attempts,
+            wait_initial=limits.wait_initial,
+            wait_max=limits.wait_max,
+            wait_jitter=limits.wait_initial,
+        ):
+            with attempt:
+                return self._admitted(method, url, arguments, data=data)
+        raise AssertionError("stamina ends with a result or an error")
+
+    def _admitted(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
+        try:
+            self._gate.admit()
+            response = self._send(method, url, arguments, data=data)
+            if data:
+                self._judge(urlsplit(url).path, response)
+        except UnknownToVendor as error:
+            self._gate.succeeded()
+            self._seen.fault = error
+            raise
+        except VendorError as error:
+            self.noted(error)
+            raise
+        if url == _COOKIES:
+            self._cookies_given = response
+        if data and response.status_code < 400:
+            self._gate.succeeded()
+            self._seen.fault = self._seen.refused = None
+            self.journal.disabled = None
+        return response
+
+    def _send(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
+        target = self._target(url)
+        limits = self._limits
+        # One number bounds the call as a whole; curl adds the two of a pair.
+        options = {**arguments, "allow_redirects": False, "timeout": min(limits.read, limits.deadline)}
+        self.journal.calls += 1
+        started = time.monotonic()
+        try:
+            return super().request(method, target, **options)
+        except Timeout as error:
+            if not data:
+                raise
+            waited = time.monotonic() - started
+            raise ProviderDown(self._provider, f"no answer after {waited:.0f} s", fault=Fault.TIMEOUT) from error
+        except RequestException as error:
+            if not data:
+                raise
+            too_large = error.code == curl_cffi.CurlECode.FILESIZE_EXCEEDED
+            fault = Fault.BAD_BODY if too_large or error.code == curl_cffi.CurlECode.PARTIAL_FILE else Fault.OUTAGE
+            raise ProviderDown(
+                self._provider, f"{type(error).__name__} (curl {int(error.code)})", fault=fault
+            ) from error
+
+    def _target(self, url: str) -> str:
+        """The URL to call: Yahoo's own, https, its host resolved once and pinned; or the endpoint that stands for it."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme != "https" or not (host == DOMAIN or host.endswith(f".{DOMAIN}")):
+            raise AddressRefused(self._provider, f"{parts.scheme}://{host} is not Yahoo's; it was not asked")
+        if self._endpoint is not None:
+            base = urlsplit(self._endpoint)
+            self._pin(base.hostname or "", base.port or 443)
+            return self._endpoint + url[url.index(host) + len(host) :]
+        if environment_proxy("https", host) is None:
+            self._pin(host, 443)
+        return url
+
+    def _pin(self, host: str, port: int) -> None:
+        """curl connects to the address that was checked; a second lookup could lead elsewhere."""
+        address = public_address(self._provider, host, port, allow_loopback=self._loopback)
+        pinned = f"[{address}]" if ":" in address else address
+        with self._pin_lock:
+            self._pins[f"{host}:{port}"] = f"+{host}:{port}:{pinned}".encode()
+            self.curl_options = {**self.curl_options, CurlOpt.RESOLVE: list(self._pins.values())}  # type: ignore[dict-item]
+
+    def _judge(self, path: str, response: Response) -> None:
+        status, name = response.status_code, self._provider
+        said = _description(response)
+        if status == 429 or response.content[:64].startswith((b"Too Many Requests", b"Edge: Too Many Requests")):
+            at = retry_at(response.headers.get("retry-after"), self._now(), default=RETRY_AFTER)
+            raise RateLimited(name, f"limit reached at {path}", retry_at=at)
+        if status in {401, 403}:
+            if self.refused():
+                raise self._refusal(status)
+            self._seen.refused = status
+            self._cookies_given = None  # they are worth nothing any more
+            return
+        if status == 404:
+            raise UnknownToVendor(name, said or f"{path} was not found")
+        if status in {408, 425} or status >= 500:
+            named = response.headers.get("retry-after")
+            raise ProviderDown(
+                name, f"{path} answered {status}", retry_at=retry_at(named, self._now()) if named else None
+            )
+        if 300 <= status < 400:
+            raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
+        if status >= 400 and not (status == 400 and said and "Data doesn't exist" in said):
+            raise SchemaChanged(name, f"{path} refused our question ({status}). {said or ''}".strip())
+        if status < 400:
+            self._check(path, response.content)
+
+    def _check(self, path: str, body: bytes) -> None:
+        """The document is JSON with its result where it should be. The libraries take whatever else for "nothing there"."""
+        name = self._provider
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            what = "HTML" if body.lstrip()[:1] == b"<" else "JSON that ends too early or is none"
+            raise ProviderDown(name, f"{path} answered {what}", fault=Fault.BAD_BODY) from None
+        record = Record(name, path, document)
+        section = next(value for prefix, value in _DATA.items() if path.startswith(prefix))
+        if section is None:
+            return
+        inside = record.record(section)
+        if inside.has("error"):
+            error = inside.record("error")
+            if error.opt_text("code") == "Not Found":
+                raise UnknownToVendor(name, error.opt_text("description") or f"{path} was not found")
+            raise SchemaChanged(name, f"{path} refused our question. {error.opt_text('description')}")
+        results = list(inside.records("result"))
+        if section == "chart":
+            if not results:
+                raise SchemaChanged(name, f"{path} holds neither a result nor an error")
+            results[0].record("meta").text("symbol")
+            self._seen.chart = document["chart"]["result"][0]["meta"]
+
+
+def _description(response: Response) -> str | None:
+    """The error in Yahoo's own words, which stands at `<section>.error.description` whatever the section."""
+    if response.status_code < 400:
+        return None
+    try:
+        document = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    for section in document.values() if isinstance(document, dict) else ():
+        error = section.get("error") if isinstance(section, dict) else None
+        if isinstance(error, dict):
+            return str(error.get("description") or error.get("code") or "")[:300] or None
+    return None

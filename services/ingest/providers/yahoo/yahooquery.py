@@ -1,0 +1,220 @@
+"""Yahoo through yahooquery, an optional extra (`pip install leadline[yahooquery]`): another way to the same source.
+
+It helps where yfinance breaks on a change that yahooquery survives; it does not help against Yahoo's limits, which are those
+of the machine. yahooquery answers errors as texts among the data, so the session's own view of each answer decides here too.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from threading import Lock
+from typing import Any, TypeVar
+
+from curl_cffi.requests.exceptions import RequestException
+
+from services.ingest.model.market import Absent, Action, Answer, Listing, Rename, Request
+from services.ingest.providers.actions import dividend, split
+from services.ingest.providers.errors import UnknownToVendor, VendorError, unexpected
+from services.ingest.providers.normalise import Row, market_day, never_asked, spelled
+from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.http import Bounds
+from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
+from services.ingest.providers.yahoo import fields
+from services.ingest.providers.yahoo.session import YahooSession
+from shared.errors import ConfigurationError
+from shared.market.calendar import Calendar
+
+MODULES = "assetProfile quoteType summaryDetail price calendarEvents"
+_SEARCH = "https://query2.finance.yahoo.com/v1/finance/search"
+_UNEXPECTED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RequestException)
+Answered = TypeVar("Answered")
+Given = TypeVar("Given")
+
+
+class YahooQuery:
+    """Thread-safe by a lock: a yahooquery Ticker holds the symbols of the question it is asking."""
+
+    name = "yahooquery"
+    separator = "-"
+
+    def __init__(
+        self,
+        calendar: Callable[[], Calendar],
+        *,
+        gate: Gate | None = None,
+        endpoint: str | None = None,
+        allow_loopback: bool = False,
+        bounds: Bounds | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Raises `ConfigurationError` without the library."""
+        try:
+            self._library = importlib.import_module("yahooquery")
+        except ImportError:
+            raise ConfigurationError(
+                "LEADLINE_PROVIDERS names yahooquery, which is not installed: pip install 'leadline[yahooquery]', or leave it out"
+            ) from None
+        self._calendar = calendar
+        self._now = now
+        self._lock = Lock()
+        self._session = YahooSession(
+            self.name,
+            gate or LocalGate(now=now),
+            endpoint=endpoint,
+            allow_loopback=allow_loopback,
+            bounds=bounds,
+            now=now,
+        )
+        self._made: Any = None
+
+    def calls(self, requests: Sequence[Request]) -> int:
+        """One a symbol, and one for the crumb."""
+        return len(requests) + 1
+
+    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        return self._each(requests, lambda request: request.symbol, self._history)
+
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+        def ask(symbol: str, name: str) -> Described:
+            return Described(symbol, fields.profile(self._info(name), self._today()))
+
+        return self._each(symbols, str, ask)
+
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+        def ask(symbol: str, name: str) -> Fundamentals:
+            return fields.fundamentals(symbol, self._info(name), self._statements(name), self._today())
+
+        return self._each(symbols, str, ask)
+
+    def search(self, text: str) -> Matches:
+        """Through our session: yahooquery's own search opens one of its own, without our bounds."""
+
+        def ask(_text: str, _name: str) -> tuple[Listing, ...]:
+            answer = self._session.get(_SEARCH, params={"q": text[:100], "quotesCount": 20, "newsCount": 0})
+            document = Record(self.name, "search", json.loads(answer.content))
+            return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
+
+        answer = self._guarded(text, text, ask, symbol=text)
+        return Matches(failed=answer) if isinstance(answer, Absent) else Matches(answer)
+
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+        """Yahoo has no list of changes."""
+        return iter([None] * len(symbols))
+
+    def condition(self) -> Condition:
+        journal = self._session.journal
+        return Condition(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _each(
+        self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | Absent]
+    ) -> Iterator[Answered | Absent]:
+        for item in items:
+            symbol = symbol_of(item)
+            name = spelled(symbol, self.separator)
+            yield never_asked(symbol) if name is None else self._guarded(item, name, ask, symbol=symbol)
+
+    def _guarded(
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], *, symbol: str
+    ) -> Answered | Absent:
+        """`ask`'s answer, or why there is none. A refusal gets one more try, with a new crumb."""
+        with self._lock:
+            answer = self._asked(item, name, ask, symbol)
+            if answer is None:
+                self._made = None
+                answer = self._asked(item, name, ask, symbol)
+            if answer is not None:
+                return answer
+            refusal = self._session.verdict()
+            assert refusal is not None
+            return refusal.absent(symbol)
+
+    def _asked(
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], symbol: str
+    ) -> Answered | Absent | None:
+        """None if Yahoo refused with 401 or 403."""
+        session = self._session
+        session.forget()
+        answer: Answered | Absent | None = None
+        error: Exception | None = None
+        try:
+            answer = ask(item, name)
+        except VendorError as raised:
+            if session.fault() is None and session.refused() is not None:
+                return None  # without data there is no chart either: the refusal is what happened
+            return raised.absent(symbol)
+        except _UNEXPECTED as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
+            return (session.fault() or session.noted(unexpected(self.name, symbol, raised))).absent(symbol)
+        if session.fault() is None and session.refused() is not None:
+            return None
+        verdict = session.verdict(error, library="yahooquery")
+        return answer if verdict is None else verdict.absent(symbol)
+
+    def _ticker(self, name: str) -> Any:
+        """One for all symbols: making one costs a call for the crumb."""
+        if self._made is None:
+            self._made = self._library.Ticker([name], session=self._session)
+        self._made.symbols = [name]
+        return self._made
+
+    def _today(self) -> date:
+        return market_day(self._now())
+
+    def _history(self, request: Request, name: str) -> Answer:
+        period = fields.range_for(request.first, self._today())
+        frame = self._ticker(name).history(period=period, interval="1d")
+        # Empty for a symbol that was not traded in the range; for anything else the session has raised.
+        rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
+        return fields.history(
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
+        )
+
+    def _info(self, name: str) -> Record:
+        modules = self._ticker(name).get_modules(MODULES).get(name)
+        if not isinstance(modules, dict):
+            raise UnknownToVendor(self.name, f"no profile of {name}: {str(modules)[:120]}")
+        flat: dict[str, Any] = {}
+        for module in modules.values():
+            flat |= {
+                key: value for key, value in module.items() if value is not None and not isinstance(value, dict | list)
+            }
+        return Record(self.name, "quoteSummary", flat)
+
+    def _statements(self, name: str) -> list[Statement]:
+        ticker = self._ticker(name)
+        found: list[Statement] = []
+        for kind, get in (
+            (StatementKind.INCOME, ticker.income_statement),
+            (StatementKind.BALANCE, ticker.balance_sheet),
+            (StatementKind.CASH_FLOW, ticker.cash_flow),
+        ):
+            frame = get("q") if kind is StatementKind.BALANCE else get("q", trailing=False)
+            if isinstance(frame, str | dict):
+                continue  # "data unavailable": a fund has none; a fault of the vendor's was seen by the session
+            for row in frame.to_dict("records"):
+                figures = {str(key): fields.plain(value) for key, value in row.items() if key != "asOfDate"}
+                currency = figures.pop("currencyCode", None)
+                record = Record(self.name, "timeseries", figures)
+                found.append(fields.statement(kind, row["asOfDate"].date(), record, currency))
+        return found
+
+
+def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
+    """Rows and actions of yahooquery's frame, indexed by symbol and date; the row of a session still open has a time."""
+    days = [day.date() if isinstance(day, datetime) else day for day in frame.index.get_level_values(1)]
+    columns = [frame[column].tolist() for column in ("open", "high", "low", "close", "adjclose", "volume")]
+    rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
+    actions = [
+        made(provider, day, value)
+        for column, made in (("dividends", dividend), ("splits", split))
+        if column in frame
+        for day, value in zip(days, frame[column].tolist(), strict=True)
+        if value
+    ]
+    return rows, actions

@@ -1,0 +1,1 @@
+"""The handler of every phase, what wakes it, and what of a run failed."""

@@ -1,0 +1,284 @@
+"""The one function every phase runs, whatever pulled the trigger.
+
+Read what is missing and ready, compute it, and in one transaction raise what is completed, write the results and announce them.
+The event that woke us says only where to look. Healing is the same call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID, uuid4
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared import ledger
+from shared.clock import Clock
+from shared.db import closures
+from shared.db.engine import is_transient, snapshot
+from shared.errors import TransientError
+from shared.ledger import Lease, Outcome, Raised
+from shared.market.calendar import trading
+from shared.messaging import outbox
+from shared.messaging.failpoints import failpoint
+from shared.phase.failures import Failures
+from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
+from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
+
+log = logger(__name__)
+
+RENEW_SECONDS = 10.0
+# A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
+# would each hold one and wait for the other.
+AT_ONCE = 2
+EVERYTHING: tuple[date | None, date | None] = (None, None)
+
+
+class Results(Protocol):
+    """What a computation returns: at least the outcome of each unit it computed. Units without one stay missing."""
+
+    @property
+    def outcomes(self) -> Mapping[Key, Outcome]: ...
+
+
+@runtime_checkable
+class Computes(Protocol):
+    """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread."""
+
+    phase: Phase
+
+    async def load(self, conn: AsyncConnection, batch: Batch) -> Any: ...
+
+    def compute(self, inputs: Any) -> Any: ...
+
+    async def save(self, conn: AsyncConnection, results: Any, raised: Raised) -> None: ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """A worker whose inputs portfolios share: nobody else is to compute them until the transaction ends."""
+
+    async def claim(self, conn: AsyncConnection, batch: Batch) -> None: ...
+
+
+@runtime_checkable
+class RunsBatches(Protocol):
+    """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors)."""
+
+    phase: Phase
+
+    async def run_batch(self, batch: Batch) -> Raised: ...
+
+
+class PhaseRunner:
+    """Runs one phase. Nothing in memory decides whether work may start, so nothing can be stuck "running"."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        worker: Computes | RunsBatches,
+        clock: Clock,
+        *,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._clock = clock
+        self._wake = wake
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self.phase = worker.phase
+
+    async def run(self, work: Work) -> int:
+        """Complete what is missing and ready within the work; returns how many units were raised.
+
+        Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
+        go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
+        """
+        owner = uuid4().hex
+        async with self._engine.begin() as conn:
+            held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
+        failpoint("H2")
+        if not held:
+            return 0
+        renewal = asyncio.create_task(self._renew(owner))
+        done = 0
+        bounds: tuple[date | None, date | None] = (work.first, work.last)
+        try:
+            while held:
+                done += await self._drain([lease.portfolio_id for lease in held], bounds)
+                async with self._engine.begin() as conn:
+                    held = await ledger.release(conn, self.phase, held, owner)
+                bounds = EVERYTHING  # whoever left word did not say what for
+        except BaseException:
+            await self._let_go(held, owner)
+            raise
+        finally:
+            renewal.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewal
+        return done
+
+    async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
+        attempted: set[Due] = set()
+        failures = Failures()
+        done = 0
+        try:
+            while True:
+                async with snapshot(self._engine) as conn:
+                    days = await closures.read(conn)
+                    with trading(days):
+                        batch = await self._next(conn, portfolios, bounds, attempted)
+                if batch is None:
+                    return done
+                with trading(days):
+                    raised = await self._isolated(batch, attempted, failures)
+                done += raised
+                if raised:
+                    self._wake()
+        finally:
+            # At the end: completing the portfolio's other units takes its failures for past ones.
+            await failures.record(self._engine, self.phase)
+
+    async def _next(
+        self,
+        conn: AsyncConnection,
+        portfolios: Sequence[UUID],
+        bounds: tuple[date | None, date | None],
+        attempted: set[Due],
+    ) -> Batch | None:
+        units = await ledger.ready(conn, self.phase, portfolios, *bounds)
+        units = self._select(units, lambda unit: unit not in attempted)
+        if not units:
+            return None
+        sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
+        return cut(units, sessions)[0]
+
+    def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:
+        """The chosen ones among ready units; in a chained phase only up to the first that is not.
+
+        What follows a session that stays missing would be computed from a predecessor of an older revision, and would then
+        count as complete.
+        """
+        if self.phase not in CHAINED:
+            return [unit for unit in units if chosen(unit)]
+        selected, broken = [], set()
+        for unit in sorted(units):
+            if unit.portfolio_id in broken:
+                continue
+            if chosen(unit):
+                selected.append(unit)
+            else:
+                broken.add(unit.portfolio_id)
+        return selected
+
+    async def _isolated(self, batch: Batch, attempted: set[Due], failures: Failures) -> int:
+        """Run a batch; if it fails for good, run its halves, so that one bad portfolio, and one bad session of it, fails alone.
+
+        In a chain nothing behind what failed is ready, so there the later half is found to be empty.
+        """
+        with log_context(
+            phase=self.phase.value,
+            portfolio=batch.portfolios[0] if len(batch.portfolios) == 1 else f"{len(batch.portfolios)} portfolios",
+            session=batch.first if len(batch.sessions) == 1 else f"{batch.first}/{batch.last}",
+        ):
+            try:
+                with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
+                    raised = await self._execute(batch, attempted)
+            except Exception as problem:
+                if isinstance(problem, TransientError) or is_transient(problem):
+                    raise
+                error = f"{type(problem).__name__}: {problem}"
+                halves = failures.halves(batch)
+                if halves is None:
+                    # The first with its traceback: where many fail, they mostly fail alike.
+                    log.exception("batch_failed", error=error[:300], exc_info=not failures.parts)
+            else:
+                for quality in ("complete", "partial"):
+                    count = sum(1 for outcome in raised.values() if outcome == quality)
+                    COMPLETED.labels(self.phase.value, quality).inc(count)
+                log.info("batch_done", units=len(batch), raised=len(raised))
+                return len(raised)
+        if halves is None:
+            attempted.update(batch.units)
+            failures.parts.append((batch, error))
+            return 0
+        done = await self._isolated(halves[0], attempted, failures)
+        done += await self._isolated(halves[1], attempted, failures)
+        failures.join(batch, halves)
+        return done
+
+    async def _execute(self, batch: Batch, attempted: set[Due]) -> dict[Key, str]:
+        worker = self._worker
+        if isinstance(worker, RunsBatches):
+            attempted.update(batch.units)
+            with BATCH_SECONDS.labels(self.phase.value, "all").time():
+                return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
+        async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
+            if isinstance(worker, Claims):
+                await worker.claim(conn, batch)
+            # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
+            with BATCH_SECONDS.labels(self.phase.value, "load").time():
+                async with snapshot(self._engine) as view:
+                    # And the calendar that belongs to them, until the results are written.
+                    calendar.enter_context(trading(await closures.read(view)))
+                    current = await self._current(view, batch)
+                    if current is None:
+                        return {}
+                    # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
+                    attempted.update(current.units)
+                    inputs = await worker.load(view, current)
+            failpoint("H3")
+            with BATCH_SECONDS.labels(self.phase.value, "compute").time():
+                results: Results = await asyncio.to_thread(worker.compute, inputs)
+            with BATCH_SECONDS.labels(self.phase.value, "save").time():
+                return await self._save(conn, current, results)
+
+    async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
+        """The batch as this snapshot sees it: revisions may have moved, units may have been completed or gone."""
+        units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
+        wanted = {Key(unit.portfolio_id, unit.session) for unit in batch.units}
+        units = self._select(units, lambda unit: Key(unit.portfolio_id, unit.session) in wanted)
+        # A day that is a session since the batch was cut lies between two of its neighbours.
+        batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
+        return batches[0] if batches else None
+
+    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[Key, str]:
+        outcomes = {
+            unit: results.outcomes[key]
+            for unit in batch.units
+            if (key := Key(unit.portfolio_id, unit.session)) in results.outcomes
+        }
+        raised = await ledger.complete(conn, self.phase, outcomes)
+        failpoint("H4")
+        worker = self._worker
+        assert isinstance(worker, Computes)
+        await worker.save(conn, results, raised)
+        failpoint("H5")
+        if raised:
+            await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
+            await ledger.progressed(conn, self.phase, batch.portfolios)
+        failpoint("H6")
+        return {key: results.outcomes[key].quality for key in raised.keys}
+
+    async def _renew(self, owner: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                async with self._engine.begin() as conn:
+                    await ledger.renew(conn, self.phase, owner)
+            except (DBAPIError, OSError, TimeoutError) as error:
+                # A lease that runs out costs double work, never correctness: keep computing.
+                log.warning("lease_not_renewed", error=str(error)[:200])
+
+    async def _let_go(self, held: Sequence[Lease], owner: str) -> None:
+        """Give the leases back on the way out, if the database lets us; they expire anyway."""
+        try:
+            async with self._engine.begin() as conn:
+                await ledger.release(conn, self.phase, held, owner, unconditionally=True)
+        except (DBAPIError, OSError, TimeoutError) as error:
+            log.warning("lease_not_released", error=str(error)[:200])
