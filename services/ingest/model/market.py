@@ -44,6 +44,7 @@ class ProviderErrorKind(StrEnum):
     REFUSED_ADDRESS = "refused_address"
     AUTH = "auth"
     PLAN = "plan_limit"  # the key is good, the plan does not cover the question
+    PROFILES_REFUSED = "profiles_refused"  # of profiles and statements alone: prices are served
     BAD_SYMBOL = "bad_symbol"  # never asked: no vendor spells anything so
 
     @property

@@ -81,6 +81,19 @@ class NotAsked(ProviderDown):
     again_at_once = False
 
 
+class ProfilesRefused(ProviderError, TransientError):
+    """The vendor tells nothing of companies now (crumbs, profiles, statements), though it may price them. Closes no prices."""
+
+    code = "profiles_refused"
+    fault = ProviderErrorKind.PROFILES_REFUSED
+
+
+class ProfilesLimited(ProfilesRefused):
+    """As above, by a limit."""
+
+    absence = NoDataReason.RATE_LIMITED
+
+
 class SchemaChanged(ProviderError, PermanentError):
     """Valid JSON that is not what the documentation says. Nothing is guessed from it."""
 

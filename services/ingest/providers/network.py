@@ -91,7 +91,13 @@ class ProviderHealth:
 
 
 class NetworkProvider(Provider, Protocol):
-    """A provider on the network. All calls block, all failures are answers; nothing is raised for what a vendor does."""
+    """A provider on the network. All calls block, all failures are answers; nothing is raised for what a vendor does.
+
+    profile_calls, statement_calls : what the profile and the statements of one symbol cost at most, of a vendor that keeps its session
+    """
+
+    profile_calls: int
+    statement_calls: int
 
     def calls(self, requests: Sequence[Request]) -> int:
         """About how many calls `fetch` would make: for the estimate before onboarding, and to reserve quota."""

@@ -19,6 +19,8 @@ class RestProvider:
 
     name: str
     separator: str
+    profile_calls = 1
+    statement_calls = 5
 
     def __init__(self, http: ProviderHttp, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._http = http
