@@ -27,6 +27,10 @@ class Record:
     def has(self, key: str) -> bool:
         return self._value.get(key) is not None
 
+    def names(self, key: str) -> bool:
+        """Whether the key is there, though perhaps null."""
+        return key in self._value
+
     def text(self, key: str) -> str:
         value = self.opt_text(key)
         if value is None:
