@@ -1,9 +1,6 @@
 """Massive (formerly Polygon.io): prices as traded, splits, dividends, and what became of a symbol.
 
-A thin adapter on our own client, not the vendor's `massive` package: that one can be pointed at a local server, but it reads
-a page it cannot parse, or whose `results` are missing, as the end of the list (missing prices would look like no trade),
-raises one error without status or headers for everything else (no Retry-After, no difference between 401 and 500), sleeps
-on 429 in place, follows redirects, and bounds neither a body nor a call.
+The vendor's package knows its endpoints (`client`); how they are asked and what counts as an answer is ours.
 """
 
 import logging
@@ -32,7 +29,7 @@ from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.reference import MassiveReference
 from services.ingest.providers.normalise import Row, assert_currency, bars, encoded, from_vendor, invalid_symbol
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
+from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
 from services.ingest.providers.transport.payload import Record
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -190,9 +187,10 @@ class Massive(MassiveReference):
         )  # fmt: skip
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
-        path = f"/v2/aggs/ticker/{encoded(name)}/range/1/day/{first}/{last}"
-        pages = self._pages(path, {"adjusted": "false", "sort": "asc", "limit": 50_000}, "aggregates")
-        for page in pages:
+        answer = self._client.list_aggs(
+            encoded(name), 1, "day", first, last, adjusted=False, sort="asc", limit=50_000, raw=True
+        )
+        for page in self._pages("aggregates", answer):
             # Another ticker's prices are nobody's; adjusted prices under an unadjusted label would be converted twice.
             if answered := page.opt_text("ticker"):
                 self._same(name, answered)
@@ -233,21 +231,19 @@ class Massive(MassiveReference):
                 if action is not None:
                     found.setdefault(ticker, []).append(action)
 
-        splits: Parameters = {
-            "ticker.any_of": names,
-            "execution_date.gte": first.isoformat(),
-            "limit": 5000,
-            "sort": "execution_date.asc",
-        }
-        for item in self._results("/stocks/v1/splits", splits, "splits"):
+        answer = self._client.list_stocks_splits(
+            ticker_any_of=names, execution_date_gte=first.isoformat(), limit=5000, sort="execution_date.asc", raw=True
+        )
+        for item in self._results("splits", answer):
             take(item, partial(self._split, item))
-        dividends: Parameters = {
-            "ticker.any_of": names,
-            "ex_dividend_date.gte": first.isoformat(),
-            "limit": 5000,
-            "sort": "ex_dividend_date.asc",
-        }
-        for item in self._results("/stocks/v1/dividends", dividends, "dividends"):
+        answer = self._client.list_stocks_dividends(
+            ticker_any_of=names,
+            ex_dividend_date_gte=first.isoformat(),
+            limit=5000,
+            sort="ex_dividend_date.asc",
+            raw=True,
+        )
+        for item in self._results("dividends", answer):
             take(item, partial(self._dividend, item))
         return found, unreadable
 

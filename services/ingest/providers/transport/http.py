@@ -121,6 +121,10 @@ class ProviderHttp:
             )
         return self._retried(url, None)
 
+    @property
+    def base(self) -> str:
+        return self._base
+
     def close(self) -> None:
         self._client.close()
 
