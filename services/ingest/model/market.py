@@ -15,10 +15,11 @@ from shared.text import printable
 
 
 class NoDataReason(StrEnum):
-    """Why there is no price. The first three pass by themselves; the others are what the source knows."""
+    """Why there is no price. The first four pass by themselves; the others are what the source knows."""
 
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    LATE = "late"
     QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"
     AMBIGUOUS = "ambiguous"
@@ -30,7 +31,9 @@ class NoDataReason(StrEnum):
 
     @property
     def transient(self) -> bool:
-        return self in {NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.QUARANTINED}
+        return self in {
+            NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.LATE, NoDataReason.QUARANTINED
+        }  # fmt: skip
 
 
 class ProviderErrorKind(StrEnum):
@@ -152,6 +155,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Days [first, last] of a question that the source did not answer about although it knows the symbol, and when it may."""
+
+    first: date
+    last: date
+    reason: NoDataReason
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
 
@@ -179,6 +192,7 @@ class History:
     delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
     renamed      : what became of a symbol whose series ends within the range.
     left_out     : payments in another currency, which are not among the actions.
+    unserved     : days of the question that the plan or the hour kept from being asked about.
     """
 
     symbol: str
@@ -190,6 +204,7 @@ class History:
     delisted_on: date | None = None
     renamed: Rename | None = None
     left_out: tuple[LeftOut, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,24 @@ class PlanLimited(ProviderError, PermanentError):
     absence = NoDataReason.PLAN_LIMIT
 
 
+class TodayRefused(PlanLimited):
+    """The plan has no data of a day that has not ended."""
+
+
+class TimeframeRefused(PlanLimited):
+    """The question begins before the first day that the plan covers."""
+
+
+class NotPublished(ProviderError, TransientError):
+    """What was asked for is not out yet; `retry_at` is when it should be. Nobody's failure."""
+
+    code = "late"
+    absence = NoDataReason.LATE
+
+    def absent(self, symbol: str) -> NoData:
+        return NoData(symbol, self.absence, self.retry_at, detail=str(self))
+
+
 class ForeignCurrency(ProviderError, PermanentError):
     """The vendor's prices of the symbol are in another currency than ours. The symbol's affair, not the provider's."""
 

@@ -10,6 +10,8 @@ from services.ingest.model.stored import Health, Link, Standing, Taken
 
 # How long calls taken by a process that died count as being made. Longer than a call's deadline and the time between renewals.
 LEASE = timedelta(seconds=120)
+# A plan may have been changed; one refused call a week tells.
+PLAN_LASTS = timedelta(days=7)
 
 
 async def reserve_calls(
@@ -188,9 +190,38 @@ async def _closed(
     return value
 
 
+async def plan_years(conn: AsyncConnection, provider: str, account: str) -> int | None:
+    """How many years back the account's plan reaches, if a refusal of the last week told."""
+    years: int | None = await conn.scalar(
+        text("""
+            SELECT plan_years FROM ingest.providers
+            WHERE provider = :provider AND account = :account AND plan_learnt_at > clock_timestamp() - CAST(:lasts AS interval)
+        """),
+        {"provider": provider, "account": account, "lasts": PLAN_LASTS},
+    )
+    return years
+
+
+async def learn_plan(conn: AsyncConnection, provider: str, account: str, years: int) -> None:
+    await conn.execute(
+        text("""
+            INSERT INTO ingest.providers (provider, account, plan_years, plan_learnt_at)
+            VALUES (:provider, :account, :years, clock_timestamp())
+            ON CONFLICT (provider, account) DO UPDATE SET plan_years = excluded.plan_years, plan_learnt_at = excluded.plan_learnt_at
+        """),
+        {"provider": provider, "account": account, "years": years},
+    )
+
+
 async def write_chain(conn: AsyncConnection, links: Sequence[Link]) -> None:
     """Who is enabled now. The last service that started has its word: all replicas are configured alike."""
     await conn.execute(text("LOCK TABLE ingest.chain IN SHARE ROW EXCLUSIVE MODE"))
+    before = {
+        (row.provider, row.account) for row in await conn.execute(text("SELECT provider, account FROM ingest.chain"))
+    }
+    if before and {(link.provider, link.account) for link in links} - before:
+        # Another key may have another plan: what the last one did not cover is asked for now.
+        await conn.execute(text("UPDATE ingest.gaps SET retry_at = clock_timestamp() WHERE reason = 'plan_limit'"))
     await conn.execute(text("DELETE FROM ingest.chain"))
     for rank, link in enumerate(links):
         await conn.execute(

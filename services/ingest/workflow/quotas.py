@@ -139,6 +139,12 @@ class DatabaseQuota:
             )  # fmt: skip
         return None
 
+    def plan_years(self) -> int | None:
+        return self._run(lambda conn: quotas.plan_years(conn, self.provider, self.account))
+
+    def learn_plan(self, years: int) -> None:
+        self._run(lambda conn: quotas.learn_plan(conn, self.provider, self.account, years))
+
     def bind(self) -> None:
         self._loop.bind()
 
@@ -181,7 +187,9 @@ async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: d
     links = []
     for provider in providers:
         if isinstance(provider, RateLimitedProvider) and isinstance(provider.quota, DatabaseQuota):
-            one, fifty = (provider.provider.calls([Request("A", newest, newest)] * count) for count in (1, 50))
+            # A backfill's question: a night's may cost the same for one and for all.
+            question = Request("A", newest - timedelta(days=730), newest)
+            one, fifty = (provider.provider.calls([question] * count) for count in (1, 50))
             each = (fifty - one) / 49
             links.append(Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
         else:

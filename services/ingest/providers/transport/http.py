@@ -61,6 +61,7 @@ class VendorErrorRules:
 
     variable     : the environment variable of the key, named where it is refused.
     plan_phrases : of a 402 or 403 body that is about the plan and not about the key, in lower case.
+    plans        : phrases of refusals for which there is a kind of its own, looked for before `plan_phrases`.
     refusal      : reads a body, of any status, that is an error in the vendor's own words; None if it is none.
     bare         : the same of a body that is not in the vendor's format; None if it is no sentence either.
     gone_phrases : of a refusal that no key and no plan lifts, because the vendor's interface is another by now, in lower case.
@@ -70,11 +71,17 @@ class VendorErrorRules:
     name: str
     variable: str
     plan_phrases: tuple[str, ...] = ()
+    plans: tuple[tuple[str, type[PlanLimited]], ...] = ()
     refusal: Callable[[Any], str | None] = lambda _body: None
     bare: Callable[[bytes], str | None] = lambda _body: None
     gone_phrases: tuple[str, ...] = ()
     limit_phrases: tuple[str, ...] = ()
     retry_after: timedelta = RETRY_AFTER
+
+    def plan(self, said: str) -> type[PlanLimited] | None:
+        """What of the plan a refusal (in lower case) is about; None if it is about something else."""
+        kind = next((kind for phrase, kind in self.plans if phrase in said), None)
+        return kind or (PlanLimited if any(phrase in said for phrase in self.plan_phrases) else None)
 
 
 class ProviderHttp:
@@ -214,8 +221,8 @@ class ProviderHttp:
         if any(phrase in low for phrase in self._dialect.gone_phrases):
             raise SchemaChanged(name, f"{path} is served no more: a newer version of Leadline is needed. {said}")
         if status in {401, 402, 403}:
-            if status == 402 or any(phrase in low for phrase in self._dialect.plan_phrases):
-                raise PlanLimited(name, f"the plan does not cover {path}. {said}".strip())
+            if (kind := self._dialect.plan(low)) or status == 402:
+                raise (kind or PlanLimited)(name, f"the plan does not cover {path}. {said}".strip())
             raise AuthRefused(
                 name, f"refused the key ({status}); set {self._dialect.variable} to a valid one. {said}".strip()
             )
@@ -244,8 +251,8 @@ class ProviderHttp:
         low, name = said.lower(), self._dialect.name
         if "api key" in low:
             return AuthRefused(name, f"refused the key; set {self._dialect.variable} to a valid one. {said}")
-        if any(phrase in low for phrase in self._dialect.plan_phrases):
-            return PlanLimited(name, f"the plan does not cover {path}. {said}")
+        if kind := self._dialect.plan(low):
+            return kind(name, f"the plan does not cover {path}. {said}")
         return SchemaChanged(name, f"{path} refused our question. {said}")
 
     def _retry_at(self, headers: Mapping[str, str]) -> datetime:
