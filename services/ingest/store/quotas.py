@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Health, Link, Standing, Taken
+from services.ingest.model.stored import Health, Link, Standing, Taken, Unpriced
 
 # How long calls taken by a process that died count as being made. Longer than a call's deadline and the time between renewals.
 LEASE = timedelta(seconds=120)
@@ -264,3 +264,48 @@ async def standing(
     )
     standings = [Standing(calls, seconds, int(count)) for (calls, seconds), (count,) in zip(windows, used, strict=True)]
     return (Health(*row) if row else None), standings
+
+
+async def read_chain(conn: AsyncConnection) -> list[Link]:
+    """Who was enabled when the service last started, in order."""
+    rows = await conn.execute(
+        text("SELECT provider, account, limits, seconds, calls_each, calls_fifty FROM ingest.chain ORDER BY rank")
+    )
+    return [
+        Link(
+            row.provider, row.account, list(zip(row.limits, row.seconds, strict=True)), row.calls_each, row.calls_fifty
+        )
+        for row in rows
+    ]
+
+
+async def noted(conn: AsyncConnection, provider: str, account: str, fault: str) -> None:
+    """A refusal that closes nothing, in the vendor's words."""
+    await conn.execute(
+        text("""
+            UPDATE ingest.providers SET last_fault = :fault, last_fault_at = clock_timestamp()
+            WHERE provider = :provider AND account = :account
+        """),
+        {"provider": provider, "account": account, "fault": fault},
+    )
+
+
+async def unpriced(conn: AsyncConnection, recent: timedelta) -> Unpriced | None:
+    """None if anything has a price within `recent` of the newest session that was asked for, or nothing was asked for."""
+    row = (
+        await conn.execute(
+            text("""
+                SELECT count(*) AS symbols, max(s.covered_to) - CAST(:recent AS interval) AS since,
+                       (SELECT g.reason FROM ingest.gaps g GROUP BY g.reason ORDER BY count(*) DESC, g.reason LIMIT 1) AS reason
+                FROM ingest.symbols s WHERE s.covered_to IS NOT NULL
+            """),
+            {"recent": recent},
+        )
+    ).one()
+    if not row.symbols or row.reason is None:
+        return None
+    since = row.since.date()
+    priced = await conn.scalar(
+        text("SELECT EXISTS (SELECT 1 FROM ingest.prices WHERE session >= :since)"), {"since": since}
+    )
+    return None if priced else Unpriced(row.symbols, since, row.reason)

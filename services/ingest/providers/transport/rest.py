@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from services.ingest.model.market import NoData
 from services.ingest.providers.errors import ProviderError, unexpected
-from services.ingest.providers.network import ProviderHealth
+from services.ingest.providers.network import Matches, ProviderHealth
 from services.ingest.providers.normalise import invalid_symbol, market_day, to_vendor
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import ProviderHttp
@@ -25,6 +25,12 @@ class RestProvider:
     def __init__(self, http: ProviderHttp, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._http = http
         self._now = now
+
+    def answers(self) -> NoData | None:
+        return self.search("SPY").failed
+
+    def search(self, text: str) -> Matches:
+        raise NotImplementedError
 
     def health(self) -> ProviderHealth:
         journal = self._http.journal

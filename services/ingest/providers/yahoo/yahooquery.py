@@ -6,7 +6,7 @@ of the machine. yahooquery answers errors as texts among the data, so the sessio
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -99,6 +99,11 @@ class YahooQuery:
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
+
+    def answers(self) -> NoData | None:
+        """Of prices: profiles and searches may be refused while charts are served."""
+        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
+        return found if isinstance(found, NoData) else None
 
     def health(self) -> ProviderHealth:
         journal = self._session.journal

@@ -8,7 +8,7 @@ all dates, and waits without end for a thread that died. So each symbol's histor
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 import yfinance
@@ -105,6 +105,11 @@ class Yahoo:
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
+
+    def answers(self) -> NoData | None:
+        """Of prices: profiles and searches may be refused while charts are served."""
+        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
+        return found if isinstance(found, NoData) else None
 
     def health(self) -> ProviderHealth:
         journal = self._session.journal
