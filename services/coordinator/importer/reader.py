@@ -118,7 +118,7 @@ def _separator(text: str, dialect: Dialect) -> tuple[str, bool]:
     Without such a line it is looked for only under a dialect: semicolons usually come with decimal commas.
     """
     lines = [line for line in text.split("\n", 40) if line.strip()]
-    declared = _DECLARED.fullmatch(lines[0].strip()) if lines else None
+    declared = _DECLARED.fullmatch(lines[0].strip("\r\n")) if lines else None
     if declared:
         return declared[1], True
     if not dialect.grouped:

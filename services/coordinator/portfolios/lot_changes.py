@@ -23,7 +23,7 @@ Proposal = tuple[RowMapping, Mapping[str, Any], Position]
 
 
 def propose(differences: Sequence[Difference], clock: Clock, issues: Issues) -> list[Proposal]:
-    proposals = []
+    proposals: list[Proposal] = []
     for difference in differences:
         body = {name: value for name, (_, value) in difference.changes.items()}
         position = lot_edits.proposed(difference.lot, body, clock, issues)

@@ -111,6 +111,8 @@ def warn_similar(stored: Sequence[Row], fresh: Iterable[Position], issues: Issue
     for position in fresh:
         for row in by_day.get((position.symbol, position.entry_date), ()):
             same_price = row["stated_entry_price"] == position.entry_price
+            if same_price and row["stated_quantity"] == position.quantity:
+                continue
             if not same_price and row["stated_quantity"] != position.quantity:
                 continue
             what = "quantity" if same_price else "entry_price"
