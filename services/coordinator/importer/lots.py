@@ -125,7 +125,9 @@ def _other(row: list[str], record: Record, layout: Layout, options: Options, iss
             return True
     needed = REQUIRED if preset is None else ("symbol", "quantity")
     filled = sum(bool(got.get(column)) and got[column].casefold() not in NOTHING for column in needed)
-    what = special_rows.reason(row, got.get("symbol", ""), preset, filled)
+    # Below a heading that names the symbol, the first cell says what a row is.
+    named = preset is not None and preset.symbol_line is not None
+    what = special_rows.reason(row, "" if named else got.get("symbol", ""), preset, filled)
     if what is None and preset is not None and filled == 1 and len([cell for cell in row if cell]) <= 2:
         what = "a footer"
     if what is None:

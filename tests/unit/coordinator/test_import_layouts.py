@@ -42,11 +42,11 @@ SCHWAB_TRANSACTIONS = """"Date","Action","Symbol","Description","Quantity","Pric
 "03/02/2020","MoneyLink Transfer","","Tfr BANK","","","","$60000.00"
 "Transactions Total","","","","","","","$25389.94"
 """
-FIDELITY_POSITIONS = """\ufeffAccount Number,Account Name,Symbol,Description,Quantity,Last Price,Current Value,Cost Basis Total,Average Cost Basis,Type
-Z11111111,INDIVIDUAL,SPAXX**,HELD IN MONEY MARKET,,,$812.45,,,Cash,
-Z11111111,INDIVIDUAL,KO,COCA COLA CO,1150,$54.10,$62215.00,$41400.00,$36.00,Margin,
-Z11111111,INDIVIDUAL, -KO210115C55,KO JAN 15 2021 $55 CALL,-3,$0.42,-$126.00,$210.00,$0.70,Margin,
-Z11111111,INDIVIDUAL,Pending Activity,,,,$9.10,,,,
+FIDELITY_POSITIONS = """\ufeffAccount Number,Account Name,Symbol,Description,Quantity,Last Price,Current Value,Cost Basis Total,Type
+Z11111111,INDIVIDUAL,SPAXX**,HELD IN MONEY MARKET,,,$812.45,,Cash,
+Z11111111,INDIVIDUAL,KO,COCA COLA CO,1150,$54.10,$62215.00,$41400.00,Margin,
+Z11111111,INDIVIDUAL, -KO210115C55,KO JAN 15 2021 $55 CALL,-3,$0.42,-$126.00,$210.00,Margin,
+Z11111111,INDIVIDUAL,Pending Activity,,,,$9.10,,,
 
 "The data and information in this spreadsheet is provided to you solely for your use and is not for distribution."
 
