@@ -62,6 +62,9 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     for unknown in answer.get("unknown_symbols", []):
         near = f"; did you mean {', '.join(unknown['suggestions'])}?" if unknown["suggestions"] else ""
         console.print(escape(f"{unknown['symbol']}: {unknown['message']}{near}"), soft_wrap=True)
+    if answer.get("not_asked"):
+        names = ", ".join(answer["not_asked"][:10])
+        console.print(escape(f"Not asked yet, so perhaps unknown: {names}. The import asks."), soft_wrap=True)
     cost, equity = answer.get("cost"), answer.get("equity")
     if cost is not None and equity is not None:
         console.print(

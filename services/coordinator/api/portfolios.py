@@ -18,7 +18,7 @@ from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import Sent
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import flows, imports, service, store, validation
+from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
@@ -71,6 +71,8 @@ async def import_new(
             result = await imports.preview(conn, context.clock, draft, described, context.limits)
             body = serializers.imported(result, preview=True)
             body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
+        body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
+        await lookups.annotate(context.engine, context.clock, result.decisions, body)
         return JSONResponse(body)
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
@@ -108,18 +110,22 @@ async def import_more(
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, options, context.clock)
     described = Described(filename, sent.price_basis)
 
+    previewed: list[Imported] = []
+
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
         result = await imports.add(
             conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
         )
         body = serializers.imported(result, preview=dry_run)
         if dry_run:
+            previewed.append(result)
             body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
         return 200, body
 
     if dry_run:
         async with snapshot(context.engine) as conn:
             status, body = await add(conn)
+        await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
         return JSONResponse(body, status_code=status)
     return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
 

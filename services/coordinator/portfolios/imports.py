@@ -3,14 +3,17 @@ commit-order lock."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, NotFound
 from services.coordinator.importer import content
-from services.coordinator.importer.model import Issues
+from services.coordinator.importer.account import Account
+from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
 from services.coordinator.portfolios import (
     entry_prices,
@@ -49,20 +52,24 @@ async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft, file: File)
     return draft
 
 
+def cost_against_equity(account: Account, lots: Sequence[Position]) -> dict[str, float]:
+    """What the lots of the first session cost, in money, beside the equity that pays for them."""
+    first = min((lot.entry_session for lot in lots), default=None)
+    cost = sum(
+        (lot.quantity * lot.entry_price * lot.multiplier for lot in lots if lot.entry_session == first), Decimal(0)
+    )
+    return {"cost": float(cost), "equity": float(account.equity_balance)}
+
+
 def warn_of_cost(draft: Draft) -> None:
     """Lots of the first session that cost more than the equity start with borrowed cash."""
-    first = draft.first_session
-    cost = sum(
-        position.quantity * position.entry_price * position.multiplier
-        for position in draft.positions
-        if position.entry_session == first
-    )
-    equity = draft.account.equity_balance
+    figures = cost_against_equity(draft.account, draft.positions)
+    cost, equity = figures["cost"], figures["equity"]
     if cost > equity:
         draft.issues.warn(
             None, "equity_balance", "cost_over_equity",
-            f"The lots of {first} cost {cost:,.2f}, more than the equity of {equity:,.2f}: cash starts at {equity - cost:,.2f}. "
-            "Raise equity_balance if that money was there.", str(equity),
+            f"The lots of {draft.first_session} cost {cost:,.2f}, more than the equity of {equity:,.2f}: cash starts at "
+            f"{equity - cost:,.2f}. Raise equity_balance if that money was there.", str(equity),
         )  # fmt: skip
 
 

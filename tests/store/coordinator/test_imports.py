@@ -321,3 +321,42 @@ async def test_a_form_field_that_means_nothing_is_refused(api: Api, form: dict[s
 async def test_layouts_are_listed(api: Api) -> None:
     items = (await api.client.get(f"{PREFIX}/imports/presets")).json()["items"]
     assert {"schwab-positions", "fidelity-history", "ibkr-activity", "degiro"} <= {item["name"] for item in items}
+
+
+async def test_a_preview_asks_the_price_file(api: Api) -> None:
+    """An answering ingest is played by this test; without a file in the chain nobody is asked and that is said."""
+    csv = HEADER + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,,,,\n"
+    silent = await api.create(csv, dry_run="true")
+    assert (silent["not_asked"], silent["unknown_symbols"]) == (["KO", "KOO", "PEP"], [])
+    await api.run(
+        "INSERT INTO ingest.chain (rank, provider, limits, seconds, calls_each, calls_fifty) VALUES (0, 'file', '{}', '{}', 0, 0)"
+    )
+    await api.run(
+        """
+        CREATE FUNCTION public.answer_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NEW.answered_at := clock_timestamp(); NEW.provider := 'file'; NEW.found := NEW.symbol <> 'KOO';
+            NEW.suggestions := CASE WHEN NEW.symbol = 'KOO' THEN ARRAY['KO'] ELSE '{}' END;
+            NEW.company := CASE WHEN NEW.symbol = 'KO' THEN 'Coca-Cola' END;
+            NEW.close := CASE NEW.symbol WHEN 'KO' THEN 52.5 WHEN 'PEP' THEN 144 END; NEW.adjusted := NEW.close;
+            RETURN NEW;
+        END $$
+        """
+    )
+    await api.run(
+        "CREATE TRIGGER answer BEFORE INSERT OR UPDATE ON ingest.lookups FOR EACH ROW EXECUTE FUNCTION public.answer_at_once()"
+    )
+    try:
+        told = await api.create(csv, dry_run="true")
+    finally:
+        await api.run("DROP TRIGGER answer ON ingest.lookups")
+        await api.run("DROP FUNCTION public.answer_at_once")
+        await api.run("DELETE FROM ingest.chain")
+    coke, unknown, pepsi = told["preview"]
+    assert (coke["company"], coke["close_as_traded"], coke["asked"]) == ("Coca-Cola", 52.5, "file")
+    assert unknown["close_as_traded"] is None
+    assert [(each["symbol"], each["suggestions"]) for each in told["unknown_symbols"]] == [("KOO", ["KO"])]
+    assert told["not_asked"] == []
+    assert [w["row"] for w in told["warnings"] if w["code"] == "price_basis_mismatch"] == [4]
+    assert pepsi["written"]["entry_price"] == "1.45"
+    assert (told["cost"], told["equity"]) == (520.0, 100000.0)

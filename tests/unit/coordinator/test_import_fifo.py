@@ -24,7 +24,7 @@ def trade(kind: str, day: int, quantity: str, price: str | None = "10", symbol: 
     )
 
 
-def told(lots: tuple[Lot, ...]) -> list[tuple[int, Decimal, int | None]]:
+def told(lots: tuple[Lot, ...]) -> list[tuple[int, object, int | None]]:
     return [
         ((lot.opened.day - FIRST).days, lot.quantity, None if lot.closed is None else (lot.closed.day - FIRST).days)
         for lot in lots
@@ -41,7 +41,7 @@ def test_a_sale_without_a_lot_is_listed_and_never_a_short() -> None:
     book = match([trade("buy", 0, "10"), trade("sell", 1, "25"), trade("buy", 2, "5")], {})
     assert told(book.lots) == [(0, 10, 1), (2, 5, None)]
     [left] = book.unplaced
-    assert (left.quantity, left.trade.kind) == (15, "sell")
+    assert (left.quantity, left.trade.kind) == (Decimal(15), "sell")
     assert all(lot.quantity > 0 for lot in book.lots)
 
 
@@ -108,8 +108,8 @@ def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
     book = match(trades, {})
     cash, held = Decimal(0), defaultdict[str, Decimal](Decimal)
     left = defaultdict[int, Decimal](Decimal)
-    for each in book.unplaced:
-        left[each.trade.sequence] += each.quantity
+    for missing in book.unplaced:
+        left[missing.trade.sequence] += missing.quantity
     for each in trades:
         assert each.quantity is not None
         assert each.price is not None

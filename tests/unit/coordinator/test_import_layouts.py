@@ -174,7 +174,7 @@ def test_positions_enter_on_the_day_of_the_file_at_its_price(text: str, preset: 
     assert (parsed.reading["preset"], parsed.reading["file_date"]) == (preset, day)
     share, option = parsed.positions
     assert (share.symbol, share.entry_price, share.entry_date.isoformat()) == ("KO", Decimal("54.10"), day)
-    assert (option.symbol, option.quantity, option.investment_class) == (CALL, -3, "OPTIONS")
+    assert (option.symbol, option.quantity, option.investment_class) == (CALL, Decimal(-3), "OPTIONS")
     assert option.entry_price * option.quantity * option.multiplier == -126
     said = [issue for issue in parsed.issues.warnings if issue.code == "entered_at_date"]
     assert len(said) == 1
@@ -187,14 +187,14 @@ def test_lots_have_their_own_days_and_the_symbol_of_their_heading() -> None:
     parsed = parse(SCHWAB_LOTS)
     assert parsed.issues.errors == []
     assert [(lot.symbol, lot.quantity, lot.entry_date.isoformat(), lot.entry_price) for lot in parsed.positions] == [
-        ("KO", 1000, "2020-03-04", Decimal("56.20")),
-        ("KO", 150, "2020-06-10", Decimal("48.01")),
-        ("PEP", 10, "2020-03-05", Decimal("136.00")),
+        ("KO", Decimal(1000), "2020-03-04", Decimal("56.20")),
+        ("KO", Decimal(150), "2020-06-10", Decimal("48.01")),
+        ("PEP", Decimal(10), "2020-03-05", Decimal("136.00")),
     ]
     parsed = parse(IBKR_FLEX_LOTS)
     assert [(lot.symbol, lot.quantity, lot.entry_date.isoformat(), lot.entry_price) for lot in parsed.positions] == [
-        ("KO", 600, "2020-03-04", Decimal("56.2")),
-        (CALL, -3, "2020-10-05", Decimal("0.7")),
+        ("KO", Decimal(600), "2020-03-04", Decimal("56.2")),
+        (CALL, Decimal(-3), "2020-10-05", Decimal("0.7")),
     ]
 
 

@@ -86,7 +86,7 @@ def test_the_unicode_minus_is_a_minus() -> None:
 def test_a_dialect_is_applied_and_said_back() -> None:
     parsed = parse(HEADER + 'KO,"(1,250)",03/04/2020,"$1,050.25"\n', Options(dialect=DIALECTS["us"]))
     [lot] = parsed.positions
-    assert (lot.quantity, lot.entry_date, lot.entry_price) == (-1250, date(2020, 3, 4), Decimal("1050.25"))
+    assert (lot.quantity, lot.entry_date, lot.entry_price) == (Decimal(-1250), date(2020, 3, 4), Decimal("1050.25"))
     assert dict(lot.written) == {"quantity": "(1,250)", "entry_price": "$1,050.25"}
     assert parsed.reading is not None
     assert parsed.reading["dialect"] == "us"
@@ -95,9 +95,9 @@ def test_a_dialect_is_applied_and_said_back() -> None:
 
 def test_a_number_is_echoed_as_it_is_written() -> None:
     [lot] = parse(HEADER + "KO,1.000,2020-03-04,50\n").positions
-    assert (lot.quantity, dict(lot.written)["quantity"]) == (1, "1.000")
+    assert (lot.quantity, dict(lot.written)["quantity"]) == (Decimal(1), "1.000")
     [lot] = parse(HEADER.replace(",", ";") + "KO;1.000;04.03.2020;50,5\n", Options(dialect=DIALECTS["eu"])).positions
-    assert (lot.quantity, lot.entry_price, dict(lot.written)["quantity"]) == (1000, Decimal("50.5"), "1.000")
+    assert (lot.quantity, lot.entry_price, dict(lot.written)["quantity"]) == (Decimal(1000), Decimal("50.5"), "1.000")
 
 
 def test_a_declared_separator_is_followed() -> None:
@@ -172,7 +172,7 @@ def test_columns_can_be_named() -> None:
     text = "Ticker,Shares,Date Acquired,Cost/Share,Note\nKO,5,2020-03-04,50,x\n"
     named = {"symbol": "Ticker", "quantity": "shares", "entry_date": "Date Acquired", "entry_price": "Cost/Share"}
     [lot] = parse(text, Options(mapping=named)).positions
-    assert (lot.symbol, lot.quantity, lot.entry_price) == ("KO", 5, 50)
+    assert (lot.symbol, lot.quantity, lot.entry_price) == ("KO", Decimal(5), Decimal(50))
     [(_, _, message)] = errors(text, Options(mapping=named | {"quantity": "Units"}))
     assert "'Units'" in message
     assert "Shares" in message
