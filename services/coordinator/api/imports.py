@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import serializers
+from services.coordinator import serializers
 from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write

@@ -32,7 +32,7 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         return None
     if options.mapping:
         return own_headers.mapped(sheet, options, issues)
-    found = None if options.preset == "none" else _recognised(sheet, options)
+    found = None if options.preset == "none" else recognised(sheet, options)
     if found is not None:
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
@@ -105,7 +105,7 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], symbol: str) -> 
     return Record(row.line, cells, tuple(written))
 
 
-def _recognised(sheet: Sheet, options: Options) -> Layout | None:
+def recognised(sheet: Sheet, options: Options) -> Layout | None:
     """The layout whose header some row is. Of several, the more telling one."""
     chosen = None if options.preset in (None, "") else options.preset
     best: tuple[tuple[int, int], int, Preset] | None = None

@@ -54,6 +54,13 @@ def parse_csv(content: bytes, filename: str | None, context: Rules, options: Opt
     return Parsed(positions, issues, None, found)
 
 
+def is_recognised(text: str) -> bool:
+    """Whether some row of the file is the header of a broker's layout."""
+    issues = Issues()
+    sheet = reader.read(text.encode("utf-8", errors="replace"), None, issues)
+    return layouts.recognised(sheet, Options()) is not None
+
+
 def _dialect(options: Options) -> dialects.Dialect:
     """What the cells may be separated by is asked before the header is found."""
     return options.dialect or PLAIN
