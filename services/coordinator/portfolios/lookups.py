@@ -116,13 +116,14 @@ async def _ask(engine: AsyncEngine, questions: Sequence[Question]) -> dict[Quest
     async with engine.begin() as conn:
         if not await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ingest.chain WHERE provider = 'file')")):
             return {}
-        await conn.execute(text("DELETE FROM ingest.lookups WHERE asked_at < clock_timestamp() - interval '1 hour'"))
+        await conn.execute(
+            text("DELETE FROM coordinator.lookups WHERE asked_at < clock_timestamp() - interval '1 hour'")
+        )
         await conn.execute(
             text("""
-                INSERT INTO ingest.lookups (symbol, session)
+                INSERT INTO coordinator.lookups (symbol, session)
                 SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[]))
-                ON CONFLICT (symbol, session) DO UPDATE
-                    SET asked_at = clock_timestamp(), answered_at = NULL, suggestions = '{}'
+                ON CONFLICT (symbol, session) DO UPDATE SET asked_at = clock_timestamp()
             """),
             {"symbols": symbols, "sessions": sessions},
         )
@@ -134,7 +135,8 @@ async def _ask(engine: AsyncEngine, questions: Sequence[Question]) -> dict[Quest
                     SELECT l.* FROM ingest.lookups l
                     JOIN unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) AS q (symbol, session)
                         USING (symbol, session)
-                    WHERE l.answered_at IS NOT NULL
+                    JOIN coordinator.lookups c USING (symbol, session)
+                    WHERE l.answered_at > c.asked_at
                 """),
                 {"symbols": symbols, "sessions": sessions},
             )

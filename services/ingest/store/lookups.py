@@ -1,4 +1,4 @@
-"""SQL of `ingest.lookups`: what previews ask."""
+"""SQL of what previews ask (`coordinator.lookups`) and what is answered (`ingest.lookups`)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ async def open_questions(conn: AsyncConnection) -> list[tuple[str, date]]:
     """Of the last minute: nobody waits for older ones."""
     rows = await conn.execute(
         text("""
-            SELECT symbol, session FROM ingest.lookups
-            WHERE answered_at IS NULL AND asked_at > clock_timestamp() - interval '1 minute' ORDER BY asked_at LIMIT :most
+            SELECT symbol, session FROM coordinator.lookups q
+            WHERE asked_at > clock_timestamp() - interval '1 minute' AND NOT EXISTS (
+                SELECT 1 FROM ingest.lookups a
+                WHERE a.symbol = q.symbol AND a.session = q.session AND a.answered_at > q.asked_at)
+            ORDER BY asked_at LIMIT :most
         """),
         {"most": AT_ONCE},
     )
@@ -38,12 +41,15 @@ async def open_questions(conn: AsyncConnection) -> list[tuple[str, date]]:
 
 
 async def record_answers(conn: AsyncConnection, provider: str, answers: Sequence[Lookup]) -> None:
+    await conn.execute(text("DELETE FROM ingest.lookups WHERE answered_at < clock_timestamp() - interval '1 hour'"))
     for answer in answers:
         await conn.execute(
             text("""
-                UPDATE ingest.lookups SET answered_at = clock_timestamp(), provider = :provider, found = :found,
-                    company = :company, close = :close, adjusted = :adjusted, suggestions = :suggestions
-                WHERE symbol = :symbol AND session = :session
+                INSERT INTO ingest.lookups (symbol, session, provider, found, company, close, adjusted, suggestions)
+                VALUES (:symbol, :session, :provider, :found, :company, :close, :adjusted, :suggestions)
+                ON CONFLICT (symbol, session) DO UPDATE SET answered_at = excluded.answered_at, provider = excluded.provider,
+                    found = excluded.found, company = excluded.company, close = excluded.close,
+                    adjusted = excluded.adjusted, suggestions = excluded.suggestions
             """),
             {
                 "provider": provider,

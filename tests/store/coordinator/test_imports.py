@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from decimal import Decimal
 from typing import Any
@@ -331,26 +332,24 @@ async def test_a_preview_asks_the_price_file(api: Api) -> None:
     await api.run(
         "INSERT INTO ingest.chain (rank, provider, limits, seconds, calls_each, calls_fifty) VALUES (0, 'file', '{}', '{}', 0, 0)"
     )
-    await api.run(
-        """
-        CREATE FUNCTION public.answer_at_once() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            NEW.answered_at := clock_timestamp(); NEW.provider := 'file'; NEW.found := NEW.symbol <> 'KOO';
-            NEW.suggestions := CASE WHEN NEW.symbol = 'KOO' THEN ARRAY['KO'] ELSE '{}' END;
-            NEW.company := CASE WHEN NEW.symbol = 'KO' THEN 'Coca-Cola' END;
-            NEW.close := CASE NEW.symbol WHEN 'KO' THEN 52.5 WHEN 'PEP' THEN 144 END; NEW.adjusted := NEW.close;
-            RETURN NEW;
-        END $$
-        """
-    )
-    await api.run(
-        "CREATE TRIGGER answer BEFORE INSERT OR UPDATE ON ingest.lookups FOR EACH ROW EXECUTE FUNCTION public.answer_at_once()"
-    )
+    answers = {"KO": (True, "Coca-Cola", 52.5, []), "KOO": (False, None, None, ["KO"]), "PEP": (True, None, 144.0, [])}
+
+    async def ingest() -> None:
+        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) < len(answers):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        for symbol, session in asked:
+            found, company, close, near = answers[symbol]
+            await api.run(
+                "INSERT INTO ingest.lookups (symbol, session, provider, found, company, close, adjusted, suggestions) "
+                "VALUES (:symbol, :session, 'file', :found, :company, :close, :close, :near)",
+                symbol=symbol, session=session, found=found, company=company, close=close, near=near,
+            )  # fmt: skip
+
+    answering = asyncio.create_task(ingest())
     try:
         told = await api.create(csv, dry_run="true")
     finally:
-        await api.run("DROP TRIGGER answer ON ingest.lookups")
-        await api.run("DROP FUNCTION public.answer_at_once")
+        await answering
         await api.run("DELETE FROM ingest.chain")
     coke, unknown, pepsi = told["preview"]
     assert (coke["company"], coke["close_as_traded"], coke["asked"]) == ("Coca-Cola", 52.5, "file")

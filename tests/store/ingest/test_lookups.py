@@ -27,7 +27,7 @@ async def test_questions_are_answered_from_the_file(database: Database, tmp_path
         async with coordinator.begin() as conn:
             await conn.execute(
                 text(
-                    "INSERT INTO ingest.lookups (symbol, session) SELECT * FROM unnest(CAST(:s AS text[]), CAST(:d AS date[]))"
+                    "INSERT INTO coordinator.lookups (symbol, session) SELECT * FROM unnest(CAST(:s AS text[]), CAST(:d AS date[]))"
                 ),
                 {"s": ["KO", "KOO", "PEP"], "d": [date(2020, 12, 22), date(2020, 12, 22), date(2020, 6, 1)]},
             )
