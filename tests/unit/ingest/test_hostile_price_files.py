@@ -121,7 +121,7 @@ def test_words_for_a_split_are_told_the_number(tmp_path: Path) -> None:
     )
     said = refused(csv(tmp_path, "symbol,date,close\nKO,2020-08-27,49\n", actions=actions))
     assert "row 2: '2:1' is not a number; write new shares per old as one number: 4 for 4:1" in said
-    assert "row 3: 'spinoff' is neither split nor dividend; leave the row out" in said
+    assert "row 3: 'spinoff' is neither split nor dividend, nor none; leave the row out" in said
     assert "row 4: '$0.41' is not a number; write digits and a point alone" in said
 
 

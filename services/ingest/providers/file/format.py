@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from services.ingest.model.market import Action, Profile
 from services.ingest.providers.actions import DIVIDEND_AT_MOST, SPLIT_AT_MOST
@@ -31,6 +32,8 @@ from shared.market.symbols import normalise
 from shared.text import unprintable
 
 ACTION_TYPES = ("split", "dividend")
+# A row of this type states that the symbol had no split and paid no dividend: its list of actions is whole, and empty.
+NO_ACTIONS = "none"
 __all__ = ["BadPriceFile", "Prices", "Skipped", "read_actions", "read_prices", "read_profiles"]
 
 Result = TypeVar("Result")
@@ -111,20 +114,20 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
     require_columns(table, ("symbol", "ex_date", "type", "value"), problems)
     problems.raise_if_any()
     symbols = _symbols(table, problems)
-    dates = _dates(table, "ex_date", problems)
-    values = _numbers(table, "value", problems, positive=True)
     types = [str(value or "").strip().lower() for value in _plain(table["type"]).to_pylist()]
+    stated = np.array([type_ == NO_ACTIONS for type_ in types], dtype=np.bool_)
+    dates = _dates(table, "ex_date", problems, optional=True)
+    values = _numbers(table, "value", problems, positive=True)
     for row, type_ in enumerate(types):
-        if type_ not in ACTION_TYPES:
-            problems.add(
-                "type",
-                row,
-                f"{type_[:100]!r} is neither split nor dividend; leave the row out",
-            )
-    for empty in np.flatnonzero(np.isnan(values)):
+        if type_ not in (*ACTION_TYPES, NO_ACTIONS):
+            problems.add("type", row, f"{type_[:100]!r} is neither split nor dividend, nor none; leave the row out")
+    for empty in np.flatnonzero(np.isnat(dates) & ~stated):
+        problems.add("ex_date", int(empty), "is empty or no date; write it as YYYY-MM-DD")
+    for empty in np.flatnonzero(np.isnan(values) & ~stated):
         problems.add("value", int(empty), "is empty; write new shares per old, or cash per share")
+    _check_stated(symbols, stated, ~np.isnat(dates), ~np.isnan(values), problems)
     most = np.array([SPLIT_AT_MOST if type_ == "split" else DIVIDEND_AT_MOST for type_ in types])
-    for large in np.flatnonzero(values > most):
+    for large in np.flatnonzero((values > most) & ~stated):
         problems.add("value", int(large), f"{values[large]:g} is no {types[large]} that can be; correct it")
     problems.raise_if_any()
     found: dict[str, list[Action]] = {}
@@ -132,9 +135,35 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
     for good, symbol, day, type_, value in zip(kept, symbols, dates.tolist(), types, values.tolist(), strict=True):
         if not good:
             continue
-        found.setdefault(symbol, []).append(Action(day, "split" if type_ == "split" else "dividend", value))
+        actions = found.setdefault(symbol, [])
+        if type_ != NO_ACTIONS:
+            actions.append(Action(day, "split" if type_ == "split" else "dividend", value))
     ordered = {symbol: tuple(sorted(actions, key=lambda a: (a.ex_date, a.type))) for symbol, actions in found.items()}
     return ordered, problems.skipped()
+
+
+def _check_stated(
+    symbols: Sequence[str],
+    stated: NDArray[np.bool_],
+    dated: NDArray[np.bool_],
+    valued: NDArray[np.bool_],
+    problems: Problems,
+) -> None:
+    """A row `none` says nothing else, and no other row of its symbol says otherwise."""
+    for filled in np.flatnonzero(stated & dated):
+        problems.add(
+            "ex_date", int(filled), "is not empty, in a row that states that there are no actions; leave it empty"
+        )
+    for filled in np.flatnonzero(stated & valued):
+        problems.add(
+            "value", int(filled), "is not empty, in a row that states that there are no actions; leave it empty"
+        )
+    listed = {symbol: row for row, symbol in reversed(list(enumerate(symbols))) if not stated[row]}
+    for row, symbol in enumerate(symbols):
+        if stated[row] and symbol in listed:
+            other = listed[symbol] + problems.first_row
+            said = f"{symbol} is stated to have no splits and pay no dividends, and row {other} lists one"
+            problems.add("type", row, f"{said}; remove one of the two")
 
 
 @_refusing
