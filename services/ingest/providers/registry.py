@@ -37,7 +37,7 @@ def enabled(
     made: list[Provider] = []
     for name in settings.providers:
         if name == "file":
-            made.append(FileProvider(settings.data, calendar))
+            made.append(FileProvider(settings.data, calendar, skip_bad_rows=settings.data_bad_rows == "skip"))
             continue
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
