@@ -70,7 +70,7 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
         if not await _through(leadline, console, asked_to_stop):
             raise LeadlineError("stopped before the portfolio was complete; the next run goes on from there")
         _print_account(console, before, await _recorded(leadline))
-        console.print(f"In a browser: {leadline.url}/docs" + ("" if serve else ", with `make demo SERVE=1`"))
+        console.print(f"In a browser: {leadline.url}/" + ("" if serve else ", with `make demo SERVE=1`"))
         if serve:
             console.print("Serving until Ctrl-C.")
             await until_stopped(leadline, asked_to_stop)
@@ -132,7 +132,7 @@ def _wait_until_complete(api: Client, portfolio: str, console: Console, give_up:
             status: dict[str, Any] = api.get(f"/portfolios/{portfolio}/status")
             for phase, counts in status["phases"].items():
                 progress.update(bars[phase], completed=counts["completed"], total=counts["expected"])
-            if status["state"] == "complete":
+            if status["state"] in ("complete", "partial"):
                 return True
             if status["state"] == "blocked":
                 raise LeadlineError(f"some units are blocked, the log says why: {status['holes'][:3]}")

@@ -12,6 +12,7 @@ from services.coordinator.api import (
     benchmarks,
     calendar,
     dead_letters,
+    imports,
     openapi,
     portfolios,
     positions,
@@ -22,14 +23,16 @@ from services.coordinator.api import (
     symbols,
 )
 from services.coordinator.api.access import Access, AccessControl
-from services.coordinator.api.context import PREFIX, Context, on_trading_days
+from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
+from services.coordinator.context import Context, on_trading_days
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.web import install as web
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -37,7 +40,19 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
-    for module in (portfolios, positions, status, ranges, reads, symbols, benchmarks, calendar, admin, dead_letters):
+    for module in (
+        portfolios,
+        imports,
+        positions,
+        status,
+        ranges,
+        reads,
+        symbols,
+        benchmarks,
+        calendar,
+        admin,
+        dead_letters,
+    ):
         router.include_router(module.router)
     return router
 
@@ -69,13 +84,14 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         wake_reconciler=reconciler.wake,
         stopping=service.stopping,
     )
-    return serve(create_service_app(service, title="Leadline", routers=[api_router()]), context)
+    return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
-    """Give the handlers what they work with, and errors their shape; let nothing in that `access` refuses."""
+    """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     app.state.context = context
     openapi.install(app)
+    web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Last, and so the outermost: nothing has read any of the body yet.
     app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))

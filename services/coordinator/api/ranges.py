@@ -19,12 +19,12 @@ from services.coordinator.errors import Invalid
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.portfolios import flows as stored_flows
 from services.coordinator.results import (
+    figure_series,
     grid,
     portfolios,
     price_history,
     providers,
     restatement_causes,
-    series,
     sessions,
 )
 from services.coordinator.results.values import UNKNOWN_CURSOR, to_json
@@ -57,7 +57,7 @@ async def risk_series(
     """Such as `figures=risk.var.historical.0.95,risk.volatility.realized_252,snapshots.nav`, at most 50."""
     assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
-        return await series.read(conn, portfolio_id, _names(figures), first, last)
+        return await figure_series.read(conn, portfolio_id, _names(figures), first, last)
 
 
 @router.get(

@@ -1,100 +1,90 @@
-"""What a list shows of many portfolios at once: the newest figures of each, in one question."""
+"""All portfolios in one answer: what a list shows of each, with its newest figures and how complete it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.market.calendar import calendar
-from shared.market.registry import SESSIONS_A_YEAR
+from services.coordinator.results import states
+from services.coordinator.results.values import document, to_json
+from shared.clock import Clock
 
-FIELDS = (
-    "session", "nav", "daily_pnl", "daily_return", "ytd_return", "return_1y", "drawdown", "coverage", "risk_session", "volatility",
-    "var_95", "forecast_21", "complete_to",
-)  # fmt: skip
-NONE: dict[str, Any] = dict.fromkeys(FIELDS)
+# Of a sparkline: about half a year is what its width can show.
+TRAIL = 126
+LEVEL = 0.95
 
 
-async def figures(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Figures of each portfolio's newest session that is complete, or of the newest that has older values; null where there is none.
+async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID | None) -> dict[str, Any]:
+    """Portfolios in order of creation, each with its newest completed session's figures; null where there is none yet.
 
-    Which session that is, is read from the runs of units, to be brought up to date before: walking the units of each portfolio takes
-    three times as long as all the rest. Days and numbers come from the database as JSON has them, for the same reason.
-
-    return_1y   : compounded over the 252 sessions up to it; null before there are as many
-    volatility  : annualised, of the current weights over 252 sessions; var_95 : historical, a fraction of NAV
-    complete_to : the last session up to which nothing at all is missing
+    trail : cumulative returns of the newest sessions, oldest first
     """
-    result = await conn.execute(
-        text("""
-                WITH kept AS MATERIALIZED (
-                    SELECT portfolio_id, phase, first, last, state FROM ledger.unit_runs WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
-                ), ends AS MATERIALIZED (
-                    SELECT portfolio_id,
-                           max(last) FILTER (WHERE phase = 'snapshots' AND state IN ('complete', 'partial')) AS snapshot,
-                           max(last) FILTER (WHERE phase = 'risk' AND state IN ('complete', 'partial')) AS risk,
-                           min(first) FILTER (WHERE state IN ('missing', 'blocked')) AS missing, max(last) AS last
-                    FROM kept GROUP BY portfolio_id
-                )
-                SELECT e.portfolio_id, s.session AS day, s.cumulative_return, CAST(s.session AS text) AS session,
-                       CAST(s.nav AS double precision) AS nav, CAST(s.daily_pnl AS double precision) AS daily_pnl, s.daily_return,
-                       s.ytd_return, s.drawdown, s.coverage,
-                       CAST(r.session AS text) AS risk_session,
-                       CAST(r.risk #>> '{volatility,realized_252}' AS double precision) AS volatility,
-                       CAST(r.risk #>> '{volatility,forecast_21,value}' AS double precision) AS forecast_21,
-                       CAST(jsonb_path_query_first(
-                           r.risk, '$.var[*] ? (@.method == "historical" && @.level == 0.95).var') AS double precision) AS var_95,
-                       CAST(CASE WHEN e.missing IS NULL THEN e.last ELSE before.session END AS text) AS complete_to
-                FROM ends e
-                LEFT JOIN LATERAL (
-                    SELECT x.session FROM snapshots.snapshots x
-                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'
-                    WHERE e.snapshot IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) older ON true
-                LEFT JOIN snapshots.snapshots s ON s.portfolio_id = e.portfolio_id AND s.session = coalesce(e.snapshot, older.session)
-                LEFT JOIN LATERAL (
-                    SELECT x.session FROM risk.results x
-                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'risk'
-                    WHERE e.risk IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) judged ON true
-                LEFT JOIN risk.results r ON r.portfolio_id = e.portfolio_id AND r.session = coalesce(e.risk, judged.session)
-                LEFT JOIN LATERAL (
-                    SELECT u.session FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing
-                    ORDER BY u.session DESC LIMIT 1
-                ) before ON true
-            """),
-        {"ids": list(portfolios)},
-    )
-    columns, rows = list(result.keys()), result.all()
-    before = await _year_before(conn, {row.portfolio_id: row.day for row in rows if row.day is not None})
-    found = {}
-    for row in rows:
-        known = dict(zip(columns, row, strict=True))
-        grown = _growth(row.cumulative_return, before.get(row.portfolio_id))
-        found[row.portfolio_id] = {name: grown if name == "return_1y" else known[name] for name in FIELDS}
-    return found
-
-
-async def _year_before(conn: AsyncConnection, sessions: Mapping[UUID, date]) -> dict[UUID, float | None]:
-    """Cumulative returns 252 sessions before. The calendar says which session that is: counting rows would read a year of them."""
-    days = calendar()
-    asked = {of: days.back(session, SESSIONS_A_YEAR) for of, session in sessions.items()}
     rows = await conn.execute(
         text("""
-            SELECT a.id, s.cumulative_return FROM unnest(CAST(:ids AS uuid[]), CAST(:days AS date[])) AS a (id, day)
-            JOIN snapshots.snapshots s ON s.portfolio_id = a.id AND s.session = a.day
+            WITH listed AS (
+                SELECT id, name, currency, first_session FROM coordinator.portfolios
+                WHERE deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
+            )
+            SELECT p.id, p.name, p.currency, p.first_session, s.session, s.nav, s.daily_pnl, s.daily_return, s.ytd_return,
+                   s.cumulative_return, s.coverage, s.quality, CAST(s.reasons AS text) AS reasons,
+                   r.session AS risk_session, r.volatility, r.var, trail.returns AS trail,
+                   counts.expected, counts.completed, counts.partial, waits.next_at, waits.last_error,
+                   (SELECT count(*) FROM coordinator.positions x WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
+            FROM listed p
+            LEFT JOIN LATERAL (
+                SELECT s.* FROM snapshots.snapshots s JOIN ledger.units u
+                  ON u.portfolio_id = s.portfolio_id AND u.session = s.session AND u.phase = 'snapshots'
+                WHERE s.portfolio_id = p.id ORDER BY u.completed_revision >= u.required_revision DESC, s.session DESC LIMIT 1
+            ) s ON true
+            LEFT JOIN LATERAL (
+                SELECT r.session, r.risk #> '{volatility,realized_252}' AS volatility,
+                       (SELECT v -> 'var' FROM jsonb_array_elements(r.risk -> 'var') v
+                        WHERE v ->> 'method' = 'historical' AND CAST(v ->> 'level' AS double precision) = :level) AS var
+                FROM risk.results r JOIN ledger.units u
+                  ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
+                WHERE r.portfolio_id = p.id ORDER BY u.completed_revision >= u.required_revision DESC, r.session DESC LIMIT 1
+            ) r ON true
+            LEFT JOIN LATERAL (
+                SELECT array_agg(t.cumulative_return ORDER BY t.session) AS returns FROM (
+                    SELECT session, cumulative_return FROM snapshots.snapshots
+                    WHERE portfolio_id = p.id ORDER BY session DESC LIMIT :trail) t
+            ) trail ON true
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS expected,
+                       count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
+                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
+                FROM ledger.units u WHERE u.portfolio_id = p.id
+            ) counts
+            LEFT JOIN LATERAL (
+                SELECT min(next_at) FILTER (WHERE next_at > clock_timestamp()) AS next_at, max(last_error) AS last_error
+                FROM ledger.schedule WHERE portfolio_id = p.id
+            ) waits ON counts.completed < counts.expected
+            ORDER BY p.id
         """),
-        {"ids": list(asked), "days": list(asked.values())},
+        {"after": after, "limit": limit + 1, "trail": TRAIL, "level": LEVEL},
     )
-    return {row.id: row.cumulative_return for row in rows}
+    listed = rows.mappings().all()
+    overviews = await states.read(conn, clock, [row["id"] for row in listed])
+    found = [_line(dict(row)) | _state(overviews[row["id"]]) for row in listed]
+    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
 
 
-def _growth(now: float | None, before: float | None) -> float | None:
-    if now is None or before is None or before <= -1.0:
-        return None
-    return (1.0 + now) / (1.0 + before) - 1.0
+def _state(of: states.Overview) -> dict[str, Any]:
+    return {
+        "state": of.state,
+        "coverage_min": of.completeness.coverage,
+        "complete_to": to_json(of.complete_to),
+        "needs_you": of.needs(),
+    }
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: to_json(value) for key, value in row.items() if key not in _DOCUMENTS} | {
+        key: to_json(document(row[key])) for key in _DOCUMENTS
+    }
+
+
+_DOCUMENTS = ("volatility", "var", "reasons")

@@ -1,4 +1,4 @@
-"""The chain of providers: how much of each quota is used, and whether a provider is left alone for a while."""
+"""The chain of providers: how much of each quota is used, and whether a provider is being left alone for a while."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from services.coordinator.results.values import to_json
 
 
 async def chain(conn: AsyncConnection) -> dict[str, Any]:
-    """Providers in the order they are asked. A quota is the account's, whoever calls; `used` counts calls that are under way."""
+    """Providers in the order they are asked. Quotas are of the account: [calls, seconds, used] by window."""
     rows = await conn.execute(
         text("""
             SELECT c.rank, c.provider, c.account IS NOT NULL AS metered, c.limits, c.seconds,
                    ARRAY(SELECT (SELECT coalesce(sum(calls), 0) FROM ingest.quota_uses
                                  WHERE account = c.account AND at > clock_timestamp() - make_interval(secs => w.s))
                          FROM unnest(c.seconds) WITH ORDINALITY AS w (s, n) ORDER BY w.n) AS used,
-                   coalesce(p.failures, 0) AS failures, p.last_fault, p.last_fault_at, p.last_success_at,
+                   p.failures, p.probe_until, p.last_fault, p.last_fault_at, p.last_success_at,
                    CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_until END AS closed_until,
                    CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_by END AS closed_by
             FROM ingest.chain c LEFT JOIN ingest.providers p ON p.provider = c.provider AND p.account = c.account
@@ -38,7 +38,7 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
                 "state": "paused" if row["closed_until"] else "asked",
                 "closed_until": to_json(row["closed_until"]),
                 "closed_by": row["closed_by"],
-                "failures": row["failures"],
+                "failures": row["failures"] or 0,
                 "last_fault": row["last_fault"],
                 "last_fault_at": to_json(row["last_fault_at"]),
                 "last_success_at": to_json(row["last_success_at"]),

@@ -40,6 +40,23 @@ class Runs(Answer):
     next: str | None
 
 
+class RunEvent(Answer):
+    at: str | None
+    event: str
+    portfolio_id: str | None
+    phase: str | None
+    from_: str | None = Field(alias="from")
+    to: str | None
+    units: int
+    message: str | None
+
+
+class RunEvents(Answer):
+    id: str
+    events: list[RunEvent]
+    events_total: int
+
+
 class Drift(Answer):
     kind: str
     portfolio_id: str | None
