@@ -51,6 +51,10 @@ CODES: tuple[ProblemCode, ...] = (
     ),
     ProblemCode("conflict", 409, "What is stored does not allow it.", "Read the thing again, then decide."),
     ProblemCode(
+        "duplicate_name", 409, "There is a portfolio of that name already.",
+        "Import into it, or say allow_duplicate_name for a second one.",
+    ),
+    ProblemCode(
         "calendar_moved", 409, "The exchange calendar was changed while the request was checked. Nothing was done.", "Send it again."
     ),
     ProblemCode(

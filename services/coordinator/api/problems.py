@@ -56,12 +56,25 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own findings (wrong types, unknown fields), in the shape of ours, with whatever else is wrong."""
     assert isinstance(error, RequestValidationError)
+    if (said := _not_declared_as_json(request, error)) is not None:
+        fault = {"row": None, "column": "Content-Type", "code": "content_type", "message": said, "value": None}
+        return problem(422, "Invalid", said, code="invalid", errors=[fault])
     errors = validation_errors.validation_errors(request, error)
     detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read or used: " + "; ".join(
         f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
         for found in errors[:5]
     )
     return problem(422, "Invalid", detail, code="invalid", errors=errors)
+
+
+def _not_declared_as_json(request: Request, error: RequestValidationError) -> str | None:
+    """What to do where a body was sent as something else than JSON, and so read as one text."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    whole = any(tuple(found["loc"]) == ("body",) for found in error.errors())
+    if not whole or kind == "application/json" or kind.endswith("+json") or kind.startswith("multipart/"):
+        return None
+    named = f"as {kind[:100]!r}" if kind else "without a Content-Type"
+    return f"The body was sent {named}, and this path takes JSON. Send 'Content-Type: application/json'."
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:

@@ -84,7 +84,8 @@ async def test_a_large_answer_is_compressed_for_who_can_read_it(api: Api) -> Non
         await api.create(name=f"Portfolio {number}")
     plain = await api.client.get(LIST, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
-    async with api.client.stream("GET", LIST, headers={"Accept-Encoding": "gzip"}) as answer:
+    raw_bytes = {"unchecked": True}
+    async with api.client.stream("GET", LIST, headers={"Accept-Encoding": "gzip"}, extensions=raw_bytes) as answer:
         raw = b"".join([part async for part in answer.aiter_raw()])
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(raw) == plain.content
@@ -145,3 +146,12 @@ async def test_hostile_values_are_refused_by_name(api: Api, path: str, query: di
     assert document["type"] == f"/docs/problems#{document['code']}"
     if "cursor" in query:
         assert "`next` of the page before" in document["detail"]
+
+
+async def test_a_body_that_is_not_declared_as_json_is_told_how_to_be(api: Api) -> None:
+    for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = await api.client.post(LIST, content=b"{", headers=headers)
+        assert answer.status_code == 422, answer.text
+        assert "Content-Type: application/json" in answer.json()["detail"]
+    broken = await api.client.post(LIST, content=b"{", headers={"Content-Type": "application/json"})
+    assert "Content-Type" not in broken.json()["detail"]
