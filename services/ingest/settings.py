@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
 
-PROVIDERS = ("file", "yahoo", "yahooquery", "massive", "fmp")
+PROVIDERS = ("file", "yahoo", "yahooquery", "massive", "fmp", "tiingo")
 
 
 class IngestSettings(ServiceSettings):
@@ -29,6 +29,7 @@ class IngestSettings(ServiceSettings):
         description="Key of Massive, formerly Polygon; POLYGON_API_KEY is understood too",
     )
     fmp_api_key: SecretStr | None = Field(default=None, description="Key of Financial Modeling Prep")
+    tiingo_api_key: SecretStr | None = Field(default=None, description="Key of Tiingo; a free one is enough")
     # Yahoo publishes no limits; 60 a minute and 2,000 an hour are what machines were seen to be allowed.
     yahoo_quota: str = Field(
         default="60/minute,2000/hour", description="Calls to Yahoo, by yahoo and yahooquery together, from all replicas"
@@ -37,9 +38,11 @@ class IngestSettings(ServiceSettings):
         default="5/minute", description="Calls to Massive; the free plan's by default, `unlimited` for paid ones"
     )
     fmp_quota: str = Field(default="250/day", description="Calls to FMP; the free plan's by default")
+    tiingo_quota: str = Field(default="50/hour,1000/day", description="Calls to Tiingo; the free plan's by default")
     yahoo_url: str | None = Field(default=None, description="Another address for all of Yahoo's hosts: a mirror")
     massive_url: str | None = Field(default=None, description="Another address for Massive's API")
     fmp_url: str | None = Field(default=None, description="Another address for FMP's API")
+    tiingo_url: str | None = Field(default=None, description="Another address for Tiingo's API")
     provider_loopback: bool = Field(
         default=False, description="Let those addresses be this machine's own, without https; for mirrors and tests"
     )

@@ -77,6 +77,8 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_YAHOO_QUOTA", ["ingest"]),
         ("LEADLINE_MASSIVE_QUOTA", ["ingest"]),
         ("LEADLINE_FMP_QUOTA", ["ingest"]),
+        ("LEADLINE_TIINGO_API_KEY", ["ingest"]),
+        ("LEADLINE_TIINGO_QUOTA", ["ingest"]),
         ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
         ("LEADLINE_RECONCILE_SECONDS", ["coordinator"]),
         ("LEADLINE_GRACE_SECONDS", ["coordinator"]),

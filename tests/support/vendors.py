@@ -240,6 +240,25 @@ def _companies(symbol: str) -> Reply:
     return stored("fmp", "profile_delisted") if symbol == "TWTR" else reply([])
 
 
+def tiingo(call: Call) -> Reply:
+    """Tiingo, with the symbols of `massive`; the list of newest rows is of the last day, its tickers in lower case."""
+    if call.headers.get("authorization") != "Token good":
+        return stored("tiingo", "error_401", 401)
+    if call.path == "/tiingo/utilities/search":
+        return stored("tiingo", "search")
+    rows = document("tiingo", "history")
+    if call.path == "/tiingo/daily/prices":
+        return reply([{"ticker": ticker} | rows[-1] for ticker in ("aapl", "brk-b", "zzz")])
+    match = re.fullmatch(r"/tiingo/daily/([^/]+)(/prices)?", call.path)
+    symbol = match[1] if match else ""
+    if match is None or symbol not in {"AAPL", "BRK-B", "LAZY", "TWTR"}:
+        return stored("tiingo", "error_404", 404)
+    if match[2] is None:
+        return stored("tiingo", "meta")
+    first, last = call.query["startDate"], call.query["endDate"]
+    return reply([row for row in rows if first <= row["date"][:10] <= last] if symbol in {"AAPL", "BRK-B"} else [])
+
+
 def yahoo(call: Call) -> Reply:
     """All hosts of Yahoo's in one. AAPL and BRK-B trade, LAZY does not, FOREIGN is answered with another symbol."""
     if call.path == "/":

@@ -63,6 +63,11 @@ def _vendor(settings: IngestSettings, name: str, calendar: Callable[[], Calendar
 
         url = settings.massive_url or BASE_URL
         return Massive(key, calendar, gate=gate, base_url=url, allow_loopback=loopback)
+    if name == "tiingo":
+        from services.ingest.providers.tiingo.provider import BASE_URL as TIINGO_URL
+        from services.ingest.providers.tiingo.provider import Tiingo
+
+        return Tiingo(key, calendar, gate=gate, base_url=settings.tiingo_url or TIINGO_URL, allow_loopback=loopback)
     from services.ingest.providers.fmp.provider import BASE_URL as FMP_URL
     from services.ingest.providers.fmp.provider import Fmp
 
@@ -74,6 +79,7 @@ def _key(settings: IngestSettings, name: str) -> str:
     keys: dict[str, tuple[SecretStr | None, str]] = {
         "massive": (settings.massive_api_key, "LEADLINE_MASSIVE_API_KEY"),
         "fmp": (settings.fmp_api_key, "LEADLINE_FMP_API_KEY"),
+        "tiingo": (settings.tiingo_api_key, "LEADLINE_TIINGO_API_KEY"),
     }
     if name not in keys:
         return ""

@@ -62,6 +62,7 @@ class Dialect:
     variable     : the environment variable of the key, named where it is refused.
     plan_phrases : of a 402 or 403 body that is about the plan and not about the key, in lower case.
     refusal      : reads a body, of any status, that is an error in the vendor's own words; None if it is none.
+    bare         : the same of a body that is not in the vendor's format; None if it is no sentence either.
     retry_after  : for a 429 without Retry-After.
     """
 
@@ -69,6 +70,7 @@ class Dialect:
     variable: str
     plan_phrases: tuple[str, ...] = ()
     refusal: Callable[[Any], str | None] = lambda _body: None
+    bare: Callable[[bytes], str | None] = lambda _body: None
     limit_phrases: tuple[str, ...] = ()
     retry_after: timedelta = RETRY_AFTER
 
@@ -195,7 +197,7 @@ class VendorHttp:
     def _read(self, path: str, status: int, headers: httpx2.Headers, body: bytes) -> Any:
         name = self._dialect.name
         document, readable = _json(body)
-        said = (self._dialect.refusal(document) if readable else None) or ""
+        said = (self._dialect.refusal(document) if readable else self._dialect.bare(body)) or ""
         low = said.lower()
         if status == 429 or any(phrase in low for phrase in self._dialect.limit_phrases):
             raise RateLimited(name, f"limit reached at {path}. {said}".strip(), retry_at=self._retry_at(headers))
@@ -214,6 +216,8 @@ class VendorHttp:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400:
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said}".strip())
+        if said:
+            raise self._refused(path, said)
         if not readable:
             html = body.lstrip()[:1] == b"<"
             raise ProviderDown(
@@ -221,8 +225,6 @@ class VendorHttp:
                 f"{path} answered {'HTML' if html else 'JSON that ends too early or is none'}",
                 fault=Fault.BAD_BODY,
             )
-        if said:
-            raise self._refused(path, said)
         return document
 
     def _refused(self, path: str, said: str) -> VendorError:
