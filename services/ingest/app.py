@@ -11,11 +11,12 @@ from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.quota.limits import Quota, Window
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import curve_sources, enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
+from services.ingest.workflow.yields import YieldCurves
 from shared.db.closures import follow
 from shared.errors import TransientError
 from shared.market.calendar import regular
@@ -28,6 +29,7 @@ log = logger(__name__)
 
 PROFILE_PAUSE = 1.0
 PROFILE_POLL = 60.0
+YIELD_POLL = 60.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -43,6 +45,8 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         providers = enabled(chosen, regular, quota, service.clock.last_due)
         made = IngestWorker(service.engine, Chain(providers, regular), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
+        if sources := curve_sources(chosen):
+            service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made
 
@@ -101,5 +105,25 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                 log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
+
+    return loop
+
+
+def _yields(service: Service, curves: YieldCurves) -> Callable[[], Awaitable[None]]:
+    """Yield curves, a year a question, with pauses."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            asked = False
+            try:
+                async with service.engine.connect() as conn:
+                    await follow(conn)
+                asked = await curves.refresh_one()
+            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
+                log.warning("yields_postponed", error=str(error)[:200])
+            except Exception:
+                log.exception("yields_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else YIELD_POLL)
 
     return loop

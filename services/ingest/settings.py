@@ -10,6 +10,10 @@ from shared.settings import ServiceSettings
 
 PROVIDERS = ("file", "yahoo", "yahooquery", "massive", "fmp", "tiingo")
 
+# Who is asked for the yield curve. Keyless, so they are asked wherever prices come from the network.
+REFERENCE_PROVIDERS = ("treasury", "fred")
+NETWORK_PROVIDERS = frozenset(PROVIDERS) - {"file"}
+
 
 class IngestSettings(ServiceSettings):
     """Prefix `LEADLINE_`, frozen."""
@@ -19,6 +23,11 @@ class IngestSettings(ServiceSettings):
     )
     data: Path | None = Field(
         default=None, description="Price file of the `file` provider: Parquet or CSV, actions and symbols beside it"
+    )
+    reference_providers: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        default=None,
+        description="Who is asked for the yield curve, in order: some of treasury,fred, or `none`; by default both, "
+        "where LEADLINE_PROVIDERS names somebody on the network",
     )
     retry_poll_seconds: float = Field(
         default=5.0, gt=0, description="How often absences whose time has come are looked for"
@@ -43,11 +52,20 @@ class IngestSettings(ServiceSettings):
     massive_url: str | None = Field(default=None, description="Another address for Massive's API")
     fmp_url: str | None = Field(default=None, description="Another address for FMP's API")
     tiingo_url: str | None = Field(default=None, description="Another address for Tiingo's API")
+    treasury_url: str | None = Field(default=None, description="Another address for home.treasury.gov")
+    fred_url: str | None = Field(default=None, description="Another address for fred.stlouisfed.org")
     provider_loopback: bool = Field(
         default=False, description="Let those addresses be this machine's own, without https; for mirrors and tests"
     )
 
-    @field_validator("providers", mode="before")
+    @property
+    def curve_sources(self) -> tuple[str, ...]:
+        """Names of who is asked for the yield curve, in order."""
+        if self.reference_providers is not None:
+            return self.reference_providers
+        return REFERENCE_PROVIDERS if NETWORK_PROVIDERS.intersection(self.providers) else ()
+
+    @field_validator("providers", "reference_providers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -62,4 +80,16 @@ class IngestSettings(ServiceSettings):
         unknown = [name for name in value if name not in PROVIDERS]
         if unknown or not value or len(set(value)) < len(value):
             raise ValueError(f"LEADLINE_PROVIDERS must name some of {', '.join(PROVIDERS)}, each once; got {value!r}")
+        return value
+
+    @field_validator("reference_providers")
+    @classmethod
+    def _known_reference(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value in {("none",), ()}:
+            return ()
+        if value is not None and (set(value) - set(REFERENCE_PROVIDERS) or len(set(value)) < len(value)):
+            names = ", ".join(REFERENCE_PROVIDERS)
+            raise ValueError(
+                f"LEADLINE_REFERENCE_PROVIDERS must name some of {names}, each once, or be none; got {value!r}"
+            )
         return value

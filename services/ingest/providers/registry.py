@@ -7,10 +7,15 @@ from pydantic import SecretStr
 
 from services.ingest.model.market import Request
 from services.ingest.providers.base import Provider
+from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.fred.provider import BASE_URL as FRED_URL
+from services.ingest.providers.fred.provider import Fred
 from services.ingest.providers.quota.limits import Quota, Window, windows
 from services.ingest.providers.quota.metered import Metered, SharedGate
 from services.ingest.providers.transport.gate import Gate
+from services.ingest.providers.treasury.provider import BASE_URL as TREASURY_URL
+from services.ingest.providers.treasury.provider import Treasury
 from services.ingest.providers.vendor import Vendor
 from services.ingest.settings import IngestSettings
 from shared.errors import ConfigurationError
@@ -44,6 +49,16 @@ def enabled(
         gate = SharedGate(quota)
         made.append(Metered(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
     return made
+
+
+def curve_sources(settings: IngestSettings) -> list[CurveSource]:
+    """Who is asked for the yield curve, in order."""
+    loopback = settings.provider_loopback
+    made: dict[str, Callable[[], CurveSource]] = {
+        "treasury": lambda: Treasury(base_url=settings.treasury_url or TREASURY_URL, allow_loopback=loopback),
+        "fred": lambda: Fred(base_url=settings.fred_url or FRED_URL, allow_loopback=loopback),
+    }
+    return [made[name]() for name in settings.curve_sources]
 
 
 def _vendor(settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: Gate) -> Vendor:
