@@ -1,11 +1,22 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test check bench crash faults teeth kafka migrate
+.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
 
+# The suite is shared by LEADLINE_TEST_WORKERS processes (2; 0: this process alone, for a debugger)
+PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist loadgroup --no-loadscope-reorder
+
 test: .venv/.ready
-	@.venv/bin/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+# What starts no server
+unit: .venv/.ready
+	@$(PYTEST) -m unit $(ARGS)
+
+# What needs PostgreSQL and no broker
+test-db: .venv/.ready
+	@$(PYTEST) -m database_only $(ARGS)
 
 check: .venv/.ready
 	.venv/bin/ruff check .

@@ -60,9 +60,9 @@ def doctor(
     ] = None,
 ) -> None:
     """Check broker, topics, database, migrations, providers, clock and calendar horizon."""
-    from deploy.doctor import examine
+    from deploy.doctor import run_checks
 
-    if not asyncio.run(examine(state)):
+    if not asyncio.run(run_checks(state)):
         raise typer.Exit(1)
 
 

@@ -18,16 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.embedded import prices, state
 from services.ingest.providers.base import Provider
 from services.ingest.providers.quota.limits import Window
-from services.ingest.providers.quota.metered import Metered
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
-from services.ingest.workflow.quotas import Checkup, DatabaseQuota, Loop, account_of, checkup
+from services.ingest.workflow.quotas import DatabaseQuota, Loop, ProviderCheck, account_of, check_provider
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
 from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
-from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY, regular
+from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY, exchange_calendar
 from shared.messaging.broker import bootstrap
 from shared.settings import ServiceSettings
 
@@ -37,12 +37,12 @@ CHECK_SECONDS = 30.0
 CLOCK_SKEW = timedelta(seconds=30)
 
 
-class Wrong(Exception):
+class CheckFailed(Exception):
     """A check that failed; the message says what to do."""
 
 
 @dataclass(frozen=True)
-class Patient:
+class Target:
     """What is examined: a running embedded Leadline, or what the environment names."""
 
     settings: IngestSettings
@@ -51,27 +51,27 @@ class Patient:
     """The database as the ingest service, whose the quotas are."""
 
 
-def find(chosen: Path | None) -> Patient:
+def find(chosen: Path | None) -> Target:
     """The embedded run of `chosen`, with what it was started with; without a choice the default's if it runs, else the environment.
 
     Raises `ConfigurationError` if nothing runs on a directory that was chosen.
     """
     directory = chosen or state.DEFAULT
-    running = state.found(directory)
+    running = state.find_running(directory)
     if running is None:
         if chosen is not None:
             raise ConfigurationError(
                 f"no embedded Leadline runs on {chosen} (or it has not started yet); without --state the environment is examined"
             )
-        return Patient(IngestSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
+        return Target(IngestSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
     choices: dict[str, Any] = {
         name: running[name] for name in ("kafka", "kafka_namespace", "as_of", "providers", "data")
     }
     settings = IngestSettings(database_url=str(running["database"]), **choices)
-    return Patient(settings, f"the embedded Leadline of {directory}, {running['url']}", running["ingest_database"])
+    return Target(settings, f"the embedded Leadline of {directory}, {running['url']}", running["ingest_database"])
 
 
-async def examine(chosen: Path | None, console: Console | None = None) -> bool:
+async def run_checks(chosen: Path | None, console: Console | None = None) -> bool:
     """Run all checks, print a line each; true if nothing is wrong."""
     out = console or Console()
     patient = find(chosen)
@@ -91,7 +91,7 @@ async def examine(chosen: Path | None, console: Console | None = None) -> bool:
             async with asyncio.timeout(CHECK_SECONDS):
                 said = await check(patient.settings)
             out.print(f"  [green]ok[/]     {name}: {said}", highlight=False)
-        except Wrong as wrong:
+        except CheckFailed as wrong:
             healthy = False
             out.print(f"  [red]wrong[/]  {name}: {wrong}", highlight=False)
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the finding
@@ -108,7 +108,7 @@ async def _migrations(settings: ServiceSettings) -> str:
     engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=1)
     try:
         if not await at_head(engine):
-            raise Wrong(f"the schema is not at {head()}: run `make migrate`")
+            raise CheckFailed(f"the schema is not at {head()}: run `make migrate`")
     finally:
         await engine.dispose()
     return f"at {head()}"
@@ -119,7 +119,9 @@ async def _clock(settings: ServiceSettings) -> str:
     assert isinstance(there, datetime)
     skew = abs(there - datetime.now(UTC))
     if skew > CLOCK_SKEW:
-        raise Wrong(f"this machine and the database differ by {skew.total_seconds():.0f} s: check both clocks (NTP)")
+        raise CheckFailed(
+            f"this machine and the database differ by {skew.total_seconds():.0f} s: check both clocks (NTP)"
+        )
     stands = f", standing at {settings.as_of}" if settings.as_of else ""
     return f"{skew.total_seconds() * 1000:.0f} ms from the database's; last session due {Clock(settings.as_of).last_due()}{stands}"
 
@@ -132,7 +134,7 @@ async def _topics(settings: ServiceSettings) -> str:
     wanted = {f"{settings.kafka_namespace}{topic}" for topic in TOPICS}
     missing = sorted(wanted - await _topics_there(settings))
     if missing:
-        raise Wrong(f"missing: {', '.join(missing)}; create them with `python -m deploy.topics`")
+        raise CheckFailed(f"missing: {', '.join(missing)}; create them with `python -m deploy.topics`")
     return f"all {len(TOPICS)} are there"
 
 
@@ -140,46 +142,46 @@ async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> 
     """Each is asked one question, within its quota. Keys are those of this command's environment."""
     engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=2)
     try:
-        found = await checkups(settings, engine)
+        found = await check_providers(settings, engine)
     except LeadlineError as error:
-        raise Wrong(str(error)) from error
+        raise CheckFailed(str(error)) from error
     finally:
         await engine.dispose()
-    told = "; ".join(map(_told, found))
+    told = "; ".join(map(_format, found))
     if not all(one.answers for one in found):
-        raise Wrong(told)
+        raise CheckFailed(told)
     return told
 
 
-async def checkups(settings: IngestSettings, engine: AsyncEngine) -> list[Checkup]:
+async def check_providers(settings: IngestSettings, engine: AsyncEngine) -> list[ProviderCheck]:
     """How each enabled provider is doing, all asked at once. Needs the ingest service's role, whose quota it is."""
     loop = Loop()
 
     def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> DatabaseQuota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
 
-    async def one(provider: Provider) -> Checkup:
-        if isinstance(provider, Metered):
+    async def one(provider: Provider) -> ProviderCheck:
+        if isinstance(provider, RateLimitedProvider):
             assert isinstance(provider.quota, DatabaseQuota)
-            return await checkup(provider, provider.quota)
+            return await check_provider(provider, provider.quota)
         try:
             answers, said = True, f"reads {await asyncio.to_thread(prices.check, settings)}"
         except LeadlineError as error:
             answers, said = False, f"cannot be read: {error}"
-        return Checkup(provider.name, answers, said, ())
+        return ProviderCheck(provider.name, answers, said, ())
 
-    providers = enabled(settings, regular, quota, lambda: regular().horizon)
+    providers = enabled(settings, exchange_calendar, quota, lambda: exchange_calendar().horizon)
     return list(await asyncio.gather(*map(one, providers)))
 
 
-def _told(found: Checkup) -> str:
+def _format(found: ProviderCheck) -> str:
     left = ", ".join(f"{calls} of {window.calls} calls in {window.seconds:g} s left" for window, calls in found.left)
     return f"{found.provider} {found.said}" + (f" ({left})" if left else "")
 
 
 async def _calendar(settings: ServiceSettings) -> str:
     if Clock(settings.as_of).calendar().days_to_horizon(datetime.now(UTC)) < HORIZON_ALARM_DAYS:
-        raise Wrong(f"what the exchange announced is known to {ANNOUNCED_UNTIL} only: {HORIZON_REMEDY}")
+        raise CheckFailed(f"what the exchange announced is known to {ANNOUNCED_UNTIL} only: {HORIZON_REMEDY}")
     return f"XNYS sessions known as announced to {ANNOUNCED_UNTIL}"
 
 

@@ -51,7 +51,7 @@ def amount(text: str) -> str:
     return text
 
 
-def in_order(first: str | None, last: str | None) -> None:
+def assert_in_order(first: str | None, last: str | None) -> None:
     """Both checked before: of this form, the later date is the larger text."""
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")

@@ -17,9 +17,10 @@ from leadline.commands import benchmarks, calendar, dead_letters, symbols
 from leadline.http import Client, Failed
 from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
 from leadline.tables import overview as tables
-from leadline.tables.overview import print_picture, render_risk_picture
+from leadline.tables.overview import print_overview, render_risk_overview
+from leadline.tables.text import echo
 
-__all__ = ["Client", "Failed", "app", "console_for", "main", "print_picture", "render_risk_picture"]
+__all__ = ["Client", "Failed", "app", "console_for", "main", "print_overview", "render_risk_overview"]
 
 WATCH_SECONDS = 1.0
 
@@ -94,7 +95,7 @@ def import_file(
     if dry_run:
         tables.render_preview(console_for(), answer)
     else:
-        typer.echo(answer["id"])
+        echo(answer["id"])
 
 
 @app.command()
@@ -156,7 +157,7 @@ def show(
         if as_json:
             print_document(overview.gather(api, portfolio, session, full=full))
         else:
-            render_risk_picture(console_for(), api, portfolio, session, full=full)
+            render_risk_overview(console_for(), api, portfolio, session, full=full)
 
 
 @app.command()
@@ -172,7 +173,7 @@ def rerun(
     as_json: Json = False,
 ) -> None:
     """Ask for work again; prints the run's id."""
-    arguments.in_order(first, last)
+    arguments.assert_in_order(first, last)
     params = {
         "portfolio_id": portfolios,
         "start_date": first,
@@ -186,7 +187,7 @@ def rerun(
     if as_json:
         print_document(answer)
     else:
-        typer.echo(answer["run_id"])
+        echo(answer["run_id"])
 
 
 @app.command()
@@ -212,7 +213,7 @@ def explain(
         print_document(answer)
     elif figure is None:
         for item in answer["figures"]:
-            typer.echo(item["figure"])
+            echo(item["figure"])
     else:
         tables.render_explanation(console_for(), answer)
 

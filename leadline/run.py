@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from leadline.http import Failed
 from leadline.tables import overview
+from leadline.tables.text import SafeConsole
 
 FAILED, INCOMPLETE = 1, 3
 # A pipe has no width; tables cut at 80 columns lose figures.
@@ -26,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 def console_for(*, stderr: bool = False) -> Console:
     """A console that is wide enough for the tables where nobody's terminal limits it."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
+    return SafeConsole(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def reports(command: Callable[P, None]) -> Callable[P, None]:
@@ -50,4 +51,5 @@ def reports(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def print_document(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, allow_nan=False))
+    # Beyond ASCII everything is escaped, and the controls below it.
+    typer.echo(json.dumps(document, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))

@@ -42,7 +42,7 @@ class UnreadableMessage(PermanentError):
     code = "unreadable_message"
 
 
-def storable(words: str, most: int) -> str:
+def sanitize_text(words: str, most: int) -> str:
     """Words of an error as the database takes them: without NUL and half characters, no longer than `most` characters."""
     plain = words[:most].replace("\x00", "\\0").encode(errors="backslashreplace").decode()
     return plain[:most]

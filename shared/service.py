@@ -16,22 +16,21 @@ from faststream.specification import AsyncAPI
 from faststream.specification.asyncapi import get_asyncapi_html
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.clock import Clock
-from shared.db.engine import create_engine
+from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events.envelope import WorkEvent
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
-from shared.messaging.drain import drain_on_signal, leave
+from shared.messaging.drain import drain_on_signal, exit_process
 from shared.messaging.failpoints import failpoint
-from shared.messaging.guard import Guard
+from shared.messaging.monitor import ConsumerMonitor
 from shared.messaging.relay import Relay
-from shared.messaging.watch import Watch
-from shared.phase.runner import Computes, PhaseRunner, RunsBatches
+from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
+from shared.phase.runner import BatchWorker, PhaseRunner, PhaseWorker
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
 
@@ -43,7 +42,7 @@ RELAY_SILENT_SECONDS = 300.0
 # A problem seen this many times in a row, this far apart, does not go away by itself.
 SUPERVISION_SECONDS = 5.0
 SUPERVISION_PATIENCE = 6
-LAST_WORDS_SECONDS = 10.0
+FINAL_LOG_SECONDS = 10.0
 EXIT_STUCK = 70
 
 
@@ -57,8 +56,8 @@ class Service:
     clock: Clock
     broker: KafkaBroker
     stopping: asyncio.Event
-    guard: Guard
-    watch: Watch
+    guard: RetryDeadLetterMiddleware
+    watch: ConsumerMonitor
     relay: Relay | None = None
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process cannot recover by itself; `failure` says why."""
@@ -71,9 +70,11 @@ class Service:
     def build(cls, name: str, settings: ServiceSettings) -> Service:
         engine = create_engine(settings.database_url, application=f"leadline-{name}", pool_size=settings.pool_size)
         stopping = asyncio.Event()
-        guard = Guard(service=name, engine=engine, stopping=stopping, namespace=settings.kafka_namespace)
+        guard = RetryDeadLetterMiddleware(
+            service=name, engine=engine, stopping=stopping, namespace=settings.kafka_namespace
+        )
         broker = create_broker(settings, service=name, guard=guard)
-        watch = Watch(name, settings, broker, guard, stopping=stopping)
+        watch = ConsumerMonitor(name, settings, broker, guard, stopping=stopping)
         return cls(name, settings, engine, Clock(settings.as_of), broker, stopping, guard, watch)
 
     def wake_relay(self) -> None:
@@ -86,14 +87,14 @@ class Service:
         """Start the relay, the consumers and the background loops; on the way out drain, in the reverse order."""
         producer = create_producer(self.settings, service=self.name)
         try:
-            await _patiently(producer.start, "producer")
+            await _retry_start(producer.start, "producer")
             self.relay = Relay(self.engine, producer, service=self.name, namespace=self.settings.kafka_namespace)
             self._start(self.relay.run(), "relay")
-            await _patiently(self.broker.start, "consumers")
+            await _retry_start(self.broker.start, "consumers")
             for loop in self.background:
                 self._start(_until_stopped(loop), "loop")
             self._start(self.watch.run(), "watch-loop")
-            self._start(self._give_up_when_stuck(), "supervision-loop")
+            self._start(self._exit_when_stuck(), "supervision-loop")
             log.info("service_started", service=self.name)
             with drain_on_signal(self.stopping, self.settings.drain_seconds):
                 yield
@@ -131,7 +132,7 @@ class Service:
         """The tasks that should run until the stop and do not, each with what ended it: nobody starts them again."""
         if self.stopping.is_set():
             return []
-        return [_how_ended(task) for task in self.tasks if task.done()]
+        return [_task_result(task) for task in self.tasks if task.done()]
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=f"{self.name}-{name}")
@@ -143,9 +144,9 @@ class Service:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_ended", service=self.name, task=task.get_name(), error=str(error), exc_info=error)
         elif not self.stopping.is_set():
-            log.error("task_ended", service=self.name, task=task.get_name(), error=_how_ended(task))
+            log.error("task_ended", service=self.name, task=task.get_name(), error=_task_result(task))
 
-    async def _give_up_when_stuck(self) -> None:
+    async def _exit_when_stuck(self) -> None:
         """A problem that stays is one this process does not get over: end it, for whoever started it to start it anew.
 
         Everything is safe to lose: what was not committed is done again.
@@ -165,11 +166,11 @@ class Service:
                 return
             self.stopping.set()
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self.broker.stop(), LAST_WORDS_SECONDS)
-            leave(EXIT_STUCK)
+                await asyncio.wait_for(self.broker.stop(), FINAL_LOG_SECONDS)
+            exit_process(EXIT_STUCK)
 
 
-async def _patiently(start: Callable[[], Awaitable[object]], what: str) -> None:
+async def _retry_start(start: Callable[[], Awaitable[object]], what: str) -> None:
     """Start something that may have to wait for the broker to come up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_ATTEMPTS_SECONDS
@@ -185,7 +186,7 @@ async def _patiently(start: Callable[[], Awaitable[object]], what: str) -> None:
             return
 
 
-def _how_ended(task: asyncio.Task[None]) -> str:
+def _task_result(task: asyncio.Task[None]) -> str:
     said = f"task {task.get_name()} ended"
     if task.cancelled():
         return f"{said}: it was cancelled"
@@ -219,7 +220,9 @@ def operational_routes(service: Service) -> APIRouter:
                 checks["database"] = (
                     "ok" if await at_head(service.engine) else "migrations are behind: run the migrate job"
                 )
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             checks["database"] = f"unreachable: {str(error)[:200]}"
         checks["consumers"] = "; ".join(filter(None, [service.guard.limit.tripped, *service.problems()])) or "ok"
         ready = all(value == "ok" for value in checks.values())
@@ -268,7 +271,7 @@ def create_service_app(
 def create_phase_app(
     name: str,
     settings: ServiceSettings,
-    make_worker: Callable[[Service], Computes | RunsBatches],
+    make_worker: Callable[[Service], PhaseWorker | BatchWorker],
     topics: Sequence[str],
 ) -> FastAPI:
     """The application of one of the four computing services, woken by the topics upstream of its phase."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -13,6 +13,10 @@ from uuid import UUID
 # A handler call must stay well under the broker's poll interval: these bound it, measured by `make bench`.
 MAX_UNITS = 5_000
 MAX_PORTFOLIOS = 250
+
+RowsPerSession = Callable[[Sequence[UUID]], int]
+"""Rows that one session of these portfolios costs a phase. Never less for more portfolios, but not their sum where they share
+symbols."""
 
 
 class Phase(StrEnum):
@@ -33,6 +37,16 @@ DOWNSTREAM: dict[Phase, tuple[Phase, ...]] = {phase: tuple(p for p in Phase if p
 CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 
 
+# What one computation makes at most, in rows of the phase (`rows_per_session`): it bounds a batch's memory and its time, which
+# units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0026-batches-by-cost.md.
+MAX_ROWS: Mapping[Phase, int] = {
+    Phase.INGEST: 500_000,
+    Phase.FACTORS: 250_000,
+    Phase.SNAPSHOTS: 500_000,
+    Phase.RISK: 20_000_000,
+}
+
+
 class Unit(NamedTuple):
     """One row of the ledger."""
 
@@ -41,14 +55,14 @@ class Unit(NamedTuple):
     phase: Phase
 
 
-class Key(NamedTuple):
+class UnitKey(NamedTuple):
     """A unit within a phase."""
 
     portfolio_id: UUID
     session: date
 
 
-class Due(NamedTuple):
+class MissingUnit(NamedTuple):
     """A missing unit of one phase, with the revision it must reach."""
 
     portfolio_id: UUID
@@ -87,10 +101,10 @@ class Batch:
         return self.sessions[-1]
 
     @property
-    def units(self) -> Iterator[Due]:
+    def units(self) -> Iterator[MissingUnit]:
         for portfolio, revisions in zip(self.portfolios, self.revisions, strict=True):
             for session, revision in zip(self.sessions, revisions, strict=True):
-                yield Due(portfolio, session, revision)
+                yield MissingUnit(portfolio, session, revision)
 
     def __len__(self) -> int:
         return len(self.portfolios) * len(self.sessions)
@@ -112,51 +126,94 @@ class Batch:
         return None
 
 
+class Size(NamedTuple):
+    """What is held in a portfolio: its lots, its distinct symbols by any number that stands for each, and how many have a price."""
+
+    lots: int
+    symbols: frozenset[int]
+    priced: int = 0
+
+
+FIGURES_A_HOLDING = 100
+NOTHING = Size(0, frozenset())
+
+
+def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession:
+    """How a phase's cost grows: snapshots by lots; risk by pairs of holdings that have a price, and by what it says of each symbol;
+    ingest and factors by symbols, shared ones once."""
+    if phase is Phase.SNAPSHOTS:
+        return lambda portfolios: sum(sizes.get(p, NOTHING).lots for p in portfolios)
+    if phase is Phase.RISK:
+        held = {p: size.priced**2 + FIGURES_A_HOLDING * len(size.symbols) for p, size in sizes.items()}
+        return lambda portfolios: sum(held.get(p, 0) for p in portfolios)
+    return lambda portfolios: len(frozenset[int]().union(*(sizes.get(p, NOTHING).symbols for p in portfolios)))
+
+
 def cut(
-    units: Iterable[Due],
+    units: Iterable[MissingUnit],
     sessions: Sequence[date],
     *,
     max_units: int = MAX_UNITS,
     max_portfolios: int = MAX_PORTFOLIOS,
+    rows: RowsPerSession | None = None,
+    max_rows: int = 0,
 ) -> list[Batch]:
     """Cut missing units into rectangles of equal consecutive ranges, oldest sessions first.
 
     sessions : all exchange sessions, ascending, that the units may fall on; consecutive means neighbours in this sequence.
+    rows     : cost of a session; where given, a batch has at most `max_rows` of it, or is one session of one portfolio.
     Every unit falls into exactly one batch. Portfolios of a batch are sorted, so equal input gives equal batches.
     """
     ordinal = {session: index for index, session in enumerate(sessions)}
-    by_portfolio: dict[UUID, list[Due]] = defaultdict(list)
+    by_portfolio: dict[UUID, list[MissingUnit]] = defaultdict(list)
     for unit in units:
         by_portfolio[unit.portfolio_id].append(unit)
     ranges: dict[tuple[int, int], list[tuple[UUID, tuple[int, ...]]]] = defaultdict(list)
     for portfolio, due in by_portfolio.items():
         due.sort(key=lambda unit: unit.session)
-        run: list[Due] = []
+        run: list[MissingUnit] = []
         for unit in due:
             if run and ordinal[unit.session] != ordinal[run[-1].session] + 1:
                 ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
                 run = []
             run.append(unit)
         ranges[ordinal[run[0].session], len(run)].append((portfolio, tuple(u.revision for u in run)))
-    batches = []
+    batches: list[Batch] = []
     for (start, length), members in sorted(ranges.items()):
         members.sort()
         for low in range(0, length, max_units):
             width = min(max_units, length - low)
             height = max(1, min(max_portfolios, max_units // width))
             for top in range(0, len(members), height):
-                rows = members[top : top + height]
-                batches.append(
-                    Batch(
-                        tuple(portfolio for portfolio, _ in rows),
-                        tuple(sessions[start + low : start + low + width]),
-                        tuple(revisions[low : low + width] for _, revisions in rows),
-                    )
+                part = members[top : top + height]
+                whole = Batch(
+                    tuple(portfolio for portfolio, _ in part),
+                    tuple(sessions[start + low : start + low + width]),
+                    tuple(revisions[low : low + width] for _, revisions in part),
                 )
+                batches += [whole] if rows is None else _within(whole, rows, max_rows)
     return batches
 
 
-def rectangles(keys: Iterable[Key], sessions: Sequence[date]) -> list[Work]:
+def _within(batch: Batch, rows: RowsPerSession, max_rows: int) -> Iterator[Batch]:
+    """The batch in pieces within the bound: fewer portfolios first, then, of a single one, as many sessions as fit at once.
+
+    Portfolios are halved rather than added one by one, because what they cost together is not the sum of what each does.
+    """
+    cost = rows(batch.portfolios)
+    if cost * len(batch.sessions) <= max_rows or len(batch) == 1:
+        yield batch
+    elif len(batch.portfolios) > 1:
+        for half in batch.halves() or ():
+            yield from _within(half, rows, max_rows)
+    else:
+        width, (revisions,) = max(1, max_rows // cost), batch.revisions
+        for low in range(0, len(batch.sessions), width):
+            reach = slice(low, low + width)
+            yield Batch(batch.portfolios, batch.sessions[reach], (revisions[reach],))
+
+
+def rectangles(keys: Iterable[UnitKey], sessions: Sequence[date]) -> list[Work]:
     """Completed or wanted keys as work for events: equal consecutive ranges grouped, within the limits of one event."""
-    batches = cut((Due(key.portfolio_id, key.session, 0) for key in keys), sessions)
+    batches = cut((MissingUnit(key.portfolio_id, key.session, 0) for key in keys), sessions)
     return [Work(batch.portfolios, batch.first, batch.last) for batch in batches]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
-from tests.support import audit, brokers, databases, scratch
+from tests.support import audit, brokers, databases, groups, report, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database, Server
 
 _choice = pytest.StashKey[brokers.Choice]()
-_used = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,18 +24,35 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_choice] = brokers.choose()
     except ConfigurationError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[_used] = {}
+    config.stash[report.used] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Before markers are chosen by (`-m unit`), and before xdist reads the groups."""
+    placed = [(groups.place(item), item) for item in items]
+    if hasattr(config, "workerinput"):
+        rank = {name: number for number, name in enumerate(groups.in_order(name for name, _ in placed))}
+        items[:] = [item for _, item in sorted(placed, key=lambda entry: rank[entry[0]])]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"broker to use: {config.stash[_choice]}"]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    report.send(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of xdist has ended."""
+    report.receive(node.config, getattr(node, "workeroutput", None), node.gateway.id)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for what, which in config.stash[_used].items():
-        terminalreporter.write_line(f"{what}: {which}")
-    if "broker" in config.stash[_used] and config.stash[_choice].notes:
-        terminalreporter.write_line(f"broker, why: {'; '.join(config.stash[_choice].notes)}")
+    for line in report.skipped_lines(terminalreporter.stats.get("skipped", [])) + report.closing_lines(config):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +67,7 @@ def scratch_directory() -> Iterator[Path]:
 def server(scratch_directory: Path, pytestconfig: pytest.Config) -> Iterator[Server]:
     """PostgreSQL with a migrated template."""
     running = databases.start(scratch_directory)
-    pytestconfig.stash[_used]["database"] = running.described
+    report.note(pytestconfig, "database", running.described)
     try:
         databases.make_template(running)
         yield running
@@ -94,8 +111,11 @@ async def db(shared_engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 @pytest.fixture(scope="session")
 def broker(scratch_directory: Path, pytestconfig: pytest.Config) -> Iterator[TestBroker]:
     """The Kafka-protocol broker of this session."""
-    running = brokers.start(pytestconfig.stash[_choice], scratch_directory)
-    pytestconfig.stash[_used]["broker"] = running.described
+    choice = pytestconfig.stash[_choice]
+    running = brokers.start(choice, scratch_directory)
+    report.note(pytestconfig, "broker", running.described)
+    if choice.notes:
+        report.note(pytestconfig, "broker, why", "; ".join(choice.notes))
     yield running
     running.stop()
 

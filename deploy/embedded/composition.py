@@ -73,7 +73,7 @@ async def composition(
     # Nobody starts one of five services anew: one that cannot recover ends the composition.
     values = {"exit_when_stuck": False, **values}
     settings = {service: settings_of(service, database_url=urls[service], **values) for service in SERVICES}
-    await _create_topics(settings["coordinator"])
+    await create_topics(settings["coordinator"])
     stop = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
     starts: list[asyncio.Event] = []
@@ -162,7 +162,7 @@ async def _serve(
         stopping.cancel()
 
 
-async def _create_topics(settings: ServiceSettings) -> None:
+async def create_topics(settings: ServiceSettings) -> None:
     """The broker accepts connections a moment before it can create topics."""
     until = asyncio.get_running_loop().time() + HEALTHY_SECONDS
     while True:

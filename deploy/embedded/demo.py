@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, unless_stopped, until_stopped
-from leadline.cli import Client, Failed, console_for, render_risk_picture
+from deploy.embedded.supervisor import Supervisor
+from leadline.cli import Client, Failed, console_for, render_risk_overview
 from shared.errors import LeadlineError
 from shared.work import Phase
 
@@ -51,10 +52,13 @@ def demo(options: Options, *, serve: bool = False, console: Console | None = Non
 
 
 async def _demo(options: Options, console: Console, *, serve: bool) -> None:
-    asked_to_stop = stop_on_signals()
+    supervisor = Supervisor(options.state.resolve())
+    asked_to_stop = stop_on_signals(
+        lambda: supervisor.begin_stop(code=1, words="stopped; the next run goes on from there")
+    )
     began = time.monotonic()
     with _saying(console, "Starting PostgreSQL, a Kafka-protocol broker and the five services …"):
-        running = embedded(options)
+        running = embedded(options, supervisor)
         leadline = await unless_stopped(running.__aenter__(), asked_to_stop)
     if leadline is None:
         raise LeadlineError("stopped before everything had started")
@@ -78,10 +82,12 @@ async def _through(leadline: Embedded, console: Console, asked_to_stop: asyncio.
     """Create, wait, print, as a client in a thread of its own; false if a signal came first."""
     give_up = threading.Event()
     work = asyncio.create_task(asyncio.to_thread(_client, leadline.url, console, give_up))
-    asked = asyncio.create_task(asked_to_stop.wait())
-    await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+    stopped = asyncio.create_task(until_stopped(leadline, asked_to_stop))
+    await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
     give_up.set()
-    asked.cancel()
+    if stopped.done():
+        await stopped
+    stopped.cancel()
     return await work
 
 
@@ -90,7 +96,7 @@ def _client(url: str, console: Console, give_up: threading.Event) -> bool:
         portfolio = _portfolio(api, console)
         if not _wait_until_complete(api, portfolio, console, give_up):
             return False
-        document = render_risk_picture(console, api, portfolio)
+        document = render_risk_overview(console, api, portfolio)
         _print_missing_proxies(document, console)
     return True
 

@@ -95,8 +95,8 @@ def serve(
     account = _account()
     binaries = _install() / "bin"
     if account is not None:
-        _let_through(binaries, account)
-        _let_through(state / "postgres", account)
+        _grant_access(binaries, account)
+        _grant_access(state / "postgres", account)
     data = state / "postgres"
     password = _create(data, binaries, account, throw_away=throw_away)
     _stop_orphan(data)
@@ -137,7 +137,7 @@ def _account() -> pwd.struct_passwd | None:
         ) from error
 
 
-def _let_through(path: Path, account: pwd.struct_passwd) -> None:
+def _grant_access(path: Path, account: pwd.struct_passwd) -> None:
     """Let `account` pass through the directories above `path`: pass, not read. And let it run what was installed for us only."""
     closed = [directory for directory in reversed(path.parents) if not directory.stat().st_mode & stat.S_IXOTH]
     if closed:

@@ -13,10 +13,10 @@ def check(settings: ServiceSettings) -> str:
     # With pyarrow, which a coordinator's machine need not have.
     from services.ingest.providers.file.provider import FileProvider
     from services.ingest.settings import IngestSettings
-    from shared.market.calendar import regular
+    from shared.market.calendar import exchange_calendar
 
     assert isinstance(settings, IngestSettings)
     if "file" not in settings.providers:
         return "the file provider is not asked"
-    symbols = FileProvider(settings.data, regular).symbols()
+    symbols = FileProvider(settings.data, exchange_calendar).symbols()
     return f"{settings.data}, {len(symbols):,} symbols"

@@ -15,7 +15,8 @@ from typing import Any, TextIO, TypeVar
 import asyncpg
 
 from deploy.embedded import broker, postgres, prices, state
-from deploy.embedded.composition import Composition, composition, settings_of
+from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded.supervisor import Supervisor
 from shared.db.migrate import upgrade
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
@@ -42,6 +43,7 @@ class Embedded:
     services: Composition
     admin_url: str
     log: Path
+    supervisor: Supervisor
 
     @property
     def url(self) -> str:
@@ -49,21 +51,25 @@ class Embedded:
 
 
 @contextlib.asynccontextmanager
-async def embedded(options: Options) -> AsyncIterator[Embedded]:
+async def embedded(options: Options, supervisor: Supervisor | None = None) -> AsyncIterator[Embedded]:
     """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
 
+    A server that dies meanwhile is started again by the supervisor, which says so when it cannot.
     Raises `ConfigurationError` if the port or the state directory is in use, prices cannot be read, or a part does not start.
     """
     directory, values = options.state.resolve(), _values(options)
+    supervisor = supervisor or Supervisor(directory)
     if options.data is not None and not options.data.is_file():
         raise ConfigurationError(f"there is no price file {options.data}")
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(state.held(directory))
+        stack.enter_context(state.lock_state(directory))
         listener = stack.enter_context(state.bind(options.port))
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
-        database = await _started(stack, lambda give_up: postgres.serve(directory, give_up=give_up))
-        bus = await _started(stack, lambda _: broker.serve(directory))
+        database = await _started(
+            stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up)
+        )
+        bus = await _started(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
         passwords = state.passwords(directory)
         await _create_database(database)
         await upgrade(database.url(), passwords)
@@ -82,7 +88,9 @@ async def embedded(options: Options) -> AsyncIterator[Embedded]:
                 **_choices(services),
             )
         )
-        yield Embedded(services, database.url(), Path(log.name))
+        supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
+        await stack.enter_async_context(supervisor.running())
+        yield Embedded(services, database.url(), Path(log.name), supervisor)
 
 
 def up(options: Options) -> None:
@@ -91,9 +99,10 @@ def up(options: Options) -> None:
 
 
 async def _serve(options: Options) -> None:
-    asked_to_stop = stop_on_signals()
+    supervisor = Supervisor(options.state.resolve())
+    asked_to_stop = stop_on_signals(supervisor.begin_stop)
     async with contextlib.AsyncExitStack() as stack:
-        running = await unless_stopped(stack.enter_async_context(embedded(options)), asked_to_stop)
+        running = await unless_stopped(stack.enter_async_context(embedded(options, supervisor)), asked_to_stop)
         if running is not None:
             print(f"ready {running.url}", flush=True)
             await until_stopped(running, asked_to_stop)
@@ -114,21 +123,29 @@ async def unless_stopped(starting: Coroutine[Any, Any, T], asked_to_stop: asynci
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:
-    """Wait for a signal; raise `ConfigurationError` if a service ends without one."""
-    waits = [asyncio.create_task(event.wait()) for event in (asked_to_stop, running.services.stopped)]
+    """Wait for a signal; raise `ConfigurationError` if a service or a server ends without one."""
+    failed = running.supervisor.failed
+    waits = [asyncio.create_task(event.wait()) for event in (asked_to_stop, running.services.stopped, failed)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
     if not asked_to_stop.is_set():
-        raise ConfigurationError(f"a service ended by itself; {running.log} says why")
+        error = running.supervisor.failure or f"a service ended by itself; {running.log} says why"
+        running.supervisor.begin_stop(code=1, words=error)
+        raise ConfigurationError(error)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise."""
+def stop_on_signals(begin_stop: Callable[[], None]) -> asyncio.Event:
+    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise; `begin_stop` is called with it."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        begin_stop()
+        asked_to_stop.set()
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, asked_to_stop.set)
+        loop.add_signal_handler(name, stop)
     return asked_to_stop
 
 
@@ -154,11 +171,13 @@ def _values(options: Options) -> dict[str, Any]:
     return values
 
 
-async def _started(stack: contextlib.AsyncExitStack, serve: Callable[[threading.Event], Server]) -> Server:
-    """Start a server in a thread, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it started is
-    stopped all the same."""
+async def _started(
+    stack: contextlib.AsyncExitStack, supervisor: Supervisor, serve: Callable[[int | None, threading.Event], Server]
+) -> Server:
+    """Start a server in a thread, have it watched, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it
+    started is stopped all the same."""
     give_up = threading.Event()
-    work = asyncio.ensure_future(asyncio.to_thread(serve, give_up))
+    work = asyncio.ensure_future(asyncio.to_thread(serve, None, give_up))
     try:
         server = await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -166,7 +185,7 @@ async def _started(stack: contextlib.AsyncExitStack, serve: Callable[[threading.
         with contextlib.suppress(ConfigurationError):
             stack.callback((await work).stop)
         raise
-    stack.callback(server.stop)
+    stack.callback(supervisor.watch(server, serve).stop)
     return server
 
 

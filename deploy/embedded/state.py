@@ -18,7 +18,7 @@ DEFAULT = Path(".leadline")
 
 
 @contextlib.contextmanager
-def held(state: Path) -> Iterator[None]:
+def lock_state(state: Path) -> Iterator[None]:
     """Hold the directory while this process runs. The lock is the kernel's: a killed process lets go by itself.
 
     Raises `ConfigurationError` if another process holds it, or it cannot be one.
@@ -71,7 +71,7 @@ def announced(state: Path, **addresses: str | None) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def found(state: Path) -> dict[str, str | None] | None:
+def find_running(state: Path) -> dict[str, str | None] | None:
     """What the run that holds the directory announced; None if none runs, whatever a killed one left there."""
     try:
         with (state / "lock").open("r") as lock:

@@ -15,7 +15,7 @@ from leadline import arguments
 from leadline.http import Client, Failed
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables.grid import table
-from leadline.tables.text import percent
+from leadline.tables.text import echo, percent
 
 COLUMNS = ("date", "sector", "weight")
 USUAL = "SP500"
@@ -50,7 +50,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             print_document({"items": answers})
             return
         for answer in answers:
-            typer.echo(f"{answer['code']} {answer['date']}: {_done(answer, dry_run=dry_run)}")
+            echo(f"{answer['code']} {answer['date']}: {_done(answer, dry_run=dry_run)}")
 
     @app.command("list")
     @reports
@@ -73,7 +73,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
                 rows.add_row(item["code"], item["date"], sector, percent(weight), *loaded)
             rows.add_section()
         console_for().print(rows)
-        typer.echo(f"Portfolios are compared with {answer['compared_with'] or 'none yet'} (LEADLINE_SECTOR_BENCHMARK).")
+        echo(f"Portfolios are compared with {answer['compared_with'] or 'none yet'} (LEADLINE_SECTOR_BENCHMARK).")
 
     @app.command("remove")
     @reports
@@ -88,7 +88,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         if as_json:
             print_document(answer)
         else:
-            typer.echo(f"{answer['code']} {answer['date']}: taken back{_restated(answer)}")
+            echo(f"{answer['code']} {answer['date']}: taken back{_restated(answer)}")
 
     return app
 

@@ -13,6 +13,7 @@ from leadline import arguments
 from leadline.http import Client
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables.grid import table
+from leadline.tables.text import echo
 
 Session = Annotated[str, typer.Argument(metavar="DAY", help="YYYY-MM-DD", callback=arguments.day)]
 
@@ -53,7 +54,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             print_document(answer)
             return
         what = "closed" if answer["closed"] else f"closes at {_hour(answer['close_at_new_york'])} New York time"
-        typer.echo(f"{day}: {what} ({answer['reason']}); {_outcome(answer)}")
+        echo(f"{day}: {what} ({answer['reason']}); {_outcome(answer)}")
 
     @app.command("open")
     @reports
@@ -64,7 +65,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         if as_json:
             print_document(answer)
         else:
-            typer.echo(f"{day}: taken back; {_outcome(answer)}")
+            echo(f"{day}: taken back; {_outcome(answer)}")
 
     return app
 
@@ -103,6 +104,6 @@ def _render(answer: dict[str, Any]) -> None:
         console.print(entered)
     horizon = answer["horizon"]
     alarm = f": {horizon['remedy']}" if horizon["alarm"] else ""
-    typer.echo(
+    echo(
         f"What the exchange announced is known until {horizon['announced_until']}, for {horizon['days_left']} days{alarm}."
     )

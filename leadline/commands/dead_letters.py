@@ -12,6 +12,7 @@ from rich.markup import escape
 from leadline.http import Client
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables.grid import table
+from leadline.tables.text import echo
 
 USAGE = 2
 Letter = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id")]
@@ -69,7 +70,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             if header:
                 pairs = [item.partition("=") for item in header]
                 if not all(found for _, found, _ in pairs):
-                    typer.echo("--header wants NAME=VALUE", err=True)
+                    echo("--header wants NAME=VALUE", err=True)
                     raise typer.Exit(USAGE)
                 before = api.get(f"/admin/dead-letters/{letter}")["headers"]
                 mended["headers"] = before | {name: value for name, _, value in pairs}
@@ -101,7 +102,7 @@ def _filters(
     """One or many, never neither and never both: a scope does not widen by mistake."""
     given = {"reason": reason, "consumer": consumer, "topic": topic}
     if (letter is None) != every or (letter is not None and any(given.values())):
-        typer.echo("Give an ID, or --all with or without --reason, --consumer and --topic.", err=True)
+        echo("Give an ID, or --all with or without --reason, --consumer and --topic.", err=True)
         raise typer.Exit(USAGE)
     return dict(given)
 
@@ -124,12 +125,12 @@ def _settle(
     if as_json:
         print_document(answer)
     elif letter is not None:
-        typer.echo(f"dead letter {letter} {done}")
+        echo(f"dead letter {letter} {done}")
     else:
         settled = answer["replayed" if verb == "replay" else "purged"]
-        typer.echo(f"{len(settled)} dead letters: {done if yes else 'not done; give --yes to do it'}")
+        echo(f"{len(settled)} dead letters: {done if yes else 'not done; give --yes to do it'}")
         if answer["refused"]:
             why = "cannot be sent again" if verb == "replay" else "are about units that are blocked, and stay"
-            typer.echo(f"{why}: {', '.join(map(str, answer['refused']))}")
+            echo(f"{why}: {', '.join(map(str, answer['refused']))}")
         if answer["more"]:
-            typer.echo("there are more: call again")
+            echo("there are more: call again")

@@ -15,7 +15,7 @@ from leadline import arguments
 from leadline.http import Client
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, percent
+from leadline.tables.text import DASH, echo, percent
 
 Symbol = Annotated[str, typer.Argument(metavar="SYMBOL", help="The symbol")]
 Session = Annotated[str, typer.Argument(metavar="DATE", help="The session of the jump", callback=arguments.day)]
@@ -89,7 +89,7 @@ def _decide(
     if as_json:
         print_document(answer)
     else:
-        typer.echo(f"{answer['symbol']} {answer['session']} is {answer['state']}")
+        echo(f"{answer['symbol']} {answer['session']} is {answer['state']}")
 
 
 def _login() -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import count, money, number, percent, said, words
+from leadline.tables.text import count, money, number, percent, text, words
 
 ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", "stress", "scorecard")
 
@@ -25,8 +25,8 @@ def origins(console: Console, document: Mapping[str, Any]) -> None:
         if not of:
             continue
         rows.add_row(
-            words(name), said(of["session"]), said(of["revision"]), said(of.get("model_version")), said(of["computed_at"]),
-            said(of["quality"]), percent(of["coverage"], 1), "yes" if of["stale"] else "no",
+            words(name), text(of["session"]), text(of["revision"]), text(of.get("model_version")), text(of["computed_at"]),
+            text(of["quality"]), percent(of["coverage"], 1), "yes" if of["stale"] else "no",
         )  # fmt: skip
         for reason in of["reasons"]:
             causes.setdefault((reason.get("figure"), reason.get("symbol"), reason["reason"]), []).append(words(name))
@@ -35,7 +35,7 @@ def origins(console: Console, document: Mapping[str, Any]) -> None:
         why = table("Reasons", "figure", "symbol", "reason", "in", left=4)
         why.columns[3].no_wrap = False
         for (figure, symbol, reason), names in causes.items():
-            why.add_row(said(figure), said(symbol), escape(words(reason)), ", ".join(names))
+            why.add_row(text(figure), text(symbol), escape(words(reason)), ", ".join(names))
         console.print(why)
 
 
@@ -47,11 +47,11 @@ def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
     )
     for n, of in enumerate(items, 1):
         rows.add_row(
-            f"#{n}", said(of["position_id"]), said(of["symbol"]), said(of["entry_date"]), said(of["price_session"]),
-            escape(words(of["price_basis"])), said(of["quality"]), escape(words(of["reason"])),
+            f"#{n}", text(of["position_id"]), text(of["symbol"]), text(of["entry_date"]), text(of["price_session"]),
+            escape(words(of["price_basis"])), text(of["quality"]), escape(words(of["reason"])),
         )  # fmt: skip
         earned.add_row(
-            f"#{n}", said(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
+            f"#{n}", text(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
             money(of["dividends"]),
         )  # fmt: skip
     console.print(rows)
@@ -63,7 +63,7 @@ def exposures(console: Console, of: Mapping[str, Any]) -> None:
     factors = table("Quality of the exposures", "factor", "set", "quality", "reason", left=4)
     for factor in of["factors"]:
         factors.add_row(
-            words(factor["factor"]), said(factor["set"]), said(factor["quality"]), escape(words(factor["reason"]))
+            words(factor["factor"]), text(factor["set"]), text(factor["quality"]), escape(words(factor["reason"]))
         )
     console.print(factors)
     names = list(dict.fromkeys(name for position in of["positions"] for name in position["betas"]))
@@ -71,7 +71,7 @@ def exposures(console: Console, of: Mapping[str, Any]) -> None:
     rows.columns[-1].justify = "left"
     for position in of["positions"]:
         rows.add_row(
-            said(position["symbol"]), percent(position["weight"], 1), number(position["exposure_value"], 0),
+            text(position["symbol"]), percent(position["weight"], 1), number(position["exposure_value"], 0),
             *(number(position["betas"].get(name)) for name in names), escape(words(position["reason"])),
         )  # fmt: skip
     console.print(rows)
@@ -83,7 +83,7 @@ def series(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
         rows.columns[column].justify = "left"
     for of in positions:
         rows.add_row(
-            said(of["symbol"]), percent(of["realized_252"], 1), percent(of["forecast_21"], 1), said(of["method"]),
+            text(of["symbol"]), percent(of["realized_252"], 1), percent(of["forecast_21"], 1), text(of["method"]),
             escape(words(of["reason"])),
         )  # fmt: skip
     console.print(rows)
@@ -95,7 +95,7 @@ def scorecard(console: Console, of: Mapping[str, Any]) -> None:
     rows.columns[-1].justify = "left"
     for row in of["forecasts"]:
         rows.add_row(
-            said(row["method"]), count(row["n"]), number(row["qlike"], 4), percent(row["mean_error"]), escape(words(row["reason"]))
+            text(row["method"]), count(row["n"]), number(row["qlike"], 4), percent(row["mean_error"]), escape(words(row["reason"]))
         )  # fmt: skip
     both = of["common"]
     rows.add_section()
@@ -116,7 +116,7 @@ def scorecard(console: Console, of: Mapping[str, Any]) -> None:
     tails.columns[-1].justify = "left"
     for row in of["var"]:
         tails.add_row(
-            said(row["method"]), percent(row["level"], 0), count(row["n"]), count(row["exceedances"]), number(row["expected"], 1),
+            text(row["method"]), percent(row["level"], 0), count(row["n"]), count(row["exceedances"]), number(row["expected"], 1),
             number(row["kupiec_lr"]), number(row["p"], 3), escape(words(row["reason"])),
         )  # fmt: skip
     console.print(tails)

@@ -1,4 +1,4 @@
-"""Documents of the API as tables. `render_risk_picture` is what `leadline show` and the demo print."""
+"""Documents of the API as tables. `render_risk_overview` is what `leadline show` and the demo print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leadline.tables import correlations, risk, stress
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, because, count, money, number, percent, share, words
+from leadline.tables.text import DASH, count, money, number, percent, reasons_text, share, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 LOTS = ("positions", "long_positions", "short_positions")
@@ -65,7 +65,7 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
                 partial["to"],
                 partial["phase"],
                 percent(partial["coverage"], 1),
-                "; ".join(because(partial["reasons"])),
+                "; ".join(reasons_text(partial["reasons"])),
             )
         console.print(partials)
 
@@ -110,7 +110,7 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     console.print(found)
 
 
-def render_risk_picture(
+def render_risk_overview(
     console: Console, client: Client, portfolio_id: str, session: str | None = None, *, full: bool = False
 ) -> dict[str, Any]:
     """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
@@ -119,11 +119,11 @@ def render_risk_picture(
     completeness. With `full`, every figure of every answer. Sections without values yet say so.
     """
     document = overview.gather(client, portfolio_id, session, full=full)
-    print_picture(console, document, full=full)
+    print_overview(console, document, full=full)
     return document
 
 
-def print_picture(console: Console, document: Mapping[str, Any], *, full: bool = False) -> None:
+def print_overview(console: Console, document: Mapping[str, Any], *, full: bool = False) -> None:
     portfolio, status = document["portfolio"], document["status"]
     console.print()
     console.print(
@@ -228,7 +228,7 @@ def _withheld(console: Console, document: Mapping[str, Any]) -> None:
         for key in ("risk", "factor_exposures", "snapshot")
         for reason in ((document[key] or {}).get("reasons") or [])
     ]
-    lines = because(reasons)
+    lines = reasons_text(reasons)
     if lines:
         console.print("[bold]Withheld or incomplete[/bold]")
         for line in lines:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import blocks, table
-from leadline.tables.text import money, number, percent, said, words
+from leadline.tables.text import money, number, percent, text, words
 
 Scenarios = Sequence[Mapping[str, Any]]
 # Beside each other on a page of 140 characters, with amounts of up to eight digits.
@@ -40,7 +40,7 @@ def _scripted(console: Console, scenarios: Scenarios) -> None:
         capped = ", ".join(words(name) for name in scenario["capped"])
         rows.add_row(
             f"#{n}", *(escape(cell) for cell in (scenario["id"], scenario["name"], shocks, capped)),
-            said(scenario["duration_as_of"]), money(scenario["uncovered_value"]), escape(words(scenario["reason"])),
+            text(scenario["duration_as_of"]), money(scenario["uncovered_value"]), escape(words(scenario["reason"])),
         )  # fmt: skip
     console.print(rows)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import count, money, number, percent, said, words
+from leadline.tables.text import count, money, number, percent, text, words
 
 Facts = Sequence[Mapping[str, Any]]
 
@@ -34,9 +34,9 @@ def _market(console: Console, of: Facts) -> None:
     for facts in of:
         market = facts["market_beta"]
         rows.add_row(
-            said(facts["symbol"]), number(market["beta"], 3), number(facts["market_beta_shrunk"]["beta"], 3),
+            text(facts["symbol"]), number(market["beta"], 3), number(facts["market_beta_shrunk"]["beta"], 3),
             number(market["alpha"], 5), number(market["r2"], 3), number(market["stderr"], 4), number(market["stderr_hac"], 4),
-            number(market["t_hac"]), count(market["n_obs"]), said(market["quality"]),
+            number(market["t_hac"]), count(market["n_obs"]), text(market["quality"]),
             _beyond({"beta": market["flagged"], "shrunk": facts["market_beta_shrunk"]["flagged"]}),
             escape(words(market["reason"])),
         )  # fmt: skip
@@ -58,8 +58,8 @@ def _vendors(console: Console, of: Facts) -> None:
         vendor = facts["provider_beta"]
         proxies = ", ".join(f"{words(name)} {proxy}" for name, proxy in facts["proxies"].items() if proxy is not None)
         rows.add_row(
-            said(facts["symbol"]), said(facts["session"]), said(facts["model_version"]), count(facts["price_version"]),
-            number(vendor["value"]), said(vendor["date"]), said(vendor["provider"]), escape(words(vendor["reason"])), escape(proxies),
+            text(facts["symbol"]), text(facts["session"]), text(facts["model_version"]), count(facts["price_version"]),
+            number(vendor["value"]), text(vendor["date"]), text(vendor["provider"]), escape(words(vendor["reason"])), escape(proxies),
         )  # fmt: skip
     if rows.row_count:
         console.print(rows)
@@ -82,7 +82,7 @@ def _rates_and_spreads(console: Console, of: Facts) -> None:
     for facts in of:
         for name, single in {"rates": facts["ir_beta"], **facts["spreads"]}.items():
             rows.add_row(
-                said(facts["symbol"]), words(name), number(single["beta"], 3), number(single.get("stderr_hac"), 4),
+                text(facts["symbol"]), words(name), number(single["beta"], 3), number(single.get("stderr_hac"), 4),
                 number(single.get("r2"), 3), count(single.get("n_obs")), _beyond({"yes": single["flagged"]}),
                 escape(words(single["reason"])),
             )  # fmt: skip
@@ -99,9 +99,9 @@ def _joint(console: Console, of: Facts) -> None:
     for facts in of:
         joint = facts["joint"]
         why = ", ".join(f"{words(name)} ({words(reason)})" for name, reason in joint["reasons"].items())
-        betas.add_row(said(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names))
+        betas.add_row(text(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names))
         fits.add_row(
-            said(facts["symbol"]), number(joint["r2"], 3), number(joint["condition"], 1), percent(joint["resid_sd"]),
+            text(facts["symbol"]), number(joint["r2"], 3), number(joint["condition"], 1), percent(joint["resid_sd"]),
             count(joint["n_obs"]), escape(", ".join(words(name) for name in joint["flagged"])) or "no", escape(why),
         )  # fmt: skip
     if betas.row_count:
@@ -119,7 +119,7 @@ def _metrics(console: Console, of: Facts) -> None:
     ):
         rows = table(title, "symbol", *horizons)
         for metrics in of:
-            rows.add_row(said(metrics["symbol"]), *(percent(metrics[kind][horizon], 1) for horizon in horizons))
+            rows.add_row(text(metrics["symbol"]), *(percent(metrics[kind][horizon], 1) for horizon in horizons))
         console.print(rows)
     prices = table("Symbols, price and volatility", "symbol", "session", "basis", "quality", "price",
                    *(f"{window} sessions" for window in windows), left=4)  # fmt: skip
@@ -130,12 +130,12 @@ def _metrics(console: Console, of: Facts) -> None:
         known = metrics["fundamentals"]
         why = ", ".join(f"{reason['figure']} ({words(reason['reason'])})" for reason in metrics["reasons"])
         prices.add_row(
-            said(metrics["symbol"]), said(metrics["session"]), escape(words(metrics["price_basis"])), said(metrics["quality"]),
+            text(metrics["symbol"]), text(metrics["session"]), escape(words(metrics["price_basis"])), text(metrics["quality"]),
             number(metrics["price"]), *(percent(metrics["volatility"][window], 1) for window in windows),
         )  # fmt: skip
         vendors.add_row(
-            said(metrics["symbol"]), money(known["market_cap"]), number(known["pe"], 1), said(known["as_of"]),
-            said(known["provider"]), escape(why),
+            text(metrics["symbol"]), money(known["market_cap"]), number(known["pe"], 1), text(known["as_of"]),
+            text(known["provider"]), escape(why),
         )  # fmt: skip
     console.print(prices)
     console.print(vendors)

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 DASH = "–"
+# What acts on a terminal instead of standing in it, or is not seen: controls but tab and line ends, marks of direction, what has
+# no width. A server refuses them in names, and an older one, a file or a message may still hold them.
+_ACTS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "|\r(?!\n)"
+)
+_IN_ITS_PLACE = "\N{REPLACEMENT CHARACTER}"
+
+
+def safe(words: str) -> str:
+    """Words for a terminal. Each such character is replaced, not dropped: what stood around it could be markup without it."""
+    return _ACTS.sub(_IN_ITS_PLACE, words)
+
+
+class SafeConsole(Console):
+    """A console that prints what servers and files say, and does nothing of what they would have it do."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every string that Rich prints comes by here: cells, titles and headers of tables too."""
+        return super().render_str(safe(text), **options)
+
+
+def echo(words: str, *, err: bool = False) -> None:
+    """Print a line as it is, without markup."""
+    typer.echo(safe(words), err=err)
 
 
 def money(value: float | None) -> str:
@@ -28,7 +58,7 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
-def said(value: object) -> str:
+def text(value: object) -> str:
     """A word or a date as it is."""
     return DASH if value is None else escape(str(value))
 
@@ -44,7 +74,7 @@ def words(reason: str | None) -> str:
     return "" if reason is None else reason.replace("_", " ")
 
 
-def because(reasons: Iterable[Mapping[str, Any]], limit: int = 12) -> list[str]:
+def reasons_text(reasons: Iterable[Mapping[str, Any]], limit: int = 12) -> list[str]:
     """Reasons as lines, one per cause: which figures or symbols it touches."""
     grouped: dict[str, list[str]] = {}
     for reason in reasons:

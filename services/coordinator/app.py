@@ -19,22 +19,21 @@ from services.coordinator.api import (
     status,
     symbols,
 )
-from services.coordinator.api.context import PREFIX, Context, authorise, on_trading_days
-from services.coordinator.api.strict import only_declared
+from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.context import PREFIX, Context, on_trading_days
+from services.coordinator.api.unknown_parameters import reject_unknown_parameters
 from services.coordinator.control.auditor import Auditor
-from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
-from services.coordinator.portfolios.price_basis import settle
+from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
 
 def api_router() -> APIRouter:
-    """Everything under /api/v1, behind the token where there is one. What a route does not know is refused."""
-    router = APIRouter(
-        prefix=PREFIX, dependencies=[Depends(authorise), Depends(on_trading_days), Depends(only_declared)]
-    )
+    """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
     for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
         router.include_router(module.router)
     return router
@@ -44,13 +43,13 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     """Build the service without connecting to anything; the application's lifespan starts and stops it."""
     chosen = settings or CoordinatorSettings()
     service = Service.build("coordinator", chosen)
-    pace = Pace(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
+    pace = ReconcilerSettings(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
     reconciler = Reconciler(
         service.engine, service.clock, wake=service.wake_relay, pace=pace, benchmark=chosen.sector_benchmark
     )
     handlers.register(
         partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
-        partial(settle, service.engine, service.clock, wake=service.wake_relay),
+        partial(decide_price_basis, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
     service.background += [scheduler.run, reconciler.run, Auditor(service.engine, service.clock).run]
@@ -66,7 +65,9 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
-    """Give the handlers what they work with, and errors their shape."""
+    """Give the handlers what they work with, and errors their shape; let nothing in that `access` refuses."""
     app.state.context = context
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
+    # Last, and so the outermost: nothing has read any of the body yet.
+    app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))
     return app

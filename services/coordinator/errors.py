@@ -24,6 +24,12 @@ class Contradictory(Refused):
     code = "contradictory_arguments"
 
 
+class ForeignOrigin(Refused):
+    status = 403
+    title = "Foreign origin"
+    code = "foreign_origin"
+
+
 class NotFound(Refused):
     status = 404
     title = "Not found"
@@ -46,6 +52,12 @@ class Unauthorised(Refused):
     status = 401
     title = "Unauthorised"
     code = "unauthorised"
+
+
+class Misdirected(Refused):
+    status = 421
+    title = "Misdirected request"
+    code = "unknown_host"
 
 
 class TooLarge(Refused):

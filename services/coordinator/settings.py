@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+import re
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
+
+_HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
 
 
 class CoordinatorSettings(ServiceSettings):
@@ -13,8 +19,24 @@ class CoordinatorSettings(ServiceSettings):
     token: SecretStr | None = Field(
         default=None, description="Bearer token that every call to /api needs; unset: no login"
     )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names this server may be called by beside 127.0.0.1, localhost and [::1], separated by commas; * for every name",
+    )
     max_body_mb: int = Field(
         default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
+    )
+    max_lots: int = Field(default=50_000, ge=1, description="Most lots of a portfolio, closed ones included")
+    max_symbols: int = Field(
+        default=2_000, ge=1, description="Most distinct symbols of a portfolio, underlyings of options included"
+    )
+    max_sessions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most sessions of a portfolio, from its first entry to the last one due; unset: all since 1990",
+    )
+    max_lot_sessions: int = Field(
+        default=50_000_000, ge=1, description="Most lots times sessions of a portfolio: what its snapshots take on disk"
     )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
     sector_benchmark: str = Field(
@@ -26,3 +48,21 @@ class CoordinatorSettings(ServiceSettings):
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"
     )
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (each.strip().lower().rstrip(".") for each in value.split(",")) if part)
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [each for each in value if not _HOST.fullmatch(each)]
+        if wrong:
+            raise ValueError(
+                f"LEADLINE_HOSTS: {', '.join(map(repr, wrong))} is no name. Give names or addresses alone, such as "
+                "leadline.example.org or [fd00::1], without scheme, port or path; any port is meant"
+            )
+        return value

@@ -28,6 +28,7 @@ LOCK_STRIPES = 64
 # Bits of `Series.flags`.
 AS_DELIVERED = 1  # the close is a file's, its splits unknown
 PRICE_ONLY = 2  # the return leaves dividends out
+REMARK = 4  # times the position, from 1 on, of the return's remark among those that are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +98,20 @@ async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
         )
 
 
-async def incomplete(
-    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str
+async def find_incomplete(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, sessions: int, model: str, since: date
 ) -> list[int]:
-    """Those of the symbols that lack a fact of this model on some session of [first, last]."""
+    """Those of the symbols that lack a fact of this model on some session of [first, last]. Without any price from `since` on they
+    are to have none."""
     rows = await conn.execute(
         text("""
             SELECT s.id FROM unnest(CAST(:ids AS int[])) AS s (id)
             LEFT JOIN LATERAL (SELECT count(*) AS n FROM factors.exposures e
                                WHERE e.symbol_id = s.id AND e.session BETWEEN :first AND :last AND e.model_version = :model) f ON true
             WHERE f.n < :sessions
+              AND EXISTS (SELECT 1 FROM ingest.prices p WHERE p.symbol_id = s.id AND p.session BETWEEN :since AND :last)
         """),
-        {"ids": list(ids), "first": first, "last": last, "sessions": sessions, "model": model},
+        {"ids": list(ids), "first": first, "last": last, "sessions": sessions, "model": model, "since": since},
     )
     return [row[0] for row in rows]
 
@@ -163,8 +166,13 @@ async def changes(
     return {symbol_id: (_ints(days, 4), _ints(versions, 8)) for symbol_id, days, versions in rows}
 
 
-async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: date) -> dict[int, Series]:
-    """Stored prices of the symbols on [first, last]. No order within the aggregates: `days` says where a value belongs."""
+async def prices(
+    conn: AsyncConnection, ids: Sequence[int], first: date, last: date, remarks: Sequence[str]
+) -> dict[int, Series]:
+    """Stored prices of the symbols on [first, last]. No order within the aggregates: `days` says where a value belongs.
+
+    remarks : about returns, in the order of the numbers they have in the flags
+    """
     rows = await conn.execute(
         text(f"""
             SELECT symbol_id,
@@ -173,12 +181,13 @@ async def prices(conn: AsyncConnection, ids: Sequence[int], first: date, last: d
                    string_agg(float8send(coalesce(adj_close, 'NaN')), ''::bytea),
                    string_agg(float8send(coalesce(total_return, 'NaN')), ''::bytea),
                    string_agg(int4send(CASE basis WHEN 'file' THEN {AS_DELIVERED} ELSE 0 END
-                                       + CASE return_basis WHEN 'price_only' THEN {PRICE_ONLY} ELSE 0 END), ''::bytea)
+                                       + CASE return_basis WHEN 'price_only' THEN {PRICE_ONLY} ELSE 0 END
+                                       + {REMARK} * coalesce(array_position(CAST(:remarks AS text[]), return_remark), 0)), ''::bytea)
             FROM ingest.prices
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last
             GROUP BY symbol_id
         """),
-        {"ids": list(ids), "first": first, "last": last},
+        {"ids": list(ids), "first": first, "last": last, "remarks": list(remarks)},
     )
     return {
         symbol_id: Series(_ints(days, 4), _floats(close), _floats(adjusted), _floats(returns), _ints(flags, 4))

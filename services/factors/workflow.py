@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.factors import compute, store
 from services.factors.store import Holding, Series
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar, closures
 from shared.market.symbols import parse_occ
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 
 UNKNOWN_SYMBOL = "not_found"
 
@@ -46,9 +46,11 @@ class Inputs:
     """(K,) the same of the proxies alone."""
     needed: BoolMatrix
     """(K, N) facts to compute."""
+    has_row: BoolMatrix
+    """(K, N) facts that are stored, of whatever prices and model: what stands there is replaced even by "no price"."""
     proxies_needed: NDArray[np.bool_]
     """(K,) rows of factors.proxies to compute."""
-    lacking: NDArray[np.object_]
+    missing_reason: NDArray[np.object_]
     """(K, N) of stored facts that stand: None with joint betas, else the reason for having none."""
     series: Mapping[int, Series]
     splits: Sequence[tuple[int, date, float]]
@@ -59,7 +61,7 @@ class Inputs:
 class Results:
     """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
 
-    outcomes: Mapping[Key, Outcome]
+    outcomes: Mapping[UnitKey, Outcome]
     exposures: list[tuple[Any, ...]] = field(default_factory=list)
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     proxies: list[tuple[Any, ...]] = field(default_factory=list)
@@ -70,17 +72,23 @@ class FactorsWorker:
 
     phase = Phase.FACTORS
 
-    async def claim(self, conn: AsyncConnection, batch: Batch) -> None:
+    async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
         """Hold the symbols whose facts are lacking, so that forty batches of one night compute each symbol once.
 
         Facts that are merely behind are not claimed for: two handlers may compute them, with equal digits.
         """
         holdings = await _holdings(conn, batch)
         ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
-        lacking = await store.incomplete(
-            conn, sorted(ids.values()), batch.first, batch.last, len(batch.sessions), registry.MODEL_VERSION
+        incomplete = await store.find_incomplete(
+            conn,
+            sorted(ids.values()),
+            batch.first,
+            batch.last,
+            len(batch.sessions),
+            registry.MODEL_VERSION,
+            since=calendar().back(batch.first, registry.FACT_LOOKBACK),
         )
-        await store.lock_symbols(conn, lacking)
+        await store.lock_symbols(conn, incomplete)
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Everything in a handful of set-based queries; prices only of symbols that have something to compute."""
@@ -109,19 +117,21 @@ class FactorsWorker:
         versions = np.maximum(versions, proxy_versions[:, None])
 
         stored = np.full(versions.shape, -1, dtype=np.int64)
-        lacking = np.full(versions.shape, None, dtype=object)
+        missing_reason = np.full(versions.shape, None, dtype=object)
+        has_row = np.zeros(versions.shape, dtype=np.bool_)
         row = {session: k for k, session in enumerate(batch.sessions)}
         for fact in await store.facts(conn, every, batch.first, batch.last):
+            cell = row[fact.session], column[fact.symbol_id]
+            has_row[cell] = True
             if fact.model_version == registry.MODEL_VERSION:
-                cell = row[fact.session], column[fact.symbol_id]
                 stored[cell] = fact.price_version
-                lacking[cell] = None if fact.has_betas else (fact.reason or "short_history")
+                missing_reason[cell] = None if fact.has_betas else (fact.reason or "short_history")
         wanted = np.zeros(versions.shape, dtype=np.bool_)
         wanted[:, proxy_columns] = True
         for holding in holdings:
             if holding.symbol in ids:
                 wanted[_held(holding, batch.sessions), column[ids[holding.symbol]]] = True
-        needed = compute.behind(versions, stored, wanted)
+        needed = compute.stale(versions, stored, wanted)
         proxies = await store.proxy_versions(conn, batch.first, batch.last)
         none = (-1, registry.MODEL_VERSION)
         proxies_stored = np.array(
@@ -141,9 +151,10 @@ class FactorsWorker:
             versions=versions,
             proxy_versions=proxy_versions,
             needed=needed,
+            has_row=has_row,
             proxies_needed=proxies_needed,
-            lacking=lacking,
-            series=await store.prices(conn, read, first, batch.last) if read else {},
+            missing_reason=missing_reason,
+            series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
             splits=await store.splits(conn, todo, first, batch.last) if todo else [],
             gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
         )
@@ -151,9 +162,9 @@ class FactorsWorker:
     def compute(self, inputs: Inputs) -> Results:
         """Pure. Facts first; then each unit is judged by the facts of what its portfolio held."""
         todo = [i for i in range(len(inputs.ids)) if inputs.needed[:, i].any()]
-        lacking = inputs.lacking.copy()
+        missing_reason = inputs.missing_reason.copy()
         if not todo and not inputs.proxies_needed.any():
-            return Results(_outcomes(inputs, lacking))
+            return Results(_outcomes(inputs, missing_reason))
         names, ids = list(inputs.ids), list(inputs.ids.values())
         absent = _absences(inputs)
         prices = _rectangle(inputs, [ids[i] for i in todo])
@@ -161,20 +172,22 @@ class FactorsWorker:
         needed = inputs.needed[:, todo]
         exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
         metrics = compute.metrics(prices, inputs.grid, inputs.at)
-        labels = compute.Labels(
+        labels = compute.FactIndex(
             sessions=inputs.batch.sessions,
             ids=[ids[i] for i in todo],
-            needed=needed,
+            # Of a symbol without any price there is nothing to store: a file of unknown ones would be a million empty rows. Why it
+            # has none is told by the unit, and by whoever reads the gap.
+            needed=needed & (compute.priced(prices, inputs.at) | inputs.has_row[:, todo]),
             versions=inputs.versions[:, todo],
             absent=lambda k, s: absent.get((k, names[todo[s]])),
         )
         without = np.isnan(exposures.joint[..., 0])
         for i, column in enumerate(todo):
-            lacking[needed[:, i] & ~without[:, i], column] = None
+            missing_reason[needed[:, i] & ~without[:, i], column] = None
         for k, s in zip(*(index.tolist() for index in np.nonzero(needed & without)), strict=True):
-            lacking[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
+            missing_reason[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
         return Results(
-            _outcomes(inputs, lacking),
+            _outcomes(inputs, missing_reason),
             compute.exposure_rows(exposures, labels),
             compute.metric_rows(metrics, labels),
             compute.proxy_rows(
@@ -185,7 +198,7 @@ class FactorsWorker:
             ),
         )
 
-    async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         """Facts belong to symbols, not to units: they are stored even if every unit has meanwhile been completed."""
         await store.save(conn, results.exposures, results.metrics, results.proxies)
 
@@ -213,9 +226,11 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
     def empty() -> FloatMatrix:
         return np.full(shape, np.nan)
 
+    remark = np.zeros(shape, np.int64)
     prices = compute.Prices(
-        empty(), empty(), empty(), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    )
+        empty(), empty(), empty(), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_),
+        remark,
+    )  # fmt: skip
     column = {symbol_id: i for i, symbol_id in enumerate(ids)}
     for symbol_id, i in column.items():
         if (series := inputs.series.get(symbol_id)) is None:
@@ -226,6 +241,7 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
         prices.returns[rows, i] = series.returns
         prices.as_delivered[rows, i] = series.flags & store.AS_DELIVERED != 0
         prices.price_only[rows, i] = series.flags & store.PRICE_ONLY != 0
+        remark[rows, i] = series.flags // store.REMARK
     for symbol_id, session, ratio in inputs.splits:
         if symbol_id in column:
             prices.split[np.searchsorted(inputs.grid, np.datetime64(session)), column[symbol_id]] = ratio
@@ -244,7 +260,7 @@ def _absences(inputs: Inputs) -> dict[tuple[int, str], str]:
     return out
 
 
-def _outcomes(inputs: Inputs, lacking: NDArray[np.object_]) -> dict[Key, Outcome]:
+def _outcomes(inputs: Inputs, missing_reason: NDArray[np.object_]) -> dict[UnitKey, Outcome]:
     """A unit is partial where a symbol held has no joint betas. Coverage is the share of symbols that have them: weights
     are not known here, risk weighs them by value."""
     column = {symbol: i for i, symbol in enumerate(inputs.ids)}
@@ -253,22 +269,26 @@ def _outcomes(inputs: Inputs, lacking: NDArray[np.object_]) -> dict[Key, Outcome
     for holding in inputs.holdings:
         mask = held[holding.portfolio_id].setdefault(holding.symbol, np.zeros(len(sessions), np.bool_))
         mask[_held(holding, sessions)] = True
-    out: dict[Key, Outcome] = {}
+    out: dict[UnitKey, Outcome] = {}
     for portfolio, symbols in held.items():
         count = np.zeros(len(sessions), dtype=np.int64)
         for mask in symbols.values():
             count += mask
         short: list[list[tuple[str, str]]] = [[] for _ in sessions]
         for symbol, mask in sorted(symbols.items()):
-            reasons = lacking[:, column[symbol]] if symbol in column else np.full(len(sessions), UNKNOWN_SYMBOL, object)
+            reasons = (
+                missing_reason[:, column[symbol]]
+                if symbol in column
+                else np.full(len(sessions), UNKNOWN_SYMBOL, object)
+            )
             for k in np.flatnonzero(mask & (reasons != np.array(None))).tolist():
                 short[k].append((symbol, reasons[k]))
         for k, session in enumerate(sessions):
-            out[Key(portfolio, session)] = _judged(short[k], int(count[k]))
+            out[UnitKey(portfolio, session)] = _quality(short[k], int(count[k]))
     return out
 
 
-def _judged(short: list[tuple[str, str]], count: int) -> Outcome:
+def _quality(short: list[tuple[str, str]], count: int) -> Outcome:
     if not short:
         return Outcome()
     return Outcome(

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
 
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
@@ -17,9 +16,9 @@ from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from services.ingest.workflow.yields import YieldCurves
-from shared.db.closures import follow
-from shared.errors import TransientError
-from shared.market.calendar import regular
+from shared.db.closures import load_closures
+from shared.db.engine import is_retried_by_loops
+from shared.market.calendar import exchange_calendar
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
@@ -42,8 +41,8 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
-        providers = enabled(chosen, regular, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, regular), service.clock, bind=loop.bind)
+        providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
+        made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         if sources := curve_sources(chosen):
             service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))
@@ -74,12 +73,13 @@ def _retries(
                     await worker.ask_again(always=True)
                     read = reads
                 async with service.engine.connect() as conn:
-                    await follow(conn)
+                    await load_closures(conn)
                 asked = await worker.retry_due() + await worker.refresh()
-            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
-                log.warning("retries_postponed", error=str(error)[:200])
-            except Exception:
-                log.exception("retries_failed")
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("retries_postponed", error=str(error)[:200])
+                else:
+                    log.exception("retries_failed")
             if asked:
                 service.wake_relay()
                 continue
@@ -97,12 +97,13 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
             asked = False
             try:
                 async with service.engine.connect() as conn:
-                    await follow(conn)
+                    await load_closures(conn)
                 asked = await profiles.refresh_one(service.clock.last_due())
-            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
-                log.warning("profiles_postponed", error=str(error)[:200])
-            except Exception:
-                log.exception("profiles_failed")
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("profiles_postponed", error=str(error)[:200])
+                else:
+                    log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
 
@@ -117,12 +118,13 @@ def _yields(service: Service, curves: YieldCurves) -> Callable[[], Awaitable[Non
             asked = False
             try:
                 async with service.engine.connect() as conn:
-                    await follow(conn)
+                    await load_closures(conn)
                 asked = await curves.refresh_one()
-            except (DBAPIError, OSError, TimeoutError, TransientError) as error:
-                log.warning("yields_postponed", error=str(error)[:200])
-            except Exception:
-                log.exception("yields_failed")
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("yields_postponed", error=str(error)[:200])
+                else:
+                    log.exception("yields_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else YIELD_POLL)
 

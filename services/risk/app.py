@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
 
 from services.risk.compute.scenarios import Scenarios
 from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
-from services.risk.workflow.scenario_sets import take_up
+from services.risk.workflow.scenario_sets import activate_scenarios
+from shared.db.engine import is_retried_by_loops
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service, create_phase_app
 from shared.telemetry import logger
@@ -38,9 +38,11 @@ def _take_up(service: Service, scenarios: Scenarios) -> Callable[[], Awaitable[N
     async def once() -> None:
         while not service.stopping.is_set():
             try:
-                await take_up(service.engine, scenarios)
+                await activate_scenarios(service.engine, scenarios)
                 await service.stopping.wait()
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("scenarios_postponed", error=str(error)[:200])
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(service.stopping.wait(), AGAIN_SECONDS)

@@ -5,7 +5,7 @@ Set-based throughout: the number of statements does not depend on how many portf
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,9 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db import binary
 from shared.db.bulk import copy
+from shared.work import UnitKey
 
 Rows = Sequence[Row[Any]]
 
@@ -157,11 +159,14 @@ async def replace(
     conn: AsyncConnection,
     *,
     snapshots: Iterable[Sequence[Any]],
-    holdings: Iterable[Sequence[Any]],
+    holdings: Mapping[UnitKey, bytes],
+    revisions: Mapping[UnitKey, int],
     model_version: str,
 ) -> None:
-    """Write rows of `SNAPSHOT_COLUMNS` (money in ten-thousandths, reasons as JSON text) and `HOLDINGS_COLUMNS`.
+    """Write rows of `SNAPSHOT_COLUMNS` (money in ten-thousandths, reasons as JSON text) and of `HOLDINGS_COLUMNS`.
 
+    holdings  : the columns after the key, as `shared.db.binary` encodes them
+    revisions : the units to write
     What a higher revision replaces moves to the history tables, by trigger.
     """
     money = ", ".join(f"{column} bigint" for column in _MONEY)
@@ -175,7 +180,9 @@ async def replace(
     )
     await conn.execute(text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings) ON COMMIT DROP"))
     await copy(conn, "new_snapshots", SNAPSHOT_COLUMNS, snapshots)
-    await copy(conn, "new_holdings", HOLDINGS_COLUMNS, holdings)
+    rows = (binary.uuid(key.portfolio_id) + binary.day(key.session) + binary.int8(revision) + holdings[key]
+            for key, revision in revisions.items())  # fmt: skip
+    await binary.copy(conn, "new_holdings", HOLDINGS_COLUMNS, rows)
     stored = [*SNAPSHOT_COLUMNS, "gross_exposure", "net_exposure", "model_version", "computed_at"]
     values = ", ".join(
         f"{column} * 0.0001" if column in _MONEY else "CAST(reasons AS jsonb)" if column == "reasons" else column

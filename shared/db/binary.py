@@ -6,24 +6,30 @@ database takes to store them. Here a column costs a few array operations, on whi
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _TRAILER = struct.pack("!h", -1)
 NULL = struct.pack("!i", -1)
-_EMPTY = {oid: struct.pack("!iiiI", 12, 0, 0, oid) for oid in (16, 21, 25, 701)}
+_EMPTY = {oid: struct.pack("!iiiI", 12, 0, 0, oid) for oid in (16, 20, 21, 25, 701, 1082, 2950)}
 _FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
 _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
 _SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLAG = np.dtype([("length", ">i4"), ("value", "?")])
+_WIDE = np.dtype([("length", ">i4"), ("value", ">i8")])
+_DAY = np.dtype([("length", ">i4"), ("value", ">i4")])
+_EPOCH = date(1970, 1, 1)
 VALUES_AT_ONCE = 32
 
 
@@ -47,6 +53,16 @@ def float8(value: float | None) -> bytes:
     return NULL if value is None else struct.pack("!id", 8, value)
 
 
+def int8(value: int) -> bytes:
+    """bigint."""
+    return struct.pack("!iq", 8, value)
+
+
+def uuid(value: UUID) -> bytes:
+    """uuid."""
+    return field(value.bytes)
+
+
 def day(value: date | None) -> bytes:
     """date."""
     return NULL if value is None else struct.pack("!ii", 4, (value - _FIRST_DAY).days)
@@ -65,6 +81,40 @@ def int2_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
 def bool_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
     """boolean[] of one dimension, a whole column's values."""
     return _arrays(column, _FLAG, 16)
+
+
+def int8_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
+    """bigint[] of one dimension, a whole column's values."""
+    return _arrays(column, _WIDE, 20)
+
+
+def date_arrays(column: Sequence[NDArray[np.int64]]) -> list[bytes]:
+    """date[] of one dimension, a whole column's values, given as days since 1970."""
+    since = (_FIRST_DAY - _EPOCH).days
+    return _arrays([days - since for days in column], _DAY, 1082)
+
+
+def uuid_prefixes(values: Sequence[UUID], lengths: Iterable[int]) -> list[bytes]:
+    """uuid[]s that are the first so many of `values`, one for each length."""
+    packed = b"".join(struct.pack("!i", 16) + value.bytes for value in values)
+    return [_head(20 * length, 20, 2950) + packed[: 20 * length] if length else _EMPTY[2950] for length in lengths]
+
+
+def text_prefixes(values: Sequence[str], lengths: Iterable[int]) -> list[bytes]:
+    """text[]s that are the first so many of `values`, one for each length."""
+    elements = [text(value) for value in values]
+    packed, ends = b"".join(elements), [0, *accumulate(map(len, elements))]
+    return [_of_texts(packed[: ends[length]], length) for length in lengths]
+
+
+def label_arrays(labels: Sequence[str], column: Sequence[NDArray[np.int64]]) -> list[bytes]:
+    """text[] of one dimension, a whole column's values, given as indices of the few texts there are."""
+    elements = [text(label) for label in labels]
+    return [_of_texts(b"".join([elements[index] for index in indices.tolist()]), len(indices)) for indices in column]
+
+
+def _of_texts(packed: bytes, length: int) -> bytes:
+    return struct.pack("!iiiIii", 20 + len(packed), 1, 0, 25, length, 1) + packed if length else _EMPTY[25]
 
 
 def text_array(values: Sequence[str | None]) -> bytes:
@@ -120,27 +170,30 @@ async def copy(
 
 
 class _Stream:
-    """The stream of a COPY, in pieces of a few hundred rows."""
+    """The stream of a COPY, in pieces of a few hundred rows, of fewer where they are large; the loop gets a turn after each."""
 
     PIECE = 256
+    PIECE_BYTES = 1 << 20
 
     def __init__(self, rows: Iterable[bytes], fields: int) -> None:
         self._pieces = self._cut(rows, struct.pack("!h", fields))
 
     @classmethod
     def _cut(cls, rows: Iterable[bytes], fields: bytes) -> Iterator[bytes]:
-        piece = [_HEADER]
+        piece, size = [_HEADER], 0
         for row in rows:
             piece += (fields, row)
-            if len(piece) > 2 * cls.PIECE:
+            size += len(row)
+            if len(piece) > 2 * cls.PIECE or size > cls.PIECE_BYTES:
                 yield b"".join(piece)
-                piece = []
+                piece, size = [], 0
         yield b"".join([*piece, _TRAILER])
 
     def __aiter__(self) -> _Stream:
         return self
 
     async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)
         for piece in self._pieces:
             return piece
         raise StopAsyncIteration

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+# The driver encodes on the event loop: after so many values everybody else gets a turn (some ten milliseconds).
+VALUES_AT_ONCE = 50_000
 
 
 async def copy(
@@ -21,7 +25,24 @@ async def copy(
     raw = await conn.get_raw_connection()
     driver = raw.driver_connection
     assert driver is not None
-    await driver.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=records)
+    await driver.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=in_turns(records))
+
+
+async def in_turns(records: Iterable[Sequence[Any]]) -> AsyncIterator[Sequence[Any]]:
+    """The records; after `VALUES_AT_ONCE` values, elements of arrays and long texts among them, the event loop goes round."""
+    values = 0
+    for record in records:
+        values += sum(_weight(value) for value in record)
+        if values >= VALUES_AT_ONCE:
+            await asyncio.sleep(0)
+            values = 0
+        yield record
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, list | tuple):
+        return len(value)
+    return 1 + len(value) // 64 if isinstance(value, str) else 1
 
 
 async def stage(

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import TransientError
-from shared.market.calendar import Closure, Closures, closures, trade
+from shared.market.calendar import Closure, Closures, closures, set_calendar
 
 
 class CalendarMoved(TransientError):
@@ -19,7 +19,7 @@ class CalendarMoved(TransientError):
     code = "calendar_moved"
 
 
-async def read(conn: AsyncConnection) -> Closures:
+async def find_closures(conn: AsyncConnection) -> Closures:
     """All closures as this transaction sees them."""
     rows = (
         await conn.execute(
@@ -32,12 +32,12 @@ async def read(conn: AsyncConnection) -> Closures:
     )
 
 
-async def follow(conn: AsyncConnection) -> None:
+async def load_closures(conn: AsyncConnection) -> None:
     """From here on the task computes under the closures there are: a loop's turn, a request, whatever comes after the lock."""
-    trade(await read(conn))
+    set_calendar(await find_closures(conn))
 
 
-async def unmoved(conn: AsyncConnection) -> None:
+async def assert_calendar_current(conn: AsyncConnection) -> None:
     """Under the commit-order lock: raises `CalendarMoved` if the closures are not those the caller computed under."""
-    if await read(conn) != closures():
+    if await find_closures(conn) != closures():
         raise CalendarMoved("the exchange calendar was changed meanwhile; with the new one it is done again")

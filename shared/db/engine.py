@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,11 +13,16 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import PermanentError
+from shared.errors import PermanentError, TransientError
 
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
 STATEMENT_TIMEOUT_MS = 120_000
 CONNECT_TIMEOUT_SECONDS = 10.0
+# SQLSTATEs that say "later": classes 08 (connection), 40 (deadlock, serialisation), 53 (out of disk, memory, connections) and
+# 57 (shutdown, cancelled); a lock that was not to be had; a server that is read-only while it fails over; a disk that did not
+# answer. Not XX000, the server's "internal error": that is as often a bug, which fails the same way for ever.
+TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57"})
+TRANSIENT_STATES = frozenset({"55P03", "25006", "58030"})
 
 
 def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngine:
@@ -57,39 +63,60 @@ async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-async def order_lock(conn: AsyncConnection) -> None:
+async def acquire_commit_order_lock(conn: AsyncConnection) -> None:
     """Take the global commit-order lock. First statement of a transaction that changes inputs, writes prices or adds units
     (bulk data is staged before it), so that revisions and change numbers commit in the order they were drawn."""
     await conn.execute(text("SELECT ledger.order_lock()"))
 
 
-async def ordered(conn: AsyncConnection) -> None:
+async def assert_commit_order_lock(conn: AsyncConnection) -> None:
     """Refuse to go on without the commit-order lock, where no trigger sees that it is needed."""
     if await conn.scalar(text("SELECT current_setting('leadline.ordered', true)")) != "yes":
         raise PermanentError("this needs the commit-order lock: take it first in the transaction", code="unordered")
 
 
-async def next_change(conn: AsyncConnection) -> int:
-    """Draw a revision or price version. Only under `order_lock`."""
+async def next_change_seq(conn: AsyncConnection) -> int:
+    """Draw a revision or price version. Only under `acquire_commit_order_lock`."""
     value = await conn.scalar(text("SELECT nextval('ledger.change')"))
     assert isinstance(value, int)
     return value
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a database error says "later", not "never": lost connections, restarts, deadlocks, serialisation, timeouts."""
-    if isinstance(error, PoolTimeout | ConnectionError | OSError | TimeoutError):
+    """Whether an error says "later", not "never": lost connections, restarts, deadlocks, time-outs, a read-only server, an
+    exhausted pool (whose `TimeoutError` is SQLAlchemy's own, not the built-in), and whatever we raised as `TransientError`.
+
+    The one place that decides it, for handlers, loops and requests alike.
+    """
+    if isinstance(error, TransientError | PoolTimeout | ConnectionError | OSError | TimeoutError):
         return True
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or state[:2] in {"08", "40", "53", "57"} or state == "55P03":
+        if error.connection_invalidated or _is_transient_state(state):
             return True
         # asyncpg raises its own InterfaceError, without a SQLSTATE, when the connection dies under it.
         return isinstance(error, InterfaceError | OperationalError) and not state
     if isinstance(error, asyncpg.PostgresError):
         # COPY goes to the driver directly, so its errors come unwrapped.
-        return (error.sqlstate or "")[:2] in {"08", "40", "53", "57"} or error.sqlstate == "55P03"
+        return _is_transient_state(error.sqlstate or "")
     if isinstance(error, asyncpg.InterfaceError):
         # "connection is closed", but not "invalid input for query argument", which is a ValueError as well.
         return not isinstance(error, ValueError)
     return False
+
+
+def is_retried_by_loops(error: BaseException) -> bool:
+    """Whether a background loop logs an error and tries again at its next turn: all that is transient, and whatever else the
+    database says. A table that a migration has yet to make is there later, and a restart would not bring it sooner.
+
+    Not while the loop is being cancelled: what a statement raises that was cut off may hide the cancellation, and the loop would
+    go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return False
+    return is_transient(error) or isinstance(error, DBAPIError | asyncpg.PostgresError)
+
+
+def _is_transient_state(state: str) -> bool:
+    return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES

@@ -9,26 +9,35 @@ schedule it has locked. See decision 0015.
 """
 
 from shared.ledger.completion import complete, ready, scope_of
-from shared.ledger.failures import MAX_RUNS, PROBE, failed, lock_blocked, postpone, progressed, unblock, unblock_due
+from shared.ledger.failures import (
+    MAX_RUNS,
+    PROBE,
+    defer,
+    lock_blocked,
+    record_failure,
+    record_progress,
+    unblock,
+    unblock_due,
+)
 from shared.ledger.leases import LEASE, acquire, release, renew
-from shared.ledger.model import Lease, Outcome, Raised
+from shared.ledger.model import Completed, Lease, Outcome
 from shared.ledger.units import add_units, remove_units, require, require_all, withdraw_units
 
 __all__ = [
     "LEASE",
     "MAX_RUNS",
     "PROBE",
+    "Completed",
     "Lease",
     "Outcome",
-    "Raised",
     "acquire",
     "add_units",
     "complete",
-    "failed",
+    "defer",
     "lock_blocked",
-    "postpone",
-    "progressed",
     "ready",
+    "record_failure",
+    "record_progress",
     "release",
     "remove_units",
     "renew",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -11,9 +12,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.ledger.model import Outcome, Raised
+from shared.ledger.model import Completed, Outcome
 from shared.telemetry import HEALED
-from shared.work import CHAINED, UPSTREAM, Due, Key, Phase, Work
+from shared.work import CHAINED, UPSTREAM, MissingUnit, Phase, UnitKey, Work
 
 _UPSTREAM_COMPLETE = """
     NOT EXISTS (
@@ -27,7 +28,7 @@ _UPSTREAM_COMPLETE = """
 
 async def ready(
     conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None, last: date | None
-) -> list[Due]:
+) -> list[MissingUnit]:
     """Missing units of the phase, within the portfolios and sessions, whose upstream units are complete.
 
     `None` bounds mean all sessions. For a chained phase the range is ignored: ready is the longest consecutive run from the
@@ -61,10 +62,10 @@ async def ready(
               AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL AND {_UPSTREAM_COMPLETE}
         """
     rows = await conn.execute(text(statement), parameters)
-    return [Due(portfolio, session, revision) for portfolio, session, revision in rows]
+    return [MissingUnit(portfolio, session, revision) for portfolio, session, revision in rows]
 
 
-async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[Due]:
+async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[MissingUnit]:
     """All missing units of the phase within the work, ready or not; for tests and for people."""
     rows = await conn.execute(
         text("""
@@ -75,18 +76,20 @@ async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[Due]
         """),
         {"portfolios": list(work.portfolios), "phase": phase.value, "first": work.first, "last": work.last},
     )
-    return [Due(*row) for row in rows]
+    return [MissingUnit(*row) for row in rows]
 
 
-async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]) -> Raised:
+async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> Completed:
     """Raise completed revisions. Call it before writing results, in the same transaction, and write only what it returns.
 
     A unit that somebody else completed at this revision or a higher one, or that is gone, is not returned: that is the whole
     idempotence of the system. Rows are locked in key order, so that two handlers never deadlock.
     """
     if not outcomes:
-        return Raised({})
+        return Completed({})
     rows = sorted(outcomes.items(), key=lambda item: item[0])
+    # Thousands of symbols without a price, on hundreds of sessions, are tens of megabytes: not on the event loop.
+    reasons = await asyncio.to_thread(lambda: [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows])
     result = await conn.execute(
         text("""
             WITH input AS (
@@ -117,12 +120,12 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, O
             "revisions": [due.revision for due, _ in rows],
             "qualities": [outcome.quality for _, outcome in rows],
             "coverages": [outcome.coverage for _, outcome in rows],
-            "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
+            "reasons": reasons,
         },
     )
     raised = {}
     healed = HEALED.labels(phase.value)
     for portfolio, session, revision, seconds in result:
-        raised[Key(portfolio, session)] = revision
+        raised[UnitKey(portfolio, session)] = revision
         healed.observe(seconds)
-    return Raised(raised)
+    return Completed(raised)

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.engine import ordered
-from shared.errors import storable
+from shared.db.engine import assert_commit_order_lock
+from shared.errors import sanitize_text
 from shared.work import Phase
 
 # Runs that ended in a permanent or unclassified error before a unit is blocked. Waits for quota or provider never count.
@@ -20,7 +20,7 @@ MAX_RUNS = 8
 PROBE = timedelta(days=1)
 
 
-async def progressed(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> None:
+async def record_progress(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> None:
     """Units were completed: the past failures of these portfolios no longer delay anything."""
     await conn.execute(
         text("""
@@ -38,7 +38,7 @@ async def progressed(conn: AsyncConnection, phase: Phase, portfolios: Sequence[U
     )
 
 
-async def postpone(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], until: Any, reason: str) -> None:
+async def defer(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], until: Any, reason: str) -> None:
     """Waiting for a quota or a provider: look again then. Never counts as a run."""
     await conn.execute(
         text("""
@@ -51,17 +51,19 @@ async def postpone(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUI
             SET next_at = greatest(now(), :until), last_error = :reason, emits = 0, asked = NULL
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
-        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": storable(reason, 2000)},
+        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": sanitize_text(reason, 2000)},
     )
 
 
-async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str]) -> bool:
+async def record_failure(
+    conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str]
+) -> bool:
     """Count one run that ended in permanent or unclassified errors. True if that blocked the units it failed at.
 
     errors : by first and last session of what failed, in the words that people will read
     """
     ranges = sorted(errors)
-    words = [storable(errors[span], 2000) for span in ranges]
+    words = [sanitize_text(errors[span], 2000) for span in ranges]
     others = f" (and {len(ranges) - 1} more)" if len(ranges) > 1 else ""
     # What may be blocked is locked before the schedule, as completions lock theirs.
     await conn.execute(
@@ -85,7 +87,7 @@ async def failed(conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: M
         {
             "portfolio": portfolio,
             "phase": phase.value,
-            "error": storable(words[0] if words else "", 2000 - len(others)) + others,
+            "error": sanitize_text(words[0] if words else "", 2000 - len(others)) + others,
             "most": MAX_RUNS,
             "probe": PROBE,
         },
@@ -120,7 +122,7 @@ async def unblock(
     conn: AsyncConnection, portfolios: Sequence[UUID] | None, first: date, last: date, phase: Phase | None
 ) -> int:
     """Blocked units are missing like any other again; returns how many. `None`: all portfolios, all phases."""
-    freed = await _free(
+    freed = await _unblock_units(
         conn,
         """
             u.session BETWEEN :first AND :last
@@ -154,12 +156,12 @@ async def unblock_due(conn: AsyncConnection) -> dict[Phase, int]:
         EXISTS (SELECT 1 FROM ledger.schedule d
                 WHERE d.portfolio_id = u.portfolio_id AND d.phase = u.phase AND d.probe_at <= now())
     """
-    return await _free(conn, condition, {"runs": MAX_RUNS - 1})
+    return await _unblock_units(conn, condition, {"runs": MAX_RUNS - 1})
 
 
-async def _free(conn: AsyncConnection, condition: str, parameters: Mapping[str, Any]) -> dict[Phase, int]:
+async def _unblock_units(conn: AsyncConnection, condition: str, parameters: Mapping[str, Any]) -> dict[Phase, int]:
     """Free the blocked units `u` that fit. What stays blocked of a portfolio and phase keeps its daily probe."""
-    await ordered(conn)
+    await assert_commit_order_lock(conn)
     rows = await conn.execute(
         text(f"""
             WITH k AS (

@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=30)
 
 
 async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], owner: str) -> list[Lease]:
-    """Take the free portfolios for `owner`; on the others leave word, by `wanted`, that there is more to do."""
+    """Take the free portfolios for `owner`; on the others leave word, by `pending_wakeups`, that there is more to do."""
     rows = await conn.execute(
         text("""
             WITH k AS (
@@ -86,7 +86,7 @@ async def release(
             "phase": phase.value,
             "portfolios": [lease.portfolio_id for lease in leases],
             "fences": [lease.fence for lease in leases],
-            "wanted": [lease.wanted for lease in leases],
+            "wanted": [lease.pending_wakeups for lease in leases],
             "owner": owner,
             "lease": LEASE,
             "let_go": unconditionally,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from shared.work import Key
+from shared.work import UnitKey
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Raised:
+class Completed:
     """The units whose completed revision this transaction raised, with the revision reached. Only these may be written."""
 
-    revision: Mapping[Key, int]
+    revision: Mapping[UnitKey, int]
 
     @property
-    def keys(self) -> Collection[Key]:
+    def keys(self) -> Collection[UnitKey]:
         return self.revision.keys()
 
     def __bool__(self) -> bool:
@@ -39,4 +39,4 @@ class Lease:
 
     portfolio_id: UUID
     fence: int
-    wanted: int
+    pending_wakeups: int

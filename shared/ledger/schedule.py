@@ -54,7 +54,7 @@ class Candidate:
     again: bool = False
 
 
-async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look: int) -> list[Candidate]:
+async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look: int) -> list[Candidate]:
     """Portfolios that may be asked for now, in the order they have waited, each with its span of askable sessions.
 
     At most `look` are looked at; those that wait for their upstream are looked at again only after (at random, up to) the
@@ -95,11 +95,11 @@ async def candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look:
         else:
             early.append(portfolio)
     if early:
-        await _look_later(conn, phase, early, grace)
+        await _defer_waiting(conn, phase, early, grace)
     return found
 
 
-async def _look_later(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], seconds: float) -> None:
+async def _defer_waiting(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], seconds: float) -> None:
     await conn.execute(
         text("""
             WITH k AS (
@@ -115,7 +115,7 @@ async def _look_later(conn: AsyncConnection, phase: Phase, portfolios: Sequence[
     )
 
 
-async def lock(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
+async def lock_schedules(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
     """Lock the schedule of those that nobody is changing just now and that still wait; returns them."""
     rows = await conn.scalars(
         text("""
@@ -128,7 +128,7 @@ async def lock(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) 
     return set(rows)
 
 
-async def asked(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]) -> None:
+async def record_request(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]) -> None:
     """Note which event asked for each (locked) portfolio, and when to ask again: full jitter over a doubling backoff."""
     await conn.execute(
         text("""
@@ -143,7 +143,7 @@ async def asked(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]
     )
 
 
-async def outstanding(conn: AsyncConnection, phase: Phase) -> int:
+async def count_outstanding(conn: AsyncConnection, phase: Phase) -> int:
     """Events that asked for something which is still missing, were answered neither by progress, a failure nor a wait, and are
     not overdue.
 
@@ -161,7 +161,7 @@ async def outstanding(conn: AsyncConnection, phase: Phase) -> int:
     return int(count or 0)
 
 
-async def hurry(conn: AsyncConnection, seconds: float = 5.0) -> None:
+async def reset_backoff(conn: AsyncConnection, seconds: float = 5.0) -> None:
     """At start nothing waits longer than this: what slowed it down may be what was just restarted."""
     await conn.execute(
         text("""
@@ -176,12 +176,12 @@ async def hurry(conn: AsyncConnection, seconds: float = 5.0) -> None:
     )
 
 
-async def probe_due(conn: AsyncConnection) -> bool:
+async def retry_blocked_due(conn: AsyncConnection) -> bool:
     """Whether the day has come for anything that was blocked."""
     return bool(await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ledger.schedule WHERE probe_at <= now())")))
 
 
-async def probe(conn: AsyncConnection) -> dict[Phase, int]:
+async def retry_blocked(conn: AsyncConnection) -> dict[Phase, int]:
     """Free the blocked units whose day has come, so that one more run is tried; its failure blocks them again.
 
     Needs the commit-order lock, like everything that frees. Returns how many units were freed, by phase.

@@ -4,7 +4,7 @@ A session is *due* once its close plus a buffer has passed. Closes come from the
 daylight saving are right without any arithmetic on UTC dates.
 
 The library knows the exchange's rules; what a user knows better, a day of mourning or a storm, are closures. They are a frozen
-value that whoever computes reads together with its inputs (shared/db/closures.py) and computes under (`trading`), so two
+value that whoever computes reads together with its inputs (shared/db/closures.py) and computes under (`using_calendar`), so two
 computations of one process never see each other's calendar.
 """
 
@@ -173,7 +173,7 @@ def _load(end: date) -> Calendar:
 
 
 @lru_cache(maxsize=8)
-def _less(end: date, closures: Closures) -> Calendar:
+def _without_closures(end: date, closures: Closures) -> Calendar:
     """The library's sessions without those on which the exchange stays closed, and with the early closes."""
     regular = _load(end)
     special = {closure.day: closure.close_at for closure in closures.entries}
@@ -183,7 +183,7 @@ def _less(end: date, closures: Closures) -> Calendar:
     return Calendar(sessions, [opens for opens, _ in hours], closes, closures)
 
 
-def regular() -> Calendar:
+def exchange_calendar() -> Calendar:
     """The library's calendar of today, whatever closures the caller runs under: for adapters, whose answers outlive a closure."""
     return calendar(closures=NO_CLOSURES)
 
@@ -198,7 +198,7 @@ def calendar(today: date | None = None, *, closures: Closures | None = None) -> 
     """
     year = (today or datetime.now(UTC).date()).year
     chosen = _current.get() if closures is None else closures
-    return _less(date(year + 1, 12, 31), chosen) if chosen.entries else _load(date(year + 1, 12, 31))
+    return _without_closures(date(year + 1, 12, 31), chosen) if chosen.entries else _load(date(year + 1, 12, 31))
 
 
 def closures() -> Closures:
@@ -207,7 +207,7 @@ def closures() -> Closures:
 
 
 @contextmanager
-def trading(closures: Closures) -> Iterator[None]:
+def using_calendar(closures: Closures) -> Iterator[None]:
     """Inside, in the threads and tasks started there too, `calendar()` is the one with these closures."""
     token = _current.set(closures)
     try:
@@ -216,6 +216,6 @@ def trading(closures: Closures) -> Iterator[None]:
         _current.reset(token)
 
 
-def trade(closures: Closures) -> None:
+def set_calendar(closures: Closures) -> None:
     """The same for the rest of the task: for whoever cannot put what follows inside a `with`."""
     _current.set(closures)

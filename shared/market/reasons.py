@@ -39,6 +39,7 @@ class ReasonCode(StrEnum):
     ADJUSTED_ONLY = "adjusted_only"
     ADJ_CLOSE_DISAGREES = "adj_close_disagrees"
     DIVIDEND_NOT_LISTED = "dividend_not_listed"
+    DIVIDEND_IN_FOREIGN_CURRENCY = "dividend_in_foreign_currency"
     # Lots and money
     BASIS_UNDECIDED = "basis_undecided"
     PRICE_BASIS_MISMATCH = "price_basis_mismatch"
@@ -171,6 +172,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "wait",
         "Nothing to do; list it in `corporate_actions.csv` if it was paid",
+    ),
+    ReasonCode.DIVIDEND_IN_FOREIGN_CURRENCY: ReasonInfo(
+        "A payment in another currency than US dollars was left out of the actions; the return is that of the adjusted closes",
+        "figure",
+        "you",
+        "Enter it as a flow of your own, or add another provider",
     ),
     ReasonCode.BASIS_UNDECIDED: ReasonInfo(
         "Whether the lot's quantity and price are as traded is not settled yet",

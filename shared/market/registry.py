@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "1"
+MODEL_VERSION: Final = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,9 @@ HORIZON_MONTHS: Final[dict[str, int]] = {"1m": 1, "3m": 3, "6m": 6, "12m": 12}
 VOLATILITY_WINDOWS: Final[tuple[int, ...]] = (21, 63, 252)  # a month, a quarter, a year
 NAV_WINDOW: Final = 252  # daily returns of the snapshots: a year, as of the series that it is compared with
 VOLATILITY_MIN_SHARE: Final = 0.80  # of the window's returns; the same gate as coverage
+
+# Between adjusted closes and closes with actions: rounded to a cent, those of a share of ten dollars are 10 bp off.
+RETURN_DISAGREEMENT: Final = 0.0020
 
 FACT_LOOKBACK: Final = 260  # sessions before D that a symbol's facts may read: 253 prices of a beta, and the base of a
 # twelve-month return, which lies at most 256 sessions back

@@ -14,13 +14,15 @@ from faststream.kafka import KafkaBroker
 
 from shared.events.topics import TOPICS
 from shared.messaging.failpoints import failpoint
-from shared.messaging.guard import Guard
-from shared.messaging.records import tolerate
+from shared.messaging.records import install_lenient_decoder
+from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 from shared.settings import ServiceSettings
 
 MAX_POLL_INTERVAL_MS = 300_000
 # Above the handler's budget, below the orchestrator's patience.
 GRACEFUL_TIMEOUT_SECONDS = 45.0
+# Topics that come back after their broker lost them are seen this soon; until then a consumer has no partitions.
+METADATA_MAX_AGE_MS = 15_000
 RETENTION_MS = 7 * 24 * 3600 * 1000
 
 
@@ -49,14 +51,15 @@ async def _raw_decoder(message: Any) -> Any:
     return message.body
 
 
-def create_broker(settings: ServiceSettings, *, service: str, guard: Guard) -> KafkaBroker:
+def create_broker(settings: ServiceSettings, *, service: str, guard: RetryDeadLetterMiddleware) -> KafkaBroker:
     """A broker that never loses a message: negative acknowledgement on error, and a guard that leaves no error to see."""
-    tolerate()
+    install_lenient_decoder()
     return KafkaBroker(
         bootstrap(settings),
         client_id=f"leadline-{service}",
         ack_policy=AckPolicy.NACK_ON_ERROR,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         consumer_only=True,
         graceful_timeout=GRACEFUL_TIMEOUT_SECONDS,
         parser=_tolerant_parser,

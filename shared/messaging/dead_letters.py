@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.errors import PermanentError, storable
+from shared.errors import PermanentError, sanitize_text
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import Envelope, WorkBody
 from shared.events.topics import PHASE_REQUESTED
@@ -95,7 +95,7 @@ async def record(
             "body": body,
             "hash": hashlib.sha256(body or b"").hexdigest(),
             "reason": reason,
-            "error": storable(error, 4000),
+            "error": sanitize_text(error, 4000),
         },
     )
 
@@ -124,7 +124,7 @@ async def record_blocked(
             "body": body,
             "hash": hashlib.sha256(body).hexdigest(),
             "reason": BLOCKED,
-            "error": storable(error, 4000),
+            "error": sanitize_text(error, 4000),
         },
     )
 

@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 
-def leave(code: int) -> None:
+def exit_process(code: int) -> None:
     """End the process now. Not by an exception: what is stuck may be what would have to let it through."""
     logging.shutdown()
     os._exit(code)

@@ -12,11 +12,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import Envelope, Event, WorkBody, WorkEvent
 from shared.events.services import COMPLETION
 from shared.events.topics import TOPIC_OF
 from shared.telemetry import traceparent
-from shared.work import Key, Phase, rectangles
+from shared.work import Phase, UnitKey, Work, rectangles
 
 # Set while a message is handled, so that what it causes can be traced back to it.
 correlation: contextvars.ContextVar[str | None] = contextvars.ContextVar("correlation", default=None)
@@ -57,7 +58,7 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
 async def publish_work(
     conn: AsyncConnection,
     kind: type[WorkEvent],
-    keys: Collection[Key],
+    keys: Collection[UnitKey],
     sessions: Sequence[date],
     *,
     source: str,
@@ -70,10 +71,15 @@ async def publish_work(
 
 
 async def publish_completions(
-    conn: AsyncConnection, phase: Phase, raised: Collection[Key], sessions: Sequence[date]
+    conn: AsyncConnection, phase: Phase, raised: Collection[UnitKey], sessions: Sequence[date]
 ) -> int:
     """Announce completed units. `sessions` are all exchange sessions: consecutive ones share an event."""
     return await publish_work(conn, COMPLETION[phase], raised, sessions, source=phase.value)
+
+
+async def publish_request(conn: AsyncConnection, phase: Phase, work: Work) -> None:
+    """Ask for a phase of some work: what a run that lasted long enough leaves to the next one."""
+    await publish(conn, [PhaseRequested(work=WorkBody.of(work), phase=phase)], source=phase.value)
 
 
 async def has_sent(conn: AsyncConnection, event_id: str | None, body: bytes | None) -> bool:

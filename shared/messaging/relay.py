@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import is_transient
-from shared.errors import storable
+from shared.errors import sanitize_text
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import OUTBOX_AGE, OUTBOX_FAILED, RELAYED, logger
 
@@ -150,7 +150,7 @@ class Relay:
         log.error("outbox_row_cannot_be_sent", outbox_id=row_id, topic=topic, error=str(error)[:300])
         await conn.execute(
             text("UPDATE bus.outbox SET failed_at = clock_timestamp(), error = :error WHERE id = :id"),
-            {"id": row_id, "error": storable(f"{type(error).__name__}: {error}", 1000)},
+            {"id": row_id, "error": sanitize_text(f"{type(error).__name__}: {error}", 1000)},
         )
 
     async def clean_up(self) -> int:

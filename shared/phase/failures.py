@@ -28,12 +28,12 @@ class Failures:
     parts: list[tuple[Batch, str]] = field(default_factory=list)
     tries: int = 0
 
-    def halves(self, batch: Batch) -> tuple[Batch, Batch] | None:
+    def split(self, batch: Batch) -> tuple[Batch, Batch] | None:
         """Where to look for what is bad in a batch that has just failed; None if it is to count as bad as a whole."""
         self.tries += 1
         return batch.halves() if len(batch.portfolios) > 1 or self.tries < MOST_TRIES else None
 
-    def join(self, batch: Batch, halves: tuple[Batch, Batch]) -> None:
+    def merge(self, batch: Batch, halves: tuple[Batch, Batch]) -> None:
         """Sessions that all failed alike are one part, with one letter."""
         (first, error), (second, other) = self.parts[-2:] if len(self.parts) > 1 else ((batch, ""), (batch, ""))
         if len(batch.portfolios) == 1 and (first, second) == halves and error == other:
@@ -47,7 +47,7 @@ class Failures:
             errors[batch.portfolios[0]][batch.first, batch.last] = error
         for portfolio, found in errors.items():
             async with engine.begin() as conn:
-                blocked = await ledger.failed(conn, phase, portfolio, found)
+                blocked = await ledger.record_failure(conn, phase, portfolio, found)
                 if blocked:
                     for (first, last), error in found.items():
                         await dead_letters.record_blocked(conn, phase, portfolio, first, last, error)

@@ -8,45 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import ledger
+from shared import ledger, progress
 from shared.clock import Clock
-from shared.db import closures
-from shared.db.engine import is_transient, snapshot
-from shared.errors import TransientError
-from shared.ledger import Lease, Outcome, Raised
-from shared.market.calendar import trading
+from shared.db import closures, sizes
+from shared.db.engine import is_retried_by_loops, is_transient, snapshot
+from shared.ledger import Completed, Lease, Outcome
+from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.phase.failures import Failures
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, Batch, Due, Key, Phase, Work, cut
+from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, Phase, UnitKey, Work, cut, rows_per_session
 
 log = logger(__name__)
 
 RENEW_SECONDS = 10.0
-# A computation holds two connections, its transaction's and its snapshot's. More of them at once than half the smallest pool
-# would each hold one and wait for the other.
-AT_ONCE = 2
-EVERYTHING: tuple[date | None, date | None] = (None, None)
+# A computation holds two connections, its transaction's and its snapshot's. More at once than half the smallest pool would wait.
+MAX_CONCURRENT_COMPUTATIONS = 2
+# A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
+RUN_SECONDS = 120.0
+UNBOUNDED: tuple[date | None, date | None] = (None, None)
 
 
 class Results(Protocol):
     """What a computation returns: at least the outcome of each unit it computed. Units without one stay missing."""
 
     @property
-    def outcomes(self) -> Mapping[Key, Outcome]: ...
+    def outcomes(self) -> Mapping[UnitKey, Outcome]: ...
 
 
 @runtime_checkable
-class Computes(Protocol):
+class PhaseWorker(Protocol):
     """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread."""
 
     phase: Phase
@@ -55,23 +55,23 @@ class Computes(Protocol):
 
     def compute(self, inputs: Any) -> Any: ...
 
-    async def save(self, conn: AsyncConnection, results: Any, raised: Raised) -> None: ...
+    async def save(self, conn: AsyncConnection, results: Any, raised: Completed) -> None: ...
 
 
 @runtime_checkable
-class Claims(Protocol):
+class LocksSharedInputs(Protocol):
     """A worker whose inputs portfolios share: nobody else is to compute them until the transaction ends."""
 
-    async def claim(self, conn: AsyncConnection, batch: Batch) -> None: ...
+    async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None: ...
 
 
 @runtime_checkable
-class RunsBatches(Protocol):
+class BatchWorker(Protocol):
     """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors)."""
 
     phase: Phase
 
-    async def run_batch(self, batch: Batch) -> Raised: ...
+    async def run_batch(self, batch: Batch) -> Completed: ...
 
 
 class PhaseRunner:
@@ -80,7 +80,7 @@ class PhaseRunner:
     def __init__(
         self,
         engine: AsyncEngine,
-        worker: Computes | RunsBatches,
+        worker: PhaseWorker | BatchWorker,
         clock: Clock,
         *,
         wake: Callable[[], None] = lambda: None,
@@ -89,7 +89,7 @@ class PhaseRunner:
         self._worker = worker
         self._clock = clock
         self._wake = wake
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_COMPUTATIONS)
         self.phase = worker.phase
 
     async def run(self, work: Work) -> int:
@@ -98,7 +98,7 @@ class PhaseRunner:
         Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
         go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
         """
-        owner = uuid4().hex
+        owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
         failpoint("H2")
@@ -109,12 +109,17 @@ class PhaseRunner:
         bounds: tuple[date | None, date | None] = (work.first, work.last)
         try:
             while held:
-                done += await self._drain([lease.portfolio_id for lease in held], bounds)
+                portfolios = [lease.portfolio_id for lease in held]
+                raised, finished = await self._drain(portfolios, bounds, deadline)
+                done += raised
                 async with self._engine.begin() as conn:
-                    held = await ledger.release(conn, self.phase, held, owner)
-                bounds = EVERYTHING  # whoever left word did not say what for
+                    held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
+                    if not finished:
+                        rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                        await outbox.publish_request(conn, self.phase, rest)
+                bounds = UNBOUNDED  # whoever left word did not say what for
         except BaseException:
-            await self._let_go(held, owner)
+            await self._release_leases(held, owner)
             raise
         finally:
             renewal.cancel()
@@ -122,21 +127,27 @@ class PhaseRunner:
                 await renewal
         return done
 
-    async def _drain(self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None]) -> int:
-        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision."""
-        attempted: set[Due] = set()
+    async def _drain(
+        self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
+    ) -> tuple[int, bool]:
+        """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
+        the deadline. Returns how many units were raised, and whether nothing is left."""
+        attempted: set[MissingUnit] = set()
         failures = Failures()
         done = 0
         try:
             while True:
                 async with snapshot(self._engine) as conn:
-                    days = await closures.read(conn)
-                    with trading(days):
+                    days = await closures.find_closures(conn)
+                    with using_calendar(days):
                         batch = await self._next(conn, portfolios, bounds, attempted)
                 if batch is None:
-                    return done
-                with trading(days):
-                    raised = await self._isolated(batch, attempted, failures)
+                    return done, True
+                if attempted and time.monotonic() > deadline:
+                    return done, False
+                with using_calendar(days):
+                    raised = await self._bisect_on_failure(batch, attempted, failures)
+                progress.report()
                 done += raised
                 if raised:
                     self._wake()
@@ -149,16 +160,17 @@ class PhaseRunner:
         conn: AsyncConnection,
         portfolios: Sequence[UUID],
         bounds: tuple[date | None, date | None],
-        attempted: set[Due],
+        attempted: set[MissingUnit],
     ) -> Batch | None:
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
         units = self._select(units, lambda unit: unit not in attempted)
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
-        return cut(units, sessions)[0]
+        rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
+        return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
 
-    def _select(self, units: Sequence[Due], chosen: Callable[[Due], bool]) -> list[Due]:
+    def _select(self, units: Sequence[MissingUnit], chosen: Callable[[MissingUnit], bool]) -> list[MissingUnit]:
         """The chosen ones among ready units; in a chained phase only up to the first that is not.
 
         What follows a session that stays missing would be computed from a predecessor of an older revision, and would then
@@ -176,7 +188,7 @@ class PhaseRunner:
                 broken.add(unit.portfolio_id)
         return selected
 
-    async def _isolated(self, batch: Batch, attempted: set[Due], failures: Failures) -> int:
+    async def _bisect_on_failure(self, batch: Batch, attempted: set[MissingUnit], failures: Failures) -> int:
         """Run a batch; if it fails for good, run its halves, so that one bad portfolio, and one bad session of it, fails alone.
 
         In a chain nothing behind what failed is ready, so there the later half is found to be empty.
@@ -190,10 +202,10 @@ class PhaseRunner:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
                     raised = await self._execute(batch, attempted)
             except Exception as problem:
-                if isinstance(problem, TransientError) or is_transient(problem):
+                if is_transient(problem):
                     raise
                 error = f"{type(problem).__name__}: {problem}"
-                halves = failures.halves(batch)
+                halves = failures.split(batch)
                 if halves is None:
                     # The first with its traceback: where many fail, they mostly fail alike.
                     log.exception("batch_failed", error=error[:300], exc_info=not failures.parts)
@@ -207,25 +219,25 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        done = await self._isolated(halves[0], attempted, failures)
-        done += await self._isolated(halves[1], attempted, failures)
-        failures.join(batch, halves)
+        done = await self._bisect_on_failure(halves[0], attempted, failures)
+        done += await self._bisect_on_failure(halves[1], attempted, failures)
+        failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, attempted: set[Due]) -> dict[Key, str]:
+    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> dict[UnitKey, str]:
         worker = self._worker
-        if isinstance(worker, RunsBatches):
+        if isinstance(worker, BatchWorker):
             attempted.update(batch.units)
             with BATCH_SECONDS.labels(self.phase.value, "all").time():
                 return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
         async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
-            if isinstance(worker, Claims):
-                await worker.claim(conn, batch)
+            if isinstance(worker, LocksSharedInputs):
+                await worker.lock_inputs(conn, batch)
             # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
             with BATCH_SECONDS.labels(self.phase.value, "load").time():
                 async with snapshot(self._engine) as view:
                     # And the calendar that belongs to them, until the results are written.
-                    calendar.enter_context(trading(await closures.read(view)))
+                    calendar.enter_context(using_calendar(await closures.find_closures(view)))
                     current = await self._current(view, batch)
                     if current is None:
                         return {}
@@ -235,33 +247,34 @@ class PhaseRunner:
             failpoint("H3")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results: Results = await asyncio.to_thread(worker.compute, inputs)
+            progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
                 return await self._save(conn, current, results)
 
     async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
         """The batch as this snapshot sees it: revisions may have moved, units may have been completed or gone."""
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
-        wanted = {Key(unit.portfolio_id, unit.session) for unit in batch.units}
-        units = self._select(units, lambda unit: Key(unit.portfolio_id, unit.session) in wanted)
+        wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
+        units = self._select(units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
         # A day that is a session since the batch was cut lies between two of its neighbours.
         batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
         return batches[0] if batches else None
 
-    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[Key, str]:
+    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[UnitKey, str]:
         outcomes = {
             unit: results.outcomes[key]
             for unit in batch.units
-            if (key := Key(unit.portfolio_id, unit.session)) in results.outcomes
+            if (key := UnitKey(unit.portfolio_id, unit.session)) in results.outcomes
         }
         raised = await ledger.complete(conn, self.phase, outcomes)
         failpoint("H4")
         worker = self._worker
-        assert isinstance(worker, Computes)
+        assert isinstance(worker, PhaseWorker)
         await worker.save(conn, results, raised)
         failpoint("H5")
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
-            await ledger.progressed(conn, self.phase, batch.portfolios)
+            await ledger.record_progress(conn, self.phase, batch.portfolios)
         failpoint("H6")
         return {key: results.outcomes[key].quality for key in raised.keys}
 
@@ -271,14 +284,18 @@ class PhaseRunner:
             try:
                 async with self._engine.begin() as conn:
                     await ledger.renew(conn, self.phase, owner)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 # A lease that runs out costs double work, never correctness: keep computing.
                 log.warning("lease_not_renewed", error=str(error)[:200])
 
-    async def _let_go(self, held: Sequence[Lease], owner: str) -> None:
+    async def _release_leases(self, held: Sequence[Lease], owner: str) -> None:
         """Give the leases back on the way out, if the database lets us; they expire anyway."""
         try:
             async with self._engine.begin() as conn:
                 await ledger.release(conn, self.phase, held, owner, unconditionally=True)
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
             log.warning("lease_not_released", error=str(error)[:200])

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
 from shared.db.engine import create_engine
-from shared.ledger import Raised
+from shared.ledger import Completed
 from shared.work import Batch
 from tests.bench import world
 from tests.support import databases
@@ -121,7 +121,7 @@ async def unit(worker: RiskWorker, engine: AsyncEngine, batch: Batch) -> tuple[f
     results = worker.compute(inputs)
     computed = time.perf_counter()
     async with engine.begin() as conn:
-        await worker.save(conn, results, Raised(dict.fromkeys(results.rows, 1)))
+        await worker.save(conn, results, Completed(dict.fromkeys(results.rows, 1)))
     assert len(results.rows) == len(batch)
     return loaded - start, computed - loaded, time.perf_counter() - computed
 

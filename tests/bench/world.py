@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.factors.workflow import FactorsWorker
 from shared.db import bulk
-from shared.ledger import Raised
+from shared.ledger import Completed
 from shared.market import registry
 from shared.market.calendar import calendar
 from shared.work import Batch
@@ -50,8 +50,8 @@ async def build(admin: AsyncEngine, sessions: int, portfolios: int) -> World:
         worker = FactorsWorker()
         for portfolio, asked in ((steady, held), *((of, held[-1:]) for of in night)):
             batch = Batch((portfolio,), asked, ((1,) * len(asked),))
-            await worker.claim(db, batch)
-            await worker.save(db, worker.compute(await worker.load(db, batch)), Raised({}))
+            await worker.lock_inputs(db, batch)
+            await worker.save(db, worker.compute(await worker.load(db, batch)), Completed({}))
     async with admin.connect() as db:
         await (await db.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
     return World(held, steady, night)

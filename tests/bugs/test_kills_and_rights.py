@@ -17,7 +17,7 @@ from services.coordinator.runs.requests import Scope
 from services.coordinator.runs.store import Run
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import create_engine, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine
 from shared.ledger import MAX_RUNS
 from shared.market.calendar import calendar
 from shared.messaging import dead_letters
@@ -54,7 +54,7 @@ async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
 async def asked(admin: AsyncEngine, portfolio: UUID) -> UUID:
     """A run of the portfolio's ingest, as somebody asks for one."""
     async with admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await conn.execute(
             text("""INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance)
                     VALUES (:p, 'bug', 'taxable', 1)"""),
@@ -273,7 +273,7 @@ async def test_bug_40_what_went_wrong_with_one_portfolio_is_told_of_no_other_and
         span = (date.fromisoformat(first), AS_OF)
         async with admin.begin() as conn:
             for _ in range(MAX_RUNS):
-                await ledger.failed(conn, Phase.INGEST, UUID(mine), {span: SECRET})
+                await ledger.record_failure(conn, Phase.INGEST, UUID(mine), {span: SECRET})
             await dead_letters.record_blocked(conn, Phase.INGEST, UUID(mine), *span, SECRET)
         asked = {"figure": "nav", "session": str(AS_OF)}
         reads = {

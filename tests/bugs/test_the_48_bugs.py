@@ -18,11 +18,11 @@ from services.coordinator.importer import parse
 from services.coordinator.importer.rules import Rules
 from services.coordinator.runs import requests, store
 from services.coordinator.runs.requests import Scope
-from services.ingest.providers.normalise import spelled
+from services.ingest.providers.normalise import to_vendor
 from services.ingest.store import universe
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import create_engine, next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
 from shared.market.calendar import calendar
 from shared.market.symbols import classify
 from shared.phase.runner import PhaseRunner
@@ -178,10 +178,10 @@ async def test_bug_38_one_class_everywhere(db: AsyncConnection, symbol: str, sta
         """),
         {"p": portfolio, "symbol": lot.symbol, "kind": lot.investment_class, "underlying": lot.underlying_symbol},
     )
-    needed = set(await universe.needs(db, [portfolio], SESSIONS[0], SESSIONS[-1]))
+    needed = set(await universe.required_coverage(db, [portfolio], SESSIONS[0], SESSIONS[-1]))
     expected = {"PUBLIC": {lot.symbol}, "PRIVATE": set(), "OPTIONS": {lot.symbol, "AAPL"}}[kind]
     assert needed == expected
-    assert (spelled(lot.symbol, "-") is None) == (kind == "PRIVATE"), "a vendor is never asked for what has no market"
+    assert (to_vendor(lot.symbol, "-") is None) == (kind == "PRIVATE"), "a vendor is never asked for what has no market"
     assert classify(lot.symbol, lot.investment_class).value == kind.removesuffix("S")
 
 
@@ -194,7 +194,7 @@ async def test_bug_42_more_rows_than_a_statement_has_parameters(db: AsyncConnect
     raised = await complete(db, Phase.INGEST, [(p, s) for p in portfolios for s in sessions], revision)
     assert len(raised.keys) == 5_200
     await db.execute(text("RESET ROLE"))
-    await order_lock(db)
-    later = await next_change(db)
+    await acquire_commit_order_lock(db)
+    later = await next_change_seq(db)
     demands = [(portfolio, session, session, Phase.FACTORS) for portfolio in portfolios for session in sessions]
     assert len(await ledger.require(db, demands, later)) == 2 * 5_200

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ SERVERS = "Servers do not know their client"
 IN_A_SERVICE = "Inside a service, imports point down"
 IN_SHARED = "Inside shared, imports point down"
 PURE = "Computation does no I/O"
+DONE = "done\n"
+LINTER = """
+import sys
+from importlinter.cli import lint_imports
+for _ in sys.stdin:
+    lint_imports(no_cache=True)
+    print("done", flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +42,41 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def broken(tree: Path) -> set[str]:
-    """Names of the contracts that do not hold."""
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree), "COLUMNS": "200"},
-        capture_output=True,
+@pytest.fixture(scope="module")
+def linter(copy: Path) -> Iterator[subprocess.Popen[str]]:
+    """One process looks at the copy again and again: to start it costs more than to look."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LINTER],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "200"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    lines = [line.strip() for line in done.stdout.splitlines()]
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def broken(linter: subprocess.Popen[str]) -> set[str]:
+    """Names of the contracts that do not hold."""
+    assert linter.stdin is not None
+    assert linter.stdout is not None
+    linter.stdin.write("\n")
+    linter.stdin.flush()
+    # Up to the line that ends an answer, or to the end of a process that failed.
+    lines = []
+    while (line := linter.stdout.readline()) not in {DONE, ""}:
+        lines.append(line.strip())
     names = {line.removesuffix(" BROKEN") for line in lines if line.endswith(" BROKEN")}
     kept = {line.removesuffix(" KEPT") for line in lines if line.endswith(" KEPT")}
-    assert names | kept == {INDEPENDENT, TOP_DOWN, CLIENT, SERVERS, IN_A_SERVICE, IN_SHARED, PURE}, (
-        done.stdout + done.stderr
-    )
+    assert names | kept == {INDEPENDENT, TOP_DOWN, CLIENT, SERVERS, IN_A_SERVICE, IN_SHARED, PURE}, "\n".join(lines)
     return names
 
 
-def test_all_rules_hold(copy: Path) -> None:
-    assert broken(copy) == set()
+def test_all_rules_hold(linter: subprocess.Popen[str]) -> None:
+    assert broken(linter) == set()
 
 
 @pytest.mark.parametrize(
@@ -81,11 +104,13 @@ def test_all_rules_hold(copy: Path) -> None:
         ("services/risk/compute/spoilt.py", "import shared.db.bulk", {PURE}),
     ],
 )
-def test_a_violation_breaks_its_rule(copy: Path, module: str, line: str, rules: set[str]) -> None:
+def test_a_violation_breaks_its_rule(
+    linter: subprocess.Popen[str], copy: Path, module: str, line: str, rules: set[str]
+) -> None:
     spoilt = copy / module
     assert spoilt.parent.is_dir()
     spoilt.write_text(line + "\n")
     try:
-        assert broken(copy) == rules
+        assert broken(linter) == rules
     finally:
         spoilt.unlink()

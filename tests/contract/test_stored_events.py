@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from shared.errors import UnreadableMessage
 from shared.events.envelope import WorkEvent
 from shared.events.topics import EVENT_TYPES
-from shared.messaging.guard import read
+from shared.messaging.retry_middleware import parse_message
 from tests.support.events import example
 
 STORED = sorted((Path(__file__).parents[1] / "data" / "events" / "v1").glob("*.json"))
@@ -30,7 +30,7 @@ def test_all_ten_are_stored() -> None:
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_a_stored_message_parses(path: Path) -> None:
     headers, body = _load(path)
-    name, document = read(headers, json.dumps(body).encode())
+    name, document = parse_message(headers, json.dumps(body).encode())
     assert name == path.stem
     assert EVENT_TYPES[name].model_validate(document) == example(name)
 
@@ -41,7 +41,7 @@ def test_fields_of_the_future_are_ignored(path: Path) -> None:
     body["priority"] = {"of": ["tomorrow", 1]}
     if "work" in body:
         body["work"]["region"] = "eu"
-    name, document = read({**headers, "ce_dataschema": "urn:new"}, json.dumps(body).encode())
+    name, document = parse_message({**headers, "ce_dataschema": "urn:new"}, json.dumps(body).encode())
     assert EVENT_TYPES[name].model_validate(document) == example(name)
 
 
@@ -62,5 +62,5 @@ def test_handlers_read_every_work_event_as_their_base(path: Path) -> None:
 def test_another_major_version_is_not_for_us(path: Path) -> None:
     headers, body = _load(path)
     with pytest.raises(UnreadableMessage) as caught:
-        read({**headers, "ce_type": headers["ce_type"].replace(".v1", ".v2")}, json.dumps(body).encode())
+        parse_message({**headers, "ce_type": headers["ce_type"].replace(".v1", ".v2")}, json.dumps(body).encode())
     assert caught.value.code == "unknown_version"

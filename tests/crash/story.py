@@ -17,12 +17,12 @@ from sqlalchemy import text
 from services.ingest.model.stored import Affected
 from services.ingest.store import readiness
 from shared import ledger
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.events.services import PricesRestated
 from shared.market.calendar import calendar
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
 from shared.messaging import outbox
-from shared.work import Key, Phase
+from shared.work import Phase, UnitKey
 from tests.crash.world import World, patiently
 from tests.flow.holdings import close
 from tests.support.pipeline import BUNDLED_PRICES
@@ -148,8 +148,8 @@ class Story:
     async def _correct(self) -> None:
         symbol, days = self.symbols[1], calendar()
         async with self.world.admin.begin() as conn:
-            await order_lock(conn)
-            change = await next_change(conn)
+            await acquire_commit_order_lock(conn)
+            change = await next_change_seq(conn)
             corrected = await conn.execute(
                 text("""
                     WITH s AS (SELECT id FROM ingest.symbols WHERE symbol = :symbol)
@@ -170,9 +170,9 @@ class Story:
                 Affected(symbol, Phase.SNAPSHOTS, CORRECTED, CORRECTED),
             ]
             raised = await ledger.require(
-                conn, await readiness.concerned(conn, affected, sorted(PROXY_SYMBOLS)), change
+                conn, await readiness.affected_units(conn, affected, sorted(PROXY_SYMBOLS)), change
             )
-            keys = {Key(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
+            keys = {UnitKey(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
             await outbox.publish_work(conn, PricesRestated, keys, days.between(FIRST, LAST), source="ingest")
 
     async def drop_events(self, *, on: bool) -> None:

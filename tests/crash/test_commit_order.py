@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger
-from shared.db.engine import create_engine, next_change, order_lock, snapshot
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq, snapshot
 from shared.ledger import Outcome
 from shared.work import Phase
 from tests.store import test_factors as facts
@@ -80,8 +80,8 @@ async def test_a_new_unit_is_not_computed_from_a_price_that_is_being_corrected(
     async def add() -> None:
         async with engine.begin() as conn:
             if ordered:
-                await order_lock(conn)
-            await ledger.add_units(conn, [portfolio], [DAYS[-1]], await next_change(conn))
+                await acquire_commit_order_lock(conn)
+            await ledger.add_units(conn, [portfolio], [DAYS[-1]], await next_change_seq(conn))
 
     async def handle() -> None:
         async with snapshot(engine) as view:
@@ -93,8 +93,8 @@ async def test_a_new_unit_is_not_computed_from_a_price_that_is_being_corrected(
 
     async with engine.begin() as conn:
         if ordered:
-            await order_lock(conn)
-        change = await next_change(conn)
+            await acquire_commit_order_lock(conn)
+        change = await next_change_seq(conn)
         await price(conn, "AAA", -1, 123.0, change)
         raised = await ledger.require(conn, [(portfolio, DAYS[-1], DAYS[-1], Phase.INGEST)], change)
         assert raised == [], "there is no unit yet, as far as this transaction can see"
@@ -123,13 +123,13 @@ async def test_facts_carry_the_version_of_all_prices_they_are_made_of(engine: As
     async def second() -> None:
         async with engine.begin() as conn:
             if ordered:
-                await order_lock(conn)
-            await price(conn, "AAA", -2, 60.0, await next_change(conn))
+                await acquire_commit_order_lock(conn)
+            await price(conn, "AAA", -2, 60.0, await next_change_seq(conn))
 
     async with engine.begin() as conn:
         if ordered:
-            await order_lock(conn)
-        change = await next_change(conn)
+            await acquire_commit_order_lock(conn)
+        change = await next_change_seq(conn)
         other = asyncio.create_task(second())
         await asyncio.wait([other], timeout=0.5)
         assert other.done() is not ordered, "with the lock, the second waits for the first"

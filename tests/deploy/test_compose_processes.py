@@ -19,7 +19,7 @@ from tests.support.brokers import TestBroker
 from tests.support.compose import Process
 from tests.support.databases import PASSWORDS, Database, Server, create, drop, in_thread
 
-COMPLETE_SECONDS = 60.0
+COMPLETE_SECONDS = 120.0
 # Five interpreters start at once, on two cores perhaps.
 pytestmark = pytest.mark.timeout(300)
 

@@ -30,7 +30,7 @@ def test_a_run_is_examined_with_its_own_choices(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LEADLINE_AS_OF", "2001-01-02")
     monkeypatch.setenv("LEADLINE_PROVIDERS", "yahoo")
     monkeypatch.setenv("LEADLINE_DATA", "elsewhere.csv")
-    with state.held(tmp_path), state.announced(tmp_path, **RUN):
+    with state.lock_state(tmp_path), state.announced(tmp_path, **RUN):
         patient = doctor.find(tmp_path)
     settings = patient.settings
     assert (settings.as_of, settings.providers, settings.data) == (date(2020, 12, 31), ("file",), PRICES)
@@ -45,7 +45,7 @@ def test_a_directory_on_which_nothing_runs_is_not_taken_for_the_environment(tmp_
 def test_what_a_killed_run_announced_counts_for_nothing(tmp_path: Path) -> None:
     with state.announced(tmp_path, **RUN):
         (tmp_path / "lock").touch()
-        assert state.found(tmp_path) is None
+        assert state.find_running(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ async def test_a_price_file_that_cannot_be_read_is_told(tmp_path: Path, content:
         data = tmp_path / "bad.csv"
         data.write_text(content)
     engine = create_engine(RUN["database"], application="test")
-    [found] = await doctor.checkups(IngestSettings(providers=("file",), data=data), engine)
+    [found] = await doctor.check_providers(IngestSettings(providers=("file",), data=data), engine)
     assert not found.answers
     assert said in found.said
-    [good] = await doctor.checkups(IngestSettings(providers=("file",), data=PRICES), engine)
+    [good] = await doctor.check_providers(IngestSettings(providers=("file",), data=PRICES), engine)
     assert good.answers
     assert "symbols" in good.said
     await engine.dispose()

@@ -55,17 +55,31 @@ def state(scratch_directory: Path, request: pytest.FixtureRequest) -> Path:
     return scratch_directory / str(request.node.name)[:40]
 
 
-@pytest.fixture
-def running(state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+@pytest.fixture(scope="module")
+def running(scratch_directory: Path) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """One life, which two tests share: the second ends it."""
+    state = scratch_directory / "shared-life"
     process, url = up(state)
-    yield process, url
+    yield process, url, state
     if process.poll() is None:
         process.terminate()
         process.communicate(timeout=60)
 
 
-def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.Popen[str], str], state: Path) -> None:
-    process, url = running
+def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str], str, Path]) -> None:
+    process, url, state = running
+    same_state = leadline("up", "--state", state, "--port", "0")
+    same_port = leadline("up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2])
+    for second, said in ((same_state, f"is in use by another Leadline (process {process.pid})"), (same_port, "--port")):
+        out, err = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert out == ""
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.Popen[str], str, Path]) -> None:
+    process, url, state = running
     assert httpx2.get(f"{url}/readyz").json()["ready"] is True
     assert servers_of(state)
     doctor = leadline("doctor", "--state", state)
@@ -79,18 +93,6 @@ def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.P
 
     assert (process.returncode, out, err) == (0, "", "")
     assert servers_of(state) == []
-
-
-def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str], str], state: Path) -> None:
-    process, url = running
-    same_state = leadline("up", "--state", state, "--port", "0")
-    same_port = leadline("up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2])
-    for second, said in ((same_state, f"is in use by another Leadline (process {process.pid})"), (same_port, "--port")):
-        out, err = second.communicate(timeout=60)
-        assert second.returncode == 1
-        assert out == ""
-        assert said in err
-        assert "Traceback" not in err
 
 
 def test_what_a_killed_run_left_behind_is_taken_over(state: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_directory_in_use_is_refused_by_name_and_process(tmp_path: Path) -> No
     try:
         with (
             pytest.raises(ConfigurationError, match=rf"in use by another Leadline \(process {holder.pid}\)"),
-            state.held(tmp_path),
+            state.lock_state(tmp_path),
         ):
             pytest.fail("two processes hold one state directory")
     finally:
@@ -47,7 +47,7 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
     holder = _hold_elsewhere(tmp_path)
     holder.kill()
     holder.communicate()
-    with state.held(tmp_path):
+    with state.lock_state(tmp_path):
         assert (tmp_path / "lock").exists()
 
 

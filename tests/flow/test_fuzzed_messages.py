@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.envelope import WorkEvent
 from shared.messaging import outbox
-from shared.messaging.guard import MAX_BODY_BYTES
-from shared.messaging.limit import SHARE, WINDOW
+from shared.messaging.breaker import WINDOW
+from shared.messaging.retry_middleware import MAX_BODY_BYTES
 from shared.phase.runner import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
@@ -217,9 +217,9 @@ class Stream:
                 self.offsets[result.offset] = id_
             under_way.append(name)
             if len(under_way) > AHEAD:
-                await asyncio.wait_for(self.arrived[under_way.pop(0)].wait(), 60)
+                await asyncio.wait_for(self.arrived[under_way.pop(0)].wait(), 180)
         for name in under_way:
-            await asyncio.wait_for(self.arrived[name].wait(), 60)
+            await asyncio.wait_for(self.arrived[name].wait(), 180)
 
 
 def p99(delays: Sequence[float]) -> float:
@@ -246,7 +246,7 @@ async def test_ten_thousand_bad_messages_are_each_put_aside_once_and_hold_up_nob
         messages = [(name, message) for name, (message, _, _) in zip(names, fuzzed, strict=True)]
         await stream.send(messages, portfolios[calm // BURST :])
         end = max(stream.offsets) + 1
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while (await wire.position())[0] != end:  # noqa: ASYNC110 (the broker knows)
                 await asyncio.sleep(0.2)
         seconds = time.monotonic() - began
@@ -285,10 +285,10 @@ async def test_ten_thousand_bad_messages_are_each_put_aside_once_and_hold_up_nob
     assert p99(after) < 5 * p99(before) + 0.25, "good ones beside them are not delayed"
 
 
-async def test_nothing_but_new_major_versions_is_more_than_a_consumer_goes_on_with(
+async def test_nothing_but_new_major_versions_of_others_stops_nothing(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire
 ) -> None:
-    """The other side of the limit: poison of that kind alone stops the consumer, and what was not read stays on the topic."""
+    """Anybody can send them; only what our own outbox sent says something about this release."""
     [portfolio] = await toy.prepare(admin, 1, sessions=1)
     rng = random.Random(SEED)
     for _ in range(WINDOW + 20):
@@ -296,11 +296,8 @@ async def test_nothing_but_new_major_versions_is_more_than_a_consumer_goes_on_wi
         await wire.send(body, headers)
     await wire.announce(portfolio, sessions=1)
     async with toy.running(settings, Worker()) as service:
-        async with asyncio.timeout(30):
-            while service.guard.limit.tripped is None:  # noqa: ASYNC110 (it tells nobody)
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(1.0)
-        committed, end = await wire.position()
-    assert SHARE * WINDOW <= committed <= WINDOW < end
+        await wire.drained()
+        assert service.guard.limit.tripped is None
     async with admin.connect() as conn:
-        assert await conn.scalar(text("SELECT count(*) FROM bus.dead_letters")) == committed
+        assert await conn.scalar(text("SELECT count(*) FROM bus.dead_letters")) == WINDOW + 20
+        assert await conn.scalar(text("SELECT count(*) FROM ingest.toy")) == 1

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.errors import TransientError
 from shared.events.envelope import WorkEvent
-from shared.messaging import dead_letters, guard
-from shared.messaging.guard import MAX_BODY_BYTES
+from shared.messaging import dead_letters, retry_middleware
+from shared.messaging.retry_middleware import MAX_BODY_BYTES
 from shared.phase.runner import PhaseRunner
 from shared.settings import ServiceSettings
 from tests.flow import toy
@@ -63,7 +63,7 @@ TOLERATED: dict[str, dict[str, bytes | None]] = {
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(retry_middleware, "FIRST_DELAY_SECONDS", 0.01)
 
 
 async def results(admin: AsyncEngine) -> dict[UUID, list[int]]:
@@ -135,7 +135,7 @@ async def test_a_dead_letter_that_was_mended_is_replayed_into_its_topic(
         async with admin.begin() as conn:
             await dead_letters.replay(conn, letter.id)
         service.wake_relay()
-        await asyncio.wait_for(handled.wait(), 20)
+        await asyncio.wait_for(handled.wait(), 40)
         assert await wire.drained() == 2
     assert calls == [calls[0]] * 2
     assert await results(admin) == {portfolio: [1, 1]}
@@ -166,7 +166,7 @@ async def test_a_transient_error_is_retried_until_it_succeeds(
 async def test_when_the_budget_is_used_up_the_unit_stays_missing_and_the_partition_moves_on(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "BUDGET_SECONDS", 0.2)
+    monkeypatch.setattr(retry_middleware, "BUDGET_SECONDS", 0.2)
     down, up = await toy.prepare(admin, 2)
 
     def fails_for_one(batch: object) -> None:
@@ -289,7 +289,7 @@ async def test_nothing_is_acknowledged_while_it_is_being_handled(
 
     async with toy.running(settings, Worker(), takes_its_time):
         await wire.announce(portfolio)
-        await asyncio.wait_for(entered.wait(), 20)
+        await asyncio.wait_for(entered.wait(), 40)
         await asyncio.sleep(6.5)
         assert await wire.position() == (0, 1)
         proceed.set()

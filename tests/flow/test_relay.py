@@ -139,7 +139,7 @@ async def test_rows_that_somebody_else_has_are_skipped_not_waited_for(
         await announce(conn, *portfolios)
     async with engine.connect() as other, other.begin():
         await other.execute(text("SELECT 1 FROM bus.outbox ORDER BY id LIMIT 1 FOR UPDATE"))
-        assert await asyncio.wait_for(sender.send_some(), 5) == 2
+        assert await asyncio.wait_for(sender.send_some(), 40) == 2
         assert about(await sent(settings)) == portfolios[1:]
     assert await sender.send_some() == 1
     assert set(about(await sent(settings))) == set(portfolios)
@@ -213,13 +213,13 @@ async def test_while_the_broker_is_away_rows_wait_and_are_then_sent(
     assert await states(engine) == ["unsent"] * 3
     task = asyncio.create_task(mine.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while set(await states(engine)) != {"sent"}:  # noqa: ASYNC110 (the rows are what is waited for)
                 await asyncio.sleep(0.05)
         assert not task.done(), "no error ends the relay"
     finally:
         mine.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 40)
     assert set(about(await sent(settings))) == set(portfolios)
 
 
@@ -262,12 +262,12 @@ async def test_a_woken_relay_does_not_wait_for_its_poll(
         async with engine.begin() as conn:
             await announce(conn, uuid4())
         sender.wake()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await states(engine) != ["sent"]:  # noqa: ASYNC110 (the row is what is waited for)
                 await asyncio.sleep(0.02)
     finally:
         sender.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 40)
     assert await states(engine) == ["sent"]
 
 

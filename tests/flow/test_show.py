@@ -66,7 +66,7 @@ class Number(float):
 
 def printed(document: Mapping[str, Any]) -> str:
     out = io.StringIO()
-    tables.print_picture(Console(file=out, width=5000), document, full=True)
+    tables.print_overview(Console(file=out, width=5000), document, full=True)
     return out.getvalue()
 
 

@@ -15,7 +15,7 @@ from deploy.embedded.composition import create_app, settings_of
 from services.coordinator.control.scheduler import add_due
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.events.services import COMPLETION
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -118,7 +118,7 @@ async def test_a_night_completes_every_phase_of_the_plan(server: Server, broker:
     )
     import httpx2
 
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://coordinator/api/v1") as api:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost/api/v1") as api:
         body = {"name": "Lost", "account_type": "taxable", "currency": "USD", "equity_balance": 1000, "flows": []}
         answer = await api.post("/portfolios", json={**body, "positions": [lot("KO", 3, "2020-12-07")]})
     assert answer.status_code == 201, answer.text
@@ -217,12 +217,12 @@ async def test_a_hole_that_a_lost_write_left_is_rebuilt_and_the_sessions_after_i
     )
     old = {row.session: row for row in await leadline.query(figures, id=portfolio)}
     async with leadline.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await conn.execute(
             text("INSERT INTO coordinator.flows (portfolio_id, date, session, amount) VALUES (:id, :day, :day, 5000)"),
             {"id": UUID(portfolio), "day": hole},
         )
-        await ledger.require(conn, [(UUID(portfolio), hole, hole, Phase.SNAPSHOTS)], await next_change(conn))
+        await ledger.require(conn, [(UUID(portfolio), hole, hole, Phase.SNAPSHOTS)], await next_change_seq(conn))
         for statement in (
             "DELETE FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :day",
             "DELETE FROM snapshots.holdings WHERE portfolio_id = :id AND session = :day",

@@ -23,13 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.events import topics
 from shared.events.envelope import WorkEvent
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.messaging.broker import ensure_topics
 from shared.messaging.consumer import subscribe
 from shared.phase.runner import PhaseRunner
 from shared.service import Service
 from shared.settings import ServiceSettings
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add
@@ -49,7 +49,7 @@ SAVE = """
 
 @dataclass(frozen=True)
 class Counted:
-    outcomes: Mapping[Key, Outcome]
+    outcomes: Mapping[UnitKey, Outcome]
 
 
 @dataclass
@@ -68,9 +68,9 @@ class Worker:
         return batch
 
     def compute(self, inputs: Batch) -> Counted:
-        return Counted({Key(unit.portfolio_id, unit.session): Outcome() for unit in inputs.units})
+        return Counted({UnitKey(unit.portfolio_id, unit.session): Outcome() for unit in inputs.units})
 
-    async def save(self, conn: AsyncConnection, results: Counted, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Counted, raised: Completed) -> None:
         keys = list(raised.keys)
         await conn.execute(
             text(SAVE),

@@ -19,7 +19,7 @@ from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
 from services.coordinator.reference.benchmarks import rules
 from services.factors.compute.metrics import bases
-from services.ingest.compute.returns import BASES, Events, split_factor, total_returns
+from services.ingest.compute.returns import BASES, REMARKS, Events, split_factor, total_returns
 from services.risk.compute import covariance, stress, volatility
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.concentration import concentration
@@ -75,10 +75,10 @@ def conversion(given: Given) -> Mapping[str, Any]:
     as_traded = closes * split_factor(of, ordinal, splits)
     nothing = np.full(n, np.nan)
     lists = np.ones(n, np.bool_)
-    price_only, basis = total_returns(
-        of, ordinal, adj_close=nothing, split_close=closes, close=as_traded, lists_actions=lists
+    price_only, basis, _ = total_returns(
+        of, ordinal, adj_close=nothing, split_close=closes, close=as_traded, lists_actions=~lists
     )
-    actions, other = total_returns(
+    actions, other, _ = total_returns(
         of,
         ordinal,
         adj_close=nothing,
@@ -90,6 +90,30 @@ def conversion(given: Given) -> Mapping[str, Any]:
     )
     assert (BASES[basis[1]], BASES[other[1]]) == ("price_only", "actions")
     return {"as_traded": as_traded, "price_only": price_only[1:], "actions": actions[1:]}
+
+
+@example
+def remarks(given: Given) -> Mapping[str, Any]:
+    """Closes and adjusted closes of a source that lists actions."""
+    closes, adjusted = np.array(given["close"]), np.array(given["adj_close"])
+    n = len(closes)
+    at = np.array([int(given["dividend_on_session"]) - 1])
+    found = total_returns(
+        np.zeros(n, np.int64),
+        np.arange(n),
+        adj_close=adjusted,
+        split_close=closes,
+        close=closes,
+        dividends=Events(np.array([0]), at, np.array([given["dividend"]])),
+        lists_actions=np.ones(n, np.bool_),
+    )
+    return {
+        "total_return": found.value[1:],
+        "return_basis": [BASES[code] for code in found.basis[1:]],
+        "return_remark": [REMARKS[code] for code in found.remark[1:]],
+        "adjusted_ratio": adjusted[1:] / adjusted[:-1] - 1,
+        "close_ratio": closes[1:] / closes[:-1] - 1,
+    }
 
 
 @example

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from shared import ledger
 from shared.errors import TransientError
 from shared.messaging.relay import Relay
@@ -101,9 +101,9 @@ class Life(People):
     async def reconcile(self, leaders: int = 1) -> None:
         """A turn of one leader, or of two that both believe they are."""
         await self.do("UPDATE ledger.schedule SET next_at = now() - interval '1 s'")
-        pace = Pace(grace=0.0, backlog=1e9, events=100)
+        pace = ReconcilerSettings(grace=0.0, backlog=1e9, events=100)
         reconcilers = [Reconciler(self.engine, self.clock, wake=NOBODY, pace=pace) for _ in range(leaders)]
-        await asyncio.gather(*(reconciler.turn() for reconciler in reconcilers))
+        await asyncio.gather(*(reconciler.run_once() for reconciler in reconcilers))
 
     async def heal(self) -> int:
         """The bus behaves from now on: all becomes complete, or blocked where it fails, within bounded turns (V6)."""

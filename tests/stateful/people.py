@@ -23,10 +23,10 @@ from services.ingest.model.stored import Affected
 from services.ingest.store import readiness
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.events.services import PricesRestated
 from shared.messaging import dead_letters, outbox
-from shared.work import Key, Phase
+from shared.work import Phase, UnitKey
 from tests.stateful import toy, truth
 from tests.stateful.bus import Bus
 from tests.stateful.toy import DAYS, SYMBOLS, Bed
@@ -84,7 +84,7 @@ class People:
             beside = False
         with suppress(Conflict):
             async with self.engine.begin() as conn:
-                await order_lock(conn)
+                await acquire_commit_order_lock(conn)
                 done = await act(conn)
                 if beside:
                     ticking = asyncio.create_task(add_due(self.engine, self.clock, source="cron", wake=NOBODY))
@@ -125,7 +125,7 @@ class People:
         """Another close: the product says which units have used it, as its ingest does in the transaction that writes it."""
 
         async def act(conn: AsyncConnection) -> None:
-            revision = await next_change(conn)
+            revision = await next_change_seq(conn)
             await conn.execute(
                 text("UPDATE toy.prices SET price = :price WHERE symbol = :symbol AND session = :session"),
                 {"price": price, "symbol": symbol, "session": session},
@@ -134,8 +134,8 @@ class People:
                 Affected(symbol, Phase.FACTORS, session, self.clock.calendar().forward(session, 1)),
                 Affected(symbol, Phase.SNAPSHOTS, session, session),
             ]
-            raised = await ledger.require(conn, await readiness.concerned(conn, affected, ()), revision)
-            keys = {Key(p, s) for p, s, phase in raised if phase is not Phase.RISK}
+            raised = await ledger.require(conn, await readiness.affected_units(conn, affected, ()), revision)
+            keys = {UnitKey(p, s) for p, s, phase in raised if phase is not Phase.RISK}
             await outbox.publish_work(conn, PricesRestated, keys, DAYS, source="ingest")
 
         holders = {

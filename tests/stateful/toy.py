@@ -19,10 +19,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import TransientError
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 from tests.crash import checks
 
 DAYS = calendar().between(date(2024, 12, 20), date(2025, 1, 3))
@@ -159,8 +159,8 @@ class Bed:
 
 @dataclass
 class Results:
-    outcomes: dict[Key, Outcome]
-    values: dict[Key, int]
+    outcomes: dict[UnitKey, Outcome]
+    values: dict[UnitKey, int]
 
 
 @dataclass
@@ -197,15 +197,15 @@ class Toy:
             raise Died
         if self.ends == "transient":
             raise TransientError("the provider is away", code="provider_away")
-        values: dict[Key, int] = {}
+        values: dict[UnitKey, int] = {}
         for unit in sorted(batch.units):
-            key = Key(unit.portfolio_id, unit.session)
+            key = UnitKey(unit.portfolio_id, unit.session)
             if key in self.fails_at:
                 raise ValueError(f"{self.phase.value} of {unit.session} cannot be computed")
             values[key] = self._value(inputs, known, values, key)
         return Results(dict.fromkeys(values, Outcome()), values)
 
-    def _value(self, inputs: Inputs, known: Mapping[Any, int], values: Mapping[Key, int], key: Key) -> int:
+    def _value(self, inputs: Inputs, known: Mapping[Any, int], values: Mapping[UnitKey, int], key: UnitKey) -> int:
         """Strict: what is not there, or not in this snapshot, is a `KeyError`."""
         if self.phase is Phase.INGEST:
             return inputs.ingest(*key)
@@ -217,11 +217,11 @@ class Toy:
         if key.session == book.first:
             before = book.equity
         else:
-            last = Key(key.portfolio_id, calendar().previous(key.session))
+            last = UnitKey(key.portfolio_id, calendar().previous(key.session))
             before = values[last] if last in values else known[*last, "snapshots"]
         return inputs.snapshot(*key, before, known[*key, "ingest"])
 
-    async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         parameters = {
             "portfolios": [key.portfolio_id for key in raised.revision],
             "sessions": [key.session for key in raised.revision],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from uuid import uuid4
 
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db import binary
+from shared.db import binary, bulk
 
 COLUMNS = "t text, j jsonb, f float8, fs float8[], ss smallint[], bs boolean[], ts text[]"
 
@@ -43,3 +45,58 @@ async def test_more_rows_than_one_piece_and_none(db: AsyncConnection) -> None:
     await binary.copy(db, "many", ["f", "fs"], ())
     rows = await db.execute(text("SELECT count(*), sum(f), sum(fs[2]) FROM many"))
     assert rows.one() == (count, count * (count - 1) / 2, -count * (count - 1) / 2)
+
+
+async def test_arrays_of_a_lot_s_columns_come_back(db: AsyncConnection) -> None:
+    columns = "i bigint, u uuid, bs bigint[], ds date[], us uuid[], ts text[], ls text[]"
+    await db.execute(text(f"CREATE TEMP TABLE lots ({columns}) ON COMMIT DROP"))
+    ids = [uuid4() for _ in range(3)]
+    names = ["AAA", "", 'Ü{,"}']
+    counts = [3, 0, 2]
+    large = np.array([2**62, -1, 0])
+    days = np.array([-10_000, 0, 20_000])
+    fields = [
+        [binary.int8(n) for n in (-(2**63), 0, 7)],
+        [binary.uuid(identity) for identity in ids],
+        binary.int8_arrays([large[:count] for count in counts]),
+        binary.date_arrays([days[:count] for count in counts]),
+        binary.uuid_prefixes(ids, counts),
+        binary.text_prefixes(names, counts),
+        binary.label_arrays(["close", "", "adj_close"], [np.array([2, 0, 1])[:count] for count in counts]),
+    ]
+    listed = [name.split()[0] for name in columns.split(", ")]
+    await binary.copy(db, "lots", listed, (b"".join(row) for row in zip(*fields, strict=True)))
+    rows = (await db.execute(text("SELECT * FROM lots"))).all()
+    assert [(row.i, row.u) for row in rows] == list(zip((-(2**63), 0, 7), ids, strict=True))
+    for row, count in zip(rows, counts, strict=True):
+        assert row.bs == large[:count].tolist()
+        assert row.ds == days.astype("datetime64[D]").tolist()[:count]
+        assert row.us == ids[:count]
+        assert row.ts == names[:count]
+        assert row.ls == ["adj_close", "close", ""][:count]
+
+
+def test_a_stream_s_pieces_are_bounded_in_bytes() -> None:
+    large = bytes(binary._Stream.PIECE_BYTES // 2)
+    pieces = list(binary._Stream._cut([large] * 20, b"\0\1"))
+    assert max(map(len, pieces)) <= 3 * len(large) + 100
+
+
+async def test_between_the_rows_of_a_copy_the_loop_goes_round() -> None:
+    """The driver encodes on the event loop, and does not let go of it by itself while the server keeps up."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    arrays, texts = [([0.5] * 5_000,) for _ in range(100)], [("x" * 320_000,) for _ in range(100)]
+    for rows in (arrays, texts):
+        before = turns
+        assert [row async for row in bulk.in_turns(rows)] == rows
+        assert turns - before >= 100 * 5_000 // bulk.VALUES_AT_ONCE - 1
+    other.cancel()

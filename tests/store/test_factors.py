@@ -16,16 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.factors import compute, store
 from services.factors.workflow import FactorsWorker, Results
 from shared.db import bulk
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.market import registry
-from shared.market.calendar import Closure, Closures, calendar, trading
-from shared.work import Batch, Key
+from shared.market.calendar import Closure, Closures, calendar, using_calendar
+from shared.work import Batch, UnitKey
 from tests.support.databases import act_as
 
 LAST = date(2020, 12, 30)
 DAYS = calendar().between(calendar().back(LAST, 330), LAST)
 STOCKS = ("AAA", "BBB", "CCC", "DDD")
-NOTHING_RAISED = Raised({})
+NOTHING_RAISED = Completed({})
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def run(db: AsyncConnection, work: Batch) -> Results:
     """What the phase runner does with a worker, as the service's role."""
     await act_as(db, "factors")
     worker = FactorsWorker()
-    await worker.claim(db, work)
+    await worker.lock_inputs(db, work)
     results = worker.compute(await worker.load(db, work))
     await worker.save(db, results, NOTHING_RAISED)
     await act_as(db, None)
@@ -120,7 +120,7 @@ async def stored(db: AsyncConnection, table: str, symbols: Sequence[str] = STOCK
 async def test_facts_of_what_is_held_and_of_the_proxies_are_stored(db: AsyncConnection) -> None:
     portfolio = await hold(db, "AAA", "BBB")
     results = await run(db, batch([portfolio]))
-    assert results.outcomes == {Key(portfolio, session): Outcome() for session in DAYS[-5:]}
+    assert results.outcomes == {UnitKey(portfolio, session): Outcome() for session in DAYS[-5:]}
     names = {symbol for symbol, *_ in await stored(db, "exposures", (*STOCKS, *registry.PROXY_SYMBOLS))}
     assert names == {"AAA", "BBB"} | set(registry.PROXY_SYMBOLS) - {"VUG", "IVW", "TLT"}
     row = (await stored(db, "exposures", ["AAA"]))[-1][1]
@@ -221,7 +221,7 @@ async def test_facts_of_older_prices_never_replace_newer_ones(db: AsyncConnectio
 
 async def test_a_unit_is_partial_where_a_holding_has_no_betas_and_names_it(db: AsyncConnection) -> None:
     portfolio = await hold(db, "AAA", "BBB", "CCC", "ZZZ")
-    outcome = (await run(db, batch([portfolio], DAYS[-1:]))).outcomes[Key(portfolio, LAST)]
+    outcome = (await run(db, batch([portfolio], DAYS[-1:]))).outcomes[UnitKey(portfolio, LAST)]
     assert outcome.quality == "partial"
     assert outcome.coverage == 0.5
     assert outcome.reasons == [
@@ -255,20 +255,63 @@ async def test_observations_are_counted_symbol_by_symbol(db: AsyncConnection) ->
     }
 
 
-async def test_a_symbol_without_prices_has_facts_of_nulls_with_ingests_reason(db: AsyncConnection) -> None:
-    symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES ('NEW') RETURNING id"))
+async def unknown(db: AsyncConnection, name: str = "NEW") -> UUID:
+    """A portfolio of a symbol without any price."""
+    symbol_id = await db.scalar(text("INSERT INTO ingest.symbols (symbol) VALUES (:name) RETURNING id"), {"name": name})
     await db.execute(
         text("""INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
                 VALUES (:id, :first, :last, 'not_yet_listed', true, 'file', now())"""),
         {"id": symbol_id, "first": DAYS[0], "last": LAST},
     )
-    portfolio = await hold(db, "NEW")
-    results = await run(db, batch([portfolio], DAYS[-2:]))
-    assert results.outcomes[Key(portfolio, LAST)].reasons == [
-        {"figure": "factors", "symbol": "NEW", "reason": "not_yet_listed"}
-    ]
-    assert results.outcomes[Key(portfolio, LAST)].coverage == 0.0
-    assert (await stored(db, "metrics", ["NEW"]))[0][1]["reasons"] == {"price": "not_yet_listed"}
+    return await hold(db, name)
+
+
+async def test_a_symbol_without_prices_has_no_facts_and_the_unit_tells_ingests_reason(db: AsyncConnection) -> None:
+    portfolio = await unknown(db)
+    for _ in range(2):
+        results = await run(db, batch([portfolio], DAYS[-2:]))
+        assert results.outcomes[UnitKey(portfolio, LAST)].reasons == [
+            {"figure": "factors", "symbol": "NEW", "reason": "not_yet_listed"}
+        ]
+        assert results.outcomes[UnitKey(portfolio, LAST)].coverage == 0.0
+        assert await stored(db, "metrics", ["NEW"]) == await stored(db, "exposures", ["NEW"]) == []
+
+
+async def test_facts_begin_with_the_first_price_and_end_with_the_last_window(db: AsyncConnection) -> None:
+    """Whatever else is in the batch: the session alone decides."""
+    portfolio = await unknown(db)
+    await db.execute(
+        text("""INSERT INTO ingest.prices (symbol_id, session, adj_close, basis, provider, fetched_at, change)
+                SELECT id, :day, 7, 'as_traded', 'file', now(), 12 FROM ingest.symbols WHERE symbol = 'NEW'"""),
+        {"day": DAYS[-3]},
+    )
+    await run(db, batch([portfolio], DAYS[-5:]))
+    for table in ("exposures", "metrics"):
+        assert [row["session"] for _, row in await stored(db, table, ["NEW"])] == [str(day) for day in DAYS[-3:]]
+    assert (await stored(db, "metrics", ["NEW"]))[1][1]["reasons"] == {"price": "not_yet_listed"}
+
+
+async def test_facts_of_prices_that_were_taken_back_are_overwritten(db: AsyncConnection) -> None:
+    portfolio = await hold(db, "AAA")
+    await run(db, batch([portfolio], DAYS[-1:]))
+    await db.execute(
+        text("UPDATE ingest.symbols SET replaced = 90 WHERE symbol = 'AAA'"),
+    )
+    await db.execute(
+        text("DELETE FROM ingest.prices p USING ingest.symbols s WHERE s.id = symbol_id AND symbol = 'AAA'")
+    )
+    await run(db, batch([portfolio], DAYS[-1:]))
+    [(_, row)] = await stored(db, "exposures", ["AAA"])
+    assert (row["price_version"], row["quality"], row["n_obs"][0]) == (90, "none", 0)
+
+
+async def test_nobody_waits_for_symbols_that_have_nothing_to_compute(db: AsyncConnection) -> None:
+    await unknown(db)
+    await run(db, batch([await hold(db, "AAA")], DAYS[-1:]))
+    ids = await symbol_ids(db)
+    since = DAYS[-1 - registry.FACT_LOOKBACK]
+    found = await store.find_incomplete(db, [ids["NEW"], ids["BBB"]], LAST, LAST, 1, registry.MODEL_VERSION, since)
+    assert found == [ids["BBB"]]
 
 
 async def test_options_ask_for_their_underlying_and_private_holdings_for_nothing(db: AsyncConnection) -> None:
@@ -303,7 +346,7 @@ async def test_symbols_being_computed_are_held_until_the_transaction_ends(
 ) -> None:
     worker = FactorsWorker()
     work = batch([await hold(db, "AAA")])
-    await worker.claim(db, work)
+    await worker.lock_inputs(db, work)
     ids = list((await symbol_ids(db)).values())
     async with shared_engine.begin() as other:
         await other.execute(text("SET LOCAL lock_timeout = '50ms'"))
@@ -317,7 +360,7 @@ async def test_nothing_is_held_where_nothing_is_lacking(db: AsyncConnection, sha
     results = await run(db, work)
     await savepoint.rollback()  # lets the locks of the first run go
     await FactorsWorker().save(db, results, NOTHING_RAISED)
-    await FactorsWorker().claim(db, work)
+    await FactorsWorker().lock_inputs(db, work)
     async with shared_engine.begin() as other:
         await other.execute(text("SET LOCAL lock_timeout = '50ms'"))
         await store.lock_symbols(other, list((await symbol_ids(db)).values()))
@@ -347,7 +390,7 @@ async def test_facts_whose_window_reaches_over_a_day_that_is_none_any_more_are_b
     await run(db, batch([portfolio]))
     before = await stored(db, "exposures")
     await db.execute(text("DELETE FROM ingest.prices WHERE session = :day"), {"day": day})
-    with trading(Closures((Closure(day, None, "storm"),), ((day, 20),))):
+    with using_calendar(Closures((Closure(day, None, "storm"),), ((day, 20),))):
         await run(db, batch([portfolio]))
         after = await stored(db, "exposures")
         assert {row["price_version"] for _, row in after} == ({20} if again else {10})

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
 from shared.ledger import MAX_RUNS, Outcome
-from shared.work import DOWNSTREAM, Due, Key, Phase, Unit, Work
+from shared.work import DOWNSTREAM, MissingUnit, Phase, Unit, UnitKey, Work
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add, complete, missing, ready, require, revisions
 
@@ -156,12 +156,12 @@ async def test_a_raise_clears_what_was_blocked_and_reschedules(db: AsyncConnecti
     await finish(db, a, D[:2], Phase.INGEST)
     await act_as(db, "factors")
     for _ in range(MAX_RUNS):
-        await ledger.failed(db, Phase.FACTORS, a, {(D[0], D[1]): "ValueError: no"})
+        await ledger.record_failure(db, Phase.FACTORS, a, {(D[0], D[1]): "ValueError: no"})
     assert await ready(db, Phase.FACTORS, [a]) == set()
     await act_as(db, None)
     await db.execute(text("UPDATE ledger.schedule SET emits = 7, next_at = now() + interval '1 day'"))
     await require(db, (a, D[1], D[1], Phase.FACTORS), service="ingest")
-    assert await ready(db, Phase.FACTORS, [a]) == {Key(a, D[1])}, "the other session stays blocked"
+    assert await ready(db, Phase.FACTORS, [a]) == {UnitKey(a, D[1])}, "the other session stays blocked"
     for phase in (Phase.FACTORS, Phase.RISK):
         row = await schedule(db, a, phase)
         assert (row["emits"], row["runs"], row["last_error"]) == (0, 0, None)
@@ -174,17 +174,17 @@ async def test_a_raise_clears_what_was_blocked_and_reschedules(db: AsyncConnecti
 
 async def test_ready_is_missing_with_its_upstream_complete(db: AsyncConnection, a: UUID, b: UUID) -> None:
     await add(db, [a, b], D[:3])
-    assert await ready(db, Phase.INGEST, [a]) == {Key(a, session) for session in D[:3]}
+    assert await ready(db, Phase.INGEST, [a]) == {UnitKey(a, session) for session in D[:3]}
     assert await ready(db, Phase.FACTORS, [a, b]) == set()
     await finish(db, a, [D[0], D[2]], Phase.INGEST)
-    assert await ready(db, Phase.FACTORS, [a, b]) == {Key(a, D[0]), Key(a, D[2])}
+    assert await ready(db, Phase.FACTORS, [a, b]) == {UnitKey(a, D[0]), UnitKey(a, D[2])}
     assert await ready(db, Phase.FACTORS, [b]) == set()
-    assert await ready(db, Phase.FACTORS, [a], D[1], D[2]) == {Key(a, D[2])}
+    assert await ready(db, Phase.FACTORS, [a], D[1], D[2]) == {UnitKey(a, D[2])}
     await finish(db, a, [D[0]], Phase.FACTORS)
-    assert await ready(db, Phase.FACTORS, [a]) == {Key(a, D[2])}
+    assert await ready(db, Phase.FACTORS, [a]) == {UnitKey(a, D[2])}
     assert await ready(db, Phase.RISK, [a]) == set(), "risk needs both"
     await finish(db, a, [D[0]], Phase.SNAPSHOTS)
-    assert await ready(db, Phase.RISK, [a]) == {Key(a, D[0])}
+    assert await ready(db, Phase.RISK, [a]) == {UnitKey(a, D[0])}
     await require(db, (a, D[0], D[0], Phase.FACTORS))
     assert await ready(db, Phase.RISK, [a]) == set(), "an upstream raise takes it back"
 
@@ -197,15 +197,15 @@ async def test_snapshots_are_ready_from_the_oldest_missing_on_without_a_hole(
     assert await ready(db, Phase.SNAPSHOTS, [a]) == set(), "the first is not there"
     await finish(db, a, [D[0], D[4]], Phase.INGEST)
     await finish(db, b, D[:6], Phase.INGEST)
-    assert await ready(db, Phase.SNAPSHOTS, [a]) == {Key(a, session) for session in D[:3]}
+    assert await ready(db, Phase.SNAPSHOTS, [a]) == {UnitKey(a, session) for session in D[:3]}
     assert await ready(db, Phase.SNAPSHOTS, [a, b]) == {
-        *(Key(a, session) for session in D[:3]),
-        *(Key(b, session) for session in D[:6]),
+        *(UnitKey(a, session) for session in D[:3]),
+        *(UnitKey(b, session) for session in D[:6]),
     }, "one portfolio's hole is its own"
     # The range of an event about a later session finds the earlier ones too: it could not be computed without them.
-    assert await ready(db, Phase.SNAPSHOTS, [a], D[2], D[2]) == {Key(a, session) for session in D[:3]}
+    assert await ready(db, Phase.SNAPSHOTS, [a], D[2], D[2]) == {UnitKey(a, session) for session in D[:3]}
     await finish(db, a, D[:2], Phase.SNAPSHOTS)
-    assert await ready(db, Phase.SNAPSHOTS, [a]) == {Key(a, D[2])}
+    assert await ready(db, Phase.SNAPSHOTS, [a]) == {UnitKey(a, D[2])}
 
 
 async def test_a_blocked_snapshot_blocks_what_follows_and_a_blocked_factor_only_itself(
@@ -215,15 +215,15 @@ async def test_a_blocked_snapshot_blocks_what_follows_and_a_blocked_factor_only_
     await finish(db, a, D[:3], Phase.INGEST)
     await act_as(db, None)
     await db.execute(text("UPDATE ledger.units SET blocked_reason = 'x' WHERE session = :s"), {"s": D[1]})
-    assert await ready(db, Phase.SNAPSHOTS, [a]) == {Key(a, D[0])}
-    assert await ready(db, Phase.FACTORS, [a]) == {Key(a, D[0]), Key(a, D[2])}
+    assert await ready(db, Phase.SNAPSHOTS, [a]) == {UnitKey(a, D[0])}
+    assert await ready(db, Phase.FACTORS, [a]) == {UnitKey(a, D[0]), UnitKey(a, D[2])}
 
 
 async def test_scope_is_all_that_is_missing_ready_or_not(db: AsyncConnection, a: UUID) -> None:
     revision = await add(db, [a], D[:3])
     await finish(db, a, [D[0]], Phase.INGEST)
     found = await ledger.scope_of(db, Work((a,), D[0], D[2]), Phase.INGEST)
-    assert found == [Due(a, D[1], revision), Due(a, D[2], revision)]
+    assert found == [MissingUnit(a, D[1], revision), MissingUnit(a, D[2], revision)]
     assert len(await ledger.scope_of(db, Work((a,), D[0], D[1]), Phase.RISK)) == 2
 
 
@@ -233,9 +233,9 @@ async def test_scope_is_all_that_is_missing_ready_or_not(db: AsyncConnection, a:
 async def test_completing_is_idempotent_and_says_what_it_raised(db: AsyncConnection, a: UUID, b: UUID) -> None:
     revision = await add(db, [a, b], D[:2])
     first = await complete(db, Phase.INGEST, [(a, D[0]), (b, D[0])], revision)
-    assert dict(first.revision) == {Key(a, D[0]): revision, Key(b, D[0]): revision}
+    assert dict(first.revision) == {UnitKey(a, D[0]): revision, UnitKey(b, D[0]): revision}
     again = await complete(db, Phase.INGEST, [(a, D[0]), (a, D[1]), (b, D[0])], revision)
-    assert set(again.keys) == {Key(a, D[1])}, "what was complete is not raised, so its results are not written"
+    assert set(again.keys) == {UnitKey(a, D[1])}, "what was complete is not raised, so its results are not written"
     assert not await complete(db, Phase.INGEST, [(a, D[0])], revision)
     assert not await complete(db, Phase.INGEST, [], revision)
     assert await missing(db) == (units(a, D[:2]) | units(b, D[:2])) - {
@@ -248,7 +248,7 @@ async def test_completing_is_idempotent_and_says_what_it_raised(db: AsyncConnect
 async def test_work_in_flight_at_an_older_revision_does_no_harm(db: AsyncConnection, a: UUID) -> None:
     old = await add(db, [a], D[:1])
     new, _ = await require(db, (a, D[0], D[0], Phase.INGEST))
-    assert set((await complete(db, Phase.INGEST, [(a, D[0])], old)).keys) == {Key(a, D[0])}
+    assert set((await complete(db, Phase.INGEST, [(a, D[0])], old)).keys) == {UnitKey(a, D[0])}
     assert Unit(a, D[0], Phase.INGEST) in await missing(db), "it is still missing at the new one"
     assert await ready(db, Phase.FACTORS, [a]) == set()
     assert await complete(db, Phase.INGEST, [(a, D[0])], new)
@@ -292,7 +292,7 @@ async def test_eight_failed_runs_block_what_they_ran_and_nothing_else(db: AsyncC
     await act_as(db, "ingest")
     waits = []
     for run in range(1, MAX_RUNS + 1):
-        blocked = await ledger.failed(db, Phase.INGEST, a, {(D[0], D[1]): "ValueError: " + "x" * 5_000})
+        blocked = await ledger.record_failure(db, Phase.INGEST, a, {(D[0], D[1]): "ValueError: " + "x" * 5_000})
         assert blocked == (run == MAX_RUNS)
         row = await schedule(db, a, Phase.INGEST)
         assert row["runs"] == run
@@ -300,8 +300,8 @@ async def test_eight_failed_runs_block_what_they_ran_and_nothing_else(db: AsyncC
         assert waits[-1] <= min(900, 5 * 2 ** (run - 1))
     assert len(set(waits)) > 1, "the delay has jitter"
     assert len(str(row["last_error"])) == 2_000
-    assert await ready(db, Phase.INGEST, [a, b]) == {Key(a, D[2]), *(Key(b, session) for session in D[:3])}
-    assert not await ledger.failed(db, Phase.INGEST, uuid4(), {(D[0], D[1]): "gone"})
+    assert await ready(db, Phase.INGEST, [a, b]) == {UnitKey(a, D[2]), *(UnitKey(b, session) for session in D[:3])}
+    assert not await ledger.record_failure(db, Phase.INGEST, uuid4(), {(D[0], D[1]): "gone"})
 
 
 async def test_an_error_of_any_bytes_and_length_is_stored(db: AsyncConnection, a: UUID) -> None:
@@ -309,13 +309,13 @@ async def test_an_error_of_any_bytes_and_length_is_stored(db: AsyncConnection, a
     await add(db, [a], D[:1])
     await act_as(db, "ingest")
     for _ in range(MAX_RUNS):
-        await ledger.failed(db, Phase.INGEST, a, {(D[0], D[0]): "\x00half \ud800 " + "\x00" * 100_000})
+        await ledger.record_failure(db, Phase.INGEST, a, {(D[0], D[0]): "\x00half \ud800 " + "\x00" * 100_000})
     row = await schedule(db, a, Phase.INGEST)
     reason = await db.scalar(text("SELECT blocked_reason FROM ledger.units WHERE blocked_reason IS NOT NULL"))
     for stored, most in ((str(row["last_error"]), 2_000), (str(reason), 500)):
         assert stored.startswith("\\0half \\ud800 \\0")
         assert len(stored) == most
-    await ledger.postpone(db, Phase.INGEST, [a], await db.scalar(text("SELECT now()")), "\x00" * 10)
+    await ledger.defer(db, Phase.INGEST, [a], await db.scalar(text("SELECT now()")), "\x00" * 10)
     assert (await schedule(db, a, Phase.INGEST))["last_error"] == "\\0" * 10
 
 
@@ -324,12 +324,12 @@ async def test_waiting_is_no_failure(db: AsyncConnection, a: UUID) -> None:
     await act_as(db, "ingest")
     later = await db.scalar(text("SELECT now() + interval '1 hour'"))
     for _ in range(20):
-        await ledger.postpone(db, Phase.INGEST, [a], later, "rate_limited")
+        await ledger.defer(db, Phase.INGEST, [a], later, "rate_limited")
     row = await schedule(db, a, Phase.INGEST)
     assert (row["runs"], row["last_error"]) == (0, "rate_limited")
     assert float(str(row["wait"])) == pytest.approx(3_600, abs=1)
     past = await db.scalar(text("SELECT now() - interval '1 hour'"))
-    await ledger.postpone(db, Phase.INGEST, [a], past, "rate_limited")
+    await ledger.defer(db, Phase.INGEST, [a], past, "rate_limited")
     assert float(str((await schedule(db, a, Phase.INGEST))["wait"])) == pytest.approx(0, abs=1)
 
 
@@ -338,8 +338,8 @@ async def test_progress_forgets_past_failures_of_that_phase(db: AsyncConnection,
     for portfolio in (a, b):
         for phase in (Phase.INGEST, Phase.RISK):
             await act_as(db, phase.value)
-            await ledger.failed(db, phase, portfolio, {(D[0], D[0]): "once"})
+            await ledger.record_failure(db, phase, portfolio, {(D[0], D[0]): "once"})
     await act_as(db, "ingest")
-    await ledger.progressed(db, Phase.INGEST, [a])
+    await ledger.record_progress(db, Phase.INGEST, [a])
     assert [(await schedule(db, p, q))["runs"] for p in (a, b) for q in (Phase.INGEST, Phase.RISK)] == [0, 1, 1, 1]
     assert (await schedule(db, a, Phase.INGEST))["last_error"] is None

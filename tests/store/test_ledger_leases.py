@@ -71,7 +71,7 @@ async def _expire(db: AsyncConnection) -> None:
 async def test_a_free_portfolio_is_taken_and_a_taken_one_gets_word(
     db: AsyncConnection, held: list[Lease], a: UUID, b: UUID
 ) -> None:
-    assert {(lease.portfolio_id, lease.fence, lease.wanted) for lease in held} == {(a, 1, 0), (b, 1, 0)}
+    assert {(lease.portfolio_id, lease.fence, lease.pending_wakeups) for lease in held} == {(a, 1, 0), (b, 1, 0)}
     assert await ledger.acquire(db, PHASE, [a], "two") == []
     assert await _state(db, a) == ("one", 1, 1)
     assert await _state(db, b) == ("one", 1, 0)
@@ -139,7 +139,7 @@ async def test_renewing_keeps_a_lease_alive(db: AsyncConnection, held: list[Leas
 async def test_no_wake_up_is_lost(coordinator: AsyncEngine, snapshots: AsyncEngine) -> None:
     """Many say "there is more to do" while one works: whatever the order, everything is done when all have gone.
 
-    Work that is announced after the holder looked and before it lets go is what gets lost without `wanted`.
+    Work that is announced after the holder looked and before it lets go is what gets lost without `pending_wakeups`.
     """
     portfolio = uuid4()
     async with coordinator.begin() as conn:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.work import UPSTREAM, Key, Phase, Unit
+from shared.work import UPSTREAM, Phase, Unit, UnitKey
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add, complete, ready, require, revisions
 
@@ -65,7 +65,7 @@ class Model:
     def missing(self) -> set[Unit]:
         return {unit for unit in self.units if not self.done(unit)}
 
-    def ready(self, phase: Phase) -> set[Key]:
+    def ready(self, phase: Phase) -> set[UnitKey]:
         found = set()
         for portfolio in PORTFOLIOS:
             for session in DAYS:
@@ -73,7 +73,7 @@ class Model:
                 if unit not in self.missing():
                     continue
                 if all(self.done(Unit(portfolio, session, up)) for up in UPSTREAM[phase]):
-                    found.add(Key(portfolio, session))
+                    found.add(UnitKey(portfolio, session))
                 elif phase is Phase.SNAPSHOTS:
                     break
         return found
@@ -122,7 +122,7 @@ async def _play(db: AsyncConnection, history: list[Any]) -> None:
             assert raised == model.require(what, latest)
         elif kind == "complete":
             portfolios, (first, last), behind = where
-            keys = [Key(p, s) for p in portfolios for s in DAYS if first <= s <= last]
+            keys = [UnitKey(p, s) for p in portfolios for s in DAYS if first <= s <= last]
             done = await complete(db, what, keys, latest - behind)
             assert {Unit(*key, what) for key in done.keys} == model.complete(
                 [Unit(*key, what) for key in keys], latest - behind

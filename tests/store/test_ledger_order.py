@@ -11,11 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared import ledger
-from shared.db.engine import create_engine, next_change, order_lock, snapshot
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq, snapshot
 from shared.ledger import Outcome
-from shared.work import Due, Phase
+from shared.work import MissingUnit, Phase
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add, complete_and_tell
+from tests.support.waiting import until_blocked
 
 D = SESSIONS
 
@@ -43,8 +44,8 @@ async def _portfolio(engine: AsyncEngine) -> UUID:
 async def _change(conn: AsyncConnection, portfolio: UUID, set_what: str, *, ordered: bool) -> int:
     """Change an input and raise what depends on it. The order lock is what this file is about."""
     if ordered:
-        await order_lock(conn)
-    revision = await next_change(conn)
+        await acquire_commit_order_lock(conn)
+    revision = await next_change_seq(conn)
     await conn.execute(text(f"UPDATE coordinator.portfolios SET {set_what} WHERE id = :p"), {"p": portfolio})
     await ledger.require(conn, [(portfolio, D[0], D[0], Phase.INGEST)], revision)
     return revision
@@ -94,10 +95,10 @@ async def test_without_the_lock_a_unit_is_complete_without_an_input_that_counts(
     async with engine.connect() as conn:
         async with conn.begin():
             if ordered:
-                await order_lock(conn)
-            revision = await next_change(conn)
+                await acquire_commit_order_lock(conn)
+            revision = await next_change_seq(conn)
             other = asyncio.create_task(second())
-            await asyncio.wait([other], timeout=0.5)
+            await until_blocked(engine, other)
             assert other.done() is not ordered, "with the lock, the second waits for the first"
             await _handle(engine, portfolio)
             # The first goes on, in no hurry.
@@ -149,11 +150,13 @@ async def test_rows_are_locked_in_key_order_so_that_nobody_deadlocks(engine: Asy
     async def work() -> None:
         async with engine.begin() as conn:
             if how == "require":
-                await order_lock(conn)
-                later = await next_change(conn)
+                await acquire_commit_order_lock(conn)
+                later = await next_change_seq(conn)
                 await ledger.require(conn, [(p, D[0], D[0], Phase.INGEST) for p in portfolios], later)
             elif how == "complete":
-                outcomes = {Due(p, session, revision): Outcome() for p in portfolios[::-1] for session in D[4::-1]}
+                outcomes = {
+                    MissingUnit(p, session, revision): Outcome() for p in portfolios[::-1] for session in D[4::-1]
+                }
                 await complete_and_tell(conn, Phase.INGEST, outcomes)
             else:
                 await ledger.remove_units(conn, lowest)
@@ -167,7 +170,7 @@ async def test_rows_are_locked_in_key_order_so_that_nobody_deadlocks(engine: Asy
                 {"p": lowest, "s": D[0]},
             )
             waiting = asyncio.create_task(work())
-            await asyncio.wait([waiting], timeout=0.4)
+            await until_blocked(engine, waiting)
             assert not waiting.done()
             async with watcher.begin():
                 free = await watcher.execute(text("SELECT 1 FROM ledger.units FOR UPDATE SKIP LOCKED"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,15 +16,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared import ledger
+from shared import ledger, progress
 from shared.clock import Clock
-from shared.db.engine import create_engine, next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
 from shared.errors import TransientError
-from shared.ledger import MAX_RUNS, Outcome, Raised
+from shared.ledger import MAX_RUNS, Completed, Outcome
 from shared.market.calendar import calendar
 from shared.phase.failures import MOST_TRIES
 from shared.phase.runner import PhaseRunner
-from shared.work import Batch, Due, Key, Phase, Unit, Work
+from shared.work import Batch, MissingUnit, Phase, Unit, UnitKey, Work
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add, complete_and_tell, missing, revisions
 
@@ -31,7 +33,7 @@ D = SESSIONS
 
 @dataclass(frozen=True)
 class Counted:
-    outcomes: Mapping[Key, Outcome]
+    outcomes: Mapping[UnitKey, Outcome]
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Worker:
     leave: frozenset[date] = frozenset()
     seen: list[Batch] = field(default_factory=list)
 
-    async def claim(self, conn: AsyncConnection, batch: Batch) -> None:
+    async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
         if self.on_claim is not None:
             await self.on_claim(batch)
 
@@ -54,10 +56,10 @@ class Worker:
 
     def compute(self, inputs: Batch) -> Counted:
         self.on_compute(inputs)
-        keys = [Key(unit.portfolio_id, unit.session) for unit in inputs.units if unit.session not in self.leave]
+        keys = [UnitKey(unit.portfolio_id, unit.session) for unit in inputs.units if unit.session not in self.leave]
         return Counted(dict.fromkeys(keys, Outcome()))
 
-    async def save(self, conn: AsyncConnection, results: Counted, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Counted, raised: Completed) -> None:
         assert set(raised.keys) <= set(results.outcomes)
 
 
@@ -89,7 +91,9 @@ async def portfolios(
         revision = await add(conn, created, sessions)
         await conn.execute(text("RESET ROLE"))
         for phase in done:
-            await complete_and_tell(conn, phase, {Due(p, s, revision): Outcome() for p in created for s in sessions})
+            await complete_and_tell(
+                conn, phase, {MissingUnit(p, s, revision): Outcome() for p in created for s in sessions}
+            )
     return created
 
 
@@ -97,15 +101,15 @@ def runner(engines: dict[Phase, AsyncEngine], worker: Worker) -> PhaseRunner:
     return PhaseRunner(engines[worker.phase], worker, Clock(D[-1]))
 
 
-async def left(admin: AsyncEngine, phase: Phase) -> set[Key]:
+async def left(admin: AsyncEngine, phase: Phase) -> set[UnitKey]:
     async with admin.connect() as conn:
-        return {Key(unit.portfolio_id, unit.session) for unit in await missing(conn) if unit.phase is phase}
+        return {UnitKey(unit.portfolio_id, unit.session) for unit in await missing(conn) if unit.phase is phase}
 
 
 async def _require(admin: AsyncEngine, portfolio: UUID, session: date, phase: Phase) -> int:
     async with admin.begin() as conn:
-        await order_lock(conn)
-        revision = await next_change(conn)
+        await acquire_commit_order_lock(conn)
+        revision = await next_change_seq(conn)
         await ledger.require(conn, [(portfolio, session, session, phase)], revision)
     return revision
 
@@ -118,7 +122,7 @@ async def test_a_run_completes_what_is_ready_and_announces_it(
     worker = Worker(Phase.INGEST)
     ingest = PhaseRunner(engines[Phase.INGEST], worker, Clock(D[-1]), wake=lambda: woken.append(1))
     assert await ingest.run(Work((a, b), D[0], D[1])) == 4, "not what lies outside the work"
-    assert await left(admin, Phase.INGEST) == {Key(a, D[2]), Key(b, D[2])}
+    assert await left(admin, Phase.INGEST) == {UnitKey(a, D[2]), UnitKey(b, D[2])}
     assert await ingest.run(Work((a, b), D[0], D[1])) == 0
     assert len(woken) == 1
     assert await runner(engines, Worker(Phase.RISK)).run(Work((a, b), D[0], D[2])) == 0, "nothing upstream is there"
@@ -167,7 +171,7 @@ async def test_a_chain_that_stays_missing_stays_missing_whole(
     worker = Worker(Phase.SNAPSHOTS, on_compute=raise_once, leave=frozenset(D[1:]))
     assert await runner(engines, worker).run(Work((a,), D[0], D[4])) == 1
     assert [batch.sessions for batch in worker.seen] == [tuple(D[:5])]
-    assert await left(admin, Phase.SNAPSHOTS) == {Key(a, session) for session in D[1:5]}
+    assert await left(admin, Phase.SNAPSHOTS) == {UnitKey(a, session) for session in D[1:5]}
 
 
 async def test_what_falls_out_of_a_batch_is_looked_at_again(
@@ -240,7 +244,7 @@ async def test_who_finds_a_portfolio_held_leaves_word_and_the_holder_does_it(
         await proceed.wait()
 
     holder = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[1])))
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), 40)
     other = Worker(Phase.INGEST)
     assert await runner(engines, other).run(Work((a,), D[2], D[3])) == 0
     assert other.seen == []
@@ -263,7 +267,7 @@ async def test_one_bad_portfolio_is_counted_eight_times_and_then_blocked(
     work = Work(tuple(created), D[0], D[1])
     assert await run(work) == 8
     for count in range(2, MAX_RUNS + 1):
-        assert await left(admin, Phase.INGEST) == {Key(bad, D[0]), Key(bad, D[1])}, count
+        assert await left(admin, Phase.INGEST) == {UnitKey(bad, D[0]), UnitKey(bad, D[1])}, count
         assert await run(work) == 0
     assert await left(admin, Phase.INGEST) == set(), "blocked is not missing"
     async with admin.connect() as conn:
@@ -272,7 +276,7 @@ async def test_one_bad_portfolio_is_counted_eight_times_and_then_blocked(
         )
     assert reasons == {"ZeroDivisionError: no equity"}
     await _require(admin, bad, D[0], Phase.INGEST)
-    assert await left(admin, Phase.INGEST) == {Key(bad, D[0])}
+    assert await left(admin, Phase.INGEST) == {UnitKey(bad, D[0])}
 
 
 def failing_at(*bad: tuple[UUID, date]) -> Callable[[Batch], None]:
@@ -304,7 +308,7 @@ async def test_one_bad_session_of_one_portfolio_fails_alone(
     """4,999 of 5,000 units complete at the first run, in tries that grow with the logarithm of their number."""
     sessions = calendar().between(date(2023, 1, 3), date(2023, 12, 29))
     created = await portfolios(admin, 20, sessions)
-    bad = Key(created[13], sessions[101])
+    bad = UnitKey(created[13], sessions[101])
     worker = Worker(Phase.INGEST, on_compute=failing_at(bad))
     total = len(created) * len(sessions)
     assert await runner(engines, worker).run(Work(tuple(created), sessions[0], sessions[-1])) == total - 1
@@ -321,7 +325,7 @@ async def test_before_a_bad_session_the_chain_completes_and_behind_it_nothing_is
     a, b = await portfolios(admin, 2, D, done=(Phase.INGEST,))
     worker = Worker(Phase.SNAPSHOTS, on_compute=failing_at((a, D[5])))
     assert await runner(engines, worker).run(Work((a, b), D[0], D[-1])) == 5 + len(D)
-    assert await left(admin, Phase.SNAPSHOTS) == {Key(a, session) for session in D[5:]}
+    assert await left(admin, Phase.SNAPSHOTS) == {UnitKey(a, session) for session in D[5:]}
     assert len(worker.seen) <= 2 * math.ceil(math.log2(2 * len(D))) + 1
     assert not [batch for batch in worker.seen if a in batch.portfolios and batch.first > D[5]]
     assert list(await noted(admin, Phase.SNAPSHOTS)) == [a]
@@ -331,10 +335,10 @@ async def test_before_a_bad_session_the_chain_completes_and_behind_it_nothing_is
         blocked = await conn.execute(
             text("SELECT portfolio_id, session FROM ledger.units WHERE blocked_reason IS NOT NULL")
         )
-        assert [Key(*row) for row in blocked] == [Key(a, D[5])], "what waits behind it is not to blame"
+        assert [UnitKey(*row) for row in blocked] == [UnitKey(a, D[5])], "what waits behind it is not to blame"
     assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == 0, "and goes on waiting"
     async with admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         assert await ledger.unblock(conn, [a], D[0], D[-1], None) == 1
     assert await runner(engines, Worker(Phase.SNAPSHOTS)).run(Work((a, b), D[0], D[-1])) == len(D) - 5
 
@@ -403,10 +407,115 @@ async def test_a_run_that_is_cancelled_lets_go(admin: AsyncEngine, engines: dict
         await asyncio.Event().wait()
 
     task = asyncio.create_task(runner(engines, Worker(Phase.INGEST, on_claim=wait)).run(Work((a,), D[0], D[0])))
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), 40)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     async with admin.connect() as conn:
         assert await conn.scalar(text("SELECT count(*) FROM ledger.schedule WHERE lease_owner IS NOT NULL")) == 0
-    assert await left(admin, Phase.INGEST) == {Key(a, D[0])}
+    assert await left(admin, Phase.INGEST) == {UnitKey(a, D[0])}
+
+
+async def hold(admin: AsyncEngine, sizes: Mapping[UUID, int]) -> None:
+    """Give each portfolio so many lots, every second one of a symbol of its own."""
+    async with admin.begin() as conn:
+        for portfolio, lots in sizes.items():
+            await conn.execute(
+                text("""
+                    INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance, first_session)
+                    VALUES (:id, 'p', 'taxable', 1, :first)
+                """),
+                {"id": portfolio, "first": D[0]},
+            )
+            await conn.execute(
+                text("""
+                    INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                                                       investment_class, stated_quantity, stated_entry_price)
+                    SELECT :id, 'S' || n / 2, 1, :first, :first, 1, 'PUBLIC', 1, 1 FROM generate_series(0, :lots - 1) AS n
+                """),
+                {"id": portfolio, "first": D[0], "lots": lots},
+            )
+
+
+STORES_NOTHING = pytest.mark.leaves_drift("the worker stores no results")
+
+
+@pytest.mark.parametrize(
+    ("phase", "most", "width"),
+    [
+        (Phase.INGEST, 30, 6),
+        (Phase.FACTORS, 30, 6),
+        pytest.param(Phase.SNAPSHOTS, 30, 3, marks=STORES_NOTHING),
+        pytest.param(Phase.RISK, 1600, 3, marks=STORES_NOTHING),
+        pytest.param(Phase.SNAPSHOTS, 7, 1, marks=STORES_NOTHING),
+    ],
+)
+async def test_batches_are_within_what_they_may_cost_the_phase(
+    admin: AsyncEngine,
+    engines: dict[Phase, AsyncEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    phase: Phase,
+    most: int,
+    width: int,
+) -> None:
+    """Ten lots of five symbols: five rows a session for ingest and factors, ten for snapshots, five times a hundred figures for risk."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, most))
+    [large] = await portfolios(admin, 1, D, done=tuple(Phase)[: tuple(Phase).index(phase)])
+    await hold(admin, {large: 10})
+    worker = Worker(phase)
+    assert await runner(engines, worker).run(Work((large,), D[0], D[-1])) == len(D)
+    assert len(worker.seen) == math.ceil(len(D) / width)
+    assert [len(batch.sessions) for batch in worker.seen[:-1]] == [width] * (len(worker.seen) - 1)
+    assert [session for batch in worker.seen for session in batch.sessions] == list(D)
+
+
+@STORES_NOTHING
+async def test_a_run_that_lasts_too_long_hands_the_rest_on(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    monkeypatch.setattr("shared.phase.runner.RUN_SECONDS", 0.0)
+    [large] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
+    await hold(admin, {large: 10})
+    worker = Worker(Phase.SNAPSHOTS)
+    for left_over in (2, 1, 0):
+        assert await runner(engines, worker).run(Work((large,), D[0], D[2])) == 1, (
+            "each run gets on, however late it is"
+        )
+        async with admin.begin() as conn:
+            owners = await conn.scalars(text("SELECT lease_owner FROM ledger.schedule WHERE phase = 'snapshots'"))
+            assert owners.all() == [None], "others may go on at once"
+            asked = await conn.execute(
+                text("DELETE FROM bus.outbox WHERE type LIKE '%PhaseRequested%' RETURNING payload")
+            )
+            events = [json.loads(payload) for (payload,) in asked]
+        assert len(events) == (1 if left_over else 0), "nothing left: nothing to ask for"
+        for event in events:
+            assert event["phase"] == "snapshots"
+            assert event["work"]["portfolios"] == [str(large)]
+            assert event["work"]["from"] <= str(D[0])
+            assert event["work"]["to"] >= str(D[2])
+    assert await left(admin, Phase.SNAPSHOTS) == set()
+
+
+@pytest.mark.parametrize("steps", [False, True])
+async def test_a_run_reports_each_batch_to_the_handler_around_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, steps: bool
+) -> None:
+    """From the loop between batches, and from the thread that computes."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 10))
+    [large] = await portfolios(admin, 1, D[:2])
+    await hold(admin, {large: 10})
+    idle: list[float] = []
+
+    def compute(_: Batch) -> None:
+        handler.at -= 1000
+        if steps:
+            progress.report()
+        idle.append(time.monotonic() - handler.at)
+
+    with progress.tracked() as handler:
+        await runner(engines, Worker(Phase.INGEST, on_compute=compute)).run(Work((large,), D[0], D[1]))
+        assert time.monotonic() - handler.at < 500, "a finished batch is progress"
+    assert (max(idle) < 500) is steps
+    assert max(idle) < 1500, "the batch before was progress too"

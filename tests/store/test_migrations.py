@@ -23,8 +23,8 @@ from tests.support.databases import PASSWORDS, Database, Server
 @pytest.fixture
 async def empty(server: Server) -> AsyncIterator[Database]:
     """A database that nobody migrated."""
-    name = "leadline_test_empty"
-    await databases.execute(server.admin_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    name = databases.fresh_name()
+    await databases.execute(server.admin_url, f"CREATE DATABASE {name}")
     created = Database(name, server)
     yield created
     await databases.drop(created)
@@ -204,5 +204,60 @@ async def test_what_was_known_of_symbols_becomes_dated_profiles(empty: Database)
             )
             table, history = [names for _, names in columns]
             assert history == [*table, "replaced_at"]
+    finally:
+        await engine.dispose()
+
+
+async def test_returns_of_sessions_with_actions_are_taken_again(empty: Database) -> None:
+    """Stored under the rule that took adjusted closes wherever there were any; the old ones stay in the history."""
+
+    def upgrade_to(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0011")
+
+    engine = create_engine(empty.admin_url, application="test", pool_size=2)
+    days = [date(2020, 3, day) for day in (2, 3, 4, 5)]
+    # FUND paid 8 on the second day, which its adjusted closes hold twice; SPUN lost a fifth to something that is not listed; FILE's
+    # source lists nothing.
+    stored = {
+        "FUND": ([60.0, 52.5, 52.8, 52.2], [44.0, 52.5, 52.8, 52.2], "as_traded"),
+        "SPUN": ([50.0, 40.0, 40.4, 40.0], [40.0, 40.0, 40.4, 40.0], "as_traded"),
+        "FILE": ([50.0, 40.0, 40.4, 40.0], [40.0, 40.0, 40.4, 40.0], "file"),
+    }
+    try:
+        async with engine.begin() as conn:
+            await conn.run_sync(upgrade_to)
+        async with engine.begin() as conn:
+            for number, (symbol, (closes, adjusted, basis)) in enumerate(stored.items(), start=1):
+                await conn.execute(text("INSERT INTO ingest.symbols (symbol) VALUES (:symbol)"), {"symbol": symbol})
+                for at, day in enumerate(days):
+                    value = adjusted[at] / adjusted[at - 1] - 1 if at else None
+                    await conn.execute(
+                        text("""INSERT INTO ingest.prices (symbol_id, session, close, adj_close, total_return, return_basis, basis,
+                                                           provider, fetched_at, change)
+                                VALUES (:id, :day, :close, :adj, :value, :kind, :basis, 'yahoo', now(), 0)"""),
+                        {"id": number, "day": day, "close": closes[at], "adj": adjusted[at], "value": value,
+                         "kind": "adjusted" if at else None, "basis": basis},
+                    )  # fmt: skip
+            await conn.execute(
+                text("""INSERT INTO ingest.actions (symbol_id, ex_session, type, value, ex_date, provider, fetched_at, change)
+                        VALUES (1, :day, 'dividend', 8, :day, 'yahoo', now(), 0)"""),
+                {"day": days[1]},
+            )
+        assert await upgrade(empty.admin_url) == head()
+        async with engine.begin() as conn:
+            rows = await conn.execute(
+                text("""SELECT s.symbol, p.session, p.total_return, p.return_basis, p.return_remark FROM ingest.prices p
+                        JOIN ingest.symbols s ON s.id = p.symbol_id WHERE p.change > 0 ORDER BY 1, 2""")
+            )
+            assert [tuple(row) for row in rows] == [
+                ("FUND", days[1], pytest.approx(60.5 / 60.0 - 1), "actions", "adj_close_disagrees"),
+                ("SPUN", days[1], 0.0, "adjusted", "dividend_not_listed"),
+            ]
+            before = await conn.execute(
+                text("SELECT symbol_id, session, total_return FROM ingest.prices_history ORDER BY 1")
+            )
+            assert [tuple(row) for row in before] == [(1, days[1], pytest.approx(52.5 / 44.0 - 1)), (2, days[1], 0.0)]
     finally:
         await engine.dispose()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.workflow.write import complete_ready
-from shared.db.engine import create_engine, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine
 from shared.errors import PermanentError
 from shared.market.calendar import calendar
 from tests.support import databases
@@ -59,7 +59,7 @@ async def test_without_the_lock_it_is_refused_and_with_it_it_is_done(
 ) -> None:
     role, statement = WRITES[what]
     async with engines[role].begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await conn.execute(text(statement))
     # The same connection: the lock ended with its transaction, and so did what says that it is held.
     with pytest.raises(DBAPIError, match="without the commit-order lock"):
@@ -70,7 +70,7 @@ async def test_without_the_lock_it_is_refused_and_with_it_it_is_done(
 async def test_a_lock_taken_in_a_savepoint_that_was_undone_counts_no_more(engines: dict[str, AsyncEngine]) -> None:
     async with engines["ingest"].connect() as conn:
         inner = await conn.begin_nested()
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await inner.rollback()
         with pytest.raises(DBAPIError, match="without the commit-order lock"):
             await conn.execute(text("DELETE FROM ingest.prices"))
@@ -80,5 +80,5 @@ async def test_a_completion_of_ingest_needs_the_lock_too(engines: dict[str, Asyn
     async with engines["ingest"].begin() as conn:
         with pytest.raises(PermanentError, match="commit-order lock"):
             await complete_ready(conn, (), SESSIONS, calendar())
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         assert not await complete_ready(conn, (), SESSIONS, calendar())

@@ -17,7 +17,7 @@ from shared.events.coordinator import DateDue, PhaseRequested, PortfolioDeleted
 from shared.events.services import COMPLETION
 from shared.events.topics import EVENT_TYPES, TOPIC_OF
 from shared.messaging import dead_letters, outbox
-from shared.work import Key, Phase
+from shared.work import Phase, UnitKey
 from tests.support.databases import act_as
 from tests.support.events import example
 from tests.support.ledger import SESSIONS
@@ -74,11 +74,11 @@ async def test_an_event_remembers_what_caused_it(db: AsyncConnection) -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 async def test_completions_are_announced_as_rectangles(db: AsyncConnection, phase: Phase) -> None:
-    keys = {Key(p, session) for p in P[:2] for session in SESSIONS[:4]} | {Key(P[2], SESSIONS[6])}
+    keys = {UnitKey(p, session) for p in P[:2] for session in SESSIONS[:4]} | {UnitKey(P[2], SESSIONS[6])}
     assert await outbox.publish_completions(db, phase, keys, SESSIONS) == 2
     told = [COMPLETION[phase].model_validate_json(str(row["payload"])) for row in await rows(db)]
     assert {
-        Key(p, session)
+        UnitKey(p, session)
         for event in told
         for p in event.work.portfolios
         for session in SESSIONS
@@ -87,7 +87,7 @@ async def test_completions_are_announced_as_rectangles(db: AsyncConnection, phas
 
 
 async def test_work_for_one_phase_says_which(db: AsyncConnection) -> None:
-    keys = {Key(P[0], SESSIONS[0])}
+    keys = {UnitKey(P[0], SESSIONS[0])}
     await outbox.publish_work(db, PhaseRequested, keys, SESSIONS, source="coordinator", phase=Phase.RISK)
     await outbox.publish_work(db, DateDue, keys, SESSIONS, source="coordinator")
     asked, due = await rows(db)

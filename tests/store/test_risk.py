@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.portfolios import risk_document
 from services.factors.workflow import FactorsWorker
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.workflow import RiskResults, RiskWorker, load_scenarios
 from shared.arrays import FloatVector
 from shared.db import bulk
-from shared.ledger import Raised
+from shared.ledger import Completed
 from shared.market import registry
 from shared.market.calendar import calendar
-from shared.work import Batch, Key
+from shared.work import Batch, UnitKey
 from tests.support.databases import act_as
 from tests.support.risk import answered
 
@@ -57,8 +57,8 @@ async def world(db: AsyncConnection) -> World:
     batch = Batch((portfolio, other), tuple(HELD), ((1,) * 3,) * 2)
     await act_as(db, "factors")
     worker = FactorsWorker()
-    await worker.claim(db, batch)
-    await worker.save(db, worker.compute(await worker.load(db, batch)), Raised({}))
+    await worker.lock_inputs(db, batch)
+    await worker.save(db, worker.compute(await worker.load(db, batch)), Completed({}))
     await act_as(db, None)
     return World(db, returns, portfolio, other)
 
@@ -169,23 +169,23 @@ async def compute(world: World, portfolios: Sequence[UUID], sessions: Sequence[d
     return results
 
 
-async def save(world: World, results: RiskResults, revision: Mapping[Key, int]) -> None:
+async def save(world: World, results: RiskResults, revision: Mapping[UnitKey, int]) -> None:
     await act_as(world.db, "risk")
-    await RiskWorker(load_scenarios()).save(world.db, results, Raised(revision))
+    await RiskWorker(load_scenarios()).save(world.db, results, Completed(revision))
     await act_as(world.db, None)
 
 
-async def stored(world: World) -> dict[Key, Any]:
+async def stored(world: World) -> dict[UnitKey, Any]:
     rows = await world.db.execute(text("SELECT * FROM risk.results ORDER BY portfolio_id, session"))
-    return {Key(row.portfolio_id, row.session): row for row in rows}
+    return {UnitKey(row.portfolio_id, row.session): row for row in rows}
 
 
 async def test_what_is_read_gives_the_numbers_of_a_plain_computation(world: World) -> None:
     results = await compute(world, [world.portfolio])
     await save(world, results, dict.fromkeys(results.outcomes, 5))
     rows = await stored(world)
-    assert list(rows) == [Key(world.portfolio, session) for session in HELD]
-    row = rows[Key(world.portfolio, LAST)]
+    assert list(rows) == [UnitKey(world.portfolio, session) for session in HELD]
+    row = rows[UnitKey(world.portfolio, LAST)]
     assert (row.revision, row.model_version, row.quality) == (5, registry.MODEL_VERSION, "partial")
 
     weight = {"AAA": 0.4, "BBB": 0.2, "CCC": 0.1}
@@ -271,8 +271,8 @@ async def test_every_digit_of_an_answer_comes_back_from_the_database(world: Worl
     worker = RiskWorker(load_scenarios())
     batch = Batch((world.portfolio,), (LAST,), ((1,),))
     inputs = await worker.load(world.db, batch)
-    [picture] = pictures(inputs.panel, inputs.book, load_scenarios())
-    await worker.save(world.db, worker.compute(inputs), Raised({Key(world.portfolio, LAST): 1}))
+    [picture] = build_reports(inputs.panel, inputs.book, load_scenarios())
+    await worker.save(world.db, worker.compute(inputs), Completed({UnitKey(world.portfolio, LAST): 1}))
     await act_as(world.db, "coordinator")
     await world.db.execute(
         text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision)
@@ -293,18 +293,18 @@ async def test_each_portfolio_and_session_alone_has_the_digits_of_the_batch(worl
         alone = await compute(world, [portfolio])
         single = await compute(world, [portfolio], HELD[1:2])
         assert all(together.rows[key] == row for key, row in alone.rows.items())
-        assert together.rows[Key(portfolio, HELD[1])] == single.rows[Key(portfolio, HELD[1])]
+        assert together.rows[UnitKey(portfolio, HELD[1])] == single.rows[UnitKey(portfolio, HELD[1])]
 
 
 async def test_only_what_was_raised_is_written(world: World) -> None:
     results = await compute(world, [world.portfolio])
-    await save(world, results, {Key(world.portfolio, HELD[1]): 3})
-    assert list(await stored(world)) == [Key(world.portfolio, HELD[1])]
+    await save(world, results, {UnitKey(world.portfolio, HELD[1]): 3})
+    assert list(await stored(world)) == [UnitKey(world.portfolio, HELD[1])]
 
 
 async def test_what_a_higher_revision_replaces_stays_readable(world: World) -> None:
     results = await compute(world, [world.portfolio])
-    key = Key(world.portfolio, LAST)
+    key = UnitKey(world.portfolio, LAST)
     await save(world, results, {key: 3})
     await world.db.execute(
         text("DROP TABLE IF EXISTS staged_results")
@@ -318,7 +318,7 @@ async def test_what_a_higher_revision_replaces_stays_readable(world: World) -> N
 async def test_a_unit_without_a_snapshot_has_no_outcome(world: World) -> None:
     await world.db.execute(text("DELETE FROM snapshots.snapshots WHERE session = :last"), {"last": LAST})
     results = await compute(world, [world.portfolio])
-    assert set(results.outcomes) == {Key(world.portfolio, session) for session in HELD[:2]}
+    assert set(results.outcomes) == {UnitKey(world.portfolio, session) for session in HELD[:2]}
 
 
 async def test_portfolios_that_are_gone_are_no_work(world: World) -> None:
@@ -331,7 +331,7 @@ async def test_portfolios_that_are_gone_are_no_work(world: World) -> None:
 async def redone(world: World) -> Any:
     """The last session's risk, computed now and written nowhere."""
     results = await compute(world, [world.portfolio])
-    return results.rows[Key(world.portfolio, LAST)]
+    return results.rows[UnitKey(world.portfolio, LAST)]
 
 
 async def sectors(world: World) -> dict[str, float]:
@@ -340,7 +340,7 @@ async def sectors(world: World) -> dict[str, float]:
     batch = Batch((world.portfolio,), (LAST,), ((1,),))
     inputs = await RiskWorker(load_scenarios()).load(world.db, batch)
     await act_as(world.db, None)
-    [picture] = pictures(inputs.panel, inputs.book, load_scenarios())
+    [picture] = build_reports(inputs.panel, inputs.book, load_scenarios())
     return {row["sector"]: row["net"] for row in picture.risk["sectors"]}
 
 
@@ -366,7 +366,7 @@ async def test_lots_of_one_symbol_keep_their_own_classes(world: World) -> None:
     )  # HOME_EQUITY: enough is covered without
     results = await compute(world, [world.portfolio])
     await save(world, results, dict.fromkeys(results.outcomes, 5))
-    row = (await stored(world))[Key(world.portfolio, LAST)]
+    row = (await stored(world))[UnitKey(world.portfolio, LAST)]
     assert row.symbols == ["AAA", "AAA", "BBB", "CCC"]
     assert row.weights == pytest.approx([0.3, 0.1, 0.2, 0.1])
     assert row.beta_reasons[:2] == [None, "private"]

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.scenario_file import parse
 from services.risk.workflow import RiskWorker, load_scenarios
-from services.risk.workflow.scenario_sets import OtherScenarios, take_up
+from services.risk.workflow.scenario_sets import OtherScenarios, activate_scenarios
 from shared import ledger
-from shared.db.engine import create_engine, next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
 from shared.work import Batch
 from tests.support import databases
 from tests.support.databases import Database, Server
@@ -37,8 +37,8 @@ async def finished(conn: AsyncConnection, count: int) -> list[UUID]:
                     VALUES (:id, 'x', 'taxable', 1000)"""),
             {"id": portfolio},
         )
-    await order_lock(conn)
-    await ledger.add_units(conn, portfolios, SESSIONS, await next_change(conn))
+    await acquire_commit_order_lock(conn)
+    await ledger.add_units(conn, portfolios, SESSIONS, await next_change_seq(conn))
     await conn.execute(text("UPDATE ledger.units SET completed_revision = required_revision"))
     return portfolios
 
@@ -53,10 +53,10 @@ async def test_another_script_restates_what_the_old_one_computed(restartable: Da
     try:
         async with admin.begin() as conn:
             await finished(conn, 2)
-        assert await take_up(risk, load_scenarios()) == 0, "nothing was computed before"
-        assert await take_up(risk, load_scenarios()) == 0
-        assert await take_up(risk, OWN) == 2 * len(SESSIONS)
-        assert await take_up(risk, OWN) == 0
+        assert await activate_scenarios(risk, load_scenarios()) == 0, "nothing was computed before"
+        assert await activate_scenarios(risk, load_scenarios()) == 0
+        assert await activate_scenarios(risk, OWN) == 2 * len(SESSIONS)
+        assert await activate_scenarios(risk, OWN) == 0
         async with admin.connect() as conn:
             missing = await conn.execute(
                 text("SELECT DISTINCT phase::text FROM ledger.units WHERE completed_revision < required_revision")
@@ -85,7 +85,7 @@ async def test_results_of_an_unrecorded_set_are_restated_at_the_first_start(rest
                         VALUES (:id, :session, 1, '1', 'complete', 1, '{}', 'unrecorded')"""),
                 {"id": portfolio, "session": SESSIONS[0]},
             )
-        assert await take_up(risk, load_scenarios()) == len(SESSIONS)
+        assert await activate_scenarios(risk, load_scenarios()) == len(SESSIONS)
     finally:
         await risk.dispose()
         await admin.dispose()

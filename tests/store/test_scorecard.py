@@ -16,7 +16,7 @@ from services.coordinator.compute.scorecard import Scorecard
 from services.coordinator.results import scorecard
 from shared.market.calendar import calendar
 from shared.market.symbols import occ_symbol
-from shared.work import Key
+from shared.work import UnitKey
 from tests.store.test_risk import HELD, LAST, World, compute, save, stored, world
 
 __all__ = ["world"]
@@ -28,11 +28,11 @@ async def test_the_return_of_the_weights_is_that_of_a_plain_sum(world: World) ->
     results = await compute(world, [world.portfolio])
     await save(world, results, dict.fromkeys(results.outcomes, 5))
     rows = await stored(world)
-    assert rows[Key(world.portfolio, HELD[0])].realized_return is None
+    assert rows[UnitKey(world.portfolio, HELD[0])].realized_return is None
     weight = {"AAA": 0.4, "BBB": 0.2, "CCC": 0.1}
     for k in (1, 2):
         expected = sum(w * world.returns[symbol][k - 3] for symbol, w in weight.items())
-        row = rows[Key(world.portfolio, HELD[k])]
+        row = rows[UnitKey(world.portfolio, HELD[k])]
         assert row.realized_return == pytest.approx(expected, rel=1e-12)
         assert len(row.forecasts) == 5
         # Too much of this portfolio is young: what is not answered is not scored either.
@@ -86,7 +86,7 @@ async def test_an_option_is_priced_from_the_closes_that_are_stored(world: World)
     results = await compute(world, [world.portfolio])
     await save(world, results, dict.fromkeys(results.outcomes, 5))
     rows = await stored(world)
-    row = rows[Key(world.portfolio, LAST)]
+    row = rows[UnitKey(world.portfolio, LAST)]
     at = row.symbols.index(symbol)
     volatility, delta = row.greeks[5 * at : 5 * at + 2]
     assert 0.05 < volatility < 1.0
@@ -94,13 +94,13 @@ async def test_an_option_is_priced_from_the_closes_that_are_stored(world: World)
     assert row.exposure_values[at] == pytest.approx(200.0 * delta * spot[LAST] / price[LAST], rel=1e-12)
     assert row.beta_reasons[at] is None
     assert np.isnan(row.greeks[: 5 * at]).all()
-    own = rows[Key(world.portfolio, HELD[1])]
+    own = rows[UnitKey(world.portfolio, HELD[1])]
     lever = own.greeks[5 * at + 1] * spot[HELD[1]] / price[HELD[1]]
     weight = {"AAA": 0.4 + 0.2 * lever, "BBB": 0.2, "CCC": 0.1}
     expected = sum(w * world.returns[name][-1] for name, w in weight.items())
     assert row.realized_return == pytest.approx(expected, rel=1e-12)
     alone = await compute(world, [world.portfolio], [LAST])
-    assert alone.rows[Key(world.portfolio, LAST)] == results.rows[Key(world.portfolio, LAST)]
+    assert alone.rows[UnitKey(world.portfolio, LAST)] == results.rows[UnitKey(world.portfolio, LAST)]
 
 
 async def keep(db: AsyncConnection, session: date, variance: float, came: float | None) -> None:

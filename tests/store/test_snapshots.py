@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.snapshots.compute import ChainBroken
 from services.snapshots.workflow import SnapshotsWorker
 from shared.db.bulk import copy
-from shared.ledger import Raised
+from shared.ledger import Completed
 from shared.market.calendar import calendar
-from shared.work import Batch, Key
+from shared.work import Batch, UnitKey
 from tests.support.databases import act_as
 
 SESSIONS = calendar().between(date(2019, 11, 4), date(2020, 2, 14))
@@ -132,17 +132,19 @@ async def complete(conn: AsyncConnection, ids: Sequence[UUID], sessions: Sequenc
     batch = Batch(tuple(ids), tuple(sessions), ((revision,) * len(sessions),) * len(ids))
     await act_as(conn, "snapshots")
     results = worker.compute(await worker.load(conn, batch))
-    await worker.save(conn, results, Raised(dict.fromkeys(results.outcomes, revision)))
+    await worker.save(conn, results, Completed(dict.fromkeys(results.outcomes, revision)))
     await conn.execute(text("DROP TABLE IF EXISTS new_snapshots, new_holdings"))
     await act_as(conn, None)
 
 
-async def stored(conn: AsyncConnection, table: str) -> dict[Key, tuple[Any, ...]]:
+async def stored(conn: AsyncConnection, table: str) -> dict[UnitKey, tuple[Any, ...]]:
     """Rows of a table, without what tells when and for which revision they were written."""
     result = await conn.execute(text(f"SELECT * FROM snapshots.{table}"))
     hidden = {"portfolio_id", "session", "revision", "computed_at"}
     return {
-        Key(row.portfolio_id, row.session): tuple(value for name, value in row._mapping.items() if name not in hidden)
+        UnitKey(row.portfolio_id, row.session): tuple(
+            value for name, value in row._mapping.items() if name not in hidden
+        )
         for row in result
     }
 
@@ -207,7 +209,7 @@ async def test_a_higher_revision_replaces_rows_and_keeps_the_old_ones(db: AsyncC
     await complete(db, ids, SESSIONS[12:20], revision=2)
     after = await stored(db, "snapshots")
     assert {key.session for key in before if before[key] != after[key]} <= set(SESSIONS[12:20])
-    assert all(before[Key(i, SESSIONS[12])] != after[Key(i, SESSIONS[12])] for i in ids)
+    assert all(before[UnitKey(i, SESSIONS[12])] != after[UnitKey(i, SESSIONS[12])] for i in ids)
     kept = await db.scalar(text("SELECT count(*) FROM snapshots.snapshots_history WHERE revision = 1"))
     assert kept == 8 * len(ids)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from deploy.embedded import broker as embedded
 from deploy.kafka import kafka as apache
 from shared.errors import ConfigurationError
+from tests.support import scratch
 
 KINDS = ("docker", "kafka", "embedded")
 DOCKER_IMAGE = "apache/kafka:4.3.1"
@@ -100,6 +101,9 @@ def start(choice: Choice, state: Path) -> TestBroker:
 
 
 def _apache(state: Path) -> TestBroker:
+    # The first to come fetches the jars; the others of the suite's processes wait for them.
+    with scratch.one_at_a_time("kafka-jars"):
+        apache.jars()
     running = [apache.serve(state / "kafka")]
 
     def restart() -> None:

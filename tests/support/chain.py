@@ -11,7 +11,7 @@ import numpy as np
 
 from services.factors.compute import Exposures, exposures
 from services.risk.compute.inputs import Book, Kind, Panel
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.workflow import load_scenarios
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
@@ -134,7 +134,7 @@ def book(of: Panel, units: Sequence[Unit], *, unpriceable: Sequence[str] = ()) -
 
 def pictured(of: Panel, *units: Unit, unpriceable: Sequence[str] = ()) -> list[Answered]:
     """The pictures of some units, in their order."""
-    found = pictures(of, book(of, units, unpriceable=unpriceable), SCENARIOS)
+    found = build_reports(of, book(of, units, unpriceable=unpriceable), SCENARIOS)
     return [answered(picture, SCENARIOS) for picture in found]
 
 

@@ -26,7 +26,7 @@ from tests.support.databases import Database
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 JOBS = ("migrate", "topics")
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 

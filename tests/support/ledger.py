@@ -10,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.db.engine import next_change, order_lock
-from shared.ledger import Outcome, Raised
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
+from shared.ledger import Completed, Outcome
 from shared.market.calendar import calendar
 from shared.messaging import outbox
-from shared.work import Due, Key, Phase, Unit
+from shared.work import MissingUnit, Phase, Unit, UnitKey
 from tests.support.databases import act_as
 
 SESSIONS: list[date] = calendar().between(date(2024, 12, 20), date(2025, 1, 10))
@@ -24,8 +24,8 @@ SESSIONS: list[date] = calendar().between(date(2024, 12, 20), date(2025, 1, 10))
 async def add(conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date]) -> int:
     """Add units as the coordinator does; returns their revision."""
     await act_as(conn, "coordinator")
-    await order_lock(conn)
-    revision = await next_change(conn)
+    await acquire_commit_order_lock(conn)
+    revision = await next_change_seq(conn)
     await ledger.add_units(conn, portfolios, sessions, revision)
     return revision
 
@@ -35,8 +35,8 @@ async def require(
 ) -> tuple[int, set[Unit]]:
     """Raise; returns the revision and what was raised."""
     await act_as(conn, service)
-    await order_lock(conn)
-    revision = await next_change(conn)
+    await acquire_commit_order_lock(conn)
+    revision = await next_change_seq(conn)
     return revision, {Unit(*row) for row in await ledger.require(conn, demands, revision)}
 
 
@@ -46,14 +46,14 @@ async def complete(
     keys: Iterable[tuple[UUID, date]],
     revision: int,
     outcome: Outcome | None = None,
-) -> Raised:
+) -> Completed:
     """Complete units as the phase's service does."""
     await act_as(conn, phase.value)
-    outcomes = {Due(portfolio, session, revision): outcome or Outcome() for portfolio, session in keys}
+    outcomes = {MissingUnit(portfolio, session, revision): outcome or Outcome() for portfolio, session in keys}
     return await ledger.complete(conn, phase, outcomes)
 
 
-async def complete_and_tell(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Due, Outcome]) -> Raised:
+async def complete_and_tell(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> Completed:
     """Complete units and announce them in the same transaction, with whatever rights the caller has."""
     raised = await ledger.complete(conn, phase, outcomes)
     if raised:
@@ -64,9 +64,9 @@ async def complete_and_tell(conn: AsyncConnection, phase: Phase, outcomes: Mappi
 
 async def ready(
     conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date | None = None, last: date | None = None
-) -> set[Key]:
+) -> set[UnitKey]:
     await act_as(conn, phase.value)
-    return {Key(due.portfolio_id, due.session) for due in await ledger.ready(conn, phase, portfolios, first, last)}
+    return {UnitKey(due.portfolio_id, due.session) for due in await ledger.ready(conn, phase, portfolios, first, last)}
 
 
 async def missing(conn: AsyncConnection) -> set[Unit]:

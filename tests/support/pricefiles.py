@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from services.ingest.compute.rows import assemble
-from services.ingest.model.market import Fetched, History, Part, Request
-from services.ingest.model.write_set import Ask
+from services.ingest.compute.rows import build_rows
+from services.ingest.model.market import ChainResult, History, ProviderSeries, Request
+from services.ingest.model.write_set import FetchRequest
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.store.prices import STAGED
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector
-from shared.market.calendar import calendar, regular
+from shared.market.calendar import calendar, exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS
 
 _READ = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,7 +67,7 @@ class Grid:
 
 @lru_cache(maxsize=2)
 def _provider(path: Path) -> FileProvider:
-    return FileProvider(path, regular)
+    return FileProvider(path, exchange_calendar)
 
 
 def grid(path: Path, symbols: Sequence[str], first: date, last: date) -> Grid:
@@ -75,12 +75,16 @@ def grid(path: Path, symbols: Sequence[str], first: date, last: date) -> Grid:
     days = calendar().between(first, last)
     sessions = np.array(days, dtype="datetime64[D]")
     checked = ((calendar().ordinal(days[0]), calendar().ordinal(days[-1])),)
-    asks = [Ask(i, symbol, days[0], days[-1], checked, None) for i, symbol in enumerate(symbols)]
+    asks = [FetchRequest(i, symbol, days[0], days[-1], checked, None) for i, symbol in enumerate(symbols)]
     answers = []
     for ask, answer in zip(asks, _provider(path).fetch([ask.request for ask in asks]), strict=True):
         request = Request(ask.symbol, ask.first, ask.last)
-        answers.append(Fetched(request, [Part("file", answer)]) if isinstance(answer, History) else Fetched(request))
-    rows = assemble(asks, answers, {}, calendar(), chain="file", now=_READ, newest=days[-1])
+        answers.append(
+            ChainResult(request, [ProviderSeries("file", answer)])
+            if isinstance(answer, History)
+            else ChainResult(request)
+        )
+    rows = build_rows(asks, answers, {}, calendar(), chain="file", now=_READ, newest=days[-1])
     shape = (len(sessions), len(symbols))
     numbers = {name: np.full(shape, np.nan) for name in ("close", "adj_close", "total_return")}
     from_file, dividends, splits = np.zeros(shape, np.bool_), np.zeros(shape), np.ones(shape)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from services.coordinator.results import risk as reads
-from services.risk.compute.picture import Picture
+from services.risk.compute.report import RiskReport
 from services.risk.compute.scenarios import Scenarios
 
 
@@ -18,7 +18,7 @@ from services.risk.compute.scenarios import Scenarios
 class Answered:
     """One unit with the bodies of its four answers."""
 
-    picture: Picture
+    picture: RiskReport
     exposures: dict[str, Any]
     risk: dict[str, Any]
     correlations: dict[str, Any]
@@ -41,7 +41,7 @@ class Answered:
         return self.picture.reasons
 
 
-def answered(picture: Picture, scenarios: Scenarios) -> Answered:
+def answered(picture: RiskReport, scenarios: Scenarios) -> Answered:
     columns = {
         name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in picture.columns.items()
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,6 +16,14 @@ import psutil
 from deploy.embedded.process import stop_orphan
 
 PREFIX = "leadline-test-"
+
+
+@contextlib.contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Wait for the other processes of this user that do the same. The lock is the kernel's: a killed process lets go by itself."""
+    with Path(tempfile.gettempdir(), f"leadline-lock-{what}-{os.getuid()}").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def create() -> Path:
@@ -23,7 +34,10 @@ def create() -> Path:
 
 
 def sweep() -> None:
-    """Stop the servers and remove the directories of sessions that no longer run."""
+    """Stop the servers and remove the directories of sessions that no longer run.
+
+    Each process of a suite that several share has a directory of its own, named after it, and each of them may sweep.
+    """
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = directory.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):

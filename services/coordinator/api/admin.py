@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
-from services.coordinator.api.changes import change
+from services.coordinator.api import serializers
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day
+from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.query_dates import Day
 from services.coordinator.control import auditor
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.runs import requests, store
@@ -49,7 +49,9 @@ async def batch_run(
         run_id = await requests.request(conn, context.clock, wanted, source=source, what=kind)
         return 202, {"run_id": str(run_id), "rejected": rejected}
 
-    return await change(request, context, act, json.dumps(scope.document(kind)), source, *sorted(portfolio_id or ()))
+    return await idempotent_write(
+        request, context, act, json.dumps(scope.document(kind)), source, *sorted(portfolio_id or ())
+    )
 
 
 async def _portfolios(
@@ -92,7 +94,7 @@ async def runs(
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await store.page(conn, limit=limit + 1, before=cursor, source=source)
-    items = [documents.run(run) for run in found[:limit]]
+    items = [serializers.run(run) for run in found[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
 
 
@@ -102,7 +104,7 @@ async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
         found = await store.read(conn, run_id)
     if found is None:
         raise NotFound(f"There is no run {run_id}.")
-    return documents.run(found)
+    return serializers.run(found)
 
 
 @router.post("/reconcile", status_code=202, summary="Look for missing work now")

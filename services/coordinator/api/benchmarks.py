@@ -11,13 +11,13 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api.bodies import BenchmarkBody
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day
+from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.query_dates import Day
 from services.coordinator.reference.benchmarks import rules, service, store
 from services.coordinator.reference.benchmarks.rules import Weights
 from services.coordinator.reference.benchmarks.service import Restated
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
 router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
@@ -55,7 +55,7 @@ async def load(
         done = await service.load(conn, context.clock, of)
         return 200, _document(of, done.loaded_at) | _outcome(done.restated, changed=done.changed)
 
-    return await change(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
 @router.delete("/{code}/{date}", summary="Take back a benchmark's sector weights of a date")
@@ -64,10 +64,10 @@ async def take_back(request: Request, code: Code, day: On, context: Ctx) -> Resp
     name = rules.code_of(code)
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        restated = await service.take_back(conn, context.clock, name, day)
+        restated = await service.remove(conn, context.clock, name, day)
         return 200, {"code": name, "date": day.isoformat()} | _outcome(restated, changed=True)
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 def _document(of: Weights, loaded_at: datetime | None) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _document(of: Weights, loaded_at: datetime | None) -> dict[str, Any]:
         "date": of.date.isoformat(),
         "weights": dict(zip(of.sectors, of.weights, strict=True)),
         "stated_sum": of.stated_sum,
-        "loaded_at": plain(loaded_at),
+        "loaded_at": to_json(loaded_at),
     }
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic_core import PydanticCustomError
 
+from services.coordinator.importer import cells
 from services.coordinator.importer.reader import MAX_ROWS
+from shared.text import unprintable
 
 Value = TypeVar("Value")
 
@@ -23,9 +26,30 @@ def _storable(value: Value) -> Value:
     return value
 
 
-Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_storable)]
-Words: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)]
+def _shown(value: Value) -> Value:
+    """A text that may be shown anywhere: JSON can spell characters that act on a terminal, or that nobody sees."""
+    return _refuse_unprintable(value, lines=True)
+
+
+def _shown_in_a_line(value: Value) -> Value:
+    return _refuse_unprintable(value, lines=False)
+
+
+def _refuse_unprintable(value: Value, *, lines: bool) -> Value:
+    if isinstance(value, str) and (found := unprintable(value, lines=lines)) is not None:
+        raise PydanticCustomError(
+            cells.UNPRINTABLE, "Holds the control or invisible character {found}. Remove it.", {"found": found}
+        )
+    return value
+
+
+Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_shown)]
+Words: TypeAlias = Annotated[StrictStr, AfterValidator(_shown)]
 Text: TypeAlias = Words | None
+Line: TypeAlias = Annotated[StrictStr, AfterValidator(_shown_in_a_line)]
+"""Words that stand in a line with others: who says so, a name."""
+Raw: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
+"""What a message holds, whoever wrote it: only what cannot be stored is refused."""
 
 
 class Body(BaseModel):
@@ -67,13 +91,13 @@ class FlowBody(Body):
 class BenchmarkBody(Body):
     """Sector to weight: GICS names or vendors' names of them; decimals at or above 0 that sum to 1 (± 0.01, then rescaled)."""
 
-    weights: Annotated[dict[Words, Number], Field(max_length=100, examples=[{"Financials": 0.4, "Energy": 0.6}])]
+    weights: Annotated[dict[Line, Number], Field(max_length=100, examples=[{"Financials": 0.4, "Energy": 0.6}])]
 
 
 class LetterBody(Body):
     """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
 
-    body: Annotated[Text, Field(max_length=65_536)] = None
+    body: Annotated[Raw, Field(max_length=65_536)] = None
     headers: Annotated[dict[str, StrictStr], Field(max_length=64)] | None = None
 
     @model_validator(mode="after")
@@ -86,7 +110,7 @@ class LetterBody(Body):
 
 
 class PortfolioBody(Body):
-    name: Text = Field(default=None, examples=["Long-term"])
+    name: Line | None = Field(default=None, examples=["Long-term"])
     account_type: Text = Field(default=None, examples=["taxable"])
     currency: Text = Field(default=None, examples=["USD"])
     equity_balance: Number = Field(default=None, description="Capital before the first session, all of it cash then")
@@ -95,7 +119,7 @@ class PortfolioBody(Body):
 
 
 class PortfolioPatch(Body):
-    name: Text = None
+    name: Line | None = None
     account_type: Text = None
     currency: Text = None
     equity_balance: Number = None

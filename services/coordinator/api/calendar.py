@@ -12,14 +12,14 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api.bodies import Body, Text, Words
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day
+from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.query_dates import Day
 from services.coordinator.reference.closures import service, store
 from services.coordinator.reference.closures.rules import NEW_YORK
 from services.coordinator.reference.closures.service import Outcome
-from services.coordinator.reference.closures.store import Entered
-from services.coordinator.results.values import plain
+from services.coordinator.reference.closures.store import ActiveClosure
+from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 from shared.market.calendar import ANNOUNCED_UNTIL, EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 
@@ -40,12 +40,12 @@ async def shown(
     context: Ctx, sessions: Annotated[int, Query(ge=1, le=300, description="How many to list")] = 5
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        entered = await store.standing(conn)
+        entered = await store.active(conn)
     days, last_due, now = context.clock.calendar(), context.clock.last_due(), context.clock.now()
     left = days.days_to_horizon(datetime.now(UTC))
     return {
         "exchange": EXCHANGE,
-        "now": plain(now),
+        "now": to_json(now),
         "last_due": last_due.isoformat(),
         "sessions": [
             _session(days, day) for day in days.between(last_due + timedelta(days=1), days.horizon)[:sessions]
@@ -64,7 +64,7 @@ async def shown(
 @router.get("/closures", summary="Days the exchange stays closed or closes early that its calendar does not know")
 async def listed(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return {"items": [_closure(each) for each in await store.standing(conn)]}
+        return {"items": [_closure(each) for each in await store.active(conn)]}
 
 
 @router.get("/closures/{day}", summary="One of them")
@@ -80,19 +80,19 @@ async def enter(day: Day, body: ClosureBody, request: Request, context: Ctx) -> 
     at = None if body.close_at is None else time.fromisoformat(body.close_at)
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        done = await service.enter(conn, context.clock, day, at, body.reason)
+        done = await service.add(conn, context.clock, day, at, body.reason)
         return 200, _closure(await service.of(conn, day)) | _outcome(done)
 
-    return await change(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
 @router.delete("/closures/{day}", summary="Take a closure back: the day is a session again")
 async def take_back(day: Day, request: Request, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        done = await service.take_back(conn, context.clock, day)
+        done = await service.remove(conn, context.clock, day)
         return 200, {"day": day.isoformat()} | _outcome(done)
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 def _session(days: Calendar, day: date) -> dict[str, Any]:
@@ -101,24 +101,24 @@ def _session(days: Calendar, day: date) -> dict[str, Any]:
     local = closes.astimezone(NEW_YORK)
     return {
         "session": day.isoformat(),
-        "close_at": plain(closes),
-        "due_at": plain(due),
+        "close_at": to_json(closes),
+        "due_at": to_json(due),
         "due_at_new_york": due.astimezone(NEW_YORK).isoformat(),
         "early": local.time() != FULL_DAY,
         "reason": None if entered is None else entered.reason,
     }
 
 
-def _closure(entered: Entered) -> dict[str, Any]:
+def _closure(entered: ActiveClosure) -> dict[str, Any]:
     closure = entered.closure
     local = None if closure.close_at is None else closure.close_at.astimezone(NEW_YORK)
     return {
         "day": closure.day.isoformat(),
         "closed": closure.close_at is None,
-        "close_at": plain(closure.close_at),
+        "close_at": to_json(closure.close_at),
         "close_at_new_york": None if local is None else local.isoformat(),
         "reason": closure.reason,
-        "entered_at": plain(entered.entered_at),
+        "entered_at": to_json(entered.entered_at),
     }
 
 
@@ -127,5 +127,5 @@ def _outcome(done: Outcome) -> dict[str, Any]:
         "changed": done.changed,
         "withdrawn_units": done.withdrawn,
         "required_units": done.required,
-        "run_id": plain(done.run_id),
+        "run_id": to_json(done.run_id),
     }

@@ -1,9 +1,8 @@
-"""What the handlers work with, and who may call them."""
+"""What the handlers work with."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,10 +10,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.errors import Unauthorised
+from services.coordinator.portfolios.limits import Limits
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
-from shared.db.closures import follow
+from shared.db.closures import load_closures
 
 PREFIX = "/api/v1"
 
@@ -32,6 +31,12 @@ class Context:
     stopping: asyncio.Event
     """Set when the process shuts down: streams end, so that it can."""
 
+    @property
+    def limits(self) -> Limits:
+        """How large a portfolio may become."""
+        given = self.settings
+        return Limits(given.max_lots, given.max_symbols, given.max_sessions, given.max_lot_sessions)
+
 
 def context_of(request: Request) -> Context:
     context = request.app.state.context
@@ -45,18 +50,4 @@ Ctx = Annotated[Context, Depends(context_of)]
 async def on_trading_days(request: Request) -> None:
     """What a request computes, it computes under the closures there are when it comes."""
     async with context_of(request).engine.connect() as conn:
-        await follow(conn)
-
-
-def authorise(request: Request) -> None:
-    """Where a token is set, every call needs it as a bearer token. Compared in constant time."""
-    token = context_of(request).settings.token
-    if token is None or not token.get_secret_value():
-        return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secrets.compare_digest(
-        given.strip().encode(), token.get_secret_value().encode()
-    ):
-        raise Unauthorised(
-            "This server wants a bearer token: send 'Authorization: Bearer …' (LEADLINE_TOKEN for the CLI)."
-        )
+        await load_closures(conn)

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
+from services.coordinator.api import serializers
 from services.coordinator.api.bodies import LetterBody
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.errors import Conflict, Invalid, NotFound
 from services.coordinator.results.values import document
 from shared import ledger
@@ -56,7 +56,7 @@ async def letters(
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await dead_letters.page(conn, limit=limit + 1, before=cursor, **filters)
-    items = [documents.dead_letter(letter, document(letter.headers)) for letter in found[:limit]]
+    items = [serializers.dead_letter(letter, document(letter.headers)) for letter in found[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
 
 
@@ -64,7 +64,7 @@ async def letters(
 async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await _existing(conn, letter_id)
-    return documents.dead_letter(found, document(found.headers))
+    return serializers.dead_letter(found, document(found.headers))
 
 
 @router.patch("/{letter_id}", summary="Mend body or headers before sending it again; what came is kept")
@@ -77,9 +77,9 @@ async def edit(request: Request, letter_id: LetterId, body: LetterBody, context:
         if not edited:
             await _refuse_settled(conn, letter_id)
         found = await _existing(conn, letter_id)
-        return 200, documents.dead_letter(found, document(found.headers))
+        return 200, serializers.dead_letter(found, document(found.headers))
 
-    return await change(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
 @router.post("/{letter_id}/replay", status_code=202, summary="Send it again, once however often this is called")
@@ -93,7 +93,7 @@ async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Respons
             await _refuse_settled(conn, letter_id)
         return 202, {"id": letter_id, "replayed": True, "sent": sent, "event_id": str(found.replay_event_id)}
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 @router.post("/{letter_id}/purge", summary="Give it up for good; not while units that it is about are blocked")
@@ -107,7 +107,7 @@ async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response
             await _refuse_settled(conn, letter_id)
         return 200, {"id": letter_id, "purged": True}
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 @router.post("/replay", status_code=202, summary="Send many again; without dry_run=false only say which")
@@ -158,7 +158,7 @@ async def _many(
         async with snapshot(context.engine) as conn:
             status, body = await act(conn)
         return JSONResponse(body, status_code=status)
-    return await change(request, context, act, json.dumps(filters, sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(filters, sort_keys=True))
 
 
 async def _existing(conn: AsyncConnection, letter_id: int) -> DeadLetter:

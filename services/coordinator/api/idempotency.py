@@ -19,7 +19,7 @@ class Answer:
     response: Any
 
 
-async def answered(conn: AsyncConnection, key: str, endpoint: str) -> Answer | None:
+async def find_answer(conn: AsyncConnection, key: str, endpoint: str) -> Answer | None:
     row = (
         await conn.execute(
             text("""
@@ -32,7 +32,7 @@ async def answered(conn: AsyncConnection, key: str, endpoint: str) -> Answer | N
     return Answer(row[0], row[1], json.loads(row[2])) if row else None
 
 
-async def keep(conn: AsyncConnection, key: str, endpoint: str, answer: Answer) -> None:
+async def insert_answer(conn: AsyncConnection, key: str, endpoint: str, answer: Answer) -> None:
     """Store an answer, in the transaction of the change it reports. Keys are kept for good: they are small."""
     await conn.execute(
         text("""

@@ -11,10 +11,10 @@ from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
+from services.coordinator.api import serializers
 from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Context, Ctx
+from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import flows, service, store, validation
@@ -66,8 +66,8 @@ async def import_new(
     )
     if dry_run:
         async with snapshot(context.engine) as conn:
-            result = await service.preview(conn, context.clock, draft)
-            body = documents.imported(result, preview=True)
+            result = await service.preview(conn, context.clock, draft, context.limits)
+            body = serializers.imported(result, preview=True)
             body["estimate"] = (await estimate(conn, context.clock, draft.positions)).document()
         return JSONResponse(body)
     parts = (name, account_type, equity_balance, currency, price_basis, content)
@@ -87,15 +87,16 @@ async def import_more(
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, price_basis, context.clock)
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run)
-        return 200, documents.imported(result, preview=dry_run)
+        limits = context.limits
+        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run, limits=limits)
+        return 200, serializers.imported(result, preview=dry_run)
 
     if dry_run:
         async with snapshot(context.engine) as conn:
             status, body = await add(conn)
             body["estimate"] = (await estimate(conn, context.clock, parsed.positions)).document()
         return JSONResponse(body, status_code=status)
-    return await change(request, context, add, price_basis, content)
+    return await idempotent_write(request, context, add, price_basis, content)
 
 
 @router.get("/portfolios", summary="List portfolios")
@@ -106,7 +107,7 @@ async def page(
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
-    items = [documents.listed(row) for row in rows[:limit]]
+    items = [serializers.listed(row) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 
@@ -116,7 +117,7 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
         found = await service.existing(conn, portfolio_id)
         positions = await store.positions(conn, portfolio_id)
         moved = await flows.of(conn, portfolio_id)
-    return documents.portfolio(found, positions, moved)
+    return serializers.portfolio(found, positions, moved)
 
 
 @router.patch("/portfolios/{portfolio_id}", summary="Change name, account type, currency or equity")
@@ -127,9 +128,9 @@ async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, conte
         changed = await service.edit(conn, context.clock, portfolio_id, given)
         found = await service.existing(conn, portfolio_id)
         rows = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
-        return 200, documents.portfolio(found, *rows) | {"run_id": changed and documents.change(changed)["run_id"]}
+        return 200, serializers.portfolio(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
 
-    return await change(request, context, act, json.dumps(given, sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
 @router.delete("/portfolios/{portfolio_id}", status_code=204, summary="Delete a portfolio; takes effect at once")
@@ -138,7 +139,7 @@ async def delete(request: Request, portfolio_id: UUID, context: Ctx) -> Response
         await service.delete(conn, portfolio_id)
         return 204, None
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 @router.post("/portfolios/{portfolio_id}/calculate", status_code=202, summary="Ask for whatever is missing")
@@ -153,7 +154,7 @@ async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Respo
             "run_id": str(await requests.request(conn, context.clock, scope, source="settings", what="missing"))
         }
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 @router.post(
@@ -169,20 +170,20 @@ async def settle_basis(
 ) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         result = await service.settle_basis(conn, context.clock, portfolio_id, basis, dry_run=dry_run)
-        return 200, documents.imported(result, preview=True)
+        return 200, serializers.imported(result, preview=True)
 
     if dry_run:
         async with snapshot(context.engine) as conn:
             return JSONResponse((await act(conn))[1])
-    return await change(request, context, act, basis)
+    return await idempotent_write(request, context, act, basis)
 
 
 async def _create(request: Request, context: Context, draft: Draft, *parts: bytes | str) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result: Imported = await service.create(conn, context.clock, draft)
-        return 201, documents.imported(result)
+        result: Imported = await service.create(conn, context.clock, draft, context.limits)
+        return 201, serializers.imported(result)
 
-    return await change(request, context, act, *parts)
+    return await idempotent_write(request, context, act, *parts)
 
 
 async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:

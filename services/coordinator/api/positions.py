@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import documents
+from services.coordinator.api import serializers
 from services.coordinator.api.bodies import FlowBody, PositionBody
-from services.coordinator.api.changes import change
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.portfolios import service
 
 router = APIRouter(tags=["portfolios"])
@@ -24,10 +24,10 @@ async def add_position(request: Request, portfolio_id: UUID, body: PositionBody,
     given = body.given()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.add_position(conn, context.clock, portfolio_id, given)
-        return 201, documents.imported(result) | {"position_id": str(result.position_id)}
+        result = await service.add_position(conn, context.clock, portfolio_id, given, context.limits)
+        return 201, serializers.imported(result) | {"position_id": str(result.position_id)}
 
-    return await change(request, context, act, json.dumps(given, sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
 @router.patch(
@@ -39,19 +39,20 @@ async def edit_position(
     given = body.given()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given)
-        return 200, documents.imported(result) | {"position_id": str(result.position_id)}
+        limits = context.limits
+        result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given, limits)
+        return 200, serializers.imported(result) | {"position_id": str(result.position_id)}
 
-    return await change(request, context, act, json.dumps(given, sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
 @router.delete("/portfolios/{portfolio_id}/positions/{position_id}", summary="Delete a lot, as if it had never been")
 async def delete_position(request: Request, portfolio_id: UUID, position_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.remove_position(conn, context.clock, portfolio_id, position_id)
-        return 200, {"id": str(portfolio_id)} | documents.change(changed)
+        return 200, {"id": str(portfolio_id)} | serializers.change(changed)
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)
 
 
 @router.post("/portfolios/{portfolio_id}/flows", status_code=201, summary="Add a cash flow; positive is money in")
@@ -60,15 +61,15 @@ async def add_flow(request: Request, portfolio_id: UUID, body: FlowBody, context
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         ids, changed = await service.add_flows(conn, context.clock, portfolio_id, [given])
-        return 201, {"id": str(portfolio_id), "flow_id": str(ids[0])} | documents.change(changed)
+        return 201, {"id": str(portfolio_id), "flow_id": str(ids[0])} | serializers.change(changed)
 
-    return await change(request, context, act, json.dumps(given, sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
 @router.delete("/portfolios/{portfolio_id}/flows/{flow_id}", summary="Delete a cash flow")
 async def delete_flow(request: Request, portfolio_id: UUID, flow_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.remove_flow(conn, context.clock, portfolio_id, flow_id)
-        return 200, {"id": str(portfolio_id)} | documents.change(changed)
+        return 200, {"id": str(portfolio_id)} | serializers.change(changed)
 
-    return await change(request, context, act)
+    return await idempotent_write(request, context, act)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.coordinator.api import faults
+from services.coordinator.api import validation_errors
 from services.coordinator.errors import Refused, TooLarge
 from shared.db.engine import is_transient
 from shared.telemetry import logger
@@ -41,15 +41,14 @@ def problem(
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     errors = error.errors if error.errors or error.status == 422 else None
-    return problem(error.status, error.title, str(error), code=error.code, errors=errors, headers=headers)
+    return problem(error.status, error.title, str(error), code=error.code, errors=errors)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own findings (wrong types, unknown fields), in the shape of ours, with whatever else is wrong."""
     assert isinstance(error, RequestValidationError)
-    errors = faults.every(request, error)
+    errors = validation_errors.validation_errors(request, error)
     detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read or used: " + "; ".join(
         f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
         for found in errors[:5]

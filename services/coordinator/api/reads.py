@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day, in_order, reading
+from services.coordinator.api.query_dates import Day, assert_in_order, session_snapshot
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
 from services.coordinator.results import portfolios, restatements, sessions, symbols
@@ -24,44 +24,44 @@ To = Annotated[Day | None, Query(alias="to")]
 
 @router.get("/portfolios/{portfolio_id}/snapshots", summary="NAV, P&L and returns, a row a session, oldest first")
 async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
-    in_order(first, last)
+    assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
         return await portfolios.snapshots(conn, portfolio_id, first, last)
 
 
 @router.get("/portfolios/{portfolio_id}/positions", summary="Every lot on a session")
 async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.positions(conn, portfolio_id, session)
 
 
 @router.get("/portfolios/{portfolio_id}/factor-exposures", summary="Factor exposures, portfolio and positions")
 async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
 
 
 @router.get("/portfolios/{portfolio_id}/risk", summary="Volatility, beta, decomposition, tail, concentration, sectors")
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
 @router.get("/portfolios/{portfolio_id}/scorecard", summary="How far the forecasts could be trusted, method by method")
 async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.scorecard_document(conn, portfolio_id, session)
 
 
 @router.get("/portfolios/{portfolio_id}/correlations", summary="Correlations of holdings and of factors")
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
 
 
 @router.get("/portfolios/{portfolio_id}/stress", summary="Stress scenarios with attribution")
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
 
 
@@ -75,7 +75,7 @@ async def explain_figure(
         Query(max_length=300, description="Such as risk.var.historical.0.95; without it all names are listed"),
     ] = None,
 ) -> dict[str, Any]:
-    async with reading(context, portfolio_id, session) as conn:
+    async with session_snapshot(context, portfolio_id, session) as conn:
         if figure is None:
             return await explain.names(conn, portfolio_id, session)
         return await explain.explain(conn, portfolio_id, session, figure)
@@ -136,6 +136,6 @@ async def symbol_prices(
         Query(description="Prices and actions as they were believed at this instant, with its UTC offset"),
     ] = None,
 ) -> dict[str, Any]:
-    in_order(first, last)
+    assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
         return await symbols.prices(conn, symbol, first, last, known_at)

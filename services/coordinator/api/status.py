@@ -14,7 +14,7 @@ from sse_starlette.sse import EventSourceResponse
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.errors import NotFound
 from services.coordinator.results import completeness
-from shared.db.closures import follow
+from shared.db.closures import load_closures
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["status"])
@@ -51,5 +51,5 @@ async def _events(context: Context, portfolio_id: UUID, first: dict[str, Any]) -
 
 async def _document(context: Context, portfolio_id: UUID) -> dict[str, Any] | None:
     async with snapshot(context.engine) as conn:
-        await follow(conn)
+        await load_closures(conn)
         return await completeness.read(conn, context.clock, portfolio_id)

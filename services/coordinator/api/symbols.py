@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from services.coordinator.api.bodies import Body, Words
-from services.coordinator.api.changes import change
+from services.coordinator.api.bodies import Body, Line, Words
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.days import Day
+from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.query_dates import Day
 from services.coordinator.reference import symbols
 from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
@@ -22,7 +22,7 @@ router = APIRouter(tags=["symbols"])
 class ResolveBody(Body):
     """The symbol vendors are to be asked for. Validity only where a symbol was used again for something else."""
 
-    symbol: str = Field(min_length=1, max_length=30, examples=["META"])
+    symbol: Line = Field(min_length=1, max_length=30, examples=["META"])
     valid_from: date | None = None
     valid_to: date | None = None
 
@@ -31,7 +31,7 @@ class DecisionBody(Body):
     """Why, and who says so. Both are kept, and shown where a figure rests on the price."""
 
     reason: Words = Field(min_length=1, max_length=500, examples=["reverse split announced 2026-11-20"])
-    by: Words = Field(default="operator", min_length=1, max_length=100)
+    by: Line = Field(default="operator", min_length=1, max_length=100)
 
 
 @router.get("/symbols/quarantined", summary="Prices held back because nobody has confirmed their jump, newest first")
@@ -51,16 +51,16 @@ async def quarantined(
 @router.get("/symbols/{symbol}", summary="What a symbol is, what is missing of it, and what it may mean")
 async def symbol_facts(symbol: str, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return await identities.facts(conn, symbol)
+        return await identities.describe(conn, symbol)
 
 
 @router.post("/symbols/{symbol}/resolve", summary="Say which security a symbol means; its prices are then asked for")
 async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
         await symbols.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
-        return 200, await identities.facts(conn, symbol)
+        return 200, await identities.describe(conn, symbol)
 
-    return await change(request, context, act, symbol, body.model_dump_json())
+    return await idempotent_write(request, context, act, symbol, body.model_dump_json())
 
 
 @router.post("/symbols/{symbol}/quarantine/{session}/release", summary="Believe a price that was held back")
@@ -81,4 +81,4 @@ async def _decide(
     async def act(conn: Any) -> tuple[int, Any]:
         return 200, await symbols.decide(conn, symbol, session, decision, reason=body.reason, by=body.by)
 
-    return await change(request, context, act, symbol, session.isoformat(), decision, body.model_dump_json())
+    return await idempotent_write(request, context, act, symbol, session.isoformat(), decision, body.model_dump_json())

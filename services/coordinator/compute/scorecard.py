@@ -71,14 +71,14 @@ def score(record: Record) -> Scorecard:
     loss_har, loss_ewma = _qlike(realized, har), _qlike(realized, ewma)
     answered = np.isfinite(f[:count, HAR])
     both = np.isfinite(loss_har) & np.isfinite(loss_ewma)
-    came = record.realized[1:]
+    realized_return = record.realized[1:]
     return Scorecard(
         har=_loss(loss_har, f[:count, HAR], realized),
         ewma=_loss(loss_ewma, by_ewma, realized),
         answered=_loss(np.where(answered, loss_har, loss_ewma), np.where(answered, f[:count, HAR], by_ewma), realized),
         common=(int(both.sum()), _mean(loss_har[both]), _mean(loss_ewma[both])),
-        historical=_kupiec(f[:-1, HISTORICAL], came),
-        normal=_kupiec(f[:-1, NORMAL], came),
+        historical=_kupiec(f[:-1, HISTORICAL], realized_return),
+        normal=_kupiec(f[:-1, NORMAL], realized_return),
     )
 
 
@@ -98,9 +98,9 @@ def _mean(values: FloatVector) -> float | None:
     return float(values.sum() / len(values)) if len(values) else None
 
 
-def _kupiec(var: FloatVector, came: FloatVector) -> Exceedances:
-    known: BoolMatrix = np.isfinite(var) & np.isfinite(came)
-    n, x = int(known.sum()), int((came[known] < -var[known]).sum())
+def _kupiec(var: FloatVector, realized_return: FloatVector) -> Exceedances:
+    known: BoolMatrix = np.isfinite(var) & np.isfinite(realized_return)
+    n, x = int(known.sum()), int((realized_return[known] < -var[known]).sum())
     if n == 0:
         return Exceedances(0, 0, None, None)
     expected, seen = 1.0 - SCORED_LEVEL, x / n

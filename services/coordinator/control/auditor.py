@@ -12,15 +12,14 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control import releases
 from services.coordinator.control.audit_checks import CHECKS, TYPES
 from services.coordinator.runs import store as runs
 from shared.clock import Clock
-from shared.db.closures import follow
-from shared.db.engine import snapshot
+from shared.db.closures import load_closures
+from shared.db.engine import is_retried_by_loops, snapshot
 from shared.market import registry
 from shared.telemetry import AUDIT_DRIFT, AUDIT_TIME, logger
 from shared.work import Phase
@@ -103,20 +102,20 @@ async def audit(
     events_within : completions younger than this must have their outbox row
     """
     async with snapshot(engine) as conn:
-        await follow(conn)
+        await load_closures(conn)
         report = Report(clock.now(), clock.last_due())
-        report.drift += await _strangers(conn, portfolio)
+        report.drift += await _orphan_units(conn, portfolio)
         active = await runs.active(conn, None if portfolio is None else [portfolio])
     for top in range(0, len(active), SLICE):
         async with snapshot(engine) as conn:
-            await _slice(conn, clock, active[top : top + SLICE], report, events_within)
+            await _audit_slice(conn, clock, active[top : top + SLICE], report, events_within)
     return report
 
 
-async def _slice(
+async def _audit_slice(
     conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID], report: Report, events_within: timedelta
 ) -> None:
-    await follow(conn)
+    await load_closures(conn)
     report.portfolios += len(portfolios)
     report.units += await _expected(conn, clock, portfolios, report.drift)
     for kind, statement in CHECKS.items():
@@ -127,7 +126,7 @@ async def _slice(
         report.drift += [Drift(kind, id_, phase, session, units, KINDS[kind]) for id_, phase, session, units in rows]
 
 
-async def _strangers(conn: AsyncConnection, portfolio: UUID | None) -> list[Drift]:
+async def _orphan_units(conn: AsyncConnection, portfolio: UUID | None) -> list[Drift]:
     rows = await conn.execute(
         text("""
             SELECT u.portfolio_id, CAST(u.phase AS text), min(u.session), count(*) FROM ledger.units u
@@ -225,7 +224,9 @@ class Auditor:
                 report = await audit(self._engine, self._clock)
                 publish(report)
                 await self._restate(report)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("audit_postponed", error=str(error)[:300])
 
     async def _restate(self, report: Report) -> None:
@@ -233,4 +234,6 @@ class Auditor:
         old = sorted({d.portfolio_id for d in report.drift if d.kind == "other_model" and d.portfolio_id})
         if old and await releases.recorded_model(self._engine) == registry.MODEL_VERSION:
             for top in range(0, len(old), SLICE):
-                await releases.restate(self._engine, self._clock, old[top : top + SLICE], registry.MODEL_VERSION)
+                await releases.require_outdated(
+                    self._engine, self._clock, old[top : top + SLICE], registry.MODEL_VERSION
+                )

@@ -15,15 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control import releases
 from services.coordinator.control.scheduler import add_due
-from services.coordinator.portfolios.price_basis import settle
+from services.coordinator.portfolios.price_basis import decide_price_basis
 from shared.clock import Clock
-from shared.db.closures import follow
-from shared.db.engine import order_lock
+from shared.db.closures import load_closures
+from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.ledger import schedule
@@ -39,7 +38,7 @@ LEADER_LOCK = 7305103
 
 
 @dataclass(frozen=True)
-class Pace:
+class ReconcilerSettings:
     """How eager the reconciler is. Seconds unless said."""
 
     period: float = 15.0
@@ -60,13 +59,13 @@ class Reconciler:
         clock: Clock,
         *,
         wake: Callable[[], None],
-        pace: Pace | None = None,
+        pace: ReconcilerSettings | None = None,
         benchmark: str | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._wake_relay = wake
-        self._pace = pace or Pace()
+        self._pace = pace or ReconcilerSettings()
         self._benchmark = benchmark
         self._now = asyncio.Event()
         self._measured = float("-inf")
@@ -83,8 +82,10 @@ class Reconciler:
                 if not started:
                     await self.start()
                     started = True
-                await self.turn()
-            except (DBAPIError, OSError, TimeoutError) as error:
+                await self.run_once()
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("reconciler_waits", error=str(error)[:300])
             self._now.clear()
             try:
@@ -95,22 +96,22 @@ class Reconciler:
     async def start(self) -> None:
         """Once, when a coordinator starts: no wait is longer than five seconds, and a new code, model or benchmark is taken up."""
         async with self._engine.connect() as conn:
-            await follow(conn)
-        await releases.take_up(self._engine, self._clock, benchmark=self._benchmark)
+            await load_closures(conn)
+        await releases.apply(self._engine, self._clock, benchmark=self._benchmark)
         async with self._engine.begin() as conn:
-            await schedule.hurry(conn)
+            await schedule.reset_backoff(conn)
 
-    async def turn(self) -> int:
+    async def run_once(self) -> int:
         """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
         await add_due(self._engine, self._clock, source="reconciler", wake=self._wake_relay)
-        await settle(self._engine, self._clock, wake=self._wake_relay)
-        await self._probe()
+        await decide_price_basis(self._engine, self._clock, wake=self._wake_relay)
+        await self._retry_blocked()
         emitted = 0
         async with self._engine.begin() as conn:
             if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):
                 return 0
             failpoint("X1")
-            await follow(conn)
+            await load_closures(conn)
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
                 log.info("blocked_letters_resolved", letters=closed)
@@ -120,7 +121,7 @@ class Reconciler:
                 )
                 return 0
             for phase in Phase:
-                emitted += await self._ask(conn, phase)
+                emitted += await self._request_missing(conn, phase)
         if emitted:
             failpoint("X4")
             self._wake_relay()
@@ -141,25 +142,25 @@ class Reconciler:
                 HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
         OUTBOX_DEPTH.set((await outbox.outbox_depth(conn)).unsent)
 
-    async def _probe(self) -> None:
+    async def _retry_blocked(self) -> None:
         """Try blocked units once more when their day has come. In a transaction of its own: it takes the commit-order lock."""
         async with self._engine.connect() as conn:
-            if not await schedule.probe_due(conn):
+            if not await schedule.retry_blocked_due(conn):
                 return
         async with self._engine.begin() as conn:
-            await order_lock(conn)
-            freed = await schedule.probe(conn)
+            await acquire_commit_order_lock(conn)
+            freed = await schedule.retry_blocked(conn)
         for phase, units in freed.items():
             PROBES.labels(phase.value).inc()
             log.info("blocked_units_probed", phase=phase.value, units=units)
 
-    async def _ask(self, conn: AsyncConnection, phase: Phase) -> int:
-        unanswered = await schedule.outstanding(conn, phase)
+    async def _request_missing(self, conn: AsyncConnection, phase: Phase) -> int:
+        unanswered = await schedule.count_outstanding(conn, phase)
         OUTSTANDING.labels(phase.value).set(unanswered)
-        candidates = await schedule.candidates(
+        candidates = await schedule.find_candidates(
             conn, phase, grace=self._pace.grace, look=MAX_PORTFOLIOS * self._pace.events
         )
-        locked = await schedule.lock(conn, phase, [candidate.portfolio_id for candidate in candidates])
+        locked = await schedule.lock_schedules(conn, phase, [candidate.portfolio_id for candidate in candidates])
         free = [candidate for candidate in candidates if candidate.portfolio_id in locked]
         # What was asked for and is not answered is asked for again when its backoff says so, so that a lost event costs seconds:
         # it is the same work. Nobody else is asked for beyond the limit.
@@ -174,7 +175,7 @@ class Reconciler:
         ids = await outbox.publish(conn, events, source="coordinator")
         failpoint("X5")
         chosen = {portfolio: id_ for work, id_ in zip(works, ids, strict=True) for portfolio in work.portfolios}
-        await schedule.asked(conn, phase, chosen)
+        await schedule.record_request(conn, phase, chosen)
         failpoint("X3")
         EMITS.labels(phase.value).inc(len(events))
         log.info("reconciler_asked", phase=phase.value, events=len(events), portfolios=len(chosen))

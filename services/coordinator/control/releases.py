@@ -23,8 +23,8 @@ from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
 from shared.clock import Clock
-from shared.db.closures import follow
-from shared.db.engine import next_change, order_lock
+from shared.db.closures import load_closures
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.market import registry
 from shared.telemetry import logger
 from shared.work import MAX_PORTFOLIOS, Phase
@@ -46,7 +46,7 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
-async def take_up(
+async def apply(
     engine: AsyncEngine,
     clock: Clock,
     *,
@@ -91,7 +91,7 @@ async def _record(conn: AsyncConnection, name: str, version: str) -> datetime:
 
 async def _code(engine: AsyncEngine, version: str) -> None:
     async with engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         known = await _recorded(conn, CODE)
         if known and known[0] == version:
             return
@@ -104,12 +104,12 @@ async def _code(engine: AsyncEngine, version: str) -> None:
 async def _benchmark(engine: AsyncEngine, clock: Clock, code: str) -> None:
     """Record which benchmark is compared with, where risk reads it, and require what another one went into."""
     async with engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         known = await _recorded(conn, CHOSEN)
         if known and known[0] == code:
             return
         await _record(conn, CHOSEN, code)
-        restated = await benchmarks.rechosen(conn, clock, known[0] if known else None, code)
+        restated = await benchmarks.apply_default_benchmark(conn, clock, known[0] if known else None, code)
     if restated:
         log.info("new_benchmark_restates", benchmark=code, units=restated.units)
 
@@ -127,14 +127,14 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
         return
     if known[0] == version:
         return
-    if _older(version, known):
+    if _is_older(version, known):
         log.warning("older_model", running=version, recorded=known[0], remedy="rerun --what all, if it is meant")
         return
     raised = 0
     async with engine.connect() as conn:
         portfolios = await runs.active(conn, None)
     for top in range(0, len(portfolios), MAX_PORTFOLIOS):
-        raised += await restate(engine, clock, portfolios[top : top + MAX_PORTFOLIOS], version)
+        raised += await require_outdated(engine, clock, portfolios[top : top + MAX_PORTFOLIOS], version)
     await _record_model(engine, version)
     log.info("new_model_restates", version=version, units=raised)
 
@@ -142,12 +142,12 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
 async def _record_model(engine: AsyncEngine, version: str) -> None:
     """Unless a newer one was recorded meanwhile: two releases may start at once, and the older may finish last."""
     async with engine.begin() as conn:
-        await order_lock(conn)
-        if not _older(version, await _recorded(conn, MODEL)):
+        await acquire_commit_order_lock(conn)
+        if not _is_older(version, await _recorded(conn, MODEL)):
             await _record(conn, MODEL, version)
 
 
-def _older(version: str, known: tuple[str, datetime] | None) -> bool:
+def _is_older(version: str, known: tuple[str, datetime] | None) -> bool:
     return known is not None and _order(version) < _order(known[0])
 
 
@@ -155,21 +155,21 @@ def _order(version: str) -> tuple[int, str]:
     return (int(version) if version.isdecimal() else 0, version)
 
 
-async def restate(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str) -> int:
+async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str) -> int:
     """Require the completed units of the portfolios whose results carry another model than `version`; returns how many.
 
     Read from the results, so nothing is raised twice: what was raised is not complete, and what was recomputed carries the
     new model.
     """
     async with engine.begin() as conn:
-        await order_lock(conn)
-        await follow(conn)
-        if _older(version, await _recorded(conn, MODEL)):
+        await acquire_commit_order_lock(conn)
+        await load_closures(conn)
+        if _is_older(version, await _recorded(conn, MODEL)):
             return 0
-        demands = await outdated(conn, portfolios, version)
+        demands = await find_outdated(conn, portfolios, version)
         if not demands:
             return 0
-        revision = await next_change(conn)
+        revision = await next_change_seq(conn)
         raised = await ledger.require(conn, demands, revision)
         touched = sorted({portfolio for portfolio, *_ in demands})
         first, last = min(demand[1] for demand in demands), clock.last_due()
@@ -187,7 +187,7 @@ async def restate(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID],
     return len(raised)
 
 
-async def outdated(
+async def find_outdated(
     conn: AsyncConnection, portfolios: Sequence[UUID], version: str
 ) -> list[tuple[UUID, date, date, Phase]]:
     """What results of another model demand, as arguments of `ledger.require`.

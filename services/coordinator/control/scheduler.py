@@ -14,21 +14,20 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
 from shared.clock import Clock
-from shared.db.closures import follow
-from shared.db.engine import next_change, order_lock
+from shared.db.closures import load_closures
+from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops, next_change_seq
 from shared.events.coordinator import DateDue
 from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
-from shared.work import MAX_PORTFOLIOS, MAX_UNITS, Key
+from shared.work import MAX_PORTFOLIOS, MAX_UNITS, UnitKey
 
 log = logger(__name__)
 
@@ -44,7 +43,7 @@ class Slice:
     sessions: tuple[date, ...]
 
 
-async def behind(
+async def sessions_due(
     conn: AsyncConnection, days: Calendar, due: date, portfolios: Sequence[UUID] | None = None
 ) -> list[Slice]:
     """Active portfolios, of those given or of all, that lack units up to session `due`, in slices within the limits of one event.
@@ -82,19 +81,19 @@ async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Calla
     loses nothing but the slice it interrupted.
     """
     async with engine.connect() as conn:
-        await follow(conn)
-        slices = await behind(conn, clock.calendar(), clock.last_due())
+        await load_closures(conn)
+        slices = await sessions_due(conn, clock.calendar(), clock.last_due())
     added = 0
     for found in slices:
         async with engine.begin() as conn:
-            await order_lock(conn)
+            await acquire_commit_order_lock(conn)
             # Read again behind the lock: a portfolio may be deleted, or empty, since, and nobody would ever complete its units;
             # the calendar may be another one.
-            await follow(conn)
-            parts = await behind(conn, clock.calendar(), clock.last_due(), found.portfolios)
+            await load_closures(conn)
+            parts = await sessions_due(conn, clock.calendar(), clock.last_due(), found.portfolios)
             if not parts:
                 continue
-            revision = await next_change(conn)
+            revision = await next_change_seq(conn)
             units = sum([await _add(conn, part, revision, source=source) for part in parts])
         added += units
         wake()
@@ -123,7 +122,7 @@ async def _add(conn: AsyncConnection, part: Slice, revision: int, *, source: str
     }
     run_id = await runs.insert(conn, source, "missing", scope, scope_key(scope))
     await runs.add_units(conn, run_id, part.portfolios, part.sessions, which="missing")
-    keys = [Key(portfolio, session) for portfolio in part.portfolios for session in part.sessions]
+    keys = [UnitKey(portfolio, session) for portfolio in part.portfolios for session in part.sessions]
     await outbox.publish_work(conn, DateDue, keys, part.sessions, source="coordinator")
     return count
 
@@ -143,7 +142,9 @@ class Scheduler:
         while True:
             try:
                 await add_due(self._engine, self._clock, source="cron", wake=self._wake)
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
                 log.warning("scheduler_waits", error=str(error)[:300])
             days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
             if days_left < HORIZON_ALARM_DAYS:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.explain.formulas.model import Source
 from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results import quarantine
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from shared.market.registry import FACTOR_NAMES
 
 
@@ -36,7 +36,7 @@ async def _ranges(conn: AsyncConnection, source: Source, reach: Mapping[str, tup
         lasts=[last for _, last in reach.values()],
     )
     first, last = min(first for first, _ in reach.values()), max(last for _, last in reach.values())
-    jumps = await quarantine.about(conn, sorted(reach), first, last)
+    jumps = await quarantine.find_between(conn, sorted(reach), first, last)
     return found + [
         _jump(**jump) for jump in jumps if reach[jump["symbol"]][0] <= jump["session"] <= reach[jump["symbol"]][1]
     ]
@@ -45,7 +45,7 @@ async def _ranges(conn: AsyncConnection, source: Source, reach: Mapping[str, tup
 def _jump(**jump: Any) -> Entry:
     """A price that was held back at first: who says that it is true, or is to be left out, when and why."""
     about = {"symbol": jump["symbol"], "from": jump["session"], "to": jump["session"]}
-    said = {key: plain(jump[key]) for key in ("state", "return", "reason")}
+    said = {key: to_json(jump[key]) for key in ("state", "return", "reason")}
     return entry(Source.JUMPS, **about, provider=jump["decided_by"], fetched_at=jump["decided_at"]) | said
 
 
@@ -54,10 +54,10 @@ async def prices(conn: AsyncConnection, scope: Scope) -> list[Entry]:
 
 
 async def proxies(conn: AsyncConnection, scope: Scope) -> list[Entry]:
-    stand_ins = await conn.scalar(
+    proxy_symbols = await conn.scalar(
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": scope.session}
     )
-    named = zip(FACTOR_NAMES, stand_ins or (), strict=False)
+    named = zip(FACTOR_NAMES, proxy_symbols or (), strict=False)
     chosen = {symbol for factor, symbol in named if symbol and (not scope.proxies or factor in scope.proxies)}
     return await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
 

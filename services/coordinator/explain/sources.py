@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.explain.formulas.model import Source
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 
 _KEYS = ("kind", "symbol", "from", "to", "provider", "fetched_at", "price_version", "revision")
 Entry = dict[str, Any]
@@ -43,7 +43,7 @@ class Scope:
 
 
 def entry(source: Source, **values: Any) -> Entry:
-    return {key: plain(values.get(key)) for key in _KEYS} | {"kind": source.kind}
+    return {key: to_json(values.get(key)) for key in _KEYS} | {"kind": source.kind}
 
 
 async def rows(conn: AsyncConnection, source: Source, statement: str, **parameters: Any) -> list[Entry]:

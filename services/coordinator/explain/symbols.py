@@ -16,13 +16,24 @@ from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.sources import Scope
 from services.coordinator.results import symbols
 from services.coordinator.results.figures import Name, flatten, joined
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.registry import HORIZON_MONTHS
 
 ANSWERS = ("factors", "metrics", "prices")
 _TABLES = {"factors": "exposures", "metrics": "metrics"}
-_TRADED = ("open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "basis")
+_TRADED = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "adj_close",
+    "volume",
+    "total_return",
+    "return_basis",
+    "return_remark",
+    "basis",
+)
 _DAY = timedelta(days=1)
 
 
@@ -110,7 +121,7 @@ async def _figures(
         "session": row.session.isoformat(),
         "model_version": row.model_version,
         "price_version": row.price_version,
-        "computed_at": plain(row.computed_at),
+        "computed_at": to_json(row.computed_at),
         "quality": row.quality,
     }
     return envelope, flatten(answer, {key: value for key, value in document.items() if key not in envelope})

@@ -33,8 +33,8 @@ def name(text: str, issues: Issues) -> str:
         issues.error(
             None, "name", "ERR_PORT_003", f"The name has {len(text)} characters; at most {MAX_NAME} are kept.", text
         )
-    elif "\0" in text:
-        issues.error(None, "name", "ERR_PORT_003", "The name holds a NUL character. Remove it.")
+    else:
+        cells.words(text, None, "name", issues, lines=False)
     return text
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from services.coordinator.importer.model import Issues
 from shared.market.symbols import normalise
+from shared.text import printable, unprintable
 
 MAX_DECIMALS = 10
 # Far above any holding, far below what the columns and the 64-bit money arrays can hold.
@@ -38,6 +39,7 @@ QUANTITY = NumberCodes("ERR_POS_004", "ERR_POS_005", "ERR_POS_006", "ERR_POS_007
 PRICE = NumberCodes("ERR_POS_008", "ERR_POS_009", "ERR_POS_010", "ERR_POS_011")
 STRIKE = NumberCodes("ERR_POS_020", "ERR_POS_020", "ERR_POS_020", "ERR_POS_020")
 OUT_OF_RANGE = "ERR_POS_024"
+UNPRINTABLE = "ERR_TEXT_001"
 # What the signs mean, where a number may be negative.
 LONG_OR_SHORT = "a positive number for long, a negative one for short"
 IN_OR_OUT = "a positive amount for money in, a negative one for money out"
@@ -69,6 +71,25 @@ def decimals(value: Decimal) -> int:
     assert isinstance(exponent, int)
     zeros = next((index for index, digit in enumerate(reversed(digits)) if digit), len(digits))
     return max(0, -exponent - zeros)
+
+
+def words(text: str, row: int | None, column: str, issues: Issues, *, lines: bool = True) -> str | None:
+    """A name, label or note; None where it is empty, or holds a character that acts on what shows it.
+
+    lines : it may have tabs and several lines
+    """
+    found = unprintable(text, lines=lines)
+    if found is None:
+        return text or None
+    # Without it in the value: an answer is read on terminals too.
+    issues.error(
+        row,
+        column,
+        UNPRINTABLE,
+        f"{column} holds the control or invisible character {found}. Remove it.",
+        printable(text),
+    )
+    return None
 
 
 def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:

@@ -54,6 +54,8 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     if kind == OPTIONS:
         option = options.contract(row, symbol, values, rules.calendar.first, entry, subtype, found)
     basis = _basis(row, get("price_basis"), found)
+    name = cells.words(get("name"), row, "name", found)
+    sector = cells.words(get("sector"), row, "sector", found)
     if quantity is not None and price is not None:
         multiplier = 100 if kind == OPTIONS else 1
         if abs(quantity) * price * multiplier > cells.MAX_VALUE:
@@ -79,8 +81,8 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
         exit_date=exit_date,
         exit_session=None if exit_date is None else rules.calendar.on_or_after(exit_date),
         exit_price=exit_price,
-        name=get("name") or None,
-        sector=get("sector") or None,
+        name=name,
+        sector=sector,
         price_basis=basis,
         underlying_symbol=option.underlying,
         strike_price=option.strike,
@@ -101,10 +103,11 @@ def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> F
     amount = cells.amount(text, row, "amount", codes, cells.MAX_QUANTITY, found, signed=cells.IN_OR_OUT)
     if amount is not None and cells.decimals(amount) > 4:
         found.error(row, "amount", "ERR_FLOW_004", f"amount {text} has over 4 decimals. Money is kept to 4.", text)
+    note = cells.words(values.get("note", "").strip(), row, "note", found)
     issues.extend(found)
     if found.refused or day is None or amount is None:
         return None
-    return Flow(row, day, rules.calendar.on_or_after(day), amount, values.get("note", "").strip() or None)
+    return Flow(row, day, rules.calendar.on_or_after(day), amount, note)
 
 
 def _exit(

@@ -16,7 +16,7 @@ _LABELS = frozenset({
 _EXIT = frozenset({"exit_date", "exit_session", "exit_price"})
 
 
-def reach(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[date, Phase] | None:
+def edit_scope(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[date, Phase] | None:
     """The first session and phase whose inputs differ between two states of a lot; None if no number does.
 
     A closed lot stays in the book, so its exit price matters from the exit on. When it is held matters to what is fetched and

@@ -19,12 +19,12 @@ from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.runs import requests
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change
+from shared.db.engine import next_change_seq
 from shared.events.coordinator import PortfolioChanged, PortfolioCreated
 from shared.events.envelope import WorkBody, WorkEvent
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.work import Key, Phase
+from shared.work import Phase, UnitKey
 
 SERVICE = "coordinator"
 
@@ -38,9 +38,9 @@ class Change:
     run_id: UUID | None
 
 
-async def created(conn: AsyncConnection, clock: Clock, portfolio: UUID, first: date | None) -> Change:
+async def record_creation(conn: AsyncConnection, clock: Clock, portfolio: UUID, first: date | None) -> Change:
     """Units of a new portfolio: four phases, every session from its first entry to the last one due."""
-    revision = await next_change(conn)
+    revision = await next_change_seq(conn)
     last_due = clock.last_due()
     sessions = [] if first is None else clock.calendar().between(first, last_due)
     await ledger.add_units(conn, [portfolio], sessions, revision)
@@ -50,7 +50,7 @@ async def created(conn: AsyncConnection, clock: Clock, portfolio: UUID, first: d
     return Change(first, sessions[-1] if sessions else None, run_id)
 
 
-async def changed(
+async def record_change(
     conn: AsyncConnection, clock: Clock, before: Portfolio, affected: date, phase: Phase, *, source: str = "settings"
 ) -> Change:
     """After positions or flows were written: move the portfolio's first session if need be, raise what depends on it.
@@ -60,7 +60,7 @@ async def changed(
     """
     first = await store.first_entry(conn, before.id)
     await _refuse_orphaned_flows(conn, before.id, first)
-    revision = await next_change(conn)
+    revision = await next_change_seq(conn)
     calendar, last_due = clock.calendar(), clock.last_due()
     if first is None:
         await ledger.withdraw_units(conn, before.id)
@@ -98,7 +98,7 @@ async def _announce(
 ) -> None:
     failpoint("C2")
     if sessions:
-        keys = [Key(portfolio, session) for session in sessions]
+        keys = [UnitKey(portfolio, session) for session in sessions]
         await outbox.publish_work(conn, kind, keys, sessions, source=SERVICE)
     else:
         # Nothing is due yet: listeners still learn of it, and find nothing to do.

@@ -21,9 +21,9 @@ from services.coordinator.portfolios.ledger_effects import SERVICE, Change
 from services.coordinator.portfolios.store import Portfolio
 from shared import ledger
 from shared.clock import Clock
-from shared.db.closures import follow
-from shared.db.engine import is_transient, order_lock
-from shared.errors import LeadlineError, TransientError
+from shared.db.closures import load_closures
+from shared.db.engine import acquire_commit_order_lock, is_transient
+from shared.errors import LeadlineError
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import outbox
@@ -73,7 +73,7 @@ def with_kept_basis(row: RowMapping, edited: Position) -> Position:
     return replace(edited, price_basis=row["price_basis"] if kept and row["price_basis"] in rules.BASES else None)
 
 
-def keep_what_was_decided(row: RowMapping, edited: Position, decision: Decision) -> Decision:
+def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Decision:
     """The stored conversion of what the edit leaves alone: splits since then were in neither the file nor the decision."""
     if row["basis_reason"] not in _DECIDED or not _same_entry(row, edited) or not basis.applies(edited):
         return decision
@@ -105,7 +105,7 @@ def _same_entry(row: RowMapping, edited: Position) -> bool:
 # --- once prices are there -------------------------------------------------------------------------------------------
 
 
-async def settle(
+async def decide_price_basis(
     engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID] | None = None, *, wake: Callable[[], None]
 ) -> int:
     """Settle what can be, of these portfolios or of all; returns how many lots were. Nothing to do costs one indexed query.
@@ -114,17 +114,17 @@ async def settle(
     tried again at the next turn. Transient errors are the caller's.
     """
     async with engine.connect() as conn:
-        waiting = sorted({row["portfolio_id"] for row in await _waiting(conn, portfolios)})
+        waiting = sorted({row["portfolio_id"] for row in await _undecided_positions(conn, portfolios)})
     settled = 0
     for portfolio in waiting:
         with log_context(portfolio=portfolio):
             try:
                 async with engine.begin() as conn:
-                    await order_lock(conn)
-                    await follow(conn)
+                    await acquire_commit_order_lock(conn)
+                    await load_closures(conn)
                     settled += await _settle(conn, clock, portfolio)
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
-                if is_transient(error) or isinstance(error, TransientError):
+                if is_transient(error):
                     raise
                 log.exception("price_basis_not_settled", remedy="correct the lot: PATCH its quantity or price")
             else:
@@ -135,12 +135,12 @@ async def settle(
 async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
     """Needs the commit-order lock: what is waiting is read again behind it, with the prices it is compared with."""
     before = await store.get(conn, portfolio)
-    rows = await _waiting(conn, [portfolio])
+    rows = await _undecided_positions(conn, [portfolio])
     if before is None or not rows:
         return 0
     positions = [_stated(number, row) for number, row in enumerate(rows, start=1)]
     issues = Issues()
-    decisions = await validation.decide(conn, positions, clock, issues)
+    decisions = await validation.decide_price_basis(conn, positions, clock, issues)
     lots = [
         # Ingest has asked every provider, and there is none: no later answer is being waited for.
         Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
@@ -159,19 +159,19 @@ async def apply(
     fresh = [lot for lot in lots if lot.moved or lot.settled]
     if not fresh:
         return None
-    await store.decided(conn, [(lot.row["id"], lot.decision) for lot in fresh])
+    await store.record_decisions(conn, [(lot.row["id"], lot.decision) for lot in fresh])
     # Turns that found nothing to compute, because of this, delay nothing from now on: a raise sees to that itself.
     moved = [lot.position.entry_session for lot in fresh if lot.moved]
     if moved:
-        return await ledger_effects.changed(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
-    await ledger.progressed(conn, Phase.SNAPSHOTS, [before.id])
+        return await ledger_effects.record_change(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
+    await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
     first = min(lot.position.entry_session for lot in fresh)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
     await outbox.publish(conn, [PhaseRequested(work=body, phase=Phase.SNAPSHOTS)], source=SERVICE)
     return None
 
 
-async def _waiting(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[RowMapping]:
+async def _undecided_positions(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[RowMapping]:
     """Lots that can be settled now.
 
     Assumed ones whose entry session is ingested, so that their closes are known or known to be absent, with every split there

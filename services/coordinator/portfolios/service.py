@@ -15,9 +15,10 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import flows, ledger_effects, price_basis, store, validation
-from services.coordinator.portfolios.edit_scope import reach
+from services.coordinator.portfolios import extents, flows, ledger_effects, price_basis, store, validation
+from services.coordinator.portfolios.edit_scope import edit_scope
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.price_basis import Lot
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
@@ -26,6 +27,8 @@ from shared.clock import Clock
 from shared.events.coordinator import PortfolioDeleted
 from shared.messaging import outbox
 from shared.work import Phase
+
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,11 @@ async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
     return found
 
 
-async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """What `create` would do, without doing it."""
     validation.refuse(draft.issues)
-    decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
+    decisions = await validation.decide_price_basis(conn, draft.positions, clock, draft.issues)
     validation.refuse(draft.issues)
     sessions = [] if draft.first_session is None else clock.calendar().between(draft.first_session, clock.last_due())
     change = Change(draft.first_session, sessions[-1] if sessions else None, None)
@@ -61,22 +65,31 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported
     return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def create(conn: AsyncConnection, clock: Clock, draft: Draft) -> Imported:
+async def create(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
     validation.refuse(draft.issues)
-    decisions = await validation.decide(conn, draft.positions, clock, draft.issues)
+    refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
+    decisions = await validation.decide_price_basis(conn, draft.positions, clock, draft.issues)
     validation.refuse(draft.issues)
     portfolio = await store.insert(conn, draft.account, draft.first_session)
     keys = content.content_keys(draft.positions)
     await store.insert_positions(conn, portfolio, zip(draft.positions, decisions, keys, strict=True))
     if draft.flows:
         await flows.insert(conn, portfolio, draft.flows)
-    change = await ledger_effects.created(conn, clock, portfolio, draft.first_session)
+    change = await ledger_effects.record_creation(conn, clock, portfolio, draft.first_session)
     pairs = list(zip(draft.positions, decisions, strict=True))
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed: Parsed, *, dry_run: bool) -> Imported:
+async def add_file(
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    parsed: Parsed,
+    *,
+    dry_run: bool,
+    limits: Limits = DEFAULTS,
+) -> Imported:
     """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
     validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
@@ -84,25 +97,31 @@ async def add_file(conn: AsyncConnection, clock: Clock, portfolio: UUID, parsed:
     keys = content.content_keys(parsed.positions)
     fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
     positions = [position for position, _ in fresh]
-    decisions = await validation.decide(conn, positions, clock, parsed.issues)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(positions), limits, clock)
+    decisions = await validation.decide_price_basis(conn, positions, clock, parsed.issues)
     validation.refuse(parsed.issues)
-    change = _unmoved(before, clock)
+    change = _assert_calendar_current(before, clock)
     if positions and not dry_run:
         rows = [(position, decision, key) for (position, key), decision in zip(fresh, decisions, strict=True)]
         await store.insert_positions(conn, portfolio, rows)
         affected = min(position.entry_session for position in positions)
-        change = await ledger_effects.changed(conn, clock, before, affected, Phase.INGEST, source="onboarding")
+        change = await ledger_effects.record_change(conn, clock, before, affected, Phase.INGEST, source="onboarding")
     pairs = list(zip(positions, decisions, strict=True))
     unchanged = len(parsed.positions) - len(positions)
     return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
 
 
-async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Imported:
+async def add_position(
+    conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any], limits: Limits = DEFAULTS
+) -> Imported:
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
     parsed = parse.parse_items([body], validation.rules_now(clock))
     validation.refuse(parsed.issues)
     before = await existing(conn, portfolio)
-    decisions = await validation.decide(conn, parsed.positions, clock, parsed.issues)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(parsed.positions), limits, clock)
+    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues)
     validation.refuse(parsed.issues)
     position = parsed.positions[0]
     known, digest, occurrence = await store.content_keys(conn, portfolio), content.content(position), 1
@@ -111,12 +130,17 @@ async def add_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, bod
     key = f"{digest}:{occurrence}"
     await store.insert_positions(conn, portfolio, [(position, decisions[0], key)])
     added = await store.position_of_key(conn, portfolio, key)
-    change = await ledger_effects.changed(conn, clock, before, position.entry_session, Phase.INGEST)
+    change = await ledger_effects.record_change(conn, clock, before, position.entry_session, Phase.INGEST)
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decisions[0])], added)
 
 
 async def edit_position(
-    conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID, body: Mapping[str, Any]
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    position_id: UUID,
+    body: Mapping[str, Any],
+    limits: Limits = DEFAULTS,
 ) -> Imported:
     """Change fields of a lot; null clears an optional one. Numbers mean what the lot's basis says, unless it is changed too."""
     before = await existing(conn, portfolio)
@@ -132,25 +156,33 @@ async def edit_position(
     parsed = parse.parse_items([{**current, "price_basis": None, **body}], validation.rules_now(clock))
     validation.refuse(parsed.issues)
     position = parsed.positions[0]
+    others = await extents.read(conn, portfolio, without=position_id)
+    refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
     named = "price_basis" in body
     if not named:
         position = price_basis.with_kept_basis(row, position)
-    decisions = await validation.decide(conn, [position], clock, parsed.issues)
+    decisions = await validation.decide_price_basis(conn, [position], clock, parsed.issues)
     validation.refuse(parsed.issues)
-    decision = decisions[0] if named else price_basis.keep_what_was_decided(row, position, decisions[0])
+    decision = decisions[0] if named else price_basis.keep_decision(row, position, decisions[0])
     await store.update_position(conn, position_id, position, decision)
     after = await store.position(conn, portfolio, position_id)
     assert after is not None
     if row == after:
-        return Imported(portfolio, before.name, 0, 1, _unmoved(before, clock), parsed.issues, [], position_id)
-    await store.edited(conn, position_id)
-    affected = reach(dict(row), dict(after))
+        return Imported(
+            portfolio, before.name, 0, 1, _assert_calendar_current(before, clock), parsed.issues, [], position_id
+        )
+    await store.record_edit(conn, position_id)
+    affected = edit_scope(dict(row), dict(after))
     # A label changes no number, so nothing starts.
-    change = await ledger_effects.changed(conn, clock, before, *affected) if affected else _unmoved(before, clock)
+    change = (
+        await ledger_effects.record_change(conn, clock, before, *affected)
+        if affected
+        else _assert_calendar_current(before, clock)
+    )
     return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decision)], position_id)
 
 
-def _unmoved(portfolio: Portfolio, clock: Clock) -> Change:
+def _assert_calendar_current(portfolio: Portfolio, clock: Clock) -> Change:
     """The portfolio's sessions as they were, and no run."""
     first, last = portfolio.first_session, clock.last_due()
     return Change(first, last if first is not None and first <= last else None, None)
@@ -162,7 +194,7 @@ async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, 
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
     await store.delete_position(conn, position_id)
-    return await ledger_effects.changed(conn, clock, before, row["entry_session"], Phase.INGEST)
+    return await ledger_effects.record_change(conn, clock, before, row["entry_session"], Phase.INGEST)
 
 
 async def add_flows(
@@ -175,7 +207,7 @@ async def add_flows(
     validation.check_flows(new, before.first_session, issues)
     validation.refuse(issues)
     ids = await flows.insert(conn, portfolio, new)
-    change = await ledger_effects.changed(conn, clock, before, min(flow.session for flow in new), Phase.SNAPSHOTS)
+    change = await ledger_effects.record_change(conn, clock, before, min(flow.session for flow in new), Phase.SNAPSHOTS)
     return ids, change
 
 
@@ -184,7 +216,7 @@ async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow
     session = await flows.delete(conn, portfolio, flow)
     if session is None:
         raise NotFound(f"Portfolio {portfolio} has no flow {flow}.")
-    return await ledger_effects.changed(conn, clock, before, session, Phase.SNAPSHOTS)
+    return await ledger_effects.record_change(conn, clock, before, session, Phase.SNAPSHOTS)
 
 
 async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Change | None:
@@ -207,7 +239,7 @@ async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mappi
         or before.first_session is None
     ):
         return None
-    return await ledger_effects.changed(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
+    return await ledger_effects.record_change(conn, clock, before, before.first_session, Phase.SNAPSHOTS)
 
 
 async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
@@ -237,7 +269,7 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
     ]
     parsed = parse.parse_items(items, validation.rules_now(clock))
     validation.refuse(parsed.issues)
-    decisions = await validation.decide(conn, parsed.positions, clock, parsed.issues)
+    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues)
     validation.refuse(parsed.issues)
     lots = [
         Lot(row, position, decision)

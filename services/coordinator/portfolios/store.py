@@ -249,12 +249,12 @@ async def update_position(conn: AsyncConnection, position_id: UUID, stated: Posi
     )
 
 
-async def edited(conn: AsyncConnection, position_id: UUID) -> None:
+async def record_edit(conn: AsyncConnection, position_id: UUID) -> None:
     """Note when. Only of a lot that differs, and once it has been compared: the instant of an edit is no difference."""
     await conn.execute(text("UPDATE coordinator.positions SET updated_at = now() WHERE id = :id"), {"id": position_id})
 
 
-async def decided(conn: AsyncConnection, decisions: Sequence[tuple[UUID, Decision]]) -> None:
+async def record_decisions(conn: AsyncConnection, decisions: Sequence[tuple[UUID, Decision]]) -> None:
     """Replace how lots are stored; what the user stated stays."""
     await conn.execute(
         text("""

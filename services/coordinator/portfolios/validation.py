@@ -113,7 +113,9 @@ def check_flows(flows: Sequence[Flow], first: date | None, issues: Issues) -> No
             )
 
 
-async def decide(conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues) -> list[Decision]:
+async def decide_price_basis(
+    conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues
+) -> list[Decision]:
     """The basis of every position, from the prices stored by now. Options and private holdings are as stated."""
     compared = [position for position in positions if basis.applies(position)]
     known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.errors import Conflict, Invalid
 from services.coordinator.results.quarantine import SETTLED, one
 from services.coordinator.results.symbols import symbol_id
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from shared.market.symbols import SymbolKind, classify, normalise
 
 
@@ -67,4 +67,4 @@ async def decide(
             },
         )
         jump = await one(conn, symbol, session)
-    return {key: plain(value) for key, value in jump.items()}
+    return {key: to_json(value) for key, value in jump.items()}

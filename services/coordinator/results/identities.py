@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results.symbols import symbol_id
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 
 
-async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
+async def describe(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
     identity, name = await symbol_id(conn, symbol)
     row = (
         (
@@ -64,8 +64,8 @@ async def facts(conn: AsyncConnection, symbol: str) -> dict[str, Any]:
     )
     return {
         "symbol": name,
-        **plain(dict(row)),
-        "asked_as": [plain(dict(alias)) for alias in aliases.mappings()],
-        "candidates": [plain(dict(candidate)) for candidate in candidates.mappings()],
-        "gaps": [plain(dict(gap)) for gap in gaps.mappings()],
+        **to_json(dict(row)),
+        "asked_as": [to_json(dict(alias)) for alias in aliases.mappings()],
+        "candidates": [to_json(dict(candidate)) for candidate in candidates.mappings()],
+        "gaps": [to_json(dict(gap)) for gap in gaps.mappings()],
     }

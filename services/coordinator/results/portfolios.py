@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard
 from services.coordinator.results.risk import ANSWERS
-from services.coordinator.results.values import document, plain
+from services.coordinator.results.values import document, to_json
 from shared.work import Phase
 
 # The fields of docs/methods.md §6, in its order.
@@ -77,10 +77,10 @@ def envelope(portfolio: UUID, row: RowMapping, chosen: Session) -> dict[str, Any
         "session": row["session"].isoformat(),
         "revision": row["revision"],
         "model_version": row["model_version"],
-        "computed_at": plain(row["computed_at"]),
+        "computed_at": to_json(row["computed_at"]),
         "quality": row["quality"],
-        "coverage": plain(row["coverage"]),
-        "reasons": plain(document(row["reasons"])),
+        "coverage": to_json(row["coverage"]),
+        "reasons": to_json(document(row["reasons"])),
         "stale": chosen.stale,
     }
 
@@ -104,8 +104,8 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, first: date | None, 
 
 
 def _snapshot(row: RowMapping) -> dict[str, Any]:
-    fields = {column: plain(row[column]) for column in SNAPSHOT_FIELDS}
-    return fields | {"reasons": plain(document(row["reasons"])), "stale": row["stale"]}
+    fields = {column: to_json(row[column]) for column in SNAPSHOT_FIELDS}
+    return fields | {"reasons": to_json(document(row["reasons"])), "stale": row["stale"]}
 
 
 async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
@@ -144,20 +144,20 @@ def _position(row: RowMapping, nav: float) -> dict[str, Any]:
     return {
         "position_id": str(row["position_id"]),
         "symbol": row["symbol"],
-        "quantity": plain(row["quantity"]),
-        "entry_date": plain(row["entry_date"]),
-        "entry_price": plain(row["entry_price"]),
-        "price": plain(row["price"]),
-        "price_session": plain(row["price_session"]),
+        "quantity": to_json(row["quantity"]),
+        "entry_date": to_json(row["entry_date"]),
+        "entry_price": to_json(row["entry_price"]),
+        "price": to_json(row["price"]),
+        "price_session": to_json(row["price_session"]),
         "price_basis": row["price_basis"] or None,
         "market_value": value,
         # A share of nothing, or of a debt, is no weight.
         "weight": value / nav if nav > 0 else None,
-        "daily_pnl": plain(row["daily_pnl"]),
-        "cumulative_pnl": plain(row["cumulative_pnl"]),
-        "realized_pnl": plain(row["realized_pnl"]),
-        "unrealized_pnl": plain(row["unrealized_pnl"]),
-        "dividends": plain(row["dividends"]),
+        "daily_pnl": to_json(row["daily_pnl"]),
+        "cumulative_pnl": to_json(row["cumulative_pnl"]),
+        "realized_pnl": to_json(row["realized_pnl"]),
+        "unrealized_pnl": to_json(row["unrealized_pnl"]),
+        "dividends": to_json(row["dividends"]),
         "quality": "partial" if row["reason"] else "complete",
         "reason": row["reason"],
     }

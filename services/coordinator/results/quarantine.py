@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.results.symbols import symbol_id
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 
 STATES = ("held", "rejected", "released", "corrected")
 # A price is there: nothing is to be decided any more.
@@ -58,7 +58,7 @@ async def page(conn: AsyncConnection, *, state: str | None, limit: int, cursor: 
             "limit": limit + 1,
         },
     )
-    items = [plain(dict(row)) for row in rows.mappings()]
+    items = [to_json(dict(row)) for row in rows.mappings()]
     more = len(items) > limit
     items = items[:limit]
     return {"items": items, "next": f"{items[-1]['session']}~{items[-1]['symbol']}" if more else None}
@@ -83,7 +83,7 @@ async def one(conn: AsyncConnection, symbol: str, session: date) -> dict[str, An
     return dict(row)
 
 
-async def about(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Sequence[RowMapping]:
+async def find_between(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Sequence[RowMapping]:
     """What was decided about jumps of the symbols within [first, last], whoever decided."""
     rows = await conn.execute(
         text(f"""

@@ -14,7 +14,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
-from services.coordinator.results.values import document, plain
+from services.coordinator.results.values import document, to_json
 
 _LOT = (
     "symbols", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl",
@@ -106,7 +106,7 @@ async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, pref
             "new_revision": revision,
             # Nothing took its place: the day is no session of the portfolio any more.
             "withdrawn": revision is None,
-            "replaced_at": plain(row["replaced_at"]),
+            "replaced_at": to_json(row["replaced_at"]),
         }
         for name in names
         if old.get(name) != new.get(name)
@@ -147,7 +147,7 @@ async def _snapshot(
     row = await _version(conn, "snapshots.snapshots", columns, portfolio, session, revision, exactly=exactly)
     if row is None:
         return {}, None
-    figures: dict[Name, Any] = {("snapshots", key): plain(row[key]) for key in SNAPSHOT_FIELDS if key not in _ASIDE}
+    figures: dict[Name, Any] = {("snapshots", key): to_json(row[key]) for key in SNAPSHOT_FIELDS if key not in _ASIDE}
     lots = await _version(
         conn,
         "snapshots.holdings",
@@ -162,7 +162,7 @@ async def _snapshot(
         for column in _LOT:
             value = lots[column][index]
             name = "symbol" if column == "symbols" else column
-            figures["positions", str(position), name] = plain(value / 10_000 if column in _MONEY else value)
+            figures["positions", str(position), name] = to_json(value / 10_000 if column in _MONEY else value)
     return figures, row["revision"]
 
 
@@ -189,7 +189,7 @@ async def _risk(
     )
     if row is None:
         return {}, None
-    figures: dict[Name, Any] = {("risk", "quality"): row["quality"], ("risk", "coverage"): plain(row["coverage"])}
+    figures: dict[Name, Any] = {("risk", "quality"): row["quality"], ("risk", "coverage"): to_json(row["coverage"])}
     for name, answer in ANSWERS.items():
         if row[answer.columns[0]] is not None:
             figures |= flatten(name, answer.body({key: _value(key, row) for key in row}))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.coordinator.results.values import document, named, plain
+from services.coordinator.results.values import document, named, to_json
 from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, SPREAD_NAMES
 
 Row = Mapping[str, Any]
@@ -30,10 +30,10 @@ def exposures(row: Row) -> Body:
             {
                 "factor": figure,
                 "set": of,
-                "beta": plain(beta),
-                "money": plain(money),
-                "covered_weight": plain(covered),
-                "quality": "none" if plain(money) is None else "limited" if limited else "full",
+                "beta": to_json(beta),
+                "money": to_json(money),
+                "covered_weight": to_json(covered),
+                "quality": "none" if to_json(money) is None else "limited" if limited else "full",
                 "reason": reason,
             }
             for (figure, of), (beta, money, covered), limited, reason in zip(
@@ -43,8 +43,8 @@ def exposures(row: Row) -> Body:
         "positions": [
             {
                 "symbol": symbol,
-                "weight": plain(weight),
-                "exposure_value": plain(value),
+                "weight": to_json(weight),
+                "exposure_value": to_json(value),
                 "betas": named(FACTOR_NAMES, betas),
                 # Null where the position is no option, or one without a delta.
                 "greeks": greeks,
@@ -71,11 +71,11 @@ def risk(row: Row) -> Body:
     for symbol, realized, forecast, har, reason in zip(
         row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], strict=True
     ):
-        known = plain(forecast)
+        known = to_json(forecast)
         positions.append(
             {
                 "symbol": symbol,
-                "realized_252": plain(realized),
+                "realized_252": to_json(realized),
                 "forecast_21": known,
                 "method": None if known is None else "har" if har else "ewma",
                 "reason": reason,
@@ -89,13 +89,13 @@ def risk(row: Row) -> Body:
     body["positions"] = positions
     body["decomposition"] = body["decomposition"] | {
         "contributions": [
-            {"symbol": symbol, "weight": plain(weight), "contribution": plain(part), "share": plain(share)}
+            {"symbol": symbol, "weight": to_json(weight), "contribution": to_json(part), "share": to_json(share)}
             for symbol, weight, part, share in zip(
                 _members(row), tilts, row["contributions"], row["contribution_shares"], strict=True
             )
         ],
         "factors": [
-            {"factor": name, "share": plain(share)}
+            {"factor": name, "share": to_json(share)}
             for name, share in zip(row["model_factors"], row["factor_shares"], strict=True)
         ],
         "excluded": _excluded(row),
@@ -114,8 +114,8 @@ def correlations(row: Row) -> Body:
         "labels": labels,
         "matrix": _square(row["correlations"], len(labels), own=1.0),
         "n_obs": _square(row["correlation_n_obs"], len(labels)),
-        "shrinkage": plain(row["shrinkage"]),
-        "mean_abs": plain(row["mean_correlation"]),
+        "shrinkage": to_json(row["shrinkage"]),
+        "mean_abs": to_json(row["mean_correlation"]),
         "clusters": list(clusters.values()) if clusters or not labels else None,
         "excluded": _excluded(row),
         "factors": {
@@ -138,9 +138,9 @@ def stress(row: Row) -> Body:
 
     def leg(values: Sequence[float]) -> Body:
         return {
-            "money": plain(values[0]),
-            "fraction": plain(values[1]),
-            "by_factor": {name: plain(values[2 + k]) for name, k in zip(model, factors, strict=True)},
+            "money": to_json(values[0]),
+            "fraction": to_json(values[1]),
+            "by_factor": {name: to_json(values[2 + k]) for name, k in zip(model, factors, strict=True)},
             "by_position": _by_symbol(symbols, values[2 + len(FACTOR_NAMES) :]),
         }
 
@@ -161,8 +161,8 @@ def stress(row: Row) -> Body:
                 "name": of["name"],
                 "shocks": {name: moved[name] for name in of["factors"]},
                 "capped": capped.get(number, []),
-                "duration_as_of": plain(row["duration_as_of"]) if of.get("rates_bp") is not None else None,
-                "uncovered_value": plain(row["uncovered_value"]),
+                "duration_as_of": to_json(row["duration_as_of"]) if of.get("rates_bp") is not None else None,
+                "uncovered_value": to_json(row["uncovered_value"]),
                 "reason": reason,
                 "direct": None if reason else leg(direct),
                 "propagated": None if reason else leg(propagated) | {"shocks": {name: moved[name] for name in model}},
@@ -215,7 +215,7 @@ def _by_symbol(symbols: Sequence[str], values: Sequence[float]) -> Body:
     """A symbol that is private in one lot and public in another is one line: what is known of it."""
     found: Body = {}
     for symbol, value in zip(symbols, values, strict=True):
-        before, own = found.get(symbol), plain(value)
+        before, own = found.get(symbol), to_json(value)
         found[symbol] = before if own is None else own if before is None else before + own
     return found
 
@@ -252,5 +252,5 @@ def _square(triangle: Sequence[float], size: int, own: float | None = None) -> l
     values = iter(triangle)
     for i in range(size):
         for j in range(i if own is None else i + 1, size):
-            square[i][j] = square[j][i] = plain(next(values))
+            square[i][j] = square[j][i] = to_json(next(values))
     return square

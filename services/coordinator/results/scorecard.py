@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import NORMAL, Record, Scorecard, score
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.registry import HAR_HORIZON, SCORED_LEVEL
 
@@ -44,26 +44,26 @@ def record(rows: Sequence[Any], last: date) -> Record:
     first = days.ordinal(rows[0][0]) if rows else days.ordinal(last)
     length = days.ordinal(last) - first + 1
     forecasts, realized = np.full((length, NORMAL + 1), np.nan), np.full(length, np.nan)
-    for session, known, came in rows:
+    for session, known, realized_return in rows:
         at = days.ordinal(session) - first
         if known:
             forecasts[at] = known
-        if came is not None:
-            realized[at] = came
+        if realized_return is not None:
+            realized[at] = realized_return
     return Record(forecasts, realized)
 
 
 def summary(of: Scorecard) -> dict[str, Any]:
     """The `scorecard` of the risk answer."""
     return {
-        "har_qlike": plain(of.har.qlike),
-        "ewma_qlike": plain(of.ewma.qlike),
-        "mean_error": plain(of.answered.mean_error),
+        "har_qlike": to_json(of.har.qlike),
+        "ewma_qlike": to_json(of.ewma.qlike),
+        "mean_error": to_json(of.answered.mean_error),
         "var_95": {
             "n": of.historical.n,
             "exceedances": of.historical.count,
-            "kupiec_lr": plain(of.historical.lr),
-            "p": plain(of.historical.p),
+            "kupiec_lr": to_json(of.historical.lr),
+            "p": to_json(of.historical.p),
         },
     }
 
@@ -90,13 +90,13 @@ def body(of: Scorecard) -> dict[str, Any]:
             {
                 "method": method,
                 "n": loss.n,
-                "qlike": plain(loss.qlike),
-                "mean_error": plain(loss.mean_error),
+                "qlike": to_json(loss.qlike),
+                "mean_error": to_json(loss.mean_error),
                 "reason": None if loss.n else SHORT_HISTORY,
             }
             for method, loss in (("har", of.har), ("ewma", of.ewma), ("answered", of.answered))
         ],
-        "common": {"n": n, "har_qlike": plain(har), "ewma_qlike": plain(ewma)},
+        "common": {"n": n, "har_qlike": to_json(har), "ewma_qlike": to_json(ewma)},
         "var": [
             {
                 "method": method,
@@ -104,8 +104,8 @@ def body(of: Scorecard) -> dict[str, Any]:
                 "n": tail.n,
                 "exceedances": tail.count,
                 "expected": (1.0 - SCORED_LEVEL) * tail.n,
-                "kupiec_lr": plain(tail.lr),
-                "p": plain(tail.p),
+                "kupiec_lr": to_json(tail.lr),
+                "p": to_json(tail.p),
                 "reason": None if tail.n else SHORT_HISTORY,
             }
             for method, tail in (("historical", of.historical), ("normal", of.normal))

@@ -9,13 +9,20 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results.values import document, named, plain
-from shared.market.calendar import closures
-from shared.market.registry import BETA_FLAG, FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from services.coordinator.results.values import document, named, to_json
+from shared.market.calendar import calendar, closures
+from shared.market.registry import (
+    BETA_FLAG,
+    FACT_LOOKBACK,
+    FACTOR_NAMES,
+    RETURN_HORIZONS,
+    SPREAD_NAMES,
+    VOLATILITY_WINDOWS,
+)
 from shared.market.symbols import normalise
 
 NO_PROVIDER = "no_provider"
-_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, basis, provider, fetched_at"
+_PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, return_remark, basis, provider, fetched_at"
 _ACTION = "ex_session, ex_date, type, value, provider"
 _MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 
@@ -48,11 +55,39 @@ async def facts(
         )
     ).one_or_none()
     if row is None:
+        await _refuse_without_price(conn, identity, name, table, session)
         when = "any session" if session is None else f"session {session}"
         raise NotFound(
             f"There are no {table} of {name} for {when}: no portfolio held it then, or its factors are not done."
         )
     return name, row
+
+
+async def _refuse_without_price(
+    conn: AsyncConnection, identity: int, name: str, table: str, session: date | None
+) -> None:
+    """Say why, where a symbol has no facts because it has no price in their whole window (by a gap that is known)."""
+    last = session or await conn.scalar(
+        text("SELECT max(last) FROM ingest.gaps WHERE symbol_id = :id"), {"id": identity}
+    )
+    if last is None:
+        return
+    days = calendar()
+    last = days.on_or_before(min(max(last, days.first), days.horizon))
+    reason = await conn.scalar(
+        text("""
+            SELECT g.reason FROM ingest.gaps g WHERE g.symbol_id = :id AND :last BETWEEN g.first AND g.last
+              AND NOT EXISTS (SELECT 1 FROM ingest.prices p WHERE p.symbol_id = :id AND p.session BETWEEN :first AND :last)
+            LIMIT 1
+        """),
+        {"id": identity, "first": days.back(last, FACT_LOOKBACK), "last": last},
+    )
+    if reason is not None:
+        raise NotFound(
+            f"There are no {table} of {name} for {last}: it has no price then or in the {FACT_LOOKBACK} sessions before "
+            f"({reason}).",
+            code="no_price",
+        )
 
 
 async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
@@ -63,7 +98,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
     )
     reasons: dict[str, str] = document(row.reasons)
     market = named(_MARKET, row.market)
-    r2, condition, resid_sd = (plain(value) for value in row.joint_fit)
+    r2, condition, resid_sd = (to_json(value) for value in row.joint_fit)
     return {
         "symbol": name,
         "session": row.session.isoformat(),
@@ -77,8 +112,8 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "flagged": _flagged(row.market[0]),
             "reason": reasons.get("market_beta") or reasons.get("alpha"),
         },
-        "market_beta_shrunk": {"beta": plain(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
-        "ir_beta": {"beta": plain(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
+        "ir_beta": {"beta": to_json(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
         "spreads": {
             spread: {
                 **named(("beta", "stderr_hac", "r2"), row.spreads[3 * index : 3 * index + 3]),
@@ -97,7 +132,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
-        "provider_beta": _provider_beta(await _said(conn, symbol, row.session, ("beta",))),
+        "provider_beta": _provider_beta(await _vendor_beta(conn, symbol, row.session, ("beta",))),
     }
 
 
@@ -106,7 +141,7 @@ def _flagged(beta: float | None) -> bool:
     return beta is not None and abs(beta) > BETA_FLAG
 
 
-async def _said(conn: AsyncConnection, symbol: str, session: date, figures: tuple[str, ...]) -> Row[Any] | None:
+async def _vendor_beta(conn: AsyncConnection, symbol: str, session: date, figures: tuple[str, ...]) -> Row[Any] | None:
     """What a vendor said last, on or before the session, of at least one of the figures. Figures of two vendors are not mixed."""
     identity, _ = await symbol_id(conn, symbol)
     known = " OR ".join(f"{figure} IS NOT NULL" for figure in figures)
@@ -126,29 +161,29 @@ def _provider_beta(said: Row[Any] | None) -> dict[str, Any]:
     """The vendor's beta with its date; ours is never put in its place."""
     if said is None:
         return {"value": None, "date": None, "provider": None, "reason": NO_PROVIDER}
-    return {"value": plain(said.beta), "date": plain(said.as_of), "provider": said.provider, "reason": None}
+    return {"value": to_json(said.beta), "date": to_json(said.as_of), "provider": said.provider, "reason": None}
 
 
 async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
     columns = "price, price_basis, price_return, total_return, volatility"
     name, row = await facts(conn, "metrics", columns, symbol, session)
     reasons: dict[str, str] = document(row.reasons)
-    said = await _said(conn, symbol, row.session, ("market_cap", "pe"))
+    said = await _vendor_beta(conn, symbol, row.session, ("market_cap", "pe"))
     for figure in ("market_cap", "pe"):
         if said is None or getattr(said, figure) is None:
             reasons[f"fundamentals.{figure}"] = NO_PROVIDER
     return {
         "symbol": name,
         "session": row.session.isoformat(),
-        "price": plain(row.price),
+        "price": to_json(row.price),
         "price_basis": row.price_basis,
         "price_return": named(RETURN_HORIZONS, row.price_return),
         "total_return": named(RETURN_HORIZONS, row.total_return),
         "volatility": named([str(window) for window in VOLATILITY_WINDOWS], row.volatility),
         "fundamentals": {
-            "market_cap": None if said is None else plain(said.market_cap),
-            "pe": None if said is None else plain(said.pe),
-            "as_of": None if said is None else plain(said.as_of),
+            "market_cap": None if said is None else to_json(said.market_cap),
+            "pe": None if said is None else to_json(said.pe),
+            "as_of": None if said is None else to_json(said.as_of),
             "provider": None if said is None else said.provider,
         },
         "quality": row.quality,
@@ -163,7 +198,7 @@ async def prices(
     identity, name = await symbol_id(conn, symbol)
     window = {"id": identity, "first": first or date.min, "last": last or date.max}
     if known_at is not None:
-        return {"symbol": name, "known_at": known_at.isoformat(), **await _believed(conn, window, known_at)}
+        return {"symbol": name, "known_at": known_at.isoformat(), **await _valid_prices(conn, window, known_at)}
     rows = await conn.execute(
         text(f"""
             SELECT {_PRICE}, change AS price_version FROM ingest.prices
@@ -187,13 +222,13 @@ async def prices(
     )
     return {
         "symbol": name,
-        "items": [plain(dict(row)) for row in rows.mappings()],
-        "actions": [plain(dict(row)) for row in actions.mappings()],
-        "gaps": [plain(dict(row)) for row in gaps.mappings()],
+        "items": [to_json(dict(row)) for row in rows.mappings()],
+        "actions": [to_json(dict(row)) for row in actions.mappings()],
+        "gaps": [to_json(dict(row)) for row in gaps.mappings()],
     }
 
 
-async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> dict[str, list[Any]]:
+async def _valid_prices(conn: AsyncConnection, window: dict[str, Any], known_at: datetime) -> dict[str, list[Any]]:
     """The prices and actions that stood at an instant: written by then, and not yet replaced. Histories are append-only.
 
     A write is dated by the instant it began under the commit-order lock, which a reader notices when it commits.
@@ -210,7 +245,7 @@ async def _believed(conn: AsyncConnection, window: dict[str, Any], known_at: dat
             """),
             {**window, "known_at": known_at},
         )
-        return [plain(dict(row)) for row in rows.mappings()]
+        return [to_json(dict(row)) for row in rows.mappings()]
 
     return {
         "items": await stood("prices", "session", "session", f"{_PRICE}, change AS price_version"),

@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """One value as JSON knows it. NaN and infinity mean unknown, and JSON has neither."""
     if isinstance(value, bool | int | str) or value is None:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
-        return plain(float(value))
+        return to_json(float(value))
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
@@ -26,9 +26,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -39,4 +39,4 @@ def document(value: Any) -> Any:
 
 def named(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
     """An array of figures under its names, NaN as null."""
-    return dict(zip(names, (plain(value) for value in values), strict=True))
+    return dict(zip(names, (to_json(value) for value in values), strict=True))

@@ -21,7 +21,7 @@ from services.coordinator.runs import store
 from services.coordinator.runs.store import Span
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change
+from shared.db.engine import next_change_seq
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import outbox
@@ -92,7 +92,7 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
     run_id = await store.insert(conn, source, what, document, key)
     sessions = calendar.between(first, last_due)
     if what == "all":
-        revision = await next_change(conn)
+        revision = await next_change_seq(conn)
         await ledger.require_all(conn, portfolios, first, last, scope.phase or Phase.INGEST, revision)
         # Closed downstream: a raise also reaches other phases, and later sessions than were asked for.
         spans = await store.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)

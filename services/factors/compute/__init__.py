@@ -1,21 +1,23 @@
 """The numbers of a symbol: exposures to the factors, and its own returns and volatilities. Pure, array in, array out."""
 
-from services.factors.compute.currency import behind, price_versions
 from services.factors.compute.exposures import Exposures, ProxyTable, exposures
-from services.factors.compute.metrics import Metrics, Prices, metrics
-from services.factors.compute.rows import Labels, exposure_rows, metric_rows, proxy_rows
+from services.factors.compute.freshness import price_versions, stale
+from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics, priced
+from services.factors.compute.rows import FactIndex, exposure_rows, metric_rows, proxy_rows
 
 __all__ = [
+    "REMARKS",
     "Exposures",
-    "Labels",
+    "FactIndex",
     "Metrics",
     "Prices",
     "ProxyTable",
-    "behind",
     "exposure_rows",
     "exposures",
     "metric_rows",
     "metrics",
     "price_versions",
+    "priced",
     "proxy_rows",
+    "stale",
 ]

@@ -19,6 +19,7 @@ from services.factors.compute.proxies import (
     windows,
 )
 from services.factors.compute.regression import Fits, Patterns
+from shared import progress
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
 from shared.market import registry
 
@@ -161,7 +162,7 @@ def exposures(
     np.cumsum(np.isfinite(returns), axis=0, out=counts[1:])
     n_obs = counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]
 
-    out = _Canvas(k, s)
+    out = _ResultBuffer(k, s)
     tables: list[Geometry] = []
     for start in range(0, k, SESSIONS_AT_ONCE):
         ks = np.arange(start, min(start + SESSIONS_AT_ONCE, k))
@@ -173,6 +174,7 @@ def exposures(
         whole = n_obs[ks] == WINDOW
         _whole_windows(out, spans, shared, at, ks, todo & whole)
         _gapped_windows(out, spans, shared, at, ks, todo & ~whole & (n_obs[ks] >= registry.BETA_MIN_OBS))
+        progress.report()
 
     beta, se = out.market[..., 0], out.market[..., 4]
     prior, spread = registry.SHRINK_MEAN, registry.SHRINK_SD**2
@@ -189,7 +191,7 @@ def exposures(
     )
 
 
-class _Canvas:
+class _ResultBuffer:
     """Where the fits land, session by symbol."""
 
     def __init__(self, k: int, s: int) -> None:
@@ -209,7 +211,7 @@ class _Canvas:
 
 
 def _whole_windows(
-    out: _Canvas, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
+    out: _ResultBuffer, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
 ) -> None:
     """Symbols with all 252 returns: one factorisation a session, one product for each block of symbols."""
     sessions = np.flatnonzero(todo.any(axis=1))
@@ -231,7 +233,7 @@ def _whole_windows(
 
 
 def _gapped_windows(
-    out: _Canvas, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
+    out: _ResultBuffer, spans: FloatCube, shared: Geometry, at: IntVector, ks: IntVector, todo: BoolMatrix
 ) -> None:
     """Symbols with holes: one factorisation a pattern of holes, shared by the symbols of a session that have it."""
     sessions, symbols = np.nonzero(todo)
@@ -242,7 +244,7 @@ def _gapped_windows(
         key = np.concatenate([k.astype(np.uint32)[:, None].view(np.uint8), np.packbits(rows, axis=1)], axis=1)
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         patterns = _take(_factorise(shared, k[first], rows[first]), group.reshape(-1))
-        y = regression.move_together(span, rows)[:, None, :]
+        y = regression.compact_rows(span, rows)[:, None, :]
         fits = regression.apply(patterns, y, factor_scales=shared.scales[k], factor_usable=shared.usable[k])
         out.place(fits, (np.arange(len(chunk)), np.zeros(len(chunk), dtype=np.int64)), ks[k], s)
 

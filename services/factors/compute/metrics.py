@@ -14,6 +14,9 @@ NO_PRICE: Final = "no_trade"
 NO_DIVIDENDS: Final = "no_dividends"
 ADJUSTED_ONLY: Final = "adjusted_only"
 SHORT_HISTORY: Final = "short_history"
+DISAGREES: Final = "adj_close_disagrees"
+# What ingest says beside a daily return, by what matters most to who reads a total return.
+REMARKS: Final = ("dividend_in_foreign_currency", DISAGREES, "dividend_not_listed")
 
 _HORIZONS: Final = len(registry.RETURN_HORIZONS)
 _SESSIONS_AT_ONCE: Final = 64
@@ -29,6 +32,7 @@ class Prices:
     split      : new shares per old on the ex-session, 1.0 without a split
     price_only : whether that session's return leaves dividends out
     as_delivered : whether the close is the file's, its splits unknown
+    remark     : what deserves one about that session's return, from 1 on in `REMARKS`; 0 for nothing. None: nowhere
     """
 
     close: FloatMatrix
@@ -37,6 +41,7 @@ class Prices:
     split: FloatMatrix
     price_only: BoolMatrix
     as_delivered: BoolMatrix
+    remark: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Metrics:
     total_return : (K, S, 8)
     volatility   : (K, S, 3) annualised (√252, ddof=1) over 21, 63 and 252 sessions
     without_dividends : (K, S, 8) whether that total return has a part without dividends
+    remarked     : (K, S, 8, R) whether a daily return in that total return has the remark, in the order of `REMARKS`
     has_base     : (K, 8) whether the base session lies within the sessions given
     adjusted_only: (K, S) there is a price, but no close
     """
@@ -59,6 +65,7 @@ class Metrics:
     total_return: FloatCube
     volatility: FloatCube
     without_dividends: NDArray[np.bool_]
+    remarked: NDArray[np.bool_]
     has_base: BoolMatrix
     adjusted_only: BoolMatrix
 
@@ -73,6 +80,7 @@ class Metrics:
         gone = np.isnan(np.concatenate([self.price_return, self.total_return, self.volatility], axis=-1))
         flags = [np.isnan(self.price), self.adjusted_only]
         flags += [*np.moveaxis(gone, -1, 0), *np.moveaxis(self.without_dividends, -1, 0)]
+        flags += [*np.moveaxis(self.remarked.reshape(*self.price.shape, -1), -1, 0)]
         out = np.zeros(self.price.shape, dtype=np.int64)
         for bit, flag in enumerate(flags):
             out |= flag.astype(np.int64) << bit
@@ -91,6 +99,8 @@ class Metrics:
                 out[f"total_return.{horizon}"] = absent
             elif self.without_dividends[k, s, h]:
                 out[f"total_return.{horizon}"] = NO_DIVIDENDS
+            elif self.remarked[k, s, h].any():
+                out[f"total_return.{horizon}"] = REMARKS[int(self.remarked[k, s, h].argmax())]
         for w, window in enumerate(registry.VOLATILITY_WINDOWS):
             if np.isnan(self.volatility[k, s, w]):
                 out[f"volatility.{window}"] = SHORT_HISTORY
@@ -133,7 +143,8 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
     """All metrics of S symbols at K sessions.
 
     A total return is Π(1 + r) over the sessions after the base; where a session in between has none, the ratio of the
-    adjusted closes at both ends, if both are there. Nothing is taken from another row or column than these.
+    adjusted closes at both ends, if both are there, with the returns in between that contradict the adjusted closes in their place.
+    Nothing is taken from another row or column than these.
     """
     close, adjusted = prices.close[at], prices.adj_close[at]
     basis = np.where(
@@ -148,6 +159,12 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
     split = np.ascontiguousarray(prices.split.T)
     has_split = np.flatnonzero((split != 1.0).any(axis=1))
     no_dividends = np.vstack([np.zeros((1, close.shape[1]), np.int64), np.cumsum(prices.price_only, axis=0)])
+    remark = np.zeros(prices.close.shape, np.int64) if prices.remark is None else prices.remark
+    remarks = np.cumsum(remark[..., None] == np.arange(1, len(REMARKS) + 1), axis=0)
+    remarks = np.concatenate([np.zeros_like(remarks[:1]), remarks])
+    remarked = np.zeros((*shape, len(REMARKS)), dtype=np.bool_)
+    correction = np.ascontiguousarray(_corrections(prices, remark).T)
+    corrected = np.flatnonzero((correction != 1.0).any(axis=1))
     there = np.isfinite(prices.close) | np.isfinite(prices.adj_close)
     for k, row in enumerate(at):
         for h, base in enumerate(from_row[k]):
@@ -155,9 +172,12 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
                 continue
             product = growth[:, base + 1 : row + 1].prod(axis=-1)
             ends = there[base] & there[row]
-            bridged = np.where(np.isfinite(product), product, prices.adj_close[row] / prices.adj_close[base])
+            over = prices.adj_close[row] / prices.adj_close[base]
+            over[corrected] *= correction[corrected, base + 1 : row + 1].prod(axis=-1)
+            bridged = np.where(np.isfinite(product), product, over)
             total_return[k, :, h] = np.where(ends, bridged, np.nan) - 1.0
             without[k, :, h] = no_dividends[row + 1] > no_dividends[base + 1]
+            remarked[k, :, h] = remarks[row + 1] > remarks[base + 1]
             factor = np.ones(close.shape[1])
             factor[has_split] = split[has_split, base + 1 : row + 1].prod(axis=-1)
             price_return[k, :, h] = close[k] * factor / prices.close[base] - 1.0
@@ -168,9 +188,29 @@ def metrics(prices: Prices, sessions: DateVector, at: IntVector) -> Metrics:
         total_return=total_return,
         volatility=volatility(prices.returns, at),
         without_dividends=without,
+        remarked=remarked,
         has_base=from_row >= 0,
         adjusted_only=basis == BASES.index("adj_close"),
     )
+
+
+def _corrections(prices: Prices, remark: NDArray[np.int64]) -> FloatMatrix:
+    """(T, S) by what a ratio of adjusted closes over a session must be multiplied where its return contradicts them; else 1."""
+    out = np.ones_like(prices.returns)
+    t, s = np.nonzero((remark == REMARKS.index(DISAGREES) + 1) & np.isfinite(prices.returns))
+    out[t, s] = (1.0 + prices.returns[t, s]) * prices.adj_close[t - 1, s] / prices.adj_close[t, s]
+    return np.where(np.isfinite(out), out, 1.0)
+
+
+def priced(prices: Prices, at: IntVector) -> BoolMatrix:
+    """(K, S) whether a symbol has any price in the `FACT_LOOKBACK` sessions up to row `at` and on it. Where not, it has no figure.
+
+    at : (K,) rows of the sessions asked for
+    """
+    there = np.isfinite(prices.close) | np.isfinite(prices.adj_close) | np.isfinite(prices.returns)
+    counts = np.vstack([np.zeros((1, there.shape[1]), np.int64), np.cumsum(there, axis=0)])
+    found: BoolMatrix = counts[at + 1] > counts[np.maximum(at - registry.FACT_LOOKBACK, 0)]
+    return found
 
 
 def volatility(returns: FloatMatrix, at: IntVector) -> FloatCube:

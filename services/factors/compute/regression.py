@@ -76,7 +76,7 @@ def factorise(
     """
     n = rows.sum(axis=-1)
     if not rows.all():
-        base = _moved_together(base, rows)
+        base = _compact_regressors(base, rows)
     ones = base[:, 0]
     count = n.astype(np.float64)[:, None]
     market = base[:, 1] * market_sd[:, None]
@@ -115,14 +115,14 @@ def factorise(
     )
 
 
-def _moved_together(base: FloatCube, rows: BoolMatrix) -> FloatCube:
+def _compact_regressors(base: FloatCube, rows: BoolMatrix) -> FloatCube:
     """The rows that are there, in order, from the front; zeros behind."""
     order = np.argsort(~rows, axis=-1, kind="stable")
     moved = np.take_along_axis(base, order[:, None, :], axis=2)
     return moved * np.take_along_axis(rows, order, axis=1)[:, None, :]
 
 
-def move_together(y: FloatMatrix, rows: BoolMatrix) -> FloatMatrix:
+def compact_rows(y: FloatMatrix, rows: BoolMatrix) -> FloatMatrix:
     """The symbols' returns (G, 252) laid out as `factorise` lays out the regressors."""
     order = np.argsort(~rows, axis=-1, kind="stable")
     return np.where(np.take_along_axis(rows, order, axis=1), np.take_along_axis(y, order, axis=1), 0.0)

@@ -24,7 +24,7 @@ Absent = Callable[[int, int], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class FactIndex:
     """What the cells of a (K, S) rectangle of facts are called.
 
     needed   : (K, S) which of them become rows
@@ -38,7 +38,7 @@ class Labels:
     absent: Absent
 
 
-def exposure_rows(facts: Exposures, labels: Labels) -> list[Row]:
+def exposure_rows(facts: Exposures, labels: FactIndex) -> list[Row]:
     """One row per needed (session, symbol)."""
     cells = np.nonzero(labels.needed)
     reasons = _reasons(facts, labels, facts.n_obs == 0, [(*s, *r) for s, r in _proxies(facts.geometry)])
@@ -52,7 +52,7 @@ def exposure_rows(facts: Exposures, labels: Labels) -> list[Row]:
     )  # fmt: skip
 
 
-def metric_rows(facts: Metrics, labels: Labels) -> list[Row]:
+def metric_rows(facts: Metrics, labels: FactIndex) -> list[Row]:
     """One row per needed (session, symbol)."""
     cells = np.nonzero(labels.needed)
     reasons = _reasons(facts, labels, np.isnan(facts.price), [tuple(row) for row in facts.has_base.tolist()])
@@ -69,7 +69,7 @@ def _proxies(table: ProxyTable) -> Iterator[tuple[tuple[str | None, ...], tuple[
     return zip(table.symbols, table.reasons, strict=True)
 
 
-def _keys(labels: Labels, cells: tuple[IntVector, ...]) -> tuple[list[Any], ...]:
+def _keys(labels: FactIndex, cells: tuple[IntVector, ...]) -> tuple[list[Any], ...]:
     """The four columns every fact begins with."""
     k, s = (index.tolist() for index in cells)
     versions = labels.versions[cells].tolist()
@@ -81,7 +81,7 @@ def _scalars(values: FloatVector) -> list[float | None]:
 
 
 def _reasons(
-    facts: Exposures | Metrics, labels: Labels, empty: BoolMatrix, contexts: Sequence[tuple[Any, ...]]
+    facts: Exposures | Metrics, labels: FactIndex, empty: BoolMatrix, contexts: Sequence[tuple[Any, ...]]
 ) -> list[str]:
     """Reasons as JSON, worked out once for all cells that look alike: `contexts` is what a session's reasons depend on."""
     signatures = facts.signatures()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.model.market import Bars, Fetched, History, Part
+from services.ingest.model.market import Bars, ChainResult, History, ProviderSeries
 from shared.market.calendar import Calendar
 
 
@@ -20,7 +20,7 @@ def only(history: History, rows: NDArray[np.bool_]) -> History:
     return replace(history, bars=cut)
 
 
-def on_sessions(fetched: Sequence[Fetched], calendar: Calendar) -> None:
+def on_sessions(fetched: Sequence[ChainResult], calendar: Calendar) -> None:
     """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better.
 
     And actions before the first session there is: they are in no price, and would roll to that session, which has none of them.
@@ -35,4 +35,4 @@ def on_sessions(fetched: Sequence[Fetched], calendar: Calendar) -> None:
                 within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
                 history = replace(history, actions=within)
             if history is not part.history:
-                answer.parts[index] = Part(part.provider, history)
+                answer.parts[index] = ProviderSeries(part.provider, history)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from services.ingest.model.market import History
-from services.ingest.model.stored import Doubt, Sample
-from services.ingest.model.write_set import Ask
+from services.ingest.model.stored import OutlierDecision, StoredClose
+from services.ingest.model.write_set import FetchRequest
 from shared.market.calendar import Calendar
 
 SIGMAS = 5.0
@@ -25,16 +25,16 @@ class Last(NamedTuple):
     close: float
 
 
-def last_close(stored: Sequence[Sample], history: History) -> Last | None:
+def last_close(stored: Sequence[StoredClose], history: History) -> Last | None:
     """The last stored close before the first bar."""
     first = history.bars.sessions[0].item() if len(history.bars.sessions) else date.min
     return next((Last(one.session, one.close) for one in reversed(stored) if one.session < first), None)
 
 
-def doubted(ask: Ask, session: date, earlier: Doubt | None, calendar: Calendar) -> bool:
+def doubted(ask: FetchRequest, session: date, earlier: OutlierDecision | None, calendar: Calendar) -> bool:
     """Whether a jump needs a second word: an old one until somebody has decided, a new one if its session is only now decided."""
     if earlier is not None:
-        return earlier.believed is None
+        return earlier.confirmed is None
     assert ask.known is not None
     ordinal = calendar.ordinal(session)
     return session > ask.known[0] and any(first <= ordinal <= last for first, last in ask.checked)

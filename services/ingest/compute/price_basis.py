@@ -12,18 +12,21 @@ from dataclasses import replace
 from datetime import date
 from math import isfinite
 
-from services.ingest.compute.splits import proven
-from services.ingest.model.market import Absence, Fetched, History, Part
-from services.ingest.model.stored import GapRow, Listed, Sample
-from services.ingest.model.write_set import Ask
+from services.ingest.compute.splits import confirmed_adjusted_splits
+from services.ingest.model.market import ChainResult, History, NoDataReason, ProviderSeries
+from services.ingest.model.stored import GapRow, Listed, StoredClose
+from services.ingest.model.write_set import FetchRequest
 from shared.market.calendar import Calendar
 
 # Two vendors' closes of a day differ by the auction and by rounding; bases differ by splits, and hardly one is smaller than this.
 SHIFT = 0.02
 
 
-def listed_elsewhere(
-    asks: Sequence[Ask], fetched: Sequence[Fetched], samples: Mapping[int, Sequence[Sample]], calendar: Calendar
+def listed_actions(
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
+    samples: Mapping[int, Sequence[StoredClose]],
+    calendar: Calendar,
 ) -> list[Listed]:
     """Actions of the answers that took effect on known sessions, where the answer brings no return over them.
 
@@ -31,7 +34,7 @@ def listed_elsewhere(
     """
     found = []
     for index, (ask, answer) in enumerate(zip(asks, fetched, strict=True)):
-        part = acting(answer)
+        part = series_with_actions(answer)
         if ask.known is None or part is None:
             continue
         stored = samples.get(index)
@@ -43,7 +46,7 @@ def listed_elsewhere(
     return found
 
 
-def acting(answer: Fetched) -> Part | None:
+def series_with_actions(answer: ChainResult) -> ProviderSeries | None:
     """The part whose actions are taken."""
     return next((part for part in answer.parts if part.history.actions), None)
 
@@ -62,8 +65,11 @@ def actions_of(history: History, calendar: Calendar) -> list[tuple[date, str, fl
     return [(*key, value) for key, value in grouped.items()]
 
 
-def off_basis(
-    answer: Fetched, samples: Sequence[Sample], calendar: Calendar, stored_splits: Mapping[date, float] | None = None
+def basis_mismatch(
+    answer: ChainResult,
+    samples: Sequence[StoredClose],
+    calendar: Calendar,
+    stored_splits: Mapping[date, float] | None = None,
 ) -> bool:
     """Whether at least half of the stored closes that the answer has too are off by a factor.
 
@@ -75,7 +81,7 @@ def off_basis(
         listed = {day: value for day, type_, value in actions_of(part.history, calendar) if type_ == "split"}
         closes = dict(zip(part.history.bars.sessions.tolist(), part.history.bars.close.tolist(), strict=True))
         convert = part.history.bars.split_adjusted and part.history.lists_splits
-        shown = proven(part.history, calendar) if stored_splits is not None else set()
+        shown = confirmed_adjusted_splits(part.history, calendar) if stored_splits is not None else set()
         for sample in samples:
             close = closes.get(sample.session)
             if close is None or not isfinite(close):
@@ -106,7 +112,7 @@ def _after(splits: Mapping[date, float], session: date) -> float:
     return factor
 
 
-def widened(asks: Sequence[Ask], gaps: Sequence[GapRow], calendar: Calendar) -> Ask:
+def widen_request(asks: Sequence[FetchRequest], gaps: Sequence[GapRow], calendar: Calendar) -> FetchRequest:
     """One ask for the asks of a symbol and everything that is known of it; it decides the absences among that too."""
     one = asks[0]
     assert one.known is not None
@@ -127,7 +133,7 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def hold(answer: Fetched) -> None:
+def withhold(answer: ChainResult) -> None:
     """Take nothing of it: what is stored stands, and what was to be decided waits."""
     answer.parts.clear()
-    answer.absent, answer.retry_at = Absence.QUARANTINED, None
+    answer.absent, answer.retry_at = NoDataReason.QUARANTINED, None

@@ -3,20 +3,22 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
-from services.ingest.compute.retry_policy import presumes
-from services.ingest.model.stored import Gap, GapRow, Known, SymbolRow
-from services.ingest.model.write_set import Ask, Presumed, Rows
+from services.ingest.compute.retry_policy import carries_forward
+from services.ingest.model.stored import GapRow, PriceGap, SymbolCoverage, SymbolRow
+from services.ingest.model.write_set import CarriedForwardGap, FetchRequest, WriteSet
 from shared.market.calendar import Calendar
 
 # Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
 MAX_ROWS = 150_000
 
 
-def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+def gap_requests(
+    symbol: SymbolCoverage, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar
+) -> list[FetchRequest]:
     """Asks that make everything in [first, last] known; none if it is. Coverage stays one range: what lies between is asked too."""
     low, high = calendar.ordinal(first), calendar.ordinal(last)
     if symbol.covered_from is None or symbol.covered_to is None:
-        return [Ask(symbol.id, symbol.symbol, first, last, ((low, high),), None)]
+        return [FetchRequest(symbol.id, symbol.symbol, first, last, ((low, high),), None)]
     known = (symbol.covered_from, symbol.covered_to)
     start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
     asks = []
@@ -29,9 +31,9 @@ def missing(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], cale
     return asks
 
 
-def presumed(
-    symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar, now: datetime
-) -> list[Presumed]:
+def carry_forward_gaps(
+    symbol: SymbolCoverage, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar, now: datetime
+) -> list[CarriedForwardGap]:
     """What of [first, last] needs no asking because everybody was asked about the session next to it, not long ago.
 
     A dead symbol costs one chain of attempts a window, however many nights and portfolios pass in it.
@@ -42,9 +44,9 @@ def presumed(
     start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
     known = (symbol.covered_from, symbol.covered_to)
     found = []
-    for gap in map(Gap._make, gaps):
+    for gap in map(PriceGap._make, gaps):
         fresh = gap.terminal and (gap.retry_at > now if gap.retry_at else gap.reason == "not_yet_listed")
-        if not fresh or not presumes(gap.reason, gap.last - gap.first + 1):
+        if not fresh or not carries_forward(gap.reason, gap.last - gap.first + 1):
             continue
         spans = []
         # After a delisting comes nothing, before a listing came nothing; a symbol nobody knows has neither before nor after.
@@ -53,12 +55,14 @@ def presumed(
         if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed", "foreign_currency"}:
             spans.append((low, start - 1))
         for a, b in spans:
-            ask = Ask(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)
-            found.append(Presumed(ask, gap._replace(first=a, last=b)))
+            ask = FetchRequest(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)
+            found.append(CarriedForwardGap(ask, gap._replace(first=a, last=b)))
     return found
 
 
-def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar) -> list[Ask]:
+def retry_requests(
+    symbol: SymbolCoverage, ranges: Sequence[tuple[date, date]], calendar: Calendar
+) -> list[FetchRequest]:
     """One ask over known absences and the sessions around them, deciding the absences only."""
     if symbol.covered_from is None or symbol.covered_to is None or not ranges:
         return []
@@ -67,10 +71,12 @@ def again(symbol: Known, ranges: Sequence[tuple[date, date]], calendar: Calendar
     low = max(start, min(first for first, _ in checked) - 1)
     high = min(end, max(last for _, last in checked) + 1)
     known = (symbol.covered_from, symbol.covered_to)
-    return [Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), checked, known)]
+    return [FetchRequest(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), checked, known)]
 
 
-def anew(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar) -> list[Ask]:
+def refresh_requests(
+    symbol: SymbolCoverage, first: date, last: date, gaps: Sequence[GapRow], calendar: Calendar
+) -> list[FetchRequest]:
     """One ask over sessions that are known: what differs is a correction. It decides the absences among them, and no price:
     a source that lacks a bar today had it yesterday."""
     if symbol.covered_from is None or symbol.covered_to is None:
@@ -80,22 +86,24 @@ def anew(symbol: Known, first: date, last: date, gaps: Sequence[GapRow], calenda
     start = max(calendar.ordinal(symbol.covered_from), low - 1)
     checked = tuple((max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low)
     return [
-        Ask(symbol.id, symbol.symbol, calendar.session(start), last, checked, (symbol.covered_from, symbol.covered_to))
+        FetchRequest(
+            symbol.id, symbol.symbol, calendar.session(start), last, checked, (symbol.covered_from, symbol.covered_to)
+        )
     ]
 
 
-def whole(symbol: Known, calendar: Calendar) -> Ask:
+def full_request(symbol: SymbolCoverage, calendar: Calendar) -> FetchRequest:
     """One ask over everything that is known, as if nothing were."""
     assert symbol.covered_from is not None
     assert symbol.covered_to is not None
     span = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
-    return Ask(symbol.id, symbol.symbol, symbol.covered_from, symbol.covered_to, (span,), None)
+    return FetchRequest(symbol.id, symbol.symbol, symbol.covered_from, symbol.covered_to, (span,), None)
 
 
 def _ask(
-    symbol: Known, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
-) -> Ask:
-    return Ask(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), (checked,), known)
+    symbol: SymbolCoverage, calendar: Calendar, low: int, high: int, checked: tuple[int, int], known: tuple[date, date]
+) -> FetchRequest:
+    return FetchRequest(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), (checked,), known)
 
 
 def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) -> int:
@@ -109,9 +117,9 @@ def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) ->
     return at
 
 
-def in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
+def in_parts(asks: Sequence[FetchRequest], calendar: Calendar) -> Iterator[list[FetchRequest]]:
     """Asks in parts of at most about `MAX_ROWS` rows; all asks of one symbol in one part."""
-    part: list[Ask] = []
+    part: list[FetchRequest] = []
     rows = 0
     for ask in asks:
         length = calendar.ordinal(ask.last) - calendar.ordinal(ask.first) + 1
@@ -124,10 +132,10 @@ def in_parts(asks: Sequence[Ask], calendar: Calendar) -> Iterator[list[Ask]]:
         yield part
 
 
-def without_asking(absent: Sequence[Presumed]) -> Rows:
+def without_asking(absent: Sequence[CarriedForwardGap]) -> WriteSet:
     """Rows of absences that are known to go on."""
     checked: dict[int, list[tuple[int, int]]] = {}
-    gaps: dict[int, list[Gap]] = {}
+    gaps: dict[int, list[PriceGap]] = {}
     symbols: dict[int, SymbolRow] = {}
     for known in absent:
         ask = known.ask
@@ -135,4 +143,4 @@ def without_asking(absent: Sequence[Presumed]) -> Rows:
         gaps.setdefault(ask.symbol_id, []).append(known.gap)
         row = symbols.get(ask.symbol_id) or SymbolRow(ask.symbol_id, ask.first, ask.last)
         symbols[ask.symbol_id] = row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
-    return Rows([], [], list(symbols.values()), checked, gaps)
+    return WriteSet([], [], list(symbols.values()), checked, gaps)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.ingest.model.market import Absence
+from services.ingest.model.market import NoDataReason
 
 # A limit or an outage whose end the provider did not tell.
 TRANSIENT = timedelta(minutes=5)
@@ -25,33 +25,34 @@ GONE = timedelta(days=30)
 
 PRESUMED = frozenset(
     {
-        Absence.NOT_FOUND, Absence.AMBIGUOUS, Absence.DELISTED, Absence.NO_TRADE, Absence.NOT_YET_LISTED,
-        Absence.FOREIGN_CURRENCY,
+        NoDataReason.NOT_FOUND, NoDataReason.AMBIGUOUS, NoDataReason.DELISTED, NoDataReason.NO_TRADE, NoDataReason.NOT_YET_LISTED,
+        NoDataReason.FOREIGN_CURRENCY,
     }
 )  # fmt: skip
 """Reasons that stand for further sessions until the window ends. Of a silent series only once it is no short halt."""
 
 
-def retry_after(reason: Absence, *, length: int, age: int) -> timedelta | None:
+def retry_after(reason: NoDataReason, *, length: int, age: int) -> timedelta | None:
     """None: never by itself. length: sessions of the absence; age: sessions between its last one and the newest due one."""
-    if reason is Absence.QUARANTINED:
+    if reason is NoDataReason.QUARANTINED:
         return SUSPECT if age == 0 else HALTED
     if reason.transient:
         return TRANSIENT
-    if reason is Absence.NO_TRADE:
+    if reason is NoDataReason.NO_TRADE:
         if age > OLD_SESSIONS:
             return None
         if length > HALT_SESSIONS:
             return SILENT
         return LATE_BAR if age == 0 else HALTED
     windows = {
-        Absence.NOT_FOUND: UNKNOWN, Absence.AMBIGUOUS: QUESTION, Absence.DELISTED: GONE, Absence.FOREIGN_CURRENCY: QUESTION,
-        Absence.PLAN_LIMIT: QUESTION,
+        NoDataReason.NOT_FOUND: UNKNOWN, NoDataReason.AMBIGUOUS: QUESTION, NoDataReason.DELISTED: GONE,
+        NoDataReason.FOREIGN_CURRENCY: QUESTION,
+        NoDataReason.PLAN_LIMIT: QUESTION,
     }  # fmt: skip
     return windows.get(reason)
 
 
-def presumes(reason: str, length: int) -> bool:
+def carries_forward(reason: str, length: int) -> bool:
     """Whether an absence of so many sessions is presumed to go on while its window lasts."""
-    absence = Absence(reason)
-    return absence in PRESUMED and (absence is not Absence.NO_TRADE or length > HALT_SESSIONS)
+    absence = NoDataReason(reason)
+    return absence in PRESUMED and (absence is not NoDataReason.NO_TRADE or length > HALT_SESSIONS)

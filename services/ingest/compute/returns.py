@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.model.stored import Gap
+from services.ingest.model.stored import PriceGap
 from shared.arrays import FloatVector, IntVector
+from shared.market.registry import RETURN_DISAGREEMENT
 
 BASES = (None, "adjusted", "price_only", "actions")
+REMARKS = (None, "adj_close_disagrees", "dividend_not_listed", "dividend_in_foreign_currency")
 """Names of the codes that `total_returns` answers."""
+ADJUSTED, PRICE_ONLY, ACTIONS = 1, 2, 3
+DISAGREES, NOT_LISTED, FOREIGN = 1, 2, 3
 
 
 class Events(NamedTuple):
@@ -66,6 +70,14 @@ def on_rows(series: IntVector, ordinal: IntVector, events: Events, *, product: b
     return laid
 
 
+class Returns(NamedTuple):
+    """Simple daily total returns, decimal, with the indices into `BASES` and `REMARKS` of each: all shape (n,), NaN and 0 without."""
+
+    value: FloatVector
+    basis: NDArray[np.int8]
+    remark: NDArray[np.int8]
+
+
 def total_returns(
     series: IntVector,
     ordinal: IntVector,
@@ -75,36 +87,62 @@ def total_returns(
     close: FloatVector,
     splits: Events = NO_EVENTS,
     dividends: Events = NO_EVENTS,
+    left_out: Events = NO_EVENTS,
     lists_actions: NDArray[np.bool_],
-) -> tuple[FloatVector, NDArray[np.int8]]:
+) -> Returns:
     """Simple daily returns, decimal, each from one column at both ends (docs/methods.md §1).
 
     adj_close, split_close, close : shape (n,); adjusted for dividends and splits, for splits only, and as traded; NaN where unknown.
+    left_out                      : payments that are listed and not among the dividends (another currency); values are not looked at.
     lists_actions                 : shape (n,); whether the row's source lists actions, without which as-traded closes say nothing.
-    Answers returns and the index into `BASES` of what they were taken from, both shape (n,). NaN and 0 where the session before
-    has no row of the same series, or no column has both ends. A return never spans a hole and never mixes columns.
+
+    On a session with a listed action the return comes from closes and actions: vendors adjust for a payment twice, or not at all.
+    On any other the adjusted closes stand: lists are incomplete. Neither is ever added to the other. Where they differ by more than
+    `RETURN_DISAGREEMENT` a remark says so. NaN where the session before has no row of the same series, or no column has both ends. An
+    adjusted close that is not finite and above zero is none. A return never spans a hole and never mixes columns.
     """
     n = len(series)
-    returns = np.full(n, np.nan)
-    basis = np.zeros(n, np.int8)
+    found = Returns(np.full(n, np.nan), np.zeros(n, np.int8), np.zeros(n, np.int8))
     if n < 2:
-        return returns, basis
+        return found
     neighbours = (series[1:] == series[:-1]) & (ordinal[1:] == ordinal[:-1] + 1)
     split = on_rows(series, ordinal, splits, product=True)[1:]
     dividend = on_rows(series, ordinal, dividends, product=False)[1:]
-    ratios = (
-        adj_close[1:] / adj_close[:-1],
-        split_close[1:] / split_close[:-1],
-        np.where(lists_actions[1:], split * (close[1:] + dividend) / close[:-1], np.nan),
+    incomplete = _has_event(series, ordinal, left_out)
+    acted = (_has_event(series, ordinal, splits) | _has_event(series, ordinal, dividends)) & ~incomplete
+    adjusted = _ratio(np.where(np.isfinite(adj_close) & (adj_close > 0), adj_close, np.nan))
+    told = np.where(lists_actions[1:], split * (close[1:] + dividend) / close[:-1], np.nan)
+    ranked = (
+        (ACTIONS, np.where(acted, told, np.nan)),
+        (ADJUSTED, adjusted),
+        (ACTIONS, told),
+        (PRICE_ONLY, _ratio(split_close)),
     )
-    for code, ratio in enumerate(ratios, start=1):
-        take = neighbours & (basis[1:] == 0) & np.isfinite(ratio)
-        returns[1:][take] = ratio[take] - 1.0
-        basis[1:][take] = code
-    return returns, basis
+    value, basis, remark = (column[1:] for column in found)
+    for code, ratio in ranked:
+        take = neighbours & (basis == 0) & np.isfinite(ratio)
+        value[take] = ratio[take] - 1.0
+        basis[take] = code
+    with np.errstate(invalid="ignore"):  # NaN is not beyond the limit
+        remark[(basis == ACTIONS) & acted & (np.abs(adjusted - told) > RETURN_DISAGREEMENT)] = DISAGREES
+        remark[(basis == ADJUSTED) & ~acted & (adjusted - told > RETURN_DISAGREEMENT)] = NOT_LISTED
+    remark[neighbours & incomplete & (basis != 0)] = FOREIGN
+    return found
 
 
-class Span(NamedTuple):
+def _ratio(column: FloatVector) -> FloatVector:
+    ratio: FloatVector = column[1:] / column[:-1]
+    return ratio
+
+
+def _has_event(series: IntVector, ordinal: IntVector, events: Events) -> NDArray[np.bool_]:
+    """Whether one takes effect on the row: shape (n - 1,), without the first row."""
+    ones = events._replace(value=np.ones(len(events.value)))
+    has: NDArray[np.bool_] = on_rows(series, ordinal, ones, product=False)[1:] > 0
+    return has
+
+
+class GapRange(NamedTuple):
     first: int
     last: int
     reason: str
@@ -112,7 +150,7 @@ class Span(NamedTuple):
 
 def missing_spans(
     first: int, last: int, have: IntVector, *, listed_from: int | None, delisted_from: int | None, absent: str | None
-) -> list[Span]:
+) -> list[GapRange]:
     """The sessions of [first, last] without a bar, as runs of one reason.
 
     have          : ordinals of the bars, ascending.
@@ -137,10 +175,12 @@ def missing_spans(
     breaks = np.flatnonzero((np.diff(where) != 1) | (np.diff(codes) != 0)) + 1
     starts = np.concatenate(([0], breaks))
     ends = np.concatenate((breaks, [len(where)])) - 1
-    return [Span(int(where[a]), int(where[b]), reasons[codes[a]]) for a, b in zip(starts, ends, strict=True)]
+    return [GapRange(int(where[a]), int(where[b]), reasons[codes[a]]) for a, b in zip(starts, ends, strict=True)]
 
 
-def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], found: Sequence[Gap]) -> list[Gap]:
+def replace_gaps(
+    existing: Iterable[PriceGap], checked: Iterable[tuple[int, int]], found: Sequence[PriceGap]
+) -> list[PriceGap]:
     """A symbol's gaps after [first, last] of each `checked` range was asked for anew and `found` is what is missing there.
 
     Outside the checked ranges the old gaps stay. Neighbours of one reason and state are joined, so that a dead symbol is one
@@ -148,8 +188,8 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
     waiting began. Answers disjoint gaps, ascending.
     """
     ranges = sorted(checked)
-    kept: list[Gap] = []
-    waiting: list[Gap] = []
+    kept: list[PriceGap] = []
+    waiting: list[PriceGap] = []
     for gap in existing:
         pieces = [gap]
         for first, last in ranges:
@@ -165,7 +205,7 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
             if old.reason == gap.reason and old.first <= gap.last and old.last >= gap.first
         ]
         fresh.append(gap._replace(checked_at=min([gap.checked_at, *since])) if since and not gap.terminal else gap)
-    joined: list[Gap] = []
+    joined: list[PriceGap] = []
     for gap in sorted([*kept, *fresh]):
         if joined and gap.first == joined[-1].last + 1 and _alike(gap, joined[-1]):
             before = joined.pop()
@@ -180,7 +220,7 @@ def replace_gaps(existing: Iterable[Gap], checked: Iterable[tuple[int, int]], fo
     return joined
 
 
-def _outside(gap: Gap, first: int, last: int) -> list[Gap]:
+def _outside(gap: PriceGap, first: int, last: int) -> list[PriceGap]:
     parts = []
     if gap.first < first:
         parts.append(gap._replace(last=min(gap.last, first - 1)))
@@ -189,5 +229,5 @@ def _outside(gap: Gap, first: int, last: int) -> list[Gap]:
     return parts
 
 
-def _alike(one: Gap, other: Gap) -> bool:
+def _alike(one: PriceGap, other: PriceGap) -> bool:
     return (one.reason, one.terminal, one.provider) == (other.reason, other.terminal, other.provider)

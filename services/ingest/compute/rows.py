@@ -1,6 +1,6 @@
 """From the providers' answers to rows: one conversion, one rule for returns, one for absences. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from math import prod
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from services.ingest.compute.retry_policy import retry_after
-from services.ingest.compute.returns import BASES, Events, missing_spans, split_factor, total_returns
-from services.ingest.model.market import Absence, Action, Bars, Fetched, History
-from services.ingest.model.stored import ActionRow, Described, Gap, Jump, SymbolRow
-from services.ingest.model.write_set import Ask, Rows
+from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, missing_spans, split_factor, total_returns
+from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, NoDataReason
+from services.ingest.model.stored import ActionRow, Described, PriceGap, PriceOutlier, SymbolRow
+from services.ingest.model.write_set import FetchRequest, WriteSet
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
 
@@ -19,17 +19,17 @@ from shared.market.calendar import Calendar
 FILE = "file"
 
 
-def assemble(
-    asks: Sequence[Ask],
-    fetched: Sequence[Fetched],
+def build_rows(
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
     levels: Mapping[int, tuple[date, float]],
     calendar: Calendar,
     *,
     chain: str,
     now: datetime,
     newest: date,
-    jumps: Sequence[Jump] = (),
-) -> Rows:
+    jumps: Sequence[PriceOutlier] = (),
+) -> WriteSet:
     """Rows of some asks and their answers, in the order of the asks.
 
     levels : by the ask's index, a stored adjusted close inside its range: new levels are brought to it.
@@ -37,7 +37,7 @@ def assemble(
     newest : the last due session: how old an absence is decides when it is asked for again.
     """
     checked: dict[int, list[tuple[int, int]]] = {}
-    gaps: dict[int, list[Gap]] = {}
+    gaps: dict[int, list[PriceGap]] = {}
     actions: dict[tuple[int, date, str], ActionRow] = {}
     symbols: dict[int, SymbolRow] = {}
     described: dict[int, Described] = {}
@@ -54,7 +54,7 @@ def assemble(
         if part.history.lists_splits and len(part.history.bars.sessions)
     ]
     rows = _prices(asks, fetched, levels, calendar)
-    return Rows(
+    return WriteSet(
         rows,
         list(actions.values()),
         list(symbols.values()),
@@ -66,7 +66,9 @@ def assemble(
     )
 
 
-def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: datetime, newest: date) -> list[Gap]:
+def _gaps(
+    ask: FetchRequest, answer: ChainResult, calendar: Calendar, *, chain: str, now: datetime, newest: date
+) -> list[PriceGap]:
     bars = [part.history.bars.sessions for part in answer.parts if len(part.history.bars.sessions)]
     have = np.unique(np.searchsorted(calendar.sessions, np.concatenate(bars))) if bars else np.empty(0, np.int64)
     listed_from, delisted_on = answer.listed_from, answer.delisted_on
@@ -81,24 +83,24 @@ def _gaps(ask: Ask, answer: Fetched, calendar: Calendar, *, chain: str, now: dat
             absent=answer.absent,
         )
         for span in spans:
-            transient = (reason := Absence(span.reason)).transient
+            transient = (reason := NoDataReason(span.reason)).transient
             retry_at = answer.retry_at
             if retry_at is None and (transient or chain != FILE):
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)
                 retry_at = now + wait if wait is not None else None
             found.append(
-                Gap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
+                PriceGap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
             )
     return found
 
 
-def _told(chain: str, answer: Fetched) -> str:
+def _told(chain: str, answer: ChainResult) -> str:
     """Who may be asked, less those who could not be: once they can, that is another chain, and a reason to ask again."""
     return ",".join(name for name in chain.split(",") if name not in answer.broken)
 
 
-def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, date, str], ActionRow]:
+def _actions(ask: FetchRequest, answer: ChainResult, calendar: Calendar) -> dict[tuple[int, date, str], ActionRow]:
     """Actions from the first source that lists any, by ex session. Two of a kind that fall on one session are one.
 
     Splits after the range are kept, because a file's prices and a user's file are on the basis of the newest; whoever
@@ -121,13 +123,13 @@ def _actions(ask: Ask, answer: Fetched, calendar: Calendar) -> dict[tuple[int, d
     return rows
 
 
-def _symbol(ask: Ask, before: SymbolRow | None) -> SymbolRow:
+def _symbol(ask: FetchRequest, before: SymbolRow | None) -> SymbolRow:
     """Coverage reached; of two asks of one symbol by both, in one row."""
     row = before or SymbolRow(ask.symbol_id, ask.first, ask.last)
     return row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
 
 
-def _described(ask: Ask, answer: Fetched) -> Iterator[tuple[int, Described]]:
+def _described(ask: FetchRequest, answer: ChainResult) -> Iterator[tuple[int, Described]]:
     part = next((part for part in answer.parts if part.history.profile), None)
     if part is None or (of := part.history.profile) is None:
         return
@@ -136,7 +138,10 @@ def _described(ask: Ask, answer: Fetched) -> Iterator[tuple[int, Described]]:
 
 
 def _prices(
-    asks: Sequence[Ask], fetched: Sequence[Fetched], levels: Mapping[int, tuple[date, float]], calendar: Calendar
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
+    levels: Mapping[int, tuple[date, float]],
+    calendar: Calendar,
 ) -> list[tuple[Any, ...]]:
     """Records for `store.prices.STAGED`, by symbol and session."""
     histories: list[History] = []
@@ -158,13 +163,16 @@ def _prices(
     ordinal = np.searchsorted(calendar.sessions, sessions).astype(np.int64)
     adjusted = np.array([bar.split_adjusted for bar in bars])
     listed = np.array([history.lists_splits for history in histories])
-    splits, dividends = _events(histories, "split", calendar), _events(histories, "dividend", calendar)
+    splits, dividends = (
+        _events([[action for action in history.actions if action.type == type_] for history in histories], calendar)
+        for type_ in ("split", "dividend")
+    )
     convertible = (adjusted & listed)[splits.series] if len(splits.series) else np.empty(0, bool)
     factor = split_factor(series, ordinal, Events(*(column[convertible] for column in splits)))
     delivered = {name: _joined(bars, name) for name in ("open", "high", "low", "close", "adj_close", "volume")}
     traded = {name: delivered[name] * factor for name in ("open", "high", "low", "close")}
     traded["volume"] = delivered["volume"] / factor
-    returns, basis = total_returns(
+    returns = total_returns(
         series,
         ordinal,
         adj_close=delivered["adj_close"],
@@ -172,12 +180,13 @@ def _prices(
         close=traded["close"],
         splits=splits,
         dividends=dividends,
+        left_out=_events([history.left_out for history in histories], calendar),
         lists_actions=listed[series],
     )
     level = _bring_to_level(delivered["adj_close"], sessions, ends, of_ask, levels)
     symbol = np.array([asks[index].symbol_id for index in of_ask], dtype=np.int64)[series]
     known = _known(asks, of_ask, series, sessions)
-    rows = _one_each(symbol, ordinal, returns, basis)
+    rows = _one_each(symbol, ordinal, returns)
     return list(
         zip(
             symbol[rows].tolist(),
@@ -185,8 +194,9 @@ def _prices(
             *(_nullable(column[rows]) for column in (traded["open"], traded["high"], traded["low"], traded["close"])),
             _nullable(level[rows]),
             _nullable(traded["volume"][rows]),
-            _nullable(returns[rows]),
-            [BASES[code] for code in basis[rows].tolist()],
+            _nullable(returns.value[rows]),
+            [BASES[code] for code in returns.basis[rows].tolist()],
+            [REMARKS[code] for code in returns.remark[rows].tolist()],
             np.where(adjusted & ~listed, "file", "as_traded")[series[rows]].tolist(),
             np.array(providers)[series[rows]].tolist(),
             known[rows].tolist(),
@@ -200,14 +210,9 @@ def _joined(bars: Sequence[Bars], name: str) -> FloatVector:
     return joined
 
 
-def _events(histories: Sequence[History], type_: str, calendar: Calendar) -> Events:
-    """Events by series and the session they take effect on; a non-session ex-date rolls to the next session."""
-    rows = [
-        (series, action.ex_date, action.value)
-        for series, history in enumerate(histories)
-        for action in history.actions
-        if action.type == type_
-    ]
+def _events(listed: Iterable[Iterable[Action | LeftOut]], calendar: Calendar) -> Events:
+    """What each series lists, by the session it takes effect on; a non-session ex-date rolls to the next session."""
+    rows = [(series, event.ex_date, event.value) for series, events in enumerate(listed) for event in events]
     days = np.array([day for _, day, _ in rows], dtype="datetime64[D]")
     return Events(
         np.array([series for series, _, _ in rows], dtype=np.int64),
@@ -252,7 +257,7 @@ def _scale(adj_close: FloatVector, sessions: Any, day: Any, level: float) -> flo
     return level / float(adj_close[at])
 
 
-def _known(asks: Sequence[Ask], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
+def _known(asks: Sequence[FetchRequest], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
     """Which rows fall on sessions whose truth was known before, so that a difference is a correction."""
     nothing = (date.max, date.min)
     low = np.array([(asks[index].known or nothing)[0] for index in of_ask], dtype="datetime64[D]")
@@ -260,10 +265,10 @@ def _known(asks: Sequence[Ask], of_ask: Sequence[int], series: IntVector, sessio
     return (sessions >= low[series]) & (sessions <= high[series])
 
 
-def _one_each(symbol: IntVector, ordinal: IntVector, returns: FloatVector, basis: Any) -> IntVector:
+def _one_each(symbol: IntVector, ordinal: IntVector, returns: Returns) -> IntVector:
     """Row numbers, one a (symbol, session), sorted: the first source's bar, with the return of whoever has the session before.
 
-    `returns` and `basis` are completed in place.
+    `returns` is completed in place.
     """
     order = np.lexsort((np.arange(len(symbol)), ordinal, symbol))
     repeats = (np.diff(symbol[order]) == 0) & (np.diff(ordinal[order]) == 0)
@@ -272,8 +277,9 @@ def _one_each(symbol: IntVector, ordinal: IntVector, returns: FloatVector, basis
         first = index
         while not kept[first]:
             first -= 1
-        if np.isnan(returns[order[first]]):
-            returns[order[first]], basis[order[first]] = returns[order[index]], basis[order[index]]
+        if np.isnan(returns.value[order[first]]):
+            for column in returns:
+                column[order[first]] = column[order[index]]
     chosen: IntVector = order[kept]
     return chosen
 

@@ -31,24 +31,24 @@ class Crossing(NamedTuple):
     usual: float
 
     @property
-    def adjusted(self) -> float:
+    def distance_if_adjusted(self) -> float:
         """How far the move is from what adjusted closes do, and ..."""
         return abs(self.move)
 
     @property
-    def unadjusted(self) -> float:
+    def distance_if_unadjusted(self) -> float:
         """... from what closes do that are not adjusted."""
         return abs(self.move + log(self.value))
 
     @property
-    def broken(self) -> bool:
+    def is_unadjusted(self) -> bool:
         """The closes fall by the ratio: not adjusted yet."""
-        return self.unadjusted < self.adjusted and self.adjusted > self.usual
+        return self.distance_if_unadjusted < self.distance_if_adjusted and self.distance_if_adjusted > self.usual
 
     @property
-    def proven(self) -> bool:
+    def confirmed_adjusted(self) -> bool:
         """The closes run on, and could not have if they were not adjusted."""
-        return self.adjusted <= self.unadjusted and self.unadjusted > self.usual
+        return self.distance_if_adjusted <= self.distance_if_unadjusted and self.distance_if_unadjusted > self.usual
 
 
 def crossings(history: History, calendar: Calendar) -> Iterator[Crossing]:
@@ -80,11 +80,11 @@ def crossings(history: History, calendar: Calendar) -> Iterator[Crossing]:
             yield Crossing(max(session for session, _ in splits), value, move, usual)
 
 
-def unadjusted(history: History, calendar: Calendar) -> list[Crossing]:
+def unadjusted_splits(history: History, calendar: Calendar) -> list[Crossing]:
     """Splits that are listed and that the closes are not adjusted for."""
-    return [crossing for crossing in crossings(history, calendar) if crossing.broken]
+    return [crossing for crossing in crossings(history, calendar) if crossing.is_unadjusted]
 
 
-def proven(history: History, calendar: Calendar) -> set[date]:
+def confirmed_adjusted_splits(history: History, calendar: Calendar) -> set[date]:
     """Ex-sessions of splits that the closes are adjusted for, by their own evidence."""
-    return {crossing.session for crossing in crossings(history, calendar) if crossing.proven}
+    return {crossing.session for crossing in crossings(history, calendar) if crossing.confirmed_adjusted}

@@ -11,9 +11,10 @@ from math import inf
 from typing import Literal
 
 from shared.arrays import DateVector, FloatVector
+from shared.text import printable
 
 
-class Absence(StrEnum):
+class NoDataReason(StrEnum):
     """Why there is no price. The first three pass by themselves; the others are what the source knows."""
 
     RATE_LIMITED = "rate_limited"
@@ -29,11 +30,11 @@ class Absence(StrEnum):
 
     @property
     def transient(self) -> bool:
-        return self in {Absence.RATE_LIMITED, Absence.PROVIDER_DOWN, Absence.QUARANTINED}
+        return self in {NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.QUARANTINED}
 
 
-class Fault(StrEnum):
-    """What went wrong between us and a vendor: finer than an `Absence`, for people, alarms and the circuit breaker."""
+class ProviderErrorKind(StrEnum):
+    """What went wrong between us and a vendor: finer than an `NoDataReason`, for people, alarms and the circuit breaker."""
 
     RATE_LIMITED = "rate_limited"
     TIMEOUT = "timeout"
@@ -48,7 +49,20 @@ class Fault(StrEnum):
     @property
     def permanent(self) -> bool:
         """Asking again changes nothing; somebody has to act."""
-        return self in {Fault.SCHEMA_CHANGED, Fault.REFUSED_ADDRESS, Fault.AUTH, Fault.PLAN}
+        return self in {
+            ProviderErrorKind.SCHEMA_CHANGED,
+            ProviderErrorKind.REFUSED_ADDRESS,
+            ProviderErrorKind.AUTH,
+            ProviderErrorKind.PLAN,
+        }
+
+
+def _make_printable(of: object, *fields: str) -> None:
+    """Words of a vendor or a file without what acts on a terminal: nobody can be asked to mend them, and they are shown."""
+    for name in fields:
+        words = getattr(of, name)
+        if words is not None and (shown := printable(words)) != words:
+            object.__setattr__(of, name, shown.strip() or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,9 @@ class Listing:
     exchange: str | None = None
     asset_type: str = "unknown"
     currency: str | None = None
+
+    def __post_init__(self) -> None:
+        _make_printable(self, "name", "exchange", "currency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,18 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A payment a vendor lists in another currency than `CURRENCY`: nothing is converted, so it is no `Action`.
+
+    It may be in the vendor's adjusted closes all the same.
+    """
+
+    ex_date: date
+    value: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
 
@@ -135,6 +164,9 @@ class Profile:
     currency: str | None = None
     exchange: str | None = None
 
+    def __post_init__(self) -> None:
+        _make_printable(self, "name", "sector", "industry", "currency", "exchange")
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -145,6 +177,7 @@ class History:
     listed_from  : session of the first bar the source has, whatever was asked.
     delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
     renamed      : what became of a symbol whose series ends within the range.
+    left_out     : payments in another currency, which are not among the actions.
     """
 
     symbol: str
@@ -155,10 +188,11 @@ class History:
     listed_from: date | None = None
     delisted_on: date | None = None
     renamed: Rename | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NoData:
     """The source has nothing at all, for a reason. `retry_at` is when asking again makes sense, if ever.
 
     fault      : set where the reason lies with the source and not with the symbol.
@@ -168,15 +202,15 @@ class Absent:
     """
 
     symbol: str
-    reason: Absence
+    reason: NoDataReason
     retry_at: datetime | None = None
-    fault: Fault | None = None
+    fault: ProviderErrorKind | None = None
     detail: str | None = None
     candidates: tuple[Listing, ...] = ()
     renamed: Rename | None = None
 
 
-Answer = History | Absent
+Answer = History | NoData
 
 # Nothing is converted: what is priced in anything else (pence too: GBp, GBX) has no price here.
 CURRENCY = "USD"
@@ -186,7 +220,7 @@ LISTED_LATE = timedelta(days=45)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ProviderSeries:
     """Bars of one provider, one vintage."""
 
     provider: str
@@ -194,7 +228,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Fetched:
+class ChainResult:
     """What the chain found out about one request.
 
     parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
@@ -207,8 +241,8 @@ class Fetched:
     """
 
     request: Request
-    parts: list[Part] = field(default_factory=list)
-    absent: Absence | None = None
+    parts: list[ProviderSeries] = field(default_factory=list)
+    absent: NoDataReason | None = None
     retry_at: datetime | None = None
     asked: tuple[str, ...] = ()
     candidates: tuple[Listing, ...] = ()

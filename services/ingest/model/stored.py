@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from shared.work import Phase
 
 
-class Gap(NamedTuple):
+class PriceGap(NamedTuple):
     """Consecutive sessions [first, last], as ordinals, without a price, and why."""
 
     first: int
@@ -23,7 +23,7 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SymbolCoverage:
     """A symbol and the sessions [covered_from, covered_to] of which everything is known."""
 
     id: int
@@ -93,7 +93,7 @@ class Candidate(NamedTuple):
     currency: str | None
 
 
-class Sample(NamedTuple):
+class StoredClose(NamedTuple):
     """A stored close as traded, and who delivered it."""
 
     session: date
@@ -110,7 +110,7 @@ class Listed(NamedTuple):
     value: float
 
 
-class Jump(NamedTuple):
+class PriceOutlier(NamedTuple):
     symbol_id: int
     session: date
     provider: str
@@ -121,10 +121,10 @@ class Jump(NamedTuple):
     confirmed: bool
 
 
-class Doubt(NamedTuple):
-    """What is thought of a jump: `believed` True or False where somebody decided, None where nobody has. `decision`: which one."""
+class OutlierDecision(NamedTuple):
+    """What is thought of a jump: `confirmed` True or False where somebody decided, None where nobody has. `decision`: which one."""
 
-    believed: bool | None
+    confirmed: bool | None
     decision: int | None
 
 
@@ -163,7 +163,7 @@ class Affected(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PendingRefresh:
     """A known symbol that is to be asked for anew over [first, last], because of a run of `requested_at`."""
 
     symbol: str
@@ -178,13 +178,17 @@ class Choice(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason."""
+    """granted is 0 where `retry_at` is set; `fault` is the provider's last one where that is the reason.
+
+    probe : the provider was closed, and this is the one question it is tried with
+    """
 
     use_id: int | None
     granted: int
     retry_at: datetime | None
     reason: str | None
     fault: str | None
+    probe: bool
 
 
 class Standing(NamedTuple):

@@ -5,11 +5,11 @@ from datetime import date
 from typing import Any
 
 from services.ingest.model.market import Request
-from services.ingest.model.stored import ActionRow, Candidate, Described, Found, Gap, Jump, SymbolRow
+from services.ingest.model.stored import ActionRow, Candidate, Described, Found, PriceGap, PriceOutlier, SymbolRow
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class FetchRequest:
     """One range of a claimed symbol.
 
     first, last : what is fetched; reaches into what is known by one priced session, so that a return over the seam and the
@@ -31,25 +31,25 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Presumed:
+class CarriedForwardGap:
     """Sessions [first, last] to which a known absence next to them is presumed to extend, until it is asked for again."""
 
-    ask: Ask
-    gap: Gap
+    ask: FetchRequest
+    gap: PriceGap
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class WriteSet:
     """Everything one transaction writes about some symbols."""
 
     prices: list[tuple[Any, ...]]
     actions: list[ActionRow]
     symbols: list[SymbolRow]
     checked: dict[int, list[tuple[int, int]]]
-    gaps: dict[int, list[Gap]]
+    gaps: dict[int, list[PriceGap]]
     listed: list[tuple[int, date, date, str]] = field(default_factory=list)
     """(symbol id, first, last, provider): actions of that time are all listed; one that is not was withdrawn."""
-    jumps: list[Jump] = field(default_factory=list)
+    jumps: list[PriceOutlier] = field(default_factory=list)
     decided: dict[tuple[int, date], int] = field(default_factory=dict)
     """by (symbol id, session) an operator's decision that these rows follow"""
     renames: list[Found] = field(default_factory=list)

@@ -35,7 +35,7 @@ def dividend(provider: str, day: date, value: float) -> Action:
     return Action(day, "dividend", value)
 
 
-def together(provider: str, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+def check_actions(provider: str, actions: tuple[Action, ...]) -> tuple[Action, ...]:
     """The actions of one symbol, if a price can be converted with all its splits. Raises `SchemaChanged`."""
     ratio = prod(action.value for action in actions if action.type == "split")
     if not 1 / SPLITS_AT_MOST <= ratio <= SPLITS_AT_MOST:

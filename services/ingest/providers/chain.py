@@ -12,20 +12,20 @@ would have guessed. Nor after somebody knows it to be priced in another currency
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from services.ingest.model.market import Absence, Absent, Answer, Fetched, History, Part, Request
+from services.ingest.model.market import Answer, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
 
 # Of several authoritative answers the one that knows most about the symbol is told.
 _TELLING = (
-    Absence.FOREIGN_CURRENCY,
-    Absence.DELISTED,
-    Absence.AMBIGUOUS,
-    Absence.NOT_YET_LISTED,
-    Absence.NO_TRADE,
-    Absence.PLAN_LIMIT,
-    Absence.NOT_FOUND,
+    NoDataReason.FOREIGN_CURRENCY,
+    NoDataReason.DELISTED,
+    NoDataReason.AMBIGUOUS,
+    NoDataReason.NOT_YET_LISTED,
+    NoDataReason.NO_TRADE,
+    NoDataReason.PLAN_LIMIT,
+    NoDataReason.NOT_FOUND,
 )
 
 
@@ -46,29 +46,29 @@ class Chain:
         """All who may be asked, in order; stored with an absence, so that a new provider is a reason to ask again."""
         return ",".join(provider.name for provider in self._providers)
 
-    def fetch(self, requests: Sequence[Request]) -> list[Fetched]:
+    def fetch(self, requests: Sequence[Request]) -> list[ChainResult]:
         """One result a request, in order. Blocks; run it in a thread."""
-        found = [Fetched(request) for request in requests]
-        absences: list[list[tuple[str, Absent]]] = [[] for _ in requests]
+        found = [ChainResult(request) for request in requests]
+        absences: list[list[tuple[str, NoData]]] = [[] for _ in requests]
         open_: list[tuple[int, Request]] = list(enumerate(requests))
         ended: set[int] = set()
         for provider in self._providers:
             if not open_:
                 break
             still_open: list[tuple[int, Request]] = []
-            answers = _asked(provider, [request for _, request in open_])
+            answers = _fetch_safely(provider, [request for _, request in open_])
             for (index, request), answer in zip(open_, answers, strict=True):
                 result = found[index]
                 if provider.name not in result.asked:
                     result.asked += (provider.name,)
-                if isinstance(answer, Absent):
+                if isinstance(answer, NoData):
                     absences[index].append((provider.name, answer))
                     if _final(answer, request):
                         ended.add(index)
                     else:
                         still_open.append((index, request))
                 else:
-                    result.parts.append(Part(provider.name, answer))
+                    result.parts.append(ProviderSeries(provider.name, answer))
                     still_open += [(index, rest) for rest in self._unanswered(request, answer)]
             open_ = [(index, request) for index, request in still_open if index not in ended]
         unanswered = {index for index, _ in open_} | ended
@@ -81,20 +81,20 @@ class Chain:
     def has_second(self) -> bool:
         return len({source_of(provider) for provider in self._providers}) > 1
 
-    def second_opinion(self, request: Request, other_than: str) -> Part | Absent | None:
-        """Bars of the first provider of another source that has some; an `Absent` if one may have some later; None if nobody does.
+    def second_opinion(self, request: Request, other_than: str) -> ProviderSeries | NoData | None:
+        """Bars of the first provider of another source that has some; an `NoData` if one may have some later; None if nobody does.
 
         Two names of one source say the same, right or wrong.
         """
-        later: Absent | None = None
+        later: NoData | None = None
         first = next((source_of(provider) for provider in self._providers if provider.name == other_than), other_than)
         for provider in self._providers:
             if source_of(provider) == first:
                 continue
-            (answer,) = _asked(provider, [request])
+            (answer,) = _fetch_safely(provider, [request])
             if isinstance(answer, History):
                 if len(answer.bars.sessions) > 1:
-                    return Part(provider.name, answer)
+                    return ProviderSeries(provider.name, answer)
             elif answer.reason.transient:
                 later = answer
         return later
@@ -113,7 +113,7 @@ class Chain:
         return rest
 
 
-def _asked(provider: Provider, requests: Sequence[Request]) -> list[Answer]:
+def _fetch_safely(provider: Provider, requests: Sequence[Request]) -> list[Answer]:
     """One answer a request. A provider that fails in a way nobody foresaw is as one that is down: the next one is asked."""
     try:
         return list(provider.fetch(requests))
@@ -127,7 +127,7 @@ def source_of(provider: Provider) -> str:
     return source
 
 
-def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
+def _conclude(result: ChainResult, said: Sequence[tuple[str, NoData]]) -> None:
     """A reason that may pass wins over what others know: absence is not settled while somebody has not answered.
 
     What passes only when a person acts does not: it is told if nobody knows anything else.
@@ -142,9 +142,9 @@ def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
         result.parts.clear()
     if not result.parts:
         result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
-    able = [absent for absent in absences if not _stuck(absent)]
+    able = [absent for absent in absences if not _needs_action(absent)]
     if able or result.parts:
-        result.broken = tuple(dict.fromkeys(name for name, absent in said if _stuck(absent)))
+        result.broken = tuple(dict.fromkeys(name for name, absent in said if _needs_action(absent)))
         absences = able
     transient = [absent for absent in absences if absent.reason.transient]
     if transient:
@@ -152,15 +152,17 @@ def _conclude(result: Fetched, said: Sequence[tuple[str, Absent]]) -> None:
         result.retry_at = min((absent.retry_at for absent in transient if absent.retry_at), default=None)
     elif not result.parts:
         reasons = {absent.reason for absent in absences}
-        result.absent = next((reason for reason in _TELLING if reason in reasons), Absence.NOT_FOUND)
+        result.absent = next((reason for reason in _TELLING if reason in reasons), NoDataReason.NOT_FOUND)
         result.retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)
 
 
-def _final(absent: Absent, request: Request) -> bool:
+def _final(absent: NoData, request: Request) -> bool:
     """Whether nobody further is asked: only the user knows which security is meant, and no price in another currency is ours."""
-    return absent.reason is Absence.FOREIGN_CURRENCY or (absent.reason is Absence.AMBIGUOUS and not request.chosen)
+    return absent.reason is NoDataReason.FOREIGN_CURRENCY or (
+        absent.reason is NoDataReason.AMBIGUOUS and not request.chosen
+    )
 
 
-def _stuck(absent: Absent) -> bool:
+def _needs_action(absent: NoData) -> bool:
     """Nobody answered, and asking again changes nothing."""
     return absent.reason.transient and absent.fault is not None and absent.fault.permanent

@@ -25,7 +25,7 @@ class CurveSource(Protocol):
     name: str
 
     def curves(self, year: int) -> list[Curve]:
-        """All of a calendar year that are published, ascending. One call. Raises `VendorError`."""
+        """All of a calendar year that are published, ascending. One call. Raises `ProviderError`."""
         ...
 
     def close(self) -> None: ...

@@ -7,102 +7,127 @@ import logging
 from datetime import datetime
 from typing import ClassVar
 
-from services.ingest.model.market import Absence, Absent, Fault
+from services.ingest.model.market import NoData, NoDataReason, ProviderErrorKind
 from shared.errors import LeadlineError, PermanentError, TransientError
 
 log = logging.getLogger(__name__)
 
 
-class VendorError(LeadlineError):
+class ProviderError(LeadlineError):
     """Base. `absence` is what a symbol gets whose question ended so."""
 
-    fault: Fault
-    absence: ClassVar[Absence] = Absence.PROVIDER_DOWN
+    fault: ProviderErrorKind
+    absence: ClassVar[NoDataReason] = NoDataReason.PROVIDER_DOWN
 
     def __init__(
-        self, provider: str, message: str, *, fault: Fault | None = None, retry_at: datetime | None = None
+        self,
+        provider: str,
+        message: str,
+        *,
+        fault: ProviderErrorKind | None = None,
+        retry_at: datetime | None = None,
+        answered: bool = False,
     ) -> None:
+        """answered: the vendor was reached and failed over this question (a 500), as opposed to not answering at all."""
         super().__init__(f"{provider}: {message}")
         self.provider = provider
         self.retry_at = retry_at
+        self.answered = answered
         if fault is not None:
             self.fault = fault
 
-    def absent(self, symbol: str) -> Absent:
-        return Absent(symbol, self.absence, self.retry_at, fault=self.fault, detail=str(self))
+    @property
+    def of_one_answer(self) -> bool:
+        """Whether this may lie with the one question alone: a vendor that cannot answer about a symbol is not therefore down."""
+        return self.retry_at is None and (
+            self.answered or self.fault in {ProviderErrorKind.BAD_BODY, ProviderErrorKind.SCHEMA_CHANGED}
+        )
+
+    def absent(self, symbol: str) -> NoData:
+        return NoData(symbol, self.absence, self.retry_at, fault=self.fault, detail=str(self))
 
 
-class RateLimited(VendorError, TransientError):
+class RateLimited(ProviderError, TransientError):
     """A limit was reached; `retry_at` is always set. Not retried in place: it delays this provider, and only this one."""
 
     code = "rate_limited"
-    fault = Fault.RATE_LIMITED
-    absence = Absence.RATE_LIMITED
+    fault = ProviderErrorKind.RATE_LIMITED
+    absence = NoDataReason.RATE_LIMITED
 
 
 class QuotaUsedUp(RateLimited):
     """Our own count of what we may ask, not the vendor's word. Shared by all replicas."""
 
 
-class ProviderDown(VendorError, TransientError):
+class ProviderDown(ProviderError, TransientError):
     """Timeout, 5xx, no connection, or a body nobody can read."""
 
     code = "provider_down"
-    fault = Fault.OUTAGE
+    fault = ProviderErrorKind.OUTAGE
 
     @property
     def again_at_once(self) -> bool:
         """Worth a second try within the call. Not if the vendor said when to come back, nor for a page meant for people."""
-        return self.retry_at is None and self.fault in {Fault.TIMEOUT, Fault.OUTAGE, Fault.BAD_BODY}
+        return self.retry_at is None and self.fault in {
+            ProviderErrorKind.TIMEOUT,
+            ProviderErrorKind.OUTAGE,
+            ProviderErrorKind.BAD_BODY,
+        }
 
 
-class SchemaChanged(VendorError, PermanentError):
+class NotAsked(ProviderDown):
+    """Our own gate holds the question back until it is known whether the vendor is down. Another try at once is held too."""
+
+    again_at_once = False
+
+
+class SchemaChanged(ProviderError, PermanentError):
     """Valid JSON that is not what the documentation says. Nothing is guessed from it."""
 
     code = "schema_changed"
-    fault = Fault.SCHEMA_CHANGED
+    fault = ProviderErrorKind.SCHEMA_CHANGED
 
 
-class AuthRefused(VendorError, PermanentError):
+class AuthRefused(ProviderError, PermanentError):
     """401 or 403: the provider is off until somebody mends the key. The message names the variable."""
 
     code = "auth"
-    fault = Fault.AUTH
+    fault = ProviderErrorKind.AUTH
 
 
-class AddressRefused(VendorError, PermanentError):
+class AddressRefused(ProviderError, PermanentError):
     """The name resolves to a private, link-local or metadata address, or the URL leaves the vendor's own origin."""
 
     code = "refused_address"
-    fault = Fault.REFUSED_ADDRESS
+    fault = ProviderErrorKind.REFUSED_ADDRESS
 
 
-class PlanLimited(VendorError, PermanentError):
+class PlanLimited(ProviderError, PermanentError):
     """The plan behind the key does not cover the question. For this question the provider is as if it were not there."""
 
     code = "plan_limit"
-    fault = Fault.PLAN
-    absence = Absence.PLAN_LIMIT
+    fault = ProviderErrorKind.PLAN
+    absence = NoDataReason.PLAN_LIMIT
 
 
-class ForeignCurrency(VendorError, PermanentError):
+class ForeignCurrency(ProviderError, PermanentError):
     """The vendor's prices of the symbol are in another currency than ours. The symbol's affair, not the provider's."""
 
     code = "foreign_currency"
-    absence = Absence.FOREIGN_CURRENCY
+    absence = NoDataReason.FOREIGN_CURRENCY
 
-    def absent(self, symbol: str) -> Absent:
-        return Absent(symbol, Absence.FOREIGN_CURRENCY, detail=str(self))
+    def absent(self, symbol: str) -> NoData:
+        return NoData(symbol, NoDataReason.FOREIGN_CURRENCY, detail=str(self))
 
 
-class UnknownToVendor(VendorError, PermanentError):
+class UnknownToProvider(ProviderError, PermanentError):
     """404: the vendor knows no such symbol. The symbol's fault, not the provider's."""
 
     code = "not_found"
-    absence = Absence.NOT_FOUND
+    absence = NoDataReason.NOT_FOUND
 
-    def absent(self, symbol: str) -> Absent:
-        return Absent(symbol, Absence.NOT_FOUND, detail=str(self))
+    def absent(self, symbol: str) -> NoData:
+        return NoData(symbol, NoDataReason.NOT_FOUND, detail=str(self))
 
 
 def unexpected(provider: str, symbol: str, error: Exception) -> SchemaChanged:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from services.ingest.model.market import CURRENCY, Absence, Absent, Action, Bars, Fault
+from services.ingest.model.market import CURRENCY, Action, Bars, NoData, NoDataReason, ProviderErrorKind
 from services.ingest.providers.errors import ForeignCurrency, SchemaChanged
 from shared.market.calendar import Calendar
 from shared.market.symbols import SymbolKind, classify, normalise
@@ -75,7 +75,7 @@ def bars(rows: Iterable[Row], first: date, last: date, calendar: Calendar, *, sp
     )
 
 
-def as_paid(actions: Iterable[Action]) -> tuple[Action, ...]:
+def unadjust_dividends(actions: Iterable[Action]) -> tuple[Action, ...]:
     """Actions whose dividends a vendor states on today's shares, with dividends as paid on the shares of their day.
 
     A split on the ex-date itself is not after it: on that day both are in the price.
@@ -90,7 +90,7 @@ def as_paid(actions: Iterable[Action]) -> tuple[Action, ...]:
     )
 
 
-def spelled(symbol: str, separator: str) -> str | None:
+def to_vendor(symbol: str, separator: str) -> str | None:
     """A vendor's spelling of a stored symbol, whose class shares have a dot; None if it is no symbol a market could know."""
     name = normalise(symbol)
     if not _SYMBOL.fullmatch(name) or classify(name) is SymbolKind.PRIVATE:
@@ -98,7 +98,7 @@ def spelled(symbol: str, separator: str) -> str | None:
     return _SHARE_CLASS.sub(rf"\1{separator}\2", name) if _SHARE_CLASS.fullmatch(name) else name
 
 
-def stored(vendor_symbol: str) -> str:
+def from_vendor(vendor_symbol: str) -> str:
     """Our spelling of what a vendor calls a symbol."""
     return normalise(vendor_symbol)
 
@@ -108,29 +108,29 @@ def encoded(vendor_symbol: str) -> str:
     return quote(vendor_symbol, safe="")
 
 
-def in_our_currency(provider: str, symbol: str, currency: str | None) -> None:
+def assert_currency(provider: str, symbol: str, currency: str | None) -> None:
     """Raises `ForeignCurrency` unless prices in `currency` are ours; one that a vendor does not tell is its market's, ours."""
     if currency is not None and currency != CURRENCY:
         raise ForeignCurrency(provider, f"{symbol} is priced in {currency}; nothing is converted to {CURRENCY}")
 
 
-def listed(provider: str, first: date, today: date) -> date:
+def check_listing_date(provider: str, first: date, today: date) -> date:
     """The first day of trading, as told on `today`. Raises `SchemaChanged` for one that has not come."""
     if first > today:
         raise SchemaChanged(provider, f"trading that began on {first} can not be")
     return first
 
 
-def elsewhere(vendor_symbol: str) -> bool:
+def is_foreign_listing(vendor_symbol: str) -> bool:
     """Whether the symbol names an exchange abroad by its suffix, as VOD.L or 7203.T do; a share class is no such suffix."""
     return "." in vendor_symbol and not _SHARE_CLASS.fullmatch(vendor_symbol)
 
 
-def never_asked(symbol: str) -> Absent:
-    return Absent(
+def invalid_symbol(symbol: str) -> NoData:
+    return NoData(
         symbol,
-        Absence.NOT_FOUND,
-        fault=Fault.BAD_SYMBOL,
+        NoDataReason.NOT_FOUND,
+        fault=ProviderErrorKind.BAD_SYMBOL,
         detail=f"{symbol[:40]!r} is not a symbol that a vendor could know",
     )
 

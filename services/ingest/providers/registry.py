@@ -11,12 +11,12 @@ from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.fred.provider import BASE_URL as FRED_URL
 from services.ingest.providers.fred.provider import Fred
+from services.ingest.providers.network import NetworkProvider
 from services.ingest.providers.quota.limits import Quota, Window, windows
-from services.ingest.providers.quota.metered import Metered, SharedGate
-from services.ingest.providers.transport.gate import Gate
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
+from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.providers.treasury.provider import BASE_URL as TREASURY_URL
 from services.ingest.providers.treasury.provider import Treasury
-from services.ingest.providers.vendor import Vendor
 from services.ingest.settings import IngestSettings
 from shared.errors import ConfigurationError
 from shared.market.calendar import Calendar
@@ -46,8 +46,8 @@ def enabled(
             continue
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
-        gate = SharedGate(quota)
-        made.append(Metered(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
+        gate = SharedRateLimiter(quota)
+        made.append(RateLimitedProvider(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
     return made
 
 
@@ -61,7 +61,9 @@ def curve_sources(settings: IngestSettings) -> list[CurveSource]:
     return [made[name]() for name in settings.curve_sources]
 
 
-def _vendor(settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: Gate) -> Vendor:
+def _vendor(
+    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter
+) -> NetworkProvider:
     """Imported when enabled: yfinance and its relatives take a second."""
     loopback = settings.provider_loopback
     if name == "yahoo":

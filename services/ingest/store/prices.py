@@ -15,8 +15,8 @@ from shared.market.calendar import Calendar
 RESTATED = 1e-5
 
 STAGED = (
-    "symbol_id", "session", "open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "basis",
-    "provider", "known",
+    "symbol_id", "session", "open", "high", "low", "close", "adj_close", "volume", "total_return", "return_basis", "return_remark",
+    "basis", "provider", "known",
 )  # fmt: skip
 _STORED = ", ".join(STAGED[:-1])
 
@@ -57,13 +57,13 @@ async def stage(conn: AsyncConnection, records: Iterable[Sequence[Any]]) -> None
     await conn.execute(text("ANALYZE staged (symbol_id, session, known)"))
 
 
-async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> list[Change]:
+async def move(conn: AsyncConnection, *, change_seq: int, fetched_at: datetime) -> list[Change]:
     """Move the staged rows into place under the lock; answers what became different inside sessions that were known.
 
     A stored value is never replaced by nothing: a source that lacks a field today had it yesterday, and the first bar of
     every fetch has no return because the session before was not part of it. What stood there goes to the history, by a trigger.
     """
-    parameters = {"change": change, "fetched_at": fetched_at}
+    parameters = {"change": change_seq, "fetched_at": fetched_at}
     updated = await conn.execute(
         text(f"""
             WITH compared AS (
@@ -71,9 +71,12 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
                     p.close IS NULL AND s.close IS NOT NULL OR p.adj_close IS NULL AND s.adj_close IS NOT NULL
                         OR abs(s.close - p.close) > {RESTATED} * p.close IS TRUE AS price_moved,
                     p.total_return IS NULL AND s.total_return IS NOT NULL
-                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) IS TRUE AS return_moved,
+                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) IS TRUE
+                        -- What is said of a return belongs to it: an action that is listed late may leave the number as it was.
+                        OR s.total_return IS NOT NULL AND s.return_remark IS DISTINCT FROM p.return_remark AS return_moved,
                     p.close IS NOT NULL AND abs(s.close - p.close) > {RESTATED} * p.close
-                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return) AS restated
+                        OR abs(s.total_return - p.total_return) > {RESTATED} * (1 + p.total_return)
+                        OR p.total_return IS NOT NULL AND s.return_remark IS DISTINCT FROM p.return_remark AS restated
                 FROM staged s JOIN ingest.prices p ON p.symbol_id = s.symbol_id AND p.session = s.session
                 WHERE s.known
             ), differing AS MATERIALIZED (
@@ -84,6 +87,7 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
                 close = coalesce(d.close, p.close), adj_close = coalesce(d.adj_close, p.adj_close),
                 volume = coalesce(d.volume, p.volume), total_return = coalesce(d.total_return, p.total_return),
                 return_basis = CASE WHEN d.total_return IS NULL THEN p.return_basis ELSE d.return_basis END,
+                return_remark = CASE WHEN d.total_return IS NULL THEN p.return_remark ELSE d.return_remark END,
                 basis = d.basis, provider = d.provider, fetched_at = :fetched_at, change = :change
             FROM differing d WHERE p.symbol_id = d.symbol_id AND p.session = d.session
             RETURNING p.symbol_id, p.session,
@@ -92,7 +96,7 @@ async def move(conn: AsyncConnection, *, change: int, fetched_at: datetime) -> l
         parameters,
     )
     changes = [Change(*row) for row in updated]
-    await _rejoin_levels(conn, sorted({change.symbol_id for change in changes if change.what == "return"}))
+    await _rejoin_levels(conn, sorted({change_seq.symbol_id for change_seq in changes if change_seq.what == "return"}))
     arrived = await conn.execute(text(_insert("known") + " RETURNING symbol_id, session, 'price'"), parameters)
     changes += [Change(*row) for row in arrived]
     await conn.execute(text(_insert("NOT known")), parameters)
@@ -121,7 +125,7 @@ def _insert(which: str) -> str:
 
 
 async def write_actions(
-    conn: AsyncConnection, rows: Sequence[ActionRow], *, change: int, fetched_at: datetime
+    conn: AsyncConnection, rows: Sequence[ActionRow], *, change_seq: int, fetched_at: datetime
 ) -> list[Change]:
     """Add and correct actions; answers those that are new or different, wherever they are."""
     if not rows:
@@ -146,7 +150,7 @@ async def write_actions(
             "ex_dates": [row.ex_date for row in rows],
             "providers": [row.provider for row in rows],
             "fetched_at": fetched_at,
-            "change": change,
+            "change": change_seq,
         },
     )
     return [Change(*row) for row in result]

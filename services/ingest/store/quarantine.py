@@ -6,10 +6,10 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Doubt, Jump
+from services.ingest.model.stored import OutlierDecision, PriceOutlier
 
 
-async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict[int, float]:
+async def return_sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict[int, float]:
     """Standard deviation of each symbol's last `window` stored daily returns; not of symbols with fewer."""
     rows = await conn.execute(
         text("""
@@ -25,7 +25,7 @@ async def sigmas(conn: AsyncConnection, ids: Sequence[int], window: int) -> dict
     return {id_: sigma for id_, sigma in rows if sigma}
 
 
-async def known(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, date], Doubt]:
+async def find_decisions(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, date], OutlierDecision]:
     """Jumps of the symbols found before. What a second provider confirmed stands; else an operator's newest decision."""
     rows = await conn.execute(
         text("""
@@ -39,10 +39,10 @@ async def known(conn: AsyncConnection, ids: Sequence[int]) -> dict[tuple[int, da
         """),
         {"ids": list(ids)},
     )
-    return {(id_, session): Doubt(believed, decision) for id_, session, believed, decision in rows}
+    return {(id_, session): OutlierDecision(believed, decision) for id_, session, believed, decision in rows}
 
 
-async def taken_up(conn: AsyncConnection, decided: Mapping[tuple[int, date], int]) -> None:
+async def mark_decisions_applied(conn: AsyncConnection, decided: Mapping[tuple[int, date], int]) -> None:
     """These decisions, by (symbol id, session), have been followed: nobody need be asked because of them any more."""
     if not decided:
         return
@@ -65,7 +65,7 @@ async def taken_up(conn: AsyncConnection, decided: Mapping[tuple[int, date], int
     )
 
 
-async def write(conn: AsyncConnection, jumps: Sequence[Jump]) -> None:
+async def insert_outliers(conn: AsyncConnection, jumps: Sequence[PriceOutlier]) -> None:
     for jump in jumps:  # a handful on the worst of days
         await conn.execute(
             text("""

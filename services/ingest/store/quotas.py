@@ -12,7 +12,7 @@ from services.ingest.model.stored import Health, Link, Standing, Taken
 LEASE = timedelta(seconds=120)
 
 
-async def take(
+async def reserve_calls(
     conn: AsyncConnection,
     provider: str,
     account: str,
@@ -39,8 +39,12 @@ async def take(
     )
     rows = await conn.execute(
         text("""
-            SELECT use_id, granted, retry_at, reason, fault FROM ingest.take_calls(
-                :provider, :account, :wanted, :least, :share, CAST(:limits AS integer[]), CAST(:seconds AS float8[]), :trip, :lease)
+            SELECT t.use_id, t.granted, t.retry_at, t.reason, t.fault,
+                   t.retry_at IS NULL AND EXISTS (
+                       SELECT 1 FROM ingest.providers p
+                       WHERE p.provider = :provider AND p.account = :account AND p.failures >= :trip)
+            FROM ingest.take_calls(
+                :provider, :account, :wanted, :least, :share, CAST(:limits AS integer[]), CAST(:seconds AS float8[]), :trip, :lease) t
         """),
         {
             "provider": provider,
@@ -64,7 +68,7 @@ async def renew(conn: AsyncConnection, uses: Sequence[int]) -> None:
     )
 
 
-async def settle(conn: AsyncConnection, uses: Sequence[int], unused: int) -> None:
+async def release(conn: AsyncConnection, uses: Sequence[int], unused: int) -> None:
     """From now on the calls grow old. `unused` of them were not made; they go back, the newest uses first."""
     await conn.execute(
         text("""
@@ -116,21 +120,24 @@ async def failed(
     longest: timedelta,
     wait: timedelta | None,
     shared: bool,
+    confirmed: bool = False,
 ) -> datetime | None:
     """A failure more. From the `trip`th in a row on the provider is closed, each time twice as long, up to `longest`.
 
-    shared : it is the vendor's and so every adapter's that asks it, and not this adapter's own
+    shared    : it is the vendor's and so every adapter's that asks it, and not this adapter's own
+    confirmed : it stands for a whole row of failures
     """
     return await _closed(
         conn,
         """
-        failures = failures + 1, probe_until = NULL,
-        closed_by = CASE WHEN CAST(:wait AS interval) IS NOT NULL OR failures + 1 >= :trip THEN 'provider_down' ELSE closed_by END,
+        failures = greatest(failures + 1, CAST(:least AS integer)), probe_until = NULL,
+        closed_by = CASE WHEN CAST(:wait AS interval) IS NOT NULL OR greatest(failures + 1, CAST(:least AS integer)) >= :trip
+                         THEN 'provider_down' ELSE closed_by END,
         closed_until = CASE
             WHEN CAST(:wait AS interval) IS NOT NULL THEN greatest(closed_until, clock_timestamp() + :wait)
-            WHEN failures + 1 >= :trip
+            WHEN greatest(failures + 1, CAST(:least AS integer)) >= :trip
                 THEN greatest(closed_until, clock_timestamp() + least(
-                    CAST(:longest AS interval), CAST(:pause AS interval) * power(2, least(failures + 1 - :trip, 20))))
+                    CAST(:longest AS interval), CAST(:pause AS interval) * power(2, greatest(0, least(failures + 1 - :trip, 20)))))
             ELSE closed_until END
         """,
         {
@@ -141,6 +148,7 @@ async def failed(
             "pause": pause,
             "longest": longest,
             "wait": wait,
+            "least": trip if confirmed else 0,
         },
         shared=shared,
     )

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model.stored import Affected
-from services.ingest.store.universe import NEEDED
+from services.ingest.store.universe import REQUIRED_COVERAGE
 from shared.ledger import Outcome
-from shared.work import Due, Key, Phase
+from shared.work import MissingUnit, Phase, UnitKey
 
 
-async def holders(
+async def portfolios_holding(
     conn: AsyncConnection, symbols: Collection[str], sessions: Sequence[date], limit: int, *, everyone: bool
 ) -> list[UUID]:
     """At most `limit` portfolios that hold one of the symbols, or all (`everyone`), and miss an ingest unit on one of the sessions."""
@@ -50,7 +50,7 @@ async def ready(
     sessions: Sequence[date],
     lookbacks: Sequence[date],
     proxies: Sequence[str],
-) -> list[Due]:
+) -> list[MissingUnit]:
     """Missing ingest units whose symbols and proxies are all known from the session's lookback to the session.
 
     sessions, lookbacks : the sessions in question, ascending, and for each the first session of its window.
@@ -62,7 +62,7 @@ async def ready(
                 SELECT * FROM unnest(CAST(:sessions AS date[]), CAST(:lookbacks AS date[])) AS l (session, start)
             ), lots AS MATERIALIZED (
                 SELECT n.*, s.id AS symbol_id, s.covered_from, s.covered_to
-                FROM ({NEEDED}) n LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
+                FROM ({REQUIRED_COVERAGE}) n LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
                 WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
             ), proxies AS MATERIALIZED (
                 SELECT s.id, s.covered_from, s.covered_to
@@ -104,10 +104,10 @@ async def ready(
             "last_session": sessions[-1],
         },
     )
-    return [Due(*row) for row in rows]
+    return [MissingUnit(*row) for row in rows]
 
 
-async def outcomes(conn: AsyncConnection, units: Sequence[Due]) -> dict[Due, Outcome]:
+async def outcomes(conn: AsyncConnection, units: Sequence[MissingUnit]) -> dict[MissingUnit, Outcome]:
     """The outcome of each ready unit: partial, with (symbol, reason), where a symbol held on the session has no price on it.
 
     Coverage is the share of the portfolio's gross cost whose symbols have a price; what the price is worth is known later.
@@ -122,7 +122,7 @@ async def outcomes(conn: AsyncConnection, units: Sequence[Due]) -> dict[Due, Out
                 SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[])) AS k (portfolio_id, session)
             ), absent AS MATERIALIZED (
                 SELECT n.*, g.reason, greatest(g.first, n.entry_session) AS first, least(g.last, n.exit_session) AS last
-                FROM ({NEEDED}) n
+                FROM ({REQUIRED_COVERAGE}) n
                 JOIN ingest.symbols s ON s.symbol = n.symbol
                 JOIN ingest.gaps g ON g.symbol_id = s.id
                 WHERE n.portfolio_id IN (SELECT portfolio_id FROM keys)
@@ -132,13 +132,13 @@ async def outcomes(conn: AsyncConnection, units: Sequence[Due]) -> dict[Due, Out
         """),
         parameters,
     )
-    fell_short: dict[Key, list[Any]] = defaultdict(list)
+    fell_short: dict[UnitKey, list[Any]] = defaultdict(list)
     for portfolio, session, lot, symbol, reason in missing:
-        fell_short[Key(portfolio, session)].append((lot, symbol, reason))
+        fell_short[UnitKey(portfolio, session)].append((lot, symbol, reason))
     gross = await _gross(conn, {key.portfolio_id for key in fell_short})
     found = {}
     for unit in units:
-        absent = fell_short.get(Key(unit.portfolio_id, unit.session))
+        absent = fell_short.get(UnitKey(unit.portfolio_id, unit.session))
         if not absent:
             found[unit] = Outcome()
             continue
@@ -179,7 +179,7 @@ async def _gross(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UU
     return lots
 
 
-async def concerned(
+async def affected_units(
     conn: AsyncConnection, affected: Sequence[Affected], proxies: Collection[str]
 ) -> list[tuple[UUID, date, date, Phase]]:
     """What a changed price demands anew, as arguments of `ledger.require`.
@@ -196,7 +196,7 @@ async def concerned(
             ), looking AS (
                 SELECT n.portfolio_id, a.phase, greatest(a.first, n.entry_session) AS first,
                        least(a.last, n.exit_session) AS last
-                FROM affected a JOIN ({NEEDED}) n ON n.symbol = a.symbol
+                FROM affected a JOIN ({REQUIRED_COVERAGE}) n ON n.symbol = a.symbol
                 UNION ALL
                 SELECT p.id, a.phase, a.first, a.last
                 FROM affected a JOIN coordinator.portfolios p ON p.deleted_at IS NULL

@@ -10,11 +10,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Wanted
-from services.ingest.store.universe import NEEDED
+from services.ingest.model.stored import PendingRefresh
+from services.ingest.store.universe import REQUIRED_COVERAGE
 
 
-async def wanted(conn: AsyncConnection, proxies: Sequence[str], portfolios: Sequence[UUID] | None) -> list[Wanted]:
+async def pending_refreshes(
+    conn: AsyncConnection, proxies: Sequence[str], portfolios: Sequence[UUID] | None
+) -> list[PendingRefresh]:
     """Symbols, with the factor proxies, that runs of the last week want asked for anew and that were not yet.
 
     The range is the whole run's, so each symbol is asked once for each run. Only what is known already; the rest is asked for
@@ -37,7 +39,7 @@ async def wanted(conn: AsyncConnection, proxies: Sequence[str], portfolios: Sequ
                 SELECT n.symbol, max(r.requested_at) AS requested_at, min(greatest(r.first, n.entry_session)) AS first,
                        max(least(r.last, n.exit_session)) AS last
                 FROM runs r JOIN coordinator.run_units k ON k.run_id = r.id AND k.phase = 'ingest'
-                JOIN ({NEEDED}) n ON n.portfolio_id = k.portfolio_id
+                JOIN ({REQUIRED_COVERAGE}) n ON n.portfolio_id = k.portfolio_id
                 WHERE n.entry_session <= r.last AND (n.exit_session IS NULL OR n.exit_session >= r.first)
                 GROUP BY n.symbol
                 UNION ALL
@@ -53,10 +55,10 @@ async def wanted(conn: AsyncConnection, proxies: Sequence[str], portfolios: Sequ
         """),
         {"portfolios": None if portfolios is None else list(portfolios), "proxies": list(proxies)},
     )
-    return [Wanted(*row) for row in rows]
+    return [PendingRefresh(*row) for row in rows]
 
 
-async def refreshed(conn: AsyncConnection, marks: Sequence[Wanted]) -> None:
+async def mark_refreshed(conn: AsyncConnection, marks: Sequence[PendingRefresh]) -> None:
     """These were asked for, and whoever was asked answered."""
     await conn.execute(
         text("""

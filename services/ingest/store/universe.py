@@ -7,13 +7,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import GapRow, Known
+from services.ingest.model.stored import GapRow, SymbolCoverage
 from shared.market.calendar import Calendar
 
 # Long enough for a slow vendor's batch between two renewals, short enough that a dead process delays nobody for long.
 CLAIM = timedelta(seconds=60)
 
-NEEDED = """
+REQUIRED_COVERAGE = """
     SELECT p.id AS lot_id, p.portfolio_id, n.symbol, p.entry_session, p.exit_session
     FROM coordinator.positions p
     CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
@@ -22,14 +22,14 @@ NEEDED = """
 """Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
 
 
-async def needs(
+async def required_coverage(
     conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date
 ) -> dict[str, tuple[date, date]]:
     """Per symbol held by the portfolios within [first, last]: the first and the last of those sessions it is held on."""
     rows = await conn.execute(
         text(f"""
             SELECT n.symbol, min(greatest(n.entry_session, :first)), max(least(n.exit_session, :last))
-            FROM ({NEEDED}) n
+            FROM ({REQUIRED_COVERAGE}) n
             WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
               AND n.entry_session <= :last AND (n.exit_session IS NULL OR n.exit_session >= :first)
             GROUP BY n.symbol
@@ -39,17 +39,17 @@ async def needs(
     return {symbol: (low, high) for symbol, low, high in rows}
 
 
-async def known(conn: AsyncConnection, symbols: Sequence[str]) -> list[Known]:
+async def find_coverage(conn: AsyncConnection, symbols: Sequence[str]) -> list[SymbolCoverage]:
     rows = await conn.execute(
         text(
             "SELECT id, symbol, covered_from, covered_to FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"
         ),
         {"symbols": list(symbols)},
     )
-    return [Known(*row) for row in rows]
+    return [SymbolCoverage(*row) for row in rows]
 
 
-async def add(conn: AsyncConnection, symbols: Sequence[str]) -> None:
+async def insert_symbols(conn: AsyncConnection, symbols: Sequence[str]) -> None:
     """Put new symbols into the universe. In order of name, so that two workers with the same new symbols do not deadlock."""
     await conn.execute(
         text("""
@@ -62,7 +62,7 @@ async def add(conn: AsyncConnection, symbols: Sequence[str]) -> None:
     )
 
 
-async def claim(conn: AsyncConnection, symbols: Sequence[str], owner: str) -> list[Known]:
+async def acquire_leases(conn: AsyncConnection, symbols: Sequence[str], owner: str) -> list[SymbolCoverage]:
     """Claim those of the symbols that nobody is fetching, with their coverage as of now. The others are somebody's work."""
     rows = await conn.execute(
         text("""
@@ -78,10 +78,10 @@ async def claim(conn: AsyncConnection, symbols: Sequence[str], owner: str) -> li
         """),
         {"symbols": list(symbols), "owner": owner, "claim": CLAIM},
     )
-    return sorted((Known(*row) for row in rows), key=lambda symbol: symbol.id)
+    return sorted((SymbolCoverage(*row) for row in rows), key=lambda symbol: symbol.id)
 
 
-async def renew(conn: AsyncConnection, owner: str) -> None:
+async def renew_leases(conn: AsyncConnection, owner: str) -> None:
     await conn.execute(
         text(
             "UPDATE ingest.symbols SET claim_until = clock_timestamp() + CAST(:claim AS interval) WHERE claim_owner = :owner"
@@ -106,7 +106,7 @@ async def not_owned(conn: AsyncConnection, ids: Sequence[int], owner: str) -> li
     return [symbol for (symbol,) in rows]
 
 
-async def release(conn: AsyncConnection, owner: str) -> None:
+async def release_leases(conn: AsyncConnection, owner: str) -> None:
     await conn.execute(
         text("UPDATE ingest.symbols SET claim_owner = NULL, claim_until = NULL WHERE claim_owner = :owner"),
         {"owner": owner},
@@ -153,7 +153,7 @@ async def due_retries(
     return due
 
 
-async def ask_again(conn: AsyncConnection, *, other_than: str, always: bool) -> int:
+async def reset_retries(conn: AsyncConnection, *, other_than: str, always: bool) -> int:
     """Make absences due now that another chain of providers found, or all (`always`): the answer may be another one today."""
     result = await conn.execute(
         text(

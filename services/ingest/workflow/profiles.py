@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.model.market import Absent, Profile
+from services.ingest.model.market import NoData, Profile
 from services.ingest.model.stored import ProfileRow
 from services.ingest.providers.base import Provider
-from services.ingest.providers.quota.metered import Metered
-from services.ingest.providers.vendor import Described, Fundamentals, Vendor
+from services.ingest.providers.network import Described, Fundamentals, NetworkProvider
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.store import profiles
-from services.ingest.workflow import classes
-from shared.db.engine import order_lock
+from services.ingest.workflow import instrument_class
+from shared.db.engine import acquire_commit_order_lock
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -63,7 +63,7 @@ class Profiles:
 
     def __init__(self, engine: AsyncEngine, providers: Sequence[Provider], bind: Callable[[], None]) -> None:
         self._engine = engine
-        self._vendors = [provider for provider in providers if isinstance(provider, Metered)]
+        self._vendors = [provider for provider in providers if isinstance(provider, RateLimitedProvider)]
         self._bind = bind
         self._begun: _Begun | None = None
 
@@ -94,8 +94,10 @@ class Profiles:
         if learned.found is not None:
             row = _described(of.symbol_id, learned.provider, learned.found.profile, today)
             async with self._engine.begin() as conn:
-                await order_lock(conn)
-                if restated := await classes.restate(conn, await classes.learn(conn, [row])):
+                await acquire_commit_order_lock(conn)
+                if restated := await instrument_class.restate(
+                    conn, await instrument_class.record_profiles(conn, [row])
+                ):
                     log.info("sector_restates", symbol=of.symbol, units=restated)
         of.described, of.failed = True, learned.failed
         return True
@@ -110,14 +112,14 @@ class Profiles:
         async with self._engine.begin() as conn:
             if learned.found is not None:
                 row = _valued(of.symbol_id, learned.provider, learned.found, today)
-                await order_lock(conn)
+                await acquire_commit_order_lock(conn)
                 await profiles.write(conn, [row], _statements(learned.found))
             await profiles.schedule(conn, of.symbol_id, wait)
         self._begun = None
         return True
 
     def _ask(
-        self, calls: int, question: Callable[[Vendor], Iterable[Asked | Absent]], kind: type[Asked]
+        self, calls: int, question: Callable[[NetworkProvider], Iterable[Asked | NoData]], kind: type[Asked]
     ) -> Learned[Asked] | None:
         """The first vendor in the user's order that knows; None if none has the calls to spare now."""
         asked = failed = False
@@ -127,10 +129,10 @@ class Profiles:
                     failed = True
                     continue
                 asked = True
-                (answer,) = question(vendor.vendor)
+                (answer,) = question(vendor.provider)
             if isinstance(answer, kind):
                 return Learned(answer, vendor.name)
-            failed |= isinstance(answer, Absent) and answer.reason.transient
+            failed |= isinstance(answer, NoData) and answer.reason.transient
         return Learned(failed=failed) if asked else None
 
 

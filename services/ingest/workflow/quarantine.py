@@ -16,24 +16,24 @@ import numpy as np
 
 from services.ingest.compute.bars import only
 from services.ingest.compute.outliers import AGREE, SIGMAS, doubted, last_close, price_jumps, price_move
-from services.ingest.model.market import Absence, Absent, Fetched, Part, Request
-from services.ingest.model.stored import Doubt, Jump, Sample
-from services.ingest.model.write_set import Ask
+from services.ingest.model.market import ChainResult, NoData, NoDataReason, ProviderSeries, Request
+from services.ingest.model.stored import OutlierDecision, PriceOutlier, StoredClose
+from services.ingest.model.write_set import FetchRequest
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
-SecondOpinion = Callable[[Request, str], Part | Absent | None]
+SecondOpinion = Callable[[Request, str], ProviderSeries | NoData | None]
 
 
-class Doubts(NamedTuple):
+class OutlierInputs(NamedTuple):
     """Standard deviations by symbol id, and jumps found before by (symbol id, session) with what was decided about them."""
 
     sigmas: Mapping[int, float]
-    known: Mapping[tuple[int, date], Doubt]
+    known: Mapping[tuple[int, date], OutlierDecision]
 
-    def followed(self, asks: Sequence[Ask]) -> dict[tuple[int, date], int]:
+    def decisions_applied(self, asks: Sequence[FetchRequest]) -> dict[tuple[int, date], int]:
         """Decisions about sessions the asks are about: after their answers they have been taken up."""
-        spans: dict[int, list[Ask]] = {}
+        spans: dict[int, list[FetchRequest]] = {}
         for ask in asks:
             spans.setdefault(ask.symbol_id, []).append(ask)
         return {
@@ -43,15 +43,15 @@ class Doubts(NamedTuple):
         }
 
 
-def examined(
-    asks: Sequence[Ask],
-    fetched: Sequence[Fetched],
+def detect_outliers(
+    asks: Sequence[FetchRequest],
+    fetched: Sequence[ChainResult],
     sigmas: Mapping[int, float],
-    known: Mapping[tuple[int, date], Doubt],
+    known: Mapping[tuple[int, date], OutlierDecision],
     calendar: Calendar,
     second: SecondOpinion,
-    stored: Mapping[int, Sequence[Sample]] = MappingProxyType({}),
-) -> list[Jump]:
+    stored: Mapping[int, Sequence[StoredClose]] = MappingProxyType({}),
+) -> list[PriceOutlier]:
     """Jumps found. Bars from an unconfirmed one on are taken out of `fetched`, in place, and are `quarantined` there; of a
     jump that an operator rejected only its own bar.
 
@@ -68,26 +68,32 @@ def examined(
             part, limit = original, SIGMAS * sigma
             last = last_close(stored.get(place, ()), part.history)
             for session in [jump.session for jump in price_jumps(part.history, limit, calendar, last)]:
-                if (earlier := known.get((ask.symbol_id, session))) and earlier.believed is False:
-                    part = Part(part.provider, only(part.history, part.history.bars.sessions != np.datetime64(session)))
-                    answer.parts[index], answer.absent = part, Absence.QUARANTINED
+                if (earlier := known.get((ask.symbol_id, session))) and earlier.confirmed is False:
+                    part = ProviderSeries(
+                        part.provider, only(part.history, part.history.bars.sessions != np.datetime64(session))
+                    )
+                    answer.parts[index], answer.absent = part, NoDataReason.QUARANTINED
             for session, before, jump, sessions in price_jumps(part.history, limit, calendar, last):
                 if not doubted(ask, session, known.get((ask.symbol_id, session)), calendar):
                     continue
                 # Under the name the first was asked for: an alias is the same security for the second.
                 other = second(Request(part.history.symbol, before, session), part.provider)
-                said = price_move(other.history, before, session, calendar) if isinstance(other, Part) else None
+                said = (
+                    price_move(other.history, before, session, calendar) if isinstance(other, ProviderSeries) else None
+                )
                 # Nobody else has the symbol at all: then there is nobody to ask.
                 confirmed = other is None or (said is not None and abs(said - jump) <= AGREE * (1 + abs(jump)))
-                who = other.provider if isinstance(other, Part) else None
+                who = other.provider if isinstance(other, ProviderSeries) else None
                 found.append(
-                    Jump(ask.symbol_id, session, part.provider, jump, sigma * sqrt(sessions), who, said, confirmed)
+                    PriceOutlier(
+                        ask.symbol_id, session, part.provider, jump, sigma * sqrt(sessions), who, said, confirmed
+                    )
                 )
                 if not confirmed:
                     kept = part.history.bars.sessions < np.datetime64(session)
                     answer.parts[index], answer.absent = (
-                        Part(part.provider, only(part.history, kept)),
-                        Absence.QUARANTINED,
+                        ProviderSeries(part.provider, only(part.history, kept)),
+                        NoDataReason.QUARANTINED,
                     )
                     break
     return found

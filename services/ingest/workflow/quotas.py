@@ -12,19 +12,19 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.model.market import Fault, Request
+from services.ingest.model.market import ProviderErrorKind, Request
 from services.ingest.model.stored import Health, Link, Standing
 from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
     ProviderDown,
+    ProviderError,
     RateLimited,
     SchemaChanged,
-    VendorError,
 )
-from services.ingest.providers.quota.limits import Grant, Priority, Window
-from services.ingest.providers.quota.metered import Metered, refusal
+from services.ingest.providers.quota.limits import Permit, Priority, Window
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider, refusal
 from services.ingest.store import quotas
 from shared.errors import TransientError
 
@@ -84,9 +84,9 @@ class DatabaseQuota:
         self._loop = loop
         self._breaker = breaker or Breaker()
 
-    def take(self, wanted: int, least: int, priority: Priority) -> Grant:
+    def reserve(self, wanted: int, least: int, priority: Priority) -> Permit:
         taken = self._run(
-            lambda conn: quotas.take(
+            lambda conn: quotas.reserve_calls(
                 conn,
                 self.provider,
                 self.account,
@@ -98,20 +98,20 @@ class DatabaseQuota:
             )
         )
         if taken.retry_at is not None:
-            return Grant(0, refused=refusal(self.provider, taken.reason, taken.fault, taken.retry_at))
-        return Grant(taken.granted, taken.use_id)
+            return Permit(0, refused=refusal(self.provider, taken.reason, taken.fault, taken.retry_at))
+        return Permit(taken.granted, taken.use_id, probe=taken.probe)
 
     def renew(self, uses: Sequence[int]) -> None:
         self._run(lambda conn: quotas.renew(conn, uses))
 
-    def settle(self, uses: Sequence[int], unused: int) -> None:
-        self._run(lambda conn: quotas.settle(conn, uses, unused))
+    def release(self, uses: Sequence[int], unused: int) -> None:
+        self._run(lambda conn: quotas.release(conn, uses, unused))
 
     def succeeded(self) -> None:
         self._run(lambda conn: quotas.succeeded(conn, self.provider, self.account))
 
-    def failed(self, error: VendorError) -> VendorError | None:
-        until = self._run(lambda conn: self._failed(conn, error))
+    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
+        until = self._run(lambda conn: self._failed(conn, error, confirmed=confirmed))
         if until is None:
             return None
         if isinstance(error, RateLimited) or error.fault.permanent:
@@ -119,7 +119,7 @@ class DatabaseQuota:
             return error
         return refusal(self.provider, "provider_down", str(error), until)
 
-    async def _failed(self, conn: AsyncConnection, error: VendorError) -> datetime | None:
+    async def _failed(self, conn: AsyncConnection, error: ProviderError, *, confirmed: bool) -> datetime | None:
         """Plan limits are about the question, and change nothing for the next one."""
         breaker, fault = self._breaker, str(error)[:500]
         # A wait, not an instant: the vendor's time to come back was told on our clock, and is kept on the database's.
@@ -135,7 +135,7 @@ class DatabaseQuota:
                 conn, self.provider, self.account, fault,
                 trip=breaker.trip, pause=breaker.pause, longest=breaker.longest, wait=wait,
                 # An answer one adapter cannot read another may: that is no fault of the vendor's.
-                shared=isinstance(error, ProviderDown),
+                shared=isinstance(error, ProviderDown), confirmed=confirmed,
             )  # fmt: skip
         return None
 
@@ -155,7 +155,7 @@ class DatabaseQuota:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkup:
+class ProviderCheck:
     """How one provider is doing: whether it answered just now, and what is left of its windows."""
 
     provider: str
@@ -164,24 +164,24 @@ class Checkup:
     left: tuple[tuple[Window, int], ...]
 
 
-async def checkup(provider: Metered, quota: DatabaseQuota) -> Checkup:
+async def check_provider(provider: RateLimitedProvider, quota: DatabaseQuota) -> ProviderCheck:
     """Ask a provider one question, through its gate and quota like every other; what is left is of after that."""
     quota.bind()
     found = await asyncio.to_thread(_one_question, provider)
     health, standing = await quota.standing()
     left = tuple((Window(one.calls, one.seconds), max(0, one.calls - one.used)) for one in standing)
     if found is None:
-        return Checkup(provider.name, answers=True, said="answers", left=left)
+        return ProviderCheck(provider.name, answers=True, said="answers", left=left)
     since = f"; last answered {health.last_success_at:%Y-%m-%d %H:%M} UTC" if health and health.last_success_at else ""
-    return Checkup(provider.name, answers=False, said=found + since, left=left)
+    return ProviderCheck(provider.name, answers=False, said=found + since, left=left)
 
 
 async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: date) -> None:
     """Leave word of who is enabled and what a symbol costs there, for the estimate before an onboarding."""
     links = []
     for provider in providers:
-        if isinstance(provider, Metered) and isinstance(provider.quota, DatabaseQuota):
-            one, fifty = (provider.vendor.calls([Request("A", newest, newest)] * count) for count in (1, 50))
+        if isinstance(provider, RateLimitedProvider) and isinstance(provider.quota, DatabaseQuota):
+            one, fifty = (provider.provider.calls([Request("A", newest, newest)] * count) for count in (1, 50))
             each = (fifty - one) / 49
             links.append(Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
         else:
@@ -190,13 +190,17 @@ async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: d
         await quotas.write_chain(conn, links)
 
 
-def _one_question(provider: Metered) -> str | None:
+def _one_question(provider: RateLimitedProvider) -> str | None:
     """None if it was answered."""
     with provider.background(1) as refused:
         if refused is not None:
             return str(refused)
-        failed = provider.vendor.search("SPY").failed
-        return None if failed is None or failed.fault in {None, Fault.PLAN} else failed.detail or failed.reason.value
+        failed = provider.provider.search("SPY").failed
+        return (
+            None
+            if failed is None or failed.fault in {None, ProviderErrorKind.PLAN}
+            else failed.detail or failed.reason.value
+        )
 
 
 def account_of(counted: str, key: str) -> str:

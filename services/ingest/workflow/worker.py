@@ -8,27 +8,35 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.compute.requests import again, anew, in_parts, missing, presumed, whole, without_asking
+from services.ingest.compute.requests import (
+    carry_forward_gaps,
+    full_request,
+    gap_requests,
+    in_parts,
+    refresh_requests,
+    retry_requests,
+    without_asking,
+)
 from services.ingest.compute.retry_policy import TRANSIENT
 from services.ingest.compute.rows import FILE
-from services.ingest.model.stored import Known, Wanted
-from services.ingest.model.write_set import Ask, Presumed
+from services.ingest.model.stored import PendingRefresh, SymbolCoverage
+from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
-from services.ingest.store import prices, refresh, replaced, universe
-from services.ingest.workflow.claims import Claim, ClaimLost, claimed_of
+from services.ingest.store import prices, refresh, remap, universe
 from services.ingest.workflow.fetching import Fetcher
+from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
 from services.ingest.workflow.write import complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
-from shared.db.closures import unmoved
-from shared.db.engine import order_lock, snapshot
+from shared.db.closures import assert_calendar_current
+from shared.db.engine import acquire_commit_order_lock, snapshot
 from shared.errors import TransientError
-from shared.ledger import Raised
+from shared.ledger import Completed
 from shared.market.calendar import Calendar
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 
 log = logger(__name__)
 
@@ -59,21 +67,21 @@ class IngestWorker:
     def _calendar(self) -> Calendar:
         return self._clock.calendar()
 
-    async def run_batch(self, batch: Batch) -> Raised:
+    async def run_batch(self, batch: Batch) -> Completed:
         """Make everything known that the batch's units look at, and complete them and whatever else became ready."""
-        await self.replace_mistaken()
+        await self.remap_changed()
         await self.refresh(batch.portfolios)
-        done: dict[Key, int] = {}
+        done: dict[UnitKey, int] = {}
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        while lacking := await self._lacking(batch):
-            async with claimed_of(self._engine, list(lacking)) as claim:
+        while lacking := await self._uncovered_symbols(batch):
+            async with lease_symbols(self._engine, list(lacking)) as claim:
                 try:
-                    asks, known_absent = await self._plan(claim.symbols, lacking)
+                    asks, known_absent = await self._plan_requests(claim.symbols, lacking)
                     if known_absent:
-                        done |= (await self._presume(claim, known_absent, batch)).revision
+                        done |= (await self._carry_forward(claim, known_absent, batch)).revision
                     for part in in_parts(asks, self._calendar):
                         done |= (await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)).revision
-                except ClaimLost as lost:
+                except SymbolLeaseLost as lost:
                     log.warning("claim_lost", error=str(lost))
             if not claim.symbols:
                 if asyncio.get_running_loop().time() > deadline:
@@ -81,9 +89,9 @@ class IngestWorker:
                         f"{len(lacking)} symbols are still being fetched by somebody else, {min(lacking)} among them"
                     )
                 await asyncio.sleep(WAIT_SECONDS)
-        if any(Key(unit.portfolio_id, unit.session) not in done for unit in batch.units):
+        if any(UnitKey(unit.portfolio_id, unit.session) not in done for unit in batch.units):
             done |= (await self._complete(batch, done)).revision
-        return Raised(done)
+        return Completed(done)
 
     async def refresh(self, portfolios: Sequence[UUID] | None = None) -> int:
         """Ask anew for what a person wants asked anew although it is known; returns for how many symbols somebody answered.
@@ -93,17 +101,17 @@ class IngestWorker:
         """
         loop = asyncio.get_running_loop()
         async with self._engine.connect() as conn:
-            wanted = {mark.symbol: mark for mark in await refresh.wanted(conn, PROXY_SYMBOLS, portfolios)}
+            wanted = {mark.symbol: mark for mark in await refresh.pending_refreshes(conn, PROXY_SYMBOLS, portfolios)}
         if not wanted or loop.time() < self._not_before:
             return 0
-        answered: list[Wanted] = []
-        async with claimed_of(self._engine, list(wanted)) as claim:
+        answered: list[PendingRefresh] = []
+        async with lease_symbols(self._engine, list(wanted)) as claim:
             async with self._engine.connect() as conn:
                 gaps = await universe.gaps(conn, [symbol.id for symbol in claim.symbols], self._calendar)
             asks = [
                 ask
                 for symbol in claim.symbols
-                for ask in anew(symbol, wanted[symbol.symbol].first, wanted[symbol.symbol].last,
+                for ask in refresh_requests(symbol, wanted[symbol.symbol].first, wanted[symbol.symbol].last,
                                 gaps.get(symbol.id, ()), self._calendar)
             ]  # fmt: skip
             for part in in_parts(asks, self._calendar):
@@ -114,7 +122,7 @@ class IngestWorker:
             if len(answered) < len(asks):
                 self._not_before = loop.time() + TRANSIENT.total_seconds()
             async with self._engine.begin() as conn:
-                await refresh.refreshed(conn, answered)
+                await refresh.mark_refreshed(conn, answered)
         return len(answered)
 
     async def retry_due(self) -> int:
@@ -122,17 +130,19 @@ class IngestWorker:
 
         Independent of units: a price that arrives demands anew whatever its absence went into.
         """
-        others = await self.replace_mistaken()
+        others = await self.remap_changed()
         async with self._engine.connect() as conn:
             due = await universe.due_retries(conn, RETRIES_AT_ONCE)
         if not due:
             return others
-        async with claimed_of(self._engine, list(due)) as claim:
+        async with lease_symbols(self._engine, list(due)) as claim:
             # Another replica may have asked between the look and the claim.
             async with self._engine.connect() as conn:
                 due = await universe.due_retries(conn, RETRIES_AT_ONCE, [symbol.symbol for symbol in claim.symbols])
             asks = [
-                ask for symbol in claim.symbols for ask in again(symbol, due.get(symbol.symbol, ()), self._calendar)
+                ask
+                for symbol in claim.symbols
+                for ask in retry_requests(symbol, due.get(symbol.symbol, ()), self._calendar)
             ]
             for part in in_parts(asks, self._calendar):
                 first = min(self._calendar.session(low) for ask in part for low, _ in ask.checked)
@@ -141,20 +151,20 @@ class IngestWorker:
                 await self._fetch_and_write(claim, part, (), self._calendar.between(first, reach))
         return others + len(asks)
 
-    async def replace_mistaken(self) -> int:
+    async def remap_changed(self) -> int:
         """Prices that were fetched before the user said which security is meant are replaced by its own; returns of how many symbols.
 
         What used them is demanded anew. Until somebody answers about the one that is meant, what is stored stays.
         """
         async with self._engine.connect() as conn:
-            mistaken = [choice.symbol for choice in await replaced.wanted(conn)]
+            mistaken = [choice.symbol for choice in await remap.pending_remaps(conn)]
         loop = asyncio.get_running_loop()
         if not mistaken or loop.time() < self._replacing_not_before:
             return 0
         count = 0
-        async with claimed_of(self._engine, mistaken) as claim:
+        async with lease_symbols(self._engine, mistaken) as claim:
             for symbol in claim.symbols:
-                ask = whole(symbol, self._calendar)
+                ask = full_request(symbol, self._calendar)
                 silent: set[str] = set()
                 reach = min(self._calendar.forward(ask.last, LOOKBACK), self._clock.last_due())
                 sessions = self._calendar.between(ask.first, reach)
@@ -168,30 +178,30 @@ class IngestWorker:
         """What other providers did not have is asked for once more, or everything: at the start, or when a file was replaced."""
         self._not_before = 0.0
         async with self._engine.begin() as conn:
-            return await universe.ask_again(
+            return await universe.reset_retries(
                 conn, other_than=self._chain.name, always=always or self._chain.name == FILE
             )
 
-    async def _lacking(self, batch: Batch) -> dict[str, tuple[date, date]]:
+    async def _uncovered_symbols(self, batch: Batch) -> dict[str, tuple[date, date]]:
         """Symbols of which something within the needed range is not known, with that range."""
         calendar = self._calendar
         everyone = (calendar.back(batch.first, LOOKBACK), batch.last)
         needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS), everyone)
         async with snapshot(self._engine) as conn:
-            held = await universe.needs(conn, batch.portfolios, batch.first, batch.last)
+            held = await universe.required_coverage(conn, batch.portfolios, batch.first, batch.last)
             for symbol, (first, last) in held.items():
                 low, high = needed.get(symbol, (first, last))
                 needed[symbol] = (min(low, calendar.back(first, LOOKBACK)), max(high, last))
-            known = {symbol.symbol: symbol for symbol in await universe.known(conn, list(needed))}
+            known = {symbol.symbol: symbol for symbol in await universe.find_coverage(conn, list(needed))}
         return {
             symbol: (first, last)
             for symbol, (first, last) in needed.items()
             if not _covers(known.get(symbol), first, last)
         }
 
-    async def _plan(
-        self, claimed: Sequence[Known], lacking: dict[str, tuple[date, date]]
-    ) -> tuple[list[Ask], list[Presumed]]:
+    async def _plan_requests(
+        self, claimed: Sequence[SymbolCoverage], lacking: dict[str, tuple[date, date]]
+    ) -> tuple[list[FetchRequest], list[CarriedForwardGap]]:
         """What to ask for, and what is known to be absent without asking."""
         async with self._engine.connect() as conn:
             gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
@@ -201,22 +211,26 @@ class IngestWorker:
             first, last = lacking[symbol.symbol]
             of_symbol = gaps.get(symbol.id, ())
             # A file is asked for nothing.
-            found = [] if self._chain.name == FILE else presumed(symbol, first, last, of_symbol, self._calendar, now)
+            found = (
+                []
+                if self._chain.name == FILE
+                else carry_forward_gaps(symbol, first, last, of_symbol, self._calendar, now)
+            )
             absent += found
             settled = [span for known in found for span in known.ask.checked]
-            asks += [ask for ask in missing(symbol, first, last, of_symbol, self._calendar)
+            asks += [ask for ask in gap_requests(symbol, first, last, of_symbol, self._calendar)
                      if not any(low <= a and b <= high for a, b in settled for low, high in ask.checked)]  # fmt: skip
         return asks, absent
 
-    async def _presume(self, claim: Claim, absent: Sequence[Presumed], batch: Batch) -> Raised:
+    async def _carry_forward(self, claim: SymbolLease, absent: Sequence[CarriedForwardGap], batch: Batch) -> Completed:
         """Extend known absences; nobody is asked."""
         rows = without_asking(absent)
         async with self._engine.begin() as conn:
             now = await prices.database_time(conn)
             await prices.stage(conn, ())
-            await order_lock(conn)
-            await unmoved(conn)
-            await claim.hold(conn, {known.ask.symbol_id for known in absent})
+            await acquire_commit_order_lock(conn)
+            await assert_calendar_current(conn)
+            await claim.assert_owned(conn, {known.ask.symbol_id for known in absent})
             await write_rows(conn, [known.ask for known in absent], rows, self._clock, now=now)
             return await complete_ready(
                 conn,
@@ -228,31 +242,31 @@ class IngestWorker:
 
     async def _fetch_and_write(
         self,
-        claim: Claim,
-        asks: Sequence[Ask],
+        claim: SymbolLease,
+        asks: Sequence[FetchRequest],
         portfolios: Sequence[UUID],
         sessions: Sequence[date],
         silent: set[str] | None = None,
         *,
         replacing: bool = False,
-    ) -> Raised:
+    ) -> Completed:
         """Fetch outside any transaction, then write and complete in one. `silent` takes the symbols nobody could answer about.
 
-        Raises `ClaimLost`, with nothing written, when somebody else took a symbol over meanwhile.
+        Raises `SymbolLeaseLost`, with nothing written, when somebody else took a symbol over meanwhile.
         """
         asks, rows, now, unanswered = await self._fetcher.fetch(asks)
         if silent is not None:
             silent |= unanswered
         if replacing:
             if unanswered:
-                return Raised({})
+                return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
         failpoint("H3")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
-            await order_lock(conn)
-            await unmoved(conn)
-            await claim.hold(conn, {ask.symbol_id for ask in asks})
+            await acquire_commit_order_lock(conn)
+            await assert_calendar_current(conn)
+            await claim.assert_owned(conn, {ask.symbol_id for ask in asks})
             demanded = await write_rows(conn, asks, rows, self._clock, now=now, replaced=replacing)
             raised = await complete_ready(
                 conn, portfolios, sessions, self._calendar, changed_symbols={ask.symbol for ask in asks}
@@ -267,29 +281,29 @@ class IngestWorker:
         )
         return raised
 
-    async def _complete(self, batch: Batch, done: dict[Key, int]) -> Raised:
+    async def _complete(self, batch: Batch, done: dict[UnitKey, int]) -> Completed:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""
         async with self._engine.begin() as conn:
-            await order_lock(conn)
-            await unmoved(conn)
+            await acquire_commit_order_lock(conn)
+            await assert_calendar_current(conn)
             raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar)
             waiting = sorted(
                 {
                     unit.portfolio_id
                     for unit in batch.units
-                    if Key(unit.portfolio_id, unit.session) not in raised.keys | done.keys()
+                    if UnitKey(unit.portfolio_id, unit.session) not in raised.keys | done.keys()
                 }
             )
             if waiting:
-                symbols = {*await universe.needs(conn, waiting, batch.first, batch.last), *PROXY_SYMBOLS}
+                symbols = {*await universe.required_coverage(conn, waiting, batch.first, batch.last), *PROXY_SYMBOLS}
                 until = await universe.next_retry(conn, list(symbols))
                 if until is not None:
-                    await ledger.postpone(conn, Phase.INGEST, waiting, until, "waiting for a provider")
+                    await ledger.defer(conn, Phase.INGEST, waiting, until, "waiting for a provider")
             failpoint("H6")
         return raised
 
 
-def _covers(symbol: Known | None, first: date, last: date) -> bool:
+def _covers(symbol: SymbolCoverage | None, first: date, last: date) -> bool:
     return (
         symbol is not None
         and symbol.covered_from is not None

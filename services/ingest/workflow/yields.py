@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.ingest.compute.yields import ask_again_at, looking, news
 from services.ingest.providers.curves import CurveSource
-from services.ingest.providers.errors import VendorError
+from services.ingest.providers.errors import ProviderError
 from services.ingest.store import yields
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.market.curve import CURVE_MOST_DAYS, Curve
 from shared.market.registry import LOOKBACK
 from shared.telemetry import logger
@@ -68,7 +68,7 @@ class YieldCurves:
         next_at = ask_again_at(year, newest, calendar, self._clock.last_due(), now, answer.retry_at)
         async with self._engine.begin() as conn:
             # First of all: a curve must not slip between a computation that read the one before and its completion.
-            await order_lock(conn)
+            await acquire_commit_order_lock(conn)
             if answer.curves:
                 await self._store(conn, answer)
             await yields.schedule_year(conn, year, asked_at=now, next_at=next_at, fault=answer.fault)
@@ -81,7 +81,7 @@ class YieldCurves:
         for source in self._sources:
             try:
                 found = source.curves(year)
-            except VendorError as error:
+            except ProviderError as error:
                 faults.append(str(error))
                 retry_at = min(filter(None, (retry_at, error.retry_at)), default=None)
             except (
@@ -108,7 +108,7 @@ class YieldCurves:
         fresh = news(found, answer.provider, {curve.date: (curve, by) for curve, by in before}, order)
         if not fresh:
             return
-        change = await next_change(conn)
+        change = await next_change_seq(conn)
         await yields.write(conn, fresh, answer.provider, change)
         known = sorted({curve.date for curve, _ in before} | {curve.date for curve in fresh})
         units = await _demand(conn, looking([curve.date for curve in fresh], known), change)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Book, Kind, Panel, Stack
+from services.risk.compute.inputs import Book, Kind, Panel, PortfolioGroup
 from shared.arrays import FloatCube, FloatMatrix
 from shared.market.registry import COVERAGE_GATE
 
@@ -28,7 +28,7 @@ class Exposures:
     """(g, K, m) of the holdings; NaN where uncovered."""
 
 
-def eligible(panel: Panel, book: Book, stack: Stack) -> NDArray[np.bool_]:
+def eligible(panel: Panel, book: Book, stack: PortfolioGroup) -> NDArray[np.bool_]:
     """(g, K) holdings that a symbol's betas describe: public ones and options with a delta, at a price that is evidence.
 
     An option without a delta and a private holding are uncovered, which is not the same as an exposure of zero.
@@ -37,7 +37,7 @@ def eligible(panel: Panel, book: Book, stack: Stack) -> NDArray[np.bool_]:
     return good
 
 
-def aggregate(panel: Panel, book: Book, stack: Stack, facts: FloatCube) -> Exposures:
+def aggregate(panel: Panel, book: Book, stack: PortfolioGroup, facts: FloatCube) -> Exposures:
     """Aggregate `facts` (S, N, m) over the holdings of each unit, in the symbols' sorted order."""
     betas = facts[stack.sessions[:, None], stack.source]
     betas = np.where(eligible(panel, book, stack)[:, :, None], betas, np.nan)

@@ -31,10 +31,10 @@ def concentration(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> C
     # Largest first, added up one by one: the same whatever order the lots came in, and whatever other units hold.
     ordered = -np.sort(-merged, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = _added(ordered)
+        total = _running_sum(ordered)
         shares = ordered / np.where(total > 0.0, total, np.nan)[:, None]
-        hhi = HHI_SCALE * _added(shares * shares)
-        return Concentration(hhi, HHI_SCALE / hhi, _added(shares[:, :3]), _added(shares[:, :10]))
+        hhi = HHI_SCALE * _running_sum(shares * shares)
+        return Concentration(hhi, HHI_SCALE / hhi, _running_sum(shares[:, :3]), _running_sum(shares[:, :10]))
 
 
 def _merged(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> FloatMatrix:
@@ -53,7 +53,7 @@ def _merged(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> FloatMa
     return merged
 
 
-def _added(values: FloatMatrix) -> FloatVector:
+def _running_sum(values: FloatMatrix) -> FloatVector:
     """(g,) sums over the last axis, strictly from left to right."""
     return np.cumsum(values, axis=1)[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 

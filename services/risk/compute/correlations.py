@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
+from services.risk.compute.consecutive_windows import cut
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack, held, stack
+from services.risk.compute.inputs import PUBLIC, Book, Panel, PortfolioGroup, held, portfolio_group
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     SHORT_HISTORY,
@@ -23,7 +24,6 @@ from services.risk.compute.reasons import (
     nullable,
     symbol_reason,
 )
-from services.risk.compute.runs import cut
 from services.risk.compute.series import Filled, coverage
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
@@ -84,17 +84,29 @@ def structures(
         mine = np.isin(owner, same)
         every = np.ascontiguousarray(gross[mine].reshape(len(same), whole))
         covered = coverage(every, real[mine].reshape(len(same), whole))
-        of = stack(book, units[same], holdings[mine & good].reshape(len(same), count))
-        tilt = exposure[mine & good].reshape(len(same), count) / of.nav[:, None]
+        of = portfolio_group(book, units[same], holdings[mine & good].reshape(len(same), count))
+        exposure_weight = exposure[mine & good].reshape(len(same), count) / of.nav[:, None]
         for part, matrix, n_obs in _matrices(panel, book, of, pairs, columns, filled, even=even):
             found |= _stack(
-                of.units[part], tilt[part], matrix, n_obs, covered[part], [excluded[u] for u in same[part].tolist()]
+                of.units[part],
+                exposure_weight[part],
+                matrix,
+                n_obs,
+                covered[part],
+                [excluded[u] for u in same[part].tolist()],
             )
     return found
 
 
 def _matrices(
-    panel: Panel, book: Book, of: Stack, pairs: Pairs, columns: covariance.Columns, filled: Filled, *, even: bool
+    panel: Panel,
+    book: Book,
+    of: PortfolioGroup,
+    pairs: Pairs,
+    columns: covariance.Columns,
+    filled: Filled,
+    *,
+    even: bool,
 ) -> Iterator[tuple[IntVector, covariance.Covariance | None, IntVector]]:
     """(positions in the stack, their covariances, sessions behind them), a part of the stack at a time."""
     g, k = of.rows.shape
@@ -105,7 +117,7 @@ def _matrices(
         for runs in cut(panel, book.portfolio[of.units], of.sessions, of.source, CORRELATION_WINDOW):
             part = runs.units.reshape(-1)
             at = index[part]
-            matrix = covariance.covariance_of_runs(runs, pairs.mean[at], pairs.sd[at])
+            matrix = covariance.covariance_of_windows(runs, pairs.mean[at], pairs.sd[at])
             yield part, matrix, np.full(len(part), CORRELATION_WINDOW)
     else:
         index = filled.find(of.sessions[:, None], of.source)
@@ -134,7 +146,7 @@ def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_eno
 
 def _stack(
     units: IntVector,
-    tilt: FloatMatrix,
+    exposure_weight: FloatMatrix,
     matrix: covariance.Covariance | None,
     n_obs: IntVector,
     covered: FloatVector,
@@ -145,12 +157,12 @@ def _stack(
             u: Structure(_columns(why), decomposition_document(None, None, None, None, None), None, share)
             for u, why, share in zip(units.tolist(), excluded, covered.tolist(), strict=True)
         }
-    k = tilt.shape[1]
+    k = exposure_weight.shape[1]
     shown = covariance.displayed(matrix)
     labels = list(covariance.clusters(shown))
-    parts = covariance.decompose(matrix, tilt)
+    parts = covariance.decompose(matrix, exposure_weight)
     enough = covered >= COVERAGE_GATE
-    trusted = enough & np.isfinite(tilt).all(axis=1)
+    trusted = enough & np.isfinite(exposure_weight).all(axis=1)
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))
     upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
@@ -166,7 +178,7 @@ def _stack(
         )
     )
     mean = nullable(np.where(enough, covariance.mean_absolute(shown), np.nan))
-    shrinkage, tilts = nullable(np.where(enough, matrix.shrinkage, np.nan)), listed(tilt)
+    shrinkage, tilts = nullable(np.where(enough, matrix.shrinkage, np.nan)), listed(exposure_weight)
     behind, shares_covered, good = n_obs.tolist(), covered.tolist(), enough.tolist()
     return {
         u: Structure(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.risk.compute.runs import Runs, windows
+from services.risk.compute.consecutive_windows import ConsecutiveWindows, windows
 from services.risk.compute.series import blocks, masked
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CLUSTER_CUT, CORRELATION_MIN_OBS, CORRELATION_WINDOW, SESSIONS_A_YEAR
@@ -82,7 +82,7 @@ def covariance(of: Columns, index: IntVector) -> Covariance:
     return Covariance(correlation, sd, shrinkage, _joint_obs(of, index))
 
 
-def covariance_of_runs(of: Runs, mean: FloatMatrix, sd: FloatMatrix) -> Covariance:
+def covariance_of_windows(of: ConsecutiveWindows, mean: FloatMatrix, sd: FloatMatrix) -> Covariance:
     """The same of units whose windows overlap, without a standardised copy of each window.
 
     mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1. With a = 1/σ² the squared length of a session's

@@ -9,7 +9,7 @@ from dataclasses import astuple, fields
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Greeks, Panel, Stack
+from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Greeks, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -40,7 +40,7 @@ def proxy_names(panel: Panel) -> list[list[str | None]]:
 
 def exposure_columns(
     panel: Panel,
-    stack: Stack,
+    stack: PortfolioGroup,
     unpriceable: BoolMatrix,
     greeks: Mapping[int, Greeks],
     joint: Exposures,
@@ -84,7 +84,7 @@ def exposure_columns(
     }
 
 
-def _greeks(stack: Stack, greeks: Mapping[int, Greeks]) -> list[list[float]]:
+def _greeks(stack: PortfolioGroup, greeks: Mapping[int, Greeks]) -> list[list[float]]:
     """By unit, K x 5 in the order of `Greeks`, NaN where there are none; empty without any option that has them."""
     if not greeks:
         return [[] for _ in stack.units]

@@ -190,20 +190,20 @@ class History:
     coverage: FloatVector
     """Share of each session's gross value at a price that is evidence."""
 
-    def evidence(self) -> NDArray[np.bool_]:
+    def well_priced(self) -> NDArray[np.bool_]:
         """Sessions with enough of it: what a session below is worth is not known well enough to measure anything by."""
         good: NDArray[np.bool_] = self.coverage >= COVERAGE_GATE
         return good
 
-    def spans_evidence(self) -> NDArray[np.bool_]:
+    def between_well_priced(self) -> NDArray[np.bool_]:
         """Sessions whose return is from such a session to such a session; a price that comes back moves all it missed at once."""
-        good = self.evidence()
+        good = self.well_priced()
         both: NDArray[np.bool_] = good & np.concatenate([[True], good[:-1]])
         return both
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class PortfolioGroup:
     """g units with the same number K of holdings: every array operation on them has a shape that depends on no other unit."""
 
     units: IntVector
@@ -236,13 +236,13 @@ class Stack:
         return self.value * self.leverage
 
     @property
-    def tilt(self) -> FloatMatrix:
+    def exposure_weight(self) -> FloatMatrix:
         """(g, K) exposure over NAV."""
         return self.exposure / self.nav[:, None]
 
     def netted(self) -> FloatMatrix:
-        """(g, K) `tilt` with holdings of one source together, at the place of the first; 0 at the others'."""
-        net = self.tilt
+        """(g, K) `exposure_weight` with holdings of one source together, at the place of the first; 0 at the others'."""
+        net = self.exposure_weight
         ordered = np.sort(self.source, axis=1)
         for i in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)).tolist():
             first: dict[int, int] = {}
@@ -262,22 +262,22 @@ def held(book: Book, units: IntVector) -> tuple[IntVector, IntVector]:
     return book.starts[units][owner] + np.arange(len(owner)) - before[owner], owner
 
 
-def stacks(book: Book, units: IntVector, *, most: int) -> Iterator[Stack]:
+def portfolio_groups(book: Book, units: IntVector, *, most: int) -> Iterator[PortfolioGroup]:
     """Cut units into stacks of equal K, each of at most `most` holdings (or one unit)."""
     counts = np.diff(book.starts)[units]
     for count in np.unique(counts):
         same = units[counts == count]
         step = max(1, most // max(1, int(count)))
         for low in range(0, len(same), step):
-            yield stack(
+            yield portfolio_group(
                 book, same[low : low + step], book.starts[same[low : low + step], None] + np.arange(count)[None, :]
             )
 
 
-def stack(book: Book, units: IntVector, holdings: IntVector) -> Stack:
+def portfolio_group(book: Book, units: IntVector, holdings: IntVector) -> PortfolioGroup:
     """The stack of `units` (g,) with the chosen `holdings` (g, K) of each."""
     nav = book.nav[units]
-    return Stack(
+    return PortfolioGroup(
         units=units,
         sessions=book.session[units],
         nav=np.where(nav > 0.0, nav, np.nan),

@@ -8,7 +8,7 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.factor_model import FactorModel, model_risk
-from services.risk.compute.inputs import PUBLIC, Book, Panel, Stack
+from services.risk.compute.inputs import PUBLIC, Book, Panel, PortfolioGroup
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
@@ -42,7 +42,7 @@ def risk_documents(
     book: Book,
     model: FactorModel,
     labels: FactorLabels,
-    stack: Stack,
+    stack: PortfolioGroup,
     pairs: Pairs,
     series: FloatMatrix,
     joint: Exposures,
@@ -66,7 +66,7 @@ def risk_documents(
     )
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
-    _name_culprits(panel, book, stack, index, pairs, covered, reasons)
+    _record_symbol_reasons(panel, book, stack, index, pairs, covered, reasons)
     priced = coverage(stack.gross, np.where(book.unpriceable[stack.holdings], 0.0, 1.0))
     sectors = _sectors(panel, book, stack, priced, reasons)
     concentrations = _concentrations(book, stack, structures, priced, reasons)
@@ -101,10 +101,10 @@ def risk_documents(
     return documents, columns, covered[YEAR]
 
 
-def _name_culprits(
+def _record_symbol_reasons(
     panel: Panel,
     book: Book,
-    stack: Stack,
+    stack: PortfolioGroup,
     index: IntVector,
     pairs: Pairs,
     covered: dict[int, FloatVector],
@@ -123,7 +123,7 @@ def _name_culprits(
             reasons[i].add(reason, symbol=panel.symbols[row])
 
 
-def _positions(panel: Panel, stack: Stack, index: IntVector, pairs: Pairs) -> Columns:
+def _positions(panel: Panel, stack: PortfolioGroup, index: IntVector, pairs: Pairs) -> Columns:
     public = panel.kinds[stack.rows] == PUBLIC
     realized = np.where(public, pairs.realized_252[index], np.nan)
     forecast = np.where(public, pairs.forecast[index], np.nan)
@@ -170,7 +170,7 @@ def _explain_decomposition(document: Document, why: Reasons, *, empty: bool, pos
 
 
 def _concentrations(
-    book: Book, stack: Stack, structures: list[Structure], priced: FloatVector, reasons: list[Reasons]
+    book: Book, stack: PortfolioGroup, structures: list[Structure], priced: FloatVector, reasons: list[Reasons]
 ) -> list[Document]:
     """By value, of what is at a price that is evidence; `risk_hhi` by what moves, under the gate of the matrix."""
     names = [[book.underlyings[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
@@ -192,7 +192,9 @@ def _concentrations(
     return documents
 
 
-def _sectors(panel: Panel, book: Book, stack: Stack, priced: FloatVector, reasons: list[Reasons]) -> list[Document]:
+def _sectors(
+    panel: Panel, book: Book, stack: PortfolioGroup, priced: FloatVector, reasons: list[Reasons]
+) -> list[Document]:
     """Of each unit its sectors, and which benchmark of which date they are compared with."""
     held = [[book.sectors[holding] for holding in holdings] for holdings in stack.holdings.tolist()]
     chosen = panel.benchmark_of()[stack.sessions]

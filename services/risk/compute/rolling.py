@@ -95,10 +95,10 @@ def trailing_sums(values: FloatMatrix, *lengths: int) -> list[FloatMatrix]:
     while 2 * size <= max(lengths):
         runs[2 * size] = runs[size][..., :-size] + runs[size][..., size:]
         size *= 2
-    return [_put_together(runs, length) for length in lengths]
+    return [_concatenate(runs, length) for length in lengths]
 
 
-def _put_together(runs: dict[int, FloatMatrix], length: int) -> FloatMatrix:
+def _concatenate(runs: dict[int, FloatMatrix], length: int) -> FloatMatrix:
     count, begin, parts = runs[1].shape[-1] - length + 1, 0, []
     for size, run in runs.items():
         if length & size:

@@ -21,7 +21,7 @@ FORECASTS = ("har", "har_variance", "ewma_variance", "var_historical", "var_norm
 """Annualised volatility and variances, and VaR of one day as a positive fraction of NAV."""
 
 
-def to_be_scored(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
+def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
     """By unit the `FORECASTS`, as they are answered: NaN where one is withheld, or the HAR is not the method."""
     scored = {tail.method: tail.var for tail in tails if tail.level == SCORED_LEVEL}
     har = forecast.har & np.isfinite(forecast.value)

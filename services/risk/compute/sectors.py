@@ -16,7 +16,7 @@ FUND_TYPES = frozenset({"etf", "etn", "fund", "mutual_fund", "mutualfund"})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class VendorSector:
     """What a provider said of a symbol on a day; None is nothing, which takes back nothing."""
 
     as_of: date
@@ -24,20 +24,20 @@ class Told:
     sector: str | None
 
 
-def sector_on(session: date, kind: Kind, told: Sequence[Told], stated: str | None) -> str:
+def sector_on(session: date, kind: Kind, vendor_sectors: Sequence[VendorSector], user_sector: str | None) -> str:
     """Sector of a holding as known on `session`: a fund is `ETF`, else the symbol's, else the user's, else `Unclassified`.
 
     told : of the symbol, oldest first; for an option of its underlying, since a sector's money is where the risk is
     """
     if kind != Kind.PRIVATE:
-        known = [of for of in told if of.as_of <= session]
+        known = [of for of in vendor_sectors if of.as_of <= session]
         asset_type = next((of.asset_type for of in reversed(known) if of.asset_type), "")
         if asset_type.lower() in FUND_TYPES:
             return ETF
         sector = gics(next((of.sector for of in reversed(known) if of.sector), None))
         if sector is not None:
             return sector
-    return gics(stated) or UNCLASSIFIED
+    return gics(user_sector) or UNCLASSIFIED
 
 
 @dataclass(frozen=True, slots=True)

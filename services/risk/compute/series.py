@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Kind, Panel, Stack
+from services.risk.compute.inputs import Kind, Panel, PortfolioGroup
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
 
@@ -81,13 +81,13 @@ def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
     return Filled(keys, count, values, real, valid)
 
 
-def portfolio_series(filled: Filled, stack: Stack) -> FloatMatrix:
+def portfolio_series(filled: Filled, stack: PortfolioGroup) -> FloatMatrix:
     """(g, LOOKBACK) constant weights of D on the holdings' series: an accumulation over symbols in their sorted order.
 
     A matrix product would be faster for one stack alone, but BLAS may cut long products by the number of threads.
     """
     index = filled.find(stack.sessions[:, None], stack.source)
-    weight = stack.tilt
+    weight = stack.exposure_weight
     total = np.zeros((len(stack.units), LOOKBACK))
     for holding in range(index.shape[1]):
         total += weight[:, holding, None] * filled.values[index[:, holding]]

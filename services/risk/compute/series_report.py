@@ -9,7 +9,7 @@ import numpy as np
 from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.beta import realized_beta
-from services.risk.compute.inputs import Panel, Stack
+from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -20,7 +20,7 @@ from services.risk.compute.reasons import (
     Reasons,
     nullable,
 )
-from services.risk.compute.scorecard import to_be_scored
+from services.risk.compute.scorecard import scored_forecasts
 from services.risk.compute.series import masked
 from services.risk.compute.tail import NavVolatility, tails
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
@@ -55,7 +55,7 @@ def gate(values: FloatVector, covered: FloatVector) -> FloatVector:
     return np.where(covered >= COVERAGE_GATE, values, np.nan)
 
 
-def market_of(panel: Panel, stack: Stack) -> tuple[FloatMatrix, BoolMatrix]:
+def market_of(panel: Panel, stack: PortfolioGroup) -> tuple[FloatMatrix, BoolMatrix]:
     """(market returns, which are there), both (g, LOOKBACK); 0 where there is none."""
     row = panel.proxies[stack.sessions, 0]
     windows = panel.windows()[np.maximum(row, 0), stack.sessions]
@@ -65,7 +65,7 @@ def market_of(panel: Panel, stack: Stack) -> tuple[FloatMatrix, BoolMatrix]:
 
 def series_figures(
     panel: Panel,
-    stack: Stack,
+    stack: PortfolioGroup,
     series: FloatMatrix,
     joint: Exposures,
     covered: dict[int, FloatVector],
@@ -98,7 +98,7 @@ def series_figures(
         )
         for tail in losses
     ]
-    result = SeriesFigures([], [], [], to_be_scored(of, losses, covered[LOOKBACK]))
+    result = SeriesFigures([], [], [], scored_forecasts(of, losses, covered[LOOKBACK]))
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
         document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}

@@ -38,7 +38,7 @@ class Shocks:
     """(S, F)."""
 
 
-def every(scenarios: Scenarios, model: FactorModel, sessions: Sequence[date]) -> list[Shocks]:
+def all_shocks(scenarios: Scenarios, model: FactorModel, sessions: Sequence[date]) -> list[Shocks]:
     """Direct and propagated factor shocks of every scenario on every session."""
     return _shocks(scenarios, scenarios.scenarios, model, sessions)
 

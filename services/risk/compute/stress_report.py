@@ -10,7 +10,7 @@ import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import Stack
+from services.risk.compute.inputs import PortfolioGroup
 from services.risk.compute.reasons import LOW_COVERAGE, STALE_DURATION, Columns, Reasons, listed
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
@@ -74,7 +74,7 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
     )
 
 
-def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reasons]) -> Columns:
+def stress_columns(stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: list[Reasons]) -> Columns:
     """One value a unit of the stack; a withheld scenario is unknown with its reason, and named in `reasons`."""
     covered = np.isfinite(joint.betas[:, :, 0])
     trusted = coverage(stack.gross, covered.astype(np.float64)) >= COVERAGE_GATE
@@ -103,7 +103,7 @@ def stress_columns(stack: Stack, joint: Exposures, of: Moves, reasons: list[Reas
 
 
 def _legs(
-    stack: Stack, joint: Exposures, shocks: FloatCube, withheld: BoolMatrix
+    stack: PortfolioGroup, joint: Exposures, shocks: FloatCube, withheld: BoolMatrix
 ) -> tuple[list[FloatVector], list[FloatVector]]:
     """(direct, propagated) by unit: C × (money, fraction, by factor, by position), NaN where withheld."""
     direct: list[FloatVector] = []
@@ -121,7 +121,7 @@ def _legs(
     return direct, propagated
 
 
-def _parts(stack: Stack, scenarios: int) -> Iterator[slice]:
+def _parts(stack: PortfolioGroup, scenarios: int) -> Iterator[slice]:
     g, k = stack.rows.shape
     step = max(1, MOST_CELLS // max(1, k * scenarios))
     for low in range(0, g, step):

@@ -104,7 +104,7 @@ def drawdowns(history: History, sessions: DateVector) -> Drawdown:
     if len(history.sessions) == 0:
         unknown = np.full(len(sessions), np.nan)
         return Drawdown(unknown, unknown, never, never, np.zeros(len(sessions), dtype=np.bool_))
-    known = np.isfinite(history.drawdown) & history.evidence()
+    known = np.isfinite(history.drawdown) & history.well_priced()
     depth = np.where(known, history.drawdown, np.inf)
     deepest = np.minimum.accumulate(depth)
     order = np.arange(len(depth))

@@ -53,7 +53,7 @@ class HeldRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class UserClassification:
     """What the user says of a lot."""
 
     investment_class: str
@@ -62,7 +62,7 @@ class Stated:
 
 
 # The day it counts from, asset type, sector.
-Told: TypeAlias = tuple[date, str | None, str | None]
+VendorSectorRow: TypeAlias = tuple[date, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ReturnHistory:
     """A portfolio's snapshots, oldest first; NaN for no return."""
 
     sessions: DateVector
@@ -108,7 +108,7 @@ async def held(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, l
     return [HeldRow(*row) for row in rows]
 
 
-async def tracks(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) -> dict[UUID, Track]:
+async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) -> dict[UUID, ReturnHistory]:
     """Daily returns, drawdowns and coverage of each portfolio from its first snapshot to `last`."""
     rows = await conn.execute(
         text(f"""
@@ -118,10 +118,10 @@ async def tracks(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) 
         """),
         {"portfolios": list(portfolios), "last": last},
     )
-    return {row[0]: Track(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
+    return {row[0]: ReturnHistory(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
 
 
-async def stated(conn: AsyncConnection, lots: Iterable[UUID]) -> dict[UUID, Stated]:
+async def user_classifications(conn: AsyncConnection, lots: Iterable[UUID]) -> dict[UUID, UserClassification]:
     """What is said of these lots, and of no other: a lot of a later session says nothing of an earlier one's book."""
     rows = await conn.execute(
         text("""
@@ -130,7 +130,7 @@ async def stated(conn: AsyncConnection, lots: Iterable[UUID]) -> dict[UUID, Stat
         """),
         {"lots": list(lots)},
     )
-    return {row[0]: Stated(*row[1:]) for row in rows}
+    return {row[0]: UserClassification(*row[1:]) for row in rows}
 
 
 async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
@@ -142,7 +142,7 @@ async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]
     return {row.symbol: row.id for row in rows}
 
 
-async def told(conn: AsyncConnection, ids: Sequence[int], last: date) -> dict[int, list[Told]]:
+async def vendor_sectors(conn: AsyncConnection, ids: Sequence[int], last: date) -> dict[int, list[VendorSectorRow]]:
     """By symbol what providers said up to `last`, oldest first; of one day the first provider by name comes last."""
     rows = await conn.execute(
         text("""
@@ -152,7 +152,7 @@ async def told(conn: AsyncConnection, ids: Sequence[int], last: date) -> dict[in
         """),
         {"ids": list(ids), "last": last},
     )
-    found: dict[int, list[Told]] = {}
+    found: dict[int, list[VendorSectorRow]] = {}
     for symbol_id, as_of, asset_type, sector in rows:
         found.setdefault(symbol_id, []).append((as_of, asset_type, sector))
     return found

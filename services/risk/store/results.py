@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import binary
-from shared.work import Key
+from shared.work import UnitKey
 
 _FIRST_DAY = date(2000, 1, 1)  # of PostgreSQL's dates
 
@@ -98,7 +98,9 @@ async def portfolios(conn: AsyncConnection) -> list[UUID]:
     return list(rows.scalars())
 
 
-async def save(conn: AsyncConnection, results: Mapping[Key, bytes], revisions: Mapping[Key, int], version: str) -> None:
+async def save(
+    conn: AsyncConnection, results: Mapping[UnitKey, bytes], revisions: Mapping[UnitKey, int], version: str
+) -> None:
     """Replace the results of the units with a revision. What a higher revision replaces goes to the history."""
     if not revisions:
         return

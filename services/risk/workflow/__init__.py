@@ -13,15 +13,15 @@ from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Scenarios
 from services.risk.store import results as store
 from services.risk.workflow.assemble import Inputs, read
-from services.risk.workflow.scenario_sets import in_force
-from shared.ledger import Outcome, Raised
+from services.risk.workflow.scenario_sets import assert_active_scenarios
+from shared.ledger import Completed, Outcome
 from shared.market.registry import MODEL_VERSION
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 
 _documents = TypeAdapter[Any](Any, config=ConfigDict(ser_json_inf_nan="constants"))
 _strict = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
@@ -62,8 +62,8 @@ def _json(document: object) -> bytes:
 class RiskResults:
     """What was computed, ready to be written: rows of `risk.results` without their key columns, as the store encodes them."""
 
-    outcomes: Mapping[Key, Outcome]
-    rows: Mapping[Key, bytes]
+    outcomes: Mapping[UnitKey, Outcome]
+    rows: Mapping[UnitKey, bytes]
 
 
 class RiskWorker:
@@ -80,13 +80,13 @@ class RiskWorker:
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Holdings, prices and factor facts of the batch, from the caller's snapshot. Raises `OtherScenarios`."""
-        await in_force(conn, self._digest)
+        await assert_active_scenarios(conn, self._digest)
         return await read(conn, batch)
 
     def compute(self, inputs: Inputs) -> RiskResults:
         """Pure; rows are encoded here too, since this runs off the event loop."""
-        found = pictures(inputs.panel, inputs.book, self._scenarios)
-        keys = [Key(picture.portfolio_id, picture.session) for picture in found]
+        found = build_reports(inputs.panel, inputs.book, self._scenarios)
+        keys = [UnitKey(picture.portfolio_id, picture.session) for picture in found]
         whole: dict[str, Sequence[Any]] = {
             "quality": [picture.quality for picture in found],
             "coverage": [picture.coverage for picture in found],
@@ -100,7 +100,7 @@ class RiskWorker:
             dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True))
         )
 
-    async def save(self, conn: AsyncConnection, results: RiskResults, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
         """Write the results of the units that were raised, and of no other."""
         if raised.revision:
             await store.save_scenarios(conn, self._digest, self._scenarios.described(), self._scenarios.dated())

@@ -10,13 +10,14 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
-from services.risk.compute.sectors import Told
+from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
+from services.risk.compute.sectors import VendorSector
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
-from shared.market.registry import FACTOR_NAMES, LOOKBACK
+from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
 from shared.work import Batch
 
 
@@ -31,16 +32,16 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     first, last, days = batch.first, batch.last, calendar()
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
-    eve = days.back(first, 1)
-    snapshots = await store.held(conn, batch.portfolios, eve, last)
-    stated = await store.stated(conn, {lot for row in snapshots for lot in row.lots})
-    held = [Held(row, merge_lots(row, stated)) for row in snapshots]
+    previous_session = days.back(first, 1)
+    snapshots = await store.held(conn, batch.portfolios, previous_session, last)
+    user_classes = await store.user_classifications(conn, {lot for row in snapshots for lot in row.lots})
+    held = [Held(row, merge_lots(row, user_classes)) for row in snapshots]
     proxies = await store.proxies(conn, first, last)
-    stand_ins = {name for names, _ in proxies.values() for name in names if name is not None}
+    proxy_names = {name for names, _ in proxies.values() for name in names if name is not None}
     lots = {(lot.row, lot.root) for unit in held for lot in unit.lots}
     options = {symbol for (symbol, kind), _ in lots if kind == Kind.OPTION}
     roots = {root for (_, kind), root in lots if kind == Kind.OPTION}
-    rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in stand_ins | roots})
+    rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in proxy_names | roots})
     known = await store.known(conn, {symbol for symbol, _ in rows})
     ids = sorted({known[symbol] for symbol, kind in rows if kind == Kind.PUBLIC and symbol in known})
     panel = build_panel(
@@ -56,19 +57,23 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     )
     if options:
         names = {known[symbol]: symbol for symbol in options | roots if symbol in known}
-        found = await store.prices(conn, "close", sorted(names), eve, last)
-        panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, eve)
+        found = await store.prices(conn, "close", sorted(names), previous_session, last)
+        panel = with_closes(panel, {names[symbol_id]: of for symbol_id, of in found.items()}, previous_session)
     benchmarks = [
         Benchmark(row.code, row.date, dict(zip(row.sectors, row.weights, strict=True)))
         for row in await store.benchmarks(conn, first, last)
     ]
     panel = replace(panel, benchmarks=tuple(benchmarks))
-    tracks = await store.tracks(conn, batch.portfolios, last)
+    return_histories = await store.return_histories(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
-    eves = [of for of in held if of.row.session < first]
-    told = await store.told(conn, ids, last)
-    said = {symbol: [Told(*row) for row in told.get(symbol_id, ())] for symbol, symbol_id in known.items()}
-    return Inputs(panel, build_book(panel, batch.portfolios, units, eves, said, tracks))
+    previous_snapshots = [of for of in held if of.row.session < first]
+    vendor_rows = await store.vendor_sectors(conn, ids, last)
+    vendor_sectors = {
+        symbol: [VendorSector(*row) for row in vendor_rows.get(symbol_id, ())] for symbol, symbol_id in known.items()
+    }
+    return Inputs(
+        panel, build_book(panel, batch.portfolios, units, previous_snapshots, vendor_sectors, return_histories)
+    )
 
 
 def build_panel(
@@ -107,6 +112,15 @@ def build_panel(
         low = offset + int(np.searchsorted(window, np.datetime64(start, "D")))
         high = offset + int(np.searchsorted(window, np.datetime64(end, "D"), side="right")) - 1
         stretches.setdefault(row_of[symbol_id], []).append(Gap(low, high, reason))
+    reasons = {(position[session], row_of[symbol_id]): reason for symbol_id, session, reason in missing}
+    with_facts = np.zeros((s, n), dtype=np.bool_)
+    for symbol_id, fact in facts.items():
+        with_facts[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = True
+    for row in row_of.values():
+        for k in np.flatnonzero(~with_facts[:, row]).tolist():
+            if not np.isfinite(grid[row, k + LOOKBACK - BETA_WINDOW : k + LOOKBACK]).any():
+                why = _without_price(k + LOOKBACK - 1, stretches.get(row, ()), stand_in[k, 0], slopes[k, 0])
+                reasons.setdefault((k, row), why)
     return Panel(
         sessions=sessions,
         # Columns before the calendar's beginning have no returns, and any dates will do.
@@ -119,20 +133,33 @@ def build_panel(
         resid_sd=np.ascontiguousarray(table[:, :, store.RESIDUAL_SD]),
         reported=np.ascontiguousarray(table[:, :, store.REPORTED]),
         limited=table[:, :, store.LIMITED] > 0.0,
-        fact_reasons={(position[session], row_of[symbol_id]): reason for symbol_id, session, reason in missing},
+        fact_reasons=reasons,
         proxies=stand_in,
         slopes=slopes,
         gaps={row: tuple(stretch) for row, stretch in stretches.items()},
     )
 
 
-def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], eve: date) -> Panel:
+def _without_price(at: int, gaps: Sequence[Gap], market: int, slope: float) -> str:
+    """Why a symbol without any price in the window has no betas: it has no facts that would say so. In the order in which they
+    would: no market, then why it has no price.
+
+    at : column of the session
+    """
+    if market < 0:
+        return NO_PROXY
+    if np.isnan(slope):
+        return ZERO_VARIANCE
+    return next((gap.reason for gap in gaps if gap.first <= at <= gap.last), SHORT_HISTORY)
+
+
+def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], previous_session: date) -> Panel:
     """The panel with closes by symbol (of options and their underlyings), from the session before the first on."""
-    days = np.array((eve, *panel.sessions), dtype="datetime64[D]")
+    days = np.array((previous_session, *panel.sessions), dtype="datetime64[D]")
     rows: dict[int, FloatVector] = {}
     for row, symbol in enumerate(panel.symbols):
         if symbol in closes:
             at, values = closes[symbol]
             rows[row] = np.full(len(days), np.nan)
             rows[row][np.searchsorted(days, at)] = values
-    return replace(panel, closes=rows, close_days=(eve, *panel.sessions))
+    return replace(panel, closes=rows, close_days=(previous_session, *panel.sessions))

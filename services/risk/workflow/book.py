@@ -11,8 +11,8 @@ from uuid import UUID
 import numpy as np
 
 from services.risk.compute.inputs import Before, Book, History, Kind, Panel
-from services.risk.compute.sectors import Told, sector_on
-from services.risk.store.inputs import HeldRow, Stated, Track
+from services.risk.compute.sectors import VendorSector, sector_on
+from services.risk.store.inputs import HeldRow, ReturnHistory, UserClassification
 from shared.arrays import IntVector
 from shared.market.symbols import classify, parse_occ
 
@@ -37,7 +37,7 @@ class Merged:
     """What the holding stands on: of an option the underlying as stated, else as the contract names it; else the symbol."""
 
 
-def merge_lots(held: HeldRow, stated: Mapping[UUID, Stated]) -> list[Merged]:
+def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -> list[Merged]:
     """Open lots merged by symbol and class, sorted. Only what is said of these very lots counts, each for its own class.
 
     Money stays whole, so the order of lots changes nothing. A lot that nothing is stated of is what its symbol says.
@@ -50,15 +50,18 @@ def merge_lots(held: HeldRow, stated: Mapping[UUID, Stated]) -> list[Merged]:
     ):
         if quantity == 0.0:
             continue
-        said = stated.get(lot)
-        row = symbol, _KINDS.get(classify(symbol).value if said is None else said.investment_class, Kind.PUBLIC)
+        user_class = user_classes.get(lot)
+        row = (
+            symbol,
+            _KINDS.get(classify(symbol).value if user_class is None else user_class.investment_class, Kind.PUBLIC),
+        )
         lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
         lots[2] |= reason == _UNPRICEABLE
-        if said is not None and said.sector:
-            sectors[row] = min(sectors.get(row, said.sector), said.sector)
-        if said is not None and said.underlying and row[1] == Kind.OPTION:
-            roots[row] = min(roots.get(row, said.underlying), said.underlying)
+        if user_class is not None and user_class.sector:
+            sectors[row] = min(sectors.get(row, user_class.sector), user_class.sector)
+        if user_class is not None and user_class.underlying and row[1] == Kind.OPTION:
+            roots[row] = min(roots.get(row, user_class.underlying), user_class.underlying)
     return [
         Merged(row, long, short, bool(old), sectors.get(row), roots.get(row) or _root(row))
         for row, (long, short, old) in sorted(merged.items())
@@ -83,11 +86,12 @@ def build_book(
     panel: Panel,
     portfolios: Sequence[UUID],
     units: Sequence[Held],
-    eves: Sequence[Held],
-    told: Mapping[str, Sequence[Told]],
-    tracks: dict[UUID, Track],
+    previous_snapshots: Sequence[Held],
+    vendor_sectors: Mapping[str, Sequence[VendorSector]],
+    return_histories: dict[UUID, ReturnHistory],
 ) -> Book:
-    """The flat book of the units that have a snapshot, in their order; `eves` are the snapshots of the session before the first."""
+    """The flat book of the units that have a snapshot, in their order; `previous_snapshots` are the snapshots of the
+    session before the first."""
     index = {
         (symbol, Kind(kind)): i
         for i, (symbol, kind) in enumerate(zip(panel.symbols, panel.kinds.tolist(), strict=True))
@@ -96,8 +100,8 @@ def build_book(
     position = {session: k for k, session in enumerate(panel.sessions)}
 
     @cache
-    def sector(session: date, lot_kind: Kind, root: str, stated: str | None) -> str:
-        return sector_on(session, lot_kind, told.get(root, ()), stated)
+    def sector(session: date, lot_kind: Kind, root: str, user_sector: str | None) -> str:
+        return sector_on(session, lot_kind, vendor_sectors.get(root, ()), user_sector)
 
     owned = [(unit.row, lot) for unit in units for lot in unit.lots]
     flat = [lot for _, lot in owned]
@@ -115,19 +119,19 @@ def build_book(
         underlyings=tuple(lot.root for lot in flat),
         history={
             number[portfolio]: History(track.sessions, track.daily_return, track.drawdown, track.coverage)
-            for portfolio, track in tracks.items()
+            for portfolio, track in return_histories.items()
         },
         underlying_rows=_underlying_rows(index, units),
-        before=_before(index, panel, units, eves),
+        before=_before(index, panel, units, previous_snapshots),
     )
 
 
-def _before(index: dict[Row, int], panel: Panel, units: Sequence[Held], eves: Sequence[Held]) -> Before:
-    snapshots: dict[tuple[UUID, date | None], Held] = {(of.row.portfolio_id, None): of for of in eves}
+def _before(index: dict[Row, int], panel: Panel, units: Sequence[Held], previous_snapshots: Sequence[Held]) -> Before:
+    snapshots: dict[tuple[UUID, date | None], Held] = {(of.row.portfolio_id, None): of for of in previous_snapshots}
     snapshots |= {(of.row.portfolio_id, of.row.session): of for of in units}
-    eve = dict(zip(panel.sessions, (None, *panel.sessions), strict=False))
+    previous_session = dict(zip(panel.sessions, (None, *panel.sessions), strict=False))
     nothing = [Held(unit.row, []) for unit in units]
-    there = [snapshots.get((unit.row.portfolio_id, eve[unit.row.session])) for unit in units]
+    there = [snapshots.get((unit.row.portfolio_id, previous_session[unit.row.session])) for unit in units]
     prior = [none if of is None else of for of, none in zip(there, nothing, strict=True)]
     flat = [lot for of in prior for lot in of.lots]
     long = np.array([lot.long for lot in flat], dtype=np.float64) / MONEY

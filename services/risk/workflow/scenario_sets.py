@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.risk.compute.scenarios import Scenarios
 from services.risk.store import results as store
 from shared import ledger
-from shared.db.engine import next_change, order_lock
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.errors import TransientError
 from shared.telemetry import logger
 from shared.work import Phase
@@ -27,7 +27,7 @@ class OtherScenarios(TransientError):
     code = "other_scenarios"
 
 
-async def in_force(conn: AsyncConnection, digest: str) -> None:
+async def assert_active_scenarios(conn: AsyncConnection, digest: str) -> None:
     """Raises `OtherScenarios` where another set than ours is in force in this snapshot."""
     chosen = await store.chosen_scenarios(conn)
     if chosen is not None and chosen != digest:
@@ -37,14 +37,14 @@ async def in_force(conn: AsyncConnection, digest: str) -> None:
         )
 
 
-async def take_up(engine: AsyncEngine, scenarios: Scenarios) -> int:
+async def activate_scenarios(engine: AsyncEngine, scenarios: Scenarios) -> int:
     """Put our set in force, and require anew all risk if another one was; returns how many units. The same set again does nothing.
 
     All of it, not what is complete: a unit in flight would otherwise be completed with the old set at the revision it was begun with.
     """
     digest = scenarios.digest()
     async with engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         known = await store.chosen_scenarios(conn)
         if known == digest:
             return 0
@@ -55,7 +55,7 @@ async def take_up(engine: AsyncEngine, scenarios: Scenarios) -> int:
         portfolios = await store.portfolios(conn)
         units = 0
         if portfolios:
-            revision = await next_change(conn)
+            revision = await next_change_seq(conn)
             units = await ledger.require_all(conn, portfolios, date.min, date.max, Phase.RISK, revision)
     log.info("new_scenarios_restate", scenarios=digest, before=known, units=units)
     return units

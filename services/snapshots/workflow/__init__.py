@@ -11,19 +11,19 @@ from services.snapshots import store
 from services.snapshots.compute import Inputs, roll_forward
 from services.snapshots.workflow.inputs import load_inputs
 from services.snapshots.workflow.rows import UnitRow, unit_rows
-from shared.ledger import Outcome, Raised
+from shared.ledger import Completed, Outcome
 from shared.market.registry import MODEL_VERSION
-from shared.work import Batch, Key, Phase
+from shared.work import Batch, Phase, UnitKey
 
 
 @dataclass(frozen=True)
 class Results:
     """Rows of every unit computed, without their revision: that is known only once the units are raised."""
 
-    rows: Mapping[Key, UnitRow]
+    rows: Mapping[UnitKey, UnitRow]
 
     @property
-    def outcomes(self) -> Mapping[Key, Outcome]:
+    def outcomes(self) -> Mapping[UnitKey, Outcome]:
         return {key: row.outcome for key, row in self.rows.items()}
 
 
@@ -41,13 +41,14 @@ class SnapshotsWorker:
         table, snapshots = roll_forward(inputs)
         return Results(unit_rows(inputs, table, snapshots))
 
-    async def save(self, conn: AsyncConnection, results: Results, raised: Raised) -> None:
+    async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         """Write the raised units' rows, and only theirs."""
         if not raised:
             return
         await store.replace(
             conn,
             snapshots=[(*key, revision, *results.rows[key].snapshot) for key, revision in raised.revision.items()],
-            holdings=[(*key, revision, *results.rows[key].holdings) for key, revision in raised.revision.items()],
+            holdings={key: results.rows[key].holdings for key in raised.revision},
+            revisions=raised.revision,
             model_version=MODEL_VERSION,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,49 +21,54 @@ from services.snapshots.compute import (
     lot_reasons,
 )
 from services.snapshots.store import HOLDINGS_COLUMNS, SNAPSHOT_COLUMNS, SNAPSHOT_FIGURES
+from shared import progress
+from shared.db import binary
 from shared.ledger import Outcome
-from shared.work import Key
+from shared.work import UnitKey
 
-_BASES = np.array([basis.name.lower() for basis in Basis], dtype=object)
-_REASONS = np.array(["" if reason is Reason.NONE else reason.name.lower() for reason in Reason], dtype=object)
+_BASES = [basis.name.lower() for basis in Basis]
+_REASONS = ["" if reason is Reason.NONE else reason.name.lower() for reason in Reason]
+assert [*map(int, Basis)] == [*range(len(Basis))]
+assert [*map(int, Reason)] == [*range(len(Reason))]
 # What follows (portfolio_id, session, revision) in each row.
 assert SNAPSHOT_COLUMNS[3:] == ("quality", "reasons", *SNAPSHOT_FIGURES)
-assert HOLDINGS_COLUMNS[3:5] == ("position_ids", "symbols")
+assert HOLDINGS_COLUMNS[3:] == (
+    "position_ids", "symbols", "quantity", "price", "price_session", "price_basis", "stale",
+    "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRow:
     outcome: Outcome
     snapshot: tuple[Any, ...]
-    holdings: tuple[Any, ...]
+    holdings: bytes
+    """The columns after the key, in the binary form of COPY."""
 
 
-def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[Key, UnitRow]:
+def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[UnitKey, UnitRow]:
     """One row of each table for every portfolio and session; the lots of a row are those entered by then."""
     days = inputs.market.days[1:]
     sessions = days.astype("datetime64[D]").tolist()
     figures = [_nullable(getattr(snapshots, figure)) for figure in SNAPSHOT_FIGURES]
-    lots = _lot_columns(table)
     count = len(inputs.portfolios.portfolio_id)
     starts = np.searchsorted(inputs.lots.portfolio, np.arange(count + 1), side="left").tolist()
-    rows: dict[Key, UnitRow] = {}
+    rows: dict[UnitKey, UnitRow] = {}
     for portfolio, portfolio_id in enumerate(inputs.portfolios.portfolio_id):
         start, end = starts[portfolio], starts[portfolio + 1]
         entered = np.searchsorted(inputs.lots.entry_session[start:end], days, side="right").tolist()
+        holdings = _holdings(inputs, table, start, entered)
         for row, session in enumerate(sessions):
             of_portfolio = slice(start, start + entered[row])
             short = lot_reasons(inputs, table, row, of_portfolio)
             reasons = short + figure_reasons(inputs, snapshots, row, portfolio)
             outcome = _outcome(short, float(snapshots.coverage[row, portfolio]))
-            rows[Key(portfolio_id, session)] = UnitRow(
+            rows[UnitKey(portfolio_id, session)] = UnitRow(
                 outcome,
                 (outcome.quality, json.dumps(reasons), *(figure[row][portfolio] for figure in figures)),
-                (
-                    inputs.lots.position_id[of_portfolio],
-                    inputs.lots.symbol[of_portfolio],
-                    *(column[row][of_portfolio] for column in lots),
-                ),
+                holdings[row],
             )
+        progress.report()
     return rows
 
 
@@ -71,21 +76,29 @@ def _outcome(short: list[Shortfall], coverage: float) -> Outcome:
     return Outcome("partial" if short else "complete", coverage, [dict(reason) for reason in short])
 
 
-def _lot_columns(table: LotTable) -> list[list[list[Any]]]:
-    """The columns of `HOLDINGS_COLUMNS` after the symbols, as lists over sessions of lists over lots."""
-    return [
-        table.quantity.tolist(),
-        table.price.tolist(),
-        table.price_day.astype("datetime64[D]").tolist(),
-        _BASES[table.basis].tolist(),
-        table.stale.tolist(),
-        table.market_value.tolist(),
-        table.daily_pnl.tolist(),
-        table.cumulative_pnl.tolist(),
-        table.realized_pnl.tolist(),
-        table.dividends.tolist(),
-        _REASONS[table.reason].tolist(),
+def _holdings(inputs: Inputs, table: LotTable, start: int, counts: Sequence[int]) -> list[bytes]:
+    """Rows of `HOLDINGS_COLUMNS` after the key, encoded, of one portfolio and each session: the first so many of its lots.
+
+    A portfolio at a time, and column by column: as Python's numbers a batch would need twenty times the memory, and making
+    them holds the interpreter for seconds.
+    """
+    lots = range(start, start + max(counts, default=0))
+
+    def whole(values: NDArray[Any]) -> list[NDArray[Any]]:
+        return [values[row, start : start + count] for row, count in enumerate(counts)]
+
+    columns = [
+        binary.uuid_prefixes([inputs.lots.position_id[lot] for lot in lots], counts),
+        binary.text_prefixes([inputs.lots.symbol[lot] for lot in lots], counts),
+        binary.float8_arrays(whole(table.quantity)),
+        binary.float8_arrays(whole(table.price)),
+        binary.date_arrays(whole(table.price_day)),
+        binary.label_arrays(_BASES, whole(table.basis)),
+        binary.int2_arrays(whole(table.stale)),
+        *(binary.int8_arrays(whole(getattr(table, name))) for name in HOLDINGS_COLUMNS[10:15]),
+        binary.label_arrays(_REASONS, whole(table.reason)),
     ]
+    return [b"".join(row) for row in zip(*columns, strict=True)]
 
 
 def _nullable(values: NDArray[np.int64] | NDArray[np.float64]) -> list[list[Any]]:

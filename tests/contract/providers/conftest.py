@@ -13,13 +13,13 @@ import pytest
 
 from services.ingest.providers.fmp.provider import Fmp
 from services.ingest.providers.massive.provider import Massive
+from services.ingest.providers.network import NetworkProvider
 from services.ingest.providers.tiingo.provider import Tiingo
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
 from services.ingest.providers.transport.http import Bounds
-from services.ingest.providers.vendor import Vendor
 from services.ingest.providers.yahoo.yahooquery import YahooQuery
 from services.ingest.providers.yahoo.yfinance import Yahoo
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from tests.support import vendors
 from tests.support.vendors import VendorServer, serving
 
@@ -38,30 +38,40 @@ class Case:
 
     name: str
     server: VendorServer
-    make: Callable[..., Vendor]
+    make: Callable[..., NetworkProvider]
     data: str
-    vendor: Vendor
+    vendor: NetworkProvider
 
 
-def _massive(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return Massive(key, regular, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+def _massive(
+    server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime
+) -> NetworkProvider:
+    return Massive(
+        key, exchange_calendar, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now
+    )
 
 
-def _fmp(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
+def _fmp(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime) -> NetworkProvider:
     url = f"{server.url}/stable"
-    return Fmp(key, regular, gate=gate, base_url=url, allow_loopback=True, bounds=bounds, now=lambda: now)
+    return Fmp(key, exchange_calendar, gate=gate, base_url=url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
-def _tiingo(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return Tiingo(key, regular, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+def _tiingo(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime) -> NetworkProvider:
+    return Tiingo(
+        key, exchange_calendar, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now
+    )
 
 
-def _yahoo(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return Yahoo(regular, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+def _yahoo(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime) -> NetworkProvider:
+    return Yahoo(exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
-def _yahooquery(server: VendorServer, gate: Gate | None, bounds: Bounds, key: str, now: datetime) -> Vendor:
-    return YahooQuery(regular, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
+def _yahooquery(
+    server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime
+) -> NetworkProvider:
+    return YahooQuery(
+        exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now
+    )
 
 
 _MAKERS: dict[str, tuple[Any, Any, str]] = {
@@ -82,12 +92,12 @@ ALL = [
 
 @contextmanager
 def running(
-    name: str, *, gate: Gate | None = None, bounds: Bounds = QUICK, key: str = "good", now: datetime = NOW
+    name: str, *, gate: RateLimiter | None = None, bounds: Bounds = QUICK, key: str = "good", now: datetime = NOW
 ) -> Iterator[Case]:
     maker, answer, data = _MAKERS[name]
     with serving(answer) as server:
         # Without a breaker: each question of a test is really asked.
-        vendor = maker(server, gate or LocalGate(now=lambda: now, trip_after=1000), bounds, key, now)
+        vendor = maker(server, gate or LocalRateLimiter(now=lambda: now, trip_after=1000), bounds, key, now)
         try:
             yield Case(name, server, maker, data, vendor)
         finally:

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History, Request
-from services.ingest.providers.vendor import Described
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
+from services.ingest.providers.network import Described
 from tests.contract.providers.conftest import FIRST, LAST, Case
 from tests.support.vendors import Reply, document
 
@@ -21,7 +21,7 @@ TRADED = {
 }
 
 
-def ask(case: Case, symbol: str, first: date = FIRST, last: date = LAST) -> History | Absent:
+def ask(case: Case, symbol: str, first: date = FIRST, last: date = LAST) -> History | NoData:
     (answer,) = case.vendor.fetch([Request(symbol, first, last)])
     return answer
 
@@ -85,8 +85,8 @@ def test_a_symbol_that_is_listed_and_not_traded_is_known_and_empty(case: Case) -
 
 def test_an_unknown_symbol_is_not_found_and_that_is_no_fault(case: Case) -> None:
     answer = ask(case, "NOPE")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault, answer.retry_at) == (Absence.NOT_FOUND, None, None)
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault, answer.retry_at) == (NoDataReason.NOT_FOUND, None, None)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_an_unknown_symbol_is_not_found_and_that_is_no_fault(case: Case) -> None
 )
 def test_what_no_vendor_could_know_is_never_asked(case: Case, symbol: str) -> None:
     answer = ask(case, symbol)
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.NOT_FOUND, Fault.BAD_SYMBOL)
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.NOT_FOUND, ProviderErrorKind.BAD_SYMBOL)
     assert case.server.calls == []
 
 
@@ -126,8 +126,8 @@ def test_profiles(case: Case) -> None:
     else:
         assert (known.profile.sector, known.profile.industry) == ("Technology", "Consumer Electronics")
         assert (known.profile.beta, known.profile.beta_as_of) == (1.28, date(2020, 9, 2))
-    assert isinstance(unknown, Absent)
-    assert unknown.reason is Absence.NOT_FOUND
+    assert isinstance(unknown, NoData)
+    assert unknown.reason is NoDataReason.NOT_FOUND
 
 
 def test_search(case: Case) -> None:
@@ -141,7 +141,7 @@ def test_the_estimate_is_what_a_fetch_costs(case: Case) -> None:
     requests = [Request(symbol, FIRST, LAST) for symbol in ("AAPL", "BRK.B")]
     list(case.vendor.fetch(requests))
     assert abs(len(case.server.calls) - case.vendor.calls(requests)) <= 1
-    assert case.vendor.condition().calls == len(case.server.calls)
+    assert case.vendor.health().calls == len(case.server.calls)
 
 
 def test_the_key_is_in_no_url(case: Case) -> None:
@@ -152,5 +152,5 @@ def test_the_key_is_in_no_url(case: Case) -> None:
 def test_an_answer_that_is_not_json_is_not_an_empty_one(case: Case) -> None:
     case.server.fail(Reply(b"null"), case.data)
     answer = ask(case, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED

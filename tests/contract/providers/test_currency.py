@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, History, Request
+from services.ingest.model.market import History, NoData, NoDataReason, Request
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.normalise import elsewhere, spelled
-from shared.market.calendar import regular
+from services.ingest.providers.normalise import is_foreign_listing, to_vendor
+from shared.market.calendar import exchange_calendar
 from tests.contract.providers.conftest import FIRST, LAST, Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import ask, history
 from tests.contract.providers.test_nonsense import changed, meta
@@ -24,8 +24,8 @@ def test_yahoos_price_in_another_currency_is_none(name: str, currency: str) -> N
         changed(case, "/chart/", meta(currency=currency))
         answer = ask(case, "AAPL")
         assert isinstance(ask(case, "BRK.B"), History)
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault, answer.retry_at) == (Absence.FOREIGN_CURRENCY, None, None)
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault, answer.retry_at) == (NoDataReason.FOREIGN_CURRENCY, None, None)
     assert currency in (answer.detail or "")
 
 
@@ -36,8 +36,8 @@ def test_a_currency_that_is_not_told_is_the_markets_own(yahoo: Case) -> None:
 
 def test_a_listing_abroad_is_asked_for_as_that_and_its_currency_looked_up(fmp_vod: Case) -> None:
     answer = ask(fmp_vod, "VOD.L")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.FOREIGN_CURRENCY
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.FOREIGN_CURRENCY
     assert [call.query["symbol"] for call in fmp_vod.server.calls] == ["VOD.L"]
 
 
@@ -66,8 +66,8 @@ def test_a_dividend_in_another_currency_is_left_out_and_told(massive: Case, capl
 def test_nobody_is_asked_for_a_number_after_a_foreign_currency() -> None:
     with running("yahoo") as first, running("fmp") as second:
         changed(first, "/chart/", meta(currency="GBp"))
-        [found] = Chain([first.vendor, second.vendor], regular).fetch([Request("AAPL", FIRST, LAST)])
-        assert (found.absent, found.parts) == (Absence.FOREIGN_CURRENCY, [])
+        [found] = Chain([first.vendor, second.vendor], exchange_calendar).fetch([Request("AAPL", FIRST, LAST)])
+        assert (found.absent, found.parts) == (NoDataReason.FOREIGN_CURRENCY, [])
         assert second.server.calls == []
 
 
@@ -79,5 +79,5 @@ def test_nobody_is_asked_for_a_number_after_a_foreign_currency() -> None:
     ],
 )  # fmt: skip
 def test_only_a_share_class_is_spelled_as_one(symbol: str, asked: str) -> None:
-    assert spelled(symbol, "-") == asked
-    assert elsewhere(symbol) == (symbol in {"VOD.L", "BMW.F", "RIO.V", "RY.TO"})
+    assert to_vendor(symbol, "-") == asked
+    assert is_foreign_listing(symbol) == (symbol in {"VOD.L", "BMW.F", "RIO.V", "RY.TO"})

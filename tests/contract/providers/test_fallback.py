@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from services.ingest.model.market import Absence, Request
+from services.ingest.model.market import NoDataReason, Request
 from services.ingest.providers.chain import Chain
-from shared.market.calendar import calendar, regular
+from shared.market.calendar import calendar, exchange_calendar
 from tests.contract.providers.conftest import FIRST, LAST, Case, running
 from tests.contract.providers.test_answers import TRADED, as_traded
 from tests.support.vendors import Reply
@@ -27,7 +27,7 @@ DOWN = {
 
 def chain(stack: ExitStack) -> tuple[Chain, list[Case]]:
     cases = [stack.enter_context(running(name)) for name in ORDER]
-    return Chain([case.vendor for case in cases], regular), cases
+    return Chain([case.vendor for case in cases], exchange_calendar), cases
 
 
 @pytest.mark.parametrize("failure", DOWN)
@@ -55,11 +55,11 @@ def test_all_down_is_transient_and_all_ignorant_is_not() -> None:
     with ExitStack() as stack:
         asked, cases = chain(stack)
         (unknown,) = asked.fetch([Request("NOPE", FIRST, LAST)])
-        assert unknown.absent is Absence.NOT_FOUND
+        assert unknown.absent is NoDataReason.NOT_FOUND
         for case in cases:
             case.server.fail(DOWN["500"], case.data)
         (down,) = asked.fetch([Request("AAPL", FIRST, LAST)])
-        assert down.absent is Absence.PROVIDER_DOWN
+        assert down.absent is NoDataReason.PROVIDER_DOWN
 
 
 def test_a_dead_symbol_costs_one_attempt_a_provider_whatever_the_range() -> None:

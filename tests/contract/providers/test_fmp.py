@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History, Rename, Request
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Rename, Request
 from tests.contract.providers.conftest import Case, running
 from tests.contract.providers.test_answers import ask, history
 from tests.support.vendors import Reply, reply, stored
@@ -17,24 +17,24 @@ from tests.support.vendors import Reply, reply, stored
 def test_the_daily_limit_whatever_its_status(fmp: Case, status: int) -> None:
     fmp.server.fail(stored("fmp", "error_429", status), "/historical")
     answer = ask(fmp, "AAPL")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.RATE_LIMITED, Fault.RATE_LIMITED)
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.RATE_LIMITED, ProviderErrorKind.RATE_LIMITED)
 
 
 def test_a_refused_key_with_status_200(fmp: Case) -> None:
     fmp.server.fail(stored("fmp", "error_401"), "/historical")
     answer = ask(fmp, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.AUTH
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.AUTH
     assert "LEADLINE_FMP_API_KEY" in (answer.detail or "")
 
 
 def test_a_symbol_the_plan_does_not_cover_does_not_turn_the_key_off(fmp: Case) -> None:
     fmp.server.fail(stored("fmp", "error_402", 402), "/historical")
     answer = ask(fmp, "AAPL")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.PLAN_LIMIT, Fault.PLAN)
-    assert fmp.vendor.condition().disabled is None
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
+    assert fmp.vendor.health().disabled is None
 
 
 def test_a_dividend_stated_on_todays_shares_only_is_brought_to_those_of_its_day(fmp: Case) -> None:
@@ -70,8 +70,8 @@ def test_a_delisted_company_has_the_day_of_its_announcement(fmp: Case) -> None:
 
 def test_a_renamed_symbol_says_what_it_is_now(fmp: Case) -> None:
     answer = ask(fmp, "FB")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.renamed) == (Absence.NOT_FOUND, Rename("FB", "META", date(2022, 6, 9)))
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.renamed) == (NoDataReason.NOT_FOUND, Rename("FB", "META", date(2022, 6, 9)))
     assert list(fmp.vendor.renames(["FB", "AAPL"])) == [answer.renamed, None]
 
 
@@ -105,8 +105,8 @@ def test_without_the_list_of_delisted_companies_nothing_is_called_delisted(fmp: 
 
 def test_a_symbol_of_two_companies_is_a_question(fmp: Case) -> None:
     answer = ask(fmp, "DUPE")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.AMBIGUOUS
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.AMBIGUOUS
     assert len(answer.candidates) == 2
 
 
@@ -114,8 +114,8 @@ def test_an_answer_about_another_symbol_is_refused(fmp: Case) -> None:
     rows = [{"symbol": "MSFT", "date": "2020-08-05", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]
     fmp.server.fail(reply(rows), "/historical")
     answer = ask(fmp, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
 def test_a_long_range_is_asked_for_in_pieces_that_one_answer_holds(fmp: Case) -> None:
@@ -130,11 +130,11 @@ def test_a_long_range_is_asked_for_in_pieces_that_one_answer_holds(fmp: Case) ->
 
 def test_options_are_not_asked_for(fmp: Case) -> None:
     answer = ask(fmp, "AAPL201218C00120000")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.NOT_FOUND
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.NOT_FOUND
     assert fmp.server.calls == []
 
 
 def test_prices_are_not_served_without_their_splits(fmp: Case) -> None:
     fmp.server.fail(Reply(b"{}", 500), "/splits")
-    assert isinstance(ask(fmp, "AAPL"), Absent)
+    assert isinstance(ask(fmp, "AAPL"), NoData)

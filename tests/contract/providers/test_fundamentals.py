@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent
-from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind, pe_ratio
+from services.ingest.model.market import NoData, NoDataReason
+from services.ingest.providers.network import ITEMS, Fundamentals, Statement, StatementKind, pe_ratio
 from tests.contract.providers.conftest import Case
 from tests.support.vendors import Call, Reply
 
@@ -96,8 +96,8 @@ def test_a_number_beyond_any_double_is_a_schema_fault_or_no_value(case: Case) ->
 
 def test_an_unknown_symbol_has_none(case: Case) -> None:
     (answer,) = case.vendor.fundamentals(["NOPE"])
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.NOT_FOUND
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.NOT_FOUND
 
 
 def test_everything_can_leave_as_json(case: Case) -> None:

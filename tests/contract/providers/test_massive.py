@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History, Rename, Request
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Rename, Request
 from tests.contract.providers.conftest import FIRST, LAST, Case
 from tests.contract.providers.test_answers import TRADED, ask, history
 from tests.support.vendors import Call, Reply, document, reply, stored
@@ -24,8 +24,8 @@ def test_a_next_page_on_another_origin_never_gets_the_key(massive: Case) -> None
     body = document("massive", "aggregates") | {"next_url": "https://evil.example/v2/aggs?cursor=1"}
     massive.server.fail(reply(body), "/v2/aggs/")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.REFUSED_ADDRESS
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.REFUSED_ADDRESS
 
 
 def test_pages_without_end_are_a_fault(massive: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +41,8 @@ def test_pages_without_end_are_a_fault(massive: Case, monkeypatch: pytest.Monkey
 
     massive.server.answer = endless
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
     assert len(massive.server.calls) == 6
 
 
@@ -51,8 +51,8 @@ def test_prices_are_asked_for_as_traded_and_refused_if_adjusted(massive: Case) -
     assert massive.server.asked("/v2/aggs/")[0].query["adjusted"] == "false"
     massive.server.fail(reply(document("massive", "aggregates") | {"adjusted": True}), "/v2/aggs/")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
 def test_results_that_are_missing_though_counted_are_no_empty_range(massive: Case) -> None:
@@ -60,15 +60,15 @@ def test_results_that_are_missing_though_counted_are_no_empty_range(massive: Cas
     del body["results"]
     massive.server.fail(reply(body), "/v2/aggs/")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
 def test_prices_are_not_served_without_their_actions(massive: Case) -> None:
     massive.server.fail(Reply(b"{}", 500), "/stocks/v1/splits")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.PROVIDER_DOWN
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.PROVIDER_DOWN
 
 
 def test_a_delisted_ticker_has_the_day_of_its_announcement(massive: Case) -> None:
@@ -84,24 +84,24 @@ def test_a_series_that_is_there_to_the_end_costs_no_question_about_its_status(ma
 
 def test_a_renamed_ticker_is_not_called_delisted(massive: Case) -> None:
     answer = ask(massive, "FB")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.renamed) == (Absence.NOT_FOUND, Rename("FB", "META", date(2022, 6, 9)))
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.renamed) == (NoDataReason.NOT_FOUND, Rename("FB", "META", date(2022, 6, 9)))
     assert list(massive.vendor.renames(["FB", "AAPL", "NOPE"])) == [answer.renamed, None, None]
 
 
 def test_a_ticker_of_two_securities_is_a_question(massive: Case) -> None:
     answer = ask(massive, "DUPE")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.AMBIGUOUS
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.AMBIGUOUS
     assert {candidate.exchange for candidate in answer.candidates} == {"XNYS", "XTSE"}
 
 
 def test_a_plan_that_does_not_cover_a_range_does_not_turn_the_key_off(massive: Case) -> None:
     massive.server.fail(stored("massive", "error_403_plan", 403), "/v2/aggs/")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.PLAN_LIMIT, Fault.PLAN)
-    assert massive.vendor.condition().disabled is None
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
+    assert massive.vendor.health().disabled is None
     massive.server.fail(None)
     assert isinstance(ask(massive, "AAPL"), History)
 
@@ -109,8 +109,8 @@ def test_a_plan_that_does_not_cover_a_range_does_not_turn_the_key_off(massive: C
 def test_the_limit_in_the_vendors_own_words(massive: Case) -> None:
     massive.server.fail(stored("massive", "error_429", 429), "/v2/aggs/")
     answer = ask(massive, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.RATE_LIMITED
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.RATE_LIMITED
     assert "exceeded the maximum requests per minute" in (answer.detail or "")
 
 

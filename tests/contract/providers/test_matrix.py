@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.model.market import Absent, History
+from services.ingest.model.market import History, NoData
 from tests.contract.providers.conftest import NOW, Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import TRADED, ask
 from tests.contract.providers.test_faults import HTML
@@ -90,7 +90,7 @@ def truncated(case: Case) -> Callable[[Call], Reply]:
     return answer
 
 
-def told(answer: History | Absent) -> str:
+def told(answer: History | NoData) -> str:
     if isinstance(answer, History):
         return f"{len(answer.bars.sessions)} bars" + (f", delisted {answer.delisted_on}" if answer.delisted_on else "")
     parts = [answer.reason.value]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History, Request
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
 from services.ingest.providers import actions
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.transport.payload import Record
@@ -105,8 +105,8 @@ def test_a_number_that_can_not_be_is_the_absence_of_its_symbol_alone(name: str, 
     with running(name) as case:
         changed(case, path, change)
         bad, good = case.vendor.fetch([Request(symbol, FIRST, LAST) for symbol in (SYMBOL, OTHER)])
-    assert isinstance(bad, Absent)
-    assert (bad.reason, bad.fault) == (Absence.PROVIDER_DOWN, Fault.SCHEMA_CHANGED)
+    assert isinstance(bad, NoData)
+    assert (bad.reason, bad.fault) == (NoDataReason.PROVIDER_DOWN, ProviderErrorKind.SCHEMA_CHANGED)
     assert isinstance(good, History)
     assert len(good.bars.sessions) == 21
 
@@ -121,8 +121,8 @@ def test_a_listing_that_has_not_begun_is_none_of_fmps_either(fmp: Case) -> None:
 
     fmp.server.answer = answer
     (found,) = fmp.vendor.fetch([Request("LAZY", FIRST, LAST)])
-    assert isinstance(found, Absent)
-    assert found.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(found, NoData)
+    assert found.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
 def test_a_price_beyond_every_price_is_none(case: Case) -> None:
@@ -157,8 +157,8 @@ def test_what_nobody_foresaw_is_the_absence_of_its_symbol_alone(
     monkeypatch.setattr(type(case.vendor), name, breaks)
     with caplog.at_level(logging.ERROR):
         bad, good = case.vendor.fetch([Request(symbol, FIRST, LAST) for symbol in (SYMBOL, OTHER)])
-    assert isinstance(bad, Absent)
-    assert (bad.reason, bad.fault) == (Absence.PROVIDER_DOWN, Fault.SCHEMA_CHANGED)
+    assert isinstance(bad, NoData)
+    assert (bad.reason, bad.fault) == (NoDataReason.PROVIDER_DOWN, ProviderErrorKind.SCHEMA_CHANGED)
     assert "ZeroDivisionError" in (bad.detail or "")
     assert isinstance(good, History)
     assert any(record.exc_info for record in caplog.records)
@@ -179,9 +179,9 @@ def test_a_dividend_that_can_not_be_is_none(amount: float) -> None:
 def test_splits_that_can_be_are_kept_and_too_many_of_them_are_not() -> None:
     reverse = [actions.split("v", date(2000 + year, 1, 3), 1, 1000) for year in range(7)]
     assert reverse[0].value == 0.001
-    assert actions.together("v", tuple(reverse[:6])) == tuple(reverse[:6])
+    assert actions.check_actions("v", tuple(reverse[:6])) == tuple(reverse[:6])
     with pytest.raises(SchemaChanged, match="splits"):
-        actions.together("v", tuple(reverse))
+        actions.check_actions("v", tuple(reverse))
 
 
 @pytest.mark.parametrize("value", [10**18, 1e308, -(10**18), float("inf"), "x", True])

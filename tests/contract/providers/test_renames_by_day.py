@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from services.ingest.model.market import Answer, History, Rename, Request
 from services.ingest.providers.fmp.provider import Fmp
 from services.ingest.providers.massive.provider import Massive
-from shared.market.calendar import calendar, regular
+from shared.market.calendar import calendar, exchange_calendar
 from tests.support.markets import World
 from tests.support.vendors import Call, Reply, serving
 
@@ -38,7 +38,7 @@ def market(today: date = LAST) -> World:
 @contextmanager
 def massive(made: World) -> Iterator[Massive]:
     with serving(made.massive) as server:
-        vendor = Massive("k", regular, base_url=server.url, allow_loopback=True)
+        vendor = Massive("k", exchange_calendar, base_url=server.url, allow_loopback=True)
         yield vendor
         vendor.close()
 
@@ -82,7 +82,7 @@ def test_where_many_lack_their_newest_bar_the_vendor_is_late_and_nobody_is_asked
         return made.massive(call)
 
     with serving(answer) as server:
-        vendor = Massive("k", regular, base_url=server.url, allow_loopback=True)
+        vendor = Massive("k", exchange_calendar, base_url=server.url, allow_loopback=True)
         requests = [Request(name, EVE, ON) for name in ("AA", "BB", "CC", "DD")]
         assert len(list(vendor.fetch(requests))) == 4
         assert "/v3/reference/tickers" not in calls
@@ -100,7 +100,9 @@ def test_fmp_splits_that_are_only_announced_are_in_no_price_yet() -> None:
 
     with serving(made.fmp) as server:
         for today, listed in ((EVE, []), (ON, [4.0])):
-            vendor = Fmp("k", regular, base_url=f"{server.url}/stable", allow_loopback=True, now=vendor_on(today))
+            vendor = Fmp(
+                "k", exchange_calendar, base_url=f"{server.url}/stable", allow_loopback=True, now=vendor_on(today)
+            )
             found = history(next(iter(vendor.fetch([Request("AA", FIRST, EVE)]))))
             assert [action.value for action in found.actions if action.type == "split"] == listed
             vendor.close()

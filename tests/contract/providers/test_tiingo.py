@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History, Request
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
 from services.ingest.providers.tiingo.provider import LATEST_IS_FRESH, Tiingo
-from services.ingest.providers.transport.gate import LocalGate
-from shared.market.calendar import regular
+from services.ingest.providers.transport.gate import LocalRateLimiter
+from shared.market.calendar import exchange_calendar
 from tests.contract.providers import test_answers as answers
 from tests.contract.providers import test_faults as faults
 from tests.contract.providers import test_matrix as matrix
@@ -96,36 +96,36 @@ def test_class_shares_are_spelled_with_a_hyphen(tiingo: Case) -> None:
 @pytest.mark.parametrize("symbol", ["^GSPC", "VOD.L", "600519", "AAPL201218C00120000", "CASH_USD", "../x"])
 def test_what_it_does_not_have_costs_no_call(tiingo: Case, symbol: str) -> None:
     answer = ask(tiingo, symbol)
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.NOT_FOUND
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.NOT_FOUND
     assert tiingo.server.calls == []
 
 
 def test_the_hours_limit_comes_with_429(tiingo: Case) -> None:
     tiingo.server.fail(stored("tiingo", "error_429", 429), tiingo.data)
     answer = ask(tiingo, "AAPL")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.retry_at) == (Absence.RATE_LIMITED, NOW + timedelta(hours=1))
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.retry_at) == (NoDataReason.RATE_LIMITED, NOW + timedelta(hours=1))
 
 
 def test_the_months_symbols_come_as_a_bare_sentence_and_concern_this_symbol_alone(tiingo: Case) -> None:
     said = b"You have run over your 500 symbol look up for this month. Please upgrade to have your limits increased."
     tiingo.server.fail(Reply(said, content_type="text/plain"), "/tiingo/daily/AAPL/")
     answer = ask(tiingo, "AAPL")
-    assert isinstance(answer, Absent)
-    assert (answer.reason, answer.fault) == (Absence.PLAN_LIMIT, Fault.PLAN)
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
     assert "500 symbol look up" in (answer.detail or "")
     assert isinstance(ask(tiingo, "BRK.B"), History)
-    assert tiingo.vendor.condition().disabled is None
+    assert tiingo.vendor.health().disabled is None
 
 
 @pytest.mark.parametrize(("name", "status"), [("error_401", 401), ("error_403", 403)])
 def test_a_refused_key_names_its_variable(tiingo: Case, name: str, status: int) -> None:
     tiingo.server.fail(stored("tiingo", name, status))
     answer = ask(tiingo, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.AUTH
-    assert "LEADLINE_TIINGO_API_KEY" in (tiingo.vendor.condition().disabled or "")
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.AUTH
+    assert "LEADLINE_TIINGO_API_KEY" in (tiingo.vendor.health().disabled or "")
 
 
 @pytest.mark.parametrize("values", [{"splitFactor": 0.0}, {"splitFactor": 1e9}, {"divCash": 1e300}, {"divCash": -1.0}])
@@ -134,8 +134,8 @@ def test_an_action_that_can_not_be_is_the_absence_of_its_symbol(tiingo: Case, va
     rows[3] |= values
     tiingo.server.fail(reply(rows), "/tiingo/daily/AAPL/prices")
     bad, good = tiingo.vendor.fetch([Request(symbol, FIRST, LAST) for symbol in ("AAPL", "BRK.B")])
-    assert isinstance(bad, Absent)
-    assert bad.fault is Fault.SCHEMA_CHANGED
+    assert isinstance(bad, NoData)
+    assert bad.fault is ProviderErrorKind.SCHEMA_CHANGED
     assert isinstance(good, History)
 
 
@@ -149,8 +149,8 @@ def test_a_symbol_listed_within_the_range_says_since_when(tiingo: Case) -> None:
 def test_profiles_and_statements_are_left_to_others_without_a_call(tiingo: Case) -> None:
     for kind in (tiingo.vendor.profiles, tiingo.vendor.fundamentals):
         (answer,) = kind(["AAPL"])
-        assert isinstance(answer, Absent)
-        assert (answer.reason, answer.fault) == (Absence.NOT_FOUND, None)
+        assert isinstance(answer, NoData)
+        assert (answer.reason, answer.fault) == (NoDataReason.NOT_FOUND, None)
     assert tiingo.server.calls == []
 
 
@@ -177,7 +177,7 @@ class Night:
         self.server = server
         self.now = NOW - timedelta(days=1)
         self.vendor = Tiingo(
-            "good", regular, gate=LocalGate(trip_after=1000), base_url=server.url, allow_loopback=True, bounds=QUICK,
+            "good", exchange_calendar, gate=LocalRateLimiter(trip_after=1000), base_url=server.url, allow_loopback=True, bounds=QUICK,
             now=lambda: self.now,
         )  # fmt: skip
         eve = [row for row in document("tiingo", "history") if row["date"][:10] <= EVE.isoformat()]
@@ -283,11 +283,11 @@ def test_a_process_that_has_served_nothing_asks_for_each_symbol(tiingo: Case) ->
 def test_a_limit_on_the_list_is_everybodys_limit() -> None:
     with serving(vendors.tiingo) as server:
         of = Night(server)
-        of.vendor._http._gate = LocalGate(now=lambda: of.now)  # one that closes, unlike the others' here
+        of.vendor._http._gate = LocalRateLimiter(now=lambda: of.now)  # one that closes, unlike the others' here
         server.fail(stored("tiingo", "error_429", 429), "^/tiingo/daily/prices$")
         found = of.ask()
         of.vendor.close()
-    assert {answer.reason for answer in found} == {Absence.RATE_LIMITED}
+    assert {answer.reason for answer in found} == {NoDataReason.RATE_LIMITED}
     assert of.asked == [LATEST]
 
 
@@ -304,7 +304,9 @@ def test_calls_of_a_whole_night_stay_within_the_free_hour() -> None:
 
     with serving(answer) as server:
         now = [NOW - timedelta(days=1)]
-        vendor = Tiingo("good", regular, base_url=server.url, allow_loopback=True, bounds=QUICK, now=lambda: now[0])
+        vendor = Tiingo(
+            "good", exchange_calendar, base_url=server.url, allow_loopback=True, bounds=QUICK, now=lambda: now[0]
+        )
         list(vendor.fetch([Request(symbol, FIRST, EVE) for symbol in symbols]))
         assert len(server.calls) == 35
         now[0] = NOW

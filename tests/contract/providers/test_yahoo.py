@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Fault, History
-from services.ingest.providers.vendor import ITEMS
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind
+from services.ingest.providers.network import ITEMS
 from services.ingest.providers.yahoo import fields as yahoo_fields
 from services.ingest.providers.yahoo.fields import range_for
 from services.ingest.providers.yahoo.yahooquery import YahooQuery
 from shared.errors import ConfigurationError
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from tests.contract.providers.conftest import Case
 from tests.contract.providers.test_answers import ask, history
 from tests.contract.providers.test_nonsense import changed
@@ -22,15 +22,15 @@ from tests.support.vendors import Call, Reply, stored
 
 def test_an_answer_about_another_symbol_is_a_question(yahoo: Case) -> None:
     answer = ask(yahoo, "FOREIGN")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.AMBIGUOUS
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.AMBIGUOUS
     assert [candidate.symbol for candidate in answer.candidates] == ["OTHER.TO"]
 
 
 def test_possibly_delisted_is_not_delisted(yahoo: Case) -> None:
     answer = ask(yahoo, "TWTR")
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.NOT_FOUND
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.NOT_FOUND
     assert "may be delisted" in (answer.detail or "")
 
 
@@ -58,16 +58,16 @@ def test_an_old_crumb_is_renewed_once(yahoo: Case) -> None:
 
     yahoo.server.answer = once
     assert isinstance(ask(yahoo, "AAPL"), History)
-    assert yahoo.vendor.condition().disabled is None
+    assert yahoo.vendor.health().disabled is None
 
 
 def test_a_refusal_that_stays_names_what_to_do(yahoo: Case) -> None:
     yahoo.server.fail(stored("yahoo", "error_401", 401), yahoo.data)
     answer = ask(yahoo, "AAPL")
-    assert isinstance(answer, Absent)
-    assert answer.fault is Fault.AUTH
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.AUTH
     assert answer.retry_at is not None
-    assert "HTTPS_PROXY" in (yahoo.vendor.condition().disabled or "")
+    assert "HTTPS_PROXY" in (yahoo.vendor.health().disabled or "")
 
 
 def test_cookies_that_cannot_be_had_do_not_matter_for_prices(yahoo: Case) -> None:
@@ -95,7 +95,7 @@ def test_the_range_reaches_back_to_the_first_session(back: int) -> None:
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "yahooquery", None)
     with pytest.raises(ConfigurationError, match=r"leadline\[yahooquery\]"):
-        YahooQuery(regular)
+        YahooQuery(exchange_calendar)
 
 
 def test_every_figure_has_a_name_of_yahoos_or_is_told_missing() -> None:

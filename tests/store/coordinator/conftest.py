@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -91,12 +91,23 @@ class Api:
         return {(phase, session) for phase, session in rows}
 
 
-def make_app(engine: AsyncEngine, woken: list[str], *, as_of: date = AS_OF, token: str | None = None) -> FastAPI:
+def make_app(
+    engine: AsyncEngine,
+    woken: list[str],
+    *,
+    as_of: date = AS_OF,
+    token: str | None = None,
+    # What the clients of these tests call it.
+    hosts: tuple[str, ...] = ("test",),
+    limits: Mapping[str, int] | None = None,
+) -> FastAPI:
     settings = CoordinatorSettings(
         database_url="postgresql://unused",
         as_of=as_of,
         token=None if token is None else SecretStr(token),
+        hosts=hosts,
         stream_seconds=0.05,
+        **(limits or {}),  # type: ignore[arg-type]
     )
     context = Context(
         engine=engine,

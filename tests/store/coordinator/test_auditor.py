@@ -12,10 +12,11 @@ from sqlalchemy import text
 from services.coordinator.control.auditor import KINDS, audit
 from shared import ledger
 from shared.clock import Clock
+from shared.market import registry
 from shared.market.calendar import calendar
 from shared.messaging import outbox
 from shared.telemetry import AUDIT_DRIFT
-from shared.work import Due, Phase
+from shared.work import MissingUnit, Phase
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 
 SESSIONS = calendar().between(date(2020, 12, 21), AS_OF)
@@ -43,7 +44,7 @@ RESULTS = {
 }
 
 
-async def risk_rows(api: Api, model: str = "1") -> None:
+async def risk_rows(api: Api, model: str = registry.MODEL_VERSION) -> None:
     """Rows of `risk.results` at the completed revisions, every column that must be there filled with what its type allows."""
     columns = await api.rows(
         """
@@ -75,7 +76,7 @@ async def risk_rows(api: Api, model: str = "1") -> None:
     )
 
 
-async def finish(api: Api, portfolio: str, model: str = "1") -> None:
+async def finish(api: Api, portfolio: str, model: str = registry.MODEL_VERSION) -> None:
     """Complete everything as the phases do: through the ledger, with events and results."""
     async with api.admin.begin() as conn:
         for phase in Phase:
@@ -85,7 +86,7 @@ async def finish(api: Api, portfolio: str, model: str = "1") -> None:
                           AND completed_revision < required_revision"""),
                 {"id": UUID(portfolio), "phase": phase.value},
             )
-            outcomes = {Due(UUID(portfolio), session, revision): ledger.Outcome() for session, revision in rows}
+            outcomes = {MissingUnit(UUID(portfolio), session, revision): ledger.Outcome() for session, revision in rows}
             raised = await ledger.complete(conn, phase, outcomes)
             if raised:
                 await outbox.publish_completions(conn, phase, raised.keys, EARLIER)

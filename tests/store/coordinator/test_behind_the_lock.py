@@ -21,8 +21,9 @@ from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios import service
 from shared.clock import Clock
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from tests.store.coordinator.conftest import AS_OF, CSV, Api
+from tests.support.waiting import until_blocked
 
 NEXT = date(2020, 12, 31)
 
@@ -31,9 +32,9 @@ NEXT = date(2020, 12, 31)
 async def while_it_waits(api: Api, work: Coroutine[Any, Any, Any]) -> AsyncIterator[tuple[AsyncConnection, Any]]:
     """A connection that holds the lock for which `work` waits, and the task; at the end both have committed."""
     async with api.context.engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         task = asyncio.create_task(work)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not await conn.scalar(
                 text("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
             ):
@@ -75,7 +76,8 @@ async def test_two_schedulers_announce_a_date_once(api: Api) -> None:
     adding = add_due(api.context.engine, clock, source="cron", wake=lambda: None)
     async with while_it_waits(api, adding) as (_, task):
         other = asyncio.create_task(add_due(api.context.engine, clock, source="reconciler", wake=lambda: None))
-        await asyncio.sleep(0.2)
+        await until_blocked(api.admin, task, other)
+        assert not other.done(), "it waits too"
     assert sorted([task.result(), await other]) == [0, 4]
     assert await api.rows("SELECT count(*) FROM bus.outbox WHERE type = 'leadline.DateDue.v1'") == [(1,)]
     assert await api.rows("SELECT count(*) FROM coordinator.runs WHERE source IN ('cron', 'reconciler')") == [(1,)]
@@ -86,7 +88,7 @@ async def test_the_older_of_two_releases_that_start_at_once_is_not_recorded_last
     """It would be taken for the running model, and its auditor would restate what the newer one says."""
     await api.create()
     if known:
-        await releases.take_up(api.context.engine, Clock(AS_OF), code="a", model=known)
+        await releases.apply(api.context.engine, Clock(AS_OF), code="a", model=known)
     else:
         await api.run("INSERT INTO coordinator.versions (name, version) VALUES ('code', 'a')")
     async with while_it_waits(api, releases._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):

@@ -27,7 +27,7 @@ async def put(api: Api, day: str, weights: dict[str, Any], code: str = "SP500", 
 
 
 async def choose(api: Api, code: str = "SP500") -> None:
-    await releases.take_up(api.context.engine, Clock(AS_OF), code="code", model="1", benchmark=code)
+    await releases.apply(api.context.engine, Clock(AS_OF), code="code", model="1", benchmark=code)
 
 
 async def complete(api: Api) -> str:

@@ -21,9 +21,9 @@ from services.coordinator.control.reconciler import Reconciler
 from services.coordinator.reference.closures import service
 from shared.clock import Clock
 from shared.db import closures
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from shared.ledger.schedule import Candidate
-from shared.market.calendar import NO_CLOSURES, Closure, Closures, calendar, trade, trading
+from shared.market.calendar import NO_CLOSURES, Closure, Closures, calendar, set_calendar, using_calendar
 from shared.market.calendar import closures as standing
 from shared.phase.runner import PhaseRunner
 from shared.work import Batch, Phase, Work
@@ -49,7 +49,7 @@ async def _none_left_behind() -> AsyncIterator[None]:
     """A request of this client runs in the test's own task, which would go on under its closures."""
     assert standing() == NO_CLOSURES
     yield
-    trade(NO_CLOSURES)
+    set_calendar(NO_CLOSURES)
 
 
 async def close(api: Api, day: date = DAY, *, at: str | None = None, reason: str = REASON) -> dict[str, Any]:
@@ -248,7 +248,7 @@ async def test_an_early_close_only_moves_when_the_session_is_due(api: Api) -> No
     assert answer["close_at_new_york"] == "2020-12-28T13:00:00-05:00"
     assert await units(api) == before
     async with api.context.engine.connect() as conn:
-        known = await closures.read(conn)
+        known = await closures.find_closures(conn)
     assert calendar(closures=known).due_at(DAY) == datetime.combine(DAY, time(13, 30), ZoneInfo("America/New_York"))
     assert known.changes == (), "facts are as old as they were"
     shown = await api.client.get(
@@ -265,8 +265,8 @@ async def test_a_session_that_was_due_too_early_waits_for_its_close(api: Api) ->
     await close(api, AS_OF, at="13:00")
     assert await scheduler.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 4
     async with api.context.engine.begin() as conn:
-        await order_lock(conn)
-        outcome = await service.take_back(conn, clock, AS_OF)
+        await acquire_commit_order_lock(conn)
+        outcome = await service.remove(conn, clock, AS_OF)
     assert (outcome.withdrawn, outcome.required) == (4, 0)
     assert (await audit(api.context.engine, clock)).drift == []
     assert await scheduler.add_due(api.context.engine, clock, source="cron", wake=lambda: None) == 0
@@ -431,7 +431,7 @@ async def test_an_event_about_a_day_that_was_closed_finds_nothing_to_do(api: Api
 async def test_a_request_checked_under_the_old_calendar_changes_nothing(api: Api) -> None:
     """Its entry session was worked out before the lock; the day was closed while it waited for it."""
     async with api.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         files = {"file": ("p.csv", CSV.encode(), "text/csv")}
         data = {"name": "Test", "equity_balance": "100000"}
         waiting = asyncio.create_task(api.client.post(f"{PREFIX}/portfolios/import", data=data, files=files))
@@ -448,7 +448,7 @@ async def test_sessions_that_fell_due_are_added_by_the_calendar_there_is_behind_
     await api.create(price_basis="as_traded")
     await api.run("DELETE FROM ledger.units WHERE session = :d", d=AS_OF)
     async with api.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         tick = scheduler.add_due(api.context.engine, api.context.clock, source="cron", wake=lambda: None)
         waiting = asyncio.create_task(tick)
         await _somebody_waits(api)
@@ -462,7 +462,7 @@ async def test_the_reconciler_asks_for_no_day_that_is_none(api: Api) -> None:
     reconciler = Reconciler(api.context.engine, api.context.clock, wake=lambda: None)
     now = datetime.now(UTC)
     candidates = [Candidate(UUID(int=1), DAY, DAY, now), Candidate(UUID(int=2), DAY, AS_OF, now)]
-    with trading(Closures((Closure(DAY, None, REASON),))):
+    with using_calendar(Closures((Closure(DAY, None, REASON),))):
         works = reconciler.rectangles(Phase.RISK, candidates, 8)
     assert works == [Work((UUID(int=2),), date(2020, 12, 29), AS_OF)]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from shared import ledger
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from shared.ledger import MAX_RUNS
 from shared.messaging import dead_letters
 from shared.work import Phase
@@ -121,7 +121,7 @@ async def blocked(api: Api) -> tuple[UUID, int]:
     portfolio = UUID((await api.create())["id"])
     async with api.admin.begin() as conn:
         for _ in range(MAX_RUNS):
-            await ledger.failed(conn, Phase.INGEST, portfolio, {(AS_OF, AS_OF): "no"})
+            await ledger.record_failure(conn, Phase.INGEST, portfolio, {(AS_OF, AS_OF): "no"})
         await dead_letters.record_blocked(conn, Phase.INGEST, portfolio, AS_OF, AS_OF, "no")
         return portfolio, (await dead_letters.page(conn, limit=1))[0].id
 
@@ -175,7 +175,7 @@ async def test_what_is_blocked_cannot_be_given_up(api: Api) -> None:
         assert (done["purged"], done["refused"]) == ([other], [letter])
     assert "no_letter" not in await drift(api)
     async with api.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await ledger.unblock(conn, [portfolio], AS_OF, AS_OF, Phase.INGEST)
     assert (await api.client.post(f"{PATH}/{letter}/purge")).status_code == 200, "it says nothing any more"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.coordinator.control.reconciler import Reconciler
-from services.coordinator.portfolios.price_basis import settle
+from services.coordinator.portfolios.price_basis import decide_price_basis
 from shared.market.calendar import calendar
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 
@@ -57,7 +57,7 @@ async def split(api: Api, symbol: str, ex: str, ratio: float) -> None:
 
 
 async def settled(api: Api) -> int:
-    return await settle(api.context.engine, api.context.clock, wake=api.context.wake_relay)
+    return await decide_price_basis(api.context.engine, api.context.clock, wake=api.context.wake_relay)
 
 
 async def lots(api: Api, portfolio: str) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ async def test_the_reconciler_alone_settles(api: Api) -> None:
     portfolio = (await api.create(csv(f"AAPL,40,{ENTRY},124.81")))["id"]
     await quote(api, "AAPL", *FORWARD)
     await api.complete(portfolio, phase="ingest")
-    await Reconciler(api.context.engine, api.context.clock, wake=api.context.wake_relay).turn()
+    await Reconciler(api.context.engine, api.context.clock, wake=api.context.wake_relay).run_once()
     assert await one(api, portfolio) == ("split_adjusted", "compared", False, 10.0, 499.24)
     assert ("PortfolioChanged", None) in await events(api)
 

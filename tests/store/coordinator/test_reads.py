@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.coordinator.api import status
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS
 from tests.store.coordinator.conftest import PREFIX, Api
+from tests.support.waiting import until
 
 ENVELOPE = {
     "portfolio_id",
@@ -289,9 +291,26 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
     assert prices == {"symbol": "BRK.B", "items": [], "actions": [], "gaps": []}
 
 
-async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(api: Api) -> None:
+async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identity = (await api.create())["id"]
     seen: list[tuple[str, Any]] = []
+    # The test's client hands the answer over when it is whole, so what has been told so far is seen where it is looked up.
+    look, done = status._document, 0
+
+    async def looked(*of: Any) -> dict[str, Any] | None:
+        nonlocal done
+        found = await look(*of)
+        done += 1
+        return found
+
+    async def told() -> None:
+        """What is true now has been looked up once, and looked at again afterwards."""
+        before = done
+        await until(lambda: done >= before + 2)
+
+    monkeypatch.setattr(status, "_document", looked)
 
     async def listen() -> None:
         async with api.client.stream("GET", f"{PREFIX}/portfolios/{identity}/status/stream") as answer:
@@ -304,12 +323,34 @@ async def test_the_stream_tells_every_change_and_ends_with_the_portfolio(api: Ap
                     seen.append((event, json.loads(line.partition(":")[2])))
 
     listening = asyncio.create_task(listen())
-    await asyncio.sleep(0.2)
+    await told()
     await api.complete(identity)
-    await asyncio.sleep(0.2)
+    await told()
     await api.client.delete(f"{PREFIX}/portfolios/{identity}")
-    await asyncio.wait_for(listening, 10)
+    await asyncio.wait_for(listening, 40)
     assert [event for event, _ in seen] == ["status", "status", "gone"]
     assert [data["state"] for event, data in seen if event == "status"] == ["healing", "complete"]
     missing = await api.client.get(f"{PREFIX}/portfolios/{uuid4()}/status/stream")
     assert missing.status_code == 404
+
+
+async def test_of_a_symbol_without_any_price_the_answer_about_its_facts_says_why(api: Api) -> None:
+    """It has none: they are stored of what has a price in their window."""
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('ZZZZ')")
+    await api.run("""
+        INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
+        SELECT id, '2018-01-02', '2020-12-30', 'not_found', true, 'file', now() FROM ingest.symbols WHERE symbol = 'ZZZZ'
+    """)
+    for table in ("factors", "metrics"):
+        for query in ("", "?session=2020-12-29"):
+            answer = await api.client.get(f"{PREFIX}/symbols/ZZZZ/{table}{query}")
+            assert answer.status_code == 404
+            problem = answer.json()
+            assert problem["code"] == "no_price"
+            assert "no price then or in the 260 sessions before (not_found)" in problem["detail"]
+    await api.run("""
+        INSERT INTO ingest.prices (symbol_id, session, adj_close, basis, provider, fetched_at, change)
+        SELECT id, '2020-12-01', 7, 'as_traded', 'file', now(), 1 FROM ingest.symbols WHERE symbol = 'ZZZZ'
+    """)
+    answer = await api.client.get(f"{PREFIX}/symbols/ZZZZ/factors?session=2020-12-29")
+    assert answer.json()["code"] == "not_found", "it has a price: its facts are not done"

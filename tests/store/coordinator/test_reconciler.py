@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from services.coordinator.control import releases
 from services.coordinator.control.auditor import audit
-from services.coordinator.control.reconciler import Pace, Reconciler
+from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from shared.ledger import MAX_RUNS
 from shared.ledger import schedule as missing
 from shared.ledger.schedule import Candidate
@@ -26,12 +26,12 @@ from shared.work import MAX_PORTFOLIOS, Phase
 from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
 
 SESSIONS = calendar().between(date(2020, 12, 21), AS_OF)
-PACE = Pace(grace=0.0, measure=0.0)
+PACE = ReconcilerSettings(grace=0.0, measure=0.0)
 
 
 def reconciler(api: Api, *, as_of: date = AS_OF, **pace: Any) -> Reconciler:
     settings = {"grace": 0.0, "measure": 0.0, **pace}
-    return Reconciler(api.context.engine, Clock(as_of), wake=lambda: None, pace=Pace(**settings))
+    return Reconciler(api.context.engine, Clock(as_of), wake=lambda: None, pace=ReconcilerSettings(**settings))
 
 
 async def created(api: Api, csv: str = CSV) -> str:
@@ -65,7 +65,7 @@ async def fail(api: Api, portfolio: str, phase: Phase, times: int = 1, first: da
     blocked = False
     for _ in range(times):
         async with api.admin.begin() as conn:
-            blocked = await ledger.failed(conn, phase, UUID(portfolio), {(first, AS_OF): "ValueError: no"})
+            blocked = await ledger.record_failure(conn, phase, UUID(portfolio), {(first, AS_OF): "ValueError: no"})
             if blocked:
                 await dead_letters.record_blocked(conn, phase, UUID(portfolio), first, AS_OF, "ValueError: no")
     return blocked
@@ -79,10 +79,10 @@ async def test_only_what_could_be_done_is_asked_for(api: Api) -> None:
     """Bugs 9 and 19: the event of a creation is lost, and the history is completed all the same."""
     portfolio = await created(api)
     await api.run("DELETE FROM bus.outbox")
-    assert await reconciler(api).turn() == 0, "new work gets its half minute"
+    assert await reconciler(api).run_once() == 0, "new work gets its half minute"
     for phases in (["ingest"], ["factors", "snapshots"], ["risk"], []):
         await due_now(api)
-        await reconciler(api).turn()
+        await reconciler(api).run_once()
         assert [found[0] for found in await asked(api)] == phases
         for phase in phases:
             await api.complete(portfolio, phase=phase)
@@ -93,10 +93,10 @@ async def test_the_normal_path_gets_its_chance_after_upstream_completed(api: Api
     await api.complete(portfolio, phase="ingest")
     await due_now(api)
     await api.run("DELETE FROM bus.outbox")
-    assert await reconciler(api, grace=30.0).turn() == 0
+    assert await reconciler(api, grace=30.0).run_once() == 0
     await api.run("UPDATE ledger.units SET completed_at = now() - interval '31 seconds' WHERE phase = 'ingest'")
     await due_now(api)
-    await reconciler(api, grace=30.0).turn()
+    await reconciler(api, grace=30.0).run_once()
     assert [found[0] for found in await asked(api)] == ["factors", "snapshots"]
 
 
@@ -108,7 +108,7 @@ async def test_an_interior_hole_is_found(api: Api) -> None:
         "UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'factors' AND session = :d", d=SESSIONS[3]
     )
     await due_now(api)
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert await asked(api) == [("factors", str(SESSIONS[3]), str(SESSIONS[3]), 1)]
 
 
@@ -121,7 +121,7 @@ async def test_a_laggard_and_a_deleted_portfolio_touch_nobody_else(api: Api) -> 
     await api.client.delete(f"{PREFIX}/portfolios/{deleted}")
     await api.run("DELETE FROM bus.outbox")
 
-    await reconciler(api, as_of=date(2020, 12, 31)).turn()
+    await reconciler(api, as_of=date(2020, 12, 31)).run_once()
 
     new = await api.rows(
         "SELECT portfolio_id, min(session), max(session), count(*) FROM ledger.units WHERE completed_revision = 0 GROUP BY 1"
@@ -140,7 +140,7 @@ async def test_a_chain_is_asked_for_only_where_it_can_begin(api: Api) -> None:
     )
     await due_now(api)
     await api.run("DELETE FROM bus.outbox")
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert await asked(api) == [
         ("ingest", str(SESSIONS[0]), str(SESSIONS[0]), 1),
         ("factors", str(SESSIONS[1]), str(SESSIONS[-1]), 1),
@@ -158,7 +158,7 @@ async def test_who_waits_for_upstream_does_not_stand_before_the_others(api: Api)
         "UPDATE ledger.schedule SET next_at = now() - interval '1 hour' WHERE portfolio_id = :id", id=UUID(early)
     )
     async with api.context.engine.begin() as conn:
-        found = [await missing.candidates(conn, Phase.FACTORS, grace=30.0, look=1) for _ in range(2)]
+        found = [await missing.find_candidates(conn, Phase.FACTORS, grace=30.0, look=1) for _ in range(2)]
     assert found == [[], []], "completed a moment ago: grace"
     await api.run("UPDATE ledger.units SET completed_at = now() - interval '1 hour'")
     await due_now(api, "factors")
@@ -166,8 +166,8 @@ async def test_who_waits_for_upstream_does_not_stand_before_the_others(api: Api)
         "UPDATE ledger.schedule SET next_at = now() - interval '1 hour' WHERE portfolio_id = :id", id=UUID(early)
     )
     async with api.context.engine.begin() as conn:
-        first = await missing.candidates(conn, Phase.FACTORS, grace=30.0, look=1)
-        second = await missing.candidates(conn, Phase.FACTORS, grace=30.0, look=1)
+        first = await missing.find_candidates(conn, Phase.FACTORS, grace=30.0, look=1)
+        second = await missing.find_candidates(conn, Phase.FACTORS, grace=30.0, look=1)
     assert first == []
     assert [str(candidate.portfolio_id) for candidate in second] == [ready]
 
@@ -200,41 +200,41 @@ async def of_four(api: Api) -> Reconciler:
 
 async def test_no_more_events_are_outstanding_than_allowed(api: Api) -> None:
     leader = await of_four(api)
-    assert await leader.turn() == 3
+    assert await leader.run_once() == 3
     await asked(api)
     await api.run("UPDATE ledger.schedule SET next_at = now() + interval '1 minute' WHERE asked IS NOT NULL")
-    assert await leader.turn() == 0, "three are unanswered"
+    assert await leader.run_once() == 0, "three are unanswered"
     answered = (await api.rows("SELECT portfolio_id FROM ledger.schedule WHERE asked IS NOT NULL LIMIT 1"))[0][0]
     async with api.admin.begin() as conn:
-        await ledger.progressed(conn, Phase.INGEST, [answered])
-    assert await leader.turn() == 1
+        await ledger.record_progress(conn, Phase.INGEST, [answered])
+    assert await leader.run_once() == 1
 
 
 async def test_what_is_asked_for_again_leaves_no_room_for_others(api: Api) -> None:
     """The consumers are slow, and nobody answers for minutes: three works are in the queue, however often they are repeated."""
     leader = await of_four(api)
-    assert await leader.turn() == 3
+    assert await leader.run_once() == 3
     first = sorted(await asked(api))
     again = "UPDATE ledger.schedule SET next_at = now() - interval '1 second' WHERE next_at > now()"
     for _ in range(4):
         await api.run(again)
-        assert await leader.turn() == 3, "a lost event costs seconds: its work is asked for again"
+        assert await leader.run_once() == 3, "a lost event costs seconds: its work is asked for again"
         assert sorted(await asked(api)) == first
     await api.run(
         "UPDATE bus.outbox SET created_at = created_at - make_interval(secs => :n)", n=missing.OVERDUE_SECONDS
     )
     await api.run(again)
-    assert await leader.turn() == 3
+    assert await leader.run_once() == 3
     assert sorted(await asked(api)) != first, "those who have not been asked for at all have waited longest"
 
 
 async def test_what_is_done_is_answered_whoever_did_it(api: Api) -> None:
     leader = await of_four(api)
-    assert await leader.turn() == 3
+    assert await leader.run_once() == 3
     for (portfolio,) in await api.rows("SELECT portfolio_id FROM ledger.schedule WHERE asked IS NOT NULL"):
         await api.complete(str(portfolio), phase="ingest")
     async with api.context.engine.connect() as conn:
-        assert await missing.outstanding(conn, Phase.INGEST) == 0
+        assert await missing.count_outstanding(conn, Phase.INGEST) == 0
 
 
 async def test_backoff_doubles_with_full_jitter_up_to_a_quarter_of_an_hour(api: Api) -> None:
@@ -245,7 +245,7 @@ async def test_backoff_doubles_with_full_jitter_up_to_a_quarter_of_an_hour(api: 
             await api.run("UPDATE ledger.schedule SET emits = :n, next_at = now() - interval '1 second'", n=emits)
             async with api.context.engine.begin() as conn:
                 portfolio = (await api.rows("SELECT id FROM coordinator.portfolios"))[0][0]
-                await missing.asked(conn, Phase.RISK, {portfolio: uuid4()})
+                await missing.record_request(conn, Phase.RISK, {portfolio: uuid4()})
                 wait = await conn.scalar(
                     text("SELECT extract(epoch FROM next_at - now()) FROM ledger.schedule WHERE phase = 'risk'")
                 )
@@ -262,11 +262,11 @@ async def test_waiting_for_a_provider_never_counts_as_a_run(api: Api) -> None:
     for _ in range(3 * MAX_RUNS):
         async with api.admin.begin() as conn:
             later = await conn.scalar(text("SELECT now() + interval '20 minutes'"))
-            await ledger.postpone(conn, Phase.INGEST, [UUID(portfolio)], later, "waiting for a provider")
+            await ledger.defer(conn, Phase.INGEST, [UUID(portfolio)], later, "waiting for a provider")
     row = await schedule(api, "ingest")
     assert (row.runs, row.last_error, row.next_at) == (0, "waiting for a provider", later)
     await api.run("DELETE FROM bus.outbox")
-    assert await reconciler(api).turn() == 0, "not before it"
+    assert await reconciler(api).run_once() == 0, "not before it"
     assert (await api.rows("SELECT count(*) FROM ledger.units WHERE blocked_reason IS NOT NULL"))[0][0] == 0
 
 
@@ -285,7 +285,7 @@ async def test_eight_failed_runs_block_with_a_dead_letter(api: Api) -> None:
     assert (letter["reason"], letter["consumer"], letter["topic"]) == ("blocked", "risk", "leadline.phase-requested")
     await due_now(api)
     await api.run("DELETE FROM bus.outbox")
-    assert await reconciler(api).turn() == 0
+    assert await reconciler(api).run_once() == 0
     found = await audit(api.context.engine, Clock(AS_OF), portfolio=UUID(portfolio))
     assert "no_letter" not in {drift.kind for drift in found.drift}
 
@@ -301,16 +301,16 @@ async def test_blocked_units_are_probed_once_a_day(api: Api) -> None:
     )[0][0]
     assert 86_300 < probe_in <= 86_400
     await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     await due_now(api)
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert await asked(api) == [("risk", str(SESSIONS[0]), str(AS_OF), 1)]
     assert await fail(api, portfolio, Phase.RISK), "one more failure blocks again"
     assert len((await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"]) == 1, "and is the same letter"
     await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     await api.complete(portfolio)
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert (await api.client.get(f"{PREFIX}/admin/dead-letters")).json()["items"] == [], "completed after all"
 
 
@@ -320,15 +320,15 @@ async def test_what_stays_blocked_when_a_part_is_freed_is_still_probed(api: Api)
     for span in ((SESSIONS[0], SESSIONS[1]), (SESSIONS[3], SESSIONS[4])):
         async with api.admin.begin() as conn:
             for _ in range(MAX_RUNS):
-                await ledger.failed(conn, Phase.INGEST, UUID(portfolio), {span: "ValueError: no"})
+                await ledger.record_failure(conn, Phase.INGEST, UUID(portfolio), {span: "ValueError: no"})
     async with api.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         assert await ledger.unblock(conn, [UUID(portfolio)], SESSIONS[0], SESSIONS[1], Phase.INGEST) == 2
     await api.complete(portfolio, phase="factors")
     row = await schedule(api, "ingest")
     assert (row.runs, row.probe_at is None) == (0, False)
     await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert (await api.rows("SELECT count(*) FROM ledger.units WHERE blocked_reason IS NOT NULL"))[0][0] == 0
     row = await schedule(api, "ingest")
     assert (row.runs, row.probe_at) == (MAX_RUNS - 1, None), "one more failure blocks again"
@@ -339,24 +339,24 @@ async def test_a_probe_of_what_is_blocked_no_more_is_forgotten(api: Api) -> None
     await fail(api, portfolio, Phase.INGEST, MAX_RUNS)
     await api.complete(portfolio)
     await api.run("UPDATE ledger.schedule SET probe_at = now() WHERE probe_at IS NOT NULL")
-    await reconciler(api).turn()
+    await reconciler(api).run_once()
     assert (await schedule(api, "ingest")).probe_at is None
 
 
 @pytest.mark.parametrize("remedy", ["raise", "new code", "rerun failed", "calculate", "replay"])
 async def test_what_clears_a_block(api: Api, remedy: str) -> None:
     portfolio = await created(api)
-    await releases.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
+    await releases.apply(api.context.engine, Clock(AS_OF), code="old", model="1")
     await fail(api, portfolio, Phase.INGEST, MAX_RUNS)
     blocked = "SELECT count(*) FROM ledger.units WHERE blocked_reason IS NOT NULL"
     assert (await api.rows(blocked))[0][0] == len(SESSIONS)
-    await releases.take_up(api.context.engine, Clock(AS_OF), code="old", model="1")
+    await releases.apply(api.context.engine, Clock(AS_OF), code="old", model="1")
     assert (await api.rows(blocked))[0][0] == len(SESSIONS), "the same release changes nothing"
     if remedy == "raise":
         body = {"symbol": "MSFT", "quantity": 1, "entry_date": "2020-12-21", "entry_price": 220}
         await api.client.post(f"{PREFIX}/portfolios/{portfolio}/positions", json=body)
     elif remedy == "new code":
-        await releases.take_up(api.context.engine, Clock(AS_OF), code="new", model="1")
+        await releases.apply(api.context.engine, Clock(AS_OF), code="new", model="1")
     elif remedy == "rerun failed":
         await api.client.post(f"{PREFIX}/admin/batch/run", params={"portfolio_id": portfolio, "what": "failed"})
     elif remedy == "calculate":
@@ -376,7 +376,7 @@ async def test_two_leaders_are_harmless(api: Api) -> None:
         await created(api)
     await due_now(api)
     await api.run("DELETE FROM bus.outbox")
-    turns = await asyncio.gather(*(reconciler(api).turn() for _ in range(4)))
+    turns = await asyncio.gather(*(reconciler(api).run_once() for _ in range(4)))
     assert sum(turns) == 1
     assert await asked(api) == [("ingest", str(SESSIONS[0]), str(AS_OF), 5)]
     assert {row.emits for row in await api.rows("SELECT emits FROM ledger.schedule WHERE phase = 'ingest'")} == {1}
@@ -386,9 +386,9 @@ async def test_nothing_is_emitted_while_the_bus_stands_still(api: Api) -> None:
     await created(api)
     await due_now(api)
     await api.run("UPDATE bus.outbox SET created_at = now() - interval '31 seconds'")
-    assert await reconciler(api).turn() == 0
+    assert await reconciler(api).run_once() == 0
     await api.run("UPDATE bus.outbox SET sent_at = now()")
-    assert await reconciler(api).turn() == 1
+    assert await reconciler(api).run_once() == 1
 
 
 async def test_at_start_nothing_waits_longer_than_five_seconds(api: Api) -> None:

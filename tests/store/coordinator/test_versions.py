@@ -21,7 +21,7 @@ EVERYTHING = {(phase, day) for phase in ("factors", "snapshots", "risk") for day
 
 
 async def take_up(api: Api, model: str) -> None:
-    await releases.take_up(api.context.engine, Clock(AS_OF), code="code", model=model)
+    await releases.apply(api.context.engine, Clock(AS_OF), code="code", model=model)
 
 
 async def finished(api: Api, model: str = "1") -> str:
@@ -89,7 +89,7 @@ async def test_what_an_old_worker_completes_afterwards_is_found_by_the_audit(
     monkeypatch.setattr(registry, "MODEL_VERSION", "2")
     found: Any = await audit(api.context.engine, Clock(AS_OF))
     assert {drift.kind for drift in found.drift} == {"other_model"}
-    await releases.restate(api.context.engine, Clock(AS_OF), [UUID(portfolio)], "2")
+    await releases.require_outdated(api.context.engine, Clock(AS_OF), [UUID(portfolio)], "2")
     assert await api.missing(portfolio) == EVERYTHING
 
 

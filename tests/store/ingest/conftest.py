@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.model.market import Absence, Absent, Action, Answer, Bars, History, Profile, Request
+from services.ingest.model.market import Action, Answer, Bars, History, NoData, NoDataReason, Profile, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import create_engine, next_change, order_lock
-from shared.ledger import Raised
-from shared.market.calendar import calendar, regular
+from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
+from shared.ledger import Completed
+from shared.market.calendar import calendar, exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase, Work, cut
 from tests.support import databases
@@ -57,12 +57,12 @@ class Market:
 
     def _answer(self, request: Request) -> Answer:
         if request.symbol in self.limited:
-            return Absent(request.symbol, Absence.RATE_LIMITED, datetime.now(UTC) + timedelta(minutes=1))
+            return NoData(request.symbol, NoDataReason.RATE_LIMITED, datetime.now(UTC) + timedelta(minutes=1))
         closes = self.closes.get(request.symbol, {})
         levels = self.adjusted.get(request.symbol, {})
         known = sorted(closes.keys() | levels.keys())
         if not known:
-            return Absent(request.symbol, Absence.NOT_FOUND)
+            return NoData(request.symbol, NoDataReason.NOT_FOUND)
         days = [day for day in known if request.first <= day <= request.last]
         nothing = np.full(len(days), np.nan)
         bars = Bars(
@@ -98,8 +98,8 @@ class Ingest:
         """Create a portfolio of lots (symbol, entry session[, exit session]) with units up to `last`."""
         first = min(lot[1] for lot in lots)
         async with self.admin.begin() as conn:
-            await order_lock(conn)
-            revision = await next_change(conn)
+            await acquire_commit_order_lock(conn)
+            revision = await next_change_seq(conn)
             portfolio = await conn.scalar(
                 text("""
                     INSERT INTO coordinator.portfolios (name, account_type, equity_balance, first_session)
@@ -130,7 +130,7 @@ class Ingest:
             await ledger.add_units(conn, [portfolio], DAYS.between(first, last), revision)
         return portfolio
 
-    async def run(self, *portfolios: UUID, first: date | None = None, last: date = LAST) -> list[Raised]:
+    async def run(self, *portfolios: UUID, first: date | None = None, last: date = LAST) -> list[Completed]:
         """Run all missing ingest units, as the phase runner would cut them."""
         async with self.admin.connect() as conn:
             units = await ledger.scope_of(conn, Work(portfolios, first or DAYS.first, last), Phase.INGEST)
@@ -208,6 +208,6 @@ async def ingest(committed: Database) -> AsyncIterator[Ingest]:
     async with admin.begin() as conn:
         for table in WRITTEN:
             await conn.execute(text(f"DELETE FROM {table}"))
-    yield Ingest(IngestWorker(engine, Chain([market], regular), Clock(LAST)), market, admin)
+    yield Ingest(IngestWorker(engine, Chain([market], exchange_calendar), Clock(LAST)), market, admin)
     await engine.dispose()
     await admin.dispose()

@@ -11,7 +11,7 @@ from services.ingest.model.market import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -60,7 +60,7 @@ async def test_a_dividend_of_today_restates_nothing(ingest: Ingest) -> None:
     await ingest.run(await ingest.portfolio(("AAA", ENTRY)))
     after = await ingest.prices("AAA")
     assert {day: row for day, row in after.items() if day < LAST} == before
-    assert after[LAST].total_return == pytest.approx(closes[LAST] / (closes[YESTERDAY] * factor) - 1, abs=1e-12)
+    assert after[LAST].total_return == pytest.approx((closes[LAST] + 0.5) / closes[YESTERDAY] - 1, abs=1e-12)
     assert await ingest.rows("SELECT 1 FROM ingest.prices_history") == []
 
 
@@ -83,7 +83,7 @@ def second(ingest: Ingest) -> Market:
     ingest.market.name = "first"
     other.closes = {name: dict(closes) for name, closes in ingest.market.closes.items()}
     other.adjusted = {name: dict(closes) for name, closes in ingest.market.adjusted.items()}
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], exchange_calendar), Clock(LAST))
     return other
 
 

@@ -19,9 +19,9 @@ from services.ingest.model.market import Action, Answer, History, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.db.closures import CalendarMoved, follow
-from shared.db.engine import order_lock
-from shared.market.calendar import NO_CLOSURES, calendar, closures, regular, trade, trading
+from shared.db.closures import CalendarMoved, load_closures
+from shared.db.engine import acquire_commit_order_lock
+from shared.market.calendar import NO_CLOSURES, calendar, closures, exchange_calendar, set_calendar, using_calendar
 from shared.phase.runner import PhaseRunner
 from shared.work import Phase, Work
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -45,7 +45,7 @@ class AsTraded(Market):
 @pytest.fixture(autouse=True)
 async def _none_left_behind() -> AsyncIterator[None]:
     yield
-    trade(NO_CLOSURES)
+    set_calendar(NO_CLOSURES)
 
 
 async def enter(ingest: Ingest, day: date = DAY) -> None:
@@ -57,14 +57,14 @@ async def take_back(ingest: Ingest, day: date = DAY) -> None:
 
 
 async def _change(ingest: Ingest, day: date, *, entered: bool) -> None:
-    with trading(closures()):
+    with using_calendar(closures()):
         async with ingest.admin.begin() as conn:
-            await order_lock(conn)
-            await follow(conn)
+            await acquire_commit_order_lock(conn)
+            await load_closures(conn)
             if entered:
-                await service.enter(conn, Clock(LAST), day, None, "storm")
+                await service.add(conn, Clock(LAST), day, None, "storm")
             else:
-                await service.take_back(conn, Clock(LAST), day)
+                await service.remove(conn, Clock(LAST), day)
 
 
 async def run(ingest: Ingest, portfolio: UUID) -> None:
@@ -73,9 +73,9 @@ async def run(ingest: Ingest, portfolio: UUID) -> None:
 
 
 async def retry(ingest: Ingest) -> int:
-    with trading(closures()):
+    with using_calendar(closures()):
         async with ingest.admin.connect() as conn:
-            await follow(conn)
+            await load_closures(conn)
         return await ingest.worker.retry_due()
 
 
@@ -131,7 +131,7 @@ def kind(request: pytest.FixtureRequest, ingest: Ingest) -> Ingest:
     if request.param is AsTraded:
         made.adjusted = {}
     ingest.market = made
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([made], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([made], exchange_calendar), Clock(LAST))
     return ingest
 
 
@@ -278,9 +278,9 @@ async def test_an_early_close_moves_no_price(ingest: Ingest) -> None:
     await run(ingest, one)
     before = await stored(ingest, "AAA")
     async with ingest.admin.begin() as conn:
-        await order_lock(conn)
-        with trading(NO_CLOSURES):
-            await service.enter(conn, Clock(LAST), DAY, time(13), "storm")
+        await acquire_commit_order_lock(conn)
+        with using_calendar(NO_CLOSURES):
+            await service.add(conn, Clock(LAST), DAY, time(13), "storm")
     assert await stored(ingest, "AAA") == before
     assert await ingest.missing(one) == []
     assert calendar().is_session(DAY)

@@ -18,7 +18,7 @@ from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.service import Service
 from shared.work import Phase
@@ -33,8 +33,8 @@ class Files:
         self.path = directory / "prices.parquet"
         self.truth = ingest.market.closes
         self.write()
-        self.provider = FileProvider(self.path, regular)
-        ingest.worker = IngestWorker(ingest.worker._engine, Chain([self.provider], regular), Clock(LAST))
+        self.provider = FileProvider(self.path, exchange_calendar)
+        ingest.worker = IngestWorker(ingest.worker._engine, Chain([self.provider], exchange_calendar), Clock(LAST))
 
     def write(self, *, cut: int | None = None) -> None:
         rows = [(s, day, close, close) for s, closes in self.truth.items() for day, close in closes.items()]

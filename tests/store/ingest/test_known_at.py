@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import symbols
 from services.ingest.model.stored import ActionRow
-from services.ingest.store import prices, replaced
-from shared.db.engine import next_change, order_lock
+from services.ingest.store import prices, remap
+from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_ingest import settle
 
@@ -56,7 +56,8 @@ async def write(conn: AsyncConnection, rng: np.random.Generator, ids: list[int],
 
     records: list[tuple[Any, ...]] = [
         (id_, day, None, None, None, some(float(rng.integers(99, 102))), float(rng.integers(49, 52)), None,
-         some(float(rng.integers(-1, 2)) / 100), "adjusted", "as_traded", "test", bool(rng.random() < 0.9))
+         some(float(rng.integers(-1, 2)) / 100), "adjusted",
+         str(rng.choice(["adj_close_disagrees", "dividend_not_listed"])), "as_traded", "test", bool(rng.random() < 0.9))
         for day in said
     ]  # fmt: skip
     records = [(*row[:9], None if row[8] is None else row[9], *row[10:]) for row in records]
@@ -67,12 +68,12 @@ async def write(conn: AsyncConnection, rng: np.random.Generator, ids: list[int],
         if rng.random() < 0.3
     ]
     await prices.stage(conn, records)
-    await order_lock(conn)
-    change = await next_change(conn)
+    await acquire_commit_order_lock(conn)
+    change = await next_change_seq(conn)
     if rng.random() < 0.15:
-        await replaced.supersede(conn, [id_], actions, change=change)
-    await prices.move(conn, change=change, fetched_at=fetched_at)
-    await prices.write_actions(conn, actions, change=change, fetched_at=fetched_at)
+        await remap.replace_history(conn, [id_], actions, change_seq=change)
+    await prices.move(conn, change_seq=change, fetched_at=fetched_at)
+    await prices.write_actions(conn, actions, change_seq=change, fetched_at=fetched_at)
     await prices.withdraw_actions(conn, [(id_, SESSIONS[low], SESSIONS[high], "test")], actions)
 
 
@@ -92,11 +93,11 @@ async def test_whatever_is_written_every_instant_keeps_its_view(ingest: Ingest, 
         day = SESSIONS[3]
         async with ingest.admin.begin() as conn:
             if rng.random() < 0.2:
-                await order_lock(conn)
+                await acquire_commit_order_lock(conn)
                 did = "ingest.open_day" if closed else "ingest.close_day"
                 await conn.execute(
                     text(f"SELECT {did}(:day, :before, :after, :change)"),
-                    {"day": day, "before": SESSIONS[2], "after": SESSIONS[4], "change": await next_change(conn)},
+                    {"day": day, "before": SESSIONS[2], "after": SESSIONS[4], "change": await next_change_seq(conn)},
                 )
                 closed = None if closed else day
             else:

@@ -13,7 +13,7 @@ from services.ingest.model.market import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -160,7 +160,7 @@ async def test_a_second_provider_that_lists_it_serves_meanwhile(split: Split, in
     ingest.market.name = "first"
     other = Market("second")
     other.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "BBB")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], exchange_calendar), Clock(LAST))
     mine, _ = await to_the_eve(ingest)
     split.vendor(ingest.market, adjusts=True, lists=False)
     split.vendor(other, adjusts=True, lists=True)
@@ -232,7 +232,7 @@ async def test_a_second_provider_that_has_adjusted_serves_meanwhile(split: Split
     ingest.market.name = "first"
     other = Market("second")
     other.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "BBB")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market, other], exchange_calendar), Clock(LAST))
     mine = (await to_the_eve(ingest))[0] if known else await ingest.portfolio(("AAA", ENTRY))
     split.vendor(ingest.market, adjusts=False, lists=True)
     split.vendor(other, adjusts=True, lists=True)
@@ -248,7 +248,7 @@ async def test_a_history_that_was_multiplied_once_heals_when_the_vendor_is_right
     mine, other = await to_the_eve(ingest)
     split.vendor(ingest.market, adjusts=False, lists=True)
     with monkeypatch.context() as patch:
-        patch.setattr("services.ingest.workflow.fetching.unadjusted", lambda *_: [])
+        patch.setattr("services.ingest.workflow.fetching.unadjusted_splits", lambda *_: [])
         await night(ingest, EX, mine, other)
     assert (await ingest.prices("AAA"))[BEFORE].close == pytest.approx(split.traded[BEFORE] * split.ratio)
     split.vendor(ingest.market, adjusts=True, lists=True)
@@ -266,7 +266,7 @@ async def test_a_multiplied_history_is_restated_over_its_own_range_too(
     mine, other = await to_the_eve(ingest)
     split.vendor(ingest.market, adjusts=False, lists=True)
     with monkeypatch.context() as patch:
-        patch.setattr("services.ingest.workflow.fetching.unadjusted", lambda *_: [])
+        patch.setattr("services.ingest.workflow.fetching.unadjusted_splits", lambda *_: [])
         await night(ingest, EX, mine, other)
     split.vendor(ingest.market, adjusts=True, lists=True)
     await rerun(ingest, mine, first=ENTRY)

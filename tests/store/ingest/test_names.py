@@ -8,11 +8,11 @@ from datetime import date
 import pytest
 
 from services.factors.store import changes
-from services.ingest.model.market import Absence, Absent, Action, Answer, Listing, Rename, Request
+from services.ingest.model.market import Action, Answer, Listing, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -28,10 +28,10 @@ class Named(Market):
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for request, answer in zip(requests, super().fetch(requests), strict=True):
             if request.symbol == "FB":
-                yield Absent("FB", Absence.NOT_FOUND, renamed=Rename("FB", "META", RENAMED))
+                yield NoData("FB", NoDataReason.NOT_FOUND, renamed=Rename("FB", "META", RENAMED))
             elif request.symbol == "DUPE":
                 found = (Listing("DUPE.A", "One", "XNYS"), Listing("DUPE.B", "Two", "XTSE"))
-                yield Absent("DUPE", Absence.AMBIGUOUS, candidates=found)
+                yield NoData("DUPE", NoDataReason.AMBIGUOUS, candidates=found)
             else:
                 yield answer
 
@@ -39,7 +39,7 @@ class Named(Market):
 def named(ingest: Ingest) -> Named:
     market = Named("vendor")
     market.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS, "META", "DUPE.A")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([market], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([market], exchange_calendar), Clock(LAST))
     return market
 
 
@@ -183,9 +183,9 @@ async def test_until_somebody_answers_about_the_one_that_is_meant_what_is_stored
     assert await ingest.worker.retry_due() == 0
     assert await ingest.prices("DUPE") == before
     market.limited.clear()
-    assert await ingest.worker.replace_mistaken() == 0, "not at once"
+    assert await ingest.worker.remap_changed() == 0, "not at once"
     ingest.worker._replacing_not_before = 0.0
-    assert await ingest.worker.replace_mistaken() == 1
+    assert await ingest.worker.remap_changed() == 1
     assert (await ingest.prices("DUPE"))[LAST].close == market.closes["DUPE.B"][LAST]
 
 

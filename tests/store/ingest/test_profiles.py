@@ -9,15 +9,15 @@ from sqlalchemy import text
 
 from services.ingest.model.market import Profile
 from services.ingest.model.stored import ProfileRow
+from services.ingest.providers.network import Fundamentals, Statement, StatementKind
 from services.ingest.providers.quota.limits import Quota, Window
 from services.ingest.providers.registry import enabled
-from services.ingest.providers.vendor import Fundamentals, Statement, StatementKind
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
 from services.ingest.workflow.profiles import Profiles, _wait
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
-from shared.db.engine import order_lock
-from shared.market.calendar import regular
+from shared.db.engine import acquire_commit_order_lock
+from shared.market.calendar import exchange_calendar
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.support import vendors
@@ -36,7 +36,7 @@ def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer, quota: s
     def shared(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
 
-    return Profiles(engine, enabled(settings, regular, shared, lambda: LAST), loop.bind)
+    return Profiles(engine, enabled(settings, exchange_calendar, shared, lambda: LAST), loop.bind)
 
 
 async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: Ingest) -> None:
@@ -65,7 +65,7 @@ async def test_bug_42_figures_of_any_size_are_stored(ingest: Ingest) -> None:
     row = ProfileRow(id_, TODAY, "fmp", 1.0, None, None, None, 1e15, None)
     statement = {"kind": "income", "period_end": "2020-06-30", "figures": {"revenue": 1e15, "net_income": None}}
     async with ingest.worker._engine.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         await store.write(conn, [row], [statement])
         figures = await conn.scalar(text("SELECT CAST(figures ->> 'revenue' AS float8) FROM ingest.statements"))
     assert figures == 1e15

@@ -11,8 +11,8 @@ from services.coordinator.reference import symbols
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.db.engine import create_engine, order_lock
-from shared.market.calendar import regular
+from shared.db.engine import acquire_commit_order_lock, create_engine
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
@@ -29,7 +29,7 @@ async def decide(ingest: Ingest, database: Database, decision: str, session: dat
     engine = create_engine(database.url("coordinator"), application="test-coordinator", pool_size=1)
     try:
         async with engine.begin() as conn:
-            await order_lock(conn)
+            await acquire_commit_order_lock(conn)
             made = await symbols.decide(
                 conn, "aaa", session, decision, reason="read the announcement", by="an operator"
             )
@@ -125,7 +125,7 @@ async def test_a_decision_is_followed_although_the_provider_was_away_and_the_sec
     assert [gap[2] for gap in await ingest.gaps("AAA")] == ["rate_limited"]
     assert await ingest.worker.retry_due() == 0, "a decision is no reason to ask who said to wait"
     ingest.market.limited.clear()
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market], exchange_calendar), Clock(LAST))
     await ingest.execute("UPDATE ingest.gaps SET retry_at = now()")
     await ingest.worker.retry_due()
     assert LAST in await ingest.prices("AAA")
@@ -134,7 +134,7 @@ async def test_a_decision_is_followed_although_the_provider_was_away_and_the_sec
 async def test_a_rejection_is_followed_where_nobody_else_is_enabled(ingest: Ingest, committed: Database) -> None:
     await held(ingest)
     await decide(ingest, committed, "reject")
-    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market], regular), Clock(LAST))
+    ingest.worker = IngestWorker(ingest.worker._engine, Chain([ingest.market], exchange_calendar), Clock(LAST))
     await ingest.worker.retry_due()
     assert LAST not in await ingest.prices("AAA")
 

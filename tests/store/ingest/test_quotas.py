@@ -16,15 +16,16 @@ from services.ingest.providers.errors import (
     AuthRefused,
     PlanLimited,
     ProviderDown,
+    ProviderError,
     QuotaUsedUp,
     RateLimited,
     SchemaChanged,
-    VendorError,
 )
-from services.ingest.providers.quota.limits import Grant, Priority, Window
+from services.ingest.providers.quota.limits import Permit, Priority, Window
 from services.ingest.store import quotas
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
 from shared.db.engine import create_engine
+from tests.store.ingest.test_vendors import busiest
 from tests.support.databases import Database
 
 MINUTE = Window(5, 60.0)
@@ -57,14 +58,14 @@ class Quota:
         made = Breaker(**breaker) if breaker else None  # type: ignore[arg-type]
         self.of = DatabaseQuota(engine, loop, provider, account_of(of or provider, key), windows, made)
 
-    async def take(self, wanted: int = 1, least: int = 1, priority: Priority = Priority.TODAY) -> Grant:
-        return await asyncio.to_thread(self.of.take, wanted, least, priority)
+    async def take(self, wanted: int = 1, least: int = 1, priority: Priority = Priority.TODAY) -> Permit:
+        return await asyncio.to_thread(self.of.reserve, wanted, least, priority)
 
-    async def settle(self, grant: Grant, unused: int = 0) -> None:
-        assert grant.use is not None
-        await asyncio.to_thread(self.of.settle, [grant.use], unused)
+    async def settle(self, grant: Permit, unused: int = 0) -> None:
+        assert grant.reservation is not None
+        await asyncio.to_thread(self.of.release, [grant.reservation], unused)
 
-    async def failed(self, error: VendorError) -> VendorError | None:
+    async def failed(self, error: ProviderError) -> ProviderError | None:
         return await asyncio.to_thread(self.of.failed, error)
 
     async def succeeded(self) -> None:
@@ -238,7 +239,7 @@ async def test_a_refused_key_closes_for_an_hour_and_a_plan_limit_does_not(engine
 # One process as a replica: takes what it can get, notes when it made each call, and settles.
 REPLICA = """
 import asyncio, sys, time
-from services.ingest.providers.quota.metered import SharedGate
+from services.ingest.providers.quota.rate_limited import SharedGate
 from services.ingest.providers.quota.limits import Priority, Window
 from services.ingest.providers.errors import VendorError
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
@@ -287,5 +288,4 @@ async def test_bug_21_three_processes_with_one_key_never_exceed_the_window(
     assert codes == [0, 0, 0]
     made = sorted(float(line) for log in logs for line in log.read_text().splitlines())
     assert len(made) >= 10, "and they did get on"
-    busiest = max(sum(1 for call in made if start <= call < start + seconds) for start in made)
-    assert busiest <= 5
+    assert busiest(made, seconds) <= 5

@@ -14,7 +14,7 @@ from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import order_lock
+from shared.db.engine import acquire_commit_order_lock
 from shared.market.calendar import calendar
 from shared.messaging import outbox
 from shared.work import Phase
@@ -27,7 +27,7 @@ WRONG = date(2020, 12, 15)
 
 async def rerun(ingest: Ingest, portfolio: UUID, phase: Phase | None = Phase.INGEST, first: date = ENTRY) -> None:
     async with ingest.admin.begin() as conn:
-        await order_lock(conn)
+        await acquire_commit_order_lock(conn)
         scope = Scope((portfolio,), first, LAST, phase)
         await requests.request(conn, Clock(LAST), scope, source="cli", what="all")
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Answer, Fault, Request
+from services.ingest.model.market import Answer, NoData, NoDataReason, ProviderErrorKind, Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
 from services.ingest.store import profiles
 from services.ingest.workflow import IngestWorker
 from shared.clock import Clock
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
 ENTRY = DAYS.back(LAST, 4)
@@ -27,7 +27,7 @@ class Refused:
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for request in requests:
             again = datetime.now(UTC) + timedelta(hours=1)
-            yield Absent(request.symbol, Absence.PROVIDER_DOWN, again, fault=Fault.AUTH)
+            yield NoData(request.symbol, NoDataReason.PROVIDER_DOWN, again, fault=ProviderErrorKind.AUTH)
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
@@ -35,7 +35,7 @@ async def test_a_dead_symbol_is_asked_for_no_more_than_without_it(ingest: Ingest
     ingest.market.name = "yahoo"
     chain: list[Provider] = [Refused(), ingest.market] if order == "before" else [ingest.market, Refused()]
     engine = ingest.worker._engine
-    ingest.worker = IngestWorker(engine, Chain(chain, regular), Clock(LAST))
+    ingest.worker = IngestWorker(engine, Chain(chain, exchange_calendar), Clock(LAST))
     portfolio = await ingest.portfolio(("DEAD", ENTRY))
     await ingest.run(portfolio)
     assert [(reason, terminal) for _, _, reason, terminal in await ingest.gaps("DEAD")] == [("not_found", True)]
@@ -50,6 +50,6 @@ async def test_a_dead_symbol_is_asked_for_no_more_than_without_it(ingest: Ingest
     assert [request for request in ingest.market.asked if request.symbol == "DEAD"] == []
 
     # The next start asks once more, whoever is the one with a key now.
-    await IngestWorker(engine, Chain(chain, regular), Clock(LAST)).ask_again()
+    await IngestWorker(engine, Chain(chain, exchange_calendar), Clock(LAST)).ask_again()
     await ingest.worker.retry_due()
     assert len([request for request in ingest.market.asked if request.symbol == "DEAD"]) == 1

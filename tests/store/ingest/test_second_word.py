@@ -89,7 +89,7 @@ async def test_what_nobody_confirms_is_held_shown_and_released_by_itself(two: Tw
     assert await two.close() is None
     async with two.ingest.admin.connect() as conn:
         [held] = (await quarantine.page(conn, state="held", limit=10, cursor=None))["items"]
-        facts = await identities.facts(conn, "AAA")
+        facts = await identities.describe(conn, "AAA")
     assert (held["symbol"], held["session"], held["state"]) == ("AAA", DAY.isoformat(), "held")
     stored = dict((await two.ingest.rows("SELECT * FROM ingest.quarantine"))[0]._mapping)
     assert stored["return"] == pytest.approx(two.first.closes["AAA"][DAY] / two.first.closes["AAA"][EVE] - 1)

@@ -14,10 +14,10 @@ import pytest
 from services.ingest.model.market import Answer, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
-from services.ingest.workflow.claims import ClaimLost
+from services.ingest.workflow.symbol_lease import SymbolLeaseLost
 from shared.clock import Clock
 from shared.db.engine import create_engine
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from tests.store.ingest.conftest import LAST, Ingest, Market
 from tests.support.databases import Database
@@ -46,7 +46,7 @@ async def overtaken(
     """Let one worker fall asleep in `sleeper`, another do the work; (state before the first wakes, after, its end)."""
     engine = create_engine(committed.url("ingest"), application="test-sleeper", pool_size=4)
     try:
-        asleep = asyncio.ensure_future(sleeper(IngestWorker(engine, Chain([slow], regular), Clock(LAST))))
+        asleep = asyncio.ensure_future(sleeper(IngestWorker(engine, Chain([slow], exchange_calendar), Clock(LAST))))
         assert await asyncio.to_thread(slow.fell_asleep.wait, 30)
         # A stopped process renews nothing.
         await ingest.execute(
@@ -102,6 +102,6 @@ async def test_a_retry_that_was_overtaken_writes_nothing(ingest: Ingest, committ
     before, after, end = await overtaken(
         ingest, committed, slow, lambda worker: worker.retry_due(), ingest.worker.retry_due
     )
-    assert isinstance(end, ClaimLost)
+    assert isinstance(end, SymbolLeaseLost)
     assert before[1] == []
     assert after == before

@@ -137,7 +137,7 @@ def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_picture_shows_figures_dashes_and_reasons() -> None:
     out = io.StringIO()
     with answering(ANSWERS)() as client:
-        overview.render_risk_picture(Console(file=out, width=140), client, ID)
+        overview.render_risk_overview(Console(file=out, width=140), client, ID)
     shown = out.getvalue()
     for expected in (
         "A [red]b",
@@ -159,7 +159,7 @@ def test_a_picture_without_results_says_so() -> None:
     out = io.StringIO()
     few = {key: value for key, value in ANSWERS.items() if key in (f"/portfolios/{ID}", f"/portfolios/{ID}/status")}
     with answering(few)() as client:
-        overview.render_risk_picture(Console(file=out, width=140), client, ID)
+        overview.render_risk_overview(Console(file=out, width=140), client, ID)
     assert "No session is complete yet" in out.getvalue()
 
 
@@ -358,4 +358,4 @@ def test_reasons_are_grouped_by_cause() -> None:
         {"figure": "pnl", "symbol": "X", "reason": "unpriceable"},
         {"figure": "rates", "symbol": None, "reason": "no_proxy"},
     ]
-    assert text.because(reasons) == ["unpriceable: X", "no proxy: rates"]
+    assert text.reasons_text(reasons) == ["unpriceable: X", "no proxy: rates"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.coordinator.portfolios.edit_scope import reach
+from services.coordinator.portfolios.edit_scope import edit_scope
 from shared.work import Phase
 
 ENTRY, EARLY, LATE = date(2019, 1, 2), date(2020, 6, 1), date(2020, 12, 28)
@@ -43,4 +43,4 @@ OPEN = {"exit_date": None, "exit_session": None, "exit_price": None}
     ],
 )
 def test_exactly_what_differs(before: dict[str, Any], after: dict[str, Any], expected: object) -> None:
-    assert reach(LOT | before, LOT | after) == expected
+    assert edit_scope(LOT | before, LOT | after) == expected

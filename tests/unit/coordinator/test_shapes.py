@@ -10,7 +10,7 @@ import pytest
 
 from services.coordinator.errors import Contradictory, Invalid
 from services.coordinator.results import completeness
-from services.coordinator.results.values import plain
+from services.coordinator.results.values import to_json
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from services.coordinator.runs.store import PhaseProgress, Run
@@ -65,12 +65,12 @@ def test_values_become_json_and_the_unknown_null() -> None:
         "id": UUID(int=1),
         "yes": True,
     }
-    assert plain(value) == {
+    assert to_json(value) == {
         "nan": None, "inf": [None, 1.5], "money": 12.34, "never": None, "day": "2020-01-02", "at": "2020-01-02T00:00:00Z",
         "id": "00000000-0000-0000-0000-000000000001", "yes": True,
     }  # fmt: skip
     with pytest.raises(TypeError, match="set"):
-        plain({1, 2})
+        to_json({1, 2})
 
 
 def run(**phases: PhaseProgress) -> Run:

@@ -1,12 +1,13 @@
 """Returns and volatilities of a symbol against plain loops over dates."""
 
+import dataclasses
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
 from services.factors.compute import Metrics, Prices, metrics
-from services.factors.compute.metrics import bases
+from services.factors.compute.metrics import REMARKS, bases
 from shared.arrays import DateVector
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -190,3 +191,38 @@ def test_a_return_without_dividends_is_marked_as_long_as_the_horizon_holds_it(
     assert facts.reasons(1, 0)["total_return.1d"] == "no_dividends"
     assert "total_return.1d" not in facts.reasons(2, 0)
     assert facts.reasons(2, 0)["total_return.12m"] == "no_dividends"
+
+
+def test_a_remark_about_a_return_stands_beside_every_total_return_that_holds_it(
+    prices: Prices, sessions: list[date]
+) -> None:
+    remark = np.zeros(prices.close.shape, np.int64)
+    remark[390, 0] = 1 + REMARKS.index("dividend_not_listed")
+    remark[392, 0] = 1 + REMARKS.index("adj_close_disagrees")
+    marked = dataclasses.replace(prices, remark=remark)
+    facts = metrics(marked, vector(sessions), np.array([389, 390, 391, 392]))
+    assert facts.reasons(0, 0) == {}
+    assert facts.reasons(1, 0)["total_return.1d"] == "dividend_not_listed"
+    assert "total_return.1d" not in facts.reasons(2, 0)
+    assert facts.reasons(3, 0)["total_return.12m"] == "adj_close_disagrees", "of several the one that matters most"
+    assert facts.quality()[1, 0] == facts.quality()[0, 0], "a remark takes nothing away"
+    for k in (0, 1, 2):
+        assert (facts.signatures()[k, 0] == facts.signatures()[k, 1]) == (facts.reasons(k, 0) == facts.reasons(k, 1))
+
+
+def test_over_a_hole_a_return_that_contradicts_the_adjusted_closes_stays_what_it_is(
+    prices: Prices, sessions: list[date]
+) -> None:
+    """The adjusted closes have a payment twice on one session, and are missing on another: only the hole is bridged by them."""
+    returns, adjusted = prices.returns.copy(), prices.adj_close.copy()
+    adjusted[:390, 0] *= 0.8  # 25 % more than there was
+    hole = 300
+    returns[[hole, hole + 1], 0], adjusted[hole, 0] = np.nan, np.nan
+    remark = np.zeros(prices.close.shape, np.int64)
+    remark[390, 0] = 1 + REMARKS.index("adj_close_disagrees")
+    marked = dataclasses.replace(prices, returns=returns, adj_close=adjusted, remark=remark)
+    facts = metrics(marked, vector(sessions), np.array([400]))
+    base = int(bases(vector(sessions), np.array([400]))[0, registry.RETURN_HORIZONS.index("12m")])
+    truth = prices.adj_close[400, 0] / prices.adj_close[base, 0] - 1
+    assert base < hole
+    assert facts.total_return[0, 0, registry.RETURN_HORIZONS.index("12m")] == pytest.approx(truth, rel=1e-10)

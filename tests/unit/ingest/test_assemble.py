@@ -7,11 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.ingest.compute.requests import again, missing
-from services.ingest.compute.rows import assemble
-from services.ingest.model.market import Absence, Action, Bars, Fetched, History, Part, Profile, Request
-from services.ingest.model.stored import Gap, Known
-from services.ingest.model.write_set import Ask
+from services.ingest.compute.requests import gap_requests, retry_requests
+from services.ingest.compute.rows import build_rows
+from services.ingest.model.market import (
+    Action,
+    Bars,
+    ChainResult,
+    History,
+    NoDataReason,
+    Profile,
+    ProviderSeries,
+    Request,
+)
+from services.ingest.model.stored import PriceGap, SymbolCoverage
+from services.ingest.model.write_set import FetchRequest
 from services.ingest.store.prices import STAGED
 from shared.market.calendar import calendar
 
@@ -21,9 +30,9 @@ WEEK = DAYS.between(date(2020, 8, 27), date(2020, 9, 2))  # a Thursday to a Wedn
 CLOSES = [125.01, 124.8075, 129.04, 134.18, 131.4]
 
 
-def ask(known: tuple[date, date] | None = None, symbol_id: int = 1, symbol: str = "AAPL") -> Ask:
+def ask(known: tuple[date, date] | None = None, symbol_id: int = 1, symbol: str = "AAPL") -> FetchRequest:
     checked = ((DAYS.ordinal(WEEK[0]), DAYS.ordinal(WEEK[-1])),)
-    return Ask(symbol_id, symbol, WEEK[0], WEEK[-1], checked, known)
+    return FetchRequest(symbol_id, symbol, WEEK[0], WEEK[-1], checked, known)
 
 
 def bars(
@@ -42,14 +51,14 @@ def bars(
     )
 
 
-def answer(*parts: tuple[str, History], absent: Absence | None = None) -> Fetched:
-    return Fetched(Request("AAPL", WEEK[0], WEEK[-1]), [Part(*part) for part in parts], absent=absent)
+def answer(*parts: tuple[str, History], absent: NoDataReason | None = None) -> ChainResult:
+    return ChainResult(Request("AAPL", WEEK[0], WEEK[-1]), [ProviderSeries(*part) for part in parts], absent=absent)
 
 
 def rows_of(
-    asks: list[Ask], answers: list[Fetched], levels: dict[int, tuple[date, float]] | None = None
+    asks: list[FetchRequest], answers: list[ChainResult], levels: dict[int, tuple[date, float]] | None = None
 ) -> list[dict[str, Any]]:
-    rows = assemble(asks, answers, levels or {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
+    rows = build_rows(asks, answers, levels or {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
     return [dict(zip(STAGED, row, strict=True)) for row in rows.prices]
 
 
@@ -63,7 +72,7 @@ def test_split_adjusted_closes_become_as_traded_and_returns_do_not_see_the_split
     expected = [None, *(after / before - 1 for before, after in pairwise(CLOSES))]
     assert [row["total_return"] for row in found] == expected
     assert {row["basis"] for row in found} == {"as_traded"}
-    assert [row["return_basis"] for row in found] == [None] + ["price_only"] * 4
+    assert [row["return_basis"] for row in found] == [None] + ["actions"] * 4
     assert {row["open"] for row in found} == {None}
 
 
@@ -141,7 +150,7 @@ def test_absences_actions_and_profiles() -> None:
         listed_from=WEEK[1],
         delisted_on=date(2020, 9, 2),
     )
-    rows = assemble([ask()], [answer(("file", history))], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
+    rows = build_rows([ask()], [answer(("file", history))], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
     assert [(DAYS.session(gap.first), DAYS.session(gap.last), gap.reason) for gap in rows.gaps[1]] == [
         (WEEK[0], WEEK[0], "not_yet_listed"),
         (WEEK[3], WEEK[3], "no_trade"),
@@ -157,7 +166,9 @@ def test_absences_actions_and_profiles() -> None:
 
 
 def test_a_limit_without_an_end_is_tried_again_soon() -> None:
-    rows = assemble([ask()], [answer(absent=Absence.RATE_LIMITED)], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1])
+    rows = build_rows(
+        [ask()], [answer(absent=NoDataReason.RATE_LIMITED)], {}, DAYS, chain="file", now=NOW, newest=WEEK[-1]
+    )
     [gap] = rows.gaps[1]
     assert (gap.reason, gap.terminal) == ("rate_limited", False)
     assert gap.retry_at is not None
@@ -165,8 +176,8 @@ def test_a_limit_without_an_end_is_tried_again_soon() -> None:
     assert rows.prices == []
 
 
-def known(first: date | None, last: date | None) -> Known:
-    return Known(1, "AAPL", first, last)
+def known(first: date | None, last: date | None) -> SymbolCoverage:
+    return SymbolCoverage(1, "AAPL", first, last)
 
 
 def ordinals(first: date, last: date) -> tuple[int, int]:
@@ -174,29 +185,29 @@ def ordinals(first: date, last: date) -> tuple[int, int]:
 
 
 def test_nothing_is_asked_for_what_is_known() -> None:
-    assert missing(known(WEEK[0], WEEK[4]), WEEK[1], WEEK[3], [], DAYS) == []
+    assert gap_requests(known(WEEK[0], WEEK[4]), WEEK[1], WEEK[3], [], DAYS) == []
 
 
 def test_both_ends_are_asked_for_with_the_session_that_joins() -> None:
-    before, after = missing(known(WEEK[1], WEEK[3]), WEEK[0], WEEK[4], [], DAYS)
+    before, after = gap_requests(known(WEEK[1], WEEK[3]), WEEK[0], WEEK[4], [], DAYS)
     assert (before.first, before.last, before.checked) == (WEEK[0], WEEK[1], (ordinals(WEEK[0], WEEK[0]),))
     assert (after.first, after.last, after.checked) == (WEEK[3], WEEK[4], (ordinals(WEEK[4], WEEK[4]),))
 
 
 def test_the_session_that_joins_is_one_with_a_price() -> None:
-    gap = Gap(*ordinals(WEEK[2], WEEK[3]), "no_trade", True, "file", NOW, None)
-    [after] = missing(known(WEEK[0], WEEK[3]), WEEK[0], WEEK[4], [gap], DAYS)
+    gap = PriceGap(*ordinals(WEEK[2], WEEK[3]), "no_trade", True, "file", NOW, None)
+    [after] = gap_requests(known(WEEK[0], WEEK[3]), WEEK[0], WEEK[4], [gap], DAYS)
     assert (after.first, after.last) == (WEEK[1], WEEK[4])
     assert after.checked == (ordinals(WEEK[2], WEEK[4]),)
 
 
 def test_a_symbol_without_any_price_is_asked_for_the_missing_session_only() -> None:
-    gap = Gap(*ordinals(WEEK[0], WEEK[3]), "not_found", True, "file", NOW, None)
-    [after] = missing(known(WEEK[0], WEEK[3]), WEEK[0], WEEK[4], [gap], DAYS)
+    gap = PriceGap(*ordinals(WEEK[0], WEEK[3]), "not_found", True, "file", NOW, None)
+    [after] = gap_requests(known(WEEK[0], WEEK[3]), WEEK[0], WEEK[4], [gap], DAYS)
     assert (after.first, after.last, after.checked) == (WEEK[3], WEEK[4], (ordinals(WEEK[4], WEEK[4]),))
 
 
 def test_asking_again_decides_the_absences_only() -> None:
-    [ask_] = again(known(WEEK[0], WEEK[4]), [(WEEK[4], WEEK[4]), (WEEK[1], WEEK[1])], DAYS)
+    [ask_] = retry_requests(known(WEEK[0], WEEK[4]), [(WEEK[4], WEEK[4]), (WEEK[1], WEEK[1])], DAYS)
     assert (ask_.first, ask_.last) == (WEEK[0], WEEK[4])
     assert ask_.checked == (ordinals(WEEK[1], WEEK[1]), ordinals(WEEK[4], WEEK[4]))

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Action, Fault, History, Request
+from services.ingest.model.market import Action, History, NoData, NoDataReason, ProviderErrorKind, Request
 from services.ingest.providers.file.format import BadPriceFile
 from services.ingest.providers.file.provider import FileProvider
-from shared.market.calendar import regular
+from shared.market.calendar import exchange_calendar
 
 HEADER = "symbol,date,open,high,low,close,adj_close,volume\n"
 GOOD = HEADER + "AAPL,2020-08-28,126,126.4,124.5,124.8075,122.757,176436116\nAAPL,2020-08-31,,,,129.04,126.92,\n"
@@ -24,7 +24,7 @@ def provider(directory: Path, text: str, *, actions: str | None = None, symbols:
         (directory / "corporate_actions.csv").write_text(actions)
     if symbols is not None:
         (directory / "symbols.csv").write_text(symbols)
-    return FileProvider(directory / "prices.csv", regular)
+    return FileProvider(directory / "prices.csv", exchange_calendar)
 
 
 def history(source: FileProvider, symbol: str, first: date, last: date) -> History:
@@ -52,7 +52,7 @@ def test_nothing_after_the_last_session_asked_for_is_served(tmp_path: Path) -> N
 
 def test_a_symbol_without_bars_is_not_found(tmp_path: Path) -> None:
     answers = list(provider(tmp_path, GOOD).fetch([Request("QZZXQ", date(2020, 8, 28), date(2020, 8, 31))]))
-    assert answers == [Absent("QZZXQ", Absence.NOT_FOUND)]
+    assert answers == [NoData("QZZXQ", NoDataReason.NOT_FOUND)]
 
 
 def test_symbols_have_one_spelling(tmp_path: Path) -> None:
@@ -151,16 +151,16 @@ def test_a_bad_list_of_actions_is_refused(tmp_path: Path, actions: str, message:
 
 def test_a_file_that_is_not_there_says_where_to_name_it() -> None:
     with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
-        FileProvider(Path("nowhere.csv"), regular).load()
+        FileProvider(Path("nowhere.csv"), exchange_calendar).load()
     with pytest.raises(BadPriceFile, match="LEADLINE_DATA"):
-        FileProvider(None, regular).load()
+        FileProvider(None, exchange_calendar).load()
 
 
 def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
     csv = provider(tmp_path, GOOD)
     frame = pd.read_csv(tmp_path / "prices.csv", parse_dates=["date"])
     frame.iloc[::-1].to_parquet(tmp_path / "prices.parquet")
-    parquet = FileProvider(tmp_path / "prices.parquet", regular)
+    parquet = FileProvider(tmp_path / "prices.parquet", exchange_calendar)
     ours, theirs = (history(p, "AAPL", date(2020, 1, 1), date(2020, 12, 31)).bars for p in (csv, parquet))
     for name in ("sessions", "open", "high", "low", "close", "adj_close", "volume"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
@@ -172,7 +172,7 @@ def test_a_bad_cell_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
     )
     frame.to_parquet(tmp_path / "p.parquet")
     with pytest.raises(BadPriceFile, match=r"p\.parquet, column close, row 2: -2 is not a price"):
-        FileProvider(tmp_path / "p.parquet", regular).load()
+        FileProvider(tmp_path / "p.parquet", exchange_calendar).load()
 
 
 def test_an_announced_end_is_passed_on(tmp_path: Path) -> None:
@@ -224,8 +224,10 @@ def test_a_file_that_is_half_written_or_gone_is_down_and_what_was_read_comes_bac
         replaced(source, tmp_path, text)
     for _ in range(3):
         [answer] = source.fetch([Request("AAPL", date(2020, 8, 28), date(2020, 8, 31))])
-        assert isinstance(answer, Absent)
-        assert (answer.reason, answer.fault) == (Absence.PROVIDER_DOWN, Fault.BAD_BODY), "not an absence of the symbol"
+        assert isinstance(answer, NoData)
+        assert (answer.reason, answer.fault) == (NoDataReason.PROVIDER_DOWN, ProviderErrorKind.BAD_BODY), (
+            "not an absence of the symbol"
+        )
         assert "prices.csv" in (answer.detail or "")
         assert "rename it into its place" in (answer.detail or "")
         assert source.reads() == 1
@@ -246,7 +248,7 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
         else:
             aged(tmp_path / "prices.csv")
 
-    source = FileProvider(tmp_path / "prices.csv", regular, sleep=sleep)
+    source = FileProvider(tmp_path / "prices.csv", exchange_calendar, sleep=sleep)
     source.load()
     (tmp_path / "prices.csv").write_text(HEADER)
     assert source.symbols() == {"AAPL", "MSFT"}

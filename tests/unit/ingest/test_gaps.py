@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.compute.returns import missing_spans, replace_gaps
-from services.ingest.model.stored import Gap
+from services.ingest.model.stored import PriceGap
 
 NOW = datetime(2020, 1, 2, tzinfo=UTC)
 
@@ -28,8 +28,8 @@ def spans(
     return [(span.first, span.last, span.reason) for span in found]
 
 
-def gap(first: int, last: int, reason: str = "no_trade", *, terminal: bool = True, at: datetime = NOW) -> Gap:
-    return Gap(first, last, reason, terminal, "file", at, None if terminal else at + timedelta(minutes=5))
+def gap(first: int, last: int, reason: str = "no_trade", *, terminal: bool = True, at: datetime = NOW) -> PriceGap:
+    return PriceGap(first, last, reason, terminal, "file", at, None if terminal else at + timedelta(minutes=5))
 
 
 def test_nothing_is_missing_where_every_session_has_a_bar() -> None:

@@ -7,11 +7,11 @@ from datetime import date
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Action, Fetched, History, Part, Request
-from services.ingest.model.stored import Jump, Sample
-from services.ingest.model.write_set import Ask
+from services.ingest.model.market import Action, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
+from services.ingest.model.stored import PriceOutlier, StoredClose
+from services.ingest.model.write_set import FetchRequest
 from services.ingest.providers.normalise import Row, bars
-from services.ingest.workflow.quarantine import examined
+from services.ingest.workflow.quarantine import detect_outliers
 from shared.market.calendar import calendar
 
 DAYS = calendar()
@@ -25,9 +25,9 @@ def found(
     *actions: Action,
     adjusted: bool = True,
     other: Mapping[date, float] | None = None,
-    stored: Sequence[Sample] = (),
+    stored: Sequence[StoredClose] = (),
     known: tuple[date, date] = (date(2020, 1, 2), D0),
-) -> tuple[list[Jump], list[date], list[Request]]:
+) -> tuple[list[PriceOutlier], list[date], list[Request]]:
     """(jumps, sessions kept, questions to the second provider), of closes as delivered."""
 
     def history(of: Mapping[date, float]) -> History:
@@ -35,15 +35,15 @@ def found(
         made = bars(rows, D0, D2, DAYS, split_adjusted=adjusted)
         return History("AAA", made, actions, lists_splits=True)
 
-    ask = Ask(1, "AAA", D0, max(closes), ((DAYS.ordinal(D1), DAYS.ordinal(D2)),), known)
-    answer = Fetched(ask.request, [Part("first", history(closes))])
+    ask = FetchRequest(1, "AAA", D0, max(closes), ((DAYS.ordinal(D1), DAYS.ordinal(D2)),), known)
+    answer = ChainResult(ask.request, [ProviderSeries("first", history(closes))])
     asked: list[Request] = []
 
-    def second(request: Request, _: str) -> Part | Absent:
+    def second(request: Request, _: str) -> ProviderSeries | NoData:
         asked.append(request)
-        return Part("second", history(other)) if other else Absent("AAA", Absence.PROVIDER_DOWN)
+        return ProviderSeries("second", history(other)) if other else NoData("AAA", NoDataReason.PROVIDER_DOWN)
 
-    jumps = examined([ask], [answer], {1: SIGMA}, {}, DAYS, second, {0: stored})
+    jumps = detect_outliers([ask], [answer], {1: SIGMA}, {}, DAYS, second, {0: stored})
     return jumps, answer.parts[0].history.bars.sessions.tolist(), asked
 
 
@@ -90,9 +90,9 @@ def test_a_second_provider_confirms_the_move_over_the_hole() -> None:
 
 
 def test_a_bar_that_comes_alone_is_compared_with_the_stored_close() -> None:
-    jumps, kept, _ = found({D1: 10.0}, stored=[Sample(D0, 100.0, "first")])
+    jumps, kept, _ = found({D1: 10.0}, stored=[StoredClose(D0, 100.0, "first")])
     assert [jump.jump for jump in jumps] == pytest.approx([-0.9])
     assert kept == []
-    assert found({D1: 101.0}, stored=[Sample(D0, 100.0, "first")])[0] == []
+    assert found({D1: 101.0}, stored=[StoredClose(D0, 100.0, "first")])[0] == []
     # On the basis of a later split: 202 as traded.
-    assert found({D1: 50.5}, Action(D2, "split", 4.0), stored=[Sample(D0, 200.0, "first")])[0] == []
+    assert found({D1: 50.5}, Action(D2, "split", 4.0), stored=[StoredClose(D0, 200.0, "first")])[0] == []

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.ingest.model.market import Absence, Absent, Answer, Request
-from services.ingest.providers.errors import ProviderDown, QuotaUsedUp, RateLimited, VendorError
-from services.ingest.providers.quota.limits import Grant, Priority, Window, spread, windows
-from services.ingest.providers.quota.metered import Metered, SharedGate
+from services.ingest.model.market import Answer, NoData, NoDataReason, Request
+from services.ingest.providers.errors import ProviderDown, ProviderError, QuotaUsedUp, RateLimited
+from services.ingest.providers.quota.limits import Permit, Priority, Window, spread, windows
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
 
 NIGHT = (date(2020, 12, 29), date(2020, 12, 30))
 YEARS = (date(2018, 12, 31), date(2020, 12, 30))
@@ -26,26 +26,26 @@ class Count:
         self.refill = refill
         self.taken: list[tuple[Priority, int]] = []
         self.settled: list[tuple[list[int], int]] = []
-        self.failures: list[VendorError] = []
-        self.closing: VendorError | None = None
+        self.failures: list[ProviderError] = []
+        self.closing: ProviderError | None = None
 
-    def take(self, wanted: int, least: int, priority: Priority) -> Grant:
+    def reserve(self, wanted: int, least: int, priority: Priority) -> Permit:
         if self.left < least:
-            return Grant(0, refused=QuotaUsedUp("v", "used up", retry_at=datetime.now(UTC) + self.refill))
+            return Permit(0, refused=QuotaUsedUp("v", "used up", retry_at=datetime.now(UTC) + self.refill))
         calls = min(wanted, self.left)
         self.left -= calls
         self.taken.append((priority, calls))
-        return Grant(calls, len(self.taken))
+        return Permit(calls, len(self.taken))
 
     def renew(self, uses: Sequence[int]) -> None: ...
 
-    def settle(self, uses: Sequence[int], unused: int) -> None:
+    def release(self, uses: Sequence[int], unused: int) -> None:
         self.settled.append((list(uses), unused))
         self.left += unused
 
     def succeeded(self) -> None: ...
 
-    def failed(self, error: VendorError) -> VendorError | None:
+    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
         self.failures.append(error)
         return self.closing
 
@@ -55,7 +55,7 @@ class Priced:
 
     name = "v"
 
-    def __init__(self, gate: SharedGate, dead: str = "", extra: int = 0) -> None:
+    def __init__(self, gate: SharedRateLimiter, dead: str = "", extra: int = 0) -> None:
         self.gate, self.dead, self.extra = gate, dead, extra
         self.asked: list[str] = []
 
@@ -66,30 +66,30 @@ class Priced:
         try:
             for request in requests:
                 for _ in range(1 + (self.extra if request.symbol == self.dead else 0)):
-                    self.gate.admit()
-            self.gate.admit()
-            self.gate.admit()
-        except VendorError as error:
+                    self.gate.acquire()
+            self.gate.acquire()
+            self.gate.acquire()
+        except ProviderError as error:
             yield from (error.absent(request.symbol) for request in requests)
             return
         for request in requests:
             self.asked.append(request.symbol)
-            yield Absent(request.symbol, Absence.NOT_FOUND)
+            yield NoData(request.symbol, NoDataReason.NOT_FOUND)
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} is of no use here")
 
 
-def metered(quota: Count, **vendor: Any) -> tuple[Metered, Priced, list[float]]:
+def metered(quota: Count, **vendor: Any) -> tuple[RateLimitedProvider, Priced, list[float]]:
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         quota.left = quota.windows[0].calls
 
-    gate = SharedGate(quota, sleep=sleep)
+    gate = SharedRateLimiter(quota, sleep=sleep)
     made = Priced(gate, **vendor)
-    return Metered(made, gate, quota, lambda request: request.first == NIGHT[0]), made, slept
+    return RateLimitedProvider(made, gate, quota, lambda request: request.first == NIGHT[0]), made, slept
 
 
 def test_today_takes_quota_before_history() -> None:
@@ -107,10 +107,10 @@ def test_a_portion_is_as_large_as_the_quota_pays_for_and_the_rest_is_told_its_tu
     answers = provider.fetch([Request(name, *YEARS) for name in names])
     assert vendor.asked == names[:3], "three, and two calls for their actions"
     assert [answer.symbol for answer in answers] == names
-    assert [answer.reason for answer in answers if isinstance(answer, Absent)] == [Absence.NOT_FOUND] * 3 + [
-        Absence.RATE_LIMITED
+    assert [answer.reason for answer in answers if isinstance(answer, NoData)] == [NoDataReason.NOT_FOUND] * 3 + [
+        NoDataReason.RATE_LIMITED
     ] * 10
-    turns = [answer.retry_at for answer in answers[3:] if isinstance(answer, Absent) and answer.retry_at]
+    turns = [answer.retry_at for answer in answers[3:] if isinstance(answer, NoData) and answer.retry_at]
     assert turns == sorted(turns)
     assert turns[-1] - turns[0] == timedelta(hours=(9 * 3) // 5)
     assert slept == []
@@ -130,31 +130,31 @@ def test_patience_ends() -> None:
     quota = Count(5, timedelta(hours=1))
     provider, _vendor, slept = metered(quota, dead="GONE", extra=3)
     [answer] = provider.fetch([Request("GONE", *YEARS)])
-    assert isinstance(answer, Absent)
-    assert answer.reason is Absence.RATE_LIMITED
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.RATE_LIMITED
     assert slept == []
 
 
 def test_unused_calls_go_back() -> None:
     quota = Count(100)
-    gate = SharedGate(quota)
-    with gate.portion(Priority.TODAY, 10, 1):
-        gate.admit()
+    gate = SharedRateLimiter(quota)
+    with gate.batch(Priority.TODAY, 10, 1):
+        gate.acquire()
     assert quota.settled == [([1], 9)]
 
 
 def test_a_closed_provider_is_not_asked_again_within_the_portion() -> None:
     quota = Count(100)
-    gate = SharedGate(quota)
+    gate = SharedRateLimiter(quota)
     closed = RateLimited("v", "later", retry_at=datetime.now(UTC) + timedelta(minutes=1))
-    with gate.portion(Priority.TODAY, 10, 1):
-        gate.admit()
+    with gate.batch(Priority.TODAY, 10, 1):
+        gate.acquire()
         gate.failed(ProviderDown("v", "500"))
-        gate.admit()
+        gate.acquire()
         quota.closing = closed
         gate.failed(closed)
         with pytest.raises(RateLimited):
-            gate.admit()
+            gate.acquire()
     assert quota.settled == [([1], 8)]
 
 

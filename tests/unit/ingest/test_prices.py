@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.compute.returns import BASES, NO_EVENTS, Events, on_rows, split_factor, total_returns
+from services.ingest.compute.returns import BASES, NO_EVENTS, REMARKS, Events, on_rows, split_factor, total_returns
 from shared.arrays import FloatVector
 
 NAN = math.nan
@@ -88,44 +88,68 @@ class Row:
     lists: bool
 
 
+def different(one: float, other: float) -> bool:
+    return not math.isnan(one) and not math.isnan(other) and abs(one - other) > 0.0020
+
+
 def slow_returns(
-    rows: list[Row], splits: dict[tuple[int, int], float], dividends: dict[tuple[int, int], float]
-) -> list[tuple[float, str | None]]:
+    rows: list[Row],
+    splits: dict[tuple[int, int], float],
+    dividends: dict[tuple[int, int], float],
+    foreign: set[tuple[int, int]],
+) -> list[tuple[float, str | None, str | None]]:
     """docs/methods.md §1, one pair of rows at a time."""
     by_key = {(row.series, row.ordinal): row for row in rows}
-    found: list[tuple[float, str | None]] = []
+    found: list[tuple[float, str | None, str | None]] = []
     for row in rows:
-        before = by_key.get((row.series, row.ordinal - 1))
         key = (row.series, row.ordinal)
-        if before is None:
-            found.append((NAN, None))
-        elif not math.isnan(row.adj) and not math.isnan(before.adj):
-            found.append((row.adj / before.adj - 1, "adjusted"))
-        elif not math.isnan(row.split_close) and not math.isnan(before.split_close):
-            found.append((row.split_close / before.split_close - 1, "price_only"))
-        elif row.lists and not math.isnan(row.close) and not math.isnan(before.close):
-            gross = splits.get(key, 1.0) * (row.close + dividends.get(key, 0.0)) / before.close
-            found.append((gross - 1, "actions"))
+        if (before := by_key.get((row.series, row.ordinal - 1))) is None:
+            found.append((NAN, None, None))
+            continue
+        adjusted = (
+            row.adj / before.adj
+            if row.adj > 0 and before.adj > 0 and row.adj < math.inf and before.adj < math.inf
+            else NAN
+        )
+        price = row.split_close / before.split_close
+        told = splits.get(key, 1.0) * (row.close + dividends.get(key, 0.0)) / before.close if row.lists else NAN
+        listed = key in splits or key in dividends
+        remark = None
+        if listed and key not in foreign and not math.isnan(told):
+            ratio, basis = told, "actions"
+            remark = "adj_close_disagrees" if different(adjusted, told) else None
+        elif not math.isnan(adjusted):
+            ratio, basis = adjusted, "adjusted"
+            remark = "dividend_not_listed" if not listed and adjusted > told and different(adjusted, told) else None
         else:
-            found.append((NAN, None))
+            ratio, basis = (told, "actions") if not math.isnan(told) else (price, "price_only")
+        if math.isnan(ratio):
+            found.append((NAN, None, None))
+        else:
+            found.append((ratio - 1, basis, "dividend_in_foreign_currency" if key in foreign else remark))
     return found
 
 
 price = st.one_of(st.just(NAN), st.floats(0.5, 500.0))
+# Of a share before many splits an adjusted close may be anything.
+adjusted_price = st.one_of(price, st.sampled_from([0.0, -3.0, math.inf, -math.inf]))
+
+
+Panel = tuple[list[Row], dict[tuple[int, int], float], dict[tuple[int, int], float], set[tuple[int, int]]]
 
 
 @st.composite
-def panels(draw: st.DrawFn) -> tuple[list[Row], dict[tuple[int, int], float], dict[tuple[int, int], float]]:
+def panels(draw: st.DrawFn) -> Panel:
     rows = []
     for series in range(draw(st.integers(1, 4))):
         lists = draw(st.booleans())
         split_adjusted = draw(st.booleans())
         for ordinal in sorted(draw(st.sets(st.integers(0, 12)))):
             close = draw(price)
-            rows.append(Row(series, ordinal, draw(price), close if split_adjusted else NAN, close, lists))
+            rows.append(Row(series, ordinal, draw(adjusted_price), close if split_adjusted else NAN, close, lists))
     keys = st.tuples(st.integers(0, 3), st.integers(0, 12))
     splits = draw(st.dictionaries(keys, st.sampled_from([2.0, 0.5, 3.0]), max_size=6))
-    return rows, splits, draw(st.dictionaries(keys, st.floats(0.01, 5.0), max_size=6))
+    return rows, splits, draw(st.dictionaries(keys, st.floats(0.01, 5.0), max_size=6)), draw(st.sets(keys, max_size=3))
 
 
 def arrays(rows: list[Row]) -> dict[str, FloatVector]:
@@ -137,26 +161,29 @@ def arrays(rows: list[Row]) -> dict[str, FloatVector]:
 
 
 @given(panels())
-def test_returns_equal_those_of_a_plain_loop(
-    case: tuple[list[Row], dict[tuple[int, int], float], dict[tuple[int, int], float]],
-) -> None:
-    rows, splits, dividends = case
-    returns, basis = total_returns(
+def test_returns_equal_those_of_a_plain_loop(case: Panel) -> None:
+    rows, splits, dividends, foreign = case
+    columns = arrays(rows)
+    returns, basis, remark = total_returns(
         np.array([row.series for row in rows], np.int64),
         np.array([row.ordinal for row in rows], np.int64),
-        **arrays(rows),
+        adj_close=columns["adj_close"],
+        split_close=columns["split_close"],
+        close=columns["close"],
         splits=events(*((*key, value) for key, value in splits.items())),
         dividends=events(*((*key, value) for key, value in dividends.items())),
+        left_out=events(*((*key, 1.0) for key in foreign)),
         lists_actions=np.array([row.lists for row in rows], bool),
     )
-    slow = slow_returns(rows, splits, dividends)
-    np.testing.assert_allclose(returns, [value for value, _ in slow], rtol=1e-13, atol=1e-15)
-    assert [BASES[code] for code in basis] == [name for _, name in slow]
+    slow = slow_returns(rows, splits, dividends, foreign)
+    np.testing.assert_allclose(returns, [value for value, _, _ in slow], rtol=1e-13, atol=1e-15)
+    assert [BASES[code] for code in basis] == [name for _, name, _ in slow]
+    assert [REMARKS[code] for code in remark] == [name for _, _, name in slow]
 
 
 def returns_of(adj: list[float], close: list[float], ordinals: list[int]) -> tuple[list[float], list[str | None]]:
     n = len(adj)
-    returns, basis = total_returns(
+    returns, basis, _ = total_returns(
         np.zeros(n, np.int64),
         np.array(ordinals, np.int64),
         adj_close=np.array(adj),
@@ -186,7 +213,7 @@ def test_a_batch_of_other_symbols_moves_no_digit() -> None:
     rng = np.random.default_rng(1)
     prices = np.exp(rng.normal(0, 0.02, (3, 50)).cumsum(axis=1))
     nothing = np.full(150, NAN)
-    together, _ = total_returns(
+    together, *_ = total_returns(
         np.repeat(np.arange(3), 50),
         np.tile(np.arange(50), 3),
         adj_close=prices.ravel(),
@@ -196,7 +223,7 @@ def test_a_batch_of_other_symbols_moves_no_digit() -> None:
         lists_actions=np.zeros(150, bool),
     )
     for index in range(3):
-        alone, _ = total_returns(
+        alone, *_ = total_returns(
             np.zeros(50, np.int64),
             np.arange(50),
             adj_close=prices[index],
@@ -205,3 +232,19 @@ def test_a_batch_of_other_symbols_moves_no_digit() -> None:
             lists_actions=np.zeros(50, bool),
         )
         assert alone.tobytes() == together[index * 50 : (index + 1) * 50].tobytes()
+
+
+def test_a_session_of_which_a_payment_was_left_out_keeps_the_adjusted_ratio_whatever_else_is_listed() -> None:
+    """Two payments of one day, one of them in another currency: closes and the other one alone would lose it."""
+    found = total_returns(
+        np.zeros(2, np.int64),
+        np.arange(2),
+        adj_close=np.array([37.0, 40.0]),
+        split_close=np.array([40.0, 40.0]),
+        close=np.array([40.0, 40.0]),
+        dividends=events((0, 1, 1.0)),
+        left_out=events((0, 1, 60.0)),
+        lists_actions=np.ones(2, bool),
+    )
+    assert found.value[1] == pytest.approx(40 / 37 - 1)
+    assert (BASES[found.basis[1]], REMARKS[found.remark[1]]) == ("adjusted", "dividend_in_foreign_currency")

@@ -10,12 +10,12 @@ from typing import cast
 import numpy as np
 from pydantic import SecretStr
 
-from services.ingest.model.market import Answer, Bars, History, Part, Request
+from services.ingest.model.market import Answer, Bars, History, ProviderSeries, Request
 from services.ingest.providers.chain import Chain, source_of
 from services.ingest.providers.quota.limits import Quota
 from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
-from shared.market.calendar import calendar, regular
+from shared.market.calendar import calendar, exchange_calendar
 
 DAYS = calendar()
 FIRST, LAST = date(2020, 1, 2), date(2020, 1, 31)
@@ -43,19 +43,19 @@ class Named:
 def test_a_second_opinion_comes_from_another_source_and_not_from_another_name() -> None:
     first, alias, other = Named("yahoo", "yahoo"), Named("yahooquery", "yahoo"), Named("fmp", "fmp")
     for asked in (first.name, alias.name):
-        found = Chain([first, alias, other], regular).second_opinion(Request("A", FIRST, LAST), asked)
-        assert isinstance(found, Part)
+        found = Chain([first, alias, other], exchange_calendar).second_opinion(Request("A", FIRST, LAST), asked)
+        assert isinstance(found, ProviderSeries)
         assert found.provider == "fmp"
     assert first.asked == alias.asked == []
-    alone = Chain([first, alias], regular)
+    alone = Chain([first, alias], exchange_calendar)
     assert alone.second_opinion(Request("A", FIRST, LAST), "yahoo") is None
     assert not alone.has_second
-    assert Chain([first, other], regular).has_second
+    assert Chain([first, other], exchange_calendar).has_second
 
 
 def test_yahoo_under_its_two_names_is_one_source() -> None:
-    made = enabled(IngestSettings(providers=("yahoo",)), regular, lambda *_: cast(Quota, None), lambda: LAST)
+    made = enabled(IngestSettings(providers=("yahoo",)), exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST)
     assert [source_of(provider) for provider in made] == ["yahoo"]
     settings = IngestSettings(providers=("yahoo", "yahooquery", "massive"), massive_api_key=SecretStr("k"))
-    made = enabled(settings, regular, lambda *_: cast(Quota, None), lambda: LAST)
+    made = enabled(settings, exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST)
     assert [source_of(provider) for provider in made] == ["yahoo", "yahoo", "massive"]

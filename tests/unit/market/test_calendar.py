@@ -20,8 +20,8 @@ from shared.market.calendar import (
     Closures,
     NotASession,
     calendar,
-    regular,
-    trading,
+    exchange_calendar,
+    using_calendar,
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -227,7 +227,7 @@ def test_the_alarm_is_about_what_was_announced_and_not_about_what_is_loaded() ->
 
 def test_the_regular_calendar_is_the_same_under_a_closure() -> None:
     closed = date(2020, 12, 29)
-    with trading(Closures((Closure(closed, None, "storm"),))):
+    with using_calendar(Closures((Closure(closed, None, "storm"),))):
         assert not calendar().is_session(closed)
-        assert regular().is_session(closed)
-        assert regular() is calendar(closures=NO_CLOSURES)
+        assert exchange_calendar().is_session(closed)
+        assert exchange_calendar() is calendar(closures=NO_CLOSURES)

@@ -21,7 +21,7 @@ from shared.market.calendar import (
     NotASession,
     calendar,
     closures,
-    trading,
+    using_calendar,
 )
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -94,7 +94,7 @@ def test_who_runs_under_closures_has_them_everywhere_and_nobody_else_has() -> No
         return Clock().calendar().is_session(MOURNING) and calendar().is_session(MOURNING)
 
     async def under(known: Closures, started: asyncio.Event, other: asyncio.Event) -> bool:
-        with trading(known):
+        with using_calendar(known):
             started.set()
             await other.wait()
             assert closures() == known
@@ -111,7 +111,7 @@ def test_who_runs_under_closures_has_them_everywhere_and_nobody_else_has() -> No
 
 def test_the_clock_stands_after_the_last_session_that_traded() -> None:
     clock = Clock(MOURNING)
-    with trading(closed(MOURNING)):
+    with using_calendar(closed(MOURNING)):
         assert clock.last_due() == REGULAR.previous(MOURNING)
         assert clock.now() == REGULAR.due_at(REGULAR.previous(MOURNING))
     assert clock.last_due() == MOURNING

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from services.risk.compute.inputs import REPORTED, Before, Book, Gap, History, Kind, Panel
-from services.risk.store.inputs import HeldRow, Stated
+from services.risk.store.inputs import HeldRow, UserClassification
 from services.risk.workflow import load_scenarios
 from services.risk.workflow.book import Merged, merge_lots
 from shared.arrays import FloatVector
@@ -147,7 +147,7 @@ def merged(unit: Unit) -> list[Merged]:
         reason=["unpriceable" if lot.unpriceable else "" for lot in unit.lots],
     )
     # What class a lot is of is the panel's to say here, so none splits a symbol.
-    stated = {lot: Stated("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}
+    stated = {lot: UserClassification("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}
     return merge_lots(held, stated)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from pathlib import Path
 from uuid import UUID
@@ -11,11 +12,11 @@ import pytest
 
 from services.risk.compute import risk_report
 from services.risk.compute.inputs import Gap, Kind
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.compute.scenarios import BadScenarios
-from services.risk.compute.sectors import Told
+from services.risk.compute.sectors import VendorSector
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts, HeldRow, Stated, Track
+from services.risk.store.inputs import Facts, HeldRow, ReturnHistory, UserClassification
 from services.risk.store.results import FIGURE_COLUMNS
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.assemble import Inputs, build_panel
@@ -49,8 +50,9 @@ def test_an_unpriceable_lot_marks_its_symbol() -> None:
 def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> None:
     book = held(["A", "A", "A", "O", "AAPL210115C00120000", "EQ_FUND"], [1, 2, 4, 8, 16, 32], closed=2)
     said = [
-        Stated("PUBLIC", "Tech", None), Stated("PRIVATE", "Energy", None), Stated("PRIVATE", "Cars", None),
-        Stated("OPTIONS", None, "A"),
+        UserClassification("PUBLIC", "Tech", None), UserClassification("PRIVATE", "Energy", None),
+        UserClassification("PRIVATE", "Cars", None),
+        UserClassification("OPTIONS", None, "A"),
     ]  # fmt: skip
     merged = merge_lots(book, dict(zip(book.lots, said, strict=False)))
     assert [(lot.row, lot.long, lot.sector, lot.root) for lot in merged] == [
@@ -66,7 +68,7 @@ def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> No
 def test_of_what_lots_of_one_symbol_say_the_first_by_name_stands_in_any_order() -> None:
     for sectors in (["Tech", None, "Cars"], ["Cars", "Tech", None]):
         book = held(["A"] * 3, [1, 2, 4])
-        said = {lot: Stated("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
+        said = {lot: UserClassification("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
         assert [lot.sector for lot in merge_lots(book, said)] == ["Cars"]
 
 
@@ -102,8 +104,37 @@ def test_returns_facts_and_gaps_fall_where_they_belong() -> None:
     assert panel.resid_sd[:, 0].tolist() == values[:, store.RESIDUAL_SD].tolist()
     assert panel.limited[:, 0].tolist() == [False, True]
     assert panel.proxies.tolist() == [[-1] * 8, [2, *[-1] * 7]]
-    assert panel.fact_reasons == {(1, 2): "zero_variance"}
+    assert panel.fact_reasons == {(0, 2): "no_proxy", (1, 2): "zero_variance"}, "what is stored counts first"
     assert panel.gaps == {0: (Gap(0, 3, "not_yet_listed"), Gap(LOOKBACK - 1, LOOKBACK, "delisted"))}
+
+
+@pytest.mark.parametrize(
+    ("market", "slope", "gap", "reason"),
+    [
+        (None, math.nan, "not_found", "no_proxy"),
+        ("SPY", math.nan, "not_found", "zero_variance"),
+        ("SPY", 1.0, "not_found", "not_found"),
+        ("SPY", 1.0, None, "short_history"),
+    ],
+)
+def test_a_symbol_without_prices_has_no_facts_and_still_its_reason(
+    market: str | None, slope: float, gap: str | None, reason: str
+) -> None:
+    """What its facts said when they were stored: no market first, then the gap of the session."""
+    days = np.array(window(DAY, DAY), dtype="datetime64[D]")
+    other = [] if gap is None else [(7, date(2000, 1, 1), DAY, gap)]
+    panel = build_panel(
+        (DAY,),
+        days,
+        [("A", Kind.PUBLIC), ("B", Kind.PUBLIC), ("SPY", Kind.PUBLIC)],
+        {"A": 7, "B": 8, "SPY": 9},
+        {DAY: ([market, *[None] * 7], [slope, *[math.nan] * 7])},
+        returns={8: (days[[-1]], np.array([0.1])), 9: (days[[-1]], np.array([0.1]))},
+        facts={},
+        missing=[],
+        gaps=[(7, date(1990, 1, 2), date(1999, 1, 1), "not_yet_listed"), *other],
+    )
+    assert panel.fact_reasons == {(0, 0): reason}, "of those that have a price nothing is said here"
 
 
 def test_before_the_calendar_begins_there_are_no_returns() -> None:
@@ -132,11 +163,11 @@ def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     book = build_book(
         panel,
         [ONE],
-        [Held(unit, merge_lots(unit, {TWO: Stated("OPTIONS", None, "AAPL")}))],
+        [Held(unit, merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")}))],
         [],
-        {"AAPL": [Told(date.min, "stock", "Technology")]},
+        {"AAPL": [VendorSector(date.min, "stock", "Technology")]},
         {
-            ONE: Track(
+            ONE: ReturnHistory(
                 np.array(panel.sessions, dtype="datetime64[D]"), np.array([0.0]), np.array([0.0]), np.array([1.0])
             )
         },
@@ -153,7 +184,7 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     results = RiskWorker(cases.SCENARIOS).compute(Inputs(panel, book))
     assert [key.session for key in results.outcomes] == list(panel.sessions) == [key.session for key in results.rows]
     assert {(outcome.quality, outcome.coverage) for outcome in results.outcomes.values()} == {("complete", 1.0)}
-    for picture in pictures(panel, book, cases.SCENARIOS):
+    for picture in build_reports(panel, book, cases.SCENARIOS):
         assert set(picture.columns) == set(FIGURE_COLUMNS)
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
         lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}

@@ -10,8 +10,8 @@ import pytest
 
 from services.risk.compute.aggregation import Exposures, aggregate
 from services.risk.compute.concentration import concentration, risk_hhi
-from services.risk.compute.inputs import Kind, Panel, stacks
-from services.risk.compute.sectors import Told, sector_on
+from services.risk.compute.inputs import Kind, Panel, portfolio_groups
+from services.risk.compute.sectors import VendorSector, sector_on
 from shared.market.sectors import ETF, GICS, UNCLASSIFIED, gics
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
@@ -21,7 +21,7 @@ STOCKS = [f"S{i}" for i in range(10)]
 
 def exposures(panel: Panel, unit: Unit) -> Exposures:
     book = cases.book(panel, [unit])
-    (stack,) = stacks(book, np.arange(1), most=100)
+    (stack,) = portfolio_groups(book, np.arange(1), most=100)
     return aggregate(panel, book, stack, panel.joint)
 
 
@@ -124,7 +124,7 @@ def test_every_gics_sector_is_itself() -> None:
 
 
 def test_a_sector_counts_from_the_day_it_was_known() -> None:
-    symbol = [Told(date(2020, 6, 1), "stock", "Technology")]
+    symbol = [VendorSector(date(2020, 6, 1), "stock", "Technology")]
     assert sector_on(date(2020, 6, 1), Kind.PUBLIC, symbol, None) == "Information Technology"
     assert sector_on(date(2020, 5, 31), Kind.PUBLIC, symbol, None) == UNCLASSIFIED
     assert sector_on(date(2020, 5, 31), Kind.PUBLIC, symbol, "Energy") == "Energy"
@@ -132,8 +132,8 @@ def test_a_sector_counts_from_the_day_it_was_known() -> None:
 
 def test_funds_private_holdings_and_the_unknown_are_explicit() -> None:
     session = date(2020, 6, 1)
-    assert sector_on(session, Kind.PUBLIC, [Told(date.min, "ETF", None)], "Energy") == ETF
-    assert sector_on(session, Kind.PRIVATE, [Told(date.min, "stock", "Energy")], None) == UNCLASSIFIED
+    assert sector_on(session, Kind.PUBLIC, [VendorSector(date.min, "ETF", None)], "Energy") == ETF
+    assert sector_on(session, Kind.PRIVATE, [VendorSector(date.min, "stock", "Energy")], None) == UNCLASSIFIED
     assert sector_on(session, Kind.PRIVATE, [], "Real Estate") == "Real Estate"
     assert sector_on(session, Kind.PUBLIC, [], None) == UNCLASSIFIED
 

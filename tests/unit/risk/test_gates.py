@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from services.risk.compute.inputs import History, Kind
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from shared.arrays import FloatVector
 from shared.market.registry import STRESS_DURATION_DAYS
 from tests.support import chain
@@ -38,7 +38,7 @@ def picture(
         last = np.datetime64(panel.sessions[-1], "D")
         days = np.arange(last - np.timedelta64(len(history[0]) - 1, "D"), last + np.timedelta64(1, "D"))
         book = replace(book, history={0: History(days, *history)})
-    return answered(pictures(panel, book, SCENARIOS)[0], SCENARIOS)
+    return answered(build_reports(panel, book, SCENARIOS)[0], SCENARIOS)
 
 
 def reasons(of: Answered, figure: str) -> set[str]:
@@ -160,7 +160,7 @@ def test_a_reader_can_recompute_the_contributions_of_options_too() -> None:
     book = chain.book(panel, [Unit(100_000.0, {"KO": 50_000.0, "AAPL": 20_000.0, option: 13_500.0})])
     held = book.rows.tolist().index(contract)
     book = replace(book, underlying_rows={held: share}, underlyings=("AAPL", "AAPL", "KO"))
-    of = answered(pictures(panel, book, SCENARIOS)[0], SCENARIOS)
+    of = answered(build_reports(panel, book, SCENARIOS)[0], SCENARIOS)
     parts = of.risk["decomposition"]["contributions"]
     exposure = {row["symbol"]: row["exposure_value"] for row in of.exposures["positions"]}
     weight = np.array([part["weight"] for part in parts])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import Book, Kind, Panel
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.compute.scorecard import realized_returns
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
@@ -153,7 +153,7 @@ def book(panel: Panel, *units: Unit) -> Book:
 
 
 def picture(panel: Panel, *units: Unit) -> list[Answered]:
-    return [answered(of, cases.SCENARIOS) for of in pictures(panel, book(panel, *units), cases.SCENARIOS)]
+    return [answered(of, cases.SCENARIOS) for of in build_reports(panel, book(panel, *units), cases.SCENARIOS)]
 
 
 def one(panel: Panel, held: Mapping[str, float], nav: float = 100_000.0) -> Answered:

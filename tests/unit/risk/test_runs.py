@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from services.risk.compute import covariance, pairs, runs, series, volatility
-from services.risk.compute.inputs import Book, Kind, Panel, stacks
+from services.risk.compute import consecutive_windows, covariance, pairs, series, volatility
+from services.risk.compute.inputs import Book, Kind, Panel, portfolio_groups
 from services.risk.compute.rolling import restarts
 from services.risk.compute.series_report import WINDOWS
 from shared.arrays import IntVector
@@ -42,11 +42,11 @@ def measured(panel: Panel, of: Book) -> pairs.Pairs:
 def covariances(panel: Panel, of: Book) -> dict[int, covariance.Covariance]:
     """By session."""
     found, figures = {}, measured(panel, of)
-    [stack] = stacks(of, np.arange(len(of.nav)), most=1000)
-    for run in runs.cut(panel, of.portfolio, stack.sessions, stack.source, 252):
+    [stack] = portfolio_groups(of, np.arange(len(of.nav)), most=1000)
+    for run in consecutive_windows.cut(panel, of.portfolio, stack.sessions, stack.source, 252):
         part = run.units.reshape(-1)
         at = figures.find(stack.sessions[part, None], stack.source[part])
-        matrix = covariance.covariance_of_runs(run, figures.mean[at], figures.sd[at])
+        matrix = covariance.covariance_of_windows(run, figures.mean[at], figures.sd[at])
         for i, s in enumerate(stack.sessions[part].tolist()):
             found[s] = covariance.Covariance(
                 matrix.correlation[i : i + 1],
@@ -96,7 +96,7 @@ def test_runs_end_where_holdings_sessions_portfolios_or_anchors_change() -> None
     assert LOOKBACK - 1 + 3 in restarts(panel.days, 252).tolist()
     found = sorted(
         run.units[i].tolist()
-        for run in runs.cut(panel, portfolio, sessions, source, 252)
+        for run in consecutive_windows.cut(panel, portfolio, sessions, source, 252)
         for i in range(len(run.units))
     )
     assert found == [[0, 1, 2], [3, 4], [5], [6, 7], [8, 9]]
@@ -105,13 +105,16 @@ def test_runs_end_where_holdings_sessions_portfolios_or_anchors_change() -> None
 def test_series_of_runs_are_those_of_single_windows() -> None:
     panel = market()
     of = book(panel, range(SESSIONS))
-    [stack] = stacks(of, np.arange(SESSIONS), most=1000)
-    found = runs.steady_series(panel, of, stack)
+    [stack] = portfolio_groups(of, np.arange(SESSIONS), most=1000)
+    found = consecutive_windows.steady_series(panel, of, stack)
     expected = series.portfolio_series(series.fill(panel, np.repeat(of.session, 4), of.rows), stack)
     assert found == pytest.approx(expected, abs=1e-16)
     for s in range(SESSIONS):
         alone, one = cases.one_session(panel, s), book(panel, range(1))
-        assert np.array_equal(runs.steady_series(alone, one, next(stacks(one, np.arange(1), most=9)))[0], found[s])
+        assert np.array_equal(
+            consecutive_windows.steady_series(alone, one, next(portfolio_groups(one, np.arange(1), most=9)))[0],
+            found[s],
+        )
 
 
 def test_figures_of_whole_pairs_are_those_of_their_series() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from services.risk.compute.inputs import Benchmark, Panel
-from services.risk.compute.picture import pictures
+from services.risk.compute.report import build_reports
 from services.risk.compute.sectors import sector_weights
 from shared.market.sectors import GICS
 from tests.unit.risk import cases
@@ -21,7 +21,7 @@ NEW = Benchmark("SP500", FIRST + timedelta(days=2), {"Energy": 0.1, "Utilities":
 
 
 def risk(panel: Panel, units: list[Unit]) -> list[dict[str, Any]]:
-    return [of.risk for of in pictures(panel, cases.book(panel, units), cases.SCENARIOS)]
+    return [of.risk for of in build_reports(panel, cases.book(panel, units), cases.SCENARIOS)]
 
 
 def by_name(of: dict[str, Any], figure: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def by_name(of: dict[str, Any], figure: str) -> dict[str, Any]:
 
 
 def reasons(panel: Panel, unit: Unit) -> list[dict[str, Any]]:
-    return pictures(panel, cases.book(panel, [unit]), cases.SCENARIOS)[0].reasons
+    return build_reports(panel, cases.book(panel, [unit]), cases.SCENARIOS)[0].reasons
 
 
 def test_by_hand() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.risk.compute.inputs import Kind, stacks
+from services.risk.compute.inputs import Kind, portfolio_groups
 from services.risk.compute.series import coverage, fill, market_windows, portfolio_series, real_share
 from shared.market.registry import LOOKBACK
 from tests.unit.risk import cases
@@ -63,7 +63,7 @@ def test_portfolio_series_against_a_plain_loop() -> None:
     lots = (cases.Lot("AAA", 600.0), cases.Lot("BBB", -250.0), cases.Lot("CCC", 400.0))
     book = cases.book(panel, [cases.Unit(1000.0, lots), cases.Unit(900.0, lots, session=1)])
     filled = fill(panel, np.repeat(book.session, 3), book.rows)
-    (stack,) = stacks(book, np.arange(2), most=100)
+    (stack,) = portfolio_groups(book, np.arange(2), most=100)
     series = portfolio_series(filled, stack)
     market = market_windows(panel)
     for u, s in enumerate([0, 1]):

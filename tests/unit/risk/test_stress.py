@@ -324,3 +324,8 @@ def test_the_digest_is_of_all_that_moves_a_figure() -> None:
         digest(-0.1, 100.0, as_of=date(2020, 1, 3)),
     ]  # fmt: skip
     assert len({same, *others}) == 6
+
+
+def test_scripted_shocks_do_not_bear_the_name_of_what_happened() -> None:
+    for id_ in ("financial_crisis_2008", "covid_2020", "dot_com_2000"):
+        assert BY_ID[id_].name.startswith("Hypothetical: ")

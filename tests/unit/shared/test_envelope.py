@@ -12,7 +12,7 @@ from shared.events.coordinator import DateDue, PhaseRequested, PortfolioDeleted
 from shared.events.envelope import Envelope, WorkBody, header, major_of
 from shared.events.services import COMPLETION
 from shared.events.topics import EVENT_TYPES, TOPIC_OF, TOPICS
-from shared.messaging.guard import read
+from shared.messaging.retry_middleware import parse_message
 from shared.work import MAX_PORTFOLIOS, Phase, Work
 from tests.support.events import example
 
@@ -48,7 +48,7 @@ def test_an_event_survives_the_wire(name: str) -> None:
     kind = type(event)
     envelope = Envelope.new(event, source="coordinator", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
     headers = envelope.headers()
-    found, document = read(headers, event.body().encode())
+    found, document = parse_message(headers, event.body().encode())
     assert found == name
     assert kind.model_validate(document) == event
     assert {key: headers[key] for key in ("ce_specversion", "ce_type", "ce_source", "content-type")} == {

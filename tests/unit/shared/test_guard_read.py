@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.errors import UnreadableMessage
 from shared.messaging.broker import _tolerant_parser
-from shared.messaging.guard import MAX_BODY_BYTES, _plain, read
+from shared.messaging.retry_middleware import MAX_BODY_BYTES, _printable_identifier, parse_message
 
 TYPE = {"ce_type": "leadline.DateDue.v1"}
 
@@ -50,13 +50,13 @@ MALFORMED: dict[str, tuple[dict[str, str], bytes | None, str]] = {
 def test_malformed_messages_are_named(kind: str) -> None:
     headers, body, code = MALFORMED[kind]
     with pytest.raises(UnreadableMessage) as caught:
-        read(headers, body)
+        parse_message(headers, body)
     assert caught.value.code == code
     assert len(str(caught.value)) < 500
 
 
 def test_a_good_message_is_its_name_and_object() -> None:
-    assert read(TYPE, b'{"work": {}, "new": [1]}') == ("DateDue", {"work": {}, "new": [1]})
+    assert parse_message(TYPE, b'{"work": {}, "new": [1]}') == ("DateDue", {"work": {}, "new": [1]})
 
 
 @given(
@@ -76,7 +76,7 @@ def test_nothing_but_unreadable_message_comes_out(headers: dict[str, str], typed
     """Any other error would leave the guard, be acknowledged negatively, and block the partition for ever."""
     refused = None
     try:
-        name, document = read({**headers, **TYPE} if typed else headers, body)
+        name, document = parse_message({**headers, **TYPE} if typed else headers, body)
     except UnreadableMessage as error:
         refused = error.code
     else:
@@ -98,7 +98,7 @@ def test_nothing_but_unreadable_message_comes_out(headers: dict[str, str], typed
     ],
 )
 def test_only_plain_identifiers_are_passed_on(value: str | None, kept: str | None) -> None:
-    assert _plain(value) == kept
+    assert _printable_identifier(value) == kept
 
 
 @dataclass

@@ -15,15 +15,18 @@ from shared.work import (
     CHAINED,
     DOWNSTREAM,
     MAX_PORTFOLIOS,
+    MAX_ROWS,
     MAX_UNITS,
     UPSTREAM,
     Batch,
-    Due,
-    Key,
+    MissingUnit,
     Phase,
+    Size,
+    UnitKey,
     Work,
     cut,
     rectangles,
+    rows_per_session,
 )
 
 # Sessions with gaps of weekends: neighbours in the list, not neighbours in the calendar, are consecutive.
@@ -31,7 +34,7 @@ SESSIONS = [day for n in range(60) if (day := date(2024, 1, 1) + timedelta(days=
 PORTFOLIOS = [UUID(int=n) for n in range(1, 9)]
 
 dues = st.lists(
-    st.builds(Due, st.sampled_from(PORTFOLIOS), st.sampled_from(SESSIONS), st.integers(1, 3)),
+    st.builds(MissingUnit, st.sampled_from(PORTFOLIOS), st.sampled_from(SESSIONS), st.integers(1, 3)),
     max_size=120,
     unique_by=lambda due: (due.portfolio_id, due.session),
 )
@@ -39,7 +42,7 @@ dues = st.lists(
 
 @given(units=dues, max_units=st.integers(1, 30), max_portfolios=st.integers(1, 5), seed=st.integers(0, 5))
 def test_every_unit_falls_into_one_rectangle_within_the_limits(
-    units: list[Due], max_units: int, max_portfolios: int, seed: int
+    units: list[MissingUnit], max_units: int, max_portfolios: int, seed: int
 ) -> None:
     batches = cut(units, SESSIONS, max_units=max_units, max_portfolios=max_portfolios)
     assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
@@ -57,13 +60,13 @@ def test_every_unit_falls_into_one_rectangle_within_the_limits(
 
 
 @given(units=dues)
-def test_oldest_sessions_come_first(units: list[Due]) -> None:
+def test_oldest_sessions_come_first(units: list[MissingUnit]) -> None:
     firsts = [batch.first for batch in cut(units, SESSIONS)]
     assert firsts == sorted(firsts)
 
 
 @given(units=dues)
-def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Due]) -> None:
+def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[MissingUnit]) -> None:
     taken: dict[UUID, list[tuple[date, date]]] = {}
     for batch in cut(units, SESSIONS):
         for portfolio in batch.portfolios:
@@ -76,19 +79,19 @@ def test_a_portfolio_never_has_two_rectangles_that_could_be_one(units: list[Due]
 def test_the_limits_of_a_handler_call_are_the_designs() -> None:
     sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(6_000)]
     portfolios = [UUID(int=n) for n in range(1, 301)]
-    long = cut([Due(portfolios[0], session, 1) for session in sessions], sessions)
+    long = cut([MissingUnit(portfolios[0], session, 1) for session in sessions], sessions)
     assert [len(batch) for batch in long] == [MAX_UNITS, 1_000]
-    wide = cut([Due(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
+    wide = cut([MissingUnit(portfolio, sessions[0], 1) for portfolio in portfolios], sessions)
     assert [len(batch.portfolios) for batch in wide] == [MAX_PORTFOLIOS, 50]
-    both = cut([Due(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
+    both = cut([MissingUnit(p, session, 1) for p in portfolios[:40] for session in sessions[:500]], sessions)
     assert [len(batch) for batch in both] == [MAX_UNITS] * 4
 
 
 @given(units=dues)
-def test_events_cover_exactly_the_keys_they_announce(units: list[Due]) -> None:
-    keys = {Key(unit.portfolio_id, unit.session) for unit in units}
+def test_events_cover_exactly_the_keys_they_announce(units: list[MissingUnit]) -> None:
+    keys = {UnitKey(unit.portfolio_id, unit.session) for unit in units}
     told = {
-        Key(portfolio, session)
+        UnitKey(portfolio, session)
         for work in rectangles(keys, SESSIONS)
         for portfolio in work.portfolios
         for session in SESSIONS
@@ -127,3 +130,50 @@ def test_the_phase_graph_has_no_cycle_and_one_end() -> None:
         (phase, down) for phase in Phase for down in DOWNSTREAM[phase]
     }
     assert {Phase.SNAPSHOTS} == CHAINED
+
+
+holdings = st.lists(
+    st.builds(Size, st.integers(0, 12), st.frozensets(st.integers(0, 9)), st.integers(0, 9)),
+    min_size=len(PORTFOLIOS),
+    max_size=len(PORTFOLIOS),
+)
+
+
+@given(units=dues, held=holdings, phase=st.sampled_from(Phase), most=st.integers(1, 900), max_units=st.integers(1, 30))
+def test_pieces_are_within_what_they_may_cost_or_one_session_of_one_portfolio(
+    units: list[MissingUnit], held: list[Size], phase: Phase, most: int, max_units: int
+) -> None:
+    cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
+    batches = cut(units, SESSIONS, max_units=max_units, rows=cost, max_rows=most)
+    assert Counter(unit for batch in batches for unit in batch.units) == Counter(units)
+    for batch in batches:
+        assert len(batch) <= max_units
+        assert len(batch) == 1 or cost(batch.portfolios) * len(batch.sessions) <= most
+        assert list(batch.portfolios) == sorted(set(batch.portfolios))
+        start = SESSIONS.index(batch.first)
+        assert list(batch.sessions) == SESSIONS[start : start + len(batch.sessions)]
+    for portfolio in PORTFOLIOS:
+        mine = [batch.first for batch in batches if portfolio in batch.portfolios]
+        assert mine == sorted(mine), "a chain goes on from its oldest session"
+
+
+@given(units=dues, held=holdings, phase=st.sampled_from(Phase))
+def test_what_costs_little_is_cut_as_if_it_cost_nothing(
+    units: list[MissingUnit], held: list[Size], phase: Phase
+) -> None:
+    cost = rows_per_session(phase, dict(zip(PORTFOLIOS, held, strict=True)))
+    assert cut(units, SESSIONS, rows=cost, max_rows=MAX_ROWS[phase]) == cut(units, SESSIONS)
+
+
+def test_what_a_phase_is_bounded_by() -> None:
+    a, b, unknown = PORTFOLIOS[:3]
+    sizes = {a: Size(10, frozenset({1, 2, 3}), 2), b: Size(4, frozenset({3, 4}), 1)}
+    found = {phase: rows_per_session(phase, sizes)([a, b, unknown]) for phase in Phase}
+    assert found == {Phase.INGEST: 4, Phase.FACTORS: 4, Phase.SNAPSHOTS: 14, Phase.RISK: 505}
+
+
+def test_a_large_portfolio_is_cut_by_sessions_that_fit() -> None:
+    cost = rows_per_session(Phase.SNAPSHOTS, {PORTFOLIOS[0]: Size(20_000, frozenset({1}))})
+    sessions = [date(2000, 1, 3) + timedelta(days=n) for n in range(505)]
+    batches = cut([MissingUnit(PORTFOLIOS[0], s, 1) for s in sessions], sessions, rows=cost, max_rows=500_000)
+    assert [len(batch) for batch in batches] == [25] * 20 + [5]

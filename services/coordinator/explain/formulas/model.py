@@ -86,7 +86,7 @@ class Formula:
     based: bool = False
 
 
-def f(pattern: str, text: str, *sources: Source, **more: Any) -> Formula:
+def formula(pattern: str, text: str, *sources: Source, **more: Any) -> Formula:
     """A formula whose pattern is written with slashes."""
     return Formula(tuple(pattern.split("/")), text, sources=sources, **more)
 

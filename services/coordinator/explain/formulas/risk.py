@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.coordinator.explain.formulas.model import Formula, Source, Span, f
+from services.coordinator.explain.formulas.model import Formula, Source, Span, formula
 from shared.market import registry
 
 BOOK = (Source.SNAPSHOT, Source.PRICES)
@@ -42,90 +42,99 @@ _KUPIEC = ("Kupiec: lr = 2 ln of the likelihood of x exceedances in n sessions a
            "expected = (1 - level) n")  # fmt: skip
 
 RISK: tuple[Formula, ...] = (
-    *(f(f"{answer}/coverage", "share of gross value, each holding by the part of its window's returns that are real; a price that is "
+    *(formula(f"{answer}/coverage", "share of gross value, each holding by the part of its window's returns that are real; a price that is "
         "no evidence any more counts nothing; 1 where nothing is held", *BOOK, parameters=CORRELATION | GATED, window=YEAR)
       for answer in ("exposures", "risk", "correlations", "stress", "scorecard")),
     # --- exposures ---
-    f("exposures/proxies/*", "the first of the factor's proxies with all returns of the window", Source.PROXIES,
+    formula("exposures/proxies/*", "the first of the factor's proxies with all returns of the window", Source.PROXIES,
       parameters=JOINT, window=registry.BETA_WINDOW + 1),
-    f("exposures/factors/*/**", "beta = sum of weight_i beta_i; money = sum of value_i beta_i; covered_weight = gross value with a beta "
+    formula("exposures/factors/*/**",
+      "beta = sum of weight_i beta_i; money = sum of value_i beta_i; covered_weight = gross value with a beta "
       "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported: single regressions",
       *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1, steps=("covered_weight",)),
-    f("exposures/positions/*/betas/*", "ridge of the symbol's returns, of an option its underlying's, on the market and the residuals "
+    formula("exposures/positions/*/betas/*",
+      "ridge of the symbol's returns, of an option its underlying's, on the market and the residuals "
       "of the other proxies", Source.FACTS, Source.PRICES, Source.PROXIES, parameters=JOINT, window=registry.BETA_WINDOW + 1,
       own=True),
-    *(f(f"exposures/positions/*/greeks{below}", "Black-Scholes without dividends, at the volatility that the option's own close and its "
+    *(formula(f"exposures/positions/*/greeks{below}",
+        "Black-Scholes without dividends, at the volatility that the option's own close and its "
         "underlying's imply; delta and gamma of one share, vega a point of volatility, theta a calendar day", Source.PRICES, own=True,
         parameters=_OPTION) for below in ("", "/*")),
-    f("exposures/positions/*/exposure_value", "signed market value; of an option delta times quantity times multiplier times the "
+    formula("exposures/positions/*/exposure_value", "signed market value; of an option delta times quantity times multiplier times the "
       "underlying's close", *BOOK, parameters=_OPTION | {"option_multiplier": registry.OPTION_MULTIPLIER}, own=True,
       steps=("greeks.delta",)),
-    f("exposures/positions/*/weight", "signed market value over NAV", *BOOK, own=True),
-    f("exposures/positions/*/**", "why there is no beta", Source.FACTS, *BOOK, parameters=JOINT, own=True,
+    formula("exposures/positions/*/weight", "signed market value over NAV", *BOOK, own=True),
+    formula("exposures/positions/*/**", "why there is no beta", Source.FACTS, *BOOK, parameters=JOINT, own=True,
       window=registry.BETA_WINDOW + 1),
     # --- volatility ---
-    f("risk/volatility/realized_nav_252", "standard deviation of the snapshots' daily returns, times the root of 252",
+    formula("risk/volatility/realized_nav_252", "standard deviation of the snapshots' daily returns, times the root of 252",
       Source.HISTORY, parameters=_ANNUAL | _SHARE | GATED | {"window": registry.NAV_WINDOW}, window=registry.NAV_WINDOW),
-    *(f(f"risk/volatility/realized_{window}", "standard deviation of the series of constant weights of the session, times the root "
+    *(formula(f"risk/volatility/realized_{window}", "standard deviation of the series of constant weights of the session, times the root "
         "of 252", *SERIES, parameters=_ANNUAL | GATED | _SHARE | {"window": window}, window=window + 1)
       for window in registry.VOLATILITY_WINDOWS),
-    f("risk/volatility/percentile_252", "share of the earlier rolling-21 standard deviations strictly below today's", *SERIES,
+    formula("risk/volatility/percentile_252", "share of the earlier rolling-21 standard deviations strictly below today's", *SERIES,
       parameters=GATED | {"history": registry.PERCENTILE_HISTORY, "window": registry.TREND_WINDOW}, window=_PERCENTILE + 1),
-    f("risk/volatility/trend/**", "z = ln(RMS now / RMS of the month before) / root((kurtosis - 1) / 42); rising or falling beyond z",
+    formula("risk/volatility/trend/**", "z = ln(RMS now / RMS of the month before) / root((kurtosis - 1) / 42); rising or falling beyond z",
       *SERIES, parameters=GATED | {"window": registry.TREND_WINDOW, "z": registry.TREND_Z}, window=YEAR, steps=("z",)),
-    f("risk/volatility/forecast_21/**", "HAR in volatility form (Corsi 2009): RMS of the next 21 returns on |r|, RMS 5 and RMS 22; the "
+    formula("risk/volatility/forecast_21/**",
+      "HAR in volatility form (Corsi 2009): RMS of the next 21 returns on |r|, RMS 5 and RMS 22; the "
       "EWMA of squared returns where there are too few rows", *SERIES, parameters=GATED | _HAR, window=WHOLE,
       steps=("method", "n_obs", "variance")),
-    f("risk/positions/*/realized_252", "standard deviation of the symbol's returns, times the root of 252", Source.PRICES,
+    formula("risk/positions/*/realized_252", "standard deviation of the symbol's returns, times the root of 252", Source.PRICES,
       parameters=_ANNUAL | _SHARE | {"window": registry.CORRELATION_WINDOW}, window=YEAR, own=True),
-    f("risk/positions/*/**", "HAR in volatility form on the symbol's returns; the EWMA where there are too few", Source.PRICES,
+    formula("risk/positions/*/**", "HAR in volatility form on the symbol's returns; the EWMA where there are too few", Source.PRICES,
       parameters=_HAR, window=WHOLE, own=True, steps=("method",)),
     # --- beta, decomposition ---
-    f("risk/beta/aggregated", "sum of weight_i times the joint market beta_i", *SERIES, parameters=JOINT | GATED,
+    formula("risk/beta/aggregated", "sum of weight_i times the joint market beta_i", *SERIES, parameters=JOINT | GATED,
       window=registry.BETA_WINDOW + 1),
-    f("risk/beta/**", "OLS of the series of constant weights on the market", *SERIES,
+    formula("risk/beta/**", "OLS of the series of constant weights on the market", *SERIES,
       parameters=GATED | {"window": registry.BETA_WINDOW}, window=registry.BETA_WINDOW + 1, steps=("n_obs", "r2")),
-    f("risk/decomposition/factors/*", "share of b'Fb + sum of w_i^2 resid_i^2 that falls to the factor", *SERIES, parameters=JOINT,
+    formula("risk/decomposition/factors/*", "share of b'Fb + sum of w_i^2 resid_i^2 that falls to the factor", *SERIES, parameters=JOINT,
       window=registry.BETA_WINDOW + 1),
-    *(f(f"risk/decomposition/{name}", "b'Fb + sum of w_i^2 resid_i^2: model_vol its root, specific_share the second part of it",
+    *(formula(f"risk/decomposition/{name}", "b'Fb + sum of w_i^2 resid_i^2: model_vol its root, specific_share the second part of it",
         *SERIES, parameters=JOINT, window=registry.BETA_WINDOW + 1) for name in ("model_vol", "specific_share")),
-    f("risk/decomposition/excluded/*", "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
+    formula("risk/decomposition/excluded/*",
+      "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
       "unpriceable", *BOOK, parameters=CORRELATION, window=YEAR, own=True),
-    f("risk/decomposition/**", "sigma = root(w'Sw) with Ledoit-Wolf shrinkage of the correlations; contribution_i = w_i (Sw)_i / sigma, "
+    formula("risk/decomposition/**",
+      "sigma = root(w'Sw) with Ledoit-Wolf shrinkage of the correlations; contribution_i = w_i (Sw)_i / sigma, "
       "share its part; diversification ratio = sum |w| sigma_i / sigma; effective bets = exp(-sum p ln p) over eigenvectors", *SERIES,
       parameters=CORRELATION | GATED, window=YEAR, steps=("volatility", "shrinkage", "n_obs")),
     # --- tail ---
-    *(f(f"risk/var/historical/*{tail}", "historical: minus the quantile (linear) of the series of constant weights; es: minus the mean "
+    *(formula(f"risk/var/historical/*{tail}",
+        "historical: minus the quantile (linear) of the series of constant weights; es: minus the mean "
         "of the returns at or below it", *SERIES, parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",))
       for tail in ("", "/**")),
-    *(f(f"risk/var/normal/*{tail}", "normal: VaR = -(mean + z s), ES = -mean + s phi(z) / (1 - level)", *SERIES,
+    *(formula(f"risk/var/normal/*{tail}", "normal: VaR = -(mean + z s), ES = -mean + s phi(z) / (1 - level)", *SERIES,
         parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",)) for tail in ("", "/**")),
-    f("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
+    formula("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
       Source.HISTORY, window=Span.CHAIN, steps=("peak", "trough")),
-    f("risk/concentration/risk_hhi", "sum of squared shares of |contribution| to the volatility, times 10,000", *SERIES,
+    formula("risk/concentration/risk_hhi", "sum of squared shares of |contribution| to the volatility, times 10,000", *SERIES,
       parameters=CORRELATION | GATED, window=YEAR),
-    f("risk/concentration/**", "HHI = 10,000 times the sum of squared shares of gross value by underlying; effective = 10,000 / HHI; "
+    formula("risk/concentration/**", "HHI = 10,000 times the sum of squared shares of gross value by underlying; effective = 10,000 / HHI; "
       "top: the largest shares", *BOOK, parameters=GATED, steps=("hhi",)),
-    f("risk/sectors/*/benchmark", "the sector's weight in the benchmark's newest table dated on or before the session, rescaled to a sum "
+    formula("risk/sectors/*/benchmark",
+      "the sector's weight in the benchmark's newest table dated on or before the session, rescaled to a sum "
       "of 1; 0 where it has nothing of the sector", Source.BENCHMARK),
-    f("risk/sectors/*/active", "net - benchmark", *BOOK, Source.LOTS, Source.PROFILES, Source.BENCHMARK, parameters=GATED,
+    formula("risk/sectors/*/active", "net - benchmark", *BOOK, Source.LOTS, Source.PROFILES, Source.BENCHMARK, parameters=GATED,
       steps=("net", "benchmark")),
-    f("risk/sectors/*/**", "signed market values of the sector's holdings over NAV; a symbol's own sector, else the stated one",
+    formula("risk/sectors/*/**", "signed market values of the sector's holdings over NAV; a symbol's own sector, else the stated one",
       *BOOK, Source.LOTS, Source.PROFILES, parameters=GATED),
-    f("risk/benchmark", "code of the benchmark that sectors are compared with; null where it has no table yet", Source.BENCHMARK),
-    f("risk/benchmark_date", "date of its newest table on or before the session", Source.BENCHMARK),
+    formula("risk/benchmark", "code of the benchmark that sectors are compared with; null where it has no table yet", Source.BENCHMARK),
+    formula("risk/benchmark_date", "date of its newest table on or before the session", Source.BENCHMARK),
     # --- scorecard ---
-    f("risk/scorecard/mean_error", _ERROR, *_SCORED, parameters=_LOSS, window=Span.CHAIN),
-    f("risk/scorecard/var_95/**", f"historical VaR of a session against the next session's return of its weights; {_KUPIEC}", *_SCORED,
+    formula("risk/scorecard/mean_error", _ERROR, *_SCORED, parameters=_LOSS, window=Span.CHAIN),
+    formula("risk/scorecard/var_95/**",
+      f"historical VaR of a session against the next session's return of its weights; {_KUPIEC}", *_SCORED,
       parameters=_LEVEL, window=Span.CHAIN, steps=("n", "exceedances")),
-    f("risk/scorecard/*", _QLIKE, *_SCORED, parameters=_LOSS, window=Span.CHAIN),
-    f("scorecard/horizon", "sessions ahead that a volatility forecast speaks of"),
-    f("scorecard/forecasts/*/mean_error", _ERROR, *_SCORED, parameters=_LOSS, window=Span.CHAIN, steps=("n",)),
-    f("scorecard/forecasts/*/n", "forecasts whose horizon has passed, with all its returns there", *_SCORED, parameters=_LOSS,
+    formula("risk/scorecard/*", _QLIKE, *_SCORED, parameters=_LOSS, window=Span.CHAIN),
+    formula("scorecard/horizon", "sessions ahead that a volatility forecast speaks of"),
+    formula("scorecard/forecasts/*/mean_error", _ERROR, *_SCORED, parameters=_LOSS, window=Span.CHAIN, steps=("n",)),
+    formula("scorecard/forecasts/*/n", "forecasts whose horizon has passed, with all its returns there", *_SCORED, parameters=_LOSS,
       window=Span.CHAIN),
-    f("scorecard/forecasts/*/**", _QLIKE, *_SCORED, parameters=_LOSS, window=Span.CHAIN, steps=("n",)),
-    f("scorecard/common/*", f"over the sessions that have both forecasts, how many n says: {_QLIKE}", *_SCORED, parameters=_LOSS,
+    formula("scorecard/forecasts/*/**", _QLIKE, *_SCORED, parameters=_LOSS, window=Span.CHAIN, steps=("n",)),
+    formula("scorecard/common/*", f"over the sessions that have both forecasts, how many n says: {_QLIKE}", *_SCORED, parameters=_LOSS,
       window=Span.CHAIN, steps=("n",)),
-    f("scorecard/var/*/*/**", f"VaR of a session against the next session's return of its weights; {_KUPIEC}", *_SCORED,
+    formula("scorecard/var/*/*/**", f"VaR of a session against the next session's return of its weights; {_KUPIEC}", *_SCORED,
       parameters=_LEVEL, window=Span.CHAIN, steps=("n", "exceedances")),
 )  # fmt: skip

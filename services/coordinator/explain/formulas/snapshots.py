@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.coordinator.explain.formulas.model import Formula, Source, Span, f
+from services.coordinator.explain.formulas.model import Formula, Source, Span, formula
 from shared.market import registry
 
 _TRADED = (Source.LOTS, Source.ACTIONS)
@@ -24,11 +24,11 @@ _COVERED = (
 
 
 def _snapshot(name: str, text: str, *sources: Source, **more: Any) -> Formula:
-    return f(f"snapshots/{name}", text, *sources, **more)
+    return formula(f"snapshots/{name}", text, *sources, **more)
 
 
 def _lot(name: str, text: str, *sources: Source, **more: Any) -> Formula:
-    return f(f"positions/*/{name}", text, *sources, own=True, **more)
+    return formula(f"positions/*/{name}", text, *sources, own=True, **more)
 
 
 LEDGER: tuple[Formula, ...] = (
@@ -72,7 +72,7 @@ LEDGER: tuple[Formula, ...] = (
     _snapshot("short_positions", "number of lots with a quantity below zero", *_TRADED),
     _snapshot("coverage", _COVERED, Source.LOTS, Source.PRICES, parameters=_STALE, window=registry.STALE_SESSIONS + 1),
     # --- lots ---
-    f("positions/coverage", _COVERED, Source.LOTS, Source.PRICES, parameters=_STALE, window=registry.STALE_SESSIONS + 1),
+    formula("positions/coverage", _COVERED, Source.LOTS, Source.PRICES, parameters=_STALE, window=registry.STALE_SESSIONS + 1),
     _lot("quantity", "entry quantity times the splits since entry; 0 once closed", *_TRADED),
     _lot("price", "close as traded of the session; the last one where there is none, chained by adjusted closes where only these are "
          "there", *_HOLDINGS, parameters=_STALE, window=registry.STALE_SESSIONS + 1),

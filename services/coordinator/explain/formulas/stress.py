@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.coordinator.explain.formulas.model import Formula, Source, f
+from services.coordinator.explain.formulas.model import Formula, Source, formula
 from services.coordinator.explain.formulas.risk import BOOK, CORRELATION, GATED, JOINT, SERIES, YEAR
 from shared.market import registry
 
@@ -18,39 +18,43 @@ _STRESSED = registry.STRESS_WINDOW + 1
 
 MODELS: tuple[Formula, ...] = (
     # --- correlations ---
-    f("correlations/factors/n_obs", "returns of the window: a proxy stands for its factor only if it has them all", Source.PROXIES,
+    formula("correlations/factors/n_obs", "returns of the window: a proxy stands for its factor only if it has them all", Source.PROXIES,
       parameters=CORRELATION, window=YEAR),
-    f("correlations/factors/labels", "the factors with a proxy that has all returns of the window", Source.PROXIES,
+    formula("correlations/factors/labels", "the factors with a proxy that has all returns of the window", Source.PROXIES,
       parameters=CORRELATION, window=YEAR),
-    f("correlations/factors/**", "sample correlation of the raw returns of the factors' proxies, not of their residuals; null where one "
+    formula("correlations/factors/**",
+      "sample correlation of the raw returns of the factors' proxies, not of their residuals; null where one "
       "does not move", Source.PROXIES, parameters=CORRELATION, window=YEAR),
-    f("correlations/matrix/*/*", "Ledoit-Wolf shrunk correlation of total returns; null with too few joint returns", *SERIES,
+    formula("correlations/matrix/*/*", "Ledoit-Wolf shrunk correlation of total returns; null with too few joint returns", *SERIES,
       parameters=CORRELATION, window=YEAR, steps=("shrinkage",)),
-    f("correlations/n_obs/*/*", "sessions of the window on which both returns are real; on the diagonal the holding's own", *BOOK,
+    formula("correlations/n_obs/*/*", "sessions of the window on which both returns are real; on the diagonal the holding's own", *BOOK,
       parameters=CORRELATION, window=YEAR),
-    f("correlations/clusters", "average linkage on root((1 - rho) / 2), cut at the root of `cut`", *SERIES, parameters=_LABELS,
+    formula("correlations/clusters", "average linkage on root((1 - rho) / 2), cut at the root of `cut`", *SERIES, parameters=_LABELS,
       window=YEAR),
-    f("correlations/labels", "the holdings that are in the matrix", *BOOK, parameters=CORRELATION, window=YEAR),
-    f("correlations/excluded/*", "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
+    formula("correlations/labels", "the holdings that are in the matrix", *BOOK, parameters=CORRELATION, window=YEAR),
+    formula("correlations/excluded/*", "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
       "unpriceable", *BOOK, parameters=CORRELATION, window=YEAR, own=True),
-    f("correlations/**", "of the matrix: shrinkage intensity (Ledoit-Wolf), mean of the absolute values off the diagonal", *SERIES,
+    formula("correlations/**", "of the matrix: shrinkage intensity (Ledoit-Wolf), mean of the absolute values off the diagonal", *SERIES,
       parameters=CORRELATION | GATED, window=YEAR),
     # --- stress ---
-    f("stress/*/name", "as the scenario file has it", Source.SCENARIO),
-    f("stress/*/duration_as_of", "date of the newest duration on or before the session, where the scenario moves yields", Source.SCENARIO),
-    f("stress/*/shocks/rates", "as the scenario file states the return; of rates_bp, in basis points dy, -D dy + C dy^2 / 2 with "
+    formula("stress/*/name", "as the scenario file has it", Source.SCENARIO),
+    formula("stress/*/duration_as_of",
+    "date of the newest duration on or before the session, where the scenario moves yields", Source.SCENARIO),
+    formula("stress/*/shocks/rates", "as the scenario file states the return; of rates_bp, in basis points dy, -D dy + C dy^2 / 2 with "
       "the newest duration D (years) and convexity C (years^2) dated on or before the session", Source.SCENARIO),
-    f("stress/*/shocks/*", "as the scenario file states it: a return of the factor's raw proxy", Source.SCENARIO),
-    f("stress/*/capped", "unscripted factors whose implied shock was beyond cap_sigmas standard deviations of cap_sessions sessions",
+    formula("stress/*/shocks/*", "as the scenario file states it: a return of the factor's raw proxy", Source.SCENARIO),
+    formula("stress/*/capped", "unscripted factors whose implied shock was beyond cap_sigmas standard deviations of cap_sessions sessions",
       Source.PROXIES, Source.SCENARIO, parameters=_STRESS, window=_STRESSED),
-    f("stress/*/uncovered_value", "gross value of the holdings without a market beta", *SERIES, parameters=JOINT,
+    formula("stress/*/uncovered_value", "gross value of the holdings without a market beta", *SERIES, parameters=JOINT,
       window=registry.BETA_WINDOW + 1),
-    f("stress/*/reason", "why the scenario is withheld", *_DIRECT, parameters=JOINT, window=_STRESSED),
-    *(f(f"stress/*/direct{below}", "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m; unscripted shocks are zero; a "
+    formula("stress/*/reason", "why the scenario is withheld", *_DIRECT, parameters=JOINT, window=_STRESSED),
+    *(formula(f"stress/*/direct{below}",
+        "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m; unscripted shocks are zero; a "
         "holding loses at most all; fraction: over NAV", *_DIRECT, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1,
         steps=("uncovered_value",)) for below in ("", "/**")),
-    f("stress/*/propagated/shocks/*", "scripted factors as scripted; the others at their mean given those, S_us S_ss^-1 s_s (EWMA "
+    formula("stress/*/propagated/shocks/*", "scripted factors as scripted; the others at their mean given those, S_us S_ss^-1 s_s (EWMA "
       "covariance of the market and the residuals), capped", Source.PROXIES, Source.SCENARIO, parameters=_STRESS, window=_STRESSED),
-    *(f(f"stress/*/propagated{below}", "as direct, with the unscripted factors at their mean given the scripted ones (EWMA covariance), "
+    *(formula(f"stress/*/propagated{below}",
+        "as direct, with the unscripted factors at their mean given the scripted ones (EWMA covariance), "
         "capped", *_DIRECT, parameters=JOINT | GATED | _STRESS, window=_STRESSED, steps=("uncovered_value",)) for below in ("", "/**")),
 )  # fmt: skip

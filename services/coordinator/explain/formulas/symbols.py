@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.coordinator.explain.formulas.model import Formula, Source, f
+from services.coordinator.explain.formulas.model import Formula, Source, formula
 from shared.market import registry
 
 _BETA = registry.BETA_WINDOW + 1
@@ -21,7 +21,7 @@ _VOLATILITY = {"min_share": registry.VOLATILITY_MIN_SHARE, "sessions_a_year": re
 
 
 def _fit(pattern: str, text: str, *proxies: str, **more: Any) -> Formula:
-    return f(f"factors/{pattern}", text, Source.PRICES, Source.PROXIES, window=_BETA, proxies=proxies,
+    return formula(f"factors/{pattern}", text, Source.PRICES, Source.PROXIES, window=_BETA, proxies=proxies,
              **{"parameters": _OLS, **more})  # fmt: skip
 
 
@@ -60,24 +60,30 @@ FACTS: tuple[Formula, ...] = (
     _fit("joint/resid_sd", "root of the joint set's residual squares over n - 1, daily", parameters=_JOINT, steps=("n_obs",)),
     _fit("joint/n_obs", "sessions of the window on which symbol and market both have a return", parameters=_JOINT),
     _fit("joint/reasons/*", "why a beta of the joint set is null", parameters=_JOINT),
-    f("factors/provider_beta/**", "the vendor's own, the newest said on or before the session; ours never stands in for it",
+    formula("factors/provider_beta/**", "the vendor's own, the newest said on or before the session; ours never stands in for it",
       Source.PROFILES),
     # --- metrics ---
-    f("metrics/price", "close as traded, else the adjusted one", Source.PRICES),
-    f("metrics/price_basis", "which of the closes the price is", Source.PRICES),
-    f("metrics/price_return/*", "close over close at the base session, splits in between taken out, - 1", Source.PRICES, Source.ACTIONS,
+    formula("metrics/price", "close as traded, else the adjusted one", Source.PRICES),
+    formula("metrics/price_basis", "which of the closes the price is", Source.PRICES),
+    formula("metrics/price_return/*", "close over close at the base session, splits in between taken out, - 1",
+      Source.PRICES, Source.ACTIONS,
       based=True),
-    f("metrics/total_return/*", "product of (1 + daily return) over the sessions after the base - 1; where one has no return, the ratio of "
+    formula("metrics/total_return/*",
+      "product of (1 + daily return) over the sessions after the base - 1; where one has no return, the ratio of "
       "the adjusted closes at both ends", Source.PRICES, based=True),
-    *(f(f"metrics/volatility/{window}", "standard deviation of the window's returns, times the root of 252", Source.PRICES,
+    *(formula(f"metrics/volatility/{window}", "standard deviation of the window's returns, times the root of 252", Source.PRICES,
         parameters=_VOLATILITY | {"window": window}, window=window + 1) for window in registry.VOLATILITY_WINDOWS),
-    f("metrics/fundamentals/**", "as the vendor said it last, on or before the session", Source.PROFILES),
+    formula("metrics/fundamentals/**", "as the vendor said it last, on or before the session", Source.PROFILES),
     # --- prices ---
-    f("prices/actions/*", "as the provider lists it: new shares per old, or cash per share as paid", Source.ACTIONS),
-    *(f(f"prices/{name}", "simple daily total return, both ends from one column of one fetch: adjusted closes; else split-adjusted closes; "
-        "else closes as traded with splits and dividends", Source.PRICES, Source.ACTIONS, window=2)
+    formula("prices/actions/*", "as the provider lists it: new shares per old, or cash per share as paid", Source.ACTIONS),
+    *(formula(f"prices/{name}",
+        "simple daily total return, both ends from one column of one fetch: on a session with a listed action closes as "
+        "traded with splits and dividends; else adjusted closes; else closes", Source.PRICES, Source.ACTIONS, window=2)
       for name in ("total_return", "return_basis")),
-    f("prices/adj_close", "as delivered, on the level of the first fetch", Source.PRICES),
-    f("prices/*", "as traded: split-adjusted deliveries are multiplied by every later split that the source lists", Source.PRICES,
+    formula("prices/return_remark",
+      "adjusted closes against closes and listed actions, where they differ by more than 20 bp; or a payment in "
+      "another currency was left out", Source.PRICES, Source.ACTIONS, window=2),
+    formula("prices/adj_close", "as delivered, on the level of the first fetch", Source.PRICES),
+    formula("prices/*", "as traded: split-adjusted deliveries are multiplied by every later split that the source lists", Source.PRICES,
       Source.ACTIONS),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
 from shared import ledger
 from shared.clock import Clock
-from shared.db.engine import next_change
+from shared.db.engine import next_change_seq
 from shared.work import Phase
 
 
@@ -47,24 +47,26 @@ async def load(conn: AsyncConnection, clock: Clock, of: Weights) -> Loaded:
     if before and before[0][0] == of:
         return Loaded(before[0][1], changed=False, restated=None)
     await store.retire(conn, of.code, of.date)
-    change = await next_change(conn)
+    change = await next_change_seq(conn)
     loaded_at = await store.insert(conn, of, change)
     return Loaded(loaded_at, changed=True, restated=await _restate(conn, clock, of.code, of.date, change))
 
 
-async def take_back(conn: AsyncConnection, clock: Clock, code: str, day: date) -> Restated | None:
+async def remove(conn: AsyncConnection, clock: Clock, code: str, day: date) -> Restated | None:
     """The table stands no longer: its sessions are compared with the one before it again."""
     if not await store.retire(conn, code, day):
         raise NotFound(f"There is no table of benchmark {code} dated {day}. GET /api/v1/benchmarks lists them.")
-    return await _restate(conn, clock, code, day, await next_change(conn))
+    return await _restate(conn, clock, code, day, await next_change_seq(conn))
 
 
-async def rechosen(conn: AsyncConnection, clock: Clock, before: str | None, code: str) -> Restated | None:
+async def apply_default_benchmark(
+    conn: AsyncConnection, clock: Clock, before: str | None, code: str
+) -> Restated | None:
     """Another benchmark is compared with, and recorded as such: every session that the old or the new one has a table for."""
     first = await store.first_date(conn, [code] if before is None else [before, code])
     if first is None:
         return None
-    return await _require(conn, clock, code, first, clock.last_due(), await next_change(conn))
+    return await _require(conn, clock, code, first, clock.last_due(), await next_change_seq(conn))
 
 
 async def _restate(conn: AsyncConnection, clock: Clock, code: str, day: date, revision: int) -> Restated | None:

@@ -29,7 +29,7 @@ async def current(
     return [(Weights(row[0], row[1], tuple(row[2]), tuple(row[3]), row[4]), row[5]) for row in rows]
 
 
-async def insert(conn: AsyncConnection, of: Weights, change: int) -> datetime:
+async def insert(conn: AsyncConnection, of: Weights, change_seq: int) -> datetime:
     """Add a table; the one that stood there must be retired before. Returns when it was loaded."""
     loaded = await conn.scalar(
         text("""
@@ -39,7 +39,7 @@ async def insert(conn: AsyncConnection, of: Weights, change: int) -> datetime:
         {
             "code": of.code,
             "date": of.date,
-            "change": change,
+            "change": change_seq,
             "sectors": list(of.sectors),
             "weights": list(of.weights),
             "stated_sum": of.stated_sum,

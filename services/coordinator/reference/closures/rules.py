@@ -47,8 +47,8 @@ def _within(hours: tuple[datetime, datetime], day: date, at: time) -> datetime:
     return close_at.astimezone(UTC)
 
 
-def replaced(before: Closures, day: date, closure: Closure | None, change: int | None) -> Closures:
-    """The closures with this one in place of what stood for the day; `change` where the day becomes a session or stops to be one."""
+def replace_closure(before: Closures, day: date, closure: Closure | None, change_seq: int | None) -> Closures:
+    """The closures with this one in place of what stood for the day; `change_seq` where the day becomes a session or stops to be one."""
     entries = [entry for entry in before.entries if entry.day != day] + ([closure] if closure else [])
-    changes = dict(before.changes) | ({} if change is None else {day: change})
+    changes = dict(before.changes) | ({} if change_seq is None else {day: change_seq})
     return Closures(tuple(sorted(entries, key=lambda entry: entry.day)), tuple(sorted(changes.items())))

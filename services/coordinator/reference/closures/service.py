@@ -15,14 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.reference.closures import rules, store
-from services.coordinator.reference.closures.store import Entered
+from services.coordinator.reference.closures.store import ActiveClosure
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
 from shared import ledger
 from shared.clock import Clock
 from shared.db import closures
-from shared.db.engine import next_change
-from shared.market.calendar import Closure, calendar, trade
+from shared.db.engine import next_change_seq
+from shared.market.calendar import Closure, calendar, set_calendar
 from shared.work import Phase
 
 
@@ -36,54 +36,54 @@ class Outcome:
     run_id: UUID | None = None
 
 
-async def of(conn: AsyncConnection, day: date) -> Entered:
-    found = await store.standing(conn, day)
+async def of(conn: AsyncConnection, day: date) -> ActiveClosure:
+    found = await store.active(conn, day)
     if not found:
         raise NotFound(f"No closure of {day} was entered. GET /api/v1/calendar/closures lists them.")
     return found[0]
 
 
-async def enter(conn: AsyncConnection, clock: Clock, day: date, at: time | None, reason: str) -> Outcome:
+async def add(conn: AsyncConnection, clock: Clock, day: date, at: time | None, reason: str) -> Outcome:
     """The exchange stays closed on the day, or closes early. The same again changes nothing."""
     closure = rules.check(day, at, reason)
-    if [entered.closure for entered in await store.standing(conn, day)] == [closure]:
+    if [entered.closure for entered in await store.active(conn, day)] == [closure]:
         return Outcome(changed=False)
     return await _replace(conn, clock, day, closure)
 
 
-async def take_back(conn: AsyncConnection, clock: Clock, day: date) -> Outcome:
+async def remove(conn: AsyncConnection, clock: Clock, day: date) -> Outcome:
     """The day is what the library says it is."""
     await of(conn, day)
     return await _replace(conn, clock, day, None)
 
 
 async def _replace(conn: AsyncConnection, clock: Clock, day: date, closure: Closure | None) -> Outcome:
-    known = await closures.read(conn)
-    revision = await next_change(conn)
+    known = await closures.find_closures(conn)
+    revision = await next_change_seq(conn)
     # The neighbours are the same with and without the day.
-    before = calendar(closures=rules.replaced(known, day, Closure(day, None, "-"), None))
+    before = calendar(closures=rules.replace_closure(known, day, Closure(day, None, "-"), None))
     beside = (before.on_or_before(day), before.on_or_after(day))
     traded, trades = calendar(closures=known).is_session(day), closure is None or closure.close_at is not None
     moved = revision if traded != trades else None
     if closure is None:
         await store.withdraw(conn, day, moved)
     else:
-        await store.enter(conn, closure, moved)
-    trade(rules.replaced(known, day, closure, moved))
+        await store.insert(conn, closure, moved)
+    set_calendar(rules.replace_closure(known, day, closure, moved))
     withdrawn = 0
     if not trades:
         if traded:
             withdrawn = await store.withdraw_session(conn, day)
             await store.close_prices(conn, day, *beside, revision)
-            await store.roll_on(conn, day, *beside)
+            await store.shift_to_next_session(conn, day, *beside)
     elif traded:
         # Another hour: a session that is not due any more is added again when it is.
         if clock.last_due() < day:
             withdrawn = await store.withdraw_session(conn, day)
     else:
         await store.open_prices(conn, day, *beside, revision)
-        await store.roll_back(conn, day, *beside)
-        await ledger.add_units(conn, await store.running_over(conn, day), [day], revision)
+        await store.restore_session(conn, day, *beside)
+        await ledger.add_units(conn, await store.portfolios_running_over(conn, day), [day], revision)
     if moved is None:
         return Outcome(changed=True, withdrawn=withdrawn)
     return await _require(conn, clock, day, withdrawn, revision)

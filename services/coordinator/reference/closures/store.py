@@ -14,14 +14,14 @@ from shared.market.calendar import Closure
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
+class ActiveClosure:
     """A closure that stands, and when it was entered."""
 
     closure: Closure
     entered_at: datetime
 
 
-async def standing(conn: AsyncConnection, day: date | None = None) -> list[Entered]:
+async def active(conn: AsyncConnection, day: date | None = None) -> list[ActiveClosure]:
     """Those that were not taken back, of one day or of all, by day."""
     rows = await conn.execute(
         text("""
@@ -30,11 +30,11 @@ async def standing(conn: AsyncConnection, day: date | None = None) -> list[Enter
         """),
         {"day": day},
     )
-    return [Entered(Closure(row.day, row.close_at, row.reason), row.entered_at) for row in rows]
+    return [ActiveClosure(Closure(row.day, row.close_at, row.reason), row.entered_at) for row in rows]
 
 
-async def enter(conn: AsyncConnection, closure: Closure, change: int | None) -> None:
-    """Put it in place of what stood for its day. `change` is kept where none is given."""
+async def insert(conn: AsyncConnection, closure: Closure, change_seq: int | None) -> None:
+    """Put it in place of what stood for its day. `change_seq` is kept where none is given."""
     await conn.execute(
         text("""
             INSERT INTO coordinator.closures AS c (day, close_at, reason, change) VALUES (:day, :close_at, :reason, :change)
@@ -42,17 +42,17 @@ async def enter(conn: AsyncConnection, closure: Closure, change: int | None) -> 
             SET close_at = excluded.close_at, reason = excluded.reason, entered_at = excluded.entered_at, withdrawn_at = NULL,
                 change = coalesce(excluded.change, c.change)
         """),
-        {"day": closure.day, "close_at": closure.close_at, "reason": closure.reason, "change": change},
+        {"day": closure.day, "close_at": closure.close_at, "reason": closure.reason, "change": change_seq},
     )
 
 
-async def withdraw(conn: AsyncConnection, day: date, change: int | None) -> None:
+async def withdraw(conn: AsyncConnection, day: date, change_seq: int | None) -> None:
     await conn.execute(
         text("""
             UPDATE coordinator.closures SET withdrawn_at = clock_timestamp(), change = coalesce(:change, change)
             WHERE day = :day
         """),
-        {"day": day, "change": change},
+        {"day": day, "change": change_seq},
     )
 
 
@@ -62,23 +62,23 @@ async def withdraw_session(conn: AsyncConnection, day: date) -> int:
     return int(count or 0)
 
 
-async def close_prices(conn: AsyncConnection, day: date, before: date, after: date, change: int) -> None:
+async def close_prices(conn: AsyncConnection, day: date, before: date, after: date, change_seq: int) -> None:
     """Prices, actions and gaps as they are without the day; `before` and `after` are the sessions beside it."""
     await conn.execute(
         text("SELECT ingest.close_day(:day, :before, :after, :change)"),
-        {"day": day, "before": before, "after": after, "change": change},
+        {"day": day, "before": before, "after": after, "change": change_seq},
     )
 
 
-async def open_prices(conn: AsyncConnection, day: date, before: date, after: date, change: int) -> None:
+async def open_prices(conn: AsyncConnection, day: date, before: date, after: date, change_seq: int) -> None:
     """The same with the day."""
     await conn.execute(
         text("SELECT ingest.open_day(:day, :before, :after, :change)"),
-        {"day": day, "before": before, "after": after, "change": change},
+        {"day": day, "before": before, "after": after, "change": change_seq},
     )
 
 
-async def roll_on(conn: AsyncConnection, day: date, before: date, after: date) -> None:
+async def shift_to_next_session(conn: AsyncConnection, day: date, before: date, after: date) -> None:
     """Entries, exits and flows of the day count on the session after it, as those of a weekend do."""
     values = {"day": day, "before": before, "after": after}
     await conn.execute(
@@ -95,7 +95,7 @@ async def roll_on(conn: AsyncConnection, day: date, before: date, after: date) -
     await _first_sessions(conn, day, after)
 
 
-async def roll_back(conn: AsyncConnection, day: date, before: date, after: date) -> None:
+async def restore_session(conn: AsyncConnection, day: date, before: date, after: date) -> None:
     """Entries, exits and flows that were dated up to the day, and counted on the session after it, count on the day."""
     values = {"day": day, "before": before, "after": after}
     await conn.execute(
@@ -127,7 +127,7 @@ async def _first_sessions(conn: AsyncConnection, day: date, after: date) -> None
     )
 
 
-async def running_over(conn: AsyncConnection, day: date) -> Sequence[UUID]:
+async def portfolios_running_over(conn: AsyncConnection, day: date) -> Sequence[UUID]:
     """Active portfolios that have begun by the day and have units behind it. Of the others it falls due like any session."""
     rows = await conn.scalars(
         text("""

@@ -15,7 +15,17 @@ from threading import Lock
 
 import numpy as np
 
-from services.ingest.model.market import Absence, Absent, Action, Answer, Bars, Fault, History, Profile, Request
+from services.ingest.model.market import (
+    Action,
+    Answer,
+    Bars,
+    History,
+    NoData,
+    NoDataReason,
+    Profile,
+    ProviderErrorKind,
+    Request,
+)
 from services.ingest.providers.file.format import (
     NUMBERS,
     BadPriceFile,
@@ -83,8 +93,8 @@ class FileProvider:
         except BadPriceFile as error:
             if self._contents is None:
                 raise
-            down = (Absence.PROVIDER_DOWN, None, Fault.BAD_BODY, str(error))
-            yield from (Absent(request.symbol, *down) for request in requests)
+            down = (NoDataReason.PROVIDER_DOWN, None, ProviderErrorKind.BAD_BODY, str(error))
+            yield from (NoData(request.symbol, *down) for request in requests)
             return
         for request in requests:
             yield self._answer(contents, request)
@@ -92,7 +102,7 @@ class FileProvider:
     def _answer(self, contents: _Contents, request: Request) -> Answer:
         bars = contents.bars.get(request.symbol)
         if bars is None:
-            return Absent(request.symbol, Absence.NOT_FOUND)
+            return NoData(request.symbol, NoDataReason.NOT_FOUND)
         low = int(np.searchsorted(bars.sessions, np.datetime64(request.first, "D"), side="left"))
         high = int(np.searchsorted(bars.sessions, np.datetime64(request.last, "D"), side="right"))
         actions = contents.actions.get(request.symbol)

@@ -9,13 +9,21 @@ from datetime import UTC, date, datetime, timedelta
 from math import prod
 from typing import Any
 
-from services.ingest.model.market import Absence, Absent, Action, Answer, History, Rename, Request
-from services.ingest.providers.actions import dividend, split, together
+from services.ingest.model.market import Action, Answer, History, NoData, NoDataReason, Rename, Request
+from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
-from services.ingest.providers.normalise import Row, bars, elsewhere, in_our_currency, listed, never_asked, stored
-from services.ingest.providers.transport.gate import Gate, LocalGate
-from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
+from services.ingest.providers.normalise import (
+    Row,
+    assert_currency,
+    bars,
+    check_listing_date,
+    from_vendor,
+    invalid_symbol,
+    is_foreign_listing,
+)
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
 from services.ingest.providers.transport.payload import Record, records
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -34,7 +42,7 @@ def _refusal(body: Any) -> str | None:
     return body[:300] if isinstance(body, str) else None
 
 
-DIALECT = Dialect(
+ERROR_RULES = VendorErrorRules(
     name="fmp",
     variable="LEADLINE_FMP_API_KEY",
     plan_phrases=(
@@ -57,17 +65,17 @@ class Fmp(FmpReference):
         api_key: str,
         calendar: Callable[[], Calendar],
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         base_url: str = BASE_URL,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        http = VendorHttp(
-            DIALECT,
+        http = ProviderHttp(
+            ERROR_RULES,
             base_url,
             {"apikey": api_key},
-            gate or LocalGate(now=now),
+            gate or LocalRateLimiter(now=now),
             allow_loopback=allow_loopback,
             bounds=bounds,
             now=now,
@@ -84,27 +92,28 @@ class Fmp(FmpReference):
             name = self._spelled(request.symbol)
             if name is None or parse_occ(request.symbol):
                 yield (
-                    never_asked(request.symbol)
+                    invalid_symbol(request.symbol)
                     if name is None
-                    else Absent(request.symbol, Absence.NOT_FOUND, detail="fmp has no options")
+                    else NoData(request.symbol, NoDataReason.NOT_FOUND, detail="fmp has no options")
                 )
                 continue
             yield self._asked(request, name)
 
     def _asked(self, request: Request, name: str) -> Answer:
         try:
-            return self._history(request, name)
+            with asking_about(request.symbol):
+                return self._history(request, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         return self._each(symbols, lambda symbol, _name: self._renamed(symbol))
 
     def _history(self, request: Request, name: str) -> Answer:
-        if elsewhere(name):
+        if is_foreign_listing(name):
             # Its prices do not say in which currency they are; the profile does, for one call more.
             for company in self._companies(name):
-                in_our_currency(self.name, request.symbol, company.opt_text("currency"))
+                assert_currency(self.name, request.symbol, company.opt_text("currency"))
         rows = [row for first, last in _spans(request.first, request.last) for row in self._rows(name, first, last)]
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
         if not len(found.sessions):
@@ -120,17 +129,20 @@ class Fmp(FmpReference):
         known = self._companies(name)
         if len({company.opt_text("exchange") for company in known}) > 1:
             candidates = tuple(map(self._candidate, known))
-            return Absent(
-                request.symbol, Absence.AMBIGUOUS, candidates=candidates, detail="several securities have this symbol"
+            return NoData(
+                request.symbol,
+                NoDataReason.AMBIGUOUS,
+                candidates=candidates,
+                detail="several securities have this symbol",
             )
         if not known or not known[0].flag("isActivelyTrading"):
             renamed = self._renamed(request.symbol)
             if renamed is not None:
                 detail = f"trades as {renamed.new} since {renamed.on}"
-                return Absent(request.symbol, Absence.NOT_FOUND, renamed=renamed, detail=detail)
+                return NoData(request.symbol, NoDataReason.NOT_FOUND, renamed=renamed, detail=detail)
         delisted = self._delisted_on(request.symbol, name, known)
         if not known and delisted is None:
-            return Absent(request.symbol, Absence.NOT_FOUND)
+            return NoData(request.symbol, NoDataReason.NOT_FOUND)
         empty = bars((), request.first, request.last, self._calendar(), split_adjusted=True)
         first = known[0].opt_day("ipoDate") if known else None
         return History(
@@ -138,7 +150,7 @@ class Fmp(FmpReference):
             empty,
             lists_splits=True,
             delisted_on=delisted,
-            listed_from=listed(self.name, first, self._today()) if first else None,
+            listed_from=check_listing_date(self.name, first, self._today()) if first else None,
         )
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
@@ -151,7 +163,7 @@ class Fmp(FmpReference):
             )  # fmt: skip
 
     def _actions(self, name: str) -> tuple[Action, ...]:
-        """All there are. A dividend is stated as paid, and on today's shares; where only the latter is there, it is converted."""
+        """All there are, each once. Dividends are stated as paid and on today's shares; where only the latter is there, it is converted."""
         splits = [
             split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
             for item in self._list("/splits", {"symbol": name})
@@ -160,19 +172,25 @@ class Fmp(FmpReference):
             if item.day("date") <= self._calendar().last_due(self._now())
         ]
         found = list(splits)
+        seen = set()
         for item in self._list("/dividends", {"symbol": name}):
             day, paid = item.day("date"), item.opt_number("dividend")
+            # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
+            told = (day, paid, item.opt_number("adjDividend"), item.opt_text("paymentDate"))
+            if told in seen:
+                continue
+            seen.add(told)
             if paid is None:
                 adjusted = item.opt_number("adjDividend")
                 later = prod(s.value for s in splits if s.ex_date > day)
                 paid = None if adjusted is None else adjusted * later
             if paid:
                 found.append(dividend(self.name, day, paid))
-        return together(self.name, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
+        return check_actions(self.name, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
 
     def _same(self, name: str, item: Record) -> None:
         answered = item.opt_text("symbol")
-        if answered is not None and stored(answered) != stored(name):
+        if answered is not None and from_vendor(answered) != from_vendor(name):
             raise SchemaChanged(self.name, f"asked for {name}, answered for {answered}")
 
     def _list(self, path: str, asked: Parameters) -> Iterator[Record]:

@@ -6,12 +6,20 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
-from services.ingest.model.market import Absent, Listing, Profile, Rename
-from services.ingest.providers.errors import PlanLimited, UnknownToVendor, VendorError
-from services.ingest.providers.normalise import stored
+from services.ingest.model.market import Listing, NoData, Profile, Rename
+from services.ingest.providers.errors import PlanLimited, ProviderError, UnknownToProvider
+from services.ingest.providers.network import (
+    ITEMS,
+    Described,
+    Fundamentals,
+    Matches,
+    Statement,
+    StatementKind,
+    pe_ratio,
+)
+from services.ingest.providers.normalise import from_vendor
 from services.ingest.providers.transport.payload import Record, records
-from services.ingest.providers.transport.rest import RestVendor
-from services.ingest.providers.vendor import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind, pe_ratio
+from services.ingest.providers.transport.rest import RestProvider
 
 QUARTERS = 12
 # The list of delisted companies has no filter: newest first, a hundred a page. Who was delisted before that is only "not trading".
@@ -43,7 +51,7 @@ _STATEMENTS = (
 )
 
 
-class FmpReference(RestVendor):
+class FmpReference(RestProvider):
     name = "fmp"
     separator = "-"
 
@@ -54,10 +62,10 @@ class FmpReference(RestVendor):
         self._changes: tuple[date, dict[str, Rename]] | None = None
         self._gone: tuple[date, dict[str, date]] | None = None
 
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
         return self._each(symbols, self._fundamentals)
 
     def search(self, text: str) -> Matches:
@@ -66,13 +74,13 @@ class FmpReference(RestVendor):
                 self.name, "search-symbol", self._http.get("/search-symbol", {"query": text[:100], "limit": 20})
             )
             return Matches(tuple(map(self._candidate, found)))
-        except VendorError as error:
+        except ProviderError as error:
             return Matches(failed=self._failed(text, error))
 
-    def _profile(self, symbol: str, name: str) -> Described | Absent:
+    def _profile(self, symbol: str, name: str) -> Described | NoData:
         found = self._companies(name)
         if not found:
-            raise UnknownToVendor(self.name, f"no profile of {name}")
+            raise UnknownToProvider(self.name, f"no profile of {name}")
         item, today = found[0], self._today()
         profile = Profile(
             asset_type="etf" if item.flag("isEtf") else "fund" if item.flag("isFund") else "stock",
@@ -97,7 +105,7 @@ class FmpReference(RestVendor):
         ]
         quote = next(records(self.name, "/quote", self._http.get("/quote", {"symbol": name})), None)
         if not statements and quote is None:
-            raise UnknownToVendor(self.name, f"no statements of {name}")
+            raise UnknownToProvider(self.name, f"no statements of {name}")
         today = self._today()
         reports = [
             item.day("date")
@@ -123,14 +131,14 @@ class FmpReference(RestVendor):
             if self._changes is None or self._changes[0] != today:
                 self._changes = (today, {change.old: change for change in self._symbol_changes()})
             by_old = self._changes[1]
-        first = by_old.get(stored(symbol))
+        first = by_old.get(from_vendor(symbol))
         if first is None:
             return None
         new, seen = first.new, {first.old}
         while new in by_old and new not in seen and by_old[new].on >= first.on:
             seen.add(new)
             new = by_old[new].new
-        return None if new in seen else Rename(stored(symbol), new, first.on)
+        return None if new in seen else Rename(from_vendor(symbol), new, first.on)
 
     def _symbol_changes(self) -> list[Rename]:
         """By day."""
@@ -139,7 +147,9 @@ class FmpReference(RestVendor):
         except PlanLimited:
             return []
         listed = records(self.name, "/symbol-change", answer)
-        changes = [Rename(stored(r.text("oldSymbol")), stored(r.text("newSymbol")), r.day("date")) for r in listed]
+        changes = [
+            Rename(from_vendor(r.text("oldSymbol")), from_vendor(r.text("newSymbol")), r.day("date")) for r in listed
+        ]
         return sorted(changes, key=lambda change: change.on)
 
     def _delisted_on(self, symbol: str, name: str, known: Sequence[Record] | None = None) -> date | None:
@@ -151,7 +161,7 @@ class FmpReference(RestVendor):
             today = self._today()
             if self._gone is None or self._gone[0] != today:
                 self._gone = (today, dict(self._delistings()))
-            return self._gone[1].get(stored(symbol))
+            return self._gone[1].get(from_vendor(symbol))
 
     def _delistings(self) -> Iterator[tuple[str, date]]:
         for page in range(DELISTED_PAGES):
@@ -160,7 +170,7 @@ class FmpReference(RestVendor):
             except PlanLimited:
                 return  # then there is no dated announcement, and nothing is called delisted
             listed = [
-                (stored(item.text("symbol")), item.day("delistedDate"))
+                (from_vendor(item.text("symbol")), item.day("delistedDate"))
                 for item in records(self.name, "/delisted-companies", answer)
             ]
             yield from listed
@@ -170,7 +180,9 @@ class FmpReference(RestVendor):
     @staticmethod
     def _candidate(item: Record) -> Listing:
         name = item.opt_text("name") or item.opt_text("companyName")
-        return Listing(stored(item.text("symbol")), name, item.opt_text("exchange"), currency=item.opt_text("currency"))
+        return Listing(
+            from_vendor(item.text("symbol")), name, item.opt_text("exchange"), currency=item.opt_text("currency")
+        )
 
 
 def _statement(kind: StatementKind, item: Record) -> Statement:

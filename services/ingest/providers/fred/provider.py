@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from services.ingest.providers.curves import curves_of, named, read_csv
 from services.ingest.providers.errors import SchemaChanged
-from services.ingest.providers.transport.gate import Gate, LocalGate
-from services.ingest.providers.transport.http import Bounds, Dialect, VendorHttp
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
+from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
 from shared.market.curve import Curve
 
 BASE_URL = "https://fred.stlouisfed.org"
@@ -17,7 +17,9 @@ SERIES = {
     "DGS1MO": 1 / 12, "DGS3MO": 0.25, "DGS6MO": 0.5, "DGS1": 1.0, "DGS2": 2.0, "DGS3": 3.0, "DGS5": 5.0, "DGS7": 7.0,
     "DGS10": 10.0, "DGS20": 20.0, "DGS30": 30.0,
 }  # fmt: skip
-DIALECT = Dialect(name="fred", variable="LEADLINE_REFERENCE_PROVIDERS", read=read_csv, retry_after=timedelta(hours=1))
+DIALECT = VendorErrorRules(
+    name="fred", variable="LEADLINE_REFERENCE_PROVIDERS", read=read_csv, retry_after=timedelta(hours=1)
+)
 
 
 class Fred:
@@ -28,14 +30,14 @@ class Fred:
     def __init__(
         self,
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         base_url: str = BASE_URL,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._http = VendorHttp(
-            DIALECT, base_url, {"Accept": "text/csv"}, gate or LocalGate(now=now),
+        self._http = ProviderHttp(
+            DIALECT, base_url, {"Accept": "text/csv"}, gate or LocalRateLimiter(now=now),
             allow_loopback=allow_loopback, bounds=bounds, now=now,
         )  # fmt: skip
 

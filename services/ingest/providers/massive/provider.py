@@ -17,21 +17,22 @@ from zoneinfo import ZoneInfo
 from services.ingest.model.market import (
     CURRENCY,
     LISTED_LATE,
-    Absence,
-    Absent,
     Action,
     Answer,
     Bars,
     History,
+    LeftOut,
+    NoData,
+    NoDataReason,
     Rename,
     Request,
 )
-from services.ingest.providers.actions import dividend, split, together
-from services.ingest.providers.errors import SchemaChanged, VendorError
+from services.ingest.providers.actions import check_actions, dividend, split
+from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.reference import MassiveReference
-from services.ingest.providers.normalise import Row, bars, encoded, in_our_currency, never_asked, stored
-from services.ingest.providers.transport.gate import Gate, LocalGate
-from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
+from services.ingest.providers.normalise import Row, assert_currency, bars, encoded, from_vendor, invalid_symbol
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
 from services.ingest.providers.transport.payload import Record
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -54,7 +55,7 @@ def _refusal(body: Any) -> str | None:
     return str(body.get("error") or body.get("message") or body["status"])[:300]
 
 
-DIALECT = Dialect(
+ERROR_RULES = VendorErrorRules(
     name="massive",
     variable="LEADLINE_MASSIVE_API_KEY",
     plan_phrases=("upgrade your plan", "not entitled", "your plan doesn't include"),
@@ -71,14 +72,14 @@ class Massive(MassiveReference):
         api_key: str,
         calendar: Callable[[], Calendar],
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         base_url: str = BASE_URL,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        http = VendorHttp(
-            DIALECT, base_url, {"Authorization": f"Bearer {api_key}"}, gate or LocalGate(now=now),
+        http = ProviderHttp(
+            ERROR_RULES, base_url, {"Authorization": f"Bearer {api_key}"}, gate or LocalRateLimiter(now=now),
             allow_loopback=allow_loopback, bounds=bounds, now=now,
         )  # fmt: skip
         super().__init__(http, now)
@@ -102,7 +103,7 @@ class Massive(MassiveReference):
         ]
         patience = ENDED_EARLY if sum(late) > STRAGGLERS else 0
         answers = [
-            found if isinstance(found, Absent) else self._guarded(request, found, patience)
+            found if isinstance(found, NoData) else self._guarded(request, found, patience)
             for request, found in zip(requests, priced, strict=True)
         ]
         known = [
@@ -128,7 +129,7 @@ class Massive(MassiveReference):
     def _due(self, request: Request) -> date:
         return self._calendar().on_or_before(request.last)
 
-    def _priced(self, request: Request) -> Bars | Absent:
+    def _priced(self, request: Request) -> Bars | NoData:
         """A security's bars under the symbols it had: Massive files them by the symbol of the day, and by META before 2022-06-09
         it means another security."""
         try:
@@ -136,10 +137,11 @@ class Massive(MassiveReference):
             for symbol, low, high in segments(request):
                 name = self._spelled(symbol)
                 if name is None:
-                    return never_asked(request.symbol)
+                    return invalid_symbol(request.symbol)
                 first, last = max(low, request.first), min(high, request.last)
                 if first <= last:
-                    rows += self._rows(name, first, last)
+                    with asking_about(request.symbol):
+                        rows += self._rows(name, first, last)
             return bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
@@ -148,7 +150,8 @@ class Massive(MassiveReference):
         name = self._spelled(request.symbol)
         assert name is not None
         try:
-            return self._judged(request, name, found, patience)
+            with asking_about(request.symbol):
+                return self._judged(request, name, found, patience)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(request.symbol, error)
 
@@ -160,25 +163,27 @@ class Massive(MassiveReference):
             return history
         if parse_occ(request.symbol):
             return (
-                history if len(found.sessions) else Absent(request.symbol, Absence.NOT_FOUND, detail="no trades of it")
+                history
+                if len(found.sessions)
+                else NoData(request.symbol, NoDataReason.NOT_FOUND, detail="no trades of it")
             )
         status = self._status(request.symbol, name)
         if status.candidates:
-            return Absent(
+            return NoData(
                 request.symbol,
-                Absence.AMBIGUOUS,
+                NoDataReason.AMBIGUOUS,
                 candidates=status.candidates,
                 detail="several securities have this symbol",
             )
         for currency in status.currencies:
-            in_our_currency(self.name, request.symbol, currency)
+            assert_currency(self.name, request.symbol, currency)
         if status.renamed is not None and not len(found.sessions):
-            return Absent(
-                request.symbol, Absence.NOT_FOUND, renamed=status.renamed,
+            return NoData(
+                request.symbol, NoDataReason.NOT_FOUND, renamed=status.renamed,
                 detail=f"trades as {status.renamed.new} since {status.renamed.on}",
             )  # fmt: skip
         if not status.known and not len(found.sessions):
-            return Absent(request.symbol, Absence.NOT_FOUND)
+            return NoData(request.symbol, NoDataReason.NOT_FOUND)
         delisted = None if status.renamed else status.delisted_on
         return History(
             request.symbol, found, lists_splits=True, delisted_on=delisted, listed_from=status.listed_from, renamed=status.renamed
@@ -201,18 +206,26 @@ class Massive(MassiveReference):
                     day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
                 )  # fmt: skip
 
-    def _actions(self, symbols: set[str], first: date) -> tuple[dict[str, list[Action]], dict[str, VendorError]]:
+    def _actions(
+        self, symbols: set[str], first: date
+    ) -> tuple[dict[str, list[Action | LeftOut]], dict[str, ProviderError]]:
         """Everything from `first` on, by symbol, for all at once: later splits too, because users' quantities stand on the newest basis.
+        What is listed twice under one id is one.
 
         And the symbols of which something is listed that can not be: they have no prices, the others of the batch do.
         """
         names = ",".join(sorted(filter(None, map(self._spelled, symbols))))
-        found: dict[str, list[Action]] = {}
-        unreadable: dict[str, VendorError] = {}
+        found: dict[str, list[Action | LeftOut]] = {}
+        unreadable: dict[str, ProviderError] = {}
+        seen: set[str] = set()
 
-        def take(item: Record, made: Callable[[], Action | None]) -> None:
-            ticker = stored(item.text("ticker"))
+        def take(item: Record, made: Callable[[], Action | LeftOut | None]) -> None:
+            ticker = from_vendor(item.text("ticker"))
             try:
+                if (id_ := item.opt_text("id")) is not None:
+                    if id_ in seen:
+                        return
+                    seen.add(id_)
                 action = made()
             except SchemaChanged as error:
                 unreadable.setdefault(ticker, error)
@@ -241,37 +254,38 @@ class Massive(MassiveReference):
     def _split(self, item: Record) -> Action:
         return split(self.name, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
 
-    def _dividend(self, item: Record) -> Action | None:
-        """None if nothing was paid, or not in our currency: a number of another one is none."""
-        amount, currency = item.number("cash_amount"), item.opt_text("currency")
+    def _dividend(self, item: Record) -> Action | LeftOut | None:
+        """None if nothing was paid. A number of another currency is no dividend of ours."""
+        day, amount, currency = item.day("ex_dividend_date"), item.number("cash_amount"), item.opt_text("currency")
         if currency is not None and currency.upper() != CURRENCY:
             log.warning(
                 "massive: a dividend of %s on %s was left out: it is in %s, and nothing is converted",
-                item.text("ticker"), item.day("ex_dividend_date"), currency,
+                item.text("ticker"), day, currency,
             )  # fmt: skip
-            return None
-        return dividend(self.name, item.day("ex_dividend_date"), amount) if amount else None
+            return LeftOut(day, amount, currency)
+        return dividend(self.name, day, amount) if amount else None
 
     def _with(
         self,
         history: History,
         request: Request,
-        actions: Mapping[str, list[Action]],
-        unreadable: Mapping[str, VendorError],
+        actions: Mapping[str, list[Action | LeftOut]],
+        unreadable: Mapping[str, ProviderError],
     ) -> Answer:
         """A history with the actions of its symbols, each on the days on which it had that symbol."""
         own = []
         for symbol, low, high in segments(request):
-            if error := unreadable.get(stored(symbol)):
+            if error := unreadable.get(from_vendor(symbol)):
                 return self._failed(request.symbol, error)
-            own += [action for action in actions.get(stored(symbol), ()) if low <= action.ex_date <= high]
+            own += [action for action in actions.get(from_vendor(symbol), ()) if low <= action.ex_date <= high]
         try:
-            ordered = together(self.name, tuple(sorted(own, key=lambda action: (action.ex_date, action.type))))
+            listed = [action for action in own if isinstance(action, Action)]
+            ordered = check_actions(self.name, tuple(sorted(listed, key=lambda action: (action.ex_date, action.type))))
         except SchemaChanged as error:
             return self._failed(request.symbol, error)
-        return replace(history, actions=ordered)
+        return replace(history, actions=ordered, left_out=tuple(gone for gone in own if isinstance(gone, LeftOut)))
 
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         return self._each(symbols, lambda symbol, name: self._status(symbol, name).renamed)
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
 
-from services.ingest.model.market import Absent, Listing, Profile, Rename
-from services.ingest.providers.errors import SchemaChanged, UnknownToVendor, VendorError
-from services.ingest.providers.normalise import encoded, stored
+from services.ingest.model.market import Listing, NoData, Profile, Rename
+from services.ingest.providers.errors import ProviderError, SchemaChanged, UnknownToProvider
+from services.ingest.providers.network import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind
+from services.ingest.providers.normalise import encoded, from_vendor
 from services.ingest.providers.transport.http import Parameters
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.transport.rest import RestVendor
-from services.ingest.providers.vendor import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind
+from services.ingest.providers.transport.rest import RestProvider
 from shared.market.symbols import parse_occ
 
 # A list that never ends is a fault of the vendor's; 200 pages of 5,000 are a million rows.
@@ -65,21 +65,21 @@ class Status:
     currencies: tuple[str, ...] = ()
 
 
-class MassiveReference(RestVendor):
+class MassiveReference(RestProvider):
     name = "massive"
     separator = "."
 
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
         return self._each(symbols, self._fundamentals)
 
     def search(self, text: str) -> Matches:
         try:
             page = self._page("/v3/reference/tickers", {"search": text[:100], "active": "true", "limit": 20}, "tickers")
             return Matches(tuple(map(_listing, page.records("results", missing_is_empty=True))))
-        except VendorError as error:
+        except ProviderError as error:
             return Matches(failed=self._failed(text, error))
 
     def _profile(self, symbol: str, name: str) -> Described:
@@ -112,7 +112,7 @@ class MassiveReference(RestVendor):
             self._page("/stocks/financials/v1/ratios", {"ticker": name, "limit": 1}, "ratios").records("results"), None
         )
         if not statements and ratios is None:
-            raise UnknownToVendor(self.name, f"no statements of {name}")
+            raise UnknownToProvider(self.name, f"no statements of {name}")
         filings = [s.filed_on for s in statements if s.filed_on]
         return Fundamentals(
             symbol,
@@ -148,7 +148,7 @@ class MassiveReference(RestVendor):
             page = self._page(
                 f"/vX/reference/tickers/{encoded(figi)}/events", {"types": "ticker_change"}, "ticker events"
             )
-        except UnknownToVendor:
+        except UnknownToProvider:
             return None
         events = page.record("results").records("events")
         changes = sorted(
@@ -157,7 +157,7 @@ class MassiveReference(RestVendor):
             if item.has("ticker_change")
         )
         later = [change for index, change in enumerate(changes) if any(old == name for _, old in changes[:index])]
-        return Rename(symbol, stored(later[-1][1]), later[0][0]) if later and later[-1][1] != name else None
+        return Rename(symbol, from_vendor(later[-1][1]), later[0][0]) if later and later[-1][1] != name else None
 
     def _results(self, path: str, parameters: Parameters, where: str) -> Iterator[Record]:
         for page in self._pages(path, parameters, where):
@@ -182,7 +182,7 @@ class MassiveReference(RestVendor):
         return f"O:{name}" if name and parse_occ(name) else name
 
     def _same(self, symbol: str, answered: str) -> None:
-        if stored(answered) != stored(symbol):
+        if from_vendor(answered) != from_vendor(symbol):
             raise SchemaChanged(self.name, f"asked for {symbol}, answered for {answered}")
 
 
@@ -190,7 +190,7 @@ def _listing(item: Record) -> Listing:
     kind = item.opt_text("type") or ""
     currency = item.opt_text("currency_name") or item.opt_text("currency_symbol")
     return Listing(
-        stored(item.text("ticker")),
+        from_vendor(item.text("ticker")),
         item.opt_text("name"),
         item.opt_text("primary_exchange"),
         _TYPES.get(kind, kind.lower() or "unknown"),

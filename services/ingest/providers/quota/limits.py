@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from services.ingest.providers.errors import VendorError
+from services.ingest.providers.errors import ProviderError
 
 _PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _WINDOW = re.compile(r"(\d+)/(?:(second|minute|hour|day)|(\d+(?:\.\d+)?)s)")
@@ -49,12 +49,16 @@ class Priority(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """`calls` may be made now; `use` is settled when they have been. Or none, `refused` (transient, with `retry_at`)."""
+class Permit:
+    """`calls` may be made now; `reservation` is settled when they have been. Or none, `refused` (transient, with `retry_at`).
+
+    probe : the provider was closed and may be tried with one question, on which hangs whether it opens again
+    """
 
     calls: int
-    use: int | None = None
-    refused: VendorError | None = None
+    reservation: int | None = None
+    refused: ProviderError | None = None
+    probe: bool = False
 
 
 class Quota(Protocol):
@@ -62,20 +66,23 @@ class Quota(Protocol):
 
     windows: tuple[Window, ...]
 
-    def take(self, wanted: int, least: int, priority: Priority) -> Grant: ...
+    def reserve(self, wanted: int, least: int, priority: Priority) -> Permit: ...
 
     def renew(self, uses: Sequence[int]) -> None:
         """The calls are still being made."""
         ...
 
-    def settle(self, uses: Sequence[int], unused: int) -> None:
+    def release(self, uses: Sequence[int], unused: int) -> None:
         """The calls have been made, but for `unused` of them."""
         ...
 
     def succeeded(self) -> None: ...
 
-    def failed(self, error: VendorError) -> VendorError | None:
-        """Record it; the error that says until when nobody is to ask, if the provider is closed now."""
+    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
+        """Record it; the error that says until when nobody is to ask, if the provider is closed now.
+
+        confirmed : several answers could not be used, nor could one about another symbol: closed at once
+        """
         ...
 
 

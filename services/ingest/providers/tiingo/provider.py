@@ -11,15 +11,25 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.ingest.model.market import LISTED_LATE, Absence, Absent, Action, Answer, History, Listing, Rename, Request
-from services.ingest.providers.actions import dividend, split, together
-from services.ingest.providers.errors import SchemaChanged, VendorError
-from services.ingest.providers.normalise import Row, bars, elsewhere, encoded, never_asked, stored
-from services.ingest.providers.transport.gate import Gate, LocalGate
-from services.ingest.providers.transport.http import Bounds, Dialect, VendorHttp
+from services.ingest.model.market import (
+    LISTED_LATE,
+    Action,
+    Answer,
+    History,
+    Listing,
+    NoData,
+    NoDataReason,
+    Rename,
+    Request,
+)
+from services.ingest.providers.actions import check_actions, dividend, split
+from services.ingest.providers.errors import ProviderError, SchemaChanged
+from services.ingest.providers.network import Described, Fundamentals, Matches
+from services.ingest.providers.normalise import Row, bars, encoded, from_vendor, invalid_symbol, is_foreign_listing
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
+from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
 from services.ingest.providers.transport.payload import Record, records
-from services.ingest.providers.transport.rest import RestVendor
-from services.ingest.providers.vendor import Described, Fundamentals, Matches
+from services.ingest.providers.transport.rest import RestProvider
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -45,7 +55,7 @@ def _bare(body: bytes) -> str | None:
     return text if text[:1].isalpha() else None
 
 
-DIALECT = Dialect(
+DIALECT = VendorErrorRules(
     name="tiingo",
     variable="LEADLINE_TIINGO_API_KEY",
     # Symbols beyond the month's are refused; those that were asked for this month are served on.
@@ -69,7 +79,7 @@ class _Day(NamedTuple):
         return self.dividend != 0.0 or self.split != 1.0
 
 
-class Tiingo(RestVendor):
+class Tiingo(RestProvider):
     name = "tiingo"
     separator = "-"
 
@@ -78,14 +88,14 @@ class Tiingo(RestVendor):
         api_key: str,
         calendar: Callable[[], Calendar],
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         base_url: str = BASE_URL,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        http = VendorHttp(
-            DIALECT, base_url, {"Authorization": f"Token {api_key}"}, gate or LocalGate(now=now),
+        http = ProviderHttp(
+            DIALECT, base_url, {"Authorization": f"Token {api_key}"}, gate or LocalRateLimiter(now=now),
             allow_loopback=allow_loopback, bounds=bounds, now=now,
         )  # fmt: skip
         super().__init__(http, now)
@@ -114,25 +124,26 @@ class Tiingo(RestVendor):
         if nightly:
             try:
                 self._read_latest()
-            except VendorError as error:
+            except ProviderError as error:
                 # Each is asked for by itself: if nobody may be asked now, the gate says so without a call.
                 self._http.noted(error)
                 self._refused_on = self._today()
         for request in requests:
             name = self._spelled(request.symbol)
             if name is None:
-                yield never_asked(request.symbol)
-            elif parse_occ(request.symbol) or name.startswith("^") or elsewhere(name) or name[:1].isdigit():
+                yield invalid_symbol(request.symbol)
+            elif parse_occ(request.symbol) or name.startswith("^") or is_foreign_listing(name) or name[:1].isdigit():
                 # Its symbols of digits are Chinese shares, priced in yuan.
                 detail = "tiingo has US stocks, exchange-traded funds and mutual funds only"
-                yield Absent(request.symbol, Absence.NOT_FOUND, detail=detail)
+                yield NoData(request.symbol, NoDataReason.NOT_FOUND, detail=detail)
             else:
                 yield self._answer(request, name, from_latest=request.symbol in nightly)
 
     def _answer(self, request: Request, name: str, *, from_latest: bool) -> Answer:
         try:
-            found = self._joined(request, name) if from_latest else None
-            return found or self._history(request, name)
+            with asking_about(request.symbol):
+                found = self._joined(request, name) if from_latest else None
+                return found or self._history(request, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
@@ -194,11 +205,11 @@ class Tiingo(RestVendor):
         if days:
             self._remember(name, days[-1])
         listed_from = days[0].row.day if days and days[0].row.day > request.first else self._listed_from(name, days)
-        actions = together(self.name, tuple(self._actions_of(days)))
+        actions = check_actions(self.name, tuple(self._actions_of(days)))
         return History(request.symbol, found, actions, lists_splits=True, listed_from=listed_from)
 
     def _listed_from(self, name: str, days: Sequence[_Day]) -> date | None:
-        """Of a symbol without a row in the range, when its rows begin. Raises `UnknownToVendor`."""
+        """Of a symbol without a row in the range, when its rows begin. Raises `UnknownToProvider`."""
         if days:
             return None
         path = f"/tiingo/daily/{encoded(name)}"
@@ -228,14 +239,15 @@ class Tiingo(RestVendor):
             if day.split != 1.0:
                 yield split(self.name, day.row.day, day.split)
 
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         """None: its description of a symbol has no sector, and would keep a vendor that has one from being asked."""
-        return (Absent(symbol, Absence.NOT_FOUND, detail="tiingo tells no sectors") for symbol in symbols)
+        return (NoData(symbol, NoDataReason.NOT_FOUND, detail="tiingo tells no sectors") for symbol in symbols)
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
         """None: statements are another product of the vendor's."""
         return (
-            Absent(symbol, Absence.NOT_FOUND, detail="tiingo's daily prices have no statements") for symbol in symbols
+            NoData(symbol, NoDataReason.NOT_FOUND, detail="tiingo's daily prices have no statements")
+            for symbol in symbols
         )
 
     def search(self, text: str) -> Matches:
@@ -243,12 +255,12 @@ class Tiingo(RestVendor):
         try:
             found = records(self.name, where, self._http.get(where, {"query": text[:100]}))
             return Matches(tuple(map(self._listing, found)))
-        except VendorError as error:
+        except ProviderError as error:
             return Matches(failed=self._failed(text, error))
 
     def _listing(self, item: Record) -> Listing:
         kind = _ASSET_TYPES.get((item.opt_text("assetType") or "").lower(), "unknown")
-        return Listing(stored(item.text("ticker")), item.opt_text("name"), asset_type=kind)
+        return Listing(from_vendor(item.text("ticker")), item.opt_text("name"), asset_type=kind)
 
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         return (None for _ in symbols)

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import urllib.request
 
-from services.ingest.model.market import Fault
+from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import AddressRefused, ProviderDown
 
 
@@ -17,7 +17,7 @@ def public_address(provider: str, host: str, port: int, *, allow_loopback: bool 
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise ProviderDown(provider, f"{host} has no address: {error}", fault=Fault.OUTAGE) from None
+        raise ProviderDown(provider, f"{host} has no address: {error}", fault=ProviderErrorKind.OUTAGE) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not allowed(address, allow_loopback=allow_loopback):

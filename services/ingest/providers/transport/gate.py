@@ -5,19 +5,38 @@ replicas share are another implementation of the same protocol.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
-from services.ingest.providers.errors import AuthRefused, ProviderDown, RateLimited, VendorError
+from services.ingest.providers.errors import AuthRefused, ProviderDown, ProviderError, RateLimited
 
 # So many failures in a row, and the rest of a batch is answered without asking: 5,000 symbols would each wait for a timeout.
 TRIP_AFTER = 3
 PAUSE = timedelta(minutes=1)
 
+_subject: Final[ContextVar[str | None]] = ContextVar("subject", default=None)
 
-class Gate(Protocol):
-    def admit(self) -> None:
+
+@contextmanager
+def asking_about(symbol: str) -> Iterator[None]:
+    """Calls of this thread are about one symbol: an answer that cannot be read is then that symbol's fault, not the vendor's."""
+    token = _subject.set(symbol)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def subject() -> str | None:
+    """The symbol that this thread's call is about; None for a call about many or about none."""
+    return _subject.get()
+
+
+class RateLimiter(Protocol):
+    def acquire(self) -> None:
         """Return if one call may be made now. Raises `RateLimited`, `ProviderDown` (both with `retry_at`) or `AuthRefused`."""
         ...
 
@@ -25,13 +44,16 @@ class Gate(Protocol):
         """The vendor answered, be it that it knows no such symbol."""
         ...
 
-    def failed(self, error: VendorError) -> None:
-        """The call ended so."""
+    def failed(self, error: ProviderError) -> None:
+        """The call ended so. Never told of a refusal by `acquire`: nobody was asked."""
         ...
 
 
-class LocalGate:
-    """Limits and failures of one process. Thread-safe."""
+class LocalRateLimiter:
+    """Limits and failures of one process. Thread-safe.
+
+    A fault about one answer counts if its symbol was answered about before, or if nothing was answered yet.
+    """
 
     def __init__(
         self,
@@ -45,9 +67,10 @@ class LocalGate:
         self._pause = pause
         self._lock = threading.Lock()
         self._failures = 0
-        self._closed_by: VendorError | None = None
+        self._answered: set[str] = set()
+        self._closed_by: ProviderError | None = None
 
-    def admit(self) -> None:
+    def acquire(self) -> None:
         with self._lock:
             closed_by = self._closed_by
             if closed_by is None:
@@ -60,11 +83,15 @@ class LocalGate:
     def succeeded(self) -> None:
         with self._lock:
             self._failures = 0
+            if (symbol := subject()) is not None:
+                self._answered.add(symbol)
 
-    def failed(self, error: VendorError) -> None:
+    def failed(self, error: ProviderError) -> None:
         with self._lock:
             if isinstance(error, RateLimited | AuthRefused):
                 self._closed_by = error
+            elif self._of_the_symbol(error):
+                return
             elif isinstance(error, ProviderDown):
                 self._failures += 1
                 if error.retry_at is not None or self._failures >= self._trip_after:
@@ -75,3 +102,7 @@ class LocalGate:
                         fault=error.fault,
                         retry_at=until,
                     )
+
+    def _of_the_symbol(self, error: ProviderError) -> bool:
+        symbol = subject()
+        return error.of_one_answer and symbol is not None and bool(self._answered) and symbol not in self._answered

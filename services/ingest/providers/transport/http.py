@@ -20,20 +20,20 @@ from urllib.parse import urlsplit
 import httpx2
 import stamina
 
-from services.ingest.model.market import Fault
+from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
     PlanLimited,
     ProviderDown,
+    ProviderError,
     RateLimited,
     SchemaChanged,
-    UnknownToVendor,
-    VendorError,
+    UnknownToProvider,
 )
+from services.ingest.providers.network import ProviderStats
 from services.ingest.providers.transport.address import environment_proxy, public_address
-from services.ingest.providers.transport.gate import Gate
-from services.ingest.providers.vendor import Journal
+from services.ingest.providers.transport.gate import RateLimiter
 
 Parameters = Mapping[str, str | int]
 # A vendor that says "too fast" and not for how long.
@@ -64,7 +64,7 @@ def read_json(body: bytes) -> tuple[Any, bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class VendorErrorRules:
     """What is peculiar to a vendor's refusals.
 
     variable     : the environment variable of the key, named where it is refused.
@@ -85,21 +85,21 @@ class Dialect:
     read: Callable[[bytes], tuple[Any, bool]] = read_json
 
 
-class VendorHttp:
+class ProviderHttp:
     """GET, one origin. Thread-safe. `allow_loopback` is for tests and a mirror on one's own machine; it allows http too."""
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: VendorErrorRules,
         base_url: str,
         headers: Mapping[str, str],
-        gate: Gate,
+        gate: RateLimiter,
         *,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.journal = Journal()
+        self.journal = ProviderStats()
         self._dialect = dialect
         self._base = base_url.rstrip("/")
         self._origin = _origin(self._base)
@@ -118,7 +118,7 @@ class VendorHttp:
         )
 
     def get(self, path: str, parameters: Parameters | None = None) -> Any:
-        """The JSON document at a path of the vendor's, whose segments are encoded already. Raises `VendorError`."""
+        """The JSON document at a path of the vendor's, whose segments are encoded already. Raises `ProviderError`."""
         return self._retried(self._base + path, parameters)
 
     def get_url(self, url: str) -> Any:
@@ -143,13 +143,13 @@ class VendorHttp:
             wait_jitter=bounds.wait_initial,
         ):
             with attempt:
-                self._gate.admit()
+                self._gate.acquire()
                 try:
                     document = self._once(url, parameters)
-                except UnknownToVendor:
+                except UnknownToProvider:
                     self._gate.succeeded()
                     raise
-                except VendorError as error:
+                except ProviderError as error:
                     self._gate.failed(self.noted(error))
                     raise
                 self._gate.succeeded()
@@ -157,9 +157,9 @@ class VendorHttp:
                 return document
         raise AssertionError("stamina ends with a result or an error")
 
-    def noted(self, error: VendorError) -> VendorError:
+    def noted(self, error: ProviderError) -> ProviderError:
         """Keep what `condition` tells; for errors found while reading a document too. That a symbol is unknown is none."""
-        if not isinstance(error, UnknownToVendor):
+        if not isinstance(error, UnknownToProvider):
             self.journal.last_fault = str(error)
         if isinstance(error, AuthRefused):
             self.journal.disabled = str(error)
@@ -170,10 +170,14 @@ class VendorHttp:
         try:
             status, headers, body = self._send(url, parameters)
         except httpx2.TimeoutException:
-            raise ProviderDown(self._dialect.name, f"{path} did not answer in time", fault=Fault.TIMEOUT) from None
+            raise ProviderDown(
+                self._dialect.name, f"{path} did not answer in time", fault=ProviderErrorKind.TIMEOUT
+            ) from None
         except httpx2.HTTPError as error:
             # The name only: a message of the library may quote the request.
-            raise ProviderDown(self._dialect.name, f"{path}: {type(error).__name__}", fault=Fault.OUTAGE) from None
+            raise ProviderDown(
+                self._dialect.name, f"{path}: {type(error).__name__}", fault=ProviderErrorKind.OUTAGE
+            ) from None
         return self._read(path, status, headers, body)
 
     def _send(self, url: str, parameters: Parameters | None) -> tuple[int, httpx2.Headers, bytes]:
@@ -196,10 +200,10 @@ class VendorHttp:
                 body += chunk
                 if len(body) > bounds.max_bytes:
                     raise ProviderDown(
-                        name, f"a body of over {bounds.max_bytes} bytes was cut off", fault=Fault.BAD_BODY
+                        name, f"a body of over {bounds.max_bytes} bytes was cut off", fault=ProviderErrorKind.BAD_BODY
                     )
                 if time.monotonic() - started > bounds.deadline:
-                    raise ProviderDown(name, f"not done after {bounds.deadline:g} s", fault=Fault.TIMEOUT)
+                    raise ProviderDown(name, f"not done after {bounds.deadline:g} s", fault=ProviderErrorKind.TIMEOUT)
             return response.status_code, response.headers, bytes(body)
         finally:
             response.close()
@@ -218,10 +222,10 @@ class VendorHttp:
                 name, f"refused the key ({status}); set {self._dialect.variable} to a valid one. {said}".strip()
             )
         if status == 404:
-            raise UnknownToVendor(name, f"{path} was not found")
+            raise UnknownToProvider(name, f"{path} was not found")
         if status in {408, 425} or status >= 500:
             retry_at = self._retry_at(headers) if "retry-after" in headers else None
-            raise ProviderDown(name, f"{path} answered {status}", fault=Fault.OUTAGE, retry_at=retry_at)
+            raise ProviderDown(name, f"{path} answered {status}", retry_at=retry_at, answered=True)
         if 300 <= status < 400:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400:
@@ -233,11 +237,11 @@ class VendorHttp:
             raise ProviderDown(
                 name,
                 f"{path} answered {'HTML' if html else 'JSON that ends too early or is none'}",
-                fault=Fault.BAD_BODY,
+                fault=ProviderErrorKind.BAD_BODY,
             )
         return document
 
-    def _refused(self, path: str, said: str) -> VendorError:
+    def _refused(self, path: str, said: str) -> ProviderError:
         """An error that came with status 200."""
         low, name = said.lower(), self._dialect.name
         if "api key" in low:

@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 
 from services.ingest.providers.curves import curves_of, named, read_csv, tenor_of
 from services.ingest.providers.errors import SchemaChanged
-from services.ingest.providers.transport.gate import Gate, LocalGate
-from services.ingest.providers.transport.http import Bounds, Dialect, Parameters, VendorHttp
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
 from shared.market.curve import Curve
 
 BASE_URL = "https://home.treasury.gov"
 PATH = "/resource-center/data-chart-center/interest-rates/daily-treasury-rates.csv/{year}/all"
-DIALECT = Dialect(
+DIALECT = VendorErrorRules(
     name="treasury", variable="LEADLINE_REFERENCE_PROVIDERS", read=read_csv, retry_after=timedelta(hours=1)
 )
 
@@ -24,14 +24,14 @@ class Treasury:
     def __init__(
         self,
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         base_url: str = BASE_URL,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._http = VendorHttp(
-            DIALECT, base_url, {"Accept": "text/csv"}, gate or LocalGate(now=now),
+        self._http = ProviderHttp(
+            DIALECT, base_url, {"Accept": "text/csv"}, gate or LocalRateLimiter(now=now),
             allow_loopback=allow_loopback, bounds=bounds, now=now,
         )  # fmt: skip
 

@@ -6,12 +6,29 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ingest.model.market import LISTED_LATE, Absence, Absent, Action, History, Listing, Profile, Request
-from services.ingest.providers.actions import together
+from services.ingest.model.market import (
+    LISTED_LATE,
+    Action,
+    History,
+    LeftOut,
+    Listing,
+    NoData,
+    NoDataReason,
+    Profile,
+    Request,
+)
+from services.ingest.providers.actions import check_actions
 from services.ingest.providers.errors import SchemaChanged
-from services.ingest.providers.normalise import Row, as_paid, bars, in_our_currency, listed, stored
+from services.ingest.providers.network import ITEMS, Fundamentals, Statement, StatementKind
+from services.ingest.providers.normalise import (
+    Row,
+    assert_currency,
+    bars,
+    check_listing_date,
+    from_vendor,
+    unadjust_dividends,
+)
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.vendor import ITEMS, Fundamentals, Statement, StatementKind
 from shared.market.calendar import Calendar
 
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -61,25 +78,27 @@ def history(
     actions: Iterable[Action],
     calendar: Calendar,
     today: date,
-) -> History | Absent:
+    left_out: tuple[LeftOut, ...] = (),
+) -> History | NoData:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
     answered = meta.text("symbol")
-    if stored(answered) != stored(name):
-        candidate = Listing(stored(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
+    if from_vendor(answered) != from_vendor(name):
+        candidate = Listing(from_vendor(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
         detail = f"asked for {name}, answered for {answered}"
-        return Absent(request.symbol, Absence.AMBIGUOUS, candidates=(candidate,), detail=detail)
+        return NoData(request.symbol, NoDataReason.AMBIGUOUS, candidates=(candidate,), detail=detail)
     granularity = meta.opt_text("dataGranularity")
     if granularity not in (None, "1d"):
         # Yahoo answers a question about days with weeks or months where it sees fit; one bar a month is no daily close.
         raise SchemaChanged(provider, f"asked for days, answered with {granularity}")
     first = meta.opt_epoch("firstTradeDate")
-    in_our_currency(provider, request.symbol, meta.opt_text("currency"))
+    assert_currency(provider, request.symbol, meta.opt_text("currency"))
     return History(
         request.symbol,
         bars(rows, request.first, request.last, calendar, split_adjusted=True),
-        together(provider, as_paid(actions)),
+        check_actions(provider, unadjust_dividends(actions)),
         lists_splits=True,
-        listed_from=listed(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
+        listed_from=check_listing_date(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
+        left_out=left_out,
     )
 
 
@@ -125,7 +144,7 @@ def listing(item: Record) -> Listing:
     """One quote of a search."""
     kind = (item.opt_text("quoteType") or "").upper()
     name = item.opt_text("longname") or item.opt_text("shortname")
-    return Listing(stored(item.text("symbol")), name, item.opt_text("exchange"), TYPES.get(kind, "unknown"))
+    return Listing(from_vendor(item.text("symbol")), name, item.opt_text("exchange"), TYPES.get(kind, "unknown"))
 
 
 def plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The HTTP session that yfinance and yahooquery are given: the same bounds as our own client, and Yahoo's refusals typed.
 
 Both libraries hide what happened: "possibly delisted" is their word for a limit, an outage and an ad-blocker alike. So the
-session looks at each answer itself and raises a `VendorError`, which passes through them. It is curl_cffi's, because Yahoo
+session looks at each answer itself and raises a `ProviderError`, which passes through them. It is curl_cffi's, because Yahoo
 turns away clients whose TLS does not look like a browser's.
 """
 
@@ -19,21 +19,22 @@ from curl_cffi import CurlOpt
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests.exceptions import RequestException, Timeout
 
-from services.ingest.model.market import Fault
+from services.ingest.model.market import LeftOut, ProviderErrorKind
+from services.ingest.providers import yahoo_events
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
     ProviderDown,
+    ProviderError,
     RateLimited,
     SchemaChanged,
-    UnknownToVendor,
-    VendorError,
+    UnknownToProvider,
 )
+from services.ingest.providers.network import ProviderStats
 from services.ingest.providers.transport.address import environment_proxy, public_address
-from services.ingest.providers.transport.gate import Gate
+from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.providers.transport.http import Bounds, retry_at
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.vendor import Journal
 
 DOMAIN = "yahoo.com"
 # Yahoo tells no time; its limits were seen to last minutes to hours.
@@ -58,14 +59,14 @@ class YahooSession(Session[Response]):
     def __init__(
         self,
         provider: str,
-        gate: Gate,
+        gate: RateLimiter,
         *,
         endpoint: str | None = None,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.journal = Journal()
+        self.journal = ProviderStats()
         self._provider = provider
         self._gate = gate
         self._endpoint = endpoint.rstrip("/") if endpoint else None
@@ -86,7 +87,7 @@ class YahooSession(Session[Response]):
         """How long one call may take, for a library that wants to be told."""
         return self._limits.read
 
-    def fault(self) -> VendorError | None:
+    def fault(self) -> ProviderError | None:
         """What this thread's calls since `forget` ended in, whatever the library made of it."""
         return getattr(self._seen, "fault", None)
 
@@ -94,8 +95,13 @@ class YahooSession(Session[Response]):
         """`meta` of this thread's last chart: what it is, its symbol, its first trade. Raises `SchemaChanged` if there was none."""
         return Record(self._provider, "chart.meta", getattr(self._seen, "chart", None))
 
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What this thread's last chart lists in another currency; the libraries were not shown it."""
+        return tuple(getattr(self._seen, "left_out", ()))
+
     def forget(self) -> None:
         self._seen.chart = None
+        self._seen.left_out = ()
         self._seen.fault = None
         self._seen.refused = None
 
@@ -103,7 +109,7 @@ class YahooSession(Session[Response]):
         """401 or 403, if that was the last word about data: the libraries get one try with a new crumb."""
         return getattr(self._seen, "refused", None)
 
-    def verdict(self, error: Exception | None = None, *, library: str = "") -> VendorError | None:
+    def verdict(self, error: Exception | None = None, *, library: str = "") -> ProviderError | None:
         """What a question ended in: what the session saw, and only then what the library made of it (`error`)."""
         seen, status = self.fault(), self.refused()
         if seen is not None:
@@ -124,7 +130,7 @@ class YahooSession(Session[Response]):
         message = _REFUSED.format(status=status, name=self._provider)
         return AuthRefused(self._provider, message, retry_at=self._now() + BARRED)
 
-    def noted(self, error: VendorError) -> VendorError:
+    def noted(self, error: ProviderError) -> ProviderError:
         """Keep what `condition` tells, and tell the gate."""
         self._gate.failed(error)
         self.journal.last_fault = str(error)
@@ -134,7 +140,7 @@ class YahooSession(Session[Response]):
         return error
 
     def request(self, method: Any, url: str, **arguments: Any) -> Response:  # type: ignore[override]
-        """As curl_cffi's, for Yahoo's hosts only; raises `VendorError` for what is no answer. 401 and 403 are handed on."""
+        """As curl_cffi's, for Yahoo's hosts only; raises `ProviderError` for what is no answer. 401 and 403 are handed on."""
         data = urlsplit(url).path.startswith(tuple(_DATA))
         if url == _COOKIES and (given := self._cookies_given) is not None:
             return given  # yfinance asks for them before every symbol, where it cannot keep them on disk
@@ -153,15 +159,20 @@ class YahooSession(Session[Response]):
 
     def _admitted(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
         try:
-            self._gate.admit()
+            self._gate.acquire()
+        except ProviderError as refused:
+            # Our own gate's refusal: the vendor was not asked, so nothing about it is recorded.
+            self._seen.fault = refused
+            raise
+        try:
             response = self._send(method, url, arguments, data=data)
             if data:
                 self._judge(urlsplit(url).path, response)
-        except UnknownToVendor as error:
+        except UnknownToProvider as error:
             self._gate.succeeded()
             self._seen.fault = error
             raise
-        except VendorError as error:
+        except ProviderError as error:
             self.noted(error)
             raise
         if url == _COOKIES:
@@ -185,12 +196,18 @@ class YahooSession(Session[Response]):
             if not data:
                 raise
             waited = time.monotonic() - started
-            raise ProviderDown(self._provider, f"no answer after {waited:.0f} s", fault=Fault.TIMEOUT) from error
+            raise ProviderDown(
+                self._provider, f"no answer after {waited:.0f} s", fault=ProviderErrorKind.TIMEOUT
+            ) from error
         except RequestException as error:
             if not data:
                 raise
             too_large = error.code == curl_cffi.CurlECode.FILESIZE_EXCEEDED
-            fault = Fault.BAD_BODY if too_large or error.code == curl_cffi.CurlECode.PARTIAL_FILE else Fault.OUTAGE
+            fault = (
+                ProviderErrorKind.BAD_BODY
+                if too_large or error.code == curl_cffi.CurlECode.PARTIAL_FILE
+                else ProviderErrorKind.OUTAGE
+            )
             raise ProviderDown(
                 self._provider, f"{type(error).__name__} (curl {int(error.code)})", fault=fault
             ) from error
@@ -230,27 +247,26 @@ class YahooSession(Session[Response]):
             self._cookies_given = None  # they are worth nothing any more
             return
         if status == 404:
-            raise UnknownToVendor(name, said or f"{path} was not found")
+            raise UnknownToProvider(name, said or f"{path} was not found")
         if status in {408, 425} or status >= 500:
             named = response.headers.get("retry-after")
-            raise ProviderDown(
-                name, f"{path} answered {status}", retry_at=retry_at(named, self._now()) if named else None
-            )
+            until = retry_at(named, self._now()) if named else None
+            raise ProviderDown(name, f"{path} answered {status}", retry_at=until, answered=True)
         if 300 <= status < 400:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400 and not (status == 400 and said and "Data doesn't exist" in said):
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said or ''}".strip())
         if status < 400:
-            self._check(path, response.content)
+            self._check(path, response)
 
-    def _check(self, path: str, body: bytes) -> None:
+    def _check(self, path: str, response: Response) -> None:
         """The document is JSON with its result where it should be. The libraries take whatever else for "nothing there"."""
-        name = self._provider
+        name, body = self._provider, response.content
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
             what = "HTML" if body.lstrip()[:1] == b"<" else "JSON that ends too early or is none"
-            raise ProviderDown(name, f"{path} answered {what}", fault=Fault.BAD_BODY) from None
+            raise ProviderDown(name, f"{path} answered {what}", fault=ProviderErrorKind.BAD_BODY) from None
         record = Record(name, path, document)
         section = next(value for prefix, value in _DATA.items() if path.startswith(prefix))
         if section is None:
@@ -259,14 +275,19 @@ class YahooSession(Session[Response]):
         if inside.has("error"):
             error = inside.record("error")
             if error.opt_text("code") == "Not Found":
-                raise UnknownToVendor(name, error.opt_text("description") or f"{path} was not found")
+                raise UnknownToProvider(name, error.opt_text("description") or f"{path} was not found")
             raise SchemaChanged(name, f"{path} refused our question. {error.opt_text('description')}")
         results = list(inside.records("result"))
         if section == "chart":
             if not results:
                 raise SchemaChanged(name, f"{path} holds neither a result nor an error")
             results[0].record("meta").text("symbol")
-            self._seen.chart = document["chart"]["result"][0]["meta"]
+            chart = document["chart"]["result"][0]
+            self._seen.chart = chart["meta"]
+            left_out = yahoo_events.take_foreign(name, chart)
+            if left_out is not None:
+                self._seen.left_out = left_out
+                response.content = json.dumps(document).encode()
 
 
 def _description(response: Response) -> str | None:

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from curl_cffi.requests.exceptions import RequestException
 
-from services.ingest.model.market import Absent, Action, Answer, Listing, Rename, Request
+from services.ingest.model.market import Action, Answer, Listing, NoData, Rename, Request
 from services.ingest.providers.actions import dividend, split
-from services.ingest.providers.errors import UnknownToVendor, VendorError, unexpected
-from services.ingest.providers.normalise import Row, market_day, never_asked, spelled
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected
+from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
+from services.ingest.providers.normalise import Row, invalid_symbol, market_day, to_vendor
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
 from services.ingest.providers.yahoo import fields
 from services.ingest.providers.yahoo.session import YahooSession
 from shared.errors import ConfigurationError
@@ -43,7 +43,7 @@ class YahooQuery:
         self,
         calendar: Callable[[], Calendar],
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         endpoint: str | None = None,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
@@ -61,7 +61,7 @@ class YahooQuery:
         self._lock = Lock()
         self._session = YahooSession(
             self.name,
-            gate or LocalGate(now=now),
+            gate or LocalRateLimiter(now=now),
             endpoint=endpoint,
             allow_loopback=allow_loopback,
             bounds=bounds,
@@ -76,13 +76,13 @@ class YahooQuery:
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         return self._each(requests, lambda request: request.symbol, self._history)
 
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         def ask(symbol: str, name: str) -> Described:
             return Described(symbol, fields.profile(self._info(name), self._today()))
 
         return self._each(symbols, str, ask)
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
         def ask(symbol: str, name: str) -> Fundamentals:
             return fields.fundamentals(symbol, self._info(name), self._statements(name), self._today())
 
@@ -97,30 +97,35 @@ class YahooQuery:
             return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
 
         answer = self._guarded(text, text, ask, symbol=text)
-        return Matches(failed=answer) if isinstance(answer, Absent) else Matches(answer)
+        return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
 
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
 
-    def condition(self) -> Condition:
+    def health(self) -> ProviderHealth:
         journal = self._session.journal
-        return Condition(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
+        return ProviderHealth(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
 
     def close(self) -> None:
         self._session.close()
 
     def _each(
-        self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | Absent]
-    ) -> Iterator[Answered | Absent]:
+        self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | NoData]
+    ) -> Iterator[Answered | NoData]:
         for item in items:
             symbol = symbol_of(item)
-            name = spelled(symbol, self.separator)
-            yield never_asked(symbol) if name is None else self._guarded(item, name, ask, symbol=symbol)
+            name = to_vendor(symbol, self.separator)
+            if name is None:
+                yield invalid_symbol(symbol)
+                continue
+            with asking_about(symbol):
+                answer = self._guarded(item, name, ask, symbol=symbol)
+            yield answer
 
     def _guarded(
-        self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], *, symbol: str
-    ) -> Answered | Absent:
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str
+    ) -> Answered | NoData:
         """`ask`'s answer, or why there is none. A refusal gets one more try, with a new crumb."""
         with self._lock:
             answer = self._asked(item, name, ask, symbol)
@@ -134,16 +139,16 @@ class YahooQuery:
             return refusal.absent(symbol)
 
     def _asked(
-        self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], symbol: str
-    ) -> Answered | Absent | None:
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], symbol: str
+    ) -> Answered | NoData | None:
         """None if Yahoo refused with 401 or 403."""
         session = self._session
         session.forget()
-        answer: Answered | Absent | None = None
+        answer: Answered | NoData | None = None
         error: Exception | None = None
         try:
             answer = ask(item, name)
-        except VendorError as raised:
+        except ProviderError as raised:
             if session.fault() is None and session.refused() is not None:
                 return None  # without data there is no chart either: the refusal is what happened
             return raised.absent(symbol)
@@ -172,13 +177,14 @@ class YahooQuery:
         # Empty for a symbol that was not traded in the range; for anything else the session has raised.
         rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
         return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
-        )
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
+            self._session.left_out(),
+        )  # fmt: skip
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)
         if not isinstance(modules, dict):
-            raise UnknownToVendor(self.name, f"no profile of {name}: {str(modules)[:120]}")
+            raise UnknownToProvider(self.name, f"no profile of {name}: {str(modules)[:120]}")
         flat: dict[str, Any] = {}
         for module in modules.values():
             flat |= {

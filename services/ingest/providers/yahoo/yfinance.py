@@ -17,14 +17,14 @@ from yfinance.data import YfData
 from yfinance.exceptions import YFException, YFPricesMissingError, YFRateLimitError
 from yfinance.scrapers.history import PriceHistory
 
-from services.ingest.model.market import Absent, Action, Answer, Listing, Rename, Request
+from services.ingest.model.market import Action, Answer, Listing, NoData, Rename, Request
 from services.ingest.providers.actions import dividend, split
-from services.ingest.providers.errors import RateLimited, UnknownToVendor, VendorError, unexpected
-from services.ingest.providers.normalise import Row, market_day, never_asked, spelled
-from services.ingest.providers.transport.gate import Gate, LocalGate
+from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected
+from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
+from services.ingest.providers.normalise import Row, invalid_symbol, market_day, to_vendor
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.vendor import Condition, Described, Fundamentals, Matches, Statement, StatementKind
 from services.ingest.providers.yahoo import fields
 from services.ingest.providers.yahoo.session import RETRY_AFTER, YahooSession
 from shared.market.calendar import Calendar
@@ -49,7 +49,7 @@ class Yahoo:
         self,
         calendar: Callable[[], Calendar],
         *,
-        gate: Gate | None = None,
+        gate: RateLimiter | None = None,
         endpoint: str | None = None,
         allow_loopback: bool = False,
         bounds: Bounds | None = None,
@@ -59,7 +59,7 @@ class Yahoo:
         self._now = now
         self._session = YahooSession(
             self.name,
-            gate or LocalGate(now=now),
+            gate or LocalRateLimiter(now=now),
             endpoint=endpoint,
             allow_loopback=allow_loopback,
             bounds=bounds,
@@ -78,13 +78,13 @@ class Yahoo:
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         return self._each(requests, lambda request: request.symbol, self._history)
 
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | Absent]:
+    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         def ask(symbol: str, name: str) -> Described:
             return Described(symbol, fields.profile(self._info(name), self._today()))
 
         return self._each(symbols, str, ask)
 
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | Absent]:
+    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
         def ask(symbol: str, name: str) -> Fundamentals:
             info = self._info(name)
             return fields.fundamentals(symbol, info, self._statements(name, info), self._today())
@@ -98,36 +98,39 @@ class Yahoo:
             return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
 
         answer = self._guarded(text, text, ask)
-        return Matches(failed=answer) if isinstance(answer, Absent) else Matches(answer)
+        return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
 
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | Absent | None]:
+    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
 
-    def condition(self) -> Condition:
+    def health(self) -> ProviderHealth:
         journal = self._session.journal
-        return Condition(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
+        return ProviderHealth(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._session.close()
 
     def _each(
-        self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | Absent]
-    ) -> Iterator[Answered | Absent]:
+        self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | NoData]
+    ) -> Iterator[Answered | NoData]:
         """Answers in order, `WORKERS` at a time; at most a batch ahead of who reads them."""
 
-        def one(item: Given) -> Answered | Absent:
+        def one(item: Given) -> Answered | NoData:
             symbol = symbol_of(item)
-            name = spelled(symbol, self.separator)
-            return never_asked(symbol) if name is None else self._guarded(item, name, ask, symbol=symbol)
+            name = to_vendor(symbol, self.separator)
+            if name is None:
+                return invalid_symbol(symbol)
+            with asking_about(symbol):
+                return self._guarded(item, name, ask, symbol=symbol)
 
         for start in range(0, len(items), SYMBOLS_A_BATCH):
             yield from self._pool.map(one, items[start : start + SYMBOLS_A_BATCH])
 
     def _guarded(
-        self, item: Given, name: str, ask: Callable[[Given, str], Answered | Absent], *, symbol: str | None = None
-    ) -> Answered | Absent:
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str | None = None
+    ) -> Answered | NoData:
         """`ask`'s answer, or why there is none: what the session saw counts, not what the library made of it."""
         session, given = self._session, symbol if symbol is not None else str(item)
         session.forget()
@@ -135,7 +138,7 @@ class Yahoo:
         YfData.cache_get.cache_clear()
         try:
             return ask(item, name)
-        except VendorError as error:
+        except ProviderError as error:
             return error.absent(given)
         except YFRateLimitError:
             limited = RateLimited(self.name, "limit reached", retry_at=self._now() + RETRY_AFTER)
@@ -164,13 +167,14 @@ class Yahoo:
             frame = None  # the symbol is known, and was not traded in the range
         rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
         return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today()
-        )
+            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
+            self._session.left_out(),
+        )  # fmt: skip
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info
         if not info:
-            raise UnknownToVendor(self.name, f"no profile of {name}")
+            raise UnknownToProvider(self.name, f"no profile of {name}")
         return Record(self.name, "quoteSummary", info)
 
     def _statements(self, name: str, info: Record) -> list[Statement]:

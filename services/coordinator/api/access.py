@@ -1,0 +1,186 @@
+"""Who may call, decided from the request's head alone: in front of everything that reads a body.
+
+A browser is somebody else's tool: any page that is open in it can send requests to this machine, and a name that its owner turns
+to 127.0.0.1 makes such a page one of ours. So a request must have been sent to a name of this server, and a change must not come
+from another site's page. Clients that are no browsers send neither `Origin` nor `Sec-Fetch-Site` and are not concerned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.coordinator.api.problems import problem
+from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, Unauthorised
+from shared.telemetry import logger
+from shared.text import printable
+
+log = logger(__name__)
+
+PROTECTED = "/api"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+ANY_HOST = "*"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
+PROBED = frozenset({"/livez", "/readyz", "/metrics"})
+# Whoever guesses tokens must not fill the disk.
+LOG_EVERY_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::(?P<port>[0-9]{1,5}))?")
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[^/]+)")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+@dataclass
+class RefusalLog:
+    """One line for the first refusal of a kind, then at most one in `LOG_EVERY_SECONDS`, which counts those between."""
+
+    clock: Callable[[], float] = time.monotonic
+    _last: dict[str, float] = field(default_factory=dict)
+    _unsaid: dict[str, int] = field(default_factory=dict)
+
+    def note(self, scope: Scope, refusal: Refused) -> None:
+        now, code = self.clock(), refusal.code
+        if now - self._last.get(code, -LOG_EVERY_SECONDS) < LOG_EVERY_SECONDS:
+            self._unsaid[code] = self._unsaid.get(code, 0) + 1
+            return
+        self._last[code] = now
+        # Neither query nor headers: a token may stand there.
+        log.warning(
+            "request_refused",
+            status=refusal.status,
+            code=code,
+            method=scope["method"],
+            path=printable(scope["path"])[:200],
+            client=(scope.get("client") or ("unknown",))[0],
+            unlogged_before=self._unsaid.pop(code, 0),
+        )
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one server.
+
+    hosts : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
+    token : what every call under `/api` needs; None where there is no login
+    """
+
+    hosts: frozenset[str] = frozenset()
+    token: bytes | None = None
+
+    @classmethod
+    def of(cls, hosts: Collection[str], token: SecretStr | None) -> Access:
+        secret = "" if token is None else token.get_secret_value()
+        return cls(frozenset(hosts), secret.encode() or None)
+
+    def refusal(self, scope: Scope) -> Refused | None:
+        """Why a request is refused before its body is read; None where it may pass."""
+        probe = scope["method"] in ("GET", "HEAD") and _routed(scope) in PROBED
+        return (None if probe else self._host(scope)) or self._page(scope) or self._login(scope)
+
+    def _host(self, scope: Scope) -> Refused | None:
+        if ANY_HOST in self.hosts:
+            return None
+        given = _headers(scope, b"host")
+        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        if found is not None and found["name"].lower().rstrip(".") in LOOPBACK | self.hosts:
+            return None
+        said = repr(printable(given[0])[:100]) if given else "no host"
+        return Misdirected(
+            f"The request was sent to {said}, which is no name of this server. Call it by 127.0.0.1 or localhost, or list the name "
+            "in LEADLINE_HOSTS and start the server again."
+        )
+
+    @staticmethod
+    def _page(scope: Scope) -> Refused | None:
+        """A change that a page of another site asks for. A page of the same site, on another port or name, is another too."""
+        if scope["method"] in SAFE_METHODS:
+            return None
+        origins, sites = _headers(scope, b"origin"), {site.lower() for site in _headers(scope, b"sec-fetch-site")}
+        own = len(origins) == 1 and _is_own(origins[0], _headers(scope, b"host"))
+        if (origins and not own) or "cross-site" in sites or ("same-site" in sites and not own):
+            said = repr(printable(origins[0])[:100]) if origins else "another site"
+            return ForeignOrigin(
+                f"A page of {said} asked for a change, and only pages of this server may. Nothing was done. Behind a proxy, let it "
+                "pass the Host header on as it came."
+            )
+        return None
+
+    def _login(self, scope: Scope) -> Refused | None:
+        """Where a token is set, every call needs it as a bearer token, once. Compared in constant time."""
+        if self.token is None or not _is_protected(scope):
+            return None
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        scheme, _, secret = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() == b"bearer" and secrets.compare_digest(secret.strip(), self.token):
+            return None
+        return Unauthorised(
+            "This server wants a bearer token: send 'Authorization: Bearer …' once (LEADLINE_TOKEN for the CLI)."
+        )
+
+
+class AccessControl:
+    """Answers what `Access` refuses before any of the body is read, and closes the connection."""
+
+    def __init__(self, app: ASGIApp, *, access: Access, refusals: RefusalLog | None = None) -> None:
+        self._app = app
+        self._access = access
+        self._refusals = refusals or RefusalLog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._access.refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        self._refusals.note(scope, refusal)
+        headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
+        answer = problem(refusal.status, refusal.title, str(refusal), code=refusal.code, headers=headers)
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": True})
+        await _discard(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _discard(receive: Receive) -> None:
+    """Let what is on its way run out, unlooked at and for a moment only: a connection that is closed on a client in the middle of
+    sending is reset, and takes the answer with it before most clients have read it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                pass
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
+
+
+def _routed(scope: Scope) -> str:
+    """The path without what a proxy put before it, as the router sees it."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _is_protected(scope: Scope) -> bool:
+    """Either reading of the path: one that the router would not take costs a login, the other way round it would save one."""
+    return any(path == PROTECTED or path.startswith(PROTECTED + "/") for path in (str(scope["path"]), _routed(scope)))
+
+
+def _is_own(origin: str, hosts: list[str]) -> bool:
+    """Whether a page of that origin came from the host that is called. The scheme may differ: TLS can end at a proxy."""
+    page = _ORIGIN.fullmatch(origin)
+    if page is None or len(hosts) != 1:
+        return False
+    there, here = _HOST.fullmatch(page["host"]), _HOST.fullmatch(hosts[0])
+    if there is None or here is None:
+        return False
+    port = _DEFAULT_PORTS[page["scheme"]]
+    return (there["name"].lower(), there["port"] or port) == (here["name"].lower(), here["port"] or port)

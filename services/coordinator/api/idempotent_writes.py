@@ -1,0 +1,78 @@
+"""One way to change anything: one transaction, the commit-order lock first, the answer kept under its idempotency key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.api import idempotency
+from services.coordinator.api.context import Context
+from services.coordinator.api.idempotency import Answer
+from services.coordinator.errors import Conflict, Invalid
+from shared.db import closures
+from shared.db.engine import acquire_commit_order_lock
+from shared.market.calendar import closures as current
+from shared.messaging.failpoints import failpoint
+
+MAX_KEY = 255
+
+Operation = Callable[[AsyncConnection], Awaitable[tuple[int, Any]]]
+"""Does the change on the connection; returns the status and the body to answer."""
+
+
+async def idempotent_write(request: Request, context: Context, operation: Operation, *parts: bytes | str) -> Response:
+    """Run `operation` once. With `Idempotency-Key`, a repeated request is answered as the first one was, and changes nothing.
+
+    parts : what makes the request what it is; the same key with other parts is refused
+    """
+    failpoint("C1")
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
+    endpoint = f"{request.method} {request.url.path}"
+    digest = _digest(parts)
+    async with context.engine.begin() as conn:
+        # The lock is also what makes two requests with one key wait for each other.
+        await acquire_commit_order_lock(conn)
+        if await closures.find_closures(conn) != current():
+            # What was checked before the lock, entries that count on the next session among it, is of another calendar.
+            raise Conflict(
+                "The exchange calendar was changed while this was checked. Nothing was done: send it again.",
+                code="calendar_moved",
+            )
+        known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
+        if known is not None:
+            if known.request_hash != digest:
+                raise Invalid(
+                    f"Idempotency-Key {key!r} was used for a different request. Use a new key for a new request.",
+                    code="idempotency_key_reused",
+                )
+            return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
+        status, body = await operation(conn)
+        if key is not None:
+            await idempotency.insert_answer(conn, key, endpoint, Answer(digest, status, body))
+        failpoint("C3")
+    failpoint("C4")
+    context.wake_relay()
+    return _answer(status, body, {})
+
+
+def _answer(status: int, body: Any, headers: dict[str, str]) -> Response:
+    if status == 204:
+        return Response(status_code=204, headers=headers)
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _digest(parts: tuple[bytes | str, ...]) -> str:
+    """Length before content, so that the border between two parts counts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.hexdigest()

@@ -1,0 +1,286 @@
+"""A vendor under a shared quota: asked in portions it can afford, today's questions first, the rest told when to come back.
+
+The adapter's calls all pass its gate, retries and unforeseen ones too. A portion is begun only if the quota has room for what
+it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because
+a portion broken off halfway would be begun again and again, and never end.
+
+A fault about one answer (`ProviderError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
+held, and a symbol that was answered about before is asked for: if that fails too the vendor is down, else the faults were the symbols' own.
+The one call that a closed vendor is tried with is about such a symbol too, never about the one that failed.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from services.ingest.model.market import Answer, NoData, Request
+from services.ingest.providers.errors import (
+    AuthRefused,
+    NotAsked,
+    ProviderDown,
+    ProviderError,
+    QuotaUsedUp,
+    RateLimited,
+)
+from services.ingest.providers.network import NetworkProvider
+from services.ingest.providers.quota.limits import Permit, Priority, Quota, spread
+from services.ingest.providers.transport.gate import TRIP_AFTER, subject
+
+REQUESTS_A_BATCH = 50
+# Of one portion, in all. Under the consumer's poll interval with room to spare.
+PATIENCE_SECONDS = 150.0
+# A lease of calls being made is renewed after this; far below the lease, far above a call's usual time.
+RENEW_SECONDS = 30.0
+# Asked for where nothing was answered yet: in every vendor's data and in every plan. The second where the first has just failed.
+REFERENCE_SYMBOLS = ("SPY", "QQQ")
+PROBE_SPAN = timedelta(days=14)
+
+
+class SharedRateLimiter:
+    """Implements `gate.Gate` on a quota. One portion at a time: a provider's own concurrency is inside the portion."""
+
+    def __init__(self, quota: Quota, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._quota = quota
+        self._sleep = sleep
+        self._portion = threading.Lock()
+        self._lock = threading.Lock()
+        self._priority = Priority.HISTORY
+        self._uses: list[int] = []
+        self._left = 0
+        self._patience = PATIENCE_SECONDS
+        self._renewed = 0.0
+        self._closed: ProviderError | None = None
+        self._told = False
+        self._odd = 0
+        self._suspicion: ProviderError | None = None
+        self._probing = False
+        self._last_answered: str | None = None
+        self._last_failed: str | None = None
+        self._odd_symbols: set[str] = set()
+        self._held: set[str] = set()
+
+    @contextmanager
+    def batch(self, priority: Priority, wanted: int, least: int) -> Iterator[Permit]:
+        """Room for `wanted` calls, or at least `least`; look at the grant's `refused` first."""
+        with self._portion:
+            grant = self._quota.reserve(wanted, least, priority)
+            if grant.refused is not None:
+                yield grant
+                return
+            self._begin(grant, priority)
+            try:
+                yield grant
+            finally:
+                with self._lock:
+                    uses, left, self._uses, self._left = self._uses, self._left, [], 0
+                if uses:
+                    self._quota.release(uses, left)
+
+    def _begin(self, grant: Permit, priority: Priority) -> None:
+        with self._lock:
+            self._priority, self._left, self._patience = priority, grant.calls, PATIENCE_SECONDS
+            self._uses = [] if grant.reservation is None else [grant.reservation]
+            self._renewed, self._closed, self._told = time.monotonic(), None, False
+            self._suspicion, self._odd_symbols, self._held = None, set(), set()
+
+    def acquire(self) -> None:
+        """Room for one call, of the portion's or taken now; waits for it within the portion's patience."""
+        with self._lock:
+            if self._closed is not None:
+                raise self._closed
+            if self._suspicion is not None and not self._probing and (symbol := subject()) is not None:
+                if symbol not in self._odd_symbols:
+                    self._held.add(symbol)
+                raise NotAsked(
+                    self._suspicion.provider,
+                    f"not asked: {self._odd} answers in a row could not be used, the last one was: {self._suspicion}",
+                )
+            if self._uses and time.monotonic() - self._renewed > RENEW_SECONDS:
+                self._quota.renew(self._uses)
+                self._renewed = time.monotonic()
+            if self._left > 0:
+                self._left -= 1
+                return
+            self._one_more()
+
+    def _one_more(self) -> None:
+        while True:
+            grant = self._quota.reserve(1, 1, self._priority)
+            if grant.refused is None:
+                if grant.reservation is not None:
+                    self._uses.append(grant.reservation)
+                self._left = grant.calls - 1
+                return
+            refused = grant.refused
+            wait = (refused.retry_at - datetime.now(UTC)).total_seconds() + 0.01 if refused.retry_at else self._patience
+            if not isinstance(refused, QuotaUsedUp) or wait >= self._patience:
+                raise refused
+            self._patience -= max(wait, 0.05)
+            self._sleep(max(wait, 0.05))
+            if self._uses:
+                self._quota.renew(self._uses)
+                self._renewed = time.monotonic()
+
+    def succeeded(self) -> None:
+        with self._lock:
+            self._odd, self._suspicion = 0, None
+            self._last_answered = subject() or self._last_answered
+            if not self._told:
+                self._quota.succeeded()
+                self._told = True
+
+    def failed(self, error: ProviderError) -> None:
+        with self._lock:
+            symbol = subject()
+            if symbol is not None:
+                self._last_failed = symbol
+                if symbol == self._last_answered:
+                    self._last_answered = None
+            if error.of_one_answer and symbol is not None and not self._probing:
+                self._odd += 1
+                self._odd_symbols.add(symbol)
+                if self._odd >= TRIP_AFTER:
+                    self._suspicion = error
+                return
+            self._told = False
+            confirmed = self._probing and error.of_one_answer
+            self._closed = self._quota.failed(error, confirmed=confirmed) or self._closed
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it must be found out if the vendor is down or some symbols have odd answers."""
+        with self._lock:
+            return self._suspicion is not None and self._closed is None
+
+    def take_held(self) -> set[str]:
+        """Symbols that were not asked for because of a suspicion, each told once."""
+        with self._lock:
+            held, self._held = self._held, set()
+            return held
+
+    def reference(self) -> str:
+        """The symbol to try the vendor with: the last one it answered about, never the one that failed last."""
+        with self._lock:
+            choices = (self._last_answered, *REFERENCE_SYMBOLS)
+            return next(symbol for symbol in choices if symbol is not None and symbol != self._last_failed)
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Within it calls pass in spite of a suspicion, and what they end in is about the vendor."""
+        with self._lock:
+            self._probing = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._probing = False
+                if self._closed is None:
+                    self._odd, self._suspicion = 0, None
+
+    @property
+    def closed(self) -> ProviderError | None:
+        """Why nobody is to ask any more, if a call of this portion ended so."""
+        with self._lock:
+            return self._closed
+
+    @property
+    def answered(self) -> bool:
+        """Whether the vendor's last word in this portion was an answer."""
+        with self._lock:
+            return self._told
+
+
+class RateLimitedProvider:
+    """Implements `base.Provider`."""
+
+    def __init__(
+        self,
+        vendor: NetworkProvider,
+        gate: SharedRateLimiter,
+        quota: Quota,
+        is_today: Callable[[Request], bool],
+        source: str | None = None,
+    ) -> None:
+        """source: whose data it is, where several adapters ask one vendor."""
+        self.name = vendor.name
+        self.source = source or vendor.name
+        self.provider = vendor
+        self._gate = gate
+        self.quota = quota
+        self._is_today = is_today
+
+    def fetch(self, requests: Sequence[Request]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        of_today = [self._is_today(request) for request in requests]
+        for priority in (Priority.TODAY, Priority.HISTORY):
+            queue = [index for index, today in enumerate(of_today) if today is (priority is Priority.TODAY)]
+            while queue:
+                portion = queue[:REQUESTS_A_BATCH]
+                asked = [requests[index] for index in portion]
+                with self._gate.batch(priority, self.provider.calls(asked), self.provider.calls(asked[:1])) as grant:
+                    if grant.refused is not None:
+                        self._refuse(grant.refused, requests, queue, answers)
+                        break
+                    if grant.probe and self._answers_about_another(asked[0]):
+                        continue  # open again: the next portion is a whole one
+                    if grant.probe and (closed := self._gate.closed) is not None:
+                        self._refuse(closed, requests, queue, answers)
+                        break
+                    size = self._affordable(asked, grant.calls)
+                    answers |= zip(portion[:size], self.provider.fetch(asked[:size]), strict=True)
+                    held = self._gate.take_held()
+                    if self._gate.suspicious:
+                        self._answers_about_another(asked[0])
+                again = [index for index in portion[:size] if requests[index].symbol in held]
+                queue = [*again, *queue[size:]]
+        return [answers[index] for index in range(len(requests))]
+
+    def _answers_about_another(self, like: Request) -> bool:
+        """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""
+        first = max(like.first, like.last - PROBE_SPAN)
+        with self._gate.probing():
+            list(self.provider.fetch([Request(self._gate.reference(), first, like.last)]))
+        return self._gate.answered
+
+    @contextmanager
+    def background(self, calls: int) -> Iterator[ProviderError | None]:
+        """A portion of the lowest priority, for what can wait (profiles, statements)."""
+        with self._gate.batch(Priority.BACKGROUND, calls, calls) as grant:
+            yield grant.refused
+
+    def _affordable(self, asked: Sequence[Request], calls: int) -> int:
+        """How many of the requests so many calls pay for; at least one, which may wait for the rest of what it costs."""
+        if self.provider.calls(asked) <= calls:
+            return len(asked)
+        low, high = 1, len(asked)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.provider.calls(asked[:middle]) <= calls else (low, middle)
+        return low
+
+    def _refuse(
+        self, refused: ProviderError, requests: Sequence[Request], queue: Sequence[int], answers: dict[int, Answer]
+    ) -> None:
+        base = refused.retry_at
+        waits: list[datetime | None] = [base] * len(queue)
+        if base is not None and isinstance(refused, QuotaUsedUp):
+            costs = [self.provider.calls([requests[index]]) for index in queue]
+            waits = list(spread(costs, base, self.quota.windows))
+        for index, wait in zip(queue, waits, strict=True):
+            absent: NoData = refused.absent(requests[index].symbol)
+            answers[index] = replace(absent, retry_at=wait)
+
+
+def refusal(provider: str, reason: str | None, fault: str | None, until: datetime) -> ProviderError:
+    """What a stored state of a provider means for who asks now: our quota without a `fault`, the vendor's word with one."""
+    told = f", after: {fault}" if fault else ""
+    when = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+    if reason == "rate_limited":
+        kind = RateLimited if fault else QuotaUsedUp
+        return kind(provider, f"limit reached, next call at {when}{told}", retry_at=until)
+    if reason == "auth":
+        return AuthRefused(provider, f"not asked until {when}{told}", retry_at=until)
+    return ProviderDown(provider, f"not asked until {when}{told}", retry_at=until)

@@ -1,0 +1,79 @@
+"""Claims on symbols, kept alive while they are fetched: each symbol is fetched once, whoever needs it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.ingest.model.stored import SymbolCoverage
+from services.ingest.store import universe
+from shared.db.engine import is_retried_by_loops
+from shared.errors import TransientError
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+RENEW_SECONDS = 20.0
+
+
+class SymbolLeaseLost(TransientError):
+    """Whoever fetched slept longer than the claim lasts, and somebody else has the symbol, or had it since."""
+
+    code = "claim_lost"
+
+
+@dataclass(frozen=True)
+class SymbolLease:
+    """Symbols that are ours to fetch, with their coverage as of the claim."""
+
+    owner: str
+    symbols: list[SymbolCoverage]
+
+    async def assert_owned(self, conn: AsyncConnection, ids: Collection[int]) -> None:
+        """Refuse to write what was fetched under a claim that ran out. Raises `SymbolLeaseLost`.
+
+        What is known of a symbol changes under its claim only, so whoever still owns it writes beside the coverage that it
+        planned with; a sleeper that was overtaken would take what is known by now for news that no unit has seen.
+        """
+        lost = await universe.not_owned(conn, sorted(ids), self.owner)
+        if lost:
+            raise SymbolLeaseLost(f"{len(lost)} symbols were taken over while they were fetched, {lost[0]} among them")
+
+
+@contextlib.asynccontextmanager
+async def lease_symbols(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterator[SymbolLease]:
+    """Claim what is free of the symbols, keep the claims alive, and let go of them at the end."""
+    owner = uuid4().hex
+    async with engine.begin() as conn:
+        await universe.insert_symbols(conn, symbols)
+        claimed = await universe.acquire_leases(conn, symbols, owner)
+    renewal = asyncio.create_task(_renew(engine, owner))
+    try:
+        yield SymbolLease(owner, claimed)
+    finally:
+        renewal.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewal
+        try:
+            async with engine.begin() as conn:
+                await universe.release_leases(conn, owner)
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
+            log.warning("claims_not_released", error=str(error)[:200])  # they expire
+
+
+async def _renew(engine: AsyncEngine, owner: str) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            async with engine.begin() as conn:
+                await universe.renew_leases(conn, owner)
+        except Exception as error:
+            if not is_retried_by_loops(error):
+                raise
+            # A claim that runs out costs a second fetch, never correctness: who lost it does not write (`SymbolLease.assert_owned`).
+            log.warning("claims_not_renewed", error=str(error)[:200])

@@ -1,0 +1,183 @@
+"""The whole risk picture of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from services.risk.compute import stress
+from services.risk.compute.aggregation import aggregate
+from services.risk.compute.consecutive_windows import steady_series
+from services.risk.compute.correlations import FactorLabels, factor_labels, structures
+from services.risk.compute.exposures import exposure_columns, proxy_names
+from services.risk.compute.factor_model import FactorModel, factor_model
+from services.risk.compute.greeks import with_deltas
+from services.risk.compute.inputs import Book, Panel, held, portfolio_groups
+from services.risk.compute.pairs import measure
+from services.risk.compute.reasons import BROKEN_CHAIN, LOW_COVERAGE, SHORT_HISTORY, Document, Reasons, nullable
+from services.risk.compute.risk_report import risk_documents
+from services.risk.compute.scenarios import Scenarios
+from services.risk.compute.scorecard import realized_returns
+from services.risk.compute.series import fill, masked_moments, portfolio_series
+from services.risk.compute.series_report import WINDOWS
+from services.risk.compute.stress_report import Moves, moves, stress_columns
+from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
+from services.risk.compute.volatility import ANNUAL
+from shared import progress
+from shared.arrays import IntVector
+from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
+
+MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
+MOST_HOLDINGS = 4_000  # holdings in one stack: their factor contributions in every scenario stay in the cache's reach
+
+
+@dataclass(frozen=True, slots=True)
+class RiskReport:
+    """What is stored of one unit, and what it rests on."""
+
+    portfolio_id: UUID
+    session: date
+    quality: str
+    coverage: float
+    """Share of gross value backed by real returns over 252 sessions."""
+    reasons: list[Document]
+    risk: Document
+    columns: dict[str, Any]
+    """The columns of `risk.results` that are figures, by name: arrays, lists of texts, single numbers; NaN is unknown."""
+
+
+def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskReport]:
+    """Pictures of all units of the book, in its order."""
+    book = with_deltas(panel, book)
+    model = factor_model(panel)
+    shared = _Shared(
+        model,
+        factor_labels(model),
+        moves(model, stress.all_shocks(scenarios, model, panel.sessions), scenarios, panel.sessions),
+    )
+    found: dict[int, RiskReport] = {}
+    for units in _chunks(panel, book):
+        _chunk(panel, book, shared, units, found)
+        progress.report()
+    return [found[u] for u in range(len(book.nav))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all portfolios of a session have in common."""
+
+    model: FactorModel
+    labels: FactorLabels
+    moves: Moves
+
+
+def _chunks(panel: Panel, book: Book) -> list[IntVector]:
+    """Units by ranges of sessions, so that a long history does not hold all its series in memory at once."""
+    distinct = max(1, len(np.unique(book.source)))
+    step = max(1, MOST_PAIRS // distinct)
+    every = [
+        np.flatnonzero((book.session >= low) & (book.session < low + step))
+        for low in range(0, len(panel.sessions), step)
+    ]
+    return [units for units in every if len(units)]
+
+
+def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, RiskReport]) -> None:
+    holdings, owner = held(book, units)
+    sessions, source = book.session[units][owner], book.source[holdings]
+    pairs = measure(panel, sessions, source, WINDOWS)
+    # A unit with a hole in one of its windows takes the longer way, whatever the units beside it are like.
+    alone = ~pairs.whole[pairs.find(sessions, source)]
+    steady = np.bincount(owner[alone], minlength=len(units)) == 0
+    filled = fill(panel, sessions[~steady[owner]], source[~steady[owner]])
+    matrices = structures(panel, book, units, pairs, steady, filled)
+    falls = _drawdowns(panel, book, units)
+    nav_volatility = _nav_volatility(panel, book, units)
+    greeks = {} if book.deltas is None else book.deltas.greeks
+    realized = realized_returns(panel, book)
+    proxies = proxy_names(panel)
+    whole = [
+        (stack, steady_series(panel, book, stack))
+        for stack in portfolio_groups(book, units[steady], most=MOST_HOLDINGS)
+    ]
+    holed = [
+        (stack, portfolio_series(filled, stack)) for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
+    ]
+    for stack, series in (*whole, *holed):
+        reasons = [Reasons() for _ in stack.units]
+        joint = aggregate(panel, book, stack, panel.joint)
+        reported = aggregate(panel, book, stack, panel.reported)
+        mine = stack.units.tolist()
+        own = nav_volatility.of(np.searchsorted(units, stack.units))
+        risk, columns, covered = risk_documents(
+            panel, book, shared.model, shared.labels, stack, pairs, series, joint,
+            [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
+        )  # fmt: skip
+        columns["realized_return"] = nullable(realized[stack.units])
+        columns |= exposure_columns(
+            panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, proxies, reasons
+        )
+        columns |= stress_columns(stack, joint, shared.moves, reasons)
+        names = tuple(columns)
+        for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):
+            why = reasons[i].listed()
+            # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
+            short = any(reason["symbol"] is not None for reason in why)
+            found[u] = RiskReport(
+                portfolio_id=book.portfolios[book.portfolio[u]],
+                session=panel.sessions[book.session[u]],
+                quality="partial" if short else "complete",
+                coverage=float(covered[i]),
+                reasons=why,
+                risk=risk[i],
+                columns=dict(zip(names, values, strict=True)) | matrices[u].columns,
+            )
+
+
+def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> NavVolatility:
+    """Of the snapshots' daily returns over 252 sessions, whose both ends are at prices that are evidence; at least 80 % of them."""
+    days = np.array(panel.sessions, dtype="datetime64[D]")
+    recent = np.full((len(units), NAV_WINDOW), np.nan)
+    known = np.zeros(len(units))
+    for i, u in enumerate(units.tolist()):
+        history = book.history.get(int(book.portfolio[u]))
+        if history is not None:
+            end = int(np.searchsorted(history.sessions, days[book.session[u]], side="right"))
+            part = slice(max(0, end - NAV_WINDOW), end)
+            own = history.daily_return[part]
+            recent[i, NAV_WINDOW - len(own) :] = np.where(history.between_well_priced()[part], own, np.nan)
+            known[i] = np.isfinite(own).sum()
+    count, _, variance = masked_moments(recent, np.isfinite(recent))
+    least = VOLATILITY_MIN_SHARE * NAV_WINDOW
+    return NavVolatility(
+        np.where(count >= least, ANNUAL * np.sqrt(variance), np.nan), (count < least) & (known >= least)
+    )
+
+
+def _drawdowns(panel: Panel, book: Book, units: IntVector) -> dict[int, tuple[Document, str | None]]:
+    """By unit: the drawdown document, and why it is unknown."""
+    days = np.array(panel.sessions, dtype="datetime64[D]")
+    documents: dict[int, tuple[Document, str | None]] = {}
+    for p in np.unique(book.portfolio[units]).tolist():
+        own = units[book.portfolio[units] == p]
+        history = book.history.get(p)
+        if history is None:
+            documents |= {int(u): (_drawdown_document(None, 0), SHORT_HISTORY) for u in own}
+            continue
+        of = drawdowns(history, days[book.session[own]])
+        for i, u in enumerate(own.tolist()):
+            document = _drawdown_document(of, i)
+            missing = LOW_COVERAGE if of.uncovered[i] else BROKEN_CHAIN
+            documents[u] = (document, missing if document["current"] is None else None)
+    return documents
+
+
+def _drawdown_document(of: Drawdown | None, i: int) -> Document:
+    if of is None or not np.isfinite(of.current[i]):
+        return {"current": None, "max": None, "peak": None, "trough": None}
+    current, deepest = nullable(np.array([of.current[i], of.deepest[i]]))
+    return {"current": current, "max": deepest, "peak": str(of.peak[i]), "trough": str(of.trough[i])}

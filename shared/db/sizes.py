@@ -1,0 +1,44 @@
+"""How large portfolios are, for cutting work by what it costs. Every service's role may read the lots."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.work import MissingUnit, Phase, Size
+
+# A matrix over the holdings reads a year of prices before the first session.
+_LOOKBACK = timedelta(days=400)
+
+
+async def read(conn: AsyncConnection, phase: Phase, units: Collection[MissingUnit]) -> dict[UUID, Size]:
+    """Lots and symbols of the units' portfolios, all sessions taken together: an upper bound for each of them.
+
+    Symbols come as hashes, since only their number counts; of two with one hash (rare), one is not counted. How many of them have
+    a price about the units' sessions is looked for in the risk phase alone, where pairs of those are the cost.
+    """
+    priced = """EXISTS (SELECT 1 FROM ingest.symbols s JOIN ingest.prices p ON p.symbol_id = s.id
+                        WHERE s.symbol = x.symbol AND p.session BETWEEN CAST(:first AS date) AND CAST(:last AS date))"""
+    sessions = [unit.session for unit in units]
+    rows = await conn.execute(
+        text(f"""
+            SELECT portfolio_id, CAST(sum(lots) AS bigint) AS lots, array_agg(hashtext(symbol)) AS symbols,
+                   count(*) FILTER (WHERE CAST(:wanted AS boolean) AND {priced}) AS priced
+            FROM (SELECT portfolio_id, count(*) AS lots, CASE investment_class WHEN 'OPTIONS'
+                             THEN coalesce(underlying_symbol, symbol) ELSE symbol END AS symbol
+                  FROM coordinator.positions
+                  WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL GROUP BY 1, 3) x
+            GROUP BY portfolio_id
+        """),
+        {
+            "portfolios": list({unit.portfolio_id for unit in units}),
+            "wanted": phase is Phase.RISK,
+            "first": min(sessions) - _LOOKBACK,
+            "last": max(sessions),
+        },
+    )
+    return {row.portfolio_id: Size(row.lots, frozenset(row.symbols), row.priced) for row in rows}

@@ -1,0 +1,141 @@
+"""`leadline up` when its database or its broker dies or does not answer: started again, or ended with a line, and stopped in time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from deploy.embedded import demo
+from leadline.cli import Client, Failed
+from tests.deploy.test_embedded_run import servers_of, up
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def state(scratch_directory: Path, request: pytest.FixtureRequest) -> Path:
+    return scratch_directory / f"supervised-{abs(hash(request.node.name))}"
+
+
+def pid_of(state: Path, server: str) -> int:
+    return int(json.loads((state / f"{server}.pid").read_text())["pid"])
+
+
+def import_sample(url: str, name: str) -> str:
+    form = {"name": name, "account_type": "taxable", "equity_balance": str(demo.EQUITY)}
+    file = (demo.PORTFOLIO.name, demo.PORTFOLIO.read_bytes(), "text/csv")
+    with Client(url) as api:
+        return str(api.post("/portfolios/import", data=form, files={"file": file})["id"])
+
+
+def until_complete(url: str, portfolio: str, within: float = 200.0) -> None:
+    deadline = time.monotonic() + within
+    status: Any = None
+    with Client(url) as api:
+        while time.monotonic() < deadline:
+            try:
+                status = api.get(f"/portfolios/{portfolio}/status")
+                if status["state"] == "complete":
+                    return
+            except Failed as error:
+                status = error
+            time.sleep(0.5)
+    raise AssertionError(f"not complete: {str(status)[:1000]}")
+
+
+def figures(url: str, portfolio: str) -> list[Any]:
+    """Snapshots of the whole life and the last risk, without what names the portfolio or the time of computing."""
+    with Client(url) as api:
+        found = [api.get(f"/portfolios/{portfolio}/risk"), *api.get(f"/portfolios/{portfolio}/snapshots")["items"]]
+    own = {"portfolio_id", "portfolio", "id", "name", "revision", "computed_at", "created_at", "updated_at"}
+    return [{key: value for key, value in item.items() if key not in own} for item in found]
+
+
+@pytest.mark.parametrize("server", ["broker", "postgres"])
+def test_a_server_that_is_killed_while_a_portfolio_is_computed_is_started_again(state: Path, server: str) -> None:
+    process, url = up(state)
+    try:
+        undisturbed = import_sample(url, "undisturbed")
+        until_complete(url, undisturbed)
+        disturbed = import_sample(url, "disturbed")
+        dead = pid_of(state, server)
+        os.kill(dead, signal.SIGKILL)
+        until_complete(url, disturbed)
+        assert pid_of(state, server) != dead
+        assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
+        expected, found = figures(url, undisturbed), figures(url, disturbed)
+        assert len(found) > 400
+        assert found == expected
+    finally:
+        asked = time.monotonic()
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10
+    name = "PostgreSQL" if server == "postgres" else "the embedded broker"
+    said = err.splitlines()
+    assert f"leadline: {name} ended (SIGKILL); starting it again" in said[0]
+    assert said[-1].startswith(f"leadline: {name} is back on port")
+    assert process.returncode == 0
+    assert servers_of(state) == []
+
+
+@pytest.mark.parametrize("server", ["broker", "postgres"])
+def test_a_stop_takes_no_more_than_ten_seconds_whatever_does_not_answer(state: Path, server: str) -> None:
+    """Stopped rather than killed: a dead server would be started again, and this one takes connections and says nothing."""
+    process, url = up(state)
+    import_sample(url, "under way")
+    silent = psutil.Process(pid_of(state, server))
+    frozen = [silent, *silent.children(recursive=True)]
+    for one in frozen:
+        one.suspend()
+    try:
+        time.sleep(1)
+        asked = time.monotonic()
+        process.terminate()
+        process.communicate(timeout=60)
+        assert time.monotonic() - asked < 10
+    finally:
+        for one in frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.resume()
+    assert process.returncode == 0
+    deadline = time.monotonic() + 10
+    while servers_of(state) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert servers_of(state) == []
+
+
+def test_a_stop_right_after_the_broker_died_takes_no_more_than_ten_seconds(state: Path) -> None:
+    process, url = up(state)
+    import_sample(url, "under way")
+    os.kill(pid_of(state, "broker"), signal.SIGKILL)
+    asked = time.monotonic()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 0
+    assert servers_of(state) == []
+
+
+def test_a_server_that_does_not_stay_up_ends_the_run_with_a_line(state: Path) -> None:
+    process, _ = up(state)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError, OSError, ValueError, KeyError):
+            os.kill(pid_of(state, "broker"), signal.SIGKILL)
+        time.sleep(0.2)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, out + err
+    assert "leadline: the embedded broker ended" in err
+    assert "does not stay up" in err
+    assert "Traceback" not in err
+    assert servers_of(state) == []

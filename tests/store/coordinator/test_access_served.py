@@ -1,0 +1,145 @@
+"""The rules of access on a real server: what is refused is answered before its body is read, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from leadline.http import Client, Failed
+from services.coordinator.api.access import AccessControl
+from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
+
+FORM = {"name": "Test", "equity_balance": "100000"}
+FILES = {"file": ("p.csv", CSV.encode(), "text/csv")}
+BIG = 20_000_000
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
+    """The port of a server that serves the application until the block ends."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(10):
+            while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+                await asyncio.sleep(0.01)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def answered(port: int, head: Mapping[str, str], target: str = "POST /api/v1/portfolios/import") -> bytes:
+    """What comes back for a head alone, no byte of the body sent, until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = [f"{target} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    await writer.drain()
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def portfolios(api: Api) -> int:
+    return int((await api.rows("SELECT count(*) FROM coordinator.portfolios"))[0][0])
+
+
+async def test_a_large_body_without_the_token_is_refused_unread_and_the_connection_closed(api: Api) -> None:
+    async with served(make_app(api.context.engine, [], token="s3cret", hosts=())) as port:
+        head = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", "Content-Length": str(BIG)}
+        answer = await answered(port, head, "POST /api/v1/portfolios")
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"www-authenticate: bearer" in answer.lower()
+        assert b"application/problem+json" in answer
+        # A client that sends it all the same is told too, and soon; broken JSON is no reason to say anything else.
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            for content in (b"[" + b"{}," * (BIG // 3), b"{not json"):
+                started = time.monotonic()
+                answer_ = await client.post(
+                    f"{PREFIX}/portfolios", content=content, headers={"Content-Type": "application/json"}
+                )
+                assert (answer_.status_code, answer_.json()["code"]) == (401, "unauthorised")
+                assert time.monotonic() - started < 2
+            twice = [("Authorization", "Bearer s3cret"), ("Authorization", "Bearer s3cret")]
+            assert (await client.get(f"{PREFIX}/portfolios", headers=twice)).status_code == 401
+            assert (await client.get(f"{PREFIX}/portfolios", headers=twice[:1])).status_code == 200
+        # The command line says why, not that nobody answers.
+        with pytest.raises(Failed, match="bearer token") as failed, Client(f"http://127.0.0.1:{port}", "wrong") as cli:
+            await asyncio.to_thread(
+                cli.post, "/portfolios/import", data=FORM, files={"file": ("p.csv", b"x" * 10_000_000, "text/csv")}
+            )
+        assert failed.value.status == 401
+    assert await portfolios(api) == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Host": "evil.example"}, 421, "unknown_host"),
+        ({"Origin": "https://evil.example"}, 403, "foreign_origin"),
+        ({"Origin": "null"}, 403, "foreign_origin"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "foreign_origin"),
+        ({"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"}, 403, "foreign_origin"),
+    ],
+)
+async def test_another_sites_page_changes_nothing(api: Api, headers: dict[str, str], status: int, code: str) -> None:
+    await api.create()
+    runs = await api.rows("SELECT id FROM coordinator.runs")
+    async with served(make_app(api.context.engine, [], hosts=())) as port:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            imported = await client.post(f"{PREFIX}/portfolios/import", data=FORM, files=FILES, headers=headers)
+            assert (imported.status_code, imported.json()["code"]) == (status, code)
+            assert imported.headers["content-type"] == "application/problem+json"
+            for path in ("/admin/batch/run?what=all", "/admin/dead-letters/purge?dry_run=false", "/admin/reconcile"):
+                assert (await client.post(PREFIX + path, headers=headers)).status_code == status
+            read = await client.get(f"{PREFIX}/portfolios", headers=headers)
+            assert read.status_code == (421 if status == 421 else 200)
+            for path in ("/docs", "/openapi.json"):
+                assert (await client.get(path, headers=headers)).status_code == (421 if status == 421 else 200)
+        head = {"Host": f"127.0.0.1:{port}", "Content-Length": str(BIG)} | headers
+        answer = await answered(port, head)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == status
+    assert await portfolios(api) == 1
+    assert await api.rows("SELECT id FROM coordinator.runs") == runs
+
+
+async def test_own_pages_and_programs_work(api: Api) -> None:
+    async with served(make_app(api.context.engine, [], token="s3cret", hosts=("leadline.test",))) as port:
+        own = f"http://127.0.0.1:{port}"
+        with Client(own, "s3cret") as cli:
+            made = await asyncio.to_thread(cli.post, "/portfolios/import", data=FORM, files=FILES)
+        async with httpx2.AsyncClient(base_url=own, headers={"Authorization": "Bearer s3cret"}) as client:
+            for number, headers in enumerate(
+                (
+                    {},
+                    {"Origin": own, "Sec-Fetch-Site": "same-origin"},
+                    {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
+                    {"Host": "leadline.test", "Origin": "https://leadline.test", "Sec-Fetch-Site": "same-origin"},
+                )
+            ):
+                answer = await client.post(f"{PREFIX}/portfolios/import", data=FORM, files=FILES, headers=headers)
+                assert answer.status_code == 201, answer.text
+                assert await portfolios(api) == number + 2
+            assert (
+                await client.delete(f"{PREFIX}/portfolios/{made['id']}", headers={"Origin": own})
+            ).status_code == 204
+
+
+def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
+    outermost: object = make_app(api.context.engine, []).user_middleware[0].cls
+    assert outermost is AccessControl
