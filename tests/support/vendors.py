@@ -259,6 +259,20 @@ def tiingo(call: Call) -> Reply:
     return reply([row for row in rows if first <= row["date"][:10] <= last] if symbol in {"AAPL", "BRK-B"} else [])
 
 
+def curves(call: Call) -> Reply:
+    """The Treasury and FRED: a calendar year as CSV; of a year that is not kept here, the header alone."""
+    if match := re.search(r"/daily-treasury-rates\.csv/(\d{4})/all$", call.path):
+        folder, year = "treasury", match[1]
+    elif call.path == "/graph/fredgraph.csv":
+        folder, year = "fred", call.query["cosd"][:4]
+    else:
+        return Reply(b"<html>not here</html>", 404, content_type="text/html")
+    file = PAYLOADS / folder / f"{year}.csv"
+    known = file if file.exists() else PAYLOADS / folder / "2026.csv"
+    body = known.read_bytes() if file.exists() else known.read_bytes().splitlines(keepends=True)[0]
+    return Reply(body, content_type="text/csv")
+
+
 def yahoo(call: Call) -> Reply:
     """All hosts of Yahoo's in one. AAPL and BRK-B trade, LAZY does not, FOREIGN is answered with another symbol."""
     if call.path == "/":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -13,6 +13,7 @@ from services.coordinator.explain.formulas.model import Source
 from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results import quarantine
 from services.coordinator.results.values import to_json
+from shared.market.curve import CURVE_MOST_DAYS, Curve, ParBond, long_bond
 from shared.market.registry import FACTOR_NAMES
 
 
@@ -109,3 +110,25 @@ async def profiles(conn: AsyncConnection, scope: Scope) -> list[Entry]:
         symbols=list(scope.symbols),
         session=scope.session,
     )
+
+
+async def yields(conn: AsyncConnection, scope: Scope) -> list[Entry]:
+    """The curve that the session's figures use: the newest dated before it, at most a month old."""
+    return await rows(
+        conn,
+        Source.YIELDS,
+        """
+            SELECT date AS "from", date AS "to", provider, fetched_at, change AS price_version FROM ingest.yields
+            WHERE date < :session AND date >= :first ORDER BY date DESC LIMIT 1
+        """,
+        session=scope.session,
+        first=scope.session - timedelta(days=CURVE_MOST_DAYS),
+    )
+
+
+async def par_bond_of(conn: AsyncConnection, day: date) -> ParBond | None:
+    """The bond that stands for the rates proxy on the curve of a day; None without one."""
+    row = (
+        await conn.execute(text("SELECT date, tenors, yields FROM ingest.yields WHERE date = :day"), {"day": day})
+    ).one_or_none()
+    return None if row is None else long_bond(Curve(row.date, tuple(row.tenors), tuple(row.yields)))

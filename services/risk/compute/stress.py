@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.reasons import NO_DURATION, NO_PROXY
-from services.risk.compute.scenarios import Scenario, Scenarios
+from services.risk.compute.scenarios import Duration, Scenario, Scenarios
 from shared.arrays import FloatCube, FloatMatrix
 from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
 
@@ -59,11 +59,11 @@ def _shocks(
     there = (model.available | ~is_scripted).all(axis=2) & model.available[:, 0]
     good = there.copy()
     scripted = np.zeros((len(asked), count, factors))
-    # What a script says changes only where another duration begins.
-    dated = np.array([duration.as_of for duration in scenarios.durations], dtype="datetime64[D]")
-    period = np.searchsorted(dated, np.array(sessions, dtype="datetime64[D]"), side="right")
-    for begins in np.unique(period).tolist():
-        within = period == begins
+    # What a script says changes only where another duration counts.
+    numbers: dict[Duration | None, int] = {}
+    period = np.array([numbers.setdefault(scenarios.duration_on(day), len(numbers)) for day in sessions])
+    for number in numbers.values():
+        within = period == number
         on = sessions[int(within.argmax())]
         for c, scenario in enumerate(asked):
             script = scenarios.shocks_on(scenario, on)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
 from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
 from services.risk.compute.sectors import VendorSector
+from services.risk.store import curves
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
@@ -63,7 +64,8 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
         Benchmark(row.code, row.date, dict(zip(row.sectors, row.weights, strict=True)))
         for row in await store.benchmarks(conn, first, last)
     ]
-    panel = replace(panel, benchmarks=tuple(benchmarks))
+    # Closes of options stand from the session before the first on.
+    panel = replace(panel, benchmarks=tuple(benchmarks), curves=await curves.read(conn, previous_session, last))
     return_histories = await store.return_histories(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
     previous_snapshots = [of for of in held if of.row.session < first]
