@@ -99,6 +99,44 @@ def long_bond_return(before: Curve, after: Curve) -> float | None:
     return -bond.duration * dy + 0.5 * bond.convexity * dy * dy + bond.yield_ / SESSIONS_A_YEAR
 
 
+class SessionReturn(NamedTuple):
+    """A session's return of long bonds, None where it is unknown, and the places of the curves that it rests on, in their list."""
+
+    value: float | None
+    curves: tuple[int, ...]
+
+
+def long_bond_returns(curves: Sequence[Curve], sessions: Sequence[date]) -> list[SessionReturn]:
+    """Returns of consecutive sessions, each from the curves of the session before and of its own.
+
+    A session without a curve takes the previous one, at most five in a row, where none is published that day (bank holidays) or a later
+    one is there already. Until then the session's return is unknown: its curve may still come.
+
+    curves : ascending by date, from before the first session on
+    """
+    place = {curve.date: i for i, curve in enumerate(curves)}
+    newest = curves[-1].date if curves else date.min
+    found: list[SessionReturn] = []
+    held: int | None = None
+    carried = 0
+    for session in sessions:
+        own = place.get(session)
+        proof: tuple[int, ...] = ()
+        if own is None and held is not None and carried < MOST_SESSIONS_WITHOUT:
+            if not is_bank_holiday(session) and session < newest:
+                # That there is a later one is what tells that this one does not come.
+                proof = (bisect_left([curve.date for curve in curves], session),)
+            if proof or is_bank_holiday(session):
+                own, carried = held, carried + 1
+        elif own is not None:
+            carried = 0
+        value = None if own is None or held is None else long_bond_return(curves[held], curves[own])
+        rests = tuple(i for i in (held, own) if i is not None) + proof
+        found.append(SessionReturn(value, rests if value is not None else ()))
+        held = own
+    return found
+
+
 def before(curves: Sequence[Curve], session: date) -> Curve | None:
     """The newest of ascending curves dated before the session, at most a month old.
 

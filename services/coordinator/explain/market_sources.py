@@ -14,7 +14,7 @@ from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results import quarantine
 from services.coordinator.results.values import to_json
 from shared.market.curve import CURVE_MOST_DAYS, Curve, ParBond, long_bond
-from shared.market.registry import FACTOR_NAMES
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES
 
 
 async def _ranges(conn: AsyncConnection, source: Source, reach: Mapping[str, tuple[date, date]]) -> list[Entry]:
@@ -60,7 +60,8 @@ async def proxies(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     )
     named = zip(FACTOR_NAMES, proxy_symbols or (), strict=False)
     chosen = {symbol for factor, symbol in named if symbol and (not scope.proxies or factor in scope.proxies)}
-    return await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
+    found = await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
+    return found + (await _curves(conn, scope.first, scope.session) if CURVE_PROXY in chosen else [])
 
 
 async def actions(conn: AsyncConnection, scope: Scope) -> list[Entry]:
@@ -109,6 +110,20 @@ async def profiles(conn: AsyncConnection, scope: Scope) -> list[Entry]:
         """,
         symbols=list(scope.symbols),
         session=scope.session,
+    )
+
+
+async def _curves(conn: AsyncConnection, first: date, last: date) -> list[Entry]:
+    """The curves behind returns of long bonds."""
+    return await rows(
+        conn,
+        Source.YIELDS,
+        """
+            SELECT min(date) AS "from", max(date) AS "to", provider, max(fetched_at) AS fetched_at, max(change) AS price_version
+            FROM ingest.yields WHERE date BETWEEN :first AND :last GROUP BY provider ORDER BY provider
+        """,
+        first=first,
+        last=last,
     )
 
 

@@ -1,6 +1,6 @@
 """Which curves are news, which sessions look at them, and when a year of them is asked for again. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -57,6 +57,19 @@ def looking(changed: Sequence[date], known: Sequence[date]) -> list[tuple[date, 
             spans[-1] = (spans[-1][0], max(spans[-1][1], last))
         else:
             spans.append((first, last))
+    return spans
+
+
+def spans_without(sessions: Sequence[date], left_out: Collection[date]) -> list[tuple[date, date]]:
+    """The consecutive sessions, less those left out, as ranges [first, last]."""
+    spans: list[tuple[date, date]] = []
+    follows = False
+    for session in sessions:
+        if session in left_out:
+            follows = False
+            continue
+        spans = [*spans[:-1], (spans[-1][0], session)] if follows else [*spans, (session, session)]
+        follows = True
     return spans
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.market.curve import Curve
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, RATES
 
 
 async def first_session(conn: AsyncConnection) -> date | None:
@@ -62,12 +63,6 @@ async def stored(conn: AsyncConnection, first: date, last: date) -> list[tuple[C
     return [(Curve(day, tuple(tenors), tuple(yields)), provider) for day, tenors, yields, provider in rows]
 
 
-async def next_curve(conn: AsyncConnection, day: date) -> date | None:
-    """Date of the first curve after a day."""
-    found: date | None = await conn.scalar(text("SELECT min(date) FROM ingest.yields WHERE date > :day"), {"day": day})
-    return found
-
-
 async def write(conn: AsyncConnection, curves: Sequence[Curve], provider: str, change: int) -> None:
     """Insert curves, or correct those of their dates; what they replace goes to the history. Needs the commit-order lock."""
     dates = [curve.date for curve in curves]
@@ -103,3 +98,18 @@ async def portfolios(conn: AsyncConnection, last: date) -> list[UUID]:
         {"last": last},
     )
     return list(rows.scalars())
+
+
+async def sessions_with_fund(conn: AsyncConnection, first: date, last: date) -> set[date]:
+    """Sessions of [first, last] whose factors are computed with a fund for rates: no curve is looked at there.
+
+    A session without a row may be under way with what was known before, so it is none of them.
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT session FROM factors.proxies
+            WHERE session BETWEEN :first AND :last AND proxies[CAST(:rates AS integer)] <> :curve
+        """),
+        {"first": first, "last": last, "rates": FACTOR_NAMES.index(RATES) + 1, "curve": CURVE_PROXY},
+    )
+    return set(rows.scalars())

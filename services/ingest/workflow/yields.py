@@ -7,15 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.compute.yields import ask_again_at, looking, news
+from services.ingest.compute.yields import ask_again_at, looking, news, spans_without
 from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.errors import ProviderError
 from services.ingest.store import yields
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock, next_change_seq
-from shared.market.curve import CURVE_MOST_DAYS, Curve
-from shared.market.registry import LOOKBACK
+from shared.market.calendar import Calendar
+from shared.market.curve import CURVE_MOST_DAYS, MOST_SESSIONS_WITHOUT, Curve
+from shared.market.registry import BETA_WINDOW, LOOKBACK
 from shared.telemetry import logger
 from shared.work import Phase
 
@@ -111,15 +112,28 @@ class YieldCurves:
         change = await next_change_seq(conn)
         await yields.write(conn, fresh, answer.provider, change)
         known = sorted({curve.date for curve, _ in before} | {curve.date for curve in fresh})
-        units = await _demand(conn, looking([curve.date for curve in fresh], known), change)
+        calendar = self._clock.calendar()
+        units = await _demand(conn, [curve.date for curve in fresh], known, calendar, change)
         log.info("yields_stored", provider=answer.provider, curves=len(fresh), newest=str(fresh[-1].date), units=units)
 
 
-async def _demand(conn: AsyncConnection, spans: Sequence[tuple[date, date]], change: int) -> int:
-    """Require anew the risk of the sessions of the spans; returns how many units. Sessions that are not there yet are not raised."""
-    if not spans:
-        return 0
-    portfolios = await yields.portfolios(conn, spans[-1][1])
-    if not portfolios:
-        return 0
-    return sum([await ledger.require_all(conn, portfolios, first, last, Phase.RISK, change) for first, last in spans])
+async def _demand(
+    conn: AsyncConnection, changed: Sequence[date], known: Sequence[date], calendar: Calendar, change: int
+) -> int:
+    """Require anew what looks at the curves of `changed`; returns how many units. Sessions that are not there yet are not raised.
+
+    Risk, where it is the newest curve before the session; the factors, where the curve stands for rates and is in the window.
+    """
+    units = 0
+    for first, last in looking(changed, known):
+        if portfolios := await yields.portfolios(conn, last):
+            units += await ledger.require_all(conn, portfolios, first, last, Phase.RISK, change)
+    first = calendar.on_or_after(changed[0])
+    # A session's return rests on its own curve and the one before, and one that comes late may tell of a hole before it.
+    last = calendar.forward(calendar.on_or_after(changed[-1]), BETA_WINDOW + 1)
+    first = calendar.back(first, MOST_SESSIONS_WITHOUT)
+    with_fund = await yields.sessions_with_fund(conn, first, last)
+    for low, high in spans_without(calendar.between(first, last), with_fund):
+        if portfolios := await yields.portfolios(conn, high):
+            units += await ledger.require_all(conn, portfolios, low, high, Phase.FACTORS, change)
+    return units

@@ -17,6 +17,7 @@ from shared.market.curve import (
     is_bank_holiday,
     long_bond,
     long_bond_return,
+    long_bond_returns,
     par_bond,
     risk_free,
 )
@@ -135,3 +136,43 @@ def test_a_days_return_of_long_bonds_is_that_of_the_bond_repriced() -> None:
 )  # fmt: skip
 def test_days_on_which_the_exchange_is_open_and_the_banks_are_not(day: date, holiday: bool) -> None:
     assert is_bank_holiday(day) is holiday
+
+
+def days(*numbers: int) -> list[date]:
+    return [date(2026, 1, number) for number in numbers]
+
+
+def values(curves: list[Curve], sessions: list[date]) -> list[float | None]:
+    return [of.value for of in long_bond_returns(curves, sessions)]
+
+
+def test_returns_of_sessions_are_those_between_their_curves() -> None:
+    curves = [flat(0.04 + 0.001 * i, day) for i, day in enumerate(days(5, 6, 7))]
+    found = long_bond_returns(curves, days(5, 6, 7))
+    assert [of.value for of in found] == [
+        None, long_bond_return(curves[0], curves[1]), long_bond_return(curves[1], curves[2]),
+    ]  # fmt: skip
+    assert [of.curves for of in found] == [(), (0, 1), (1, 2)]
+
+
+def test_a_session_whose_curve_may_still_come_has_no_return() -> None:
+    assert values([flat(0.04, day) for day in days(5, 6)], days(5, 6, 7))[2] is None
+
+
+def test_a_hole_takes_the_curve_before_once_a_later_one_is_there_and_rests_on_that_one_too() -> None:
+    curves = [flat(0.04, date(2026, 1, 5)), flat(0.041, date(2026, 1, 7))]
+    found = long_bond_returns(curves, days(5, 6, 7))
+    assert found[1].value == pytest.approx(0.04 / 252)
+    assert found[1].curves == (0, 0, 1)
+    assert found[2].value == long_bond_return(*curves)
+
+
+def test_a_bank_holiday_takes_the_curve_before_at_once() -> None:
+    friday, holiday = date(2026, 10, 9), date(2026, 10, 12)
+    assert values([flat(0.04, friday)], [friday, holiday])[1] == pytest.approx(0.04 / 252)
+
+
+def test_at_most_five_sessions_in_a_row_take_the_curve_before() -> None:
+    curves = [flat(0.04, date(2026, 1, 5)), flat(0.04, date(2026, 1, 20))]
+    found = values(curves, days(5, 6, 7, 8, 9, 12, 13, 14, 20))
+    assert [value is None for value in found] == [True, False, False, False, False, False, True, True, True]
