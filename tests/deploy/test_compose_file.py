@@ -79,6 +79,7 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_FMP_QUOTA", ["ingest"]),
         ("LEADLINE_TIINGO_API_KEY", ["ingest"]),
         ("LEADLINE_TIINGO_QUOTA", ["ingest"]),
+        ("LEADLINE_REFERENCE_PROVIDERS", ["ingest"]),
         ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
         ("LEADLINE_HOSTS", ["coordinator"]),
         ("LEADLINE_MAX_LOTS", ["coordinator"]),

@@ -57,7 +57,8 @@ class World:
         return YieldCurves(self.ingest.worker._engine, self.sources, Clock(LAST), lambda: self.now)
 
     async def all_due(self) -> list[bool]:
-        worker, answers = self.worker(), []
+        worker = self.worker()
+        answers: list[bool] = []
         while len(answers) < 20 and (asked := await worker.refresh_one()):
             answers.append(asked)
         return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def flat(value: float, day: date = DAY, tenors: tuple[float, ...] = (0.25, 20.0,
 
 
 def price(coupon: float, yield_: float, maturity: float) -> float:
-    return sum(coupon / 2 / (1 + yield_ / 2) ** k for k in range(1, int(2 * maturity) + 1)) + (1 + yield_ / 2) ** (
-        -2 * maturity
-    )
+    periods = int(2 * maturity)
+    paid = [coupon / 2 + (k == periods) for k in range(1, periods + 1)]
+    return sum(amount / math.pow(1 + yield_ / 2, k) for k, amount in enumerate(paid, start=1))
 
 
 @pytest.mark.parametrize("maturity", [0.5, 10.0, 25.0])
@@ -115,8 +116,6 @@ def test_a_year_of_the_risk_free_return_is_the_yield() -> None:
 
 
 def test_a_continuous_rate_grows_as_the_bond_equivalent_yield() -> None:
-    import math
-
     assert math.exp(continuous_rate(flat(0.05), 3.0) * 3.0) == pytest.approx((1 + 0.05 / 2) ** 6)
 
 
