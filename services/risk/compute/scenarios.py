@@ -113,13 +113,3 @@ class Scenarios:
             return self.by_session[session]
         index = bisect_right([duration.as_of for duration in self.durations], session)
         return self.durations[index - 1] if index else None
-
-    def shocks_on(self, scenario: Scenario, session: date) -> dict[str, float] | None:
-        """Proxy returns by factor, in the registry's order; None where a yield shock has no duration dated by then."""
-        shocks = dict(scenario.shocks)
-        if scenario.rates_bp is not None:
-            duration = self.duration_on(session)
-            if duration is None:
-                return None
-            shocks[RATES] = duration.proxy_return(scenario.rates_bp)
-        return {name: shocks[name] for name in FACTOR_NAMES if name in shocks}
