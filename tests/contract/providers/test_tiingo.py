@@ -264,14 +264,30 @@ def test_a_row_that_is_not_out_yet_costs_one_call_in_ten_minutes() -> None:
 
 
 def test_a_list_that_is_refused_is_not_asked_for_again_that_day() -> None:
-    with night() as of:
-        of.server.fail(
-            Reply(b'{"detail": "You do not have permission to access this."}', 403), "^/tiingo/daily/prices$"
+    symbols = [f"S{number:03}" for number in range(4)]
+    rows = document("tiingo", "history")
+
+    def answer(call: Call) -> Reply:
+        if call.path == LATEST:
+            return Reply(b'{"detail": "You do not have permission to access this."}', 403)
+        return reply([row for row in rows if row["date"][:10] <= call.query["endDate"]])
+
+    with serving(answer) as server:
+        now = [NOW - timedelta(days=1)]
+        vendor = Tiingo(
+            "good", exchange_calendar, base_url=server.url, allow_loopback=True, bounds=QUICK, now=lambda: now[0]
         )
-        found = of.ask()
-        assert all(len(answer.bars.sessions) == 2 for answer in found)
-        of.ask()
-        assert of.asked.count(LATEST) == 1
+        list(vendor.fetch([Request(symbol, FIRST, EVE) for symbol in symbols]))
+        now[0] = NOW
+        found = [
+            answer
+            for portion in (symbols[:2], symbols[2:])
+            for answer in vendor.fetch([Request(symbol, EVE, LAST) for symbol in portion])
+        ]
+        vendor.close()
+        asked = server.asked(f"^{LATEST}$")
+    assert all(isinstance(answer, History) and len(answer.bars.sessions) == 2 for answer in found)
+    assert len(asked) == 1
 
 
 def test_a_process_that_has_served_nothing_asks_for_each_symbol(tiingo: Case) -> None:
