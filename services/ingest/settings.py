@@ -1,9 +1,9 @@
 """What the ingest service reads from the environment beside what every service has."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
@@ -13,6 +13,13 @@ PROVIDERS = ("file", "yahoo", "yahooquery", "massive", "fmp", "tiingo")
 # Who is asked for the yield curve. Keyless, so they are asked wherever prices come from the network.
 REFERENCE_PROVIDERS = ("treasury", "fred")
 NETWORK_PROVIDERS = frozenset(PROVIDERS) - {"file"}
+
+
+def _names(value: object) -> object:
+    """Names separated by commas; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip().lower() for name in value.split(",") if name.strip())
 
 
 class IngestSettings(ServiceSettings):
@@ -65,14 +72,23 @@ class IngestSettings(ServiceSettings):
             return self.reference_providers
         return REFERENCE_PROVIDERS if NETWORK_PROVIDERS.intersection(self.providers) else ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_among_providers(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Sources of curves may be named among the providers too."""
+        names = _names(values.get("providers", ()))
+        if not isinstance(names, tuple):
+            return values
+        named = tuple(name for name in names if name in REFERENCE_PROVIDERS)
+        if not named:
+            return values
+        prices = tuple(name for name in names if name not in REFERENCE_PROVIDERS)
+        return {"reference_providers": named} | values | {"providers": prices}
+
     @field_validator("providers", "reference_providers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(name.strip().lower() for name in value.split(",") if name.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return _names(value)
 
     @field_validator("providers")
     @classmethod
