@@ -28,7 +28,7 @@ log = logger(__name__)
 
 PROFILE_PAUSE = 1.0
 PROFILE_POLL = 60.0
-YIELD_POLL = 60.0
+YIELD_POLL = 10.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
