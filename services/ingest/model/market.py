@@ -11,22 +11,23 @@ from math import inf
 from typing import Literal
 
 from shared.arrays import DateVector, FloatVector
+from shared.market.reasons import ReasonCode
 from shared.text import printable
 
 
 class NoDataReason(StrEnum):
     """Why there is no price. The first three pass by themselves; the others are what the source knows."""
 
-    RATE_LIMITED = "rate_limited"
-    PROVIDER_DOWN = "provider_down"
-    QUARANTINED = "quarantined"
-    NOT_FOUND = "not_found"
-    AMBIGUOUS = "ambiguous"
-    DELISTED = "delisted"
-    NOT_YET_LISTED = "not_yet_listed"
-    NO_TRADE = "no_trade"
-    FOREIGN_CURRENCY = "foreign_currency"
-    PLAN_LIMIT = "plan_limit"
+    RATE_LIMITED = ReasonCode.RATE_LIMITED.value
+    PROVIDER_DOWN = ReasonCode.PROVIDER_DOWN.value
+    QUARANTINED = ReasonCode.QUARANTINED.value
+    NOT_FOUND = ReasonCode.NOT_FOUND.value
+    AMBIGUOUS = ReasonCode.AMBIGUOUS.value
+    DELISTED = ReasonCode.DELISTED.value
+    NOT_YET_LISTED = ReasonCode.NOT_YET_LISTED.value
+    NO_TRADE = ReasonCode.NO_TRADE.value
+    FOREIGN_CURRENCY = ReasonCode.FOREIGN_CURRENCY.value
+    PLAN_LIMIT = ReasonCode.PLAN_LIMIT.value
 
     @property
     def transient(self) -> bool:
