@@ -285,10 +285,16 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No provider said anything of it by the session", "figure", "you", "Enable a provider of company data"
     ),
     ReasonCode.NO_DURATION: ReasonInfo(
-        "No duration is dated on or before the session", "figure", "you", "Add a dated duration to the scenario file"
+        "No duration is dated on or before the session",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a dated duration to the scenario file",
     ),
     ReasonCode.STALE_DURATION: ReasonInfo(
-        "The newest duration is older than 400 days", "figure", "you", "Add a newer dated duration to the scenario file"
+        "The newest duration is older than 400 days",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
     ),
     ReasonCode.NO_BENCHMARK: ReasonInfo(
         "No benchmark weights are dated on or before the session",

@@ -145,7 +145,7 @@ def exposures(
     """All exposures of S symbols at K sessions.
 
     returns       : (T, S) simple daily total returns, decimal, one row a session without omissions, NaN where missing
-    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order
+    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order; or of `PROXY_COLUMNS`
     at            : (K,) rows of the sessions asked for; the window of row t is t-251..t, rows before the first missing
     wanted        : (K, S) which to compute; all by default
 
@@ -154,7 +154,8 @@ def exposures(
     """
     t, s = returns.shape
     k = len(at)
-    if proxy_returns.shape != (t, len(registry.PROXY_SYMBOLS)):
+    widths = {len(registry.PROXY_SYMBOLS), len(registry.PROXY_COLUMNS)}
+    if proxy_returns.shape[0] != t or proxy_returns.shape[1] not in widths:
         raise ValueError(f"proxy returns must be {(t, len(registry.PROXY_SYMBOLS))}, not {proxy_returns.shape}")
     wanted = np.ones((k, s), dtype=np.bool_) if wanted is None else wanted
     spans = windows(np.ascontiguousarray(returns.T))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import layouts
+from shared.market.curve import Curve
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
 REPORTED = layouts.REPORTED
@@ -84,6 +85,9 @@ class Panel:
     """(S + 1,) the session before the first, and the sessions."""
     benchmarks: tuple[Benchmark, ...] = ()
     """By date, at most one a date: of the sessions each has the newest that is not dated after it."""
+
+    curves: tuple[Curve, ...] = ()
+    """Yield curves by date, ascending, from a month before the first session on."""
 
     def benchmark_of(self) -> IntVector:
         """(S,) index into `benchmarks`, -1 without one."""
