@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, runs, symbols
+from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols
 from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
 from leadline.run import Json, console_for, print_document, reports
@@ -67,38 +67,76 @@ runs.register(app, lambda: client())  # noqa: PLW0108
 @app.command("import")
 @reports
 def import_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio CSV")],
-    name: Annotated[str, typer.Option(help="The portfolio's name")],
-    equity: Annotated[str, typer.Option(help="Capital before the first session", callback=arguments.amount)],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio or broker's CSV")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The new portfolio's name")] = None,
+    equity: Annotated[
+        str | None, typer.Option(help="Capital before the first session", callback=arguments.optional_amount)
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Add to this portfolio instead of making a new one")
+    ] = None,
     account_type: Annotated[
         str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")
     ] = "taxable",
     currency: Annotated[str, typer.Option(help="Three-letter code")] = "USD",
     price_basis: Annotated[str, typer.Option(help="auto, as_traded or split_adjusted")] = "auto",
+    dialect: Annotated[
+        str, typer.Option(help="How numbers and dates are written: iso, us, uk or eu; a broker's layout knows its own")
+    ] = "",
+    preset: Annotated[str, typer.Option(help="A broker's layout by name; by default recognised by the header")] = "",
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column by its header; repeat it")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A security by the broker's name or ISIN; repeat it")
+    ] = None,
+    mapping: Annotated[str, typer.Option(help="A saved mapping by name")] = "",
+    entry_date: Annotated[
+        str | None, typer.Option(help="When lots without a date enter: YYYY-MM-DD", callback=arguments.day)
+    ] = None,
+    on_match: Annotated[
+        str, typer.Option(help="Stored lots of which the file says something else: list or update")
+    ] = "list",
+    allow_duplicate_name: Annotated[
+        bool, typer.Option("--allow-duplicate-name", help="Even if a portfolio has that name")
+    ] = False,
+    undo: Annotated[str | None, typer.Option(metavar="IMPORT", help="Take back an import by its id, or last")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")] = False,
     as_json: Json = False,
 ) -> None:
-    """Create a portfolio from a CSV file; prints its id."""
-    form = {
-        "name": name,
-        "equity_balance": equity,
-        "account_type": account_type,
-        "currency": currency,
+    """Create a portfolio from a CSV file, or add to one; prints its id."""
+    imports.checked(file, name, equity, into, undo, on_match)
+    if undo is not None:
+        with client() as api:
+            imports.show_undone(imports.undo(api, str(into), undo), as_json=as_json)
+        return
+    assert file is not None
+    form: dict[str, Any] = {
         "price_basis": price_basis,
+        "dialect": dialect,
+        "preset": preset,
+        "map": "\n".join(columns or []),
+        "symbols": "\n".join(symbol or []),
+        "mapping": mapping,
+        "entry_date": entry_date or "",
         "dry_run": str(dry_run).lower(),
     }
+    form |= (
+        {"on_match": on_match}
+        if into is not None
+        else {
+            "name": name,
+            "equity_balance": equity,
+            "account_type": account_type,
+            "currency": currency,
+            "allow_duplicate_name": str(allow_duplicate_name).lower(),
+        }
+    )
     with client() as api:
-        content = (file.name, file.read_bytes(), "text/csv")
-        answer = api.post("/portfolios/import", data=form, files={"file": content})
-    if as_json:
-        print_document(answer)
-        return
-    if answer["warnings"]:
-        tables.render_issues(console_for(stderr=True), "Warnings", answer["warnings"])
-    if dry_run:
-        tables.render_preview(console_for(), answer)
-    else:
-        echo(answer["id"])
+        answer = imports.send(api, file, form, into)
+    imports.show(answer, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

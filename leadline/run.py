@@ -44,7 +44,7 @@ def reports(command: Callable[P, None]) -> Callable[P, None]:
             errors = console_for(stderr=True)
             errors.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
             if error.errors:
-                overview.render_issues(errors, "Errors", error.errors)
+                overview.render_issues(errors, "Errors", error.errors, total=error.document.get("errors_total"))
             raise typer.Exit(FAILED) from error
 
     return wrapped

@@ -116,35 +116,23 @@ def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> N
     console.print(portfolios)
 
 
-def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, Any]]) -> None:
-    """Errors or warnings of an import."""
-    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold")
+def render_issues(
+    console: Console, title: str, issues: Sequence[Mapping[str, Any]], *, most: int = 20, total: int | None = None
+) -> None:
+    """Errors or warnings of an import: as many as a person reads, and how many there are."""
+    total = len(issues) if total is None else max(total, len(issues))
+    found = Table(title=f"{title} ({total})", title_justify="left", title_style="bold")
     for column in ("row", "column", "code"):
         found.add_column(column, no_wrap=True)
     found.add_column("message", overflow="fold")
-    for issue in issues:
+    for issue in issues[:most]:
         row = "" if issue.get("row") is None else str(issue["row"])
         found.add_row(
             row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or "")
         )
     console.print(found)
-
-
-def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
-    """How a dry run understood each price."""
-    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "price",
-                  "close as traded", "close split-adjusted", left=3)  # fmt: skip
-    for line in answer.get("preview", []):
-        basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
-        found.add_row(
-            line["symbol"],
-            line["entry_session"],
-            basis,
-            number(line["entry_price"], 4),
-            number(line["close_as_traded"], 4),
-            number(line["close_split_adjusted"], 4),
-        )
-    console.print(found)
+    if total > most:
+        console.print(f"… and {total - min(most, len(issues)):,} more.")
 
 
 def render_risk_overview(

@@ -35,6 +35,21 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
         "name": result.name,
         "positions": result.positions,
         "unchanged": result.unchanged,
+        "changed": result.changed,
+        "would_change": [
+            {
+                "row": difference.row,
+                "position_id": to_json(difference.lot["id"]),
+                "symbol": difference.lot["symbol"],
+                "entry_date": to_json(difference.lot["entry_date"]),
+                "changes": {
+                    name: {"stored": before, "file": after} for name, (before, after) in difference.changes.items()
+                },
+            }
+            for difference in result.would_change
+        ],
+        "import_id": to_json(result.import_id),
+        "reading": None if result.reading is None else dict(result.reading),
         **change(result.change),
         "warnings": [issue.document() for issue in result.issues.warnings],
     }
@@ -43,10 +58,16 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
             {
                 "row": position.row,
                 "symbol": position.symbol,
+                "name": position.name,
                 "investment_class": position.investment_class,
+                "quantity": to_json(position.quantity),
+                "multiplier": position.multiplier,
+                "written": dict(position.written),
                 "entry_date": position.entry_date.isoformat(),
                 "entry_session": position.entry_session.isoformat(),
                 "entry_price": to_json(position.entry_price),
+                "exit_date": to_json(position.exit_date),
+                "exit_price": to_json(position.exit_price),
                 "close_as_traded": to_json(decision.close_as_traded),
                 "close_split_adjusted": to_json(decision.close_split_adjusted),
                 "price_basis": decision.price_basis,

@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.file.table import BadPriceFile
 from services.ingest.providers.quota.limits import Quota, Window
 from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
+from services.ingest.workflow.lookups import answer_open
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from shared.db.closures import load_closures
@@ -27,6 +29,8 @@ log = logger(__name__)
 
 PROFILE_PAUSE = 1.0
 PROFILE_POLL = 60.0
+LOOKUP_PAUSE = 0.5
+LOOKUP_PAUSE_AFTER_FAILURE = 15.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -43,6 +47,9 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
+        files = [provider for provider in providers if isinstance(provider, FileProvider)]
+        if files:
+            service.background.append(_lookups(service, files[0]))
         return made
 
     return create_phase_app("ingest", chosen, worker, TOPICS_OF_PHASE[Phase.INGEST])
@@ -102,5 +109,25 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                     log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
+
+    return loop
+
+
+def _lookups(service: Service, file: FileProvider) -> Callable[[], Awaitable[None]]:
+    """Previews wait for these answers, so the pause is short; one indexed query a turn, of a table that is nearly always empty."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            pause = LOOKUP_PAUSE
+            try:
+                await answer_open(service.engine, file)
+            except Exception as error:
+                pause = LOOKUP_PAUSE_AFTER_FAILURE
+                if is_retried_by_loops(error) or isinstance(error, BadPriceFile):
+                    log.warning("lookups_postponed", error=str(error)[:200])
+                else:
+                    log.exception("lookups_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=pause)
 
     return loop

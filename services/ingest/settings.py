@@ -1,7 +1,7 @@
 """What the ingest service reads from the environment beside what every service has."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
@@ -42,6 +42,11 @@ class IngestSettings(ServiceSettings):
     fmp_url: str | None = Field(default=None, description="Another address for FMP's API")
     provider_loopback: bool = Field(
         default=False, description="Let those addresses be this machine's own, without https; for mirrors and tests"
+    )
+
+    data_bad_rows: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="What a bad row of a price file does: refuse the file, or skip the row (said in the log and by doctor)",
     )
 
     @field_validator("providers", mode="before")

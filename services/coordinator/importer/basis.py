@@ -80,6 +80,9 @@ def decide(position: Position, market: Market | None, issues: Issues) -> Decisio
             return replace(decided, reason=None, assumed=True)
         return decided
     stated = float(position.entry_price)
+    if stated == 0:
+        # Received for nothing: there is no price to compare, and the shares are those of the day.
+        return _stored(position, AS_TRADED, 1.0, 1.0, market.close, market.adj_close, known=True)
     if market.close is None:
         assert market.adj_close is not None
         fits = _fits(position, stated, (market.adj_close,), issues)

@@ -43,6 +43,7 @@ _POSITION_COLUMNS = (
     "stated_entry_price",
     "stated_exit_price",
     "content_key",
+    "from_trades",
 )
 
 
@@ -127,7 +128,7 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 
 
 async def insert_positions(
-    conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]]
+    conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
     records = [
@@ -157,6 +158,7 @@ async def insert_positions(
             position.entry_price,
             position.exit_price,
             key,
+            from_trades,
         )
         for position, decision, key in rows
     ]
