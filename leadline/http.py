@@ -68,7 +68,7 @@ class Client:
         try:
             return self.get(path, **params)
         except Failed as error:
-            if error.status == 404 and error.code in ("", "not_found"):
+            if error.status == 404 and error.code in ("", "not_found", "no_price"):
                 return None
             raise
 
