@@ -55,7 +55,7 @@ class Fits:
     others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
     joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
     fit     : (G, M, 3) r2, condition, resid_sd
-    varies  : (G, M) whether the symbol moves at all
+    varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
     """
 
     market: FloatCube
@@ -176,7 +176,10 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     market[..., 3] = np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0))
     market[..., 4] = hac
     market[..., 5] = np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0)
-    market[~(varies & p.usable[:, :1])] = np.nan
+    # What does not move has a slope of exactly 0 and nothing left over; the share explained of nothing is no number.
+    market[~varies] = (0.0, np.nan, np.nan, 0.0, 0.0, np.nan)
+    market[..., 1] = np.where(varies, market[..., 1], mean)
+    market[~np.broadcast_to(p.usable[:, :1], varies.shape)] = np.nan
 
     others = np.empty((*beta.shape, N_REGRESSORS, 3))
     for r in range(N_REGRESSORS):
@@ -188,7 +191,8 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         others[:, :, r, 0] = slope
         others[:, :, r, 1] = np.where(left_exact, 0.0, np.sqrt(variance))
         others[:, :, r, 2] = 1.0 - np.where(left_exact, 0.0, left_squares) / safe_total
-        others[:, :, r][~(varies & p.usable[:, 1 + r, None])] = np.nan
+        others[:, :, r][~varies] = (0.0, 0.0, np.nan)
+        others[:, :, r][~np.broadcast_to(p.usable[:, 1 + r, None], varies.shape)] = np.nan
 
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
     left = y - np.matmul(scaled, p.base)
@@ -199,7 +203,10 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     fit[..., 0] = 1.0 - left_squares / safe_total
     fit[..., 1] = p.condition[:, None]
     fit[..., 2] = np.sqrt(left_squares / (n - 1.0))
-    known = varies & p.usable[:, :1]
+    joint[~varies] = 0.0
+    fit[..., 0] = np.where(varies, fit[..., 0], np.nan)
+    fit[..., 2] = np.where(varies, fit[..., 2], 0.0)
+    known = np.broadcast_to(p.usable[:, :1], varies.shape)
     joint[~known] = np.nan
     fit[~known] = np.nan
     joint = np.where(factor_usable[:, None, :], joint, np.nan)

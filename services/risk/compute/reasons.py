@@ -26,6 +26,9 @@ NO_SERIES = "no_series"
 WITH_UNDERLYING = "with_underlying"
 BROKEN_CHAIN = "broken_chain"
 NO_BENCHMARK = "no_benchmark"
+NO_CAPITAL = "no_capital"
+PRICE_SPIKE = "price_spike"
+SPLIT_NOT_LISTED = "split_not_listed"
 
 Document = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -37,12 +40,25 @@ class Reasons:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str | None, str | None, str], None] = {}
+        self._remarks: dict[tuple[str | None, str | None, str], None] = {}
 
     def add(self, reason: str, *, figure: str | None = None, symbol: str | None = None) -> None:
         self._entries[figure, symbol, reason] = None
 
+    def remark(self, reason: str, *, symbol: str) -> None:
+        """Something about a holding that deserves a look and takes nothing from the figures."""
+        self._remarks[None, symbol, reason] = None
+
+    @property
+    def short_of_holdings(self) -> bool:
+        """Whether a holding falls short, which makes the unit partial."""
+        return any(symbol is not None for _, symbol, _ in self._entries)
+
     def listed(self) -> list[Document]:
-        return [{"figure": figure, "symbol": symbol, "reason": reason} for figure, symbol, reason in self._entries]
+        return [
+            {"figure": figure, "symbol": symbol, "reason": reason}
+            for figure, symbol, reason in (*self._entries, *self._remarks)
+        ]
 
 
 def nullable(values: NDArray[np.float64]) -> Any:

@@ -14,7 +14,7 @@ from services.risk.compute.inputs import Before, Book, History, Kind, Panel
 from services.risk.compute.sectors import VendorSector, sector_on
 from services.risk.store.inputs import HeldRow, ReturnHistory, UserClassification
 from shared.arrays import IntVector
-from shared.market.symbols import classify, parse_occ
+from shared.market.symbols import classify, is_cash_like, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
 _KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
@@ -51,10 +51,10 @@ def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -
         if quantity == 0.0:
             continue
         user_class = user_classes.get(lot)
-        row = (
-            symbol,
-            _KINDS.get(classify(symbol).value if user_class is None else user_class.investment_class, Kind.PUBLIC),
-        )
+        stated = classify(symbol).value if user_class is None else user_class.investment_class
+        row = (symbol, _KINDS.get(stated, Kind.PUBLIC))
+        if row[1] == Kind.PUBLIC and user_class is not None and is_cash_like(user_class.subtype):
+            row = (symbol, Kind.CASH)
         lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
         lots[2] |= reason == _UNPRICEABLE
