@@ -15,7 +15,7 @@ from leadline.tables import correlations, risk, stress
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, count, money, number, percent, reasons_text, share, words
+from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 LOTS = ("positions", "long_positions", "short_positions")
@@ -68,6 +68,25 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
                 "; ".join(reasons_text(partial["reasons"])),
             )
         console.print(partials)
+    _price_basis(console, status)
+
+
+def _price_basis(console: Console, status: Mapping[str, Any]) -> None:
+    """Lots that are stored with other numbers than the file has, or whose price is doubtful: both are said, side by side."""
+    lots = status.get("price_basis") or []
+    if not lots:
+        return
+    found = table(f"Price basis of lots ({len(lots)})", "symbol", "entry", "basis", "found", "stated", "stored", left=4)
+    for lot in lots:
+        found.add_row(
+            lot["symbol"],
+            lot["entry_date"],
+            words(lot["price_basis"]),
+            words(lot["basis_reason"]),
+            f"{shares(lot['stated_quantity'])} at {price(lot['stated_entry_price'])}",
+            f"{shares(lot['stored_quantity'])} at {price(lot['stored_entry_price'])}",
+        )
+    console.print(found)
 
 
 def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
@@ -95,17 +114,20 @@ def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, An
 
 def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     """How a dry run understood each price."""
-    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "price",
-                  "close as traded", "close split-adjusted", left=3)  # fmt: skip
+    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "quantity",
+                  "price", "stored quantity", "stored price", "close as traded", "close split-adjusted", left=3)  # fmt: skip
     for line in answer.get("preview", []):
         basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
         found.add_row(
             line["symbol"],
             line["entry_session"],
             basis,
-            number(line["entry_price"], 4),
-            number(line["close_as_traded"], 4),
-            number(line["close_split_adjusted"], 4),
+            shares(line["quantity"]),
+            price(line["entry_price"]),
+            shares(line["stored_quantity"]),
+            price(line["stored_entry_price"]),
+            price(line["close_as_traded"]),
+            price(line["close_split_adjusted"]),
         )
     console.print(found)
 
@@ -152,6 +174,7 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
         symbol_tables.symbols(console, document.get("symbols") or [])
         full_tables.origins(console, document)
     _withheld(console, document)
+    _price_basis(console, status)
     console.print(
         f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
         f"({status['completed']:,} of {status['expected']:,} units, {status['partial']:,} partial), state {status['state']}"
@@ -210,8 +233,8 @@ def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
         remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
         rows.add_row(
             item["symbol"],
-            number(item["quantity"], 0 if float(item["quantity"]).is_integer() else 4),
-            number(item["price"]),
+            shares(round(item["quantity"], 4)) if abs(item["quantity"]) >= 1 else shares(item["quantity"]),
+            price(item["price"]),
             money(item["market_value"]),
             percent(item["weight"], 1),
             money(item["daily_pnl"]),

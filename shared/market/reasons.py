@@ -186,8 +186,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Enter it as a flow of your own, or add another provider",
     ),
     ReasonCode.PRICE_SPIKE: ReasonInfo(
-        "The price moved by more than half or to more than double for one session and came back; one source says so, and its word "
-        "stands in the figures",
+        "The price moved by a factor of 1.9 or more in one session and came back in the next, which is often an error of the source; "
+        "it stands in the figures",
         "figure",
         "you",
         "Compare the session with another source; correct it in the price file, or enable a second provider",

@@ -44,6 +44,7 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
                 "investment_class": position.investment_class,
                 "entry_date": position.entry_date.isoformat(),
                 "entry_session": position.entry_session.isoformat(),
+                "quantity": to_json(position.quantity),
                 "entry_price": to_json(position.entry_price),
                 "close_as_traded": to_json(decision.close_as_traded),
                 "close_split_adjusted": to_json(decision.close_split_adjusted),

@@ -113,9 +113,20 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
 
 
 def amount(
-    text: str, row: int, column: str, codes: NumberCodes, limit: Decimal, issues: Issues, *, signed: str | None = None
+    text: str,
+    row: int,
+    column: str,
+    codes: NumberCodes,
+    limit: Decimal,
+    issues: Issues,
+    *,
+    signed: str | None = None,
+    zero: bool = False,
 ) -> Decimal | None:
-    """A number of up to ten decimals within the limit; positive, or not zero where `signed`, which says what the signs mean."""
+    """A number of up to ten decimals within the limit; positive, or not zero where `signed`, which says what the signs mean.
+
+    zero : 0 is a value too
+    """
     if not text:
         issues.error(row, column, codes.missing, f"There is no {column}. Write a number, such as 12.50.")
         return None
@@ -136,8 +147,9 @@ def amount(
             f"{column} is zero. Use {signed}.",
             text,
         )
-    elif signed is None and value <= 0:
-        issues.error(row, column, codes.sign, f"{column} {text} must be above zero.", text)
+    elif signed is None and (value < 0 or (value == 0 and not zero)):
+        least = "must not be negative; shorts have a negative quantity" if zero else "must be above zero"
+        issues.error(row, column, codes.sign, f"{column} {text} {least}.", text)
     elif decimals(value) > MAX_DECIMALS:
         issues.error(row, column, codes.decimals, f"{column} {text} has over {MAX_DECIMALS} decimals. Round it.", text)
     elif abs(value) > limit:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer.model import Position
 from shared.clock import Clock
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.market.symbols import is_cash_like
 
 # A vendor's answer, with the network between; four are asked for at once, or one after the other by the keyed ones.
 SECONDS_A_CALL = 0.5
@@ -56,7 +57,7 @@ async def estimate(conn: AsyncConnection, clock: Clock, positions: Sequence[Posi
 
 def _held(positions: Iterable[Position]) -> Iterable[tuple[str, date]]:
     for position in positions:
-        if position.investment_class == "PRIVATE":
+        if position.investment_class == "PRIVATE" or is_cash_like(position.investment_subtype):
             continue
         yield position.symbol, position.entry_session
         if position.investment_class == "OPTIONS" and position.underlying_symbol:

@@ -20,7 +20,10 @@ REQUIRED_COVERAGE = """
     WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
       AND coalesce(p.investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
 """
-"""Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none. The stored class was decided by the classifier at import."""
+"""Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
+
+The stored class was decided by the classifier at import.
+"""
 
 
 async def required_coverage(

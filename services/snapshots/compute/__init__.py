@@ -29,7 +29,8 @@ from services.snapshots.compute.xirr import xirr
 
 __all__ = [
     "AMBIGUOUS", "GAP_REASONS", "MISMATCH", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Doubts", "Inputs",
-    "LotState", "LotTable", "Lots", "Market", "Portfolios", "Reason", "Shortfall", "Snapshots", "exact", "figure_reasons", "from_units", "lot_reasons", "roll_forward",
+    "LotState", "LotTable", "Lots", "Market", "Portfolios", "Reason", "Shortfall", "Snapshots", "exact",
+    "figure_reasons", "from_units", "lot_reasons", "roll_forward",
     "stored_units", "to_units", "xirr",
 ]  # fmt: skip
 

@@ -155,7 +155,9 @@ def test_what_stands_still_has_slopes_of_zero_and_no_residual() -> None:
     result = exposures(data.returns, data.proxies, at(data.last))
     for s in (0, 1):
         assert result.market[0, s, [0, 3, 4]].tolist() == [0.0, 0.0, 0.0]
-        assert result.market[0, s, 1] == pytest.approx(data.returns[-1, s], rel=1e-12), "what it earns whatever the market does"
+        assert result.market[0, s, 1] == pytest.approx(data.returns[-1, s], rel=1e-12), (
+            "what it earns whatever the market does"
+        )
         assert np.isnan(result.market[0, s, [2, 5]]).all()
         assert result.joint[0, s].tolist() == [0.0] * 8
         assert result.shrunk[0, s] == result.ir_beta[0, s] == result.fit[0, s, 2] == 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
 
 from tests.support.worlds import Lot, Portfolio, Symbol, World
 
@@ -68,7 +69,10 @@ def split_factor(symbol: Symbol, after: date, until: date) -> Decimal:
         context.prec = 200
         for day in sorted(symbol.splits):
             if after < day <= until:
-                factor *= Decimal(repr(symbol.splits[day]))
+                whole = Fraction(symbol.splits[day]).limit_denominator(1000)
+                near = abs(float(whole) / symbol.splits[day] - 1) <= 1e-9
+                new = whole if near else Fraction(repr(symbol.splits[day]))
+                factor = factor * new.numerator / new.denominator
     return factor
 
 
