@@ -55,10 +55,10 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def price(value: float | None) -> str:
-    """A price a share, with the digits it needs: two, and below ten as many as show four that say something."""
+    """A price a share, with the digits it needs: two, and below ten at least four, as many as show four that say something."""
     if value is None:
         return DASH
-    digits = 2 if value == 0 or abs(value) >= 10 else min(12, 3 - math.floor(math.log10(abs(value))))
+    digits = 2 if value == 0 or abs(value) >= 10 else min(12, max(4, 3 - math.floor(math.log10(abs(value)))))
     text = f"{value:,.{digits}f}"
     whole, _, rest = text.partition(".")
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.coordinator.web.texts import gettext as _
+from shared.market.reasons import REASONS, ReasonCode
 
 NAV, RISK, FIGURE = "nav", "risk", "figure"
 US, WAIT, YOU = "us", "wait", "you"
@@ -32,8 +33,11 @@ class Reason:
 
 
 def reason(code: str | None) -> Reason:
-    """Of any code; one that is not known here is shown as it is."""
+    """Of any code. One without words of the page's own has the registry's; one that is in neither is shown as it is."""
     known = _table().get(code or "")
+    if known is None and code in REASONS:
+        of = REASONS[ReasonCode(code)]
+        return Reason(str(code), of.meaning, f"{of.remedy}.", of.severity, of.acts)
     return known or Reason(code or "", (code or _("unknown")).replace("_", " "), "")
 
 
