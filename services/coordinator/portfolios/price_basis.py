@@ -32,6 +32,7 @@ from shared.work import Phase
 
 log = logger(__name__)
 
+_DOUBTS = frozenset({basis.AMBIGUOUS, basis.MISMATCH})
 _DECIDED = (basis.STATED, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
 
 
@@ -50,6 +51,13 @@ class Lot:
         return (now.price_basis, now.quantity, now.entry_price, now.exit_price) != tuple(
             self.row[column] for column in ("price_basis", "quantity", "entry_price", "exit_price")
         )
+
+    @property
+    def restates(self) -> bool:
+        """Whether published snapshots of it say something else now: a number, or that its numbers are doubtful."""
+        reasons = self.row["basis_reason"], self.decision.reason
+        doubted = reasons[0] != reasons[1] and not _DOUBTS.isdisjoint(reasons)
+        return self.moved or (doubted and not self.row["basis_assumed"])
 
     @property
     def settled(self) -> bool:
@@ -172,15 +180,15 @@ async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
 async def apply(
     conn: AsyncConnection, clock: Clock, before: Portfolio, lots: Sequence[Lot], *, source: str
 ) -> Change | None:
-    """Store decisions. If a number moved, raise snapshots from there on and return the change; else only wake who waited."""
+    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited."""
     fresh = [lot for lot in lots if lot.moved or lot.settled]
     if not fresh:
         return None
     await store.record_decisions(conn, [(lot.row["id"], lot.decision) for lot in fresh])
     # Turns that found nothing to compute, because of this, delay nothing from now on: a raise sees to that itself.
-    moved = [lot.position.entry_session for lot in fresh if lot.moved]
-    if moved:
-        return await ledger_effects.record_change(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
+    restated = [lot.position.entry_session for lot in fresh if lot.restates]
+    if restated:
+        return await ledger_effects.record_change(conn, clock, before, min(restated), Phase.SNAPSHOTS, source=source)
     await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
     first = min(lot.position.entry_session for lot in fresh)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))

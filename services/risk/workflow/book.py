@@ -18,7 +18,8 @@ from shared.market.symbols import classify, is_cash_like, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
 _KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
-_UNPRICEABLE = "unpriceable"
+# A price that is too old to be evidence, and one at which nobody could hold the lot.
+_NO_EVIDENCE = ("unpriceable", "amount_too_large")
 # A symbol that is private in one lot and public in another is two rows, so that neither changes the other's digits.
 Row = tuple[str, Kind]
 
@@ -57,7 +58,7 @@ def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -
             row = (symbol, Kind.CASH)
         lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
-        lots[2] |= reason == _UNPRICEABLE
+        lots[2] |= reason in _NO_EVIDENCE
         if user_class is not None and user_class.sector:
             sectors[row] = min(sectors.get(row, user_class.sector), user_class.sector)
         if user_class is not None and user_class.underlying and row[1] == Kind.OPTION:

@@ -362,3 +362,16 @@ async def test_a_lot_that_costs_nothing_is_stored(api: Api) -> None:
     portfolio = (await api.create(csv(f"AAPL,10,{ENTRY},0,2020-09-01,0", header=header)))["id"]
     (lot,) = await lots(api, portfolio)
     assert (lot["entry_price"], lot["exit_price"]) == (0.0, 0.0)
+
+
+async def test_what_is_said_to_be_as_traded_is_doubtful_no_more_and_published_anew(api: Api) -> None:
+    portfolio = (await api.create(csv(f"STKX,100,{ENTRY},97")))["id"]
+    await quote(api, "STKX", *TWENTIETH)
+    await api.complete(portfolio)
+    assert await settled(api) == 1
+    assert (await one(api, portfolio))[:2] == ("as_traded", "ambiguous")
+    await api.complete(portfolio)
+    url = f"{PREFIX}/portfolios/{portfolio}/price-basis"
+    assert (await api.client.post(url, params={"basis": "as_traded"})).status_code == 200
+    assert (await one(api, portfolio))[:2] == ("as_traded", "stated")
+    assert ("snapshots", ENTRY) in await api.missing(portfolio)

@@ -305,7 +305,7 @@ def test_a_message_speaks_of_what_was_sent() -> None:
 def test_what_cost_nothing_or_brought_nothing_is_a_lot_with_a_remark() -> None:
     parsed = parse.parse_items([GOOD | {"entry_price": "0", "exit_date": "2020-06-01", "exit_price": "0.00"}], RULES)
     assert parsed.issues.errors == []
-    assert (parsed.positions[0].entry_price, parsed.positions[0].exit_price) == (0, 0)
+    assert (parsed.positions[0].entry_price, parsed.positions[0].exit_price) == (Decimal(0), Decimal(0))
     assert [(issue.column, issue.code) for issue in parsed.issues.warnings] == [
         ("entry_price", "zero_price"),
         ("exit_price", "zero_price"),
@@ -314,7 +314,8 @@ def test_what_cost_nothing_or_brought_nothing_is_a_lot_with_a_remark() -> None:
 
 def test_an_option_that_expired_worthless_leaves_at_nothing() -> None:
     parsed = parse.parse_items([OPTION | {"exit_date": "2020-11-20", "exit_price": "0"}], RULES)
-    assert (parsed.issues.errors, parsed.positions[0].exit_price) == ([], 0)
+    assert parsed.issues.errors == []
+    assert parsed.positions[0].exit_price == Decimal(0)
 
 
 def test_proceeds_that_nobody_can_receive_are_refused_like_such_a_cost() -> None:
