@@ -168,7 +168,7 @@ def test_a_lot_that_the_basis_of_its_file_does_not_fit_is_marked() -> None:
 
 
 def test_what_was_decided_of_a_file_stands_for_the_rest_of_it() -> None:
-    rows = [{"symbol": "STKX", "quantity": 10, "entry_date": "2020-10-01", "entry_price": p} for p in ("80", "95")]
+    rows = [{"symbol": "STKX", "quantity": 10, "entry_date": "2020-10-01", "entry_price": p} for p in ("90", "95")]
     positions = parse.parse_items(rows, RULES).positions
     both = [QUARTER, QUARTER]
     found = basis.decide_file(positions, both, Issues(), decided=["split_adjusted", None])
