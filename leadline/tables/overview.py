@@ -233,7 +233,7 @@ def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
         remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
         rows.add_row(
             item["symbol"],
-            shares(round(item["quantity"], 4)) if abs(item["quantity"]) >= 1 else shares(item["quantity"]),
+            shares(item["quantity"], 4 if abs(item["quantity"]) >= 1 else 10),
             price(item["price"]),
             money(item["market_value"]),
             percent(item["weight"], 1),

@@ -64,9 +64,12 @@ def price(value: float | None) -> str:
     return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
 
 
-def shares(value: float | None) -> str:
+def shares(value: float | None, digits: int = 10) -> str:
     """A quantity, without zeros at its end."""
-    return DASH if value is None else f"{value:,.10f}".rstrip("0").rstrip(".")
+    if value is None:
+        return DASH
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def count(value: float | None) -> str:
