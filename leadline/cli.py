@@ -1,6 +1,7 @@
 """The command line: every command but `up`, `demo` and `doctor`, as a client of the HTTP API.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 incomplete. `--json` prints one JSON document and nothing else on standard output.
+Exit codes: 0 done, 1 failed, 2 usage; of `status` 3 healing or blocked, 4 partial below the
+coverage gate. `--json` prints one JSON document and nothing else on standard output.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, symbols
+from leadline.commands import benchmarks, calendar, dead_letters, runs, symbols
+from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
-from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
+from leadline.run import Json, console_for, print_document, reports
 from leadline.tables import overview as tables
 from leadline.tables.overview import print_overview, render_risk_overview
 from leadline.tables.text import echo
@@ -59,6 +61,7 @@ app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # n
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
+runs.register(app, lambda: client())  # noqa: PLW0108
 
 
 @app.command("import")
@@ -108,11 +111,11 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
     as_json: Json = False,
 ) -> None:
-    """Completeness: expected, done, holes with reasons. Exit code 3 where something is missing."""
+    """State, coverage, what needs you, and holes with reasons. Exit code 3: healing or blocked; 4: partial below the gate."""
     with client() as api:
         answer = _status(api, portfolio)
         shown: Any = None
-        while watch and _state(answer) == "healing":
+        while watch and is_healing(answer):
             if answer != shown and not as_json:
                 _show_status(answer)
                 shown = answer
@@ -122,19 +125,14 @@ def status(
         print_document(answer)
     else:
         _show_status(answer)
-    if _state(answer) != "complete":
-        raise typer.Exit(INCOMPLETE)
+    if code := exit_code(answer):
+        raise typer.Exit(code)
 
 
 def _status(api: Client, portfolio: str | None) -> Any:
     if portfolio is not None:
         return api.get(f"/portfolios/{portfolio}/status")
     return {"items": api.pages("/portfolios")}
-
-
-def _state(answer: dict[str, Any]) -> str:
-    states = {item["state"] for item in answer["items"]} if "items" in answer else {answer["state"]}
-    return next((state for state in ("healing", "blocked") if state in states), "complete")
 
 
 def _show_status(answer: dict[str, Any]) -> None:

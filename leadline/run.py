@@ -16,7 +16,7 @@ from leadline.http import Failed
 from leadline.tables import overview
 from leadline.tables.text import SafeConsole
 
-FAILED, INCOMPLETE = 1, 3
+FAILED = 1
 # A pipe has no width; tables cut at 80 columns lose figures.
 PIPE_WIDTH = 140
 

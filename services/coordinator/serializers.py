@@ -10,8 +10,10 @@ from sqlalchemy import RowMapping
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
+from services.coordinator.results.states import Overview
 from services.coordinator.results.values import to_json
 from services.coordinator.runs.store import Run
+from shared.market.registry import COVERAGE_GATE
 from shared.messaging.dead_letters import DeadLetter
 
 # A dead letter's body is for a person to look at; the whole of it is replayed whatever is shown.
@@ -58,11 +60,17 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: RowMapping) -> dict[str, Any]:
-    """One line of the list of portfolios."""
+def listed(row: RowMapping, overview: Overview) -> dict[str, Any]:
+    """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
     fields = ("id", "name", "account_type", "currency", "equity_balance", "first_session", "created_at", "updated_at")
-    state = "blocked" if row["blocked"] else "healing" if row["missing"] else "complete"
-    return {field: to_json(row[field]) for field in fields} | {"positions": row["positions"], "state": state}
+    return {field: to_json(row[field]) for field in fields} | {
+        "positions": row["positions"],
+        "state": overview.state,
+        "coverage_min": overview.completeness.coverage,
+        "coverage_gate": COVERAGE_GATE,
+        "needs_you": len(overview.completeness.needs),
+        "complete_to": to_json(overview.complete_to),
+    }
 
 
 def portfolio(found: Portfolio, positions: Iterable[RowMapping], flows: Iterable[RowMapping]) -> dict[str, Any]:

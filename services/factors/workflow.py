@@ -22,10 +22,11 @@ from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
 from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar, closures
+from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 from shared.work import Batch, Phase, UnitKey
 
-UNKNOWN_SYMBOL = "not_found"
+UNKNOWN_SYMBOL = ReasonCode.NOT_FOUND.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class FactorsWorker:
             has_row[cell] = True
             if fact.model_version == registry.MODEL_VERSION:
                 stored[cell] = fact.price_version
-                missing_reason[cell] = None if fact.has_betas else (fact.reason or "short_history")
+                missing_reason[cell] = None if fact.has_betas else (fact.reason or ReasonCode.SHORT_HISTORY.value)
         wanted = np.zeros(versions.shape, dtype=np.bool_)
         wanted[:, proxy_columns] = True
         for holding in holdings:

@@ -69,6 +69,24 @@ class ReasonCode(StrEnum):
     NO_DURATION = "no_duration"
     STALE_DURATION = "stale_duration"
     NO_BENCHMARK = "no_benchmark"
+    # Work
+    BLOCKED = "blocked"
+
+
+# Why a session has no price: what ingest stores of an absence, and what snapshots and risk read there.
+ABSENCES: Final[tuple[ReasonCode, ...]] = (
+    ReasonCode.RATE_LIMITED,
+    ReasonCode.PROVIDER_DOWN,
+    ReasonCode.LATE,
+    ReasonCode.NOT_FOUND,
+    ReasonCode.AMBIGUOUS,
+    ReasonCode.DELISTED,
+    ReasonCode.NOT_YET_LISTED,
+    ReasonCode.NO_TRADE,
+    ReasonCode.QUARANTINED,
+    ReasonCode.FOREIGN_CURRENCY,
+    ReasonCode.PLAN_LIMIT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +122,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
     ),
+    # What is frozen is known, and stands in the coverage: a name that ended does not keep its portfolio partial for good.
     ReasonCode.DELISTED: ReasonInfo(
         "Trading ended, by a dated announcement; the value is frozen at the last trade",
-        "nav",
+        "figure",
         "you",
         "Give the position its exit date and price",
     ),
@@ -329,6 +348,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "you",
         "Import them: `leadline benchmark import`",
     ),
+    ReasonCode.BLOCKED: ReasonInfo(
+        "The work failed eight times with an error that does not pass by itself; it is tried once a day",
+        "nav",
+        "you",
+        "Mend what the error names, then `leadline rerun ID --what failed`",
+    ),
 }
 
 
@@ -337,10 +362,14 @@ def info(code: str) -> ReasonInfo:
     return REASONS[ReasonCode(code)]
 
 
-def colours_state(code: str) -> bool:
+def severity(code: str, *, within: Severity = "nav") -> Severity:
+    """What the reason touches where it stands: never more than `within`, the most that can fall short there."""
+    return max(info(code).severity, within, key=SEVERITIES.index)
+
+
+def colours_state(code: str, *, within: Severity = "nav") -> bool:
     """Whether the reason makes a completed unit `partial` to a reader: it touches value or risk, and the reader can act."""
-    known = info(code)
-    return known.severity in {"nav", "risk"} and known.acts == "you"
+    return severity(code, within=within) in {"nav", "risk"} and info(code).acts == "you"
 
 
 def table() -> str:

@@ -72,7 +72,10 @@ class World:
             ]  # fmt: skip
             body = {"ticker": name, "adjusted": False, "status": "OK", "request_id": "1", "resultsCount": len(rows)}
             return reply(body | ({"results": rows} if rows else {}))
-        names = call.query.get("ticker.any_of", "").split(",")
+        if match := re.fullmatch(r"/v2/aggs/grouped/locale/us/market/stocks/([\d-]+)", call.path):
+            return reply(self._whole_day(date.fromisoformat(match[1])))
+        every = ",".join({*self.closes, *(new for new, _ in self.renames.values())})
+        names = call.query.get("ticker.any_of", every).split(",")
         if call.path == "/stocks/v1/splits":
             return reply(_page([
                 {"id": f"{name}{day}", "ticker": name, "execution_date": day.isoformat(), "split_from": 1, "split_to": ratio}
@@ -102,6 +105,22 @@ class World:
             ]
             return reply({"status": "OK", "request_id": "1", "results": {"name": "A", "events": events}})
         return Reply(status=404)
+
+    def _whole_day(self, day: date) -> dict[str, object]:
+        closes = {name: self._of_the_day(self.closes, name).get(day) for name in self.closes}
+        rows = [
+            {"T": name, "t": _opening(day) * 1000, "o": close, "h": close, "l": close, "c": close, "v": 1, "vw": close, "n": 1}
+            for name, close in closes.items() if close is not None
+        ]  # fmt: skip
+        body = {
+            "queryCount": len(rows),
+            "resultsCount": len(rows),
+            "adjusted": False,
+            "status": "OK",
+            "request_id": "1",
+            "count": len(rows),
+        }
+        return body | ({"results": rows} if rows else {})
 
     def _moved(self, name: str) -> bool:
         return name in self.renames and self.renames[name][1] <= self.today

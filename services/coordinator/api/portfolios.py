@@ -21,6 +21,7 @@ from services.coordinator.portfolios import flows, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
+from services.coordinator.results import states
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
@@ -107,7 +108,8 @@ async def page(
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
-    items = [serializers.listed(row) for row in rows[:limit]]
+        overviews = await states.read(conn, context.clock, [row["id"] for row in rows[:limit]])
+    items = [serializers.listed(row, overviews[row["id"]]) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 

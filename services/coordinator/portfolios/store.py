@@ -92,17 +92,12 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
 
 
 async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequence[RowMapping]:
-    """Portfolios in order of creation (ids are), each with its number of lots and of missing units."""
+    """Portfolios in order of creation (ids are), each with its number of lots."""
     rows = await conn.execute(
         text(f"""
             SELECT {_PORTFOLIO},
                    (SELECT count(*) FROM coordinator.positions x
-                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions,
-                   (SELECT count(*) FROM ledger.units u
-                    WHERE u.portfolio_id = p.id AND u.completed_revision < u.required_revision
-                      AND u.blocked_reason IS NULL) AS missing,
-                   (SELECT count(*) FROM ledger.units u
-                    WHERE u.portfolio_id = p.id AND u.blocked_reason IS NOT NULL) AS blocked
+                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM coordinator.portfolios p
             WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
             ORDER BY p.id LIMIT :limit

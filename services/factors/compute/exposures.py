@@ -21,17 +21,17 @@ from services.factors.compute.proxies import (
 from services.factors.compute.regression import Fits, Patterns
 from shared import progress
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
-from shared.market import registry
+from shared.market import layouts, registry
+from shared.market.reasons import ReasonCode
 
-SHORT_HISTORY: Final = "short_history"
-PRICE_INDEX: Final = "price_index"
+SHORT_HISTORY: Final = ReasonCode.SHORT_HISTORY.value
+PRICE_INDEX: Final = ReasonCode.PRICE_INDEX.value
 
 BLOCK: Final = 32  # symbols a product; a multiple of every BLAS kernel's tile, so that no symbol sits on an edge
 SESSIONS_AT_ONCE: Final = 64  # geometry and factorisations kept in memory
 PRODUCTS_AT_ONCE: Final = 4  # sessions a call: 32 x 252 x 4 doubles are 256 KB and stay in the second-level cache
 PATTERNS_AT_ONCE: Final = 64
 
-_MARKET_FIGURES: Final = 6
 _SPREADS: Final = len(registry.SPREADS)
 _LEGS: Final = tuple(
     (f"spread_{s.name}", (registry.FACTOR_NAMES.index(s.long), registry.FACTOR_NAMES.index(s.short)))
@@ -195,10 +195,10 @@ class _ResultBuffer:
     """Where the fits land, session by symbol."""
 
     def __init__(self, k: int, s: int) -> None:
-        self.market = np.full((k, s, _MARKET_FIGURES), np.nan)
+        self.market = np.full((k, s, len(layouts.MARKET)), np.nan)
         self.others = np.full((k, s, 1 + _SPREADS, 3), np.nan)
         self.joint = np.full((k, s, N_FACTORS), np.nan)
-        self.fit = np.full((k, s, 3), np.nan)
+        self.fit = np.full((k, s, len(layouts.JOINT_FIT)), np.nan)
         self.varies = np.zeros((k, s), dtype=np.bool_)
 
     def place(self, fits: Fits, source: tuple[IntVector, IntVector], k: IntVector, s: IntVector) -> None:

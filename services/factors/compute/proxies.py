@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import registry
+from shared.market.reasons import ReasonCode
 
 WINDOW: Final = registry.BETA_WINDOW
 N_FACTORS: Final = len(registry.FACTORS)
@@ -18,8 +19,8 @@ N_BASE: Final = N_FACTORS + 1  # the constant and the factors
 N_REGRESSORS: Final = 1 + len(registry.SPREADS)  # rates (for ir_beta) and the spreads
 RATES_AT: Final = registry.FACTOR_NAMES.index(registry.RATES)
 
-NO_PROXY: Final = "no_proxy"
-ZERO_VARIANCE: Final = "zero_variance"
+NO_PROXY: Final = ReasonCode.NO_PROXY.value
+ZERO_VARIANCE: Final = ReasonCode.ZERO_VARIANCE.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from services.ingest.model.market import Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.network import NetworkProvider
-from services.ingest.providers.quota.limits import Quota, Window, windows
+from services.ingest.providers.quota.limits import PlanMemory, Quota, Window, windows
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
 from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.settings import IngestSettings
@@ -42,12 +42,14 @@ def enabled(
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
         gate = SharedRateLimiter(quota)
-        made.append(RateLimitedProvider(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
+        made.append(
+            RateLimitedProvider(_vendor(settings, name, calendar, gate, quota), gate, quota, is_today, source=counted)
+        )
     return made
 
 
 def _vendor(
-    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter
+    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter, plan: PlanMemory
 ) -> NetworkProvider:
     """Imported when enabled: yfinance and its relatives take a second."""
     loopback = settings.provider_loopback
@@ -64,7 +66,7 @@ def _vendor(
         from services.ingest.providers.massive.provider import BASE_URL, Massive
 
         url = settings.massive_url or BASE_URL
-        return Massive(key, calendar, gate=gate, base_url=url, allow_loopback=loopback)
+        return Massive(key, calendar, gate=gate, base_url=url, allow_loopback=loopback, plan=plan)
     from services.ingest.providers.fmp.provider import BASE_URL as FMP_URL
     from services.ingest.providers.fmp.provider import Fmp
 

@@ -12,14 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, LOOKBACK, SPREAD_NAMES
+from shared.market import layouts
+from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
-REPORTED: tuple[str, ...] = (
-    "market_beta",
-    "market_beta_shrunk",
-    "ir_beta",
-    *(f"spread_{name}" for name in SPREAD_NAMES),
-)
+REPORTED = layouts.REPORTED
 """The exposures that are shown but never used in portfolio risk, in the order of `Panel.reported`."""
 
 

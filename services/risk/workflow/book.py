@@ -14,12 +14,13 @@ from services.risk.compute.inputs import Before, Book, History, Kind, Panel
 from services.risk.compute.sectors import VendorSector, sector_on
 from services.risk.store.inputs import HeldRow, ReturnHistory, UserClassification
 from shared.arrays import IntVector
+from shared.market.reasons import ReasonCode
 from shared.market.symbols import classify, is_cash_like, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
 _KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
 # A price that is too old to be evidence, and one at which nobody could hold the lot.
-_NO_EVIDENCE = ("unpriceable", "amount_too_large")
+_NO_EVIDENCE = (ReasonCode.UNPRICEABLE, ReasonCode.AMOUNT_TOO_LARGE)
 # A symbol that is private in one lot and public in another is two rows, so that neither changes the other's digits.
 Row = tuple[str, Kind]
 

@@ -30,11 +30,12 @@ PREFIX = "/api/v1"
 WRITTEN = (
     "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.positions",
     "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "coordinator.benchmarks",
-    "ledger.units", "ledger.schedule", "bus.outbox", "bus.dead_letters", "snapshots.snapshots", "snapshots.holdings", "risk.results",
+    "ledger.units", "ledger.schedule", "ledger.failures", "bus.outbox", "bus.dead_letters",
+    "snapshots.snapshots", "snapshots.holdings", "risk.results",
     "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions",
     "ingest.actions_history",
     "ingest.prices", "ingest.prices_history",
-    "ingest.candidates", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
+    "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
     "coordinator.price_decisions", "coordinator.closures",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from services.ingest.model.market import Action, Profile
 from services.ingest.providers.actions import DIVIDEND_AT_MOST, SPLIT_AT_MOST
@@ -24,6 +25,8 @@ from shared.market.symbols import normalise
 
 NUMBERS = ("open", "high", "low", "close", "adj_close", "volume")
 ACTION_TYPES = ("split", "dividend")
+# A row of this type states that the symbol had no split and paid no dividend: its list of actions is whole, and empty.
+NO_ACTIONS = "none"
 # A file wrong in one row is often wrong in all; the first twenty say how.
 MAX_ERRORS = 20
 
@@ -109,22 +112,51 @@ def read_actions(path: Path) -> dict[str, tuple[Action, ...]]:
     _require_columns(table, ("symbol", "ex_date", "type", "value"), problems)
     problems.raise_if_any()
     symbols = _symbols(table, problems)
-    dates = _dates(table, "ex_date", problems)
-    values = _numbers(table, "value", problems, positive=True)
     types = [str(value or "").strip().lower() for value in table["type"].to_pylist()]
+    stated = np.array([type_ == NO_ACTIONS for type_ in types], dtype=np.bool_)
+    dates = _dates(table, "ex_date", problems, optional=True)
+    values = _numbers(table, "value", problems, positive=True)
     for row, type_ in enumerate(types):
-        if type_ not in ACTION_TYPES:
-            problems.add("type", row, f"{type_!r} is neither split nor dividend")
-    for empty in np.flatnonzero(np.isnan(values)):
+        if type_ not in (*ACTION_TYPES, NO_ACTIONS):
+            problems.add("type", row, f"{type_!r} is neither split nor dividend, nor none")
+    for empty in np.flatnonzero(np.isnat(dates) & ~stated):
+        problems.add("ex_date", int(empty), "is empty or no date")
+    for empty in np.flatnonzero(np.isnan(values) & ~stated):
         problems.add("value", int(empty), "is empty")
+    _check_stated(symbols, stated, ~np.isnat(dates), ~np.isnan(values), problems)
     most = np.array([SPLIT_AT_MOST if type_ == "split" else DIVIDEND_AT_MOST for type_ in types])
-    for large in np.flatnonzero(values > most):
+    for large in np.flatnonzero((values > most) & ~stated):
         problems.add("value", int(large), f"{values[large]:g} is no {types[large]} that can be")
     problems.raise_if_any()
-    found: dict[str, list[Action]] = {}
+    found: dict[str, list[Action]] = {symbol: [] for symbol in symbols}
     for symbol, day, type_, value in zip(symbols, dates.tolist(), types, values.tolist(), strict=True):
-        found.setdefault(symbol, []).append(Action(day, "split" if type_ == "split" else "dividend", value))
+        if type_ != NO_ACTIONS:
+            found[symbol].append(Action(day, "split" if type_ == "split" else "dividend", value))
     return {symbol: tuple(sorted(actions, key=lambda a: (a.ex_date, a.type))) for symbol, actions in found.items()}
+
+
+def _check_stated(
+    symbols: Sequence[str],
+    stated: NDArray[np.bool_],
+    dated: NDArray[np.bool_],
+    valued: NDArray[np.bool_],
+    problems: Problems,
+) -> None:
+    """A row `none` says nothing else, and no other row of its symbol says otherwise."""
+    for filled in np.flatnonzero(stated & dated):
+        problems.add(
+            "ex_date", int(filled), "is not empty, in a row that states that there are no actions; leave it empty"
+        )
+    for filled in np.flatnonzero(stated & valued):
+        problems.add(
+            "value", int(filled), "is not empty, in a row that states that there are no actions; leave it empty"
+        )
+    listed = {symbol: row for row, symbol in reversed(list(enumerate(symbols))) if not stated[row]}
+    for row, symbol in enumerate(symbols):
+        if stated[row] and symbol in listed:
+            other = listed[symbol] + problems.first_row
+            said = f"{symbol} is stated to have no splits and pay no dividends, and row {other} lists one"
+            problems.add("type", row, f"{said}; remove one of the two")
 
 
 def read_profiles(path: Path) -> dict[str, tuple[Profile, date | None]]:
