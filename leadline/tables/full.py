@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import count, money, number, percent, text, words
+from leadline.tables.text import count, money, number, percent, price, text, words
 
 ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", "stress", "scorecard")
 
@@ -69,7 +69,7 @@ def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
             escape(words(of["price_basis"])), text(of["quality"]), escape(words(of["reason"])),
         )  # fmt: skip
         earned.add_row(
-            f"#{n}", text(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
+            f"#{n}", text(of["symbol"]), price(of["entry_price"]), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
             money(of["dividends"]),
         )  # fmt: skip
     console.print(rows)

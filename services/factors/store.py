@@ -66,13 +66,14 @@ class Series:
 
 
 async def holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[Holding]:
-    """Lots of the portfolios held on some session of [first, last]. Private holdings have no market and need no facts."""
+    """Lots of the portfolios held on some session of [first, last]. Private and cash-like holdings have no market and need no facts."""
     rows = await conn.execute(
         text("""
             SELECT DISTINCT portfolio_id, CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol)
                                                ELSE symbol END, entry_session, exit_session
             FROM coordinator.positions
             WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
+              AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
               AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
         """),
         {"portfolios": list(portfolios), "first": first, "last": last},

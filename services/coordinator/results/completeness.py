@@ -72,6 +72,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         "holes_total": holes_total,
         "partials": partials,
         "partials_total": partials_total,
+        "price_basis": await _price_basis(conn, portfolio),
     }
 
 
@@ -214,6 +215,34 @@ async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[s
         for row, entries in zip(rows, found, strict=True)
     ]
     return runs, (rows[0].total if rows else 0)
+
+
+async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str, Any]]:
+    """Lots that are stored with other numbers than stated, or whose numbers are doubtful, by symbol and entry."""
+    rows = await conn.execute(
+        text("""
+            SELECT id, symbol, entry_date, price_basis, basis_reason, stated_quantity, stated_entry_price, quantity, entry_price
+            FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND NOT basis_assumed
+              AND (basis_reason IN ('ambiguous', 'mismatch', 'no_close') OR quantity <> stated_quantity)
+            ORDER BY symbol, entry_session, id LIMIT :shown
+        """),
+        {"id": portfolio, "shown": SHOWN},
+    )
+    return [
+        {
+            "position_id": str(row.id),
+            "symbol": row.symbol,
+            "entry_date": row.entry_date.isoformat(),
+            "price_basis": row.price_basis,
+            "basis_reason": row.basis_reason,
+            "stated_quantity": float(row.stated_quantity),
+            "stated_entry_price": float(row.stated_entry_price),
+            "stored_quantity": float(row.quantity),
+            "stored_entry_price": float(row.entry_price),
+        }
+        for row in rows
+    ]
 
 
 def symbol_reasons(reasons: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from services.coordinator.results.values import document, to_json
 from shared.market.reasons import ABSENCES
 from shared.work import Phase
 
+QUANTITY_DECIMALS = 10
 # The fields of docs/methods.md §6, in its order.
 SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
@@ -159,7 +160,8 @@ def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[
     return {
         "position_id": str(row["position_id"]),
         "symbol": row["symbol"],
-        "quantity": to_json(row["quantity"]),
+        # To the decimals that quantities are stated and stored with: what lies beyond is rounding, not shares.
+        "quantity": round(float(row["quantity"]), QUANTITY_DECIMALS),
         "entry_date": to_json(row["entry_date"]),
         "entry_price": to_json(row["entry_price"]),
         "price": to_json(row["price"]),

@@ -50,7 +50,7 @@ class Exposures:
     joint   : (K, S, 8) beta per factor
     fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
     n_obs   : (K, S) joint returns in the window, 0 without a market
-    varies  : (K, S) False where the symbol's price stood still
+    varies  : (K, S) False where the symbol's price stood still: its betas are 0
     geometry: the sessions' proxies
     """
 
@@ -106,8 +106,6 @@ class Exposures:
         own = None
         if self.n_obs[k, s] < registry.BETA_MIN_OBS:
             own = absent if absent and self.n_obs[k, s] == 0 else SHORT_HISTORY
-        elif not self.varies[k, s]:
-            own = ZERO_VARIANCE
         out: dict[str, str] = {}
 
         def note(figure: str, value: float, factors: tuple[int, ...]) -> None:
@@ -123,6 +121,8 @@ class Exposures:
         for f in range(1, N_FACTORS):
             if reason := missing[f]:
                 out[registry.FACTOR_NAMES[f]] = reason
+        if not out and not self.varies[k, s]:
+            out["r2"] = ZERO_VARIANCE
         if "market_beta" not in out and self.geometry.symbols[k][0] in registry.PRICE_INDICES:
             out["alpha"] = PRICE_INDEX
         return out

@@ -19,8 +19,12 @@ REQUIRED_COVERAGE = """
     FROM coordinator.positions p
     CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
     WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
+      AND coalesce(p.investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
 """
-"""Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
+"""Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
+
+The stored class was decided by the classifier at import.
+"""
 
 
 async def required_coverage(

@@ -26,10 +26,18 @@ class Kind(IntEnum):
     PUBLIC = 0
     OPTION = 1
     PRIVATE = 2
+    CASH = 3
+    """Money: worth its stated price, with returns of 0 that are its own."""
 
 
 # As plain numbers for loops over holdings: looking up a member costs as much as the rest of the iteration.
-PUBLIC, OPTION, PRIVATE = int(Kind.PUBLIC), int(Kind.OPTION), int(Kind.PRIVATE)
+PUBLIC, OPTION, PRIVATE, CASH = (int(kind) for kind in Kind)
+
+
+def has_series(kinds: IntVector) -> NDArray[np.bool_]:
+    """Whether a symbol's own returns and betas describe the holding: of what is public and of money, in the shape of `kinds`."""
+    found: NDArray[np.bool_] = (kinds == PUBLIC) | (kinds == CASH)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ def build_panel(
     for symbol_id, (at, values) in returns.items():
         grid[row_of[symbol_id], offset + np.searchsorted(window, at)] = values
     table = np.full((s, n, store.LIMITED + 1), np.nan)
+    for i, (_, kind) in enumerate(rows):
+        if kind == Kind.CASH:
+            # Returns, betas and residual of money: all 0, none limited.
+            grid[i], table[:, i] = 0.0, 0.0
     for symbol_id, fact in facts.items():
         table[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = fact.values
     position = {session: k for k, session in enumerate(sessions)}

@@ -96,7 +96,7 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
     assert set(status) == {
         "id", "state", "processed", "coverage_min", "coverage_gate", "needs_you", "complete_to",
         "as_of", "first_session", "last_session", "expected", "completed", "partial", "phases", "holes",
-        "holes_total", "partials", "partials_total",
+        "holes_total", "partials", "partials_total", "price_basis",
     }  # fmt: skip
     assert (status["state"], status["as_of"]) == ("healing", "2020-12-30")
     assert (status["first_session"], status["last_session"]) == ("2020-12-21", "2020-12-30")
