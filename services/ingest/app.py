@@ -40,7 +40,9 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
         providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
+        made = IngestWorker(
+            service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind, patience=chosen.patience
+        )
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         return made

@@ -15,10 +15,11 @@ from shared.text import printable
 
 
 class NoDataReason(StrEnum):
-    """Why there is no price. The first three pass by themselves; the others are what the source knows."""
+    """Why there is no price. The first four may pass by themselves; the others are what the source knows."""
 
     RATE_LIMITED = "rate_limited"
     PROVIDER_DOWN = "provider_down"
+    LATE = "late"
     QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"
     AMBIGUOUS = "ambiguous"
@@ -30,7 +31,13 @@ class NoDataReason(StrEnum):
 
     @property
     def transient(self) -> bool:
-        return self in {NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.QUARANTINED}
+        """Of a price that is held back only while somebody has still to be asked about it: see `ChainResult.undecided`."""
+        return self in {
+            NoDataReason.RATE_LIMITED,
+            NoDataReason.PROVIDER_DOWN,
+            NoDataReason.LATE,
+            NoDataReason.QUARANTINED,
+        }
 
 
 class ProviderErrorKind(StrEnum):
@@ -238,6 +245,8 @@ class ChainResult:
     candidates : what a provider without bars said the symbol may mean.
     renamed    : what a provider without bars, or whose bars end early, said it has become.
     broken     : who could not be asked until somebody acts, while others told what they know.
+    undecided  : for a price that is held back, whether somebody who has not answered yet may still confirm it. If not, nothing is
+                 waited for: the holding goes without, with that remark, until a person decides or a source corrects itself.
     """
 
     request: Request
@@ -248,6 +257,7 @@ class ChainResult:
     candidates: tuple[Listing, ...] = ()
     renamed: Rename | None = None
     broken: tuple[str, ...] = ()
+    undecided: bool = False
 
     @property
     def listed_from(self) -> date | None:

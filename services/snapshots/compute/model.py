@@ -48,7 +48,7 @@ class Reason(IntEnum):
 # Reasons of `ingest.gaps`, by code; 0 is "no gap is recorded".
 GAP_REASONS = (
     "", "rate_limited", "provider_down", "not_found", "ambiguous", "delisted", "not_yet_listed", "no_trade",
-    "quarantined", "foreign_currency", "plan_limit",
+    "quarantined", "foreign_currency", "plan_limit", "late",
 )  # fmt: skip
 DELISTED_GAP = GAP_REASONS.index("delisted")
 
@@ -151,6 +151,8 @@ class Inputs:
     lots: Lots
     market: Market
     opening: LotState
+    provisional: BoolMatrix | None = None
+    """(T, P) whether a price of the session, or of one before it, was still waited for; None: nothing is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

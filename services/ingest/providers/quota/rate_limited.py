@@ -207,6 +207,7 @@ class RateLimitedProvider:
         """source: whose data it is, where several adapters ask one vendor."""
         self.name = vendor.name
         self.source = source or vendor.name
+        self.publishes: timedelta | None = getattr(vendor, "publishes", None)
         self.provider = vendor
         self._gate = gate
         self.quota = quota
