@@ -77,6 +77,7 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_YAHOO_QUOTA", ["ingest"]),
         ("LEADLINE_MASSIVE_QUOTA", ["ingest"]),
         ("LEADLINE_FMP_QUOTA", ["ingest"]),
+        ("LEADLINE_PATIENCE", ["ingest", "factors"]),
         ("LEADLINE_MAX_BODY_MB", ["coordinator"]),
         ("LEADLINE_HOSTS", ["coordinator"]),
         ("LEADLINE_MAX_LOTS", ["coordinator"]),

@@ -12,7 +12,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
-from shared.market.registry import PROXY_SYMBOLS
 from shared.work import Phase
 
 # A page shows no more; `holes_total` and `partials_total` say how many there are.
@@ -38,7 +37,8 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
                 SELECT CAST(phase AS text) AS phase, count(*) AS expected, min(session) AS first, max(session) AS last,
                        count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
                        count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial,
-                       count(*) FILTER (WHERE completed_revision < required_revision AND blocked_reason IS NOT NULL) AS blocked
+                       count(*) FILTER (WHERE completed_revision < required_revision AND blocked_reason IS NOT NULL) AS blocked,
+                       count(*) FILTER (WHERE completed_revision >= required_revision AND provisional) AS provisional
                 FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
             """),
             {"id": portfolio},
@@ -52,7 +52,12 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
     by_phase = {count.phase: {"expected": count.expected, "completed": count.completed} for count in counts}
     return {
         "id": str(portfolio),
-        "state": state(expected, completed, sum(count.blocked for count in counts)),
+        "state": state(
+            expected,
+            completed,
+            sum(count.blocked for count in counts),
+            provisional=sum(count.provisional for count in counts),
+        ),
         "as_of": clock.last_due().isoformat(),
         "first_session": iso(min((count.first for count in counts), default=row.first_session)),
         "last_session": iso(max((count.last for count in counts), default=None)),
@@ -67,10 +72,13 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
     }
 
 
-def state(expected: int, completed: int, blocked: int) -> str:
-    """One word. Blocked comes before healing, because it is what needs a person."""
+def state(expected: int, completed: int, blocked: int, *, provisional: int = 0) -> str:
+    """One word. Blocked comes before healing, because it is what needs a person.
+
+    provisional : completed units that were computed while a price was waited for, which they will be computed anew with
+    """
     if completed == expected:
-        return "complete"
+        return "healing" if provisional else "complete"
     return "blocked" if blocked else "healing"
 
 
@@ -138,11 +146,11 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]
     rows = await conn.execute(
         text("""
             SELECT s.symbol, g.reason, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE NOT g.terminal AND (s.symbol = ANY (CAST(:proxies AS text[])) OR s.symbol IN (
-                SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL))
+            WHERE NOT g.terminal AND s.symbol IN (
+                SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL)
             ORDER BY s.symbol, g.first
         """),
-        {"id": portfolio, "proxies": list(PROXY_SYMBOLS)},
+        {"id": portfolio},
     )
     return rows.all()
 

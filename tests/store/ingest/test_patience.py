@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.ingest.compute.requests import refresh_requests
+from services.ingest.model.market import Action
 from services.ingest.providers.chain import Chain
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.symbol_lease import lease_symbols
@@ -324,3 +325,35 @@ async def test_a_bar_that_is_not_out_yet_is_late_and_waited_for_until_it_is(inge
     await retry(ingest)
     assert await ingest.gaps("AAA") == [(yesterday, LAST, "no_trade", True)], "now it would be there"
     assert await ingest.missing(portfolio) == []
+
+
+# --- held back
+
+
+async def test_a_suspect_split_of_one_symbol_holds_nobody_when_nobody_else_can_be_asked(ingest: Ingest) -> None:
+    """Books A3: the file lists a split that its closes are not adjusted for; the file will say the same for ever."""
+    ingest.market.quote("AAA", "BBB")
+    split = DAYS.back(LAST, 4)
+    ingest.market.actions["BBB"] = (Action(split, "split", 4.0),)
+    for levels in (ingest.market.closes["BBB"], ingest.market.adjusted["BBB"]):
+        levels |= {day: close / 4 for day, close in levels.items() if day >= split}
+    portfolio = await ingest.portfolio(("AAA", ENTRY), ("BBB", ENTRY))
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == [], "its own line only, though it is half of the value"
+    units = await ingest.units(portfolio)
+    assert {unit.provisional for unit in units.values()} == {False}, "nothing is waited for"
+    assert units[LAST].reasons == [{"figure": None, "symbol": "BBB", "reason": "quarantined"}]
+    assert {gap[2:] for gap in await ingest.gaps("BBB")} == {("quarantined", True)}
+
+
+async def test_a_bare_suspicion_of_the_only_provider_does_not_hold_its_price_back(ingest: Ingest) -> None:
+    """A jump of ten standard deviations: with nobody to ask its word stands."""
+    ingest.market.quote("AAA")
+    eve = DAYS.previous(LAST)
+    portfolio = await ingest.portfolio(("AAA", ENTRY))
+    await ingest.run(portfolio, last=eve)
+    for levels in (ingest.market.closes["AAA"], ingest.market.adjusted["AAA"]):
+        levels[LAST] *= 1.1
+    await ingest.run(portfolio)
+    assert await ingest.missing(portfolio) == []
+    assert await ingest.gaps("AAA") == []

@@ -207,11 +207,16 @@ class RateLimitedProvider:
         """source: whose data it is, where several adapters ask one vendor."""
         self.name = vendor.name
         self.source = source or vendor.name
-        self.publishes: timedelta | None = getattr(vendor, "publishes", None)
         self.provider = vendor
         self._gate = gate
         self.quota = quota
         self._is_today = is_today
+
+    @property
+    def publishes(self) -> timedelta | None:
+        """When the vendor's bars of a session are out, as `base.Provider` has it."""
+        hour: timedelta | None = getattr(self.provider, "publishes", None)
+        return hour
 
     def fetch(self, requests: Sequence[Request]) -> list[Answer]:
         answers: dict[int, Answer] = {}
