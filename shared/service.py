@@ -13,11 +13,11 @@ from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
-from faststream.specification.asyncapi import get_asyncapi_html
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared import reference
 from shared.clock import Clock
 from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
@@ -203,7 +203,7 @@ async def _until_stopped(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 def operational_routes(service: Service) -> APIRouter:
-    """`/livez`, `/readyz`, `/metrics` and `/asyncapi`; `/docs` is FastAPI's own."""
+    """`/livez`, `/readyz`, `/metrics` and `/asyncapi`; `/docs` knows the whole application."""
     router = APIRouter(tags=["operations"])
 
     @router.get("/livez", summary="Is this process able to work?")
@@ -239,7 +239,7 @@ def operational_routes(service: Service) -> APIRouter:
     async def asyncapi(html: Annotated[bool, Query()] = False) -> Response:  # noqa: FBT002 (a query parameter)
         schema = AsyncAPI(service.broker, title=f"Leadline {service.name}", version="1").to_specification()
         if html:
-            return HTMLResponse(get_asyncapi_html(schema))
+            return HTMLResponse(reference.messages(schema.to_jsonable()), headers=reference.HEADERS)
         return Response(schema.to_json(), media_type="application/json")
 
     return router
@@ -250,8 +250,12 @@ def create_service_app(
     *,
     title: str,
     routers: Sequence[APIRouter] = (),
+    own_docs: bool = False,
 ) -> FastAPI:
-    """A FastAPI application whose lifespan runs the service."""
+    """A FastAPI application whose lifespan runs the service.
+
+    own_docs : the service has a /docs of its own; else it is a plain page. FastAPI's loads its script from another server.
+    """
     configure_logging(service.name, level=service.settings.log_level, json=service.settings.log_json)
     configure_tracing(service.name)
 
@@ -260,13 +264,19 @@ def create_service_app(
         async with service.running():
             yield
 
-    app = FastAPI(title=title, version="1", lifespan=lifespan)
+    app = FastAPI(title=title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(operational_routes(service))
     for router in routers:
         app.include_router(router)
+    if not own_docs:
+        app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
+
+
+def _plain_docs(app: FastAPI) -> HTMLResponse:
+    return HTMLResponse(reference.operations(app.openapi()), headers=reference.HEADERS)
 
 
 def create_phase_app(

@@ -70,7 +70,7 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
         if not await _through(leadline, console, asked_to_stop):
             raise LeadlineError("stopped before the portfolio was complete; the next run goes on from there")
         _print_account(console, before, await _recorded(leadline))
-        console.print(f"In a browser: {leadline.url}/docs" + ("" if serve else ", with `make demo SERVE=1`"))
+        console.print(f"In a browser: {leadline.url}/" + ("" if serve else ", with `make demo SERVE=1`"))
         if serve:
             console.print("Serving until Ctrl-C.")
             await until_stopped(leadline, asked_to_stop)

@@ -20,13 +20,15 @@ from services.coordinator.api import (
     symbols,
 )
 from services.coordinator.api.access import Access, AccessControl
-from services.coordinator.api.context import PREFIX, Context, on_trading_days
+from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
+from services.coordinator.context import Context, on_trading_days
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.web import install as web
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -61,12 +63,13 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         wake_reconciler=reconciler.wake,
         stopping=service.stopping,
     )
-    return serve(create_service_app(service, title="Leadline", routers=[api_router()]), context)
+    return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
-    """Give the handlers what they work with, and errors their shape; let nothing in that `access` refuses."""
+    """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     app.state.context = context
+    web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Last, and so the outermost: nothing has read any of the body yet.
     app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))

@@ -11,12 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api import idempotency
-from services.coordinator.api.context import Context
 from services.coordinator.api.idempotency import Answer
-from services.coordinator.errors import Conflict, Invalid
-from shared.db import closures
-from shared.db.engine import acquire_commit_order_lock
-from shared.market.calendar import closures as current
+from services.coordinator.context import Context, ordered_change
+from services.coordinator.errors import Invalid
 from shared.messaging.failpoints import failpoint
 
 MAX_KEY = 255
@@ -36,15 +33,8 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
         raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
     endpoint = f"{request.method} {request.url.path}"
     digest = _digest(parts)
-    async with context.engine.begin() as conn:
-        # The lock is also what makes two requests with one key wait for each other.
-        await acquire_commit_order_lock(conn)
-        if await closures.find_closures(conn) != current():
-            # What was checked before the lock, entries that count on the next session among it, is of another calendar.
-            raise Conflict(
-                "The exchange calendar was changed while this was checked. Nothing was done: send it again.",
-                code="calendar_moved",
-            )
+    # The lock is also what makes two requests with one key wait for each other.
+    async with ordered_change(context) as conn:
         known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
         if known is not None:
             if known.request_hash != digest:

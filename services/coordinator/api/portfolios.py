@@ -11,7 +11,7 @@ from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api import serializers
+from services.coordinator import serializers
 from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write

@@ -1,0 +1,45 @@
+"""The chain of providers: how much of each quota is used, and whether a provider is being left alone for a while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.results.values import to_json
+
+
+async def chain(conn: AsyncConnection) -> dict[str, Any]:
+    """Providers in the order they are asked. Quotas are of the account: [calls, seconds, used] by window."""
+    rows = await conn.execute(
+        text("""
+            SELECT c.rank, c.provider, c.account IS NOT NULL AS metered, c.limits, c.seconds,
+                   ARRAY(SELECT (SELECT coalesce(sum(calls), 0) FROM ingest.quota_uses
+                                 WHERE account = c.account AND at > clock_timestamp() - make_interval(secs => w.s))
+                         FROM unnest(c.seconds) WITH ORDINALITY AS w (s, n) ORDER BY w.n) AS used,
+                   p.failures, p.probe_until, p.last_fault,
+                   CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_until END AS closed_until,
+                   CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_by END AS closed_by
+            FROM ingest.chain c LEFT JOIN ingest.providers p ON p.provider = c.provider AND p.account = c.account
+            ORDER BY c.rank
+        """)
+    )
+    return {
+        "items": [
+            {
+                "provider": row["provider"],
+                "metered": row["metered"],
+                "windows": [
+                    {"calls": int(calls), "seconds": float(seconds), "used": int(used)}
+                    for calls, seconds, used in zip(row["limits"], row["seconds"], row["used"], strict=True)
+                ],
+                "state": "paused" if row["closed_until"] else "asked",
+                "closed_until": to_json(row["closed_until"]),
+                "closed_by": row["closed_by"],
+                "failures": row["failures"] or 0,
+                "last_fault": row["last_fault"],
+            }
+            for row in rows.mappings()
+        ]
+    }

@@ -1,0 +1,1 @@
+"""The page: routes read what the API reads, `views` turn its documents into what is shown, templates write it down."""

@@ -1,0 +1,39 @@
+"""Puts the page into the application: its routes and its static files."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.coordinator.web.files import Kept
+from services.coordinator.web.routes import (
+    docs,
+    editing,
+    entry,
+    explain,
+    importing,
+    operations,
+    portfolio,
+    portfolios,
+    report,
+    settings,
+    symbols,
+)
+
+
+def install(app: FastAPI) -> None:
+    """Explanations stand before symbols and portfolios: their paths are the longer ones."""
+    for module in (
+        entry,
+        docs,
+        portfolios,
+        importing,
+        explain,
+        portfolio,
+        editing,
+        symbols,
+        operations,
+        settings,
+        report,
+    ):
+        app.include_router(module.router)
+    app.mount("/static", Kept(), name="static")

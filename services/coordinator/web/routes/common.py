@@ -1,0 +1,148 @@
+"""What the handlers of the page share: how a refusal looks, days in a query, reads in one snapshot, writes and redirects."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.exceptions import HTTPException
+
+from services.coordinator.context import Context, on_trading_days, ordered_change
+from services.coordinator.errors import NotFound, Refused
+from services.coordinator.portfolios import service
+from services.coordinator.portfolios.store import Portfolio
+from services.coordinator.results import completeness, portfolios, sessions
+from services.coordinator.web import sign_in, texts
+from services.coordinator.web.rendering import page
+from services.coordinator.web.texts import gettext as _
+from services.coordinator.web.views.header import Header, header
+from shared.db.engine import is_transient
+from shared.errors import PermanentError
+from shared.work import Phase
+
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+T = TypeVar("T")
+
+
+def _iso(value: object) -> object:
+    if value == "":
+        return None
+    if isinstance(value, str) and not _ISO.fullmatch(value):
+        raise ValueError("a date is written YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date | None, BeforeValidator(_iso)]
+Session = Annotated[Day, Query(description="An exchange session; without it the newest completed one")]
+
+
+class PageRoute(APIRoute):
+    """A refusal on a page is a page: what is wrong, and what to do."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except sign_in.SignInNeeded:
+                return RedirectResponse(f"/sign-in?{urlencode({'next': _own(request)})}", status_code=303)
+            except Refused as error:
+                return refusal(request, error.status, error.title, str(error), errors=error.errors)
+            except PermanentError as error:
+                return refusal(request, 422, _("Not possible"), str(error))
+            except RequestValidationError as error:
+                said = "; ".join(f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()[:5])
+                return refusal(request, 422, _("Cannot be read"), said)
+            except HTTPException as error:
+                return refusal(request, error.status_code, str(error.detail), "")
+            except (DBAPIError, PoolTimeout, OSError) as error:
+                if not is_transient(error):
+                    raise
+                said = _("The database is not reachable. Nothing was changed; try again in a moment.")
+                return refusal(request, 503, _("Not reachable"), said)
+
+        return handler
+
+
+async def spoken(request: Request) -> None:
+    """Streams write texts too, long after the request: the language is chosen before anything else."""
+    texts.speak(request.headers.get("accept-language", ""))
+
+
+def refusal(
+    request: Request, code: int, title: str, detail: str, errors: list[dict[str, object]] | None = None
+) -> Response:
+    return page(request, "refused.html", status=code, code=code, what=title, detail=detail, errors=errors or [])
+
+
+def _own(request: Request) -> str:
+    """Where to go on after signing in; a form that was sent is filled in again from its page."""
+    if request.method != "GET":
+        return "/"
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def router() -> APIRouter:
+    return APIRouter(
+        route_class=PageRoute,
+        dependencies=[Depends(spoken), Depends(on_trading_days), Depends(sign_in.require)],
+        include_in_schema=False,
+    )
+
+
+async def portfolio_header(
+    conn: AsyncConnection, context: Context, portfolio: UUID, session: date | None
+) -> tuple[Portfolio, Header, dict[str, Any]]:
+    """The portfolio, the head of its pages on the session, and its status. `NotFound` for a day that can have no values."""
+    found = await service.existing(conn, portfolio)
+    await sessions.check_of(conn, context.clock, portfolio, session)
+    document = await completeness.read(conn, context.clock, portfolio)
+    if document is None:
+        raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
+    row = None
+    try:
+        chosen = await portfolios.choose(conn, portfolio, Phase.SNAPSHOTS, session)
+        rows = (await portfolios.snapshots(conn, portfolio, chosen.session, chosen.session))["items"]
+        row = rows[0] if rows else None
+    except NotFound:
+        # Nothing is computed yet: the page says how far it is, and fills while one watches.
+        row = None
+    about = {"id": str(portfolio), "name": found.name, "currency": found.currency}
+    return found, header(about, document, row, context.clock.calendar()), document
+
+
+async def changed(context: Context, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Do a change as the API does: in one transaction that takes the commit-order lock, and send at once what it announces."""
+    async with ordered_change(context) as conn:
+        result = await act(conn)
+    context.wake_relay()
+    return result
+
+
+async def pause(context: Context, began: float) -> None:
+    """Between two looks of a stream: never more than a fifth of the time is spent on looking, however much there is to read."""
+    await asyncio.sleep(max(context.settings.stream_seconds, 4.0 * (time.monotonic() - began)))
+
+
+def back(path: str, notice: str = "") -> RedirectResponse:
+    """After a form: to a page that can be loaded again without doing it twice."""
+    if notice:
+        path, _hash, fragment = path.partition("#")
+        path += ("&" if "?" in path else "?") + urlencode({"notice": notice}) + (f"#{fragment}" if fragment else "")
+    return RedirectResponse(path, status_code=303)

@@ -1,0 +1,70 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from services.coordinator.context import Ctx
+from services.coordinator.web import sign_in
+from services.coordinator.web.rendering import page
+from services.coordinator.web.routes.common import PageRoute
+from services.coordinator.web.texts import gettext as _
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/sign-in")
+async def form(request: Request, context: Ctx, code: str = "", next: str = "/") -> Response:  # noqa: A002 (the parameter's name in the address)
+    """The form; with a one-time code, the cookie at once."""
+    if code and sign_in.sessions_of(request).redeem(code):
+        return _signed_in(request, next)
+    wrong = _("The link is used or too old: it works once, within two minutes.") if code else ""
+    return page(
+        request,
+        "sign_in.html",
+        status=401 if code else 200,
+        wrong=wrong,
+        go_on=_own(next),
+        needed=sign_in.needed(context),
+    )
+
+
+@router.post("/sign-in")
+async def sign(
+    request: Request,
+    context: Ctx,
+    token: Annotated[str, Form(max_length=500)] = "",
+    next: Annotated[str, Form(max_length=500)] = "/",  # noqa: A002 (the field's name in the form)
+) -> Response:
+    if not sign_in.token_fits(context, token):
+        return page(
+            request,
+            "sign_in.html",
+            status=401,
+            wrong=_("That is not this server's token."),
+            go_on=_own(next),
+            needed=sign_in.needed(context),
+        )
+    return _signed_in(request, next)
+
+
+@router.post("/sign-out")
+async def out(request: Request) -> Response:
+    sign_in.sessions_of(request).end(request.cookies.get(sign_in.cookie_name(request), ""))
+    answer = RedirectResponse("/sign-in", status_code=303)
+    sign_in.clear_cookie(request, answer)
+    return answer
+
+
+def _signed_in(request: Request, wanted: str) -> Response:
+    answer = RedirectResponse(_own(wanted), status_code=303)
+    sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin())
+    return answer
+
+
+def _own(address: str) -> str:
+    """Only ways into this server: a link that somebody sends must not lead elsewhere after signing in."""
+    return address if address.startswith("/") and not address.startswith(("//", "/\\")) else "/"

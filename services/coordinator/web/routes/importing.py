@@ -1,0 +1,227 @@
+"""The import: one page, four steps that stay visible. Nothing is kept between them but what the form itself carries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, File, Form, Query, Request, UploadFile
+from fastapi.responses import Response
+
+from services.coordinator import serializers
+from services.coordinator.context import Context, Ctx
+from services.coordinator.errors import Refused
+from services.coordinator.importer.account import ACCOUNT_TYPES
+from services.coordinator.importer.columns import COLUMNS
+from services.coordinator.importer.reader import MAX_BYTES
+from services.coordinator.portfolios import service, validation
+from services.coordinator.portfolios.estimate import estimate
+from services.coordinator.web.rendering import STATIC, page
+from services.coordinator.web.routes.common import back, changed
+from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.texts import gettext as _
+from services.coordinator.web.views import importing as views
+from shared.db.engine import snapshot
+
+router = made()
+# The importer's own limit is said with its own words; the form may carry a little more.
+MOST = MAX_BYTES + 1
+
+
+@dataclass
+class Given:
+    """What the form says, whichever step it was sent from."""
+
+    text: str
+    filename: str
+    name: str
+    equity: str
+    account_type: str
+    currency: str
+    basis: str
+    into: UUID | None
+    columns: dict[int, str]
+    fixes: list[tuple[int, str, str]]
+    dropped: set[int]
+
+
+async def _given(
+    request: Request,
+    file: Annotated[UploadFile | None, File()] = None,
+    text: Annotated[str, Form()] = "",
+    filename: Annotated[str, Form(max_length=255)] = "",
+    name: Annotated[str, Form()] = "",
+    equity_balance: Annotated[str, Form()] = "",
+    account_type: Annotated[str, Form()] = "",
+    currency: Annotated[str, Form()] = "",
+    price_basis: Annotated[str, Form()] = "auto",
+    into: Annotated[str, Form()] = "",
+    fix: Annotated[str, Form()] = "",
+) -> Given:
+    content = await file.read(MOST) if file is not None and file.filename else b""
+    if file is not None and content:
+        text, filename = content.decode("utf-8-sig", errors="replace"), file.filename or ""
+    form = await request.form()
+    chosen = {
+        int(key.removeprefix("column_")): str(value)
+        for key, value in form.items()
+        if key.startswith("column_") and key.removeprefix("column_").isdigit() and value in ("", *COLUMNS)
+    }
+    fixes, dropped = _repairs(fix, {key: str(value) for key, value in form.items()})
+    return Given(
+        text=text.replace("\r\n", "\n"),
+        filename=filename,
+        name=name.strip() or filename.removesuffix(".csv"),
+        equity=equity_balance,
+        account_type=account_type,
+        currency=currency,
+        basis=price_basis,
+        into=UUID(into) if into else None,
+        # A new file has columns of its own.
+        columns={} if content else chosen,
+        fixes=fixes,
+        dropped=dropped,
+    )
+
+
+def _repairs(pressed: str, form: dict[str, str]) -> tuple[list[tuple[int, str, str]], set[int]]:
+    """Cells to put right and lines to leave out: every cell of the list as it is written now, then the button that was pressed."""
+    fields = [(key.split("|"), value) for key, value in form.items() if key.startswith("cell|")]
+    written = [(int(parts[1]), parts[2], value) for parts, value in fields if len(parts) == 3 and parts[1].isdigit()]
+    try:
+        wanted = json.loads(pressed) if pressed.startswith("{") else {}
+        fixes = [(int(row), str(column), str(value)) for row, column, value in wanted.get("cells", [])]
+        return written + fixes, {int(row) for row in wanted.get("drop", [])}
+    except (ValueError, TypeError):
+        # No button of ours: what is written in the cells counts all the same.
+        return written, set()
+
+
+Form_ = Annotated[Given, Depends(_given)]
+
+
+@router.get("/import")
+async def empty(
+    request: Request,
+    into: Annotated[UUID | None, Query()] = None,
+    sample: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+) -> Response:
+    given = Given("", "", "", "", "taxable", "USD", "auto", into, {}, [], set())
+    if sample:
+        text = (STATIC / "sample.csv").read_text(encoding="utf-8")
+        given = Given(text, "sample.csv", "Sample", "500000", "taxable", "USD", "auto", None, {}, [], set())
+    return page(request, "import.html", **_shown(given))
+
+
+@router.post("/import")
+async def checked(request: Request, context: Ctx, given: Form_) -> Response:
+    """Steps one to four: read, map, check and estimate. Saves nothing."""
+    if given.fixes:
+        given.text = views.with_cells(given.text, given.fixes)
+    if given.dropped:
+        given.text = views.without_rows(given.text, given.dropped)
+    shown = _shown(given)
+    if not given.text.strip():
+        return page(request, "import.html", status=422, **(shown | {"nothing": _("Choose a file or paste its rows.")}))
+    try:
+        preview = await _preview(context, given, shown["csv"])
+    except Refused as error:
+        return page(request, "import.html", status=422, **(shown | _refused(error)))
+    rows = views.preview(preview)
+    return page(
+        request,
+        "import.html",
+        **(shown | {"preview": preview, "rows": rows, "estimate": preview["estimate"], "checked": True}),
+    )
+
+
+@router.post("/import/commit")
+async def commit(request: Request, context: Ctx, given: Form_) -> Response:
+    """Imports what was checked, and checks it again: prices may have come in between."""
+    shown = _shown(given)
+    content = shown["csv"].encode()
+    try:
+        if given.into is not None:
+            parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
+            into = given.into
+            result = await changed(
+                context, lambda conn: service.add_file(conn, context.clock, into, parsed, dry_run=False)
+            )
+        else:
+            draft = await _draft(context, given, content)
+            result = await changed(context, lambda conn: service.create(conn, context.clock, draft))
+    except Refused as error:
+        return page(request, "import.html", status=422, **(shown | _refused(error)))
+    said = _("{n} positions imported. Figures arrive while you watch.").format(n=result.positions)
+    undo = "" if given.into else "?imported=1"
+    return back(f"/p/{result.portfolio_id}{undo}", said)
+
+
+async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, Any]:
+    content = csv_text.encode()
+    if given.into is not None:
+        parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
+        async with snapshot(context.engine) as conn:
+            result = await service.add_file(conn, context.clock, given.into, parsed, dry_run=True)
+            costs = await estimate(conn, context.clock, parsed.positions)
+    else:
+        draft = await _draft(context, given, content)
+        async with snapshot(context.engine) as conn:
+            result = await service.preview(conn, context.clock, draft)
+            costs = await estimate(conn, context.clock, draft.positions)
+    return serializers.imported(result, preview=True) | {"estimate": costs.document()}
+
+
+async def _draft(context: Context, given: Given, content: bytes) -> validation.Draft:
+    return await asyncio.to_thread(
+        validation.from_file,
+        content,
+        None,
+        name=given.name,
+        account_type=given.account_type,
+        equity=given.equity,
+        currency=given.currency,
+        price_basis=given.basis,
+        clock=context.clock,
+    )
+
+
+def _shown(given: Given) -> dict[str, Any]:
+    """What every step shows: the text, what its columns are taken for, and the text as the importer reads it."""
+    found = views.sheet(given.text)
+    mapping = views.columns(found, given.columns)
+    return {
+        "given": given,
+        "columns": mapping,
+        "missing": views.missing(mapping) if found.headers else [],
+        "separator": found.separator,
+        "csv": views.rewritten(given.text, found, mapping),
+        "ours": COLUMNS,
+        "account_types": ACCOUNT_TYPES,
+        "rows_total": max(0, len([row for row in found.rows if row]) - 1),
+        "faults": [],
+        "faults_total": 0,
+        "repairable": [],
+        "preview": None,
+        "rows": [],
+        "estimate": None,
+        "checked": False,
+        "nothing": "",
+        "minutes": views.minutes,
+    }
+
+
+def _refused(error: Refused) -> dict[str, Any]:
+    found = views.faults(error.errors)
+    shown = found[: views.SHOWN_ERRORS]
+    cells = [[fault.row, fault.column, fault.repair] for fault in found if fault.row and fault.column and fault.repair]
+    return {
+        "faults": shown,
+        "faults_total": len(found),
+        "repairable": cells,
+        "nothing": "" if found else str(error),
+        "checked": True,
+    }

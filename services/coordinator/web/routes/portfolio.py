@@ -1,0 +1,232 @@
+"""A portfolio's seven parts, each a page of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sse_starlette.sse import EventSourceResponse
+
+from services.coordinator import serializers
+from services.coordinator.context import Context, Ctx
+from services.coordinator.errors import NotFound
+from services.coordinator.portfolios import flows, store
+from services.coordinator.results import completeness_grid, portfolios, restatements, series, symbols
+from services.coordinator.runs import store as runs
+from services.coordinator.web.rendering import digest, live_part, page, text_of
+from services.coordinator.web.routes.common import Session, pause, portfolio_header
+from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.views import correlations as correlation_views
+from services.coordinator.web.views import data as data_views
+from services.coordinator.web.views import factors as factor_views
+from services.coordinator.web.views import operations as operation_views
+from services.coordinator.web.views import performance as performance_views
+from services.coordinator.web.views import positions as position_views
+from services.coordinator.web.views import risk as risk_views
+from services.coordinator.web.views import stress as stress_views
+from services.coordinator.web.views.header import Header
+from services.coordinator.web.views.strip import Strip, strip
+from shared.db.closures import load_closures
+from shared.db.engine import snapshot
+from shared.market.registry import PROXY_SYMBOLS
+
+router = made()
+RUNS = 100
+CHANGES = 20
+
+
+@router.get("/p/{portfolio_id}")
+async def performance(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    period: Literal["1m", "ytd", "1y", "max"] = "max",
+    imported: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+) -> Response:
+    async with snapshot(context.engine) as conn:
+        _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        view = None
+        if head.session is not None:
+            view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
+    return page(request, "performance.html", **_moving(head, lane), part="performance", view=view, imported=imported)
+
+
+async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
+    """The view of a session, with the market's proxy of that session to compare with, where it has prices."""
+    rows = (await portfolios.snapshots(conn, portfolio_id, None, session))["items"]
+    benchmark, closes = await _benchmark(conn, portfolio_id, session)
+    view = performance_views.view(str(portfolio_id), rows, period, benchmark, closes)
+    view["morning"] = performance_views.morning(rows[-1], await _var(conn, portfolio_id, session))
+    return view
+
+
+async def _benchmark(
+    conn: AsyncConnection, portfolio_id: UUID, session: date
+) -> tuple[str | None, dict[str, float | None]]:
+    try:
+        exposures = await portfolios.risk_document(conn, portfolio_id, "exposures", session)
+        symbol = exposures["proxies"]["market"] or PROXY_SYMBOLS[0]
+        prices = await symbols.prices(conn, symbol, None, session)
+    except NotFound:
+        return None, {}
+    adjusted = all(item["adj_close"] is not None for item in prices["items"])
+    return symbol, {item["session"]: item["adj_close" if adjusted else "close"] for item in prices["items"]}
+
+
+async def _var(conn: AsyncConnection, portfolio_id: UUID, session: date) -> float | None:
+    try:
+        found = await portfolios.risk_document(conn, portfolio_id, "risk", session)
+    except NotFound:
+        return None
+    said = [item["var"] for item in found["var"] if (item["method"], item["level"]) == ("historical", 0.95)]
+    return said[0] if said else None
+
+
+@router.get("/p/{portfolio_id}/risk")
+async def risk(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        return await risk_of(conn, portfolio_id, on)
+
+    return await _part(request, context, portfolio_id, session, "risk", view)
+
+
+async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[str, Any]:
+    found = await portfolios.risk_document(conn, portfolio_id, "risk", on)
+    over_time = await series.risk(conn, portfolio_id, None, on)
+    scored = await portfolios.scorecard_document(conn, portfolio_id, on)
+    return risk_views.view(str(portfolio_id), found, over_time, scored)
+
+
+@router.get("/p/{portfolio_id}/factors")
+async def factors(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        return factor_views.view(str(portfolio_id), await portfolios.risk_document(conn, portfolio_id, "exposures", on))
+
+    return await _part(request, context, portfolio_id, session, "factors", view)
+
+
+@router.get("/p/{portfolio_id}/stress")
+async def stress(
+    request: Request, portfolio_id: UUID, context: Ctx, session: Session = None, scenario: str | None = None
+) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        found = await portfolios.risk_document(conn, portfolio_id, "stress", on)
+        return stress_views.view(str(portfolio_id), found, scenario)
+
+    return await _part(request, context, portfolio_id, session, "stress", view)
+
+
+@router.get("/p/{portfolio_id}/correlations")
+async def correlations(
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    order: Literal["clusters", "names"] = "clusters",
+) -> Response:
+    async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        found = await portfolios.risk_document(conn, portfolio_id, "correlations", on)
+        return correlation_views.view(str(portfolio_id), found, order)
+
+    return await _part(request, context, portfolio_id, session, "correlations", view)
+
+
+@router.get("/p/{portfolio_id}/positions")
+async def positions(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async with snapshot(context.engine) as conn:
+        found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        stored, moved = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
+        document = serializers.portfolio(found, stored, moved)
+        held: dict[str, Any] = {"items": [], "session": None}
+        if head.session is not None:
+            held = await portfolios.positions(conn, portfolio_id, date.fromisoformat(head.session))
+    view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
+    return page(request, "positions.html", **_moving(head, lane), part="positions", view=view, account=document)
+
+
+@router.get("/p/{portfolio_id}/data")
+async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+    async with snapshot(context.engine) as conn:
+        found, head, document = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        said = await restatements.page(conn, portfolio_id, limit=CHANGES, cursor=None, session=session)
+        recent = [serializers.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
+    own = [run for run in recent if str(portfolio_id) in (run["scope"].get("portfolio_ids") or ())]
+    return page(
+        request,
+        "data.html",
+        **_moving(head, lane),
+        part="data",
+        account=serializers.portfolio(found, [], []),
+        view=data_views.view(str(portfolio_id), document, said),
+        runs=operation_views.runs(own, {str(portfolio_id): found.name}),
+    )
+
+
+@router.get("/p/{portfolio_id}/live")
+async def live(portfolio_id: UUID, context: Ctx, seen: str = "", was: str = "") -> EventSourceResponse:
+    """The strip and the badge as they change; once the portfolio is done, the page is asked to fetch its figures."""
+    return EventSourceResponse(_events(context, portfolio_id, seen, was))
+
+
+def _moving(head: Header, lane: Strip) -> dict[str, Any]:
+    """What every part's page shows of the portfolio, and the piece of it that the stream writes again."""
+    return {"head": head, "strip": lane, **live_part("_live.html", head=head, strip=lane, arrived=False)}
+
+
+async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncIterator[dict[str, str]]:
+    """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
+    while not context.stopping.is_set():
+        began = time.monotonic()
+        try:
+            async with snapshot(context.engine) as conn:
+                await load_closures(conn)
+                _, head, _ = await portfolio_header(conn, context, portfolio_id, None)
+                lane = await _strip(conn, context, portfolio_id)
+        except NotFound:
+            # Deleted while somebody watched: nothing more will come.
+            return
+        now = head.state.name
+        text = text_of("_live.html", head=head, strip=lane, arrived=was == "healing" and now != "healing")
+        if digest(text) != seen:
+            yield {"data": text}
+            seen = digest(text)
+        was = now
+        await pause(context, began)
+
+
+async def _part(
+    request: Request,
+    context: Context,
+    portfolio_id: UUID,
+    session: date | None,
+    part: str,
+    view: Any,
+) -> Response:
+    """A part whose figures are the risk phase's: without any yet, the page says how far it is."""
+    async with snapshot(context.engine) as conn:
+        _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
+        lane = await _strip(conn, context, portfolio_id)
+        found = None
+        if head.session is not None:
+            try:
+                found = await view(conn, date.fromisoformat(head.session))
+            except NotFound:
+                # Values are there and risk is not yet.
+                found = None
+    return page(request, f"{part}.html", **_moving(head, lane), part=part, view=found)
+
+
+async def _strip(conn: AsyncConnection, context: Context, portfolio_id: UUID) -> Strip:
+    return strip(
+        await completeness_grid.grid(conn, context.clock, first=None, last=None, phase=None, portfolios=[portfolio_id])
+    )

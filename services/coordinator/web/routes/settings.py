@@ -1,0 +1,51 @@
+"""Settings: tokens, benchmarks, versions, how things are shown."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import Request
+from fastapi.responses import Response
+from sqlalchemy import text
+
+from services.coordinator.context import Ctx
+from services.coordinator.reference.benchmarks import store as benchmarks
+from services.coordinator.web import sign_in
+from services.coordinator.web.rendering import page
+from services.coordinator.web.routes.common import router as made
+from shared.db.engine import snapshot
+from shared.market.registry import MODEL_VERSION
+
+router = made()
+
+
+@router.get("/settings")
+async def settings(request: Request, context: Ctx) -> Response:
+    async with snapshot(context.engine) as conn:
+        tables = await benchmarks.current(conn, None)
+        chosen = await benchmarks.chosen(conn)
+        server = await conn.scalar(text("SHOW server_version"))
+    return page(
+        request,
+        "settings.html",
+        token_set=sign_in.needed(context),
+        benchmarks=[
+            {"code": of.code, "date": of.date.isoformat(), "sectors": len(of.sectors), "loaded_at": loaded_at}
+            for of, loaded_at in tables
+        ],
+        compared_with=chosen,
+        versions=[
+            ("Leadline", _version("leadline")),
+            ("Model", MODEL_VERSION),
+            ("PostgreSQL", server),
+            ("Python", platform.python_version()),
+        ],
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source"

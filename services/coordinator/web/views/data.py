@@ -1,0 +1,61 @@
+"""The data behind a portfolio: what is missing, what fell short, what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.coordinator.web.views import explain
+from services.coordinator.web.views.figures import Figures
+from services.coordinator.web.views.names import label
+from services.coordinator.web.views.reasons import reason
+
+Document = Mapping[str, Any]
+# Of a change of a thousand figures these are what a reader looks for first.
+FIRST = ("snapshots.nav", "snapshots.daily_return", "risk.volatility", "risk.var")
+SHOWN = 40
+
+
+def view(portfolio: str, status: Document, changes: Document) -> dict[str, Any]:
+    return {
+        "holes": [
+            hole | {"phase": label(hole["phase"]), "reason": None if hole["reason"] is None else reason(hole["reason"])}
+            for hole in status["holes"]
+        ],
+        "holes_total": status["holes_total"],
+        "partials": [
+            {
+                "phase": label(span["phase"]),
+                "from": span["from"],
+                "to": span["to"],
+                "coverage": span["coverage"],
+                "reasons": [(item["symbol"], reason(item["reason"])) for item in span["reasons"]],
+            }
+            for span in status["partials"]
+        ],
+        "partials_total": status["partials_total"],
+        "changes": changed(portfolio, changes["items"]),
+        "changes_total": len(changes["items"]),
+        "more": changes["next"],
+    }
+
+
+def changed(portfolio: str, items: Sequence[Document]) -> list[dict[str, Any]]:
+    """Cards of what changed, the figures people know first."""
+    ranked = sorted(
+        items,
+        key=lambda item: next((n for n, name in enumerate(FIRST) if item["figure"].startswith(name)), len(FIRST)),
+    )
+    return [
+        {
+            "session": item["session"],
+            "figure": item["figure"],
+            "words": explain.words(item["figure"]),
+            "old": explain.value(item["figure"], item["old"]),
+            "new": explain.value(item["figure"], item["new"]),
+            "replaced_at": item["replaced_at"],
+            "withdrawn": item["withdrawn"],
+            "href": Figures(portfolio, item["session"]).link(item["figure"]),
+        }
+        for item in ranked[:SHOWN]
+    ]

@@ -1,0 +1,54 @@
+"""Positions: what is held, lot by lot, with a bar for weight and one for profit and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.coordinator.web import formats
+from services.coordinator.web.views import charts
+from services.coordinator.web.views.figures import Figures
+from services.coordinator.web.views.risk import bar
+
+Document = Mapping[str, Any]
+
+
+def view(portfolio: str, positions: Document, lots: Sequence[Document], flows: Sequence[Document]) -> dict[str, Any]:
+    """lots: as the user stated them, by id; flows: money in and out."""
+    of = Figures(portfolio, positions["session"])
+    stated = {lot["id"]: lot for lot in lots}
+    items = sorted(positions["items"], key=lambda item: (item["quantity"] == 0, -abs(item["market_value"])))
+    weights = charts.scale([item["weight"] for item in items], 0, 60, zero=True)
+    gains = charts.scale([item["cumulative_pnl"] for item in items], 0, 60, zero=True)
+    return {
+        "rows": [
+            {
+                "id": item["position_id"],
+                "symbol": item["symbol"],
+                "closed": item["quantity"] == 0,
+                "entry_date": item["entry_date"],
+                "quantity": of.of(_name(item, "quantity"), item["quantity"], formats.quantity),
+                "price": of.of(_name(item, "price"), item["price"], formats.price, reason=item["reason"]),
+                "price_session": item["price_session"],
+                "old_price": item["price_session"] not in (None, positions["session"]) and item["quantity"] != 0,
+                "value": of.money(_name(item, "market_value"), item["market_value"]),
+                "weight": of.percent(_name(item, "weight"), item["weight"], 1),
+                "day": of.money(_name(item, "daily_pnl"), item["daily_pnl"], signed=True, toned=True),
+                "gain": of.money(_name(item, "cumulative_pnl"), item["cumulative_pnl"], signed=True, toned=True),
+                "weight_bar": bar(weights, item["weight"]),
+                "gain_bar": bar(gains, item["cumulative_pnl"]),
+                "reason": item["reason"],
+                "lot": stated.get(item["position_id"]),
+            }
+            for item in items
+        ],
+        # A lot that is not entered yet on the session has no line, and can be changed all the same.
+        "later": [lot for lot in lots if lot["id"] not in {item["position_id"] for item in items}],
+        "flows": list(flows),
+        "weight_zero": weights(0.0),
+        "gain_zero": gains(0.0),
+    }
+
+
+def _name(item: Document, column: str) -> str:
+    return f"positions.{item['position_id']}.{column}"

@@ -1,0 +1,166 @@
+"""What a reason means to a reader: in words, who acts, and what heals it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.coordinator.web.texts import gettext as _
+
+NAV, RISK, FIGURE = "nav", "risk", "figure"
+US, WAIT, YOU = "us", "wait", "you"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """severity is what it touches: the value itself, risk as a whole, or one figure. acts: `us`, `wait` or `you`."""
+
+    code: str
+    means: str
+    remedy: str
+    severity: str = FIGURE
+    acts: str = WAIT
+
+    @property
+    def needs_you(self) -> bool:
+        return self.acts == YOU and self.severity != FIGURE
+
+    @property
+    def who(self) -> str:
+        return {US: _("Leadline acts"), WAIT: _("time heals it"), YOU: _("you act")}[self.acts]
+
+
+def reason(code: str | None) -> Reason:
+    """Of any code; one that is not known here is shown as it is."""
+    known = _table().get(code or "")
+    return known or Reason(code or "", (code or _("unknown")).replace("_", " "), "")
+
+
+def words(code: str | None) -> str:
+    return reason(code).means
+
+
+def grouped(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(reason, figures and symbols): what one cause keeps from being known is said once."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        about = " ".join(part for part in (item.get("symbol"), (item.get("figure") or "").replace("_", " ")) if part)
+        found.setdefault(item["reason"], []).append(about.removeprefix("stress."))
+    return list(found.items())
+
+
+def _table() -> Mapping[str, Reason]:
+    return {
+        row[0]: Reason(*row)
+        for row in (
+            ("rate_limited", _("the provider's quota is used up"), _("Asked again by itself."), NAV, WAIT),
+            ("provider_down", _("the provider does not answer"), _("Asked again by itself."), NAV, WAIT),
+            ("late", _("the provider has not published it yet"), _("Asked again by itself."), NAV, WAIT),
+            (
+                "not_found",
+                _("no provider knows the symbol"),
+                _("Correct the symbol, or add a source that has it."),
+                NAV,
+                YOU,
+            ),
+            ("ambiguous", _("several securities answer to the symbol"), _("Say which one is meant."), NAV, YOU),
+            ("delisted", _("trading ended; frozen at the last trade"), _("State the exit."), NAV, YOU),
+            (
+                "foreign_currency",
+                _("priced in another currency than US dollars"),
+                _("Name the US listing or its depositary receipt."),
+                NAV,
+                YOU,
+            ),
+            (
+                "plan_limit",
+                _("the provider's plan does not cover the range"),
+                _("A larger plan, another provider, or a later entry date."),
+                NAV,
+                YOU,
+            ),
+            ("not_yet_listed", _("before the first price any source has"), _("Fills up with time."), FIGURE, WAIT),
+            ("no_trade", _("no trade on the session"), _("A later correction of the source."), FIGURE, WAIT),
+            (
+                "quarantined",
+                _("the price jumped and is held back"),
+                _("Release it or reject it under Operations."),
+                NAV,
+                YOU,
+            ),
+            ("stale", _("carried at the last price"), _("The next price."), RISK, WAIT),
+            ("unpriceable", _("no price for more than five sessions"), _("Add a price, or state the exit."), NAV, YOU),
+            ("expired", _("after the option's expiration, no exit stated"), _("State the exit."), NAV, YOU),
+            (
+                "no_dividends",
+                _("the source lists no dividends for it"),
+                _("Add corporate_actions.csv beside the price file."),
+                FIGURE,
+                YOU,
+            ),
+            ("adjusted_only", _("only adjusted closes are known"), _("A source with closes."), FIGURE, YOU),
+            ("no_base", _("the horizon is longer than the history"), _("Nothing to do."), FIGURE, WAIT),
+            (
+                "no_proxy",
+                _("none of the factor's proxies has a year of prices"),
+                _("Add prices of a proxy."),
+                FIGURE,
+                YOU,
+            ),
+            ("price_index", _("measured against an index without dividends"), _("Add prices of SPY."), FIGURE, YOU),
+            ("short_history", _("too few observations yet"), _("Fills up with time."), FIGURE, WAIT),
+            ("zero_variance", _("the series does not move"), _("Nothing to do."), FIGURE, WAIT),
+            (
+                "low_coverage",
+                _("good inputs behind less than 80 % of the value"),
+                _("Heal the holdings named beside it."),
+                RISK,
+                YOU,
+            ),
+            ("nav_not_positive", _("the net asset value is not above zero"), _("Money in."), RISK, YOU),
+            (
+                "no_capital",
+                _("no capital somewhere in the product of returns"),
+                _("Nothing for the past."),
+                FIGURE,
+                WAIT,
+            ),
+            ("no_root", _("no rate explains the flows"), _("Nothing to do."), FIGURE, WAIT),
+            ("no_holdings", _("nothing is held"), _("Nothing to do."), FIGURE, WAIT),
+            ("private", _("a holding without a market"), _("Nothing to do."), FIGURE, WAIT),
+            (
+                "no_delta",
+                _("an option without a delta"),
+                _("Prices of the option and of its underlying on the session."),
+                RISK,
+                YOU,
+            ),
+            ("with_underlying", _("stands with its underlying"), _("It is not missing."), FIGURE, WAIT),
+            ("no_series", _("the contract is another one every day"), _("Nothing to do."), FIGURE, WAIT),
+            ("no_provider", _("no provider has said anything of it"), _("A provider of company data."), FIGURE, YOU),
+            ("broken_chain", _("a snapshot before it is missing"), _("Comes with the snapshots."), NAV, US),
+            (
+                "no_duration",
+                _("no duration on or before the session"),
+                _("Date a duration in the scenario file."),
+                FIGURE,
+                YOU,
+            ),
+            (
+                "basis_undecided",
+                _("whether its price is as traded is not settled yet"),
+                _("Settled with the prices of the entry session."),
+                NAV,
+                US,
+            ),
+            ("stale_duration", _("the newest duration is over 400 days old"), _("Date a newer one."), FIGURE, YOU),
+            (
+                "no_benchmark",
+                _("no benchmark weights are loaded"),
+                _("Load them: leadline benchmark import."),
+                FIGURE,
+                YOU,
+            ),
+        )
+    }

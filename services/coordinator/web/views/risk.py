@@ -1,0 +1,232 @@
+"""Risk: volatility and its forecast, tail, contributions, concentration, sectors, and how far the forecasts could be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.coordinator.web import formats
+from services.coordinator.web.texts import gettext as _
+from services.coordinator.web.views import charts
+from services.coordinator.web.views.charts import Line
+from services.coordinator.web.views.figures import Figure, Figures, at
+from services.coordinator.web.views.names import label
+
+Document = Mapping[str, Any]
+
+
+def view(portfolio: str, risk: Document, series: Document, scorecard: Document) -> dict[str, Any]:
+    of = Figures(portfolio, risk["session"])
+    return {
+        "figures": _figures(of, risk),
+        "volatility": _volatility(series),
+        "tail": _tail(of, risk),
+        "exceeded": _exceeded(of, scorecard),
+        "exceedances": _exceedances(series),
+        "forecasts": _forecasts(of, scorecard),
+        "by_position": _contributions(of, risk),
+        "by_factor": _factor_shares(of, risk),
+        "excluded": [(item["symbol"], item["reason"]) for item in risk["decomposition"]["excluded"]],
+        "sectors": _sectors(of, risk),
+        "compared": risk.get("benchmark"),
+    }
+
+
+def _figures(of: Figures, risk: Document) -> list[tuple[str, list[tuple[str, Figure]]]]:
+    volatility, beta, decomposition = risk["volatility"], risk["beta"], risk["decomposition"]
+    concentration, drawdown = risk["concentration"], risk["drawdown"]
+
+    def percent(name: str, *path: str) -> Figure:
+        return of.percent(f"risk.{name}", at(risk, *path))
+
+    return [
+        (
+            _("Volatility, a year"),
+            [
+                (_("Realized, 21 sessions"), of.percent("risk.volatility.realized_21", volatility["realized_21"])),
+                (_("Realized, 63"), of.percent("risk.volatility.realized_63", volatility["realized_63"])),
+                (_("Realized, 252"), of.percent("risk.volatility.realized_252", volatility["realized_252"])),
+                (
+                    _("Forecast, 21 ahead"),
+                    percent("volatility.forecast_21.value", "volatility", "forecast_21", "value"),
+                ),
+                (_("From holdings"), of.percent("risk.decomposition.volatility", decomposition["volatility"])),
+                (_("From factors"), of.percent("risk.decomposition.model_vol", decomposition["model_vol"])),
+            ],
+        ),
+        (
+            _("Market and diversification"),
+            [
+                (_("Beta, from holdings"), of.number("risk.beta.aggregated", beta["aggregated"])),
+                (_("Beta, realized"), of.number("risk.beta.realized", beta["realized"])),
+                (_("R²"), of.number("risk.beta.r2", beta["r2"])),
+                (_("Specific share"), of.percent("risk.decomposition.specific_share", decomposition["specific_share"])),
+                (
+                    _("Diversification ratio"),
+                    of.number("risk.decomposition.diversification_ratio", decomposition["diversification_ratio"]),
+                ),
+                (_("Effective bets"), of.number("risk.decomposition.effective_bets", decomposition["effective_bets"])),
+            ],
+        ),
+        (
+            _("Concentration and drawdown"),
+            [
+                (_("Effective positions"), of.number("risk.concentration.effective", concentration["effective"])),
+                (_("HHI"), of.number("risk.concentration.hhi", concentration["hhi"], 0)),
+                (_("HHI of risk"), of.number("risk.concentration.risk_hhi", concentration["risk_hhi"], 0)),
+                (_("Top 3"), of.percent("risk.concentration.top_3", concentration["top_3"], 1)),
+                (_("Top 10"), of.percent("risk.concentration.top_10", concentration["top_10"], 1)),
+                (_("Deepest drawdown"), of.percent("risk.drawdown.max", drawdown["max"])),
+            ],
+        ),
+    ]
+
+
+def _volatility(series: Document) -> charts.Drawing:
+    figures = series["figures"]
+
+    def line(name: str, style: str, words: str) -> Line:
+        return Line(words, style, figures[f"risk.volatility.{name}"])
+
+    return charts.draw(
+        series["sessions"],
+        [
+            line("realized_252", "faint", _("Realized, 252")),
+            line("realized_63", "other", _("Realized, 63")),
+            line("realized_21", "own", _("Realized, 21")),
+            line("forecast_21.value", "forecast", _("Forecast, 21 ahead")),
+        ],
+        lambda x: formats.percent(x, 0),
+        title=_("Volatility"),
+        zero=True,
+        between=(line("forecast_21.low", "forecast", ""), line("forecast_21.high", "forecast", "")),
+    )
+
+
+def _exceedances(series: Document) -> charts.Drawing:
+    """Every session's return, and the VaR 95 that was said the evening before: what fell through is ticked."""
+    realized, said = series["realized"], series["var"]
+    limit = [None if value is None else -value for value in said]
+    fell = [
+        (index, "loss", f"{session}: {formats.percent(came, 2)} / {formats.percent(floor, 2)}")
+        for index, (session, came, floor) in enumerate(zip(series["sessions"], realized, limit, strict=True))
+        if came is not None and floor is not None and came < floor
+    ]
+    return charts.draw(
+        series["sessions"],
+        [Line(_("Return of the day"), "faint", realized), Line(_("VaR 95 said the evening before"), "loss", limit)],
+        lambda x: formats.percent(x, 0),
+        title=_("Daily returns and value at risk"),
+        height=180,
+        zero=True,
+        marks=fell,
+    )
+
+
+def _tail(of: Figures, risk: Document) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": label(item["method"]),
+            "level": formats.percent(item["level"], 0),
+            "var": of.percent(f"risk.var.{item['method']}.{item['level']}", item["var"]),
+            "es": of.percent(f"risk.var.{item['method']}.{item['level']}.es", item["es"]),
+            "n_obs": of.number(f"risk.var.{item['method']}.{item['level']}.n_obs", item["n_obs"], 0),
+        }
+        for item in risk["var"]
+    ]
+
+
+def _exceeded(of: Figures, scorecard: Document) -> list[dict[str, Any]]:
+    """The product shows its own misses: how often VaR was exceeded, how often it should have been."""
+    return [
+        {
+            "method": label(item["method"]),
+            "count": of.number(f"scorecard.var.{item['method']}.{item['level']}.exceedances", item["exceedances"], 0),
+            "n": of.number(f"scorecard.var.{item['method']}.{item['level']}.n", item["n"], 0),
+            "expected": of.number(f"scorecard.var.{item['method']}.{item['level']}.expected", item["expected"], 0),
+            "p": of.number(f"scorecard.var.{item['method']}.{item['level']}.p", item["p"]),
+            "verdict": _verdict(item),
+        }
+        for item in scorecard["var"]
+        if item["n"]
+    ]
+
+
+def _verdict(item: Document) -> str:
+    if item["p"] is None:
+        return ""
+    if item["p"] >= 0.05:
+        return _("in line with what was said")
+    return _("too low: exceeded too often") if item["exceedances"] > item["expected"] else _("too high")
+
+
+def _forecasts(of: Figures, scorecard: Document) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": label(item["method"]),
+            "n": of.number(f"scorecard.forecasts.{item['method']}.n", item["n"], 0),
+            "qlike": of.number(f"scorecard.forecasts.{item['method']}.qlike", item["qlike"], 3),
+            "error": of.percent(f"scorecard.forecasts.{item['method']}.mean_error", item["mean_error"], signed=True),
+        }
+        for item in scorecard["forecasts"]
+    ]
+
+
+def _contributions(of: Figures, risk: Document) -> list[dict[str, Any]]:
+    items = sorted(risk["decomposition"]["contributions"], key=lambda item: -(item["share"] or 0.0))
+    over = charts.scale([item["share"] for item in items] + [item["weight"] for item in items], 0, 240, zero=True)
+    return [
+        {
+            "symbol": item["symbol"],
+            "weight": of.percent(f"risk.decomposition.contributions.{item['symbol']}.weight", item["weight"], 1),
+            "share": of.percent(f"risk.decomposition.contributions.{item['symbol']}.share", item["share"], 1),
+            "contribution": of.percent(
+                f"risk.decomposition.contributions.{item['symbol']}.contribution", item["contribution"]
+            ),
+            "bar": bar(over, item["share"]),
+            "tick": None if item["weight"] is None else over(item["weight"]),
+            "zero": over(0.0),
+        }
+        for item in items
+    ]
+
+
+def _factor_shares(of: Figures, risk: Document) -> list[dict[str, Any]]:
+    decomposition = risk["decomposition"]
+    items = [
+        (label(item["factor"]), of.percent(f"risk.decomposition.factors.{item['factor']}", item["share"], 1))
+        for item in decomposition["factors"]
+    ]
+    items.append((_("Specific"), of.percent("risk.decomposition.specific_share", decomposition["specific_share"], 1)))
+    over = charts.scale([figure.value for _name, figure in items], 0, 240, zero=True)
+    return [
+        {"name": name, "share": figure, "bar": bar(over, figure.value), "zero": over(0.0)} for name, figure in items
+    ]
+
+
+def _sectors(of: Figures, risk: Document) -> list[dict[str, Any]]:
+    items: Sequence[Document] = sorted(risk["sectors"], key=lambda item: -(item["net"] or 0.0))
+    over = charts.scale(
+        [value for item in items for value in (item["long"], item["short"], item["benchmark"])], 0, 240, zero=True
+    )
+    return [
+        {
+            "sector": item["sector"],
+            **{
+                key: of.percent(f"risk.sectors.{item['sector']}.{key}", item[key], 1)
+                for key in ("long", "short", "net", "benchmark", "active")
+            },
+            "bars": [bar(over, item["long"]), bar(over, item["short"])],
+            "tick": None if item["benchmark"] is None else over(item["benchmark"]),
+            "zero": over(0.0),
+        }
+        for item in items
+    ]
+
+
+def bar(over: charts.Scale, value: float | None) -> tuple[float, float, str]:
+    """(x, width, tone) of a bar that begins at zero."""
+    if value is None:
+        return (over(0.0), 0.0, "")
+    start, end = over(0.0), over(value)
+    return (min(start, end), round(abs(end - start), 2), "up" if value >= 0 else "down")

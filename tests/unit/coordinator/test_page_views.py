@@ -1,0 +1,261 @@
+"""View models of the page: numbers as text, states in words, geometry, and files of brokers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.coordinator.web import formats
+from services.coordinator.web.views import charts, explain, home, importing, operations, performance, reasons, state
+from services.coordinator.web.views.figures import Figures
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (formats.money(877108.65), "877,108.65"),
+        (formats.money(-1218.0, signed=True), "-1,218.00"),
+        (formats.money(30000, signed=True), "+30,000.00"),
+        (formats.money(0.0, signed=True), "0.00"),
+        (formats.money(-0.001), "0.00"),
+        (formats.money(None), "–"),
+        (formats.percent(0.01630508), "1.63%"),
+        (formats.percent(-0.00000001, signed=True), "0.00%"),
+        (formats.percent(0.3238, 1, signed=True), "+32.4%"),
+        (formats.quantity(1200.0), "1,200"),
+        (formats.quantity(0.125), "0.125"),
+        (formats.price(3164.679932), "3,164.6799"),
+        (formats.day("2020-12-31"), "31 Dec 2020"),
+        (formats.instant("2026-11-28T20:22:32.177342Z"), "28 Nov 2026, 20:22 UTC"),
+    ],
+)
+def test_numbers_and_dates_as_text(text: str, expected: str) -> None:
+    assert text == expected
+
+
+def test_a_figure_keeps_its_value_and_names_its_explanation() -> None:
+    figure = Figures("id", "2020-12-31").percent("risk.var.historical.0.95", 0.01630508694670148)
+    assert figure.value == 0.01630508694670148
+    assert figure.text == "1.63%"
+    assert figure.href == "/p/id/explain?figure=risk.var.historical.0.95&session=2020-12-31"
+    unknown = Figures("id", None).money("snapshots.nav", None, reason="unpriceable")
+    assert not unknown.known
+    assert unknown.text == "–"
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    return {
+        "state": "complete",
+        "expected": 8,
+        "completed": 8,
+        "partial": 0,
+        "last_session": "2020-12-31",
+        "holes": [],
+        "partials": [],
+    } | changes
+
+
+def partial(symbol: str, reason: str, to: str = "2020-12-31", coverage: float = 0.5) -> dict[str, Any]:
+    return {
+        "from": "2020-01-02",
+        "to": to,
+        "phase": "snapshots",
+        "coverage": coverage,
+        "reasons": [{"symbol": symbol, "reason": reason}],
+    }
+
+
+def test_a_holding_without_a_price_is_not_complete_to_a_reader() -> None:
+    found = state.of_status(status(partial=2, partials=[partial("TWTR", "not_found", coverage=0.036)]))
+    assert found.name == state.PARTIAL
+    assert found.needs_somebody
+    assert found.coverage_min == 0.036
+    assert [(need.symbol, need.code) for need in found.needs_you] == [("TWTR", "not_found")]
+    assert found.sentence == "partial to 31 Dec 2020 · TWTR needs you"
+
+
+def test_a_missing_list_of_dividends_takes_nothing_from_complete() -> None:
+    found = state.of_status(status(partial=2, partials=[partial("MSFT", "no_dividends", coverage=1.0)]))
+    assert found.name == state.COMPLETE
+    assert not found.needs_somebody
+    assert found.sentence == "complete to 31 Dec 2020"
+
+
+def test_what_fell_short_years_ago_asks_nothing_of_anybody() -> None:
+    found = state.of_status(status(partial=2, partials=[partial("OLD", "unpriceable", to="2018-06-29")]))
+    assert found.name == state.COMPLETE
+    assert found.coverage_min == 1.0
+
+
+def test_almost_done_is_never_rounded_up_to_done() -> None:
+    hole = {"next_at": "2026-11-28T18:40:00Z", "reason": "rate_limited", "symbols": ["JPM"]}
+    found = state.of_status(status(state="healing", expected=100_000, completed=99_999, holes=[hole]))
+    assert "99.9% done" in found.sentence
+    assert "18:40 UTC" in found.sentence
+    assert found.complete_to is None
+
+
+def test_what_the_status_says_itself_counts() -> None:
+    said = status(
+        state="partial",
+        processed=0.75,
+        coverage_min=0.9,
+        needs_you=[{"symbol": "X", "reason": "ambiguous", "remedy": "Say which."}],
+    )
+    found = state.of_status(said)
+    assert (found.processed, found.coverage_min, found.needs_you[0].remedy) == (0.75, 0.9, "Say which.")
+
+
+def line(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "name": name,
+        "currency": "USD",
+        "positions": 1,
+        "session": "2020-12-31",
+        "risk_session": "2020-12-31",
+        "nav": 1.0,
+        "daily_return": 0.001,
+        "ytd_return": 0.1,
+        "volatility": 0.2,
+        "var": 0.016,
+        "trail": [0.0, 0.1],
+        "reasons": [],
+        "expected": 4,
+        "completed": 4,
+        "blocked": 0,
+        "partial": 0,
+        "complete_to": "2020-12-31",
+        "coverage_min": 1.0,
+        "next_at": None,
+    } | changes
+
+
+def test_what_needs_you_stands_first() -> None:
+    rows = home.rows(
+        [
+            line("Calm"),
+            line("Healing", completed=2, next_at="2026-11-28T18:40:00Z"),
+            line("Blocked", completed=3, blocked=1),
+            line("Untradable", reasons=[{"symbol": "TWTR", "reason": "not_found"}]),
+        ]
+    )
+    assert [row.name for row in rows] == ["Blocked", "Untradable", "Healing", "Calm"]
+    said = [part.text for part in home.sentence(rows)]
+    assert said == ["1 complete to 31 Dec 2020", "1 healing (next try 18:40 UTC)", "2 need you"]
+
+
+def test_the_day_in_one_sentence() -> None:
+    row = {"daily_return": -0.004}
+    assert performance.morning(row, 0.016) == "It lost 0.4%, as a day like this should: VaR 95 is 1.6%."
+    assert "more than its VaR 95" in performance.morning({"daily_return": -0.03}, 0.016)
+    assert performance.morning({"daily_return": None}, 0.016) == ""
+
+
+def test_a_period_begins_with_the_session_before_it() -> None:
+    rows = [{"session": f"20{year}-0{month}-15"} for year in (19, 20) for month in range(1, 4)]
+    assert next(row["session"] for row in performance.within(rows, "ytd")) == "2019-03-15"
+    assert len(performance.within(rows, "max")) == 6
+
+
+def test_the_same_money_in_the_benchmark_takes_flows_along() -> None:
+    rows = [
+        {"session": "a", "nav": 100.0, "flow": 0.0},
+        {"session": "b", "nav": 90.0, "flow": 50.0},
+        {"session": "c", "nav": 95.0, "flow": 0.0},
+    ]
+    assert performance.same_money(rows, {"a": 10.0, "b": 11.0, "c": 22.0}) == [100.0, 160.0, 320.0]
+    # A session without a close is a hole in the line, not a step.
+    assert performance.same_money(rows, {"a": 10.0, "c": 20.0}) == [100.0, None, 200.0]
+
+
+def test_a_line_is_broken_where_nothing_is_known() -> None:
+    drawn = charts.path([1.0, 2.0, None, 1.0, 2.0], 4.0, 10.0)
+    assert drawn.count("M") == 2
+    assert charts.path([None, None], 4.0, 10.0) == ""
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert charts.ticks(0.0, 0.93, 4) == [0.0, 0.25, 0.5, 0.75]
+    assert charts.ticks(-18.2, 3.0, 3) == [-10.0, 0.0]
+    assert charts.ticks(5.0, 5.0) == [5.0]
+
+
+@pytest.mark.parametrize(("value", "step"), [(0.0, 0), (1.0, 4), (-1.0, -4), (9.0, 4), (None, 0), (0.3, 1)])
+def test_shades_have_nine_steps(value: float | None, step: int) -> None:
+    assert charts.shade(value, 1.0) == step
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "repair"),
+    [
+        ("entry_date", "01/02/2020", "2020-01-02"),
+        ("entry_date", "02.01.2020", "2020-01-02"),
+        ("entry_date", "20200102", "2020-01-02"),
+        ("entry_date", "soon", None),
+        ("quantity", "1,200", "1200"),
+        ("quantity", "(500)", "-500"),
+        ("quantity", "1.234,5", "1234.5"),
+        ("entry_price", "$85.964", "85.964"),
+        ("entry_price", "cheap", None),
+        ("symbol", "brk/b ", "BRK-B"),
+        ("name", "x", None),
+    ],
+)
+def test_repairs_are_offered_where_a_cell_has_one_meaning(column: str, cell: str, repair: str | None) -> None:
+    assert importing.repair_of(column, cell) == repair
+
+
+def test_a_brokers_file_is_read_with_its_own_columns() -> None:
+    text = "# export\nTicker;Shares;Trade Date;Price;Fees\n\nAAPL;1;2020-01-02;75.5;0\n"
+    found = importing.sheet(text)
+    mapping = importing.columns(found, {})
+    assert [column.chosen for column in mapping] == ["symbol", "quantity", "entry_date", "entry_price", ""]
+    assert importing.missing(mapping) == []
+    lines = importing.rewritten(text, found, mapping).split("\n")
+    # Lines stay where they were: an error names a line of the file.
+    assert lines[1] == "symbol,quantity,entry_date,entry_price,Fees"
+    assert lines[3] == "AAPL,1,2020-01-02,75.5,0"
+
+
+def test_a_cell_is_put_right_in_the_file_as_it_came() -> None:
+    text = 'Ticker;Shares\nAAPL;"a\nb"\nMSFT;x\n'
+    repaired = importing.with_cells(text, [(4, "quantity", "7"), (99, "quantity", "8"), (4, "exit_date", "9")])
+    assert repaired == 'Ticker;Shares\nAAPL;"a\nb"\nMSFT;7\n'
+
+
+def test_a_file_whose_quotes_do_not_match_is_left_to_the_importer() -> None:
+    text = 'symbol,quantity\n"AAPL,1\n'
+    found = importing.sheet(text)
+    assert found.header is None
+    assert importing.rewritten(text, found, importing.columns(found, {})) == text
+
+
+def test_a_column_that_was_chosen_is_taken_from_nobody_else() -> None:
+    found = importing.sheet("Ticker,Symbol,Price\nAAPL,Apple,1\n")
+    mapping = importing.columns(found, {0: "symbol"})
+    assert [column.chosen for column in mapping] == ["symbol", "", "entry_price"]
+
+
+def test_every_code_of_the_methods_is_put_into_words() -> None:
+    import re
+    from pathlib import Path
+
+    methods = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    section = methods.split("## 12. Reasons", 1)[1].split("## 13.", 1)[0]
+    codes = re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
+    assert len(codes) > 25
+    known = reasons._table()
+    assert [code for code in codes if code not in known] == []
+
+
+def test_names_of_figures_as_words() -> None:
+    assert explain.words("risk.var.historical.0.95.es") == "var · historical · 0.95 · es"
+    assert explain.words("positions.abc.market_value", {"abc": "JPM"}) == "JPM · market value"
+
+
+def test_windows_and_ages_in_words() -> None:
+    assert operations.span(60.0) == "minute"
+    assert operations.span(86_400.0) == "day"
+    assert operations.age(7_300.0) == "2 h"
