@@ -60,7 +60,7 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
 def listed(row: RowMapping) -> dict[str, Any]:
     """One line of the list of portfolios."""
     fields = ("id", "name", "account_type", "currency", "equity_balance", "first_session", "created_at", "updated_at")
-    state = "blocked" if row["blocked"] else "healing" if row["missing"] else "complete"
+    state = "blocked" if row["blocked"] else "healing" if row["missing"] or row["provisional"] else "complete"
     return {field: to_json(row[field]) for field in fields} | {"positions": row["positions"], "state": state}
 
 

@@ -102,7 +102,8 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequ
                     WHERE u.portfolio_id = p.id AND u.completed_revision < u.required_revision
                       AND u.blocked_reason IS NULL) AS missing,
                    (SELECT count(*) FROM ledger.units u
-                    WHERE u.portfolio_id = p.id AND u.blocked_reason IS NOT NULL) AS blocked
+                    WHERE u.portfolio_id = p.id AND u.blocked_reason IS NOT NULL) AS blocked,
+                   EXISTS (SELECT 1 FROM ledger.units u WHERE u.portfolio_id = p.id AND u.provisional) AS provisional
             FROM coordinator.portfolios p
             WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
             ORDER BY p.id LIMIT :limit

@@ -12,6 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
+from shared.market.registry import PROXY_SYMBOLS
 from shared.work import Phase
 
 # A page shows no more; `holes_total` and `partials_total` say how many there are.
@@ -119,9 +120,18 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
             {"id": portfolio, "shown": SHOWN},
         )
     ).all()
-    awaited = await _awaited(conn, portfolio) if any(row.phase == Phase.INGEST for row in rows) else []
+    held = "SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL"
+    proxies = "SELECT unnest(CAST(:proxies AS text[]))"
+    phases = {row.phase for row in rows}
+    awaited = await _awaited(conn, portfolio, held) if Phase.INGEST in phases else []
+    factors = await _awaited(conn, portfolio, proxies) if Phase.FACTORS in phases else []
     undecided = await _undecided(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
-    holes = [_hole(row, {Phase.INGEST: awaited, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])) for row in rows]
+    holes = [
+        _hole(
+            row, {Phase.INGEST: awaited, Phase.FACTORS: factors, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])
+        )
+        for row in rows
+    ]
     return holes, (rows[0].total if rows else 0)
 
 
@@ -141,16 +151,17 @@ def _hole(row: Row[Any], awaited: Sequence[Row[Any]]) -> dict[str, Any]:
     }
 
 
-async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
-    """The prices an unfinished ingest is waiting for: gaps of the portfolio's symbols that are not terminal."""
+async def _awaited(conn: AsyncConnection, portfolio: UUID, symbols: str) -> Sequence[Row[Any]]:
+    """The prices that an unfinished phase waits for: gaps that are not terminal, of the portfolio's symbols or of factor proxies.
+
+    symbols : the query that answers which
+    """
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT s.symbol, g.reason, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE NOT g.terminal AND s.symbol IN (
-                SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL)
-            ORDER BY s.symbol, g.first
+            WHERE NOT g.terminal AND s.symbol IN ({symbols}) ORDER BY s.symbol, g.first
         """),
-        {"id": portfolio},
+        {"id": portfolio} if ":id" in symbols else {"proxies": list(PROXY_SYMBOLS)},
     )
     return rows.all()
 
