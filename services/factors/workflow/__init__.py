@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
-from services.factors.outcomes import held_slice, unit_outcomes
 from services.factors.store import Holding, Series
-from services.factors.waits import (
+from services.factors.workflow.outcomes import held_slice, unit_outcomes
+from services.factors.workflow.waits import (
     NO_WAITS,
     PATIENCE,
     ProxyGap,
