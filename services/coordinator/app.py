@@ -12,6 +12,7 @@ from services.coordinator.api import (
     benchmarks,
     calendar,
     dead_letters,
+    imports,
     portfolios,
     positions,
     problems,
@@ -36,7 +37,7 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
+    for module in (portfolios, imports, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
         router.include_router(module.router)
     return router
 

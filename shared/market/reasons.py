@@ -63,6 +63,24 @@ class ReasonCode(StrEnum):
     NO_DURATION = "no_duration"
     STALE_DURATION = "stale_duration"
     NO_BENCHMARK = "no_benchmark"
+    # Work
+    BLOCKED = "blocked"
+
+
+# Why a session has no price: what ingest stores of an absence, and what snapshots and risk read there.
+ABSENCES: Final[tuple[ReasonCode, ...]] = (
+    ReasonCode.RATE_LIMITED,
+    ReasonCode.PROVIDER_DOWN,
+    ReasonCode.LATE,
+    ReasonCode.NOT_FOUND,
+    ReasonCode.AMBIGUOUS,
+    ReasonCode.DELISTED,
+    ReasonCode.NOT_YET_LISTED,
+    ReasonCode.NO_TRADE,
+    ReasonCode.QUARANTINED,
+    ReasonCode.FOREIGN_CURRENCY,
+    ReasonCode.PLAN_LIMIT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +116,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
     ),
+    # What is frozen is known, and stands in the coverage: a name that ended does not keep its portfolio partial for good.
     ReasonCode.DELISTED: ReasonInfo(
         "Trading ended, by a dated announcement; the value is frozen at the last trade",
-        "nav",
+        "figure",
         "you",
         "Give the position its exit date and price",
     ),
@@ -266,16 +285,28 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No provider said anything of it by the session", "figure", "you", "Enable a provider of company data"
     ),
     ReasonCode.NO_DURATION: ReasonInfo(
-        "No duration is dated on or before the session", "figure", "you", "Add a dated duration to the scenario file"
+        "No duration is dated on or before the session",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a dated duration to the scenario file",
     ),
     ReasonCode.STALE_DURATION: ReasonInfo(
-        "The newest duration is older than 400 days", "figure", "you", "Add a newer dated duration to the scenario file"
+        "The newest duration is older than 400 days",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
     ),
     ReasonCode.NO_BENCHMARK: ReasonInfo(
         "No benchmark weights are dated on or before the session",
         "figure",
         "you",
         "Import them: `leadline benchmark import`",
+    ),
+    ReasonCode.BLOCKED: ReasonInfo(
+        "The work failed eight times with an error that does not pass by itself; it is tried once a day",
+        "nav",
+        "you",
+        "Mend what the error names, then `leadline rerun ID --what failed`",
     ),
 }
 
@@ -285,10 +316,14 @@ def info(code: str) -> ReasonInfo:
     return REASONS[ReasonCode(code)]
 
 
-def colours_state(code: str) -> bool:
+def severity(code: str, *, within: Severity = "nav") -> Severity:
+    """What the reason touches where it stands: never more than `within`, the most that can fall short there."""
+    return max(info(code).severity, within, key=SEVERITIES.index)
+
+
+def colours_state(code: str, *, within: Severity = "nav") -> bool:
     """Whether the reason makes a completed unit `partial` to a reader: it touches value or risk, and the reader can act."""
-    known = info(code)
-    return known.severity in {"nav", "risk"} and known.acts == "you"
+    return severity(code, within=within) in {"nav", "risk"} and info(code).acts == "you"
 
 
 def table() -> str:

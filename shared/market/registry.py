@@ -44,6 +44,10 @@ FACTORS: Final[tuple[Factor, ...]] = (
 FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
 STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
 PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
+# Stands for rates where no fund does: daily returns of a 25-year par bond on the Treasury's curve (shared/market/curve.py). Computed,
+# not fetched, so it is none of the symbols above; in arrays of proxies' returns it is the last column.
+CURVE_PROXY: Final = "UST25Y"
+PROXY_COLUMNS: Final[tuple[str, ...]] = (*PROXY_SYMBOLS, CURVE_PROXY)
 # Indices without dividends: a market of their own, but an alpha against them holds the dividend yield and is flagged.
 PRICE_INDICES: Final[frozenset[str]] = frozenset({"^GSPC"})
 

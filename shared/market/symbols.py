@@ -102,8 +102,9 @@ def occ_symbol(underlying: str, expiration: date, option_type: str, strike: Deci
 def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     """What a symbol is. `investment_class` is what the user stated: PUBLIC, OPTIONS, PRIVATE or nothing.
 
-    A stated PRIVATE stands. Otherwise a pattern that can mean one thing only (synthetic names, OCC) decides over what
-    was stated, so that every service sees the same kind; and a symbol without such a pattern is what was stated, else public.
+    A stated PRIVATE stands. Otherwise a pattern that can mean one thing only (names reserved for private holdings, OCC) decides
+    over what was stated, so that every service sees the same kind; and a symbol without such a pattern is what was stated, else
+    public. An underscore is no such pattern: brokers write them into tickers.
     """
     stated = _INVESTMENT_CLASSES.get((investment_class or "").strip().upper())
     if stated is SymbolKind.PRIVATE:
@@ -111,8 +112,7 @@ def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     name = normalise(symbol)
     if parse_occ(name) is not None:
         return SymbolKind.OPTION
-    # No listed ticker has an underscore; every synthetic name in older files but one has.
-    if "_" in name or name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
+    if name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
         return SymbolKind.PRIVATE
     return stated or SymbolKind.PUBLIC
 

@@ -14,6 +14,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.coordinator.importer.model import PUBLIC, Issues, Position
+from shared.market.reasons import ReasonCode
 
 AS_TRADED, SPLIT_ADJUSTED, ADJUSTED = "as_traded", "split_adjusted", "adjusted"
 STATED, COMPARED, MISMATCH, NO_CLOSE = "stated", "compared", "mismatch", "no_close"
@@ -79,6 +80,9 @@ def decide(position: Position, market: Market | None, issues: Issues) -> Decisio
             return replace(decided, reason=None, assumed=True)
         return decided
     stated = float(position.entry_price)
+    if stated == 0:
+        # Received for nothing: there is no price to compare, and the shares are those of the day.
+        return _stored(position, AS_TRADED, 1.0, 1.0, market.close, market.adj_close, known=True)
     if market.close is None:
         assert market.adj_close is not None
         fits = _fits(position, stated, (market.adj_close,), issues)
@@ -124,7 +128,7 @@ def _fits(position: Position, stated: float, closes: tuple[float, ...], issues: 
         issues.warn(
             position.row,
             "entry_price",
-            "price_basis_mismatch",
+            ReasonCode.PRICE_BASIS_MISMATCH.value,
             f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
             "Check the price, the date and the symbol.",
             str(position.entry_price),

@@ -15,7 +15,9 @@ from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Flow, Issues, Position
 from services.coordinator.importer.parse import Parsed
+from services.coordinator.importer.reading import Options
 from services.coordinator.importer.rules import BASES, Rules
+from services.coordinator.importer.trades import Trade
 from services.coordinator.portfolios import entry_closes
 from shared.clock import Clock
 
@@ -28,6 +30,9 @@ class Draft:
     positions: tuple[Position, ...]
     flows: tuple[Flow, ...]
     issues: Issues
+    trades: tuple[Trade, ...] | None = None
+    """Of a list of trades, whose lots follow once the splits are known."""
+    reading: Mapping[str, object] | None = None
 
     @property
     def first_session(self) -> date | None:
@@ -67,26 +72,26 @@ def from_file(
     account_type: str,
     equity: str,
     currency: str,
-    price_basis: str,
+    options: Options,
     clock: Clock,
 ) -> Draft:
     """Check an uploaded file and the form fields beside it."""
-    parsed = from_csv(content, filename, price_basis, clock)
+    parsed = from_csv(content, filename, options, clock)
     header = account.check(name_=name, equity_=equity, type_=account_type, currency_=currency, issues=parsed.issues)
-    return Draft(header, parsed.positions, (), parsed.issues)
+    return Draft(header, parsed.positions, (), parsed.issues, parsed.trades, parsed.reading)
 
 
-def from_csv(content: bytes, filename: str | None, price_basis: str, clock: Clock) -> Parsed:
-    """Check a file alone. `price_basis` is the user's word for all rows that do not have their own."""
-    parsed = parse.parse_csv(content, filename, rules_now(clock))
-    chosen = price_basis.strip().lower()
+def from_csv(content: bytes, filename: str | None, options: Options, clock: Clock) -> Parsed:
+    """Check a file alone. `options.price_basis` is the user's word for all rows that do not have their own."""
+    parsed = parse.parse_csv(content, filename, rules_now(clock), options)
+    chosen = options.price_basis.strip().lower()
     if chosen not in ("", "auto", *BASES):
         parsed.issues.error(
             None, "price_basis", "ERR_POS_025", f"price_basis {chosen!r} is none of auto, {', '.join(BASES)}.", chosen
         )
     elif chosen in BASES:
         stated = (replace(p, price_basis=p.price_basis or chosen) for p in parsed.positions)
-        return Parsed(tuple(stated), parsed.issues)
+        return replace(parsed, positions=tuple(stated))
     return parsed
 
 
@@ -138,5 +143,6 @@ def refuse(issues: Issues) -> None:
     if issues.refused:
         raise Invalid(
             f"{issues.total} error{'s' if issues.total > 1 else ''}; nothing was saved.",
-            errors=[issue.document() for issue in issues.errors],
+            errors=[issue.document() for issue in issues.errors[: issues.shown]],
+            errors_total=issues.total,
         )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market import registry
+from shared.market import layouts, registry
+from shared.market.layouts import Layout
 
 N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
 JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
@@ -169,25 +170,30 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     lag_weights = _bartlett(p.n)
     variance = _hac(residual * p.solve[:, 1][:, None, :], lag_weights)
     hac = np.where(exact, 0.0, np.sqrt(variance))
-    market = np.empty((*beta.shape, 6))
-    market[..., 0] = beta
-    market[..., 1] = mean - beta * p.mean[:, None]
-    market[..., 2] = 1.0 - squares / safe_total
-    market[..., 3] = np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0))
-    market[..., 4] = hac
-    market[..., 5] = np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0)
+    market = _laid_out(
+        layouts.MARKET,
+        beta=beta,
+        alpha=mean - beta * p.mean[:, None],
+        r2=1.0 - squares / safe_total,
+        stderr=np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0)),
+        stderr_hac=hac,
+        t_hac=np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0),
+    )
     market[~(varies & p.usable[:, :1])] = np.nan
 
-    others = np.empty((*beta.shape, N_REGRESSORS, 3))
+    others = np.empty((*beta.shape, N_REGRESSORS, len(layouts.SPREAD)))
     for r in range(N_REGRESSORS):
         slope = coefficients[:, :, 2 + r]
         left = residual - slope[:, :, None] * p.partial[:, r][:, None, :]
         left_squares = np.vecdot(left, left)
         left_exact = left_squares <= registry.EXACT_FIT * safe_total
         variance = _hac(left * p.solve[:, 2 + r][:, None, :], lag_weights)
-        others[:, :, r, 0] = slope
-        others[:, :, r, 1] = np.where(left_exact, 0.0, np.sqrt(variance))
-        others[:, :, r, 2] = 1.0 - np.where(left_exact, 0.0, left_squares) / safe_total
+        others[:, :, r] = _laid_out(
+            layouts.SPREAD,
+            beta=slope,
+            stderr_hac=np.where(left_exact, 0.0, np.sqrt(variance)),
+            r2=1.0 - np.where(left_exact, 0.0, left_squares) / safe_total,
+        )
         others[:, :, r][~(varies & p.usable[:, 1 + r, None])] = np.nan
 
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
@@ -195,15 +201,22 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     left_squares = np.vecdot(left, left)
     left_squares = np.where(left_squares <= registry.EXACT_FIT * safe_total, 0.0, left_squares)
     joint = scaled[:, :, 1:] / factor_scales[:, None, :]
-    fit = np.empty((*beta.shape, 3))
-    fit[..., 0] = 1.0 - left_squares / safe_total
-    fit[..., 1] = p.condition[:, None]
-    fit[..., 2] = np.sqrt(left_squares / (n - 1.0))
+    fit = _laid_out(
+        layouts.JOINT_FIT,
+        r2=1.0 - left_squares / safe_total,
+        condition=np.broadcast_to(p.condition[:, None], beta.shape),
+        resid_sd=np.sqrt(left_squares / (n - 1.0)),
+    )
     known = varies & p.usable[:, :1]
     joint[~known] = np.nan
     fit[~known] = np.nan
     joint = np.where(factor_usable[:, None, :], joint, np.nan)
     return Fits(market, others, joint, fit, varies)
+
+
+def _laid_out(layout: Layout, **figures: NDArray[np.float64]) -> FloatCube:
+    """(G, M, len(layout)): the figures under the names of the layout, in its order."""
+    return np.stack([figures[name] for name in layout], axis=-1)
 
 
 def _bartlett(n: IntVector) -> FloatMatrix:

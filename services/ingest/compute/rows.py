@@ -18,6 +18,7 @@ from services.ingest.compute.returns import (
     split_factor,
     total_returns,
 )
+from services.ingest.compute.unserved import explain_all
 from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, NoDataReason
 from services.ingest.model.stored import ActionRow, Described, PriceGap, PriceOutlier, SymbolRow
 from services.ingest.model.write_set import FetchRequest, WriteSet
@@ -104,10 +105,12 @@ def _gaps(
         )
         if published_at is not None and now < published_at:
             spans = list(_late(spans, calendar.ordinal(newest)))
-        for span in spans:
+        for span, told in explain_all(spans, answer, calendar):
             reason = NoDataReason(span.reason)
             transient = reason.transient and (reason is not NoDataReason.QUARANTINED or answer.undecided)
-            retry_at = published_at if reason is NoDataReason.LATE and answer.retry_at is None else answer.retry_at
+            retry_at = answer.retry_at or told
+            if retry_at is None and reason is NoDataReason.LATE:
+                retry_at = published_at
             if retry_at is None and (transient or chain != FILE):
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)

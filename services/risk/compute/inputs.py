@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, LOOKBACK, SPREAD_NAMES
+from shared.market import layouts
+from shared.market.curve import Curve
+from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
-REPORTED: tuple[str, ...] = (
-    "market_beta",
-    "market_beta_shrunk",
-    "ir_beta",
-    *(f"spread_{name}" for name in SPREAD_NAMES),
-)
+REPORTED = layouts.REPORTED
 """The exposures that are shown but never used in portfolio risk, in the order of `Panel.reported`."""
 
 
@@ -88,6 +85,9 @@ class Panel:
     """(S + 1,) the session before the first, and the sessions."""
     benchmarks: tuple[Benchmark, ...] = ()
     """By date, at most one a date: of the sessions each has the newest that is not dated after it."""
+
+    curves: tuple[Curve, ...] = ()
+    """Yield curves by date, ascending, from a month before the first session on."""
 
     def benchmark_of(self) -> IntVector:
         """(S,) index into `benchmarks`, -1 without one."""

@@ -14,11 +14,11 @@ from services.risk.compute.inputs import Before, Book, History, Kind, Panel
 from services.risk.compute.sectors import VendorSector, sector_on
 from services.risk.store.inputs import HeldRow, ReturnHistory, UserClassification
 from shared.arrays import IntVector
+from shared.market.reasons import ReasonCode
 from shared.market.symbols import classify, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
 _KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
-_UNPRICEABLE = "unpriceable"
 # A symbol that is private in one lot and public in another is two rows, so that neither changes the other's digits.
 Row = tuple[str, Kind]
 
@@ -57,7 +57,7 @@ def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -
         )
         lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
-        lots[2] |= reason == _UNPRICEABLE
+        lots[2] |= reason == ReasonCode.UNPRICEABLE
         if user_class is not None and user_class.sector:
             sectors[row] = min(sectors.get(row, user_class.sector), user_class.sector)
         if user_class is not None and user_class.underlying and row[1] == Kind.OPTION:

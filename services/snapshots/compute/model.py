@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from services.snapshots.compute.money import IntMatrix
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.errors import LeadlineError
+from shared.market.reasons import ABSENCES, ReasonCode
 
 BoolVector = NDArray[np.bool_]
 # The exit of a lot that is still open.
@@ -46,11 +47,8 @@ class Reason(IntEnum):
 
 
 # Reasons of `ingest.gaps`, by code; 0 is "no gap is recorded".
-GAP_REASONS = (
-    "", "rate_limited", "provider_down", "not_found", "ambiguous", "delisted", "not_yet_listed", "no_trade",
-    "quarantined", "foreign_currency", "plan_limit", "late",
-)  # fmt: skip
-DELISTED_GAP = GAP_REASONS.index("delisted")
+GAP_REASONS = ("", *ABSENCES)
+DELISTED_GAP = GAP_REASONS.index(ReasonCode.DELISTED)
 
 
 class ChainBroken(LeadlineError):

@@ -64,7 +64,6 @@ def good(**change: object) -> Position:
         ({"entry_price": ""}, [("entry_price", "ERR_POS_008")]),
         ({"entry_price": "$12"}, [("entry_price", "ERR_POS_009")]),
         ({"entry_price": "Infinity"}, [("entry_price", "ERR_POS_009")]),
-        ({"entry_price": "0"}, [("entry_price", "ERR_POS_010")]),
         ({"entry_price": "-1"}, [("entry_price", "ERR_POS_010")]),
         ({"entry_price": "0.00000000001"}, [("entry_price", "ERR_POS_011")]),
         ({"entry_date": ""}, [("entry_date", "ERR_POS_012")]),
