@@ -25,7 +25,7 @@ SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
     "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "flow", "cumulative_flow", "mtd_return", "ytd_return",
     "cumulative_return", "drawdown", "xirr", "positions", "long_positions", "short_positions", "coverage", "quality",
-    "revision", "computed_at",
+    "provisional", "revision", "computed_at",
 )  # fmt: skip
 # Columns of risk's tables that are documents; the rest are arrays and plain values.
 _JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
@@ -86,6 +86,7 @@ async def envelope(
         "computed_at": to_json(row["computed_at"]),
         "quality": row["quality"],
         "coverage": to_json(row["coverage"]),
+        "provisional": row["provisional"],
         "reasons": await described(conn, document(row["reasons"]), phase=phase, session=row["session"]),
         "stale": chosen.stale,
     }
@@ -130,7 +131,7 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, nav
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons, nav
                 FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},
@@ -193,7 +194,8 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         (
             await conn.execute(
                 text(f"""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, {columns}
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
+                       CAST(reasons AS text) AS reasons, {columns}
                 FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
                 WHERE portfolio_id = :id AND session = :session
             """),
@@ -222,7 +224,7 @@ async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: da
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons
                 FROM risk.results WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},
