@@ -31,7 +31,8 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.monitor import ConsumerMonitor
 from shared.messaging.relay import Relay
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
-from shared.phase.runner import BatchWorker, PhaseRunner, PhaseWorker
+from shared.phase.runner import PhaseRunner
+from shared.phase.workers import BatchWorker, PhaseWorker
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
 

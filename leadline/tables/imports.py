@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, money, number, words
+from leadline.tables.text import DASH, money, price, shares, words
 
 
 def reading_words(reading: Mapping[str, Any]) -> str:
@@ -41,7 +41,8 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     """How a dry run understood each row; each number as it is written, where it was read as another text."""
     found = table(
         f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved",
-        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", "close as traded", "close split-adjusted",
+        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", "stored as",
+        "close as traded", "close split-adjusted",
         left=5,
     )  # fmt: skip
     for line in answer.get("preview", []):
@@ -52,11 +53,12 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
             line["investment_class"].lower(),
             line["entry_session"],
             basis,
-            number(line["quantity"], 4) if "quantity" in line else DASH,
-            number(line["entry_price"], 4),
+            shares(line["quantity"]) if "quantity" in line else DASH,
+            price(line["entry_price"]),
             escape(_written(line)),
-            number(line["close_as_traded"], 4),
-            number(line["close_split_adjusted"], 4),
+            _stored(line),
+            price(line["close_as_traded"]),
+            price(line["close_split_adjusted"]),
         )
     console.print(found)
     for unknown in answer.get("unknown_symbols", []):
@@ -78,6 +80,14 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
             else ""
         )
         console.print(f"To fetch: {estimate['symbols']} symbols ({estimate['known']} are there){calls}.")
+
+
+def _stored(line: Mapping[str, Any]) -> str:
+    """Quantity and price as they are stored, where they are not those of the row."""
+    quantity, stated = line.get("stored_quantity"), line.get("quantity")
+    return (
+        DASH if quantity is None or quantity == stated else f"{shares(quantity)} at {price(line['stored_entry_price'])}"
+    )
 
 
 def _written(line: Mapping[str, Any]) -> str:

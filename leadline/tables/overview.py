@@ -15,7 +15,7 @@ from leadline.tables import correlations, risk, stress
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, count, money, number, percent, reasons_text, share, words
+from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 LOTS = ("positions", "long_positions", "short_positions")
@@ -77,6 +77,25 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
                 "; ".join(reasons_text(partial["reasons"])),
             )
         console.print(partials)
+    _price_basis(console, status)
+
+
+def _price_basis(console: Console, status: Mapping[str, Any]) -> None:
+    """Lots that are stored with other numbers than the file has, or whose price is doubtful: both are said, side by side."""
+    lots = status.get("price_basis") or []
+    if not lots:
+        return
+    found = table(f"Price basis of lots ({len(lots)})", "symbol", "entry", "basis", "found", "stated", "stored", left=4)
+    for lot in lots:
+        found.add_row(
+            lot["symbol"],
+            lot["entry_date"],
+            words(lot["price_basis"]),
+            words(lot["basis_reason"]),
+            f"{shares(lot['stated_quantity'])} at {price(lot['stated_entry_price'])}",
+            f"{shares(lot['stored_quantity'])} at {price(lot['stored_entry_price'])}",
+        )
+    console.print(found)
 
 
 def _state(of: Mapping[str, Any]) -> str:
@@ -180,6 +199,7 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
         symbol_tables.symbols(console, document.get("symbols") or [])
         full_tables.origins(console, document)
     _withheld(console, document)
+    _price_basis(console, status)
     console.print(
         f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
         f"({status['completed']:,} of {status['expected']:,} units processed, {status['partial']:,} with a remark), "
@@ -239,8 +259,8 @@ def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
         remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
         rows.add_row(
             item["symbol"],
-            number(item["quantity"], 0 if float(item["quantity"]).is_integer() else 4),
-            number(item["price"]),
+            shares(item["quantity"], 4 if abs(item["quantity"]) >= 1 else 10),
+            price(item["price"]),
             money(item["market_value"]),
             percent(item["weight"], 1),
             money(item["daily_pnl"]),

@@ -11,12 +11,13 @@ from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.file.table import BadPriceFile
 from services.ingest.providers.quota.limits import Quota, Window
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import curve_sources, enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.lookups import answer_open
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
+from services.ingest.workflow.yields import YieldCurves
 from shared.db.closures import load_closures
 from shared.db.engine import is_retried_by_loops
 from shared.market.calendar import exchange_calendar
@@ -31,6 +32,7 @@ PROFILE_PAUSE = 1.0
 PROFILE_POLL = 60.0
 LOOKUP_PAUSE = 0.5
 LOOKUP_PAUSE_AFTER_FAILURE = 15.0
+YIELD_POLL = 10.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -44,8 +46,12 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
         providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
+        made = IngestWorker(
+            service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind, patience=chosen.patience
+        )
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
+        if sources := curve_sources(chosen):
+            service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         files = [provider for provider in providers if isinstance(provider, FileProvider)]
         if files:
@@ -129,5 +135,26 @@ def _lookups(service: Service, file: FileProvider) -> Callable[[], Awaitable[Non
                     log.exception("lookups_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=pause)
+
+    return loop
+
+
+def _yields(service: Service, curves: YieldCurves) -> Callable[[], Awaitable[None]]:
+    """Yield curves, a year a question, with pauses."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            asked = False
+            try:
+                async with service.engine.connect() as conn:
+                    await load_closures(conn)
+                asked = await curves.refresh_one()
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("yields_postponed", error=str(error)[:200])
+                else:
+                    log.exception("yields_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else YIELD_POLL)
 
     return loop

@@ -36,7 +36,7 @@ _FLOATS = (
 )
 _COUNTS = ("positions", "long_positions", "short_positions")
 SNAPSHOT_FIGURES = (*_MONEY, *_FLOATS, *_COUNTS)
-SNAPSHOT_COLUMNS = ("portfolio_id", "session", "revision", "quality", "reasons", *SNAPSHOT_FIGURES)
+SNAPSHOT_COLUMNS = ("portfolio_id", "session", "revision", "quality", "reasons", "provisional", *SNAPSHOT_FIGURES)
 HOLDINGS_COLUMNS = (
     "portfolio_id", "session", "revision", "position_ids", "symbols", "quantity", "price", "price_session", "price_basis", "stale",
     "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason",
@@ -52,7 +52,7 @@ async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date,
     result = await conn.execute(
         text("""
             SELECT p.id, p.equity_balance, p.first_session, s.nav, s.cash, s.cumulative_flow,
-                   s.mtd_return, s.ytd_return, s.cumulative_return, s.peak_index
+                   s.mtd_return, s.ytd_return, s.cumulative_return, s.peak_index, coalesce(s.provisional, false) AS provisional
             FROM coordinator.portfolios p
             LEFT JOIN snapshots.snapshots s ON s.portfolio_id = p.id AND s.session = :previous
             WHERE p.id = ANY (CAST(:ids AS uuid[])) AND p.deleted_at IS NULL AND p.first_session IS NOT NULL
@@ -74,7 +74,7 @@ async def positions(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> R
     result = await conn.execute(
         text("""
             SELECT portfolio_id, id, symbol, investment_class, quantity, entry_price, exit_price,
-                   entry_date, exit_date, entry_session, exit_session
+                   entry_date, exit_date, entry_session, exit_session, investment_subtype, basis_reason
             FROM coordinator.positions
             WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND deleted_at IS NULL AND entry_session <= :last
             ORDER BY portfolio_id, entry_session, id
@@ -155,6 +155,21 @@ async def gaps(conn: AsyncConnection, symbols: Sequence[str], first: date, last:
     return result.all()
 
 
+async def absences(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Rows:
+    """(symbol, first, last) of the ranges without a price that lie within [first, last], by symbol and day; what is not yet listed
+    and what only waits is left out."""
+    result = await conn.execute(
+        text("""
+            SELECT s.symbol, g.first, g.last FROM ingest.symbols s JOIN ingest.gaps g ON g.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND g.first > :first AND g.first <= :last
+              AND g.reason <> 'not_yet_listed' AND g.last > g.first
+            ORDER BY s.symbol, g.first
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    return result.all()
+
+
 async def replace(
     conn: AsyncConnection,
     *,
@@ -175,10 +190,12 @@ async def replace(
     await conn.execute(
         text(f"""
             CREATE TEMP TABLE new_snapshots (portfolio_id uuid, session date, revision bigint, quality text, reasons text,
-                                             {money}, {floats}, {counts}) ON COMMIT DROP
+                                             provisional boolean, {money}, {floats}, {counts}) ON COMMIT DROP
         """)
     )
-    await conn.execute(text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings) ON COMMIT DROP"))
+    await conn.execute(
+        text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings INCLUDING DEFAULTS) ON COMMIT DROP")
+    )
     await copy(conn, "new_snapshots", SNAPSHOT_COLUMNS, snapshots)
     rows = (binary.uuid(key.portfolio_id) + binary.day(key.session) + binary.int8(revision) + holdings[key]
             for key, revision in revisions.items())  # fmt: skip
@@ -199,9 +216,10 @@ async def replace(
     )
     await conn.execute(
         text(f"""
-            INSERT INTO snapshots.holdings ({", ".join(HOLDINGS_COLUMNS)})
-            SELECT {", ".join(HOLDINGS_COLUMNS)} FROM new_holdings
-            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments(HOLDINGS_COLUMNS)}
+            INSERT INTO snapshots.holdings ({", ".join(HOLDINGS_COLUMNS)}, provisional)
+            SELECT {", ".join(f"h.{column}" for column in HOLDINGS_COLUMNS)}, s.provisional
+            FROM new_holdings h JOIN new_snapshots s ON s.portfolio_id = h.portfolio_id AND s.session = h.session
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments([*HOLDINGS_COLUMNS, "provisional"])}
         """)
     )
 

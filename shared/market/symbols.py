@@ -34,6 +34,9 @@ _GENERATED = re.compile(r"EQ[0-9A-F]{8}")
 _OCC = re.compile(r"([A-Z]{1,5}[A-Z0-9]?)(\d{2})(\d{2})(\d{2})([CP])(\d{8})")
 # BRK.B, BRK-B, BRK/B and "BRK B" are one share class. One letter only: BTC-USD and BF.PR.A are left alone.
 _SHARE_CLASS = re.compile(r"([A-Z]{1,5})[.\-/ ]([A-Z])")
+# A sweep account or a money market fund keeps its price: what it earns comes as new shares or as money in.
+CASH_SUBTYPES = ("CASH", "MONEY_MARKET")
+CASH_SYMBOL = "CASH"
 _INVESTMENT_CLASSES: Mapping[str, SymbolKind] = MappingProxyType(
     {
         "PUBLIC": SymbolKind.PUBLIC,
@@ -115,6 +118,11 @@ def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     if name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
         return SymbolKind.PRIVATE
     return stated or SymbolKind.PUBLIC
+
+
+def is_cash_like(subtype: str | None) -> bool:
+    """Whether a lot of this subtype is money, worth its stated price on every session: never asked for, covered, beta 0."""
+    return subtype in CASH_SUBTYPES
 
 
 def is_priced(kind: SymbolKind) -> bool:

@@ -30,7 +30,7 @@ HOMONYMS: dict[str, frozenset[str]] = {
     "services/factors/compute/freshness.py": frozenset({"stale"}),
     "services/ingest/model/market.py": frozenset({"rate_limited", "plan_limit"}),
     "services/ingest/providers/errors.py": frozenset(
-        {"rate_limited", "provider_down", "plan_limit", "foreign_currency", "not_found"}
+        {"rate_limited", "provider_down", "plan_limit", "foreign_currency", "not_found", "late"}
     ),
     "services/ingest/providers/quota/rate_limited.py": frozenset({"rate_limited"}),
     "services/ingest/workflow/quotas.py": frozenset({"provider_down"}),

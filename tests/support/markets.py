@@ -1,4 +1,4 @@
-"""A market of a test's own behind the vendors' interfaces: what Yahoo, Massive and FMP would answer about it, over HTTP."""
+"""A market of a test's own behind the vendors' interfaces: what Yahoo, Massive, FMP and Tiingo would answer about it, over HTTP."""
 
 from __future__ import annotations
 
@@ -154,6 +154,23 @@ class World:
         if name in {"profile", "delisted-companies"}:
             return reply([])
         return stored("fmp", "error_401", 404)
+
+    def tiingo(self, call: Call) -> Reply:
+        """As traded, with the day's dividend and split in its row; a renamed security's history is under its newest symbol."""
+        self.called.setdefault("tiingo", []).append(time.monotonic())
+        match = re.fullmatch(r"/tiingo/daily/([^/]+)/prices", call.path)
+        security = self._security(match[1]) if match else None
+        if match is None or security is None:
+            return stored("tiingo", "error_404", 404)
+        self.symbols_asked.append(("tiingo", match[1]))
+        total = self.adjusted_for_all(security)
+        splits, dividends = self.told(self.splits, security), self.told(self.dividends, security)
+        return reply([
+            {"date": f"{day}T00:00:00.000Z", "open": close, "high": close, "low": close, "close": close, "volume": 1000,
+             "adjClose": total[day], "divCash": dividends.get(day, 0.0), "splitFactor": splits.get(day, 1.0)}
+            for day, close in sorted(self.told(self.closes, security).items())
+            if call.query["startDate"] <= day.isoformat() <= call.query["endDate"]
+        ])  # fmt: skip
 
     def yahoo(self, call: Call) -> Reply:
         """Whatever range is asked for, everything: Yahoo's ranges are counted from the real today."""

@@ -23,7 +23,7 @@ from services.coordinator.results.figures import Name, flatten, joined
 # The answers there are, by the first part of a figure's name.
 ANSWERS = ("snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard")
 _ENVELOPE = (
-    "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale",
+    "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "reasons", "stale",
 )  # fmt: skip
 
 

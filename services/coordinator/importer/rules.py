@@ -12,10 +12,13 @@ from services.coordinator.importer import cells, options
 from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
 from services.coordinator.importer.option_names import occ_of
 from shared.market.calendar import Calendar
-from shared.market.symbols import SymbolKind, classify
+from shared.market.registry import OPTION_MULTIPLIER
+from shared.market.symbols import CASH_SUBTYPES, CASH_SYMBOL, SymbolKind, classify
 
 SUBTYPES: dict[str, frozenset[str]] = {
-    PUBLIC: frozenset({"STOCK", "ETF", "ETN", "MUTUAL_FUND", "CLOSED_END_FUND", "REIT", "ADR", "BOND", "CASH"}),
+    PUBLIC: frozenset(
+        {"STOCK", "ETF", "ETN", "MUTUAL_FUND", "CLOSED_END_FUND", "REIT", "ADR", "BOND"} | set(CASH_SUBTYPES)
+    ),
     OPTIONS: frozenset({"CALL", "PUT", "EQUITY_OPTION", "INDEX_OPTION"}),
     PRIVATE: frozenset(
         {"PRIVATE_EQUITY", "VENTURE_CAPITAL", "PRIVATE_CREDIT", "PRIVATE_REIT", "REAL_ESTATE", "HEDGE_FUND"}
@@ -25,6 +28,11 @@ SUBTYPES: dict[str, frozenset[str]] = {
 # Trading 212's interface names AAPL so.
 _INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
 BASES = ("as_traded", "split_adjusted")
+_ZERO = {
+    "entry_price": "entry_price 0: the lot costs nothing, and its whole value is gain on the day of entry. Right for a grant or a "
+    "spin-off without a cost of its own.",
+    "exit_price": "exit_price 0: the lot brings nothing. Right for what expired worthless or was cancelled.",
+}
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
 
@@ -55,6 +63,15 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     exit_date, exit_price = _exit(row, values, entry, rules, found)
     kind = _class(row, symbol, values, found)
     subtype = _subtype(row, kind, get("investment_subtype"), found)
+    if symbol == CASH_SYMBOL and kind == PUBLIC and subtype is None:
+        subtype = "CASH"
+        found.warn(
+            row,
+            "symbol",
+            "taken_as_cash",
+            "CASH is taken as money at its stated price. If it is the ticker of a company, give investment_subtype STOCK.",
+            symbol,
+        )
     option = options.NONE
     if kind == OPTIONS:
         option = options.contract(row, symbol, values, rules.calendar.first, entry, subtype, found)
@@ -62,16 +79,7 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     _say_zero(row, price, exit_price, found)
     name = cells.words(get("name"), row, "name", found)
     sector = cells.words(get("sector"), row, "sector", found)
-    if quantity is not None and price is not None:
-        multiplier = 100 if kind == OPTIONS else 1
-        if abs(quantity) * price * multiplier > cells.MAX_VALUE:
-            found.error(
-                row,
-                "quantity",
-                cells.OUT_OF_RANGE,
-                f"quantity times entry_price is beyond {cells.MAX_VALUE:,f}. Check the units of both.",
-                get("quantity"),
-            )
+    _amounts(row, kind, quantity, {"entry_price": price, "exit_price": exit_price}, found)
     issues.extend(found)
     if found.refused or symbol is None or quantity is None or price is None or entry is None or kind is None:
         return None
@@ -96,6 +104,20 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
         option_type=option.type,
         class_stated=bool(get("investment_class")),
     )
+
+
+def _amounts(
+    row: int, kind: str | None, quantity: Decimal | None, prices: Mapping[str, Decimal | None], issues: Issues
+) -> None:
+    """What the lot costs and brings: within what the ledger holds; nothing at all is possible, and said."""
+    for column, price in prices.items():
+        if quantity is None or price is None:
+            continue
+        if abs(quantity) * price * (OPTION_MULTIPLIER if kind == OPTIONS else 1) > cells.MAX_VALUE:
+            message = f"quantity times {column} is beyond {cells.MAX_VALUE:,f}. Check the units of both."
+            issues.error(row, "quantity", cells.OUT_OF_RANGE, message, str(quantity))
+        elif price == 0:
+            issues.warn(row, column, "zero_price", _ZERO[column], "0")
 
 
 def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Flow | None:

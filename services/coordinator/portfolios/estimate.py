@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer.model import Position
 from shared.clock import Clock
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.market.symbols import is_cash_like
 
 # What a backfill may use of each window; the rest is left to today's prices (docs/providers.md, Quotas).
 BACKFILL_SHARE = 0.8
@@ -63,7 +64,7 @@ def backfill_share(limit: int) -> int:
 
 def _held(positions: Iterable[Position]) -> Iterable[tuple[str, date]]:
     for position in positions:
-        if position.investment_class == "PRIVATE":
+        if position.investment_class == "PRIVATE" or is_cash_like(position.investment_subtype):
             continue
         yield position.symbol, position.entry_session
         if position.investment_class == "OPTIONS" and position.underlying_symbol:

@@ -15,6 +15,7 @@ from services.coordinator.importer import basis
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
 from shared.clock import Clock
+from shared.market.reasons import ReasonCode
 
 AT_MOST = 500
 SECONDS = 4.0
@@ -91,7 +92,7 @@ def _doubt(position: Position, closes: tuple[float, float], issues: Issues) -> N
     if stated and all(not basis.MISMATCH_LOW <= stated / close <= basis.MISMATCH_HIGH for close in closes):
         shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
         issues.warn(
-            position.row, "entry_price", "price_basis_mismatch",
+            position.row, "entry_price", ReasonCode.PRICE_BASIS_MISMATCH.value,
             f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
             "Check the price, the date and the symbol.", str(position.entry_price),
         )  # fmt: skip

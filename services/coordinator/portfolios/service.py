@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.importer import account, content, parse
-from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.basis import STATED, Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.portfolios import (
@@ -237,13 +237,14 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
     ]
     parsed = parse.parse_items(items, validation.rules_now(clock))
     validation.refuse(parsed.issues)
-    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues)
+    files = [row["created_at"] for row in rows]
+    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues, files=files)
     validation.refuse(parsed.issues)
     lots = [
         Lot(row, position, decision)
         for row, position, decision in zip(rows, parsed.positions, decisions, strict=True)
-        # Without a close the comparison says no more than it did when the lot was written.
-        if not decision.assumed
+        # Without a close the comparison says no more than it did when the lot was written; what the user says now is more.
+        if not decision.assumed or decision.reason == STATED
     ]
     moved = [lot for lot in lots if lot.moved]
     last = clock.last_due()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid
-from services.coordinator.importer import account, basis, parse
+from services.coordinator.importer import account, basis, basis_warnings, parse
 from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Flow, Issues, Position
@@ -119,21 +119,31 @@ def check_flows(flows: Sequence[Flow], first: date | None, issues: Issues) -> No
 
 
 async def decide_price_basis(
-    conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues
+    conn: AsyncConnection,
+    positions: Sequence[Position],
+    clock: Clock,
+    issues: Issues,
+    *,
+    files: Sequence[Hashable] | None = None,
+    decided: Sequence[str | None] | None = None,
+    final: bool = False,
 ) -> list[Decision]:
-    """The basis of every position, from the prices stored by now. Options and private holdings are as stated."""
+    """The basis of every position, from the prices stored by now. Options, private holdings and money are as stated.
+
+    The other arguments are those of `basis.decide_file`.
+    """
     compared = [position for position in positions if basis.applies(position)]
     known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])
-    decisions = [
-        basis.decide(position, next(known), issues)
-        if basis.applies(position)
-        else basis.decide(replace(position, price_basis=None), None, issues)
-        for position in positions
-    ]
-    basis.warn_unknown(positions, decisions, issues)
+    markets = [next(known) if basis.applies(position) else None for position in positions]
+    asked = [p if basis.applies(p) else replace(p, price_basis=None) for p in positions]
+    decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
+    basis_warnings.warn_unknown(positions, decisions, issues)
+    basis_warnings.warn_converted(positions, decisions, issues)
     calendar = clock.calendar()
     return [
-        replace(decision, awaits=calendar.on_or_before(position.entry_date)) if decision.assumed else decision
+        replace(decision, awaits=calendar.on_or_before(position.entry_date))
+        if decision.assumed or (final and not decision.known and basis.applies(position))
+        else decision
         for position, decision in zip(positions, decisions, strict=True)
     ]
 

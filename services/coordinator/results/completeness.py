@@ -72,6 +72,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         "holes_total": holes_total,
         "partials": partials,
         "partials_total": partials_total,
+        "price_basis": await _price_basis(conn, portfolio),
     }
 
 
@@ -112,9 +113,16 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
             {"id": portfolio, "shown": SHOWN},
         )
     ).all()
-    awaited = await _awaited(conn, portfolio) if any(row.phase == Phase.INGEST for row in rows) else []
+    phases = {row.phase for row in rows}
+    awaited = await _awaited(conn, portfolio) if Phase.INGEST in phases else []
+    factors = await absences(conn, set(PROXY_SYMBOLS), open_only=True) if Phase.FACTORS in phases else []
     undecided = await _undecided(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
-    holes = [_hole(row, {Phase.INGEST: awaited, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])) for row in rows]
+    holes = [
+        _hole(
+            row, {Phase.INGEST: awaited, Phase.FACTORS: factors, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])
+        )
+        for row in rows
+    ]
     return holes, (rows[0].total if rows else 0)
 
 
@@ -157,7 +165,7 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
         """),
         {"id": portfolio},
     )
-    return await absences(conn, {*held, *PROXY_SYMBOLS}, open_only=True)
+    return await absences(conn, set(held), open_only=True)
 
 
 async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
@@ -214,6 +222,34 @@ async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[s
         for row, entries in zip(rows, found, strict=True)
     ]
     return runs, (rows[0].total if rows else 0)
+
+
+async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str, Any]]:
+    """Lots that are stored with other numbers than stated, or whose numbers are doubtful, by symbol and entry."""
+    rows = await conn.execute(
+        text("""
+            SELECT id, symbol, entry_date, price_basis, basis_reason, stated_quantity, stated_entry_price, quantity, entry_price
+            FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND NOT basis_assumed
+              AND (basis_reason IN ('ambiguous', 'mismatch', 'no_close') OR quantity <> stated_quantity)
+            ORDER BY symbol, entry_session, id LIMIT :shown
+        """),
+        {"id": portfolio, "shown": SHOWN},
+    )
+    return [
+        {
+            "position_id": str(row.id),
+            "symbol": row.symbol,
+            "entry_date": row.entry_date.isoformat(),
+            "price_basis": row.price_basis,
+            "basis_reason": row.basis_reason,
+            "stated_quantity": float(row.stated_quantity),
+            "stated_entry_price": float(row.stated_entry_price),
+            "stored_quantity": float(row.quantity),
+            "stored_entry_price": float(row.entry_price),
+        }
+        for row in rows
+    ]
 
 
 def symbol_reasons(reasons: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

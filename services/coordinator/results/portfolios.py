@@ -20,12 +20,13 @@ from services.coordinator.results.values import document, to_json
 from shared.market.reasons import ABSENCES
 from shared.work import Phase
 
+QUANTITY_DECIMALS = 10
 # The fields of docs/methods.md §6, in its order.
 SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
     "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "flow", "cumulative_flow", "mtd_return", "ytd_return",
     "cumulative_return", "drawdown", "xirr", "positions", "long_positions", "short_positions", "coverage", "quality",
-    "revision", "computed_at",
+    "provisional", "revision", "computed_at",
 )  # fmt: skip
 # Columns of risk's tables that are documents; the rest are arrays and plain values.
 _JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
@@ -86,6 +87,7 @@ async def envelope(
         "computed_at": to_json(row["computed_at"]),
         "quality": row["quality"],
         "coverage": to_json(row["coverage"]),
+        "provisional": row["provisional"],
         "reasons": await described(conn, document(row["reasons"]), phase=phase, session=row["session"]),
         "stale": chosen.stale,
     }
@@ -130,7 +132,7 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, nav
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons, nav
                 FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},
@@ -211,7 +213,8 @@ def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[
     return {
         "position_id": str(row["position_id"]),
         "symbol": row["symbol"],
-        "quantity": to_json(row["quantity"]),
+        # To the decimals that quantities are stated and stored with: what lies beyond is rounding, not shares.
+        "quantity": round(float(row["quantity"]), QUANTITY_DECIMALS),
         "entry_date": to_json(row["entry_date"]),
         "entry_price": to_json(row["entry_price"]),
         "price": to_json(row["price"]),
@@ -243,7 +246,8 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         (
             await conn.execute(
                 text(f"""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, {columns}
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
+                       CAST(reasons AS text) AS reasons, {columns}
                 FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
                 WHERE portfolio_id = :id AND session = :session
             """),
@@ -272,7 +276,7 @@ async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: da
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons
                 FROM risk.results WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},

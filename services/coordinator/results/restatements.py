@@ -24,7 +24,9 @@ _MONEY = frozenset({"market_value", "daily_pnl", "cumulative_pnl", "realized_pnl
 # Documents come from the driver as text; everything else as Python has it.
 _JSON = ("risk", "reasons")
 # Not what was said, but when and how.
-_ASIDE = frozenset({"session", "revision", "computed_at"})
+_ASIDE = frozenset({"session", "revision", "computed_at", "provisional"})
+# Why figures moved, where the answer that they replaced said that it would.
+_ARRIVED_LATE = "price arrived late"
 
 
 async def page(
@@ -49,10 +51,10 @@ async def page(
             await conn.execute(
                 text("""
                     SELECT * FROM (
-                        SELECT 'snapshots' AS phase, session, revision, replaced_at FROM snapshots.snapshots_history
+                        SELECT 'snapshots' AS phase, session, revision, replaced_at, provisional FROM snapshots.snapshots_history
                         WHERE portfolio_id = :id
                         UNION ALL
-                        SELECT 'risk', session, revision, replaced_at FROM risk.results_history WHERE portfolio_id = :id
+                        SELECT 'risk', session, revision, replaced_at, provisional FROM risk.results_history WHERE portfolio_id = :id
                     ) h
                     WHERE (CAST(:session AS date) IS NULL OR session = :session)
                       AND session BETWEEN :first AND :last
@@ -116,6 +118,8 @@ async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, pref
             "new_revision": revision,
             # Nothing took its place: the day is no session of the portfolio any more.
             "withdrawn": revision is None,
+            # Of a provisional answer the first is kept: it was waiting for a price.
+            "cause": _ARRIVED_LATE if row["provisional"] and revision is not None else None,
             "replaced_at": to_json(row["replaced_at"]),
         }
         for name in names

@@ -50,7 +50,7 @@ class Exposures:
     joint   : (K, S, 8) beta per factor
     fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
     n_obs   : (K, S) joint returns in the window, 0 without a market
-    varies  : (K, S) False where the symbol's price stood still
+    varies  : (K, S) False where the symbol's price stood still: its betas are 0
     geometry: the sessions' proxies
     """
 
@@ -106,8 +106,6 @@ class Exposures:
         own = None
         if self.n_obs[k, s] < registry.BETA_MIN_OBS:
             own = absent if absent and self.n_obs[k, s] == 0 else SHORT_HISTORY
-        elif not self.varies[k, s]:
-            own = ZERO_VARIANCE
         out: dict[str, str] = {}
 
         def note(figure: str, value: float, factors: tuple[int, ...]) -> None:
@@ -123,6 +121,8 @@ class Exposures:
         for f in range(1, N_FACTORS):
             if reason := missing[f]:
                 out[registry.FACTOR_NAMES[f]] = reason
+        if not out and not self.varies[k, s]:
+            out["r2"] = ZERO_VARIANCE
         if "market_beta" not in out and self.geometry.symbols[k][0] in registry.PRICE_INDICES:
             out["alpha"] = PRICE_INDEX
         return out
@@ -145,7 +145,7 @@ def exposures(
     """All exposures of S symbols at K sessions.
 
     returns       : (T, S) simple daily total returns, decimal, one row a session without omissions, NaN where missing
-    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order
+    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order; or of `PROXY_COLUMNS`
     at            : (K,) rows of the sessions asked for; the window of row t is t-251..t, rows before the first missing
     wanted        : (K, S) which to compute; all by default
 
@@ -154,7 +154,8 @@ def exposures(
     """
     t, s = returns.shape
     k = len(at)
-    if proxy_returns.shape != (t, len(registry.PROXY_SYMBOLS)):
+    widths = {len(registry.PROXY_SYMBOLS), len(registry.PROXY_COLUMNS)}
+    if proxy_returns.shape[0] != t or proxy_returns.shape[1] not in widths:
         raise ValueError(f"proxy returns must be {(t, len(registry.PROXY_SYMBOLS))}, not {proxy_returns.shape}")
     wanted = np.ones((k, s), dtype=np.bool_) if wanted is None else wanted
     spans = windows(np.ascontiguousarray(returns.T))

@@ -27,7 +27,7 @@ ZERO_VARIANCE: Final = ReasonCode.ZERO_VARIANCE.value
 class Geometry:
     """What all symbols of a session share. K sessions; factors in registry order; base = constant, then factors.
 
-    choice   : (K, 8) column of the chosen proxy in `PROXY_SYMBOLS`, -1 where there is none
+    choice   : (K, 8) column of the chosen proxy in `PROXY_COLUMNS`, -1 where there is none
     usable   : (K, 8) there is a proxy, and it moves on its own
     base     : (K, 9, 252) rows 1, (m - mean)/sd, Z_k/σ_k; rows of unusable factors are zero
     mean     : (K,) mean market return, decimal daily
@@ -55,7 +55,7 @@ class Geometry:
 
     def symbols(self, k: int) -> tuple[str | None, ...]:
         """Per factor of session k, the symbol that stands for it."""
-        return tuple(registry.PROXY_SYMBOLS[c] if c >= 0 else None for c in self.choice[k])
+        return tuple(registry.PROXY_COLUMNS[c] if c >= 0 else None for c in self.choice[k])
 
 
 def windows(rows: FloatMatrix) -> FloatCube:
@@ -66,21 +66,31 @@ def windows(rows: FloatMatrix) -> FloatCube:
     return np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)
 
 
+def whole_windows(proxy_returns: FloatMatrix, at: IntVector) -> BoolMatrix:
+    """(K, P) whether a proxy has all 252 returns in the session's window. Arguments as in `choose`."""
+    counts = np.zeros((proxy_returns.shape[0] + 1, proxy_returns.shape[1]), dtype=np.int64)
+    np.cumsum(np.isfinite(proxy_returns), axis=0, out=counts[1:])
+    whole: BoolMatrix = (counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]) == WINDOW
+    return whole
+
+
 def choose(proxy_returns: FloatMatrix, at: IntVector) -> NDArray[np.int64]:
     """Per session the first proxy of each factor with all 252 returns in the window.
 
-    proxy_returns : (T, P) decimal daily total returns in the order of `PROXY_SYMBOLS`, NaN where missing
+    proxy_returns : (T, P) decimal daily total returns in the order of `PROXY_SYMBOLS`, NaN where missing; the last column of
+                    `PROXY_COLUMNS`, of the yield curve, may follow, and stands for rates where no fund is whole
     at            : (K,) rows of the sessions asked for
     Returns (K, 8), columns of `proxy_returns`, -1 where no proxy is whole.
     """
-    counts = np.zeros((proxy_returns.shape[0] + 1, proxy_returns.shape[1]), dtype=np.int64)
-    np.cumsum(np.isfinite(proxy_returns), axis=0, out=counts[1:])
-    whole = (counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]) == WINDOW
+    whole = whole_windows(proxy_returns, at)
     choice = np.full((len(at), N_FACTORS), -1, dtype=np.int64)
     for f, factor in enumerate(registry.FACTORS):
         for symbol in reversed(factor.proxies):
             p = registry.PROXY_SYMBOLS.index(symbol)
             choice[whole[:, p], f] = p
+    curve = len(registry.PROXY_SYMBOLS)
+    if proxy_returns.shape[1] > curve:
+        choice[(choice[:, RATES_AT] < 0) & whole[:, curve], RATES_AT] = curve
     return choice
 
 

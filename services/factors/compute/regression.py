@@ -56,7 +56,7 @@ class Fits:
     others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
     joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
     fit     : (G, M, 3) r2, condition, resid_sd
-    varies  : (G, M) whether the symbol moves at all
+    varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
     """
 
     market: FloatCube
@@ -179,7 +179,14 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         stderr_hac=hac,
         t_hac=np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0),
     )
-    market[~(varies & p.usable[:, :1])] = np.nan
+    # What does not move has a slope of exactly 0 and nothing left over; the share explained of nothing is no number.
+    still = np.zeros_like(beta)
+    unknown = np.full_like(beta, np.nan)
+    at_rest = _laid_out(
+        layouts.MARKET, beta=still, alpha=mean, r2=unknown, stderr=still, stderr_hac=still, t_hac=unknown
+    )
+    market = np.where(varies[:, :, None], market, at_rest)
+    market[~np.broadcast_to(p.usable[:, :1], varies.shape)] = np.nan
 
     others = np.empty((*beta.shape, N_REGRESSORS, len(layouts.SPREAD)))
     for r in range(N_REGRESSORS):
@@ -194,7 +201,9 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
             stderr_hac=np.where(left_exact, 0.0, np.sqrt(variance)),
             r2=1.0 - np.where(left_exact, 0.0, left_squares) / safe_total,
         )
-        others[:, :, r][~(varies & p.usable[:, 1 + r, None])] = np.nan
+        at_rest = _laid_out(layouts.SPREAD, beta=still, stderr_hac=still, r2=unknown)
+        others[:, :, r] = np.where(varies[:, :, None], others[:, :, r], at_rest)
+        others[:, :, r][~np.broadcast_to(p.usable[:, 1 + r, None], varies.shape)] = np.nan
 
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
     left = y - np.matmul(scaled, p.base)
@@ -207,7 +216,11 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         condition=np.broadcast_to(p.condition[:, None], beta.shape),
         resid_sd=np.sqrt(left_squares / (n - 1.0)),
     )
-    known = varies & p.usable[:, :1]
+    joint[~varies] = 0.0
+    fit = np.where(
+        varies[:, :, None], fit, _laid_out(layouts.JOINT_FIT, r2=unknown, condition=fit[..., 1], resid_sd=still)
+    )
+    known = np.broadcast_to(p.usable[:, :1], varies.shape)
     joint[~known] = np.nan
     fit[~known] = np.nan
     joint = np.where(factor_usable[:, None, :], joint, np.nan)

@@ -1,7 +1,7 @@
 """Which symbols are needed, what is known of them, and who is fetching them."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,8 +19,12 @@ REQUIRED_COVERAGE = """
     FROM coordinator.positions p
     CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
     WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
+      AND coalesce(p.investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
 """
-"""Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
+"""Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
+
+The stored class was decided by the classifier at import.
+"""
 
 
 async def required_coverage(
@@ -163,15 +167,3 @@ async def reset_retries(conn: AsyncConnection, *, other_than: str, always: bool)
         {"chain": other_than, "always": always},
     )
     return int(result.rowcount)
-
-
-async def next_retry(conn: AsyncConnection, symbols: Sequence[str]) -> datetime | None:
-    """When the first of the symbols' unsettled absences is asked for again."""
-    value = await conn.scalar(
-        text("""
-            SELECT min(g.retry_at) FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND NOT g.terminal
-        """),
-        {"symbols": list(symbols)},
-    )
-    return value if isinstance(value, datetime) else None

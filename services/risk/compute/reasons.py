@@ -27,6 +27,9 @@ NO_SERIES = ReasonCode.NO_SERIES.value
 WITH_UNDERLYING = ReasonCode.WITH_UNDERLYING.value
 BROKEN_CHAIN = ReasonCode.BROKEN_CHAIN.value
 NO_BENCHMARK = ReasonCode.NO_BENCHMARK.value
+NO_CAPITAL = ReasonCode.NO_CAPITAL.value
+PRICE_SPIKE = ReasonCode.PRICE_SPIKE.value
+SPLIT_NOT_LISTED = ReasonCode.SPLIT_NOT_LISTED.value
 
 Document = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -38,12 +41,25 @@ class Reasons:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str | None, str | None, str], None] = {}
+        self._remarks: dict[tuple[str | None, str | None, str], None] = {}
 
     def add(self, reason: str, *, figure: str | None = None, symbol: str | None = None) -> None:
         self._entries[figure, symbol, reason] = None
 
+    def remark(self, reason: str, *, symbol: str) -> None:
+        """Something about a holding that deserves a look and takes nothing from the figures."""
+        self._remarks[None, symbol, reason] = None
+
+    @property
+    def short_of_holdings(self) -> bool:
+        """Whether a holding falls short, which makes the unit partial."""
+        return any(symbol is not None for _, symbol, _ in self._entries)
+
     def listed(self) -> list[Document]:
-        return [{"figure": figure, "symbol": symbol, "reason": reason} for figure, symbol, reason in self._entries]
+        return [
+            {"figure": figure, "symbol": symbol, "reason": reason}
+            for figure, symbol, reason in (*self._entries, *self._remarks)
+        ]
 
 
 def nullable(values: NDArray[np.float64]) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.risk.compute.greeks import deltas
-from services.risk.compute.inputs import PRIVATE, PUBLIC, Book, Panel
+from services.risk.compute.inputs import PRIVATE, Book, Panel, has_series
 from services.risk.compute.tail import Tail
 from services.risk.compute.volatility import Forecast
 from shared.arrays import FloatVector
@@ -57,9 +57,10 @@ def realized_returns(panel: Panel, book: Book) -> FloatVector:
     proxy = panel.proxies[:, 0]
     markets = np.where(proxy >= 0, panel.returns[proxy, np.arange(len(proxy)) + LOOKBACK - 1], np.nan)
     kind = panel.kinds[source]
-    real = np.isfinite(own) & (kind == PUBLIC)
+    own_series = has_series(kind)
+    real = np.isfinite(own) & own_series
     beta = panel.shrunk[session, source]
-    beta = np.where(np.isfinite(beta) & (kind == PUBLIC), beta, 1.0)
+    beta = np.where(np.isfinite(beta) & own_series, beta, 1.0)
     filled = np.where(real, own, np.where(kind == PRIVATE, 0.0, beta * markets[session]))
     nav = np.where(before.nav > 0.0, before.nav, np.nan)
     # Added up in the holdings' order, which is the symbols': no digit depends on the units beside it.

@@ -62,6 +62,7 @@ class UserClassification:
     investment_class: str
     sector: str | None
     underlying: str | None
+    subtype: str | None = None
 
 
 # The day it counts from, asset type, sector.
@@ -128,7 +129,7 @@ async def user_classifications(conn: AsyncConnection, lots: Iterable[UUID]) -> d
     """What is said of these lots, and of no other: a lot of a later session says nothing of an earlier one's book."""
     rows = await conn.execute(
         text("""
-            SELECT id, investment_class, sector, underlying_symbol FROM coordinator.positions
+            SELECT id, investment_class, sector, underlying_symbol, investment_subtype FROM coordinator.positions
             WHERE id = ANY (CAST(:lots AS uuid[]))
         """),
         {"lots": list(lots)},

@@ -1,4 +1,4 @@
-"""One hardened HTTP client for the keyed REST vendors: one origin, JSON only, everything bounded, every failure typed.
+"""One hardened HTTP client for the REST vendors: one origin, JSON (or CSV, by the dialect), everything bounded, every failure typed.
 
 * The key travels in a header, never in a URL, so it reaches no log and no message.
 * Redirects are not followed: an API that redirects has moved, and its key must not follow it.
@@ -55,6 +55,14 @@ class Bounds:
     wait_max: float = 5.0
 
 
+def read_json(body: bytes) -> tuple[Any, bool]:
+    """The document, and whether the body is one."""
+    try:
+        return json.loads(body), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
 @dataclass(frozen=True, slots=True)
 class VendorErrorRules:
     """What is peculiar to a vendor's refusals.
@@ -66,6 +74,7 @@ class VendorErrorRules:
     bare         : the same of a body that is not in the vendor's format; None if it is no sentence either.
     gone_phrases : of a refusal that no key and no plan lifts, because the vendor's interface is another by now, in lower case.
     retry_after  : for a 429 without Retry-After.
+    read         : a body as a document, and whether it is one; JSON unless the vendor answers in something else.
     """
 
     name: str
@@ -77,6 +86,7 @@ class VendorErrorRules:
     gone_phrases: tuple[str, ...] = ()
     limit_phrases: tuple[str, ...] = ()
     retry_after: timedelta = RETRY_AFTER
+    read: Callable[[bytes], tuple[Any, bool]] = read_json
 
     def plan(self, said: str) -> type[PlanLimited] | None:
         """What of the plan a refusal (in lower case) is about; None if it is about something else."""
@@ -213,7 +223,7 @@ class ProviderHttp:
 
     def _read(self, path: str, status: int, headers: httpx2.Headers, body: bytes) -> Any:
         name = self._dialect.name
-        document, readable = _json(body)
+        document, readable = self._dialect.read(body)
         said = (self._dialect.refusal(document) if readable else self._dialect.bare(body)) or ""
         low = said.lower()
         if status == 429 or any(phrase in low for phrase in self._dialect.limit_phrases):
@@ -277,10 +287,3 @@ def retry_at(header: str | None, now: datetime, *, default: timedelta = RETRY_AF
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _json(body: bytes) -> tuple[Any, bool]:
-    try:
-        return json.loads(body), True
-    except (ValueError, RecursionError):
-        return None, False

@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.util import await_only
 
 revision = "0031"
-down_revision = "0028"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
