@@ -13,9 +13,11 @@ from services.coordinator.api import (
     calendar,
     dead_letters,
     imports,
+    openapi,
     portfolios,
     positions,
     problems,
+    ranges,
     reads,
     status,
     symbols,
@@ -27,6 +29,7 @@ from services.coordinator.context import Context, on_trading_days
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
+from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.web import install as web
@@ -37,7 +40,19 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
-    for module in (portfolios, imports, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
+    for module in (
+        portfolios,
+        imports,
+        positions,
+        status,
+        ranges,
+        reads,
+        symbols,
+        benchmarks,
+        calendar,
+        admin,
+        dead_letters,
+    ):
         router.include_router(module.router)
     return router
 
@@ -55,7 +70,12 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         partial(decide_price_basis, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
-    service.background += [scheduler.run, reconciler.run, Auditor(service.engine, service.clock).run]
+    service.background += [
+        scheduler.run,
+        reconciler.run,
+        Auditor(service.engine, service.clock).run,
+        UnitRunsLoop(service.engine).run,
+    ]
     context = Context(
         engine=service.engine,
         clock=service.clock,
@@ -70,6 +90,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     app.state.context = context
+    openapi.install(app)
     web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Last, and so the outermost: nothing has read any of the body yet.

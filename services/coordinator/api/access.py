@@ -123,6 +123,11 @@ class Access:
         scheme, _, secret = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         if scheme.lower() == b"bearer" and secrets.compare_digest(secret.strip(), self.token):
             return None
+        if secret:
+            return Unauthorised(
+                "The token is not this server's. Send the one it was started with as 'Authorization: Bearer …', once "
+                "(LEADLINE_TOKEN for the CLI)."
+            )
         return Unauthorised(
             "This server wants a bearer token: send 'Authorization: Bearer …' once (LEADLINE_TOKEN for the CLI)."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -156,6 +157,57 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
     return found | {"items": items}
 
 
+async def positions_between(
+    conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None, *, limit: int, after: date | None
+) -> dict[str, Any]:
+    """Every lot on every session in [first, last], oldest first. A page is `limit` sessions, however many lots they have."""
+    await require_portfolio(conn, portfolio)
+    window = {"id": portfolio, "first": first or date.min, "last": last or date.max, "after": after, "limit": limit + 1}
+    chosen = list(
+        await conn.scalars(
+            text("""
+                SELECT u.session FROM ledger.units u
+                JOIN snapshots.snapshots s ON s.portfolio_id = u.portfolio_id AND s.session = u.session
+                WHERE u.portfolio_id = :id AND u.phase = 'snapshots' AND u.session BETWEEN :first AND :last
+                  AND (CAST(:after AS date) IS NULL OR u.session > :after)
+                ORDER BY u.session LIMIT :limit
+            """),
+            window,
+        )
+    )
+    rows = await conn.execute(
+        text("""
+            SELECT v.session, v.revision, s.nav, v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price,
+                   v.price_session, v.price_basis, v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl,
+                   v.dividends, v.reason
+            FROM snapshots.positions v
+            JOIN snapshots.snapshots s ON s.portfolio_id = v.portfolio_id AND s.session = v.session
+            LEFT JOIN coordinator.positions p ON p.id = v.position_id
+            WHERE v.portfolio_id = :id AND v.session = ANY (CAST(:sessions AS date[]))
+            ORDER BY v.session, v.symbol, p.entry_session, v.position_id
+        """),
+        {"id": portfolio, "sessions": chosen[:limit]},
+    )
+    found = rows.mappings().all()
+    items = await asyncio.to_thread(
+        lambda: [
+            {
+                "session": row["session"].isoformat(),
+                "revision": row["revision"],
+                **_position(row, float(row["nav"]), _own_reason(row)),
+            }
+            for row in found
+        ]
+    )
+    more = len(chosen) > limit
+    return {"portfolio_id": str(portfolio), "items": items, "next": chosen[limit - 1].isoformat() if more else None}
+
+
+def _own_reason(row: RowMapping) -> Sequence[Document]:
+    entry = {"figure": None, "symbol": row["symbol"], "reason": row["reason"]}
+    return documents([entry], (), phase=Phase.SNAPSHOTS.value) if row["reason"] else []
+
+
 def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[str, Any]:
     value = float(row["market_value"])
     return {
@@ -207,7 +259,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
     )
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | answer.body(dict(row))
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await asyncio.to_thread(answer.body, dict(row))
     if which == "risk":
         of = await scorecard.read(conn, portfolio, chosen.session)
         found |= {

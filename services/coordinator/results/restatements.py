@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
-from services.coordinator.results.values import document, to_json
+from services.coordinator.results.values import UNKNOWN_CURSOR, document, to_json
 
 _LOT = (
     "symbols", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl",
@@ -37,6 +37,8 @@ async def page(
     cursor: str | None,
     session: date | None = None,
     figure: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
 ) -> dict[str, Any]:
     """Changed figures, latest replacement first. A page is `limit` replaced sessions of a phase, however many figures that is.
 
@@ -55,11 +57,19 @@ async def page(
                         SELECT 'risk', session, revision, replaced_at, provisional FROM risk.results_history WHERE portfolio_id = :id
                     ) h
                     WHERE (CAST(:session AS date) IS NULL OR session = :session)
+                      AND session BETWEEN :first AND :last
                       AND (CAST(:at AS timestamptz) IS NULL
                            OR (replaced_at, session, phase, revision) < (:at, CAST(:day AS date), :phase, CAST(:revision AS bigint)))
                     ORDER BY replaced_at DESC, session DESC, phase DESC, revision DESC LIMIT :limit
                 """),
-                {"id": portfolio, "session": session, "limit": limit + 1, **_parse(cursor)},
+                {
+                    "id": portfolio,
+                    "session": session,
+                    "first": first or date.min,
+                    "last": last or date.max,
+                    "limit": limit + 1,
+                    **_parse(cursor),
+                },
             )
         )
         .mappings()
@@ -68,8 +78,8 @@ async def page(
     items = []
     for row in replaced[:limit]:
         items += await _changes(conn, portfolio, row, figure or "")
-    last = replaced[limit - 1] if len(replaced) > limit else None
-    return {"portfolio_id": str(portfolio), "items": items, "next": None if last is None else _cursor(last)}
+    end = replaced[limit - 1] if len(replaced) > limit else None
+    return {"portfolio_id": str(portfolio), "items": items, "next": None if end is None else _cursor(end)}
 
 
 def _cursor(row: RowMapping) -> str:
@@ -82,13 +92,13 @@ def _parse(cursor: str | None) -> dict[str, Any]:
     try:
         at, day, phase, revision = cursor.split("~")
         return {
-            "at": datetime.fromisoformat(at),
+            "at": datetime.fromisoformat(at).astimezone(UTC),
             "day": date.fromisoformat(day),
             "phase": phase if phase.isascii() and phase.isalpha() else "",
             "revision": int(revision) % 2**63,
         }
     except (ValueError, OverflowError) as error:
-        raise Invalid("cursor is no cursor of this list: take `next` of the page before.") from error
+        raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error
 
 
 async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, prefix: str) -> list[dict[str, Any]]:

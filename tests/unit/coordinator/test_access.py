@@ -180,3 +180,9 @@ def test_the_setting_takes_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LEADLINE_HOSTS", wrong)
         with pytest.raises(ValidationError, match="LEADLINE_HOSTS"):
             CoordinatorSettings()
+
+
+def test_a_wrong_token_is_told_apart_from_none() -> None:
+    wrong, none = LOCKED.refusal(request(authorization="Bearer other")), LOCKED.refusal(request())
+    assert str(wrong).startswith("The token is not this server's")
+    assert str(none).startswith("This server wants a bearer token")
