@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from services.factors.store import Holding
 from shared.ledger import Outcome
+from shared.market.reasons import ReasonCode
 from shared.work import Batch, UnitKey
 
-UNKNOWN_SYMBOL = "not_found"
+UNKNOWN_SYMBOL = ReasonCode.NOT_FOUND.value
 
 
 def held_slice(holding: Holding, sessions: Sequence[date]) -> slice:

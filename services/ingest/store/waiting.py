@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.store.universe import REQUIRED_COVERAGE
 from shared.ledger import Deferral
 from shared.market.calendar import Calendar
+from shared.market.reasons import ReasonCode
 
 # Of a proxy that a unit was completed without: nobody was asked for it yet.
-UNASKED = "late"
+UNASKED = ReasonCode.LATE.value
 SHOWN = 5
 
 
