@@ -84,8 +84,9 @@ def raised_codes() -> set[str]:
                     one.value.value
                     for one in node.body
                     if isinstance(one, ast.Assign)
+                    and isinstance(one.targets[0], ast.Name)
                     and one.targets[0].id == "code"
-                    and isinstance(one.value, ast.Constant)  # type: ignore[attr-defined]
+                    and isinstance(one.value, ast.Constant)
                 }
     return {str(code) for code in found}
 
