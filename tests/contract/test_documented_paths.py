@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from services.coordinator.settings import CoordinatorSettings
+from services.ingest.settings import IngestSettings
+from services.risk.settings import RiskSettings
+from shared.settings import ServiceSettings
+
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted(
     [
@@ -18,7 +23,17 @@ GUIDES = sorted(
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "howto").glob("*.md")),
     ]
 )
-LINKED = ["README.md", "CONTRIBUTING.md", *GUIDES, *(f"services/{name}/README.md" for name in ("coordinator", "ingest", "factors", "snapshots", "risk"))]  # fmt: skip
+SERVICES = ("coordinator", "ingest", "factors", "snapshots", "risk")
+LINKED = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/commands.md",
+    "docs/configuration.md",
+    "docs/import.md",
+    *GUIDES,
+    *(f"services/{name}/README.md" for name in SERVICES),
+]
 # `shared/work.py`, `services/risk/compute/`, `shared/ledger/units.py::require`, `…/reconciler.py::Reconciler.run_once`
 PATH = re.compile(r"`((?:services|shared|leadline|deploy|tests|docs)/[\w./-]*)(?:::([\w.]+))?`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
@@ -67,6 +82,30 @@ def test_every_link_of_a_document_leads_somewhere(document: str) -> None:
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(f"{target}#{anchor}" if anchor else target)
     assert broken == [], f"{document} links to what is not there"
+
+
+@pytest.mark.parametrize("document", [*LINKED, "docs/architecture.md"])
+def test_prose_is_wrapped_at_120(document: str) -> None:
+    """Tables, code, headings and pictures are left as long as they are."""
+    prose = re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in prose.splitlines() if len(line) > 120 and not line.startswith(("|", "!", "#"))] == []
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 140
+    assert max(len(block.splitlines()) for block in text.split("```")[1::2]) <= 26
+
+
+@pytest.mark.parametrize(
+    "settings", [ServiceSettings, CoordinatorSettings, IngestSettings, RiskSettings], ids=lambda kind: kind.__name__
+)
+def test_every_setting_has_its_row(settings: type[ServiceSettings]) -> None:
+    documented = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    missing = [
+        f"LEADLINE_{name.upper()}" for name in settings.model_fields if f"`LEADLINE_{name.upper()}`" not in documented
+    ]
+    assert missing == []
 
 
 def test_a_wrong_name_is_found() -> None:
