@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, symbols
+from leadline.commands import benchmarks, calendar, dead_letters, symbols, tokens
 from leadline.http import Client, Failed
 from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
 from leadline.tables import overview as tables
@@ -59,6 +59,7 @@ app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # n
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
+app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
 
 
 @app.command("import")

@@ -18,6 +18,7 @@ from services.coordinator.api import (
     reads,
     status,
     symbols,
+    tokens,
 )
 from services.coordinator.api.access import Access, AccessControl
 from services.coordinator.api.context import PREFIX
@@ -28,6 +29,7 @@ from services.coordinator.control.reconciler import Reconciler, ReconcilerSettin
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.tokens.authenticator import Authenticator, reader_of
 from services.coordinator.web import install as web
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
@@ -36,7 +38,7 @@ from shared.service import Service, create_service_app
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters):
+    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters, tokens):
         router.include_router(module.router)
     return router
 
@@ -68,9 +70,15 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
-    app.state.context = context
+    given = context.settings
+    secret = None if given.token is None else given.token.get_secret_value()
+    authenticator = Authenticator(secret, reader_of(context.engine))
+    app.state.context, app.state.authenticator = context, authenticator
     web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Last, and so the outermost: nothing has read any of the body yet.
-    app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))
+    access = Access.of(
+        given.hosts, open_docs=given.open_docs, open_metrics=given.open_metrics, alone=not given.without_token
+    )
+    app.add_middleware(AccessControl, access=access, authenticator=authenticator)
     return app

@@ -35,7 +35,7 @@ WRITTEN = (
     "ingest.actions_history",
     "ingest.prices", "ingest.prices_history",
     "ingest.candidates", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
-    "coordinator.price_decisions", "coordinator.closures",
+    "coordinator.price_decisions", "coordinator.closures", "coordinator.tokens",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,
