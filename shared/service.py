@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
@@ -23,6 +23,7 @@ from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events.envelope import WorkEvent
+from shared.headers import SecurityHeaders
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
 from shared.messaging.drain import drain_on_signal, exit_process
@@ -206,12 +207,14 @@ def operational_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
     @router.get("/livez", summary="Is this process able to work?")
-    async def livez() -> JSONResponse:
+    async def livez(request: Request) -> JSONResponse:
         problems = service.problems()
+        if problems and not await _tells_details(request):
+            return JSONResponse({"live": False}, status_code=503)
         return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
 
     @router.get("/readyz", summary="Should traffic come here?")
-    async def readyz() -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         checks: dict[str, str] = {}
         if service.stopping.is_set():
             checks["process"] = "stopping"
@@ -228,7 +231,8 @@ def operational_routes(service: Service) -> APIRouter:
         ready = all(value == "ok" for value in checks.values())
         # Said, but no reason to send traffic elsewhere: the API answers, and what it accepts waits in the outbox.
         checks["broker"] = f"unreachable: {service.watch.unknown}" if service.watch.unknown else "ok"
-        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+        told = {"checks": checks} if await _tells_details(request) else {}
+        return JSONResponse({"ready": ready} | told, status_code=200 if ready else 503)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def metrics() -> Response:
@@ -242,6 +246,12 @@ def operational_routes(service: Service) -> APIRouter:
         return Response(schema.to_json(), media_type="application/json")
 
     return router
+
+
+async def _tells_details(request: Request) -> bool:
+    """Whether a probe is told what is wrong, and not only that something is. An application with tokens asks for one first."""
+    decide = getattr(request.app.state, "tells_details", None)
+    return True if decide is None else bool(await decide(request))
 
 
 def create_service_app(
@@ -270,6 +280,7 @@ def create_service_app(
         app.include_router(router)
     if not own_docs:
         app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
+    app.add_middleware(SecurityHeaders)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 

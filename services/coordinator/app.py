@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from services.coordinator import handlers
 from services.coordinator.api import (
@@ -29,15 +30,23 @@ from services.coordinator.control.reconciler import Reconciler, ReconcilerSettin
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
-from services.coordinator.tokens.authenticator import Authenticator, reader_of
+from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
+from shared.headers import SecurityHeaders
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
+
+# Said in the reference alone: `AccessControl` has looked before any handler is chosen.
+BEARER = HTTPBearer(
+    auto_error=False, description="A token: LEADLINE_TOKEN of the server, or one of `leadline token create`"
+)
 
 
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
+    router = APIRouter(
+        prefix=PREFIX, dependencies=[Depends(BEARER), Depends(on_trading_days), Depends(reject_unknown_parameters)]
+    )
     for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters, tokens):
         router.include_router(module.router)
     return router
@@ -74,11 +83,14 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     secret = None if given.token is None else given.token.get_secret_value()
     authenticator = Authenticator(secret, reader_of(context.engine))
     app.state.context, app.state.authenticator = context, authenticator
+    app.state.tells_details = partial(tells_details, authenticator)
     web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
-    # Last, and so the outermost: nothing has read any of the body yet.
+    # Nearly the outermost: nothing has read any of the body yet.
     access = Access.of(
         given.hosts, open_docs=given.open_docs, open_metrics=given.open_metrics, alone=not given.without_token
     )
     app.add_middleware(AccessControl, access=access, authenticator=authenticator)
+    # Around it, because refusals have headers too; it reads nothing.
+    app.add_middleware(SecurityHeaders)
     return app

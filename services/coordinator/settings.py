@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
@@ -16,6 +16,9 @@ MIN_TOKEN = 16
 
 class CoordinatorSettings(ServiceSettings):
     """Prefix `LEADLINE_`, frozen."""
+
+    # A token that is refused is not for the log either.
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
 
     token: SecretStr | None = Field(
         default=None,

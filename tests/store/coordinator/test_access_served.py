@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from leadline.http import Client, Failed
 from services.coordinator.api.access import AccessControl
+from shared.headers import SecurityHeaders
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
 FORM = {"name": "Test", "equity_balance": "100000"}
@@ -141,5 +142,5 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
 
 
 def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
-    outermost: object = make_app(api.context.engine, []).user_middleware[0].cls
-    assert outermost is AccessControl
+    outermost: list[object] = [each.cls for each in make_app(api.context.engine, []).user_middleware]
+    assert outermost[:2] == [SecurityHeaders, AccessControl]

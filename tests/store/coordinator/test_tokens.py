@@ -91,7 +91,7 @@ async def test_a_reader_changes_nothing_an_editor_portfolios_and_an_operator_the
     api: Api, client: httpx2.AsyncClient
 ) -> None:
     secrets = {role: bearer((await create(client, role))["token"]) for role in ROLES}
-    form = {
+    form: dict[str, Any] = {
         "data": {"name": "Test", "equity_balance": "100000"},
         "files": {"file": ("p.csv", CSV.encode(), "text/csv")},
     }
@@ -213,3 +213,50 @@ async def test_whoever_guesses_at_the_form_is_slowed_too(client: httpx2.AsyncCli
     answer = await client.get(f"{PREFIX}/portfolios", headers=bearer("guess-12"))
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_guesses")
     assert 0 < int(answer.headers["retry-after"]) <= 12
+
+
+async def test_every_answer_has_security_headers_and_no_cache_keeps_the_interfaces(api: Api) -> None:
+    app = make_app(api.context.engine, [], token=SERVER)
+
+    @app.get("/api/broken")
+    async def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=bearer(SERVER)) as client:
+        answers = {
+            "read": await client.get(f"{PREFIX}/portfolios"),
+            "created": await client.post(TOKENS, json={"name": "x", "role": "reader"}),
+            "refused at the door": await client.get(f"{PREFIX}/portfolios", headers=bearer("wrong")),
+            "another host": await client.get(f"{PREFIX}/portfolios", headers={"Host": "evil.example"}),
+            "not found": await client.get(f"{PREFIX}/portfolios/{uuid4()}"),
+            "no such path": await client.get("/api/nothing"),
+            "invalid": await client.post(TOKENS, json={}),
+            "too large": await client.post(TOKENS, content=b"x" * 26_000_000),
+            "our fault": await client.get("/api/broken"),
+        }
+        expected = (200, 201, 401, 421, 404, 404, 422, 413, 500)
+        assert tuple(answer.status_code for answer in answers.values()) == expected
+        for name, answer in answers.items():
+            assert answer.headers["cache-control"] == "no-store", name
+        # A page says more exactly what it may load; a file of ours, which has a digest in its address, may be kept.
+        answers |= {
+            "page": await client.get("/"),
+            "sign-in": await client.get("/sign-in"),
+            "file": await client.get("/static/leadline.css"),
+            "reference": await client.get("/openapi.json"),
+        }
+        for name, answer in answers.items():
+            assert answer.headers["x-content-type-options"] == "nosniff", name
+            assert answer.headers["x-frame-options"] == "DENY", name
+            assert answer.headers["referrer-policy"] in ("no-referrer", "same-origin"), name
+            policies = answer.headers.get_list("content-security-policy")
+            assert len(policies) == 1, name
+            assert policies[0].startswith("default-src 'none'"), name
+            assert "frame-ancestors 'none'" in policies[0], name
+        assert answers["file"].headers.get("cache-control") != "no-store"
+        schemes = answers["reference"].json()["components"]["securitySchemes"]
+        assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
+        for path, methods in answers["reference"].json()["paths"].items():
+            for method, operation in methods.items():
+                assert not path.startswith(PREFIX) or operation["security"], (method, path)

@@ -209,6 +209,7 @@ def test_a_token_of_the_server_is_long_enough(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValidationError, match="LEADLINE_TOKEN must have at least 16 characters") as said:
         CoordinatorSettings()
     assert "token_urlsafe(32)" in str(said.value)
+    assert "fifteen-letters" not in str(said.value)
     monkeypatch.setenv("LEADLINE_TOKEN", "sixteen-letters!")
     assert CoordinatorSettings().token is not None
     monkeypatch.setenv("LEADLINE_TOKEN", "")
