@@ -21,7 +21,15 @@ from services.ingest.providers.quota.limits import Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.providers.registry import enabled
 from services.ingest.settings import IngestSettings
-from services.ingest.workflow.quotas import DatabaseQuota, Loop, ProviderCheck, account_of, check_provider
+from services.ingest.workflow.quotas import (
+    DatabaseQuota,
+    Loop,
+    ProviderCheck,
+    account_of,
+    check_provider,
+    check_running,
+    nothing_priced,
+)
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
@@ -83,6 +91,7 @@ async def run_checks(chosen: Path | None, console: Console | None = None) -> boo
         ("broker", _broker),
         ("topics", _topics),
         ("providers", partial(_providers, ingest=patient.ingest)),
+        ("prices", partial(_prices, ingest=patient.ingest)),
         ("calendar", _calendar),
     ]
     healthy = True
@@ -139,10 +148,13 @@ async def _topics(settings: ServiceSettings) -> str:
 
 
 async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> str:
-    """Each is asked one question, within its quota. Keys are those of this command's environment."""
+    """Of a run that is there: what it recorded, whose keys this command does not have. Else each is asked one question of its quota."""
     engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=2)
     try:
-        found = await check_providers(settings, engine)
+        if ingest is None or set(settings.providers) == {"file"}:
+            found = await check_providers(settings, engine)
+        else:
+            found = await check_running(engine)
     except LeadlineError as error:
         raise CheckFailed(str(error)) from error
     finally:
@@ -151,6 +163,17 @@ async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> 
     if not all(one.answers for one in found):
         raise CheckFailed(told)
     return told
+
+
+async def _prices(settings: IngestSettings, *, ingest: str | None = None) -> str:
+    engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=1)
+    try:
+        wrong = await nothing_priced(engine)
+    finally:
+        await engine.dispose()
+    if wrong is not None:
+        raise CheckFailed(wrong)
+    return "what was asked for is priced, or nothing was asked for yet"
 
 
 async def check_providers(settings: IngestSettings, engine: AsyncEngine) -> list[ProviderCheck]:

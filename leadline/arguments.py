@@ -51,6 +51,10 @@ def amount(text: str) -> str:
     return text
 
 
+def optional_amount(text: str | None) -> str | None:
+    return None if text is None else amount(text)
+
+
 def assert_in_order(first: str | None, last: str | None) -> None:
     """Both checked before: of this form, the later date is the larger text."""
     if first is not None and last is not None and first > last:

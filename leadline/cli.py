@@ -1,6 +1,7 @@
 """The command line: every command but `up`, `demo` and `doctor`, as a client of the HTTP API.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 incomplete. `--json` prints one JSON document and nothing else on standard output.
+Exit codes: 0 done, 1 failed, 2 usage; of `status` 3 healing or blocked, 4 partial below the
+coverage gate. `--json` prints one JSON document and nothing else on standard output.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, symbols, tokens
+from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols, tokens
+from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
-from leadline.run import INCOMPLETE, Json, console_for, print_document, reports
+from leadline.run import Json, console_for, print_document, reports
 from leadline.tables import overview as tables
 from leadline.tables.overview import print_overview, render_risk_overview
 from leadline.tables.text import echo
@@ -60,43 +62,82 @@ app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: 
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
+runs.register(app, lambda: client())  # noqa: PLW0108
 
 
 @app.command("import")
 @reports
 def import_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio CSV")],
-    name: Annotated[str, typer.Option(help="The portfolio's name")],
-    equity: Annotated[str, typer.Option(help="Capital before the first session", callback=arguments.amount)],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio or broker's CSV")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The new portfolio's name")] = None,
+    equity: Annotated[
+        str | None, typer.Option(help="Capital before the first session", callback=arguments.optional_amount)
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(metavar="NAME|ID", help="Add to this portfolio instead of making a new one")
+    ] = None,
     account_type: Annotated[
         str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")
     ] = "taxable",
     currency: Annotated[str, typer.Option(help="Three-letter code")] = "USD",
     price_basis: Annotated[str, typer.Option(help="auto, as_traded or split_adjusted")] = "auto",
+    dialect: Annotated[
+        str, typer.Option(help="How numbers and dates are written: iso, us, uk or eu; a broker's layout knows its own")
+    ] = "",
+    preset: Annotated[str, typer.Option(help="A broker's layout by name; by default recognised by the header")] = "",
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column by its header; repeat it")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A security by the broker's name or ISIN; repeat it")
+    ] = None,
+    mapping: Annotated[str, typer.Option(help="A saved mapping by name")] = "",
+    entry_date: Annotated[
+        str | None, typer.Option(help="When lots without a date enter: YYYY-MM-DD", callback=arguments.day)
+    ] = None,
+    on_match: Annotated[
+        str, typer.Option(help="Stored lots of which the file says something else: list or update")
+    ] = "list",
+    allow_duplicate_name: Annotated[
+        bool, typer.Option("--allow-duplicate-name", help="Even if a portfolio has that name")
+    ] = False,
+    undo: Annotated[str | None, typer.Option(metavar="IMPORT", help="Take back an import by its id, or last")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")] = False,
     as_json: Json = False,
 ) -> None:
-    """Create a portfolio from a CSV file; prints its id."""
-    form = {
-        "name": name,
-        "equity_balance": equity,
-        "account_type": account_type,
-        "currency": currency,
+    """Create a portfolio from a CSV file, or add to one; prints its id."""
+    imports.checked(file, name, equity, into, undo, on_match)
+    if undo is not None:
+        with client() as api:
+            imports.show_undone(imports.undo(api, str(into), undo), as_json=as_json)
+        return
+    assert file is not None
+    form: dict[str, Any] = {
         "price_basis": price_basis,
+        "dialect": dialect,
+        "preset": preset,
+        "map": "\n".join(columns or []),
+        "symbols": "\n".join(symbol or []),
+        "mapping": mapping,
+        "entry_date": entry_date or "",
         "dry_run": str(dry_run).lower(),
     }
+    form |= (
+        {"on_match": on_match}
+        if into is not None
+        else {
+            "name": name,
+            "equity_balance": equity,
+            "account_type": account_type,
+            "currency": currency,
+            "allow_duplicate_name": str(allow_duplicate_name).lower(),
+        }
+    )
     with client() as api:
-        content = (file.name, file.read_bytes(), "text/csv")
-        answer = api.post("/portfolios/import", data=form, files={"file": content})
-    if as_json:
-        print_document(answer)
-        return
-    if answer["warnings"]:
-        tables.render_issues(console_for(stderr=True), "Warnings", answer["warnings"])
-    if dry_run:
-        tables.render_preview(console_for(), answer)
-    else:
-        echo(answer["id"])
+        answer = imports.send(api, file, form, into)
+    imports.show(answer, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -109,11 +150,11 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
     as_json: Json = False,
 ) -> None:
-    """Completeness: expected, done, holes with reasons. Exit code 3 where something is missing."""
+    """State, coverage, what needs you, and holes with reasons. Exit code 3: healing or blocked; 4: partial below the gate."""
     with client() as api:
         answer = _status(api, portfolio)
         shown: Any = None
-        while watch and _state(answer) == "healing":
+        while watch and is_healing(answer):
             if answer != shown and not as_json:
                 _show_status(answer)
                 shown = answer
@@ -123,19 +164,14 @@ def status(
         print_document(answer)
     else:
         _show_status(answer)
-    if _state(answer) != "complete":
-        raise typer.Exit(INCOMPLETE)
+    if code := exit_code(answer):
+        raise typer.Exit(code)
 
 
 def _status(api: Client, portfolio: str | None) -> Any:
     if portfolio is not None:
         return api.get(f"/portfolios/{portfolio}/status")
     return {"items": api.pages("/portfolios")}
-
-
-def _state(answer: dict[str, Any]) -> str:
-    states = {item["state"] for item in answer["items"]} if "items" in answer else {answer["state"]}
-    return next((state for state in ("healing", "blocked") if state in states), "complete")
 
 
 def _show_status(answer: dict[str, Any]) -> None:

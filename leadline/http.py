@@ -67,11 +67,11 @@ class Client:
         return self._call("GET", path, params=_given(params))
 
     def find(self, path: str, **params: object) -> Any:
-        """Like `get`, but None where nothing is there yet. That nothing can be there is a failure."""
+        """Like `get`, but None where nothing is there yet, or of a symbol without a price. Any other failure is one."""
         try:
             return self.get(path, **params)
         except Failed as error:
-            if error.status == 404 and error.code in ("", "not_found"):
+            if error.status == 404 and error.code in ("", "not_found", "no_price"):
                 return None
             raise
 

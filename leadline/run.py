@@ -16,7 +16,7 @@ from leadline.http import Failed
 from leadline.tables import overview
 from leadline.tables.text import SafeConsole
 
-FAILED, INCOMPLETE = 1, 3
+FAILED = 1
 # A pipe has no width; tables cut at 80 columns lose figures.
 PIPE_WIDTH = 140
 
@@ -44,7 +44,7 @@ def reports(command: Callable[P, None]) -> Callable[P, None]:
             errors = console_for(stderr=True)
             errors.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
             if error.errors:
-                overview.render_issues(errors, "Errors", error.errors)
+                overview.render_issues(errors, "Errors", error.errors, total=error.document.get("errors_total"))
             raise typer.Exit(FAILED) from error
 
     return wrapped

@@ -34,6 +34,14 @@ HEALED = Histogram(
     buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86400, 7 * 86400),
 )
 HOLES = Gauge("leadline_holes", "Missing units, by what is happening about them", ["phase", "reason"])
+PARTIAL = Gauge(
+    "leadline_units_partial", "Completed units of the last 252 sessions that fell short, by why", ["phase", "reason"]
+)
+COVERAGE = Gauge(
+    "leadline_coverage_min",
+    "Lowest share of gross value with good prices in any portfolio's newest snapshot; NaN: none",
+)
+AWAITED = Gauge("leadline_prices_awaited", "Symbols with a price that units wait for, by why", ["reason"])
 OLDEST_HOLE = Gauge("leadline_oldest_hole_seconds", "How long the oldest missing unit has been missing", ["phase"])
 BLOCKED = Counter("leadline_blocked_total", "Times that units were blocked after too many failures: alert", ["phase"])
 PROBES = Counter("leadline_probes_total", "Times that blocked units were tried once more", ["phase"])

@@ -135,7 +135,7 @@ def _wait_until_complete(api: Client, portfolio: str, console: Console, give_up:
             status: dict[str, Any] = api.get(f"/portfolios/{portfolio}/status")
             for phase, counts in status["phases"].items():
                 progress.update(bars[phase], completed=counts["completed"], total=counts["expected"])
-            if status["state"] == "complete":
+            if status["state"] in ("complete", "partial"):
                 return True
             if status["state"] == "blocked":
                 raise LeadlineError(f"some units are blocked, the log says why: {status['holes'][:3]}")

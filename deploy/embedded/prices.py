@@ -18,5 +18,9 @@ def check(settings: ServiceSettings) -> str:
     assert isinstance(settings, IngestSettings)
     if "file" not in settings.providers:
         return "the file provider is not asked"
-    symbols = FileProvider(settings.data, exchange_calendar).symbols()
-    return f"{settings.data}, {len(symbols):,} symbols"
+    skip = settings.data_bad_rows == "skip"
+    provider = FileProvider(settings.data, exchange_calendar, skip_bad_rows=skip)
+    said = f"{settings.data}, {len(provider.symbols()):,} symbols"
+    for left in provider.skipped():
+        said += f"; {left.rows:,} bad rows of {left.file} left out, the first: {left.why[0]}"
+    return said

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +24,7 @@ from services.coordinator.settings import CoordinatorSettings
 from shared.db.migrate import upgrade
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
+from shared.settings import ServiceSettings
 
 LOG_LIMIT_BYTES = 50_000_000
 T = TypeVar("T")
@@ -67,6 +70,7 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
     """
     directory, values = options.state.resolve(), _values(options)
     own_token = _chosen_token()
+    assert_prices_named(settings_of("ingest", **values))
     supervisor = supervisor or Supervisor(directory)
     if options.data is not None and not options.data.is_file():
         raise ConfigurationError(f"there is no price file {options.data}")
@@ -108,6 +112,8 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
 def up(options: Options) -> None:
     """Run until SIGINT or SIGTERM. Prints the line `ready http://127.0.0.1:PORT` when everything is healthy, and then one with a
     link that signs a browser in."""
+    if (notice := precedence(options, os.environ)) is not None:
+        print(notice, file=sys.stderr, flush=True)
     asyncio.run(_serve(options))
 
 
@@ -179,6 +185,26 @@ def _choices(services: Composition) -> dict[str, str | None]:
         "providers": ",".join(settings.providers),
         "data": settings.data and str(settings.data.resolve()),
     }
+
+
+def assert_prices_named(settings: ServiceSettings) -> None:
+    """Raises `ConfigurationError` where nothing says whose prices are used."""
+    from services.ingest.settings import IngestSettings
+
+    assert isinstance(settings, IngestSettings)
+    if settings.providers == ("file",) and settings.data is None:
+        raise ConfigurationError(
+            "nothing says where prices come from. Without a key: LEADLINE_PROVIDERS=yahoo leadline up; "
+            "from a file of your own: leadline up --data FILE. Other vendors and their keys: docs/providers.md"
+        )
+
+
+def precedence(options: Options, environment: Mapping[str, str]) -> str | None:
+    """What `--data` puts aside of the environment, as a line for the user; None if nothing."""
+    named = environment.get("LEADLINE_PROVIDERS", "").replace(" ", "").lower()
+    if options.data is None or named in {"", "file"}:
+        return None
+    return f"--data is given: prices come from {options.data} alone, and LEADLINE_PROVIDERS={named} is not used"
 
 
 def _values(options: Options) -> dict[str, Any]:

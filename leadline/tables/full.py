@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import count, money, number, percent, text, words
+from leadline.tables.text import count, money, number, percent, price, text, words
 
 ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", "stress", "scorecard")
 
@@ -29,14 +29,32 @@ def origins(console: Console, document: Mapping[str, Any]) -> None:
             text(of["quality"]), percent(of["coverage"], 1), "yes" if of["stale"] else "no",
         )  # fmt: skip
         for reason in of["reasons"]:
-            causes.setdefault((reason.get("figure"), reason.get("symbol"), reason["reason"]), []).append(words(name))
+            causes.setdefault(_cause(reason), []).append(words(name))
+    for position in (document.get("positions") or {}).get("items") or ():
+        for reason in position.get("reasons") or ():
+            causes.setdefault(_cause(reason), []).append("lots")
+    for symbol in document.get("symbols") or ():
+        for of in (symbol["factors"], symbol["metrics"]):
+            for reason in (of or {}).get("reasons") or ():
+                causes.setdefault(_cause(reason), []).append("symbols")
     console.print(rows)
     if causes:
-        why = table("Reasons", "figure", "symbol", "reason", "in", left=4)
-        why.columns[3].no_wrap = False
-        for (figure, symbol, reason), names in causes.items():
-            why.add_row(text(figure), text(symbol), escape(words(reason)), ", ".join(names))
+        why = table(
+            "Reasons", "figure", "symbol", "reason", "touches", "acts", "until", "provider", "remedy", "in", left=9
+        )
+        for column in (0, 7, 8):
+            why.columns[column].no_wrap = False
+            why.columns[column].overflow = "fold"
+        for cause, names in causes.items():
+            code = escape(words(cause[2]))
+            shown = [text(part) for part in cause]
+            why.add_row(*shown[:2], code, *shown[3:], ", ".join(dict.fromkeys(names)))
         console.print(why)
+
+
+def _cause(reason: Mapping[str, Any]) -> tuple[Any, ...]:
+    keys = ("figure", "symbol", "reason", "severity", "acts", "until", "provider", "remedy")
+    return tuple(reason.get(key) for key in keys)
 
 
 def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
@@ -51,7 +69,7 @@ def lots(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
             escape(words(of["price_basis"])), text(of["quality"]), escape(words(of["reason"])),
         )  # fmt: skip
         earned.add_row(
-            f"#{n}", text(of["symbol"]), number(of["entry_price"], 4), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
+            f"#{n}", text(of["symbol"]), price(of["entry_price"]), money(of["realized_pnl"]), money(of["unrealized_pnl"]),
             money(of["dividends"]),
         )  # fmt: skip
     console.print(rows)

@@ -15,20 +15,21 @@ from leadline.tables import correlations, risk, stress
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
-from leadline.tables.text import DASH, count, money, number, percent, reasons_text, share, words
+from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
 LOTS = ("positions", "long_positions", "short_positions")
-_COLOURS = {"complete": "green", "healing": "yellow", "blocked": "red"}
+_COLOURS = {"complete": "green", "partial": "yellow", "healing": "yellow", "blocked": "red"}
 
 
 def render_status(console: Console, status: Mapping[str, Any]) -> None:
     """Completeness of one portfolio: per phase, the holes, and what is complete but fell short."""
-    colour = _COLOURS[status["state"]]
     console.print(
-        f"[bold]{status['id']}[/bold]  [{colour}]{status['state']}[/{colour}]  "
-        f"{share(status['completed'], status['expected'])} of {status['expected']:,} units, as of {status['as_of']}"
+        f"[bold]{status['id']}[/bold]  {_state(status)}  {share(status['completed'], status['expected'])} of"
+        f" {status['expected']:,} units processed, as of {status['as_of']}",
+        soft_wrap=True,
     )
+    _needs(console, status.get("needs_you") or ())
     phases = table("Completeness", "phase", "expected", "completed", "share")
     for phase in PHASES:
         counts = status["phases"][phase]
@@ -44,19 +45,27 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
             f"Missing ({status['holes_total']})", "from", "to", "phase", "state", "reason", "next try", left=6
         )
         for hole in status["holes"]:
-            symbols = f" ({', '.join(hole['symbols'])})" if hole["symbols"] else ""
+            reason = hole["reason"] or ""
+            unnamed = [symbol for symbol in hole["symbols"] if symbol not in reason]
+            symbols = f" ({', '.join(unnamed)})" if unnamed and ":" not in reason else ""
             holes.add_row(
                 hole["from"],
                 hole["to"],
                 hole["phase"],
                 hole["state"],
-                escape(words(hole["reason"])) + symbols,
+                escape(reason) + symbols,
                 hole["next_at"] or DASH,
             )
         console.print(holes)
     if status["partials"]:
         partials = table(
-            f"Complete, but partial ({status['partials_total']})", "from", "to", "phase", "coverage", "reasons", left=3
+            f"Processed, with a remark ({status['partials_total']})",
+            "from",
+            "to",
+            "phase",
+            "coverage",
+            "reasons",
+            left=3,
         )
         partials.columns[4].justify = "left"
         for partial in status["partials"]:
@@ -68,46 +77,81 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
                 "; ".join(reasons_text(partial["reasons"])),
             )
         console.print(partials)
+    _price_basis(console, status)
+
+
+def _price_basis(console: Console, status: Mapping[str, Any]) -> None:
+    """Lots that are stored with other numbers than the file has, or whose price is doubtful: both are said, side by side."""
+    lots = status.get("price_basis") or []
+    if not lots:
+        return
+    found = table(f"Price basis of lots ({len(lots)})", "symbol", "entry", "basis", "found", "stated", "stored", left=4)
+    for lot in lots:
+        found.add_row(
+            lot["symbol"],
+            lot["entry_date"],
+            words(lot["price_basis"]),
+            words(lot["basis_reason"]),
+            f"{shares(lot['stated_quantity'])} at {price(lot['stated_entry_price'])}",
+            f"{shares(lot['stored_quantity'])} at {price(lot['stored_entry_price'])}",
+        )
+    console.print(found)
+
+
+def _state(of: Mapping[str, Any]) -> str:
+    """The state in its colour, with the coverage where it is not whole."""
+    colour = _COLOURS.get(of["state"], "red")
+    coverage = of.get("coverage_min")
+    lowest = "" if coverage is None or coverage >= 1 else f", coverage {percent(coverage, 1)} at its lowest"
+    return f"[{colour}]{of['state']}[/{colour}]{lowest}"
+
+
+def _needs(console: Console, needs: Sequence[Mapping[str, Any]], shown: int = 12) -> None:
+    """What only the reader can mend, and how."""
+    if not needs:
+        return
+    console.print("[bold]Needs you[/bold]")
+    for need in needs[:shown]:
+        about = f"{escape(need['symbol'])}: " if need["symbol"] else ""
+        console.print(f"  {about}{words(need['reason'])}. {escape(need['remedy'])}.", soft_wrap=True)
+    if len(needs) > shown:
+        console.print(f"  … and {len(needs) - shown} more; `leadline status ID --json` lists all")
 
 
 def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
-    portfolios = table("Portfolios", "id", "name", "state", "first session", "positions", left=4)
+    columns = ("id", "name", "state", "complete to", "first session", "coverage", "needs you", "positions")
+    portfolios = table("Portfolios", *columns, left=5)
     for item in items:
         portfolios.add_row(
-            item["id"], escape(item["name"]), item["state"], item["first_session"] or DASH, str(item["positions"])
+            item["id"],
+            escape(item["name"]),
+            item["state"],
+            item.get("complete_to") or DASH,
+            item["first_session"] or DASH,
+            percent(item.get("coverage_min"), 1),
+            count(item.get("needs_you")),
+            str(item["positions"]),
         )
     console.print(portfolios)
 
 
-def render_issues(console: Console, title: str, issues: Sequence[Mapping[str, Any]]) -> None:
-    """Errors or warnings of an import."""
-    found = Table(title=f"{title} ({len(issues)})", title_justify="left", title_style="bold")
+def render_issues(
+    console: Console, title: str, issues: Sequence[Mapping[str, Any]], *, most: int = 20, total: int | None = None
+) -> None:
+    """Errors or warnings of an import: as many as a person reads, and how many there are."""
+    total = len(issues) if total is None else max(total, len(issues))
+    found = Table(title=f"{title} ({total})", title_justify="left", title_style="bold")
     for column in ("row", "column", "code"):
         found.add_column(column, no_wrap=True)
     found.add_column("message", overflow="fold")
-    for issue in issues:
+    for issue in issues[:most]:
         row = "" if issue.get("row") is None else str(issue["row"])
         found.add_row(
             row, escape(issue.get("column") or ""), issue.get("code") or "", escape(issue.get("message") or "")
         )
     console.print(found)
-
-
-def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
-    """How a dry run understood each price."""
-    found = table(f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved", "symbol", "entry", "basis", "price",
-                  "close as traded", "close split-adjusted", left=3)  # fmt: skip
-    for line in answer.get("preview", []):
-        basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
-        found.add_row(
-            line["symbol"],
-            line["entry_session"],
-            basis,
-            number(line["entry_price"], 4),
-            number(line["close_as_traded"], 4),
-            number(line["close_split_adjusted"], 4),
-        )
-    console.print(found)
+    if total > most:
+        console.print(f"… and {total - min(most, len(issues)):,} more.")
 
 
 def render_risk_overview(
@@ -127,8 +171,11 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
     portfolio, status = document["portfolio"], document["status"]
     console.print()
     console.print(
-        f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}"
+        f"[bold]{escape(portfolio['name'])}[/bold]  {portfolio['currency']}  session {document['session'] or DASH}  "
+        f"{_state(status)}",
+        soft_wrap=True,
     )
+    _needs(console, status.get("needs_you") or ())
     if document["snapshot"] is None:
         session = document["session"]
         console.print(f"Session {session} is not complete yet." if session else "No session is complete yet.")
@@ -152,9 +199,11 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
         symbol_tables.symbols(console, document.get("symbols") or [])
         full_tables.origins(console, document)
     _withheld(console, document)
+    _price_basis(console, status)
     console.print(
         f"\nCompleteness: [bold]{share(status['completed'], status['expected'])}[/bold] "
-        f"({status['completed']:,} of {status['expected']:,} units, {status['partial']:,} partial), state {status['state']}"
+        f"({status['completed']:,} of {status['expected']:,} units processed, {status['partial']:,} with a remark), "
+        f"state {status['state']}"
     )
     if not full and document["risk"]:
         console.print(
@@ -210,8 +259,8 @@ def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
         remark = words(item["reason"]) or ("closed" if item["quantity"] == 0 else "")
         rows.add_row(
             item["symbol"],
-            number(item["quantity"], 0 if float(item["quantity"]).is_integer() else 4),
-            number(item["price"]),
+            shares(item["quantity"], 4 if abs(item["quantity"]) >= 1 else 10),
+            price(item["price"]),
             money(item["market_value"]),
             percent(item["weight"], 1),
             money(item["daily_pnl"]),

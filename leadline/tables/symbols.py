@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from leadline.tables.grid import table
-from leadline.tables.text import count, money, number, percent, text, words
+from leadline.tables.text import count, money, number, percent, price, text, words
 
 Facts = Sequence[Mapping[str, Any]]
 
@@ -131,7 +131,7 @@ def _metrics(console: Console, of: Facts) -> None:
         why = ", ".join(f"{reason['figure']} ({words(reason['reason'])})" for reason in metrics["reasons"])
         prices.add_row(
             text(metrics["symbol"]), text(metrics["session"]), escape(words(metrics["price_basis"])), text(metrics["quality"]),
-            number(metrics["price"]), *(percent(metrics["volatility"][window], 1) for window in windows),
+            price(metrics["price"]), *(percent(metrics["volatility"][window], 1) for window in windows),
         )  # fmt: skip
         vendors.add_row(
             text(metrics["symbol"]), money(known["market_cap"]), number(known["pe"], 1), text(known["as_of"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -51,6 +52,24 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def price(value: float | None) -> str:
+    """A price a share, with the digits it needs: two, and below ten at least four, as many as show four that say something."""
+    if value is None:
+        return DASH
+    digits = 2 if value == 0 or abs(value) >= 10 else min(12, max(4, 3 - math.floor(math.log10(abs(value)))))
+    text = f"{value:,.{digits}f}"
+    whole, _, rest = text.partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
+
+
+def shares(value: float | None, digits: int = 10) -> str:
+    """A quantity, without zeros at its end."""
+    if value is None:
+        return DASH
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def count(value: float | None) -> str:

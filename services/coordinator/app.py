@@ -13,6 +13,7 @@ from services.coordinator.api import (
     benchmarks,
     calendar,
     dead_letters,
+    imports,
     portfolios,
     positions,
     problems,
@@ -47,7 +48,19 @@ def api_router() -> APIRouter:
     router = APIRouter(
         prefix=PREFIX, dependencies=[Depends(BEARER), Depends(on_trading_days), Depends(reject_unknown_parameters)]
     )
-    for module in (portfolios, positions, status, reads, symbols, benchmarks, calendar, admin, dead_letters, tokens):
+    for module in (
+        portfolios,
+        imports,
+        positions,
+        status,
+        reads,
+        symbols,
+        benchmarks,
+        calendar,
+        admin,
+        dead_letters,
+        tokens,
+    ):
         router.include_router(module.router)
     return router
 

@@ -8,15 +8,23 @@ from shared.errors import PermanentError
 
 
 class Refused(PermanentError):
-    """Base. `errors` lists every bad field, where there are several."""
+    """Base. `errors` lists the bad fields, where there are several; `errors_total` counts them, also those not listed."""
 
     status = 400
     title = "Bad request"
     code = "bad_request"
 
-    def __init__(self, message: str, *, code: str | None = None, errors: Sequence[Mapping[str, object]] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        errors: Sequence[Mapping[str, object]] = (),
+        errors_total: int | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.errors = [dict(error) for error in errors]
+        self.errors_total = len(self.errors) if errors_total is None else errors_total
 
 
 class Contradictory(Refused):

@@ -10,8 +10,10 @@ from sqlalchemy import RowMapping
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
+from services.coordinator.results.states import Overview
 from services.coordinator.results.values import to_json
 from services.coordinator.runs.store import Run
+from shared.market.registry import COVERAGE_GATE
 from shared.messaging.dead_letters import DeadLetter
 
 # A dead letter's body is for a person to look at; the whole of it is replayed whatever is shown.
@@ -33,6 +35,21 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
         "name": result.name,
         "positions": result.positions,
         "unchanged": result.unchanged,
+        "changed": result.changed,
+        "would_change": [
+            {
+                "row": difference.row,
+                "position_id": to_json(difference.lot["id"]),
+                "symbol": difference.lot["symbol"],
+                "entry_date": to_json(difference.lot["entry_date"]),
+                "changes": {
+                    name: {"stored": before, "file": after} for name, (before, after) in difference.changes.items()
+                },
+            }
+            for difference in result.would_change
+        ],
+        "import_id": to_json(result.import_id),
+        "reading": None if result.reading is None else dict(result.reading),
         **change(result.change),
         "warnings": [issue.document() for issue in result.issues.warnings],
     }
@@ -41,10 +58,16 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
             {
                 "row": position.row,
                 "symbol": position.symbol,
+                "name": position.name,
                 "investment_class": position.investment_class,
+                "quantity": to_json(position.quantity),
+                "multiplier": position.multiplier,
+                "written": dict(position.written),
                 "entry_date": position.entry_date.isoformat(),
                 "entry_session": position.entry_session.isoformat(),
                 "entry_price": to_json(position.entry_price),
+                "exit_date": to_json(position.exit_date),
+                "exit_price": to_json(position.exit_price),
                 "close_as_traded": to_json(decision.close_as_traded),
                 "close_split_adjusted": to_json(decision.close_split_adjusted),
                 "price_basis": decision.price_basis,
@@ -57,11 +80,17 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: RowMapping) -> dict[str, Any]:
-    """One line of the list of portfolios."""
+def listed(row: RowMapping, overview: Overview) -> dict[str, Any]:
+    """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
     fields = ("id", "name", "account_type", "currency", "equity_balance", "first_session", "created_at", "updated_at")
-    state = "blocked" if row["blocked"] else "healing" if row["missing"] else "complete"
-    return {field: to_json(row[field]) for field in fields} | {"positions": row["positions"], "state": state}
+    return {field: to_json(row[field]) for field in fields} | {
+        "positions": row["positions"],
+        "state": overview.state,
+        "coverage_min": overview.completeness.coverage,
+        "coverage_gate": COVERAGE_GATE,
+        "needs_you": len(overview.completeness.needs),
+        "complete_to": to_json(overview.complete_to),
+    }
 
 
 def portfolio(found: Portfolio, positions: Iterable[RowMapping], flows: Iterable[RowMapping]) -> dict[str, Any]:

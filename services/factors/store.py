@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import FloatVector, IntVector
 from shared.db import bulk
+from shared.market.curve import Curve
 
 # Class of our advisory locks (7305101 is the ledger's), and into how many keys symbols fall: one lock a symbol would
 # exhaust the server's lock table on a night of thousands.
@@ -65,13 +66,14 @@ class Series:
 
 
 async def holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[Holding]:
-    """Lots of the portfolios held on some session of [first, last]. Private holdings have no market and need no facts."""
+    """Lots of the portfolios held on some session of [first, last]. Private and cash-like holdings have no market and need no facts."""
     rows = await conn.execute(
         text("""
             SELECT DISTINCT portfolio_id, CASE investment_class WHEN 'OPTIONS' THEN coalesce(underlying_symbol, symbol)
                                                ELSE symbol END, entry_session, exit_session
             FROM coordinator.positions
             WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL AND investment_class <> 'PRIVATE'
+              AND coalesce(investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
               AND entry_session <= :last AND (exit_session IS NULL OR exit_session >= :first)
         """),
         {"portfolios": list(portfolios), "first": first, "last": last},
@@ -217,6 +219,21 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
         {"ids": list(ids), "first": first, "last": last},
     )
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
+
+
+async def curves(conn: AsyncConnection, first: date, last: date) -> tuple[list[Curve], list[int]]:
+    """Yield curves from a week before the first session to a week after the last, ascending, and their change numbers.
+
+    Before, because the first session's return rests on two; after, because a later curve tells that one does not come.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT date, tenors, yields, change FROM ingest.yields WHERE date BETWEEN :first AND :last ORDER BY date"
+        ),
+        {"first": first - timedelta(days=7), "last": last + timedelta(days=7)},
+    )
+    found = [(Curve(day, tuple(tenors), tuple(yields)), change) for day, tenors, yields, change in rows]
+    return [curve for curve, _ in found], [change for _, change in found]
 
 
 EXPOSURE_COLUMNS = (

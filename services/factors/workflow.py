@@ -22,10 +22,11 @@ from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
 from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar, closures
+from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 from shared.work import Batch, Phase, UnitKey
 
-UNKNOWN_SYMBOL = "not_found"
+UNKNOWN_SYMBOL = ReasonCode.NOT_FOUND.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Inputs:
     """(K, N) price version a fact would have now."""
     proxy_versions: NDArray[np.int64]
     """(K,) the same of the proxies alone."""
+    curve: compute.CurveColumn
+    """What stands for rates where no fund is whole; unknown where one is on every session of the batch."""
     needed: BoolMatrix
     """(K, N) facts to compute."""
     has_row: BoolMatrix
@@ -113,7 +116,12 @@ class FactorsWorker:
                 np.maximum(moved, number, out=moved)
         versions = compute.price_versions(changed, at)
         proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
+        funds = [column[ids[symbol]] for symbol in registry.FACTORS[-1].proxies if symbol in ids]
+        of_curve = compute.without_fund(changed, funds, at)
+        curves, curve_changes = await store.curves(conn, first, batch.last) if of_curve.any() else ([], [])
+        curve = compute.curve_column(curves, curve_changes, grid)
         proxy_versions = versions[:, proxy_columns].max(axis=1, initial=0)
+        proxy_versions = np.maximum(proxy_versions, compute.curve_versions(curve, of_curve, at))
         versions = np.maximum(versions, proxy_versions[:, None])
 
         stored = np.full(versions.shape, -1, dtype=np.int64)
@@ -125,7 +133,7 @@ class FactorsWorker:
             has_row[cell] = True
             if fact.model_version == registry.MODEL_VERSION:
                 stored[cell] = fact.price_version
-                missing_reason[cell] = None if fact.has_betas else (fact.reason or "short_history")
+                missing_reason[cell] = None if fact.has_betas else (fact.reason or ReasonCode.SHORT_HISTORY.value)
         wanted = np.zeros(versions.shape, dtype=np.bool_)
         wanted[:, proxy_columns] = True
         for holding in holdings:
@@ -150,6 +158,7 @@ class FactorsWorker:
             ids=ids,
             versions=versions,
             proxy_versions=proxy_versions,
+            curve=curve,
             needed=needed,
             has_row=has_row,
             proxies_needed=proxies_needed,
@@ -166,9 +175,10 @@ class FactorsWorker:
         if not todo and not inputs.proxies_needed.any():
             return Results(_outcomes(inputs, missing_reason))
         names, ids = list(inputs.ids), list(inputs.ids.values())
-        absent = _absences(inputs)
+        absent = compute.absences(inputs.gaps, inputs.batch.sessions, {i: symbol for symbol, i in inputs.ids.items()})
         prices = _rectangle(inputs, [ids[i] for i in todo])
-        proxy_returns = _rectangle(inputs, [inputs.ids.get(symbol, 0) for symbol in registry.PROXY_SYMBOLS]).returns
+        funds = _rectangle(inputs, [inputs.ids.get(symbol, 0) for symbol in registry.PROXY_SYMBOLS]).returns
+        proxy_returns = np.column_stack([funds, inputs.curve.returns])
         needed = inputs.needed[:, todo]
         exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
         metrics = compute.metrics(prices, inputs.grid, inputs.at)
@@ -246,18 +256,6 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
         if symbol_id in column:
             prices.split[np.searchsorted(inputs.grid, np.datetime64(session)), column[symbol_id]] = ratio
     return prices
-
-
-def _absences(inputs: Inputs) -> dict[tuple[int, str], str]:
-    """Why a symbol has no price on a session of the batch: (session's position, symbol) to reason."""
-    names = {symbol_id: symbol for symbol, symbol_id in inputs.ids.items()}
-    out = {}
-    for symbol_id, first, last, reason in inputs.gaps:
-        for k in range(
-            bisect.bisect_left(inputs.batch.sessions, first), bisect.bisect_right(inputs.batch.sessions, last)
-        ):
-            out[k, names[symbol_id]] = reason
-    return out
 
 
 def _outcomes(inputs: Inputs, missing_reason: NDArray[np.object_]) -> dict[UnitKey, Outcome]:

@@ -9,12 +9,15 @@ from fastapi import FastAPI
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.file.table import BadPriceFile
 from services.ingest.providers.quota.limits import Quota, Window
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import curve_sources, enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
+from services.ingest.workflow.lookups import answer_open
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
+from services.ingest.workflow.yields import YieldCurves
 from shared.db.closures import load_closures
 from shared.db.engine import is_retried_by_loops
 from shared.market.calendar import exchange_calendar
@@ -27,6 +30,9 @@ log = logger(__name__)
 
 PROFILE_PAUSE = 1.0
 PROFILE_POLL = 60.0
+LOOKUP_PAUSE = 0.5
+LOOKUP_PAUSE_AFTER_FAILURE = 15.0
+YIELD_POLL = 10.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -42,7 +48,12 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
         made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
+        if sources := curve_sources(chosen):
+            service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
+        files = [provider for provider in providers if isinstance(provider, FileProvider)]
+        if files:
+            service.background.append(_lookups(service, files[0]))
         return made
 
     return create_phase_app("ingest", chosen, worker, TOPICS_OF_PHASE[Phase.INGEST])
@@ -102,5 +113,46 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
                     log.exception("profiles_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
+
+    return loop
+
+
+def _lookups(service: Service, file: FileProvider) -> Callable[[], Awaitable[None]]:
+    """Previews wait for these answers, so the pause is short; one indexed query a turn, of a table that is nearly always empty."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            pause = LOOKUP_PAUSE
+            try:
+                await answer_open(service.engine, file)
+            except Exception as error:
+                pause = LOOKUP_PAUSE_AFTER_FAILURE
+                if is_retried_by_loops(error) or isinstance(error, BadPriceFile):
+                    log.warning("lookups_postponed", error=str(error)[:200])
+                else:
+                    log.exception("lookups_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=pause)
+
+    return loop
+
+
+def _yields(service: Service, curves: YieldCurves) -> Callable[[], Awaitable[None]]:
+    """Yield curves, a year a question, with pauses."""
+
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            asked = False
+            try:
+                async with service.engine.connect() as conn:
+                    await load_closures(conn)
+                asked = await curves.refresh_one()
+            except Exception as error:
+                if is_retried_by_loops(error):
+                    log.warning("yields_postponed", error=str(error)[:200])
+                else:
+                    log.exception("yields_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else YIELD_POLL)
 
     return loop

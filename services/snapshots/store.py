@@ -74,7 +74,7 @@ async def positions(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> R
     result = await conn.execute(
         text("""
             SELECT portfolio_id, id, symbol, investment_class, quantity, entry_price, exit_price,
-                   entry_date, exit_date, entry_session, exit_session
+                   entry_date, exit_date, entry_session, exit_session, investment_subtype, basis_reason
             FROM coordinator.positions
             WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND deleted_at IS NULL AND entry_session <= :last
             ORDER BY portfolio_id, entry_session, id
@@ -149,6 +149,21 @@ async def gaps(conn: AsyncConnection, symbols: Sequence[str], first: date, last:
         text("""
             SELECT s.symbol, g.first, g.last, g.reason FROM ingest.symbols s JOIN ingest.gaps g ON g.symbol_id = s.id
             WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND g.first <= :last AND g.last >= :first
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    return result.all()
+
+
+async def absences(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> Rows:
+    """(symbol, first, last) of the ranges without a price that lie within [first, last], by symbol and day; what is not yet listed
+    and what only waits is left out."""
+    result = await conn.execute(
+        text("""
+            SELECT s.symbol, g.first, g.last FROM ingest.symbols s JOIN ingest.gaps g ON g.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND g.first > :first AND g.first <= :last
+              AND g.reason <> 'not_yet_listed' AND g.last > g.first
+            ORDER BY s.symbol, g.first
         """),
         {"symbols": list(symbols), "first": first, "last": last},
     )

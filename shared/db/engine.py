@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -39,6 +40,8 @@ def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEng
         pool_timeout=30,
         pool_pre_ping=True,
         pool_recycle=1800,
+        # What is in a statement's parameters is the users', and errors are logged and shown.
+        hide_parameters=True,
         connect_args={
             # A server that vanished without a word answers nothing: the client's own patience, a little above the server's.
             "timeout": CONNECT_TIMEOUT_SECONDS,
@@ -120,3 +123,17 @@ def is_retried_by_loops(error: BaseException) -> bool:
 
 def _is_transient_state(state: str) -> bool:
     return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
+
+
+_ARGUMENT = re.compile(r"(invalid input for query argument \$\d+).*")
+
+
+def describe_error(error: BaseException, most: int = 200) -> str:
+    """The error in a line, for people: its kind and the first line of what it says. SQL and its values belong to the log."""
+    cause: BaseException = error
+    if isinstance(error, StatementError) and error.orig is not None:
+        cause = error.orig.__cause__ or error.orig
+    said = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+    said = _ARGUMENT.sub(r"\1", said)
+    line = f"{type(cause).__name__}: {said}" if said else type(cause).__name__
+    return line if len(line) <= most else f"{line[: most - 1]}…"

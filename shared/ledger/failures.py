@@ -18,6 +18,8 @@ from shared.work import Phase
 MAX_RUNS = 8
 # Blocked units are tried once more this often: what blocked them may have gone away without anybody saying so.
 PROBE = timedelta(days=1)
+# So long failures are kept for people to read; what is to be done never depends on them.
+KEPT = timedelta(days=30)
 
 
 async def record_progress(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> None:
@@ -92,7 +94,10 @@ async def record_failure(
             "probe": PROBE,
         },
     )
-    if runs is None or runs < MAX_RUNS:
+    if runs is None:
+        return False
+    await _keep(conn, phase, portfolio, dict(zip(ranges, words, strict=True)), blocked=runs >= MAX_RUNS)
+    if runs < MAX_RUNS:
         return False
     blocked = await conn.execute(
         text("""
@@ -116,6 +121,33 @@ async def record_failure(
         },
     )
     return bool(blocked.rowcount)
+
+
+async def _keep(
+    conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str], *, blocked: bool
+) -> None:
+    """Write down what failed, and forget what is old."""
+    await conn.execute(
+        text(
+            "DELETE FROM ledger.failures WHERE phase = CAST(:phase AS ledger.phase) AND at < now() - CAST(:kept AS interval)"
+        ),
+        {"phase": phase.value, "kept": KEPT},
+    )
+    await conn.execute(
+        text("""
+            INSERT INTO ledger.failures (portfolio_id, phase, first, last, error, blocked)
+            SELECT :portfolio, CAST(:phase AS ledger.phase), f.first, f.last, left(f.error, 500), :blocked
+            FROM unnest(CAST(:firsts AS date[]), CAST(:lasts AS date[]), CAST(:errors AS text[])) AS f (first, last, error)
+        """),
+        {
+            "portfolio": portfolio,
+            "phase": phase.value,
+            "firsts": [first for first, _ in errors],
+            "lasts": [last for _, last in errors],
+            "errors": list(errors.values()),
+            "blocked": blocked,
+        },
+    )
 
 
 async def unblock(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -159,6 +159,27 @@ async def count_outstanding(conn: AsyncConnection, phase: Phase) -> int:
         {"phase": phase.value, "overdue": OVERDUE_SECONDS},
     )
     return int(count or 0)
+
+
+async def retry_now(conn: AsyncConnection, waiting: Collection[tuple[UUID, Phase]]) -> None:
+    """Whoever asks by hand waits for no backoff: the reconciler's next turn looks at these. Failures are still counted."""
+    await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT s.portfolio_id, s.phase FROM ledger.schedule s
+                JOIN unnest(CAST(:portfolios AS uuid[]), CAST(:phases AS text[])) AS w (portfolio_id, phase)
+                    ON s.portfolio_id = w.portfolio_id AND s.phase = CAST(w.phase AS ledger.phase)
+                WHERE s.next_at > now() OR s.emits > 0
+                ORDER BY s.portfolio_id, s.phase FOR NO KEY UPDATE OF s
+            )
+            UPDATE ledger.schedule s SET next_at = least(s.next_at, now()), emits = 0
+            FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """),
+        {
+            "portfolios": [portfolio for portfolio, _ in waiting],
+            "phases": [phase.value for _, phase in waiting],
+        },
+    )
 
 
 async def reset_backoff(conn: AsyncConnection, seconds: float = 5.0) -> None:

@@ -40,9 +40,15 @@ class ReasonCode(StrEnum):
     ADJ_CLOSE_DISAGREES = "adj_close_disagrees"
     DIVIDEND_NOT_LISTED = "dividend_not_listed"
     DIVIDEND_IN_FOREIGN_CURRENCY = "dividend_in_foreign_currency"
+    PRICE_SPIKE = "price_spike"
+    SPLIT_NOT_LISTED = "split_not_listed"
+    PRICED_AFTER_GAP = "priced_after_gap"
+    OPTION_OVER_SPLIT = "option_over_split"
     # Lots and money
+    AMOUNT_TOO_LARGE = "amount_too_large"
     BASIS_UNDECIDED = "basis_undecided"
     PRICE_BASIS_MISMATCH = "price_basis_mismatch"
+    PRICE_BASIS_AMBIGUOUS = "price_basis_ambiguous"
     PRIVATE = "private"
     NO_CAPITAL = "no_capital"
     NO_ROOT = "no_root"
@@ -63,6 +69,24 @@ class ReasonCode(StrEnum):
     NO_DURATION = "no_duration"
     STALE_DURATION = "stale_duration"
     NO_BENCHMARK = "no_benchmark"
+    # Work
+    BLOCKED = "blocked"
+
+
+# Why a session has no price: what ingest stores of an absence, and what snapshots and risk read there.
+ABSENCES: Final[tuple[ReasonCode, ...]] = (
+    ReasonCode.RATE_LIMITED,
+    ReasonCode.PROVIDER_DOWN,
+    ReasonCode.LATE,
+    ReasonCode.NOT_FOUND,
+    ReasonCode.AMBIGUOUS,
+    ReasonCode.DELISTED,
+    ReasonCode.NOT_YET_LISTED,
+    ReasonCode.NO_TRADE,
+    ReasonCode.QUARANTINED,
+    ReasonCode.FOREIGN_CURRENCY,
+    ReasonCode.PLAN_LIMIT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +122,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
     ),
+    # What is frozen is known, and stands in the coverage: a name that ended does not keep its portfolio partial for good.
     ReasonCode.DELISTED: ReasonInfo(
         "Trading ended, by a dated announcement; the value is frozen at the last trade",
-        "nav",
+        "figure",
         "you",
         "Give the position its exit date and price",
     ),
@@ -150,7 +175,7 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "The session is after the option's expiration, and no exit is stated",
         "nav",
         "you",
-        "Give the position its exit: its price, or the value it expired with (0 is allowed)",
+        "Give the position its exit: its price, or the value it expired with; `exit_price` 0 if it expired worthless",
     ),
     ReasonCode.NO_DIVIDENDS: ReasonInfo(
         "The source lists no actions for the symbol: dividends may be missing",
@@ -179,6 +204,37 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "you",
         "Enter it as a flow of your own, or add another provider",
     ),
+    ReasonCode.PRICE_SPIKE: ReasonInfo(
+        "The price moved by a factor of 1.9 or more in one session and came back in the next, which is often an error of the source; "
+        "it stands in the figures",
+        "figure",
+        "you",
+        "Compare the session with another source; correct it in the price file, or enable a second provider",
+    ),
+    ReasonCode.SPLIT_NOT_LISTED: ReasonInfo(
+        "The price moved in one session as a split would move it, and no split is listed",
+        "figure",
+        "you",
+        "If it was a split, list it in `corporate_actions.csv` and give split-adjusted closes",
+    ),
+    ReasonCode.PRICED_AFTER_GAP: ReasonInfo(
+        "The symbol had no price for more than five sessions since the entry and has one again: it may be another security",
+        "figure",
+        "you",
+        "Check that the ticker still is the same company; if not, give the position its exit",
+    ),
+    ReasonCode.OPTION_OVER_SPLIT: ReasonInfo(
+        "The underlying was split since the entry: the contract became another one, with another strike and number of shares",
+        "nav",
+        "you",
+        "Give the position its exit before the split, and enter the adjusted contract",
+    ),
+    ReasonCode.AMOUNT_TOO_LARGE: ReasonInfo(
+        "At the session's price the lot would be worth more than ten trillion, so that price is not taken",
+        "nav",
+        "you",
+        "Correct the lot's quantity or symbol",
+    ),
     ReasonCode.BASIS_UNDECIDED: ReasonInfo(
         "Whether the lot's quantity and price are as traded is not settled yet",
         "nav",
@@ -186,22 +242,32 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Wait for the prices of the entry session, or state `price_basis`",
     ),
     ReasonCode.PRICE_BASIS_MISMATCH: ReasonInfo(
-        "The lot's entry price is far from the close of its entry session, as traded and split-adjusted alike",
+        "The lot's entry price is far from the close of its entry session on the basis it is on (by half or double; by 15 % where "
+        "the source has only adjusted closes), and the difference is in the P&L of the first session",
         "nav",
         "you",
-        "Check entry date, price and symbol; or state the basis: `leadline price-basis ID`",
+        "Check entry date, price and symbol; state the basis by `POST /portfolios/{id}/price-basis`; or add a source with closes",
+    ),
+    ReasonCode.PRICE_BASIS_AMBIGUOUS: ReasonInfo(
+        "The lot's entry price may be of its entry session as traded and split-adjusted alike; it was taken as traded",
+        "figure",
+        "you",
+        "If it is split-adjusted, say so: `POST /portfolios/{id}/price-basis?basis=split_adjusted`",
     ),
     ReasonCode.PRIVATE: ReasonInfo(
         "A holding without a market, at its stated value", "figure", "wait", "Nothing to do: it is not missing"
     ),
     ReasonCode.NO_CAPITAL: ReasonInfo(
-        "A base of zero or less somewhere in the product of returns",
+        "Nothing was left: a loss of all capital or more, or a P&L on no capital, somewhere in the product of returns",
         "figure",
         "wait",
         "Nothing for the past; month and year begin anew",
     ),
     ReasonCode.NO_ROOT: ReasonInfo(
-        "No rate between −99.99 % and 1,000 % a year explains the flows", "figure", "wait", "Nothing to do"
+        "No rate between −99.99 % and 1,000 % a year with the sign of the profit explains the flows",
+        "figure",
+        "wait",
+        "Nothing to do",
     ),
     ReasonCode.NO_HOLDINGS: ReasonInfo("Nothing is held on the session", "figure", "wait", "Nothing to do"),
     ReasonCode.NAV_NOT_POSITIVE: ReasonInfo(
@@ -237,7 +303,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "wait",
         "Nothing to do: it fills up with time",
     ),
-    ReasonCode.ZERO_VARIANCE: ReasonInfo("The series does not move", "figure", "wait", "Nothing to do"),
+    ReasonCode.ZERO_VARIANCE: ReasonInfo(
+        "The series does not move: its betas are 0, and it has no correlation with anything",
+        "figure",
+        "wait",
+        "Nothing to do: it is not missing",
+    ),
     ReasonCode.LOW_COVERAGE: ReasonInfo(
         "Good inputs stand behind less than 0.80 of gross value",
         "risk",
@@ -266,16 +337,28 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No provider said anything of it by the session", "figure", "you", "Enable a provider of company data"
     ),
     ReasonCode.NO_DURATION: ReasonInfo(
-        "No duration is dated on or before the session", "figure", "you", "Add a dated duration to the scenario file"
+        "No duration is dated on or before the session",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a dated duration to the scenario file",
     ),
     ReasonCode.STALE_DURATION: ReasonInfo(
-        "The newest duration is older than 400 days", "figure", "you", "Add a newer dated duration to the scenario file"
+        "The newest duration is older than 400 days",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
     ),
     ReasonCode.NO_BENCHMARK: ReasonInfo(
         "No benchmark weights are dated on or before the session",
         "figure",
         "you",
         "Import them: `leadline benchmark import`",
+    ),
+    ReasonCode.BLOCKED: ReasonInfo(
+        "The work failed eight times with an error that does not pass by itself; it is tried once a day",
+        "nav",
+        "you",
+        "Mend what the error names, then `leadline rerun ID --what failed`",
     ),
 }
 
@@ -285,10 +368,14 @@ def info(code: str) -> ReasonInfo:
     return REASONS[ReasonCode(code)]
 
 
-def colours_state(code: str) -> bool:
+def severity(code: str, *, within: Severity = "nav") -> Severity:
+    """What the reason touches where it stands: never more than `within`, the most that can fall short there."""
+    return max(info(code).severity, within, key=SEVERITIES.index)
+
+
+def colours_state(code: str, *, within: Severity = "nav") -> bool:
     """Whether the reason makes a completed unit `partial` to a reader: it touches value or risk, and the reader can act."""
-    known = info(code)
-    return known.severity in {"nav", "risk"} and known.acts == "you"
+    return severity(code, within=within) in {"nav", "risk"} and info(code).acts == "you"
 
 
 def table() -> str:

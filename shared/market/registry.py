@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "2"
+MODEL_VERSION: Final = "3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ FACTORS: Final[tuple[Factor, ...]] = (
 FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
 STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
 PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
+# Stands for rates where no fund does: daily returns of a 25-year par bond on the Treasury's curve (shared/market/curve.py). Computed,
+# not fetched, so it is none of the symbols above; in arrays of proxies' returns it is the last column.
+CURVE_PROXY: Final = "UST25Y"
+PROXY_COLUMNS: Final[tuple[str, ...]] = (*PROXY_SYMBOLS, CURVE_PROXY)
 # Indices without dividends: a market of their own, but an alpha against them holds the dividend yield and is flagged.
 PRICE_INDICES: Final[frozenset[str]] = frozenset({"^GSPC"})
 
@@ -144,6 +148,13 @@ CORRELATION_MIN_OBS: Final = 63  # real returns of a holding, and jointly real o
 CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 stand together
 VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.99)
 VAR_MIN_OBS: Final = 252  # at 99 % that leaves two or three observations beyond the quantile: the least one can say
+
+# --- Moves that deserve a remark (docs/methods.md §12) ---------------------------------------------------------------------
+
+SPIKE_FACTOR: Final = 1.9  # of the price in a session: most splits are beyond it, and few days of a listed share
+SPIKE_RETURN_SHARE: Final = 0.2  # of a spike's log move may be left after the next session
+SPLIT_RATIOS: Final[tuple[float, ...]] = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100)
+SPLIT_TOLERANCE: Final = 0.06  # the market's own move of that session
 
 # --- Stress (docs/methods.md §9) -------------------------------------------------------------------------------------------
 

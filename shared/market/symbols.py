@@ -34,6 +34,9 @@ _GENERATED = re.compile(r"EQ[0-9A-F]{8}")
 _OCC = re.compile(r"([A-Z]{1,5}[A-Z0-9]?)(\d{2})(\d{2})(\d{2})([CP])(\d{8})")
 # BRK.B, BRK-B, BRK/B and "BRK B" are one share class. One letter only: BTC-USD and BF.PR.A are left alone.
 _SHARE_CLASS = re.compile(r"([A-Z]{1,5})[.\-/ ]([A-Z])")
+# A sweep account or a money market fund keeps its price: what it earns comes as new shares or as money in.
+CASH_SUBTYPES = ("CASH", "MONEY_MARKET")
+CASH_SYMBOL = "CASH"
 _INVESTMENT_CLASSES: Mapping[str, SymbolKind] = MappingProxyType(
     {
         "PUBLIC": SymbolKind.PUBLIC,
@@ -102,8 +105,9 @@ def occ_symbol(underlying: str, expiration: date, option_type: str, strike: Deci
 def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     """What a symbol is. `investment_class` is what the user stated: PUBLIC, OPTIONS, PRIVATE or nothing.
 
-    A stated PRIVATE stands. Otherwise a pattern that can mean one thing only (synthetic names, OCC) decides over what
-    was stated, so that every service sees the same kind; and a symbol without such a pattern is what was stated, else public.
+    A stated PRIVATE stands. Otherwise a pattern that can mean one thing only (names reserved for private holdings, OCC) decides
+    over what was stated, so that every service sees the same kind; and a symbol without such a pattern is what was stated, else
+    public. An underscore is no such pattern: brokers write them into tickers.
     """
     stated = _INVESTMENT_CLASSES.get((investment_class or "").strip().upper())
     if stated is SymbolKind.PRIVATE:
@@ -111,10 +115,14 @@ def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
     name = normalise(symbol)
     if parse_occ(name) is not None:
         return SymbolKind.OPTION
-    # No listed ticker has an underscore; every synthetic name in older files but one has.
-    if "_" in name or name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
+    if name in SYNTHETIC or name.startswith(_PRIVATE_PREFIXES) or _GENERATED.fullmatch(name):
         return SymbolKind.PRIVATE
     return stated or SymbolKind.PUBLIC
+
+
+def is_cash_like(subtype: str | None) -> bool:
+    """Whether a lot of this subtype is money, worth its stated price on every session: never asked for, covered, beta 0."""
+    return subtype in CASH_SUBTYPES
 
 
 def is_priced(kind: SymbolKind) -> bool:

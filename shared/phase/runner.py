@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
-from shared.db.engine import is_retried_by_loops, is_transient, snapshot
+from shared.db.engine import describe_error, is_retried_by_loops, is_transient, snapshot
 from shared.ledger import Completed, Lease, Outcome
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
@@ -204,11 +204,11 @@ class PhaseRunner:
             except Exception as problem:
                 if is_transient(problem):
                     raise
-                error = f"{type(problem).__name__}: {problem}"
+                error = describe_error(problem)
                 halves = failures.split(batch)
                 if halves is None:
                     # The first with its traceback: where many fail, they mostly fail alike.
-                    log.exception("batch_failed", error=error[:300], exc_info=not failures.parts)
+                    log.exception("batch_failed", error=str(problem)[:2000], exc_info=not failures.parts)
             else:
                 for quality in ("complete", "partial"):
                     count = sum(1 for outcome in raised.values() if outcome == quality)

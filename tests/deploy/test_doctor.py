@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy import doctor
-from deploy.embedded import state
+from deploy.embedded import run, state
 from deploy.embedded.demo import PRICES
 from services.ingest.settings import IngestSettings
 from shared.db.engine import create_engine
@@ -64,3 +64,27 @@ async def test_a_price_file_that_cannot_be_read_is_told(tmp_path: Path, content:
     assert good.answers
     assert "symbols" in good.said
     await engine.dispose()
+
+
+def test_a_start_without_prices_says_how_to_have_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEADLINE_PROVIDERS", "LEADLINE_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError, match="LEADLINE_PROVIDERS=yahoo leadline up"):
+        run.assert_prices_named(IngestSettings())
+    run.assert_prices_named(IngestSettings(providers=("yahoo",)))
+    run.assert_prices_named(IngestSettings(data=tmp_path / "prices.csv"))
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "said"),
+    [
+        (Path("p.csv"), "massive, file", "LEADLINE_PROVIDERS=massive,file is not used"),
+        (Path("p.csv"), "file", None),
+        (Path("p.csv"), None, None),
+        (None, "massive", None),
+    ],
+)
+def test_what_data_puts_aside_is_told(data: Path | None, named: str | None, said: str | None) -> None:
+    notice = run.precedence(run.Options(data=data), {} if named is None else {"LEADLINE_PROVIDERS": named})
+    assert (notice is None) == (said is None)
+    assert said is None or said in (notice or "")

@@ -44,7 +44,7 @@ def until_complete(url: str, portfolio: str, within: float = 200.0) -> None:
         while time.monotonic() < deadline:
             try:
                 status = api.get(f"/portfolios/{portfolio}/status")
-                if status["state"] == "complete":
+                if status["state"] in ("complete", "partial"):
                     return
             except Failed as error:
                 status = error

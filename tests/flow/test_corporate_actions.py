@@ -24,8 +24,8 @@ from tests.support.markets import World
 from tests.support.pipeline import Pipeline
 from tests.support.vendors import serving
 
-# Who tells of the rename: Yahoo does not, so FMP stands behind it. A file has each security under one symbol.
-CHAINS = {"yahoo": "yahoo,fmp", "massive": "massive", "fmp": "fmp", "file": "file"}
+# Who tells of the rename: Yahoo and Tiingo do not, so FMP stands behind them. A file has each security under one symbol.
+CHAINS = {"yahoo": "yahoo,fmp", "massive": "massive", "fmp": "fmp", "tiingo": "tiingo,fmp", "file": "file"}
 
 
 @dataclass
@@ -59,9 +59,13 @@ async def setting(
     made = actions.world()
     database = await databases.create(server)
     with ExitStack() as stack:
-        urls = {name: stack.enter_context(serving(getattr(made, name))).url for name in ("yahoo", "massive", "fmp")}
+        urls = {
+            name: stack.enter_context(serving(getattr(made, name))).url
+            for name in ("yahoo", "massive", "fmp", "tiingo")
+        }
         values = {
             "providers": CHAINS[request.param], "provider_loopback": True, "massive_api_key": "m", "fmp_api_key": "f",
+            "tiingo_api_key": "t", "tiingo_url": urls["tiingo"], "tiingo_quota": "unlimited", "reference_providers": (),
             "yahoo_url": urls["yahoo"], "massive_url": urls["massive"], "fmp_url": f"{urls['fmp']}/stable",
             "yahoo_quota": "unlimited", "massive_quota": "unlimited", "fmp_quota": "unlimited",
         }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from services.coordinator.control.auditor import audit
 from shared.clock import Clock
 from tests.flow.holdings import book, lot
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import DONE, Pipeline
 
 pytestmark = pytest.mark.kafka
 
@@ -23,7 +23,7 @@ async def impatient(leadline: Pipeline) -> None:
 
 async def heal(leadline: Pipeline, portfolio: str, within: float = 60.0) -> None:
     until = asyncio.get_running_loop().time() + within
-    while (await leadline.status(portfolio))["state"] != "complete":
+    while (await leadline.status(portfolio))["state"] not in DONE:
         assert asyncio.get_running_loop().time() < until, await leadline.status(portfolio)
         await impatient(leadline)
         await asyncio.sleep(0.5)

@@ -24,7 +24,7 @@ from tests.flow.holdings import book, lot
 from tests.support import databases, pipeline
 from tests.support.brokers import TestBroker
 from tests.support.databases import Server
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import DONE, Pipeline
 
 PHASES = ["ingest", "factors", "snapshots", "risk"]
 
@@ -233,7 +233,7 @@ async def test_a_hole_that_a_lost_write_left_is_rebuilt_and_the_sessions_after_i
         there = {row.session for row in await conn.execute(text(figures), {"id": UUID(portfolio)})}
     assert old.keys() - there == {hole}
     for _ in range(120):
-        if (await leadline.status(portfolio))["state"] == "complete":
+        if (await leadline.status(portfolio))["state"] in DONE:
             break
         await leadline.execute("UPDATE ledger.schedule SET next_at = now() WHERE portfolio_id = :id", id=portfolio)
         assert (await leadline.api.post("/admin/reconcile")).status_code == 202

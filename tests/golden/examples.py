@@ -34,6 +34,8 @@ from services.snapshots.compute import Basis, from_units, xirr
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market import registry
 from shared.market.calendar import calendar
+from shared.market.curve import Curve
+from shared.market.curve import par_bond as bond_at_par
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
 from shared.market.sectors import gics
 from shared.market.symbols import parse_occ
@@ -328,6 +330,16 @@ def realised_beta(given: Given) -> Mapping[str, Any]:
     m, r = series(given["market"], LOOKBACK)[None], series(given["portfolio"], LOOKBACK)[None]
     of = realized_beta(r, m, everything(r))
     return {"beta": of.beta[0], "r2": of.r2[0]}
+
+
+@example
+def par_bond(given: Given) -> Mapping[str, Any]:
+    tenors = tuple(sorted(given["yields"]))
+    curve = Curve(
+        date(2016, 12, 30), tuple(map(float, tenors)), tuple(float(given["yields"][tenor]) for tenor in tenors)
+    )
+    of = bond_at_par(curve.at(float(given["maturity"])), float(given["maturity"]))
+    return {"yield": of.yield_, "duration": of.duration, "convexity": of.convexity}
 
 
 @example

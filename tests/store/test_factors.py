@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from shared.ledger import Completed, Outcome
 from shared.market import registry
 from shared.market.calendar import Closure, Closures, calendar, using_calendar
 from shared.work import Batch, UnitKey
+from tests.support import curves
 from tests.support.databases import act_as
 
 LAST = date(2020, 12, 30)
@@ -398,3 +400,48 @@ async def test_facts_whose_window_reaches_over_a_day_that_is_none_any_more_are_b
         await db.execute(text("DELETE FROM factors.exposures"))
         await run(db, batch([portfolio]))
         assert await stored(db, "exposures") == after
+
+
+async def rates_of(db: AsyncConnection) -> list[str | None]:
+    rows = await db.execute(text("SELECT proxies[8] FROM factors.proxies ORDER BY session"))
+    return list(rows.scalars())
+
+
+async def test_the_yield_curve_stands_for_rates_where_there_is_no_fund(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA")])
+    known = curves.walk(DAYS)
+    await curves.store(db, [of for of in known if of.date < LAST])
+    await run(db, work)
+    assert await rates_of(db) == [registry.CURVE_PROXY] * 4 + [None], "the newest session's curve is not out yet"
+    reasons = [row["reasons"].get("rates") for _, row in await stored(db, "exposures", ["AAA"])]
+    assert reasons == [None] * 4 + ["no_proxy"]
+    await curves.store(db, known[-1:], change=50)
+    results = await run(db, work)
+    assert {row[1] for row in results.exposures} == {LAST}, "it is in the window of its own session alone"
+    assert await rates_of(db) == [registry.CURVE_PROXY] * 5
+    assert (await run(db, work)).exposures == []
+
+
+async def test_a_corrected_curve_moves_the_facts_that_look_at_it(db: AsyncConnection) -> None:
+    work = batch([await hold(db, "AAA")])
+    known = curves.walk(DAYS)
+    await curves.store(db, known)
+    await run(db, work)
+    before = await stored(db, "exposures", ["AAA"])
+    at = next(of for of in known if of.date == DAYS[-3])
+    await curves.store(db, [replace(at, yields=tuple(value + 0.001 for value in at.yields))], change=77)
+    results = await run(db, work)
+    assert {row[1] for row in results.exposures} == set(DAYS[-3:])
+    after = await stored(db, "exposures", ["AAA"])
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, False, False]
+
+
+async def test_with_a_fund_the_curve_is_not_looked_at(db: AsyncConnection) -> None:
+    await add_symbol(db, "TLT", 0.006 * np.random.default_rng(2).standard_normal(len(DAYS)), 0)
+    work = batch([await hold(db, "AAA")])
+    await curves.store(db, curves.walk(DAYS))
+    await run(db, work)
+    assert await rates_of(db) == ["TLT"] * 5
+    await curves.store(db, curves.walk(DAYS, seed=9), change=99)
+    results = await run(db, work)
+    assert (results.exposures, results.proxies) == ([], [])

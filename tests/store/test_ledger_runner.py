@@ -279,6 +279,30 @@ async def test_one_bad_portfolio_is_counted_eight_times_and_then_blocked(
     assert await left(admin, Phase.INGEST) == {UnitKey(bad, D[0])}
 
 
+async def test_a_failing_unit_shows_one_line_without_sql_or_values(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    """What the database says of a statement holds the statement, and could hold what was stored: these belong to the log."""
+    created = await portfolios(admin, 1, D[:1])
+
+    async def refused(_: Batch) -> None:
+        async with engines[Phase.INGEST].begin() as conn:
+            await conn.execute(
+                text("INSERT INTO bus.outbox (topic, type) SELECT CAST(:secret AS text), NULL"),
+                {"secret": "a private word"},
+            )
+
+    await runner(engines, Worker(Phase.INGEST, on_claim=refused)).run(Work(tuple(created), D[0], D[0]))
+    [(_, error)] = (await noted(admin, Phase.INGEST)).values()
+    assert error is not None
+    assert "NotNullViolationError: null value in column" in error
+    assert not any(word in error for word in ("INSERT", "SELECT", "SQL", "parameters", "private", "\n")), error
+    assert len(error) <= 200
+    async with admin.connect() as conn:
+        kept = (await conn.execute(text("SELECT portfolio_id, error, blocked FROM ledger.failures"))).all()
+    assert [tuple(row) for row in kept] == [(created[0], error, False)]
+
+
 def failing_at(*bad: tuple[UUID, date]) -> Callable[[Batch], None]:
     """A computation that cannot do these units, nor anything together with them."""
 

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.explain.portfolios import explain
 from services.coordinator.results.portfolios import risk_document
 from services.factors.workflow import FactorsWorker
 from services.risk.compute.report import build_reports
@@ -23,7 +24,9 @@ from shared.db import bulk
 from shared.ledger import Completed
 from shared.market import registry
 from shared.market.calendar import calendar
+from shared.market.curve import long_bond
 from shared.work import Batch, UnitKey
+from tests.support import curves
 from tests.support.databases import act_as
 from tests.support.risk import answered
 
@@ -397,3 +400,57 @@ async def test_a_vendors_sector_counts_from_its_day_on(world: World) -> None:
     for symbol in STOCKS:
         await describe(world.db, symbol, date(2021, 1, 4), "etf", "Energy", "fmp")
     assert await redone(world) == known, "what is learnt later changes no digit"
+
+
+async def test_rates_on_the_yield_curve_and_their_duration(world: World) -> None:
+    """No fund stands for rates here: the factors and the risk of a session are computed on the curve, and say so."""
+    known = curves.walk(DAYS)
+    await curves.store(world.db, known, change=20)
+    await act_as(world.db, "factors")
+    worker = FactorsWorker()
+    batch = Batch((world.portfolio,), tuple(HELD), ((1,) * 3,))
+    await worker.save(world.db, worker.compute(await worker.load(world.db, batch)), Completed({}))
+    await act_as(world.db, None)
+    results = await compute(world, [world.portfolio])
+    await save(world, results, dict.fromkeys(results.outcomes, 5))
+    row = (await stored(world))[UnitKey(world.portfolio, LAST)]
+    assert dict(zip(registry.FACTOR_NAMES, row.proxies, strict=True))["rates"] == registry.CURVE_PROXY
+    before = [of for of in known if of.date < LAST][-1]
+    assert row.duration_as_of == before.date
+    await world.db.execute(
+        text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision)
+                VALUES (:id, :last, 'risk', 5, 5)"""),
+        {"id": world.portfolio, "last": LAST},
+    )
+    answer = await risk_document(world.db, world.portfolio, "stress", LAST)
+    up = next(of for of in answer["scenarios"] if of["id"] == "rates_up_100")
+    bond = long_bond(before)
+    assert bond is not None
+    shock = -bond.duration * 0.01 + 0.5 * bond.convexity * 0.0001
+    assert up["shocks"]["rates"] == pytest.approx(shock, rel=1e-12)
+    assert up["direct"]["money"] is not None
+    told = await explain(world.db, world.portfolio, LAST, "stress.rates_up_100.shocks.rates")
+    assert told["parameters"] == {
+        "rates_bp": 100, "duration": bond.duration, "convexity": bond.convexity, "duration_as_of": before.date.isoformat(),
+    }  # fmt: skip
+    assert [(item["kind"], item["from"], item["provider"]) for item in told["inputs"]] == [
+        ("scenario", before.date.isoformat(), "scenarios"), ("yield_curve", before.date.isoformat(), "treasury"),
+    ]  # fmt: skip
+    told = await explain(world.db, world.portfolio, LAST, "exposures.proxies.rates")
+    assert ("yield_curve", "treasury") in {(item["kind"], item["provider"]) for item in told["inputs"]}
+
+
+async def test_the_returns_on_the_curve_are_the_ones_the_factors_were_computed_on(world: World) -> None:
+    known = curves.walk(DAYS)
+    await curves.store(world.db, known, change=20)
+    await act_as(world.db, "factors")
+    batch = Batch((world.portfolio,), (LAST,), ((1,),))
+    worker = FactorsWorker()
+    inputs = await worker.load(world.db, batch)
+    await worker.save(world.db, worker.compute(inputs), Completed({}))
+    await act_as(world.db, "risk")
+    panel = (await RiskWorker(load_scenarios()).load(world.db, batch)).panel
+    await act_as(world.db, None)
+    row = panel.returns[panel.symbols.index(registry.CURVE_PROXY)]
+    assert np.isfinite(row[-252:]).all()
+    assert row[-252:].tolist() == inputs.curve.returns[-252:].tolist()

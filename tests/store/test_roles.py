@@ -39,7 +39,7 @@ def allowed(service: str, schema: str, table: str) -> set[str]:
     if schema == "ledger":
         if service == "coordinator":
             return {"INSERT", "UPDATE", "DELETE"}
-        return {"UPDATE"} if table == "schedule" else set()
+        return {"schedule": {"UPDATE"}, "failures": {"INSERT", "DELETE"}}.get(table, set())
     return set()
 
 

@@ -132,13 +132,13 @@ def pnl(made: World, book: Sequence[Trade], last: date) -> dict[date, Fraction]:
 
 
 def returns(made: World, vendor: str, symbol: str, last: date, count: int) -> list[float]:
-    """The last returns as the vendor's own columns give them: Massive's actions, FMP's prices without dividends, and the others'
-    adjusted closes, which take a dividend from the price before it."""
+    """The last returns as the vendor's own columns give them: Massive's and Tiingo's actions, FMP's prices without dividends, and the
+    others' adjusted closes, which take a dividend from the price before it."""
     found = []
     closes, splits, dividends = made.closes[symbol], made.splits[symbol], made.dividends[symbol]
     for day in DAYS.between(DAYS.back(last, count - 1), last):
         ratio, paid, before = splits.get(day, 1.0), dividends.get(day, 0.0), closes[DAYS.previous(day)]
-        if vendor == "massive":
+        if vendor in {"massive", "tiingo"}:
             found.append(ratio * (closes[day] + paid) / before - 1.0)
         elif vendor == "fmp":
             found.append(ratio * closes[day] / before - 1.0)

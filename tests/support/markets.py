@@ -1,4 +1,4 @@
-"""A market of a test's own behind the vendors' interfaces: what Yahoo, Massive and FMP would answer about it, over HTTP."""
+"""A market of a test's own behind the vendors' interfaces: what Yahoo, Massive, FMP and Tiingo would answer about it, over HTTP."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ class World:
             ]  # fmt: skip
             body = {"ticker": name, "adjusted": False, "status": "OK", "request_id": "1", "resultsCount": len(rows)}
             return reply(body | ({"results": rows} if rows else {}))
-        names = call.query.get("ticker.any_of", "").split(",")
+        if match := re.fullmatch(r"/v2/aggs/grouped/locale/us/market/stocks/([\d-]+)", call.path):
+            return reply(self._whole_day(date.fromisoformat(match[1])))
+        every = ",".join({*self.closes, *(new for new, _ in self.renames.values())})
+        names = call.query.get("ticker.any_of", every).split(",")
         if call.path == "/stocks/v1/splits":
             return reply(_page([
                 {"id": f"{name}{day}", "ticker": name, "execution_date": day.isoformat(), "split_from": 1, "split_to": ratio}
@@ -102,6 +105,22 @@ class World:
             ]
             return reply({"status": "OK", "request_id": "1", "results": {"name": "A", "events": events}})
         return Reply(status=404)
+
+    def _whole_day(self, day: date) -> dict[str, object]:
+        closes = {name: self._of_the_day(self.closes, name).get(day) for name in self.closes}
+        rows = [
+            {"T": name, "t": _opening(day) * 1000, "o": close, "h": close, "l": close, "c": close, "v": 1, "vw": close, "n": 1}
+            for name, close in closes.items() if close is not None
+        ]  # fmt: skip
+        body = {
+            "queryCount": len(rows),
+            "resultsCount": len(rows),
+            "adjusted": False,
+            "status": "OK",
+            "request_id": "1",
+            "count": len(rows),
+        }
+        return body | ({"results": rows} if rows else {})
 
     def _moved(self, name: str) -> bool:
         return name in self.renames and self.renames[name][1] <= self.today
@@ -135,6 +154,23 @@ class World:
         if name in {"profile", "delisted-companies"}:
             return reply([])
         return stored("fmp", "error_401", 404)
+
+    def tiingo(self, call: Call) -> Reply:
+        """As traded, with the day's dividend and split in its row; a renamed security's history is under its newest symbol."""
+        self.called.setdefault("tiingo", []).append(time.monotonic())
+        match = re.fullmatch(r"/tiingo/daily/([^/]+)/prices", call.path)
+        security = self._security(match[1]) if match else None
+        if match is None or security is None:
+            return stored("tiingo", "error_404", 404)
+        self.symbols_asked.append(("tiingo", match[1]))
+        total = self.adjusted_for_all(security)
+        splits, dividends = self.told(self.splits, security), self.told(self.dividends, security)
+        return reply([
+            {"date": f"{day}T00:00:00.000Z", "open": close, "high": close, "low": close, "close": close, "volume": 1000,
+             "adjClose": total[day], "divCash": dividends.get(day, 0.0), "splitFactor": splits.get(day, 1.0)}
+            for day, close in sorted(self.told(self.closes, security).items())
+            if call.query["startDate"] <= day.isoformat() <= call.query["endDate"]
+        ])  # fmt: skip
 
     def yahoo(self, call: Call) -> Reply:
         """Whatever range is asked for, everything: Yahoo's ranges are counted from the real today."""

@@ -31,6 +31,8 @@ RESULTS = {
     "snapshots.holdings": "portfolio_id, session, symbols, quantity, price, price_session, price_basis, market_value, daily_pnl, reason",
     "risk.results": f"portfolio_id, session, quality, coverage, reasons, risk, scenario_set, {', '.join(FIGURE_COLUMNS)}",
 }
+# States in which nothing is missing.
+DONE = ("complete", "partial")
 FACTS = {
     "factors.exposures": "session, market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs, quality, reasons",
     "factors.metrics": "session, price, price_return, total_return, volatility, quality, reasons",
@@ -67,11 +69,11 @@ class Pipeline:
         return dict(answer.json())
 
     async def complete(self, *portfolios: str, within: float = 60.0) -> list[dict[str, Any]]:
-        """Wait until nothing is missing; fails with the last status otherwise."""
+        """Wait until nothing is missing, complete or partial; fails with the last status otherwise."""
         until = asyncio.get_running_loop().time() + within
         found = []
         for portfolio in portfolios:
-            while (status := await self.status(portfolio))["state"] != "complete":
+            while (status := await self.status(portfolio))["state"] not in DONE:
                 assert status["state"] != "blocked", status
                 assert asyncio.get_running_loop().time() < until, f"not complete after {within:.0f} s: {status}"
                 await asyncio.sleep(0.1)

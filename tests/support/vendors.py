@@ -240,6 +240,39 @@ def _companies(symbol: str) -> Reply:
     return stored("fmp", "profile_delisted") if symbol == "TWTR" else reply([])
 
 
+def tiingo(call: Call) -> Reply:
+    """Tiingo, with the symbols of `massive`; the list of newest rows is of the last day, its tickers in lower case."""
+    if call.headers.get("authorization") != "Token good":
+        return stored("tiingo", "error_401", 401)
+    if call.path == "/tiingo/utilities/search":
+        return stored("tiingo", "search")
+    rows = document("tiingo", "history")
+    if call.path == "/tiingo/daily/prices":
+        return reply([{"ticker": ticker} | rows[-1] for ticker in ("aapl", "brk-b", "zzz")])
+    match = re.fullmatch(r"/tiingo/daily/([^/]+)(/prices)?", call.path)
+    symbol = match[1] if match else ""
+    if match is None or symbol not in {"AAPL", "BRK-B", "LAZY", "TWTR"}:
+        return stored("tiingo", "error_404", 404)
+    if match[2] is None:
+        return stored("tiingo", "meta")
+    first, last = call.query["startDate"], call.query["endDate"]
+    return reply([row for row in rows if first <= row["date"][:10] <= last] if symbol in {"AAPL", "BRK-B"} else [])
+
+
+def curves(call: Call) -> Reply:
+    """The Treasury and FRED: a calendar year as CSV; of a year that is not kept here, the header alone."""
+    if match := re.search(r"/daily-treasury-rates\.csv/(\d{4})/all$", call.path):
+        folder, year = "treasury", match[1]
+    elif call.path == "/graph/fredgraph.csv":
+        folder, year = "fred", call.query["cosd"][:4]
+    else:
+        return Reply(b"<html>not here</html>", 404, content_type="text/html")
+    file = PAYLOADS / folder / f"{year}.csv"
+    known = file if file.exists() else PAYLOADS / folder / "2026.csv"
+    body = known.read_bytes() if file.exists() else known.read_bytes().splitlines(keepends=True)[0]
+    return Reply(body, content_type="text/csv")
+
+
 def yahoo(call: Call) -> Reply:
     """All hosts of Yahoo's in one. AAPL and BRK-B trade, LAZY does not, FOREIGN is answered with another symbol."""
     if call.path == "/":

@@ -13,6 +13,8 @@ from babel.messages.pofile import read_po
 
 from services.coordinator.web import formats, texts
 from services.coordinator.web.rendering import text_of
+from services.coordinator.web.views import reasons
+from shared.market import reasons as registry
 
 ROOT = Path(__file__).parents[2]
 WEB = Path("services/coordinator/web")
@@ -67,3 +69,11 @@ def test_a_language_with_a_catalogue_is_spoken(tmp_path: Path, monkeypatch: pyte
     finally:
         texts._spoken.reset(before)
         texts._catalogue.cache_clear()
+
+
+def test_a_reason_without_words_of_the_page_has_those_of_the_registry() -> None:
+    mismatch = reasons.reason("price_basis_mismatch")
+    assert mismatch.needs_you
+    assert mismatch.means == registry.info("price_basis_mismatch").meaning
+    assert not reasons.reason("price_spike").needs_you
+    assert reasons.reason("of_tomorrow").means == "of tomorrow"

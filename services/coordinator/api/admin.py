@@ -16,7 +16,8 @@ from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.query_dates import Day
 from services.coordinator.control import auditor
 from services.coordinator.errors import Invalid, NotFound
-from services.coordinator.runs import requests, store
+from services.coordinator.results.values import to_json
+from services.coordinator.runs import events, requests, store
 from services.coordinator.runs.requests import Scope
 from shared.db.engine import snapshot
 from shared.work import Phase
@@ -105,6 +106,16 @@ async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
     if found is None:
         raise NotFound(f"There is no run {run_id}.")
     return serializers.run(found)
+
+
+@router.get("/runs/{run_id}/events", summary="What happened in a run: completions, failures, what it waits for")
+async def run_events(run_id: UUID, context: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> dict[str, Any]:
+    """The newest `limit` of them, in the order they happened; `at` is null for what is going on now. Failures are kept 30 days."""
+    async with snapshot(context.engine) as conn:
+        if await store.read(conn, run_id) is None:
+            raise NotFound(f"There is no run {run_id}.")
+        found, total = await events.read(conn, run_id, limit)
+    return {"id": str(run_id), "events": to_json(found), "events_total": total}
 
 
 @router.post("/reconcile", status_code=202, summary="Look for missing work now")

@@ -12,25 +12,25 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import serializers
+from services.coordinator.api import import_forms
 from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.import_forms import Sent
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import flows, service, store, validation
+from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
 from services.coordinator.portfolios.estimate import estimate
+from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
+from services.coordinator.results import states
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.db.engine import snapshot
 
 router = APIRouter(tags=["portfolios"])
-
-Basis = Annotated[
-    str, Form(description="auto, as_traded or split_adjusted: what quantities and prices of the file mean")
-]
 
 
 @router.post("/portfolios", status_code=201, summary="Create a portfolio")
@@ -44,15 +44,18 @@ async def create(request: Request, body: PortfolioBody, context: Ctx) -> Respons
 async def import_new(
     request: Request,
     context: Ctx,
+    sent: Sent,
     name: Annotated[str, Form()] = "",
     account_type: Annotated[str, Form()] = "",
     equity_balance: Annotated[str, Form()] = "",
     currency: Annotated[str, Form()] = "",
-    price_basis: Basis = "auto",
+    allow_duplicate_name: Annotated[bool, Form(description="Even if a portfolio has that name")] = False,  # noqa: FBT002
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
     content, filename = await _content(file)
+    async with snapshot(context.engine) as conn:
+        options = await sent.options(conn, currency)
     draft = await asyncio.to_thread(
         validation.from_file,
         content,
@@ -61,17 +64,35 @@ async def import_new(
         account_type=account_type,
         equity=equity_balance,
         currency=currency,
-        price_basis=price_basis,
+        options=options,
         clock=context.clock,
     )
+    described = Described(filename, sent.price_basis)
     if dry_run:
         async with snapshot(context.engine) as conn:
-            result = await service.preview(conn, context.clock, draft, context.limits)
+            result = await imports.preview(conn, context.clock, draft, described, context.limits)
             body = serializers.imported(result, preview=True)
-            body["estimate"] = (await estimate(conn, context.clock, draft.positions)).document()
+            body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
+        body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
+        await lookups.annotate(context.engine, context.clock, result.decisions, body)
         return JSONResponse(body)
-    parts = (name, account_type, equity_balance, currency, price_basis, content)
-    return await _create(request, context, draft, *parts)
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        done = await imports.create(
+            conn, context.clock, draft, described, context.limits, allow_duplicate_name=allow_duplicate_name
+        )
+        return 201, serializers.imported(done)
+
+    parts: tuple[bytes | str, ...] = (
+        name,
+        account_type,
+        equity_balance,
+        currency,
+        str(allow_duplicate_name),
+        *sent.parts(),
+        content,
+    )
+    return await idempotent_write(request, context, act, *parts)
 
 
 @router.post("/portfolios/{portfolio_id}/import", summary="Add the positions of a CSV file")
@@ -79,24 +100,36 @@ async def import_more(
     request: Request,
     portfolio_id: UUID,
     context: Ctx,
-    price_basis: Basis = "auto",
+    sent: Sent,
+    on_match: Annotated[str, Form(description="list what the file says anew of stored lots, or update them")] = "list",
     dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 (a form field)
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:
     content, filename = await _content(file)
-    parsed = await asyncio.to_thread(validation.from_csv, content, filename, price_basis, context.clock)
+    update = import_forms.on_match(on_match)
+    async with snapshot(context.engine) as conn:
+        options = await sent.options(conn, (await service.existing(conn, portfolio_id)).currency)
+    parsed = await asyncio.to_thread(validation.from_csv, content, filename, options, context.clock)
+    described = Described(filename, sent.price_basis)
+
+    previewed: list[Imported] = []
 
     async def add(conn: AsyncConnection) -> tuple[int, Any]:
-        limits = context.limits
-        result = await service.add_file(conn, context.clock, portfolio_id, parsed, dry_run=dry_run, limits=limits)
-        return 200, serializers.imported(result, preview=dry_run)
+        result = await imports.add(
+            conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
+        )
+        body = serializers.imported(result, preview=dry_run)
+        if dry_run:
+            previewed.append(result)
+            body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
+        return 200, body
 
     if dry_run:
         async with snapshot(context.engine) as conn:
             status, body = await add(conn)
-            body["estimate"] = (await estimate(conn, context.clock, parsed.positions)).document()
+        await lookups.annotate(context.engine, context.clock, previewed[0].decisions, body)
         return JSONResponse(body, status_code=status)
-    return await idempotent_write(request, context, add, price_basis, content)
+    return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
 
 
 @router.get("/portfolios", summary="List portfolios")
@@ -107,7 +140,8 @@ async def page(
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
-    items = [serializers.listed(row) for row in rows[:limit]]
+        overviews = await states.read(conn, context.clock, [row["id"] for row in rows[:limit]])
+    items = [serializers.listed(row, overviews[row["id"]]) for row in rows[:limit]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 

@@ -32,18 +32,22 @@ def problem(
     *,
     code: str,
     errors: Sequence[Mapping[str, object]] | None = None,
+    errors_total: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
     if errors is not None:
         body["errors"] = [dict(error) for error in errors]
+        body["errors_total"] = len(errors) if errors_total is None else errors_total
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     errors = error.errors if error.errors or error.status == 422 else None
-    return problem(error.status, error.title, str(error), code=error.code, errors=errors)
+    return problem(
+        error.status, error.title, str(error), code=error.code, errors=errors, errors_total=error.errors_total
+    )
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market import layouts
+from shared.market.layouts import FORECASTS
 from shared.market.registry import HAR_HORIZON, SCORED_LEVEL, SESSIONS_A_YEAR
 
-# The columns of `forecasts` in risk.results, in its order.
-HAR, HAR_VARIANCE, EWMA_VARIANCE, HISTORICAL, NORMAL = range(5)
+HAR, HAR_VARIANCE, EWMA_VARIANCE, HISTORICAL, NORMAL = (
+    layouts.element(FORECASTS, name)
+    for name in ("har", "har_variance", "ewma_variance", "var_historical", "var_normal")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ at a time saves work; two are harmless, because an event only says where to look
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.coordinator.control import releases
 from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios.price_basis import decide_price_basis
+from services.coordinator.results import coverage, states
 from shared.clock import Clock
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops
@@ -29,7 +31,19 @@ from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
 from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
-from shared.telemetry import EMITS, HOLES, MISSING, OLDEST_HOLE, OUTBOX_DEPTH, OUTSTANDING, PROBES, logger
+from shared.telemetry import (
+    AWAITED,
+    COVERAGE,
+    EMITS,
+    HOLES,
+    MISSING,
+    OLDEST_HOLE,
+    OUTBOX_DEPTH,
+    OUTSTANDING,
+    PARTIAL,
+    PROBES,
+    logger,
+)
 from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work
 
 log = logger(__name__)
@@ -141,6 +155,15 @@ class Reconciler:
             for reason in schedule.REASONS:
                 HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
         OUTBOX_DEPTH.set((await outbox.outbox_depth(conn)).unsent)
+        measured = await coverage.measure(conn, states.window_start(self._clock))
+        # What is mended is no longer named: a reason that nobody has would else keep its last number.
+        PARTIAL.clear()
+        for (unit_phase, reason), units_short in measured.partial.items():
+            PARTIAL.labels(unit_phase, reason).set(units_short)
+        AWAITED.clear()
+        for reason, symbols in measured.awaited.items():
+            AWAITED.labels(reason).set(symbols)
+        COVERAGE.set(math.nan if measured.coverage is None else measured.coverage)
 
     async def _retry_blocked(self) -> None:
         """Try blocked units once more when their day has come. In a transaction of its own: it takes the commit-order lock."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -13,7 +13,8 @@ from services.coordinator.explain.formulas.model import Source
 from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results import quarantine
 from services.coordinator.results.values import to_json
-from shared.market.registry import FACTOR_NAMES
+from shared.market.curve import CURVE_MOST_DAYS, Curve, ParBond, long_bond
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES
 
 
 async def _ranges(conn: AsyncConnection, source: Source, reach: Mapping[str, tuple[date, date]]) -> list[Entry]:
@@ -59,7 +60,8 @@ async def proxies(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     )
     named = zip(FACTOR_NAMES, proxy_symbols or (), strict=False)
     chosen = {symbol for factor, symbol in named if symbol and (not scope.proxies or factor in scope.proxies)}
-    return await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
+    found = await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
+    return found + (await _curves(conn, scope.first, scope.session) if CURVE_PROXY in chosen else [])
 
 
 async def actions(conn: AsyncConnection, scope: Scope) -> list[Entry]:
@@ -109,3 +111,39 @@ async def profiles(conn: AsyncConnection, scope: Scope) -> list[Entry]:
         symbols=list(scope.symbols),
         session=scope.session,
     )
+
+
+async def _curves(conn: AsyncConnection, first: date, last: date) -> list[Entry]:
+    """The curves behind returns of long bonds."""
+    return await rows(
+        conn,
+        Source.YIELDS,
+        """
+            SELECT min(date) AS "from", max(date) AS "to", provider, max(fetched_at) AS fetched_at, max(change) AS price_version
+            FROM ingest.yields WHERE date BETWEEN :first AND :last GROUP BY provider ORDER BY provider
+        """,
+        first=first,
+        last=last,
+    )
+
+
+async def yields(conn: AsyncConnection, scope: Scope) -> list[Entry]:
+    """The curve that the session's figures use: the newest dated before it, at most a month old."""
+    return await rows(
+        conn,
+        Source.YIELDS,
+        """
+            SELECT date AS "from", date AS "to", provider, fetched_at, change AS price_version FROM ingest.yields
+            WHERE date < :session AND date >= :first ORDER BY date DESC LIMIT 1
+        """,
+        session=scope.session,
+        first=scope.session - timedelta(days=CURVE_MOST_DAYS),
+    )
+
+
+async def par_bond_of(conn: AsyncConnection, day: date) -> ParBond | None:
+    """The bond that stands for the rates proxy on the curve of a day; None without one."""
+    row = (
+        await conn.execute(text("SELECT date, tenors, yields FROM ingest.yields WHERE date = :day"), {"day": day})
+    ).one_or_none()
+    return None if row is None else long_bond(Curve(row.date, tuple(row.tenors), tuple(row.yields)))

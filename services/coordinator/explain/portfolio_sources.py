@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.explain.formulas.model import Source
+from services.coordinator.explain.market_sources import par_bond_of, yields
 from services.coordinator.explain.sources import Entry, Scope, entry, rows
-from services.coordinator.results.values import document
+from services.coordinator.results.values import document, to_json
 
 _DAY = timedelta(days=1)
 
@@ -126,7 +127,8 @@ async def scenario(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     if of is None:
         return []
     day = of["parameters"].get("duration_as_of")
-    return [entry(Source.SCENARIO, **of["input"], **{"from": day, "to": day})]
+    told = [entry(Source.SCENARIO, **of["input"], **{"from": day, "to": day})]
+    return told + (await yields(conn, scope) if of["of_curve"] else [])
 
 
 async def script(conn: AsyncConnection, scope: Scope) -> dict[str, Any] | None:
@@ -134,7 +136,8 @@ async def script(conn: AsyncConnection, scope: Scope) -> dict[str, Any] | None:
     row = (
         await conn.execute(
             text("""
-                SELECT CAST(c.scenarios AS text) AS scenarios, CAST(c.durations AS text) AS durations, r.computed_at, r.revision
+                SELECT CAST(c.scenarios AS text) AS scenarios, CAST(c.durations AS text) AS durations, r.computed_at, r.revision,
+                       r.duration_as_of
                 FROM risk.results r JOIN risk.scenario_sets c ON c.digest = r.scenario_set
                 WHERE r.portfolio_id = :id AND r.session = :session
             """),
@@ -146,14 +149,19 @@ async def script(conn: AsyncConnection, scope: Scope) -> dict[str, Any] | None:
         return None
     parameters: dict[str, Any] = {}
     points = of.get("rates_bp")
+    of_curve = False
     if points is not None:
-        dated = [each for each in document(row.durations) if each["as_of"] <= scope.session.isoformat()]
-        newest: dict[str, Any] = max(dated, key=lambda each: str(each["as_of"]), default={})
-        parameters = {
-            "rates_bp": points,
-            "duration": newest.get("duration"),
-            "convexity": newest.get("convexity"),
-            "duration_as_of": newest.get("as_of"),
-        }
+        day = to_json(row.duration_as_of)
+        stated: dict[str, Any] | None = next((each for each in document(row.durations) if each["as_of"] == day), None)
+        bond = await par_bond_of(conn, row.duration_as_of) if day is not None and stated is None else None
+        of_curve = bond is not None
+        duration, convexity = (
+            (bond.duration, bond.convexity)
+            if bond
+            else (stated["duration"], stated["convexity"])
+            if stated
+            else (None, None)
+        )
+        parameters = {"rates_bp": points, "duration": duration, "convexity": convexity, "duration_as_of": day}
     read = {"symbol": of["id"], "provider": "scenarios", "fetched_at": row.computed_at, "revision": row.revision}
-    return {"parameters": parameters, "input": read}
+    return {"parameters": parameters, "input": read, "of_curve": of_curve}

@@ -27,6 +27,7 @@ _OF: Mapping[Source, Callable[[AsyncConnection, Scope], Awaitable[list[Entry]]]]
     Source.RESULTS: book.results,
     Source.BENCHMARK: book.benchmark,
     Source.SCENARIO: book.scenario,
+    Source.YIELDS: market.yields,
 }
 
 

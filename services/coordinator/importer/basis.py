@@ -1,135 +1,177 @@
 """As traded, or adjusted for splits? Files come in both, and mixing them up is wrong by the split ratio.
 
-The entry price is compared with both closes of the day and the nearer one, in logarithm, decides; a tie is as traded
-(without a split in between the two closes are the same). Decided once, stored converted to as traded. Before the closes
-are known as traded is assumed, and nothing is computed from it until it is settled (`portfolios.settlement`).
+Decided once for all lots of a symbol in a file, for a file is on one basis: the prices of the lots are compared with both closes of
+their days. A price is *plausible* as what lies in the day's range, else within 15 % of the close; what only one reading makes
+plausible speaks for it, and the majority decides. Where everything fits both, which small ratios make usual, it is as traded, with
+a remark: wrong that way is off by less than the remark's bounds, and the user can say so. Stored converted to as traded. Before
+the closes are known nothing is computed (`portfolios.price_basis`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
+from services.coordinator.importer import basis_warnings, cells
+from services.coordinator.importer.basis_model import (
+    ADJUSTED,
+    AMBIGUOUS,
+    AS_TRADED,
+    COMPARED,
+    MISMATCH,
+    NO_CLOSE,
+    SPLIT_ADJUSTED,
+    STATED,
+    Decision,
+    Market,
+)
 from services.coordinator.importer.model import PUBLIC, Issues, Position
+from shared.market.symbols import is_cash_like
 
-AS_TRADED, SPLIT_ADJUSTED, ADJUSTED = "as_traded", "split_adjusted", "adjusted"
-STATED, COMPARED, MISMATCH, NO_CLOSE = "stated", "compared", "mismatch", "no_close"
-# Outside half to double of either close the price is not of that day, or not of that symbol.
+__all__ = [
+    "ADJUSTED", "AMBIGUOUS", "AS_TRADED", "COMPARED", "MISMATCH", "NO_CLOSE", "SPLIT_ADJUSTED", "STATED", "Decision", "Market",
+    "applies", "decide", "decide_file",
+]  # fmt: skip
+
+# Outside half to double of the close the price is not of that day, or not of that symbol.
 MISMATCH_LOW, MISMATCH_HIGH = 0.5, 2.0
+# Of a close, where the day's range is not known: few listed shares trade further away from it within a session.
+PLAUSIBLE = 0.15
+# Of the range's ends: prices in files are rounded, and a provider's range leaves out odd lots.
+_ROUNDING = 0.001
 _KEPT = Decimal(1).scaleb(-10)
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
-    """What is stored about a symbol around an entry.
-
-    close     : as traded, on the last session on or before the entry date; None where the source has only an adjusted one
-    adj_close : on the source's own level; None where unknown
-    splits    : (ex session, new shares per old) of every split known after the entry date, also those after `as_of`: a file
-                exported today is on today's basis
-    """
-
-    close: float | None
-    adj_close: float | None
-    splits: tuple[tuple[date, float], ...]
-
-    def factor(self, after: date) -> float:
-        """New shares per share held on `after`. A split is in force from the open of its ex session."""
-        return math.prod(ratio for ex, ratio in self.splits if ex > after)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How a position is stored, and how that was found."""
-
-    row: int
-    price_basis: str
-    quantity: Decimal
-    entry_price: Decimal
-    exit_price: Decimal | None
-    close_as_traded: float | None
-    close_split_adjusted: float | None
-    known: bool
-    """Whether there was a price to compare with."""
-    reason: str | None = None
-    """Who or what decided: STATED, COMPARED, MISMATCH or NO_CLOSE; None where nobody has yet, or nothing is to be decided."""
-    assumed: bool = False
-    """As traded because nothing is known yet."""
-    awaits: date | None = None
-    """The session whose closes are to decide, until they have."""
-
-
 def decide(position: Position, market: Market | None, issues: Issues) -> Decision:
-    """The basis of one position. Reports an override that cannot be carried out, warns of a price that fits neither close."""
+    """The basis of one lot that stands alone."""
+    return decide_file([position], [market], issues)[0]
+
+
+def decide_file(
+    positions: Sequence[Position],
+    markets: Sequence[Market | None],
+    issues: Issues,
+    *,
+    files: Sequence[Hashable] | None = None,
+    decided: Sequence[str | None] | None = None,
+    final: bool = False,
+) -> list[Decision]:
+    """How each position is stored. Warns of prices that are far from the close, that fit both readings, and of what is converted.
+
+    files   : which file each is of; all of one by default
+    decided : the basis of those that were decided earlier, which stands for the rest of their file and symbol
+    final   : no more will be known: what is stated as split-adjusted is converted by the splits there are, with or without a close
+    """
+    files = [None] * len(positions) if files is None else files
+    groups: dict[Hashable, list[int]] = {}
+    for i, position in enumerate(positions):
+        groups.setdefault((files[i], position.symbol), []).append(i)
+    decisions: dict[int, Decision] = {}
+    for members in groups.values():
+        earlier = [None if decided is None else decided[i] for i in members]
+        basis, ambiguous = _of_group([positions[i] for i in members], [markets[i] for i in members], earlier)
+        for i in members:
+            decisions[i] = _decide(positions[i], markets[i], basis, issues, ambiguous=ambiguous, final=final)
+        basis_warnings.warn_ambiguous([positions[i] for i in members], [decisions[i] for i in members], issues)
+    return [decisions[i] for i in range(len(positions))]
+
+
+def _of_group(
+    positions: Sequence[Position], markets: Sequence[Market | None], decided: Sequence[str | None]
+) -> tuple[str, bool]:
+    """(basis of the lots of one symbol in one file, whether the other one is as plausible)."""
+    votes = {AS_TRADED: 0, SPLIT_ADJUSTED: 0}
+    far = {AS_TRADED: 0.0, SPLIT_ADJUSTED: 0.0}
+    open_to_both = False
+    for position, market, earlier in zip(positions, markets, decided, strict=True):
+        factor = 1.0 if market is None else market.factor(position.entry_date)
+        if market is None or market.close is None or factor == 1.0:
+            continue  # without a split since, both readings are one
+        if earlier is not None:
+            return earlier, False
+        price = float(position.entry_price)
+        if price == 0.0:
+            open_to_both = True
+            continue
+        fits = _plausible(price, market, factor)
+        open_to_both |= fits == (True, True)
+        if fits[0] is not fits[1]:
+            votes[AS_TRADED if fits[0] else SPLIT_ADJUSTED] += 1
+        far[AS_TRADED] += abs(math.log(price / market.close))
+        far[SPLIT_ADJUSTED] += abs(math.log(price * factor / market.close))
+    if votes[AS_TRADED] != votes[SPLIT_ADJUSTED]:
+        return max(votes, key=lambda basis: votes[basis]), False
+    if open_to_both and not votes[AS_TRADED]:
+        return AS_TRADED, True
+    return (SPLIT_ADJUSTED if far[SPLIT_ADJUSTED] < far[AS_TRADED] else AS_TRADED), votes[AS_TRADED] > 0
+
+
+def _plausible(price: float, market: Market, factor: float) -> tuple[bool, bool]:
+    """Whether the price may be of that day (as traded, split-adjusted). The range says more than the distance to the close."""
+    assert market.close is not None
+    readings = price, price * factor
+    if market.low is not None and market.high is not None and 0.0 < market.low <= market.high:
+        low, high = market.low * (1.0 - _ROUNDING), market.high * (1.0 + _ROUNDING)
+        inside = low <= readings[0] <= high, low <= readings[1] <= high
+        if any(inside):
+            return inside
+    near = [abs(reading / market.close - 1.0) <= PLAUSIBLE for reading in readings]
+    return near[0], near[1]
+
+
+def _decide(
+    position: Position, market: Market | None, basis: str, issues: Issues, *, ambiguous: bool, final: bool
+) -> Decision:
+    """One lot, on the basis of its file where the user states none."""
+    stated = position.price_basis
     if market is None or (market.close is None and market.adj_close is None):
-        if position.price_basis == SPLIT_ADJUSTED:
-            issues.error(
-                position.row,
-                "price_basis",
-                "ERR_POS_026",
-                f"The splits of {position.symbol} are not known yet, so its split-adjusted numbers cannot be converted. Import "
-                "with price_basis auto, wait until prices are stored, then POST /portfolios/{id}/price-basis.",
-                position.price_basis,
-            )
-        decided = _stored(position, AS_TRADED, 1.0, 1.0, None, None, known=False)
-        if position.price_basis is None and applies(position):
-            return replace(decided, reason=None, assumed=True)
-        return decided
-    stated = float(position.entry_price)
+        if stated == SPLIT_ADJUSTED and final and market is not None:
+            return _converted(position, market, STATED)
+        unknown = _stored(position, stated or AS_TRADED, 1.0, 1.0, None, None, known=False)
+        if not applies(position):
+            return unknown
+        # What is stated as split-adjusted is believed, and converted once the splits are known.
+        waits = stated != AS_TRADED and not final
+        return replace(unknown, reason=STATED if stated else None, assumed=waits or (final and stated is None))
+    price = float(position.entry_price)
     if market.close is None:
         assert market.adj_close is not None
-        fits = _fits(position, stated, (market.adj_close,), issues)
-        return _stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True, fits=fits)
-    entry_factor = market.factor(position.entry_date)
-    adjusted = market.close / entry_factor
-    basis = position.price_basis
-    if basis is None:
-        far = abs(math.log(stated / market.close)), abs(math.log(stated / adjusted))
-        basis = SPLIT_ADJUSTED if far[1] < far[0] else AS_TRADED
-    fits = _fits(position, stated, (market.close, adjusted), issues)
-    if basis == AS_TRADED:
-        return _stored(position, AS_TRADED, 1.0, 1.0, market.close, adjusted, known=True, fits=fits)
-    exit_factor = 1.0 if position.exit_date is None else market.factor(position.exit_date)
-    return _stored(position, SPLIT_ADJUSTED, entry_factor, exit_factor, market.close, adjusted, known=True, fits=fits)
+        fits = price == 0.0 or abs(price / market.adj_close - 1.0) <= PLAUSIBLE
+        if not fits:
+            basis_warnings.warn_far(position, market.adj_close, "adjusted close, the only one there is,", issues)
+        reason = MISMATCH if not fits else STATED if stated else COMPARED
+        return replace(_stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True), reason=reason)
+    factor = market.factor(position.entry_date)
+    chosen = stated or (basis if factor != 1.0 else AS_TRADED)
+    close = market.close / factor if chosen == SPLIT_ADJUSTED else market.close
+    fits = price == 0.0 or MISMATCH_LOW <= price / close <= MISMATCH_HIGH
+    if not fits:
+        basis_warnings.warn_far(position, close, f"close, {chosen.replace('_', ' ')},", issues)
+    found = AMBIGUOUS if ambiguous and factor != 1.0 else COMPARED
+    reason = STATED if stated else found if fits else MISMATCH
+    if chosen == SPLIT_ADJUSTED:
+        decision = _converted(position, market, reason)
+    else:
+        decision = _stored(position, AS_TRADED, 1.0, 1.0, market.close, market.close / factor, known=True)
+        decision = replace(decision, reason=reason)
+    if abs(decision.quantity) * Decimal(repr(market.close)) > cells.MAX_VALUE:
+        basis_warnings.refuse_amount(position, market.close, issues)
+    return decision
+
+
+def _converted(position: Position, market: Market, reason: str) -> Decision:
+    factor = market.factor(position.entry_date)
+    leave = 1.0 if position.exit_date is None else market.factor(position.exit_date)
+    adjusted = None if market.close is None else market.close / factor
+    known = market.close is not None
+    return replace(_stored(position, SPLIT_ADJUSTED, factor, leave, market.close, adjusted, known=known), reason=reason)
 
 
 def applies(position: Position) -> bool:
-    """Options and private holdings have no close to compare with here."""
-    return position.investment_class == PUBLIC
-
-
-def warn_unknown(positions: Sequence[Position], decisions: Sequence[Decision], issues: Issues) -> None:
-    """One warning for all symbols without a stored price, naming them."""
-    names = sorted({p.symbol for p, d in zip(positions, decisions, strict=True) if d.assumed})
-    if names:
-        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        issues.warn(
-            None,
-            "entry_price",
-            "price_basis_assumed",
-            f"No prices are stored yet for {shown}. Whether their numbers are as traded or split-adjusted is decided by the closes "
-            "of the entry days as soon as those are known, and no snapshot is published before. To decide it yourself, give "
-            "price_basis.",
-        )
-
-
-def _fits(position: Position, stated: float, closes: tuple[float, ...], issues: Issues) -> bool:
-    """Whether the price may be one of that day; warns if not."""
-    far = all(not MISMATCH_LOW <= stated / close <= MISMATCH_HIGH for close in closes)
-    if far:
-        shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
-        issues.warn(
-            position.row,
-            "entry_price",
-            "price_basis_mismatch",
-            f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
-            "Check the price, the date and the symbol.",
-            str(position.entry_price),
-        )
-    return not far
+    """Options, private holdings and money have no close to compare with here."""
+    return position.investment_class == PUBLIC and not is_cash_like(position.investment_subtype)
 
 
 def _stored(
@@ -141,7 +183,6 @@ def _stored(
     adjusted: float | None,
     *,
     known: bool,
-    fits: bool = True,
 ) -> Decision:
     """Convert to the shares and prices of each date: fewer, dearer shares before a split."""
     entry, leave = Decimal(repr(entry_factor)), Decimal(repr(exit_factor))
@@ -150,7 +191,4 @@ def _stored(
         quantity = (quantity / entry).quantize(_KEPT)
         price = (price * entry).quantize(_KEPT)
         exit_price = None if exit_price is None else (exit_price * leave).quantize(_KEPT)
-    reason = None
-    if applies(position):
-        reason = STATED if position.price_basis is not None else COMPARED if fits else MISMATCH
-    return Decision(position.row, basis, quantity, price, exit_price, as_traded, adjusted, known, reason)
+    return Decision(position.row, basis, quantity, price, exit_price, as_traded, adjusted, known)

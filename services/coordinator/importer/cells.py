@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
+from services.coordinator.importer import dialects
 from services.coordinator.importer.model import Issues
 from shared.market.symbols import normalise
 from shared.text import printable, unprintable
@@ -61,6 +62,8 @@ EXPIRY = DateCodes("ERR_POS_021", "ERR_POS_021", "ERR_POS_021", "ERR_POS_021")
 
 def number(text: str) -> Decimal | None:
     """A finite decimal, or None. Thousands separators, currency signs, NaN and infinity are not numbers here."""
+    # The Unicode minus means one thing, and spreadsheets write it.
+    text = text.replace(dialects.MINUS, "-")
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
@@ -104,7 +107,8 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
             row,
             column,
             "ERR_POS_003",
-            f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore, and at least one letter or digit.",
+            f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore, and at least one letter or digit. "
+            "Write the ticker alone, such as AAPL; a row that is no position, delete.",
             text,
         )
     else:
@@ -113,9 +117,20 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
 
 
 def amount(
-    text: str, row: int, column: str, codes: NumberCodes, limit: Decimal, issues: Issues, *, signed: str | None = None
+    text: str,
+    row: int,
+    column: str,
+    codes: NumberCodes,
+    limit: Decimal,
+    issues: Issues,
+    *,
+    signed: str | None = None,
+    zero: bool = False,
 ) -> Decimal | None:
-    """A number of up to ten decimals within the limit; positive, or not zero where `signed`, which says what the signs mean."""
+    """A number of up to ten decimals within the limit; positive, or not zero where `signed`, which says what the signs mean.
+
+    zero : it may be zero, too: what expired or was cancelled is closed for nothing, what was granted is entered for nothing
+    """
     if not text:
         issues.error(row, column, codes.missing, f"There is no {column}. Write a number, such as 12.50.")
         return None
@@ -125,7 +140,8 @@ def amount(
             row,
             column,
             codes.not_a_number,
-            f"{column} {text!r} is not a number. Use digits and a point, no comma or sign.",
+            f"{column} {text!r} is not a number{_because(text)}. Write digits, with a point in decimals"
+            f"{' and a minus for negative' if signed is not None else ''}, such as 1234.50; {dialects.HINT_NUMBER}.",
             text,
         )
     elif signed is not None and value == 0:
@@ -136,8 +152,17 @@ def amount(
             f"{column} is zero. Use {signed}.",
             text,
         )
-    elif signed is None and value <= 0:
-        issues.error(row, column, codes.sign, f"{column} {text} must be above zero.", text)
+    elif signed is None and (value < 0 or (value == 0 and not zero)):
+        least = "must not be negative" if zero else "must be above zero"
+        issues.error(
+            row,
+            column,
+            codes.sign,
+            f"{column} {text} {least}. A short position has a negative quantity, not a negative price."
+            if value < 0 and column.endswith("price")
+            else f"{column} {text} {least}. Correct it.",
+            text,
+        )
     elif decimals(value) > MAX_DECIMALS:
         issues.error(row, column, codes.decimals, f"{column} {text} has over {MAX_DECIMALS} decimals. Round it.", text)
     elif abs(value) > limit:
@@ -156,7 +181,14 @@ def day(
         return None
     value = iso_date(text)
     if value is None:
-        issues.error(row, column, codes.not_a_date, f"{column} {text!r} is not a date. Write it as YYYY-MM-DD.", text)
+        issues.error(
+            row,
+            column,
+            codes.not_a_date,
+            f"{column} {text!r} is not a date{_serial(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
+            f"{dialects.HINT_DATE}.",
+            text,
+        )
     elif last is not None and value > last:
         issues.error(row, column, codes.future, f"{column} {text} is in the future; today is {last} in New York.", text)
     elif value < first:
@@ -166,6 +198,20 @@ def day(
     else:
         return value
     return None
+
+
+def _because(text: str, *, dates: bool = False) -> str:
+    """Which character is in the way."""
+    found = dialects.wrong_character(text, dates=dates)
+    return "" if found is None else f": it holds {found}"
+
+
+def _serial(text: str) -> str:
+    """A spreadsheet's number of a day, which a column without a date format is saved as."""
+    if re.fullmatch(r"[0-9]{5}", text) and 20_000 <= int(text) <= 80_000:
+        day = date(1899, 12, 30) + timedelta(days=int(text))
+        return f": a spreadsheet counts {day} so; give the column a date format before saving"
+    return ""
 
 
 def iso_date(text: str) -> date | None:

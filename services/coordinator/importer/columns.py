@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
-
-from services.coordinator.importer.model import Issues
 
 REQUIRED = ("symbol", "quantity", "entry_date", "entry_price")
 OPTIONAL = (
@@ -33,6 +32,25 @@ def canonical(header: str) -> str | None:
 
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+# How others call these columns. Only a hint in a message: what a header means is for the user to say (`map`).
+_LIKE: dict[str, frozenset[str]] = {
+    "symbol": frozenset({"ticker", "tickersymbol", "instrument", "security", "stock", "code", "asset"}),
+    "quantity": frozenset(
+        {"shares", "qty", "units", "noofshares", "numberofshares", "qty(quantity)", "sharequantity", "position"}
+    ),
+    "entry_date": frozenset(
+        {"date", "dateacquired", "purchasedate", "tradedate", "opendate", "buydate", "acquired", "datepurchased",
+         "opendatetime", "rundate", "activitydate", "datetime"}
+    ),
+    "entry_price": frozenset(
+        {"price", "cost/share", "costpershare", "unitcost", "purchaseprice", "avgcost", "averagecost", "averagecostbasis",
+         "pricepaid", "pricepershare", "price/share", "costbasispershare", "buyprice", "openprice", "averageprice", "t.price"}
+    ),
+    "exit_date": frozenset({"datesold", "saledate", "selldate", "closedate"}),
+    "exit_price": frozenset({"saleprice", "sellprice", "closeprice"}),
+    "name": frozenset({"description", "company", "securityname"}),
+    "investment_class": frozenset({"assetclass", "securitytype", "assettype"}),
+}  # fmt: skip
 
 
 def other_separator(headers: Sequence[str]) -> str | None:
@@ -44,36 +62,19 @@ def other_separator(headers: Sequence[str]) -> str | None:
     return None
 
 
-def match(headers: Sequence[str], line: int, issues: Issues) -> dict[str, int]:
-    """Position of each known column in the header row. Reports missing and repeated columns, warns of unknown ones."""
-    found: dict[str, int] = {}
-    for index, header in enumerate(headers):
-        column = canonical(header)
-        if column is None:
-            if header.strip():
-                issues.warn(
-                    line,
-                    header.strip(),
-                    "unknown_column",
-                    f"Column {header.strip()!r} is not known and is ignored.",
-                    header,
-                )
-        elif column in found:
-            issues.error(
-                line,
-                column,
-                "ERR_CSV_005",
-                f"Two columns mean {column}: {headers[found[column]]!r} and {header!r}. Keep one of them.",
-                header,
-            )
-        else:
-            found[column] = index
-    for column in REQUIRED:
-        if column not in found:
-            issues.error(
-                line,
-                column,
-                "ERR_CSV_004",
-                f"Column {column} is missing. The header row must name {', '.join(REQUIRED)}.",
-            )
-    return found
+def likely(column: str, headers: Sequence[str]) -> str | None:
+    """The header that most probably means one of our columns; None where none comes near."""
+    keys = {"".join(header.split()).replace("_", "").casefold(): header for header in headers if header.strip()}
+    for key, header in keys.items():
+        if key in _LIKE.get(column, frozenset()):
+            return header
+    near = difflib.get_close_matches(column.replace("_", ""), list(keys), n=1, cutoff=0.75)
+    return keys[near[0]] if near else None
+
+
+def likeness(headers: Sequence[str]) -> int:
+    """How many of the columns that are needed a row seems to name: what tells a header from a preamble."""
+    return sum(
+        any(canonical(header) == column for header in headers) or likely(column, headers) is not None
+        for column in REQUIRED
+    )

@@ -12,6 +12,8 @@ from shared.market.registry import OPTION_MULTIPLIER
 SHOWN_VALUE = 100
 # A file of 50,000 wrong rows would otherwise answer with hundreds of thousands of messages.
 MAX_ISSUES = 10_000
+# A file wrong in one row is often wrong in all: the first twenty say how, the count says how often.
+SHOWN_ERRORS = 20
 
 PUBLIC, OPTIONS, PRIVATE = "PUBLIC", "OPTIONS", "PRIVATE"
 CLASSES = (PUBLIC, OPTIONS, PRIVATE)
@@ -55,6 +57,12 @@ class Position:
     sector: str | None = None
     price_basis: str | None = None
     """What the user says the numbers are; None leaves the decision to the comparison with the closes."""
+    at_close: bool = False
+    """The file gives no price: it enters at the close of its day, which is filled in before anything is stored."""
+    class_stated: bool = field(default=False, compare=False)
+    """Whether the class is the user's word; else it is what the symbol says."""
+    written: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """Column and text of each number as the file writes it."""
 
     @property
     def multiplier(self) -> int:
@@ -79,6 +87,8 @@ class Issues:
     errors: list[Issue] = field(default_factory=list)
     warnings: list[Issue] = field(default_factory=list)
     total: int = 0
+    shown: int = MAX_ISSUES
+    """How many errors an answer repeats; `total` counts all of them."""
 
     def error(self, row: int | None, column: str | None, code: str, message: str, value: str | None = None) -> None:
         self.total += 1
@@ -97,3 +107,6 @@ class Issues:
     @property
     def refused(self) -> bool:
         return self.total > 0
+
+    def refused_at(self, row: int) -> bool:
+        return any(issue.row == row for issue in self.errors)

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.coordinator.importer import reader, rules
+from services.coordinator.importer import dialects, layouts, lots, reader, rules, trades
 from services.coordinator.importer.columns import COLUMNS
-from services.coordinator.importer.content import warn_duplicates
-from services.coordinator.importer.model import Flow, Issues, Position
+from services.coordinator.importer.content import ask_about_sales, warn_duplicates
+from services.coordinator.importer.dialects import PLAIN
+from services.coordinator.importer.model import SHOWN_ERRORS, Flow, Issues, Position
+from services.coordinator.importer.presets import TRADES
+from services.coordinator.importer.reading import Layout, Options
 from services.coordinator.importer.rules import Rules
+from services.coordinator.importer.trades import Trade
 
 # Names and sectors are shown, stored and exported; a person's label is short.
 MAX_LABEL = 200
@@ -22,18 +26,57 @@ class Parsed:
 
     positions: tuple[Position, ...]
     issues: Issues
+    trades: tuple[Trade, ...] | None = None
+    """Of a list of trades; its lots follow from all the trades of the portfolio."""
+    reading: Mapping[str, object] | None = None
+    """How the file was understood, said back to the user."""
 
 
-def parse_csv(content: bytes, filename: str | None, context: Rules) -> Parsed:
+def parse_csv(content: bytes, filename: str | None, context: Rules, options: Options | None = None) -> Parsed:
     """Check a portfolio CSV. Never raises on bad input: whatever is wrong is in `issues`."""
-    issues = Issues()
-    positions = []
-    for record in reader.read(content, filename, issues):
-        position = rules.position(record.row, record.cells, context, issues)
-        if position is not None:
-            positions.append(position)
+    options = options or Options()
+    issues = Issues(shown=SHOWN_ERRORS)
+    sheet = reader.read(content, filename, issues, _dialect(options))
+    layout = layouts.locate(sheet, options, issues) if sheet.rows else None
+    if layout is None:
+        return Parsed((), issues)
+    found = _reading(layout, sheet.rows[layout.header].line)
+    if layout.kind == TRADES:
+        listed = tuple(trades.read(sheet, layout, context, options, issues))
+        if not listed and not issues.refused:
+            issues.error(None, None, "ERR_CSV_003", "The file holds no trade. The warnings say what each row is.")
+        return Parsed((), issues, listed, found)
+    positions = tuple(lots.positions(sheet, layout, context, options, issues))
+    if not positions and not issues.refused:
+        issues.error(None, None, "ERR_CSV_003", "The file holds no position. The warnings say what each row is.")
     warn_duplicates(positions, issues)
-    return Parsed(tuple(positions), issues)
+    ask_about_sales(positions, issues)
+    return Parsed(positions, issues, None, found)
+
+
+def is_recognised(text: str) -> bool:
+    """Whether some row of the file is the header of a broker's layout."""
+    issues = Issues()
+    sheet = reader.read(text.encode("utf-8", errors="replace"), None, issues)
+    return layouts.recognised(sheet, Options()) is not None
+
+
+def _dialect(options: Options) -> dialects.Dialect:
+    """What the cells may be separated by is asked before the header is found."""
+    return options.dialect or PLAIN
+
+
+def _reading(layout: Layout, header: int) -> dict[str, object]:
+    preset = layout.preset
+    return {
+        "preset": None if preset is None else preset.name,
+        "title": "Leadline's own columns" if preset is None else preset.title,
+        "kind": layout.kind,
+        "dialect": layout.dialect.name,
+        "dialect_means": layout.dialect.means,
+        "header_row": header,
+        "file_date": layout.file_date,
+    }
 
 
 def parse_items(items: Sequence[Mapping[str, object]], context: Rules) -> Parsed:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.coordinator.importer import columns
+from services.coordinator.importer.dialects import PLAIN, Dialect
 from services.coordinator.importer.model import Issues
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -16,12 +17,29 @@ MAX_COLUMNS = 64
 MAX_CELL_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One data row: the line it starts on, and its cells by column, stripped."""
+# A broker's statement has more columns than anybody writes by hand.
+MAX_STATEMENT_COLUMNS = 256
+# Preambles, other sections and footers stand beside the rows that count.
+MAX_LINES = MAX_ROWS + 5_000
+_DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_SEPARATORS = (",", ";", "\t", "|")
 
-    row: int
-    cells: dict[str, str]
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the file: the line it starts on, and its cells."""
+
+    line: int
+    cells: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """All rows that hold anything. `cut` where there are more lines than are read."""
+
+    rows: list[Row]
+    separator: str = ","
+    cut: bool = False
 
 
 class _Lines:
@@ -54,9 +72,9 @@ class _Lines:
         raise StopIteration
 
 
-def read(content: bytes, filename: str | None, issues: Issues) -> list[Record]:
-    """All data rows of the file. Structural faults are reported; what can be read is returned, so that faults in the
-    cells are found in the same pass."""
+def read(content: bytes, filename: str | None, issues: Issues, dialect: Dialect = PLAIN) -> Sheet:
+    """All rows of the file, whatever they mean. Structural faults are reported; what can be read is returned, so that faults
+    in the cells are found in the same pass."""
     if filename is not None and not filename.lower().endswith(".csv"):
         issues.error(
             None, None, "ERR_CSV_002", f"{filename!r} is not a .csv file. Save the sheet as CSV (UTF-8).", filename
@@ -68,14 +86,14 @@ def read(content: bytes, filename: str | None, issues: Issues) -> list[Record]:
             "ERR_CSV_001",
             f"The file has {len(content):,} bytes; at most {MAX_BYTES:,} are read. Split the file.",
         )
-        return []
+        return Sheet([])
     text = _decode(content, issues)
     if text is None:
-        return []
+        return Sheet([])
     if not text.strip():
         issues.error(None, None, "ERR_CSV_003", "The file is empty. It needs a header row and at least one position.")
-        return []
-    return _records(text, issues)
+        return Sheet([])
+    return _rows(text, dialect, issues)
 
 
 def _decode(content: bytes, issues: Issues) -> str | None:
@@ -94,13 +112,26 @@ def _decode(content: bytes, issues: Issues) -> str | None:
     return text
 
 
-def _records(text: str, issues: Issues) -> list[Record]:
+def _separator(text: str, dialect: Dialect) -> tuple[str, bool]:
+    """What separates the cells, and whether the first line says so (`sep=;`, as spreadsheets write it).
+
+    Without such a line it is looked for only under a dialect: semicolons usually come with decimal commas.
+    """
+    lines = [line for line in text.split("\n", 40) if line.strip()]
+    declared = _DECLARED.fullmatch(lines[0].strip("\r\n")) if lines else None
+    if declared:
+        return declared[1], True
+    if not dialect.grouped:
+        return ",", False
+    return max(_SEPARATORS, key=lambda mark: max((line.count(mark) for line in lines[:40]), default=0)), False
+
+
+def _rows(text: str, dialect: Dialect, issues: Issues) -> Sheet:
+    separator, declared = _separator(text, dialect)
     lines = _Lines(text)
     # strict: a stray quote is an error here, not a guess about where the cell ends.
-    reader = csv.reader(lines, strict=True)
-    where: dict[str, int] | None = None
-    width = 0
-    records: list[Record] = []
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    rows: list[Row] = []
     while True:
         lines.begin()
         try:
@@ -115,58 +146,31 @@ def _records(text: str, issues: Issues) -> list[Record]:
                 f"Line {lines.start} cannot be read as CSV: {error}. Check its quotes.",
             )
             continue
-        if not any(cell.strip() for cell in cells):
+        if declared:
+            declared = False
             continue
-        if not _fits(cells, lines.start, issues, header=where is None):
-            if where is None:
-                return []
+        if not any(cell.strip() for cell in cells) or not _fits(cells, lines.start, issues):
             continue
-        if where is None:
-            where, width = columns.match(cells, lines.start, issues), len(cells)
-            continue
-        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-            issues.error(
-                lines.start,
-                None,
-                "ERR_CSV_006",
-                f"Line {lines.start} has {len(cells)} cells, the header {width}. Quote cells that contain a comma.",
-            )
-            continue
-        if len(records) == MAX_ROWS:
-            issues.error(
-                lines.start,
-                None,
-                "ERR_CSV_001",
-                f"The file has more than {MAX_ROWS:,} rows. Split it; imports add to each other.",
-            )
-            break
-        records.append(
-            Record(lines.start, {name: cells[at].strip() if at < len(cells) else "" for name, at in where.items()})
-        )
-    if where is None:
+        if len(rows) == MAX_LINES:
+            return Sheet(rows, separator, cut=True)
+        rows.append(Row(lines.start, [_unwrapped(cell.strip()) for cell in cells]))
+    if not rows and not issues.refused:
         issues.error(None, None, "ERR_CSV_003", "The file holds only comments. It needs a header row and positions.")
-    elif not records and not issues.refused:
-        issues.error(None, None, "ERR_CSV_003", "The file has a header and no rows. Add at least one position.")
-    return records
+    return Sheet(rows, separator)
 
 
-def _fits(cells: list[str], line: int, issues: Issues, *, header: bool) -> bool:
-    other = columns.other_separator(cells) if header else None
-    if other is not None:
-        issues.error(
-            line,
-            None,
-            "ERR_CSV_004",
-            f"The cells are separated by {other}, not commas. Save the sheet as comma-separated CSV (UTF-8), with a point in "
-            "decimals.",
-        )
-        return False
-    if len(cells) > MAX_COLUMNS:
+def _unwrapped(cell: str) -> str:
+    """`="AAPL"` is how spreadsheets keep a text from being read as a number."""
+    return cell[2:-1].strip() if cell.startswith('="') and cell.endswith('"') and len(cell) > 2 else cell
+
+
+def _fits(cells: list[str], line: int, issues: Issues) -> bool:
+    if len(cells) > MAX_STATEMENT_COLUMNS:
         issues.error(
             line,
             None,
             "ERR_CSV_006",
-            f"Line {line} has {len(cells)} cells; at most {MAX_COLUMNS} columns are read. Remove some.",
+            f"Line {line} has {len(cells)} cells; at most {MAX_STATEMENT_COLUMNS} columns are read. Remove some.",
         )
         return False
     for index, cell in enumerate(cells):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -9,18 +10,29 @@ from decimal import Decimal
 
 from services.coordinator.importer import cells, options
 from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
+from services.coordinator.importer.option_names import occ_of
 from shared.market.calendar import Calendar
-from shared.market.symbols import SymbolKind, classify
+from shared.market.registry import OPTION_MULTIPLIER
+from shared.market.symbols import CASH_SUBTYPES, CASH_SYMBOL, SymbolKind, classify
 
 SUBTYPES: dict[str, frozenset[str]] = {
-    PUBLIC: frozenset({"STOCK", "ETF", "ETN", "MUTUAL_FUND", "CLOSED_END_FUND", "REIT", "ADR", "BOND", "CASH"}),
+    PUBLIC: frozenset(
+        {"STOCK", "ETF", "ETN", "MUTUAL_FUND", "CLOSED_END_FUND", "REIT", "ADR", "BOND"} | set(CASH_SUBTYPES)
+    ),
     OPTIONS: frozenset({"CALL", "PUT", "EQUITY_OPTION", "INDEX_OPTION"}),
     PRIVATE: frozenset(
         {"PRIVATE_EQUITY", "VENTURE_CAPITAL", "PRIVATE_CREDIT", "PRIVATE_REIT", "REAL_ESTATE", "HEDGE_FUND"}
         | {"COMMODITY", "CRYPTOCURRENCY", "CASH", "OTHER"}
     ),
 }
+# Trading 212's interface names AAPL so.
+_INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
 BASES = ("as_traded", "split_adjusted")
+_ZERO = {
+    "entry_price": "entry_price 0: the lot costs nothing, and its whole value is gain on the day of entry. Right for a grant or a "
+    "spin-off without a cost of its own.",
+    "exit_price": "exit_price 0: the lot brings nothing. Right for what expired worthless or was cancelled.",
+}
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
 
@@ -42,30 +54,32 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
 
     first, today = rules.calendar.first, rules.today
 
-    symbol = cells.symbol(get("symbol"), row, "symbol", found)
+    spelled = occ_of(get("symbol"))
+    symbol = spelled or cells.symbol(get("symbol"), row, "symbol", found)
     signed = cells.LONG_OR_SHORT
     quantity = cells.amount(get("quantity"), row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found, signed=signed)
-    price = cells.amount(get("entry_price"), row, "entry_price", cells.PRICE, cells.MAX_PRICE, found)
+    price = cells.amount(get("entry_price"), row, "entry_price", cells.PRICE, cells.MAX_PRICE, found, zero=True)
     entry = cells.day(get("entry_date"), row, "entry_date", cells.DATE, found, first=first, last=today)
     exit_date, exit_price = _exit(row, values, entry, rules, found)
     kind = _class(row, symbol, values, found)
     subtype = _subtype(row, kind, get("investment_subtype"), found)
+    if symbol == CASH_SYMBOL and kind == PUBLIC and subtype is None:
+        subtype = "CASH"
+        found.warn(
+            row,
+            "symbol",
+            "taken_as_cash",
+            "CASH is taken as money at its stated price. If it is the ticker of a company, give investment_subtype STOCK.",
+            symbol,
+        )
     option = options.NONE
     if kind == OPTIONS:
         option = options.contract(row, symbol, values, rules.calendar.first, entry, subtype, found)
     basis = _basis(row, get("price_basis"), found)
+    _say_zero(row, price, exit_price, found)
     name = cells.words(get("name"), row, "name", found)
     sector = cells.words(get("sector"), row, "sector", found)
-    if quantity is not None and price is not None:
-        multiplier = 100 if kind == OPTIONS else 1
-        if abs(quantity) * price * multiplier > cells.MAX_VALUE:
-            found.error(
-                row,
-                "quantity",
-                cells.OUT_OF_RANGE,
-                f"quantity times entry_price is beyond {cells.MAX_VALUE:,f}. Check the units of both.",
-                get("quantity"),
-            )
+    _amounts(row, kind, quantity, {"entry_price": price, "exit_price": exit_price}, found)
     issues.extend(found)
     if found.refused or symbol is None or quantity is None or price is None or entry is None or kind is None:
         return None
@@ -88,7 +102,22 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
         strike_price=option.strike,
         expiration_date=option.expiration,
         option_type=option.type,
+        class_stated=bool(get("investment_class")),
     )
+
+
+def _amounts(
+    row: int, kind: str | None, quantity: Decimal | None, prices: Mapping[str, Decimal | None], issues: Issues
+) -> None:
+    """What the lot costs and brings: within what the ledger holds; nothing at all is possible, and said."""
+    for column, price in prices.items():
+        if quantity is None or price is None:
+            continue
+        if abs(quantity) * price * (OPTION_MULTIPLIER if kind == OPTIONS else 1) > cells.MAX_VALUE:
+            message = f"quantity times {column} is beyond {cells.MAX_VALUE:,f}. Check the units of both."
+            issues.error(row, "quantity", cells.OUT_OF_RANGE, message, str(quantity))
+        elif price == 0:
+            issues.warn(row, column, "zero_price", _ZERO[column], "0")
 
 
 def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Flow | None:
@@ -110,6 +139,16 @@ def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> F
     return Flow(row, day, rules.calendar.on_or_after(day), amount, note)
 
 
+def _say_zero(row: int, price: Decimal | None, exit_price: Decimal | None, issues: Issues) -> None:
+    """A price of zero is meant rarely and mistyped often: taken, and said."""
+    if price == 0:
+        issues.warn(
+            row, "entry_price", "zero_price", "entry_price is 0: the lot is taken as received for nothing.", "0"
+        )
+    if exit_price == 0:
+        issues.warn(row, "exit_price", "zero_price", "exit_price is 0: the lot is taken as expired or cancelled.", "0")
+
+
 def _exit(
     row: int, values: Mapping[str, str], entry: date | None, rules: Rules, issues: Issues
 ) -> tuple[date | None, Decimal | None]:
@@ -117,7 +156,7 @@ def _exit(
     date_text, price_text = values.get("exit_date", "").strip(), values.get("exit_price", "").strip()
     if not date_text and not price_text:
         return None, None
-    price = cells.amount(price_text, row, "exit_price", cells.PRICE, cells.MAX_PRICE, issues)
+    price = cells.amount(price_text, row, "exit_price", cells.PRICE, cells.MAX_PRICE, issues, zero=True)
     first, today = rules.calendar.first, rules.today
     day = cells.day(date_text, row, "exit_date", cells.DATE, issues, first=first, last=today)
     if day is not None and entry is not None and day < entry:
@@ -143,7 +182,33 @@ def _class(row: int, symbol: str | None, values: Mapping[str, str], issues: Issu
         return OPTIONS
     if symbol is None:
         return text.upper() or PUBLIC
-    return _CLASS_OF[classify(symbol, text)]
+    kind = _CLASS_OF[classify(symbol, text)]
+    if text and kind != text.upper():
+        issues.warn(
+            row,
+            "investment_class",
+            "class_contradicts_symbol",
+            f"investment_class {text.upper()} is not kept: {symbol} names {'an option' if kind == OPTIONS else 'a private holding'}, "
+            f"and is taken as {kind}. Correct the symbol if {text.upper()} is meant.",
+            text,
+        )
+    if not text:
+        _doubt_symbol(row, symbol, kind, issues)
+    return kind
+
+
+def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
+    """What a symbol was taken for, where it might mean something else."""
+    code = _INSTRUMENT_CODE.fullmatch(symbol)
+    if code is not None and kind == PUBLIC:
+        message = f"{symbol} looks like a broker's instrument code; as a listed symbol write {code[1]}"
+    elif kind == PRIVATE:
+        message = f"{symbol} is taken for a private holding, held at its stated value; state investment_class=PUBLIC if it is listed"
+    elif "_" in symbol:
+        message = f"{symbol} is taken for a listed symbol; state investment_class=PRIVATE if it has no market"
+    else:
+        return
+    issues.warn(row, "symbol", "symbol_doubtful", message + ".", symbol)
 
 
 def _subtype(row: int, kind: str | None, text: str, issues: Issues) -> str | None:

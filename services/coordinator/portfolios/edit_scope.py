@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from shared.market.symbols import is_cash_like
 from shared.work import Phase
 
-# No number depends on these; the effective quantity and prices stand beside what was stated.
+# No number depends on these but where the functions below say so; the effective quantity and prices stand beside what was stated.
 _LABELS = frozenset({
     "name", "investment_subtype", "basis_reason", "stated_quantity", "stated_entry_price", "stated_exit_price",
 })  # fmt: skip
+_DOUBTS = frozenset({"ambiguous", "mismatch"})
 # The date itself counts, too: a dividend belongs to who held the lot on its ex-date.
 _EXIT = frozenset({"exit_date", "exit_session", "exit_price"})
 
@@ -22,11 +24,17 @@ def edit_scope(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dat
     A closed lot stays in the book, so its exit price matters from the exit on. When it is held matters to what is fetched and
     to the coverage of ingest; a sector only to risk. Whatever is not known to be harmless counts from the entry, from the start.
     """
-    differing = {column for column in before if before[column] != after[column]} - _LABELS
+    differing = {column for column in before if before[column] != after[column]}
+    money = is_cash_like(before["investment_subtype"]) is not is_cash_like(after["investment_subtype"])
+    # Whether the numbers are doubtful is said beside every snapshot of the lot.
+    doubted = "basis_reason" in differing and not _DOUBTS.isdisjoint((before["basis_reason"], after["basis_reason"]))
+    differing -= _LABELS
+    if money:
+        differing.add("investment_subtype")
     if not differing:
-        return None
-    if differing <= _EXIT:
+        return (min(before["entry_session"], after["entry_session"]), Phase.SNAPSHOTS) if doubted else None
+    if differing <= _EXIT and not doubted:
         exits = [lot["exit_session"] for lot in (before, after) if lot["exit_session"] is not None]
         return min(exits), Phase.INGEST if "exit_session" in differing else Phase.SNAPSHOTS
     entry = min(before["entry_session"], after["entry_session"])
-    return entry, Phase.RISK if differing == {"sector"} else Phase.INGEST
+    return entry, Phase.RISK if differing == {"sector"} and not doubted else Phase.INGEST

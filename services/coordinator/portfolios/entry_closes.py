@@ -14,19 +14,19 @@ from shared.market.calendar import Calendar
 
 
 async def read(conn: AsyncConnection, entries: Sequence[Position], calendar: Calendar) -> list[Market | None]:
-    """What ingest has stored about each entry's day, in order; None where it has no price of it."""
+    """What ingest has stored about each entry's day, in order; None where it knows neither a price of it nor a split."""
     sessions = [calendar.on_or_before(position.entry_date) for position in entries]
     symbols = [position.symbol for position in entries]
     rows = await conn.execute(
         text("""
-            SELECT a.n, p.close, p.adj_close
+            SELECT a.n, p.close, p.adj_close, p.low, p.high
             FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) WITH ORDINALITY AS a (symbol, session, n)
             JOIN ingest.symbols s ON s.symbol = a.symbol
             JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = a.session
         """),
         {"symbols": symbols, "sessions": sessions},
     )
-    closes = {int(n) - 1: (close, adjusted) for n, close, adjusted in rows}
+    prices = {int(n) - 1: tuple(day) for n, *day in rows}
     splits: dict[str, list[tuple[date, float]]] = {}
     listed = await conn.execute(
         text("""
@@ -37,7 +37,9 @@ async def read(conn: AsyncConnection, entries: Sequence[Position], calendar: Cal
     )
     for symbol, ex_session, value in listed:
         splits.setdefault(symbol, []).append((ex_session, value))
-    return [
-        Market(*closes[index], splits=tuple(splits.get(symbol, ()))) if index in closes else None
-        for index, symbol in enumerate(symbols)
-    ]
+    found: list[Market | None] = []
+    for index, symbol in enumerate(symbols):
+        close, adjusted, low, high = prices.get(index, (None, None, None, None))
+        known = index in prices or symbol in splits
+        found.append(Market(close, adjusted, tuple(splits.get(symbol, ())), low, high) if known else None)
+    return found

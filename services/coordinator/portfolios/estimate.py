@@ -14,7 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer.model import Position
 from shared.clock import Clock
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.market.symbols import is_cash_like
 
+# What a backfill may use of each window; the rest is left to today's prices (docs/providers.md, Quotas).
+BACKFILL_SHARE = 0.8
 # A vendor's answer, with the network between; four are asked for at once, or one after the other by the keyed ones.
 SECONDS_A_CALL = 0.5
 
@@ -54,9 +57,14 @@ async def estimate(conn: AsyncConnection, clock: Clock, positions: Sequence[Posi
     return await _cost(conn, symbols, len(needed) - symbols)
 
 
+def backfill_share(limit: int) -> int:
+    """Calls of a window of `limit` that an onboarding has."""
+    return max(1, math.floor(limit * BACKFILL_SHARE))
+
+
 def _held(positions: Iterable[Position]) -> Iterable[tuple[str, date]]:
     for position in positions:
-        if position.investment_class == "PRIVATE":
+        if position.investment_class == "PRIVATE" or is_cash_like(position.investment_subtype):
             continue
         yield position.symbol, position.entry_session
         if position.investment_class == "OPTIONS" and position.underlying_symbol:
@@ -79,7 +87,7 @@ async def _cost(conn: AsyncConnection, symbols: int, known: int) -> Estimate:
         return Estimate(symbols, known, 0, 0.0, None)
     calls = math.ceil(symbols * provider.calls_each + math.ceil(symbols / 50) * provider.calls_fifty)
     waits = [
-        math.ceil(max(0, calls - max(0, limit - int(used))) / limit) * seconds
+        math.ceil(max(0, calls - max(0, backfill_share(limit) - int(used))) / backfill_share(limit)) * seconds
         for limit, seconds, used in zip(provider.limits, provider.seconds, provider.used, strict=True)
     ]
     return Estimate(symbols, known, calls, round(max([0.0, *waits]) + calls * SECONDS_A_CALL, 1), provider.provider)

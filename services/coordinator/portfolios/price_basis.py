@@ -32,7 +32,8 @@ from shared.work import Phase
 
 log = logger(__name__)
 
-_DECIDED = (basis.STATED, basis.COMPARED, basis.MISMATCH)
+_DOUBTS = frozenset({basis.AMBIGUOUS, basis.MISMATCH})
+_DECIDED = (basis.STATED, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Lot:
         return (now.price_basis, now.quantity, now.entry_price, now.exit_price) != tuple(
             self.row[column] for column in ("price_basis", "quantity", "entry_price", "exit_price")
         )
+
+    @property
+    def restates(self) -> bool:
+        """Whether published snapshots of it say something else now: a number, or that its numbers are doubtful."""
+        reasons = self.row["basis_reason"], self.decision.reason
+        doubted = reasons[0] != reasons[1] and not _DOUBTS.isdisjoint(reasons)
+        return self.moved or (doubted and not self.row["basis_assumed"])
 
     @property
     def settled(self) -> bool:
@@ -75,7 +83,12 @@ def with_kept_basis(row: RowMapping, edited: Position) -> Position:
 
 def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Decision:
     """The stored conversion of what the edit leaves alone: splits since then were in neither the file nor the decision."""
-    if row["basis_reason"] not in _DECIDED or not _same_entry(row, edited) or not basis.applies(edited):
+    if (
+        row["basis_assumed"]
+        or row["basis_reason"] not in _DECIDED
+        or not _same_entry(row, edited)
+        or not basis.applies(edited)
+    ):
         return decision
     if (edited.exit_date, edited.exit_price) == (row["exit_date"], row["stated_exit_price"]):
         exit_price = row["exit_price"]
@@ -138,16 +151,28 @@ async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
     rows = await _undecided_positions(conn, [portfolio])
     if before is None or not rows:
         return 0
-    positions = [_stated(number, row) for number, row in enumerate(rows, start=1)]
-    issues = Issues()
-    decisions = await validation.decide_price_basis(conn, positions, clock, issues)
+    # The rest of the same files, decided earlier: their days were ingested before.
+    others = await _decided_positions(conn, portfolio, rows)
+    every = [*rows, *others]
+    positions = [_stated(number, row) for number, row in enumerate(every, start=1)]
+    decisions = await validation.decide_price_basis(
+        conn,
+        positions,
+        clock,
+        Issues(),
+        files=[row["created_at"] for row in every],
+        decided=[*[None] * len(rows), *[row["price_basis"] for row in others]],
+        final=True,
+    )
+    positions, decisions = positions[: len(rows)], decisions[: len(rows)]
     lots = [
         # Ingest has asked every provider, and there is none: no later answer is being waited for.
         Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
         for row, position, decision in zip(rows, positions, decisions, strict=True)
     ]
     await apply(conn, clock, before, lots, source="onboarding")
-    doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in (basis.NO_CLOSE, basis.MISMATCH)}
+    doubts = (basis.NO_CLOSE, basis.MISMATCH, basis.AMBIGUOUS)
+    doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in doubts}
     log.info("price_basis_settled", lots=len(lots), converted=sum(lot.moved for lot in lots), doubtful=sorted(doubtful))
     return len(lots)
 
@@ -155,15 +180,15 @@ async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
 async def apply(
     conn: AsyncConnection, clock: Clock, before: Portfolio, lots: Sequence[Lot], *, source: str
 ) -> Change | None:
-    """Store decisions. If a number moved, raise snapshots from there on and return the change; else only wake who waited."""
+    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited."""
     fresh = [lot for lot in lots if lot.moved or lot.settled]
     if not fresh:
         return None
     await store.record_decisions(conn, [(lot.row["id"], lot.decision) for lot in fresh])
     # Turns that found nothing to compute, because of this, delay nothing from now on: a raise sees to that itself.
-    moved = [lot.position.entry_session for lot in fresh if lot.moved]
-    if moved:
-        return await ledger_effects.record_change(conn, clock, before, min(moved), Phase.SNAPSHOTS, source=source)
+    restated = [lot.position.entry_session for lot in fresh if lot.restates]
+    if restated:
+        return await ledger_effects.record_change(conn, clock, before, min(restated), Phase.SNAPSHOTS, source=source)
     await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
     first = min(lot.position.entry_session for lot in fresh)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
@@ -195,6 +220,29 @@ async def _undecided_positions(conn: AsyncConnection, portfolios: Sequence[UUID]
     return rows.mappings().all()
 
 
+async def _decided_positions(
+    conn: AsyncConnection, portfolio: UUID, undecided: Sequence[RowMapping]
+) -> Sequence[RowMapping]:
+    """Lots of the same files and symbols that were compared already. The rows of a file were created in one transaction."""
+    rows = await conn.execute(
+        text("""
+            SELECT x.* FROM coordinator.positions x
+            JOIN (SELECT DISTINCT * FROM unnest(CAST(:created AS timestamptz[]), CAST(:symbols AS text[])) AS f (created_at, symbol)) f
+                ON f.created_at = x.created_at AND f.symbol = x.symbol
+            WHERE x.portfolio_id = :portfolio AND x.deleted_at IS NULL AND NOT x.id = ANY (CAST(:undecided AS uuid[]))
+              AND x.basis_reason IN ('compared', 'ambiguous', 'mismatch') AND x.price_basis IN ('as_traded', 'split_adjusted')
+            ORDER BY x.entry_session, x.id
+        """),
+        {
+            "portfolio": portfolio,
+            "created": [row["created_at"] for row in undecided],
+            "symbols": [row["symbol"] for row in undecided],
+            "undecided": [row["id"] for row in undecided],
+        },
+    )
+    return rows.mappings().all()
+
+
 def _stated(number: int, row: RowMapping) -> Position:
     """The lot as the user wrote it."""
     return Position(
@@ -215,4 +263,5 @@ def _stated(number: int, row: RowMapping) -> Position:
         exit_price=row["stated_exit_price"],
         name=row["name"],
         sector=row["sector"],
+        price_basis=row["price_basis"] if row["basis_reason"] == basis.STATED else None,
     )

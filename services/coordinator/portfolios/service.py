@@ -11,15 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.importer import account, content, parse
-from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.basis import STATED, Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
-from services.coordinator.importer.parse import Parsed
-from services.coordinator.portfolios import extents, flows, ledger_effects, price_basis, store, validation
-from services.coordinator.portfolios.edit_scope import edit_scope
+from services.coordinator.portfolios import (
+    extents,
+    flows,
+    ledger_effects,
+    lot_edits,
+    price_basis,
+    store,
+    validation,
+)
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.price_basis import Lot
+from services.coordinator.portfolios.reimport import Difference
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
 from shared import ledger
@@ -44,6 +51,12 @@ class Imported:
     decisions: Sequence[tuple[Position, Decision]]
     position_id: UUID | None = None
     """Of the one lot added or changed."""
+    import_id: UUID | None = None
+    reading: Mapping[str, object] | None = None
+    """How the file was understood."""
+    changed: int = 0
+    would_change: Sequence[Difference] = ()
+    """Stored lots of which the file says something else, and which stay as they are."""
 
 
 async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
@@ -65,7 +78,9 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Lim
     return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def create(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
+async def create(
+    conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS, *, from_trades: bool = False
+) -> Imported:
     """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
     validation.refuse(draft.issues)
     refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
@@ -73,43 +88,13 @@ async def create(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limi
     validation.refuse(draft.issues)
     portfolio = await store.insert(conn, draft.account, draft.first_session)
     keys = content.content_keys(draft.positions)
-    await store.insert_positions(conn, portfolio, zip(draft.positions, decisions, keys, strict=True))
+    rows = zip(draft.positions, decisions, keys, strict=True)
+    await store.insert_positions(conn, portfolio, rows, from_trades=from_trades)
     if draft.flows:
         await flows.insert(conn, portfolio, draft.flows)
     change = await ledger_effects.record_creation(conn, clock, portfolio, draft.first_session)
     pairs = list(zip(draft.positions, decisions, strict=True))
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
-
-
-async def add_file(
-    conn: AsyncConnection,
-    clock: Clock,
-    portfolio: UUID,
-    parsed: Parsed,
-    *,
-    dry_run: bool,
-    limits: Limits = DEFAULTS,
-) -> Imported:
-    """Add a file's positions. Rows that are there already, by content and occurrence, change nothing."""
-    validation.refuse(parsed.issues)
-    before = await existing(conn, portfolio)
-    known = await store.content_keys(conn, portfolio)
-    keys = content.content_keys(parsed.positions)
-    fresh = [(position, key) for position, key in zip(parsed.positions, keys, strict=True) if key not in known]
-    positions = [position for position, _ in fresh]
-    held = await extents.read(conn, portfolio)
-    refuse_growth(held, held + Extent.of(positions), limits, clock)
-    decisions = await validation.decide_price_basis(conn, positions, clock, parsed.issues)
-    validation.refuse(parsed.issues)
-    change = _assert_calendar_current(before, clock)
-    if positions and not dry_run:
-        rows = [(position, decision, key) for (position, key), decision in zip(fresh, decisions, strict=True)]
-        await store.insert_positions(conn, portfolio, rows)
-        affected = min(position.entry_session for position in positions)
-        change = await ledger_effects.record_change(conn, clock, before, affected, Phase.INGEST, source="onboarding")
-    pairs = list(zip(positions, decisions, strict=True))
-    unchanged = len(parsed.positions) - len(positions)
-    return Imported(portfolio, before.name, len(positions), unchanged, change, parsed.issues, pairs)
 
 
 async def add_position(
@@ -147,42 +132,25 @@ async def edit_position(
     row = await store.position(conn, portfolio, position_id)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
-    current = {
-        **{column: row[column] for column in COLUMNS},
-        "quantity": row["stated_quantity"],
-        "entry_price": row["stated_entry_price"],
-        "exit_price": row["stated_exit_price"],
-    }
-    parsed = parse.parse_items([{**current, "price_basis": None, **body}], validation.rules_now(clock))
-    validation.refuse(parsed.issues)
-    position = parsed.positions[0]
+    issues = Issues()
+    position = lot_edits.proposed(row, body, clock, issues)
+    validation.refuse(issues)
+    assert position is not None
     others = await extents.read(conn, portfolio, without=position_id)
     refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
-    named = "price_basis" in body
-    if not named:
-        position = price_basis.with_kept_basis(row, position)
-    decisions = await validation.decide_price_basis(conn, [position], clock, parsed.issues)
-    validation.refuse(parsed.issues)
-    decision = decisions[0] if named else price_basis.keep_decision(row, position, decisions[0])
-    await store.update_position(conn, position_id, position, decision)
-    after = await store.position(conn, portfolio, position_id)
-    assert after is not None
-    if row == after:
-        return Imported(
-            portfolio, before.name, 0, 1, _assert_calendar_current(before, clock), parsed.issues, [], position_id
-        )
-    await store.record_edit(conn, position_id)
-    affected = edit_scope(dict(row), dict(after))
+    done = await lot_edits.write(conn, clock, row, position, issues, basis_named="price_basis" in body)
     # A label changes no number, so nothing starts.
     change = (
-        await ledger_effects.record_change(conn, clock, before, *affected)
-        if affected
-        else _assert_calendar_current(before, clock)
+        as_it_was(before, clock)
+        if done.affected is None
+        else await ledger_effects.record_change(conn, clock, before, *done.affected)
     )
-    return Imported(portfolio, before.name, 1, 0, change, parsed.issues, [(position, decision)], position_id)
+    if not done.changed:
+        return Imported(portfolio, before.name, 0, 1, change, issues, [], position_id)
+    return Imported(portfolio, before.name, 1, 0, change, issues, [(position, done.decision)], position_id)
 
 
-def _assert_calendar_current(portfolio: Portfolio, clock: Clock) -> Change:
+def as_it_was(portfolio: Portfolio, clock: Clock) -> Change:
     """The portfolio's sessions as they were, and no run."""
     first, last = portfolio.first_session, clock.last_due()
     return Change(first, last if first is not None and first <= last else None, None)
@@ -269,13 +237,14 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
     ]
     parsed = parse.parse_items(items, validation.rules_now(clock))
     validation.refuse(parsed.issues)
-    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues)
+    files = [row["created_at"] for row in rows]
+    decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues, files=files)
     validation.refuse(parsed.issues)
     lots = [
         Lot(row, position, decision)
         for row, position, decision in zip(rows, parsed.positions, decisions, strict=True)
-        # Without a close the comparison says no more than it did when the lot was written.
-        if not decision.assumed
+        # Without a close the comparison says no more than it did when the lot was written; what the user says now is more.
+        if not decision.assumed or decision.reason == STATED
     ]
     moved = [lot for lot in lots if lot.moved]
     last = clock.last_due()

@@ -43,6 +43,7 @@ _POSITION_COLUMNS = (
     "stated_entry_price",
     "stated_exit_price",
     "content_key",
+    "from_trades",
 )
 
 
@@ -92,17 +93,12 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
 
 
 async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequence[RowMapping]:
-    """Portfolios in order of creation (ids are), each with its number of lots and of missing units."""
+    """Portfolios in order of creation (ids are), each with its number of lots."""
     rows = await conn.execute(
         text(f"""
             SELECT {_PORTFOLIO},
                    (SELECT count(*) FROM coordinator.positions x
-                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions,
-                   (SELECT count(*) FROM ledger.units u
-                    WHERE u.portfolio_id = p.id AND u.completed_revision < u.required_revision
-                      AND u.blocked_reason IS NULL) AS missing,
-                   (SELECT count(*) FROM ledger.units u
-                    WHERE u.portfolio_id = p.id AND u.blocked_reason IS NOT NULL) AS blocked
+                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM coordinator.portfolios p
             WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
             ORDER BY p.id LIMIT :limit
@@ -132,7 +128,7 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 
 
 async def insert_positions(
-    conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]]
+    conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
     records = [
@@ -162,6 +158,7 @@ async def insert_positions(
             position.entry_price,
             position.exit_price,
             key,
+            from_trades,
         )
         for position, decision, key in rows
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid
-from services.coordinator.importer import account, basis, parse
+from services.coordinator.importer import account, basis, basis_warnings, parse
 from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Flow, Issues, Position
 from services.coordinator.importer.parse import Parsed
+from services.coordinator.importer.reading import Options
 from services.coordinator.importer.rules import BASES, Rules
+from services.coordinator.importer.trades import Trade
 from services.coordinator.portfolios import entry_closes
 from shared.clock import Clock
 
@@ -28,6 +30,9 @@ class Draft:
     positions: tuple[Position, ...]
     flows: tuple[Flow, ...]
     issues: Issues
+    trades: tuple[Trade, ...] | None = None
+    """Of a list of trades, whose lots follow once the splits are known."""
+    reading: Mapping[str, object] | None = None
 
     @property
     def first_session(self) -> date | None:
@@ -67,26 +72,26 @@ def from_file(
     account_type: str,
     equity: str,
     currency: str,
-    price_basis: str,
+    options: Options,
     clock: Clock,
 ) -> Draft:
     """Check an uploaded file and the form fields beside it."""
-    parsed = from_csv(content, filename, price_basis, clock)
+    parsed = from_csv(content, filename, options, clock)
     header = account.check(name_=name, equity_=equity, type_=account_type, currency_=currency, issues=parsed.issues)
-    return Draft(header, parsed.positions, (), parsed.issues)
+    return Draft(header, parsed.positions, (), parsed.issues, parsed.trades, parsed.reading)
 
 
-def from_csv(content: bytes, filename: str | None, price_basis: str, clock: Clock) -> Parsed:
-    """Check a file alone. `price_basis` is the user's word for all rows that do not have their own."""
-    parsed = parse.parse_csv(content, filename, rules_now(clock))
-    chosen = price_basis.strip().lower()
+def from_csv(content: bytes, filename: str | None, options: Options, clock: Clock) -> Parsed:
+    """Check a file alone. `options.price_basis` is the user's word for all rows that do not have their own."""
+    parsed = parse.parse_csv(content, filename, rules_now(clock), options)
+    chosen = options.price_basis.strip().lower()
     if chosen not in ("", "auto", *BASES):
         parsed.issues.error(
             None, "price_basis", "ERR_POS_025", f"price_basis {chosen!r} is none of auto, {', '.join(BASES)}.", chosen
         )
     elif chosen in BASES:
         stated = (replace(p, price_basis=p.price_basis or chosen) for p in parsed.positions)
-        return Parsed(tuple(stated), parsed.issues)
+        return replace(parsed, positions=tuple(stated))
     return parsed
 
 
@@ -114,21 +119,31 @@ def check_flows(flows: Sequence[Flow], first: date | None, issues: Issues) -> No
 
 
 async def decide_price_basis(
-    conn: AsyncConnection, positions: Sequence[Position], clock: Clock, issues: Issues
+    conn: AsyncConnection,
+    positions: Sequence[Position],
+    clock: Clock,
+    issues: Issues,
+    *,
+    files: Sequence[Hashable] | None = None,
+    decided: Sequence[str | None] | None = None,
+    final: bool = False,
 ) -> list[Decision]:
-    """The basis of every position, from the prices stored by now. Options and private holdings are as stated."""
+    """The basis of every position, from the prices stored by now. Options, private holdings and money are as stated.
+
+    The other arguments are those of `basis.decide_file`.
+    """
     compared = [position for position in positions if basis.applies(position)]
     known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])
-    decisions = [
-        basis.decide(position, next(known), issues)
-        if basis.applies(position)
-        else basis.decide(replace(position, price_basis=None), None, issues)
-        for position in positions
-    ]
-    basis.warn_unknown(positions, decisions, issues)
+    markets = [next(known) if basis.applies(position) else None for position in positions]
+    asked = [p if basis.applies(p) else replace(p, price_basis=None) for p in positions]
+    decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
+    basis_warnings.warn_unknown(positions, decisions, issues)
+    basis_warnings.warn_converted(positions, decisions, issues)
     calendar = clock.calendar()
     return [
-        replace(decision, awaits=calendar.on_or_before(position.entry_date)) if decision.assumed else decision
+        replace(decision, awaits=calendar.on_or_before(position.entry_date))
+        if decision.assumed or (final and not decision.known and basis.applies(position))
+        else decision
         for position, decision in zip(positions, decisions, strict=True)
     ]
 
@@ -138,5 +153,6 @@ def refuse(issues: Issues) -> None:
     if issues.refused:
         raise Invalid(
             f"{issues.total} error{'s' if issues.total > 1 else ''}; nothing was saved.",
-            errors=[issue.document() for issue in issues.errors],
+            errors=[issue.document() for issue in issues.errors[: issues.shown]],
+            errors_total=issues.total,
         )

@@ -11,8 +11,11 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.results import states
+from services.coordinator.results.reasons import Wait, absences, document, documents, sentence
 from shared.clock import Clock
-from shared.market.registry import PROXY_SYMBOLS
+from shared.market.reasons import ABSENCES, ReasonCode
+from shared.market.registry import COVERAGE_GATE, PROXY_SYMBOLS
 from shared.work import Phase
 
 # A page shows no more; `holes_total` and `partials_total` say how many there are.
@@ -37,8 +40,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
             text("""
                 SELECT CAST(phase AS text) AS phase, count(*) AS expected, min(session) AS first, max(session) AS last,
                        count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
-                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial,
-                       count(*) FILTER (WHERE completed_revision < required_revision AND blocked_reason IS NOT NULL) AS blocked
+                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
                 FROM ledger.units WHERE portfolio_id = :id GROUP BY phase
             """),
             {"id": portfolio},
@@ -47,15 +49,21 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
     expected = sum(count.expected for count in counts)
     completed = sum(count.completed for count in counts)
     partial = sum(count.partial for count in counts)
+    overview = (await states.read(conn, clock, [portfolio]))[portfolio]
     holes, holes_total = await _holes(conn, portfolio) if completed < expected else ([], 0)
     partials, partials_total = await _partials(conn, portfolio) if partial else ([], 0)
     by_phase = {count.phase: {"expected": count.expected, "completed": count.completed} for count in counts}
     return {
         "id": str(portfolio),
-        "state": state(expected, completed, sum(count.blocked for count in counts)),
+        "state": overview.state,
+        "processed": completed / expected if expected else 1.0,
+        "coverage_min": overview.completeness.coverage,
+        "coverage_gate": COVERAGE_GATE,
+        "needs_you": overview.needs(),
         "as_of": clock.last_due().isoformat(),
         "first_session": iso(min((count.first for count in counts), default=row.first_session)),
         "last_session": iso(max((count.last for count in counts), default=None)),
+        "complete_to": iso(overview.complete_to),
         "expected": expected,
         "completed": completed,
         "partial": partial,
@@ -64,14 +72,8 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         "holes_total": holes_total,
         "partials": partials,
         "partials_total": partials_total,
+        "price_basis": await _price_basis(conn, portfolio),
     }
-
-
-def state(expected: int, completed: int, blocked: int) -> str:
-    """One word. Blocked comes before healing, because it is what needs a person."""
-    if completed == expected:
-        return "complete"
-    return "blocked" if blocked else "healing"
 
 
 def hole_state(*, blocked: bool, running: bool, runs: int) -> str:
@@ -117,46 +119,61 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
     return holes, (rows[0].total if rows else 0)
 
 
-def _hole(row: Row[Any], awaited: Sequence[Row[Any]]) -> dict[str, Any]:
-    waits = [gap for gap in awaited if gap.first <= row.last]
+def _hole(row: Row[Any], awaited: Sequence[Wait]) -> dict[str, Any]:
+    waits = [wait for wait in awaited if wait.first <= row.last]
     blocked = row.blocked_reason is not None
-    reason = row.blocked_reason or row.last_error or next((gap.reason for gap in waits), None)
+    known = {(wait.symbol, wait.reason): wait for wait in reversed(waits)}
     return {
         "from": row.first.isoformat(),
         "to": row.last.isoformat(),
         "phase": row.phase,
         "state": hole_state(blocked=blocked, running=row.running, runs=row.runs),
-        "reason": reason,
-        "symbols": sorted({gap.symbol for gap in waits}),
+        "reason": _why(row, waits),
+        "reasons": [
+            document(wait.reason, phase=row.phase, symbol=wait.symbol, wait=wait)
+            for wait in sorted(known.values(), key=lambda wait: (wait.symbol, wait.first))
+        ],
+        "symbols": sorted({wait.symbol for wait in waits}),
         "attempts": row.runs,
         "next_at": instant(row.next_at),
     }
 
 
-async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
+def _why(row: Row[Any], waits: Sequence[Wait]) -> str | None:
+    """What failed, or what is waited for. A wait is told by its symbols, provider and end; the schedule's own words know less."""
+    failed = row.blocked_reason or (row.last_error if row.runs else None)
+    if failed:
+        return str(failed).splitlines()[0]
+    return sentence(waits, datetime.now(UTC)) or row.last_error
+
+
+async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The prices an unfinished ingest is waiting for: gaps of the portfolio's symbols that are not terminal."""
-    rows = await conn.execute(
+    held = await conn.scalars(
         text("""
-            SELECT s.symbol, g.reason, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE NOT g.terminal AND (s.symbol = ANY (CAST(:proxies AS text[])) OR s.symbol IN (
-                SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL))
-            ORDER BY s.symbol, g.first
+            SELECT symbol FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL
+            UNION
+            SELECT underlying_symbol FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND underlying_symbol IS NOT NULL
         """),
-        {"id": portfolio, "proxies": list(PROXY_SYMBOLS)},
+        {"id": portfolio},
     )
-    return rows.all()
+    return await absences(conn, {*held, *PROXY_SYMBOLS}, open_only=True)
 
 
-async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Row[Any]]:
+async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The lots that snapshots wait for: it is not settled yet whether their numbers are as traded."""
     rows = await conn.execute(
         text("""
-            SELECT symbol, 'basis_undecided' AS reason, min(entry_session) AS first FROM coordinator.positions
+            SELECT symbol, min(entry_session) AS first FROM coordinator.positions
             WHERE portfolio_id = :id AND deleted_at IS NULL AND basis_assumed GROUP BY symbol ORDER BY symbol
         """),
         {"id": portfolio},
     )
-    return rows.all()
+    return [
+        Wait(row.symbol, ReasonCode.BASIS_UNDECIDED.value, row.first, row.first, provider=None, until=None)
+        for row in rows
+    ]
 
 
 async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str, Any]], int]:
@@ -180,23 +197,63 @@ async def _partials(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[s
             {"id": portfolio, "shown": SHOWN},
         )
     ).all()
-    documents = [
+    found = [symbol_reasons(json.loads(row.reasons)) for row in rows]
+    symbols = {str(of["symbol"]) for entries in found for of in entries if of["symbol"] and of["reason"] in ABSENCES}
+    waits = await absences(conn, symbols)
+    runs = [
         {
             "from": row.first.isoformat(),
             "to": row.last.isoformat(),
             "phase": row.phase,
             "coverage": row.coverage,
-            "reasons": symbol_reasons(json.loads(row.reasons)),
+            "reasons": documents(
+                entries,
+                [wait for wait in waits if wait.first <= row.last and wait.last >= row.first],
+                phase=row.phase,
+            ),
+        }
+        for row, entries in zip(rows, found, strict=True)
+    ]
+    return runs, (rows[0].total if rows else 0)
+
+
+async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str, Any]]:
+    """Lots that are stored with other numbers than stated, or whose numbers are doubtful, by symbol and entry."""
+    rows = await conn.execute(
+        text("""
+            SELECT id, symbol, entry_date, price_basis, basis_reason, stated_quantity, stated_entry_price, quantity, entry_price
+            FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND NOT basis_assumed
+              AND (basis_reason IN ('ambiguous', 'mismatch', 'no_close') OR quantity <> stated_quantity)
+            ORDER BY symbol, entry_session, id LIMIT :shown
+        """),
+        {"id": portfolio, "shown": SHOWN},
+    )
+    return [
+        {
+            "position_id": str(row.id),
+            "symbol": row.symbol,
+            "entry_date": row.entry_date.isoformat(),
+            "price_basis": row.price_basis,
+            "basis_reason": row.basis_reason,
+            "stated_quantity": float(row.stated_quantity),
+            "stated_entry_price": float(row.stated_entry_price),
+            "stored_quantity": float(row.quantity),
+            "stored_entry_price": float(row.entry_price),
         }
         for row in rows
     ]
-    return documents, (rows[0].total if rows else 0)
 
 
 def symbol_reasons(reasons: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Symbol and reason, each pair once, in the order first seen: several figures fall short for one cause."""
-    pairs = dict.fromkeys((reason.get("symbol"), reason.get("reason")) for reason in reasons)
-    return [{"symbol": symbol, "reason": reason} for symbol, reason in pairs]
+    """Each symbol and reason once, in the order first seen: several figures that fall short for one cause name none of them."""
+    figures: dict[tuple[str | None, str], set[str | None]] = {}
+    for reason in reasons:
+        figures.setdefault((reason.get("symbol"), reason["reason"]), set()).add(reason.get("figure"))
+    return [
+        {"figure": next(iter(names)) if len(names) == 1 else None, "symbol": symbol, "reason": reason}
+        for (symbol, reason), names in figures.items()
+    ]
 
 
 def iso(day: date | None) -> str | None:

@@ -8,16 +8,16 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.results import states
 from services.coordinator.results.values import document, to_json
+from shared.clock import Clock
 
 # Of a sparkline: about half a year is what its width can show.
 TRAIL = 126
 LEVEL = 0.95
-# 252 sessions: what fell short before that is history.
-YEAR_DAYS = 365
 
 
-async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> dict[str, Any]:
+async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID | None) -> dict[str, Any]:
     """Portfolios in order of creation, each with its newest completed session's figures; null where there is none yet.
 
     trail : cumulative returns of the newest sessions, oldest first
@@ -31,8 +31,7 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> dict
             SELECT p.id, p.name, p.currency, p.first_session, s.session, s.nav, s.daily_pnl, s.daily_return, s.ytd_return,
                    s.cumulative_return, s.coverage, s.quality, CAST(s.reasons AS text) AS reasons,
                    r.session AS risk_session, r.volatility, r.var, trail.returns AS trail,
-                   counts.expected, counts.completed, counts.blocked, counts.partial, counts.complete_to, counts.coverage_min,
-                   waits.next_at, waits.last_error,
+                   counts.expected, counts.completed, counts.partial, waits.next_at, waits.last_error,
                    (SELECT count(*) FROM coordinator.positions x WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM listed p
             LEFT JOIN LATERAL (
@@ -56,12 +55,7 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> dict
             CROSS JOIN LATERAL (
                 SELECT count(*) AS expected,
                        count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
-                       count(*) FILTER (WHERE blocked_reason IS NOT NULL) AS blocked,
-                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial,
-                       (SELECT max(d.session) FROM ledger.units d WHERE d.portfolio_id = p.id AND d.session < coalesce(
-                           min(u.session) FILTER (WHERE u.completed_revision < u.required_revision), 'infinity')) AS complete_to,
-                       min(coverage) FILTER (WHERE phase = 'snapshots' AND session > (
-                           SELECT max(y.session) - CAST(:days AS integer) FROM ledger.units y WHERE y.portfolio_id = p.id)) AS coverage_min
+                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
                 FROM ledger.units u WHERE u.portfolio_id = p.id
             ) counts
             LEFT JOIN LATERAL (
@@ -70,10 +64,21 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> dict
             ) waits ON counts.completed < counts.expected
             ORDER BY p.id
         """),
-        {"after": after, "limit": limit + 1, "trail": TRAIL, "level": LEVEL, "days": YEAR_DAYS},
+        {"after": after, "limit": limit + 1, "trail": TRAIL, "level": LEVEL},
     )
-    found = [_line(dict(row)) for row in rows.mappings()]
+    listed = rows.mappings().all()
+    overviews = await states.read(conn, clock, [row["id"] for row in listed])
+    found = [_line(dict(row)) | _state(overviews[row["id"]]) for row in listed]
     return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+
+
+def _state(of: states.Overview) -> dict[str, Any]:
+    return {
+        "state": of.state,
+        "coverage_min": of.completeness.coverage,
+        "complete_to": to_json(of.complete_to),
+        "needs_you": of.needs(),
+    }
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,10 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard
+from services.coordinator.results.reasons import Document, Wait, absences, described, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
+from shared.market.reasons import ABSENCES
 from shared.work import Phase
 
+QUANTITY_DECIMALS = 10
 # The fields of docs/methods.md §6, in its order.
 SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
@@ -70,7 +74,9 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
     return Session(row.session, row.stale)
 
 
-def envelope(portfolio: UUID, row: RowMapping, chosen: Session) -> dict[str, Any]:
+async def envelope(
+    conn: AsyncConnection, portfolio: UUID, row: RowMapping, chosen: Session, phase: Phase
+) -> dict[str, Any]:
     """The keys common to single-session answers."""
     return {
         "portfolio_id": str(portfolio),
@@ -80,7 +86,7 @@ def envelope(portfolio: UUID, row: RowMapping, chosen: Session) -> dict[str, Any
         "computed_at": to_json(row["computed_at"]),
         "quality": row["quality"],
         "coverage": to_json(row["coverage"]),
-        "reasons": to_json(document(row["reasons"])),
+        "reasons": await described(conn, document(row["reasons"]), phase=phase, session=row["session"]),
         "stale": chosen.stale,
     }
 
@@ -100,12 +106,21 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, first: date | None, 
         """),
         {"id": portfolio, "first": first, "last": last},
     )
-    return {"portfolio_id": str(portfolio), "items": [_snapshot(row) for row in rows.mappings()]}
+    found = [(row, document(row["reasons"])) for row in rows.mappings()]
+    named = {str(of["symbol"]) for _, entries in found for of in entries if of["symbol"] and of["reason"] in ABSENCES}
+    waits = await absences(conn, named)
+    return {
+        "portfolio_id": str(portfolio),
+        "items": [
+            _snapshot(row, entries, [wait for wait in waits if wait.first <= row["session"] <= wait.last])
+            for row, entries in found
+        ],
+    }
 
 
-def _snapshot(row: RowMapping) -> dict[str, Any]:
+def _snapshot(row: RowMapping, entries: Sequence[dict[str, Any]], waits: Sequence[Wait]) -> dict[str, Any]:
     fields = {column: to_json(row[column]) for column in SNAPSHOT_FIELDS}
-    return fields | {"reasons": to_json(document(row["reasons"])), "stale": row["stale"]}
+    return fields | {"reasons": documents(entries, waits, phase=Phase.SNAPSHOTS.value), "stale": row["stale"]}
 
 
 async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None) -> dict[str, Any]:
@@ -135,16 +150,18 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
         """),
         {"id": portfolio, "session": chosen.session},
     )
-    items = [_position(row, float(snapshot["nav"])) for row in rows.mappings()]
-    return envelope(portfolio, snapshot, chosen) | {"items": items}
+    found = await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
+    items = [_position(row, float(snapshot["nav"]), found["reasons"]) for row in rows.mappings()]
+    return found | {"items": items}
 
 
-def _position(row: RowMapping, nav: float) -> dict[str, Any]:
+def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[str, Any]:
     value = float(row["market_value"])
     return {
         "position_id": str(row["position_id"]),
         "symbol": row["symbol"],
-        "quantity": to_json(row["quantity"]),
+        # To the decimals that quantities are stated and stored with: what lies beyond is rounding, not shares.
+        "quantity": round(float(row["quantity"]), QUANTITY_DECIMALS),
         "entry_date": to_json(row["entry_date"]),
         "entry_price": to_json(row["entry_price"]),
         "price": to_json(row["price"]),
@@ -160,6 +177,8 @@ def _position(row: RowMapping, nav: float) -> dict[str, Any]:
         "dividends": to_json(row["dividends"]),
         "quality": "partial" if row["reason"] else "complete",
         "reason": row["reason"],
+        # With what caused it: the provider that refuses, the contract that expired.
+        "reasons": [of for of in reasons if row["reason"] and of["symbol"] == row["symbol"]],
     }
 
 
@@ -186,10 +205,13 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
     )
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = envelope(portfolio, row, chosen) | answer.body(dict(row))
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | answer.body(dict(row))
     if which == "risk":
         of = await scorecard.read(conn, portfolio, chosen.session)
-        found |= {"scorecard": scorecard.summary(of), "reasons": found["reasons"] + scorecard.reasons(of)}
+        found |= {
+            "scorecard": scorecard.summary(of),
+            "reasons": found["reasons"] + documents(scorecard.reasons(of), (), phase=Phase.RISK.value),
+        }
     return found
 
 
@@ -212,4 +234,5 @@ async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: da
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no risk of session {chosen.session}.")
     of = await scorecard.read(conn, portfolio, chosen.session)
-    return envelope(portfolio, row, chosen) | {"reasons": scorecard.reasons(of)} | scorecard.body(of)
+    reasons = documents(scorecard.reasons(of), (), phase=Phase.RISK.value)
+    return await envelope(conn, portfolio, row, chosen, Phase.RISK) | {"reasons": reasons} | scorecard.body(of)

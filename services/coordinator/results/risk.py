@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.coordinator.results.values import document, named, to_json
-from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, SPREAD_NAMES
+from shared.market import layouts
+from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES
 
 Row = Mapping[str, Any]
 Body = dict[str, Any]
 
 # The exposures in the order of `risk.results.exposures`, with the set they belong to.
-FIGURES = (
-    *((name, "joint") for name in FACTOR_NAMES),
-    *((name, "reported") for name in ("market_beta", "market_beta_shrunk", "ir_beta")),
-    *((f"spread_{name}", "reported") for name in SPREAD_NAMES),
-)
+FIGURES = tuple((name, "reported" if name in layouts.REPORTED else "joint") for name in layouts.EXPOSURES)
 # Of one share of an option: a year, a point of volatility, a calendar day.
-GREEKS = ("implied_volatility", "delta", "gamma", "vega", "theta")
+GREEKS = layouts.GREEKS
 
 
 def exposures(row: Row) -> Body:
@@ -37,7 +34,11 @@ def exposures(row: Row) -> Body:
                 "reason": reason,
             }
             for (figure, of), (beta, money, covered), limited, reason in zip(
-                FIGURES, _cut(row["exposures"], 3), row["exposure_limited"], row["exposure_reasons"], strict=True
+                FIGURES,
+                _cut(row["exposures"], len(layouts.EXPOSURE)),
+                row["exposure_limited"],
+                row["exposure_reasons"],
+                strict=True,
             )
         ],
         "positions": [

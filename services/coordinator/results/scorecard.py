@@ -18,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.compute.scorecard import NORMAL, Record, Scorecard, score
 from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
+from shared.market.reasons import ReasonCode
 from shared.market.registry import HAR_HORIZON, SCORED_LEVEL
 
-SHORT_HISTORY = "short_history"
+SHORT_HISTORY = ReasonCode.SHORT_HISTORY.value
 
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date) -> Scorecard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -9,22 +10,23 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
+from services.coordinator.results.reasons import described, gap_document
 from services.coordinator.results.values import document, named, to_json
+from shared.market import layouts
 from shared.market.calendar import calendar, closures
+from shared.market.reasons import ReasonCode
 from shared.market.registry import (
     BETA_FLAG,
     FACT_LOOKBACK,
     FACTOR_NAMES,
-    RETURN_HORIZONS,
     SPREAD_NAMES,
-    VOLATILITY_WINDOWS,
 )
 from shared.market.symbols import normalise
+from shared.work import Phase
 
-NO_PROVIDER = "no_provider"
+NO_PROVIDER = ReasonCode.NO_PROVIDER.value
 _PRICE = "session, open, high, low, close, adj_close, volume, total_return, return_basis, return_remark, basis, provider, fetched_at"
 _ACTION = "ex_session, ex_date, type, value, provider"
-_MARKET = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 
 
 async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
@@ -97,8 +99,8 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
     )
     reasons: dict[str, str] = document(row.reasons)
-    market = named(_MARKET, row.market)
-    r2, condition, resid_sd = (to_json(value) for value in row.joint_fit)
+    market = named(layouts.MARKET, row.market)
+    n_obs = dict(zip(layouts.OBSERVATIONS, row.n_obs, strict=True))
     return {
         "symbol": name,
         "session": row.session.isoformat(),
@@ -107,33 +109,43 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
         "proxies": dict(zip(FACTOR_NAMES, proxies or [None] * len(FACTOR_NAMES), strict=True)),
         "market_beta": {
             **market,
-            "n_obs": row.n_obs[0],
+            "n_obs": n_obs["market"],
             "quality": row.quality,
-            "flagged": _flagged(row.market[0]),
+            "flagged": _flagged(market["beta"]),
             "reason": reasons.get("market_beta") or reasons.get("alpha"),
         },
         "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
         "ir_beta": {"beta": to_json(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
         "spreads": {
             spread: {
-                **named(("beta", "stderr_hac", "r2"), row.spreads[3 * index : 3 * index + 3]),
-                "n_obs": row.n_obs[2 + index],
-                "flagged": _flagged(row.spreads[3 * index]),
+                **figures,
+                "n_obs": n_obs[f"spread_{spread}"],
+                "flagged": _flagged(figures["beta"]),
                 "reason": reasons.get(f"spread_{spread}"),
             }
-            for index, spread in enumerate(SPREAD_NAMES)
+            for spread, figures in _spreads(row.spreads)
         },
         "joint": {
-            "n_obs": row.n_obs[-1],
-            "r2": r2,
-            "condition": condition,
-            "resid_sd": resid_sd,
-            "betas": named(FACTOR_NAMES, row.joint),
+            "n_obs": n_obs["joint"],
+            **named(layouts.JOINT_FIT, row.joint_fit),
+            "betas": named(layouts.JOINT, row.joint),
             "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
+        "reasons": await _reasons(conn, name, reasons, row.session),
         "provider_beta": _provider_beta(await _vendor_beta(conn, symbol, row.session, ("beta",))),
     }
+
+
+def _spreads(values: Sequence[float]) -> Iterator[tuple[str, dict[str, float | None]]]:
+    width = len(layouts.SPREAD)
+    for index, spread in enumerate(SPREAD_NAMES):
+        yield spread, named(layouts.SPREAD, values[width * index : width * (index + 1)])
+
+
+async def _reasons(conn: AsyncConnection, symbol: str, of: Mapping[str, str], session: date) -> list[dict[str, Any]]:
+    entries = [{"figure": figure, "symbol": symbol, "reason": reason} for figure, reason in sorted(of.items())]
+    return await described(conn, entries, phase=Phase.FACTORS, session=session)
 
 
 def _flagged(beta: float | None) -> bool:
@@ -177,9 +189,9 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
         "session": row.session.isoformat(),
         "price": to_json(row.price),
         "price_basis": row.price_basis,
-        "price_return": named(RETURN_HORIZONS, row.price_return),
-        "total_return": named(RETURN_HORIZONS, row.total_return),
-        "volatility": named([str(window) for window in VOLATILITY_WINDOWS], row.volatility),
+        "price_return": named(layouts.RETURNS, row.price_return),
+        "total_return": named(layouts.RETURNS, row.total_return),
+        "volatility": named(layouts.VOLATILITY, row.volatility),
         "fundamentals": {
             "market_cap": None if said is None else to_json(said.market_cap),
             "pe": None if said is None else to_json(said.pe),
@@ -187,7 +199,7 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "provider": None if said is None else said.provider,
         },
         "quality": row.quality,
-        "reasons": [{"figure": figure, "symbol": name, "reason": reason} for figure, reason in sorted(reasons.items())],
+        "reasons": await _reasons(conn, name, reasons, row.session),
     }
 
 
@@ -224,7 +236,7 @@ async def prices(
         "symbol": name,
         "items": [to_json(dict(row)) for row in rows.mappings()],
         "actions": [to_json(dict(row)) for row in actions.mappings()],
-        "gaps": [to_json(dict(row)) for row in gaps.mappings()],
+        "gaps": [gap_document(name, row) for row in gaps.mappings()],
     }
 
 

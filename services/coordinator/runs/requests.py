@@ -24,6 +24,7 @@ from shared.clock import Clock
 from shared.db.engine import next_change_seq
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
+from shared.ledger import schedule
 from shared.messaging import outbox
 from shared.work import MAX_PORTFOLIOS, MAX_UNITS, Phase
 
@@ -84,6 +85,8 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
     key = scope_key(document)
     joined = await store.unfinished(conn, source, what, key)
     if joined is not None:
+        # Whoever asks wants it to go on now, whoever asked first.
+        await _wake(conn, await store.open_spans(conn, joined))
         return joined
     portfolios = await store.active(conn, scope.portfolios)
     calendar, last_due = clock.calendar(), clock.last_due()
@@ -104,8 +107,14 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
         if what == "failed":
             await ledger.unblock(conn, portfolios, first, last, scope.phase)
         wake = {span.phase for span in spans}
-    await announce(conn, [span for span in spans if span.phase in wake])
+    await _wake(conn, [span for span in spans if span.phase in wake])
     return run_id
+
+
+async def _wake(conn: AsyncConnection, spans: Sequence[Span]) -> None:
+    """Ask for the spans, and let no backoff stand between them and the reconciler if that is lost."""
+    await announce(conn, spans)
+    await schedule.retry_now(conn, {(span.portfolio_id, span.phase) for span in spans})
 
 
 async def record_raised(

@@ -125,6 +125,23 @@ async def unfinished(conn: AsyncConnection, source: str, what: str, scope_key: s
     return run_id if isinstance(run_id, UUID) else None
 
 
+async def open_spans(conn: AsyncConnection, run_id: UUID) -> list[Span]:
+    """What a run still waits for and can be worked on, as spans of its own."""
+    rows = await conn.execute(
+        text("""
+            SELECT k.portfolio_id, CAST(k.phase AS text), min(u.session), max(u.session), count(*)
+            FROM coordinator.run_units k
+            JOIN ledger.units u ON u.portfolio_id = k.portfolio_id AND u.phase = k.phase
+                               AND u.session BETWEEN k.first AND k.last
+            WHERE k.run_id = :id AND u.completed_revision < k.required_revision
+              AND u.completed_revision < u.required_revision AND u.blocked_reason IS NULL
+            GROUP BY k.portfolio_id, k.phase, k.first ORDER BY k.portfolio_id, k.phase, k.first
+        """),
+        {"id": run_id},
+    )
+    return [Span(portfolio, Phase(name), first, last, units) for portfolio, name, first, last, units in rows]
+
+
 async def add_units(
     conn: AsyncConnection,
     run_id: UUID,

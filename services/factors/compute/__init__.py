@@ -1,17 +1,22 @@
 """The numbers of a symbol: exposures to the factors, and its own returns and volatilities. Pure, array in, array out."""
 
+from services.factors.compute.curve import CurveColumn, curve_column, curve_versions, without_fund
 from services.factors.compute.exposures import Exposures, ProxyTable, exposures
 from services.factors.compute.freshness import price_versions, stale
 from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics, priced
-from services.factors.compute.rows import FactIndex, exposure_rows, metric_rows, proxy_rows
+from services.factors.compute.rows import FactIndex, absences, exposure_rows, metric_rows, proxy_rows
 
 __all__ = [
     "REMARKS",
+    "CurveColumn",
     "Exposures",
     "FactIndex",
     "Metrics",
     "Prices",
     "ProxyTable",
+    "absences",
+    "curve_column",
+    "curve_versions",
     "exposure_rows",
     "exposures",
     "metric_rows",
@@ -20,4 +25,5 @@ __all__ = [
     "priced",
     "proxy_rows",
     "stale",
+    "without_fund",
 ]

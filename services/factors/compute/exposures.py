@@ -21,17 +21,17 @@ from services.factors.compute.proxies import (
 from services.factors.compute.regression import Fits, Patterns
 from shared import progress
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
-from shared.market import registry
+from shared.market import layouts, registry
+from shared.market.reasons import ReasonCode
 
-SHORT_HISTORY: Final = "short_history"
-PRICE_INDEX: Final = "price_index"
+SHORT_HISTORY: Final = ReasonCode.SHORT_HISTORY.value
+PRICE_INDEX: Final = ReasonCode.PRICE_INDEX.value
 
 BLOCK: Final = 32  # symbols a product; a multiple of every BLAS kernel's tile, so that no symbol sits on an edge
 SESSIONS_AT_ONCE: Final = 64  # geometry and factorisations kept in memory
 PRODUCTS_AT_ONCE: Final = 4  # sessions a call: 32 x 252 x 4 doubles are 256 KB and stay in the second-level cache
 PATTERNS_AT_ONCE: Final = 64
 
-_MARKET_FIGURES: Final = 6
 _SPREADS: Final = len(registry.SPREADS)
 _LEGS: Final = tuple(
     (f"spread_{s.name}", (registry.FACTOR_NAMES.index(s.long), registry.FACTOR_NAMES.index(s.short)))
@@ -50,7 +50,7 @@ class Exposures:
     joint   : (K, S, 8) beta per factor
     fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
     n_obs   : (K, S) joint returns in the window, 0 without a market
-    varies  : (K, S) False where the symbol's price stood still
+    varies  : (K, S) False where the symbol's price stood still: its betas are 0
     geometry: the sessions' proxies
     """
 
@@ -106,8 +106,6 @@ class Exposures:
         own = None
         if self.n_obs[k, s] < registry.BETA_MIN_OBS:
             own = absent if absent and self.n_obs[k, s] == 0 else SHORT_HISTORY
-        elif not self.varies[k, s]:
-            own = ZERO_VARIANCE
         out: dict[str, str] = {}
 
         def note(figure: str, value: float, factors: tuple[int, ...]) -> None:
@@ -123,6 +121,8 @@ class Exposures:
         for f in range(1, N_FACTORS):
             if reason := missing[f]:
                 out[registry.FACTOR_NAMES[f]] = reason
+        if not out and not self.varies[k, s]:
+            out["r2"] = ZERO_VARIANCE
         if "market_beta" not in out and self.geometry.symbols[k][0] in registry.PRICE_INDICES:
             out["alpha"] = PRICE_INDEX
         return out
@@ -145,7 +145,7 @@ def exposures(
     """All exposures of S symbols at K sessions.
 
     returns       : (T, S) simple daily total returns, decimal, one row a session without omissions, NaN where missing
-    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order
+    proxy_returns : (T, P) the same of `PROXY_SYMBOLS`, in that order; or of `PROXY_COLUMNS`
     at            : (K,) rows of the sessions asked for; the window of row t is t-251..t, rows before the first missing
     wanted        : (K, S) which to compute; all by default
 
@@ -154,7 +154,8 @@ def exposures(
     """
     t, s = returns.shape
     k = len(at)
-    if proxy_returns.shape != (t, len(registry.PROXY_SYMBOLS)):
+    widths = {len(registry.PROXY_SYMBOLS), len(registry.PROXY_COLUMNS)}
+    if proxy_returns.shape[0] != t or proxy_returns.shape[1] not in widths:
         raise ValueError(f"proxy returns must be {(t, len(registry.PROXY_SYMBOLS))}, not {proxy_returns.shape}")
     wanted = np.ones((k, s), dtype=np.bool_) if wanted is None else wanted
     spans = windows(np.ascontiguousarray(returns.T))
@@ -195,10 +196,10 @@ class _ResultBuffer:
     """Where the fits land, session by symbol."""
 
     def __init__(self, k: int, s: int) -> None:
-        self.market = np.full((k, s, _MARKET_FIGURES), np.nan)
+        self.market = np.full((k, s, len(layouts.MARKET)), np.nan)
         self.others = np.full((k, s, 1 + _SPREADS, 3), np.nan)
         self.joint = np.full((k, s, N_FACTORS), np.nan)
-        self.fit = np.full((k, s, 3), np.nan)
+        self.fit = np.full((k, s, len(layouts.JOINT_FIT)), np.nan)
         self.varies = np.zeros((k, s), dtype=np.bool_)
 
     def place(self, fits: Fits, source: tuple[IntVector, IntVector], k: IntVector, s: IntVector) -> None:

@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import registry
+from shared.market.reasons import ReasonCode
 
-NO_BASE: Final = "no_base"
-NO_PRICE: Final = "no_trade"
-NO_DIVIDENDS: Final = "no_dividends"
-ADJUSTED_ONLY: Final = "adjusted_only"
-SHORT_HISTORY: Final = "short_history"
-DISAGREES: Final = "adj_close_disagrees"
+NO_BASE: Final = ReasonCode.NO_BASE.value
+NO_PRICE: Final = ReasonCode.NO_TRADE.value
+NO_DIVIDENDS: Final = ReasonCode.NO_DIVIDENDS.value
+ADJUSTED_ONLY: Final = ReasonCode.ADJUSTED_ONLY.value
+SHORT_HISTORY: Final = ReasonCode.SHORT_HISTORY.value
+DISAGREES: Final = ReasonCode.ADJ_CLOSE_DISAGREES.value
 # What ingest says beside a daily return, by what matters most to who reads a total return.
-REMARKS: Final = ("dividend_in_foreign_currency", DISAGREES, "dividend_not_listed")
+REMARKS: Final = (
+    ReasonCode.DIVIDEND_IN_FOREIGN_CURRENCY.value,
+    DISAGREES,
+    ReasonCode.DIVIDEND_NOT_LISTED.value,
+)
 
 _HORIZONS: Final = len(registry.RETURN_HORIZONS)
 _SESSIONS_AT_ONCE: Final = 64

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import registry
+from shared.market.reasons import ReasonCode
 
 WINDOW: Final = registry.BETA_WINDOW
 N_FACTORS: Final = len(registry.FACTORS)
@@ -18,15 +19,15 @@ N_BASE: Final = N_FACTORS + 1  # the constant and the factors
 N_REGRESSORS: Final = 1 + len(registry.SPREADS)  # rates (for ir_beta) and the spreads
 RATES_AT: Final = registry.FACTOR_NAMES.index(registry.RATES)
 
-NO_PROXY: Final = "no_proxy"
-ZERO_VARIANCE: Final = "zero_variance"
+NO_PROXY: Final = ReasonCode.NO_PROXY.value
+ZERO_VARIANCE: Final = ReasonCode.ZERO_VARIANCE.value
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """What all symbols of a session share. K sessions; factors in registry order; base = constant, then factors.
 
-    choice   : (K, 8) column of the chosen proxy in `PROXY_SYMBOLS`, -1 where there is none
+    choice   : (K, 8) column of the chosen proxy in `PROXY_COLUMNS`, -1 where there is none
     usable   : (K, 8) there is a proxy, and it moves on its own
     base     : (K, 9, 252) rows 1, (m - mean)/sd, Z_k/σ_k; rows of unusable factors are zero
     mean     : (K,) mean market return, decimal daily
@@ -54,7 +55,7 @@ class Geometry:
 
     def symbols(self, k: int) -> tuple[str | None, ...]:
         """Per factor of session k, the symbol that stands for it."""
-        return tuple(registry.PROXY_SYMBOLS[c] if c >= 0 else None for c in self.choice[k])
+        return tuple(registry.PROXY_COLUMNS[c] if c >= 0 else None for c in self.choice[k])
 
 
 def windows(rows: FloatMatrix) -> FloatCube:
@@ -68,7 +69,8 @@ def windows(rows: FloatMatrix) -> FloatCube:
 def choose(proxy_returns: FloatMatrix, at: IntVector) -> NDArray[np.int64]:
     """Per session the first proxy of each factor with all 252 returns in the window.
 
-    proxy_returns : (T, P) decimal daily total returns in the order of `PROXY_SYMBOLS`, NaN where missing
+    proxy_returns : (T, P) decimal daily total returns in the order of `PROXY_SYMBOLS`, NaN where missing; the last column of
+                    `PROXY_COLUMNS`, of the yield curve, may follow, and stands for rates where no fund is whole
     at            : (K,) rows of the sessions asked for
     Returns (K, 8), columns of `proxy_returns`, -1 where no proxy is whole.
     """
@@ -80,6 +82,9 @@ def choose(proxy_returns: FloatMatrix, at: IntVector) -> NDArray[np.int64]:
         for symbol in reversed(factor.proxies):
             p = registry.PROXY_SYMBOLS.index(symbol)
             choice[whole[:, p], f] = p
+    curve = len(registry.PROXY_SYMBOLS)
+    if proxy_returns.shape[1] > curve:
+        choice[(choice[:, RATES_AT] < 0) & whole[:, curve], RATES_AT] = curve
     return choice
 
 

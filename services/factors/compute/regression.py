@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market import registry
+from shared.market import layouts, registry
+from shared.market.layouts import Layout
 
 N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
 JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
@@ -55,7 +56,7 @@ class Fits:
     others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
     joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
     fit     : (G, M, 3) r2, condition, resid_sd
-    varies  : (G, M) whether the symbol moves at all
+    varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
     """
 
     market: FloatCube
@@ -169,41 +170,66 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     lag_weights = _bartlett(p.n)
     variance = _hac(residual * p.solve[:, 1][:, None, :], lag_weights)
     hac = np.where(exact, 0.0, np.sqrt(variance))
-    market = np.empty((*beta.shape, 6))
-    market[..., 0] = beta
-    market[..., 1] = mean - beta * p.mean[:, None]
-    market[..., 2] = 1.0 - squares / safe_total
-    market[..., 3] = np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0))
-    market[..., 4] = hac
-    market[..., 5] = np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0)
-    market[~(varies & p.usable[:, :1])] = np.nan
+    market = _laid_out(
+        layouts.MARKET,
+        beta=beta,
+        alpha=mean - beta * p.mean[:, None],
+        r2=1.0 - squares / safe_total,
+        stderr=np.sqrt(squares / (n - 2.0) / np.where(p.usable[:, :1], p.squares[:, :1], 1.0)),
+        stderr_hac=hac,
+        t_hac=np.divide(beta, hac, out=np.full_like(beta, np.nan), where=hac > 0),
+    )
+    # What does not move has a slope of exactly 0 and nothing left over; the share explained of nothing is no number.
+    still = np.zeros_like(beta)
+    unknown = np.full_like(beta, np.nan)
+    at_rest = _laid_out(
+        layouts.MARKET, beta=still, alpha=mean, r2=unknown, stderr=still, stderr_hac=still, t_hac=unknown
+    )
+    market = np.where(varies[:, :, None], market, at_rest)
+    market[~np.broadcast_to(p.usable[:, :1], varies.shape)] = np.nan
 
-    others = np.empty((*beta.shape, N_REGRESSORS, 3))
+    others = np.empty((*beta.shape, N_REGRESSORS, len(layouts.SPREAD)))
     for r in range(N_REGRESSORS):
         slope = coefficients[:, :, 2 + r]
         left = residual - slope[:, :, None] * p.partial[:, r][:, None, :]
         left_squares = np.vecdot(left, left)
         left_exact = left_squares <= registry.EXACT_FIT * safe_total
         variance = _hac(left * p.solve[:, 2 + r][:, None, :], lag_weights)
-        others[:, :, r, 0] = slope
-        others[:, :, r, 1] = np.where(left_exact, 0.0, np.sqrt(variance))
-        others[:, :, r, 2] = 1.0 - np.where(left_exact, 0.0, left_squares) / safe_total
-        others[:, :, r][~(varies & p.usable[:, 1 + r, None])] = np.nan
+        others[:, :, r] = _laid_out(
+            layouts.SPREAD,
+            beta=slope,
+            stderr_hac=np.where(left_exact, 0.0, np.sqrt(variance)),
+            r2=1.0 - np.where(left_exact, 0.0, left_squares) / safe_total,
+        )
+        at_rest = _laid_out(layouts.SPREAD, beta=still, stderr_hac=still, r2=unknown)
+        others[:, :, r] = np.where(varies[:, :, None], others[:, :, r], at_rest)
+        others[:, :, r][~np.broadcast_to(p.usable[:, 1 + r, None], varies.shape)] = np.nan
 
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
     left = y - np.matmul(scaled, p.base)
     left_squares = np.vecdot(left, left)
     left_squares = np.where(left_squares <= registry.EXACT_FIT * safe_total, 0.0, left_squares)
     joint = scaled[:, :, 1:] / factor_scales[:, None, :]
-    fit = np.empty((*beta.shape, 3))
-    fit[..., 0] = 1.0 - left_squares / safe_total
-    fit[..., 1] = p.condition[:, None]
-    fit[..., 2] = np.sqrt(left_squares / (n - 1.0))
-    known = varies & p.usable[:, :1]
+    fit = _laid_out(
+        layouts.JOINT_FIT,
+        r2=1.0 - left_squares / safe_total,
+        condition=np.broadcast_to(p.condition[:, None], beta.shape),
+        resid_sd=np.sqrt(left_squares / (n - 1.0)),
+    )
+    joint[~varies] = 0.0
+    fit = np.where(
+        varies[:, :, None], fit, _laid_out(layouts.JOINT_FIT, r2=unknown, condition=fit[..., 1], resid_sd=still)
+    )
+    known = np.broadcast_to(p.usable[:, :1], varies.shape)
     joint[~known] = np.nan
     fit[~known] = np.nan
     joint = np.where(factor_usable[:, None, :], joint, np.nan)
     return Fits(market, others, joint, fit, varies)
+
+
+def _laid_out(layout: Layout, **figures: NDArray[np.float64]) -> FloatCube:
+    """(G, M, len(layout)): the figures under the names of the layout, in its order."""
+    return np.stack([figures[name] for name in layout], axis=-1)
 
 
 def _bartlett(n: IntVector) -> FloatMatrix:

@@ -4,8 +4,9 @@ Column orders are those of `factors.exposures`, `factors.metrics` and `factors.p
 arrays and None in scalar columns.
 """
 
+import bisect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -110,3 +111,14 @@ def proxy_rows(
         )
         for k in np.flatnonzero(needed).tolist()
     ]  # fmt: skip
+
+
+def absences(
+    gaps: Sequence[tuple[int, date, date, str]], sessions: Sequence[date], names: Mapping[int, str]
+) -> dict[tuple[int, str], str]:
+    """Why a symbol has no price: (position among the sessions, symbol) to reason. gaps: (id, first, last, reason)."""
+    return {
+        (k, names[symbol_id]): reason
+        for symbol_id, first, last, reason in gaps
+        for k in range(bisect.bisect_left(sessions, first), bisect.bisect_right(sessions, last))
+    }

@@ -7,6 +7,7 @@ from services.ingest.compute.retry_policy import carries_forward
 from services.ingest.model.stored import GapRow, PriceGap, SymbolCoverage, SymbolRow
 from services.ingest.model.write_set import CarriedForwardGap, FetchRequest, WriteSet
 from shared.market.calendar import Calendar
+from shared.market.reasons import ReasonCode
 
 # Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
 MAX_ROWS = 150_000
@@ -45,14 +46,19 @@ def carry_forward_gaps(
     known = (symbol.covered_from, symbol.covered_to)
     found = []
     for gap in map(PriceGap._make, gaps):
-        fresh = gap.terminal and (gap.retry_at > now if gap.retry_at else gap.reason == "not_yet_listed")
+        fresh = gap.terminal and (gap.retry_at > now if gap.retry_at else gap.reason == ReasonCode.NOT_YET_LISTED)
         if not fresh or not carries_forward(gap.reason, gap.last - gap.first + 1):
             continue
         spans = []
         # After a delisting comes nothing, before a listing came nothing; a symbol nobody knows has neither before nor after.
-        if gap.last == end < high and gap.reason != "not_yet_listed":
+        if gap.last == end < high and gap.reason != ReasonCode.NOT_YET_LISTED:
             spans.append((end + 1, high))
-        if gap.first == start > low and gap.reason in {"not_found", "ambiguous", "not_yet_listed", "foreign_currency"}:
+        if gap.first == start > low and gap.reason in {
+            ReasonCode.NOT_FOUND,
+            ReasonCode.AMBIGUOUS,
+            ReasonCode.NOT_YET_LISTED,
+            ReasonCode.FOREIGN_CURRENCY,
+        }:
             spans.append((low, start - 1))
         for a, b in spans:
             ask = FetchRequest(symbol.id, symbol.symbol, calendar.session(a), calendar.session(b), ((a, b),), known)

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 
 from services.ingest.model.stored import PriceGap
 from shared.arrays import FloatVector, IntVector
+from shared.market.reasons import ReasonCode
 from shared.market.registry import RETURN_DISAGREEMENT
 
 BASES = (None, "adjusted", "price_only", "actions")
-REMARKS = (None, "adj_close_disagrees", "dividend_not_listed", "dividend_in_foreign_currency")
+REMARKS = (
+    None,
+    ReasonCode.ADJ_CLOSE_DISAGREES.value,
+    ReasonCode.DIVIDEND_NOT_LISTED.value,
+    ReasonCode.DIVIDEND_IN_FOREIGN_CURRENCY.value,
+)
 """Names of the codes that `total_returns` answers."""
 ADJUSTED, PRICE_ONLY, ACTIONS = 1, 2, 3
 DISAGREES, NOT_LISTED, FOREIGN = 1, 2, 3
@@ -168,7 +174,7 @@ def missing_spans(
         codes = np.zeros(len(where), np.int64)
         reasons = [absent]
     else:
-        reasons = ["no_trade", "not_yet_listed", "delisted"]
+        reasons = [ReasonCode.NO_TRADE.value, ReasonCode.NOT_YET_LISTED.value, ReasonCode.DELISTED.value]
         early = where < listed_from if listed_from is not None else np.zeros(len(where), bool)
         late = where >= delisted_from if delisted_from is not None else np.zeros(len(where), bool)
         codes = np.where(early, 1, np.where(late, 2, 0))

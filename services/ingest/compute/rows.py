@@ -9,6 +9,7 @@ import numpy as np
 
 from services.ingest.compute.retry_policy import retry_after
 from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, missing_spans, split_factor, total_returns
+from services.ingest.compute.unserved import explain_all
 from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, NoDataReason
 from services.ingest.model.stored import ActionRow, Described, PriceGap, PriceOutlier, SymbolRow
 from services.ingest.model.write_set import FetchRequest, WriteSet
@@ -82,9 +83,9 @@ def _gaps(
             delisted_from=int(np.searchsorted(calendar.sessions, np.datetime64(delisted_on))) if delisted_on else None,
             absent=answer.absent,
         )
-        for span in spans:
+        for span, told in explain_all(spans, answer, calendar):
             transient = (reason := NoDataReason(span.reason)).transient
-            retry_at = answer.retry_at
+            retry_at = answer.retry_at or told
             if retry_at is None and (transient or chain != FILE):
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)

@@ -11,26 +11,30 @@ from math import inf
 from typing import Literal
 
 from shared.arrays import DateVector, FloatVector
+from shared.market.reasons import ReasonCode
 from shared.text import printable
 
 
 class NoDataReason(StrEnum):
-    """Why there is no price. The first three pass by themselves; the others are what the source knows."""
+    """Why there is no price. The first four pass by themselves; the others are what the source knows."""
 
-    RATE_LIMITED = "rate_limited"
-    PROVIDER_DOWN = "provider_down"
-    QUARANTINED = "quarantined"
-    NOT_FOUND = "not_found"
-    AMBIGUOUS = "ambiguous"
-    DELISTED = "delisted"
-    NOT_YET_LISTED = "not_yet_listed"
-    NO_TRADE = "no_trade"
-    FOREIGN_CURRENCY = "foreign_currency"
-    PLAN_LIMIT = "plan_limit"
+    RATE_LIMITED = ReasonCode.RATE_LIMITED.value
+    PROVIDER_DOWN = ReasonCode.PROVIDER_DOWN.value
+    LATE = ReasonCode.LATE.value
+    QUARANTINED = ReasonCode.QUARANTINED.value
+    NOT_FOUND = ReasonCode.NOT_FOUND.value
+    AMBIGUOUS = ReasonCode.AMBIGUOUS.value
+    DELISTED = ReasonCode.DELISTED.value
+    NOT_YET_LISTED = ReasonCode.NOT_YET_LISTED.value
+    NO_TRADE = ReasonCode.NO_TRADE.value
+    FOREIGN_CURRENCY = ReasonCode.FOREIGN_CURRENCY.value
+    PLAN_LIMIT = ReasonCode.PLAN_LIMIT.value
 
     @property
     def transient(self) -> bool:
-        return self in {NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.QUARANTINED}
+        return self in {
+            NoDataReason.RATE_LIMITED, NoDataReason.PROVIDER_DOWN, NoDataReason.LATE, NoDataReason.QUARANTINED
+        }  # fmt: skip
 
 
 class ProviderErrorKind(StrEnum):
@@ -44,6 +48,7 @@ class ProviderErrorKind(StrEnum):
     REFUSED_ADDRESS = "refused_address"
     AUTH = "auth"
     PLAN = "plan_limit"  # the key is good, the plan does not cover the question
+    PROFILES_REFUSED = "profiles_refused"  # of profiles and statements alone: prices are served
     BAD_SYMBOL = "bad_symbol"  # never asked: no vendor spells anything so
 
     @property
@@ -151,6 +156,16 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Days [first, last] of a question that the source did not answer about although it knows the symbol, and when it may."""
+
+    first: date
+    last: date
+    reason: NoDataReason
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """beta is the vendor's own, of the day `beta_as_of`; ours is computed and never mixed with it."""
 
@@ -178,6 +193,7 @@ class History:
     delisted_on  : the day of a dated announcement. A series that merely ends says nothing.
     renamed      : what became of a symbol whose series ends within the range.
     left_out     : payments in another currency, which are not among the actions.
+    unserved     : days of the question that the plan or the hour kept from being asked about.
     """
 
     symbol: str
@@ -189,6 +205,7 @@ class History:
     delisted_on: date | None = None
     renamed: Rename | None = None
     left_out: tuple[LeftOut, ...] = ()
+    unserved: tuple[Unserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

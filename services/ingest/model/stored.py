@@ -216,3 +216,11 @@ class Link(NamedTuple):
     windows: Sequence[tuple[int, float]]
     calls_each: float
     calls_fifty: float
+
+
+class Unpriced(NamedTuple):
+    """That nothing at all has a price of late, over so many symbols, and the reason that most of them have."""
+
+    symbols: int
+    since: date
+    reason: str

@@ -81,6 +81,19 @@ class NotAsked(ProviderDown):
     again_at_once = False
 
 
+class ProfilesRefused(ProviderError, TransientError):
+    """The vendor tells nothing of companies now (crumbs, profiles, statements), though it may price them. Closes no prices."""
+
+    code = "profiles_refused"
+    fault = ProviderErrorKind.PROFILES_REFUSED
+
+
+class ProfilesLimited(ProfilesRefused):
+    """As above, by a limit."""
+
+    absence = NoDataReason.RATE_LIMITED
+
+
 class SchemaChanged(ProviderError, PermanentError):
     """Valid JSON that is not what the documentation says. Nothing is guessed from it."""
 
@@ -108,6 +121,24 @@ class PlanLimited(ProviderError, PermanentError):
     code = "plan_limit"
     fault = ProviderErrorKind.PLAN
     absence = NoDataReason.PLAN_LIMIT
+
+
+class TodayRefused(PlanLimited):
+    """The plan has no data of a day that has not ended."""
+
+
+class TimeframeRefused(PlanLimited):
+    """The question begins before the first day that the plan covers."""
+
+
+class NotPublished(ProviderError, TransientError):
+    """What was asked for is not out yet; `retry_at` is when it should be. Nobody's failure."""
+
+    code = "late"
+    absence = NoDataReason.LATE
+
+    def absent(self, symbol: str) -> NoData:
+        return NoData(symbol, self.absence, self.retry_at, detail=str(self))
 
 
 class ForeignCurrency(ProviderError, PermanentError):

@@ -91,7 +91,13 @@ class ProviderHealth:
 
 
 class NetworkProvider(Provider, Protocol):
-    """A provider on the network. All calls block, all failures are answers; nothing is raised for what a vendor does."""
+    """A provider on the network. All calls block, all failures are answers; nothing is raised for what a vendor does.
+
+    profile_calls, statement_calls : what the profile and the statements of one symbol cost at most, of a vendor that keeps its session
+    """
+
+    profile_calls: int
+    statement_calls: int
 
     def calls(self, requests: Sequence[Request]) -> int:
         """About how many calls `fetch` would make: for the estimate before onboarding, and to reserve quota."""
@@ -111,6 +117,10 @@ class NetworkProvider(Provider, Protocol):
 
     def renames(self, symbols: Sequence[str]) -> Iterable[Rename | NoData | None]:
         """What became of each symbol, in order: None where the vendor knows of no change."""
+        ...
+
+    def answers(self) -> NoData | None:
+        """One question of one call that any plan answers; why there was no answer, or None."""
         ...
 
     def health(self) -> ProviderHealth: ...

@@ -53,13 +53,19 @@ def bars(rows: Iterable[Row], first: date, last: date, calendar: Calendar, *, sp
     that no conversion could hold.
     """
     kept: dict[date, tuple[float, ...]] = {}
+    elsewhere: list[date] = []
     for row in rows:
         if first <= row.day <= last:
             prices = [_positive(value) for value in (row.open, row.high, row.low, row.close, row.adj_close)]
             if not calendar.is_session(row.day):
-                log.warning("a bar on %s, which is no session, was dropped", row.day)
+                elsewhere.append(row.day)
             elif not (math.isnan(prices[3]) and math.isnan(prices[4])):
                 kept[row.day] = (*prices, _volume(row.volume))
+    if elsewhere:  # one line: a coin has a bar on each day of each weekend
+        log.warning(
+            "%d bars on days that are no sessions were dropped, from %s to %s",
+            len(elsewhere), min(elsewhere), max(elsewhere),
+        )  # fmt: skip
     days = sorted(kept)
     columns = np.array([kept[day] for day in days], dtype=np.float64).reshape(len(days), 6)
     open_, high, low, close, adj_close, volume = (np.ascontiguousarray(columns[:, index]) for index in range(6))

@@ -7,11 +7,16 @@ from pydantic import SecretStr
 
 from services.ingest.model.market import Request
 from services.ingest.providers.base import Provider
+from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.fred.provider import BASE_URL as FRED_URL
+from services.ingest.providers.fred.provider import Fred
 from services.ingest.providers.network import NetworkProvider
-from services.ingest.providers.quota.limits import Quota, Window, windows
+from services.ingest.providers.quota.limits import PlanMemory, Quota, Window, windows
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
 from services.ingest.providers.transport.gate import RateLimiter
+from services.ingest.providers.treasury.provider import BASE_URL as TREASURY_URL
+from services.ingest.providers.treasury.provider import Treasury
 from services.ingest.settings import IngestSettings
 from shared.errors import ConfigurationError
 from shared.market.calendar import Calendar
@@ -37,17 +42,29 @@ def enabled(
     made: list[Provider] = []
     for name in settings.providers:
         if name == "file":
-            made.append(FileProvider(settings.data, calendar))
+            made.append(FileProvider(settings.data, calendar, skip_bad_rows=settings.data_bad_rows == "skip"))
             continue
         counted = "yahoo" if name == "yahooquery" else name
         quota = quota_of(name, counted, _key(settings, name), _windows(settings, counted))
         gate = SharedRateLimiter(quota)
-        made.append(RateLimitedProvider(_vendor(settings, name, calendar, gate), gate, quota, is_today, source=counted))
+        made.append(
+            RateLimitedProvider(_vendor(settings, name, calendar, gate, quota), gate, quota, is_today, source=counted)
+        )
     return made
 
 
+def curve_sources(settings: IngestSettings) -> list[CurveSource]:
+    """Who is asked for the yield curve, in order."""
+    loopback = settings.provider_loopback
+    made: dict[str, Callable[[], CurveSource]] = {
+        "treasury": lambda: Treasury(base_url=settings.treasury_url or TREASURY_URL, allow_loopback=loopback),
+        "fred": lambda: Fred(base_url=settings.fred_url or FRED_URL, allow_loopback=loopback),
+    }
+    return [made[name]() for name in settings.curve_sources]
+
+
 def _vendor(
-    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter
+    settings: IngestSettings, name: str, calendar: Callable[[], Calendar], gate: RateLimiter, plan: PlanMemory
 ) -> NetworkProvider:
     """Imported when enabled: yfinance and its relatives take a second."""
     loopback = settings.provider_loopback
@@ -64,7 +81,12 @@ def _vendor(
         from services.ingest.providers.massive.provider import BASE_URL, Massive
 
         url = settings.massive_url or BASE_URL
-        return Massive(key, calendar, gate=gate, base_url=url, allow_loopback=loopback)
+        return Massive(key, calendar, gate=gate, base_url=url, allow_loopback=loopback, plan=plan)
+    if name == "tiingo":
+        from services.ingest.providers.tiingo.provider import BASE_URL as TIINGO_URL
+        from services.ingest.providers.tiingo.provider import Tiingo
+
+        return Tiingo(key, calendar, gate=gate, base_url=settings.tiingo_url or TIINGO_URL, allow_loopback=loopback)
     from services.ingest.providers.fmp.provider import BASE_URL as FMP_URL
     from services.ingest.providers.fmp.provider import Fmp
 
@@ -76,6 +98,7 @@ def _key(settings: IngestSettings, name: str) -> str:
     keys: dict[str, tuple[SecretStr | None, str]] = {
         "massive": (settings.massive_api_key, "LEADLINE_MASSIVE_API_KEY"),
         "fmp": (settings.fmp_api_key, "LEADLINE_FMP_API_KEY"),
+        "tiingo": (settings.tiingo_api_key, "LEADLINE_TIINGO_API_KEY"),
     }
     if name not in keys:
         return ""

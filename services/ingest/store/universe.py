@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model.stored import GapRow, SymbolCoverage
 from shared.market.calendar import Calendar
+from shared.market.reasons import ReasonCode
 
 # Long enough for a slow vendor's batch between two renewals, short enough that a dead process delays nobody for long.
 CLAIM = timedelta(seconds=60)
@@ -18,8 +19,12 @@ REQUIRED_COVERAGE = """
     FROM coordinator.positions p
     CROSS JOIN LATERAL (VALUES (p.symbol), (CASE p.investment_class WHEN 'OPTIONS' THEN p.underlying_symbol END)) AS n (symbol)
     WHERE p.deleted_at IS NULL AND p.investment_class <> 'PRIVATE' AND n.symbol IS NOT NULL
+      AND coalesce(p.investment_subtype, '') NOT IN ('CASH', 'MONEY_MARKET')
 """
-"""Symbols a lot needs: its own, and an option's underlying. The stored class was decided by the classifier at import."""
+"""Symbols a lot needs: its own, and an option's underlying; cash-like holdings need none.
+
+The stored class was decided by the classifier at import.
+"""
 
 
 async def required_coverage(
@@ -133,12 +138,12 @@ async def due_retries(
 ) -> dict[str, list[tuple[date, date]]]:
     """Absences whose time to ask again has come, oldest first: ranges by symbol, of `symbols` or of all."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT s.symbol, g.first, g.last FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
             WHERE (CAST(:symbols AS text[]) IS NULL OR s.symbol = ANY (CAST(:symbols AS text[]))) AND (g.retry_at <= clock_timestamp()
                -- A user who says what is meant is answered now.
                OR EXISTS (SELECT 1 FROM coordinator.symbol_choices c WHERE c.symbol = s.symbol AND c.chosen_at > g.checked_at)
-               OR g.reason = 'quarantined' AND EXISTS (
+               OR g.reason = '{ReasonCode.QUARANTINED}' AND EXISTS (
                    SELECT 1 FROM ingest.quarantine q JOIN LATERAL (
                        SELECT id FROM coordinator.price_decisions d
                        WHERE d.symbol = s.symbol AND d.session = q.session ORDER BY id DESC LIMIT 1) d ON true

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.model.market import NoData, Profile
+from services.ingest.model.market import NoData, Profile, ProviderErrorKind
 from services.ingest.model.stored import ProfileRow
 from services.ingest.providers.base import Provider
 from services.ingest.providers.network import Described, Fundamentals, NetworkProvider
@@ -29,9 +29,6 @@ ANNOUNCED_WITHIN = timedelta(days=90)
 # Without a date of earnings (funds, vendors that tell none): a beta or a market cap of last month.
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
-# What one question costs at most, of a vendor that keeps its session; unused calls go back.
-PROFILE_CALLS = 1
-FUNDAMENTALS_CALLS = 5
 # A symbol somebody has begun is his for so long; he keeps it by going on.
 LEASE = timedelta(minutes=10)
 Asked = TypeVar("Asked", Described, Fundamentals)
@@ -87,7 +84,7 @@ class Profiles:
 
     async def _profile(self, of: _Begun, today: date) -> bool:
         learned = await asyncio.to_thread(
-            self._ask, PROFILE_CALLS, lambda vendor: vendor.profiles([of.symbol]), Described
+            self._ask, lambda vendor: vendor.profile_calls, lambda vendor: vendor.profiles([of.symbol]), Described
         )
         if learned is None:
             return False
@@ -104,7 +101,10 @@ class Profiles:
 
     async def _statements(self, of: _Begun, today: date) -> bool:
         learned = await asyncio.to_thread(
-            self._ask, FUNDAMENTALS_CALLS, lambda vendor: vendor.fundamentals([of.symbol]), Fundamentals
+            self._ask,
+            lambda vendor: vendor.statement_calls,
+            lambda vendor: vendor.fundamentals([of.symbol]),
+            Fundamentals,
         )
         if learned is None:
             return False
@@ -119,20 +119,24 @@ class Profiles:
         return True
 
     def _ask(
-        self, calls: int, question: Callable[[NetworkProvider], Iterable[Asked | NoData]], kind: type[Asked]
+        self,
+        cost: Callable[[NetworkProvider], int],
+        question: Callable[[NetworkProvider], Iterable[Asked | NoData]],
+        kind: type[Asked],
     ) -> Learned[Asked] | None:
-        """The first vendor in the user's order that knows; None if none has the calls to spare now."""
+        """The first vendor in the user's order that knows; None if none has the calls to spare now, or tells of companies."""
         asked = failed = False
         for vendor in self._vendors:
-            with vendor.background(calls) as refused:
+            with vendor.background(cost(vendor.provider)) as refused:
                 if refused is not None:
                     failed = True
                     continue
-                asked = True
                 (answer,) = question(vendor.provider)
             if isinstance(answer, kind):
                 return Learned(answer, vendor.name)
             failed |= isinstance(answer, NoData) and answer.reason.transient
+            # One that refuses all profiles has said nothing of this symbol: it keeps its turn until they are told again.
+            asked |= isinstance(answer, NoData) and answer.fault is not ProviderErrorKind.PROFILES_REFUSED
         return Learned(failed=failed) if asked else None
 
 

@@ -12,24 +12,29 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.model.market import ProviderErrorKind, Request
+from services.ingest.model.market import NoDataReason, ProviderErrorKind, Request
 from services.ingest.model.stored import Health, Link, Standing
 from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
+    PlanLimited,
     ProviderDown,
     ProviderError,
     RateLimited,
     SchemaChanged,
+    TodayRefused,
 )
 from services.ingest.providers.quota.limits import Permit, Priority, Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, refusal
-from services.ingest.store import quotas
+from services.ingest.store import prices, quotas
 from shared.errors import TransientError
+from shared.market.reasons import info
 
 # The database answers within this, or the batch is tried again later.
 ANSWER_SECONDS = 30.0
+# Longer than any closure of the exchange.
+RECENT = timedelta(days=10)
 Answered = TypeVar("Answered")
 
 
@@ -137,7 +142,16 @@ class DatabaseQuota:
                 # An answer one adapter cannot read another may: that is no fault of the vendor's.
                 shared=isinstance(error, ProviderDown), confirmed=confirmed,
             )  # fmt: skip
+        # That the day has not ended is no news, and every evening's.
+        if isinstance(error, PlanLimited) and not isinstance(error, TodayRefused):
+            await quotas.noted(conn, self.provider, self.account, fault)
         return None
+
+    def plan_years(self) -> int | None:
+        return self._run(lambda conn: quotas.plan_years(conn, self.provider, self.account))
+
+    def learn_plan(self, years: int) -> None:
+        self._run(lambda conn: quotas.learn_plan(conn, self.provider, self.account, years))
 
     def bind(self) -> None:
         self._loop.bind()
@@ -176,12 +190,55 @@ async def check_provider(provider: RateLimitedProvider, quota: DatabaseQuota) ->
     return ProviderCheck(provider.name, answers=False, said=found + since, left=left)
 
 
+async def check_running(engine: AsyncEngine) -> list[ProviderCheck]:
+    """How the providers of the running service are doing, as it recorded that: nobody is asked, and no key is needed."""
+    found = []
+    async with engine.connect() as conn:
+        now = await prices.database_time(conn)
+        for link in await quotas.read_chain(conn):
+            if link.account is None:
+                found.append(ProviderCheck(link.provider, answers=True, said="needs no network", left=()))
+                continue
+            health, standing = await quotas.standing(conn, link.provider, link.account, link.windows)
+            left = tuple((Window(one.calls, one.seconds), max(0, one.calls - one.used)) for one in standing)
+            answers, said = _recorded(health, now)
+            found.append(ProviderCheck(link.provider, answers, said, left))
+    return found
+
+
+def _recorded(health: Health | None, now: datetime) -> tuple[bool, str]:
+    if health is None or (health.last_success_at is None and health.last_fault_at is None):
+        return True, "was not asked yet"
+    when = f"{health.last_success_at:%Y-%m-%d %H:%M} UTC" if health.last_success_at else "never"
+    refusal = f"{health.last_fault_at:%Y-%m-%d %H:%M} UTC: {health.last_fault}" if health.last_fault_at else ""
+    if health.closed_until is not None and health.closed_until > now:
+        until = f"{health.closed_until:%Y-%m-%d %H:%M:%S} UTC"
+        return False, f"is not asked until {until} ({health.closed_by}), after {refusal}; last answered {when}"
+    newer = health.last_fault_at is not None and (
+        health.last_success_at is None or health.last_fault_at > health.last_success_at
+    )
+    return True, f"last answered {when}" + (f"; refused something at {refusal}" if newer else "")
+
+
+async def nothing_priced(engine: AsyncEngine) -> str | None:
+    """That no symbol has a price of late, why, and what to do; None if one has."""
+    async with engine.connect() as conn:
+        found = await quotas.unpriced(conn, RECENT)
+    if found is None:
+        return None
+    kind = "plan" if found.reason == NoDataReason.PLAN_LIMIT else found.reason
+    reason = info(found.reason)
+    return f"nothing is priced: {kind}. None of {found.symbols} symbols has a price since {found.since}: {reason.meaning}. {reason.remedy}"
+
+
 async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: date) -> None:
     """Leave word of who is enabled and what a symbol costs there, for the estimate before an onboarding."""
     links = []
     for provider in providers:
         if isinstance(provider, RateLimitedProvider) and isinstance(provider.quota, DatabaseQuota):
-            one, fifty = (provider.provider.calls([Request("A", newest, newest)] * count) for count in (1, 50))
+            # A backfill's question: a night's may cost the same for one and for all.
+            question = Request("A", newest - timedelta(days=730), newest)
+            one, fifty = (provider.provider.calls([question] * count) for count in (1, 50))
             each = (fifty - one) / 49
             links.append(Link(provider.name, provider.quota.account, provider.quota.windows, each, one - each))
         else:
@@ -195,12 +252,10 @@ def _one_question(provider: RateLimitedProvider) -> str | None:
     with provider.background(1) as refused:
         if refused is not None:
             return str(refused)
-        failed = provider.provider.search("SPY").failed
-        return (
-            None
-            if failed is None or failed.fault in {None, ProviderErrorKind.PLAN}
-            else failed.detail or failed.reason.value
-        )
+        failed = provider.provider.answers()
+        if failed is None or failed.fault in {None, ProviderErrorKind.PLAN}:
+            return None
+        return failed.detail or failed.reason.value
 
 
 def account_of(counted: str, key: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Book, Kind, Panel, PortfolioGroup
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from shared.arrays import FloatCube, FloatMatrix
 from shared.market.registry import COVERAGE_GATE
 
@@ -33,7 +33,7 @@ def eligible(panel: Panel, book: Book, stack: PortfolioGroup) -> NDArray[np.bool
 
     An option without a delta and a private holding are uncovered, which is not the same as an exposure of zero.
     """
-    good: NDArray[np.bool_] = (panel.kinds[stack.source] == Kind.PUBLIC) & ~book.unpriceable[stack.holdings]
+    good: NDArray[np.bool_] = has_series(panel.kinds[stack.source]) & ~book.unpriceable[stack.holdings]
     return good
 
 

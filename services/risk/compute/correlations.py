@@ -13,7 +13,7 @@ from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.consecutive_windows import cut
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import PUBLIC, Book, Panel, PortfolioGroup, held, portfolio_group
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series, held, portfolio_group
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     SHORT_HISTORY,
@@ -56,7 +56,7 @@ def structures(
     at, alone = pairs.find(sessions, source), ~steady[owner]
     sd = pairs.sd[at]
     sd[alone] = columns.sd[filled.find(sessions[alone], source[alone])]
-    public = (panel.kinds[source] == PUBLIC) & ~book.unpriceable[holdings]
+    public = has_series(panel.kinds[source]) & ~book.unpriceable[holdings]
     long_enough = pairs.own[at] >= CORRELATION_MIN_OBS
     good = public & long_enough & (sd > 0.0)
     counts = np.diff(book.starts)[units]
@@ -68,7 +68,9 @@ def structures(
             panel, int(sessions[h]), int(source[h]), book, int(holdings[h]), bool(long_enough[h])
         )
     exposure = (book.long[holdings] + book.short[holdings]) * book.leverage[holdings]
-    backed = good.copy()
+    # What stands still has no correlation, and none is missing: its part of every risk is 0.
+    backed = public & long_enough
+    still = np.bincount(owner[backed & ~good], minlength=len(units)) > 0
     for h, first in _beside_underlying(owner, rows, source, good).items():
         # One series cannot stand in a matrix twice: an option's exposure is its underlying's there.
         exposure[first] += exposure[h]
@@ -94,6 +96,7 @@ def structures(
                 n_obs,
                 covered[part],
                 [excluded[u] for u in same[part].tolist()],
+                still[same[part]],
             )
     return found
 
@@ -151,11 +154,16 @@ def _stack(
     n_obs: IntVector,
     covered: FloatVector,
     excluded: list[list[str | None]],
+    still: NDArray[np.bool_],
 ) -> dict[int, Structure]:
+    """still : (g,) whether holdings that do not move are left out of the matrix; with nothing else there is no risk."""
     if matrix is None:
+        flat = still & (covered >= COVERAGE_GATE)
         return {
-            u: Structure(_columns(why), decomposition_document(None, None, None, None, None), None, share)
-            for u, why, share in zip(units.tolist(), excluded, covered.tolist(), strict=True)
+            u: Structure(
+                _columns(why), decomposition_document(None, None, 0.0 if none_moves else None, None, None), None, share
+            )
+            for u, why, share, none_moves in zip(units.tolist(), excluded, covered.tolist(), flat.tolist(), strict=True)
         }
     k = exposure_weight.shape[1]
     shown = covariance.displayed(matrix)

@@ -9,7 +9,7 @@ from dataclasses import astuple, fields
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.inputs import OPTION, PUBLIC, REPORTED, Greeks, Panel, PortfolioGroup
+from services.risk.compute.inputs import OPTION, PUBLIC, Greeks, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -22,6 +22,7 @@ from services.risk.compute.reasons import (
 )
 from services.risk.compute.reasons import symbol_reason as reason_of
 from shared.arrays import BoolMatrix
+from shared.market import layouts
 from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, FACTOR_NAMES, SPREADS
 
 # The factors whose proxies a reported exposure needs.
@@ -30,7 +31,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "market_beta_shrunk": ("market",),
     "ir_beta": ("market", "rates"),
 } | {f"spread_{spread.name}": ("market", spread.long, spread.short) for spread in SPREADS}
-FIGURES = (*FACTOR_NAMES, *REPORTED)
+FIGURES = layouts.EXPOSURES
 
 
 def proxy_names(panel: Panel) -> list[list[str | None]]:
@@ -70,6 +71,7 @@ def exposure_columns(
             panel, sessions[i], int(stack.source[i, j]), unpriceable=bool(unpriceable[i, j])
         )
     symbols = panel.symbols
+    parts = {"beta": beta, "money": money, "covered_weight": covered}
     return {
         "symbols": [[symbols[row] for row in rows] for rows in stack.rows.tolist()],
         "weights": listed(stack.weight),
@@ -78,7 +80,7 @@ def exposure_columns(
         "beta_reasons": beta_reasons,
         "greeks": _greeks(stack, greeks),
         "proxies": [proxies[s] for s in sessions],
-        "exposures": listed(np.stack([beta, money, covered], axis=-1).reshape(g, -1)),
+        "exposures": listed(np.stack([parts[name] for name in layouts.EXPOSURE], axis=-1).reshape(g, -1)),
         "exposure_limited": list(np.concatenate([joint.limited, reported.limited], axis=1)),
         "exposure_reasons": why,
     }

@@ -7,7 +7,7 @@ volatility arrives has no delta, and without one a holding is uncovered, which i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -15,15 +15,20 @@ import numpy as np
 from vollib.black_scholes.greeks import analytical  # type: ignore[import-untyped]
 from vollib.black_scholes.implied_volatility import implied_volatility  # type: ignore[import-untyped]
 
+from services.risk.compute.curve import option_rate
 from services.risk.compute.inputs import Book, Deltas, Greeks, Panel
 from shared.arrays import IntVector
-from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY, OPTION_RATE
+from shared.market.curve import Curve
+from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY
 from shared.market.symbols import Occ, parse_occ
 
 
-def greeks(contract: Occ, session: date, price: float, underlying: float) -> Greeks | None:
+def greeks(
+    contract: Occ, session: date, price: float, underlying: float, curves: Sequence[Curve] = ()
+) -> Greeks | None:
     """Greeks of one share of the contract at the closes of a session, money per share.
 
+    curves : by date, ascending; the rate to expiry is of the newest one before the session
     None where an input lacks, on the day of expiry and after it, and where the price is not between the contract's bounds.
     """
     days = (contract.expiration - session).days
@@ -31,18 +36,19 @@ def greeks(contract: Occ, session: date, price: float, underlying: float) -> Gre
     if days <= 0 or not (price > 0.0 and underlying > 0.0 and strike > 0.0):
         return None
     years = days / OPTION_DAYS_A_YEAR
+    rate = option_rate(curves, session, years)
     # The bounds are checked here, since what the library does at their edge is a matter of its version.
-    least = max(0.0, (1.0 if flag == "c" else -1.0) * (underlying - strike * math.exp(-OPTION_RATE * years)))
-    most = underlying if flag == "c" else strike * math.exp(-OPTION_RATE * years)
+    least = max(0.0, (1.0 if flag == "c" else -1.0) * (underlying - strike * math.exp(-rate * years)))
+    most = underlying if flag == "c" else strike * math.exp(-rate * years)
     if not least < price < most:
         return None
     try:
-        volatility = float(implied_volatility(price, underlying, strike, years, OPTION_RATE, flag))
+        volatility = float(implied_volatility(price, underlying, strike, years, rate, flag))
     except (ArithmeticError, ValueError):
         return None
     if not 0.0 < volatility <= OPTION_MOST_VOLATILITY:
         return None
-    at = flag, underlying, strike, years, OPTION_RATE, volatility
+    at = flag, underlying, strike, years, rate, volatility
     found = Greeks(
         volatility,
         *(float(figure(*at)) for figure in (analytical.delta, analytical.gamma, analytical.vega, analytical.theta)),
@@ -66,7 +72,13 @@ class _Contracts:
             self.found[key] = (
                 None
                 if contract is None or price is None or spot is None
-                else greeks(contract, self.panel.close_days[column], float(price[column]), float(spot[column]))
+                else greeks(
+                    contract,
+                    self.panel.close_days[column],
+                    float(price[column]),
+                    float(spot[column]),
+                    self.panel.curves,
+                )
             )
         return self.found[key]
 

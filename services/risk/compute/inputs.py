@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, LOOKBACK, SPREAD_NAMES
+from shared.market import layouts
+from shared.market.curve import Curve
+from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
-REPORTED: tuple[str, ...] = (
-    "market_beta",
-    "market_beta_shrunk",
-    "ir_beta",
-    *(f"spread_{name}" for name in SPREAD_NAMES),
-)
+REPORTED = layouts.REPORTED
 """The exposures that are shown but never used in portfolio risk, in the order of `Panel.reported`."""
 
 
@@ -29,10 +26,18 @@ class Kind(IntEnum):
     PUBLIC = 0
     OPTION = 1
     PRIVATE = 2
+    CASH = 3
+    """Money: worth its stated price, with returns of 0 that are its own."""
 
 
 # As plain numbers for loops over holdings: looking up a member costs as much as the rest of the iteration.
-PUBLIC, OPTION, PRIVATE = int(Kind.PUBLIC), int(Kind.OPTION), int(Kind.PRIVATE)
+PUBLIC, OPTION, PRIVATE, CASH = (int(kind) for kind in Kind)
+
+
+def has_series(kinds: IntVector) -> NDArray[np.bool_]:
+    """Whether a symbol's own returns and betas describe the holding: of what is public and of money, in the shape of `kinds`."""
+    found: NDArray[np.bool_] = (kinds == PUBLIC) | (kinds == CASH)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,9 @@ class Panel:
     """(S + 1,) the session before the first, and the sessions."""
     benchmarks: tuple[Benchmark, ...] = ()
     """By date, at most one a date: of the sessions each has the newest that is not dated after it."""
+
+    curves: tuple[Curve, ...] = ()
+    """Yield curves by date, ascending, from a month before the first session on."""
 
     def benchmark_of(self) -> IntVector:
         """(S,) index into `benchmarks`, -1 without one."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute import covariance, har, rolling, volatility
-from services.risk.compute.inputs import PUBLIC, Panel
+from services.risk.compute.inputs import Panel, has_series
 from services.risk.compute.series import Filled, blocks, fill, real_shares
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_WINDOW, COVERAGE_GATE, LOOKBACK
@@ -74,7 +74,7 @@ def whole_windows(panel: Panel) -> NDArray[np.bool_]:
     there: NDArray[np.bool_] = known[:, LOOKBACK:] - known[:, :-LOOKBACK] == LOOKBACK
     market = panel.proxies[:, 0]
     there &= there[np.maximum(market, 0), np.arange(len(market))] & (market >= 0)
-    there &= (panel.kinds == PUBLIC)[:, None]
+    there &= has_series(panel.kinds)[:, None]
     return there
 
 

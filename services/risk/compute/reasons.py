@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 
 from services.risk.compute.inputs import OPTION, Panel
 from services.risk.compute.inputs import PRIVATE as PRIVATE_KIND
+from shared.market.reasons import ReasonCode
 from shared.market.registry import LOOKBACK
 
-NAV_NOT_POSITIVE = "nav_not_positive"
-NO_PROXY = "no_proxy"
-NO_DURATION = "no_duration"
-STALE_DURATION = "stale_duration"
-LOW_COVERAGE = "low_coverage"
-SHORT_HISTORY = "short_history"
-ZERO_VARIANCE = "zero_variance"
-NO_HOLDINGS = "no_holdings"
-UNPRICEABLE = "unpriceable"
-PRIVATE = "private"
-NO_DELTA = "no_delta"
-NO_SERIES = "no_series"
-WITH_UNDERLYING = "with_underlying"
-BROKEN_CHAIN = "broken_chain"
-NO_BENCHMARK = "no_benchmark"
+NAV_NOT_POSITIVE = ReasonCode.NAV_NOT_POSITIVE.value
+NO_PROXY = ReasonCode.NO_PROXY.value
+NO_DURATION = ReasonCode.NO_DURATION.value
+STALE_DURATION = ReasonCode.STALE_DURATION.value
+LOW_COVERAGE = ReasonCode.LOW_COVERAGE.value
+SHORT_HISTORY = ReasonCode.SHORT_HISTORY.value
+ZERO_VARIANCE = ReasonCode.ZERO_VARIANCE.value
+NO_HOLDINGS = ReasonCode.NO_HOLDINGS.value
+UNPRICEABLE = ReasonCode.UNPRICEABLE.value
+PRIVATE = ReasonCode.PRIVATE.value
+NO_DELTA = ReasonCode.NO_DELTA.value
+NO_SERIES = ReasonCode.NO_SERIES.value
+WITH_UNDERLYING = ReasonCode.WITH_UNDERLYING.value
+BROKEN_CHAIN = ReasonCode.BROKEN_CHAIN.value
+NO_BENCHMARK = ReasonCode.NO_BENCHMARK.value
+NO_CAPITAL = ReasonCode.NO_CAPITAL.value
+PRICE_SPIKE = ReasonCode.PRICE_SPIKE.value
+SPLIT_NOT_LISTED = ReasonCode.SPLIT_NOT_LISTED.value
 
 Document = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -37,12 +41,25 @@ class Reasons:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str | None, str | None, str], None] = {}
+        self._remarks: dict[tuple[str | None, str | None, str], None] = {}
 
     def add(self, reason: str, *, figure: str | None = None, symbol: str | None = None) -> None:
         self._entries[figure, symbol, reason] = None
 
+    def remark(self, reason: str, *, symbol: str) -> None:
+        """Something about a holding that deserves a look and takes nothing from the figures."""
+        self._remarks[None, symbol, reason] = None
+
+    @property
+    def short_of_holdings(self) -> bool:
+        """Whether a holding falls short, which makes the unit partial."""
+        return any(symbol is not None for _, symbol, _ in self._entries)
+
     def listed(self) -> list[Document]:
-        return [{"figure": figure, "symbol": symbol, "reason": reason} for figure, symbol, reason in self._entries]
+        return [
+            {"figure": figure, "symbol": symbol, "reason": reason}
+            for figure, symbol, reason in (*self._entries, *self._remarks)
+        ]
 
 
 def nullable(values: NDArray[np.float64]) -> Any:

@@ -17,8 +17,17 @@ from services.risk.compute.exposures import exposure_columns, proxy_names
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
 from services.risk.compute.inputs import Book, Panel, held, portfolio_groups
+from services.risk.compute.odd_moves import OddMoves, find_odd_moves
 from services.risk.compute.pairs import measure
-from services.risk.compute.reasons import BROKEN_CHAIN, LOW_COVERAGE, SHORT_HISTORY, Document, Reasons, nullable
+from services.risk.compute.reasons import (
+    BROKEN_CHAIN,
+    LOW_COVERAGE,
+    NO_CAPITAL,
+    SHORT_HISTORY,
+    Document,
+    Reasons,
+    nullable,
+)
 from services.risk.compute.risk_report import risk_documents
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.scorecard import realized_returns
@@ -58,6 +67,7 @@ def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskRe
         model,
         factor_labels(model),
         moves(model, stress.all_shocks(scenarios, model, panel.sessions), scenarios, panel.sessions),
+        find_odd_moves(panel),
     )
     found: dict[int, RiskReport] = {}
     for units in _chunks(panel, book):
@@ -73,6 +83,7 @@ class _Shared:
     model: FactorModel
     labels: FactorLabels
     moves: Moves
+    odd_moves: OddMoves
 
 
 def _chunks(panel: Panel, book: Book) -> list[IntVector]:
@@ -122,11 +133,12 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, proxies, reasons
         )
         columns |= stress_columns(stack, joint, shared.moves, reasons)
+        shared.odd_moves.remark(panel, stack, reasons)
         names = tuple(columns)
         for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):
             why = reasons[i].listed()
             # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
-            short = any(reason["symbol"] is not None for reason in why)
+            short = reasons[i].short_of_holdings
             found[u] = RiskReport(
                 portfolio_id=book.portfolios[book.portfolio[u]],
                 session=panel.sessions[book.session[u]],
@@ -171,7 +183,9 @@ def _drawdowns(panel: Panel, book: Book, units: IntVector) -> dict[int, tuple[Do
         of = drawdowns(history, days[book.session[own]])
         for i, u in enumerate(own.tolist()):
             document = _drawdown_document(of, i)
-            missing = LOW_COVERAGE if of.uncovered[i] else BROKEN_CHAIN
+            # A snapshot that is there and has no drawdown says so itself: nothing was left once.
+            stored = days[book.session[u]] in history.sessions
+            missing = LOW_COVERAGE if of.uncovered[i] else NO_CAPITAL if stored else BROKEN_CHAIN
             documents[u] = (document, missing if document["current"] is None else None)
     return documents
 

@@ -8,7 +8,7 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.factor_model import FactorModel, model_risk
-from services.risk.compute.inputs import PUBLIC, Book, Panel, PortfolioGroup
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
@@ -124,7 +124,7 @@ def _record_symbol_reasons(
 
 
 def _positions(panel: Panel, stack: PortfolioGroup, index: IntVector, pairs: Pairs) -> Columns:
-    public = panel.kinds[stack.rows] == PUBLIC
+    public = has_series(panel.kinds[stack.rows])
     realized = np.where(public, pairs.realized_252[index], np.nan)
     forecast = np.where(public, pairs.forecast[index], np.nan)
     why = texts(*stack.rows.shape)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from shared.errors import PermanentError
@@ -58,6 +58,8 @@ class Scenarios:
     scenarios: tuple[Scenario, ...]
     durations: tuple[Duration, ...]
     """Ascending."""
+    by_session: Mapping[date, Duration | None] = field(default_factory=dict, compare=False)
+    """What counts on a session, where more is known than what is written down (`curve.with_curve_durations`)."""
 
     def extended(self, own: Scenarios) -> Scenarios:
         """These with a user's own: an id or a date that occurs in both is the user's. Raises `BadScenarios`."""
@@ -106,16 +108,8 @@ class Scenarios:
         return hashlib.sha256(f"{self.described()}\n{self.dated()}".encode()).hexdigest()[:16]
 
     def duration_on(self, session: date) -> Duration | None:
-        """The newest that is dated on or before the session."""
+        """What counts on the session; else the newest that is dated on or before it."""
+        if session in self.by_session:
+            return self.by_session[session]
         index = bisect_right([duration.as_of for duration in self.durations], session)
         return self.durations[index - 1] if index else None
-
-    def shocks_on(self, scenario: Scenario, session: date) -> dict[str, float] | None:
-        """Proxy returns by factor, in the registry's order; None where a yield shock has no duration dated by then."""
-        shocks = dict(scenario.shocks)
-        if scenario.rates_bp is not None:
-            duration = self.duration_on(session)
-            if duration is None:
-                return None
-            shocks[RATES] = duration.proxy_return(scenario.rates_bp)
-        return {name: shocks[name] for name in FACTOR_NAMES if name in shocks}

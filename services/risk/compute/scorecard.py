@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.risk.compute.greeks import deltas
-from services.risk.compute.inputs import PRIVATE, PUBLIC, Book, Panel
+from services.risk.compute.inputs import PRIVATE, Book, Panel, has_series
 from services.risk.compute.tail import Tail
 from services.risk.compute.volatility import Forecast
 from shared.arrays import FloatVector
+from shared.market import layouts
 from shared.market.registry import COVERAGE_GATE, LOOKBACK, SCORED_LEVEL
 
-FORECASTS = ("har", "har_variance", "ewma_variance", "var_historical", "var_normal")
+FORECASTS = layouts.FORECASTS
 """Annualised volatility and variances, and VaR of one day as a positive fraction of NAV."""
 
 
@@ -25,16 +26,14 @@ def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVe
     """By unit the `FORECASTS`, as they are answered: NaN where one is withheld, or the HAR is not the method."""
     scored = {tail.method: tail.var for tail in tails if tail.level == SCORED_LEVEL}
     har = forecast.har & np.isfinite(forecast.value)
-    table = np.stack(
-        [
-            np.where(har, forecast.value, np.nan),
-            np.where(har, forecast.variance, np.nan),
-            forecast.ewma_variance,
-            scored["historical"],
-            scored["normal"],
-        ],
-        axis=-1,
-    )
+    columns = {
+        "har": np.where(har, forecast.value, np.nan),
+        "har_variance": np.where(har, forecast.variance, np.nan),
+        "ewma_variance": forecast.ewma_variance,
+        "var_historical": scored["historical"],
+        "var_normal": scored["normal"],
+    }
+    table = np.stack([columns[name] for name in FORECASTS], axis=-1)
     return list(np.where((covered >= COVERAGE_GATE)[:, None] & np.isfinite(table), table, np.nan))
 
 
@@ -58,9 +57,10 @@ def realized_returns(panel: Panel, book: Book) -> FloatVector:
     proxy = panel.proxies[:, 0]
     markets = np.where(proxy >= 0, panel.returns[proxy, np.arange(len(proxy)) + LOOKBACK - 1], np.nan)
     kind = panel.kinds[source]
-    real = np.isfinite(own) & (kind == PUBLIC)
+    own_series = has_series(kind)
+    real = np.isfinite(own) & own_series
     beta = panel.shrunk[session, source]
-    beta = np.where(np.isfinite(beta) & (kind == PUBLIC), beta, 1.0)
+    beta = np.where(np.isfinite(beta) & own_series, beta, 1.0)
     filled = np.where(real, own, np.where(kind == PRIVATE, 0.0, beta * markets[session]))
     nav = np.where(before.nav > 0.0, before.nav, np.nan)
     # Added up in the holdings' order, which is the symbols': no digit depends on the units beside it.

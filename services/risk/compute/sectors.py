@@ -29,7 +29,7 @@ def sector_on(session: date, kind: Kind, vendor_sectors: Sequence[VendorSector],
 
     told : of the symbol, oldest first; for an option of its underlying, since a sector's money is where the risk is
     """
-    if kind != Kind.PRIVATE:
+    if kind not in (Kind.PRIVATE, Kind.CASH):
         known = [of for of in vendor_sectors if of.as_of <= session]
         asset_type = next((of.asset_type for of in reversed(known) if of.asset_type), "")
         if asset_type.lower() in FUND_TYPES:

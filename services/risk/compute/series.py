@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Kind, Panel, PortfolioGroup
+from services.risk.compute.inputs import Kind, Panel, PortfolioGroup, has_series
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
 
@@ -63,7 +63,7 @@ def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
     keys = np.unique(sessions * count + rows)
     session, row = np.divmod(keys, count)
     windows, markets = panel.windows(), market_windows(panel)
-    public, private = panel.kinds[row] == Kind.PUBLIC, panel.kinds[row] == Kind.PRIVATE
+    public, private = has_series(panel.kinds[row]), panel.kinds[row] == Kind.PRIVATE
     beta = panel.shrunk[session, row]
     beta = np.where(np.isfinite(beta) & public, beta, 1.0)
     values = np.empty((len(keys), LOOKBACK))

@@ -13,7 +13,7 @@ from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.reasons import NO_DURATION, NO_PROXY
 from services.risk.compute.scenarios import Scenario, Scenarios
 from shared.arrays import FloatCube, FloatMatrix
-from shared.market.registry import STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
+from shared.market.registry import FACTOR_NAMES, RATES, STRESS_CAP_SESSIONS, STRESS_CAP_SIGMAS
 
 SMALLEST = 1e-12  # of a variance: what of it the other factors do not explain is nothing but rounding below that
 CAP = STRESS_CAP_SIGMAS * float(np.sqrt(STRESS_CAP_SESSIONS))
@@ -59,17 +59,16 @@ def _shocks(
     there = (model.available | ~is_scripted).all(axis=2) & model.available[:, 0]
     good = there.copy()
     scripted = np.zeros((len(asked), count, factors))
-    # What a script says changes only where another duration begins.
-    dated = np.array([duration.as_of for duration in scenarios.durations], dtype="datetime64[D]")
-    period = np.searchsorted(dated, np.array(sessions, dtype="datetime64[D]"), side="right")
-    for begins in np.unique(period).tolist():
-        within = period == begins
-        on = sessions[int(within.argmax())]
-        for c, scenario in enumerate(asked):
-            script = scenarios.shocks_on(scenario, on)
-            good[c] &= ~within | (script is not None)
-            if script is not None:
-                scripted[c][np.ix_(within & there[c], scenario.scripted())] = list(script.values())
+    durations = [scenarios.duration_on(session) for session in sessions]
+    dated = np.array([of is not None for of in durations])
+    for c, scenario in enumerate(asked):
+        if scenario.rates_bp is not None:
+            good[c] &= dated
+        for name, value in scenario.shocks.items():
+            scripted[c, good[c], FACTOR_NAMES.index(name)] = value
+        if scenario.rates_bp is not None:
+            moved = [0.0 if of is None else of.proxy_return(scenario.rates_bp) for of in durations]
+            scripted[c, good[c], FACTOR_NAMES.index(RATES)] = np.array(moved)[good[c]]
     direct = np.where(is_scripted, scripted - model.slopes * scripted[:, :, :1], 0.0)
     direct[:, :, 0] = scripted[:, :, 0]
     mean = _means(model, scripted, is_scripted, good)

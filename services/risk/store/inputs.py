@@ -17,20 +17,23 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import DateVector, FloatMatrix, FloatVector
+from shared.market import layouts
+from shared.market.layouts import sql_element
+from shared.market.reasons import ReasonCode
 from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
 
 _EPOCH = np.datetime64("2000-01-01", "D")  # of PostgreSQL's dates
 _DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
 _UNKNOWN = "'NaN'::float8"
 
-# One number a column of `Facts.values`. A spread's coefficient is the first of its three numbers.
+# One number a column of `Facts.values`.
 _FACT_COLUMNS = (
-    "market[1]",
+    sql_element("market", layouts.MARKET, "beta"),
     "market_shrunk",
     "ir_beta",
-    *(f"spreads[{3 * k + 1}]" for k in range(len(SPREAD_NAMES))),
-    *(f"joint[{k + 1}]" for k in range(len(FACTOR_NAMES))),
-    "joint_fit[3]",
+    *(sql_element("spreads", layouts.SPREAD, "beta", block=k) for k in range(len(SPREAD_NAMES))),
+    *(sql_element("joint", layouts.JOINT, name) for name in FACTOR_NAMES),
+    sql_element("joint_fit", layouts.JOINT_FIT, "resid_sd"),
     "CASE quality WHEN 'full' THEN 0 ELSE 1 END",
 )
 REPORTED = slice(0, 3 + len(SPREAD_NAMES))
@@ -59,6 +62,7 @@ class UserClassification:
     investment_class: str
     sector: str | None
     underlying: str | None
+    subtype: str | None = None
 
 
 # The day it counts from, asset type, sector.
@@ -125,7 +129,7 @@ async def user_classifications(conn: AsyncConnection, lots: Iterable[UUID]) -> d
     """What is said of these lots, and of no other: a lot of a later session says nothing of an earlier one's book."""
     rows = await conn.execute(
         text("""
-            SELECT id, investment_class, sector, underlying_symbol FROM coordinator.positions
+            SELECT id, investment_class, sector, underlying_symbol, investment_subtype FROM coordinator.positions
             WHERE id = ANY (CAST(:lots AS uuid[]))
         """),
         {"lots": list(lots)},
@@ -203,7 +207,7 @@ async def missing_facts(
     """(symbol, session, reason) of the exposures without joint betas."""
     rows = await conn.execute(
         text(f"""
-            SELECT symbol_id, session, coalesce(reasons ->> 'joint', 'short_history') FROM factors.exposures
+            SELECT symbol_id, session, coalesce(reasons ->> 'joint', '{ReasonCode.SHORT_HISTORY}') FROM factors.exposures
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND joint[1] = {_UNKNOWN}
         """),
         {"ids": list(ids), "first": first, "last": last},

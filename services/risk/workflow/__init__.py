@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from services.risk.compute.curve import with_curve_durations
 from services.risk.compute.report import build_reports
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Scenarios
@@ -85,7 +86,8 @@ class RiskWorker:
 
     def compute(self, inputs: Inputs) -> RiskResults:
         """Pure; rows are encoded here too, since this runs off the event loop."""
-        found = build_reports(inputs.panel, inputs.book, self._scenarios)
+        scenarios = with_curve_durations(self._scenarios, inputs.panel.curves, inputs.panel.sessions)
+        found = build_reports(inputs.panel, inputs.book, scenarios)
         keys = [UnitKey(picture.portfolio_id, picture.session) for picture in found]
         whole: dict[str, Sequence[Any]] = {
             "quality": [picture.quality for picture in found],

@@ -12,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
 from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
 from services.risk.compute.sectors import VendorSector
+from services.risk.store import curves
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
-from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
+from shared.market.curve import long_bond_returns
+from shared.market.registry import BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK
 from shared.work import Batch
 
 
@@ -63,7 +65,12 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
         Benchmark(row.code, row.date, dict(zip(row.sectors, row.weights, strict=True)))
         for row in await store.benchmarks(conn, first, last)
     ]
-    panel = replace(panel, benchmarks=tuple(benchmarks))
+    on_curve = CURVE_PROXY in proxy_names
+    # Closes of options stand from the session before the first on; returns from the window's first.
+    known_curves = await curves.read(conn, window[0] if on_curve else previous_session, last)
+    panel = replace(panel, benchmarks=tuple(benchmarks), curves=known_curves)
+    if on_curve:
+        panel = with_curve_returns(panel, window)
     return_histories = await store.return_histories(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
     previous_snapshots = [of for of in held if of.row.session < first]
@@ -98,6 +105,10 @@ def build_panel(
     for symbol_id, (at, values) in returns.items():
         grid[row_of[symbol_id], offset + np.searchsorted(window, at)] = values
     table = np.full((s, n, store.LIMITED + 1), np.nan)
+    for i, (_, kind) in enumerate(rows):
+        if kind == Kind.CASH:
+            # Returns, betas and residual of money: all 0, none limited.
+            grid[i], table[:, i] = 0.0, 0.0
     for symbol_id, fact in facts.items():
         table[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = fact.values
     position = {session: k for k, session in enumerate(sessions)}
@@ -151,6 +162,14 @@ def _without_price(at: int, gaps: Sequence[Gap], market: int, slope: float) -> s
     if np.isnan(slope):
         return ZERO_VARIANCE
     return next((gap.reason for gap in gaps if gap.first <= at <= gap.last), SHORT_HISTORY)
+
+
+def with_curve_returns(panel: Panel, window: Sequence[date]) -> Panel:
+    """The panel with the returns of the row that stands for rates on the yield curve; `window` are the sessions of the returns."""
+    returns = panel.returns.copy()
+    found = [np.nan if of.value is None else of.value for of in long_bond_returns(panel.curves, window)]
+    returns[panel.symbols.index(CURVE_PROXY), returns.shape[1] - len(window) :] = found
+    return replace(panel, returns=returns)
 
 
 def with_closes(panel: Panel, closes: Mapping[str, tuple[DateVector, FloatVector]], previous_session: date) -> Panel:

@@ -14,11 +14,13 @@ from services.risk.compute.inputs import Before, Book, History, Kind, Panel
 from services.risk.compute.sectors import VendorSector, sector_on
 from services.risk.store.inputs import HeldRow, ReturnHistory, UserClassification
 from shared.arrays import IntVector
-from shared.market.symbols import classify, parse_occ
+from shared.market.reasons import ReasonCode
+from shared.market.symbols import classify, is_cash_like, parse_occ
 
 MONEY = 10_000.0  # ten-thousandths of the currency
 _KINDS = {"OPTIONS": Kind.OPTION, "OPTION": Kind.OPTION, "PRIVATE": Kind.PRIVATE}
-_UNPRICEABLE = "unpriceable"
+# A price that is too old to be evidence, and one at which nobody could hold the lot.
+_NO_EVIDENCE = (ReasonCode.UNPRICEABLE, ReasonCode.AMOUNT_TOO_LARGE)
 # A symbol that is private in one lot and public in another is two rows, so that neither changes the other's digits.
 Row = tuple[str, Kind]
 
@@ -51,13 +53,13 @@ def merge_lots(held: HeldRow, user_classes: Mapping[UUID, UserClassification]) -
         if quantity == 0.0:
             continue
         user_class = user_classes.get(lot)
-        row = (
-            symbol,
-            _KINDS.get(classify(symbol).value if user_class is None else user_class.investment_class, Kind.PUBLIC),
-        )
+        stated = classify(symbol).value if user_class is None else user_class.investment_class
+        row = (symbol, _KINDS.get(stated, Kind.PUBLIC))
+        if row[1] == Kind.PUBLIC and user_class is not None and is_cash_like(user_class.subtype):
+            row = (symbol, Kind.CASH)
         lots = merged.setdefault(row, [0, 0, 0])
         lots[0 if value >= 0 else 1] += value
-        lots[2] |= reason == _UNPRICEABLE
+        lots[2] |= reason in _NO_EVIDENCE
         if user_class is not None and user_class.sector:
             sectors[row] = min(sectors.get(row, user_class.sector), user_class.sector)
         if user_class is not None and user_class.underlying and row[1] == Kind.OPTION:

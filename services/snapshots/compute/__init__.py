@@ -6,6 +6,7 @@ portfolios beside, changes no digit: money is integers, and every float is a fun
 
 from __future__ import annotations
 
+from services.snapshots.compute.doubts import AMBIGUOUS, MISMATCH, Doubts
 from services.snapshots.compute.lots import lot_table
 from services.snapshots.compute.model import (
     GAP_REASONS,
@@ -27,8 +28,9 @@ from services.snapshots.compute.quality import Shortfall, figure_reasons, lot_re
 from services.snapshots.compute.xirr import xirr
 
 __all__ = [
-    "GAP_REASONS", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Inputs", "LotState", "LotTable", "Lots", "Market",
-    "Portfolios", "Reason", "Shortfall", "Snapshots", "exact", "figure_reasons", "from_units", "lot_reasons", "roll_forward",
+    "AMBIGUOUS", "GAP_REASONS", "MISMATCH", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Doubts", "Inputs",
+    "LotState", "LotTable", "Lots", "Market", "Portfolios", "Reason", "Shortfall", "Snapshots", "exact",
+    "figure_reasons", "from_units", "lot_reasons", "roll_forward",
     "stored_units", "to_units", "xirr",
 ]  # fmt: skip
 

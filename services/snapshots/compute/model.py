@@ -5,7 +5,8 @@ T sessions, n lots, P portfolios, S symbols. Days are days since 1970-01-01; mon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
 from uuid import UUID
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from services.snapshots.compute.money import IntMatrix
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.errors import LeadlineError
+from shared.market.reasons import ABSENCES, ReasonCode
 
 BoolVector = NDArray[np.bool_]
 # The exit of a lot that is still open.
@@ -43,14 +45,13 @@ class Reason(IntEnum):
     UNPRICEABLE = 2
     DELISTED = 3
     NO_DIVIDENDS = 4
+    AMOUNT_TOO_LARGE = 5
+    """At the session's price the lot would be worth more than the ledger can hold, so that price is not taken."""
 
 
 # Reasons of `ingest.gaps`, by code; 0 is "no gap is recorded".
-GAP_REASONS = (
-    "", "rate_limited", "provider_down", "not_found", "ambiguous", "delisted", "not_yet_listed", "no_trade",
-    "quarantined", "foreign_currency", "plan_limit",
-)  # fmt: skip
-DELISTED_GAP = GAP_REASONS.index("delisted")
+GAP_REASONS = ("", *ABSENCES)
+DELISTED_GAP = GAP_REASONS.index(ReasonCode.DELISTED)
 
 
 class ChainBroken(LeadlineError):
@@ -65,9 +66,11 @@ class Lots:
 
     portfolio : (n,) ascending index of the portfolio
     column    : (n,) column of the market arrays; -1 (the last, empty one) for a lot without a market
+    private   : (n,) at its stated value for life: without a market, or money
     multiplier: (n,) 100 for options, else 1
     entry_day, exit_day         : (n,) as stated; exit NEVER while open
     entry_session, exit_session : (n,) the sessions on which they count
+    doubt     : (n,) what the comparison with the closes of the entry day left open, a reason code, else ''; empty: nowhere
     """
 
     portfolio: IntVector
@@ -83,6 +86,7 @@ class Lots:
     exit_day: IntVector
     entry_session: IntVector
     exit_session: IntVector
+    doubt: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.position_id)
@@ -99,6 +103,9 @@ class Market:
     dividend  : (T + 1, S + 1) per share of the session, 0 where there is none
     gap       : (T + 1, S + 1) index into GAP_REASONS
     splits    : per column the (ex session, new shares per old), ascending, of every split since the earliest entry
+    absences  : per column the (first, last) session of every stretch of more than `STALE_SESSIONS` without a price since the
+                earliest entry, ascending, by what is known on the last session computed; empty: not known
+    underlying_splits : the ex sessions of the splits of options' underlyings since the earliest entry, ascending, by underlying
     """
 
     days: IntVector
@@ -108,6 +115,8 @@ class Market:
     dividend: FloatMatrix
     gap: NDArray[np.int8]
     splits: tuple[tuple[tuple[int, float], ...], ...]
+    absences: tuple[tuple[tuple[int, int], ...], ...] = ()
+    underlying_splits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

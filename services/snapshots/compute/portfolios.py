@@ -40,8 +40,7 @@ def snapshots(inputs: Inputs, table: LotTable) -> Snapshots:
     cumulative, realized, dividends = add_up(table.cumulative_pnl), add_up(table.realized_pnl), add_up(table.dividends)
 
     base = before + np.maximum(flow, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        daily = np.where(base > 0, pnl / base, np.nan)
+    daily = _daily_returns(pnl, base)
     chains = _chains(inputs, daily)
     held_long, held_short = table.live & (table.quantity > 0), table.live & (table.quantity < 0)
     gross = add_up(np.abs(value))
@@ -72,6 +71,17 @@ def snapshots(inputs: Inputs, table: LotTable) -> Snapshots:
     )
 
 
+def _daily_returns(pnl: IntMatrix, base: IntMatrix) -> FloatMatrix:
+    """P&L over the capital behind it, (T, P) decimal; NaN where no return describes the session.
+
+    A base below zero has no return, and a loss of all of it or more ends every product of returns: after a factor at or below zero
+    the sign of each later one would be turned. An emptied account is no bankruptcy: nothing on nothing is 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        daily = np.where(base > 0, pnl / base, np.where((base == 0) & (pnl == 0), 0.0, np.nan))
+    return np.where(1.0 + daily > 0.0, daily, np.nan)
+
+
 class _Sums:
     """Integer sums over each portfolio's lots, (T, n) -> (T, P); exact, so the order is of no account."""
 
@@ -100,8 +110,8 @@ def _flows(inputs: Inputs) -> IntMatrix:
 def _chains(inputs: Inputs, daily: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix, FloatMatrix]:
     """Month, year and all to date, and the peak of the index, each from the *stored* figure of the session before.
 
-    Going on from an index held in memory would give other last digits than going on from the row. A null return (base <= 0) is null
-    for as long as it is in the product: in the month and year until the next begins, in the whole for good.
+    Going on from an index held in memory would give other last digits than going on from the row. A null return (`_daily_returns`) is
+    null for as long as it is in the product: in the month and year until the next begins, in the whole for good.
     """
     portfolios, days = inputs.portfolios, inputs.market.days
     dates = days.astype("datetime64[D]")

@@ -17,7 +17,7 @@ from services.snapshots.compute.model import (
     Inputs,
     Reason,
 )
-from services.snapshots.compute.money import IntMatrix
+from services.snapshots.compute.money import LARGEST, UNITS, IntMatrix
 from services.snapshots.compute.quantities import Quantities, split_factors
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import STALE_SESSIONS
@@ -63,6 +63,8 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
     from_file = market.from_file[:, lots.column]
     gap = market.gap[:, lots.column].astype(np.int64)
     live = (lots.entry_session <= days[:, None]) & (days[:, None] < lots.exit_session)
+    highest, highest_adjusted = _highest_prices(inputs, quantities)
+    refused = np.zeros(shape, dtype=np.bool_)
 
     path = PricePath(
         live=live,
@@ -88,15 +90,17 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
 
         on_adjusted = basis == _ADJ_CLOSE
         unpriced = basis == _STATED
-        has_close = np.isfinite(close[row + 1])
-        has_adjusted = np.isfinite(adjusted[row + 1])
+        has_close = close[row + 1] <= highest[row]
+        has_adjusted = adjusted[row + 1] <= highest_adjusted
         priced_today = (begins | now) & ~lots.private
         by_close = priced_today & has_close & ~on_adjusted
         by_adjusted = priced_today & has_adjusted & (on_adjusted | (unpriced & ~has_close))
         # On today's shares: the ratio of adjusted closes has the split in it, and the dividend, which is paid in cash.
         chained = price / split[row] * (adjusted[row + 1] / adjusted[row]) - dividend[row + 1]
         by_chain = priced_today & ~begins & ~has_close & ~on_adjusted & ~unpriced & (stale == 0) & (chained > 0)
+        by_chain &= chained <= highest[row]
         fresh = by_close | by_adjusted | by_chain
+        refused[row] = ~fresh & ((close[row + 1] > highest[row]) | (adjusted[row + 1] > highest_adjusted))
         # Adjusted closes are continuous through splits; every other carried price is of yesterday's shares.
         carried = np.where(on_adjusted | begins | ~now, price, price / split[row])
         price = np.where(
@@ -115,8 +119,20 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
         path.fresh[row] = fresh & now
         path.price[row], path.price_day[row] = price, price_day
         path.basis[row], path.stale[row] = basis, stale
-    path.reason[:] = _reasons(live & ~lots.private, path, from_file[1:])
+    path.reason[:] = _reasons(live & ~lots.private, path, from_file[1:], refused)
     return path
+
+
+def _highest_prices(inputs: Inputs, quantities: Quantities) -> tuple[FloatMatrix, FloatVector]:
+    """The price up to which a lot's value fits the ledger: (T, n) on the shares of the session, (n,) on those of the entry.
+
+    A price beyond it is left aside for that lot, with a reason: an amount that nobody can hold must not end the whole portfolio.
+    """
+    lots = inputs.lots
+    stated = np.abs(np.array([float(q) for q in lots.quantity], dtype=np.float64))
+    # A little less than fits: the product is rounded too.
+    most = LARGEST / UNITS * (1.0 - 1e-12) / lots.multiplier
+    return most / np.abs(quantities.matrix(inputs.market.days[1:])), most / stated
 
 
 def _entry_prices(inputs: Inputs, quantities: Quantities) -> FloatVector:
@@ -128,8 +144,9 @@ def _entry_prices(inputs: Inputs, quantities: Quantities) -> FloatVector:
     return result
 
 
-def _reasons(market_lot: BoolMatrix, path: PricePath, from_file: BoolMatrix) -> IntMatrix:
+def _reasons(market_lot: BoolMatrix, path: PricePath, from_file: BoolMatrix, refused: BoolMatrix) -> IntMatrix:
     missing = np.where((path.basis == _STATED) | (path.stale > STALE_SESSIONS), Reason.UNPRICEABLE, Reason.STALE)
     missing = np.where(path.gap == DELISTED_GAP, Reason.DELISTED, missing)
+    missing = np.where(refused, Reason.AMOUNT_TOO_LARGE, missing)
     priced = np.where(from_file & (path.basis != _ADJ_CLOSE), Reason.NO_DIVIDENDS, Reason.NONE)
     return np.where(market_lot, np.where(path.fresh, priced, missing), Reason.NONE)

@@ -9,6 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from services.snapshots.compute.model import GAP_REASONS, NEVER, Inputs, LotTable, Reason, Snapshots
+from shared.market.reasons import ReasonCode
 from shared.market.registry import XIRR_YEAR_DAYS
 from shared.market.symbols import parse_occ
 
@@ -36,7 +37,7 @@ def lot_reasons(inputs: Inputs, table: LotTable, row: int, lots: slice) -> list[
         symbol, reason = inputs.lots.symbol[lot], Reason(table.reason[row, lot])
         found.add((symbol, "dividends" if reason is Reason.NO_DIVIDENDS else "", reason.name.lower()))
         if reason in {Reason.STALE, Reason.UNPRICEABLE} and inputs.market.days[row + 1] > _expiry(symbol):
-            found.add((symbol, "price", "expired"))
+            found.add((symbol, "price", ReasonCode.EXPIRED.value))
         cause = GAP_REASONS[table.gap[row, lot]]
         # The word of whoever was asked for the price: what would heal it.
         if cause and reason in {Reason.STALE, Reason.UNPRICEABLE}:
@@ -55,7 +56,7 @@ def figure_reasons(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: in
 def _nulls(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> Iterator[tuple[str, str]]:
     for figure in _CHAINED:
         if np.isnan(getattr(snapshots, figure)[row, portfolio]):
-            yield figure, "no_capital"
+            yield figure, ReasonCode.NO_CAPITAL.value
     if np.isnan(snapshots.xirr[row, portfolio]):
         held = inputs.market.days[row + 1] - inputs.portfolios.first_day[portfolio]
-        yield "xirr", "short_history" if held < XIRR_YEAR_DAYS else "no_root"
+        yield "xirr", ReasonCode.SHORT_HISTORY.value if held < XIRR_YEAR_DAYS else ReasonCode.NO_ROOT.value

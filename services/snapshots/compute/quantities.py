@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from services.snapshots.compute.model import Lots, Market
-from services.snapshots.compute.money import EXACT, exact
+from services.snapshots.compute.money import EXACT, ratio
 from shared.arrays import FloatMatrix, IntVector
 
 
@@ -22,9 +22,10 @@ class Quantities:
             days: list[int] = []
             quantities: list[Decimal] = []
             quantity = lots.quantity[lot]
-            for ex, ratio in market.splits[lots.column[lot]]:
+            for ex, value in market.splits[lots.column[lot]]:
                 if ex > lots.entry_day[lot]:
-                    quantity = EXACT.multiply(quantity, exact(ratio))
+                    new = ratio(value)
+                    quantity = EXACT.divide(EXACT.multiply(quantity, Decimal(new.numerator)), Decimal(new.denominator))
                     days.append(ex)
                     quantities.append(quantity)
             if days:
@@ -53,8 +54,8 @@ def split_factors(market: Market, days: IntVector) -> FloatMatrix:
     """Shape (T, S + 1): new shares per old on the session, 1 where there is no split."""
     result = np.ones((len(days), len(market.splits)), dtype=np.float64)
     for column, splits in enumerate(market.splits):
-        for ex, ratio in splits:
+        for ex, new_per_old in splits:
             row = int(np.searchsorted(days, ex))
             if row < len(days) and days[row] == ex:
-                result[row, column] = ratio
+                result[row, column] = new_per_old
     return result

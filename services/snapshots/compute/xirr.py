@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from shared.market.registry import XIRR_HIGHEST, XIRR_LOWEST, XIRR_YEAR_DAYS
 
-# Only sequences that change sign more than once can have several roots; among them the one nearest to zero is taken, found
-# on this grid of the continuous rate.
+# Only sequences that change sign more than once can have several roots; among those with the sign of the profit the one nearest to
+# zero is taken, found on this grid of the continuous rate.
 _GRID = 512
 _ITERATIONS = 200
 _PRECISION = 1e-15
@@ -24,7 +24,8 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
 
     flows : (day, amount put in; withdrawals negative), ascending, the first being the opening equity; those after `day` are left out
     value : NAV on `day`
-    NaN within a year of the first flow, or without a root in [-0.9999, 10].
+    NaN within a year of the first flow, or without a root in [-0.9999, 10] that has the sign of the profit: where amounts change
+    sign more than once the equation has roots that no money earned, such as a loss of 90 % a year where more came out than went in.
     """
     start = flows[0][0]
     if day - start < XIRR_YEAR_DAYS:
@@ -33,7 +34,11 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
     terms.append((0.0, -value))
     low, high = math.log1p(XIRR_LOWEST), math.log1p(XIRR_HIGHEST)
     if _sign_changes([amount for _, amount in terms]) > 1:
-        bracket = _nearest_bracket(terms, low, high)
+        # At rate 0 the excess is the loss.
+        loss = _excess(terms, 0.0)[0]
+        if loss == 0:
+            return 0.0
+        bracket = _nearest_bracket(terms, *((low, 0.0) if loss > 0 else (0.0, high)))
         if bracket is None:
             return math.nan
         low, high = bracket

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -15,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.snapshots import store
 from services.snapshots.compute import (
+    AMBIGUOUS,
     GAP_REASONS,
+    MISMATCH,
     NEVER,
     Basis,
     ChainBroken,
@@ -29,11 +32,13 @@ from services.snapshots.compute import (
 from services.snapshots.store import Rows
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import calendar
-from shared.market.registry import OPTION_MULTIPLIER
-from shared.market.symbols import SymbolKind, classify, parse_occ
+from shared.market.registry import OPTION_MULTIPLIER, STALE_SESSIONS
+from shared.market.symbols import SymbolKind, classify, is_cash_like, parse_occ
 from shared.work import Batch
 
 _EPOCH = date(1970, 1, 1).toordinal()
+# By what the comparison of the entry price with the closes of its day found.
+_DOUBTS = {"mismatch": MISMATCH, "ambiguous": AMBIGUOUS}
 _BASES = {basis.name.lower(): int(basis) for basis in Basis}
 
 
@@ -42,7 +47,7 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
 
     `ChainBroken` where a portfolio that began earlier has no stored row of the session before, or its lots are not those of that row.
     """
-    previous = calendar().previous(batch.first)
+    previous = _before(batch.first)
     living = {row.id: row for row in await store.portfolios(conn, batch.portfolios, previous, batch.last)}
     ids = tuple(portfolio for portfolio in batch.portfolios if portfolio in living)
     positions = await store.positions(conn, ids, batch.last)
@@ -51,9 +56,17 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     portfolios = _portfolios(ids, [living[portfolio] for portfolio in ids], flows, batch.first)
     # Fifty thousand lots are half a second of Python: off the event loop.
     lots, symbols = await asyncio.to_thread(_lots, ids, positions, batch.first)
-    market = await _market(conn, symbols, (previous, *batch.sessions), _earliest(positions, batch.first))
+    earliest = _earliest(positions, batch.first)
+    market = await _market(conn, symbols, (previous, *batch.sessions), earliest)
+    market = await _with_history(conn, market, symbols, earliest, batch.last)
     opening = await asyncio.to_thread(_opening, lots, holdings, batch.first)
     return Inputs(portfolios, lots, market, opening)
+
+
+def _before(first: date) -> date:
+    """The session before; of the calendar's first one the day before, on which nothing is stored."""
+    days = calendar()
+    return first - timedelta(days=1) if first == days.first else days.previous(first)
 
 
 def _day(day: date) -> int:
@@ -106,24 +119,27 @@ def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, li
     """The lots, and the symbols whose prices they need, in the order of the market's columns."""
     index = {portfolio: number for number, portfolio in enumerate(ids)}
     rows = sorted(positions, key=lambda row: index[row[0]])
-    owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session = (
-        zip(*rows, strict=True) if rows else ((),) * 11
-    )
+    (
+        owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session, subtype, basis,
+    ) = zip(*rows, strict=True) if rows else ((),) * 13  # fmt: skip
     kinds = {key: classify(*key) for key in set(zip(symbol, stated, strict=True))}
     kind = [kinds[key] for key in zip(symbol, stated, strict=True)]
+    cash_like = [is_cash_like(of) for of in subtype]
     columns: dict[str, int] = {}
     column = [
         columns.setdefault(name, len(columns))
-        if _has_a_market(name, what) and (leaves is None or leaves >= first)
+        if _has_a_market(name, what) and not cash and (leaves is None or leaves >= first)
         else -1
-        for name, what, leaves in zip(symbol, kind, exit_session, strict=True)
+        for name, what, cash, leaves in zip(symbol, kind, cash_like, exit_session, strict=True)
     ]
     lots = Lots(
         portfolio=np.array([index[portfolio] for portfolio in owner], dtype=np.int64),
         position_id=identity,
         symbol=symbol,
         column=np.array(column, dtype=np.int64),
-        private=np.array([what is SymbolKind.PRIVATE for what in kind], dtype=np.bool_),
+        private=np.array(
+            [what is SymbolKind.PRIVATE or cash for what, cash in zip(kind, cash_like, strict=True)], dtype=np.bool_
+        ),
         multiplier=np.array([OPTION_MULTIPLIER if what is SymbolKind.OPTION else 1 for what in kind], dtype=np.int64),
         quantity=quantity,
         entry_price=entry_price,
@@ -132,6 +148,7 @@ def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, li
         exit_day=_days(out),
         entry_session=_days(entry_session),
         exit_session=_days(exit_session),
+        doubt=tuple(_DOUBTS.get(reason, "") for reason in basis),
     )
     return lots, list(columns)
 
@@ -165,6 +182,36 @@ async def _market(conn: AsyncConnection, symbols: Sequence[str], sessions: Seque
     close[~(close > 0)] = np.nan
     adjusted[~(adjusted > 0)] = np.nan
     return Market(days, close, adjusted, from_file, dividend, gap, tuple(tuple(of_symbol) for of_symbol in splits))
+
+
+async def _with_history(
+    conn: AsyncConnection, market: Market, symbols: Sequence[str], earliest: date, last: date
+) -> Market:
+    """The market with what lies between the earliest entry and the sessions: long absences, and splits of options' underlyings."""
+    column = {symbol: number for number, symbol in enumerate(symbols)}
+    days = calendar()
+    absences: list[list[tuple[int, int]]] = [[] for _ in range(len(symbols) + 1)]
+    for row in await store.absences(conn, symbols, earliest, last) if symbols else ():
+        of_symbol = absences[column[row.symbol]]
+        # Ranges that different answers left behind are one absence where no session lies between them.
+        if of_symbol and days.next(_date(of_symbol[-1][1])) >= row.first:
+            of_symbol[-1] = of_symbol[-1][0], max(of_symbol[-1][1], _day(row.last))
+        else:
+            of_symbol.append((_day(row.first), _day(row.last)))
+    long = tuple(
+        tuple((first, end) for first, end in of if len(days.between(_date(first), _date(end))) > STALE_SESSIONS)
+        for of in absences
+    )
+    roots = sorted({contract.underlying for symbol in symbols if (contract := parse_occ(symbol))})
+    splits: dict[str, list[int]] = {}
+    for row in await store.actions(conn, roots, splits_after=earliest, first=last, last=last) if roots else ():
+        if row.type == "split":
+            splits.setdefault(row.symbol, []).append(_day(row.ex_session))
+    return replace(market, absences=long, underlying_splits={root: tuple(of) for root, of in splits.items()})
+
+
+def _date(day: int) -> date:
+    return date.fromordinal(day + _EPOCH)
 
 
 def _opening(lots: Lots, holdings: Rows, first: date) -> LotState:

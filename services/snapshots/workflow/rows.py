@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.snapshots.compute import (
     Basis,
+    Doubts,
     Inputs,
     LotTable,
     Reason,
@@ -53,6 +54,7 @@ def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[
     figures = [_nullable(getattr(snapshots, figure)) for figure in SNAPSHOT_FIGURES]
     count = len(inputs.portfolios.portfolio_id)
     starts = np.searchsorted(inputs.lots.portfolio, np.arange(count + 1), side="left").tolist()
+    doubts = Doubts(inputs, table)
     rows: dict[UnitKey, UnitRow] = {}
     for portfolio, portfolio_id in enumerate(inputs.portfolios.portfolio_id):
         start, end = starts[portfolio], starts[portfolio + 1]
@@ -60,8 +62,8 @@ def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[
         holdings = _holdings(inputs, table, start, entered)
         for row, session in enumerate(sessions):
             of_portfolio = slice(start, start + entered[row])
-            short = lot_reasons(inputs, table, row, of_portfolio)
-            reasons = short + figure_reasons(inputs, snapshots, row, portfolio)
+            short = lot_reasons(inputs, table, row, of_portfolio) + doubts.shortfalls(row, of_portfolio)
+            reasons = short + doubts.remarks(row, of_portfolio) + figure_reasons(inputs, snapshots, row, portfolio)
             outcome = _outcome(short, float(snapshots.coverage[row, portfolio]))
             rows[UnitKey(portfolio_id, session)] = UnitRow(
                 outcome,

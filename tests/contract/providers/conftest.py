@@ -14,6 +14,7 @@ import pytest
 from services.ingest.providers.fmp.provider import Fmp
 from services.ingest.providers.massive.provider import Massive
 from services.ingest.providers.network import NetworkProvider
+from services.ingest.providers.tiingo.provider import Tiingo
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.yahoo.yahooquery import YahooQuery
@@ -55,6 +56,12 @@ def _fmp(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: st
     return Fmp(key, exchange_calendar, gate=gate, base_url=url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
 
+def _tiingo(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime) -> NetworkProvider:
+    return Tiingo(
+        key, exchange_calendar, gate=gate, base_url=server.url, allow_loopback=True, bounds=bounds, now=lambda: now
+    )
+
+
 def _yahoo(server: VendorServer, gate: RateLimiter | None, bounds: Bounds, key: str, now: datetime) -> NetworkProvider:
     return Yahoo(exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=bounds, now=lambda: now)
 
@@ -72,8 +79,15 @@ _MAKERS: dict[str, tuple[Any, Any, str]] = {
     "fmp": (_fmp, vendors.fmp, "/historical-price-eod/"),
     "yahoo": (_yahoo, vendors.yahoo, "/v8/finance/chart/"),
     "yahooquery": (_yahooquery, vendors.yahoo, "/v8/finance/chart/"),
+    "tiingo": (_tiingo, vendors.tiingo, "/tiingo/daily/"),
 }
-ALL = [pytest.param(name, marks=needs_yahooquery if name == "yahooquery" else ()) for name in _MAKERS]
+# What has prices and neither profiles nor statements is asked in a module of its own.
+PRICES_ONLY = {"tiingo"}
+ALL = [
+    pytest.param(name, marks=needs_yahooquery if name == "yahooquery" else ())
+    for name in _MAKERS
+    if name not in PRICES_ONLY
+]
 
 
 @contextmanager
@@ -111,4 +125,10 @@ def fmp() -> Iterator[Case]:
 @pytest.fixture
 def yahoo() -> Iterator[Case]:
     with running("yahoo") as made:
+        yield made
+
+
+@pytest.fixture
+def tiingo() -> Iterator[Case]:
+    with running("tiingo") as made:
         yield made

@@ -28,14 +28,16 @@ AS_OF = date(2020, 12, 30)
 PREFIX = "/api/v1"
 # Children before parents.
 WRITTEN = (
-    "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.positions",
+    "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.import_lots", "coordinator.trades",
+    "coordinator.imports", "coordinator.import_mappings", "coordinator.positions",
     "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "coordinator.benchmarks",
-    "ledger.units", "ledger.schedule", "bus.outbox", "bus.dead_letters", "snapshots.snapshots", "snapshots.holdings", "risk.results",
+    "ledger.units", "ledger.schedule", "ledger.failures", "bus.outbox", "bus.dead_letters",
+    "snapshots.snapshots", "snapshots.holdings", "risk.results",
     "factors.exposures", "factors.metrics", "factors.proxies", "ingest.symbol_profiles", "ingest.gaps", "ingest.actions",
     "ingest.actions_history",
     "ingest.prices", "ingest.prices_history",
-    "ingest.candidates", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
-    "coordinator.price_decisions", "coordinator.closures", "coordinator.tokens",
+    "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
+    "coordinator.price_decisions", "coordinator.closures", "ingest.lookups", "coordinator.lookups", "coordinator.tokens",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,
@@ -61,7 +63,7 @@ class Api:
             await conn.execute(text(statement), values)
 
     async def create(self, csv: str = CSV, **form: str) -> dict[str, Any]:
-        data = {"name": "Test", "equity_balance": "100000"} | form
+        data = {"name": "Test", "equity_balance": "100000", "allow_duplicate_name": "true"} | form
         answer = await self.client.post(
             f"{PREFIX}/portfolios/import", data=data, files={"file": ("p.csv", csv.encode(), "text/csv")}
         )

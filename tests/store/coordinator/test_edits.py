@@ -200,5 +200,10 @@ async def test_the_basis_can_be_settled_once_prices_are_there(api: Api) -> None:
     assert await api.missing(identity) == units(date(2020, 12, 21), "snapshots", "risk")
     again = (await api.client.post(f"{url}/price-basis")).json()
     assert (again["positions"], again["run_id"]) == (0, None)
-    refused = await api.client.post(f"{url}/price-basis?basis=split_adjusted")
-    assert [error["code"] for error in refused.json()["errors"]] == ["ERR_POS_026"]
+    stated = await api.client.post(f"{url}/price-basis?basis=split_adjusted")
+    assert stated.status_code == 200
+    lots = (await api.client.get(url)).json()["positions"]
+    assert {lot["basis_reason"] for lot in lots} == {"stated"}
+    assert [lot["basis_assumed"] for lot in lots if lot["symbol"] != "AAPL"] == [True], (
+        "converted once its splits are known"
+    )

@@ -278,3 +278,100 @@ async def test_a_deleted_portfolio_or_lot_is_left_alone(api: Api) -> None:
     await api.client.delete(f"{PREFIX}/portfolios/{kept}/positions/{rest[0]['id']}")
     await api.complete(kept, phase="ingest")
     assert await settled(api) == 1
+
+
+# --- one basis for a file ----------------------------------------------------------------------------------------------
+
+TWENTIETH = (100.0, ("2020-11-02", 1.05))
+
+
+async def test_all_lots_of_a_file_are_settled_on_one_basis(api: Api) -> None:
+    rows = [f"STKX,100,{ENTRY},{price}" for price in ("109", "97", "94")]
+    portfolio = (await api.create(csv(*rows)))["id"]
+    await quote(api, "STKX", *TWENTIETH)
+    await api.complete(portfolio, phase="ingest")
+    assert await settled(api) == 3
+    found = {(lot["price_basis"], lot["quantity"]) for lot in await lots(api, portfolio)}
+    assert found == {("as_traded", 100.0)}, "109 can only be as traded"
+
+
+async def test_lots_that_are_ingested_later_follow_the_rest_of_their_file(api: Api) -> None:
+    later = date(2020, 9, 15)
+    content = csv(f"STKX,105,{ENTRY},82", f"STKX,105,{later},95.2")
+    portfolio = (await api.create(content))["id"]
+    other = (await api.create(csv(f"STKX,105,{later},95.2"), name="Another file"))["id"]
+    await quote(api, "STKX", *TWENTIETH)
+    await quote(api, "STKX", 100.0, day=later)
+    await api.run(
+        "UPDATE ledger.units SET completed_revision = required_revision, completed_at = now()"
+        " WHERE phase = 'ingest' AND session < :later",
+        later=later,
+    )
+    assert await settled(api) == 1
+    await api.complete(portfolio, phase="ingest")
+    await api.complete(other, phase="ingest")
+    assert await settled(api) == 2
+    assert {lot["price_basis"] for lot in await lots(api, portfolio)} == {"split_adjusted"}
+    assert {lot["quantity"] for lot in await lots(api, portfolio)} == {100.0}
+    assert (await one(api, other))[:2] == ("as_traded", "ambiguous")
+
+
+async def test_a_basis_that_is_stated_first_is_carried_out_once_the_splits_are_known(api: Api) -> None:
+    answer = await api.create(csv(f"AAPL,40,{ENTRY},124.81"), price_basis="split_adjusted")
+    portfolio = answer["id"]
+    assert await one(api, portfolio) == ("split_adjusted", "stated", True, 40.0, 124.81)
+    await quote(api, "AAPL", *FORWARD)
+    await api.complete(portfolio)
+    assert await settled(api) == 1
+    assert await one(api, portfolio) == ("split_adjusted", "stated", False, 10.0, 499.24)
+    assert ("snapshots", ENTRY) in await api.missing(portfolio)
+    assert await settled(api) == 0
+    status = (await api.client.get(f"{PREFIX}/portfolios/{portfolio}/status")).json()
+    (lot,) = status["price_basis"]
+    assert (lot["stated_quantity"], lot["stored_quantity"], lot["basis_reason"]) == (40.0, 10.0, "stated")
+
+
+async def test_a_stated_basis_without_any_close_is_carried_out_by_the_splits_there_are(api: Api) -> None:
+    portfolio = (await api.create(csv(f"AAPL,40,{ENTRY},124.81"), price_basis="split_adjusted"))["id"]
+    await quote(api, "AAPL", 500.0, *FORWARD[1:], day=date(2020, 9, 1))
+    await api.complete(portfolio)
+    assert await settled(api) == 1
+    assert await one(api, portfolio) == ("split_adjusted", "stated", False, 10.0, 499.24)
+    assert await settled(api) == 0
+
+
+async def test_an_edit_before_the_splits_are_known_still_waits_for_them(api: Api) -> None:
+    portfolio = (await api.create(csv(f"AAPL,40,{ENTRY},124.81"), price_basis="split_adjusted"))["id"]
+    (lot,) = await lots(api, portfolio)
+    await api.client.patch(f"{PREFIX}/portfolios/{portfolio}/positions/{lot['id']}", json={"name": "Apple"})
+    assert await one(api, portfolio) == ("split_adjusted", "stated", True, 40.0, 124.81)
+
+
+async def test_a_conversion_is_said_when_the_closes_are_known_at_import(api: Api) -> None:
+    first = (await api.create(csv(f"AAPL,40,{ENTRY},124.81")))["id"]
+    await quote(api, "AAPL", *FORWARD)
+    await api.complete(first)
+    answer = await api.create(csv(f"AAPL,80,{ENTRY},124.81"), name="Second")
+    (said,) = answer["warnings"]
+    assert said["code"] == "price_basis_converted"
+    assert "80 at 124.81 as 20 at 499.24" in said["message"]
+
+
+async def test_a_lot_that_costs_nothing_is_stored(api: Api) -> None:
+    header = "symbol,quantity,entry_date,entry_price,exit_date,exit_price"
+    portfolio = (await api.create(csv(f"AAPL,10,{ENTRY},0,2020-09-01,0", header=header)))["id"]
+    (lot,) = await lots(api, portfolio)
+    assert (lot["entry_price"], lot["exit_price"]) == (0.0, 0.0)
+
+
+async def test_what_is_said_to_be_as_traded_is_doubtful_no_more_and_published_anew(api: Api) -> None:
+    portfolio = (await api.create(csv(f"STKX,100,{ENTRY},97")))["id"]
+    await quote(api, "STKX", *TWENTIETH)
+    await api.complete(portfolio)
+    assert await settled(api) == 1
+    assert (await one(api, portfolio))[:2] == ("as_traded", "ambiguous")
+    await api.complete(portfolio)
+    url = f"{PREFIX}/portfolios/{portfolio}/price-basis"
+    assert (await api.client.post(url, params={"basis": "as_traded"})).status_code == 200
+    assert (await one(api, portfolio))[:2] == ("as_traded", "stated")
+    assert ("snapshots", ENTRY) in await api.missing(portfolio)

@@ -94,13 +94,17 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
     )
     status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
     assert set(status) == {
-        "id", "state", "as_of", "first_session", "last_session", "expected", "completed", "partial", "phases", "holes",
-        "holes_total", "partials", "partials_total",
+        "id", "state", "processed", "coverage_min", "coverage_gate", "needs_you", "complete_to",
+        "as_of", "first_session", "last_session", "expected", "completed", "partial", "phases", "holes",
+        "holes_total", "partials", "partials_total", "price_basis",
     }  # fmt: skip
     assert (status["state"], status["as_of"]) == ("healing", "2020-12-30")
     assert (status["first_session"], status["last_session"]) == ("2020-12-21", "2020-12-30")
     assert (status["expected"], status["completed"], status["partial"]) == (28, 24, 4)
     assert status["phases"]["risk"] == {"expected": 7, "completed": 4}
+    assert status["processed"] == pytest.approx(24 / 28)
+    assert (status["coverage_min"], status["coverage_gate"], status["complete_to"]) == (0.922, 0.8, "2020-12-21")
+    assert [(need["symbol"], need["reason"]) for need in status["needs_you"]] == [("X", "unpriceable")]
     holes = [(h["from"], h["to"], h["phase"], h["state"], h["reason"], h["attempts"]) for h in status["holes"]]
     assert holes == [
         ("2020-12-22", "2020-12-23", "risk", "retrying", "division by zero", 3),
@@ -108,14 +112,19 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
         ("2020-12-28", "2020-12-28", "risk", "retrying", "division by zero", 3),
     ]
     assert all(
-        set(hole) == {"from", "to", "phase", "state", "reason", "symbols", "attempts", "next_at"}
+        set(hole) == {"from", "to", "phase", "state", "reason", "reasons", "symbols", "attempts", "next_at"}
         for hole in status["holes"]
     )
     assert status["holes_total"] == 3
     assert status["partials"] == [
         {
             "from": "2020-12-22", "to": "2020-12-28", "phase": "snapshots", "coverage": 0.922,
-            "reasons": [{"symbol": "X", "reason": "unpriceable"}],
+            "reasons": [
+                {
+                    "figure": None, "symbol": "X", "reason": "unpriceable", "severity": "nav", "acts": "you", "until": None,
+                    "provider": None, "remedy": "Add a source that prices it, or give the position its exit",
+                }
+            ],
         }
     ]  # fmt: skip
 
@@ -126,12 +135,26 @@ async def test_an_ingest_hole_names_the_symbols_it_waits_for(api: Api) -> None:
     await api.run(
         """
         INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at, retry_at)
-        SELECT id, '2020-12-01', '2020-12-30', 'rate_limited', false, 'test', now(), now() FROM ingest.symbols
+        SELECT id, '2020-12-01', '2020-12-30', 'rate_limited', false, 'file,test,other', now(), '2100-01-02 19:50Z'
+        FROM ingest.symbols
         """
     )
+    await api.run(
+        """
+        INSERT INTO ingest.providers (provider, account, closed_until, closed_by) VALUES
+            ('test', '1', now() + interval '1 hour', 'rate_limited'), ('other', '2', now() - interval '1 hour', 'rate_limited')
+        """
+    )
+    # What the schedule wrote when it was put off hides nothing.
+    await api.run("UPDATE ledger.schedule SET last_error = 'waiting for a provider' WHERE phase = 'ingest'")
     status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
     ingest = next(hole for hole in status["holes"] if hole["phase"] == "ingest")
-    assert (ingest["reason"], ingest["symbols"], ingest["state"]) == ("rate_limited", ["AAPL", "SPY"], "waiting")
+    assert (ingest["symbols"], ingest["state"]) == (["AAPL", "SPY"], "waiting")
+    assert ingest["reason"] == "rate_limited (test) until 2100-01-02 19:50 UTC: AAPL, SPY"
+    assert [(of["symbol"], of["reason"], of["provider"], of["until"]) for of in ingest["reasons"]] == [
+        (symbol, "rate_limited", "test", "2100-01-02T19:50:00Z") for symbol in ("AAPL", "SPY")
+    ]
+    assert status["needs_you"] == []
     assert next(hole for hole in status["holes"] if hole["phase"] == "risk")["symbols"] == []
 
 
@@ -170,6 +193,7 @@ async def test_positions_have_weights_and_null_for_what_was_never_priced(api: Ap
     assert set(aapl) == {
         "position_id", "symbol", "quantity", "entry_date", "entry_price", "price", "price_session", "price_basis",
         "market_value", "weight", "daily_pnl", "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "quality", "reason",
+        "reasons",
     }  # fmt: skip
     assert (aapl["market_value"], aapl["daily_pnl"], aapl["unrealized_pnl"]) == (13000.0, 9.75, 1.77)
     assert aapl["weight"] == pytest.approx(13000 / 100_010.25, rel=1e-12)
@@ -194,7 +218,10 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
         "contributions": [{"symbol": "AAPL", "weight": 0.6, "contribution": 0.2, "share": None}],
     }  # fmt: skip
     assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)
-    assert newest["reasons"][0] == {"figure": "rates", "symbol": None, "reason": "no_proxy"}
+    assert newest["reasons"][0] == {
+        "figure": "rates", "symbol": None, "reason": "no_proxy", "severity": "figure", "acts": "you", "until": None,
+        "provider": None, "remedy": "Add prices of one of the factor's proxies",
+    }  # fmt: skip
     assert {reason["figure"] for reason in newest["reasons"][1:]} == {
         "scorecard.har_qlike", "scorecard.ewma_qlike", "scorecard.mean_error", "scorecard.var_95",
     }  # fmt: skip
@@ -251,7 +278,7 @@ async def test_symbol_facts_have_names_and_no_nan(api: Api) -> None:
     facts = (await api.client.get(f"{PREFIX}/symbols/brk-b/factors")).json()
     assert set(facts) == {
         "symbol", "session", "model_version", "price_version", "proxies", "market_beta", "market_beta_shrunk", "ir_beta",
-        "spreads", "joint", "provider_beta",
+        "spreads", "joint", "provider_beta", "reasons",
     }  # fmt: skip
     assert facts["symbol"] == "BRK.B"
     assert facts["proxies"]["growth"] is None

@@ -239,9 +239,9 @@ async def test_a_refused_key_closes_for_an_hour_and_a_plan_limit_does_not(engine
 # One process as a replica: takes what it can get, notes when it made each call, and settles.
 REPLICA = """
 import asyncio, sys, time
-from services.ingest.providers.quota.rate_limited import SharedGate
+from services.ingest.providers.quota.rate_limited import SharedRateLimiter
 from services.ingest.providers.quota.limits import Priority, Window
-from services.ingest.providers.errors import VendorError
+from services.ingest.providers.errors import ProviderError
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.db.engine import create_engine
 
@@ -249,18 +249,18 @@ async def main(url, calls, seconds, lasting, out):
     until = time.time() + lasting
     engine, loop = create_engine(url, application="replica", pool_size=4), Loop()
     loop.bind()
-    gate = SharedGate(DatabaseQuota(engine, loop, "massive", account_of("massive", "k"), (Window(calls, seconds),)))
+    limiter = SharedRateLimiter(DatabaseQuota(engine, loop, "massive", account_of("massive", "k"), (Window(calls, seconds),)))
     def work():
         with open(out, "w") as log:
             while time.time() < until:
-                with gate.portion(Priority.TODAY, 3, 2) as grant:
+                with limiter.batch(Priority.TODAY, 3, 2) as grant:
                     if grant.refused is not None:
                         time.sleep(0.02)
                         continue
                     for _ in range(2):
                         try:
-                            gate.admit()
-                        except VendorError:
+                            limiter.acquire()
+                        except ProviderError:
                             break
                         log.write(f"{time.time()}\\n")
                         time.sleep(0.01)

@@ -21,7 +21,7 @@ from tests.support.vendors import VendorServer, serving
 ENTRY = DAYS.back(LAST, 9)
 PROVIDERS = [
     pytest.param(name, marks=needs_yahooquery if name == "yahooquery" else ())
-    for name in ("yahoo", "yahooquery", "massive", "fmp")
+    for name in ("yahoo", "yahooquery", "massive", "fmp", "tiingo")
 ]
 
 
@@ -34,6 +34,10 @@ class Door:
     world: World
     server: VendorServer
 
+    def common(self) -> set[str]:
+        """The proxies and reference funds that the vendor may be asked for: Tiingo has no indices."""
+        return set(COMMON) - ({"^GSPC"} if self.name == "tiingo" else set())
+
     def priced(self) -> Counter[str]:
         """Questions about prices, by symbol as the vendor spells it."""
         found: Counter[str] = Counter()
@@ -43,6 +47,8 @@ class Door:
                 found[match[1] or match[2]] += 1
             elif path.endswith("/historical-price-eod/full"):
                 found[call.query["symbol"]] += 1
+            elif match := re.fullmatch(r"/tiingo/daily/([^/]+)/prices", path):
+                found[match[1]] += 1
         return found
 
 
@@ -65,7 +71,9 @@ async def test_thirteen_new_holdings_are_thirteen_questions_and_a_second_portfol
     names = [f"H{index:02d}" for index in range(13)]
     with at(name, ingest) as door:
         await ingest.run(await ingest.portfolio(("AAA", ENTRY)))
-        assert door.priced() == dict.fromkeys({*COMMON, "AAA"}, 1), "the holding, and the proxies that are missing"
+        assert door.priced() == dict.fromkeys({*door.common(), "AAA"}, 1), (
+            "the holding, and the proxies that are missing"
+        )
         quote(door.world, *names)
         door.server.calls.clear()
         portfolio = await ingest.portfolio(*((symbol, ENTRY) for symbol in names))
@@ -110,7 +118,7 @@ async def test_a_night_asks_for_the_new_session_of_each_symbol_and_no_more(inges
         await ingest.run(portfolio, last=yesterday)
         door.server.calls.clear()
         await ingest.run(portfolio)
-        assert door.priced() == dict.fromkeys({*COMMON, "AAA"}, 1)
+        assert door.priced() == dict.fromkeys({*door.common(), "AAA"}, 1)
         assert await ingest.missing(portfolio) == []
         if name in {"massive", "fmp"}:
             told = " ".join(f"{call.path} {sorted(call.query.items())}" for call in door.server.calls)

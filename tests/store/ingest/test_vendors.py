@@ -62,7 +62,8 @@ def quote(world: World, *symbols: str, first: date = date(2018, 1, 2)) -> None:
 
 
 def worker(ingest: Ingest, breaker: Breaker | None = None, **values: str) -> IngestWorker:
-    settings = IngestSettings(provider_loopback=True, massive_api_key="m", fmp_api_key="f", **values)  # type: ignore[arg-type]
+    keys = {"massive_api_key": "m", "fmp_api_key": "f", "tiingo_api_key": "t"}
+    settings = IngestSettings(provider_loopback=True, **keys, **values)  # type: ignore[arg-type]
     engine, loop = ingest.worker._engine, Loop()
 
     def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:

@@ -20,12 +20,14 @@ from leadline.tables import overview, text
 ID = "01a20058-0000-7000-8000-000000000001"
 PHASE = {"expected": 7, "completed": 7}
 STATUS: dict[str, Any] = {
-    "id": ID, "state": "complete", "as_of": "2020-12-30", "first_session": "2020-12-21", "last_session": "2020-12-30",
+    "id": ID, "state": "complete", "processed": 1.0, "coverage_min": 1.0, "coverage_gate": 0.8, "needs_you": [],
+    "complete_to": "2020-12-30", "as_of": "2020-12-30", "first_session": "2020-12-21", "last_session": "2020-12-30",
     "expected": 28, "completed": 28, "partial": 0, "phases": dict.fromkeys(overview.PHASES, PHASE), "holes": [],
     "holes_total": 0, "partials": [], "partials_total": 0,
 }  # fmt: skip
 HOLE = {
-    "from": "2020-12-22", "to": "2020-12-23", "phase": "risk", "state": "blocked", "reason": "division_by_zero", "symbols": [],
+    "from": "2020-12-22", "to": "2020-12-23", "phase": "risk", "state": "blocked", "reason": "ValueError: division_by_zero",
+    "reasons": [], "symbols": [],
     "attempts": 8, "next_at": None,
 }  # fmt: skip
 ENV = {
@@ -99,7 +101,7 @@ def test_a_complete_status_exits_0_and_a_hole_exits_3(monkeypatch: pytest.Monkey
     holes = STATUS | {"state": "blocked", "completed": 26, "holes": [HOLE], "holes_total": 1}
     bad = run(monkeypatch, ANSWERS | {f"/portfolios/{ID}/status": holes}, "status", ID, "--watch")
     assert bad.exit_code == 3
-    assert "division by zero" in bad.stdout
+    assert "division_by_zero" in bad.stdout
     assert "2020-12-22" in bad.stdout
 
 
@@ -124,6 +126,43 @@ def test_status_of_all_is_as_bad_as_the_worst(monkeypatch: pytest.MonkeyPatch) -
     assert run(monkeypatch, items(), "status").exit_code == 0
     assert run(monkeypatch, items("complete", "healing"), "status").exit_code == 3
     assert run(monkeypatch, items("blocked"), "status", "--json").exit_code == 3
+    assert run(monkeypatch, items("partial", "healing"), "status").exit_code == 3
+
+
+NEED = {
+    "figure": None, "symbol": "TWTR", "reason": "not_found", "severity": "nav", "acts": "you", "until": None, "provider": "file",
+    "remedy": "Correct the symbol, or add a source that has it",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("coverage", "code"), [(0.93, 0), (0.8, 0), (0.79, 4), (0.036, 4), (None, 4)])
+def test_a_partial_book_exits_by_its_coverage(
+    monkeypatch: pytest.MonkeyPatch, coverage: float | None, code: int
+) -> None:
+    of = {"state": "partial", "coverage_min": coverage, "coverage_gate": 0.8}
+    alone = run(monkeypatch, {f"/portfolios/{ID}/status": STATUS | of | {"needs_you": [NEED]}}, "status", ID)
+    assert alone.exit_code == code
+    assert "partial" in alone.stdout
+    assert "TWTR: not found. Correct the symbol, or add a source that has it." in alone.stdout
+    line = {
+        "id": ID,
+        "name": "n",
+        "first_session": None,
+        "positions": 1,
+        "needs_you": 1,
+        "complete_to": "2020-12-30",
+    } | of
+    listed = run(monkeypatch, {"/portfolios": {"items": [line], "next": None}}, "status")
+    assert listed.exit_code == code
+    assert "2020-12-30" in listed.stdout
+    assert ("93.0 %" in listed.stdout) is (coverage == 0.93)
+
+
+def test_show_begins_with_the_state_and_what_needs_you(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = STATUS | {"state": "partial", "coverage_min": 0.5, "needs_you": [NEED]}
+    shown = run(monkeypatch, ANSWERS | {f"/portfolios/{ID}/status": of}, "show", ID).stdout
+    assert "partial, coverage 50.0 % at its lowest" in shown.splitlines()[1]
+    assert "TWTR: not found" in shown.splitlines()[3]
 
 
 def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,3 +398,35 @@ def test_reasons_are_grouped_by_cause() -> None:
         {"figure": "rates", "symbol": None, "reason": "no_proxy"},
     ]
     assert text.reasons_text(reasons) == ["unpriceable: X", "no proxy: rates"]
+
+
+RUN = {
+    "id": ID, "source": "cli", "scope": {"what": "missing"}, "requested_at": "2020-12-30T21:00:00Z", "state": "blocked", "units": 28,
+    "done": 21, "blocked": 7, "phases": {},
+}  # fmt: skip
+EVENTS = [
+    {"at": "2020-12-30T21:00:00Z", "event": "requested", "portfolio_id": None, "phase": None, "from": "2020-12-21", "to": "2020-12-30",
+     "units": 28, "message": None},
+    {"at": "2020-12-30T21:00:09Z", "event": "blocked", "portfolio_id": ID, "phase": "risk", "from": "2020-12-21", "to": "2020-12-30",
+     "units": 7, "message": "ValueError: [red]boom"},
+    {"at": None, "event": "waiting", "portfolio_id": ID, "phase": "ingest", "from": "2020-12-30", "to": "2020-12-30", "units": 1,
+     "message": None},
+]  # fmt: skip
+
+
+def test_runs_lists_runs_and_tells_what_happened_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "/admin/runs": {"items": [RUN], "next": None},
+        f"/admin/runs/{ID}": RUN,
+        f"/admin/runs/{ID}/events": {"id": ID, "events": EVENTS, "events_total": 3},
+    }
+    listed = run(monkeypatch, answers, "runs")
+    assert listed.exit_code == 0
+    assert ID in listed.stdout
+    assert "75.0 %" in listed.stdout
+    told = run(monkeypatch, answers, "runs", ID).stdout
+    assert "7 blocked" in told
+    assert "Events (3)" in told
+    assert f"blocked {ID} risk 2020-12-21: ValueError: [red]boom" in told
+    assert json.loads(run(monkeypatch, answers, "runs", ID, "--json").stdout)["events"] == EVENTS
+    assert run(monkeypatch, {}, "runs", ID).exit_code == 1

@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from services.coordinator.importer import reader
+from services.coordinator.importer import layouts, reader
 from services.coordinator.importer.columns import COLUMNS, canonical
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.parse import Parsed, parse_csv
+from services.coordinator.importer.reading import Options
 from services.coordinator.importer.rules import Rules
 from shared.market.calendar import calendar
 
@@ -91,7 +92,10 @@ def test_001_a_file_over_ten_megabytes_is_not_read() -> None:
 
 def test_001_the_50_001st_row_is_refused() -> None:
     issues = Issues()
-    records = reader.read((HEADER + ROW * (reader.MAX_ROWS + 1)).encode(), "p.csv", issues)
+    sheet = reader.read((HEADER + ROW * (reader.MAX_ROWS + 1)).encode(), "p.csv", issues)
+    layout = layouts.locate(sheet, Options(), issues)
+    assert layout is not None
+    records = list(layouts.records(sheet, layout, issues))
     assert [(issue.row, issue.code) for issue in issues.errors] == [(reader.MAX_ROWS + 2, "ERR_CSV_001")]
     assert len(records) == reader.MAX_ROWS
 

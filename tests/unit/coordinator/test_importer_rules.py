@@ -64,7 +64,6 @@ def good(**change: object) -> Position:
         ({"entry_price": ""}, [("entry_price", "ERR_POS_008")]),
         ({"entry_price": "$12"}, [("entry_price", "ERR_POS_009")]),
         ({"entry_price": "Infinity"}, [("entry_price", "ERR_POS_009")]),
-        ({"entry_price": "0"}, [("entry_price", "ERR_POS_010")]),
         ({"entry_price": "-1"}, [("entry_price", "ERR_POS_010")]),
         ({"entry_price": "0.00000000001"}, [("entry_price", "ERR_POS_011")]),
         ({"entry_date": ""}, [("entry_date", "ERR_POS_012")]),
@@ -298,3 +297,40 @@ def test_a_message_speaks_of_what_was_sent() -> None:
     empty = parse.parse_items([dict.fromkeys(GOOD), dict.fromkeys(OPTION) | {"investment_class": "OPTIONS"}], RULES)
     assert len(empty.issues.errors) == 12
     assert not [issue.message for issue in empty.issues.errors if "row" in issue.message.lower()]
+
+
+# --- nothing paid, nothing received, and money -------------------------------------------------------------------------
+
+
+def test_what_cost_nothing_or_brought_nothing_is_a_lot_with_a_remark() -> None:
+    parsed = parse.parse_items([GOOD | {"entry_price": "0", "exit_date": "2020-06-01", "exit_price": "0.00"}], RULES)
+    assert parsed.issues.errors == []
+    assert (parsed.positions[0].entry_price, parsed.positions[0].exit_price) == (Decimal(0), Decimal(0))
+    assert [(issue.column, issue.code) for issue in parsed.issues.warnings] == [
+        ("entry_price", "zero_price"),
+        ("exit_price", "zero_price"),
+    ]
+
+
+def test_an_option_that_expired_worthless_leaves_at_nothing() -> None:
+    parsed = parse.parse_items([OPTION | {"exit_date": "2020-11-20", "exit_price": "0"}], RULES)
+    assert parsed.issues.errors == []
+    assert parsed.positions[0].exit_price == Decimal(0)
+
+
+def test_proceeds_that_nobody_can_receive_are_refused_like_such_a_cost() -> None:
+    assert errors(quantity="1e12", entry_price="1", exit_date="2020-06-01", exit_price="1e3") == [
+        ("quantity", "ERR_POS_024")
+    ]
+
+
+def test_cash_is_money_unless_it_is_said_to_be_a_company() -> None:
+    parsed = parse.parse_items([GOOD | {"symbol": "CASH", "entry_price": "1"}], RULES)
+    assert (parsed.positions[0].investment_class, parsed.positions[0].investment_subtype) == ("PUBLIC", "CASH")
+    assert [issue.code for issue in parsed.issues.warnings] == ["taken_as_cash"]
+    bank = parse.parse_items([GOOD | {"symbol": "CASH", "investment_subtype": "stock"}], RULES)
+    assert (bank.positions[0].investment_subtype, bank.issues.warnings) == ("STOCK", [])
+
+
+def test_a_money_market_fund_is_a_subtype() -> None:
+    assert good(symbol="SPAXX", investment_subtype="Money Market").investment_subtype == "MONEY_MARKET"

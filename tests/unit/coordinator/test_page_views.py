@@ -47,6 +47,10 @@ def test_a_figure_keeps_its_value_and_names_its_explanation() -> None:
 def status(**changes: Any) -> dict[str, Any]:
     return {
         "state": "complete",
+        "processed": 1.0,
+        "coverage_min": 1.0,
+        "needs_you": [],
+        "complete_to": "2020-12-31",
         "expected": 8,
         "completed": 8,
         "partial": 0,
@@ -56,55 +60,32 @@ def status(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def partial(symbol: str, reason: str, to: str = "2020-12-31", coverage: float = 0.5) -> dict[str, Any]:
-    return {
-        "from": "2020-01-02",
-        "to": to,
-        "phase": "snapshots",
-        "coverage": coverage,
-        "reasons": [{"symbol": symbol, "reason": reason}],
-    }
+def need(symbol: str, reason: str) -> dict[str, Any]:
+    return {"symbol": symbol, "reason": reason, "remedy": "Say which."}
 
 
 def test_a_holding_without_a_price_is_not_complete_to_a_reader() -> None:
-    found = state.of_status(status(partial=2, partials=[partial("TWTR", "not_found", coverage=0.036)]))
+    found = state.of_status(status(state="partial", coverage_min=0.036, needs_you=[need("TWTR", "not_found")]))
     assert found.name == state.PARTIAL
     assert found.needs_somebody
     assert found.coverage_min == 0.036
-    assert [(need.symbol, need.code) for need in found.needs_you] == [("TWTR", "not_found")]
+    assert [(of.symbol, of.code, of.remedy) for of in found.needs_you] == [("TWTR", "not_found", "Say which.")]
     assert found.sentence == "partial to 31 Dec 2020 · TWTR needs you"
 
 
-def test_a_missing_list_of_dividends_takes_nothing_from_complete() -> None:
-    found = state.of_status(status(partial=2, partials=[partial("MSFT", "no_dividends", coverage=1.0)]))
+def test_remarks_that_need_nobody_take_nothing_from_complete() -> None:
+    found = state.of_status(status(partial=2))
     assert found.name == state.COMPLETE
     assert not found.needs_somebody
     assert found.sentence == "complete to 31 Dec 2020"
 
 
-def test_what_fell_short_years_ago_asks_nothing_of_anybody() -> None:
-    found = state.of_status(status(partial=2, partials=[partial("OLD", "unpriceable", to="2018-06-29")]))
-    assert found.name == state.COMPLETE
-    assert found.coverage_min == 1.0
-
-
 def test_almost_done_is_never_rounded_up_to_done() -> None:
     hole = {"next_at": "2026-11-28T18:40:00Z", "reason": "rate_limited", "symbols": ["JPM"]}
-    found = state.of_status(status(state="healing", expected=100_000, completed=99_999, holes=[hole]))
+    found = state.of_status(status(state="healing", processed=0.99999, complete_to=None, holes=[hole]))
     assert "99.9% done" in found.sentence
     assert "18:40 UTC" in found.sentence
     assert found.complete_to is None
-
-
-def test_what_the_status_says_itself_counts() -> None:
-    said = status(
-        state="partial",
-        processed=0.75,
-        coverage_min=0.9,
-        needs_you=[{"symbol": "X", "reason": "ambiguous", "remedy": "Say which."}],
-    )
-    found = state.of_status(said)
-    assert (found.processed, found.coverage_min, found.needs_you[0].remedy) == (0.75, 0.9, "Say which.")
 
 
 def line(name: str, **changes: Any) -> dict[str, Any]:
@@ -122,9 +103,10 @@ def line(name: str, **changes: Any) -> dict[str, Any]:
         "var": 0.016,
         "trail": [0.0, 0.1],
         "reasons": [],
+        "state": "complete",
+        "needs_you": [],
         "expected": 4,
         "completed": 4,
-        "blocked": 0,
         "partial": 0,
         "complete_to": "2020-12-31",
         "coverage_min": 1.0,
@@ -136,9 +118,9 @@ def test_what_needs_you_stands_first() -> None:
     rows = home.rows(
         [
             line("Calm"),
-            line("Healing", completed=2, next_at="2026-11-28T18:40:00Z"),
-            line("Blocked", completed=3, blocked=1),
-            line("Untradable", reasons=[{"symbol": "TWTR", "reason": "not_found"}]),
+            line("Healing", state="healing", completed=2, next_at="2026-11-28T18:40:00Z"),
+            line("Blocked", state="blocked", completed=3),
+            line("Untradable", state="partial", needs_you=[need("TWTR", "not_found")]),
         ]
     )
     assert [row.name for row in rows] == ["Blocked", "Untradable", "Healing", "Calm"]
@@ -246,8 +228,8 @@ def test_every_code_of_the_methods_is_put_into_words() -> None:
     section = methods.split("## 12. Reasons", 1)[1].split("## 13.", 1)[0]
     codes = re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
     assert len(codes) > 25
-    known = reasons._table()
-    assert [code for code in codes if code not in known] == []
+    assert [code for code in codes if reasons.reason(code).means == code.replace("_", " ")] == []
+    assert [code for code in codes if not reasons.reason(code).remedy] == []
 
 
 def test_names_of_figures_as_words() -> None:

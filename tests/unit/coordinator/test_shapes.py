@@ -19,14 +19,6 @@ from shared.work import Phase
 
 
 @pytest.mark.parametrize(
-    ("expected", "completed", "blocked", "word"),
-    [(0, 0, 0, "complete"), (8, 8, 0, "complete"), (8, 7, 0, "healing"), (8, 6, 1, "blocked")],
-)
-def test_the_state_of_a_portfolio(expected: int, completed: int, blocked: int, word: str) -> None:
-    assert completeness.state(expected, completed, blocked) == word
-
-
-@pytest.mark.parametrize(
     ("blocked", "running", "runs", "word"),
     [
         (False, False, 0, "waiting"),
@@ -43,9 +35,10 @@ def test_the_state_of_a_hole(*, blocked: bool, running: bool, runs: int, word: s
 def test_a_symbols_reason_is_listed_once() -> None:
     reasons = [{"figure": f, "symbol": s, "reason": "stale"} for f in ("nav", "pnl") for s in ("B", "A")]
     assert completeness.symbol_reasons(reasons) == [
-        {"symbol": "B", "reason": "stale"},
-        {"symbol": "A", "reason": "stale"},
+        {"figure": None, "symbol": "B", "reason": "stale"},
+        {"figure": None, "symbol": "A", "reason": "stale"},
     ]
+    assert completeness.symbol_reasons(reasons[:1])[0]["figure"] == "nav"
 
 
 def test_instants_are_utc_with_z() -> None:

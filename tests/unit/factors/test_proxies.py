@@ -1,5 +1,7 @@
 """Which proxy stands for a factor, and what is null without one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,26 @@ def test_substitutes_change_the_numbers_as_statsmodels_says() -> None:
     assert result.geometry.symbols[0] == tuple(names.values())
     for s in range(2):
         assert_agrees(result, 0, s, data.returns[-WINDOW:, s], chosen(data, data.last, names))
+
+
+def with_curve(data: Market, returns: np.ndarray) -> Market:
+    return replace(data, proxies=np.column_stack([data.proxies, returns]))
+
+
+def test_the_yield_curve_stands_for_rates_only_where_no_fund_is_whole() -> None:
+    data = market(sessions=WINDOW + 12)
+    fund = data.proxies[:, registry.PROXY_SYMBOLS.index("TLT")].copy()
+    data.proxies[10, registry.PROXY_SYMBOLS.index("TLT")] = np.nan
+    table = facts(with_curve(data, fund), WINDOW + 9, WINDOW + 10).geometry.symbols
+    assert [symbols[-1] for symbols in table] == [registry.CURVE_PROXY, "TLT"]
+    fund[WINDOW + 9] = np.nan
+    assert facts(with_curve(data, fund), WINDOW + 9).geometry.symbols[0][-1] is None, "its own curve is not there yet"
+
+
+def test_the_factors_on_the_curve_are_those_of_a_fund_with_its_returns() -> None:
+    data = market(symbols=4, gaps=0.03)
+    fund = data.proxies[:, registry.PROXY_SYMBOLS.index("TLT")]
+    on_fund, on_curve = facts(data), facts(with_curve(data.without("TLT"), fund))
+    np.testing.assert_array_equal(on_curve.joint, on_fund.joint)
+    np.testing.assert_array_equal(on_curve.ir_beta, on_fund.ir_beta)
+    assert on_curve.geometry.symbols[0][-1] == registry.CURVE_PROXY

@@ -148,16 +148,22 @@ def test_condition_number_is_that_of_the_correlations() -> None:
         np.testing.assert_allclose(result.fit[0, s, 1], np.sqrt(values[-1] / values[0]), rtol=1e-9)
 
 
-def test_zero_variance_is_null_with_its_reason() -> None:
+def test_what_stands_still_has_slopes_of_zero_and_no_residual() -> None:
     data = market(symbols=3)
     data.returns[:, 0] = 0.0
     data.returns[:, 1] = 0.0001
     result = exposures(data.returns, data.proxies, at(data.last))
     for s in (0, 1):
-        assert np.isnan(result.market[0, s]).all()
-        assert np.isnan(result.joint[0, s]).all()
-        assert result.reasons(0, s)["market_beta"] == result.reasons(0, s)["joint"] == "zero_variance"
-        assert result.quality()[0, s] == "none"
+        assert result.market[0, s, [0, 3, 4]].tolist() == [0.0, 0.0, 0.0]
+        assert result.market[0, s, 1] == pytest.approx(data.returns[-1, s], rel=1e-12), (
+            "what it earns whatever the market does"
+        )
+        assert np.isnan(result.market[0, s, [2, 5]]).all()
+        assert result.joint[0, s].tolist() == [0.0] * 8
+        assert result.shrunk[0, s] == result.ir_beta[0, s] == result.fit[0, s, 2] == 0.0
+        assert result.spreads[0, s, :, :2].tolist() == [[0.0, 0.0]] * 4
+        assert result.reasons(0, s) == {"r2": "zero_variance"}
+        assert result.quality()[0, s] == "full"
     assert result.reasons(0, 2) == {}
 
 

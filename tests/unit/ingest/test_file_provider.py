@@ -80,6 +80,17 @@ def test_actions_and_profiles_stand_beside_the_prices(tmp_path: Path) -> None:
     assert (found.profile.asset_type, found.profile.sector) == ("stock", "Information Technology")
 
 
+def test_a_file_may_state_that_a_symbol_has_no_actions(tmp_path: Path) -> None:
+    """Otherwise a symbol that pays nothing could not be told from one whose dividends nobody wrote down."""
+    listed = "symbol,ex_date,type,value\nAAPL,,NONE,\nSPY,2020-12-18,dividend,1.58\n"
+    source = provider(tmp_path, GOOD + "SPY,2020-08-28,,,,350,,\nXOM,2020-08-28,,,,40,,\n", actions=listed)
+    day = date(2020, 8, 28)
+    stated, other, silent = (history(source, symbol, day, day) for symbol in ("AAPL", "SPY", "XOM"))
+    assert (stated.lists_splits, stated.actions) == (True, ())
+    assert other.lists_splits
+    assert not silent.lists_splits
+
+
 def test_bars_on_days_without_a_session_are_dropped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,10 +148,21 @@ def test_all_errors_are_told_at_once_and_not_more_than_a_person_reads(tmp_path: 
         ("symbol,ex_date,type,value\nA,2020-01-02,dividend,1e8\n", "1e+08 is no dividend that can be"),
         (
             "symbol,ex_date,type,value\nA,2020-01-02,merger,1\n",
-            "column type, row 2: 'merger' is neither split nor dividend",
+            "column type, row 2: 'merger' is neither split nor dividend, nor none",
         ),
         ("symbol,ex_date,type,value\nA,2020-01-02,split,0\n", "column value, row 2: 0 is not"),
         ("symbol,ex_date,type,value\nA,2020-01-02,split,\n", "column value, row 2: is empty"),
+        ("symbol,ex_date,type,value\nA,,split,2\n", "column ex_date, row 2: is empty or no date"),
+        ("symbol,ex_date,type,value\nA,2020-13-02,split,2\n", "column ex_date, row 2: '2020-13-02' is not a date"),
+        (
+            "symbol,ex_date,type,value\nA,2020-01-02,none,\n",
+            "column ex_date, row 2: is not empty, in a row that states",
+        ),
+        ("symbol,ex_date,type,value\nA,,none,0.5\n", "column value, row 2: is not empty, in a row that states"),
+        (
+            "symbol,ex_date,type,value\nA,,none,\nB,2020-01-02,split,2\nA,2020-01-02,dividend,0.5\n",
+            "column type, row 2: A is stated to have no splits and pay no dividends, and row 4 lists one",
+        ),
     ],
 )
 def test_a_bad_list_of_actions_is_refused(tmp_path: Path, actions: str, message: str) -> None:

@@ -45,6 +45,11 @@ class Count:
 
     def succeeded(self) -> None: ...
 
+    def plan_years(self) -> int | None:
+        return None
+
+    def learn_plan(self, years: int) -> None: ...
+
     def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
         self.failures.append(error)
         return self.closing

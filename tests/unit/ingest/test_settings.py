@@ -40,6 +40,7 @@ def test_keys_and_quotas_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     ("values", "message"),
     [
         ({"providers": "fmp"}, "set LEADLINE_FMP_API_KEY"),
+        ({"providers": "tiingo"}, "set LEADLINE_TIINGO_API_KEY"),
         ({"providers": "massive", "massive_api_key": " "}, "set LEADLINE_MASSIVE_API_KEY"),
         ({"providers": "yahoo", "yahoo_quota": "many"}, "LEADLINE_YAHOO_QUOTA: 'many' is no quota"),
     ],
@@ -47,3 +48,13 @@ def test_keys_and_quotas_come_from_the_environment(monkeypatch: pytest.MonkeyPat
 def test_a_provider_that_cannot_work_is_told_at_the_start(values: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         create_app(IngestSettings(**values))  # type: ignore[arg-type]
+
+
+def test_sources_of_curves_may_be_named_among_the_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_PROVIDERS", "yahoo, Fred")
+    assert (IngestSettings().providers, IngestSettings().curve_sources) == (("yahoo",), ("fred",))
+    monkeypatch.setenv("LEADLINE_REFERENCE_PROVIDERS", "none")
+    assert (IngestSettings().providers, IngestSettings().curve_sources) == (("yahoo",), ())
+    monkeypatch.setenv("LEADLINE_PROVIDERS", "treasury")
+    with pytest.raises(ValidationError, match="LEADLINE_PROVIDERS must name some of file"):
+        IngestSettings()

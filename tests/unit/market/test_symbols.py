@@ -16,13 +16,18 @@ def test_listed_names_that_look_like_private_ones_are_public(symbol: str) -> Non
     assert classify(symbol, "PUBLIC") is SymbolKind.PUBLIC
 
 
-@pytest.mark.parametrize(
-    "symbol", [*sorted(SYNTHETIC), "FO_X", "fo_x", "EQ_ANYTHING", "EQ5D6A2D8F", "CASH_USD", "MY_HOUSE"]
-)
+@pytest.mark.parametrize("symbol", [*sorted(SYNTHETIC), "FO_X", "fo_x", "EQ_ANYTHING", "EQ5D6A2D8F", "CASH_USD"])
 @pytest.mark.parametrize("stated", [None, "", "PUBLIC", "PRIVATE"])
 def test_synthetic_names_are_private_whatever_was_stated(symbol: str, stated: str | None) -> None:
     assert classify(symbol, stated) is SymbolKind.PRIVATE
     assert not is_priced(classify(symbol, stated))
+
+
+@pytest.mark.parametrize("symbol", ["AAPL_US_EQ", "BRK_B", "MY_HOUSE"])
+def test_an_underscore_alone_makes_nothing_private(symbol: str) -> None:
+    assert classify(symbol) is SymbolKind.PUBLIC
+    assert classify(symbol, "PUBLIC") is SymbolKind.PUBLIC
+    assert classify(symbol, "PRIVATE") is SymbolKind.PRIVATE
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,13 @@ def test_what_is_priced_has_a_size_without_a_history_and_no_structure(known: int
     assert pair is not None, "a pair has a gate of its own"
 
 
-def test_a_holding_that_stands_still_is_named_where_the_matrix_lacks_it() -> None:
+def test_a_holding_that_stands_still_is_covered_and_named_where_the_matrix_lacks_it() -> None:
     still = dict.fromkeys(STOCKS[:3], np.zeros(504))
     of = picture(RETURNS | still)
-    assert of_the_matrix(of)[0] is None
-    assert culprits(of) == dict.fromkeys(STOCKS[:3], "zero_variance")
+    assert None not in of_the_matrix(of), "its part of the risk is known: none"
+    assert culprits(of) == {}
+    assert of.correlations["excluded"] == [{"symbol": symbol, "reason": "zero_variance"} for symbol in STOCKS[:3]]
+    assert of.quality == "complete"
 
 
 def track(low: Sequence[int] = ()) -> tuple[FloatVector, FloatVector, FloatVector]:
@@ -147,7 +149,7 @@ def test_a_drawdown_is_measured_on_days_with_prices_only() -> None:
     assert set(of.risk["drawdown"].values()) == {None}
     assert reasons(of, "drawdown") == {"low_coverage"}
     depth[-1] = np.nan
-    assert reasons(picture(RETURNS, history=(daily, depth, coverage)), "drawdown") == {"broken_chain"}
+    assert reasons(picture(RETURNS, history=(daily, depth, coverage)), "drawdown") == {"no_capital"}
 
 
 def test_a_reader_can_recompute_the_contributions_of_options_too() -> None:

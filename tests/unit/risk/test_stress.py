@@ -170,13 +170,12 @@ def test_a_yield_rise_costs_a_long_bond_fund_its_duration() -> None:
 
 def test_a_duration_counts_from_its_date_on() -> None:
     of = Scenarios((), (Duration(date(2015, 1, 2), 10.0, 100.0), Duration(date(2020, 1, 2), 20.0, 400.0)))
-    scenario = Scenario("x", "x", {}, 100.0)
-    assert of.shocks_on(scenario, date(2015, 1, 1)) is None
-    before, after = of.shocks_on(scenario, date(2020, 1, 1)), of.shocks_on(scenario, date(2020, 1, 2))
+    assert of.duration_on(date(2015, 1, 1)) is None
+    before, after = of.duration_on(date(2020, 1, 1)), of.duration_on(date(2020, 1, 2))
     assert before is not None
     assert after is not None
-    assert before["rates"] == pytest.approx(-0.1 + 0.005)
-    assert after["rates"] == pytest.approx(-0.2 + 0.02)
+    assert before.proxy_return(100.0) == pytest.approx(-0.1 + 0.005)
+    assert after.proxy_return(100.0) == pytest.approx(-0.2 + 0.02)
 
 
 def test_effect_on_holdings_against_a_plain_loop() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
 
 from tests.support.worlds import Lot, Portfolio, Symbol, World
 
@@ -68,7 +69,10 @@ def split_factor(symbol: Symbol, after: date, until: date) -> Decimal:
         context.prec = 200
         for day in sorted(symbol.splits):
             if after < day <= until:
-                factor *= Decimal(repr(symbol.splits[day]))
+                whole = Fraction(symbol.splits[day]).limit_denominator(1000)
+                near = abs(float(whole) / symbol.splits[day] - 1) <= 1e-9
+                new = whole if near else Fraction(repr(symbol.splits[day]))
+                factor = factor * new.numerator / new.denominator
     return factor
 
 
@@ -189,6 +193,15 @@ class _SlowLot:
                     realized=proceeds - self.cost, dividends=dividends, cash=moved)  # fmt: skip
 
 
+def simple_return(pnl: Decimal, base: Decimal) -> float | None:
+    """Nothing on nothing is 0; a loss of all there was, or on nothing, is no return that could be multiplied."""
+    if base == 0 and pnl == 0:
+        return 0.0
+    if base <= 0 or pnl <= -base:
+        return None
+    return float(pnl) / float(base)
+
+
 def portfolio_history(world: World, portfolio: Portfolio) -> dict[date, Day]:
     lots = {lot.number: lot_history(world, lot) for lot in portfolio.lots}
     first = min(world.on_or_after(lot.entry_date) for lot in portfolio.lots)
@@ -205,5 +218,5 @@ def portfolio_history(world: World, portfolio: Portfolio) -> dict[date, Day]:
         nav = nav + pnl + flow
         cash = cash + flow + sum((held.cash for held in here.values()), Decimal(0))
         cumulative_flow += flow
-        days[t] = Day(nav, cash, pnl, flow, cumulative_flow, here, float(pnl) / float(base) if base > 0 else None)
+        days[t] = Day(nav, cash, pnl, flow, cumulative_flow, here, simple_return(pnl, base))
     return days

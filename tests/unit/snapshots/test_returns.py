@@ -74,15 +74,51 @@ def test_a_flow_on_a_weekend_counts_on_the_next_session() -> None:
 
 
 def test_without_capital_returns_are_null_and_money_goes_on() -> None:
-    """Margin eats the equity; the total is null for good, the month only until the next begins with capital."""
+    """Margin eats the equity and more; the total is null from there on, the month only until the next begins with capital."""
     world = one_lot([100.0, 40.0, 50.0, 50.0, 50.0, 50.0, 55.0], equity=500, flows={date(2020, 2, 1): Decimal(10_000)})
     s = run(world).snapshots
     assert s.nav[1, 0] == -100 * 10_000
-    assert s.daily_return[1, 0] == -600 / 500
-    assert np.isnan(s.daily_return[2, 0])
-    assert np.isnan(s.cumulative_return[2:, 0]).all()
-    assert np.isnan(s.drawdown[2:, 0]).all()
-    assert np.isnan(s.mtd_return[2:5, 0]).all()
+    assert np.isnan(s.daily_return[1:3, 0]).all()
+    assert np.isnan(s.cumulative_return[1:, 0]).all()
+    assert np.isnan(s.drawdown[1:, 0]).all()
+    assert np.isnan(s.mtd_return[1:5, 0]).all()
     assert s.mtd_return[5:, 0].tolist() == [0.0, (1.0 + 0.0) * (1.0 + 50 / 10_000) - 1.0]
-    assert np.isnan(s.ytd_return[2:, 0]).all()
+    assert np.isnan(s.ytd_return[1:, 0]).all()
     assert s.daily_pnl[:, 0].tolist() == [0, -6_000_000, 1_000_000, 0, 0, 0, 500_000]
+
+
+def test_after_a_loss_of_more_than_all_no_gain_lowers_the_return() -> None:
+    """Ten at 120 on 150 close at 100: NAV -50. Money comes in the next day, and the price goes on: no sign is turned, all is null."""
+    sessions = weekdays(date(2020, 1, 27), 7)
+    symbol = Symbol("AAA", dict(zip(sessions, [100.0, 98.0, 99.0, 103.0, 101.0, 104.0, 105.0], strict=True)))
+    lot = Lot("AAA", Decimal(10), sessions[0], Decimal(120))
+    s = run(
+        World(sessions, {"AAA": symbol}, (Portfolio(Decimal(150), (lot,), {sessions[1]: Decimal(10_000)}),))
+    ).snapshots
+    assert s.nav[0, 0] == -50 * 10_000
+    for figure in (s.daily_return[:1], s.cumulative_return, s.drawdown, s.ytd_return, s.mtd_return[:5]):
+        assert np.isnan(figure[:, 0]).all()
+    assert s.daily_return[1, 0] == -20 / 9_950
+    assert s.mtd_return[5, 0] == (1.0 + 30 / 9_960) - 1.0, "February begins anew"
+
+
+def test_a_loss_of_exactly_all_is_the_end_too() -> None:
+    s = run(one_lot([100.0, 50.0, 60.0], equity=500)).snapshots
+    assert s.nav[:, 0].tolist() == [5_000_000, 0, 1_000_000]
+    assert np.isnan(s.cumulative_return[1:, 0]).all()
+
+
+def test_an_emptied_account_goes_on_when_money_comes_back() -> None:
+    """Sold, paid out, three sessions of nothing, half as much paid in, 10 % gained: the money that was there earned 10 %."""
+    sessions = weekdays(date(2020, 3, 2), 8)
+    symbol = Symbol("AAA", dict(zip(sessions, [100.0] * 6 + [105.0, 110.0], strict=True)))
+    lots = (
+        Lot("AAA", Decimal(100), sessions[0], Decimal(100), sessions[1], Decimal(100), number=1),
+        Lot("AAA", Decimal(50), sessions[5], Decimal(100), number=2),
+    )
+    flows = {sessions[2]: Decimal(-10_000), sessions[5]: Decimal(5_000)}
+    s = run(World(sessions, {"AAA": symbol}, (Portfolio(Decimal(10_000), lots, flows),))).snapshots
+    assert s.nav[2:5, 0].tolist() == [0, 0, 0]
+    assert s.daily_return[2:6, 0].tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert math.isclose(s.cumulative_return[-1, 0], 0.1, rel_tol=1e-12)
+    assert s.drawdown[:, 0].tolist() == [0.0] * 8

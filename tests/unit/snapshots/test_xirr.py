@@ -44,12 +44,18 @@ def slow_roots(flows: list[tuple[int, float]], day: int, value: float) -> list[f
 def test_equals_a_bisection(later: list[tuple[int, float]], equity: float, value: float, day: int) -> None:
     everything = [(0, equity), *later]
     found = xirr(everything, day, value)
-    roots = slow_roots(everything, day, value)
+    loss = present(everything, day, value, 0.0)
+    scale = sum(abs(amount) for _, amount in everything) + abs(value)
+    if abs(loss) < 1e-9 * scale:
+        return
+    # A rate that calls a loss a gain, or a gain a loss, was earned by nobody.
+    roots = [root for root in slow_roots(everything, day, value) if (root < 0) == (loss > 0)]
     if math.isnan(found):
         # Two roots within one step of our grid may be missed, and a root on the very edge; a single one may not.
-        assert len(roots) != 1 or min(abs(roots[0] + 0.9999), abs(roots[0] - 10)) < 1e-2
+        assert len(roots) != 1 or min(abs(roots[0] + 0.9999), abs(roots[0] - 10), abs(roots[0])) < 1e-2
     else:
         assert -0.9999 <= found <= 10
+        assert (found < 0) == (loss > 0)
         scale = sum(abs(amount) for _, amount in everything) * (1 + max(found, 0)) ** (day / 365) + abs(value)
         assert abs(present(everything, day, value, found)) <= 1e-9 * scale
         if roots:
@@ -79,6 +85,22 @@ def test_null_where_there_is_none(flows: list[tuple[int, float]], day: int, valu
 
 
 def test_of_several_roots_the_one_nearest_to_zero() -> None:
-    """100 in, 230 out after a year, 132 in at the end of the second is worth nothing: 10 % and 20 % both solve it."""
-    found = xirr([(0, 100.0), (365, -230.0), (730, 132.0)], 730, 0.0)
+    """100 (x - 1.1)(x - 1.2)(x - 1.3) as flows of three years: a profit of 0.60, and 10, 20 and 30 % all solve it."""
+    found = xirr([(0, 100.0), (365, -360.0), (730, 431.0), (1095, -171.6)], 1095, 0.0)
     assert math.isclose(found, 0.1, rel_tol=1e-9)
+
+
+def test_a_root_against_the_sign_of_the_profit_is_none() -> None:
+    """1,200 in, 6,500 out after half a year, 4,500 in, worth 1,100 at the year's end: 1,900 were earned, at over 1,000 % a year.
+
+    What is left below that is a root near -100 %, which only says that the last payment became little.
+    """
+    flows = [(0, 1200.0), (170, -6500.0), (290, 4500.0)]
+    assert all(root < -0.9 for root in slow_roots(flows, 370, 1100.0))
+    assert slow_roots(flows, 370, 1100.0)
+    assert math.isnan(xirr(flows, 370, 1100.0))
+
+
+def test_a_loss_has_no_rate_of_gain() -> None:
+    """100 in, 230 out, 132 in, nothing left: 2 were lost, and 10 and 20 % solve it all the same."""
+    assert math.isnan(xirr([(0, 100.0), (365, -230.0), (730, 132.0)], 730, 0.0))

@@ -31,6 +31,7 @@ class Source(StrEnum):
     RESULTS = "result"
     BENCHMARK = "benchmark"
     SCENARIO = "scenario"
+    YIELDS = "yield_curve"
 
     @property
     def kind(self) -> str:
@@ -54,6 +55,7 @@ NOTHING: Mapping[Source, str] = {
     Source.RESULTS: "no forecast",
     Source.BENCHMARK: "no table of benchmark weights",
     Source.SCENARIO: "no scenario",
+    Source.YIELDS: "no yield curve of the month before",
 }
 
 

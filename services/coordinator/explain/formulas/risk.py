@@ -29,7 +29,7 @@ _HAR = {
 _TAIL = {"window": registry.LOOKBACK, "min_obs": registry.VAR_MIN_OBS}
 _PERCENTILE = registry.PERCENTILE_HISTORY + registry.TREND_WINDOW
 _OPTION = {
-    "rate": registry.OPTION_RATE,
+    "rate_without_curve": registry.OPTION_RATE,
     "days_a_year": registry.OPTION_DAYS_A_YEAR,
     "most_volatility": registry.OPTION_MOST_VOLATILITY,
 }
@@ -58,10 +58,12 @@ RISK: tuple[Formula, ...] = (
       own=True),
     *(formula(f"exposures/positions/*/greeks{below}",
         "Black-Scholes without dividends, at the volatility that the option's own close and its "
-        "underlying's imply; delta and gamma of one share, vega a point of volatility, theta a calendar day", Source.PRICES, own=True,
+        "underlying's imply; delta and gamma of one share, vega a point of volatility, theta a calendar day; rate to expiry: "
+        "2 ln(1 + y/2) of the newest par yield curve dated in the month before the session, else rate_without_curve", Source.PRICES,
+        Source.YIELDS, own=True,
         parameters=_OPTION) for below in ("", "/*")),
     formula("exposures/positions/*/exposure_value", "signed market value; of an option delta times quantity times multiplier times the "
-      "underlying's close", *BOOK, parameters=_OPTION | {"option_multiplier": registry.OPTION_MULTIPLIER}, own=True,
+      "underlying's close", *BOOK, Source.YIELDS, parameters=_OPTION | {"option_multiplier": registry.OPTION_MULTIPLIER}, own=True,
       steps=("greeks.delta",)),
     formula("exposures/positions/*/weight", "signed market value over NAV", *BOOK, own=True),
     formula("exposures/positions/*/**", "why there is no beta", Source.FACTS, *BOOK, parameters=JOINT, own=True,

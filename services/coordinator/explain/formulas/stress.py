@@ -38,10 +38,11 @@ MODELS: tuple[Formula, ...] = (
       parameters=CORRELATION | GATED, window=YEAR),
     # --- stress ---
     formula("stress/*/name", "as the scenario file has it", Source.SCENARIO),
-    formula("stress/*/duration_as_of",
-    "date of the newest duration on or before the session, where the scenario moves yields", Source.SCENARIO),
+    formula("stress/*/duration_as_of", "date of the duration that counts, where the scenario moves yields: one that is written down and "
+      "dated in the month before the session, else the 25-year par bond on the newest yield curve of the month before, else the newest "
+      "that is written down", Source.SCENARIO),
     formula("stress/*/shocks/rates", "as the scenario file states the return; of rates_bp, in basis points dy, -D dy + C dy^2 / 2 with "
-      "the newest duration D (years) and convexity C (years^2) dated on or before the session", Source.SCENARIO),
+      "the duration D (years) and convexity C (years^2) of duration_as_of", Source.SCENARIO),
     formula("stress/*/shocks/*", "as the scenario file states it: a return of the factor's raw proxy", Source.SCENARIO),
     formula("stress/*/capped", "unscripted factors whose implied shock was beyond cap_sigmas standard deviations of cap_sessions sessions",
       Source.PROXIES, Source.SCENARIO, parameters=_STRESS, window=_STRESSED),

@@ -16,9 +16,13 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import Refused
 from services.coordinator.importer.account import ACCOUNT_TYPES
 from services.coordinator.importer.columns import COLUMNS
+from services.coordinator.importer.model import MAX_ISSUES
+from services.coordinator.importer.parse import Parsed, is_recognised
 from services.coordinator.importer.reader import MAX_BYTES
-from services.coordinator.portfolios import service, validation
+from services.coordinator.importer.reading import Options
+from services.coordinator.portfolios import imports, lookups, validation
 from services.coordinator.portfolios.estimate import estimate
+from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.web.rendering import STATIC, page
 from services.coordinator.web.routes.common import back, changed
 from services.coordinator.web.routes.common import router as made
@@ -142,17 +146,24 @@ async def checked(request: Request, context: Ctx, given: Form_) -> Response:
 async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     """Imports what was checked, and checks it again: prices may have come in between."""
     shown = _shown(given)
-    content = shown["csv"].encode()
+    content, file = shown["csv"].encode(), Described(given.filename or None, given.basis)
     try:
         if given.into is not None:
-            parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
-            into = given.into
+            parsed, into = await _parsed(context, given, content), given.into
             result = await changed(
-                context, lambda conn: service.add_file(conn, context.clock, into, parsed, dry_run=False)
+                context,
+                lambda conn: imports.add(
+                    conn, context.clock, into, parsed, file, update=False, dry_run=False, limits=context.limits
+                ),
             )
         else:
             draft = await _draft(context, given, content)
-            result = await changed(context, lambda conn: service.create(conn, context.clock, draft))
+            result = await changed(
+                context,
+                lambda conn: imports.create(
+                    conn, context.clock, draft, file, context.limits, allow_duplicate_name=False
+                ),
+            )
     except Refused as error:
         return page(request, "import.html", status=422, **(shown | _refused(error)))
     said = _("{n} positions imported. Figures arrive while you watch.").format(n=result.positions)
@@ -161,22 +172,34 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
 
 
 async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, Any]:
-    content = csv_text.encode()
+    content, file = csv_text.encode(), Described(given.filename or None, given.basis)
     if given.into is not None:
-        parsed = await asyncio.to_thread(validation.from_csv, content, None, given.basis, context.clock)
+        parsed = await _parsed(context, given, content)
         async with snapshot(context.engine) as conn:
-            result = await service.add_file(conn, context.clock, given.into, parsed, dry_run=True)
-            costs = await estimate(conn, context.clock, parsed.positions)
+            result = await imports.add(
+                conn, context.clock, given.into, parsed, file, update=False, dry_run=True, limits=context.limits
+            )
+            costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
     else:
         draft = await _draft(context, given, content)
         async with snapshot(context.engine) as conn:
-            result = await service.preview(conn, context.clock, draft)
-            costs = await estimate(conn, context.clock, draft.positions)
-    return serializers.imported(result, preview=True) | {"estimate": costs.document()}
+            result = await imports.preview(conn, context.clock, draft, file, context.limits)
+            costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
+    body = serializers.imported(result, preview=True) | {"estimate": costs.document()}
+    await lookups.annotate(context.engine, context.clock, result.decisions, body)
+    return body
+
+
+async def _parsed(context: Context, given: Given, content: bytes) -> Parsed:
+    options = Options(price_basis=given.basis)
+    parsed = await asyncio.to_thread(validation.from_csv, content, None, options, context.clock)
+    # Each faulty cell can be mended here, so each is shown.
+    parsed.issues.shown = MAX_ISSUES
+    return parsed
 
 
 async def _draft(context: Context, given: Given, content: bytes) -> validation.Draft:
-    return await asyncio.to_thread(
+    draft = await asyncio.to_thread(
         validation.from_file,
         content,
         None,
@@ -184,21 +207,25 @@ async def _draft(context: Context, given: Given, content: bytes) -> validation.D
         account_type=given.account_type,
         equity=given.equity,
         currency=given.currency,
-        price_basis=given.basis,
+        options=Options(price_basis=given.basis, currency=given.currency.strip().upper() or "USD"),
         clock=context.clock,
     )
+    draft.issues.shown = MAX_ISSUES
+    return draft
 
 
 def _shown(given: Given) -> dict[str, Any]:
     """What every step shows: the text, what its columns are taken for, and the text as the importer reads it."""
     found = views.sheet(given.text)
     mapping = views.columns(found, given.columns)
+    # A broker's file is read as it is; so is nothing that the user has named columns of.
+    known = not given.columns and is_recognised(given.text)
     return {
         "given": given,
         "columns": mapping,
-        "missing": views.missing(mapping) if found.headers else [],
+        "missing": views.missing(mapping) if found.headers and not known else [],
         "separator": found.separator,
-        "csv": views.rewritten(given.text, found, mapping),
+        "csv": given.text if known else views.rewritten(given.text, found, mapping),
         "ours": COLUMNS,
         "account_types": ACCOUNT_TYPES,
         "rows_total": max(0, len([row for row in found.rows if row]) - 1),

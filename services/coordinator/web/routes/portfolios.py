@@ -40,7 +40,7 @@ async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
 async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         await load_closures(conn)
-        found = await overview.page(conn, limit=PAGE, after=cursor)
+        found = await overview.page(conn, context.clock, limit=PAGE, after=cursor)
     rows = home.rows(found["items"])
     return {"rows": rows, "parts": home.sentence(rows), "day": home.day_of(found["items"]), "next": found["next"]}
 

@@ -9,6 +9,7 @@ from services.coordinator.web import formats
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views.names import label
 from services.coordinator.web.views.reasons import reason, words
+from shared.market.reasons import ReasonCode
 
 Document = Mapping[str, Any]
 # Of the completeness document, as one digit a cell for the canvas.
@@ -140,7 +141,7 @@ def held(document: Document) -> list[dict[str, Any]]:
             "jump": formats.percent(item["return"], 1, signed=True),
             "sigmas": formats.number(abs(item["return"]) / item["sigma"], 1) if item["sigma"] else formats.UNKNOWN,
             "second_jump": formats.percent(item["second_return"], 1, signed=True),
-            "means": reason("quarantined").means,
+            "means": reason(ReasonCode.QUARANTINED).means,
         }
         for item in document["items"]
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.coordinator.web.texts import gettext as _
+from shared.market.reasons import ReasonCode, info
 
 NAV, RISK, FIGURE = "nav", "risk", "figure"
 US, WAIT, YOU = "us", "wait", "you"
@@ -32,9 +33,13 @@ class Reason:
 
 
 def reason(code: str | None) -> Reason:
-    """Of any code; one that is not known here is shown as it is."""
-    known = _table().get(code or "")
-    return known or Reason(code or "", (code or _("unknown")).replace("_", " "), "")
+    """Of any code: in the page's words, or else the registry's; what is no code is shown as it is."""
+    if known := _table().get(code or ""):
+        return known
+    if code in set(ReasonCode):
+        of = info(str(code))
+        return _known(str(code), of.meaning, f"{of.remedy}.")
+    return Reason(code or "", (code or _("unknown")).replace("_", " "), "")
 
 
 def words(code: str | None) -> str:
@@ -50,117 +55,75 @@ def grouped(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def _known(code: str, means: str, remedy: str) -> Reason:
+    """The page's own words for a code; what it touches and who acts is the registry's."""
+    of = info(code)
+    return Reason(code, means, remedy, of.severity, of.acts)
+
+
 def _table() -> Mapping[str, Reason]:
     return {
-        row[0]: Reason(*row)
+        row[0]: _known(*row)
         for row in (
-            ("rate_limited", _("the provider's quota is used up"), _("Asked again by itself."), NAV, WAIT),
-            ("provider_down", _("the provider does not answer"), _("Asked again by itself."), NAV, WAIT),
-            ("late", _("the provider has not published it yet"), _("Asked again by itself."), NAV, WAIT),
-            (
-                "not_found",
-                _("no provider knows the symbol"),
-                _("Correct the symbol, or add a source that has it."),
-                NAV,
-                YOU,
-            ),
-            ("ambiguous", _("several securities answer to the symbol"), _("Say which one is meant."), NAV, YOU),
-            ("delisted", _("trading ended; frozen at the last trade"), _("State the exit."), NAV, YOU),
+            ("rate_limited", _("the provider's quota is used up"), _("Asked again by itself.")),
+            ("provider_down", _("the provider does not answer"), _("Asked again by itself.")),
+            ("late", _("the provider has not published it yet"), _("Asked again by itself.")),
+            ("not_found", _("no provider knows the symbol"), _("Correct the symbol, or add a source that has it.")),
+            ("ambiguous", _("several securities answer to the symbol"), _("Say which one is meant.")),
+            ("delisted", _("trading ended; frozen at the last trade"), _("State the exit.")),
             (
                 "foreign_currency",
                 _("priced in another currency than US dollars"),
                 _("Name the US listing or its depositary receipt."),
-                NAV,
-                YOU,
             ),
             (
                 "plan_limit",
                 _("the provider's plan does not cover the range"),
                 _("A larger plan, another provider, or a later entry date."),
-                NAV,
-                YOU,
             ),
-            ("not_yet_listed", _("before the first price any source has"), _("Fills up with time."), FIGURE, WAIT),
-            ("no_trade", _("no trade on the session"), _("A later correction of the source."), FIGURE, WAIT),
-            (
-                "quarantined",
-                _("the price jumped and is held back"),
-                _("Release it or reject it under Operations."),
-                NAV,
-                YOU,
-            ),
-            ("stale", _("carried at the last price"), _("The next price."), RISK, WAIT),
-            ("unpriceable", _("no price for more than five sessions"), _("Add a price, or state the exit."), NAV, YOU),
-            ("expired", _("after the option's expiration, no exit stated"), _("State the exit."), NAV, YOU),
+            ("not_yet_listed", _("before the first price any source has"), _("Fills up with time.")),
+            ("no_trade", _("no trade on the session"), _("A later correction of the source.")),
+            ("quarantined", _("the price jumped and is held back"), _("Release it or reject it under Operations.")),
+            ("stale", _("carried at the last price"), _("The next price.")),
+            ("unpriceable", _("no price for more than five sessions"), _("Add a price, or state the exit.")),
+            ("expired", _("after the option's expiration, no exit stated"), _("State the exit.")),
             (
                 "no_dividends",
                 _("the source lists no dividends for it"),
                 _("Add corporate_actions.csv beside the price file."),
-                FIGURE,
-                YOU,
             ),
-            ("adjusted_only", _("only adjusted closes are known"), _("A source with closes."), FIGURE, YOU),
-            ("no_base", _("the horizon is longer than the history"), _("Nothing to do."), FIGURE, WAIT),
-            (
-                "no_proxy",
-                _("none of the factor's proxies has a year of prices"),
-                _("Add prices of a proxy."),
-                FIGURE,
-                YOU,
-            ),
-            ("price_index", _("measured against an index without dividends"), _("Add prices of SPY."), FIGURE, YOU),
-            ("short_history", _("too few observations yet"), _("Fills up with time."), FIGURE, WAIT),
-            ("zero_variance", _("the series does not move"), _("Nothing to do."), FIGURE, WAIT),
+            ("adjusted_only", _("only adjusted closes are known"), _("A source with closes.")),
+            ("no_base", _("the horizon is longer than the history"), _("Nothing to do.")),
+            ("no_proxy", _("none of the factor's proxies has a year of prices"), _("Add prices of a proxy.")),
+            ("price_index", _("measured against an index without dividends"), _("Add prices of SPY.")),
+            ("short_history", _("too few observations yet"), _("Fills up with time.")),
+            ("zero_variance", _("the series does not move"), _("Nothing to do.")),
             (
                 "low_coverage",
                 _("good inputs behind less than 80 % of the value"),
                 _("Heal the holdings named beside it."),
-                RISK,
-                YOU,
             ),
-            ("nav_not_positive", _("the net asset value is not above zero"), _("Money in."), RISK, YOU),
-            (
-                "no_capital",
-                _("no capital somewhere in the product of returns"),
-                _("Nothing for the past."),
-                FIGURE,
-                WAIT,
-            ),
-            ("no_root", _("no rate explains the flows"), _("Nothing to do."), FIGURE, WAIT),
-            ("no_holdings", _("nothing is held"), _("Nothing to do."), FIGURE, WAIT),
-            ("private", _("a holding without a market"), _("Nothing to do."), FIGURE, WAIT),
+            ("nav_not_positive", _("the net asset value is not above zero"), _("Money in.")),
+            ("no_capital", _("no capital somewhere in the product of returns"), _("Nothing for the past.")),
+            ("no_root", _("no rate explains the flows"), _("Nothing to do.")),
+            ("no_holdings", _("nothing is held"), _("Nothing to do.")),
+            ("private", _("a holding without a market"), _("Nothing to do.")),
             (
                 "no_delta",
                 _("an option without a delta"),
                 _("Prices of the option and of its underlying on the session."),
-                RISK,
-                YOU,
             ),
-            ("with_underlying", _("stands with its underlying"), _("It is not missing."), FIGURE, WAIT),
-            ("no_series", _("the contract is another one every day"), _("Nothing to do."), FIGURE, WAIT),
-            ("no_provider", _("no provider has said anything of it"), _("A provider of company data."), FIGURE, YOU),
-            ("broken_chain", _("a snapshot before it is missing"), _("Comes with the snapshots."), NAV, US),
-            (
-                "no_duration",
-                _("no duration on or before the session"),
-                _("Date a duration in the scenario file."),
-                FIGURE,
-                YOU,
-            ),
+            ("with_underlying", _("stands with its underlying"), _("It is not missing.")),
+            ("no_series", _("the contract is another one every day"), _("Nothing to do.")),
+            ("no_provider", _("no provider has said anything of it"), _("A provider of company data.")),
+            ("broken_chain", _("a snapshot before it is missing"), _("Comes with the snapshots.")),
+            ("no_duration", _("no duration on or before the session"), _("Date a duration in the scenario file.")),
             (
                 "basis_undecided",
                 _("whether its price is as traded is not settled yet"),
                 _("Settled with the prices of the entry session."),
-                NAV,
-                US,
             ),
-            ("stale_duration", _("the newest duration is over 400 days old"), _("Date a newer one."), FIGURE, YOU),
-            (
-                "no_benchmark",
-                _("no benchmark weights are loaded"),
-                _("Load them: leadline benchmark import."),
-                FIGURE,
-                YOU,
-            ),
+            ("stale_duration", _("the newest duration is over 400 days old"), _("Date a newer one.")),
+            ("no_benchmark", _("no benchmark weights are loaded"), _("Load them: leadline benchmark import.")),
         )
     }

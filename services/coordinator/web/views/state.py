@@ -1,10 +1,9 @@
-"""How complete a portfolio is, in one word and one sentence. The one place that derives it from a status document."""
+"""How complete a portfolio is, in one word and one sentence, from what the status document says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import Any
 
 from services.coordinator.web import formats
@@ -16,7 +15,6 @@ COMPLETE, PARTIAL, HEALING, BLOCKED = "complete", "partial", "healing", "blocked
 # What needs somebody stands first in every list.
 ORDER = (BLOCKED, PARTIAL, HEALING, COMPLETE)
 _NAMED = 3
-_YEAR_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,64 +90,28 @@ class State:
 
 
 def of_status(status: Mapping[str, Any]) -> State:
-    """From the status document. What it says itself counts; what an older one does not say is derived from its parts."""
-    expected, completed = status["expected"], status["completed"]
-    since = _year_before(status["last_session"])
-    recent = [span for span in status["partials"] if span["to"] >= since]
-    if "needs_you" in status:
-        needs = tuple(_need(item["symbol"], item["reason"], item.get("remedy")) for item in status["needs_you"])
-    else:
-        needs = _needs(pair for span in (*status["holes"], *recent) for pair in _pairs(span))
-    coverages = [span["coverage"] for span in recent if span.get("coverage") is not None]
-    lowest = status.get("coverage_min", min(coverages, default=1.0 if completed else None))
+    """From the status document."""
     waits = [hole["next_at"] for hole in status["holes"] if hole["next_at"]]
-    return State(
-        name=_name(status["state"], needs),
-        processed=status.get("processed", completed / expected if expected else 1.0),
-        coverage_min=lowest,
-        needs_you=needs,
-        complete_to=status["last_session"] if completed == expected else None,
-        next_at=min(waits, default=None),
-        partial=status["partial"],
-    )
+    return _state(status, status["processed"], min(waits, default=None))
 
 
 def of_line(line: Mapping[str, Any]) -> State:
     """The same from a line of the list of portfolios."""
-    expected, completed = line["expected"], line["completed"]
-    needs = _needs((item.get("symbol"), item.get("reason")) for item in line["reasons"] or ())
-    state = BLOCKED if line["blocked"] else HEALING if completed < expected else COMPLETE
+    expected = line["expected"]
+    return _state(line, line["completed"] / expected if expected else 1.0, line["next_at"])
+
+
+def _state(of: Mapping[str, Any], processed: float, next_at: str | None) -> State:
     return State(
-        name=_name(state, needs),
-        processed=completed / expected if expected else 1.0,
-        coverage_min=line["coverage_min"],
-        needs_you=needs,
-        complete_to=line["complete_to"],
-        next_at=line["next_at"],
-        partial=line["partial"],
+        name=of["state"],
+        processed=processed,
+        coverage_min=of["coverage_min"],
+        needs_you=tuple(_need(item["symbol"], item["reason"], item["remedy"]) for item in of["needs_you"]),
+        complete_to=of["complete_to"],
+        next_at=next_at,
+        partial=of["partial"],
     )
 
 
-def _year_before(session: str | None) -> str:
-    """What fell short before that is history, and asks nothing of anybody."""
-    return "" if session is None else (date.fromisoformat(session) - timedelta(days=_YEAR_DAYS)).isoformat()
-
-
-def _name(state: str, needs: Sequence[Need]) -> str:
-    """Work that is done about a holding without a price is not complete to anybody who reads the word."""
-    return PARTIAL if state == COMPLETE and needs else state
-
-
-def _pairs(span: Mapping[str, Any]) -> Iterable[tuple[str | None, str | None]]:
-    if "reasons" in span:
-        return [(item.get("symbol"), item.get("reason")) for item in span["reasons"]]
-    return [(symbol, span["reason"]) for symbol in span["symbols"]]
-
-
-def _needs(pairs: Iterable[tuple[str | None, str | None]]) -> tuple[Need, ...]:
-    return tuple(_need(symbol, code) for symbol, code in dict.fromkeys(pairs) if code and reason(code).needs_you)
-
-
-def _need(symbol: str | None, code: str, remedy: str | None = None) -> Need:
-    known = reason(code)
-    return Need(symbol, code, known.means, remedy or known.remedy)
+def _need(symbol: str | None, code: str, remedy: str) -> Need:
+    return Need(symbol, code, reason(code).means, remedy)

@@ -26,14 +26,8 @@ from services.ingest.model.market import (
     ProviderErrorKind,
     Request,
 )
-from services.ingest.providers.file.format import (
-    NUMBERS,
-    BadPriceFile,
-    Prices,
-    read_actions,
-    read_prices,
-    read_profiles,
-)
+from services.ingest.providers.file.format import Prices, read_actions, read_prices, read_profiles
+from services.ingest.providers.file.table import NUMBERS, BadPriceFile, Skipped
 from shared.market.calendar import Calendar
 
 ACTIONS = "corporate_actions.csv"
@@ -50,6 +44,7 @@ class _Contents:
     bars: dict[str, Bars]
     actions: dict[str, tuple[Action, ...]]
     profiles: dict[str, tuple[Profile, date | None]]
+    skipped: tuple[Skipped, ...] = ()
 
 
 class FileProvider:
@@ -58,10 +53,16 @@ class FileProvider:
     name = "file"
 
     def __init__(
-        self, path: Path | None, calendar: Callable[[], Calendar], *, sleep: Callable[[float], None] = time.sleep
+        self,
+        path: Path | None,
+        calendar: Callable[[], Calendar],
+        *,
+        skip_bad_rows: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = path
         self._calendar = calendar
+        self._skip = skip_bad_rows
         self._sleep = sleep
         self._contents: _Contents | None = None
         self._stamp: tuple[object, ...] = ()
@@ -82,6 +83,10 @@ class FileProvider:
                 raise
             log.debug("%s", error)
         return self._reads
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Rows that were left out, by file; empty where a file with a bad row is refused."""
+        return self._read().skipped
 
     def symbols(self) -> frozenset[str]:
         """Everything there are bars of."""
@@ -161,13 +166,27 @@ class FileProvider:
         return _stamp(path)
 
     def _parse(self, path: Path) -> _Contents:
-        prices = read_prices(path)
+        prices = read_prices(path, skip=self._skip)
         _, actions, profiles = _files(path)
-        return _Contents(
-            bars=_index(prices, path.name, self._calendar()),
-            actions=read_actions(actions) if actions.is_file() else {},
-            profiles=read_profiles(profiles) if profiles.is_file() else {},
+        listed, left_actions = read_actions(actions, skip=self._skip) if actions.is_file() else ({}, None)
+        described, left_profiles = read_profiles(profiles, skip=self._skip) if profiles.is_file() else ({}, None)
+        skipped = tuple(
+            each for each in (prices.skipped, left_actions, left_profiles) if each is not None and each.rows
         )
+        for each in skipped:
+            log.warning(
+                "%s: %d rows were left out (LEADLINE_DATA_BAD_ROWS=skip): %s", each.file, each.rows, "; ".join(each.why)
+            )
+        bars = _index(prices, path.name, self._calendar())
+        strangers = sorted(listed.keys() - bars.keys())
+        if strangers:
+            log.warning(
+                "%s: actions of %d symbols without prices are not used: %s",
+                actions.name,
+                len(strangers),
+                ", ".join(strangers[:10]),
+            )
+        return _Contents(bars=bars, actions=listed, profiles=described, skipped=skipped)
 
 
 def _files(path: Path) -> tuple[Path, Path, Path]:

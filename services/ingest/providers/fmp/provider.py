@@ -6,13 +6,12 @@ asked for its actions, and why this provider stands last in the chain.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from math import prod
 from typing import Any
 
-from services.ingest.model.market import Action, Answer, History, NoData, NoDataReason, Rename, Request
-from services.ingest.providers.actions import check_actions, dividend, split
+from services.ingest.model.market import Answer, History, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
+from services.ingest.providers.fmp.rows import each_row, listed_actions, price_row
 from services.ingest.providers.normalise import (
     Row,
     assert_currency,
@@ -42,6 +41,12 @@ def _refusal(body: Any) -> str | None:
     return body[:300] if isinstance(body, str) else None
 
 
+def _bare(body: bytes) -> str | None:
+    """The words of a refusal that is a sentence and no JSON, as those about plans are. A page or a document cut short is no sentence."""
+    text = body[:800].decode("utf-8", "replace").strip()
+    return text[:200] if text and text[0] not in "{[<" else None
+
+
 ERROR_RULES = VendorErrorRules(
     name="fmp",
     variable="LEADLINE_FMP_API_KEY",
@@ -50,8 +55,9 @@ ERROR_RULES = VendorErrorRules(
         "premium",
         "special endpoint",
         "not available under your current subscription",
-        "legacy endpoint",
     ),
+    gone_phrases=("legacy endpoint",),
+    bare=_bare,
     limit_phrases=("limit reach", "too many requests"),
     refusal=_refusal,
     # The limit is a day's, its end is not told; an hour costs at most 24 calls of the next day's 250.
@@ -118,7 +124,12 @@ class Fmp(FmpReference):
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
         if not len(found.sessions):
             return self._why(request, name)
-        actions = self._actions(name)
+        actions = listed_actions(
+            self.name, name, self._list("/splits", {"symbol": name}), self._list("/dividends", {"symbol": name}),
+            # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
+            # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
+            since=request.first, until=self._calendar().last_due(self._now()),
+        )  # fmt: skip
         due = self._calendar().on_or_before(request.last)
         ended = found.sessions[-1].item() < self._calendar().back(due, ENDED_EARLY)
         delisted = self._delisted_on(request.symbol, name) if ended else None
@@ -153,40 +164,14 @@ class Fmp(FmpReference):
             listed_from=check_listing_date(self.name, first, self._today()) if first else None,
         )
 
-    def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
+    def _rows(self, name: str, first: date, last: date) -> list[Row]:
         asked = {"symbol": name, "from": first.isoformat(), "to": last.isoformat()}
-        for item in self._list("/historical-price-eod/full", asked):
-            self._same(name, item)
-            yield Row(
-                item.day("date"), item.opt_number("open"), item.opt_number("high"), item.opt_number("low"), item.number("close"),
-                None, item.opt_number("volume"),
-            )  # fmt: skip
 
-    def _actions(self, name: str) -> tuple[Action, ...]:
-        """All there are, each once. Dividends are stated as paid and on today's shares; where only the latter is there, it is converted."""
-        splits = [
-            split(self.name, item.day("date"), item.number("numerator"), item.number("denominator"))
-            for item in self._list("/splits", {"symbol": name})
-            # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
-            # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
-            if item.day("date") <= self._calendar().last_due(self._now())
-        ]
-        found = list(splits)
-        seen = set()
-        for item in self._list("/dividends", {"symbol": name}):
-            day, paid = item.day("date"), item.opt_number("dividend")
-            # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
-            told = (day, paid, item.opt_number("adjDividend"), item.opt_text("paymentDate"))
-            if told in seen:
-                continue
-            seen.add(told)
-            if paid is None:
-                adjusted = item.opt_number("adjDividend")
-                later = prod(s.value for s in splits if s.ex_date > day)
-                paid = None if adjusted is None else adjusted * later
-            if paid:
-                found.append(dividend(self.name, day, paid))
-        return check_actions(self.name, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
+        def row(item: Record) -> Row | None:
+            self._same(name, item)
+            return price_row(self.name, name, item)
+
+        return each_row(self.name, name, self._list("/historical-price-eod/full", asked), row)
 
     def _same(self, name: str, item: Record) -> None:
         answered = item.opt_text("symbol")

@@ -18,10 +18,13 @@ from services.ingest.providers.network import (
     pe_ratio,
 )
 from services.ingest.providers.normalise import from_vendor
+from services.ingest.providers.transport.http import Parameters
 from services.ingest.providers.transport.payload import Record, records
 from services.ingest.providers.transport.rest import RestProvider
 
 QUARTERS = 12
+# The free plan answers no more of a list.
+EARNINGS = 5
 # The list of delisted companies has no filter: newest first, a hundred a page. Who was delisted before that is only "not trading".
 DELISTED_PAGES = 3
 _FIELDS: Mapping[StatementKind, Mapping[str, str]] = MappingProxyType(
@@ -61,6 +64,7 @@ class FmpReference(RestProvider):
         # Lists without a filter, fetched at most once a day: (day, by our spelling).
         self._changes: tuple[date, dict[str, Rename]] | None = None
         self._gone: tuple[date, dict[str, date]] | None = None
+        self._no_quarters: date | None = None
 
     def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
@@ -96,20 +100,16 @@ class FmpReference(RestProvider):
         return Described(symbol, profile)
 
     def _fundamentals(self, symbol: str, name: str) -> Fundamentals:
-        statements = [
-            _statement(kind, item)
-            for kind, path in _STATEMENTS
-            for item in records(
-                self.name, path, self._http.get(path, {"symbol": name, "period": "quarter", "limit": QUARTERS})
-            )
-        ]
+        statements = self._quarters(name)
         quote = next(records(self.name, "/quote", self._http.get("/quote", {"symbol": name})), None)
         if not statements and quote is None:
             raise UnknownToProvider(self.name, f"no statements of {name}")
         today = self._today()
         reports = [
             item.day("date")
-            for item in records(self.name, "/earnings", self._http.get("/earnings", {"symbol": name, "limit": 8}))
+            for item in records(
+                self.name, "/earnings", self._http.get("/earnings", {"symbol": name, "limit": EARNINGS})
+            )
         ]
         return Fundamentals(
             symbol,
@@ -120,6 +120,23 @@ class FmpReference(RestProvider):
             last_earnings=max((day for day in reports if day <= today), default=None),
             next_earnings=min((day for day in reports if day > today), default=None),
         )
+
+    def _quarters(self, name: str) -> list[Statement]:
+        """None where the plan has no quarters, as the free one; a year's figures are no quarter's. Asked again the next day."""
+        if self._no_quarters == self._today():
+            return []
+        asked: Parameters = {"symbol": name, "period": "quarter", "limit": QUARTERS}
+        try:
+            return [
+                _statement(kind, item)
+                for kind, path in _STATEMENTS
+                for item in records(self.name, path, self._http.get(path, asked))
+            ]
+        except PlanLimited as error:
+            # The free plan's sentence about a symbol is about that one alone.
+            if "'symbol'" not in str(error):
+                self._no_quarters = self._today()
+            return []
 
     def _companies(self, name: str) -> list[Record]:
         return list(records(self.name, "/profile", self._http.get("/profile", {"symbol": name})))

@@ -1,15 +1,16 @@
 """Massive's reference data: tickers and their status, details, statements, search."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from types import MappingProxyType
 
 from services.ingest.model.market import Listing, NoData, Profile, Rename
 from services.ingest.providers.errors import ProviderError, SchemaChanged, UnknownToProvider
+from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.network import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind
 from services.ingest.providers.normalise import encoded, from_vendor
-from services.ingest.providers.transport.http import Parameters
+from services.ingest.providers.transport.http import ProviderHttp
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.transport.rest import RestProvider
 from shared.market.symbols import parse_occ
@@ -46,11 +47,6 @@ _FIELDS: Mapping[StatementKind, Mapping[str, str]] = MappingProxyType(
         },
     }
 )  # fmt: skip
-_STATEMENTS = (
-    (StatementKind.INCOME, "/stocks/financials/v1/income-statements"),
-    (StatementKind.BALANCE, "/stocks/financials/v1/balance-sheets"),
-    (StatementKind.CASH_FLOW, "/stocks/financials/v1/cash-flow-statements"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,11 @@ class Status:
 class MassiveReference(RestProvider):
     name = "massive"
     separator = "."
+    statement_calls = 4
+
+    def __init__(self, http: ProviderHttp, now: Callable[[], datetime]) -> None:
+        super().__init__(http, now)
+        self._client = Client(http)
 
     def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
@@ -77,13 +78,14 @@ class MassiveReference(RestProvider):
 
     def search(self, text: str) -> Matches:
         try:
-            page = self._page("/v3/reference/tickers", {"search": text[:100], "active": "true", "limit": 20}, "tickers")
+            page = self._page("tickers", self._client.list_tickers(search=text[:100], active=True, limit=20, raw=True))
             return Matches(tuple(map(_listing, page.records("results", missing_is_empty=True))))
         except ProviderError as error:
             return Matches(failed=self._failed(text, error))
 
     def _profile(self, symbol: str, name: str) -> Described:
-        item = self._page(f"/v3/reference/tickers/{encoded(name)}", {}, "ticker details").record("results")
+        answer = self._client.get_ticker_details(encoded(name), raw=True)
+        item = self._page("ticker details", answer).record("results")
         self._same(symbol, item.text("ticker"))
         listing = _listing(item)
         profile = Profile(
@@ -99,18 +101,17 @@ class MassiveReference(RestProvider):
 
     def _fundamentals(self, symbol: str, name: str) -> Fundamentals:
         statements: list[Statement] = []
-        for kind, path in _STATEMENTS:
-            asked: Parameters = {
-                "tickers": name,
-                "timeframe": "quarterly",
-                "limit": QUARTERS,
-                "sort": "period_end.desc",
-            }
-            page = self._page(path, asked, path.rsplit("/", 1)[-1])
-            statements += [_statement(kind, item) for item in page.records("results")]
-        ratios = next(
-            self._page("/stocks/financials/v1/ratios", {"ticker": name, "limit": 1}, "ratios").records("results"), None
-        )
+        for kind, ask in (
+            (StatementKind.INCOME, self._client.list_financials_income_statements),
+            (StatementKind.BALANCE, self._client.list_financials_balance_sheets),
+            (StatementKind.CASH_FLOW, self._client.list_financials_cash_flow_statements),
+        ):
+            answer = ask(tickers=name, timeframe="quarterly", limit=QUARTERS, sort="period_end.desc", raw=True)
+            statements += [
+                _statement(kind, item) for item in self._page(f"{kind} statements", answer).records("results")
+            ]
+        answer = self._client.list_financials_ratios(ticker=name, limit=1, raw=True)
+        ratios = next(self._page("ratios", answer).records("results"), None)
         if not statements and ratios is None:
             raise UnknownToProvider(self.name, f"no statements of {name}")
         filings = [s.filed_on for s in statements if s.filed_on]
@@ -140,17 +141,15 @@ class MassiveReference(RestProvider):
         return Status(known=True, delisted_on=newest.opt_day("delisted_utc"), renamed=renamed)
 
     def _tickers(self, name: str, *, active: bool) -> Iterator[Record]:
-        asked: Parameters = {"ticker": name, "active": "true" if active else "false", "limit": 10}
-        return self._page("/v3/reference/tickers", asked, "tickers").records("results", missing_is_empty=True)
+        answer = self._client.list_tickers(ticker=name, active=active, limit=10, raw=True)
+        return self._page("tickers", answer).records("results", missing_is_empty=True)
 
     def _renamed(self, symbol: str, name: str, figi: str) -> Rename | None:
         try:
-            page = self._page(
-                f"/vX/reference/tickers/{encoded(figi)}/events", {"types": "ticker_change"}, "ticker events"
-            )
+            answer = self._client.get_ticker_events(encoded(figi), types="ticker_change", raw=True)
         except UnknownToProvider:
             return None
-        events = page.record("results").records("events")
+        events = self._page("ticker events", answer).record("results").records("events")
         changes = sorted(
             (item.day("date"), item.record("ticker_change").text("ticker"))
             for item in events
@@ -159,12 +158,12 @@ class MassiveReference(RestProvider):
         later = [change for index, change in enumerate(changes) if any(old == name for _, old in changes[:index])]
         return Rename(symbol, from_vendor(later[-1][1]), later[0][0]) if later and later[-1][1] != name else None
 
-    def _results(self, path: str, parameters: Parameters, where: str) -> Iterator[Record]:
-        for page in self._pages(path, parameters, where):
+    def _results(self, where: str, answer: Document) -> Iterator[Record]:
+        for page in self._pages(where, answer):
             yield from page.records("results")
 
-    def _pages(self, path: str, parameters: Parameters, where: str) -> Iterator[Record]:
-        page = self._page(path, parameters, where)
+    def _pages(self, where: str, answer: Document) -> Iterator[Record]:
+        page = self._page(where, answer)
         yield page
         for _ in range(MAX_PAGES):
             following = page.opt_text("next_url")
@@ -174,8 +173,8 @@ class MassiveReference(RestProvider):
             yield page
         raise SchemaChanged(self.name, f"{where} does not end after {MAX_PAGES} pages")
 
-    def _page(self, path: str, parameters: Parameters, where: str) -> Record:
-        return Record(self.name, where, self._http.get(path, parameters))
+    def _page(self, where: str, answer: Document) -> Record:
+        return Record(self.name, where, answer.read)
 
     def _spelled(self, symbol: str) -> str | None:
         name = super()._spelled(symbol)

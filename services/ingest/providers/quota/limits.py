@@ -61,7 +61,17 @@ class Permit:
     probe: bool = False
 
 
-class Quota(Protocol):
+class PlanMemory(Protocol):
+    """How many years back the plan of one key reaches, as refusals showed; kept over restarts for a week. Blocks."""
+
+    def plan_years(self) -> int | None:
+        """None: nobody was refused, or it is a week ago."""
+        ...
+
+    def learn_plan(self, years: int) -> None: ...
+
+
+class Quota(PlanMemory, Protocol):
     """The calls of one provider and key. Blocks; called from worker threads."""
 
     windows: tuple[Window, ...]

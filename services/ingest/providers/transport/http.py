@@ -1,4 +1,4 @@
-"""One hardened HTTP client for the keyed REST vendors: one origin, JSON only, everything bounded, every failure typed.
+"""One hardened HTTP client for the REST vendors: one origin, JSON (or CSV, by the dialect), everything bounded, every failure typed.
 
 * The key travels in a header, never in a URL, so it reaches no log and no message.
 * Redirects are not followed: an API that redirects has moved, and its key must not follow it.
@@ -55,22 +55,43 @@ class Bounds:
     wait_max: float = 5.0
 
 
+def read_json(body: bytes) -> tuple[Any, bool]:
+    """The document, and whether the body is one."""
+    try:
+        return json.loads(body), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
 @dataclass(frozen=True, slots=True)
 class VendorErrorRules:
     """What is peculiar to a vendor's refusals.
 
     variable     : the environment variable of the key, named where it is refused.
     plan_phrases : of a 402 or 403 body that is about the plan and not about the key, in lower case.
+    plans        : phrases of refusals for which there is a kind of its own, looked for before `plan_phrases`.
     refusal      : reads a body, of any status, that is an error in the vendor's own words; None if it is none.
+    bare         : the same of a body that is not in the vendor's format; None if it is no sentence either.
+    gone_phrases : of a refusal that no key and no plan lifts, because the vendor's interface is another by now, in lower case.
     retry_after  : for a 429 without Retry-After.
+    read         : a body as a document, and whether it is one; JSON unless the vendor answers in something else.
     """
 
     name: str
     variable: str
     plan_phrases: tuple[str, ...] = ()
+    plans: tuple[tuple[str, type[PlanLimited]], ...] = ()
     refusal: Callable[[Any], str | None] = lambda _body: None
+    bare: Callable[[bytes], str | None] = lambda _body: None
+    gone_phrases: tuple[str, ...] = ()
     limit_phrases: tuple[str, ...] = ()
     retry_after: timedelta = RETRY_AFTER
+    read: Callable[[bytes], tuple[Any, bool]] = read_json
+
+    def plan(self, said: str) -> type[PlanLimited] | None:
+        """What of the plan a refusal (in lower case) is about; None if it is about something else."""
+        kind = next((kind for phrase, kind in self.plans if phrase in said), None)
+        return kind or (PlanLimited if any(phrase in said for phrase in self.plan_phrases) else None)
 
 
 class ProviderHttp:
@@ -116,6 +137,10 @@ class ProviderHttp:
                 AddressRefused(self._dialect.name, "the next page lies on another origin; it was not asked")
             )
         return self._retried(url, None)
+
+    @property
+    def base(self) -> str:
+        return self._base
 
     def close(self) -> None:
         self._client.close()
@@ -198,14 +223,16 @@ class ProviderHttp:
 
     def _read(self, path: str, status: int, headers: httpx2.Headers, body: bytes) -> Any:
         name = self._dialect.name
-        document, readable = _json(body)
-        said = (self._dialect.refusal(document) if readable else None) or ""
+        document, readable = self._dialect.read(body)
+        said = (self._dialect.refusal(document) if readable else self._dialect.bare(body)) or ""
         low = said.lower()
         if status == 429 or any(phrase in low for phrase in self._dialect.limit_phrases):
             raise RateLimited(name, f"limit reached at {path}. {said}".strip(), retry_at=self._retry_at(headers))
+        if any(phrase in low for phrase in self._dialect.gone_phrases):
+            raise SchemaChanged(name, f"{path} is served no more: a newer version of Leadline is needed. {said}")
         if status in {401, 402, 403}:
-            if status == 402 or any(phrase in low for phrase in self._dialect.plan_phrases):
-                raise PlanLimited(name, f"the plan does not cover {path}. {said}".strip())
+            if (kind := self._dialect.plan(low)) or status == 402:
+                raise (kind or PlanLimited)(name, f"the plan does not cover {path}. {said}".strip())
             raise AuthRefused(
                 name, f"refused the key ({status}); set {self._dialect.variable} to a valid one. {said}".strip()
             )
@@ -218,6 +245,8 @@ class ProviderHttp:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
         if status >= 400:
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said}".strip())
+        if said:
+            raise self._refused(path, said)
         if not readable:
             html = body.lstrip()[:1] == b"<"
             raise ProviderDown(
@@ -225,8 +254,6 @@ class ProviderHttp:
                 f"{path} answered {'HTML' if html else 'JSON that ends too early or is none'}",
                 fault=ProviderErrorKind.BAD_BODY,
             )
-        if said:
-            raise self._refused(path, said)
         return document
 
     def _refused(self, path: str, said: str) -> ProviderError:
@@ -234,8 +261,8 @@ class ProviderHttp:
         low, name = said.lower(), self._dialect.name
         if "api key" in low:
             return AuthRefused(name, f"refused the key; set {self._dialect.variable} to a valid one. {said}")
-        if any(phrase in low for phrase in self._dialect.plan_phrases):
-            return PlanLimited(name, f"the plan does not cover {path}. {said}")
+        if kind := self._dialect.plan(low):
+            return kind(name, f"the plan does not cover {path}. {said}")
         return SchemaChanged(name, f"{path} refused our question. {said}")
 
     def _retry_at(self, headers: Mapping[str, str]) -> datetime:
@@ -260,10 +287,3 @@ def retry_at(header: str | None, now: datetime, *, default: timedelta = RETRY_AF
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _json(body: bytes) -> tuple[Any, bool]:
-    try:
-        return json.loads(body), True
-    except (ValueError, RecursionError):
-        return None, False

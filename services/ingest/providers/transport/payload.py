@@ -1,12 +1,14 @@
 """Reading a vendor's JSON: what is not as documented is `SchemaChanged`, naming the field; nothing is guessed, nothing zeroed."""
 
 import math
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.ingest.providers.errors import SchemaChanged
 
+_LARGEST = sys.float_info.max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,6 +26,10 @@ class Record:
 
     def has(self, key: str) -> bool:
         return self._value.get(key) is not None
+
+    def names(self, key: str) -> bool:
+        """Whether the key is there, though perhaps null."""
+        return key in self._value
 
     def text(self, key: str) -> str:
         value = self.opt_text(key)
@@ -96,6 +102,35 @@ class Record:
         if missing_is_empty and self._value.get(key) is None:
             return iter(())
         return records(self._provider, f"{self._where}.{key}", self._value.get(key))
+
+    def values(self, key: str) -> Iterator["Record"]:
+        """The objects of an object whose keys say nothing; none if it is missing."""
+        inside = self._value.get(key)
+        if inside is None:
+            return iter(())
+        if not isinstance(inside, dict):
+            raise self._wrong(key, "an object")
+        where = f"{self._where}.{key}"
+        return iter([Record(self._provider, f"{where}.{name}", item) for name, item in inside.items()])
+
+    def numbers(self, key: str, *, length: int | None = None) -> list[float]:
+        """An array of numbers, of `length` if given; NaN where one is null or not finite."""
+        found = self._value.get(key)
+        if not isinstance(found, list):
+            raise self._wrong(key, "an array")
+        if length is not None and len(found) != length:
+            raise SchemaChanged(
+                self._provider, f"{self._where}.{key} should hold {length} values and holds {len(found)}"
+            )
+        numbers = []
+        for item in found:
+            if item is None:
+                numbers.append(math.nan)
+            elif isinstance(item, bool) or not isinstance(item, int | float):
+                raise SchemaChanged(self._provider, f"{self._where}.{key} should hold numbers and holds {_kind(item)}")
+            else:
+                numbers.append(float(item) if abs(item) <= _LARGEST else math.nan)
+        return numbers
 
     def _wrong(self, key: str, wanted: str) -> SchemaChanged:
         return SchemaChanged(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from services.ingest.model.market import NoData
 from services.ingest.providers.errors import ProviderError, unexpected
-from services.ingest.providers.network import ProviderHealth
+from services.ingest.providers.network import Matches, ProviderHealth
 from services.ingest.providers.normalise import invalid_symbol, market_day, to_vendor
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import ProviderHttp
@@ -19,10 +19,18 @@ class RestProvider:
 
     name: str
     separator: str
+    profile_calls = 1
+    statement_calls = 5
 
     def __init__(self, http: ProviderHttp, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._http = http
         self._now = now
+
+    def answers(self) -> NoData | None:
+        return self.search("SPY").failed
+
+    def search(self, text: str) -> Matches:
+        raise NotImplementedError
 
     def health(self) -> ProviderHealth:
         journal = self._http.journal

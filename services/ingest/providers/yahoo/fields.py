@@ -1,6 +1,7 @@
 """What Yahoo's data mean, whichever library fetched them: kinds, profiles, statements, which range to ask for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -8,9 +9,7 @@ from zoneinfo import ZoneInfo
 
 from services.ingest.model.market import (
     LISTED_LATE,
-    Action,
     History,
-    LeftOut,
     Listing,
     NoData,
     NoDataReason,
@@ -21,7 +20,6 @@ from services.ingest.providers.actions import check_actions
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.network import ITEMS, Fundamentals, Statement, StatementKind
 from services.ingest.providers.normalise import (
-    Row,
     assert_currency,
     bars,
     check_listing_date,
@@ -29,9 +27,13 @@ from services.ingest.providers.normalise import (
     unadjust_dividends,
 )
 from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.yahoo.chart import Chart
 from shared.market.calendar import Calendar
 
 _NEW_YORK = ZoneInfo("America/New_York")
+# The exchange of Yahoo's list of dead and unknown names. What stands on it with bars has a past all the same.
+NOWHERE = "YHD"
+SUGGESTIONS = 3
 TYPES: Mapping[str, str] = MappingProxyType(
     {
         "EQUITY": "stock", "ETF": "etf", "MUTUALFUND": "fund", "INDEX": "index", "CRYPTOCURRENCY": "crypto",
@@ -70,17 +72,10 @@ def range_for(first: date, today: date) -> str:
 
 
 def history(
-    provider: str,
-    request: Request,
-    name: str,
-    meta: Record,
-    rows: Iterable[Row],
-    actions: Iterable[Action],
-    calendar: Calendar,
-    today: date,
-    left_out: tuple[LeftOut, ...] = (),
+    provider: str, request: Request, name: str, chart: Chart, calendar: Calendar, today: date
 ) -> History | NoData:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
+    meta = chart.meta
     answered = meta.text("symbol")
     if from_vendor(answered) != from_vendor(name):
         candidate = Listing(from_vendor(answered), meta.opt_text("longName"), meta.opt_text("exchangeName"))
@@ -91,15 +86,27 @@ def history(
         # Yahoo answers a question about days with weeks or months where it sees fit; one bar a month is no daily close.
         raise SchemaChanged(provider, f"asked for days, answered with {granularity}")
     first = meta.opt_epoch("firstTradeDate")
+    if not chart.rows and (first is None or meta.opt_text("exchangeName") == NOWHERE):
+        detail = f"{provider}: {name} has neither an exchange nor a first trade"
+        return NoData(request.symbol, NoDataReason.NOT_FOUND, detail=detail)
     assert_currency(provider, request.symbol, meta.opt_text("currency"))
     return History(
         request.symbol,
-        bars(rows, request.first, request.last, calendar, split_adjusted=True),
-        check_actions(provider, unadjust_dividends(actions)),
+        bars(chart.rows, request.first, request.last, calendar, split_adjusted=True),
+        check_actions(provider, unadjust_dividends(chart.actions)),
         lists_splits=True,
         listed_from=check_listing_date(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
-        left_out=left_out,
+        left_out=chart.left_out,
     )
+
+
+def suggested(absent: NoData, name: str, found: Sequence[Listing]) -> NoData:
+    """An unknown symbol with what a search for it finds: mostly a typing mistake."""
+    others = tuple(one for one in found if one.symbol != from_vendor(name))[:SUGGESTIONS]
+    if not others:
+        return absent
+    told = ", ".join(f"{one.symbol} ({one.name or 'without a name'})" for one in others)
+    return replace(absent, candidates=others, detail=f"{absent.detail}; a search finds {told}")
 
 
 def profile(info: Record, today: date) -> Profile:

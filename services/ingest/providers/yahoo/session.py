@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import curl_cffi
 import stamina
@@ -19,11 +19,11 @@ from curl_cffi import CurlOpt
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests.exceptions import RequestException, Timeout
 
-from services.ingest.model.market import LeftOut, ProviderErrorKind
-from services.ingest.providers import yahoo_events
+from services.ingest.model.market import Listing, ProviderErrorKind
 from services.ingest.providers.errors import (
     AddressRefused,
     AuthRefused,
+    ProfilesRefused,
     ProviderDown,
     ProviderError,
     RateLimited,
@@ -35,21 +35,16 @@ from services.ingest.providers.transport.address import environment_proxy, publi
 from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.providers.transport.http import Bounds, retry_at
 from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.yahoo import answers, fields
+from services.ingest.providers.yahoo.refusals import CrumbRefusals, ProfileBreaker
 
-DOMAIN = "yahoo.com"
 # Yahoo tells no time; its limits were seen to last minutes to hours.
 RETRY_AFTER = timedelta(minutes=15)
 BARRED = timedelta(hours=1)
 _COOKIES = "https://fc.yahoo.com"
-# Paths that carry data. Everything else is cookies and crumbs, whose failure is the libraries' own affair: the data decide.
-# The value is where the result stands in the document.
-_DATA = {
-    "/v8/finance/chart": "chart",
-    "/v10/finance/quoteSummary": "quoteSummary",
-    "/v7/finance/quote": "quoteResponse",
-    "/ws/fundamentals-timeseries": "timeseries",
-    "/v1/finance/search": None,
-}
+_SEARCH = "https://query2.finance.yahoo.com/v1/finance/search"
+_CRUMB = "/v1/test/getcrumb"
+REDIRECTS = 5
 _REFUSED = "refuses this machine ({status}); it has no key to set: wait, set HTTPS_PROXY, or take {name} out of LEADLINE_PROVIDERS"
 
 
@@ -77,6 +72,8 @@ class YahooSession(Session[Response]):
         self._pin_lock = threading.Lock()
         self._seen = threading.local()
         self._cookies_given: Response | None = None
+        self._profiles = ProfileBreaker(now)
+        self._crumbs = CrumbRefusals(now)
         super().__init__(
             impersonate="chrome",
             curl_options={CurlOpt.MAXFILESIZE_LARGE: self._limits.max_bytes},
@@ -91,31 +88,40 @@ class YahooSession(Session[Response]):
         """What this thread's calls since `forget` ended in, whatever the library made of it."""
         return getattr(self._seen, "fault", None)
 
-    def chart(self) -> Record:
-        """`meta` of this thread's last chart: what it is, its symbol, its first trade. Raises `SchemaChanged` if there was none."""
-        return Record(self._provider, "chart.meta", getattr(self._seen, "chart", None))
+    def chart(self) -> Mapping[str, Any] | None:
+        """This thread's last chart as it came; None if there was none."""
+        return getattr(self._seen, "chart", None)
 
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """What this thread's last chart lists in another currency; the libraries were not shown it."""
-        return tuple(getattr(self._seen, "left_out", ()))
+    def suggestions(self, text: str) -> list[Listing]:
+        """What a search finds; nothing if it cannot be made, which is then no fault of the question that led to it."""
+        try:
+            return self.search(text)
+        except (ProviderError, RequestException):
+            self.forget()
+            return []
+
+    def search(self, text: str) -> list[Listing]:
+        """Raises `ProviderError`."""
+        answer = self.get(_SEARCH, params={"q": text[:100], "quotesCount": 20, "newsCount": 0})
+        document = Record(self._provider, "search", json.loads(answer.content))
+        return [fields.listing(item) for item in document.records("quotes") if item.has("symbol")]
 
     def forget(self) -> None:
         self._seen.chart = None
-        self._seen.left_out = ()
         self._seen.fault = None
         self._seen.refused = None
 
-    def refused(self) -> int | None:
-        """401 or 403, if that was the last word about data: the libraries get one try with a new crumb."""
+    def refused(self) -> tuple[int, str] | None:
+        """401 or 403 and the path, if that was the last word about data: the libraries get one try with a new crumb."""
         return getattr(self._seen, "refused", None)
 
     def verdict(self, error: Exception | None = None, *, library: str = "") -> ProviderError | None:
         """What a question ended in: what the session saw, and only then what the library made of it (`error`)."""
-        seen, status = self.fault(), self.refused()
+        seen, refused = self.fault(), self.refused()
         if seen is not None:
             return seen
-        if status is not None:
-            return self.noted(self._refusal(status))
+        if refused is not None:
+            return self.noted(self._refusal(*refused))
         if error is None:
             return None
         if isinstance(error, RequestException):
@@ -125,14 +131,17 @@ class YahooSession(Session[Response]):
         said = f"an answer {library} cannot read ({type(error).__name__}: {str(error)[:200]})"
         return self.noted(SchemaChanged(self._provider, said))
 
-    def _refusal(self, status: int) -> AuthRefused:
+    def _refusal(self, status: int, path: str) -> ProviderError:
         """Yahoo has no key that could be mended: it may let this machine in again by itself."""
+        if not path.startswith(answers.CHART):
+            return self._profiles.refused(self._provider, f"{path} refuses this machine ({status})")
         message = _REFUSED.format(status=status, name=self._provider)
         return AuthRefused(self._provider, message, retry_at=self._now() + BARRED)
 
     def noted(self, error: ProviderError) -> ProviderError:
-        """Keep what `condition` tells, and tell the gate."""
-        self._gate.failed(error)
+        """Keep what `condition` tells, and tell the gate: but not of profiles, whose refusal says nothing about prices."""
+        if not isinstance(error, ProfilesRefused):
+            self._gate.failed(error)
         self.journal.last_fault = str(error)
         if isinstance(error, AuthRefused):
             self.journal.disabled = str(error)
@@ -141,7 +150,7 @@ class YahooSession(Session[Response]):
 
     def request(self, method: Any, url: str, **arguments: Any) -> Response:  # type: ignore[override]
         """As curl_cffi's, for Yahoo's hosts only; raises `ProviderError` for what is no answer. 401 and 403 are handed on."""
-        data = urlsplit(url).path.startswith(tuple(_DATA))
+        data = urlsplit(url).path.startswith(tuple(answers.DATA))
         if url == _COOKIES and (given := self._cookies_given) is not None:
             return given  # yfinance asks for them before every symbol, where it cannot keep them on disk
         limits = self._limits
@@ -158,7 +167,13 @@ class YahooSession(Session[Response]):
         raise AssertionError("stamina ends with a result or an error")
 
     def _admitted(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
+        path = urlsplit(url).path
+        of_profiles = data and not path.startswith(answers.CHART)
+        if not data and (kept := self._crumbs.kept()) is not None:
+            return kept
         try:
+            if of_profiles:
+                self._profiles.assert_open()
             self._gate.acquire()
         except ProviderError as refused:
             # Our own gate's refusal: the vendor was not asked, so nothing about it is recorded.
@@ -167,7 +182,9 @@ class YahooSession(Session[Response]):
         try:
             response = self._send(method, url, arguments, data=data)
             if data:
-                self._judge(urlsplit(url).path, response)
+                self._judge(path, response)
+            else:
+                response = self._followed(url, response)
         except UnknownToProvider as error:
             self._gate.succeeded()
             self._seen.fault = error
@@ -177,10 +194,29 @@ class YahooSession(Session[Response]):
             raise
         if url == _COOKIES:
             self._cookies_given = response
+        if path == _CRUMB:
+            self._crumbs.answered(response)
         if data and response.status_code < 400:
             self._gate.succeeded()
             self._seen.fault = self._seen.refused = None
-            self.journal.disabled = None
+            if of_profiles:
+                self._profiles.succeeded()
+            else:
+                self.journal.disabled = None
+        return response
+
+    def _followed(self, url: str, response: Response) -> Response:
+        """The end of the redirects of a page about cookies or consent, as long as they stay with Yahoo. Data are never redirected."""
+        for _ in range(REDIRECTS):
+            to = response.headers.get("location")
+            if not 300 <= response.status_code < 400 or not to:
+                break
+            url = urljoin(url, to)
+            if not answers.is_yahoos(url) or urlsplit(url).path.startswith(tuple(answers.DATA)):
+                break
+            self._gate.acquire()
+            response = self._send("GET", url, {}, data=False)
+        response.url = url  # yfinance tells a page of consent by its address
         return response
 
     def _send(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
@@ -216,7 +252,7 @@ class YahooSession(Session[Response]):
         """The URL to call: Yahoo's own, https, its host resolved once and pinned; or the endpoint that stands for it."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if parts.scheme != "https" or not (host == DOMAIN or host.endswith(f".{DOMAIN}")):
+        if not answers.is_yahoos(url):
             raise AddressRefused(self._provider, f"{parts.scheme}://{host} is not Yahoo's; it was not asked")
         if self._endpoint is not None:
             base = urlsplit(self._endpoint)
@@ -236,14 +272,16 @@ class YahooSession(Session[Response]):
 
     def _judge(self, path: str, response: Response) -> None:
         status, name = response.status_code, self._provider
-        said = _description(response)
+        said = answers.description(response)
         if status == 429 or response.content[:64].startswith((b"Too Many Requests", b"Edge: Too Many Requests")):
             at = retry_at(response.headers.get("retry-after"), self._now(), default=RETRY_AFTER)
+            if not path.startswith(answers.CHART):
+                raise self._profiles.refused(name, f"limit reached at {path}", at)
             raise RateLimited(name, f"limit reached at {path}", retry_at=at)
         if status in {401, 403}:
             if self.refused():
-                raise self._refusal(status)
-            self._seen.refused = status
+                raise self._refusal(status, path)
+            self._seen.refused = status, path
             self._cookies_given = None  # they are worth nothing any more
             return
         if status == 404:
@@ -257,49 +295,6 @@ class YahooSession(Session[Response]):
         if status >= 400 and not (status == 400 and said and "Data doesn't exist" in said):
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said or ''}".strip())
         if status < 400:
-            self._check(path, response)
-
-    def _check(self, path: str, response: Response) -> None:
-        """The document is JSON with its result where it should be. The libraries take whatever else for "nothing there"."""
-        name, body = self._provider, response.content
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            what = "HTML" if body.lstrip()[:1] == b"<" else "JSON that ends too early or is none"
-            raise ProviderDown(name, f"{path} answered {what}", fault=ProviderErrorKind.BAD_BODY) from None
-        record = Record(name, path, document)
-        section = next(value for prefix, value in _DATA.items() if path.startswith(prefix))
-        if section is None:
-            return
-        inside = record.record(section)
-        if inside.has("error"):
-            error = inside.record("error")
-            if error.opt_text("code") == "Not Found":
-                raise UnknownToProvider(name, error.opt_text("description") or f"{path} was not found")
-            raise SchemaChanged(name, f"{path} refused our question. {error.opt_text('description')}")
-        results = list(inside.records("result"))
-        if section == "chart":
-            if not results:
-                raise SchemaChanged(name, f"{path} holds neither a result nor an error")
-            results[0].record("meta").text("symbol")
-            chart = document["chart"]["result"][0]
-            self._seen.chart = chart["meta"]
-            left_out = yahoo_events.take_foreign(name, chart)
-            if left_out is not None:
-                self._seen.left_out = left_out
-                response.content = json.dumps(document).encode()
-
-
-def _description(response: Response) -> str | None:
-    """The error in Yahoo's own words, which stands at `<section>.error.description` whatever the section."""
-    if response.status_code < 400:
-        return None
-    try:
-        document = json.loads(response.content)
-    except (ValueError, RecursionError):
-        return None
-    for section in document.values() if isinstance(document, dict) else ():
-        error = section.get("error") if isinstance(section, dict) else None
-        if isinstance(error, dict):
-            return str(error.get("description") or error.get("code") or "")[:300] or None
-    return None
+            chart = answers.check(name, path, response)
+            if chart is not None:
+                self._seen.chart = chart

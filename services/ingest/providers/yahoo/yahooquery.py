@@ -5,29 +5,26 @@ of the machine. yahooquery answers errors as texts among the data, so the sessio
 """
 
 import importlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
 from curl_cffi.requests.exceptions import RequestException
 
-from services.ingest.model.market import Action, Answer, Listing, NoData, Rename, Request
-from services.ingest.providers.actions import dividend, split
+from services.ingest.model.market import Answer, Listing, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected
 from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
-from services.ingest.providers.normalise import Row, invalid_symbol, market_day, to_vendor
+from services.ingest.providers.normalise import encoded, invalid_symbol, market_day, to_vendor
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.yahoo import fields
+from services.ingest.providers.yahoo import chart, fields
 from services.ingest.providers.yahoo.session import YahooSession
 from shared.errors import ConfigurationError
 from shared.market.calendar import Calendar
 
 MODULES = "assetProfile quoteType summaryDetail price calendarEvents"
-_SEARCH = "https://query2.finance.yahoo.com/v1/finance/search"
 _UNEXPECTED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RequestException)
 Answered = TypeVar("Answered")
 Given = TypeVar("Given")
@@ -38,6 +35,8 @@ class YahooQuery:
 
     name = "yahooquery"
     separator = "-"
+    profile_calls = 1
+    statement_calls = 4
 
     def __init__(
         self,
@@ -92,9 +91,7 @@ class YahooQuery:
         """Through our session: yahooquery's own search opens one of its own, without our bounds."""
 
         def ask(_text: str, _name: str) -> tuple[Listing, ...]:
-            answer = self._session.get(_SEARCH, params={"q": text[:100], "quotesCount": 20, "newsCount": 0})
-            document = Record(self.name, "search", json.loads(answer.content))
-            return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
+            return tuple(self._session.search(text))
 
         answer = self._guarded(text, text, ask, symbol=text)
         return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
@@ -102,6 +99,11 @@ class YahooQuery:
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
+
+    def answers(self) -> NoData | None:
+        """Of prices: profiles and searches may be refused while charts are served."""
+        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
+        return found if isinstance(found, NoData) else None
 
     def health(self) -> ProviderHealth:
         journal = self._session.journal
@@ -172,14 +174,14 @@ class YahooQuery:
         return market_day(self._now())
 
     def _history(self, request: Request, name: str) -> Answer:
-        period = fields.range_for(request.first, self._today())
-        frame = self._ticker(name).history(period=period, interval="1d")
-        # Empty for a symbol that was not traded in the range; for anything else the session has raised.
-        rows, actions = ([], []) if frame.empty else _rows(self.name, frame)
-        return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
-            self._session.left_out(),
-        )  # fmt: skip
+        # yahooquery's crumb and parameters; the document is read as for yfinance (`chart`).
+        asked = chart.parameters(fields.range_for(request.first, self._today()))
+        self._session.get(chart.URL + encoded(name), params={**self._ticker(name).default_query_params, **asked})
+        found = chart.read(self.name, self._session.chart())
+        answer = fields.history(self.name, request, name, found, self._calendar(), self._today())
+        if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
+            return fields.suggested(answer, name, self._session.suggestions(name))
+        return answer
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)
@@ -209,18 +211,3 @@ class YahooQuery:
                 record = Record(self.name, "timeseries", figures)
                 found.append(fields.statement(kind, row["asOfDate"].date(), record, currency))
         return found
-
-
-def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
-    """Rows and actions of yahooquery's frame, indexed by symbol and date; the row of a session still open has a time."""
-    days = [day.date() if isinstance(day, datetime) else day for day in frame.index.get_level_values(1)]
-    columns = [frame[column].tolist() for column in ("open", "high", "low", "close", "adjclose", "volume")]
-    rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
-    actions = [
-        made(provider, day, value)
-        for column, made in (("dividends", dividend), ("splits", split))
-        if column in frame
-        for day, value in zip(days, frame[column].tolist(), strict=True)
-        if value
-    ]
-    return rows, actions

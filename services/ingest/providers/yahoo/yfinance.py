@@ -8,31 +8,28 @@ all dates, and waits without end for a thread that died. So each symbol's histor
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 
 import yfinance
 from curl_cffi.requests.exceptions import RequestException
 from yfinance.data import YfData
-from yfinance.exceptions import YFException, YFPricesMissingError, YFRateLimitError
-from yfinance.scrapers.history import PriceHistory
+from yfinance.exceptions import YFException, YFRateLimitError
 
-from services.ingest.model.market import Action, Answer, Listing, NoData, Rename, Request
-from services.ingest.providers.actions import dividend, split
+from services.ingest.model.market import Answer, Listing, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected
 from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
-from services.ingest.providers.normalise import Row, invalid_symbol, market_day, to_vendor
+from services.ingest.providers.normalise import encoded, invalid_symbol, market_day, to_vendor
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
-from services.ingest.providers.yahoo import fields
+from services.ingest.providers.yahoo import chart, fields
 from services.ingest.providers.yahoo.session import RETRY_AFTER, YahooSession
 from shared.market.calendar import Calendar
 
 # Yahoo turned clients away at a few dozen calls at once; four keep a night's 5,000 symbols under half an hour.
 WORKERS = 4
 SYMBOLS_A_BATCH = 50
-_NEW_YORK = "America/New_York"
 # What a library raises on an answer it did not expect.
 _UNEXPECTED = (YFException, KeyError, IndexError, TypeError, ValueError, AttributeError)
 Answered = TypeVar("Answered")
@@ -40,10 +37,15 @@ Given = TypeVar("Given")
 
 
 class Yahoo:
-    """One a process: yfinance keeps one session for all."""
+    """One a process: yfinance keeps one session for all.
+
+    profile_calls, statement_calls : a profile is quoteSummary, quote and one series; statements are that and three series more
+    """
 
     name = "yahoo"
     separator = "-"
+    profile_calls = 3
+    statement_calls = 6
 
     def __init__(
         self,
@@ -104,6 +106,11 @@ class Yahoo:
         """Yahoo has no list of changes."""
         return iter([None] * len(symbols))
 
+    def answers(self) -> NoData | None:
+        """Of prices: profiles and searches may be refused while charts are served."""
+        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
+        return found if isinstance(found, NoData) else None
+
     def health(self) -> ProviderHealth:
         journal = self._session.journal
         return ProviderHealth(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
@@ -154,22 +161,14 @@ class Yahoo:
         return market_day(self._now())
 
     def _history(self, request: Request, name: str) -> Answer:
-        # PriceHistory and not Ticker: a Ticker asks for each symbol's time zone first, a second call a symbol. We give it.
-        series = PriceHistory(YfData(session=self._session), name, _NEW_YORK, session=self._session)
-        try:
-            frame = series.history(
-                period=fields.range_for(request.first, self._today()), interval="1d", auto_adjust=False, actions=True,
-                timeout=self._session.seconds,
-            )  # fmt: skip
-        except YFPricesMissingError:
-            if self._session.fault() is not None or self._session.refused():
-                raise
-            frame = None  # the symbol is known, and was not traded in the range
-        rows, actions = _rows(self.name, frame) if frame is not None else ([], [])
-        return fields.history(
-            self.name, request, name, self._session.chart(), rows, actions, self._calendar(), self._today(),
-            self._session.left_out(),
-        )  # fmt: skip
+        # yfinance's cookies, crumb and consent; the document is read here (`chart`).
+        asked = chart.parameters(fields.range_for(request.first, self._today()))
+        YfData(session=self._session).get(chart.URL + encoded(name), asked, timeout=self._session.seconds)
+        found = chart.read(self.name, self._session.chart())
+        answer = fields.history(self.name, request, name, found, self._calendar(), self._today())
+        if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
+            return fields.suggested(answer, name, self._session.suggestions(name))
+        return answer
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info
@@ -197,18 +196,3 @@ class Yahoo:
                 record = Record(self.name, "timeseries", figures)
                 found.append(fields.statement(kind, quarter.date(), record, currency))
         return found
-
-
-def _rows(provider: str, frame: Any) -> tuple[list[Row], list[Action]]:
-    """Rows and actions of yfinance's frame, whose index is midnight in the exchange's time zone."""
-    days = [stamp.date() for stamp in frame.index]
-    columns = [frame[name].tolist() for name in ("Open", "High", "Low", "Close", "Adj Close", "Volume")]
-    rows = [Row(day, *values) for day, *values in zip(days, *columns, strict=True)]
-    actions = []
-    paid = frame["Dividends"].tolist() if "Dividends" in frame else [0.0] * len(days)
-    for name, made in (("Dividends", dividend), ("Capital Gains", dividend), ("Stock Splits", split)):
-        for day, value, cash in zip(days, frame[name].tolist() if name in frame else (), paid, strict=False):
-            # A fund's dividend of the day already holds its capital gain, mostly; counted twice it would be a return nobody had.
-            if value and not (name == "Capital Gains" and cash >= value):
-                actions.append(made(provider, day, value))
-    return rows, actions

@@ -1,0 +1,103 @@
+"""`leadline import`: a file into a new portfolio or an existing one, or an import taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from leadline.http import Client, Failed
+from leadline.run import console_for, print_document
+from leadline.tables import imports as tables
+from leadline.tables import overview
+from leadline.tables.text import echo
+
+
+def portfolio_of(api: Client, given: str) -> str:
+    """The id of a portfolio that is named by its name, its id or the beginning of its id."""
+    items = api.pages("/portfolios")
+    for matches in (
+        [item for item in items if item["id"] == given.lower()],
+        [item for item in items if item["name"] == given],
+        [item for item in items if len(given) >= 4 and item["id"].startswith(given.lower())],
+    ):
+        if len(matches) == 1:
+            return str(matches[0]["id"])
+        if matches:
+            ids = ", ".join(item["id"] for item in matches[:5])
+            raise Failed(f"{len(matches)} portfolios are named {given!r}: give the id of one ({ids}).")
+    raise Failed(f"There is no portfolio {given!r}; 'leadline status' lists them.")
+
+
+def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any:
+    """Import the file; into an existing portfolio where one is named."""
+    files = {"file": (file.name, file.read_bytes(), "text/csv")}
+    path = "/portfolios/import" if into is None else f"/portfolios/{portfolio_of(api, into)}/import"
+    return api.post(path, data=form, files=files)
+
+
+def undo(api: Client, into: str, import_id: str) -> Any:
+    portfolio = portfolio_of(api, into)
+    if import_id == "last":
+        counted = [item for item in api.get(f"/portfolios/{portfolio}/imports")["items"] if item["undone_at"] is None]
+        if not counted:
+            raise Failed(f"Portfolio {into!r} has no import that counts.")
+        import_id = counted[0]["id"]
+    return api.delete(f"/portfolios/{portfolio}/imports/{import_id}")
+
+
+def show(answer: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_document(answer)
+        return
+    errors = console_for(stderr=True)
+    if answer.get("reading"):
+        errors.print(tables.reading_words(answer["reading"]), soft_wrap=True, markup=False)
+    if answer["warnings"]:
+        overview.render_issues(errors, "Warnings", answer["warnings"])
+    if answer.get("would_change"):
+        tables.render_differences(errors, answer["would_change"])
+    if dry_run:
+        tables.render_preview(console_for(), answer)
+        return
+    if answer.get("unchanged") or answer.get("changed"):
+        errors.print(f"{answer['positions']} added, {answer['changed']} changed, {answer['unchanged']} as they were.")
+    echo(answer["id"])
+    if answer.get("import_id"):
+        errors.print(
+            f"Take it back with: leadline import --undo {answer['import_id']} --into {answer['id']}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def show_undone(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_document(answer)
+        return
+    if answer["warnings"]:
+        overview.render_issues(console_for(stderr=True), "Warnings", answer["warnings"])
+    echo(f"{answer['removed']} lots removed, {answer['restored']} restored")
+
+
+def checked(
+    file: Path | None, name: str | None, equity: str | None, into: str | None, undone: str | None, update: str
+) -> None:
+    """What can be known to be wrong without asking the server."""
+    if undone is not None:
+        if file is not None or into is None:
+            raise typer.BadParameter("--undo takes an import's id (or last) and --into PORTFOLIO, and no file")
+        return
+    if file is None:
+        raise typer.BadParameter("give a CSV file, or --undo IMPORT --into PORTFOLIO")
+    if into is None and (name is None or equity is None):
+        raise typer.BadParameter(
+            "give --name and --equity for a new portfolio, or --into PORTFOLIO for one that exists"
+        )
+    if into is not None and (name is not None or equity is not None):
+        raise typer.BadParameter(
+            "--into adds to a portfolio, which has its name and equity; leave --name and --equity away"
+        )
+    if update not in ("list", "update"):
+        raise typer.BadParameter("--on-match is list or update")

@@ -1,0 +1,130 @@
+"""How a file writes numbers and dates. Nothing but the plain notation is read unless a dialect is named: `1.000` is one
+thousand in Berlin and one in Boston, and 03/04 is two different days."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """decimal: the decimal mark; dates: order of day and month in 03/04/2020, iso where such a date is refused;
+    grouped: whether currency signs, thousands separators and negative numbers in parentheses are read."""
+
+    name: str
+    decimal: str
+    dates: str
+    grouped: bool
+    means: str
+    """For people: what is read."""
+
+
+DIALECTS = {
+    found.name: found
+    for found in (
+        Dialect("iso", ".", "iso", grouped=False, means="numbers as 1234.50, dates as YYYY-MM-DD"),
+        Dialect("us", ".", "mdy", grouped=True, means="numbers as $1,234.50, (100) for -100, dates as MM/DD/YYYY"),
+        Dialect("uk", ".", "dmy", grouped=True, means="numbers as 1,234.50, (100) for -100, dates as DD/MM/YYYY"),
+        Dialect("eu", ",", "dmy", grouped=True, means="numbers as 1.234,50, (100) for -100, dates as DD.MM.YYYY"),
+    )
+}
+PLAIN = DIALECTS["iso"]
+MINUS = "\N{MINUS SIGN}"
+HINT_NUMBER = "in a file, dialect=us reads $1,234.50 and (100), dialect=eu 1.234,50"
+HINT_DATE = "in a file, dialect=us reads MM/DD/YYYY, dialect=uk and dialect=eu DD/MM/YYYY"
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T;,].*)?", re.DOTALL)
+_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:[ ;,T]\s*[0-9:]+)?")
+_YEAR_FIRST = re.compile(r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})(?: .*)?")
+_PARTS = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}|[0-9]{2})(?:[ ,].*)?")
+_NAMED = re.compile(r"([A-Za-z]{3})[a-z]*[- .]+([0-9]{1,2})[-, ]+([0-9]{4})(?: .*)?")
+_NAMED_DAY_FIRST = re.compile(r"([0-9]{1,2})[- ]([A-Za-z]{3})[a-z]*[- ]([0-9]{4})(?: .*)?")
+_AS_OF = re.compile(r".+ as of (.+)", re.IGNORECASE)
+
+
+def _pattern(group: str, mark: str) -> re.Pattern[str]:
+    number = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?:{mark}[0-9]*)?|[0-9]+(?:{mark}[0-9]*)?|{mark}[0-9]+"
+    return re.compile(rf"([+-]?)\s*(?:US)?[$€£]?\s*([+-]?)\s*({number})\s*[$€£]?")
+
+
+_GROUPED = {".": _pattern(",", r"\."), ",": _pattern(r"[. '\u00a0\u202f]", ",")}
+
+
+def plain_number(text: str, dialect: Dialect) -> str | None:
+    """The number in plain notation, or None where it is none of this dialect.
+
+    The Unicode minus is read everywhere: it has one meaning, and spreadsheets write it.
+    """
+    text = text.strip().replace(MINUS, "-")
+    if dialect.decimal == "." and _PLAIN_NUMBER.fullmatch(text):
+        return text
+    if not dialect.grouped:
+        return None
+    negative = text.startswith("(") and text.endswith(")")
+    found = _GROUPED[dialect.decimal].fullmatch(text[1:-1].strip() if negative else text)
+    if found is None:
+        return None
+    before, after, digits = found.groups()
+    if (before and after) or (negative and (before or after)):
+        return None
+    mark = dialect.decimal
+    whole, _, fraction = digits.partition(mark)
+    plain = re.sub(r"[^0-9]", "", whole) or "0"
+    if fraction:
+        plain += "." + fraction
+    return ("-" if negative or "-" in (before, after) else "") + plain
+
+
+def plain_date(text: str, dialect: Dialect) -> str | None:
+    """The date as YYYY-MM-DD, or None where it is none of this dialect. A time beside it is left away."""
+    text = text.strip()
+    if dialect.dates == "iso":
+        return None
+    later = _AS_OF.fullmatch(text)
+    if later:
+        # "11/16/2020 as of 11/13/2020": entered on the one, in force on the other.
+        text = later[1].strip()
+    for pattern in (_ISO, _COMPACT, _YEAR_FIRST):
+        if found := pattern.fullmatch(text):
+            return _day(*found.groups())
+    if found := _PARTS.fullmatch(text):
+        one, two, year = found.groups()
+        month, day = (one, two) if dialect.dates == "mdy" else (two, one)
+        return _day(year if len(year) == 4 else "20" + year, month, day)
+    if found := _NAMED.fullmatch(text):
+        return _named(found[3], found[1], found[2])
+    if found := _NAMED_DAY_FIRST.fullmatch(text):
+        return _named(found[3], found[2], found[1])
+    return None
+
+
+def time_of(text: str) -> str:
+    """The time of day beside a date as six digits, '' where there is none: what orders the trades of one day."""
+    found = re.search(r"[ ;,T]\s*([0-9]{1,2}):?([0-9]{2}):?([0-9]{2})?", text.strip())
+    return f"{int(found[1]):02d}{found[2]}{found[3] or '00'}" if found else ""
+
+
+def _named(year: str, month: str, day: str) -> str | None:
+    name = month.lower()
+    return _day(year, str(_MONTHS.index(name) + 1), day) if name in _MONTHS else None
+
+
+def _day(year: str, month: str, day: str) -> str | None:
+    try:
+        return date(int(year), int(month), int(day)).isoformat()
+    except ValueError:
+        return None
+
+
+def wrong_character(text: str, *, dates: bool = False) -> str | None:
+    """The first character that has no place in a plain number or date, for a message; None where the order is what is wrong."""
+    allowed = "0123456789-" if dates else "0123456789.+-eE"
+    for character in text:
+        if character not in allowed:
+            name = {" ": "a blank", "\u00a0": "a no-break blank", ",": "a comma", "/": "a slash"}.get(character)
+            return name or f"{character!r} (U+{ord(character):04X})"
+    return None

@@ -1,0 +1,148 @@
+"""Trades to lots, first in, first out. Pure; exact decimals."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from services.coordinator.importer.trades import Trade
+
+Splits = Mapping[str, Sequence[tuple[date, Decimal]]]
+"""By symbol: (ex-date, new shares per old), by date."""
+_KEPT = Decimal(1).scaleb(-10)
+# A broker books a split around its ex-date; a listed one within these days is the same.
+_SPLIT_DAYS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A purchase or short sale, or the part of one that was closed at once. `quantity` is signed, in shares of the entry day."""
+
+    opened: Trade
+    quantity: Decimal
+    closed: Trade | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A trade, or the part of one, for which there is no lot."""
+
+    trade: Trade
+    quantity: Decimal
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dividend:
+    """A dividend the broker paid, with the shares held on its day."""
+
+    trade: Trade
+    shares: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    lots: tuple[Lot, ...]
+    unplaced: tuple[Unplaced, ...]
+    dividends: tuple[Dividend, ...]
+
+
+@dataclass(slots=True)
+class _Open:
+    trade: Trade
+    left: Decimal
+    """In shares of the entry day."""
+    factor: Decimal = Decimal(1)
+    """New shares per share of the entry day, by now."""
+    sign: int = 1
+
+
+def match(trades: Sequence[Trade], splits: Splits) -> Book:
+    """All lots of all symbols. A sale closes long lots only, a cover short ones; what finds none is listed, never a short.
+
+    trades : oldest first, as `trades.in_order` leaves them
+    splits : known from the price source; a split that only the broker's file has counts as the file says
+    """
+    lots: list[Lot] = []
+    unplaced: list[Unplaced] = []
+    dividends: list[Dividend] = []
+    by_symbol: dict[str, list[Trade]] = {}
+    for trade in trades:
+        by_symbol.setdefault(trade.symbol, []).append(trade)
+    for symbol, own in by_symbol.items():
+        _match_symbol(own, list(splits.get(symbol, ())), lots, unplaced, dividends)
+    lots.sort(key=lambda lot: (lot.opened.day, lot.opened.time, lot.opened.sequence))
+    return Book(tuple(lots), tuple(unplaced), tuple(dividends))
+
+
+def _match_symbol(
+    trades: Sequence[Trade],
+    listed: list[tuple[date, Decimal]],
+    lots: list[Lot],
+    unplaced: list[Unplaced],
+    dividends: list[Dividend],
+) -> None:
+    books: dict[int, deque[_Open]] = {1: deque(), -1: deque()}
+    known = list(listed)
+    for trade in trades:
+        while listed and listed[0][0] <= trade.day:
+            _, ratio = listed.pop(0)
+            for book in books.values():
+                for lot in book:
+                    lot.factor *= ratio
+        if trade.kind in ("buy", "short"):
+            sign = 1 if trade.kind == "buy" else -1
+            assert trade.quantity is not None
+            books[sign].append(_Open(trade, trade.quantity, sign=sign))
+        elif trade.kind == "split":
+            _split(trade, books[1], known, unplaced)
+        elif trade.kind == "dividend":
+            held = sum((lot.left * lot.factor * lot.sign for book in books.values() for lot in book), Decimal(0))
+            dividends.append(Dividend(trade, held))
+        else:
+            _close(trade, books, lots, unplaced)
+    for book in books.values():
+        lots.extend(Lot(lot.trade, (lot.sign * lot.left).quantize(_KEPT)) for lot in book if _kept(lot.left))
+
+
+def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplaced: list[Unplaced]) -> None:
+    side = -1 if trade.kind == "cover" or (trade.kind == "expire" and not books[1]) else 1
+    book = books[side]
+    assert trade.quantity is not None
+    wanted = trade.quantity
+    while wanted > 0 and book:
+        lot = book[0]
+        available = lot.left * lot.factor
+        taken = min(available, wanted)
+        # All that is left, without a division: shares of the entry day stay as they were bought.
+        part = lot.left if taken == available else (taken / lot.factor).quantize(_KEPT)
+        if _kept(part):
+            lots.append(Lot(lot.trade, side * part, trade))
+        lot.left -= part
+        wanted -= taken
+        if taken == available or not _kept(lot.left):
+            book.popleft()
+    if wanted > 0:
+        what = "no short lot to cover" if side < 0 else "no lot to sell"
+        unplaced.append(
+            Unplaced(trade, wanted, f"there is {what}: it was opened before the file begins, or a split is missing")
+        )
+
+
+def _split(trade: Trade, book: deque[_Open], listed: Sequence[tuple[date, Decimal]], unplaced: list[Unplaced]) -> None:
+    if any(abs((day - trade.day).days) <= _SPLIT_DAYS for day, _ in listed):
+        return
+    assert trade.quantity is not None
+    held = sum((lot.left * lot.factor for lot in book), Decimal(0))
+    if not held:
+        unplaced.append(Unplaced(trade, trade.quantity, "nothing was held that could split"))
+        return
+    for lot in book:
+        lot.factor *= (held + trade.quantity) / held
+
+
+def _kept(quantity: Decimal) -> bool:
+    return quantity.quantize(_KEPT) != 0

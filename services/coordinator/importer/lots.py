@@ -1,0 +1,136 @@
+"""Records of a file of positions, as the cells the rules check: dates and prices that the file leaves to the day it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+from services.coordinator.importer import rules, special_rows
+from services.coordinator.importer.columns import REQUIRED
+from services.coordinator.importer.layouts import records
+from services.coordinator.importer.model import OPTIONS, PUBLIC, Issues, Position
+from services.coordinator.importer.option_names import occ_of
+from services.coordinator.importer.reader import Sheet
+from services.coordinator.importer.reading import NOTHING, Layout, Options, Record
+from services.coordinator.importer.rules import Rules
+
+LEFT_OUT = "skipped_row"
+# Replaced by the day's close before anything is stored; a number, so that the other rules can be checked.
+_UNKNOWN_PRICE = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """The day that lots without one enter on, and where it comes from."""
+
+    text: str
+    named: bool
+    """By the user, not by the file: then the file's prices are of another day, unless it says the same."""
+
+
+def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues: Issues) -> Iterator[Position]:
+    """The lots of a file. Rows that are no position are warnings, rows that are wrong are errors."""
+    day = _day(layout, options, issues)
+    if day is None:
+        return
+    undated = 0
+    for row, record in records(sheet, layout, issues):
+        assert record is not None
+        if _other(row.cells, record, layout, options, issues):
+            continue
+        values, without_date, at_close = _values(record, layout, options, day)
+        position = rules.position(record.row, values, context, issues)
+        undated += without_date
+        if position is not None:
+            yield replace(position, at_close=at_close, written=record.written)
+    if undated:
+        source = "as entry_date says" if day.named else "the day the file is of"
+        price = "the file's price of that day" if _has_price(layout, day) else "that day's close"
+        issues.warn(
+            None, "entry_date", "entered_at_date",
+            f"{undated} position{'s have' if undated > 1 else ' has'} no entry date and enter{'' if undated > 1 else 's'} on "
+            f"{day.text}, {source}, at {price}. What was gained before is not in the file.", day.text,
+        )  # fmt: skip
+
+
+def _day(layout: Layout, options: Options, issues: Issues) -> _Day | None:
+    """None after reporting that nobody says when undated lots enter."""
+    if options.entry_date:
+        try:
+            date.fromisoformat(options.entry_date)
+        except ValueError:
+            issues.error(
+                None, "entry_date", "ERR_POS_013",
+                f"entry_date {options.entry_date!r} is not a date. Write it as YYYY-MM-DD.", options.entry_date,
+            )  # fmt: skip
+            return None
+        return _Day(options.entry_date, named=options.entry_date != layout.file_date)
+    if layout.file_date is not None:
+        return _Day(layout.file_date, named=False)
+    if "entry_date" not in layout.where:
+        issues.error(
+            None, "entry_date", "ERR_CSV_007",
+            "The file says neither when its positions were entered nor of which day it is. Give that day as entry_date "
+            "(--entry-date YYYY-MM-DD): they enter then, at that day's close.",
+        )  # fmt: skip
+        return None
+    return _Day("", named=True)
+
+
+def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tuple[dict[str, str], bool, bool]:
+    """The cells for the rules, whether the lot had no date of its own, and whether its price is the close of its day."""
+    values = {
+        key: value for key, value in record.cells.items() if key not in ("type", "level", "currency", "close_price")
+    }
+    preset = layout.preset
+    symbol = values.get("symbol", "")
+    values["symbol"] = options.symbols.get(symbol, symbol)
+    if preset is not None and preset.classes and not values.get("investment_class"):
+        values["investment_class"] = preset.classes.get(record.cells.get("type", "").casefold(), "")
+        if occ_of(values["symbol"]) is not None:
+            values["investment_class"] = OPTIONS
+        elif values["investment_class"] == "" and record.cells.get("type"):
+            values["investment_class"] = PUBLIC
+    undated, at_close = not values.get("entry_date") and bool(day.text), False
+    if undated:
+        values["entry_date"] = day.text
+        if not values.get("entry_price"):
+            own = record.cells.get("close_price", "")
+            at_close = day.named or not own
+            values["entry_price"] = _UNKNOWN_PRICE if at_close else own
+    return values, undated, at_close
+
+
+def _has_price(layout: Layout, day: _Day) -> bool:
+    return "entry_price" in layout.where or ("close_price" in layout.where and not day.named)
+
+
+def _other(row: list[str], record: Record, layout: Layout, options: Options, issues: Issues) -> bool:
+    """Whether a row is no position of this portfolio; says so."""
+    preset, got = layout.preset, record.cells
+    if preset is not None:
+        for column, allowed in preset.only.items():
+            if column in layout.where and got.get(column) and got[column] not in allowed:
+                return True
+        if preset.classes.get(got.get("type", "").casefold()) == "":
+            issues.warn(record.row, None, LEFT_OUT, f"Row {record.row}: cash, not a position.", got.get("symbol"))
+            return True
+        currency = got.get("currency", "").upper()
+        if currency and currency != options.currency:
+            issues.warn(
+                record.row, "currency", "not_placed",
+                f"Row {record.row} is left out: it is priced in {currency}, the portfolio in {options.currency}.", currency,
+            )  # fmt: skip
+            return True
+    needed = REQUIRED if preset is None else ("symbol", "quantity")
+    filled = sum(bool(got.get(column)) and got[column].casefold() not in NOTHING for column in needed)
+    # Below a heading that names the symbol, the first cell says what a row is.
+    named = preset is not None and preset.symbol_line is not None
+    what = special_rows.reason(row, "" if named else got.get("symbol", ""), preset, filled)
+    if what is None and preset is not None and filled == 1 and len([cell for cell in row if cell]) <= 2:
+        what = "a footer"
+    if what is None:
+        return False
+    issues.warn(record.row, None, LEFT_OUT, f"Row {record.row}: {what}, not a position.", ",".join(filter(None, row)))
+    return True

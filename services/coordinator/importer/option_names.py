@@ -1,0 +1,53 @@
+"""Options as brokers spell them, as OCC symbols.
+
+Fidelity      -AAPL210115C130
+Schwab        AAPL 01/15/2021 130.00 C
+IBKR          AAPL  210115C00130000 (the OCC form, padded), AAPL 15JAN21 130 C
+Robinhood     AAPL 1/15/2021 Call $130.00
+E*TRADE       AAPL Jan 15 '21 $130 Call
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+
+from shared.market.symbols import normalise, occ_symbol, parse_occ
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_ROOT = r"(?P<root>[A-Z]{1,5}[A-Z0-9]?)"
+_STRIKE = r"(?P<strike>[0-9]{1,5}(?:\.[0-9]{1,3})?)"
+_SPELLINGS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"-?{_ROOT}(?P<yy>\d\d)(?P<mm>\d\d)(?P<dd>\d\d)(?P<side>[CP]){_STRIKE}",
+        rf"{_ROOT} (?P<mm>\d\d?)/(?P<dd>\d\d?)/(?:20)?(?P<yy>\d\d) \$?{_STRIKE} (?P<side>[CP])(?:ALL|UT)?",
+        rf"{_ROOT} (?P<dd>\d\d?)(?P<month>[A-Z]{{3}})(?P<yy>\d\d) {_STRIKE} (?P<side>[CP])",
+        rf"{_ROOT} (?P<mm>\d\d?)/(?P<dd>\d\d?)/(?:20)?(?P<yy>\d\d) (?P<side>[CP])(?:ALL|UT) \$?{_STRIKE}",
+        rf"{_ROOT} (?P<month>[A-Z]{{3}}) (?P<dd>\d\d?) '(?P<yy>\d\d) \$?{_STRIKE} (?P<side>[CP])(?:ALL|UT)",
+    )
+)
+_PREFIX = re.compile(r"OPTION (?:EXPIRATION|ASSIGNMENT|EXERCISE) FOR ")
+
+
+def occ_of(text: str) -> str | None:
+    """The OCC symbol that a broker's spelling means; None where it is no option."""
+    spelled = _PREFIX.sub("", " ".join(text.upper().replace(",", "").split()))
+    plain = normalise(spelled.removeprefix("-"))
+    if parse_occ(plain) is not None:
+        return plain
+    for pattern in _SPELLINGS:
+        found = pattern.fullmatch(spelled)
+        if found is None:
+            continue
+        parts = found.groupdict()
+        month = parts.get("mm") or (str(_MONTHS.index(parts["month"]) + 1) if parts.get("month") in _MONTHS else "0")
+        try:
+            expiration = date(2000 + int(parts["yy"]), int(month), int(parts["dd"]))
+            return occ_symbol(
+                parts["root"], expiration, "CALL" if parts["side"] == "C" else "PUT", Decimal(parts["strike"])
+            )
+        except ValueError:
+            return None
+    return None

@@ -1,0 +1,115 @@
+"""Layouts of brokers' exports, one TOML file each (docs/import.md, "A layout of your own"). Recognised by their header."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from services.coordinator.importer.dialects import DIALECTS, Dialect
+
+POSITIONS, TRADES = "positions", "trades"
+KINDS = ("buy", "sell", "short", "cover", "expire", "split", "dividend", "cash")
+_FIELDS = frozenset({
+    "title", "kind", "dialect", "header", "columns", "actions", "classes", "skip", "section", "symbol_line", "date_line",
+    "only", "unique_id", "signed", "option_from", "documented", "rank", "positional",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """header: what the header row must hold; columns: ours to the names it may have there; actions: what a row does, in order;
+    classes: theirs to ours, '' for a row that is no holding; only: what a column must hold for a row to count."""
+
+    name: str
+    title: str
+    kind: str
+    dialect: Dialect
+    header: frozenset[str]
+    columns: Mapping[str, tuple[str, ...]]
+    actions: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    classes: Mapping[str, str] = field(default_factory=dict)
+    skip: tuple[re.Pattern[str], ...] = ()
+    section: str | None = None
+    symbol_line: re.Pattern[str] | None = None
+    date_line: re.Pattern[str] | None = None
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unique_id: bool = False
+    """Whether the broker's id names one execution; an order's id may stand on several."""
+    signed: bool = False
+    """Whether the sign of the quantity says buy or sell."""
+    option_from: str | None = None
+    """Our column that spells an option where the symbol only names its underlying."""
+    documented: str = ""
+    rank: int = 0
+    """Of two layouts in one file the higher one is read."""
+    positional: Mapping[str, int] = field(default_factory=dict)
+    """Columns without a name: this many cells to the right of the named one before, by our name."""
+
+    def action(self, text: str) -> str | None:
+        return next((kind for kind, pattern in self.actions if pattern.fullmatch(text.strip())), None)
+
+
+def header_key(text: str) -> str:
+    """A header without case, blanks and underscores."""
+    return "".join(text.replace("\ufeff", "").split()).replace("_", "").casefold()
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """By name. A file that cannot be read as a layout raises `ValueError` naming it: that is a fault of the installation."""
+    files = sorted(
+        (entry for entry in resources.files(__package__).iterdir() if entry.name.endswith(".toml")),
+        key=lambda entry: entry.name,
+    )
+    return {name: parse(name, entry.read_text()) for entry in files for name in [entry.name.removesuffix(".toml")]}
+
+
+def parse(name: str, text: str) -> Preset:
+    """A layout from TOML. Raises `ValueError` on what is unknown or missing."""
+    document: dict[str, Any] = tomllib.loads(text)
+    unknown = set(document) - _FIELDS
+    if unknown:
+        raise ValueError(
+            f"layout {name}: {', '.join(sorted(unknown))} is unknown; there is {', '.join(sorted(_FIELDS))}"
+        )
+    try:
+        kind, dialect = document["kind"], DIALECTS[document["dialect"]]
+        actions = tuple(
+            (entry["kind"], re.compile(pattern, re.IGNORECASE | re.DOTALL))
+            for entry in document.get("actions", [])
+            for pattern in entry["match"]
+        )
+        if kind not in (POSITIONS, TRADES) or any(done not in KINDS for done, _ in actions):
+            raise ValueError(f"kind {kind!r}; a layout is positions or trades, an action one of {', '.join(KINDS)}")
+        return Preset(
+            name=name,
+            title=document["title"],
+            kind=kind,
+            dialect=dialect,
+            header=frozenset(map(header_key, document["header"])),
+            columns={ours: tuple(map(header_key, theirs)) for ours, theirs in document["columns"].items()},
+            actions=actions,
+            classes={key.casefold(): value for key, value in document.get("classes", {}).items()},
+            skip=tuple(re.compile(pattern, re.IGNORECASE) for pattern in document.get("skip", [])),
+            section=document.get("section"),
+            symbol_line=_compiled(document.get("symbol_line")),
+            date_line=_compiled(document.get("date_line")),
+            only={key: tuple(values) for key, values in document.get("only", {}).items()},
+            unique_id=document.get("unique_id", False),
+            signed=document.get("signed", False),
+            option_from=document.get("option_from"),
+            documented=document.get("documented", ""),
+            rank=document.get("rank", 0),
+            positional=document.get("positional", {}),
+        )
+    except (KeyError, TypeError, re.error, ValueError) as error:
+        raise ValueError(f"layout {name} cannot be read: {error}") from error
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    return None if pattern is None else re.compile(pattern, re.IGNORECASE)

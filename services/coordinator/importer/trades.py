@@ -1,0 +1,219 @@
+"""Rows of a list of trades, checked. What cannot be placed is listed, never guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from services.coordinator.importer import cells, special_rows
+from services.coordinator.importer.layouts import records
+from services.coordinator.importer.model import Issues
+from services.coordinator.importer.option_names import occ_of
+from services.coordinator.importer.reader import Sheet
+from services.coordinator.importer.reading import Layout, Options, Record
+from services.coordinator.importer.rules import Rules
+from shared.market.symbols import parse_occ
+
+OPENING, CLOSING = frozenset({"buy", "short"}), frozenset({"sell", "cover", "expire"})
+NOT_PLACED = "not_placed"
+_SIDE_SUFFIX = re.compile(r"([0-9.]+)[SL]")
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One fill, split or dividend as the broker reports it. Quantities are positive: `kind` says which way.
+
+    quantity : shares or contracts; of a split the shares that were added; None of a dividend
+    price    : per share; None of a split or dividend; 0 of what expired or came for nothing
+    amount   : money, of a dividend
+    """
+
+    row: int
+    kind: str
+    symbol: str
+    day: date
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    time: str = ""
+    sequence: int = 0
+    broker_id: str | None = None
+    name: str | None = None
+    amount: Decimal | None = None
+    key: str = ""
+    """What makes it the same trade in another file: the broker's id, else its content and occurrence."""
+
+
+def read(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues: Issues) -> list[Trade]:
+    """All trades of a file, oldest first. Rows that are wrong are errors, rows that are none are warnings."""
+    found: list[Trade] = []
+    fees = Decimal(0)
+    for row, record in records(sheet, layout, issues):
+        assert record is not None
+        trade = _trade(row.cells, record, layout, context, options, issues)
+        if trade is not None:
+            found.append(trade)
+            fees += sum(
+                (abs(value) for name in ("fee", "commission") if (value := cells.number(record.cells.get(name, "")))),
+                Decimal(0),
+            )
+    if fees:
+        issues.warn(
+            None, "fee", "fees_left_out",
+            f"Fees and commissions of {fees} are not part of the lots: prices are kept as traded. Enter them as cash flows if "
+            "they are to count.", str(fees),
+        )  # fmt: skip
+    return keyed(in_order(found), layout)
+
+
+def in_order(trades: Sequence[Trade]) -> list[Trade]:
+    """Oldest first. Files come in both orders; within a second, what opens comes before what closes, which FIFO cannot tell
+    apart from the other way round unless something would be sold that is bought only then."""
+    newest_first = bool(trades) and trades[0].day > trades[-1].day
+    listed = list(reversed(trades)) if newest_first else list(trades)
+    ordered = sorted(listed, key=lambda trade: (trade.day, trade.time, trade.kind in CLOSING))
+    return [replace(trade, sequence=number) for number, trade in enumerate(ordered)]
+
+
+def keyed(trades: Iterable[Trade], layout: Layout | None = None) -> list[Trade]:
+    unique = layout is not None and layout.preset is not None and layout.preset.unique_id
+    seen: Counter[str] = Counter()
+    found = []
+    for trade in trades:
+        if unique and trade.broker_id:
+            key = f"id:{hashlib.sha256(trade.broker_id.encode()).hexdigest()[:32]}:{trade.kind}"
+        else:
+            parts = (trade.kind, trade.symbol, trade.day, _text(trade.quantity), _text(trade.price), trade.time,
+                     _text(trade.amount), trade.broker_id)  # fmt: skip
+            digest = hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:32]
+            seen[digest] += 1
+            key = f"{digest}:{seen[digest]}"
+        found.append(replace(trade, key=key))
+    return found
+
+
+def _text(value: Decimal | None) -> str:
+    return "" if value is None else format(value.normalize(), "f")
+
+
+def _trade(
+    row: Sequence[str], record: Record, layout: Layout, context: Rules, options: Options, issues: Issues
+) -> Trade | None:
+    preset, got = layout.preset, record.cells
+    assert preset is not None
+    for column, allowed in preset.only.items():
+        if column in layout.where and got.get(column) and got[column] not in allowed:
+            return None
+    what = _holding(row, record, layout)
+    if what is not None:
+        issues.warn(
+            record.row, None, "skipped_row", f"Row {record.row}: {what}, not a trade.", ",".join(filter(None, row))
+        )
+        return None
+    kind = _kind(got, layout)
+    if kind is None:
+        _left(record.row, f"its action {got.get('action', '')!r} is none that is known", issues, got.get("action"))
+        return None
+    if kind == "cash":
+        issues.warn(
+            record.row, "action", "skipped_row",
+            f"Row {record.row}: money, not a trade ({got.get('action', '')}). Deposits and withdrawals are cash flows; "
+            "add those that count.", got.get("amount"),
+        )  # fmt: skip
+        return None
+    currency = got.get("currency", "").upper()
+    if currency and currency != options.currency:
+        _left(record.row, f"it is priced in {currency}, the portfolio in {options.currency}", issues, currency)
+        return None
+    symbol = _symbol(record, layout, options, issues)
+    return None if symbol is None else _checked(kind, symbol, record, context, issues)
+
+
+def _holding(row: Sequence[str], record: Record, layout: Layout) -> str | None:
+    """What a row is instead of a trade."""
+    preset, got = layout.preset, record.cells
+    assert preset is not None
+    if preset.classes and preset.classes.get(got.get("type", "").casefold()) == "":
+        return f"{got['type']}: money"
+    filled = sum(bool(got.get(column)) for column in ("date", "quantity", "price", "symbol"))
+    # The date is what every trade has: totals and footers begin with words there.
+    first = got.get("symbol", "") if got.get("date") else ""
+    return special_rows.reason(row, first, preset, filled)
+
+
+def _kind(got: dict[str, str], layout: Layout) -> str | None:
+    preset = layout.preset
+    assert preset is not None
+    if preset.actions and "action" in layout.where:
+        kind = preset.action(got.get("action", ""))
+    elif preset.signed:
+        kind = "sell" if got.get("quantity", "").startswith("-") else "buy"
+    else:
+        return None
+    codes = {code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";")}
+    if kind == "sell" and "O" in codes and "C" not in codes:
+        return "short"
+    if kind == "buy" and "C" in codes and "O" not in codes:
+        return "cover"
+    if kind == "sell" and "EP" in codes:
+        return "expire"
+    return kind
+
+
+def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) -> str | None:
+    got, preset = record.cells, layout.preset
+    assert preset is not None
+    isin = got.get("isin", "")
+    for name in (got.get("symbol", ""), isin):
+        if name and name in options.symbols:
+            return cells.symbol(options.symbols[name], record.row, "symbol", issues)
+    if preset.option_from:
+        option = occ_of(got.get(preset.option_from, "").splitlines()[0] if got.get(preset.option_from) else "")
+        if option is not None:
+            return option
+    text = got.get("symbol", "")
+    if not text and isin:
+        _left(
+            record.row, f"the broker writes no ticker for {got.get('name') or isin}: name it with symbols {isin}=TICKER", issues, isin
+        )  # fmt: skip
+        return None
+    if not text and "symbol" not in layout.where:
+        _left(record.row, "the file names no symbol", issues)
+        return None
+    return occ_of(text) or cells.symbol(text, record.row, "symbol", issues)
+
+
+def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:
+    got, row, found = record.cells, record.row, Issues()
+    first, today = context.calendar.first, context.today
+    day = cells.day(got.get("date", ""), row, "date", cells.DATE, found, first=first, last=today)
+    quantity = price = amount = None
+    if kind != "dividend":
+        text = got.get("quantity", "")
+        suffixed = _SIDE_SUFFIX.fullmatch(text)
+        # Which way it went is what `kind` says; brokers write a sale with or without the minus.
+        text = (suffixed[1] if suffixed else text).lstrip("+-")
+        quantity = cells.amount(text, row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found)
+    if kind in ("buy", "sell", "short", "cover"):
+        text = got.get("price", "")
+        if not text and not got.get("amount") and kind == "sell" and parse_occ(symbol) is not None:
+            text = "0"
+        price = cells.amount(text, row, "price", cells.PRICE, cells.MAX_PRICE, found, zero=True)
+    elif kind == "expire":
+        price = Decimal(0)
+    elif kind == "dividend":
+        amount = cells.number(got.get("amount", ""))
+    name = cells.words(got.get("name", ""), row, "name", found)
+    issues.extend(found)
+    if found.refused or day is None:
+        return None
+    return Trade(row, kind, symbol, day, quantity, price, got.get("time", "").replace(":", "")[:6],
+                 broker_id=got.get("broker_id") or None, name=name, amount=amount)  # fmt: skip
+
+
+def _left(row: int, why: str, issues: Issues, value: str | None = None) -> None:
+    issues.warn(row, None, NOT_PLACED, f"Row {row} is left out: {why}.", value)

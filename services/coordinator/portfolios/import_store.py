@@ -1,0 +1,196 @@
+"""SQL of what files said: `coordinator.imports`, `import_lots`, `trades` and `import_mappings`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.importer.trades import Trade
+from shared.db.bulk import copy
+
+
+async def insert_import(
+    conn: AsyncConnection,
+    portfolio: UUID,
+    *,
+    filename: str | None,
+    kind: str,
+    preset: str | None,
+    dialect: str,
+    rows: int,
+) -> UUID:
+    found = await conn.scalar(
+        text("""
+            INSERT INTO coordinator.imports (portfolio_id, filename, kind, preset, dialect, rows)
+            VALUES (:portfolio, :filename, :kind, :preset, :dialect, :rows) RETURNING id
+        """),
+        {
+            "portfolio": portfolio,
+            "filename": filename,
+            "kind": kind,
+            "preset": preset,
+            "dialect": dialect,
+            "rows": rows,
+        },
+    )
+    assert isinstance(found, UUID)
+    return found
+
+
+async def imports(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
+    """All imports of a portfolio, newest first, those taken back included."""
+    rows = await conn.execute(
+        text("""
+            SELECT id, filename, kind, preset, dialect, rows, imported_at, undone_at FROM coordinator.imports
+            WHERE portfolio_id = :id ORDER BY id DESC
+        """),
+        {"id": portfolio},
+    )
+    return rows.mappings().all()
+
+
+async def mark_undone(conn: AsyncConnection, portfolio: UUID, import_id: UUID) -> str | None:
+    """The kind of the import, or None where there is none that counts."""
+    kind = await conn.scalar(
+        text("""
+            UPDATE coordinator.imports SET undone_at = clock_timestamp()
+            WHERE id = :id AND portfolio_id = :portfolio AND undone_at IS NULL RETURNING kind
+        """),
+        {"id": import_id, "portfolio": portfolio},
+    )
+    return None if kind is None else str(kind)
+
+
+async def insert_statements(
+    conn: AsyncConnection, import_id: UUID, statements: Iterable[tuple[UUID, Mapping[str, str]]]
+) -> None:
+    records = [(import_id, position, json.dumps(stated, sort_keys=True)) for position, stated in statements]
+    if records:
+        await copy(conn, "import_lots", ("import_id", "position_id", "stated"), records, schema="coordinator")
+
+
+async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[UUID, list[Mapping[str, str]]]:
+    """Lots that the import states, each with what the other imports that count say of it, oldest first."""
+    rows = await conn.execute(
+        text("""
+            SELECT own.position_id, CAST(other.stated AS text)
+            FROM coordinator.import_lots own
+            JOIN coordinator.positions x ON x.id = own.position_id AND x.deleted_at IS NULL
+            LEFT JOIN (
+                coordinator.import_lots other
+                JOIN coordinator.imports i ON i.id = other.import_id AND i.undone_at IS NULL
+            ) ON other.position_id = own.position_id AND other.import_id <> own.import_id
+            WHERE own.import_id = :id ORDER BY own.position_id, other.import_id
+        """),
+        {"id": import_id},
+    )
+    found: dict[UUID, list[Mapping[str, str]]] = {}
+    for position, stated in rows:
+        of = found.setdefault(position, [])
+        if stated is not None:
+            of.append(json.loads(stated))
+    return found
+
+
+# --- trades ----------------------------------------------------------------------------------------------------------
+
+_TRADE = ("row", "kind", "symbol", "day", "time", "sequence", "quantity", "price", "broker_id", "name")
+
+
+async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID, trades: Iterable[Trade]) -> None:
+    records = [
+        (portfolio, import_id, *(getattr(trade, column) for column in _TRADE), trade.key)
+        for trade in trades
+        if trade.kind != "dividend"
+    ]
+    if records:
+        names = ("portfolio_id", "import_id", *_TRADE, "trade_key")
+        await copy(conn, "trades", names, records, schema="coordinator")
+
+
+async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
+    """The trades of all imports that count, each once, oldest first."""
+    rows = await conn.execute(
+        text(f"""
+            SELECT * FROM (
+                SELECT DISTINCT ON (t.trade_key) {", ".join("t." + column for column in _TRADE)}, t.trade_key, t.import_id
+                FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
+                WHERE t.portfolio_id = :id ORDER BY t.trade_key, t.import_id
+            ) once ORDER BY day, time, import_id, sequence
+        """),
+        {"id": portfolio},
+    )
+    return [
+        Trade(row, kind, symbol, day, _decimal(quantity), _decimal(price), time, sequence, broker_id, name, None, key)
+        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, key, _ in rows
+    ]
+
+
+def _decimal(value: Decimal | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+async def splits(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, list[tuple[date, Decimal]]]:
+    """Stored splits by symbol, by date."""
+    found: dict[str, list[tuple[date, Decimal]]] = {}
+    for symbol, day, value in await _actions(conn, symbols, "split"):
+        found.setdefault(symbol, []).append((day, Decimal(repr(value))))
+    return found
+
+
+async def dividends(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, list[tuple[date, float]]]:
+    """Stored dividends by symbol, by ex-date, in money a share as paid."""
+    found: dict[str, list[tuple[date, float]]] = {}
+    for symbol, day, value in await _actions(conn, symbols, "dividend"):
+        found.setdefault(symbol, []).append((day, float(value)))
+    return found
+
+
+async def _actions(conn: AsyncConnection, symbols: Iterable[str], kind: str) -> Sequence[Any]:
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, a.ex_session, a.value FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id
+            WHERE a.type = :kind AND s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, a.ex_session
+        """),
+        {"kind": kind, "symbols": sorted(set(symbols))},
+    )
+    return rows.all()
+
+
+# --- mappings --------------------------------------------------------------------------------------------------------
+
+
+async def save_mapping(conn: AsyncConnection, name: str, settings: Mapping[str, Any]) -> None:
+    await conn.execute(
+        text("""
+            INSERT INTO coordinator.import_mappings (name, settings) VALUES (:name, CAST(:settings AS jsonb))
+            ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, saved_at = clock_timestamp()
+        """),
+        {"name": name, "settings": json.dumps(settings, sort_keys=True)},
+    )
+
+
+async def mapping(conn: AsyncConnection, name: str) -> Mapping[str, Any] | None:
+    found = await conn.scalar(
+        text("SELECT CAST(settings AS text) FROM coordinator.import_mappings WHERE name = :name"), {"name": name}
+    )
+    return None if found is None else dict(json.loads(found))
+
+
+async def mappings(conn: AsyncConnection) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = await conn.execute(
+        text("SELECT name, CAST(settings AS text) FROM coordinator.import_mappings ORDER BY name")
+    )
+    return [(name, json.loads(settings)) for name, settings in rows]
+
+
+async def delete_mapping(conn: AsyncConnection, name: str) -> bool:
+    done = await conn.execute(text("DELETE FROM coordinator.import_mappings WHERE name = :name"), {"name": name})
+    return bool(done.rowcount)

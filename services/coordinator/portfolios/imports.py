@@ -1,0 +1,193 @@
+"""Files into portfolios: new, again, corrected, taken back. Each function runs inside the caller's transaction, after the
+commit-order lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.errors import Conflict, NotFound
+from services.coordinator.importer import content
+from services.coordinator.importer.account import Account
+from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.parse import Parsed
+from services.coordinator.portfolios import (
+    entry_prices,
+    extents,
+    import_store,
+    lot_edits,
+    lot_store,
+    reimport,
+    service,
+    store,
+    trade_imports,
+    trade_lots,
+    validation,
+)
+from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
+from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
+from services.coordinator.portfolios.service import DEFAULTS, Imported, existing
+from services.coordinator.portfolios.validation import Draft
+from shared.clock import Clock
+from shared.work import Phase
+
+# --- a new portfolio -------------------------------------------------------------------------------------------------
+
+
+async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft, file: File) -> Draft:
+    """The draft with its lots: those of a list of trades, and the prices a file leaves to the day. Raises `Invalid`."""
+    validation.refuse(draft.issues)
+    if draft.trades is not None:
+        lots = await trade_lots.derive(conn, draft.trades, clock, file.price_basis, draft.issues)
+        draft = replace(draft, positions=tuple(lots))
+    else:
+        draft = replace(draft, positions=await entry_prices.fill(conn, draft.positions, clock, draft.issues))
+    validation.refuse(draft.issues)
+    warn_of_cost(draft)
+    return draft
+
+
+def cost_against_equity(account: Account, lots: Sequence[Position]) -> dict[str, float]:
+    """What the lots of the first session cost, in money, beside the equity that pays for them."""
+    first = min((lot.entry_session for lot in lots), default=None)
+    cost = sum(
+        (lot.quantity * lot.entry_price * lot.multiplier for lot in lots if lot.entry_session == first), Decimal(0)
+    )
+    return {"cost": float(cost), "equity": float(account.equity_balance)}
+
+
+def warn_of_cost(draft: Draft) -> None:
+    """Lots of the first session that cost more than the equity start with borrowed cash."""
+    figures = cost_against_equity(draft.account, draft.positions)
+    cost, equity = figures["cost"], figures["equity"]
+    if cost > equity:
+        draft.issues.warn(
+            None, "equity_balance", "cost_over_equity",
+            f"The lots of {draft.first_session} cost {cost:,.2f}, more than the equity of {equity:,.2f}: cash starts at "
+            f"{equity - cost:,.2f}. Raise equity_balance if that money was there.", str(equity),
+        )  # fmt: skip
+
+
+async def refuse_second(conn: AsyncConnection, name: str) -> None:
+    """A second portfolio of one name is usually the first one, imported again. Raises `Conflict`."""
+    found = await lot_store.id_of_name(conn, name)
+    if found is not None:
+        raise Conflict(
+            f"There is a portfolio named {name!r} already ({found}). Add to it with POST /portfolios/{found}/import "
+            f"(leadline import --into {found}), or say allow_duplicate_name (--allow-duplicate-name) for a second one.",
+            code="duplicate_name",
+        )
+
+
+async def create(
+    conn: AsyncConnection, clock: Clock, draft: Draft, file: File, limits: Limits, *, allow_duplicate_name: bool
+) -> Imported:
+    """Write a new portfolio from a file: all of it or nothing."""
+    validation.refuse(draft.issues)
+    if not allow_duplicate_name:
+        await refuse_second(conn, draft.account.name)
+    draft = await resolve(conn, clock, draft, file)
+    result = await service.create(conn, clock, draft, limits, from_trades=draft.trades is not None)
+    assert result.portfolio_id is not None
+    import_id = await record(
+        conn, result.portfolio_id, Parsed(draft.positions, draft.issues, draft.trades, draft.reading), file
+    )
+    if draft.trades is None:
+        await state_fresh(conn, result.portfolio_id, import_id, draft.positions, content.content_keys(draft.positions))
+    return replace(result, import_id=import_id, reading=draft.reading)
+
+
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, file: File, limits: Limits = DEFAULTS) -> Imported:
+    """What `create` would do, without doing it."""
+    draft = await resolve(conn, clock, draft, file)
+    if await lot_store.id_of_name(conn, draft.account.name) is not None:
+        draft.issues.warn(
+            None, "name", "duplicate_name",
+            f"There is a portfolio named {draft.account.name!r} already. Add to it with --into, or say --allow-duplicate-name.",
+            draft.account.name,
+        )  # fmt: skip
+    return replace(await service.preview(conn, clock, draft, limits), reading=draft.reading)
+
+
+# --- an existing one -------------------------------------------------------------------------------------------------
+
+
+async def add(
+    conn: AsyncConnection,
+    clock: Clock,
+    portfolio: UUID,
+    parsed: Parsed,
+    file: File,
+    *,
+    update: bool,
+    dry_run: bool,
+    limits: Limits = DEFAULTS,
+) -> Imported:
+    """Add a file to a portfolio. Rows that are there already change nothing; what they say anew is listed, and done where
+    `update`. Raises `Invalid`, `NotFound`."""
+    validation.refuse(parsed.issues)
+    before = await existing(conn, portfolio)
+    if parsed.trades is not None:
+        return await trade_imports.add(conn, clock, before, parsed, file, dry_run=dry_run, limits=limits)
+    parsed = replace(parsed, positions=await entry_prices.fill(conn, parsed.positions, clock, parsed.issues))
+    validation.refuse(parsed.issues)
+    stored = await lot_store.whole_positions(conn, portfolio)
+    found = reimport.compare(stored, parsed.positions)
+    reimport.warn_similar(stored, found.fresh, parsed.issues)
+    held = await extents.read(conn, portfolio)
+    refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
+    decisions = await validation.decide_price_basis(conn, found.fresh, clock, parsed.issues)
+    proposals = propose(found.differences, clock, parsed.issues) if update else []
+    validation.refuse(parsed.issues)
+    import_id, change, changed = None, service.as_it_was(before, clock), 0
+    if not dry_run:
+        affected = await edit(conn, clock, proposals, parsed.issues)
+        changed = len(proposals)
+        keys = content.free_keys(found.fresh, {row["content_key"] for row in stored if row["content_key"]})
+        await store.insert_positions(conn, portfolio, list(zip(found.fresh, decisions, keys, strict=True)))
+        import_id = await record(conn, portfolio, parsed, file)
+        await state_fresh(conn, portfolio, import_id, found.fresh, keys)
+        await state_known(conn, import_id, found, update=update)
+        affected += [(position.entry_session, Phase.INGEST) for position in found.fresh]
+        change = await announce(conn, clock, before, affected) or change
+    return Imported(
+        portfolio, before.name, len(found.fresh), len(found.known) - (len(found.differences)), change, parsed.issues,
+        list(zip(found.fresh, decisions, strict=True)), import_id=import_id, reading=parsed.reading, changed=changed,
+        would_change=[] if update and not dry_run else found.differences,
+    )  # fmt: skip
+
+
+# --- taken back ------------------------------------------------------------------------------------------------------
+
+
+async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: UUID) -> Undone:
+    """Take an import back. Its lots go, but for those that another import states too: they become what that one says."""
+    before = await existing(conn, portfolio)
+    kind = await import_store.mark_undone(conn, portfolio, import_id)
+    if kind is None:
+        raise NotFound(f"Portfolio {portfolio} has no import {import_id} that counts. It may have been undone already.")
+    issues = Issues()
+    if kind == "trades":
+        return await trade_imports.undo(conn, clock, before, import_id, issues)
+    beside = await import_store.statements_beside(conn, import_id)
+    gone = [lot for lot, statements in beside.items() if not statements]
+    stored = {row["id"]: row for row in await lot_store.whole_positions(conn, portfolio)}
+    proposals = []
+    for lot, statements in beside.items():
+        if not statements:
+            continue
+        body = reimport.restoring(stored[lot], reimport.folded(statements), taken_back=True)
+        position = lot_edits.proposed(stored[lot], body, clock, issues) if body else None
+        if position is not None:
+            proposals.append((stored[lot], body, position))
+    validation.refuse(issues)
+    await lot_store.delete_positions(conn, gone)
+    affected: list[Affected] = [(stored[lot]["entry_session"], Phase.INGEST) for lot in gone]
+    affected += await edit(conn, clock, proposals, issues)
+    change = await announce(conn, clock, before, affected) or service.as_it_was(before, clock)
+    return Undone(import_id, len(gone), len(proposals), change, issues)

@@ -1,0 +1,147 @@
+"""What a preview asks the price source: stored profiles, and the price file through ingest. Bounded in questions and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.coordinator.importer import basis
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Issues, Position
+from shared.clock import Clock
+from shared.market.reasons import ReasonCode
+
+AT_MOST = 500
+SECONDS = 4.0
+_POLL = 0.1
+Question = tuple[str, date]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """company: of every symbol with a name; found: what the price file says, by symbol and session; silent: not asked or not
+    answered in time."""
+
+    company: Mapping[str, str]
+    found: Mapping[Question, RowMapping]
+    silent: frozenset[str]
+
+
+async def ask(engine: AsyncEngine, clock: Clock, pairs: Sequence[tuple[Position, Decision]]) -> Answers:
+    """Answers about listed positions whose closes are not stored; names of all."""
+    calendar = clock.calendar()
+    listed = [(position, decision) for position, decision in pairs if basis.applies(position)]
+    questions = sorted(
+        {
+            (position.symbol, calendar.on_or_before(position.entry_date))
+            for position, decision in listed
+            if not decision.known
+        }
+    )[:AT_MOST]
+    company = await _companies(engine, {position.symbol for position, _ in listed})
+    found = await _ask(engine, questions) if questions else {}
+    company |= {symbol: row["company"] for (symbol, _), row in found.items() if row["company"]}
+    asked = {symbol for symbol, _ in found}
+    unknown = {position.symbol for position, decision in listed if not decision.known}
+    return Answers(company, found, frozenset(unknown - asked))
+
+
+async def annotate(
+    engine: AsyncEngine, clock: Clock, pairs: Sequence[tuple[Position, Decision]], body: dict[str, Any]
+) -> None:
+    """Add to a preview what the price source says: companies, closes, unknown symbols with suggestions, doubtful prices."""
+    answers = await ask(engine, clock, pairs)
+    calendar = clock.calendar()
+    issues = Issues()
+    for line, (position, decision) in zip(body["preview"], pairs, strict=True):
+        line["company"] = answers.company.get(position.symbol)
+        row = answers.found.get((position.symbol, calendar.on_or_before(position.entry_date)))
+        line["asked"] = None if row is None else row["provider"]
+        if decision.known or row is None or row["close"] is None:
+            continue
+        line["close_as_traded"], line["close_split_adjusted"] = row["close"], row["adjusted"]
+        _doubt(position, (row["close"], row["adjusted"]), issues)
+    body["unknown_symbols"] = [
+        {
+            "symbol": symbol,
+            "message": f"the price source ({row['provider']}) does not have it",
+            "suggestions": list(row["suggestions"]),
+        }
+        for symbol, row in _first_of_each(answers.found)
+        if not row["found"]
+    ]
+    body["not_asked"] = sorted(answers.silent)
+    body["warnings"] += [issue.document() for issue in issues.warnings]
+
+
+def _first_of_each(found: Mapping[Question, RowMapping]) -> Iterable[tuple[str, RowMapping]]:
+    first: dict[str, RowMapping] = {}
+    for (symbol, _), row in sorted(found.items()):
+        first.setdefault(symbol, row)
+    return first.items()
+
+
+def _doubt(position: Position, closes: tuple[float, float], issues: Issues) -> None:
+    stated = float(position.entry_price)
+    if stated and all(not basis.MISMATCH_LOW <= stated / close <= basis.MISMATCH_HIGH for close in closes):
+        shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
+        issues.warn(
+            position.row, "entry_price", ReasonCode.PRICE_BASIS_MISMATCH.value,
+            f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
+            "Check the price, the date and the symbol.", str(position.entry_price),
+        )  # fmt: skip
+
+
+async def _companies(engine: AsyncEngine, symbols: set[str]) -> dict[str, str]:
+    async with engine.connect() as conn:
+        rows = await conn.execute(
+            text("""
+                SELECT DISTINCT ON (s.symbol) s.symbol, p.name FROM ingest.symbols s
+                JOIN ingest.symbol_profiles p ON p.symbol_id = s.id AND p.name IS NOT NULL
+                WHERE s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, p.fetched_at DESC
+            """),
+            {"symbols": sorted(symbols)},
+        )
+        return {row.symbol: row.name for row in rows}
+
+
+async def _ask(engine: AsyncEngine, questions: Sequence[Question]) -> dict[Question, RowMapping]:
+    """Put the questions to the file provider, where it is in the chain, and wait a little for its answers."""
+    symbols, sessions = [symbol for symbol, _ in questions], [session for _, session in questions]
+    async with engine.begin() as conn:
+        if not await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ingest.chain WHERE provider = 'file')")):
+            return {}
+        await conn.execute(
+            text("DELETE FROM coordinator.lookups WHERE asked_at < clock_timestamp() - interval '1 hour'")
+        )
+        await conn.execute(
+            text("""
+                INSERT INTO coordinator.lookups (symbol, session)
+                SELECT * FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[]))
+                ON CONFLICT (symbol, session) DO UPDATE SET asked_at = clock_timestamp()
+            """),
+            {"symbols": symbols, "sessions": sessions},
+        )
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    while True:
+        async with engine.connect() as conn:
+            rows = await conn.execute(
+                text("""
+                    SELECT l.* FROM ingest.lookups l
+                    JOIN unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[])) AS q (symbol, session)
+                        USING (symbol, session)
+                    JOIN coordinator.lookups c USING (symbol, session)
+                    WHERE l.answered_at > c.asked_at
+                """),
+                {"symbols": symbols, "sessions": sessions},
+            )
+            found = {(row["symbol"], row["session"]): row for row in rows.mappings()}
+        if len(found) == len(questions) or asyncio.get_running_loop().time() > deadline:
+            return found
+        await asyncio.sleep(_POLL)

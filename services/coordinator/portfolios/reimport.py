@@ -1,0 +1,145 @@
+"""A file against what is stored: which rows are new, which say the same, which say something else. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+from services.coordinator.importer import content
+from services.coordinator.importer.model import Issues, Position
+
+# What a corrected file may say anew of a lot it knows. Symbol, day, quantity and price are what it is known by.
+_FIELDS = ("exit_date", "exit_price", "price_basis", "sector", "investment_class", "investment_subtype", "name")
+Row = RowMapping
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A stored lot of which the file says something else. `changes`: field to (stored, in the file), as text."""
+
+    row: int
+    lot: Row
+    changes: Mapping[str, tuple[str | None, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    fresh: list[Position] = field(default_factory=list)
+    known: list[tuple[Row, Position]] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+
+def compare(stored: Sequence[Row], positions: Sequence[Position]) -> Comparison:
+    """Rows are matched by content and occurrence first, then by what was bought: symbol, day, quantity, price.
+
+    A cell that is empty says nothing, so it is no difference. Two equal fills are two lots in each file.
+    """
+    result = Comparison()
+    by_key = {row["content_key"]: row for row in stored if row["content_key"] is not None}
+    used: set[UUID] = set()
+    found: dict[int, Row] = {}
+    for index, key in enumerate(content.content_keys(positions)):
+        if key in by_key:
+            found[index] = by_key[key]
+            used.add(by_key[key]["id"])
+    purchases: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in stored:
+        if row["id"] not in used:
+            purchases[row["symbol"], row["entry_date"], row["stated_quantity"], row["stated_entry_price"]].append(row)
+    for index, position in enumerate(positions):
+        lot = found.get(index)
+        if lot is None and purchases[content.purchase(position)]:
+            lot = purchases[content.purchase(position)].pop(0)
+        if lot is None:
+            result.fresh.append(position)
+            continue
+        result.known.append((lot, position))
+        changes = _changes(lot, position)
+        if changes:
+            result.differences.append(Difference(position.row, lot, changes))
+    return result
+
+
+def stated(position: Position, *, without: Iterable[str] = (), complete: bool = False) -> dict[str, str]:
+    """What a file says of a lot, beside what it is known by. `complete`: of a new lot, whose class counts as said."""
+    values = {name: getattr(position, name) for name in _FIELDS}
+    if not (position.class_stated or complete):
+        del values["investment_class"]
+    return {
+        name: _text(value) for name, value in values.items() if value not in (None, "") and name not in set(without)
+    }
+
+
+def folded(statements: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Several files' words of one lot, oldest first: the later over the earlier, and silence erases nothing."""
+    result: dict[str, str] = {}
+    for statement in statements:
+        result.update(statement)
+    return result
+
+
+def restoring(lot: Row, wanted: Mapping[str, str], *, taken_back: bool) -> dict[str, str | None]:
+    """The edit that makes a stored lot say what the files that are left say of it."""
+    body: dict[str, str | None] = {}
+    for name in _FIELDS:
+        now = _stored(lot, name)
+        value = wanted.get(name)
+        if name == "investment_class" and value is None:
+            continue
+        if name == "price_basis":
+            # Nobody states one any more: it is for the closes to decide again.
+            if value != now and (value is not None or (taken_back and now is not None)):
+                body[name] = value or "auto"
+        elif value != now:
+            body[name] = value
+    if "exit_date" in body or "exit_price" in body:
+        body |= {name: wanted.get(name) for name in ("exit_date", "exit_price")}
+    return body
+
+
+def warn_similar(stored: Sequence[Row], fresh: Iterable[Position], issues: Issues) -> None:
+    """A new lot beside a stored one of the same symbol and day: perhaps the same purchase, corrected."""
+    by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
+    for row in stored:
+        by_day[row["symbol"], row["entry_date"]].append(row)
+    for position in fresh:
+        for row in by_day.get((position.symbol, position.entry_date), ()):
+            same_price = row["stated_entry_price"] == position.entry_price
+            if same_price and row["stated_quantity"] == position.quantity:
+                continue
+            if not same_price and row["stated_quantity"] != position.quantity:
+                continue
+            what = "quantity" if same_price else "entry_price"
+            old = row["stated_quantity" if same_price else "stated_entry_price"]
+            new = position.quantity if same_price else position.entry_price
+            issues.warn(
+                position.row, what, "similar_lot",
+                f"{position.symbol} of {position.entry_date} is stored with {what} {_text(old)}, and row {position.row} says "
+                f"{_text(new)}. Both are kept; delete the stored lot, or undo its import, if this one corrects it.", _text(new),
+            )  # fmt: skip
+            break
+
+
+def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:
+    said = stated(position)
+    changes = {name: (_stored(lot, name), value) for name, value in said.items() if value != _stored(lot, name)}
+    if {"exit_date", "exit_price"} & set(changes):
+        changes |= {name: (_stored(lot, name), said[name]) for name in ("exit_date", "exit_price") if name in said}
+    return changes
+
+
+def _stored(lot: Row, name: str) -> str | None:
+    if name == "price_basis":
+        return str(lot["price_basis"]) if lot["basis_reason"] == "stated" else None
+    value = lot["stated_exit_price" if name == "exit_price" else name]
+    return None if value is None else _text(value)
+
+
+def _text(value: object) -> str:
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)

@@ -1,0 +1,96 @@
+"""Lists of trades into portfolios: all trades of a portfolio are matched anew, and its lots moved to what they now say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.importer import content
+from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.parse import Parsed
+from services.coordinator.portfolios import (
+    extents,
+    import_records,
+    import_store,
+    lot_store,
+    service,
+    store,
+    trade_lots,
+    validation,
+)
+from services.coordinator.portfolios.import_records import File, Undone
+from services.coordinator.portfolios.ledger_effects import Change
+from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
+from services.coordinator.portfolios.lot_changes import announce
+from services.coordinator.portfolios.service import Imported
+from services.coordinator.portfolios.store import Portfolio
+from shared.clock import Clock
+from shared.work import Phase
+
+
+async def add(
+    conn: AsyncConnection, clock: Clock, before: Portfolio, parsed: Parsed, file: File, *, dry_run: bool, limits: Limits
+) -> Imported:
+    """Match all trades of the portfolio anew, and move its lots to what they now say."""
+    assert parsed.trades is not None
+    known = await import_store.trades(conn, before.id)
+    keys = {trade.key for trade in known}
+    repeated = sum(trade.key in keys for trade in parsed.trades if trade.kind != "dividend")
+    wanted = await trade_lots.derive(
+        conn, trade_lots.together(known, parsed.trades), clock, file.price_basis, parsed.issues
+    )
+    validation.refuse(parsed.issues)
+    stored = await lot_store.whole_positions(conn, before.id)
+    plan = _plan(stored, wanted)
+    held = await extents.read(conn, before.id)
+    refuse_growth(held, held + Extent.of([lot for lot, _ in plan.added]), limits, clock)
+    decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, parsed.issues)
+    validation.refuse(parsed.issues)
+    import_id, change = None, service.as_it_was(before, clock)
+    if not dry_run:
+        import_id = await import_records.record(conn, before.id, parsed, file)
+        change = await _apply(conn, clock, before, plan, decisions) or change
+    pairs = [(lot, decision) for (lot, _), decision in zip(plan.added, decisions, strict=True)]
+    return Imported(before.id, before.name, len(pairs), repeated, change, parsed.issues, pairs, import_id=import_id,
+                    reading=parsed.reading)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    removed: list[RowMapping]
+    added: list[tuple[Position, str]]
+
+
+def _plan(stored: Sequence[RowMapping], wanted: Sequence[Position]) -> _Plan:
+    """From the lots that follow from trades to those that shall."""
+    own = {row["content_key"]: row for row in stored if row["from_trades"]}
+    keys = dict(zip(content.content_keys(wanted), wanted, strict=True))
+    added = [lot for key, lot in keys.items() if key not in own]
+    removed = [row for key, row in own.items() if key not in keys]
+    taken = {row["content_key"] for row in stored if row["content_key"]} - {row["content_key"] for row in removed}
+    return _Plan(removed, list(zip(added, content.free_keys(added, taken), strict=True)))
+
+
+async def _apply(
+    conn: AsyncConnection, clock: Clock, before: Portfolio, plan: _Plan, decisions: Sequence[Decision]
+) -> Change | None:
+    await lot_store.delete_positions(conn, [row["id"] for row in plan.removed])
+    rows = [(lot, decision, key) for (lot, key), decision in zip(plan.added, decisions, strict=True)]
+    await store.insert_positions(conn, before.id, rows, from_trades=True)
+    affected = [row["entry_session"] for row in plan.removed] + [lot.entry_session for lot, _ in plan.added]
+    return await announce(conn, clock, before, [(session, Phase.INGEST) for session in affected])
+
+
+async def undo(conn: AsyncConnection, clock: Clock, before: Portfolio, import_id: UUID, issues: Issues) -> Undone:
+    left = await import_store.trades(conn, before.id)
+    wanted = await trade_lots.derive(conn, left, clock, "", issues)
+    validation.refuse(issues)
+    plan = _plan(await lot_store.whole_positions(conn, before.id), wanted)
+    decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
+    change = await _apply(conn, clock, before, plan, decisions) or service.as_it_was(before, clock)
+    return Undone(import_id, len(plan.removed), len(plan.added), change, issues)

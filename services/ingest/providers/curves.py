@@ -1,0 +1,83 @@
+"""What a source of par yield curves is, and reading one from CSV: a day is a row, a tenor is a column, percent a year."""
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Protocol
+
+from services.ingest.providers.errors import SchemaChanged
+from shared.market.curve import Curve
+
+log = logging.getLogger(__name__)
+# Fewer columns than these are no curve, whatever else the header says.
+LEAST_TENORS = 6
+_MISSING = {"", ".", "N/A", "NA"}
+# The column of the six-week bill, new in 2025, is named like a number and unlike the others.
+_TENOR = re.compile(r"(\d+(?:\.\d+)?)\s*(mo|month|yr|year)s?", re.IGNORECASE)
+
+
+class CurveSource(Protocol):
+    """A source of curves. Calls block."""
+
+    name: str
+
+    def curves(self, year: int) -> list[Curve]:
+        """All of a calendar year that are published, ascending. One call. Raises `ProviderError`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def read_csv(body: bytes) -> tuple[Any, bool]:
+    """The rows of a CSV body, and whether it is one: a page meant for people is not."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None, False
+    if text.lstrip()[:1] in {"<", "{", "["} or not text.strip():
+        return None, False
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    return rows, len(rows[0]) > 1
+
+
+def tenor_of(name: str) -> float | None:
+    """Years of a column named `1 Mo`, `1.5 Month` or `20 Yr`; None of any other."""
+    match = _TENOR.fullmatch(name.strip())
+    if match is None:
+        return None
+    return float(match[1]) / (12.0 if match[2].lower().startswith("mo") else 1.0)
+
+
+def curves_of(
+    provider: str, rows: Sequence[Sequence[str]], tenors: Mapping[int, float], day_of: Callable[[str], date]
+) -> list[Curve]:
+    """Curves of the rows after the header, ascending. tenors: by column, in years.
+
+    A row that can not be read costs itself, with a line in the log. Raises `SchemaChanged` where no row of several can be.
+    """
+    if len(tenors) < LEAST_TENORS:
+        raise SchemaChanged(provider, f"the header {', '.join(rows[0])[:120]} names {len(tenors)} tenors of a curve")
+    columns = sorted(tenors, key=lambda column: tenors[column])
+    found: dict[date, Curve] = {}
+    unreadable = 0
+    for row in rows[1:]:
+        try:
+            day = day_of(row[0])
+            known = [(tenors[i], row[i].strip()) for i in columns if i < len(row)]
+            points = [(tenor, float(value) / 100.0) for tenor, value in known if value not in _MISSING]
+            if points:
+                found[day] = Curve(day, tuple(tenor for tenor, _ in points), tuple(value for _, value in points))
+        except ValueError as error:
+            unreadable += 1
+            log.warning("%s: a row of the yield curve was left out: %s (%s)", provider, ",".join(row)[:80], error)
+    if unreadable and not found:
+        raise SchemaChanged(provider, f"none of {unreadable} rows of the yield curve can be read")
+    return [found[day] for day in sorted(found)]
+
+
+def named(header: Iterable[str], years: Callable[[str], float | None]) -> dict[int, float]:
+    """Years by column of a header, of the columns that are tenors."""
+    return {i: tenor for i, name in enumerate(header) if (tenor := years(name)) is not None}

@@ -1,0 +1,1 @@
+"""FRED, the database of the Federal Reserve Bank of St. Louis."""

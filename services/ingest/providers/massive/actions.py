@@ -1,0 +1,115 @@
+"""Massive's splits and dividends: of fifty symbols in two calls, or of everybody since a day where a night asks about many."""
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from functools import partial
+from typing import NamedTuple
+
+from services.ingest.model.market import CURRENCY, Action, LeftOut
+from services.ingest.providers.actions import dividend, split
+from services.ingest.providers.errors import ProviderError, SchemaChanged
+from services.ingest.providers.massive.client import Client, Document
+from services.ingest.providers.massive.night import KEPT
+from services.ingest.providers.normalise import from_vendor
+from services.ingest.providers.transport.payload import Record
+
+ROWS_A_PAGE = 5000
+# Of the whole market; a quarter's end has more.
+DIVIDENDS_A_DAY = 200
+# Portions of so many symbols have others after them: what is read of everybody once serves them all.
+MANY = 40
+# An older question's list of everybody has too many pages.
+LONGEST_DAYS = 90
+
+ItemsOf = Callable[[str, Document], Iterable[Record]]
+"""(what they are, the first page's answer) -> the items of all pages"""
+
+
+class Found(NamedTuple):
+    """Actions by symbol, and the symbols of which something is listed that can not be: they have no prices, the others do."""
+
+    actions: dict[str, list[Action | LeftOut]]
+    unreadable: dict[str, ProviderError]
+
+
+class ListedActions:
+    """Of one thread."""
+
+    def __init__(self, provider: str, client: Client, items: ItemsOf, now: Callable[[], datetime]) -> None:
+        self._provider = provider
+        self._client = client
+        self._items = items
+        self._now = now
+        self._kept: tuple[datetime, date, Found] | None = None
+
+    def cost(self, symbols: int, first: date, *, night: bool) -> int:
+        if self._at_hand(first) is not None:
+            return 0
+        return 2 + self._more_pages(first) if night and self._by_day(symbols, first) else 2
+
+    def of(self, names: set[str], first: date, *, night: bool) -> Found:
+        """Everything of the vendor's symbols from `first` on: later splits too, because users' quantities stand on the newest basis.
+
+        night : the bars came as whole days. Raises `ProviderError`.
+        """
+        if (kept := self._at_hand(first)) is not None:
+            return kept
+        if not night or not self._by_day(len(names), first):
+            return self._read(",".join(sorted(names)), first)
+        found = self._read(None, first)
+        self._kept = self._now(), first, found
+        return found
+
+    def _by_day(self, symbols: int, first: date) -> bool:
+        return symbols >= MANY and (self._now().date() - first).days <= LONGEST_DAYS
+
+    def _more_pages(self, first: date) -> int:
+        return DIVIDENDS_A_DAY * max(0, (self._now().date() - first).days) // ROWS_A_PAGE
+
+    def _at_hand(self, first: date) -> Found | None:
+        if self._kept is None or self._now() - self._kept[0] >= KEPT or self._kept[1] > first:
+            return None
+        return self._kept[2]
+
+    def _read(self, names: str | None, first: date) -> Found:
+        """What is listed twice under one id is one."""
+        found, seen = Found({}, {}), set[str]()
+
+        def take(item: Record, made: Callable[[], Action | LeftOut | None]) -> None:
+            ticker = from_vendor(item.text("ticker"))
+            try:
+                if (id_ := item.opt_text("id")) is not None:
+                    if id_ in seen:
+                        return
+                    seen.add(id_)
+                action = made()
+            except SchemaChanged as error:
+                found.unreadable.setdefault(ticker, error)
+            else:
+                if action is not None:
+                    found.actions.setdefault(ticker, []).append(action)
+
+        since = first.isoformat()
+        answer = self._client.list_stocks_splits(
+            ticker_any_of=names, execution_date_gte=since, limit=ROWS_A_PAGE, sort="execution_date.asc", raw=True
+        )
+        for item in self._items("splits", answer):
+            take(item, partial(_split, self._provider, item))
+        answer = self._client.list_stocks_dividends(
+            ticker_any_of=names, ex_dividend_date_gte=since, limit=ROWS_A_PAGE, sort="ex_dividend_date.asc", raw=True
+        )
+        for item in self._items("dividends", answer):
+            take(item, partial(_dividend, self._provider, item))
+        return found
+
+
+def _split(provider: str, item: Record) -> Action:
+    return split(provider, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
+
+
+def _dividend(provider: str, item: Record) -> Action | LeftOut | None:
+    """None if nothing was paid. A number of another currency is no dividend of ours."""
+    day, amount, currency = item.day("ex_dividend_date"), item.number("cash_amount"), item.opt_text("currency")
+    if currency is not None and currency.upper() != CURRENCY:
+        return LeftOut(day, amount, currency)
+    return dividend(provider, day, amount) if amount else None

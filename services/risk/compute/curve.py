@@ -1,0 +1,54 @@
+"""What risk takes from the yield curve: durations of the rates proxy, an option's rate, the risk-free rate (docs/methods.md §5, §9).
+
+Every figure of a session uses the newest curve dated before it, at most a month old (`shared.market.curve.before`), so it does not
+depend on whether the session's own curve, published after the close, was there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+
+from services.risk.compute.scenarios import Duration, Scenarios
+from shared.arrays import FloatVector
+from shared.market.curve import CURVE_MOST_DAYS, Curve, before, continuous_rate, long_bond, risk_free
+from shared.market.registry import OPTION_RATE
+
+
+def with_curve_durations(scenarios: Scenarios, curves: Sequence[Curve], sessions: Iterable[date]) -> Scenarios:
+    """The scenarios with the duration that counts on each of the sessions.
+
+    One that is written down and dated within the month before the session counts first: it may be the fund's own. Then the par bond
+    on the curve; then an older one that is written down, which is answered with a remark when it is too old.
+
+    curves : ascending by date
+    """
+    return (
+        scenarios
+        if not curves
+        else replace(scenarios, by_session={session: _duration(scenarios, curves, session) for session in sessions})
+    )
+
+
+def _duration(scenarios: Scenarios, curves: Sequence[Curve], session: date) -> Duration | None:
+    stated = scenarios.duration_on(session)
+    if stated is not None and session - stated.as_of <= timedelta(days=CURVE_MOST_DAYS):
+        return stated
+    curve = before(curves, session)
+    bond = None if curve is None else long_bond(curve)
+    return stated if curve is None or bond is None else Duration(curve.date, bond.duration, bond.convexity)
+
+
+def option_rate(curves: Sequence[Curve], session: date, years: float) -> float:
+    """Rate to an option's expiry, a year, continuous; without a curve `OPTION_RATE`. curves: ascending by date."""
+    curve = before(curves, session)
+    return OPTION_RATE if curve is None else continuous_rate(curve, years)
+
+
+def risk_free_returns(curves: Sequence[Curve], sessions: Sequence[date]) -> FloatVector:
+    """(S,) daily risk-free returns, decimal; NaN where no curve is dated within the month before. curves: ascending by date."""
+    found = (risk_free(curves, session) for session in sessions)
+    return np.array([np.nan if value is None else value for value in found])

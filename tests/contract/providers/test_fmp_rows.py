@@ -1,0 +1,161 @@
+"""FMP's odd rows cost themselves, its plans say which words they refuse with, and the free one still values a company."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
+from services.ingest.providers.network import Fundamentals
+from tests.contract.providers.conftest import FIRST, LAST, Case
+from tests.contract.providers.test_answers import TRADED, as_traded, ask, history
+from tests.support.vendors import Call, Reply, document, reply
+
+DAY = date(2020, 8, 12)
+
+
+def at(case: Case, path: str, change: Callable[[list[Any]], None]) -> None:
+    """AAPL's rows at a path, changed."""
+    served = case.server.answer
+
+    def answer(call: Call) -> Reply:
+        if path not in call.path or call.query.get("symbol") != "AAPL":
+            return served(call)
+        body = json.loads(served(call).body)
+        change(body)
+        return reply(body)
+
+    case.server.answer = answer
+
+
+def of_the_day(**values: object) -> Callable[[list[Any]], None]:
+    def change(body: list[Any]) -> None:
+        for item in body:
+            if item["date"] == DAY.isoformat():
+                item.update(values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "odd", [{"open": None, "high": None, "low": None, "close": None, "volume": 0}, {"close": "457.2"}, {"date": "soon"}]
+)
+def test_an_odd_price_is_no_bar_of_its_day_alone(fmp: Case, odd: dict[str, object]) -> None:
+    at(fmp, "/historical", of_the_day(**odd))
+    assert as_traded(history(fmp, "AAPL")) == pytest.approx({d: c for d, c in TRADED.items() if d != DAY}, abs=1e-4)
+
+
+def test_a_volume_that_is_a_text_is_none_and_its_close_stands(fmp: Case, caplog: pytest.LogCaptureFixture) -> None:
+    at(fmp, "/historical", of_the_day(volume="1,000"))
+    found = history(fmp, "AAPL")
+    assert as_traded(found) == pytest.approx(TRADED, abs=1e-4)
+    volumes = dict(zip(found.bars.sessions.tolist(), found.bars.volume.tolist(), strict=True))
+    assert [day for day, volume in volumes.items() if np.isnan(volume)] == [DAY]
+    assert "volume" in caplog.text
+
+
+def test_rows_none_of_which_can_be_read_are_another_format(fmp: Case) -> None:
+    def renamed(body: list[Any]) -> None:
+        for item in body:
+            item["price"] = item.pop("close")
+
+    at(fmp, "/historical", renamed)
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
+
+
+@pytest.mark.parametrize("odd", [{"numerator": 0}, {"denominator": "x"}])
+def test_a_split_before_the_range_that_can_not_be_costs_nothing_after_it(
+    fmp: Case, odd: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    def old(body: list[Any]) -> None:
+        body[-1].update(odd)
+
+    at(fmp, "/splits", old)
+    found = history(fmp, "AAPL")
+    assert as_traded(found) == pytest.approx(TRADED, abs=1e-4)
+    assert min(action.ex_date for action in found.actions) > date(2014, 6, 9), (
+        "nothing of before it: nobody knows its basis"
+    )
+    assert "2014-06-09" in caplog.text or "split" in caplog.text
+    # Of a range that reaches before it, the prices cannot be told.
+    answer = ask(fmp, "AAPL", date(2014, 6, 2), LAST)
+    assert isinstance(answer, NoData)
+    assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
+
+
+def test_a_dividend_of_nought_is_converted_from_todays_shares(fmp: Case) -> None:
+    def zero(body: list[Any]) -> None:
+        body[:] = [{"symbol": "AAPL", "date": "2020-08-07", "dividend": 0, "adjDividend": 0.21}]
+
+    at(fmp, "/dividends", zero)
+    paid = [action.value for action in history(fmp, "AAPL").actions if action.type == "dividend"]
+    assert paid == pytest.approx([0.84])
+
+
+def test_a_dividend_before_the_range_that_can_not_be_is_left_out(fmp: Case) -> None:
+    def old(body: list[Any]) -> None:
+        body.append({"symbol": "AAPL", "date": "1999-05-07", "dividend": "0.2", "adjDividend": 0.01})
+
+    at(fmp, "/dividends", old)
+    assert as_traded(history(fmp, "AAPL")) == pytest.approx(TRADED, abs=1e-4)
+
+
+SYMBOL = b"Premium Query Parameter: 'Special Endpoint : This value set for 'symbol' is not available under your current subscription"
+QUARTER = b"Premium Query Parameter: 'Special Endpoint : This value set for 'period' is not available under your current subscription"
+
+
+def test_the_words_of_a_plan_that_are_no_json_are_kept(fmp: Case) -> None:
+    fmp.server.fail(Reply(SYMBOL, 402, content_type="text/plain"), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
+    assert "This value set for 'symbol' is not available" in (answer.detail or "")
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_limit_that_is_no_json(fmp: Case, status: int) -> None:
+    fmp.server.fail(Reply(b"Edge: Too Many Requests", status, content_type="text/plain"), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.RATE_LIMITED
+
+
+def test_a_legacy_endpoint_is_no_plan_that_could_be_bought(fmp: Case) -> None:
+    said = {"Error Message": "Legacy Endpoint : Due to Legacy endpoints being no longer supported - This endpoint is only available"
+                             " for legacy users who have valid subscriptions prior August 31, 2025."}  # fmt: skip
+    fmp.server.fail(reply(said, 403), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PROVIDER_DOWN, ProviderErrorKind.SCHEMA_CHANGED)
+    assert "newer version of Leadline" in (answer.detail or "")
+    assert fmp.vendor.health().disabled is None
+
+
+def free(call: Call) -> Reply | None:
+    """The free plan: no quarters, no list of more than five, one symbol of three."""
+    if int(call.query.get("limit", 0)) > 5 or call.query.get("period") == "quarter":
+        return Reply(QUARTER, 402, content_type="text/plain")
+    return None if call.query.get("symbol", "AAPL") == "AAPL" else Reply(SYMBOL, 402, content_type="text/plain")
+
+
+def test_the_free_plan_values_a_company_without_its_quarters(fmp: Case) -> None:
+    served = fmp.server.answer
+    fmp.server.answer = lambda call: free(call) or served(call)
+    first, second = (next(iter(fmp.vendor.fundamentals(["AAPL"]))) for _ in range(2))
+    for figures in (first, second):
+        assert isinstance(figures, Fundamentals)
+        assert figures.statements == ()
+        assert figures.market_cap == document("fmp", "quote")[0]["marketCap"]
+        assert figures.last_earnings is not None
+    assert len(fmp.server.asked("statement")) == 1, "that the plan has no quarters is learnt once a day"
+    priced, refused = fmp.vendor.fetch([Request(symbol, FIRST, LAST) for symbol in ("AAPL", "BRK.B")])
+    assert isinstance(priced, History)
+    assert isinstance(refused, NoData)
+    assert refused.reason is NoDataReason.PLAN_LIMIT

@@ -1,0 +1,361 @@
+"""Files into portfolios: again, corrected, taken back, and lists of trades. Through the API, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.store.coordinator.conftest import PREFIX, Api
+
+HEADER = "symbol,quantity,entry_date,entry_price,exit_date,exit_price,sector,price_basis\n"
+OPEN = HEADER + "KO,10,2020-12-02,52,,,,\nPEP,5,2020-12-03,145,,,,\n"
+CLOSED = HEADER + "KO,10,2020-12-02,52,2020-12-22,53.5,Consumer Staples,as_traded\nPEP,5,2020-12-03,145,,,,\n"
+TRADES = "date,action,symbol,quantity,price,id\n"
+
+
+async def post(api: Api, portfolio: str, csv: str, **form: str) -> Any:
+    url = f"{PREFIX}/portfolios/{portfolio}/import"
+    return await api.client.post(url, data=form, files={"file": ("again.csv", csv.encode(), "text/csv")})
+
+
+async def add(api: Api, portfolio: str, csv: str, **form: str) -> dict[str, Any]:
+    answer = await post(api, portfolio, csv, **form)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def lots(api: Api, portfolio: str) -> list[tuple[Any, ...]]:
+    rows = await api.rows(
+        """
+        SELECT symbol, stated_quantity, entry_date, stated_entry_price, exit_date, stated_exit_price, sector,
+               CASE WHEN basis_reason = 'stated' THEN price_basis END
+        FROM coordinator.positions WHERE portfolio_id = :id AND deleted_at IS NULL
+        ORDER BY symbol, entry_date, stated_quantity, exit_date
+        """,
+        id=UUID(portfolio),
+    )
+    return [tuple(_text(value) for value in row) for row in rows]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return "" if value is None else str(value)
+
+
+async def undo(api: Api, portfolio: str, import_id: str) -> dict[str, Any]:
+    answer = await api.client.delete(f"{PREFIX}/portfolios/{portfolio}/imports/{import_id}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def test_a_corrected_file_is_listed_and_changes_what_it_says_when_told_to(api: Api) -> None:
+    created = await api.create(OPEN)
+    portfolio = created["id"]
+    before = await lots(api, portfolio)
+
+    listed = await add(api, portfolio, CLOSED)
+    assert (listed["positions"], listed["changed"], listed["unchanged"], listed["run_id"]) == (0, 0, 1, None)
+    [difference] = listed["would_change"]
+    assert (difference["row"], difference["symbol"]) == (2, "KO")
+    assert difference["changes"] == {
+        "exit_date": {"stored": None, "file": "2020-12-22"},
+        "exit_price": {"stored": None, "file": "53.5"},
+        "sector": {"stored": None, "file": "Consumer Staples"},
+        "price_basis": {"stored": None, "file": "as_traded"},
+    }
+    assert await lots(api, portfolio) == before, "listed, not done: and no second lot beside the first"
+
+    done = await add(api, portfolio, CLOSED, on_match="update")
+    assert (done["positions"], done["changed"], done["unchanged"], done["would_change"]) == (0, 1, 1, [])
+    assert done["run_id"] is not None
+    assert [lot[4:] for lot in await lots(api, portfolio)] == [
+        ("2020-12-22", "53.5", "Consumer Staples", "as_traded"),
+        ("", "", "", ""),
+    ]
+
+
+async def test_an_empty_cell_erases_nothing(api: Api) -> None:
+    portfolio = (await api.create(CLOSED))["id"]
+    before = await lots(api, portfolio)
+    again = await add(api, portfolio, OPEN, on_match="update")
+    assert (again["positions"], again["changed"], again["unchanged"], again["would_change"]) == (0, 0, 2, [])
+    assert await lots(api, portfolio) == before
+
+
+async def test_a_dry_run_lists_and_changes_nothing(api: Api) -> None:
+    portfolio = (await api.create(OPEN))["id"]
+    answer = await add(api, portfolio, CLOSED, dry_run="true", on_match="update")
+    assert [entry["symbol"] for entry in answer["would_change"]] == ["KO"]
+    assert (answer["import_id"], answer["estimate"]["symbols"] >= 0) == (None, True)
+    assert (await lots(api, portfolio))[0][4:] == ("", "", "", "")
+
+
+async def test_a_corrected_quantity_or_price_is_a_new_lot_and_is_asked_about(api: Api) -> None:
+    portfolio = (await api.create(OPEN))["id"]
+    answer = await add(api, portfolio, HEADER + "KO,12,2020-12-02,52,,,,\nPEP,5,2020-12-03,154,,,,\n")
+    assert answer["positions"] == 2
+    assert [(w["row"], w["column"]) for w in answer["warnings"] if w["code"] == "similar_lot"] == [
+        (2, "quantity"),
+        (3, "entry_price"),
+    ]
+
+
+async def test_an_import_is_taken_back(api: Api) -> None:
+    created = await api.create(OPEN)
+    portfolio = created["id"]
+    more = await add(api, portfolio, HEADER + "MSFT,3,2020-11-20,210,,,,\n")
+    assert (await api.client.get(f"{PREFIX}/portfolios/{portfolio}")).json()["first_session"] == "2020-11-20"
+    items = (await api.client.get(f"{PREFIX}/portfolios/{portfolio}/imports")).json()["items"]
+    assert [item["id"] for item in items] == [more["import_id"], created["import_id"]]
+
+    done = await undo(api, portfolio, more["import_id"])
+    assert (done["removed"], done["restored"], done["first_session"]) == (1, 0, "2020-12-02")
+    assert [lot[0] for lot in await lots(api, portfolio)] == ["KO", "PEP"]
+    units = await api.rows("SELECT min(session) FROM ledger.units WHERE portfolio_id = :id", id=UUID(portfolio))
+    assert str(units[0][0]) == "2020-12-02", "and the sessions before the first entry go with it"
+    answer = await api.client.delete(f"{PREFIX}/portfolios/{portfolio}/imports/{more['import_id']}")
+    assert (answer.status_code, "undone already" in answer.json()["detail"]) == (404, True)
+    assert (await undo(api, portfolio, created["import_id"]))["removed"] == 2
+    assert await lots(api, portfolio) == []
+
+
+async def test_taking_back_a_correction_restores_what_the_first_file_said(api: Api) -> None:
+    created = await api.create(OPEN)
+    portfolio, before = created["id"], await lots(api, created["id"])
+    correction = await add(api, portfolio, CLOSED, on_match="update")
+    done = await undo(api, portfolio, correction["import_id"])
+    assert (done["removed"], done["restored"]) == (0, 1)
+    assert await lots(api, portfolio) == before
+    correction = await add(api, portfolio, CLOSED, on_match="update")
+    corrected = await lots(api, portfolio)
+    assert (await undo(api, portfolio, created["import_id"]))["removed"] == 0
+    assert await lots(api, portfolio) == corrected, "the correction states these lots too"
+
+
+FILES = [
+    HEADER + "KO,10,2020-12-02,52,,,,\nKO,10,2020-12-02,52,,,,\nPEP,5,2020-12-03,145,,,,\n",
+    HEADER + "KO,10,2020-12-02,52,2020-12-22,53.5,,\nPEP,5,2020-12-03,145,,,Staples,\n",
+    HEADER + "KO,10,2020-12-02,52,2020-12-21,53,Drinks,as_traded\nKO,10,2020-12-02,52,,,,\nMSFT,1,2020-12-04,214,,,,\n",
+    HEADER + "PEP,5,2020-12-03,145,2020-12-28,147,,\nMSFT,1,2020-12-04,214,2020-12-29,224,Software,\n",
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_import_correct_undo_and_again_in_any_order_end_where_the_last_file_says(api: Api, seed: int) -> None:
+    """After every step each lot is what the files that count say of it together, the later over the earlier."""
+    chance = random.Random(seed)
+    portfolio = (await api.create(HEADER + "KO,1,2020-12-01,51,,,,\n"))["id"]
+    counting: dict[str, int] = {}
+    for _ in range(9):
+        if counting and chance.random() < 0.4:
+            gone = chance.choice(list(counting))
+            await undo(api, portfolio, gone)
+            del counting[gone]
+        else:
+            number = chance.randrange(len(FILES))
+            answer = await add(api, portfolio, FILES[number], on_match="update")
+            counting[answer["import_id"]] = number
+        found = [lot for lot in await lots(api, portfolio) if lot[:4] != ("KO", "1", "2020-12-01", "51")]
+        assert found == expected([FILES[number] for number in counting.values()])
+    last = (await add(api, portfolio, FILES[2], on_match="update"))["import_id"]
+    assert last
+    said = [lot for lot in await lots(api, portfolio) if lot[0] == "MSFT"]
+    assert [lot[:4] for lot in said] == [("MSFT", "1", "2020-12-04", "214")]
+
+
+def expected(files: list[str]) -> list[tuple[str, ...]]:
+    """Lots by what was bought and its occurrence in the file; a cell that is filled goes over what was there."""
+    state: dict[tuple[str, ...], list[str]] = {}
+    for file in files:
+        seen: dict[tuple[str, ...], int] = {}
+        for line in file.splitlines()[1:]:
+            cells = line.split(",")
+            bought = tuple(cells[:4])
+            seen[bought] = seen.get(bought, 0) + 1
+            lot = state.setdefault((*bought, str(seen[bought])), [""] * 4)
+            for at, cell in enumerate(cells[4:]):
+                lot[at] = cell or lot[at]
+    rows = [(*key[:4], *lot) for key, lot in state.items()]
+    # The database puts open lots last.
+    return sorted(rows, key=lambda row: (row[0], row[2], float(row[1]), row[4] or "9"))
+
+
+async def test_a_second_portfolio_of_one_name_needs_a_word(api: Api) -> None:
+    first = await api.create(OPEN, name="Twin", allow_duplicate_name="false")
+    form = {"name": "Twin", "equity_balance": "100000"}
+    files = {"file": ("p.csv", OPEN.encode(), "text/csv")}
+    refused = await api.client.post(f"{PREFIX}/portfolios/import", data=form, files=files)
+    assert (refused.status_code, refused.json()["code"]) == (409, "duplicate_name")
+    assert f"--into {first['id']}" in refused.json()["detail"]
+    preview = await api.client.post(f"{PREFIX}/portfolios/import", data=form | {"dry_run": "true"}, files=files)
+    assert "duplicate_name" in [warning["code"] for warning in preview.json()["warnings"]]
+    second = await api.create(OPEN, name="Twin", allow_duplicate_name="true")
+    assert second["id"] != first["id"]
+
+
+async def test_an_import_answers_at_most_twenty_errors_and_their_number(api: Api) -> None:
+    rows = "".join(f"KO,{'x' if n % 2 else n},2020-12-02,52,,,,\n" for n in range(1, 101))
+    answer = await api.client.post(
+        f"{PREFIX}/portfolios/import",
+        data={"name": "Bad", "equity_balance": "100000"},
+        files={"file": ("p.csv", (HEADER + rows).encode(), "text/csv")},
+    )
+    assert answer.status_code == 422
+    assert (len(answer.json()["errors"]), answer.json()["errors_total"]) == (20, 50)
+
+
+async def test_lots_that_cost_more_than_the_equity_are_said(api: Api) -> None:
+    answer = await api.create(OPEN, equity_balance="500", dry_run="true")
+    [warning] = [each for each in answer["warnings"] if each["code"] == "cost_over_equity"]
+    assert "cash starts at -20.00" in warning["message"]
+
+
+async def test_trades_become_lots_over_all_files_of_a_portfolio(api: Api) -> None:
+    spring = TRADES + "2020-12-02,buy,KO,10,52,1\n2020-12-03,buy,KO,5,53,2\n"
+    autumn = TRADES + "2020-12-03,buy,KO,5,53,2\n2020-12-14,sell,KO,12,54,3\n2020-12-15,sell,PEP,1,150,4\n"
+    created = await api.create(spring)
+    portfolio = created["id"]
+    assert created["reading"]["kind"] == "trades"
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == [
+        ("10", "2020-12-02", "52", "", ""),
+        ("5", "2020-12-03", "53", "", ""),
+    ]
+    more = await add(api, portfolio, autumn)
+    assert more["unchanged"] == 1, "a trade that both files have counts once"
+    assert [(w["code"], "PEP" in w["message"]) for w in more["warnings"] if w["code"] == "not_placed"] == [
+        ("not_placed", True)
+    ]
+    sold = [("10", "2020-12-02", "52", "2020-12-14", "54"), ("2", "2020-12-03", "53", "2020-12-14", "54"),
+            ("3", "2020-12-03", "53", "", "")]  # fmt: skip
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == sold
+    again = await add(api, portfolio, autumn)
+    assert (again["positions"], again["unchanged"], again["run_id"]) == (0, 3, None)
+    await undo(api, portfolio, again["import_id"])
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == sold, "the other import lists these trades too"
+    await undo(api, portfolio, more["import_id"])
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == [
+        ("10", "2020-12-02", "52", "", ""),
+        ("5", "2020-12-03", "53", "", ""),
+    ]
+
+
+async def test_splits_and_dividends_of_the_price_source_meet_the_brokers(api: Api) -> None:
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('KO')")
+    await api.run(
+        """
+        INSERT INTO ingest.actions (symbol_id, ex_session, type, value, ex_date, provider, fetched_at, change)
+        SELECT id, day, kind, value, day, 'file', now(), 1 FROM ingest.symbols,
+            (VALUES (DATE '2020-12-10', 'split', 2.0), (DATE '2020-12-14', 'dividend', 0.41)) AS a (day, kind, value)
+        WHERE symbol = 'KO'
+        """
+    )
+    created = await api.create(
+        TRADES.replace(",id", ",amount")
+        + "2020-12-02,buy,KO,10,100,\n2020-12-16,dividend,KO,,,8.20\n2020-12-17,dividend,KO,,,20\n2020-12-21,sell,KO,8,55,\n"
+    )
+    assert [lot[1:6] for lot in await lots(api, created["id"])] == [
+        ("4", "2020-12-02", "100", "2020-12-21", "55"),
+        ("6", "2020-12-02", "100", "", ""),
+    ]
+    differing = [w for w in created["warnings"] if w["code"] == "dividend_differs"]
+    assert [w["row"] for w in differing] == [4]
+    assert "1.0000 a share" in differing[0]["message"]
+    assert await api.rows("SELECT 1 FROM coordinator.flows") == []
+
+
+async def test_lots_without_a_price_enter_at_the_stored_close(api: Api) -> None:
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('KO')")
+    await api.run(
+        """
+        INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
+        SELECT id, DATE '2020-12-21', 53.25, 'as_traded', 'file', now(), 1 FROM ingest.symbols WHERE symbol = 'KO'
+        """
+    )
+    created = await api.create("symbol,quantity\nKO,10\n", entry_date="2020-12-21")
+    assert [lot[:4] for lot in await lots(api, created["id"])] == [("KO", "10", "2020-12-21", "53.25")]
+    answer = await post(api, created["id"], "symbol,quantity\nPEP,1\n", entry_date="2020-12-21")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["code"] == "ERR_POS_027"
+    assert "PEP on 2020-12-21" in answer.json()["errors"][0]["message"]
+
+
+async def test_mappings_are_saved_by_name(api: Api) -> None:
+    saved = {
+        "dialect": "us",
+        "map": {"symbol": "Ticker", "quantity": "Shares", "entry_date": "Bought", "entry_price": "Paid"},
+    }
+    answer = await api.client.put(f"{PREFIX}/imports/mappings/my broker", json=saved)
+    assert answer.status_code == 200, answer.text
+    created = await api.create('Ticker,Shares,Bought,Paid\nKO,"1,000",12/21/2020,$53.00\n', mapping="my broker")
+    assert [lot[:4] for lot in await lots(api, created["id"])] == [("KO", "1000", "2020-12-21", "53")]
+    items = (await api.client.get(f"{PREFIX}/imports/mappings")).json()["items"]
+    assert [item["name"] for item in items] == ["my broker"]
+    assert (await api.client.delete(f"{PREFIX}/imports/mappings/my broker")).status_code == 204
+    answer = await post(api, created["id"], OPEN, mapping="my broker")
+    assert (answer.status_code, "'my broker'" in answer.json()["detail"]) == (404, True)
+    bad = await api.client.put(f"{PREFIX}/imports/mappings/x", json={"dialect": "french"})
+    assert (bad.status_code, "iso, us, uk, eu" in bad.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"dialect": "german"}, "dialect 'german' is none of iso, us, uk, eu"),
+        ({"map": "Ticker"}, "symbol=Ticker"),
+        ({"symbols": "US1912161007"}, "US0378331005=AAPL"),
+        ({"on_match": "overwrite"}, "list, update"),
+    ],
+)
+async def test_a_form_field_that_means_nothing_is_refused(api: Api, form: dict[str, str], words: str) -> None:
+    portfolio = (await api.create(OPEN))["id"]
+    answer = await post(api, portfolio, OPEN, **form)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+async def test_layouts_are_listed(api: Api) -> None:
+    items = (await api.client.get(f"{PREFIX}/imports/presets")).json()["items"]
+    assert {"schwab-positions", "fidelity-history", "ibkr-activity", "degiro"} <= {item["name"] for item in items}
+
+
+async def test_a_preview_asks_the_price_file(api: Api) -> None:
+    """An answering ingest is played by this test; without a file in the chain nobody is asked and that is said."""
+    csv = HEADER + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,,,,\n"
+    silent = await api.create(csv, dry_run="true")
+    assert (silent["not_asked"], silent["unknown_symbols"]) == (["KO", "KOO", "PEP"], [])
+    await api.run(
+        "INSERT INTO ingest.chain (rank, provider, limits, seconds, calls_each, calls_fifty) VALUES (0, 'file', '{}', '{}', 0, 0)"
+    )
+    answers = {"KO": (True, "Coca-Cola", 52.5, []), "KOO": (False, None, None, ["KO"]), "PEP": (True, None, 144.0, [])}
+
+    async def ingest() -> None:
+        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) < len(answers):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        for symbol, session in asked:
+            found, company, close, near = answers[symbol]
+            await api.run(
+                "INSERT INTO ingest.lookups (symbol, session, provider, found, company, close, adjusted, suggestions) "
+                "VALUES (:symbol, :session, 'file', :found, :company, :close, :close, :near)",
+                symbol=symbol, session=session, found=found, company=company, close=close, near=near,
+            )  # fmt: skip
+
+    answering = asyncio.create_task(ingest())
+    try:
+        told = await api.create(csv, dry_run="true")
+    finally:
+        await answering
+        await api.run("DELETE FROM ingest.chain")
+    coke, unknown, pepsi = told["preview"]
+    assert (coke["company"], coke["close_as_traded"], coke["asked"]) == ("Coca-Cola", 52.5, "file")
+    assert unknown["close_as_traded"] is None
+    assert [(each["symbol"], each["suggestions"]) for each in told["unknown_symbols"]] == [("KOO", ["KO"])]
+    assert told["not_asked"] == []
+    assert [w["row"] for w in told["warnings"] if w["code"] == "price_basis_mismatch"] == [4]
+    assert pepsi["written"]["entry_price"] == "1.45"
+    assert (told["cost"], told["equity"]) == (520.0, 100000.0)

@@ -1,0 +1,129 @@
+"""Trades to lots, first in, first out, against a ledger that knows nothing of lots."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.coordinator.importer.fifo import Lot, match
+from services.coordinator.importer.trades import Trade, in_order, keyed
+
+FIRST = date(2020, 3, 2)
+SIDE = {"buy": 1, "cover": 1, "sell": -1, "short": -1}
+MARK = {"KO": Decimal("51.25"), "PEP": Decimal("140.5")}
+
+
+def trade(kind: str, day: int, quantity: str, price: str | None = "10", symbol: str = "KO", row: int = 1) -> Trade:
+    return Trade(
+        row, kind, symbol, FIRST + timedelta(days=day), Decimal(quantity), None if price is None else Decimal(price)
+    )
+
+
+def told(lots: tuple[Lot, ...]) -> list[tuple[int, object, int | None]]:
+    return [
+        ((lot.opened.day - FIRST).days, lot.quantity, None if lot.closed is None else (lot.closed.day - FIRST).days)
+        for lot in lots
+    ]
+
+
+def test_the_oldest_lot_is_sold_first_and_split_where_it_must_be() -> None:
+    book = match([trade("buy", 0, "10"), trade("buy", 1, "5"), trade("sell", 2, "12")], {})
+    assert sorted(told(book.lots)) == [(0, 10, 2), (1, 2, 2), (1, 3, None)]
+    assert book.unplaced == ()
+
+
+def test_a_sale_without_a_lot_is_listed_and_never_a_short() -> None:
+    book = match([trade("buy", 0, "10"), trade("sell", 1, "25"), trade("buy", 2, "5")], {})
+    assert told(book.lots) == [(0, 10, 1), (2, 5, None)]
+    [left] = book.unplaced
+    assert (left.quantity, left.trade.kind) == (Decimal(15), "sell")
+    assert all(lot.quantity > 0 for lot in book.lots)
+
+
+def test_shorts_are_covered_by_what_covers() -> None:
+    book = match([trade("short", 0, "10"), trade("buy", 1, "4"), trade("cover", 2, "6"), trade("cover", 3, "9")], {})
+    assert sorted(told(book.lots)) == [(0, -6, 2), (0, -4, 3), (1, 4, None)]
+    assert [left.quantity for left in book.unplaced] == [5]
+
+
+def test_what_expires_closes_either_side_at_nothing() -> None:
+    for opening, sign in (("buy", 1), ("short", -1)):
+        book = match([trade(opening, 0, "2"), trade("expire", 9, "2", "0")], {})
+        assert told(book.lots) == [(0, Decimal(2) * sign, 9)]
+        assert book.lots[0].closed is not None
+        assert book.lots[0].closed.price == 0
+
+
+def test_a_split_between_is_counted_once_from_the_source_or_the_file() -> None:
+    """100 bought, 4 for 1, 300 of the 400 sold: 75 of the shares that were bought."""
+    sale = [trade("buy", 0, "100", "400"), trade("sell", 30, "300", "110")]
+    source = {"KO": [(FIRST + timedelta(days=10), Decimal(4))]}
+    in_file = [sale[0], trade("split", 11, "300", None), sale[1]]
+    for trades, splits in ((sale, source), (in_file, {}), (in_file, source)):
+        assert sorted(told(match(trades, splits).lots)) == [(0, 25, None), (0, 75, 30)]
+    late = match([trade("buy", 12, "100"), trade("sell", 30, "100")], source)
+    assert told(late.lots) == [(12, 100, 30)], "a split before the purchase is none of its business"
+
+
+def test_files_come_in_both_orders_and_trades_of_a_day_by_the_clock() -> None:
+    rows = [trade("buy", 0, "1", row=2), trade("sell", 0, "1", row=3), trade("buy", 3, "2", row=4)]
+    assert [each.row for each in in_order(rows)] == [each.row for each in in_order(rows[::-1])] == [2, 3, 4]
+    timed = [replace(rows[1], time="150000"), replace(rows[0], time="093000"), replace(rows[0], time="160000", row=9)]
+    assert [each.row for each in in_order(timed)] == [2, 3, 9]
+
+
+def test_equal_fills_have_keys_of_their_own_and_the_same_in_the_next_file() -> None:
+    twice = keyed([trade("buy", 0, "1"), trade("buy", 0, "1"), trade("buy", 1, "1")])
+    assert len({each.key for each in twice}) == 3
+    assert [each.key for each in keyed(twice[:2])] == [each.key for each in twice[:2]]
+
+
+amounts = st.decimals(min_value="0.01", max_value=500, places=2)
+fills = st.lists(
+    st.tuples(
+        st.sampled_from(["buy", "sell", "short", "cover"]),
+        st.integers(0, 40),
+        amounts,
+        amounts,
+        st.sampled_from(sorted(MARK)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(fills)
+def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
+    rows: list[tuple[str, int, Decimal, Decimal, str]],
+) -> None:
+    """What the lots gain, realised and not, is what the cash account and the shares held say; nothing is lost on the way."""
+    trades = in_order(
+        [trade(kind, day, str(quantity), str(price), symbol) for kind, day, quantity, price, symbol in rows]
+    )
+    book = match(trades, {})
+    cash, held = Decimal(0), defaultdict[str, Decimal](Decimal)
+    left = defaultdict[int, Decimal](Decimal)
+    for missing in book.unplaced:
+        left[missing.trade.sequence] += missing.quantity
+    for each in trades:
+        assert each.quantity is not None
+        assert each.price is not None
+        placed = (each.quantity - left[each.sequence]) * SIDE[each.kind]
+        cash -= placed * each.price
+        held[each.symbol] += placed
+    ledger = cash + sum(shares * MARK[symbol] for symbol, shares in held.items())
+    gained = Decimal(0)
+    for lot in book.lots:
+        assert lot.opened.price is not None
+        out = MARK[lot.opened.symbol] if lot.closed is None else lot.closed.price
+        assert out is not None
+        gained += lot.quantity * (out - lot.opened.price)
+        assert lot.closed is None or lot.closed.day >= lot.opened.day
+    assert gained == ledger
+    for symbol, shares in held.items():
+        assert sum(lot.quantity for lot in book.lots if lot.opened.symbol == symbol and lot.closed is None) == shares

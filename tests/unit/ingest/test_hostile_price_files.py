@@ -1,0 +1,180 @@
+"""Whatever the operator's files hold, they are read, or refused as `BadPriceFile` with file, column, row, symbol and remedy."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from services.ingest.model.market import History, NoData, NoDataReason, Request
+from services.ingest.providers.file.provider import FileProvider
+from services.ingest.providers.file.table import BadPriceFile
+from shared.market.calendar import exchange_calendar
+
+ASKED = Request("KO", date(2020, 8, 27), date(2020, 8, 31))
+
+
+def csv(directory: Path, text: str, *, actions: str | None = None, skip: bool = False) -> FileProvider:
+    (directory / "prices.csv").write_text(text)
+    if actions is not None:
+        (directory / "corporate_actions.csv").write_text(actions)
+    return FileProvider(directory / "prices.csv", exchange_calendar, skip_bad_rows=skip)
+
+
+def parquet(directory: Path, **columns: Any) -> FileProvider:
+    pq.write_table(pa.table(columns), directory / "prices.parquet")
+    return FileProvider(directory / "prices.parquet", exchange_calendar)
+
+
+def refused(provider: FileProvider) -> str:
+    with pytest.raises(BadPriceFile) as raised:
+        provider.load()
+    return str(raised.value)
+
+
+DAYS = [date(2020, 8, 27), date(2020, 8, 28)]
+STAMPS = [datetime(2020, 8, 27), datetime(2020, 8, 28)]  # noqa: DTZ001 (as files hold them)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"symbol": ["KO", "KO"], "date": [20200827, 20200828], "close": [49.0, 49.5]}, ["column date", "YYYY-MM-DD"]),
+        ({"symbol": [["KO"], ["KO"]], "date": DAYS, "close": [49.0, 49.5]}, ["column symbol", "list"]),
+        ({"symbol": ["KO", "KO"], "date": DAYS, "close": [{"a": 1.0}, {"a": 2.0}]}, ["column close", "struct"]),
+        ({"symbol": ["KO", "KO"], "date": DAYS, "close": [[49.0], [49.5]]}, ["column close", "list"]),
+        ({"symbol": ["KO", "KO"], "date": DAYS, "close": [True, False]}, ["column close", "write numbers"]),
+        ({"symbol": [b"K\xff", b"KO"], "date": DAYS, "close": [49.0, 49.5]}, ["column symbol", "binary"]),
+        ({"symbol": ["KO", "K\x1b[2J"], "date": DAYS, "close": [49.0, 49.5]}, ["column symbol, row 2", "U+001B"]),
+        ({"symbol": ["KO", "K" * 101], "date": DAYS, "close": [49.0, 49.5]}, ["column symbol, row 2", "100 characters"]),
+        ({"symbol": ["KO", "KO"], "date": DAYS, "close": [49.0, -1.0]}, ["column close, row 2", "symbol KO", "leave the cell empty"]),
+    ],
+    ids=["whole-number dates", "symbol lists", "structs", "price lists", "booleans", "binary", "escape", "long", "negative"],
+)  # fmt: skip
+def test_odd_parquet_is_refused_with_its_column(tmp_path: Path, columns: dict[str, Any], words: list[str]) -> None:
+    said = refused(parquet(tmp_path, **columns))
+    assert "prices.parquet" in said
+    assert all(word in said for word in words), said
+    assert "\x1b" not in said
+
+
+def test_stamps_below_a_microsecond_are_days(tmp_path: Path) -> None:
+    stamps = pa.array(np.array(STAMPS, dtype="datetime64[ns]") + np.timedelta64(1, "ns"))
+    provider = parquet(tmp_path, symbol=["KO", "KO"], date=stamps, close=[49.0, 49.5])
+    [answer] = provider.fetch([ASKED])
+    assert isinstance(answer, History)
+    assert answer.bars.close.tolist() == [49.0, 49.5]
+
+
+def test_dictionaries_and_decimals_are_read(tmp_path: Path) -> None:
+    symbols = pa.array(["KO", "KO"]).dictionary_encode()
+    provider = parquet(tmp_path, symbol=symbols, date=DAYS, close=pa.array([49, 50], pa.decimal128(10, 2)))
+    assert provider.symbols() == {"KO"}
+
+
+def test_a_text_in_every_row_is_held_once(tmp_path: Path) -> None:
+    """20,000 rows of one symbol of 100 kB: refused by its length, without 2 GB of strings."""
+    said = refused(parquet(tmp_path, symbol=["K" * 100_000] * 20_000, date=[DAYS[0]] * 20_000, close=[1.0] * 20_000))
+    assert "over 100 characters" in said
+    assert "and 19980 more" in said
+
+
+def test_a_wide_file_is_told_that_it_should_be_long(tmp_path: Path) -> None:
+    wide = ",".join(["date", *(f"S{n}" for n in range(20_000))])
+    for said in (
+        refused(csv(tmp_path, wide + "\n2020-08-27\n")),
+        refused(parquet(tmp_path, **{f"S{n}": [1.0] for n in range(200)})),
+    ):
+        assert "one row for each symbol and date" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["prices.csv is empty"]),
+        ("symbol;date;close\nKO;2020-08-27;49,5\n", ["semicolons", "comma-separated", "point in decimals"]),
+        ("Ticker,Date,Close\nKO,2020-08-27,49\n", ["column symbol: is missing", "Rename ticker to symbol"]),
+        ("Date,Open,Close\n2020-08-27,48,49\n", ["column symbol: is missing", "has it in each row"]),
+        ("symbol,date,close\nKO,08/27/2020,49\n", ["column date, row 2", "'08/27/2020'", "symbol KO", "year first"]),
+        ('symbol,date,close\nKO,2020-08-27,"1,049.50"\n', ["column close, row 2", "symbol KO", "thousands separators"]),
+        ("symbol,date,close\nKO,2020-08-27,$49\n", ["row 2", "currency signs"]),
+        ("symbol,date,close,adj_close\nKO,2020-08-27,49,-0.7\n", ["column adj_close, row 2: -0.7", "symbol KO", "leave the cell empty"]),
+        ("symbol,date,close\nBRK-B,2020-08-27,9\nBRK.B,2020-08-27,9\n", ["row 3: BRK.B has a second row", "keep one"]),
+    ],
+    ids=["empty", "semicolons", "ticker", "yahoo", "us dates", "thousands", "dollar", "negative", "twice"],
+)  # fmt: skip
+def test_a_csv_is_refused_with_symbol_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
+    said = refused(csv(tmp_path, text))
+    assert all(word in said for word in words), said
+
+
+def test_words_for_a_split_are_told_the_number(tmp_path: Path) -> None:
+    actions = (
+        "symbol,ex_date,type,value\nKO,2020-08-28,split,2:1\nKO,2020-08-28,spinoff,3\nKO,2020-08-28,dividend,$0.41\n"
+    )
+    said = refused(csv(tmp_path, "symbol,date,close\nKO,2020-08-27,49\n", actions=actions))
+    assert "row 2: '2:1' is not a number; write new shares per old as one number: 4 for 4:1" in said
+    assert "row 3: 'spinoff' is neither split nor dividend, nor none; leave the row out" in said
+    assert "row 4: '$0.41' is not a number; write digits and a point alone" in said
+
+
+def test_actions_of_a_symbol_without_prices_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    actions = "symbol,ex_date,type,value\nPEP,2020-08-28,split,2\n"
+    with caplog.at_level(logging.WARNING):
+        csv(tmp_path, "symbol,date,close\nKO,2020-08-27,49\n", actions=actions).load()
+    assert "actions of 1 symbols without prices are not used: PEP" in caplog.text
+
+
+BAD_ROWS = "symbol,date,close\nKO,2020-08-27,49\nKO,2020-08-28,0\nPEP,2020-08-28,x\nKO,2020-08-27,50\n"
+
+
+def test_bad_rows_can_be_left_out_by_a_stated_rule(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert "row 3" in refused(csv(tmp_path, BAD_ROWS)), "without the rule the file is refused"
+    with caplog.at_level(logging.WARNING):
+        provider = csv(tmp_path, BAD_ROWS, skip=True)
+        [answer] = provider.fetch([ASKED])
+    assert isinstance(answer, History)
+    assert answer.bars.sessions.tolist() == [date(2020, 8, 27)]
+    assert answer.bars.close.tolist() == [49.0], "of two rows of a day the first counts"
+    [left] = provider.skipped()
+    assert (left.file, left.rows) == ("prices.csv", 3)
+    assert "3 rows were left out (LEADLINE_DATA_BAD_ROWS=skip): prices.csv, column close, row" in caplog.text
+    assert "row 5: KO has a second row" in caplog.text
+    assert "missing" in refused(csv(tmp_path, "symbol,close\nKO,1\n", skip=True)), (
+        "what no row is to blame for is refused"
+    )
+
+
+def test_a_file_replaced_by_a_hostile_one_is_a_provider_that_is_down(tmp_path: Path) -> None:
+    """The service lives, says why, and takes up the next good file."""
+    provider = parquet(tmp_path, symbol=["KO", "KO"], date=DAYS, close=[49.0, 49.5])
+    provider.load()
+    hostile: list[dict[str, Any]] = [
+        {"symbol": ["KO"], "date": [20200827], "close": [49.0]},
+        {"symbol": [["KO"]], "date": [DAYS[0]], "close": [49.0]},
+        {"symbol": [b"\xff"], "date": [DAYS[0]], "close": [49.0]},
+    ]
+    for number, columns in enumerate(hostile):
+        replace(tmp_path, number, **columns)
+        [answer] = provider.fetch([ASKED])
+        assert isinstance(answer, NoData)
+        assert answer.reason is NoDataReason.PROVIDER_DOWN
+        assert "prices.parquet" in (answer.detail or "")
+    replace(tmp_path, 9, symbol=["KO"], date=[DAYS[0]], close=[51.0])
+    [answer] = provider.fetch([ASKED])
+    assert isinstance(answer, History)
+    assert answer.bars.close.tolist() == [51.0]
+
+
+def replace(directory: Path, number: int, **columns: Any) -> None:
+    pq.write_table(pa.table(columns), directory / "new")
+    then = (directory / "new").stat().st_mtime - 600 + number
+    os.utime(directory / "new", (then, then))
+    (directory / "new").rename(directory / "prices.parquet")
