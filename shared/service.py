@@ -18,12 +18,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import reference
+from shared.answers import SecurityHeaders, probe_answer
 from shared.clock import Clock
 from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events.envelope import WorkEvent
-from shared.headers import SecurityHeaders
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
 from shared.messaging.drain import drain_on_signal, exit_process
@@ -209,9 +209,7 @@ def operational_routes(service: Service) -> APIRouter:
     @router.get("/livez", summary="Is this process able to work?")
     async def livez(request: Request) -> JSONResponse:
         problems = service.problems()
-        if problems and not await _tells_details(request):
-            return JSONResponse({"live": False}, status_code=503)
-        return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
+        return await probe_answer(request, "live", ok=not problems, problems=problems)
 
     @router.get("/readyz", summary="Should traffic come here?")
     async def readyz(request: Request) -> JSONResponse:
@@ -231,8 +229,7 @@ def operational_routes(service: Service) -> APIRouter:
         ready = all(value == "ok" for value in checks.values())
         # Said, but no reason to send traffic elsewhere: the API answers, and what it accepts waits in the outbox.
         checks["broker"] = f"unreachable: {service.watch.unknown}" if service.watch.unknown else "ok"
-        told = {"checks": checks} if await _tells_details(request) else {}
-        return JSONResponse({"ready": ready} | told, status_code=200 if ready else 503)
+        return await probe_answer(request, "ready", ok=ready, checks=checks)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def metrics() -> Response:
@@ -246,12 +243,6 @@ def operational_routes(service: Service) -> APIRouter:
         return Response(schema.to_json(), media_type="application/json")
 
     return router
-
-
-async def _tells_details(request: Request) -> bool:
-    """Whether a probe is told what is wrong, and not only that something is. An application with tokens asks for one first."""
-    decide = getattr(request.app.state, "tells_details", None)
-    return True if decide is None else bool(await decide(request))
 
 
 def create_service_app(

@@ -41,7 +41,8 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     """How a dry run understood each row; each number as it is written, where it was read as another text."""
     found = table(
         f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved",
-        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", "stored as", "close as traded", "close split-adjusted",
+        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", "stored as",
+        "close as traded", "close split-adjusted",
         left=5,
     )  # fmt: skip
     for line in answer.get("preview", []):

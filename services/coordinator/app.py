@@ -33,7 +33,7 @@ from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
-from shared.headers import SecurityHeaders
+from shared.answers import SecurityHeaders
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.coordinator.api import validation_errors
 from services.coordinator.errors import Refused, TooLarge
+from shared.answers import ALWAYS, NO_STORE
 from shared.db.engine import is_transient
-from shared.headers import ALWAYS, NO_STORE
 from shared.telemetry import logger
 
 log = logger(__name__)

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from leadline.http import Client, Failed
 from services.coordinator.api.access import AccessControl
-from shared.headers import SecurityHeaders
+from shared.answers import SecurityHeaders
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
 FORM = {"name": "Test", "equity_balance": "100000"}
@@ -133,7 +133,8 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
                     {"Host": "leadline.test", "Origin": "https://leadline.test", "Sec-Fetch-Site": "same-origin"},
                 )
             ):
-                answer = await client.post(f"{PREFIX}/portfolios/import", data=FORM, files=FILES, headers=headers)
+                form = FORM | {"name": f"Test {number}"}
+                answer = await client.post(f"{PREFIX}/portfolios/import", data=form, files=FILES, headers=headers)
                 assert answer.status_code == 201, answer.text
                 assert await portfolios(api) == number + 2
             assert (

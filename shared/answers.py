@@ -1,10 +1,13 @@
-"""Headers that every answer is sent with, unless it says something else itself."""
+"""What every application does with its answers: the headers they are sent with, and whom a probe tells what is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # For what is no page: nothing of it may run, be shown in a frame, or be read by another site's page.
@@ -41,3 +44,13 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, added)
+
+
+async def probe_answer(request: Request, name: str, *, ok: bool, **details: Any) -> JSONResponse:
+    """What a probe of health is told: yes or no, and why to whom the application's `tells_details` says so.
+
+    An application without one tells everybody. It is not asked where there is nothing to tell.
+    """
+    decide = getattr(request.app.state, "tells_details", None)
+    told = details if decide is None or not any(details.values()) or await decide(request) else {}
+    return JSONResponse({name: ok} | told, status_code=200 if ok else 503)
