@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from faststream.kafka import KafkaBroker
-from faststream.specification import AsyncAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import reference
@@ -23,6 +23,7 @@ from shared.clock import Clock
 from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.errors import LeadlineError
+from shared.events import asyncapi
 from shared.events.envelope import WorkEvent
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
@@ -31,7 +32,8 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.monitor import ConsumerMonitor
 from shared.messaging.relay import Relay
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
-from shared.phase.runner import BatchWorker, PhaseRunner, PhaseWorker
+from shared.phase.runner import PhaseRunner
+from shared.phase.workers import BatchWorker, PhaseWorker
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
 
@@ -45,6 +47,18 @@ SUPERVISION_SECONDS = 5.0
 SUPERVISION_PATIENCE = 6
 FINAL_LOG_SECONDS = 10.0
 EXIT_STUCK = 70
+
+
+class Liveness(BaseModel):
+    live: bool
+    problems: list[str] = []
+
+
+class Readiness(BaseModel):
+    """checks : by what was looked at, `ok` or what is wrong with it; where a token is needed, told to those with one"""
+
+    ready: bool
+    checks: dict[str, str] = {}
 
 
 @dataclass
@@ -206,12 +220,14 @@ def operational_routes(service: Service) -> APIRouter:
     """`/livez`, `/readyz`, `/metrics` and `/asyncapi`; `/docs` knows the whole application."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/livez", summary="Is this process able to work?")
+    unable = {"description": "It is not; the answer says why"}
+
+    @router.get("/livez", summary="Is this process able to work?", response_model=Liveness, responses={503: unable})
     async def livez(request: Request) -> JSONResponse:
         problems = service.problems()
         return await probe_answer(request, "live", ok=not problems, problems=problems)
 
-    @router.get("/readyz", summary="Should traffic come here?")
+    @router.get("/readyz", summary="Should traffic come here?", response_model=Readiness, responses={503: unable})
     async def readyz(request: Request) -> JSONResponse:
         checks: dict[str, str] = {}
         if service.stopping.is_set():
@@ -231,16 +247,20 @@ def operational_routes(service: Service) -> APIRouter:
         checks["broker"] = f"unreachable: {service.watch.unknown}" if service.watch.unknown else "ok"
         return await probe_answer(request, "ready", ok=ready, checks=checks)
 
-    @router.get("/metrics", summary="Prometheus metrics")
+    @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    @router.get("/asyncapi", summary="The messages this service reads, as an AsyncAPI document")
-    async def asyncapi(html: Annotated[bool, Query()] = False) -> Response:  # noqa: FBT002 (a query parameter)
-        schema = AsyncAPI(service.broker, title=f"Leadline {service.name}", version="1").to_specification()
+    @router.get(
+        "/asyncapi",
+        summary="The messages this service reads and sends, as an AsyncAPI document",
+        response_model=dict[str, Any],
+    )
+    async def messages(html: Annotated[bool, Query()] = False) -> Response:  # noqa: FBT002 (a query parameter)
         if html:
-            return HTMLResponse(reference.messages(schema.to_jsonable()), headers=reference.HEADERS)
-        return Response(schema.to_json(), media_type="application/json")
+            found = asyncapi.describe(service.name, service.broker, service.settings.kafka_namespace)
+            return HTMLResponse(reference.messages(found), headers=reference.HEADERS)
+        return JSONResponse(asyncapi.describe(service.name, service.broker, service.settings.kafka_namespace))
 
     return router
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.security import HTTPBearer
 
 from services.coordinator import handlers
 from services.coordinator.api import (
@@ -14,9 +13,11 @@ from services.coordinator.api import (
     calendar,
     dead_letters,
     imports,
+    openapi,
     portfolios,
     positions,
     problems,
+    ranges,
     reads,
     status,
     symbols,
@@ -29,6 +30,7 @@ from services.coordinator.context import Context, on_trading_days
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
+from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
@@ -37,22 +39,16 @@ from shared.answers import SecurityHeaders
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
-# Said in the reference alone: `AccessControl` has looked before any handler is chosen.
-BEARER = HTTPBearer(
-    auto_error=False, description="A token: LEADLINE_TOKEN of the server, or one of `leadline token create`"
-)
-
 
 def api_router() -> APIRouter:
     """Everything under /api/v1; `serve` puts it behind the token. What a route does not know is refused."""
-    router = APIRouter(
-        prefix=PREFIX, dependencies=[Depends(BEARER), Depends(on_trading_days), Depends(reject_unknown_parameters)]
-    )
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(on_trading_days), Depends(reject_unknown_parameters)])
     for module in (
         portfolios,
         imports,
         positions,
         status,
+        ranges,
         reads,
         symbols,
         benchmarks,
@@ -78,7 +74,12 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         partial(decide_price_basis, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
-    service.background += [scheduler.run, reconciler.run, Auditor(service.engine, service.clock).run]
+    service.background += [
+        scheduler.run,
+        reconciler.run,
+        Auditor(service.engine, service.clock).run,
+        UnitRunsLoop(service.engine).run,
+    ]
     context = Context(
         engine=service.engine,
         clock=service.clock,
@@ -97,6 +98,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     authenticator = Authenticator(secret, reader_of(context.engine))
     app.state.context, app.state.authenticator = context, authenticator
     app.state.tells_details = partial(tells_details, authenticator)
+    openapi.install(app)
     web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Nearly the outermost: nothing has read any of the body yet.

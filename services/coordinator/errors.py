@@ -44,6 +44,12 @@ class NotFound(Refused):
     code = "not_found"
 
 
+class NotAcceptable(Refused):
+    status = 406
+    title = "Not acceptable"
+    code = "not_acceptable"
+
+
 class Conflict(Refused):
     status = 409
     title = "Conflict"

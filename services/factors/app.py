@@ -13,6 +13,5 @@ from shared.work import Phase
 
 def create_app(settings: FactorsSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
-    return create_phase_app(
-        "factors", settings or FactorsSettings(), lambda _: FactorsWorker(), TOPICS_OF_PHASE[Phase.FACTORS]
-    )
+    chosen = settings or FactorsSettings()
+    return create_phase_app("factors", chosen, lambda _: FactorsWorker(chosen.patience), TOPICS_OF_PHASE[Phase.FACTORS])

@@ -221,6 +221,20 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
 
 
+async def waiting_gaps(
+    conn: AsyncConnection, symbols: Sequence[str], first: date, last: date
+) -> list[tuple[str, date, date, str]]:
+    """What of the symbols is still waited for on [first, last]: (symbol, first session, last session, reason)."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, g.first, g.last, g.reason FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+            WHERE NOT g.terminal AND s.symbol = ANY (CAST(:symbols AS text[])) AND g.first <= :last AND g.last >= :first
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    return [(symbol, start, end, reason) for symbol, start, end, reason in rows]
+
+
 async def curves(conn: AsyncConnection, first: date, last: date) -> tuple[list[Curve], list[int]]:
     """Yield curves from a week before the first session to a week after the last, ascending, and their change numbers.
 

@@ -46,7 +46,9 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
         providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
-        made = IngestWorker(service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind)
+        made = IngestWorker(
+            service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind, patience=chosen.patience
+        )
         service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
         if sources := curve_sources(chosen):
             service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))

@@ -39,6 +39,11 @@ class IngestSettings(ServiceSettings):
     retry_poll_seconds: float = Field(
         default=5.0, gt=0, description="How often absences whose time has come are looked for"
     )
+    patience: float = Field(
+        default=600.0,
+        ge=0,
+        description="Seconds for which a session's units wait for prices that may still come; then they go on without, provisionally",
+    )
     massive_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("massive_api_key", "LEADLINE_MASSIVE_API_KEY", "POLYGON_API_KEY"),

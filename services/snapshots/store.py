@@ -36,7 +36,7 @@ _FLOATS = (
 )
 _COUNTS = ("positions", "long_positions", "short_positions")
 SNAPSHOT_FIGURES = (*_MONEY, *_FLOATS, *_COUNTS)
-SNAPSHOT_COLUMNS = ("portfolio_id", "session", "revision", "quality", "reasons", *SNAPSHOT_FIGURES)
+SNAPSHOT_COLUMNS = ("portfolio_id", "session", "revision", "quality", "reasons", "provisional", *SNAPSHOT_FIGURES)
 HOLDINGS_COLUMNS = (
     "portfolio_id", "session", "revision", "position_ids", "symbols", "quantity", "price", "price_session", "price_basis", "stale",
     "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason",
@@ -52,7 +52,7 @@ async def portfolios(conn: AsyncConnection, ids: Sequence[UUID], previous: date,
     result = await conn.execute(
         text("""
             SELECT p.id, p.equity_balance, p.first_session, s.nav, s.cash, s.cumulative_flow,
-                   s.mtd_return, s.ytd_return, s.cumulative_return, s.peak_index
+                   s.mtd_return, s.ytd_return, s.cumulative_return, s.peak_index, coalesce(s.provisional, false) AS provisional
             FROM coordinator.portfolios p
             LEFT JOIN snapshots.snapshots s ON s.portfolio_id = p.id AND s.session = :previous
             WHERE p.id = ANY (CAST(:ids AS uuid[])) AND p.deleted_at IS NULL AND p.first_session IS NOT NULL
@@ -190,10 +190,12 @@ async def replace(
     await conn.execute(
         text(f"""
             CREATE TEMP TABLE new_snapshots (portfolio_id uuid, session date, revision bigint, quality text, reasons text,
-                                             {money}, {floats}, {counts}) ON COMMIT DROP
+                                             provisional boolean, {money}, {floats}, {counts}) ON COMMIT DROP
         """)
     )
-    await conn.execute(text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings) ON COMMIT DROP"))
+    await conn.execute(
+        text("CREATE TEMP TABLE new_holdings (LIKE snapshots.holdings INCLUDING DEFAULTS) ON COMMIT DROP")
+    )
     await copy(conn, "new_snapshots", SNAPSHOT_COLUMNS, snapshots)
     rows = (binary.uuid(key.portfolio_id) + binary.day(key.session) + binary.int8(revision) + holdings[key]
             for key, revision in revisions.items())  # fmt: skip
@@ -214,9 +216,10 @@ async def replace(
     )
     await conn.execute(
         text(f"""
-            INSERT INTO snapshots.holdings ({", ".join(HOLDINGS_COLUMNS)})
-            SELECT {", ".join(HOLDINGS_COLUMNS)} FROM new_holdings
-            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments(HOLDINGS_COLUMNS)}
+            INSERT INTO snapshots.holdings ({", ".join(HOLDINGS_COLUMNS)}, provisional)
+            SELECT {", ".join(f"h.{column}" for column in HOLDINGS_COLUMNS)}, s.provisional
+            FROM new_holdings h JOIN new_snapshots s ON s.portfolio_id = h.portfolio_id AND s.session = h.session
+            ON CONFLICT (portfolio_id, session) DO UPDATE SET {_assignments([*HOLDINGS_COLUMNS, "provisional"])}
         """)
     )
 

@@ -73,6 +73,11 @@ def float8_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
     return _arrays(column, _FLOAT, 701)
 
 
+def booleans(column: Sequence[bool]) -> list[bytes]:
+    """boolean, a value a row."""
+    return [field(b"\x01" if value else b"\x00") for value in column]
+
+
 def int2_arrays(column: Sequence[ArrayLike]) -> list[bytes]:
     """smallint[] of one dimension, a whole column's values."""
     return _arrays(column, _SMALL, 21)

@@ -8,11 +8,19 @@ frees them), then rows of `units` by key, then rows of `schedule` by key. No tra
 schedule it has locked. See decision 0015.
 """
 
-from shared.ledger.completion import complete, ready, scope_of
+from shared.ledger.completion import (
+    complete,
+    find_patience_ends,
+    find_provisional,
+    ready,
+    restate_quality,
+    scope_of,
+)
 from shared.ledger.failures import (
     MAX_RUNS,
     PROBE,
     defer,
+    defer_each,
     lock_blocked,
     record_failure,
     record_progress,
@@ -20,7 +28,7 @@ from shared.ledger.failures import (
     unblock_due,
 )
 from shared.ledger.leases import LEASE, acquire, release, renew
-from shared.ledger.model import Completed, Lease, Outcome
+from shared.ledger.model import Completed, Deferral, Lease, Outcome
 from shared.ledger.units import add_units, remove_units, require, require_all, withdraw_units
 
 __all__ = [
@@ -28,12 +36,16 @@ __all__ = [
     "MAX_RUNS",
     "PROBE",
     "Completed",
+    "Deferral",
     "Lease",
     "Outcome",
     "acquire",
     "add_units",
     "complete",
     "defer",
+    "defer_each",
+    "find_patience_ends",
+    "find_provisional",
     "lock_blocked",
     "ready",
     "record_failure",
@@ -43,6 +55,7 @@ __all__ = [
     "renew",
     "require",
     "require_all",
+    "restate_quality",
     "scope_of",
     "unblock",
     "unblock_due",

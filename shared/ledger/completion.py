@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -94,8 +94,9 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
         text("""
             WITH input AS (
                 SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]), CAST(:revisions AS bigint[]),
-                                     CAST(:qualities AS text[]), CAST(:coverages AS float8[]), CAST(:reasons AS text[]))
-                    AS i (portfolio_id, session, revision, quality, coverage, reasons)
+                                     CAST(:qualities AS text[]), CAST(:coverages AS float8[]), CAST(:reasons AS text[]),
+                                     CAST(:provisionals AS boolean[]))
+                    AS i (portfolio_id, session, revision, quality, coverage, reasons, provisional)
             ), locked AS (
                 SELECT i.* FROM input i
                 JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
@@ -106,7 +107,8 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
             )
             UPDATE ledger.units u
             SET completed_revision = l.revision, quality = l.quality, coverage = l.coverage,
-                reasons = CAST(l.reasons AS jsonb), completed_at = clock_timestamp(), blocked_reason = NULL
+                reasons = CAST(l.reasons AS jsonb), completed_at = clock_timestamp(), blocked_reason = NULL,
+                provisional = l.provisional
             FROM locked l
             WHERE u.portfolio_id = l.portfolio_id AND u.session = l.session AND u.phase = CAST(:phase AS ledger.phase)
               AND u.completed_revision < l.revision
@@ -121,6 +123,7 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
             "qualities": [outcome.quality for _, outcome in rows],
             "coverages": [outcome.coverage for _, outcome in rows],
             "reasons": reasons,
+            "provisionals": [outcome.provisional for _, outcome in rows],
         },
     )
     raised = {}
@@ -129,3 +132,78 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
         raised[UnitKey(portfolio, session)] = revision
         healed.observe(seconds)
     return Completed(raised)
+
+
+async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> int:
+    """Rewrite what completed units say of themselves, at the revision they were completed at; returns how many differed.
+
+    For a phase whose results are facts that several portfolios share: a price that arrives late makes them better without a new
+    revision. Units raised meanwhile are left out: their completion will say it.
+    """
+    if not outcomes:
+        return 0
+    rows = sorted(outcomes.items(), key=lambda item: item[0])
+    result = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT i.* FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[]), CAST(:revisions AS bigint[]),
+                                       CAST(:qualities AS text[]), CAST(:coverages AS float8[]), CAST(:reasons AS text[]),
+                                       CAST(:provisionals AS boolean[]))
+                    AS i (portfolio_id, session, revision, quality, coverage, reasons, provisional)
+                JOIN ledger.units u ON u.portfolio_id = i.portfolio_id AND u.session = i.session
+                    AND u.phase = CAST(:phase AS ledger.phase)
+                WHERE u.completed_revision = i.revision AND u.required_revision = i.revision
+                  AND (u.quality, u.coverage, u.reasons, u.provisional)
+                      IS DISTINCT FROM (i.quality, i.coverage, CAST(i.reasons AS jsonb), i.provisional)
+                ORDER BY u.portfolio_id, u.session FOR NO KEY UPDATE OF u
+            )
+            UPDATE ledger.units u
+            SET quality = k.quality, coverage = k.coverage, reasons = CAST(k.reasons AS jsonb), provisional = k.provisional
+            FROM k WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = CAST(:phase AS ledger.phase)
+        """),
+        {
+            "phase": phase.value,
+            "portfolios": [unit.portfolio_id for unit, _ in rows],
+            "sessions": [unit.session for unit, _ in rows],
+            "revisions": [unit.revision for unit, _ in rows],
+            "qualities": [outcome.quality for _, outcome in rows],
+            "coverages": [outcome.coverage for _, outcome in rows],
+            "reasons": [json.dumps(outcome.reasons, allow_nan=False) for _, outcome in rows],
+            "provisionals": [outcome.provisional for _, outcome in rows],
+        },
+    )
+    return int(result.rowcount)
+
+
+async def find_provisional(
+    conn: AsyncConnection, phases: Sequence[Phase], portfolios: Sequence[UUID], first: date, last: date
+) -> set[UnitKey]:
+    """Portfolio and session of completed units of any of the phases that were completed while something was waited for.
+
+    By a partial index: where nobody waits, it is empty.
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT portfolio_id, session FROM ledger.units
+            WHERE provisional AND phase = ANY (CAST(:phases AS ledger.phase[]))
+              AND portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session BETWEEN :first AND :last
+        """),
+        {"phases": [phase.value for phase in phases], "portfolios": list(portfolios), "first": first, "last": last},
+    )
+    return {UnitKey(portfolio, session) for portfolio, session in rows}
+
+
+async def find_patience_ends(
+    conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], first: date, last: date, seconds: float
+) -> dict[UnitKey, datetime | None]:
+    """When each missing unit has waited for so many seconds since it became required; None where it has already."""
+    rows = await conn.execute(
+        text("""
+            SELECT portfolio_id, session, CASE WHEN ends > clock_timestamp() THEN ends END FROM (
+                SELECT portfolio_id, session, required_at + make_interval(secs => :seconds) AS ends FROM ledger.units
+                WHERE phase = CAST(:phase AS ledger.phase) AND portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                  AND session BETWEEN :first AND :last AND completed_revision < required_revision) u
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios), "first": first, "last": last, "seconds": seconds},
+    )
+    return {UnitKey(portfolio, session): ends for portfolio, session, ends in rows}

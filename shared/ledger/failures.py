@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.engine import assert_commit_order_lock
 from shared.errors import sanitize_text
+from shared.ledger.model import Deferral
 from shared.work import Phase
 
 # Runs that ended in a permanent or unclassified error before a unit is blocked. Waits for quota or provider never count.
@@ -29,11 +30,11 @@ async def record_progress(conn: AsyncConnection, phase: Phase, portfolios: Seque
             WITH k AS (
                 SELECT portfolio_id, phase FROM ledger.schedule
                 WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
-                  AND (emits > 0 OR runs > 0 OR last_error IS NOT NULL OR asked IS NOT NULL)
+                  AND (emits > 0 OR runs > 0 OR last_error IS NOT NULL OR asked IS NOT NULL OR withheld_until IS NOT NULL)
                 ORDER BY portfolio_id FOR NO KEY UPDATE
             )
             UPDATE ledger.schedule s
-            SET emits = 0, runs = 0, last_error = NULL, asked = NULL, next_at = now() + interval '30 seconds'
+            SET emits = 0, runs = 0, last_error = NULL, asked = NULL, withheld_until = NULL, next_at = now() + interval '30 seconds'
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
         {"portfolios": list(portfolios), "phase": phase.value},
@@ -42,18 +43,32 @@ async def record_progress(conn: AsyncConnection, phase: Phase, portfolios: Seque
 
 async def defer(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], until: Any, reason: str) -> None:
     """Waiting for a quota or a provider: look again then. Never counts as a run."""
+    await defer_each(conn, phase, dict.fromkeys(portfolios, Deferral(until, reason)))
+
+
+async def defer_each(conn: AsyncConnection, phase: Phase, deferrals: Mapping[UUID, Deferral]) -> None:
+    """Look at each portfolio again at its own time. Never counts as a run."""
+    if not deferrals:
+        return
     await conn.execute(
         text("""
             WITH k AS (
-                SELECT portfolio_id, phase FROM ledger.schedule
-                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
-                ORDER BY portfolio_id FOR NO KEY UPDATE
+                SELECT s.portfolio_id, s.phase, d.until, d.reason
+                FROM unnest(CAST(:portfolios AS uuid[]), CAST(:untils AS timestamptz[]), CAST(:reasons AS text[]))
+                    AS d (portfolio_id, until, reason)
+                JOIN ledger.schedule s ON s.portfolio_id = d.portfolio_id AND s.phase = CAST(:phase AS ledger.phase)
+                ORDER BY s.portfolio_id FOR NO KEY UPDATE OF s
             )
             UPDATE ledger.schedule s
-            SET next_at = greatest(now(), :until), last_error = :reason, emits = 0, asked = NULL
+            SET next_at = greatest(now(), k.until), last_error = k.reason, emits = 0, asked = NULL
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
         """),
-        {"portfolios": list(portfolios), "phase": phase.value, "until": until, "reason": sanitize_text(reason, 2000)},
+        {
+            "portfolios": list(deferrals),
+            "phase": phase.value,
+            "untils": [deferral.until for deferral in deferrals.values()],
+            "reasons": [sanitize_text(deferral.reason, 2000) for deferral in deferrals.values()],
+        },
     )
 
 

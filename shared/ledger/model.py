@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.work import UnitKey
@@ -12,11 +13,22 @@ from shared.work import UnitKey
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a completion says about itself: how much of the gross value good inputs stand behind, and what fell short."""
+    """What a completion says about itself: how much of the gross value good inputs stand behind, and what fell short.
+
+    provisional : something that may still come was waited for, and is not among the inputs
+    """
 
     quality: str = "complete"
     coverage: float = 1.0
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    provisional: bool = False
+
+
+class Deferral(NamedTuple):
+    """Until when a unit's computation is put off, and why: in the words that people read in the status."""
+
+    until: datetime
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,33 @@ async def count_outstanding(conn: AsyncConnection, phase: Phase) -> int:
     return int(count or 0)
 
 
+async def withhold(conn: AsyncConnection, phases: Sequence[Phase], until: Mapping[UUID, datetime]) -> None:
+    """Take up arrivals together: what was just raised of these portfolios is looked at then, at most 15 minutes from now.
+
+    The first arrival sets the time, and those after it do not push it on, until work of the phase is done: so however fast
+    prices arrive, a portfolio is recomputed at most four times an hour, and at least that often.
+    """
+    if until:
+        await conn.execute(
+            text("""
+                SELECT ledger.withhold(CAST(:portfolios AS uuid[]), CAST(:untils AS timestamptz[]), CAST(:phases AS ledger.phase[]))
+            """),
+            {
+                "portfolios": list(until),
+                "untils": list(until.values()),
+                "phases": [phase.value for phase in phases],
+            },
+        )
+
+
+async def release_withheld(conn: AsyncConnection, portfolios: Sequence[UUID]) -> None:
+    """Nothing is waited for any more: what was held back of these portfolios is looked at now."""
+    if portfolios:
+        await conn.execute(
+            text("SELECT ledger.release_withheld(CAST(:portfolios AS uuid[]))"), {"portfolios": list(portfolios)}
+        )
+
+
 async def retry_now(conn: AsyncConnection, waiting: Collection[tuple[UUID, Phase]]) -> None:
     """Whoever asks by hand waits for no backoff: the reconciler's next turn looks at these. Failures are still counted."""
     await conn.execute(

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any, Protocol, runtime_checkable
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,13 +19,14 @@ from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
 from shared.db.engine import describe_error, is_retried_by_loops, is_transient, snapshot
-from shared.ledger import Completed, Lease, Outcome
+from shared.ledger import Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.phase.failures import Failures
+from shared.phase.workers import BatchWorker, DefersUnits, LocksSharedInputs, PhaseWorker, Results, earliest
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, Phase, UnitKey, Work, cut, rows_per_session
+from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
 
 log = logger(__name__)
 
@@ -36,42 +36,6 @@ MAX_CONCURRENT_COMPUTATIONS = 2
 # A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
 RUN_SECONDS = 120.0
 UNBOUNDED: tuple[date | None, date | None] = (None, None)
-
-
-class Results(Protocol):
-    """What a computation returns: at least the outcome of each unit it computed. Units without one stay missing."""
-
-    @property
-    def outcomes(self) -> Mapping[UnitKey, Outcome]: ...
-
-
-@runtime_checkable
-class PhaseWorker(Protocol):
-    """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread."""
-
-    phase: Phase
-
-    async def load(self, conn: AsyncConnection, batch: Batch) -> Any: ...
-
-    def compute(self, inputs: Any) -> Any: ...
-
-    async def save(self, conn: AsyncConnection, results: Any, raised: Completed) -> None: ...
-
-
-@runtime_checkable
-class LocksSharedInputs(Protocol):
-    """A worker whose inputs portfolios share: nobody else is to compute them until the transaction ends."""
-
-    async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None: ...
-
-
-@runtime_checkable
-class BatchWorker(Protocol):
-    """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors)."""
-
-    phase: Phase
-
-    async def run_batch(self, batch: Batch) -> Completed: ...
 
 
 class PhaseRunner:
@@ -275,6 +239,8 @@ class PhaseRunner:
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
+        if isinstance(results, DefersUnits):
+            await ledger.defer_each(conn, self.phase, earliest(results.deferred))
         failpoint("H6")
         return {key: results.outcomes[key].quality for key in raised.keys}
 

@@ -20,9 +20,15 @@ COMMON = {ReasonCode.BLOCKED.value}
 
 # Words that are spelled like a code and mean something else: codes of errors, kinds of faults, keys of answers, columns.
 HOMONYMS: dict[str, frozenset[str]] = {
+    "services/coordinator/api/models/common.py": frozenset({"not_found"}),
+    "services/coordinator/api/problem_codes.py": frozenset({"not_found"}),
     "services/coordinator/errors.py": frozenset({"not_found"}),
     "services/coordinator/explain/portfolios.py": frozenset({"stale"}),
     "services/coordinator/explain/symbols.py": frozenset({"stale"}),
+    "services/coordinator/importer/basis_model.py": frozenset({"ambiguous"}),
+    "services/coordinator/importer/basis_warnings.py": frozenset({"price_basis_mismatch", "price_basis_ambiguous"}),
+    "services/coordinator/portfolios/edit_scope.py": frozenset({"ambiguous"}),
+    "services/coordinator/results/figure_series.py": frozenset({"stale"}),
     "services/coordinator/results/figures.py": frozenset({"stale"}),
     "services/coordinator/results/portfolios.py": frozenset({"stale"}),
     "services/coordinator/web/views/header.py": frozenset({"stale"}),
@@ -34,8 +40,9 @@ HOMONYMS: dict[str, frozenset[str]] = {
     ),
     "services/ingest/providers/quota/rate_limited.py": frozenset({"rate_limited"}),
     "services/ingest/workflow/quotas.py": frozenset({"provider_down"}),
+    "services/snapshots/compute/money.py": frozenset({"amount_too_large"}),
     "services/snapshots/store.py": frozenset({"stale"}),
-    "services/snapshots/workflow/inputs.py": frozenset({"stale"}),
+    "services/snapshots/workflow/inputs.py": frozenset({"stale", "ambiguous"}),
     "services/snapshots/workflow/rows.py": frozenset({"stale"}),
 }
 # The page's words for each code, to be translated; a code that the registry lacks is refused there when it is looked up.

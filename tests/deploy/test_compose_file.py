@@ -77,6 +77,7 @@ def test_no_name_stands_twice() -> None:
         ("LEADLINE_YAHOO_QUOTA", ["ingest"]),
         ("LEADLINE_MASSIVE_QUOTA", ["ingest"]),
         ("LEADLINE_FMP_QUOTA", ["ingest"]),
+        ("LEADLINE_PATIENCE", ["ingest", "factors"]),
         ("LEADLINE_TIINGO_API_KEY", ["ingest"]),
         ("LEADLINE_TIINGO_QUOTA", ["ingest"]),
         ("LEADLINE_REFERENCE_PROVIDERS", ["ingest"]),

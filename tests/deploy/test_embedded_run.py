@@ -70,8 +70,10 @@ def running(scratch_directory: Path) -> Iterator[tuple[subprocess.Popen[str], st
 
 def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str], str, Path]) -> None:
     process, url, state = running
-    same_state = leadline("up", "--state", state, "--port", "0")
-    same_port = leadline("up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2])
+    same_state = leadline("up", "--state", state, "--port", "0", "--data", demo.PRICES)
+    same_port = leadline(
+        "up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2], "--data", demo.PRICES
+    )
     for second, said in ((same_state, f"is in use by another Leadline (process {process.pid})"), (same_port, "--port")):
         out, err = second.communicate(timeout=60)
         assert second.returncode == 1

@@ -96,3 +96,28 @@ async def test_sessions_that_an_edit_takes_out_leave_with_their_results_and_stay
     for table, _, _ in TABLES.values():
         assert await left(table) == others
     assert (await db.execute(text("SELECT DISTINCT portfolio_id FROM ledger.schedule"))).scalars().all() == [b]
+
+
+async def test_of_provisional_results_the_first_is_kept_until_one_is_final(db: AsyncConnection) -> None:
+    """What was said first, and nothing of the steps from there to the final one; a correction after that is kept like any other."""
+    portfolio: UUID = uuid4()
+    await act_as(db, "risk")
+    statement = RESULT.replace("risk)", "risk, provisional)", 1).replace("jsonb))", "jsonb), :provisional)", 1)
+    statement += ", provisional = excluded.provisional"
+    for revision, provisional in (
+        (3, True),
+        (4, True),
+        (5, True),
+        (6, False),
+        (7, False),
+        (8, True),
+        (9, True),
+        (10, False),
+    ):
+        values = {"p": portfolio, "s": SESSIONS[0], "r": revision, "doc": "{}", "provisional": provisional}
+        await db.execute(text(statement), values)
+    kept = await db.execute(
+        text("SELECT revision, provisional FROM risk.results_history WHERE portfolio_id = :p ORDER BY revision"),
+        {"p": portfolio},
+    )
+    assert [tuple(row) for row in kept] == [(3, True), (6, False), (7, False), (8, True)]

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,7 +20,7 @@ from shared import ledger, progress
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock, create_engine, next_change_seq
 from shared.errors import TransientError
-from shared.ledger import MAX_RUNS, Completed, Outcome
+from shared.ledger import MAX_RUNS, Completed, Deferral, Outcome
 from shared.market.calendar import calendar
 from shared.phase.failures import MOST_TRIES
 from shared.phase.runner import PhaseRunner
@@ -543,3 +543,41 @@ async def test_a_run_reports_each_batch_to_the_handler_around_it(
         assert time.monotonic() - handler.at < 500, "a finished batch is progress"
     assert (max(idle) < 500) is steps
     assert max(idle) < 1500, "the batch before was progress too"
+
+
+@dataclass(frozen=True)
+class PutOff(Counted):
+    deferred: Mapping[UnitKey, Deferral]
+
+
+@dataclass
+class Deferring(Worker):
+    """Puts off what it does not complete, until then."""
+
+    until: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def compute(self, inputs: Batch) -> PutOff:
+        done = super().compute(inputs).outcomes
+        keys = {UnitKey(unit.portfolio_id, unit.session) for unit in inputs.units} - done.keys()
+        reason = "rate_limited: TLT for rates"
+        return PutOff(done, {key: Deferral(self.until + timedelta(days=key.session.day), reason) for key in keys})
+
+
+async def test_units_that_a_worker_puts_off_stay_missing_without_a_run_being_counted(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    [a] = await portfolios(admin, 1, D[:4], done=(Phase.INGEST,))
+    until = datetime.now(UTC) + timedelta(minutes=7)
+    worker = Deferring(Phase.FACTORS, leave=frozenset(D[1:3]), until=until)
+    assert await runner(engines, worker).run(Work((a,), D[0], D[3])) == 2
+    assert await left(admin, Phase.FACTORS) == {UnitKey(a, D[1]), UnitKey(a, D[2])}
+    assert len(worker.seen) == 1, "it is not tried again in the same run"
+    async with admin.connect() as conn:
+        row = (
+            await conn.execute(
+                text("SELECT next_at, last_error, runs, emits FROM ledger.schedule WHERE phase = 'factors'")
+            )
+        ).one()
+    first = min(D[1].day, D[2].day)
+    assert (row.next_at, row.last_error) == (until + timedelta(days=first), "rate_limited: TLT for rates")
+    assert (row.runs, row.emits) == (0, 0)

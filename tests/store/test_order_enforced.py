@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.workflow.write import complete_ready
+from services.ingest.workflow.write import Patience, complete_ready
 from shared.db.engine import acquire_commit_order_lock, create_engine
 from shared.errors import PermanentError
 from shared.market.calendar import calendar
@@ -79,6 +79,6 @@ async def test_a_lock_taken_in_a_savepoint_that_was_undone_counts_no_more(engine
 async def test_a_completion_of_ingest_needs_the_lock_too(engines: dict[str, AsyncEngine]) -> None:
     async with engines["ingest"].begin() as conn:
         with pytest.raises(PermanentError, match="commit-order lock"):
-            await complete_ready(conn, (), SESSIONS, calendar())
+            await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))
         await acquire_commit_order_lock(conn)
-        assert not await complete_ready(conn, (), SESSIONS, calendar())
+        assert not await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))

@@ -17,13 +17,19 @@ from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
 
 WRITES = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
-COMPLETION_COLUMNS = {"completed_revision", "quality", "coverage", "reasons", "blocked_reason", "completed_at"}
+COMPLETION_COLUMNS = {
+    "completed_revision", "quality", "coverage", "reasons", "blocked_reason", "completed_at", "provisional",
+}  # fmt: skip
 # What was said is never unsaid, not even by its owner.
 APPENDED = {"price_decisions"}
 # A secret's digest is its owner's alone, and a row outlives its token.
 PRIVATE = {"tokens"}
 # Functions that do what their caller may not.
-MAY_CALL = {"coordinator": {"require", "withdraw", "withdraw_session"}, "ingest": {"require"}, "risk": {"require"}}
+MAY_CALL = {
+    "coordinator": {"require", "withdraw", "withdraw_session"},
+    "ingest": {"require", "withhold", "release_withheld"},
+    "risk": {"require"},
+}
 
 
 def allowed(service: str, schema: str, table: str) -> set[str]:

@@ -287,3 +287,25 @@ async def test_nothing_is_computed_on_an_undecided_basis(db: AsyncConnection) ->
     )
     await complete(db, [undecided], SESSIONS[3:5])
     assert {key.portfolio_id for key in await stored(db, "snapshots") if key.session >= SESSIONS[3]} == set(ids)
+
+
+async def test_what_goes_on_from_a_provisional_session_is_provisional(db: AsyncConnection) -> None:
+    """A price of the fourth session is waited for: the first three are final; all that is chained on it is not, over batches too."""
+    [one, other] = await everything(db)
+    await db.execute(
+        text("""
+            INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision, provisional)
+            VALUES (:p, :s, 'ingest', 1, 1, true)
+        """),
+        {"p": one, "s": SESSIONS[3]},
+    )
+    await complete(db, [one, other], SESSIONS[:6])
+    await complete(db, [one, other], SESSIONS[6:8])
+    for table in ("snapshots", "holdings"):
+        rows = await db.execute(text(f"SELECT portfolio_id, session FROM snapshots.{table} WHERE provisional"))
+        assert {tuple(row) for row in rows} == {(one, session) for session in SESSIONS[3:8]}, table
+    # A higher revision clears it, and nothing else does.
+    await db.execute(text("UPDATE ledger.units SET provisional = false"))
+    await complete(db, [one, other], SESSIONS[3:8], revision=2)
+    assert await db.scalar(text("SELECT count(*) FROM snapshots.snapshots WHERE provisional")) == 0
+    assert await db.scalar(text("SELECT count(*) FROM snapshots.snapshots_history WHERE provisional")) == 5

@@ -33,7 +33,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 ANY_HOST = "*"
 # A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
 PROBED = frozenset({"/livez", "/readyz", "/metrics"})
-DOCUMENTS = frozenset({"/docs", "/openapi.json", "/asyncapi"})
+DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0

@@ -13,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator import serializers
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import admin as admin_models
+from services.coordinator.api.models import common as common_models
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.control import auditor
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.results.values import to_json
@@ -22,10 +25,10 @@ from services.coordinator.runs.requests import Scope
 from shared.db.engine import snapshot
 from shared.work import Phase
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(route_class=DocumentRoute, prefix="/admin", tags=["admin"])
 
 
-@router.post("/batch/run", status_code=202, summary="Ask for work again")
+@router.post("/batch/run", status_code=202, summary="Ask for work again", response_model=common_models.RunAccepted)
 async def batch_run(
     request: Request,
     context: Ctx,
@@ -86,7 +89,7 @@ def _rejected(name: str, why: str) -> dict[str, object]:
     }
 
 
-@router.get("/runs", summary="Runs, newest first")
+@router.get("/runs", summary="Runs, newest first", response_model=admin_models.Runs)
 async def runs(
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -99,7 +102,7 @@ async def runs(
     return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
 
 
-@router.get("/runs/{run_id}", summary="One run and how far it is")
+@router.get("/runs/{run_id}", summary="One run and how far it is", response_model=admin_models.Run)
 async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await store.read(conn, run_id)
@@ -108,7 +111,11 @@ async def run(run_id: UUID, context: Ctx) -> dict[str, Any]:
     return serializers.run(found)
 
 
-@router.get("/runs/{run_id}/events", summary="What happened in a run: completions, failures, what it waits for")
+@router.get(
+    "/runs/{run_id}/events",
+    summary="What happened in a run: completions, failures, what it waits for",
+    response_model=admin_models.RunEvents,
+)
 async def run_events(run_id: UUID, context: Ctx, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> dict[str, Any]:
     """The newest `limit` of them, in the order they happened; `at` is null for what is going on now. Failures are kept 30 days."""
     async with snapshot(context.engine) as conn:
@@ -118,13 +125,17 @@ async def run_events(run_id: UUID, context: Ctx, limit: Annotated[int, Query(ge=
     return {"id": str(run_id), "events": to_json(found), "events_total": total}
 
 
-@router.post("/reconcile", status_code=202, summary="Look for missing work now")
+@router.post("/reconcile", status_code=202, summary="Look for missing work now", response_model=common_models.Accepted)
 async def reconcile(context: Ctx) -> JSONResponse:
     context.wake_reconciler()
     return JSONResponse({"accepted": True}, status_code=202)
 
 
-@router.get("/audit", summary="Compare the ledger with what calendar and portfolios call for, now")
+@router.get(
+    "/audit",
+    summary="Compare the ledger with what calendar and portfolios call for, now",
+    response_model=admin_models.Audit,
+)
 async def audit(context: Ctx, portfolio_id: UUID | None = None) -> dict[str, object]:
     """Reads everything, so it takes seconds where there are millions of units; `portfolio_id` limits it to one portfolio."""
     report = await auditor.audit(context.engine, context.clock, portfolio=portfolio_id)

@@ -13,20 +13,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.api.bodies import BenchmarkBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import admin as admin_models
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference.benchmarks import rules, service, store
 from services.coordinator.reference.benchmarks.rules import Weights
 from services.coordinator.reference.benchmarks.service import Restated
 from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
-router = APIRouter(prefix="/benchmarks", tags=["benchmarks"])
+router = APIRouter(route_class=DocumentRoute, prefix="/benchmarks", tags=["benchmarks"])
 
 Code = Annotated[str, Path(max_length=100, description="Such as SP500; upper and lower case are the same")]
 On = Annotated[Day, Path(alias="date", description="From when on the weights count, YYYY-MM-DD")]
 
 
-@router.get("", summary="Benchmarks and their sector weights, by code, newest date first")
+@router.get(
+    "",
+    summary="Benchmarks and their sector weights, by code, newest date first",
+    response_model=admin_models.Benchmarks,
+)
 async def listed(
     context: Ctx, code: Annotated[str | None, Query(max_length=100, description="Only this one")] = None
 ) -> dict[str, Any]:
@@ -37,7 +43,11 @@ async def listed(
     return {"compared_with": chosen, "items": [_document(of, loaded_at) for of, loaded_at in found]}
 
 
-@router.put("/{code}/{date}", summary="Load or replace a benchmark's sector weights of a date")
+@router.put(
+    "/{code}/{date}",
+    summary="Load or replace a benchmark's sector weights of a date",
+    response_model=admin_models.BenchmarkOutcome,
+)
 async def load(
     request: Request,
     code: Code,
@@ -58,7 +68,11 @@ async def load(
     return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
-@router.delete("/{code}/{date}", summary="Take back a benchmark's sector weights of a date")
+@router.delete(
+    "/{code}/{date}",
+    summary="Take back a benchmark's sector weights of a date",
+    response_model=admin_models.BenchmarkOutcome,
+)
 async def take_back(request: Request, code: Code, day: On, context: Ctx) -> Response:
     """Its sessions are compared with the table before it again, if there is one. Older results stay readable."""
     name = rules.code_of(code)

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.api.bodies import Body, Text, Words
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import admin as admin_models
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference.closures import service, store
 from services.coordinator.reference.closures.rules import NEW_YORK
 from services.coordinator.reference.closures.service import Outcome
@@ -23,7 +25,7 @@ from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 from shared.market.calendar import ANNOUNCED_UNTIL, EXCHANGE, HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
 
-router = APIRouter(prefix="/calendar", tags=["calendar"])
+router = APIRouter(route_class=DocumentRoute, prefix="/calendar", tags=["calendar"])
 
 FULL_DAY = time(16, 0)
 
@@ -35,7 +37,11 @@ class ClosureBody(Body):
     close_at: Annotated[Text, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["13:00"])] = None
 
 
-@router.get("", summary="The next sessions and when each is due, closures, and how far the calendar reaches")
+@router.get(
+    "",
+    summary="The next sessions and when each is due, closures, and how far the calendar reaches",
+    response_model=admin_models.TradingCalendar,
+)
 async def shown(
     context: Ctx, sessions: Annotated[int, Query(ge=1, le=300, description="How many to list")] = 5
 ) -> dict[str, Any]:
@@ -61,19 +67,27 @@ async def shown(
     }
 
 
-@router.get("/closures", summary="Days the exchange stays closed or closes early that its calendar does not know")
+@router.get(
+    "/closures",
+    summary="Days the exchange stays closed or closes early that its calendar does not know",
+    response_model=admin_models.Closures,
+)
 async def listed(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return {"items": [_closure(each) for each in await store.active(conn)]}
 
 
-@router.get("/closures/{day}", summary="One of them")
+@router.get("/closures/{day}", summary="One of them", response_model=admin_models.Closure)
 async def read(day: Day, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return _closure(await service.of(conn, day))
 
 
-@router.put("/closures/{day}", summary="Say that the exchange stays closed on a session, or closes early")
+@router.put(
+    "/closures/{day}",
+    summary="Say that the exchange stays closed on a session, or closes early",
+    response_model=admin_models.ClosureOutcome,
+)
 async def enter(day: Day, body: ClosureBody, request: Request, context: Ctx) -> Response:
     """Every later session of every portfolio is required anew; what was said of the day itself stays readable as a restatement.
     An early close only moves when the session is due. The same again changes nothing."""
@@ -86,7 +100,11 @@ async def enter(day: Day, body: ClosureBody, request: Request, context: Ctx) -> 
     return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
-@router.delete("/closures/{day}", summary="Take a closure back: the day is a session again")
+@router.delete(
+    "/closures/{day}",
+    summary="Take a closure back: the day is a session again",
+    response_model=admin_models.ClosureOutcome,
+)
 async def take_back(day: Day, request: Request, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         done = await service.remove(conn, context.clock, day)

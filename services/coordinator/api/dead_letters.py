@@ -14,6 +14,8 @@ from services.coordinator import serializers
 from services.coordinator.api.bodies import LetterBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import admin as admin_models
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import Conflict, Invalid, NotFound
 from services.coordinator.results.values import document
 from shared import ledger
@@ -22,7 +24,7 @@ from shared.errors import PermanentError
 from shared.messaging import dead_letters
 from shared.messaging.dead_letters import DeadLetter
 
-router = APIRouter(prefix="/admin/dead-letters", tags=["admin"])
+router = APIRouter(route_class=DocumentRoute, prefix="/admin/dead-letters", tags=["admin"])
 
 BIGINT_MAX = 2**63 - 1
 # Of a bulk call: more are settled by calling again, and no transaction is long.
@@ -47,7 +49,9 @@ def _which(reason: Word = None, consumer: Word = None, topic: Word = None) -> Wh
 Filters = Annotated[Which, Depends(_which)]
 
 
-@router.get("", summary="What could not be handled and is not settled, newest first")
+@router.get(
+    "", summary="What could not be handled and is not settled, newest first", response_model=admin_models.DeadLetters
+)
 async def letters(
     context: Ctx,
     filters: Filters,
@@ -60,14 +64,18 @@ async def letters(
     return {"items": items, "next": items[-1]["id"] if len(found) > limit else None}
 
 
-@router.get("/{letter_id}", summary="One of them")
+@router.get("/{letter_id}", summary="One of them", response_model=admin_models.DeadLetter)
 async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await _existing(conn, letter_id)
     return serializers.dead_letter(found, document(found.headers))
 
 
-@router.patch("/{letter_id}", summary="Mend body or headers before sending it again; what came is kept")
+@router.patch(
+    "/{letter_id}",
+    summary="Mend body or headers before sending it again; what came is kept",
+    response_model=admin_models.DeadLetter,
+)
 async def edit(request: Request, letter_id: LetterId, body: LetterBody, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         try:
@@ -82,7 +90,12 @@ async def edit(request: Request, letter_id: LetterId, body: LetterBody, context:
     return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
 
 
-@router.post("/{letter_id}/replay", status_code=202, summary="Send it again, once however often this is called")
+@router.post(
+    "/{letter_id}/replay",
+    status_code=202,
+    summary="Send it again, once however often this is called",
+    response_model=admin_models.Replayed,
+)
 async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Response:
     """A letter that was replayed before is answered with the event it was replayed as, and nothing is sent."""
 
@@ -96,7 +109,11 @@ async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Respons
     return await idempotent_write(request, context, act)
 
 
-@router.post("/{letter_id}/purge", summary="Give it up for good; not while units that it is about are blocked")
+@router.post(
+    "/{letter_id}/purge",
+    summary="Give it up for good; not while units that it is about are blocked",
+    response_model=admin_models.Purged,
+)
 async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         try:
@@ -110,12 +127,19 @@ async def purge(request: Request, letter_id: LetterId, context: Ctx) -> Response
     return await idempotent_write(request, context, act)
 
 
-@router.post("/replay", status_code=202, summary="Send many again; without dry_run=false only say which")
+@router.post(
+    "/replay",
+    status_code=202,
+    summary="Send many again; without dry_run=false only say which",
+    response_model=admin_models.ManySettled,
+)
 async def replay_many(request: Request, context: Ctx, filters: Filters, dry_run: DryRun = True) -> Response:  # noqa: FBT002
     return await _many(request, context, filters, dead_letters.replay, "replayed", dry_run=dry_run)
 
 
-@router.post("/purge", summary="Give many up; without dry_run=false only say which")
+@router.post(
+    "/purge", summary="Give many up; without dry_run=false only say which", response_model=admin_models.ManySettled
+)
 async def purge_many(request: Request, context: Ctx, filters: Filters, dry_run: DryRun = True) -> Response:  # noqa: FBT002
     return await _many(request, context, filters, dead_letters.purge, "purged", dry_run=dry_run)
 

@@ -16,13 +16,15 @@ from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import options
+from services.coordinator.api.models import imports as models
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import NotFound
 from services.coordinator.importer.presets import presets
 from services.coordinator.portfolios import import_store, imports, service
 from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["imports"])
+router = APIRouter(route_class=DocumentRoute, tags=["imports"])
 Name = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
 
 
@@ -35,7 +37,11 @@ class MappingBody(Body):
     symbols: dict[Line, Line] = Field(default_factory=dict, examples=[{"US0378331005": "AAPL"}])
 
 
-@router.get("/portfolios/{portfolio_id}/imports", summary="The files that were imported, newest first")
+@router.get(
+    "/portfolios/{portfolio_id}/imports",
+    summary="The files that were imported, newest first",
+    response_model=models.ImportedFiles,
+)
 async def listed(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         await service.existing(conn, portfolio_id)
@@ -43,7 +49,9 @@ async def listed(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     return {"items": [to_json(dict(row)) for row in rows]}
 
 
-@router.delete("/portfolios/{portfolio_id}/imports/{import_id}", summary="Take an import back")
+@router.delete(
+    "/portfolios/{portfolio_id}/imports/{import_id}", summary="Take an import back", response_model=models.ImportUndone
+)
 async def undo(request: Request, portfolio_id: UUID, import_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         done = await imports.undo(conn, context.clock, portfolio_id, import_id)
@@ -58,7 +66,11 @@ async def undo(request: Request, portfolio_id: UUID, import_id: UUID, context: C
     return await idempotent_write(request, context, act)
 
 
-@router.get("/imports/presets", summary="Layouts of brokers' files that are recognised by their header")
+@router.get(
+    "/imports/presets",
+    summary="Layouts of brokers' files that are recognised by their header",
+    response_model=models.Layouts,
+)
 async def layouts() -> dict[str, Any]:
     return {
         "items": [
@@ -75,13 +87,13 @@ async def layouts() -> dict[str, Any]:
     }
 
 
-@router.get("/imports/mappings", summary="Saved mappings")
+@router.get("/imports/mappings", summary="Saved mappings", response_model=models.Mappings)
 async def mappings(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return {"items": [{"name": name, **settings} for name, settings in await import_store.mappings(conn)]}
 
 
-@router.put("/imports/mappings/{name}", summary="Save how files are read, under a name")
+@router.put("/imports/mappings/{name}", summary="Save how files are read, under a name", response_model=models.Mapping)
 async def save(request: Request, name: Name, body: MappingBody, context: Ctx) -> Response:
     given = body.model_dump()
     # Refuses what no import could use, while the one who writes it is there.

@@ -17,6 +17,10 @@ from services.coordinator.api.bodies import PortfolioBody, PortfolioPatch
 from services.coordinator.api.context import Context, Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import Sent
+from services.coordinator.api.models import common as common_models
+from services.coordinator.api.models import portfolios as portfolios_models
+from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
@@ -24,23 +28,28 @@ from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
-from services.coordinator.results import states
+from services.coordinator.results import list_figures, states
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["portfolios"])
+router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
 
-@router.post("/portfolios", status_code=201, summary="Create a portfolio")
+@router.post("/portfolios", status_code=201, summary="Create a portfolio", response_model=portfolios_models.Imported)
 async def create(request: Request, body: PortfolioBody, context: Ctx) -> Response:
     given = body.given()
     draft = await asyncio.to_thread(validation.from_json, given, context.clock)
     return await _create(request, context, draft, json.dumps(given, sort_keys=True))
 
 
-@router.post("/portfolios/import", status_code=201, summary="Create a portfolio from a CSV file")
+@router.post(
+    "/portfolios/import",
+    status_code=201,
+    summary="Create a portfolio from a CSV file",
+    response_model=portfolios_models.Imported,
+)
 async def import_new(
     request: Request,
     context: Ctx,
@@ -95,7 +104,11 @@ async def import_new(
     return await idempotent_write(request, context, act, *parts)
 
 
-@router.post("/portfolios/{portfolio_id}/import", summary="Add the positions of a CSV file")
+@router.post(
+    "/portfolios/{portfolio_id}/import",
+    summary="Add the positions of a CSV file",
+    response_model=portfolios_models.Imported,
+)
 async def import_more(
     request: Request,
     portfolio_id: UUID,
@@ -132,20 +145,31 @@ async def import_more(
     return await idempotent_write(request, context, add, on_match, *sent.parts(), content)
 
 
-@router.get("/portfolios", summary="List portfolios")
+@router.get("/portfolios", summary="List portfolios", response_model=portfolios_models.PortfolioList)
 async def page(
     context: Ctx,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
+    """Each with the figures of its newest session; unknown ones are null, and the status says why."""
+    await refresh_all(context.engine)
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
-        overviews = await states.read(conn, context.clock, [row["id"] for row in rows[:limit]])
-    items = [serializers.listed(row, overviews[row["id"]]) for row in rows[:limit]]
+        ids = [row["id"] for row in rows[:limit]]
+        overviews, figures = await states.read(conn, context.clock, ids), await list_figures.read(conn, ids)
+    # The state's own fields stand over the figures': both know up to when nothing is missing.
+    items = [
+        list_figures.NONE | figures.get(row["id"], {}) | serializers.listed(row, overviews[row["id"]])
+        for row in rows[:limit]
+    ]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 
-@router.get("/portfolios/{portfolio_id}", summary="A portfolio, its lots and flows, as stated and as stored")
+@router.get(
+    "/portfolios/{portfolio_id}",
+    summary="A portfolio, its lots and flows, as stated and as stored",
+    response_model=portfolios_models.Portfolio,
+)
 async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         found = await service.existing(conn, portfolio_id)
@@ -154,7 +178,11 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     return serializers.portfolio(found, positions, moved)
 
 
-@router.patch("/portfolios/{portfolio_id}", summary="Change name, account type, currency or equity")
+@router.patch(
+    "/portfolios/{portfolio_id}",
+    summary="Change name, account type, currency or equity",
+    response_model=portfolios_models.Portfolio,
+)
 async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, context: Ctx) -> Response:
     given = body.given()
 
@@ -176,7 +204,12 @@ async def delete(request: Request, portfolio_id: UUID, context: Ctx) -> Response
     return await idempotent_write(request, context, act)
 
 
-@router.post("/portfolios/{portfolio_id}/calculate", status_code=202, summary="Ask for whatever is missing")
+@router.post(
+    "/portfolios/{portfolio_id}/calculate",
+    status_code=202,
+    summary="Ask for whatever is missing",
+    response_model=common_models.RunAccepted,
+)
 async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         await service.existing(conn, portfolio_id)
@@ -194,6 +227,7 @@ async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Respo
 @router.post(
     "/portfolios/{portfolio_id}/price-basis",
     summary="Decide again whether prices are as traded, now that they are stored",
+    response_model=portfolios_models.Imported,
 )
 async def settle_basis(
     request: Request,

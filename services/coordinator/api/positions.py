@@ -14,12 +14,20 @@ from services.coordinator import serializers
 from services.coordinator.api.bodies import FlowBody, PositionBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import common as common_models
+from services.coordinator.api.models import portfolios as portfolios_models
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.portfolios import service
 
-router = APIRouter(tags=["portfolios"])
+router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
 
-@router.post("/portfolios/{portfolio_id}/positions", status_code=201, summary="Add a lot")
+@router.post(
+    "/portfolios/{portfolio_id}/positions",
+    status_code=201,
+    summary="Add a lot",
+    response_model=portfolios_models.Imported,
+)
 async def add_position(request: Request, portfolio_id: UUID, body: PositionBody, context: Ctx) -> Response:
     given = body.given()
 
@@ -31,7 +39,9 @@ async def add_position(request: Request, portfolio_id: UUID, body: PositionBody,
 
 
 @router.patch(
-    "/portfolios/{portfolio_id}/positions/{position_id}", summary="Change a lot; null clears an optional field"
+    "/portfolios/{portfolio_id}/positions/{position_id}",
+    summary="Change a lot; null clears an optional field",
+    response_model=portfolios_models.Imported,
 )
 async def edit_position(
     request: Request, portfolio_id: UUID, position_id: UUID, body: PositionBody, context: Ctx
@@ -46,7 +56,11 @@ async def edit_position(
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
-@router.delete("/portfolios/{portfolio_id}/positions/{position_id}", summary="Delete a lot, as if it had never been")
+@router.delete(
+    "/portfolios/{portfolio_id}/positions/{position_id}",
+    summary="Delete a lot, as if it had never been",
+    response_model=common_models.Change,
+)
 async def delete_position(request: Request, portfolio_id: UUID, position_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.remove_position(conn, context.clock, portfolio_id, position_id)
@@ -55,7 +69,12 @@ async def delete_position(request: Request, portfolio_id: UUID, position_id: UUI
     return await idempotent_write(request, context, act)
 
 
-@router.post("/portfolios/{portfolio_id}/flows", status_code=201, summary="Add a cash flow; positive is money in")
+@router.post(
+    "/portfolios/{portfolio_id}/flows",
+    status_code=201,
+    summary="Add a cash flow; positive is money in",
+    response_model=portfolios_models.FlowAdded,
+)
 async def add_flow(request: Request, portfolio_id: UUID, body: FlowBody, context: Ctx) -> Response:
     given = body.given()
 
@@ -66,7 +85,9 @@ async def add_flow(request: Request, portfolio_id: UUID, body: FlowBody, context
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
 
-@router.delete("/portfolios/{portfolio_id}/flows/{flow_id}", summary="Delete a cash flow")
+@router.delete(
+    "/portfolios/{portfolio_id}/flows/{flow_id}", summary="Delete a cash flow", response_model=common_models.Change
+)
 async def delete_flow(request: Request, portfolio_id: UUID, flow_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.remove_flow(conn, context.clock, portfolio_id, flow_id)

@@ -11,9 +11,12 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.coordinator.api import validation_errors
+from services.coordinator.api.problem_codes import type_of
+from services.coordinator.api.representation import STREAMS, Representation
 from services.coordinator.errors import Refused, TooLarge
 from shared.answers import ALWAYS, NO_STORE
 from shared.db.engine import is_transient
@@ -23,6 +26,7 @@ log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def problem(
@@ -35,7 +39,7 @@ def problem(
     errors_total: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    body: dict[str, Any] = {"type": type_of(code), "title": title, "status": status, "detail": detail, "code": code}
     if errors is not None:
         body["errors"] = [dict(error) for error in errors]
         body["errors_total"] = len(errors) if errors_total is None else errors_total
@@ -53,6 +57,9 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own findings (wrong types, unknown fields), in the shape of ours, with whatever else is wrong."""
     assert isinstance(error, RequestValidationError)
+    if (said := _not_declared_as_json(request, error)) is not None:
+        fault = {"row": None, "column": "Content-Type", "code": "content_type", "message": said, "value": None}
+        return problem(422, "Invalid", said, code="invalid", errors=[fault])
     errors = validation_errors.validation_errors(request, error)
     detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read or used: " + "; ".join(
         f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
@@ -61,9 +68,36 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return problem(422, "Invalid", detail, code="invalid", errors=errors)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _not_declared_as_json(request: Request, error: RequestValidationError) -> str | None:
+    """What to do where a body was sent as something else than JSON, and so read as one text."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    whole = any(tuple(found["loc"]) == ("body",) for found in error.errors())
+    if not whole or kind == "application/json" or kind.endswith("+json") or kind.startswith("multipart/"):
+        return None
+    named = f"as {kind[:100]!r}" if kind else "without a Content-Type"
+    return f"The body was sent {named}, and this path takes JSON. Send 'Content-Type: application/json'."
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), str(error.detail), code="http", headers=error.headers)
+    headers, detail = dict(error.headers or {}), str(error.detail)
+    if error.status_code == 405:
+        # The framework names the methods of the first route that has the path, and a path may have several.
+        headers["Allow"] = ", ".join(allowed(request))
+        detail = f"{request.method} is not known here. {request.url.path} takes {headers['Allow']}."
+    return problem(error.status_code, str(error.detail), detail, code="http", headers=headers)
+
+
+def allowed(request: Request) -> list[str]:
+    """The methods that a path takes, of all its routes; HEAD wherever GET is, but for streams, which have no end."""
+    found = [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]
+    return ["HEAD", *found] if "GET" in found and not request.url.path.endswith(STREAMS) else found
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:
@@ -129,3 +163,4 @@ def install(app: FastAPI, *, body_limit: int) -> None:
     app.add_exception_handler(OSError, _database)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(BodyLimit, limit=body_limit)
+    app.add_middleware(Representation)

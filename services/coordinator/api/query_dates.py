@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api.context import Context
@@ -27,6 +27,17 @@ def _iso(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_iso)]
+
+
+def _storable(value: datetime) -> datetime:
+    """In UTC. What falls out of the years 1 to 9999 there can be neither stored nor compared."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant is between the years 1 and 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
 def assert_in_order(first: date | None, last: date | None) -> None:

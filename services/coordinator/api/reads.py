@@ -6,66 +6,98 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from services.coordinator.api.context import Ctx
-from services.coordinator.api.query_dates import Day, assert_in_order, session_snapshot
+from services.coordinator.api.models import results as results_models
+from services.coordinator.api.models import symbols as symbols_models
+from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.explain import portfolios as explain
 from services.coordinator.explain import symbols as explain_symbols
 from services.coordinator.results import portfolios, restatements, sessions, symbols
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["results"])
+router = APIRouter(route_class=DocumentRoute, tags=["results"])
 
 Session = Annotated[Day | None, Query(description="An exchange session; without it the newest completed one")]
 From = Annotated[Day | None, Query(alias="from")]
 To = Annotated[Day | None, Query(alias="to")]
 
 
-@router.get("/portfolios/{portfolio_id}/snapshots", summary="NAV, P&L and returns, a row a session, oldest first")
+@router.get(
+    "/portfolios/{portfolio_id}/snapshots",
+    summary="NAV, P&L and returns, a row a session, oldest first",
+    response_model=results_models.Snapshots,
+)
 async def snapshots(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
     assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
         return await portfolios.snapshots(conn, portfolio_id, first, last)
 
 
-@router.get("/portfolios/{portfolio_id}/positions", summary="Every lot on a session")
+@router.get(
+    "/portfolios/{portfolio_id}/positions", summary="Every lot on a session", response_model=results_models.Positions
+)
 async def positions(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.positions(conn, portfolio_id, session)
 
 
-@router.get("/portfolios/{portfolio_id}/factor-exposures", summary="Factor exposures, portfolio and positions")
+@router.get(
+    "/portfolios/{portfolio_id}/factor-exposures",
+    summary="Factor exposures, portfolio and positions",
+    response_model=results_models.FactorExposures,
+)
 async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "exposures", session)
 
 
-@router.get("/portfolios/{portfolio_id}/risk", summary="Volatility, beta, decomposition, tail, concentration, sectors")
+@router.get(
+    "/portfolios/{portfolio_id}/risk",
+    summary="Volatility, beta, decomposition, tail, concentration, sectors",
+    response_model=results_models.Risk,
+)
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "risk", session)
 
 
-@router.get("/portfolios/{portfolio_id}/scorecard", summary="How far the forecasts could be trusted, method by method")
+@router.get(
+    "/portfolios/{portfolio_id}/scorecard",
+    summary="How far the forecasts could be trusted, method by method",
+    response_model=results_models.Scorecard,
+)
 async def forecasts_scored(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.scorecard_document(conn, portfolio_id, session)
 
 
-@router.get("/portfolios/{portfolio_id}/correlations", summary="Correlations of holdings and of factors")
+@router.get(
+    "/portfolios/{portfolio_id}/correlations",
+    summary="Correlations of holdings and of factors",
+    response_model=results_models.Correlations,
+)
 async def correlations(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "correlations", session)
 
 
-@router.get("/portfolios/{portfolio_id}/stress", summary="Stress scenarios with attribution")
+@router.get(
+    "/portfolios/{portfolio_id}/stress",
+    summary="Stress scenarios with attribution",
+    response_model=results_models.Stress,
+)
 async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await portfolios.risk_document(conn, portfolio_id, "stress", session)
 
 
-@router.get("/portfolios/{portfolio_id}/explain", summary="A figure: formula, parameters, and the data behind it")
+@router.get(
+    "/portfolios/{portfolio_id}/explain",
+    summary="A figure: formula, parameters, and the data behind it",
+    response_model=results_models.Explained | results_models.FigureNames,
+)
 async def explain_figure(
     portfolio_id: UUID,
     context: Ctx,
@@ -81,34 +113,53 @@ async def explain_figure(
         return await explain.explain(conn, portfolio_id, session, figure)
 
 
-@router.get("/portfolios/{portfolio_id}/restatements", summary="Figures that a later revision changed, old and new")
+@router.get(
+    "/portfolios/{portfolio_id}/restatements",
+    summary="Figures that a later revision changed, old and new",
+    response_model=results_models.Restatements,
+)
 async def restated(
     portfolio_id: UUID,
     context: Ctx,
     session: Annotated[Day | None, Query(description="Only this session")] = None,
+    first: From = None,
+    last: To = None,
     figure: Annotated[str | None, Query(max_length=300, description="Only names that begin with this")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Replaced sessions of a phase, however many figures")] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
+    assert_in_order(first, last)
     async with snapshot(context.engine) as conn:
-        return await restatements.page(conn, portfolio_id, limit=limit, cursor=cursor, session=session, figure=figure)
+        return await restatements.page(
+            conn, portfolio_id, limit=limit, cursor=cursor, session=session, figure=figure, first=first, last=last
+        )
 
 
-@router.get("/symbols/{symbol}/factors", summary="A symbol's factor exposures")
+@router.get(
+    "/symbols/{symbol}/factors", summary="A symbol's factor exposures", response_model=symbols_models.SymbolFactors
+)
 async def symbol_factors(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
     sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         return await symbols.factors(conn, symbol, session)
 
 
-@router.get("/symbols/{symbol}/metrics", summary="A symbol's returns and volatility")
+@router.get(
+    "/symbols/{symbol}/metrics",
+    summary="A symbol's returns and volatility",
+    response_model=symbols_models.SymbolMetrics,
+)
 async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> dict[str, Any]:
     sessions.check(session, context.clock)
     async with snapshot(context.engine) as conn:
         return await symbols.metrics(conn, symbol, session)
 
 
-@router.get("/symbols/{symbol}/explain", summary="A symbol's figure: formula, parameters, and the data behind it")
+@router.get(
+    "/symbols/{symbol}/explain",
+    summary="A symbol's figure: formula, parameters, and the data behind it",
+    response_model=results_models.Explained | results_models.FigureNames,
+)
 async def explain_symbol(
     symbol: str,
     context: Ctx,
@@ -125,14 +176,18 @@ async def explain_symbol(
         return await explain_symbols.explain(conn, symbol, session, figure)
 
 
-@router.get("/symbols/{symbol}/prices", summary="A symbol's prices as traded, its actions and its gaps")
+@router.get(
+    "/symbols/{symbol}/prices",
+    summary="A symbol's prices as traded, its actions and its gaps",
+    response_model=symbols_models.SymbolPrices,
+)
 async def symbol_prices(
     symbol: str,
     context: Ctx,
     first: From = None,
     last: To = None,
     known_at: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Query(description="Prices and actions as they were believed at this instant, with its UTC offset"),
     ] = None,
 ) -> dict[str, Any]:

@@ -12,15 +12,21 @@ from fastapi import APIRouter
 from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator.api.context import Context, Ctx
+from services.coordinator.api.models import portfolios as portfolios_models
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import NotFound
 from services.coordinator.results import completeness
 from shared.db.closures import load_closures
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["status"])
+router = APIRouter(route_class=DocumentRoute, tags=["status"])
 
 
-@router.get("/portfolios/{portfolio_id}/status", summary="What is expected, what is done, what is missing and why")
+@router.get(
+    "/portfolios/{portfolio_id}/status",
+    summary="What is expected, what is done, what is missing and why",
+    response_model=portfolios_models.Status,
+)
 async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     document = await _document(context, portfolio_id)
     if document is None:
@@ -28,7 +34,11 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     return document
 
 
-@router.get("/portfolios/{portfolio_id}/status/stream", summary="The same, as server-sent events, whenever it changes")
+@router.get(
+    "/portfolios/{portfolio_id}/status/stream",
+    summary="The same, as server-sent events, whenever it changes",
+    response_class=EventSourceResponse,
+)
 async def stream(portfolio_id: UUID, context: Ctx) -> EventSourceResponse:
     first = await read(portfolio_id, context)
     return EventSourceResponse(_events(context, portfolio_id, first))

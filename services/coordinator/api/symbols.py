@@ -11,12 +11,14 @@ from pydantic import Field
 from services.coordinator.api.bodies import Body, Line, Words
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.idempotent_writes import idempotent_write
+from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.reference import symbols
 from services.coordinator.results import identities, quarantine
 from shared.db.engine import snapshot
 
-router = APIRouter(tags=["symbols"])
+router = APIRouter(route_class=DocumentRoute, tags=["symbols"])
 
 
 class ResolveBody(Body):
@@ -34,7 +36,11 @@ class DecisionBody(Body):
     by: Line = Field(default="operator", min_length=1, max_length=100)
 
 
-@router.get("/symbols/quarantined", summary="Prices held back because nobody has confirmed their jump, newest first")
+@router.get(
+    "/symbols/quarantined",
+    summary="Prices held back because nobody has confirmed their jump, newest first",
+    response_model=symbols_models.HeldPrices,
+)
 async def quarantined(
     context: Ctx,
     state: Annotated[
@@ -48,13 +54,21 @@ async def quarantined(
         return await quarantine.page(conn, state=state, limit=limit, cursor=cursor)
 
 
-@router.get("/symbols/{symbol}", summary="What a symbol is, what is missing of it, and what it may mean")
+@router.get(
+    "/symbols/{symbol}",
+    summary="What a symbol is, what is missing of it, and what it may mean",
+    response_model=symbols_models.SymbolFacts,
+)
 async def symbol_facts(symbol: str, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return await identities.describe(conn, symbol)
 
 
-@router.post("/symbols/{symbol}/resolve", summary="Say which security a symbol means; its prices are then asked for")
+@router.post(
+    "/symbols/{symbol}/resolve",
+    summary="Say which security a symbol means; its prices are then asked for",
+    response_model=symbols_models.SymbolFacts,
+)
 async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx) -> Response:
     async def act(conn: Any) -> tuple[int, Any]:
         await symbols.choose(conn, symbol, body.symbol, body.valid_from, body.valid_to)
@@ -63,13 +77,19 @@ async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx
     return await idempotent_write(request, context, act, symbol, body.model_dump_json())
 
 
-@router.post("/symbols/{symbol}/quarantine/{session}/release", summary="Believe a price that was held back")
+@router.post(
+    "/symbols/{symbol}/quarantine/{session}/release",
+    summary="Believe a price that was held back",
+    response_model=symbols_models.HeldPrice,
+)
 async def release(symbol: str, session: Day, body: DecisionBody, request: Request, context: Ctx) -> Response:
     return await _decide("release", symbol, session, body, request, context)
 
 
 @router.post(
-    "/symbols/{symbol}/quarantine/{session}/reject", summary="Leave a price out that was held back; later ones come"
+    "/symbols/{symbol}/quarantine/{session}/reject",
+    summary="Leave a price out that was held back; later ones come",
+    response_model=symbols_models.HeldPrice,
 )
 async def reject(symbol: str, session: Day, body: DecisionBody, request: Request, context: Ctx) -> Response:
     return await _decide("reject", symbol, session, body, request, context)

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from services.coordinator.api.bodies import Body, Line
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.models import tokens as models
 from services.coordinator.api.query_dates import Day
+from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.results.values import to_json
 from services.coordinator.tokens import service, store
 from services.coordinator.tokens.authenticator import EVERYBODY, Authenticator
@@ -22,7 +24,7 @@ from shared.telemetry import logger
 
 log = logger(__name__)
 
-router = APIRouter(prefix="/admin/tokens", tags=["tokens"])
+router = APIRouter(route_class=DocumentRoute, prefix="/admin/tokens", tags=["tokens"])
 
 
 class TokenBody(Body):
@@ -33,7 +35,12 @@ class TokenBody(Body):
     expires: Annotated[Day | None, Field(examples=["2027-12-31"])] = None
 
 
-@router.post("", status_code=201, summary="Create a token; its secret is answered here and never again")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a token; its secret is answered here and never again",
+    response_model=models.TokenMade,
+)
 async def create(body: TokenBody, request: Request, context: Ctx) -> Response:
     """Sent again it is refused for its name: no answer with a secret in it is kept, so `Idempotency-Key` does nothing here."""
     authenticator = _authenticator(request)
@@ -46,7 +53,7 @@ async def create(body: TokenBody, request: Request, context: Ctx) -> Response:
     return JSONResponse({"id": str(made.id), "token": secret} | _document(made), status_code=201)
 
 
-@router.get("", summary="Tokens, newest first, also those that are expired or revoked")
+@router.get("", summary="Tokens, newest first, also those that are expired or revoked", response_model=models.Tokens)
 async def listed(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
         return {"items": [_document(each) for each in await store.all_tokens(conn)]}

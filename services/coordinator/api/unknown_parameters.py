@@ -28,6 +28,13 @@ async def reject_unknown_parameters(request: Request) -> None:
             code="unknown_parameter",
             errors=[_fault(name, "unknown_parameter", _instead(name, known)) for name in unknown[:50]],
         )
+    held = [name for name, value in request.query_params.multi_items() if "\0" in value]
+    if held:
+        raise Invalid(
+            f"A query parameter holds a NUL character, which no stored text can hold: {', '.join(map(repr, _short(held)))}. "
+            "Remove it.",
+            errors=[_fault(name, "nul_character", "Holds a NUL character; remove it.") for name in held[:50]],
+        )
     if not any(each.body_params for each in _all(dependant)) and (await request.body()).strip() not in _NOTHING:
         takes = f" Its query parameters are {', '.join(known)}." if known else ""
         raise Invalid(

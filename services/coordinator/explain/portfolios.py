@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -22,17 +23,44 @@ from services.coordinator.results.figures import Name, flatten, joined
 # The answers there are, by the first part of a figure's name.
 ANSWERS = ("snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard")
 _ENVELOPE = (
-    "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "reasons", "stale",
+    "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "reasons", "stale",
 )  # fmt: skip
 
 
 async def explain(conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str) -> dict[str, Any]:
     """The explanation as answered. `NotFound` names figures that are close."""
     envelope, figures = await _figures(conn, portfolio, session, answer_of(figure, ANSWERS))
-    name, formula = chosen(figure, figures, envelope["session"])
+    return await _explained(conn, portfolio, figure, envelope, figures)
+
+
+async def explain_many(
+    conn: AsyncConnection, portfolio: UUID, session: date | None, figures: Sequence[str]
+) -> dict[str, Any]:
+    """Explanations of several figures of a session; one that there is not is listed with why, beside the others."""
+    answers: dict[str, tuple[dict[str, Any], dict[Name, Any]]] = {}
+    items: list[dict[str, Any]] = []
+    unknown: list[dict[str, str]] = []
+    await portfolios.require_portfolio(conn, portfolio)
+    for figure in dict.fromkeys(figures):
+        try:
+            answer = answer_of(figure, ANSWERS)
+            if answer not in answers:
+                answers[answer] = await _figures(conn, portfolio, session, answer)
+            items.append(await _explained(conn, portfolio, figure, *answers[answer]))
+        except NotFound as error:
+            unknown.append({"figure": figure, "code": error.code, "message": str(error)})
+    return {"portfolio_id": str(portfolio), "items": items, "unknown": unknown}
+
+
+async def _explained(
+    conn: AsyncConnection, portfolio: UUID, figure: str, envelope: Mapping[str, Any], figures: Mapping[Name, Any]
+) -> dict[str, Any]:
+    # Off the event loop: names that are close are looked for among tens of thousands.
+    name, formula = await asyncio.to_thread(chosen, figure, figures, envelope["session"])
     scope = await scope_of(conn, portfolio, date.fromisoformat(envelope["session"]), formula, name, figures)
     script = await portfolio_sources.script(conn, scope) if Source.SCENARIO in formula.sources else None
-    return envelope | {
+    return {
+        **envelope,
         "figure": joined(name),
         "value": figures[name],
         "formula": formula.text,
@@ -54,7 +82,7 @@ async def names(conn: AsyncConnection, portfolio: UUID, session: date | None) ->
             await portfolios.require_portfolio(conn, portfolio)
             continue
         when = max(when or envelope["session"], envelope["session"])
-        found += listed(figures)
+        found += await asyncio.to_thread(listed, figures)
     return {"portfolio_id": str(portfolio), "session": when, "figures": found}
 
 
@@ -114,4 +142,4 @@ async def _figures(
     if answer == "snapshots":
         when = date.fromisoformat(document["session"])
         [document] = (await portfolios.snapshots(conn, portfolio, when, when))["items"]
-    return envelope, flatten(answer, document)
+    return envelope, await asyncio.to_thread(flatten, answer, document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from calendar import monthrange
 from datetime import date, timedelta
 from typing import Any
@@ -40,7 +41,7 @@ _DAY = timedelta(days=1)
 async def explain(conn: AsyncConnection, symbol: str, session: date | None, figure: str) -> dict[str, Any]:
     """The explanation as answered. `NotFound` names figures that are close."""
     envelope, figures = await _figures(conn, symbol, session, answer_of(figure, ANSWERS))
-    name, formula = chosen(figure, figures, envelope["session"])
+    name, formula = await asyncio.to_thread(chosen, figure, figures, envelope["session"])
     when = date.fromisoformat(envelope["session"])
     first = base_of(name[-1], when) if formula.based else calendar().back(when, _sessions(formula) - 1)
     own = envelope["symbol"]
@@ -79,7 +80,7 @@ async def names(conn: AsyncConnection, symbol: str, session: date | None) -> dic
         except NotFound:
             continue
         when = max(when or envelope["session"], envelope["session"])
-        found += listed(figures)
+        found += await asyncio.to_thread(listed, figures)
     return {"symbol": name, "session": when, "figures": found}
 
 

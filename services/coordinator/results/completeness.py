@@ -113,9 +113,16 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
             {"id": portfolio, "shown": SHOWN},
         )
     ).all()
-    awaited = await _awaited(conn, portfolio) if any(row.phase == Phase.INGEST for row in rows) else []
+    phases = {row.phase for row in rows}
+    awaited = await _awaited(conn, portfolio) if Phase.INGEST in phases else []
+    factors = await absences(conn, set(PROXY_SYMBOLS), open_only=True) if Phase.FACTORS in phases else []
     undecided = await _undecided(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
-    holes = [_hole(row, {Phase.INGEST: awaited, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])) for row in rows]
+    holes = [
+        _hole(
+            row, {Phase.INGEST: awaited, Phase.FACTORS: factors, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])
+        )
+        for row in rows
+    ]
     return holes, (rows[0].total if rows else 0)
 
 
@@ -158,7 +165,7 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
         """),
         {"id": portfolio},
     )
-    return await absences(conn, {*held, *PROXY_SYMBOLS}, open_only=True)
+    return await absences(conn, set(held), open_only=True)
 
 
 async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:

@@ -39,7 +39,17 @@ _SILENT: Mapping[Name, str] = {
 }
 # Not figures.
 _ENVELOPE = frozenset(
-    {"portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "reasons", "stale"}
+    {
+        "portfolio_id",
+        "session",
+        "revision",
+        "model_version",
+        "computed_at",
+        "quality",
+        "provisional",
+        "reasons",
+        "stale",
+    }
 )
 
 

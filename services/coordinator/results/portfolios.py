@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -25,7 +26,7 @@ SNAPSHOT_FIELDS = (
     "session", "nav", "cash", "long_value", "short_value", "gross_exposure", "net_exposure", "daily_pnl", "daily_return",
     "cumulative_pnl", "realized_pnl", "unrealized_pnl", "dividends", "flow", "cumulative_flow", "mtd_return", "ytd_return",
     "cumulative_return", "drawdown", "xirr", "positions", "long_positions", "short_positions", "coverage", "quality",
-    "revision", "computed_at",
+    "provisional", "revision", "computed_at",
 )  # fmt: skip
 # Columns of risk's tables that are documents; the rest are arrays and plain values.
 _JSON = {column: f"CAST({column} AS text) AS {column}" for column in ("risk", "scenarios")}
@@ -86,6 +87,7 @@ async def envelope(
         "computed_at": to_json(row["computed_at"]),
         "quality": row["quality"],
         "coverage": to_json(row["coverage"]),
+        "provisional": row["provisional"],
         "reasons": await described(conn, document(row["reasons"]), phase=phase, session=row["session"]),
         "stale": chosen.stale,
     }
@@ -130,7 +132,7 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, nav
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons, nav
                 FROM snapshots.snapshots WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},
@@ -153,6 +155,57 @@ async def positions(conn: AsyncConnection, portfolio: UUID, session: date | None
     found = await envelope(conn, portfolio, snapshot, chosen, Phase.SNAPSHOTS)
     items = [_position(row, float(snapshot["nav"]), found["reasons"]) for row in rows.mappings()]
     return found | {"items": items}
+
+
+async def positions_between(
+    conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None, *, limit: int, after: date | None
+) -> dict[str, Any]:
+    """Every lot on every session in [first, last], oldest first. A page is `limit` sessions, however many lots they have."""
+    await require_portfolio(conn, portfolio)
+    window = {"id": portfolio, "first": first or date.min, "last": last or date.max, "after": after, "limit": limit + 1}
+    chosen = list(
+        await conn.scalars(
+            text("""
+                SELECT u.session FROM ledger.units u
+                JOIN snapshots.snapshots s ON s.portfolio_id = u.portfolio_id AND s.session = u.session
+                WHERE u.portfolio_id = :id AND u.phase = 'snapshots' AND u.session BETWEEN :first AND :last
+                  AND (CAST(:after AS date) IS NULL OR u.session > :after)
+                ORDER BY u.session LIMIT :limit
+            """),
+            window,
+        )
+    )
+    rows = await conn.execute(
+        text("""
+            SELECT v.session, v.revision, s.nav, v.position_id, v.symbol, v.quantity, p.entry_date, p.entry_price, v.price,
+                   v.price_session, v.price_basis, v.market_value, v.daily_pnl, v.cumulative_pnl, v.realized_pnl, v.unrealized_pnl,
+                   v.dividends, v.reason
+            FROM snapshots.positions v
+            JOIN snapshots.snapshots s ON s.portfolio_id = v.portfolio_id AND s.session = v.session
+            LEFT JOIN coordinator.positions p ON p.id = v.position_id
+            WHERE v.portfolio_id = :id AND v.session = ANY (CAST(:sessions AS date[]))
+            ORDER BY v.session, v.symbol, p.entry_session, v.position_id
+        """),
+        {"id": portfolio, "sessions": chosen[:limit]},
+    )
+    found = rows.mappings().all()
+    items = await asyncio.to_thread(
+        lambda: [
+            {
+                "session": row["session"].isoformat(),
+                "revision": row["revision"],
+                **_position(row, float(row["nav"]), _own_reason(row)),
+            }
+            for row in found
+        ]
+    )
+    more = len(chosen) > limit
+    return {"portfolio_id": str(portfolio), "items": items, "next": chosen[limit - 1].isoformat() if more else None}
+
+
+def _own_reason(row: RowMapping) -> Sequence[Document]:
+    entry = {"figure": None, "symbol": row["symbol"], "reason": row["reason"]}
+    return documents([entry], (), phase=Phase.SNAPSHOTS.value) if row["reason"] else []
 
 
 def _position(row: RowMapping, nav: float, reasons: Sequence[Document]) -> dict[str, Any]:
@@ -193,7 +246,8 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
         (
             await conn.execute(
                 text(f"""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons, {columns}
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional,
+                       CAST(reasons AS text) AS reasons, {columns}
                 FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
                 WHERE portfolio_id = :id AND session = :session
             """),
@@ -205,7 +259,7 @@ async def risk_document(conn: AsyncConnection, portfolio: UUID, which: str, sess
     )
     if row is None or row[answer.columns[0]] is None:
         raise NotFound(f"Portfolio {portfolio} has no {which} of session {chosen.session}.")
-    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | answer.body(dict(row))
+    found = await envelope(conn, portfolio, row, chosen, Phase.RISK) | await asyncio.to_thread(answer.body, dict(row))
     if which == "risk":
         of = await scorecard.read(conn, portfolio, chosen.session)
         found |= {
@@ -222,7 +276,7 @@ async def scorecard_document(conn: AsyncConnection, portfolio: UUID, session: da
         (
             await conn.execute(
                 text("""
-                SELECT session, revision, model_version, computed_at, quality, coverage, CAST(reasons AS text) AS reasons
+                SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons
                 FROM risk.results WHERE portfolio_id = :id AND session = :session
             """),
                 {"id": portfolio, "session": chosen.session},

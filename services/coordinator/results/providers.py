@@ -18,7 +18,7 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
                    ARRAY(SELECT (SELECT coalesce(sum(calls), 0) FROM ingest.quota_uses
                                  WHERE account = c.account AND at > clock_timestamp() - make_interval(secs => w.s))
                          FROM unnest(c.seconds) WITH ORDINALITY AS w (s, n) ORDER BY w.n) AS used,
-                   p.failures, p.probe_until, p.last_fault,
+                   p.failures, p.probe_until, p.last_fault, p.last_fault_at, p.last_success_at,
                    CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_until END AS closed_until,
                    CASE WHEN p.closed_until > clock_timestamp() THEN p.closed_by END AS closed_by
             FROM ingest.chain c LEFT JOIN ingest.providers p ON p.provider = c.provider AND p.account = c.account
@@ -29,6 +29,7 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
         "items": [
             {
                 "provider": row["provider"],
+                "rank": row["rank"],
                 "metered": row["metered"],
                 "windows": [
                     {"calls": int(calls), "seconds": float(seconds), "used": int(used)}
@@ -39,6 +40,8 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
                 "closed_by": row["closed_by"],
                 "failures": row["failures"] or 0,
                 "last_fault": row["last_fault"],
+                "last_fault_at": to_json(row["last_fault_at"]),
+                "last_success_at": to_json(row["last_success_at"]),
             }
             for row in rows.mappings()
         ]

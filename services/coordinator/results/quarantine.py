@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.results.symbols import symbol_id
-from services.coordinator.results.values import to_json
+from services.coordinator.results.values import UNKNOWN_CURSOR, to_json
 
 STATES = ("held", "rejected", "released", "corrected")
 # A price is there: nothing is to be decided any more.
@@ -102,4 +102,4 @@ def _parse(cursor: str | None) -> tuple[date | None, str]:
     try:
         return date.fromisoformat(day), symbol if symbol.isprintable() else ""
     except ValueError as error:
-        raise Invalid("cursor is no cursor of this list: take `next` of the page before.") from error
+        raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error

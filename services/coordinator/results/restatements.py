@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
-from services.coordinator.results.values import document, to_json
+from services.coordinator.results.values import UNKNOWN_CURSOR, document, to_json
 
 _LOT = (
     "symbols", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl",
@@ -24,7 +24,9 @@ _MONEY = frozenset({"market_value", "daily_pnl", "cumulative_pnl", "realized_pnl
 # Documents come from the driver as text; everything else as Python has it.
 _JSON = ("risk", "reasons")
 # Not what was said, but when and how.
-_ASIDE = frozenset({"session", "revision", "computed_at"})
+_ASIDE = frozenset({"session", "revision", "computed_at", "provisional"})
+# Why figures moved, where the answer that they replaced said that it would.
+_ARRIVED_LATE = "price arrived late"
 
 
 async def page(
@@ -35,6 +37,8 @@ async def page(
     cursor: str | None,
     session: date | None = None,
     figure: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
 ) -> dict[str, Any]:
     """Changed figures, latest replacement first. A page is `limit` replaced sessions of a phase, however many figures that is.
 
@@ -47,17 +51,25 @@ async def page(
             await conn.execute(
                 text("""
                     SELECT * FROM (
-                        SELECT 'snapshots' AS phase, session, revision, replaced_at FROM snapshots.snapshots_history
+                        SELECT 'snapshots' AS phase, session, revision, replaced_at, provisional FROM snapshots.snapshots_history
                         WHERE portfolio_id = :id
                         UNION ALL
-                        SELECT 'risk', session, revision, replaced_at FROM risk.results_history WHERE portfolio_id = :id
+                        SELECT 'risk', session, revision, replaced_at, provisional FROM risk.results_history WHERE portfolio_id = :id
                     ) h
                     WHERE (CAST(:session AS date) IS NULL OR session = :session)
+                      AND session BETWEEN :first AND :last
                       AND (CAST(:at AS timestamptz) IS NULL
                            OR (replaced_at, session, phase, revision) < (:at, CAST(:day AS date), :phase, CAST(:revision AS bigint)))
                     ORDER BY replaced_at DESC, session DESC, phase DESC, revision DESC LIMIT :limit
                 """),
-                {"id": portfolio, "session": session, "limit": limit + 1, **_parse(cursor)},
+                {
+                    "id": portfolio,
+                    "session": session,
+                    "first": first or date.min,
+                    "last": last or date.max,
+                    "limit": limit + 1,
+                    **_parse(cursor),
+                },
             )
         )
         .mappings()
@@ -66,8 +78,8 @@ async def page(
     items = []
     for row in replaced[:limit]:
         items += await _changes(conn, portfolio, row, figure or "")
-    last = replaced[limit - 1] if len(replaced) > limit else None
-    return {"portfolio_id": str(portfolio), "items": items, "next": None if last is None else _cursor(last)}
+    end = replaced[limit - 1] if len(replaced) > limit else None
+    return {"portfolio_id": str(portfolio), "items": items, "next": None if end is None else _cursor(end)}
 
 
 def _cursor(row: RowMapping) -> str:
@@ -80,13 +92,13 @@ def _parse(cursor: str | None) -> dict[str, Any]:
     try:
         at, day, phase, revision = cursor.split("~")
         return {
-            "at": datetime.fromisoformat(at),
+            "at": datetime.fromisoformat(at).astimezone(UTC),
             "day": date.fromisoformat(day),
             "phase": phase if phase.isascii() and phase.isalpha() else "",
             "revision": int(revision) % 2**63,
         }
     except (ValueError, OverflowError) as error:
-        raise Invalid("cursor is no cursor of this list: take `next` of the page before.") from error
+        raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error
 
 
 async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, prefix: str) -> list[dict[str, Any]]:
@@ -106,6 +118,8 @@ async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, pref
             "new_revision": revision,
             # Nothing took its place: the day is no session of the portfolio any more.
             "withdrawn": revision is None,
+            # Of a provisional answer the first is kept: it was waiting for a price.
+            "cause": _ARRIVED_LATE if row["provisional"] and revision is not None else None,
             "replaced_at": to_json(row["replaced_at"]),
         }
         for name in names

@@ -54,6 +54,12 @@ def record(rows: Sequence[Any], last: date) -> Record:
     return Record(forecasts, realized)
 
 
+def position(first: date, session: date) -> int:
+    """Where a session stands in a record that begins with `first`."""
+    days = calendar()
+    return days.ordinal(session) - days.ordinal(first)
+
+
 def summary(of: Scorecard) -> dict[str, Any]:
     """The `scorecard` of the risk answer."""
     return {

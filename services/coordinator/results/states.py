@@ -22,8 +22,8 @@ from shared.work import Phase
 
 # What fell short longer ago is history: no figure of today looks further back.
 WINDOW = 252
-# Whether something of portfolio `p` was computed while prices were waited for. The only place that asks; nothing is yet.
-_PROVISIONAL = "false"
+# Whether something of portfolio `p` was computed while prices were waited for. The only place that asks.
+_PROVISIONAL = "EXISTS (SELECT 1 FROM ledger.units u WHERE u.portfolio_id = p.id AND u.provisional)"
 
 
 @dataclass(frozen=True, slots=True)

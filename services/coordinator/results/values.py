@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+UNKNOWN_CURSOR = "The cursor is not one of this list. Use `next` of the page before, unchanged; without a cursor the list begins anew."
+
 
 def to_json(value: Any) -> Any:
     """One value as JSON knows it. NaN and infinity mean unknown, and JSON has neither."""

@@ -66,6 +66,14 @@ def windows(rows: FloatMatrix) -> FloatCube:
     return np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=1)
 
 
+def whole_windows(proxy_returns: FloatMatrix, at: IntVector) -> BoolMatrix:
+    """(K, P) whether a proxy has all 252 returns in the session's window. Arguments as in `choose`."""
+    counts = np.zeros((proxy_returns.shape[0] + 1, proxy_returns.shape[1]), dtype=np.int64)
+    np.cumsum(np.isfinite(proxy_returns), axis=0, out=counts[1:])
+    whole: BoolMatrix = (counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]) == WINDOW
+    return whole
+
+
 def choose(proxy_returns: FloatMatrix, at: IntVector) -> NDArray[np.int64]:
     """Per session the first proxy of each factor with all 252 returns in the window.
 
@@ -74,9 +82,7 @@ def choose(proxy_returns: FloatMatrix, at: IntVector) -> NDArray[np.int64]:
     at            : (K,) rows of the sessions asked for
     Returns (K, 8), columns of `proxy_returns`, -1 where no proxy is whole.
     """
-    counts = np.zeros((proxy_returns.shape[0] + 1, proxy_returns.shape[1]), dtype=np.int64)
-    np.cumsum(np.isfinite(proxy_returns), axis=0, out=counts[1:])
-    whole = (counts[at + 1] - counts[np.maximum(at + 1 - WINDOW, 0)]) == WINDOW
+    whole = whole_windows(proxy_returns, at)
     choice = np.full((len(at), N_FACTORS), -1, dtype=np.int64)
     for f, factor in enumerate(registry.FACTORS):
         for symbol in reversed(factor.proxies):

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from services.ingest.compute.retry_policy import retry_after
-from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, missing_spans, split_factor, total_returns
+from services.ingest.compute.returns import (
+    BASES,
+    REMARKS,
+    Events,
+    GapRange,
+    Returns,
+    missing_spans,
+    split_factor,
+    total_returns,
+)
 from services.ingest.compute.unserved import explain_all
 from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, NoDataReason
 from services.ingest.model.stored import ActionRow, Described, PriceGap, PriceOutlier, SymbolRow
@@ -29,6 +38,7 @@ def build_rows(
     chain: str,
     now: datetime,
     newest: date,
+    published_at: datetime | None = None,
     jumps: Sequence[PriceOutlier] = (),
 ) -> WriteSet:
     """Rows of some asks and their answers, in the order of the asks.
@@ -36,6 +46,7 @@ def build_rows(
     levels : by the ask's index, a stored adjusted close inside its range: new levels are brought to it.
     chain  : who may be asked, stored with an absence.
     newest : the last due session: how old an absence is decides when it is asked for again.
+    published_at : when all of the chain have published the bars of `newest`; None: when the session is due, so now.
     """
     checked: dict[int, list[tuple[int, int]]] = {}
     gaps: dict[int, list[PriceGap]] = {}
@@ -44,7 +55,9 @@ def build_rows(
     described: dict[int, Described] = {}
     for ask, answer in zip(asks, fetched, strict=True):
         checked.setdefault(ask.symbol_id, []).extend(ask.checked)
-        gaps.setdefault(ask.symbol_id, []).extend(_gaps(ask, answer, calendar, chain=chain, now=now, newest=newest))
+        gaps.setdefault(ask.symbol_id, []).extend(
+            _gaps(ask, answer, calendar, chain=chain, now=now, newest=newest, published_at=published_at)
+        )
         actions |= _actions(ask, answer, calendar)
         symbols[ask.symbol_id] = _symbol(ask, symbols.get(ask.symbol_id))
         described |= _described(ask, answer)
@@ -68,7 +81,14 @@ def build_rows(
 
 
 def _gaps(
-    ask: FetchRequest, answer: ChainResult, calendar: Calendar, *, chain: str, now: datetime, newest: date
+    ask: FetchRequest,
+    answer: ChainResult,
+    calendar: Calendar,
+    *,
+    chain: str,
+    now: datetime,
+    newest: date,
+    published_at: datetime | None,
 ) -> list[PriceGap]:
     bars = [part.history.bars.sessions for part in answer.parts if len(part.history.bars.sessions)]
     have = np.unique(np.searchsorted(calendar.sessions, np.concatenate(bars))) if bars else np.empty(0, np.int64)
@@ -83,9 +103,14 @@ def _gaps(
             delisted_from=int(np.searchsorted(calendar.sessions, np.datetime64(delisted_on))) if delisted_on else None,
             absent=answer.absent,
         )
+        if published_at is not None and now < published_at:
+            spans = list(_late(spans, calendar.ordinal(newest)))
         for span, told in explain_all(spans, answer, calendar):
-            transient = (reason := NoDataReason(span.reason)).transient
+            reason = NoDataReason(span.reason)
+            transient = reason.transient and (reason is not NoDataReason.QUARANTINED or answer.undecided)
             retry_at = answer.retry_at or told
+            if retry_at is None and reason is NoDataReason.LATE:
+                retry_at = published_at
             if retry_at is None and (transient or chain != FILE):
                 age = max(0, calendar.ordinal(newest) - span.last)
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)
@@ -94,6 +119,17 @@ def _gaps(
                 PriceGap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
             )
     return found
+
+
+def _late(spans: Iterable[GapRange], newest: int) -> Iterator[GapRange]:
+    """A bar of the newest session that is not out yet is late; that nothing traded is known once it would be."""
+    for span in spans:
+        if span.reason != NoDataReason.NO_TRADE or span.last < newest:
+            yield span
+            continue
+        if span.first < newest:
+            yield span._replace(last=newest - 1)
+        yield GapRange(newest, newest, NoDataReason.LATE)
 
 
 def _told(chain: str, answer: ChainResult) -> str:

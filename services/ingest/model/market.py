@@ -255,6 +255,8 @@ class ChainResult:
     candidates : what a provider without bars said the symbol may mean.
     renamed    : what a provider without bars, or whose bars end early, said it has become.
     broken     : who could not be asked until somebody acts, while others told what they know.
+    undecided  : for a price that is held back, whether somebody who has not answered yet may still confirm it. If not, nothing is
+                 waited for: the holding goes without, with that remark, until a person decides or a source corrects itself.
     """
 
     request: Request
@@ -265,6 +267,7 @@ class ChainResult:
     candidates: tuple[Listing, ...] = ()
     renamed: Rename | None = None
     broken: tuple[str, ...] = ()
+    undecided: bool = False
 
     @property
     def listed_from(self) -> date | None:

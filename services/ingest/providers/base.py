@@ -7,7 +7,11 @@ from services.ingest.model.market import Answer, Request
 
 
 class Provider(Protocol):
-    """A source of market data."""
+    """A source of market data.
+
+    It may declare `publishes`, a timedelta from midnight in New York: a session's bars are out so long after its day began (24
+    hours and more: on a later day). Without it they are when the session is due. A bar that is not out yet is late, and waited for.
+    """
 
     name: str
 

@@ -11,11 +11,15 @@ would have guessed. Nor after somebody knows it to be priced in another currency
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from services.ingest.model.market import Answer, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import unexpected
 from shared.market.calendar import Calendar
+
+EXCHANGE_TIME = ZoneInfo("America/New_York")
 
 # Of several authoritative answers the one that knows most about the symbol is told.
 _TELLING = (
@@ -45,6 +49,17 @@ class Chain:
     def name(self) -> str:
         """All who may be asked, in order; stored with an absence, so that a new provider is a reason to ask again."""
         return ",".join(provider.name for provider in self._providers)
+
+    def published_at(self, session: date) -> datetime | None:
+        """When all of them have published the session's bars; None if all have as soon as it is due. File and calendar know no hour."""
+        hours: list[timedelta] = [
+            hour for provider in self._providers if (hour := getattr(provider, "publishes", None)) is not None
+        ]
+        if not hours:
+            return None
+        opened, _ = self._calendar().hours(session)
+        day = opened.astimezone(EXCHANGE_TIME).date()
+        return max(datetime.combine(day, time(), EXCHANGE_TIME) + hour for hour in hours).astimezone(UTC)
 
     def fetch(self, requests: Sequence[Request]) -> list[ChainResult]:
         """One result a request, in order. Blocks; run it in a thread."""

@@ -1,9 +1,8 @@
-"""Which ingest units are complete now, with what quality, and which other units a changed price concerns."""
+"""Which ingest units are complete now, and which other units a changed price concerns."""
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,14 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model.stored import Affected
 from services.ingest.store.universe import REQUIRED_COVERAGE
-from shared.ledger import Outcome
-from shared.work import MissingUnit, Phase, UnitKey
+from shared.work import MissingUnit, Phase
 
 
 async def portfolios_holding(
-    conn: AsyncConnection, symbols: Collection[str], sessions: Sequence[date], limit: int, *, everyone: bool
+    conn: AsyncConnection, symbols: Collection[str], sessions: Sequence[date], limit: int
 ) -> list[UUID]:
-    """At most `limit` portfolios that hold one of the symbols, or all (`everyone`), and miss an ingest unit on one of the sessions."""
+    """At most `limit` portfolios that hold one of the symbols and miss an ingest unit on one of the sessions."""
     if limit <= 0:
         return []
     rows = await conn.execute(
@@ -29,8 +27,6 @@ async def portfolios_holding(
                 UNION
                 SELECT portfolio_id FROM coordinator.positions
                 WHERE deleted_at IS NULL AND investment_class = 'OPTIONS' AND underlying_symbol = ANY (CAST(:symbols AS text[]))
-                UNION
-                SELECT id FROM coordinator.portfolios WHERE deleted_at IS NULL AND CAST(:everyone AS boolean)
             ) h
             WHERE EXISTS (
                 SELECT 1 FROM ledger.units u
@@ -39,9 +35,20 @@ async def portfolios_holding(
             )
             LIMIT :limit
         """),
-        {"symbols": list(symbols), "first": min(sessions), "last": max(sessions), "limit": limit, "everyone": everyone},
+        {"symbols": list(symbols), "first": min(sessions), "last": max(sessions), "limit": limit},
     )
     return [row[0] for row in rows]
+
+
+class Readiness(NamedTuple):
+    """Missing units whose symbols are covered over their whole window.
+
+    known   : nothing is waited for
+    overdue : something is waited for, and has been for longer than patience lasts
+    """
+
+    known: list[MissingUnit]
+    overdue: list[MissingUnit]
 
 
 async def ready(
@@ -49,12 +56,14 @@ async def ready(
     portfolios: Sequence[UUID],
     sessions: Sequence[date],
     lookbacks: Sequence[date],
-    proxies: Sequence[str],
-) -> list[MissingUnit]:
-    """Missing ingest units whose symbols and proxies are all known from the session's lookback to the session.
+    patience: float,
+) -> Readiness:
+    """Missing ingest units whose holdings are known from the session's lookback to the session.
 
     sessions, lookbacks : the sessions in question, ascending, and for each the first session of its window.
-    An absence that may still pass (`terminal` false) holds back every unit whose window it touches.
+    patience            : seconds, from when a unit became required
+    An absence that may still pass (`terminal` false) holds back every unit whose window it touches, while patience lasts. Factor
+    proxies hold back nobody here: only their own factor looks at them.
     """
     rows = await conn.execute(
         text(f"""
@@ -64,9 +73,6 @@ async def ready(
                 SELECT n.*, s.id AS symbol_id, s.covered_from, s.covered_to
                 FROM ({REQUIRED_COVERAGE}) n LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
                 WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-            ), proxies AS MATERIALIZED (
-                SELECT s.id, s.covered_from, s.covered_to
-                FROM unnest(CAST(:proxies AS text[])) AS n (symbol) LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
             ), short AS MATERIALIZED (
                 -- Lots not known over the whole rectangle. When all is well there is none, and what follows costs nothing.
                 SELECT * FROM lots
@@ -74,109 +80,39 @@ async def ready(
             ), unsettled AS MATERIALIZED (
                 SELECT l.portfolio_id, l.entry_session, l.exit_session, g.first, g.last
                 FROM lots l JOIN ingest.gaps g ON g.symbol_id = l.symbol_id WHERE NOT g.terminal
-            ), unsettled_proxies AS MATERIALIZED (
-                SELECT g.first, g.last FROM proxies p JOIN ingest.gaps g ON g.symbol_id = p.id WHERE NOT g.terminal
+            ), candidates AS (
+                SELECT u.portfolio_id, u.session, u.required_revision, u.required_at,
+                       EXISTS (
+                           SELECT 1 FROM unsettled w
+                           WHERE w.portfolio_id = u.portfolio_id AND w.entry_session <= look.session
+                             AND (w.exit_session IS NULL OR w.exit_session >= look.session)
+                             AND w.first <= look.session AND w.last >= look.start) AS waits
+                FROM look JOIN ledger.units u ON u.session = look.session
+                WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = 'ingest'
+                  AND u.completed_revision < u.required_revision
+                  AND NOT EXISTS (
+                      SELECT 1 FROM short x
+                      WHERE x.portfolio_id = u.portfolio_id AND x.entry_session <= look.session
+                        AND (x.exit_session IS NULL OR x.exit_session >= look.session)
+                        AND (x.covered_from IS NULL OR x.covered_from > look.start OR x.covered_to < look.session))
             )
-            SELECT u.portfolio_id, u.session, u.required_revision
-            FROM look JOIN ledger.units u ON u.session = look.session
-            WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = 'ingest'
-              AND u.completed_revision < u.required_revision
-              AND look.start >= (SELECT max(coalesce(covered_from, 'infinity')) FROM proxies)
-              AND look.session <= (SELECT min(coalesce(covered_to, '-infinity')) FROM proxies)
-              AND NOT EXISTS (SELECT 1 FROM unsettled_proxies g WHERE g.first <= look.session AND g.last >= look.start)
-              AND NOT EXISTS (
-                  SELECT 1 FROM short x
-                  WHERE x.portfolio_id = u.portfolio_id AND x.entry_session <= look.session
-                    AND (x.exit_session IS NULL OR x.exit_session >= look.session)
-                    AND (x.covered_from IS NULL OR x.covered_from > look.start OR x.covered_to < look.session))
-              AND NOT EXISTS (
-                  SELECT 1 FROM unsettled w
-                  WHERE w.portfolio_id = u.portfolio_id AND w.entry_session <= look.session
-                    AND (w.exit_session IS NULL OR w.exit_session >= look.session)
-                    AND w.first <= look.session AND w.last >= look.start)
+            SELECT portfolio_id, session, required_revision, waits FROM candidates
+            WHERE NOT waits OR required_at <= clock_timestamp() - make_interval(secs => :patience)
         """),
         {
             "portfolios": list(portfolios),
             "sessions": list(sessions),
             "lookbacks": list(lookbacks),
-            "proxies": list(proxies),
             "first_start": lookbacks[0],
             "last_session": sessions[-1],
+            "patience": patience,
         },
     )
-    return [MissingUnit(*row) for row in rows]
-
-
-async def outcomes(conn: AsyncConnection, units: Sequence[MissingUnit]) -> dict[MissingUnit, Outcome]:
-    """The outcome of each ready unit: partial, with (symbol, reason), where a symbol held on the session has no price on it.
-
-    Coverage is the share of the portfolio's gross cost whose symbols have a price; what the price is worth is known later.
-    A private holding stands at its stated value and is covered. A proxy without a price is not the portfolio's fault.
-    """
-    if not units:
-        return {}
-    parameters = {"portfolios": [unit.portfolio_id for unit in units], "sessions": [unit.session for unit in units]}
-    missing = await conn.execute(
-        text(f"""
-            WITH keys AS (
-                SELECT * FROM unnest(CAST(:portfolios AS uuid[]), CAST(:sessions AS date[])) AS k (portfolio_id, session)
-            ), absent AS MATERIALIZED (
-                SELECT n.*, g.reason, greatest(g.first, n.entry_session) AS first, least(g.last, n.exit_session) AS last
-                FROM ({REQUIRED_COVERAGE}) n
-                JOIN ingest.symbols s ON s.symbol = n.symbol
-                JOIN ingest.gaps g ON g.symbol_id = s.id
-                WHERE n.portfolio_id IN (SELECT portfolio_id FROM keys)
-            )
-            SELECT k.portfolio_id, k.session, a.lot_id, a.symbol, a.reason
-            FROM keys k JOIN absent a ON a.portfolio_id = k.portfolio_id AND k.session BETWEEN a.first AND a.last
-        """),
-        parameters,
-    )
-    fell_short: dict[UnitKey, list[Any]] = defaultdict(list)
-    for portfolio, session, lot, symbol, reason in missing:
-        fell_short[UnitKey(portfolio, session)].append((lot, symbol, reason))
-    gross = await _gross(conn, {key.portfolio_id for key in fell_short})
-    found = {}
-    for unit in units:
-        absent = fell_short.get(UnitKey(unit.portfolio_id, unit.session))
-        if not absent:
-            found[unit] = Outcome()
-            continue
-        held = {
-            lot: cost
-            for lot, entry, exit_, cost in gross[unit.portfolio_id]
-            if entry <= unit.session and (exit_ is None or exit_ >= unit.session)
-        }
-        lost = {lot for lot, _, _ in absent}
-        # In one order whatever the database's: the sum is stored.
-        total = sum(cost for _, cost in sorted(held.items()))
-        backed = sum(cost for lot, cost in sorted(held.items()) if lot not in lost)
-        reasons = sorted({(symbol, reason) for _, symbol, reason in absent})
-        found[unit] = Outcome(
-            quality="partial",
-            coverage=min(1.0, backed / total) if total > 0 else 0.0,
-            reasons=[{"figure": None, "symbol": symbol, "reason": reason} for symbol, reason in reasons],
-        )
-    return found
-
-
-async def _gross(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, list[Any]]:
-    """Lots of the portfolios with what they cost, without sign."""
-    if not portfolios:
-        return {}
-    rows = await conn.execute(
-        text("""
-            SELECT portfolio_id, id, entry_session, exit_session,
-                   CAST(abs(quantity) * entry_price * CASE investment_class WHEN 'OPTIONS' THEN 100 ELSE 1 END AS float8)
-            FROM coordinator.positions
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL
-        """),
-        {"portfolios": list(portfolios)},
-    )
-    lots: dict[UUID, list[Any]] = defaultdict(list)
-    for portfolio, *lot in rows:
-        lots[portfolio].append(lot)
-    return lots
+    known: list[MissingUnit] = []
+    overdue: list[MissingUnit] = []
+    for portfolio, session, revision, waits in rows:
+        (overdue if waits else known).append(MissingUnit(portfolio, session, revision))
+    return Readiness(known, overdue)
 
 
 async def affected_units(

@@ -1,7 +1,7 @@
 """Which symbols are needed, what is known of them, and who is fetching them."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -167,15 +167,3 @@ async def reset_retries(conn: AsyncConnection, *, other_than: str, always: bool)
         {"chain": other_than, "always": always},
     )
     return int(result.rowcount)
-
-
-async def next_retry(conn: AsyncConnection, symbols: Sequence[str]) -> datetime | None:
-    """When the first of the symbols' unsettled absences is asked for again."""
-    value = await conn.scalar(
-        text("""
-            SELECT min(g.retry_at) FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND NOT g.terminal
-        """),
-        {"symbols": list(symbols)},
-    )
-    return value if isinstance(value, datetime) else None

@@ -218,7 +218,13 @@ class Fetcher:
                 )
             log.warning("basis_unexplained", symbol=ask.symbol, provider=first.provider, since=str(session))
             withhold(answer)
+            answer.undecided = isinstance(other, NoData)
         return jumps
+
+    def _published_at(self) -> datetime | None:
+        """When the last of the chain publishes the newest session's bars; None if they are out as soon as it is due."""
+        newest = self._clock.last_due()
+        return self._chain.published_at(newest)
 
     def _rows(
         self,
@@ -235,7 +241,7 @@ class Fetcher:
         jumps = jumps + detect_outliers(asks, fetched, doubts.sigmas, doubts.known, calendar, second, stored)
         return build_rows(
             asks, fetched, levels, calendar,
-            chain=self._chain.name, now=now, newest=self._clock.last_due(), jumps=jumps,
+            chain=self._chain.name, now=now, newest=self._clock.last_due(), published_at=self._published_at(), jumps=jumps,
         )  # fmt: skip
 
 

@@ -90,6 +90,8 @@ def detect_outliers(
                     )
                 )
                 if not confirmed:
+                    # Whoever has answered otherwise will hardly say anything else: only who has not yet is waited for.
+                    answer.undecided = isinstance(other, NoData)
                     kept = part.history.bars.sessions < np.datetime64(session)
                     answer.parts[index], answer.absent = (
                         ProviderSeries(part.provider, only(part.history, kept)),

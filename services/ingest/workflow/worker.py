@@ -22,10 +22,10 @@ from services.ingest.compute.rows import FILE
 from services.ingest.model.stored import PendingRefresh, SymbolCoverage
 from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
-from services.ingest.store import prices, refresh, remap, universe
+from services.ingest.store import prices, refresh, remap, universe, waiting
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
-from services.ingest.workflow.write import complete_ready, write_rows
+from services.ingest.workflow.write import Patience, complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
@@ -42,19 +42,31 @@ log = logger(__name__)
 
 # Somebody else is fetching what we need: look again this often, and give up once a claim must have run out twice.
 WAIT_SECONDS = 0.2
-PATIENCE_SECONDS = 150.0
+# How long a unit waits for what may still come, unless the settings say otherwise.
+PATIENCE = 600.0
+CLAIM_WAIT_SECONDS = 150.0
 RETRIES_AT_ONCE = 500
 
 
 class IngestWorker:
-    """Implements `shared.phase.runner.RunsBatches`."""
+    """Implements `shared.phase.workers.BatchWorker`."""
 
     phase = Phase.INGEST
 
     def __init__(
-        self, engine: AsyncEngine, chain: Chain, clock: Clock, *, bind: Callable[[], None] = lambda: None
+        self,
+        engine: AsyncEngine,
+        chain: Chain,
+        clock: Clock,
+        *,
+        bind: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE,
     ) -> None:
-        """bind: called on the event loop before the chain is asked in a thread, for quotas that live in the database."""
+        """
+        bind     : called on the event loop before the chain is asked in a thread, for quotas that live in the database
+        patience : seconds a unit waits for what may still come
+        """
+        self._patience = Patience(patience, chain.name)
         self._engine = engine
         self._chain = chain
         self._clock = clock
@@ -72,15 +84,15 @@ class IngestWorker:
         await self.remap_changed()
         await self.refresh(batch.portfolios)
         done: dict[UnitKey, int] = {}
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        deadline = asyncio.get_running_loop().time() + CLAIM_WAIT_SECONDS
         while lacking := await self._uncovered_symbols(batch):
             async with lease_symbols(self._engine, list(lacking)) as claim:
                 try:
                     asks, known_absent = await self._plan_requests(claim.symbols, lacking)
-                    if known_absent:
-                        done |= (await self._carry_forward(claim, known_absent, batch)).revision
                     for part in in_parts(asks, self._calendar):
                         done |= (await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)).revision
+                    if known_absent:
+                        done |= (await self._carry_forward(claim, known_absent, batch)).revision
                 except SymbolLeaseLost as lost:
                     log.warning("claim_lost", error=str(lost))
             if not claim.symbols:
@@ -220,7 +232,8 @@ class IngestWorker:
             settled = [span for known in found for span in known.ask.checked]
             asks += [ask for ask in gap_requests(symbol, first, last, of_symbol, self._calendar)
                      if not any(low <= a and b <= high for a, b in settled for low, high in ask.checked)]  # fmt: skip
-        return asks, absent
+        # Proxies first: a unit that is complete before they are asked for computes its factors twice.
+        return sorted(asks, key=lambda ask: ask.symbol not in PROXY_SYMBOLS), absent
 
     async def _carry_forward(self, claim: SymbolLease, absent: Sequence[CarriedForwardGap], batch: Batch) -> Completed:
         """Extend known absences; nobody is asked."""
@@ -237,6 +250,7 @@ class IngestWorker:
                 batch.portfolios,
                 batch.sessions,
                 self._calendar,
+                self._patience,
                 changed_symbols={known.ask.symbol for known in absent},
             )
 
@@ -269,7 +283,12 @@ class IngestWorker:
             await claim.assert_owned(conn, {ask.symbol_id for ask in asks})
             demanded = await write_rows(conn, asks, rows, self._clock, now=now, replaced=replacing)
             raised = await complete_ready(
-                conn, portfolios, sessions, self._calendar, changed_symbols={ask.symbol for ask in asks}
+                conn,
+                portfolios,
+                sessions,
+                self._calendar,
+                self._patience,
+                changed_symbols={ask.symbol for ask in asks},
             )
             failpoint("H6")
         log.info(
@@ -282,23 +301,22 @@ class IngestWorker:
         return raised
 
     async def _complete(self, batch: Batch, done: dict[UnitKey, int]) -> Completed:
-        """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again."""
+        """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again, or when
+        patience runs out."""
         async with self._engine.begin() as conn:
             await acquire_commit_order_lock(conn)
             await assert_calendar_current(conn)
-            raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar)
-            waiting = sorted(
+            raised = await complete_ready(conn, batch.portfolios, batch.sessions, self._calendar, self._patience)
+            portfolios = sorted(
                 {
                     unit.portfolio_id
                     for unit in batch.units
                     if UnitKey(unit.portfolio_id, unit.session) not in raised.keys | done.keys()
                 }
             )
-            if waiting:
-                symbols = {*await universe.required_coverage(conn, waiting, batch.first, batch.last), *PROXY_SYMBOLS}
-                until = await universe.next_retry(conn, list(symbols))
-                if until is not None:
-                    await ledger.defer(conn, Phase.INGEST, waiting, until, "waiting for a provider")
+            if portfolios:
+                found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience.seconds)
+                await ledger.defer_each(conn, Phase.INGEST, found)
             failpoint("H6")
         return raised
 

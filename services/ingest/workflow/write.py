@@ -2,23 +2,25 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.ingest.compute.gap_changes import GapChange, find_gap_changes, settled_by
 from services.ingest.compute.returns import replace_gaps
 from services.ingest.model.stored import Affected, Change, PriceGap
 from services.ingest.model.write_set import FetchRequest, WriteSet
-from services.ingest.store import aliases, prices, profiles, quarantine, readiness, universe
+from services.ingest.store import aliases, prices, profiles, quality, quarantine, readiness, universe, waiting
 from services.ingest.store import remap as replacing
 from services.ingest.workflow import instrument_class
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import assert_commit_order_lock, next_change_seq
 from shared.events.services import PricesRestated
-from shared.ledger import Completed
+from shared.ledger import Completed, schedule
 from shared.market.calendar import Calendar
-from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
+from shared.market.registry import FACTORS, LOOKBACK, PROXY_SYMBOLS
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
@@ -28,6 +30,17 @@ log = logger(__name__)
 
 # Units of other portfolios that one write completes along with its own; the rest have events of their own.
 MAX_OTHERS = 20_000
+# What looks at prices, and what is computed of that: the event about a late price wakes all three.
+DOWNSTREAM = (Phase.FACTORS, Phase.SNAPSHOTS, Phase.RISK)
+# A spare proxy behind one that is there is not waited for.
+FIRST_PROXIES = tuple(factor.proxies[0] for factor in FACTORS)
+
+
+class Patience(NamedTuple):
+    """How long a unit waits for what may still come, in seconds from when it became required; and who may be asked."""
+
+    seconds: float
+    chain: str
 
 
 async def write_rows(
@@ -57,32 +70,65 @@ async def write_rows(
     await quarantine.mark_decisions_applied(conn, rows.decided)
     await aliases.write(conn, rows.renames)
     await aliases.write_candidates(conn, ids, rows.candidates)
-    existing = await universe.gaps(conn, ids, calendar)
-    due = calendar.due_at(clock.last_due())
-    await prices.write_gaps(
-        conn,
-        {
-            id_: [
-                _settled(gap, due)
-                for gap in replace_gaps(map(PriceGap._make, existing.get(id_, ())), checked, rows.gaps[id_])
-            ]
-            for id_, checked in rows.checked.items()
-            if id_ in existing or rows.gaps[id_]
-        },
-        calendar,
-    )
+    existing = {
+        id_: [PriceGap._make(gap) for gap in found] for id_, found in (await universe.gaps(conn, ids, calendar)).items()
+    }
+    gaps = {
+        id_: replace_gaps(existing.get(id_, ()), checked, rows.gaps[id_])
+        for id_, checked in rows.checked.items()
+        if id_ in existing or rows.gaps[id_]
+    }
+    await prices.write_gaps(conn, gaps, calendar)
     await prices.write_symbols(conn, rows.symbols)
     affected = affected_by(asks, changes, calendar)
+    symbols = {ask.symbol_id: ask.symbol for ask in asks}
+    ended = {symbols[id_]: spans for id_, old in existing.items() if (spans := find_gap_changes(old, gaps[id_]))}
+    affected += settled_by(ended, calendar)
+    await _restate_quality(conn, ended, calendar)
     affected += await instrument_class.record_profiles(
         conn, await profiles.dated(conn, rows.described, clock.last_due())
     )
     demands = await readiness.affected_units(conn, affected, PROXY_SYMBOLS)
     raised = await ledger.require(conn, demands, change)
-    keys = {UnitKey(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
-    if keys:
+    if raised:
         log.info("prices_restated", symbols=sorted({a.symbol for a in affected})[:20], units=len(raised))
-        await outbox.publish_work(conn, PricesRestated, keys, _spanned(keys, calendar), source=Phase.INGEST.value)
+        await _announce(conn, raised, calendar)
     return len(raised)
+
+
+async def _announce(conn: AsyncConnection, raised: Sequence[tuple[UUID, date, Phase]], calendar: Calendar) -> None:
+    """Wake those who compute what was raised; of portfolios that still wait for prices, later and together.
+
+    A portfolio whose factors alone were raised waits for factor proxies too.
+    """
+    keys = {UnitKey(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
+    portfolios = {portfolio for portfolio, _, _ in raised}
+    until = await waiting.wait_ends(conn, portfolios)
+    only_factors = portfolios - {portfolio for portfolio, _, phase in raised if phase is Phase.SNAPSHOTS}
+    if only_factors - until.keys() and (ends := await waiting.symbols_wait_end(conn, FIRST_PROXIES)) is not None:
+        until |= dict.fromkeys(only_factors - until.keys(), ends)
+    failpoint("L1")
+    await schedule.withhold(conn, DOWNSTREAM, until)
+    await schedule.release_withheld(conn, sorted(portfolios - until.keys()))
+    now = {key for key in keys if key.portfolio_id not in until}
+    if now:
+        await outbox.publish_work(conn, PricesRestated, now, _spanned(now, calendar), source=Phase.INGEST.value)
+    failpoint("L2")
+
+
+async def _restate_quality(conn: AsyncConnection, ended: Mapping[str, Sequence[GapChange]], calendar: Calendar) -> None:
+    """What completed units of this phase say of themselves is what is known now; their results are nobody's but the prices."""
+    seen = [
+        Affected(
+            symbol, Phase.INGEST, calendar.session(span.first), calendar.forward(calendar.session(span.last), LOOKBACK)
+        )
+        for symbol, spans in ended.items()
+        for span in spans
+    ]
+    units = await quality.find_short_units(conn, seen)
+    if units:
+        outcomes = await quality.assess(conn, units, _lookbacks({unit.session for unit in units}, calendar))
+        await ledger.restate_quality(conn, Phase.INGEST, outcomes)
 
 
 async def complete_ready(
@@ -90,10 +136,15 @@ async def complete_ready(
     portfolios: Collection[UUID],
     sessions: Sequence[date],
     calendar: Calendar,
+    patience: Patience,
     *,
     changed_symbols: Collection[str] = (),
 ) -> Completed:
     """Complete every missing unit of the portfolios on the sessions whose data is all known, and say so.
+
+    And those of which something has been waited for longer than patience lasts, if it is less of their value than a figure may
+    lack. A price that comes later finds its absence written down, and demands them anew: so does one of a factor proxy that nobody
+    had been asked for.
 
     With `changed_symbols` also those of other portfolios that hold one of them: forty events of one night fetch each symbol
     once, and whoever writes the last symbol a portfolio waits for completes it. Needs the commit-order lock: a completion
@@ -103,15 +154,19 @@ async def complete_ready(
     candidates = set(portfolios)
     if changed_symbols:
         limit = MAX_OTHERS // len(sessions)
-        of_all = not set(PROXY_SYMBOLS).isdisjoint(changed_symbols)
-        candidates |= set(await readiness.portfolios_holding(conn, changed_symbols, sessions, limit, everyone=of_all))
+        candidates |= set(await readiness.portfolios_holding(conn, changed_symbols, sessions, limit))
     if not candidates:
         return Completed({})
-    lookbacks = [calendar.back(session, LOOKBACK) for session in sessions]
-    units = await readiness.ready(conn, sorted(candidates), sessions, lookbacks, PROXY_SYMBOLS)
-    raised = await ledger.complete(conn, Phase.INGEST, await readiness.outcomes(conn, units))
+    lookbacks = _lookbacks(sessions, calendar)
+    found = await readiness.ready(conn, sorted(candidates), sessions, list(lookbacks.values()), patience.seconds)
+    overdue = await quality.within_gate(conn, found.overdue, lookbacks)
+    outcomes = await quality.assess(conn, [*found.known, *overdue], lookbacks)
+    raised = await ledger.complete(conn, Phase.INGEST, outcomes)
     failpoint("H4")
+    if overdue:
+        log.info("patience_ran_out", units=len(overdue), portfolios=len({unit.portfolio_id for unit in overdue}))
     if raised:
+        await _record_unasked_proxies(conn, raised, patience, calendar)
         await outbox.publish_completions(conn, Phase.INGEST, raised.keys, _spanned(raised.keys, calendar))
         failpoint("H5")
         await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
@@ -142,9 +197,19 @@ def affected_by(asks: Sequence[FetchRequest], changes: Iterable[Change], calenda
     return [Affected(symbol, phase, first, last) for (symbol, phase), (first, last) in sorted(spans.items())]
 
 
-def _settled(gap: PriceGap, session_due: datetime) -> PriceGap:
-    """Waiting for a provider ends when the next session is due: then the absence stands, and is still asked for again."""
-    return gap if gap.terminal or gap.checked_at >= session_due else gap._replace(terminal=True)
+async def _record_unasked_proxies(
+    conn: AsyncConnection, raised: Completed, patience: Patience, calendar: Calendar
+) -> None:
+    sessions = [key.session for key in raised.keys]
+    first = calendar.back(min(sessions), LOOKBACK)
+    unasked = await waiting.record_unasked(conn, PROXY_SYMBOLS, first, max(sessions), patience.chain, calendar)
+    if unasked:
+        log.info("proxies_not_asked_yet", symbols=unasked)
+
+
+def _lookbacks(sessions: Iterable[date], calendar: Calendar) -> dict[date, date]:
+    """By session, ascending, the first one of its window."""
+    return {session: calendar.back(session, LOOKBACK) for session in sorted(sessions)}
 
 
 def _spanned(keys: Collection[UnitKey], calendar: Calendar) -> list[date]:

@@ -26,7 +26,7 @@ def _each(encode: Callable[[Any], bytes]) -> Encoder:
 
 WHOLE: dict[str, Encoder] = {
     "quality": _each(binary.text), "coverage": _each(binary.float8), "reasons": _each(binary.jsonb),
-    "risk": _each(binary.jsonb), "scenario_set": _each(binary.text),
+    "risk": _each(binary.jsonb), "scenario_set": _each(binary.text), "provisional": binary.booleans,
 }  # fmt: skip
 FIGURES: dict[str, Encoder] = {
     **dict.fromkeys(

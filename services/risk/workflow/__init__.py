@@ -95,9 +95,13 @@ class RiskWorker:
             "reasons": [_json(picture.reasons) for picture in found],
             "risk": [_json(picture.risk) for picture in found],
             "scenario_set": [self._digest] * len(found),
+            "provisional": [key in inputs.provisional for key in keys],
         }
         figures = {name: [picture.columns[name] for picture in found] for name in store.FIGURE_COLUMNS}
-        outcomes = [Outcome(picture.quality, picture.coverage, picture.reasons) for picture in found]
+        outcomes = [
+            Outcome(picture.quality, picture.coverage, picture.reasons, key in inputs.provisional)
+            for key, picture in zip(keys, found, strict=True)
+        ]
         return RiskResults(
             dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True))
         )

@@ -16,17 +16,20 @@ from services.risk.store import curves
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
+from shared import ledger
 from shared.arrays import DateVector, FloatVector
 from shared.market.calendar import calendar
 from shared.market.curve import long_bond_returns
 from shared.market.registry import BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK
-from shared.work import Batch
+from shared.work import Batch, Phase, UnitKey
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     panel: Panel
     book: Book
+    provisional: frozenset[UnitKey] = frozenset()
+    """Units of which something they are computed from was completed while a price was waited for."""
 
 
 async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
@@ -78,9 +81,11 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     vendor_sectors = {
         symbol: [VendorSector(*row) for row in vendor_rows.get(symbol_id, ())] for symbol, symbol_id in known.items()
     }
-    return Inputs(
-        panel, build_book(panel, batch.portfolios, units, previous_snapshots, vendor_sectors, return_histories)
-    )
+    # The snapshot's says it of all sessions before: it is chained.
+    upstream = (Phase.INGEST, Phase.FACTORS, Phase.SNAPSHOTS)
+    provisional = await ledger.find_provisional(conn, upstream, batch.portfolios, first, last)
+    book = build_book(panel, batch.portfolios, units, previous_snapshots, vendor_sectors, return_histories)
+    return Inputs(panel, book, frozenset(provisional))
 
 
 def build_panel(

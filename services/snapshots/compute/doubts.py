@@ -6,10 +6,11 @@ import numpy as np
 
 from services.snapshots.compute.model import Inputs, LotTable, Reason
 from services.snapshots.compute.quality import Shortfall
+from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 
-MISMATCH, AMBIGUOUS = "price_basis_mismatch", "price_basis_ambiguous"
-OPTION_OVER_SPLIT, PRICED_AFTER_GAP = "option_over_split", "priced_after_gap"
+MISMATCH, AMBIGUOUS = ReasonCode.PRICE_BASIS_MISMATCH.value, ReasonCode.PRICE_BASIS_AMBIGUOUS.value
+OPTION_OVER_SPLIT, PRICED_AFTER_GAP = ReasonCode.OPTION_OVER_SPLIT.value, ReasonCode.PRICED_AFTER_GAP.value
 _PRICED = (Reason.NONE, Reason.NO_DIVIDENDS)
 
 

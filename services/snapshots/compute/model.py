@@ -160,6 +160,8 @@ class Inputs:
     lots: Lots
     market: Market
     opening: LotState
+    provisional: BoolMatrix | None = None
+    """(T, P) whether a price of the session, or of one before it, was still waited for; None: nothing is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

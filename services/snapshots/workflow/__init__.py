@@ -28,7 +28,7 @@ class Results:
 
 
 class SnapshotsWorker:
-    """Implements `shared.phase.runner.Computes`. Stateless; one instance a process."""
+    """Implements `shared.phase.workers.PhaseWorker`. Stateless; one instance a process."""
 
     phase = Phase.SNAPSHOTS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -30,11 +30,12 @@ from services.snapshots.compute import (
     stored_units,
 )
 from services.snapshots.store import Rows
-from shared.arrays import FloatVector, IntVector
+from shared import ledger
+from shared.arrays import BoolMatrix, FloatVector, IntVector
 from shared.market.calendar import calendar
 from shared.market.registry import OPTION_MULTIPLIER, STALE_SESSIONS
 from shared.market.symbols import SymbolKind, classify, is_cash_like, parse_occ
-from shared.work import Batch
+from shared.work import Batch, Phase, UnitKey
 
 _EPOCH = date(1970, 1, 1).toordinal()
 # By what the comparison of the entry price with the closes of its day found.
@@ -60,7 +61,22 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     market = await _market(conn, symbols, (previous, *batch.sessions), earliest)
     market = await _with_history(conn, market, symbols, earliest, batch.last)
     opening = await asyncio.to_thread(_opening, lots, holdings, batch.first)
-    return Inputs(portfolios, lots, market, opening)
+    waits = await ledger.find_provisional(conn, [Phase.INGEST], ids, batch.first, batch.last)
+    before = [living[portfolio].provisional and living[portfolio].first_session < batch.first for portfolio in ids]
+    return Inputs(portfolios, lots, market, opening, _provisional(ids, batch.sessions, before, waits))
+
+
+def _provisional(
+    ids: Sequence[UUID], sessions: Sequence[date], before: Sequence[bool], waits: Collection[UnitKey]
+) -> BoolMatrix | None:
+    """(T, P), chained: what goes on from a provisional session is provisional."""
+    if not waits and not any(before):
+        return None
+    own = np.array(
+        [[UnitKey(portfolio, session) in waits for portfolio in ids] for session in sessions], dtype=np.bool_
+    )
+    chained: BoolMatrix = np.logical_or.accumulate(np.vstack([np.array(before, dtype=np.bool_), own]), axis=0)[1:]
+    return chained
 
 
 def _before(first: date) -> date:

@@ -32,7 +32,7 @@ _REASONS = ["" if reason is Reason.NONE else reason.name.lower() for reason in R
 assert [*map(int, Basis)] == [*range(len(Basis))]
 assert [*map(int, Reason)] == [*range(len(Reason))]
 # What follows (portfolio_id, session, revision) in each row.
-assert SNAPSHOT_COLUMNS[3:] == ("quality", "reasons", *SNAPSHOT_FIGURES)
+assert SNAPSHOT_COLUMNS[3:] == ("quality", "reasons", "provisional", *SNAPSHOT_FIGURES)
 assert HOLDINGS_COLUMNS[3:] == (
     "position_ids", "symbols", "quantity", "price", "price_session", "price_basis", "stale",
     "market_value", "daily_pnl", "cumulative_pnl", "realized_pnl", "dividends", "reason",
@@ -64,18 +64,19 @@ def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[
             of_portfolio = slice(start, start + entered[row])
             short = lot_reasons(inputs, table, row, of_portfolio) + doubts.shortfalls(row, of_portfolio)
             reasons = short + doubts.remarks(row, of_portfolio) + figure_reasons(inputs, snapshots, row, portfolio)
-            outcome = _outcome(short, float(snapshots.coverage[row, portfolio]))
+            provisional = inputs.provisional is not None and bool(inputs.provisional[row, portfolio])
+            outcome = _outcome(short, float(snapshots.coverage[row, portfolio]), provisional=provisional)
             rows[UnitKey(portfolio_id, session)] = UnitRow(
                 outcome,
-                (outcome.quality, json.dumps(reasons), *(figure[row][portfolio] for figure in figures)),
+                (outcome.quality, json.dumps(reasons), provisional, *(figure[row][portfolio] for figure in figures)),
                 holdings[row],
             )
         progress.report()
     return rows
 
 
-def _outcome(short: list[Shortfall], coverage: float) -> Outcome:
-    return Outcome("partial" if short else "complete", coverage, [dict(reason) for reason in short])
+def _outcome(short: list[Shortfall], coverage: float, *, provisional: bool) -> Outcome:
+    return Outcome("partial" if short else "complete", coverage, [dict(reason) for reason in short], provisional)
 
 
 def _holdings(inputs: Inputs, table: LotTable, start: int, counts: Sequence[int]) -> list[bytes]:

@@ -21,7 +21,7 @@ from services.coordinator.app import api_router, serve
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db.engine import create_engine
-from tests.support import databases
+from tests.support import answers, databases
 from tests.support.databases import Server
 
 AS_OF = date(2020, 12, 30)
@@ -146,5 +146,7 @@ async def api(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Api]:
     woken: list[str] = []
     app = make_app(engine, woken)
     transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+    # Every answer that any test gets is one that the interface declares.
+    hooks = {"response": [answers.checker(app)]}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as client:
         yield Api(client, admin, app.state.context, woken)

@@ -23,6 +23,7 @@ ENVELOPE = {
     "computed_at",
     "quality",
     "coverage",
+    "provisional",
     "reasons",
     "stale",
 }
@@ -70,6 +71,37 @@ async def complete_with_results(api: Api) -> str:
     # Risk of the last session is not done: the newest completed one is the day before.
     await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE phase = 'risk' AND session = '2020-12-30'")
     return identity
+
+
+async def test_what_was_computed_while_a_price_was_waited_for_is_still_healing(api: Api) -> None:
+    """Every unit is complete, and some will be computed anew: nobody is told that it is all there."""
+    identity = (await api.create())["id"]
+    await api.complete(identity)
+
+    async def states() -> tuple[str, str]:
+        status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
+        [item] = (await api.client.get(f"{PREFIX}/portfolios")).json()["items"]
+        return status["state"], item["state"]
+
+    assert await states() == ("complete", "complete")
+    await api.run("UPDATE ledger.units SET provisional = true WHERE phase = 'risk' AND session = '2020-12-30'")
+    assert await states() == ("healing", "healing")
+
+
+async def test_a_restatement_says_that_a_price_arrived_late(api: Api) -> None:
+    identity = await complete_with_results(api)
+    await api.run("UPDATE snapshots.snapshots SET provisional = true WHERE session = '2020-12-30'")
+    await api.run("""
+        UPDATE snapshots.snapshots SET provisional = false, revision = 2, drawdown = -0.5 WHERE session = '2020-12-30'
+    """)
+    await api.run("UPDATE snapshots.snapshots SET revision = 2, drawdown = -0.4 WHERE session = '2020-12-29'")
+    items = (await api.client.get(f"{PREFIX}/portfolios/{identity}/restatements?figure=snapshots.drawdown")).json()[
+        "items"
+    ]
+    causes = {(item["session"], item["figure"], item["cause"]) for item in items}
+    assert causes == {
+        ("2020-12-30", "snapshots.drawdown", "price arrived late"), ("2020-12-29", "snapshots.drawdown", None)
+    }  # fmt: skip
 
 
 async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
@@ -149,10 +181,10 @@ async def test_an_ingest_hole_names_the_symbols_it_waits_for(api: Api) -> None:
     await api.run("UPDATE ledger.schedule SET last_error = 'waiting for a provider' WHERE phase = 'ingest'")
     status = (await api.client.get(f"{PREFIX}/portfolios/{identity}/status")).json()
     ingest = next(hole for hole in status["holes"] if hole["phase"] == "ingest")
-    assert (ingest["symbols"], ingest["state"]) == (["AAPL", "SPY"], "waiting")
-    assert ingest["reason"] == "rate_limited (test) until 2100-01-02 19:50 UTC: AAPL, SPY"
+    assert (ingest["symbols"], ingest["state"]) == (["AAPL"], "waiting")
+    assert ingest["reason"] == "rate_limited (test) until 2100-01-02 19:50 UTC: AAPL"
     assert [(of["symbol"], of["reason"], of["provider"], of["until"]) for of in ingest["reasons"]] == [
-        (symbol, "rate_limited", "test", "2100-01-02T19:50:00Z") for symbol in ("AAPL", "SPY")
+        (symbol, "rate_limited", "test", "2100-01-02T19:50:00Z") for symbol in ("AAPL",)
     ]
     assert status["needs_you"] == []
     assert next(hole for hole in status["holes"] if hole["phase"] == "risk")["symbols"] == []

@@ -186,23 +186,6 @@ async def test_a_limit_holds_units_back_until_the_provider_answers(ingest: Inges
     assert {unit.quality for unit in (await ingest.units(portfolio)).values()} == {"complete"}
 
 
-async def test_waiting_ends_when_the_next_session_is_due(ingest: Ingest) -> None:
-    ingest.market.quote("AAA")
-    ingest.market.limited.add("AAA")
-    portfolio = await ingest.portfolio(("AAA", ENTRY))
-    await ingest.run(portfolio)
-    await ingest.execute(
-        "UPDATE ingest.gaps SET retry_at = now(), checked_at = :before", before=DAYS.due_at(DAYS.previous(LAST))
-    )
-    await ingest.worker.retry_due()
-    assert await ingest.gaps("AAA") == [(EARLIEST, LAST, "rate_limited", True)]
-    assert await ingest.missing(portfolio) == []
-    units = await ingest.units(portfolio)
-    assert units[LAST].reasons == [{"figure": None, "symbol": "AAA", "reason": "rate_limited"}]
-    [retry] = await ingest.rows("SELECT retry_at > now() AS later FROM ingest.gaps")
-    assert retry.later, "and it is still asked for again"
-
-
 async def settle(ingest: Ingest) -> None:
     """As if every phase had done its part."""
     await ingest.execute("UPDATE ledger.units SET completed_revision = required_revision, quality = 'complete'")

@@ -199,7 +199,7 @@ async def test_listed_before_it_is_adjusted_nothing_is_rewritten_and_the_next_da
     split.vendor(ingest.market, adjusts=False, lists=True)
     await night(ingest, EX, mine, other)
     assert await ingest.prices("AAA") == before, "no history times the ratio, and no loss on the day"
-    assert await ingest.gaps("AAA") == [(EX, EX, "quarantined", False)]
+    assert await ingest.gaps("AAA") == [(EX, EX, "quarantined", True)]
     [held] = await ingest.rows("SELECT session, return, released_at FROM ingest.quarantine")
     assert (held.session, held.released_at) == (EX, None)
     assert held._mapping["return"] == pytest.approx(split.base[EX] / split.ratio / split.base[BEFORE] - 1)

@@ -94,14 +94,14 @@ async def test_a_rejected_bar_stays_out_and_the_sessions_after_it_are_taken(
         levels[YESTERDAY] *= 10
     later = await ingest.portfolio(("AAA", ENTRY))
     await ingest.run(later)
-    assert await ingest.gaps("AAA") == [(YESTERDAY, LAST, "quarantined", False)], "what follows a doubt is doubted"
+    assert await ingest.gaps("AAA") == [(YESTERDAY, LAST, "quarantined", True)], "what follows a doubt is doubted"
 
     assert await decide(ingest, committed, "reject", YESTERDAY) == "rejected"
     assert await ingest.worker.retry_due() == 1
     found = await ingest.prices("AAA")
     assert found[LAST].close == ingest.market.closes["AAA"][LAST]
     assert found[LAST].total_return is None, "a return never spans a hole"
-    assert await ingest.gaps("AAA") == [(YESTERDAY, YESTERDAY, "quarantined", False)]
+    assert await ingest.gaps("AAA") == [(YESTERDAY, YESTERDAY, "quarantined", True)]
     assert await ingest.worker.retry_due() == 0, "followed once, and not at every poll"
 
     # Asked again in its own time; once the vendor has corrected itself the price is a price.

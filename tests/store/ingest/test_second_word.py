@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from uuid import UUID
 
 import pytest
@@ -96,11 +96,13 @@ async def test_what_nobody_confirms_is_held_shown_and_released_by_itself(two: Tw
     said = two.second.closes["AAA"][DAY] / two.second.closes["AAA"][EVE] - 1
     assert stored["second_return"] == (pytest.approx(said) if second == "says otherwise" else None)
     assert [gap["reason"] for gap in facts["gaps"]] == ["quarantined"]
-    assert DAY in await two.ingest.missing(portfolio), "it waits"
-    # Found two days before, and the next session is due: the unit is done without the price, and says so.
-    await two.ingest.execute("UPDATE ingest.gaps SET checked_at = :day", day=datetime(2020, 12, 29, 22, tzinfo=UTC))
-    await two.look_again()
+    if second == "is silent":
+        assert DAY in await two.ingest.missing(portfolio), "it may still be confirmed"
+        two.fmp.fail(None)
+        await two.look_again()
+    # Both have spoken: nobody is waited for, and the unit is done without the price, and says so.
     assert await two.close() is None
+    assert DAY not in await two.ingest.missing(portfolio)
     unit = (await two.ingest.units(portfolio))[DAY]
     assert (unit.quality, [reason["reason"] for reason in unit.reasons]) == ("partial", ["quarantined"])
     await settle(two.ingest)

@@ -112,7 +112,7 @@ def test_the_preview_shows_what_was_read_and_what_is_unknown(monkeypatch: pytest
     result = run(monkeypatch, server, file, "--name", "Mine", "--equity", "50000", "--dry-run")
     assert result.exit_code == 0, result.output
     for words in (
-        "Coca-Cola", "1,000.0000", "1.000 × 56,20", "56.5000", "did you mean KO?", "Not asked yet", "cash -6,200.00",
+        "Coca-Cola", "1,000", "1.000 × 56,20", "56.50", "did you mean KO?", "Not asked yet", "cash -6,200.00",
         "14 symbols (3 are there), 28 calls of yahoo, 90.5 seconds",
     ):  # fmt: skip
         assert words in result.stdout, words

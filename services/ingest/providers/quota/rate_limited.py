@@ -212,6 +212,12 @@ class RateLimitedProvider:
         self.quota = quota
         self._is_today = is_today
 
+    @property
+    def publishes(self) -> timedelta | None:
+        """When the vendor's bars of a session are out, as `base.Provider` has it."""
+        hour: timedelta | None = getattr(self.provider, "publishes", None)
+        return hour
+
     def fetch(self, requests: Sequence[Request]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         of_today = [self._is_today(request) for request in requests]

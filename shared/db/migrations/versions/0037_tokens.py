@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.util import await_only
 
 revision = "0037"
-down_revision = "0050"
+down_revision = "0031"
 branch_labels = None
 depends_on = None
 

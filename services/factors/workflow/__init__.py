@@ -5,12 +5,10 @@ Portfolios ask for facts but do not enter them. Each (symbol, session) is comput
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +16,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
 from services.factors.store import Holding, Series
+from services.factors.workflow.outcomes import held_slice, unit_outcomes
+from services.factors.workflow.waits import (
+    NO_WAITS,
+    PATIENCE,
+    ProxyGap,
+    Waits,
+    find_deferred,
+    find_factor_waits,
+    judge,
+    put_off_sessions,
+)
+from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
-from shared.ledger import Completed, Outcome
+from shared.ledger import Completed, Deferral, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar, closures
 from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 from shared.work import Batch, Phase, UnitKey
-
-UNKNOWN_SYMBOL = ReasonCode.NOT_FOUND.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Inputs:
     series: Mapping[int, Series]
     splits: Sequence[tuple[int, date, float]]
     gaps: Sequence[tuple[int, date, date, str]]
+    waits: Waits = NO_WAITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,18 @@ class Results:
     exposures: list[tuple[Any, ...]] = field(default_factory=list)
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     proxies: list[tuple[Any, ...]] = field(default_factory=list)
+    deferred: Mapping[UnitKey, Deferral] = field(default_factory=dict)
+    """Units that wait for a proxy of one of their factors."""
 
 
 class FactorsWorker:
-    """`shared.phase.runner.Computes` and `Claims` for symbol facts."""
+    """`shared.phase.workers.PhaseWorker` and `LocksSharedInputs` for symbol facts."""
 
     phase = Phase.FACTORS
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        """patience: seconds a unit waits for a proxy's price that may still come."""
+        self._patience = patience
 
     async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
         """Hold the symbols whose facts are lacking, so that forty batches of one night compute each symbol once.
@@ -138,7 +153,7 @@ class FactorsWorker:
         wanted[:, proxy_columns] = True
         for holding in holdings:
             if holding.symbol in ids:
-                wanted[_held(holding, batch.sessions), column[ids[holding.symbol]]] = True
+                wanted[held_slice(holding, batch.sessions), column[ids[holding.symbol]]] = True
         needed = compute.stale(versions, stored, wanted)
         proxies = await store.proxy_versions(conn, batch.first, batch.last)
         none = (-1, registry.MODEL_VERSION)
@@ -149,7 +164,9 @@ class FactorsWorker:
         proxies_needed = proxies_stored < proxy_versions
 
         todo = [symbol_id for symbol_id, i in column.items() if needed[:, i].any()]
-        read = sorted({*todo, *(every[i] for i in proxy_columns)}) if todo or proxies_needed.any() else []
+        waits = await _read_waits(conn, batch, self._patience)
+        judging = bool(todo or proxies_needed.any() or waits.gaps)
+        read = sorted({*todo, *(every[i] for i in proxy_columns)}) if judging else []
         return Inputs(
             batch=batch,
             holdings=holdings,
@@ -166,14 +183,30 @@ class FactorsWorker:
             series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
             splits=await store.splits(conn, todo, first, batch.last) if todo else [],
             gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
+            waits=waits,
         )
 
     def compute(self, inputs: Inputs) -> Results:
-        """Pure. Facts first; then each unit is judged by the facts of what its portfolio held."""
+        """Pure. Facts first; then each unit is judged by the facts of what its portfolio held.
+
+        Nothing is computed for sessions on which all units are put off because of a proxy that is waited for.
+        """
+        if not inputs.waits.gaps:
+            results = self._compute(inputs)
+            return replace(results, outcomes=judge(results.outcomes, inputs.waits, {}, {}))
+        proxies = _rectangle(inputs, [inputs.ids.get(symbol, 0) for symbol in registry.PROXY_SYMBOLS]).returns
+        waits = find_factor_waits(inputs.waits.gaps, inputs.batch.sessions, proxies, inputs.at, calendar())
+        deferred = find_deferred(inputs.batch, inputs.waits, waits)
+        going = ~put_off_sessions(inputs.batch, deferred)
+        inputs = replace(inputs, needed=inputs.needed & going[:, None], proxies_needed=inputs.proxies_needed & going)
+        results = self._compute(inputs)
+        return replace(results, outcomes=judge(results.outcomes, inputs.waits, waits, deferred), deferred=deferred)
+
+    def _compute(self, inputs: Inputs) -> Results:
         todo = [i for i in range(len(inputs.ids)) if inputs.needed[:, i].any()]
         missing_reason = inputs.missing_reason.copy()
         if not todo and not inputs.proxies_needed.any():
-            return Results(_outcomes(inputs, missing_reason))
+            return Results(unit_outcomes(inputs.batch, inputs.holdings, list(inputs.ids), missing_reason))
         names, ids = list(inputs.ids), list(inputs.ids.values())
         absent = compute.absences(inputs.gaps, inputs.batch.sessions, {i: symbol for symbol, i in inputs.ids.items()})
         prices = _rectangle(inputs, [ids[i] for i in todo])
@@ -197,7 +230,7 @@ class FactorsWorker:
         for k, s in zip(*(index.tolist() for index in np.nonzero(needed & without)), strict=True):
             missing_reason[k, todo[s]] = exposures.reasons(k, s, absent=labels.absent(k, s))["joint"]
         return Results(
-            _outcomes(inputs, missing_reason),
+            unit_outcomes(inputs.batch, inputs.holdings, list(inputs.ids), missing_reason),
             compute.exposure_rows(exposures, labels),
             compute.metric_rows(metrics, labels),
             compute.proxy_rows(
@@ -213,6 +246,17 @@ class FactorsWorker:
         await store.save(conn, results.exposures, results.metrics, results.proxies)
 
 
+async def _read_waits(conn: AsyncConnection, batch: Batch, patience: float) -> Waits:
+    days = calendar().back(batch.first, registry.BETA_WINDOW)
+    gaps = [ProxyGap(*row) for row in await store.waiting_gaps(conn, registry.PROXY_SYMBOLS, days, batch.last)]
+    ends: Mapping[UnitKey, Any] = {}
+    if gaps:
+        where = (batch.portfolios, batch.first, batch.last)
+        ends = await ledger.find_patience_ends(conn, Phase.FACTORS, *where, patience)
+    provisional = await ledger.find_provisional(conn, [Phase.INGEST], batch.portfolios, batch.first, batch.last)
+    return Waits(gaps, ends, frozenset(provisional))
+
+
 async def _holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
     """Lots held within the batch. An option without a stated underlying is named by its own symbol."""
     found = await store.holdings(conn, batch.portfolios, batch.first, batch.last)
@@ -220,13 +264,6 @@ async def _holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
         Holding(h.portfolio_id, contract.underlying, h.entry, h.exit) if (contract := parse_occ(h.symbol)) else h
         for h in found
     ]
-
-
-def _held(holding: Holding, sessions: Sequence[date]) -> slice:
-    """The batch's sessions on which the lot is held."""
-    first = bisect.bisect_left(sessions, holding.entry)
-    last = len(sessions) if holding.exit is None else bisect.bisect_right(sessions, holding.exit)
-    return slice(first, last)
 
 
 def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
@@ -256,41 +293,3 @@ def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:
         if symbol_id in column:
             prices.split[np.searchsorted(inputs.grid, np.datetime64(session)), column[symbol_id]] = ratio
     return prices
-
-
-def _outcomes(inputs: Inputs, missing_reason: NDArray[np.object_]) -> dict[UnitKey, Outcome]:
-    """A unit is partial where a symbol held has no joint betas. Coverage is the share of symbols that have them: weights
-    are not known here, risk weighs them by value."""
-    column = {symbol: i for i, symbol in enumerate(inputs.ids)}
-    sessions = inputs.batch.sessions
-    held: dict[UUID, dict[str, NDArray[np.bool_]]] = {portfolio: {} for portfolio in inputs.batch.portfolios}
-    for holding in inputs.holdings:
-        mask = held[holding.portfolio_id].setdefault(holding.symbol, np.zeros(len(sessions), np.bool_))
-        mask[_held(holding, sessions)] = True
-    out: dict[UnitKey, Outcome] = {}
-    for portfolio, symbols in held.items():
-        count = np.zeros(len(sessions), dtype=np.int64)
-        for mask in symbols.values():
-            count += mask
-        short: list[list[tuple[str, str]]] = [[] for _ in sessions]
-        for symbol, mask in sorted(symbols.items()):
-            reasons = (
-                missing_reason[:, column[symbol]]
-                if symbol in column
-                else np.full(len(sessions), UNKNOWN_SYMBOL, object)
-            )
-            for k in np.flatnonzero(mask & (reasons != np.array(None))).tolist():
-                short[k].append((symbol, reasons[k]))
-        for k, session in enumerate(sessions):
-            out[UnitKey(portfolio, session)] = _quality(short[k], int(count[k]))
-    return out
-
-
-def _quality(short: list[tuple[str, str]], count: int) -> Outcome:
-    if not short:
-        return Outcome()
-    return Outcome(
-        quality="partial",
-        coverage=1.0 - len(short) / count,
-        reasons=[{"figure": "factors", "symbol": symbol, "reason": reason} for symbol, reason in short],
-    )

@@ -1,0 +1,48 @@
+"""Imported files, and how files are read."""
+
+from __future__ import annotations
+
+from services.coordinator.api.models.common import Answer, Change, FieldError, Json
+
+
+class ImportedFile(Answer):
+    id: str
+    filename: str | None
+    kind: str
+    preset: str | None
+    dialect: str | None
+    rows: int
+    imported_at: str
+    undone_at: str | None
+
+
+class ImportedFiles(Answer):
+    items: list[ImportedFile]
+
+
+class ImportUndone(Change):
+    import_id: str
+    removed: int
+    restored: int
+    warnings: list[FieldError]
+
+
+class Layout(Answer):
+    name: str
+    title: str
+    kind: str
+    dialect: str
+    columns: dict[str, list[str]]
+    documented: Json
+
+
+class Layouts(Answer):
+    items: list[Layout]
+
+
+class Mapping(Answer):
+    name: str
+
+
+class Mappings(Answer):
+    items: list[Mapping]

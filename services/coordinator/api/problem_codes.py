@@ -1,0 +1,106 @@
+"""Every code of a problem document, with what it means and what to do. `type` of a problem points at its line on `/docs/problems`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PATH = "/docs/problems"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemCode:
+    """status: of the HTTP answer."""
+
+    code: str
+    status: int
+    meaning: str
+    remedy: str
+
+
+CODES: tuple[ProblemCode, ...] = (
+    ProblemCode("bad_request", 400, "The request cannot be understood.", "Read `detail`, which names the part."),
+    ProblemCode(
+        "contradictory_arguments", 400, "Two arguments exclude each other.", "Leave one out, or swap the dates of a range."
+    ),
+    ProblemCode(
+        "unauthorised", 401, "The server wants a bearer token, and none or a wrong one was sent.",
+        "Send `Authorization: Bearer …` once, with the token of the server.",
+    ),
+    ProblemCode(
+        "foreign_origin", 403, "A page of another site asked for a change.",
+        "Make changes from pages of this server, or from a program.",
+    ),
+    ProblemCode(
+        "role_too_small", 403, "The token's role does not allow the call. Nothing was done.",
+        "Use a token of the role that `detail` names; an operator creates one with `leadline token create`.",
+    ),
+    ProblemCode(
+        "not_found", 404, "There is no such thing, or nothing has been computed for it yet.",
+        "Check the id; `GET /api/v1/portfolios/{id}/status` says what is missing and when it will be there.",
+    ),
+    ProblemCode("not_due_yet", 404, "The session is after the last one that is due.", "Ask for an earlier session."),
+    ProblemCode(
+        "not_a_session", 404, "The exchange did not trade on that day.", "Take the session before or after, which `detail` names."
+    ),
+    ProblemCode("closed", 404, "A closure was entered for that day.", "Take the session before or after."),
+    ProblemCode("no_session", 404, "The portfolio has no position, and so no session.", "Add a position."),
+    ProblemCode(
+        "before_first_session", 404, "The session is before the portfolio's first one.", "Ask for its first session or a later one."
+    ),
+    ProblemCode("no_price", 404, "A symbol has no price in the whole window of its figures.", "`detail` has the reason."),
+    ProblemCode("http", 404, "There is no such path, or it does not know the method.", "See `Allow`, and `/openapi.json`."),
+    ProblemCode(
+        "not_acceptable", 406, "The answer cannot be had in the form that was asked for.",
+        "Send `Accept: application/json`, or `text/csv` for a table.",
+    ),
+    ProblemCode("conflict", 409, "What is stored does not allow it.", "Read the thing again, then decide."),
+    ProblemCode(
+        "duplicate_name", 409, "There is a portfolio of that name already.",
+        "Import into it, or say allow_duplicate_name for a second one.",
+    ),
+    ProblemCode("name_taken", 409, "A token of that name is in force.", "Choose another name, or revoke that token first."),
+    ProblemCode(
+        "operator_first", 409, "The first token would end open access, and could make no other.",
+        "Create one with the role operator first, or set LEADLINE_TOKEN.",
+    ),
+    ProblemCode("too_many_tokens", 409, "There are as many tokens as there can be.", "Revoke some."),
+    ProblemCode(
+        "calendar_moved", 409, "The exchange calendar was changed while the request was checked. Nothing was done.", "Send it again."
+    ),
+    ProblemCode(
+        "too_large", 413, "The body is over the limit.", "Send a smaller file, or raise LEADLINE_MAX_BODY_MB."
+    ),
+    ProblemCode(
+        "unknown_host", 421, "The request was sent to a name that is none of this server's.",
+        "Call it by 127.0.0.1 or localhost, or list the name in LEADLINE_HOSTS.",
+    ),
+    ProblemCode(
+        "too_many_guesses", 429, "Too many wrong tokens came from that address.",
+        "Wait as `Retry-After` says; tokens that were right from there before still work.",
+    ),
+    ProblemCode("invalid", 422, "Fields cannot be read or used.", "`errors` lists each with its place and what is wrong."),
+    ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),
+    ProblemCode("unexpected_body", 422, "A body was sent where none is taken. Nothing was done.", "Use query parameters."),
+    ProblemCode(
+        "unknown_cursor", 422, "The cursor is not one of this list.", "Use `next` of the page before, unchanged, or none."
+    ),
+    ProblemCode(
+        "idempotency_key_reused", 422, "The Idempotency-Key was used for another request.", "Use a fresh key for each change."
+    ),
+    ProblemCode(
+        "outside_the_calendar", 422, "The day is outside the exchange calendar.", "Take a day within it."
+    ),
+    ProblemCode(
+        "outside_the_session", 422, "The hour is outside of the session.", "Take an hour between open and regular close."
+    ),
+    ProblemCode("internal", 500, "The server failed. It is logged.", "Look at the server's log, and report it."),
+    ProblemCode(
+        "database_unavailable", 503, "The database is not reachable. Nothing was changed.", "Try again after `Retry-After` seconds."
+    ),
+)  # fmt: skip
+KNOWN = frozenset(each.code for each in CODES)
+
+
+def type_of(code: str) -> str:
+    """The URI of a problem's type, relative to the server that answered. Codes of the importer and the like stand as they are."""
+    return f"{PATH}#{code}"

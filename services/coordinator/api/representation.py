@@ -1,0 +1,147 @@
+"""How an answer is sent: JSON or CSV, made in a thread, compressed where that is wanted, and not at all where it is known already.
+
+A handler returns a document; whatever stands in a `Response` is sent as it is. Encoding is not the event loop's: a list of names
+of figures is megabytes, and everything else of the process would wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import inspect
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic_core import to_json as encode
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.coordinator.api import tables
+from services.coordinator.errors import NotAcceptable
+
+JSON, CSV = "application/json", "text/csv"
+# Below it the header costs more than compression saves.
+COMPRESSED_FROM = 1024
+# A tenth larger than level 5, in a third of the time: answers are made anew for each request.
+LEVEL = 1
+# No cache keeps anybody's figures, not even on this machine's disk; a program that kept an answer sends its ETag itself.
+CACHE = "no-store"
+VARY = "Accept, Accept-Encoding"
+# An answer without an end has no head that a client could wait for.
+STREAMS = "/stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request says about the form of its answer."""
+
+    csv: bool = False
+    json: bool = True
+    compressed: bool = False
+    known: frozenset[str] = frozenset()
+
+    @classmethod
+    def by(cls, headers: Headers) -> Wanted:
+        accepted = _weights(headers.get("accept", ""))
+        csv = max(accepted.get(CSV, 0.0), accepted.get("text/*", 0.0))
+        json = max((accepted.get(kind, 0.0) for kind in (JSON, "application/*", "*/*")), default=0.0)
+        known = headers.get("if-none-match", "")
+        return cls(
+            csv=csv > 0.0 and csv >= json,
+            json=not accepted or json > 0.0,
+            compressed=_weights(headers.get("accept-encoding", "")).get("gzip", 0.0) > 0.0,
+            known=frozenset(tag.strip().removeprefix("W/") for tag in known.split(",") if tag.strip()),
+        )
+
+
+def _weights(header: str) -> dict[str, float]:
+    """The parts of an Accept header with their weights; what cannot be read as a weight counts as none."""
+    found: dict[str, float] = {}
+    for part in header.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if not name:
+            continue
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter[2:])
+                except ValueError:
+                    weight = 0.0
+        found[name] = max(weight, found.get(name, 0.0))
+    return found
+
+
+_wanted: ContextVar[Wanted | None] = ContextVar("wanted", default=None)
+
+
+class DocumentRoute(APIRoute):
+    """A route whose handler returns a document. Its response model is declared, and checked by tests, not by every answer."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if inspect.iscoroutinefunction(endpoint):
+            endpoint = _rendered(endpoint, status=options.get("status_code") or 200)
+        super().__init__(path, endpoint, **options)
+
+
+def _rendered(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
+    @wraps(endpoint)
+    async def handler(**given: Any) -> Response:
+        document = await endpoint(**given)
+        if isinstance(document, Response):
+            return document
+        wanted = _wanted.get() or Wanted()
+        return await asyncio.to_thread(render, document, wanted, status)
+
+    return handler
+
+
+def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
+    """The response of a document, or 304 where the client holds it. Raises `NotAcceptable` for a form there is none of."""
+    if wanted.csv and tables.is_table(document):
+        body, kind = tables.to_csv(document), f"{CSV}; charset=utf-8"
+    elif wanted.json:
+        body, kind = encode(document, inf_nan_mode="null"), JSON
+    else:
+        raise NotAcceptable(
+            "This answer is no table, and can be had as application/json only."
+            if wanted.csv
+            else "Answers are application/json; tables can be had as text/csv too. Send one of these as Accept."
+        )
+    tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    # Weak: compressed or not, it is the same answer.
+    headers = {"ETag": f"W/{tag}", "Cache-Control": CACHE, "Vary": VARY}
+    if status == 200 and (tag in wanted.known or "*" in wanted.known):
+        return Response(status_code=304, headers=headers)
+    if wanted.compressed and len(body) >= COMPRESSED_FROM:
+        body = gzip.compress(body, LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, status_code=status, headers=headers, media_type=kind)
+
+
+class Representation:
+    """Tells the handlers what form is wanted, and answers HEAD as GET without its body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        _wanted.set(Wanted.by(Headers(scope=scope)))
+        if scope["method"] != "HEAD" or str(scope["path"]).endswith(STREAMS):
+            await self._app(scope, receive, send)
+            return
+        asked: MutableMapping[str, Any] = {**scope, "method": "GET"}
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app(asked, receive, without_body)

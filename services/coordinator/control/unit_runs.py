@@ -1,0 +1,43 @@
+"""Keeps the runs of units up to date while nobody asks, so that whoever asks finds little to do."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.engine import is_retried_by_loops
+from shared.ledger import runs
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+PERIOD_SECONDS = 5.0
+
+
+async def refresh_all(engine: AsyncEngine) -> int:
+    """Take all marks there are, some at a time, each in a transaction of its own. Returns how many were taken."""
+    total = 0
+    while True:
+        async with engine.begin() as conn:
+            done = await runs.refresh(conn)
+        total += 0 if done is None else done.marks
+        if done is None or done.marks < runs.MARKS:
+            return total
+
+
+class UnitRunsLoop:
+    def __init__(self, engine: AsyncEngine, *, period: float = PERIOD_SECONDS) -> None:
+        self._engine = engine
+        self._period = period
+
+    async def run(self) -> None:
+        """Until cancelled. A turn that fails is logged; its marks are still there for the next one."""
+        while True:
+            try:
+                await refresh_all(self._engine)
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
+                log.warning("unit_runs_wait", error=str(error)[:300])
+            await asyncio.sleep(self._period)

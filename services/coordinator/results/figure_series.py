@@ -1,0 +1,267 @@
+"""Figures over time: any figure that can be explained, of every session in a range, in one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.compute.scorecard import Record, score
+from services.coordinator.errors import Invalid, NotFound
+from services.coordinator.results import scorecard
+from services.coordinator.results.figures import Name, flatten, joined
+from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
+from services.coordinator.results.risk import ANSWERS
+from services.coordinator.results.values import document, to_json
+
+MOST_FIGURES = 50
+# Parts of the risk answer that are made of arrays; the others stand in the stored document as they are.
+_OF_ARRAYS = frozenset({"positions", "decomposition"})
+_LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl",
+        "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
+_JSON = ("risk", "scenarios")
+Values = dict[str, dict[date, Any]]
+"""By figure, then by session."""
+
+
+async def read(
+    conn: AsyncConnection, portfolio: UUID, figures: Sequence[str], first: date | None, last: date | None
+) -> dict[str, Any]:
+    """Sessions ascending and, under each name, one value a session; null where it is not known.
+
+    `stale` says of each session whether what it shows is behind what is required; `reasons` are those stored with the sessions, each
+    once with the first and last session it stands beside.
+    """
+    await require_portfolio(conn, portfolio)
+    wanted = _by_answer(figures)
+    window = {"id": portfolio, "first": first or date.min, "last": last or date.max}
+    units = await _units(
+        conn, window, {"snapshots" if answer in ("snapshots", "positions") else "risk" for answer in wanted}
+    )
+    values: Values = {}
+    for answer, names in wanted.items():
+        values |= await _READERS[answer](conn, window, names)
+    sessions = sorted({row.session for row in units})
+    stale = {row.session for row in units if row.stale}
+    return {
+        "portfolio_id": str(portfolio),
+        "sessions": [session.isoformat() for session in sessions],
+        "figures": {name: [values[name].get(session) for session in sessions] for name in dict.fromkeys(figures)},
+        "stale": [session in stale for session in sessions],
+        "reasons": await asyncio.to_thread(_reasons, units),
+    }
+
+
+def _by_answer(figures: Sequence[str]) -> dict[str, list[str]]:
+    if not figures or len(figures) > MOST_FIGURES:
+        raise Invalid(
+            f"Name 1 to {MOST_FIGURES} figures, and {len(figures)} are named. Separate them by commas: "
+            "figures=snapshots.nav,risk.var.historical.0.95. `…/explain` without `figure` lists them all.",
+            errors=[_fault(None, "figures", "1 to 50 names are needed")],
+        )
+    found: dict[str, list[str]] = {}
+    for figure in dict.fromkeys(figures):
+        answer = figure.partition(".")[0]
+        if answer not in _READERS:
+            raise Invalid(
+                f"{figure[:100]!r} is not the name of a figure: a name begins with one of {', '.join(_READERS)}.",
+                errors=[_fault(figure, "figures", f"begins with none of {', '.join(_READERS)}")],
+            )
+        found.setdefault(answer, []).append(figure)
+    return found
+
+
+def _fault(value: str | None, column: str, message: str) -> dict[str, object]:
+    shown = None if value is None else value[:100]
+    return {"row": None, "column": column, "code": "unknown_figure", "message": message, "value": shown}
+
+
+async def _units(conn: AsyncConnection, window: Mapping[str, Any], phases: Iterable[str]) -> Sequence[Any]:
+    """The sessions that have values of these phases."""
+    rows = await conn.execute(
+        text("""
+            SELECT session, completed_revision < required_revision AS stale, CAST(reasons AS text) AS reasons FROM ledger.units
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last AND completed_revision > 0
+              AND phase = ANY (CAST(CAST(:phases AS text[]) AS ledger.phase[]))
+            ORDER BY session
+        """),
+        {**window, "phases": list(phases)},
+    )
+    return rows.all()
+
+
+def _reasons(units: Sequence[Any]) -> list[dict[str, Any]]:
+    """Equal reasons of many sessions once. Consecutive sessions mostly have the same text, which is then read once."""
+    found: dict[tuple[Any, Any, Any], list[date]] = {}
+    parsed: dict[str, list[dict[str, Any]]] = {}
+    for unit in units:
+        for reason in parsed.setdefault(unit.reasons, document(unit.reasons)):
+            key = (reason.get("figure"), reason.get("symbol"), reason.get("reason"))
+            span = found.setdefault(key, [unit.session, unit.session])
+            span[1] = unit.session
+    return [
+        {"figure": figure, "symbol": symbol, "reason": reason, "from": low.isoformat(), "to": high.isoformat()}
+        for (figure, symbol, reason), (low, high) in found.items()
+    ]
+
+
+async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+    columns = {name: name.partition(".")[2] for name in names}
+    for name, column in columns.items():
+        if column not in SNAPSHOT_FIELDS:
+            raise _unknown(name, [f"snapshots.{field}" for field in SNAPSHOT_FIELDS])
+    listed = ", ".join(dict.fromkeys(["session", *columns.values()]))
+    rows = await conn.execute(
+        text(f"SELECT {listed} FROM snapshots.snapshots WHERE portfolio_id = :id AND session BETWEEN :first AND :last"),
+        window,
+    )
+    found = rows.mappings().all()
+    return {name: {row["session"]: to_json(row[column]) for row in found} for name, column in columns.items()}
+
+
+async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+    lots: dict[str, tuple[UUID, str]] = {}
+    whole: Values = {}
+    for name in names:
+        if name == "positions.coverage":
+            # Of all lots together, which is the snapshot's.
+            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"]))["snapshots.coverage"]
+            continue
+        _, identity, column = [*name.split(".", 2), "", ""][:3]
+        try:
+            lots[name] = UUID(identity), column
+        except ValueError:
+            raise _unknown(name, [f"positions.POSITION_ID.{field}" for field in _LOT]) from None
+        if column not in _LOT:
+            raise _unknown(name, [f"positions.{identity}.{field}" for field in _LOT])
+    rows = await conn.execute(
+        text(f"""
+            SELECT session, position_id, {", ".join(_LOT)} FROM snapshots.positions
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last AND position_id = ANY (CAST(:lots AS uuid[]))
+        """),
+        {**window, "lots": [identity for identity, _ in lots.values()]},
+    )
+    found = rows.mappings().all()
+    return whole | {
+        name: {row["session"]: to_json(row[column]) for row in found if row["position_id"] == identity}
+        for name, (identity, column) in lots.items()
+    }
+
+
+async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+    """Of the stored document only the sections that are asked for, unless one of them is made of arrays."""
+    scored = [name for name in names if name.startswith("risk.scorecard.")]
+    if scored:
+        others = [name for name in names if name not in scored]
+        return await _scorecard(conn, window, scored) | (await _risk(conn, window, others) if others else {})
+    sections = sorted({[*name.split("."), ""][1] for name in names})
+    if _OF_ARRAYS & set(sections):
+        return await _arrays(conn, window, names)
+    parts = ", ".join(f"CAST(:k{at} AS text), risk -> CAST(:k{at} AS text)" for at in range(len(sections)))
+    rows = await conn.execute(
+        text(f"""
+            SELECT session, coverage, CAST(jsonb_build_object({parts}) AS text) AS risk FROM risk.results
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session
+        """),
+        {**window, **{f"k{at}": section for at, section in enumerate(sections)}},
+    )
+    found = rows.all()
+    return await asyncio.to_thread(
+        _picked,
+        ((row.session, flatten("risk", {**document(row.risk), "coverage": row.coverage})) for row in found),
+        names,
+    )
+
+
+async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+    """Answers that are made of the arrays that risk stores, as the single-session answers make them."""
+    which = names[0].partition(".")[0]
+    answer = ANSWERS[which]
+    columns = ", ".join(
+        f"CAST({column} AS text) AS {column}" if column in _JSON else column for column in answer.columns
+    )
+    rows = await conn.execute(
+        text(f"""
+            SELECT session, coverage, {columns} FROM risk.results LEFT JOIN risk.scenario_sets ON digest = scenario_set
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session
+        """),
+        window,
+    )
+    found = [dict(row) for row in rows.mappings() if row[answer.columns[0]] is not None]
+    return await asyncio.to_thread(
+        _picked,
+        ((row["session"], flatten(which, {**answer.body(row), "coverage": row["coverage"]})) for row in found),
+        names,
+    )
+
+
+def _picked(documents: Iterable[tuple[date, Mapping[Name, Any]]], names: Sequence[str]) -> Values:
+    """The figures of these names; one that no session has is refused, with names that are close."""
+    values: Values = {name: {} for name in names}
+    wanted = dict.fromkeys(names)
+    seen: dict[str, None] = {}
+    for session, figures in documents:
+        for parts, value in figures.items():
+            full = joined(parts)
+            if full in wanted:
+                values[full][session] = to_json(value)
+            elif len(seen) < 5_000:
+                seen[full] = None
+    for name in names:
+        if seen and not values[name]:
+            raise _unknown(name, seen)
+    return values
+
+
+async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+    """A scorecard knows what was before it, so the whole history is read, and cut off at each session."""
+    rows = (
+        await conn.execute(
+            text("""
+                SELECT r.session, r.forecasts, r.realized_return, r.coverage FROM risk.results r
+                JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
+                WHERE r.portfolio_id = :id AND r.session <= :last ORDER BY r.session
+            """),
+            {"id": window["id"], "last": window["last"]},
+        )
+    ).all()
+    if not rows:
+        return {name: {} for name in names}
+    whole = scorecard.record([row[:3] for row in rows], rows[-1].session)
+    length = len(whole.realized)
+    # Records lie on the calendar, which may have sessions without a row: positions are counted from the end.
+    at = {row.session: scorecard.position(rows[0].session, row.session) for row in rows}
+
+    def of(row: Any) -> Mapping[Name, Any]:
+        end = min(at[row.session] + 1, length)
+        known = score(Record(whole.forecasts[:end], whole.realized[:end]))
+        own = flatten("scorecard", {**scorecard.body(known), "coverage": row.coverage})
+        return own | flatten("risk", {"scorecard": scorecard.summary(known)})
+
+    shown = [row for row in rows if row.session >= window["first"]]
+    return await asyncio.to_thread(lambda: _picked(((row.session, of(row)) for row in shown), names))
+
+
+def _unknown(name: str, known: Iterable[str]) -> NotFound:
+    close = ", ".join(difflib.get_close_matches(name, list(known), n=3))
+    return NotFound(
+        f"There is no figure {name[:100]!r} in this range."
+        + (f" Did you mean {close}?" if close else " `…/explain` without `figure` lists those of a session.")
+    )
+
+
+_READERS = {
+    "snapshots": _snapshots,
+    "positions": _positions,
+    "exposures": _arrays,
+    "risk": _risk,
+    "correlations": _arrays,
+    "stress": _arrays,
+    "scorecard": _scorecard,
+}

@@ -1,0 +1,155 @@
+"""`python -m tests.bench.answers`: how long the list of portfolios and the completeness of everything take.
+
+1,000 portfolios, five years, four phases; 60 % of the portfolios are partial in snapshots and risk on every session, and of the
+others some are cut into many ranges. Through the whole application, in process: the least and the median of several calls, in
+milliseconds, with the size of the answer. Also what a mark costs: completing a night of all portfolios with the triggers that note
+changes and without them, and bringing the ranges up to date afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.coordinator.control.unit_runs import refresh_all
+from shared.db.engine import create_engine
+from shared.market.calendar import calendar
+from tests.store.coordinator.conftest import PREFIX, make_app
+from tests.support import databases
+
+PORTFOLIOS, FIRST, LAST, CALLS = 1000, date(2016, 1, 4), date(2020, 12, 30), 9
+RISK = {
+    "volatility": {"realized_21": 0.2, "realized_252": 0.3, "forecast_21": {"value": 0.25, "low": 0.1, "high": 0.4}},
+    "var": [{"method": m, "level": v, "var": 0.02, "es": 0.03, "n_obs": 504} for m in ("historical", "normal") for v in (0.95, 0.99)],
+    "sectors": [{"sector": f"Sector {n}", "long": 0.1, "short": 0, "net": 0.1, "gross": 0.1} for n in range(12)],
+}  # fmt: skip
+
+
+async def load(admin: AsyncEngine, portfolios: int) -> None:
+    """The units of everything, and results of the newest sessions and of a year before."""
+    sessions = calendar().between(FIRST, LAST)
+    async with admin.begin() as conn:
+        await conn.execute(
+            text("""INSERT INTO coordinator.portfolios (name, account_type, equity_balance, first_session)
+                    SELECT 'Portfolio ' || n, 'taxable', 100000, :first FROM generate_series(1, :n) n"""),
+            {"n": portfolios, "first": sessions[0]},
+        )
+        for phase in ("ingest", "factors", "snapshots", "risk"):
+            await conn.execute(
+                text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision, completed_revision, quality, coverage,
+                                                  completed_at)
+                        SELECT p.id, s, CAST(CAST(:phase AS text) AS ledger.phase), 1, 1,
+                               CASE WHEN :phase IN ('snapshots', 'risk') AND p.n % 10 < 6 THEN 'partial'
+                                    WHEN p.n % 10 = 9 AND extract(doy FROM s) < 5 THEN 'partial' ELSE 'complete' END, 1, now()
+                        FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM coordinator.portfolios) p
+                        CROSS JOIN unnest(CAST(:sessions AS date[])) s ORDER BY 1, 2"""),
+                {"phase": phase, "sessions": sessions},
+            )
+        recent = [sessions[-253], *sessions[-5:]]
+        await conn.execute(
+            text("""INSERT INTO snapshots.snapshots (portfolio_id, session, revision, model_version, nav, cash, long_value, short_value,
+                        gross_exposure, net_exposure, daily_pnl, daily_return, cumulative_return, cumulative_pnl, realized_pnl,
+                        unrealized_pnl, dividends, flow, cumulative_flow, positions, long_positions, short_positions, coverage, quality)
+                    SELECT p.id, s, 1, '1', 100, 100, 0, 0, 0, 0, 0, 0.001, 0.2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 'complete'
+                    FROM coordinator.portfolios p CROSS JOIN unnest(CAST(:sessions AS date[])) s"""),
+            {"sessions": recent},
+        )
+        await conn.execute(
+            text("""INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk)
+                    SELECT p.id, s, 1, '1', 'complete', 1, CAST(:risk AS jsonb)
+                    FROM coordinator.portfolios p CROSS JOIN unnest(CAST(:sessions AS date[])) s"""),
+            {"sessions": recent, "risk": json.dumps(RISK)},
+        )
+    async with admin.connect() as conn:
+        await conn.execution_options(isolation_level="AUTOCOMMIT")
+        await conn.execute(text("VACUUM ANALYZE"))
+
+
+async def timed(call: Callable[[], Awaitable[Any]], calls: int = CALLS) -> dict[str, float]:
+    took = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        await call()
+        took.append((time.perf_counter() - began) * 1000)
+    return {"least_ms": round(min(took), 1), "median_ms": round(median(took), 1)}
+
+
+async def measure(engine: AsyncEngine, admin: AsyncEngine) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    began = time.perf_counter()
+    await refresh_all(engine)
+    found["first refresh of everything"] = {"ms": round((time.perf_counter() - began) * 1000)}
+    transport = httpx2.ASGITransport(app=make_app(engine, []))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+        for title, path in (("list", "/portfolios?limit=1000"), ("completeness", "/completeness")):
+
+            async def call(path: str = path) -> None:
+                answer = await client.get(PREFIX + path)
+                assert answer.status_code == 200, answer.text
+
+            size = len((await client.get(PREFIX + path)).content)
+            found[title] = await timed(call) | {"bytes": size}
+    async with admin.connect() as conn:
+        for title, prepare in (
+            ("a night with notes", ""),
+            ("a night without", "ALTER TABLE ledger.units DISABLE TRIGGER USER"),
+        ):
+
+            async def night() -> None:
+                await conn.execute(
+                    text(
+                        "UPDATE ledger.units SET completed_revision = completed_revision + 1 WHERE session = :s AND phase = 'risk'"
+                    ),
+                    {"s": LAST},
+                )
+
+            transaction = await conn.begin()
+            if prepare:
+                await conn.execute(text(prepare))
+            found[title] = await timed(night)
+            await transaction.rollback()
+    return found
+
+
+async def run(server: databases.Server, portfolios: int) -> dict[str, Any]:
+    database = await databases.create(server)
+    engine = create_engine(database.url("coordinator"), application="bench", pool_size=4)
+    admin = create_engine(database.admin_url, application="bench-admin", pool_size=2)
+    try:
+        await load(admin, portfolios)
+        return await measure(engine, admin)
+    finally:
+        await engine.dispose()
+        await admin.dispose()
+        await databases.drop(database)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
+        folder = Path(directory)
+        # PostgreSQL runs as another user where this one is root.
+        folder.chmod(0o755)
+        server = databases.start(folder)
+        try:
+            databases.make_template(server)
+            found = asyncio.run(run(server, int(sys.argv[1]) if len(sys.argv) > 1 else PORTFOLIOS))
+        finally:
+            server.stop()
+    for title, figures in found.items():
+        sys.stdout.write(f"{title:32} {figures}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Requests made from the OpenAPI document, good ones and bad ones: never a 5xx, never an answer that the document does not know.
+
+Bounded and derandomised: the same requests each time. Half of them name things that there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx2
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from schemathesis.core.result import Ok
+from schemathesis.core.transport import Response
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.db.engine import create_engine
+from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, make_app
+from tests.support import databases
+from tests.support.databases import Server
+
+EXAMPLES = 4
+# Answers for as long as the client stays.
+ENDLESS = "/status/stream"
+# Without parameters, or with a text that may be anything.
+NOTHING_TO_GET_WRONG = {f"{PREFIX}{path}" for path in ("/calendar/closures", "/providers", "/symbols/{symbol}")}
+REQUEST = ("method", "url", "headers", "params", "json", "data", "files", "cookies")
+CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
+T = TypeVar("T")
+DOCUMENT = make_app(
+    create_engine("postgresql://nobody@localhost/none", application="unused"), [], as_of=AS_OF
+).openapi()
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+OPERATIONS = sorted(
+    (result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)),
+    # What takes things away comes last.
+    key=lambda operation: (operation.method.upper() == "DELETE", operation.path, operation.method),
+)
+
+
+@dataclass
+class World:
+    """A server in a thread of its own: what makes the requests is no coroutine, and connections belong to one loop."""
+
+    loop: asyncio.AbstractEventLoop
+    client: httpx2.AsyncClient
+    portfolio: str
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def send(self, prepared: requests.PreparedRequest) -> Response:
+        assert prepared.method is not None
+        assert prepared.url is not None
+        content = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+        headers = [
+            (name, value) for name, value in prepared.headers.items() if name.lower() not in ("content-length", "host")
+        ]
+        answer = self.call(
+            self.client.request(prepared.method, prepared.url, headers=headers, content=content)  # type: ignore[arg-type]
+        )
+        return Response(
+            status_code=answer.status_code,
+            headers={name: answer.headers.get_list(name) for name in answer.headers},
+            content=answer.content,
+            request=prepared,
+            elapsed=0.0,
+            verify=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def world(server: Server) -> Iterator[World]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def call(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(120)
+
+    database = databases.in_thread(lambda: databases.create(server))
+
+    async def begin() -> tuple[AsyncEngine, httpx2.AsyncClient, str]:
+        engine = create_engine(database.url("coordinator"), application="test-schemathesis", pool_size=4)
+        app = make_app(engine, [])
+        client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://test", timeout=60
+        )
+        answer = await client.post(
+            f"{PREFIX}/portfolios/import",
+            data={"name": "There", "equity_balance": "100000"},
+            files={"file": ("p.csv", CSV.encode(), "text/csv")},
+        )
+        assert answer.status_code == 201, answer.text
+        admin = create_engine(database.admin_url, application="test-schemathesis-admin", pool_size=1)
+        async with admin.begin() as conn:
+            await conn.execute(text("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL')"))
+        await admin.dispose()
+        return engine, client, str(UUID(answer.json()["id"]))
+
+    engine, client, portfolio = call(begin())
+    yield World(loop, client, portfolio)
+    call(client.aclose())
+    call(engine.dispose())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    databases.in_thread(lambda: databases.drop(database))
+
+
+def known(world: World, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same path, to what there is."""
+    there = {"portfolio_id": world.portfolio, "symbol": "AAPL", "session": "2020-12-30", "day": "2020-12-30"}
+    return {name: there.get(name, value) for name, value in parameters.items()}
+
+
+@pytest.mark.parametrize(
+    "operation", OPERATIONS, ids=[f"{operation.method.upper()} {operation.path}" for operation in OPERATIONS]
+)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
+def test_no_answer_is_a_failure_or_undocumented(world: World, operation: Any, mode: GenerationMode) -> None:
+    if operation.path.endswith(ENDLESS):
+        assert operation.definition.raw["responses"]["200"]["content"] == {
+            "text/event-stream": {"schema": {"type": "string"}}
+        }
+        return
+
+    @settings(
+        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=operation.as_strategy(generation_mode=mode), there=st.booleans())
+    def requests_fit(case: Any, there: bool) -> None:
+        if there:
+            case.path_parameters = known(world, dict(case.path_parameters or {}))
+        given = case.as_transport_kwargs(base_url="http://test")
+        prepared = requests.Request(**{key: value for key, value in given.items() if key in REQUEST}).prepare()
+        # Longer than a client can send.
+        assume(len(prepared.url or "") < 60_000)
+        answer = world.send(prepared)
+        assert answer.status_code < 500, (given, answer.content[:500])
+        case.validate_response(answer, checks=CHECKS, excluded_checks=[])
+
+    if mode is GenerationMode.NEGATIVE and operation.path in NOTHING_TO_GET_WRONG:
+        return
+    requests_fit()

@@ -1,0 +1,141 @@
+"""The kept runs of units are what grouping all units would give, whatever was done to the units and however little was read."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger import runs
+from tests.support.databases import act_as
+
+START = date(2020, 1, 1)
+PORTFOLIOS = [UUID(int=number + 1) for number in range(3)]
+GROUPED = """
+    WITH marked AS (
+        SELECT portfolio_id, phase, session,
+               CASE WHEN completed_revision >= required_revision
+                         THEN CASE WHEN quality = 'partial' THEN 'partial' ELSE 'complete' END
+                    WHEN blocked_reason IS NOT NULL THEN 'blocked' ELSE 'missing' END AS state
+        FROM ledger.units
+    ), numbered AS (
+        SELECT *, row_number() OVER (PARTITION BY portfolio_id, phase ORDER BY session)
+                  - row_number() OVER (PARTITION BY portfolio_id, phase, state ORDER BY session) AS island
+        FROM marked
+    )
+    SELECT portfolio_id, CAST(phase AS text) AS phase, min(session), max(session), state
+    FROM numbered GROUP BY portfolio_id, phase, state, island ORDER BY 1, 2, 3
+"""
+
+
+async def kept(conn: AsyncConnection) -> list[tuple[object, ...]]:
+    rows = await conn.execute(
+        text(
+            "SELECT portfolio_id, CAST(phase AS text) AS phase, first, last, state FROM ledger.unit_runs ORDER BY 1, 2, 3"
+        )
+    )
+    return [tuple(row) for row in rows]
+
+
+async def grouped(conn: AsyncConnection) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in await conn.execute(text(GROUPED))]
+
+
+def _step(draw: random.Random) -> tuple[str, dict[str, object]]:
+    """One change of units, as the ledger makes them: added, completed, raised, blocked, removed."""
+    low = START + timedelta(days=draw.randrange(40))
+    values: dict[str, object] = {
+        "p": draw.choice(PORTFOLIOS),
+        "low": low,
+        "high": low + timedelta(days=draw.choice([0, 0, 1, 5, 30])),
+        "phase": draw.choice(["ingest", "factors", "snapshots", "risk"]),
+    }
+    where = (
+        "portfolio_id = :p AND session BETWEEN :low AND :high AND phase = CAST(CAST(:phase AS text) AS ledger.phase)"
+    )
+    kind = draw.choice(["add", "add", "complete", "complete", "partial", "raise", "block", "remove"])
+    if kind == "add":
+        del values["phase"]
+        return (
+            """INSERT INTO ledger.units (portfolio_id, session, phase, required_revision)
+               SELECT :p, CAST(d AS date), phase, 1 FROM generate_series(CAST(:low AS date), CAST(:high AS date), '1 day') d
+               CROSS JOIN unnest(enum_range(NULL::ledger.phase)) phase ON CONFLICT DO NOTHING""",
+            values,
+        )
+    if kind == "remove":
+        del values["phase"]
+        return "DELETE FROM ledger.units WHERE portfolio_id = :p AND session BETWEEN :low AND :high", values
+    change = {
+        "complete": "completed_revision = required_revision, quality = 'complete', blocked_reason = NULL",
+        "partial": "completed_revision = required_revision, quality = 'partial', blocked_reason = NULL",
+        "raise": "required_revision = completed_revision + 1, blocked_reason = NULL",
+        "block": "required_revision = completed_revision + 1, blocked_reason = 'it fails'",
+    }[kind]
+    return f"UPDATE ledger.units SET {change} WHERE {where}", values
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_kept_runs_are_what_grouping_gives(db: AsyncConnection, seed: int) -> None:
+    draw = random.Random(seed)
+    for turn in range(120):
+        statement, values = _step(draw)
+        await db.execute(text(statement), values)
+        # Sometimes after one change, sometimes after many.
+        if draw.random() < 0.4 or turn == 119:
+            done = await runs.refresh(db)
+            assert done is not None
+            assert await kept(db) == await grouped(db), (seed, turn, statement, values)
+    assert await kept(db)
+    assert await runs.count_pending(db) == 0
+
+
+async def test_few_marks_at_a_time_lead_to_the_same(db: AsyncConnection) -> None:
+    draw = random.Random(9)
+    for _ in range(60):
+        statement, values = _step(draw)
+        await db.execute(text(statement), values)
+    while (done := await runs.refresh(db, marks=1)) is not None and done.marks:
+        pass
+    assert await kept(db) == await grouped(db)
+
+
+async def test_a_session_that_is_added_to_years_reads_only_that_session(db: AsyncConnection) -> None:
+    """What lies outside of a mark is taken from the runs: here they say something else than the units, and stay."""
+    portfolio = uuid4()
+    await db.execute(
+        text("""INSERT INTO ledger.units (portfolio_id, session, phase, required_revision)
+                SELECT :p, CAST(d AS date), 'risk', 1 FROM generate_series(date '2020-01-01', date '2023-12-31', '1 day') d"""),
+        {"p": portfolio},
+    )
+    await runs.refresh(db)
+    await db.execute(text("UPDATE ledger.unit_runs SET state = 'partial'"))
+    await db.execute(
+        text(
+            "INSERT INTO ledger.units (portfolio_id, session, phase, required_revision) VALUES (:p, '2024-01-01', 'risk', 1)"
+        ),
+        {"p": portfolio},
+    )
+    await runs.refresh(db)
+    assert [row[2:] for row in await kept(db)] == [
+        (date(2020, 1, 1), date(2023, 12, 31), "partial"),
+        (date(2024, 1, 1), date(2024, 1, 1), "missing"),
+    ]
+
+
+async def test_a_phase_may_change_units_and_the_coordinator_mends_the_runs(db: AsyncConnection) -> None:
+    """Nobody needs more rights for it than before."""
+    await db.execute(
+        text(
+            "INSERT INTO ledger.units (portfolio_id, session, phase, required_revision) VALUES (:p, '2020-01-02', 'risk', 1)"
+        ),
+        {"p": PORTFOLIOS[0]},
+    )
+    await act_as(db, "risk")
+    await db.execute(text("UPDATE ledger.units SET completed_revision = 1, quality = 'partial', completed_at = now()"))
+    await act_as(db, "coordinator")
+    assert await runs.refresh(db) is not None
+    assert [row[4] for row in await kept(db)] == ["partial"]

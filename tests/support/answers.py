@@ -1,0 +1,73 @@
+"""Whether answers are what the interface declares: each JSON answer of a test's client against the model of its operation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from pydantic import BaseModel, TypeAdapter
+
+from services.coordinator.api.models import admin, common, imports, portfolios, results, symbols
+
+MODELS: dict[str, type[BaseModel]] = {
+    name: model
+    for module in (common, imports, portfolios, results, symbols, admin)
+    for name, model in inspect.getmembers(module, inspect.isclass)
+    if issubclass(model, BaseModel)
+}
+Hook = Callable[[httpx2.Response], Awaitable[None]]
+
+
+def models_of(schema: dict[str, Any]) -> Any:
+    names = [part["$ref"].rpartition("/")[2] for part in schema.get("anyOf", [schema]) if "$ref" in part]
+    found: Any = None
+    for name in names:
+        found = MODELS[name] if found is None else found | MODELS[name]
+    return found
+
+
+def checker(app: FastAPI) -> Hook:
+    """A hook of a client that fails where an answer does not fit the model of its operation, or is not declared at all."""
+    known: list[tuple[str, re.Pattern[str], dict[str, TypeAdapter[Any] | None]]] = []
+    for path, item in app.openapi()["paths"].items():
+        pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
+        for method, operation in item.items():
+            models: dict[str, TypeAdapter[Any] | None] = {}
+            for status, answer in operation["responses"].items():
+                schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+                model = models_of(schema) if schema else None
+                models[status] = None if model is None else TypeAdapter(model)
+            known.append((method.upper(), pattern, models))
+
+    async def check(response: httpx2.Response) -> None:
+        if response.request.extensions.get("unchecked"):
+            # Who wants the bytes as they came: reading them here would take them away.
+            return
+        method, path = response.request.method, response.request.url.path
+        # The longer template first where two fit: `/symbols/quarantined` is no symbol.
+        fits = [models for of, pattern, models in known if of == method and pattern.fullmatch(path)]
+        if (
+            response.status_code >= 300
+            or not fits
+            or not response.headers.get("content-type", "").startswith("application/json")
+        ):
+            return
+        await response.aread()
+        problems = []
+        for models in fits:
+            assert str(response.status_code) in models, (method, path, response.status_code, sorted(models))
+            model = models[str(response.status_code)]
+            try:
+                if model is not None:
+                    model.validate_json(response.content)
+            except ValueError as error:
+                problems.append(error)
+            else:
+                return
+        raise AssertionError(f"{method} {path} answers what it does not declare: {problems[0]}")
+
+    return check
