@@ -24,6 +24,8 @@ COMPLETION_COLUMNS = {
 APPENDED = {"price_decisions"}
 # A secret's digest is its owner's alone, and a row outlives its token.
 PRIVATE = {"tokens"}
+# Notes that only the trigger writes; who has worked them in deletes them.
+NOTED = {"unit_changes"}
 # Functions that do what their caller may not.
 MAY_CALL = {
     "coordinator": {"require", "withdraw", "withdraw_session"},
@@ -44,7 +46,7 @@ def allowed(service: str, schema: str, table: str) -> set[str]:
         return {"INSERT", "UPDATE", "DELETE"} if table == "outbox" else {"INSERT", "UPDATE"}
     if schema == "ledger":
         if service == "coordinator":
-            return {"INSERT", "UPDATE", "DELETE"}
+            return {"DELETE"} if table in NOTED else {"INSERT", "UPDATE", "DELETE"}
         return {"schedule": {"UPDATE"}, "failures": {"INSERT", "DELETE"}}.get(table, set())
     return set()
 
