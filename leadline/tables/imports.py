@@ -39,13 +39,16 @@ def render_differences(console: Console, differences: Sequence[Mapping[str, Any]
 
 def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     """How a dry run understood each row; each number as it is written, where it was read as another text."""
+    lines = answer.get("preview", [])
+    # A column for what is converted only where something is: the table is wide enough.
+    converted = any(_stored(line) != DASH for line in lines)
     found = table(
         f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved",
-        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", "stored as",
+        "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", *(["stored as"] if converted else []),
         "close as traded", "close split-adjusted",
         left=5,
     )  # fmt: skip
-    for line in answer.get("preview", []):
+    for line in lines:
         basis = words(line["price_basis"]) + ("" if line["price_basis_known"] else " (assumed)")
         found.add_row(
             escape(line["symbol"]),
@@ -56,7 +59,7 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
             shares(line["quantity"]) if "quantity" in line else DASH,
             price(line["entry_price"]),
             escape(_written(line)),
-            _stored(line),
+            *([_stored(line)] if converted else []),
             price(line["close_as_traded"]),
             price(line["close_split_adjusted"]),
         )

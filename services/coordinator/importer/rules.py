@@ -28,11 +28,6 @@ SUBTYPES: dict[str, frozenset[str]] = {
 # Trading 212's interface names AAPL so.
 _INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
 BASES = ("as_traded", "split_adjusted")
-_ZERO = {
-    "entry_price": "entry_price 0: the lot costs nothing, and its whole value is gain on the day of entry. Right for a grant or a "
-    "spin-off without a cost of its own.",
-    "exit_price": "exit_price 0: the lot brings nothing. Right for what expired worthless or was cancelled.",
-}
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
 
@@ -109,15 +104,13 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
 def _amounts(
     row: int, kind: str | None, quantity: Decimal | None, prices: Mapping[str, Decimal | None], issues: Issues
 ) -> None:
-    """What the lot costs and brings: within what the ledger holds; nothing at all is possible, and said."""
+    """What the lot costs and brings, within what the ledger holds."""
     for column, price in prices.items():
         if quantity is None or price is None:
             continue
         if abs(quantity) * price * (OPTION_MULTIPLIER if kind == OPTIONS else 1) > cells.MAX_VALUE:
             message = f"quantity times {column} is beyond {cells.MAX_VALUE:,f}. Check the units of both."
             issues.error(row, "quantity", cells.OUT_OF_RANGE, message, str(quantity))
-        elif price == 0:
-            issues.warn(row, column, "zero_price", _ZERO[column], "0")
 
 
 def flow(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Flow | None:

@@ -264,7 +264,7 @@ async def test_one_that_cannot_be_settled_holds_up_nobody_and_is_not_published(a
     assert (await one(api, stuck))[2] is True
     status = (await api.client.get(f"{PREFIX}/portfolios/{stuck}/status")).json()
     holes = {hole["phase"]: (hole["reason"], hole["symbols"]) for hole in status["holes"]}
-    assert holes["snapshots"] == ("basis_undecided", ["AAPL"])
+    assert holes["snapshots"] == ("basis_undecided: AAPL", ["AAPL"])
 
 
 async def test_a_deleted_portfolio_or_lot_is_left_alone(api: Api) -> None:

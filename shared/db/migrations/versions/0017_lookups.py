@@ -1,4 +1,4 @@
-"""Access tokens of the HTTP interface."""
+"""What a preview asks the price source."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0037"
-down_revision = "0031"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0037_tokens.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0017_lookups.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What a preview asks the price source."""
+"""What a key's plan covers, and sessions that are not published yet."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0028"
-down_revision = "0027"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0028_lookups.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0015_plans.sql"
 
 
 def upgrade() -> None:

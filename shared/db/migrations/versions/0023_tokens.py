@@ -1,4 +1,4 @@
-"""What deserves a remark about a return, and returns taken by the rule that sessions with actions follow."""
+"""Access tokens of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0015"
-down_revision = "0012"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0015_return_remarks.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0023_tokens.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Runs of units in one state, kept for the completeness of everything."""
+"""Prices of 0 at entry and exit, and a basis that both readings fit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0031"
-down_revision = "0023"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0031_unit_runs.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0018_zero_prices_and_basis.sql"
 
 
 def upgrade() -> None:

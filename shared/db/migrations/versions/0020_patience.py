@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0022"
-down_revision = "0050"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0022_patience.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0020_patience.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Results say that they are provisional; of provisional ones the history keeps the first."""
+"""Imports: what each file said, trades, saved mappings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0023"
-down_revision = "0022"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0023_provisional.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0016_imports.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What a key's plan covers, and sessions that are not published yet."""
+"""Runs of units in one state, kept for the completeness of everything."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0025"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0025_plans.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0022_unit_runs.sql"
 
 
 def upgrade() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0020"
-down_revision = "0015"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0020_failures.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0014_failures.sql"
 
 
 def upgrade() -> None:

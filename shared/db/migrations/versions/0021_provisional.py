@@ -1,4 +1,4 @@
-"""Imports: what each file said, trades, saved mappings."""
+"""Results say that they are provisional; of provisional ones the history keeps the first."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0027"
-down_revision = "0025"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0027_imports.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0021_provisional.sql"
 
 
 def upgrade() -> None:

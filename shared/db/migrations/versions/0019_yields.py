@@ -1,4 +1,4 @@
-"""Prices of 0 at entry and exit, and a basis that both readings fit."""
+"""Yield curves by day, and when they are asked for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0029"
-down_revision = "0028"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0029_zero_prices_and_basis.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0019_yields.sql"
 
 
 def upgrade() -> None:
