@@ -41,3 +41,21 @@ def test_every_module_has_a_row(service: str) -> None:
     modules = [path for path in base.rglob("*.py") if path.name != "__init__.py"]
     without = [path.relative_to(base).as_posix() for path in modules if covered.isdisjoint((path, *path.parents))]
     assert without == []
+
+
+def test_every_error_of_an_import_has_a_row() -> None:
+    """`ERR_POS_001` … `003` in the first column stands for the three of them."""
+    text = (ROOT / "coordinator" / "README.md").read_text(encoding="utf-8")
+    listed: set[str] = set()
+    for cell in re.findall(r"^\| (`ERR_[^|]*) \|", text, re.MULTILINE):
+        names = re.findall(r"`([^`]+)`", cell)
+        listed.update(name for name in names if name.startswith("ERR_"))
+        if "…" in cell:
+            stem, first = names[0].rsplit("_", 1)
+            listed.update(f"{stem}_{number:03}" for number in range(int(first), int(names[1]) + 1))
+    raised: set[str] = set()
+    for folder in (ROOT, ROOT.parent / "leadline"):
+        for path in folder.rglob("*.py"):
+            raised.update(re.findall(r"\"(ERR_[A-Z]+_(?:\d{3}|FILE))\"", path.read_text(encoding="utf-8")))
+    assert raised
+    assert sorted(raised - listed) == []
