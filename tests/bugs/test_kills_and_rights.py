@@ -178,7 +178,7 @@ def client_of(engine: AsyncEngine, token: str | None = None) -> httpx2.AsyncClie
 async def entered(client: httpx2.AsyncClient, csv: str = CSV) -> str:
     answer = await client.post(
         f"{PREFIX}/portfolios/import",
-        data={"name": "Test", "equity_balance": "100000"},
+        data={"name": "Test", "equity_balance": "100000", "allow_duplicate_name": "true"},
         files={"file": ("p.csv", csv.encode(), "text/csv")},
     )
     assert answer.status_code == 201, answer.text
@@ -215,6 +215,7 @@ CHANGES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("delete", "/positions/{position_id}"): {},
     ("post", "/flows"): {"json": FLOW},
     ("delete", "/flows/{flow_id}"): {},
+    ("delete", "/imports/{import_id}"): {},
 }
 ROOT = f"{PREFIX}/portfolios/{{portfolio_id}}"
 
@@ -245,7 +246,7 @@ async def test_bug_33_a_foreign_id_changes_nothing_and_a_stranger_is_not_let_in(
                 f"{what}_id": await conn.scalar(
                     text(f"SELECT id FROM coordinator.{what}s WHERE portfolio_id = :p"), {"p": mine}
                 )
-                for what in ("position", "flow")
+                for what in ("position", "flow", "import")
             }
         before = await everything(admin)
         for method, path in writes:

@@ -89,7 +89,12 @@ class Story:
             "POST",
             "/portfolios/import",
             key=f"import-{self.slot}",
-            data={"name": f"Crash {self.slot}", "account_type": "taxable", "equity_balance": "100000"},
+            data={
+                "name": f"Crash {self.slot}",
+                "account_type": "taxable",
+                "equity_balance": "100000",
+                "allow_duplicate_name": "true",
+            },
             files={
                 "file": ("p.csv", "\n".join(["symbol,quantity,entry_date,entry_price", *lines]).encode(), "text/csv")
             },

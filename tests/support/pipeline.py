@@ -57,7 +57,12 @@ class Pipeline:
     async def import_csv(self, content: str, *, name: str = "Test", equity: int = 100_000) -> str:
         answer = await self.api.post(
             "/portfolios/import",
-            data={"name": name, "account_type": "taxable", "equity_balance": str(equity)},
+            data={
+                "name": name,
+                "account_type": "taxable",
+                "equity_balance": str(equity),
+                "allow_duplicate_name": "true",
+            },
             files={"file": ("portfolio.csv", content.encode(), "text/csv")},
         )
         assert answer.status_code == 201, answer.text
