@@ -80,14 +80,14 @@ def listed_actions(
         if day <= unknown_before:
             continue
         try:
+            paid, adjusted = item.opt_number("dividend"), item.opt_number("adjDividend")
+            if not paid and adjusted:
+                paid = adjusted * prod(s.value for s in listed if s.ex_date > day)
             # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
-            told = (day, item.opt_number("dividend"), item.opt_number("adjDividend"), item.opt_text("paymentDate"))
+            told = (day, paid, item.opt_text("paymentDate"))
             if told in seen:
                 continue
             seen.add(told)
-            _, paid, adjusted, _ = told
-            if not paid and adjusted:
-                paid = adjusted * prod(s.value for s in listed if s.ex_date > day)
             if paid:
                 found.append(dividend(provider, day, paid))
         except SchemaChanged as error:
