@@ -131,6 +131,7 @@ def test_the_token_is_wanted_once_under_api_and_nowhere_else() -> None:
         ("/api", ""),
         ("/leadline/api/v1/x", "/leadline"),
         ("/api/v1/x", "/leadline"),
+        ("/api/v1/x", "/api"),
     ):
         assert code(LOCKED, request(path=path, root=root)) == "unauthorised"
     for path in ("/livez", "/docs", "/openapi.json", "/apiary"):
