@@ -66,7 +66,8 @@ def listed_actions(
         day = item.day("date")
         try:
             if day <= until:
-                found.append(split(provider, day, item.number("numerator"), item.number("denominator")))
+                one = split(provider, day, item.number("numerator"), item.number("denominator"))
+                found += [one] if one not in found else []
         except SchemaChanged as error:
             if day >= since:
                 raise
