@@ -12,10 +12,12 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import prices, state
+from leadline.run import console_for
 from services.ingest.providers.base import Provider
 from services.ingest.providers.quota.limits import Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
@@ -81,9 +83,9 @@ def find(chosen: Path | None) -> Target:
 
 async def run_checks(chosen: Path | None, console: Console | None = None) -> bool:
     """Run all checks, print a line each; true if nothing is wrong."""
-    out = console or Console()
+    out = console or console_for()
     patient = find(chosen)
-    out.print(f"examining {patient.source}")
+    out.print(f"examining {escape(patient.source)}")
     checks: list[tuple[str, Callable[[IngestSettings], Awaitable[str]]]] = [
         ("database", _database),
         ("migrations", _migrations),
@@ -99,13 +101,13 @@ async def run_checks(chosen: Path | None, console: Console | None = None) -> boo
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 said = await check(patient.settings)
-            out.print(f"  [green]ok[/]     {name}: {said}", highlight=False)
+            out.print(f"  [green]ok[/]     {name}: {escape(said)}", highlight=False)
         except CheckFailed as wrong:
             healthy = False
-            out.print(f"  [red]wrong[/]  {name}: {wrong}", highlight=False)
+            out.print(f"  [red]wrong[/]  {name}: {escape(str(wrong))}", highlight=False)
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the finding
             healthy = False
-            out.print(f"  [red]wrong[/]  {name}: {type(error).__name__}: {str(error)[:300]}", highlight=False)
+            out.print(f"  [red]wrong[/]  {name}: {type(error).__name__}: {escape(str(error)[:300])}", highlight=False)
     return healthy
 
 

@@ -156,16 +156,21 @@ async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None
 
 
 def stop_on_signals(begin_stop: Callable[[], None]) -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise; `begin_stop` is called with it."""
+    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise; `begin_stop` is called with it, in a thread.
+
+    Not by `add_signal_handler`, which waits for the loop's next turn: the loop may be what does not get on. And in a thread, because
+    a handler may interrupt the very code that holds the lock it needs, another handler's too.
+    """
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def stop() -> None:
-        begin_stop()
-        asked_to_stop.set()
+    def stop(*_: object) -> None:
+        threading.Thread(target=begin_stop, name="begin-stop", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: everything has stopped
+            loop.call_soon_threadsafe(asked_to_stop.set)
 
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)
+        signal.signal(name, stop)
     return asked_to_stop
 
 

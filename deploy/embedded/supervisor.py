@@ -29,7 +29,8 @@ LOOK_SECONDS = 0.5
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 FORGET_SECONDS = 600.0
 # A stop in good order takes a second or two. What is not through by then waits for something that is dead, or computes.
-STOP_SECONDS = 6.0
+# Ten seconds in all, of which a machine under load needs some for the ending itself.
+STOP_SECONDS = 5.0
 # For the servers, after that: PostgreSQL ends its processes at once when it is told to quit, and recovers at the next start.
 QUIT_SECONDS = 2.0
 SERVERS = 2

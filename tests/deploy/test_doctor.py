@@ -88,3 +88,34 @@ def test_what_data_puts_aside_is_told(data: Path | None, named: str | None, said
     notice = run.precedence(run.Options(data=data), {} if named is None else {"LEADLINE_PROVIDERS": named})
     assert (notice is None) == (said is None)
     assert said is None or said in (notice or "")
+
+
+async def test_what_a_vendor_says_is_printed_as_it_is_and_does_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "refuses [/v2/aggs] for [bold]us[/bold] \x1b[2J\x1b]52;c;cm0=\x07"
+
+    async def wrong(_: object) -> str:
+        raise doctor.CheckFailed(said)
+
+    async def broken(_: object) -> str:
+        raise ValueError(said)
+
+    async def right(_: object) -> str:
+        return said
+
+    monkeypatch.setattr(doctor, "find", lambda _: doctor.Target(IngestSettings(), "[/the] environment"))
+    for name, check in zip(("_database", "_migrations", "_clock", "_broker", "_topics", "_calendar"),
+                           (wrong, broken, *[right] * 4), strict=True):  # fmt: skip
+        monkeypatch.setattr(doctor, name, check)
+
+    async def of_ingest(_: object, *, ingest: str | None) -> str:
+        return said
+
+    monkeypatch.setattr(doctor, "_providers", of_ingest)
+    monkeypatch.setattr(doctor, "_prices", of_ingest)
+    assert not await doctor.run_checks(None)
+    out = capsys.readouterr().out
+    assert "[/the] environment" in out
+    assert out.count("refuses [/v2/aggs] for [bold]us[/bold]") == 8
+    assert not {"\x1b", "\x07"} & set(out)

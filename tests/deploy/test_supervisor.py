@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from deploy.embedded import broker, supervisor
 from deploy.embedded.broker import Broker
+from deploy.embedded.run import stop_on_signals
 from deploy.embedded.supervisor import Supervisor, Watched
 from shared.errors import ConfigurationError
 
@@ -140,3 +142,27 @@ async def test_once_a_stop_has_begun_nothing_is_started_again(
         await asyncio.sleep(1.0)
     assert starts.count == 1
     assert not watching.failed.is_set()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(name) for name in names]
+    yield
+    for name, handler in zip(names, before, strict=True):
+        signal.signal(name, handler)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_begins_while_the_event_loop_does_not_get_on(name: signal.Signals) -> None:
+    """What ends the process after a time must be started then, whatever the loop is busy with."""
+    begun = threading.Event()
+    asked_to_stop = stop_on_signals(begun.set)
+    os.kill(os.getpid(), name)
+    until = time.monotonic() + 5
+    while not begun.is_set() and time.monotonic() < until:
+        time.sleep(0.01)  # noqa: ASYNC251 (the loop stands still)
+    assert begun.is_set()
+    async with asyncio.timeout(5):
+        await asked_to_stop.wait()

@@ -136,7 +136,7 @@ async def edit_position(
     position = lot_edits.proposed(row, body, clock, issues)
     validation.refuse(issues)
     assert position is not None
-    others = await extents.read(conn, portfolio, without=position_id)
+    others = await extents.read(conn, portfolio, without=[position_id])
     refuse_growth(await extents.read(conn, portfolio), others + Extent.of([position]), limits, clock)
     done = await lot_edits.write(conn, clock, row, position, issues, basis_named="price_basis" in body)
     # A label changes no number, so nothing starts.

@@ -50,6 +50,13 @@ def test_an_odd_price_is_no_bar_of_its_day_alone(fmp: Case, odd: dict[str, objec
     assert as_traded(history(fmp, "AAPL")) == pytest.approx({d: c for d, c in TRADED.items() if d != DAY}, abs=1e-4)
 
 
+def test_a_split_that_is_listed_twice_is_one(fmp: Case) -> None:
+    once = history(fmp, "AAPL").actions
+    at(fmp, "/splits", lambda body: body.extend(list(body)))
+    assert history(fmp, "AAPL").actions == once
+    assert as_traded(history(fmp, "AAPL")) == pytest.approx(TRADED, abs=1e-4)
+
+
 def test_a_volume_that_is_a_text_is_none_and_its_close_stands(fmp: Case, caplog: pytest.LogCaptureFixture) -> None:
     at(fmp, "/historical", of_the_day(volume="1,000"))
     found = history(fmp, "AAPL")

@@ -224,6 +224,7 @@ def payment(**values: object) -> dict[str, object]:
     [
         ([payment(), payment()], [0.84]),
         ([payment(dividend=None), payment(dividend=None)], [0.84]),
+        ([payment(), payment(adjDividend=None)], [0.84]),
         ([payment(), payment(paymentDate="2020-08-20")], [0.84, 0.84]),
         ([payment(), payment(dividend=2.0, adjDividend=0.5)], [0.84, 2.0]),
     ],

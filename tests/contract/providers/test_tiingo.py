@@ -139,6 +139,16 @@ def test_an_action_that_can_not_be_is_the_absence_of_its_symbol(tiingo: Case, va
     assert isinstance(good, History)
 
 
+def test_a_day_that_comes_twice_pays_and_splits_once(tiingo: Case) -> None:
+    once = history(tiingo, "AAPL")
+    assert {action.type for action in once.actions} == {"split", "dividend"}
+    rows = document("tiingo", "history")
+    tiingo.server.fail(reply([row for row in rows for _ in range(2)]), "/tiingo/daily/AAPL/prices")
+    twice = history(tiingo, "AAPL")
+    assert twice.actions == once.actions
+    assert twice.bars.sessions.tolist() == once.bars.sessions.tolist()
+
+
 def test_a_symbol_listed_within_the_range_says_since_when(tiingo: Case) -> None:
     rows = document("tiingo", "history")[5:]
     tiingo.server.fail(reply(rows), "/tiingo/daily/AAPL/prices")

@@ -10,6 +10,7 @@ import pytest
 from yfinance.data import YfData
 
 from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
+from services.ingest.providers.errors import ProviderError, QuotaUsedUp
 from services.ingest.providers.network import Described, Fundamentals, NetworkProvider
 from services.ingest.providers.transport.gate import LocalRateLimiter
 from services.ingest.providers.yahoo.refusals import LONGEST, PAUSE
@@ -197,6 +198,38 @@ def test_consent_is_given_over_yahoos_own_hosts(yahoo: Case) -> None:
     assert european.agreed
     crumbs = [call.query.get("crumb") for call in yahoo.server.asked("quoteSummary")]
     assert crumbs == ["crumb"]
+
+
+class Full(LocalRateLimiter):
+    """Lets `room` calls pass, and refuses the others as a used-up quota does."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(now=lambda: NOW)
+        self.room = room
+        self.told: list[ProviderError] = []
+
+    def acquire(self) -> None:
+        self.room -= 1
+        if self.room < 0:
+            raise QuotaUsedUp("yahoo", "limit reached", retry_at=NOW + timedelta(minutes=1))
+
+    def failed(self, error: ProviderError) -> None:
+        self.told.append(error)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_redirect_there_is_no_room_for_is_no_failure_of_the_vendor(room: int) -> None:
+    with serving(European()) as server:
+        gate = Full(room)
+        vendor = Yahoo(
+            exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=QUICK, now=lambda: NOW
+        )
+        (found,) = vendor.profiles(["AAPL"])
+        vendor.close()
+        assert len(server.calls) == room
+    assert isinstance(found, NoData)
+    assert found.reason == NoDataReason.RATE_LIMITED
+    assert gate.told == []
 
 
 @pytest.mark.parametrize("to", ["https://evil.example/", "http://guce.yahoo.com/", "https://yahoo.com.evil.example/"])

@@ -110,6 +110,23 @@ async def test_the_rows_a_file_repeats_do_not_count_twice(small: Api) -> None:
     assert answer.json()["unchanged"] == 3
 
 
+TRADES = "date,action,symbol,quantity,price\n"
+BOUGHT = TRADES + "".join(f"2020-12-28,buy,AAPL,{n},100\n" for n in (1, 2, 3))
+
+
+async def test_lots_that_trades_replace_do_not_count_beside_those_that_replace_them(small: Api) -> None:
+    """Sales close the three lots: what is stored afterwards is three lots, not six."""
+    form = {"name": "Trades", "equity_balance": "100000"}
+    made = await small.client.post(f"{PREFIX}/portfolios/import", data=form, files={"file": ("t.csv", BOUGHT.encode())})
+    place = f"{PREFIX}/portfolios/{made.json()['id']}/import"
+    sold = (TRADES + "2020-12-29,sell,AAPL,6,110\n").encode()
+    answer = await small.client.post(place, files={"file": ("t.csv", sold)})
+    assert answer.status_code == 200, answer.text
+    assert len((await small.client.get(f"{PREFIX}/portfolios/{made.json()['id']}")).json()["positions"]) == 3
+    more = (TRADES + "2020-12-30,buy,AAPL,1,100\n").encode()
+    refused(await small.client.post(place, files={"file": ("t.csv", more)}), "too_many_lots", 4)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [({"entry_date": "2020-12-21"}, "too_many_sessions"), ({"symbol": "IBM"}, "too_many_symbols")],

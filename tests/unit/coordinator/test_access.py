@@ -153,6 +153,7 @@ async def test_the_token_is_wanted_once_under_api_and_nowhere_else() -> None:
         ("/api", ""),
         ("/leadline/api/v1/x", "/leadline"),
         ("/api/v1/x", "/leadline"),
+        ("/api/v1/x", "/api"),
     ):
         assert await login(request(path=path, root=root)) == "unauthorised"
     for path in ("/livez", "/docs", "/openapi.json", "/apiary"):

@@ -12,6 +12,7 @@ from services.ingest.model.market import Answer, NoData, NoDataReason, Request
 from services.ingest.providers.errors import ProviderDown, ProviderError, QuotaUsedUp, RateLimited
 from services.ingest.providers.quota.limits import Permit, Priority, Window, spread, windows
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
+from services.ingest.providers.transport.gate import asking_about
 
 NIGHT = (date(2020, 12, 29), date(2020, 12, 30))
 YEARS = (date(2018, 12, 31), date(2020, 12, 30))
@@ -176,3 +177,18 @@ def test_turns_follow_the_slowest_window() -> None:
     base = datetime(2026, 1, 5, tzinfo=UTC)
     assert spread([3, 3, 3], base, (Window(5, 60), Window(6, 86400))) == [base, base, base + timedelta(days=1)]
     assert spread([3, 3], base, ()) == [base, base]
+
+
+def test_a_vendor_is_tried_with_who_was_answered_about_and_never_with_who_failed_last() -> None:
+    gate = SharedRateLimiter(Count(10))
+    odd = ProviderDown("v", "an answer nobody can use", answered=True)
+    assert gate.reference() == "SPY"
+    with asking_about("SPY"):
+        gate.failed(odd)
+    assert gate.reference() == "QQQ"
+    with asking_about("ABA"):
+        gate.succeeded()
+    assert gate.reference() == "ABA"
+    with asking_about("ABA"):
+        gate.failed(odd)
+    assert gate.reference() == "SPY"

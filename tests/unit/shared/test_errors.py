@@ -20,7 +20,10 @@ class DriverError(Exception):
 @pytest.mark.parametrize(
     "error",
     [
-        *(DBAPIError("s", {}, DriverError(state)) for state in ("08006", "40001", "40P01", "53300", "57P01", "55P03")),
+        *(
+            DBAPIError("s", {}, DriverError(state))
+            for state in ("08006", "40001", "40P01", "53300", "57P01", "55P03", "25006", "58030")
+        ),
         DBAPIError("s", {}, DriverError("XX000"), connection_invalidated=True),
         OperationalError("s", {}, DriverError(None)),
         PoolTimeout(),

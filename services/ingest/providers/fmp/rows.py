@@ -66,7 +66,8 @@ def listed_actions(
         day = item.day("date")
         try:
             if day <= until:
-                found.append(split(provider, day, item.number("numerator"), item.number("denominator")))
+                one = split(provider, day, item.number("numerator"), item.number("denominator"))
+                found += [one] if one not in found else []
         except SchemaChanged as error:
             if day >= since:
                 raise
@@ -80,14 +81,14 @@ def listed_actions(
         if day <= unknown_before:
             continue
         try:
+            paid, adjusted = item.opt_number("dividend"), item.opt_number("adjDividend")
+            if not paid and adjusted:
+                paid = adjusted * prod(s.value for s in listed if s.ex_date > day)
             # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
-            told = (day, item.opt_number("dividend"), item.opt_number("adjDividend"), item.opt_text("paymentDate"))
+            told = (day, paid, item.opt_text("paymentDate"))
             if told in seen:
                 continue
             seen.add(told)
-            _, paid, adjusted, _ = told
-            if not paid and adjusted:
-                paid = adjusted * prod(s.value for s in listed if s.ex_date > day)
             if paid:
                 found.append(dividend(provider, day, paid))
         except SchemaChanged as error:

@@ -232,8 +232,9 @@ class Tiingo(RestProvider):
         return _Day(row, item.opt_number("divCash") or 0.0, 1.0 if ratio is None else ratio)
 
     def _actions_of(self, days: Sequence[_Day]) -> Iterator[Action]:
-        """Dividends as paid, by ex-date; both are in the row of the day they take effect on."""
-        for day in days:
+        """Dividends as paid, by ex-date; both are in the row of the day they take effect on. Of two rows of a day the last
+        stands, as among bars."""
+        for day in {day.row.day: day for day in days}.values():
             if day.dividend:
                 yield dividend(self.name, day.row.day, day.dividend)
             if day.split != 1.0:

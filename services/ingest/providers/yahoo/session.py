@@ -171,14 +171,7 @@ class YahooSession(Session[Response]):
         of_profiles = data and not path.startswith(answers.CHART)
         if not data and (kept := self._crumbs.kept()) is not None:
             return kept
-        try:
-            if of_profiles:
-                self._profiles.assert_open()
-            self._gate.acquire()
-        except ProviderError as refused:
-            # Our own gate's refusal: the vendor was not asked, so nothing about it is recorded.
-            self._seen.fault = refused
-            raise
+        self._acquire(self._profiles.assert_open if of_profiles else None)
         try:
             response = self._send(method, url, arguments, data=data)
             if data:
@@ -190,7 +183,8 @@ class YahooSession(Session[Response]):
             self._seen.fault = error
             raise
         except ProviderError as error:
-            self.noted(error)
+            if error is not self.fault():
+                self.noted(error)
             raise
         if url == _COOKIES:
             self._cookies_given = response
@@ -205,6 +199,16 @@ class YahooSession(Session[Response]):
                 self.journal.disabled = None
         return response
 
+    def _acquire(self, before: Callable[[], None] | None = None) -> None:
+        """Our own refusal is what this question ended in; the vendor was not asked, so nothing about it is recorded."""
+        try:
+            if before is not None:
+                before()
+            self._gate.acquire()
+        except ProviderError as refused:
+            self._seen.fault = refused
+            raise
+
     def _followed(self, url: str, response: Response) -> Response:
         """The end of the redirects of a page about cookies or consent, as long as they stay with Yahoo. Data are never redirected."""
         for _ in range(REDIRECTS):
@@ -214,7 +218,7 @@ class YahooSession(Session[Response]):
             url = urljoin(url, to)
             if not answers.is_yahoos(url) or urlsplit(url).path.startswith(tuple(answers.DATA)):
                 break
-            self._gate.acquire()
+            self._acquire()
             response = self._send("GET", url, {}, data=False)
         response.url = url  # yfinance tells a page of consent by its address
         return response
@@ -238,12 +242,8 @@ class YahooSession(Session[Response]):
         except RequestException as error:
             if not data:
                 raise
-            too_large = error.code == curl_cffi.CurlECode.FILESIZE_EXCEEDED
-            fault = (
-                ProviderErrorKind.BAD_BODY
-                if too_large or error.code == curl_cffi.CurlECode.PARTIAL_FILE
-                else ProviderErrorKind.OUTAGE
-            )
+            spoiled = {curl_cffi.CurlECode.FILESIZE_EXCEEDED, curl_cffi.CurlECode.PARTIAL_FILE}
+            fault = ProviderErrorKind.BAD_BODY if error.code in spoiled else ProviderErrorKind.OUTAGE
             raise ProviderDown(
                 self._provider, f"{type(error).__name__} (curl {int(error.code)})", fault=fault
             ) from error
