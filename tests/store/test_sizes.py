@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import sizes
@@ -73,3 +75,30 @@ async def test_sizes_are_those_of_the_lots(db: AsyncConnection, phase: Phase) ->
             expected[portfolio] = Size(len(lots), frozenset(hashes[symbol] for symbol in symbols), priced)
     assert found == expected
     assert {size.priced for size in found.values()} != {0} or phase is not Phase.RISK
+
+
+async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
+    """Whoever holds it: how often is counted by the database."""
+    held = await fill(db)
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    await sizes.read(db, Phase.RISK, [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS])
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    await db.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    looked = max(loops(plan[0]["Plan"]))
+    pairs = sum(len({underlying or symbol for symbol, underlying in lots}) for lots in held.values())
+    assert 0 < looked <= len(SYMBOLS) < pairs
+
+
+def loops(node: dict[str, Any]) -> Iterator[int]:
+    """How often each part of the plan that looks for prices was run."""
+    if str(node.get("Relation Name", "")).startswith("prices"):
+        yield int(node["Actual Loops"])
+    for child in node.get("Plans", ()):
+        yield from loops(child)
