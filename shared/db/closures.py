@@ -40,4 +40,4 @@ async def load_closures(conn: AsyncConnection) -> None:
 async def assert_calendar_current(conn: AsyncConnection) -> None:
     """Under the commit-order lock: raises `CalendarMoved` if the closures are not those the caller computed under."""
     if await find_closures(conn) != closures():
-        raise CalendarMoved("the exchange calendar was changed meanwhile; with the new one it is done again")
+        raise CalendarMoved("the exchange calendar changed during the computation; it is retried with the new one")

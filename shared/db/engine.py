@@ -75,7 +75,9 @@ async def acquire_commit_order_lock(conn: AsyncConnection) -> None:
 async def assert_commit_order_lock(conn: AsyncConnection) -> None:
     """Refuse to go on without the commit-order lock, where no trigger sees that it is needed."""
     if await conn.scalar(text("SELECT current_setting('leadline.ordered', true)")) != "yes":
-        raise PermanentError("this needs the commit-order lock: take it first in the transaction", code="unordered")
+        raise PermanentError(
+            "commit-order lock required: call acquire_commit_order_lock() first in the transaction", code="unordered"
+        )
 
 
 async def next_change_seq(conn: AsyncConnection) -> int:

@@ -1,4 +1,4 @@
-"""What comes of work that succeeded, has to wait, or failed: the schedule of a portfolio's phase, and blocked units."""
+"""Schedule and blocking: record progress, deferral or failure of a portfolio's phase."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def record_failure(
 async def _keep(
     conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str], *, blocked: bool
 ) -> None:
-    """Write down what failed, and forget what is old."""
+    """Record what failed, and delete records past their keeping."""
     await conn.execute(
         text(
             "DELETE FROM ledger.failures WHERE phase = CAST(:phase AS ledger.phase) AND at < now() - CAST(:kept AS interval)"
@@ -188,7 +188,7 @@ async def unblock(
 
 
 async def lock_blocked(conn: AsyncConnection) -> None:
-    """Lock all blocked units, by key: for who frees one part after the other, and would have locked schedules by the second."""
+    """Lock all blocked units by key, before a caller unblocks them in parts and has locked schedules by the second."""
     await conn.execute(
         text("""
             SELECT 1 FROM ledger.units WHERE blocked_reason IS NOT NULL

@@ -1,4 +1,4 @@
-"""Who is working on what. A lease only keeps two from doing the same work; correctness is the completed revision's."""
+"""Leases on portfolios: they avoid duplicate work; correctness rests on the completed revision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=30)
 
 
 async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], owner: str) -> list[Lease]:
-    """Take the free portfolios for `owner`; on the others leave word, by `pending_wakeups`, that there is more to do."""
+    """Acquire the free portfolios for `owner`; raise the wake-up counter (`wanted`) of the others."""
     rows = await conn.execute(
         text("""
             WITH k AS (
@@ -60,7 +60,7 @@ async def renew(conn: AsyncConnection, phase: Phase, owner: str) -> int:
 async def release(
     conn: AsyncConnection, phase: Phase, leases: Sequence[Lease], owner: str, *, unconditionally: bool = False
 ) -> list[Lease]:
-    """Let go of what nobody asked for meanwhile; what somebody did ask for stays held and is returned, to be read again.
+    """Release the leases whose wake-up counter did not move; the others stay held and are returned, to be read again.
 
     The comparison and the release are one statement, so no wake-up falls between them.
     """

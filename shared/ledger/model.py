@@ -1,4 +1,4 @@
-"""What the ledger is told, and what it answers."""
+"""Types of the ledger's interface: outcomes, deferrals, completions, leases."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Lease:
-    """A portfolio this caller works on, and the wake-ups counted when it was taken."""
+    """A lease on a portfolio, with the wake-up counter at acquisition."""
 
     portfolio_id: UUID
     fence: int

@@ -1,4 +1,4 @@
-"""What is missing, as the reconciler sees it: who may be asked for now, what is outstanding, what is blocked. SQL only."""
+"""Queries of the reconciler on the schedule: candidates, unanswered requests, blocked units. SQL only."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Candidate:
 
 
 async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, look: int) -> list[Candidate]:
-    """Portfolios that may be asked for now, in the order they have waited, each with its span of askable sessions.
+    """Find portfolios due for a request, longest waiting first, each with its range of ready sessions.
 
     At most `look` are looked at; those that wait for their upstream are looked at again only after (at random, up to) the
     grace period, so that they never stand before those that could go on.
@@ -116,7 +116,7 @@ async def _defer_waiting(conn: AsyncConnection, phase: Phase, portfolios: Sequen
 
 
 async def lock_schedules(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
-    """Lock the schedule of those that nobody is changing just now and that still wait; returns them."""
+    """Lock the schedule rows that no other transaction holds and that still wait (SKIP LOCKED); returns them."""
     rows = await conn.scalars(
         text("""
             SELECT portfolio_id FROM ledger.schedule
@@ -129,7 +129,7 @@ async def lock_schedules(conn: AsyncConnection, phase: Phase, portfolios: Sequen
 
 
 async def record_request(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]) -> None:
-    """Note which event asked for each (locked) portfolio, and when to ask again: full jitter over a doubling backoff."""
+    """Record the event that requested each locked portfolio, and the next attempt: full jitter over a doubling backoff."""
     await conn.execute(
         text("""
             UPDATE ledger.schedule s

@@ -1,4 +1,4 @@
-"""When a consumer puts aside nearly everything it reads, it is the consumer that is broken: better stopped than emptying a topic.
+"""Circuit breaker: stops a consumer that dead-letters nearly every message, before it empties a topic.
 
 Stopped is not for good: after a pause it tries one message, and goes on where that succeeds. What is broken may have been mended
 meanwhile (a grant, a table), or may never have been ours to mend: in a rolling deploy the newer release takes over the partition.
@@ -29,14 +29,14 @@ class DeadLetterBreaker:
         self._pause = FIRST_PAUSE_SECONDS
         self._next_try = 0.0
         self.tripped: str | None = None
-        """Why reading is stopped; None while all is well."""
+        """Why reading is stopped; None while the breaker is closed."""
 
     def seconds_to_next_try(self) -> float:
-        """How long to hold the next message; 0 while all is well."""
+        """Seconds to hold the next message; 0 while the breaker is closed."""
         return max(0.0, self._next_try - time.monotonic()) if self.tripped else 0.0
 
     def record(self, dead_letter_reason: str | None, *, sent_by_us: bool = False) -> bool:
-        """Count a message: the reason it was put aside for, or None if it was handled. True if that was one too many.
+        """Record one outcome: the dead letter's reason, or None if handled. True if that tripped the breaker.
 
         sent_by_us : it is, byte for byte, what our outbox sent: a release that cannot read it is broken, or the one that wrote it
             is newer. What others send says nothing about us, however much of it comes, and must never stop anything; but a
@@ -53,7 +53,7 @@ class DeadLetterBreaker:
             return False
         self.tripped = (
             f"stopped reading: {sum(self._ours)} of the last {len(self._ours)} messages went to the dead letters "
-            f"(last: {self._last}); a message is tried every {LONGEST_PAUSE_SECONDS:.0f} s at most; mend the cause, "
+            f"(last: {self._last}); a message is tried every {LONGEST_PAUSE_SECONDS:.0f} s at most; fix the cause, "
             "then `leadline dead-letters replay --all`"
         )
         self._pause = FIRST_PAUSE_SECONDS

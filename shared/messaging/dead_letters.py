@@ -1,4 +1,4 @@
-"""What cannot be handled: messages and blocked units, kept whole with the reason, until a person replays or purges them."""
+"""Dead letters: messages and blocked units that could not be handled, kept whole until somebody replays or purges them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DeadLetter:
 
     @property
     def about_units(self) -> bool:
-        """Whether it is no message that came, but our own word about units that failed too often."""
+        """Whether it is about units that failed too often, and not a message that was received."""
         return self.reason == BLOCKED and self.partition == NO_PARTITION
 
 
@@ -77,7 +77,7 @@ async def record(
     reason: str,
     error: str,
 ) -> None:
-    """Put a message aside. The same message delivered again is the same dead letter."""
+    """Record a dead letter. Idempotent per delivery: the same message delivered again is the same dead letter."""
     await conn.execute(
         text("""
             INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", key, headers, body, body_hash, reason, error)
@@ -103,7 +103,7 @@ async def record(
 async def record_blocked(
     conn: AsyncConnection, phase: Phase, portfolio: UUID, first: date, last: date, error: str
 ) -> None:
-    """Units that failed too often: a letter whose replay asks for them again. While one is open there is no second."""
+    """Record a dead letter about blocked units, whose replay requests them again. At most one is open."""
     event = PhaseRequested(work=WorkBody.of(Work((portfolio,), first, last)), phase=phase)
     body = event.body().encode()
     await conn.execute(
@@ -130,7 +130,7 @@ async def record_blocked(
 
 
 async def resolve_blocked(conn: AsyncConnection) -> int:
-    """Close the letters about units of which none is missing any more; returns how many."""
+    """Resolve dead letters whose units are all complete; returns how many."""
     result = await conn.execute(
         text(f"""
             WITH about AS MATERIALIZED ({ABOUT_UNITS})
@@ -202,7 +202,7 @@ async def get(conn: AsyncConnection, letter_id: int) -> DeadLetter | None:
 async def edit(
     conn: AsyncConnection, letter_id: int, *, body: str | None = None, headers: Mapping[str, str] | None = None
 ) -> bool:
-    """Mend an open letter before it is replayed; what came is kept beside. False if there is no open one.
+    """Edit an open dead letter before replay; the original is kept beside. False if there is no open one.
 
     The hash stays that of what came, so that the message delivered again is still this letter. Raises `PermanentError` for the
     body of a letter about blocked units: it says which they are.
@@ -281,12 +281,12 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
 
 
 async def purge(conn: AsyncConnection, letter_id: int) -> bool:
-    """Give a message up for good. The row stays; its body goes. False if there is none, or it was settled before.
+    """Purge a dead letter: delete its body, keep the row. False if there is none, or it was settled before.
 
     Raises `PermanentError` while units that it is about are blocked: they are called for, and nothing else would tell of them.
     """
     if await still_blocked(conn, [letter_id]):
-        why = "is about units that are blocked: mend the cause and replay it"
+        why = "is about units that are blocked: fix the cause and replay it"
         raise PermanentError(f"dead letter {letter_id} {why}", code="still_blocked")
     result = await conn.execute(
         text("""

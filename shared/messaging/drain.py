@@ -22,7 +22,7 @@ def exit_process(code: int) -> None:
 
 @contextlib.contextmanager
 def drain_on_signal(stopping: asyncio.Event, seconds: float) -> Iterator[None]:
-    """On SIGTERM first say that this process stops, so that `/readyz` fails and traffic goes elsewhere; then shut down.
+    """On SIGTERM fail `/readyz` first, so that traffic goes elsewhere; then shut down.
 
     uvicorn closes its port as the first thing, so nobody could read there that it is about to. A second signal, and servers
     other than uvicorn, are left as they are.

@@ -1,4 +1,4 @@
-"""Whether this process can still do its work. Asking the broker for its metadata says nothing about that: a consumer whose task
+"""Consumer liveness: task state, poll age, lag. Asking the broker for its metadata says nothing about it: a consumer whose task
 has ended, or that reads nothing although messages wait, answers as before.
 
 Known from inside: tasks that run, the age of the last poll, the relay's last turn. Known from outside, over a connection of its
@@ -74,7 +74,7 @@ class ConsumerMonitor:
                 continue
 
     async def _look(self) -> None:
-        """Committed offsets against the ends of the assigned partitions, asked for over fresh connections."""
+        """Measure lag: committed offsets against the ends of the assigned partitions, over fresh connections."""
         assigned: dict[str, list[TopicPartition]] = {}
         for subscriber in self._broker.subscribers:
             consumer, group = getattr(subscriber, "consumer", None), getattr(subscriber, "group_id", None)
@@ -104,7 +104,7 @@ class ConsumerMonitor:
         CONSUMER_LAG.labels(self._service).set(total)
 
     def judge(self, group: str, committed: Offsets, ends: Offsets, *, now: float) -> int:
-        """Note what was seen of a group; returns its lag. Stalled: behind, idle, and not a message further for a long time."""
+        """Update a group's state; returns its lag. Stalled: behind, idle, and not a message further for a long time."""
         lag = sum(max(0, ends[partition] - committed[partition]) for partition in committed)
         position = sum(committed.values())
         before = self._since.get(group)
@@ -124,7 +124,7 @@ class ConsumerMonitor:
         return lag
 
     def problems(self) -> list[str]:
-        """What a restart would mend."""
+        """Problems that a restart would fix."""
         found = list(self._stalled.values())
         if self._guard.limit.tripped is None and (idle := self._guard.idle_age()) > MAX_IDLE_SECONDS:
             found.append(

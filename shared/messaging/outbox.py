@@ -78,7 +78,7 @@ async def publish_completions(
 
 
 async def publish_request(conn: AsyncConnection, phase: Phase, work: Work) -> None:
-    """Ask for a phase of some work: what a run that lasted long enough leaves to the next one."""
+    """Publish a request for a phase of some work: what a run past its time leaves to the next one."""
     await publish(conn, [PhaseRequested(work=WorkBody.of(work), phase=phase)], source=phase.value)
 
 

@@ -1,4 +1,4 @@
-"""The guard around every handler: what to do with each kind of failure, decided in one place.
+"""Retry and dead-letter middleware around every handler: what to do with each kind of failure, in one place.
 
 Unreadable or permanently failing messages are put aside and acknowledged, so poison never blocks a partition. Transient errors
 are retried with full jitter inside the handler's budget; after that the message is acknowledged and the unit stays missing: the
@@ -127,7 +127,7 @@ class RetryDeadLetterMiddleware:
                 self.last_handled = time.monotonic()
 
     async def hold(self, seconds: float) -> None:
-        """Hold the message before it is tried: it is not handled, not put aside and not acknowledged meanwhile.
+        """Hold the message before it is tried: neither handled, dead-lettered nor acknowledged meanwhile.
 
         Raises `ConsumerStopped` if the process stops first; the message comes again after the restart.
         """
@@ -139,7 +139,7 @@ class RetryDeadLetterMiddleware:
         raise ConsumerStopped(str(self.limit.tripped))
 
     async def pause(self, attempt: int, error: BaseException) -> None:
-        """Full jitter: two services that failed together do not come back together."""
+        """Sleep with full jitter: two services that failed together do not come back together."""
         delay = random.uniform(0, min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 10)))
         log.warning("handler_retries", attempt=attempt + 1, delay=round(delay, 2), error=str(error)[:300])
         try:
@@ -230,7 +230,7 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
             causation.reset(tokens[1])
 
     async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> str:
-        """Run the handler until it succeeds, fails for good, or has used up its budget; returns which."""
+        """Run the handler until success, permanent failure or the end of its budget; returns which."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + BUDGET_SECONDS
         attempt = 0

@@ -1,4 +1,4 @@
-"""What of a run failed for good: gathered while it is told apart from what did not, counted once at the run's end."""
+"""Permanent failures of one run, isolated by bisecting the batch and recorded once when the run ends."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Failures:
     tries: int = 0
 
     def split(self, batch: Batch) -> tuple[Batch, Batch] | None:
-        """Where to look for what is bad in a batch that has just failed; None if it is to count as bad as a whole."""
+        """Split a failed batch for the next try; None when the limit of tries is reached and it fails as a whole."""
         self.tries += 1
         return batch.halves() if len(batch.portfolios) > 1 or self.tries < MOST_TRIES else None
 
     def merge(self, batch: Batch, halves: tuple[Batch, Batch]) -> None:
-        """Sessions that all failed alike are one part, with one letter."""
+        """Merge two adjacent halves with the same error into one part, with one dead letter."""
         (first, error), (second, other) = self.parts[-2:] if len(self.parts) > 1 else ((batch, ""), (batch, ""))
         if len(batch.portfolios) == 1 and (first, second) == halves and error == other:
             self.parts[-2:] = [(batch, error)]
 
     async def record(self, engine: AsyncEngine, phase: Phase) -> None:
-        """Count one run for each portfolio; after eight of them what failed is blocked, with a letter for each part."""
+        """Record one failed run per portfolio; after eight the units are blocked, with a dead letter for each part."""
         errors: dict[UUID, dict[tuple[date, date], str]] = defaultdict(dict)
         for batch, error in self.parts:
             FAILURES.labels(phase.value).inc()
@@ -58,5 +58,5 @@ class Failures:
                     phase=phase.value,
                     portfolio=portfolio,
                     sessions=[f"{first}/{last}" for first, last in found],
-                    remedy="mend the cause, then `leadline rerun ID --what failed`",
+                    remedy="fix the cause, then `leadline rerun ID --what failed`",
                 )

@@ -59,8 +59,8 @@ class PhaseRunner:
     async def run(self, work: Work) -> int:
         """Complete what is missing and ready within the work; returns how many units were raised.
 
-        Portfolios that somebody else holds are left to them, with a word that there is more to do. Before a portfolio is let
-        go, the word is looked for, and what is missing is read again: no wake-up falls between the two.
+        Skips portfolios leased by another worker but raises their wake-up counter. Compares the counter before a lease is
+        released, and reads what is missing again where it moved, so that no wake-up is lost.
         """
         owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
@@ -153,7 +153,7 @@ class PhaseRunner:
         return selected
 
     async def _bisect_on_failure(self, batch: Batch, attempted: set[MissingUnit], failures: Failures) -> int:
-        """Run a batch; if it fails for good, run its halves, so that one bad portfolio, and one bad session of it, fails alone.
+        """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
         In a chain nothing behind what failed is ready, so there the later half is found to be empty.
         """
@@ -216,7 +216,7 @@ class PhaseRunner:
                 return await self._save(conn, current, results)
 
     async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
-        """The batch as this snapshot sees it: revisions may have moved, units may have been completed or gone."""
+        """Re-read the batch in this snapshot: revisions may have risen, units may be complete or deleted."""
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
         wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
         units = self._select(units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)

@@ -1,4 +1,4 @@
-"""What a new release takes up when a coordinator starts: a new code frees what was blocked, a new model restates what was said,
+"""Apply a release when a coordinator starts: new code unblocks units, a new model version restates results,
 and so does another benchmark for the sectors what it went into.
 
 All are recorded in `coordinator.versions`, so that a restart of the same release does nothing.

@@ -1,4 +1,4 @@
-"""Sessions fall due: their units enter the ledger, and DateDue goes out.
+"""Scheduler: adds the units of sessions that fall due, and publishes DateDue.
 
 The scheduler's tick and the reconciler call the same function, so a scheduler that slept, or died, is made good by either.
 There is no watermark over portfolios: each is compared with its own newest unit.

@@ -1,4 +1,4 @@
-"""Keeps the runs of units up to date while nobody asks, so that whoever asks finds little to do."""
+"""Keep the runs of units up to date in the background, so that a read has little left to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What providers said: prices, splits and dividends, profiles; and the facts that are computed from them alone."""
+"""Provider data behind a figure: prices, splits, dividends, profiles; and the facts computed from them alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users said, what a portfolio's own earlier rows say, and what results were compared with."""
+"""User-entered data behind a figure, the portfolio's own earlier rows, and what results were compared with."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ async def choose(
     _, name = await symbol_id(conn, symbol)
     target = normalise(chosen)
     if not target.isprintable() or classify(target) is SymbolKind.PRIVATE:
-        raise Invalid(f"{target!r} is no symbol of a market.")
+        raise Invalid(f"{target!r} is not a market symbol. Give the ticker that the vendor uses, such as META.")
     if valid_from is not None and valid_to is not None and valid_from > valid_to:
         raise Invalid("valid_from is after valid_to.")
     await conn.execute(

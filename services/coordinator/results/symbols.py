@@ -32,7 +32,7 @@ _ACTION = "ex_session, ex_date, type, value, provider"
 async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
     name = normalise(symbol)
     if not name.isprintable():
-        raise NotFound("That is no symbol.")
+        raise NotFound("This is not a valid symbol. Use letters, digits, dot and hyphen, such as BRK.B.")
     found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
     if found is None:
         raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")

@@ -1,1 +1,1 @@
-"""Runs: triggers that somebody or something pulled, and what became of them."""
+"""Runs: requested recomputations, and their progress."""

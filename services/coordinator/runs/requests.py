@@ -1,4 +1,4 @@
-"""Pulling a trigger. Whoever pulls it, the same units are found missing or raised, and the same event wakes the phases.
+"""Request a run. Whoever requests it, the same units are found missing or raised, and the same event wakes the phases.
 
 All functions take a connection inside a transaction whose first statement was the commit-order lock.
 """

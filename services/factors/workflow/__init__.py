@@ -1,4 +1,4 @@
-"""The factors phase: find the facts that are lacking or behind, compute those, store them, and judge the units.
+"""The factors phase: find missing or stale facts, compute and store them, and derive the quality of units.
 
 Portfolios ask for facts but do not enter them. Each (symbol, session) is computed once, whoever holds it.
 """

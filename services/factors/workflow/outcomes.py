@@ -1,4 +1,4 @@
-"""What a unit of the factors phase says of itself: which of the symbols its portfolio held have no joint betas."""
+"""Outcome of a factors unit: quality, coverage, and the held symbols without joint betas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Factors whose proxy is still waited for: which units are put off because of it, and which go on without."""
+"""Factors whose proxy's price is awaited: which units are deferred for it, and which are computed without."""
 
 from __future__ import annotations
 

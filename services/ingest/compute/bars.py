@@ -1,4 +1,4 @@
-"""Parts of what a source delivered. Pure."""
+"""Cut and select bars of a provider's series. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace

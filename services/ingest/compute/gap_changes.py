@@ -1,4 +1,4 @@
-"""What became of absences in one write, and what was computed without the prices that were waited for. Pure."""
+"""Find gaps that one write changed or ended, and what was computed without the awaited prices. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Whether an answer stands on the basis of what is stored. Pure.
+"""Compare a result's price basis with stored closes. Pure.
 
 A vendor adjusts its closes for a split and lists the split in two steps, hours or days apart. Taken between them, an answer would
 be a loss that nobody had; taken after them, its split would lie before the range that was asked for. Both show in what an

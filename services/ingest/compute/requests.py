@@ -1,4 +1,4 @@
-"""What to ask for: only sessions that are not known, each range with the priced session next to it. Pure."""
+"""Build fetch requests for uncovered sessions, each overlapping one priced session. Pure."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime

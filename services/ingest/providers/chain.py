@@ -1,4 +1,4 @@
-"""Who is asked, in which order, and what it means when nobody has it.
+"""Provider chain: order, fallback, and the resulting no-data reason.
 
 A provider that has bars serves; the next one is asked only for the sessions before its first and after its last bar. A hole
 in between is left to the source that saw the neighbours: filling single days from another vendor costs a call a symbol and

@@ -1,4 +1,4 @@
-"""What a vendor did, as errors inside an adapter. They never leave it: `fetch` and the rest turn them into answers.
+"""Typed errors of a vendor, inside an adapter. They never leave it: `fetch` and the rest turn them into answers.
 
 Each is transient or permanent as `shared.errors` has it, and knows the absence a symbol gets by it.
 """

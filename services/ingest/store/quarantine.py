@@ -1,4 +1,4 @@
-"""Jumps nobody has confirmed: kept out of the prices, until a second provider or an operator says that they are real."""
+"""Price outliers: kept out of the prices until a second provider or an operator confirms them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -43,7 +43,7 @@ async def find_decisions(conn: AsyncConnection, ids: Sequence[int]) -> dict[tupl
 
 
 async def mark_decisions_applied(conn: AsyncConnection, decided: Mapping[tuple[int, date], int]) -> None:
-    """These decisions, by (symbol id, session), have been followed: nobody need be asked because of them any more."""
+    """Mark decisions, by (symbol id, session), as applied."""
     if not decided:
         return
     await conn.execute(

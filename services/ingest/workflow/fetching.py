@@ -1,4 +1,4 @@
-"""From questions to rows: asked outside any transaction, compared with what is stored, and asked more widely where it does not fit."""
+"""Fetch outside any transaction, compare with stored prices, and refetch more widely where they do not fit."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -163,7 +163,7 @@ class Fetcher:
     def _confirmed(
         self, ask: FetchRequest, answer: ChainResult, samples: Sequence[StoredClose], doubts: OutlierInputs
     ) -> bool:
-        """Whether an operator said that the price after the stored ones is true, whatever moved."""
+        """Whether an operator confirmed the next price after the stored ones."""
         session = _after(answer, samples)
         doubt = doubts.known.get((ask.symbol_id, session)) if session else None
         return doubt is not None and doubt.confirmed is True

@@ -1,4 +1,4 @@
-"""Claims on symbols, kept alive while they are fetched: each symbol is fetched once, whoever needs it."""
+"""Symbol leases, renewed while fetching: each symbol is fetched once, whoever needs it."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,14 @@ RENEW_SECONDS = 20.0
 
 
 class SymbolLeaseLost(TransientError):
-    """Whoever fetched slept longer than the claim lasts, and somebody else has the symbol, or had it since."""
+    """The lease expired during the fetch, and another worker holds the symbol, or held it since."""
 
     code = "claim_lost"
 
 
 @dataclass(frozen=True)
 class SymbolLease:
-    """Symbols that are ours to fetch, with their coverage as of the claim."""
+    """Leased symbols, with their coverage as of acquisition."""
 
     owner: str
     symbols: list[SymbolCoverage]
@@ -36,16 +36,16 @@ class SymbolLease:
         """Refuse to write what was fetched under a claim that ran out. Raises `SymbolLeaseLost`.
 
         What is known of a symbol changes under its claim only, so whoever still owns it writes beside the coverage that it
-        planned with; a sleeper that was overtaken would take what is known by now for news that no unit has seen.
+        planned with; a worker whose lease expired would take what is known by now for news that no unit has seen.
         """
         lost = await universe.not_owned(conn, sorted(ids), self.owner)
         if lost:
-            raise SymbolLeaseLost(f"{len(lost)} symbols were taken over while they were fetched, {lost[0]} among them")
+            raise SymbolLeaseLost(f"lost the lease on {len(lost)} symbols during the fetch, {lost[0]} among them")
 
 
 @contextlib.asynccontextmanager
 async def lease_symbols(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIterator[SymbolLease]:
-    """Claim what is free of the symbols, keep the claims alive, and let go of them at the end."""
+    """Lease the free ones of the symbols, renew the leases, and release them at the end."""
     owner = uuid4().hex
     async with engine.begin() as conn:
         await universe.insert_symbols(conn, symbols)

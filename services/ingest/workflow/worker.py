@@ -80,7 +80,7 @@ class IngestWorker:
         return self._clock.calendar()
 
     async def run_batch(self, batch: Batch) -> Completed:
-        """Make everything known that the batch's units look at, and complete them and whatever else became ready."""
+        """Complete a batch: fetch the symbols without coverage, then complete its units and whatever else became ready."""
         await self.remap_changed()
         await self.refresh(batch.portfolios)
         done: dict[UnitKey, int] = {}
@@ -98,7 +98,7 @@ class IngestWorker:
             if not claim.symbols:
                 if asyncio.get_running_loop().time() > deadline:
                     raise TransientError(
-                        f"{len(lacking)} symbols are still being fetched by somebody else, {min(lacking)} among them"
+                        f"{len(lacking)} symbols are still leased by another worker, {min(lacking)} among them"
                     )
                 await asyncio.sleep(WAIT_SECONDS)
         if any(UnitKey(unit.portfolio_id, unit.session) not in done for unit in batch.units):
@@ -195,7 +195,7 @@ class IngestWorker:
             )
 
     async def _uncovered_symbols(self, batch: Batch) -> dict[str, tuple[date, date]]:
-        """Symbols of which something within the needed range is not known, with that range."""
+        """Find symbols without coverage of the needed range, with that range."""
         calendar = self._calendar
         everyone = (calendar.back(batch.first, LOOKBACK), batch.last)
         needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS), everyone)
@@ -214,7 +214,7 @@ class IngestWorker:
     async def _plan_requests(
         self, claimed: Sequence[SymbolCoverage], lacking: dict[str, tuple[date, date]]
     ) -> tuple[list[FetchRequest], list[CarriedForwardGap]]:
-        """What to ask for, and what is known to be absent without asking."""
+        """Plan requests, and absences that are carried forward without one."""
         async with self._engine.connect() as conn:
             gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
             now = await prices.database_time(conn)
@@ -236,7 +236,7 @@ class IngestWorker:
         return sorted(asks, key=lambda ask: ask.symbol not in PROXY_SYMBOLS), absent
 
     async def _carry_forward(self, claim: SymbolLease, absent: Sequence[CarriedForwardGap], batch: Batch) -> Completed:
-        """Extend known absences; nobody is asked."""
+        """Extend known absences without a request."""
         rows = without_asking(absent)
         async with self._engine.begin() as conn:
             now = await prices.database_time(conn)

@@ -98,9 +98,7 @@ def _scenario(item: Any) -> Scenario:
         if unknown not in (*FACTOR_NAMES, RATES_BP):
             raise BadScenarios(f"{where} shocks {unknown!r}; known are {', '.join(FACTOR_NAMES)}, {RATES_BP}")
     if RATES in shocks and RATES_BP in shocks:
-        raise BadScenarios(
-            f"{where} shocks both {RATES} and {RATES_BP}; they are one move said twice: keep one of them"
-        )
+        raise BadScenarios(f"{where} shocks both {RATES} and {RATES_BP}; both describe the same move: keep one")
     values = {factor: _number(shocks, factor, where) for factor in shocks}
     basis_points = values.pop(RATES_BP, None)
     for factor, value in values.items():

@@ -1,4 +1,4 @@
-"""Load, take back, choose. Each function runs inside the caller's transaction, after the commit-order lock.
+"""Load, remove and choose sector weights. Each function runs inside the caller's transaction, after the commit-order lock.
 
 A table is an input of risk from its date until the next one's: whatever changes it requires exactly those units anew, in the same
 transaction (docs/decisions/0020-sector-benchmarks-are-restated.md).

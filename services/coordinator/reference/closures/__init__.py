@@ -1,1 +1,1 @@
-"""Days the exchange stays closed, or closes early, that its calendar does not know: entered, and taken back."""
+"""Days the exchange stays closed, or closes early, that its calendar does not know: added and removed."""

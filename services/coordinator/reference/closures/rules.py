@@ -1,4 +1,4 @@
-"""What may be entered about a day. Pure: the calendar comes with the call."""
+"""Validate a closure. Pure: the calendar comes with the call."""
 
 from __future__ import annotations
 

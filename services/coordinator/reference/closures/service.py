@@ -1,4 +1,4 @@
-"""Enter a closure, take one back. Each function runs inside the caller's transaction, after the commit-order lock.
+"""Add and remove closures. Each function runs inside the caller's transaction, after the commit-order lock.
 
 The calendar is an input of everything: whatever changes it requires anew, in the same transaction, every session behind the day,
 and nothing before it (docs/decisions/0022-closures.md).
