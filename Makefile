@@ -24,6 +24,7 @@ check: .venv/.ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+# All benchmarks, or one: make bench ARGS="night --portfolios 1000 --json FILE"; see docs/benchmarks.md
 bench: .venv/.ready
 	@.venv/bin/python -m tests.bench $(ARGS)
 

@@ -5,7 +5,6 @@ The latter load the servers when they are called: the client works where only th
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -63,6 +62,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check broker, topics, database, migrations, providers, clock and calendar horizon."""
+    import asyncio
+
     from deploy.doctor import run_checks
 
     if not asyncio.run(run_checks(state)):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx2
+# Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
+if TYPE_CHECKING:
+    import httpx2
 
 from leadline.servers import find_token
 
@@ -48,6 +50,8 @@ class Client:
     def __init__(
         self, url: str | None = None, token: str | None = None, *, transport: httpx2.BaseTransport | None = None
     ) -> None:
+        import httpx2
+
         self.url = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
         token = token or os.environ.get("LEADLINE_TOKEN") or find_token(self.url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -107,6 +111,8 @@ class Client:
                 return items
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        import httpx2
+
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx2.TransportError as error:

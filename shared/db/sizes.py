@@ -21,18 +21,24 @@ async def read(conn: AsyncConnection, phase: Phase, units: Collection[MissingUni
     Symbols come as hashes, since only their number counts; of two with one hash (rare), one is not counted. How many of them have
     a price about the units' sessions is looked for in the risk phase alone, where pairs of those are the cost.
     """
-    priced = """EXISTS (SELECT 1 FROM ingest.symbols s JOIN ingest.prices p ON p.symbol_id = s.id
-                        WHERE s.symbol = x.symbol AND p.session BETWEEN CAST(:first AS date) AND CAST(:last AS date))"""
     sessions = [unit.session for unit in units]
     rows = await conn.execute(
-        text(f"""
-            SELECT portfolio_id, CAST(sum(lots) AS bigint) AS lots, array_agg(hashtext(symbol)) AS symbols,
-                   count(*) FILTER (WHERE CAST(:wanted AS boolean) AND {priced}) AS priced
-            FROM (SELECT portfolio_id, count(*) AS lots, CASE investment_class WHEN 'OPTIONS'
-                             THEN coalesce(underlying_symbol, symbol) ELSE symbol END AS symbol
-                  FROM coordinator.positions
-                  WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL GROUP BY 1, 3) x
-            GROUP BY portfolio_id
+        # Each symbol's prices are looked for once, whoever holds it: a thousand portfolios hold five hundred symbols.
+        text("""
+            WITH held AS MATERIALIZED (
+                SELECT portfolio_id, count(*) AS lots, CASE investment_class WHEN 'OPTIONS'
+                           THEN coalesce(underlying_symbol, symbol) ELSE symbol END AS symbol
+                FROM coordinator.positions
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND deleted_at IS NULL GROUP BY 1, 3
+            ), priced AS MATERIALIZED (
+                SELECT x.symbol FROM (SELECT DISTINCT symbol FROM held WHERE CAST(:wanted AS boolean)) x
+                WHERE EXISTS (SELECT 1 FROM ingest.symbols s JOIN ingest.prices p ON p.symbol_id = s.id
+                              WHERE s.symbol = x.symbol AND p.session BETWEEN CAST(:first AS date) AND CAST(:last AS date))
+            )
+            SELECT h.portfolio_id, CAST(sum(h.lots) AS bigint) AS lots, array_agg(hashtext(h.symbol)) AS symbols,
+                   count(p.symbol) AS priced
+            FROM held h LEFT JOIN priced p ON p.symbol = h.symbol
+            GROUP BY h.portfolio_id
         """),
         {
             "portfolios": list({unit.portfolio_id for unit in units}),

@@ -47,6 +47,19 @@ def test_the_client_loads_no_server_library(module: str, ours: set[str]) -> None
     assert loaded & set(ROOTS) == ours
 
 
+def test_help_loads_nothing_that_calls_a_server() -> None:
+    """`leadline --help` in a quarter of a second: what a call needs is loaded by the call."""
+    done = run(
+        "import json, sys; from deploy.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: print(json.dumps(sorted(sys.modules)))"
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    assert "typer" in loaded
+    assert not loaded & {"httpx2", "httpcore2", "anyio", "ssl", "asyncio"}
+
+
 def test_the_client_needs_the_base_dependencies_and_no_other() -> None:
     imported = set()
     for path in (ROOT / "leadline").rglob("*.py"):

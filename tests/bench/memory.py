@@ -1,0 +1,77 @@
+"""How much memory a run takes at its peak: proportional set sizes, summed. Pages that processes share are counted once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+# Reading the sizes of forty processes is work that the run would otherwise have the processor for.
+SHARE_OF_TIME = 0.1
+LEAST_PAUSE = 0.2
+
+
+def proportional_set_size(pid: int) -> int | None:
+    """Bytes; None for a process that has ended or a system that does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), None)
+
+
+def with_children(pid: int) -> list[int]:
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def total(roots: Iterable[int]) -> int | None:
+    """Bytes of these processes and all that they started."""
+    pids = {pid for root in roots for pid in with_children(root)}
+    found = [size for pid in pids if (size := proportional_set_size(pid)) is not None]
+    return sum(found) if found else None
+
+
+class Peak:
+    """Looks again and again while its block runs; `megabytes` is the highest sum, None where the system does not tell."""
+
+    def __init__(self, *roots: int) -> None:
+        self._roots = roots
+        self._highest: int | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def megabytes(self) -> float | None:
+        return None if self._highest is None else round(self._highest / 1e6, 1)
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        pause = LEAST_PAUSE
+        while not self._stop.wait(pause):
+            start = time.perf_counter()
+            self._look()
+            pause = max(LEAST_PAUSE, (time.perf_counter() - start) / SHARE_OF_TIME)
+
+    def _look(self) -> None:
+        now = total(self._roots)
+        if now is not None:
+            self._highest = max(self._highest or 0, now)

@@ -1,0 +1,104 @@
+"""How large portfolios are: the numbers that work is cut by, against counting the lots one at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db import sizes
+from shared.work import MissingUnit, Phase, Size
+
+SESSION = date(2020, 12, 30)
+PORTFOLIOS = [UUID(int=number) for number in range(1, 9)]
+SYMBOLS = [f"Z{number}" for number in range(12)]
+# Prices of the others are too old, too new, or there are none.
+PRICED = dict.fromkeys(SYMBOLS[:6], SESSION) | {
+    "Z6": SESSION - timedelta(days=400), "Z7": SESSION - timedelta(days=401), "Z8": SESSION + timedelta(days=1),
+}  # fmt: skip
+
+
+async def fill(db: AsyncConnection) -> dict[UUID, list[tuple[str, str | None]]]:
+    """Portfolios of shares and options, some of a symbol twice; answers their living lots as (symbol, underlying of an option)."""
+    for symbol in SYMBOLS[:9]:
+        symbol_id = await db.scalar(
+            text("INSERT INTO ingest.symbols (symbol) VALUES (:symbol) RETURNING id"), {"symbol": symbol}
+        )
+        await db.execute(
+            text("""INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
+                    VALUES (:id, :day, 10, 'as_traded', 'file', now(), 1)"""),
+            {"id": symbol_id, "day": PRICED[symbol]},
+        )
+    draw = random.Random(5)
+    held: dict[UUID, list[tuple[str, str | None]]] = {}
+    for portfolio in PORTFOLIOS:
+        await db.execute(
+            text(
+                "INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance) VALUES (:id, 'p', 'taxable', 1)"
+            ),
+            {"id": portfolio},
+        )
+        lots = [(draw.choice(SYMBOLS), draw.choice([None, None, "Z1", "Z11"])) for _ in range(draw.randint(1, 15))]
+        for number, (symbol, underlying) in enumerate(lots):
+            await db.execute(
+                text("""INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                            investment_class, underlying_symbol, stated_quantity, stated_entry_price, deleted_at)
+                        VALUES (:id, :symbol, 1, :day, :day, 1, :kind, :underlying, 1, 1,
+                                CASE WHEN CAST(:gone AS boolean) THEN now() END)"""),
+                {"id": portfolio, "symbol": symbol, "day": SESSION, "kind": "OPTIONS" if underlying else "PUBLIC",
+                 "underlying": underlying, "gone": number == 3},
+            )  # fmt: skip
+        held[portfolio] = [lot for number, lot in enumerate(lots) if number != 3]
+    return held
+
+
+@pytest.mark.parametrize("phase", [Phase.RISK, Phase.SNAPSHOTS])
+async def test_sizes_are_those_of_the_lots(db: AsyncConnection, phase: Phase) -> None:
+    held = await fill(db)
+    units = [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS]
+    found = await sizes.read(db, phase, units)
+
+    rows = await db.execute(text("SELECT s, hashtext(s) FROM unnest(CAST(:symbols AS text[])) s"), {"symbols": SYMBOLS})
+    hashes = {row.s: row.hashtext for row in rows}
+    near = {symbol for symbol, day in PRICED.items() if SESSION - timedelta(days=400) <= day <= SESSION}
+    expected = {}
+    for portfolio, lots in held.items():
+        symbols = {underlying or symbol for symbol, underlying in lots}
+        priced = len(symbols & near) if phase is Phase.RISK else 0
+        if lots:
+            expected[portfolio] = Size(len(lots), frozenset(hashes[symbol] for symbol in symbols), priced)
+    assert found == expected
+    assert {size.priced for size in found.values()} != {0} or phase is not Phase.RISK
+
+
+async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
+    """Whoever holds it: how often is counted by the database."""
+    held = await fill(db)
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_conn: object, _cursor: object, statement: str, parameters: Sequence[Any], *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(db.sync_connection, "before_cursor_execute", note)
+    await sizes.read(db, Phase.RISK, [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS])
+    event.remove(db.sync_connection, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    await db.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
+    looked = max(loops(plan[0]["Plan"]))
+    pairs = sum(len({underlying or symbol for symbol, underlying in lots}) for lots in held.values())
+    assert 0 < looked <= len(SYMBOLS) < pairs
+
+
+def loops(node: dict[str, Any]) -> Iterator[int]:
+    """How often each part of the plan that looks for prices was run."""
+    if str(node.get("Relation Name", "")).startswith("prices"):
+        yield int(node["Actual Loops"])
+    for child in node.get("Plans", ()):
+        yield from loops(child)
