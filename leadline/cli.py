@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols
+from leadline.commands import (
+    benchmarks,
+    calendar,
+    dead_letters,
+    imports,
+    operations,
+    portfolios,
+    results,
+    runs,
+    symbols,
+)
 from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
+from leadline.names import MaybePortfolio, Portfolio, Portfolios, portfolio_of
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables import overview as tables
 from leadline.tables.overview import print_overview, render_risk_overview
@@ -31,9 +44,9 @@ app = typer.Typer(
     help="Portfolio risk that can prove it is complete.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Portfolio = Annotated[str, typer.Argument(metavar="ID", help="The portfolio's id", callback=arguments.identity)]
 Session = Annotated[
     str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session", callback=arguments.day)
 ]
@@ -57,11 +70,30 @@ def client() -> Client:
     return Client()
 
 
+def _version(*, asked: bool) -> None:
+    if asked:
+        echo(f"leadline {version('leadline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit", is_eager=True, callback=lambda v: _version(asked=v)
+        ),
+    ] = False,
+) -> None:
+    """Portfolio risk that can prove it is complete."""
+
+
 app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # noqa: PLW0108 (looked up when called)
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
-runs.register(app, lambda: client())  # noqa: PLW0108
+for group in (runs, portfolios, results, operations):
+    group.register(app, lambda: client())  # noqa: PLW0108
 
 
 @app.command("import")
@@ -142,15 +174,13 @@ def import_file(
 @app.command()
 @reports
 def status(
-    portfolio: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="The portfolio's id; without it all", callback=arguments.identity),
-    ] = None,
+    portfolio: MaybePortfolio = None,
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
     as_json: Json = False,
 ) -> None:
     """State, coverage, what needs you, and holes with reasons. Exit code 3: healing or blocked; 4: partial below the gate."""
     with client() as api:
+        portfolio = None if portfolio is None else portfolio_of(api, portfolio)
         answer = _status(api, portfolio)
         shown: Any = None
         while watch and is_healing(answer):
@@ -190,6 +220,7 @@ def show(
 ) -> None:
     """The whole risk picture of one session."""
     with client() as api:
+        portfolio = portfolio_of(api, portfolio)
         if as_json:
             print_document(overview.gather(api, portfolio, session, full=full))
         else:
@@ -199,9 +230,7 @@ def show(
 @app.command()
 @reports
 def rerun(
-    portfolios: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="One portfolio or several", callback=arguments.identities)
-    ],
+    of: Portfolios,
     what: Annotated[What, typer.Option(help="missing, failed or all")],
     phase: Annotated[Phase | None, typer.Option(help="Only this phase, and what depends on it")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", callback=arguments.day)] = None,
@@ -210,8 +239,7 @@ def rerun(
 ) -> None:
     """Ask for work again; prints the run's id."""
     arguments.assert_in_order(first, last)
-    params = {
-        "portfolio_id": portfolios,
+    params: dict[str, object] = {
         "start_date": first,
         "end_date": last,
         "phase": None if phase is None else phase.value,
@@ -219,6 +247,7 @@ def rerun(
         "source": "cli",
     }
     with client() as api:
+        params["portfolio_id"] = [portfolio_of(api, each) for each in of]
         answer = api.post("/admin/batch/run", params=params)
     if as_json:
         print_document(answer)
@@ -229,10 +258,7 @@ def rerun(
 @app.command()
 @reports
 def explain(
-    portfolio: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="The portfolio's id, or --symbol", callback=arguments.identity),
-    ] = None,
+    portfolio: MaybePortfolio = None,
     symbol: Annotated[str | None, typer.Option(help="A symbol's own figure: factors, metrics, prices")] = None,
     figure: Annotated[
         str | None,
@@ -242,8 +268,11 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Where a figure comes from: formula, parameters, what leads to it, and the data behind it."""
-    about = arguments.one_of(portfolio, symbol)
+    arguments.assert_one_of(portfolio, symbol)
     with client() as api:
+        about = (
+            f"/portfolios/{portfolio_of(api, portfolio)}" if portfolio else f"/symbols/{quote(str(symbol), safe='')}"
+        )
         answer = api.get(f"{about}/explain", figure=figure, session=session)
     if as_json:
         print_document(answer)

@@ -92,6 +92,10 @@ class Client:
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
 
+    def page(self, path: str, **params: object) -> str:
+        """The text of one of the server's pages, which stand beside the API."""
+        return self._answer("GET", self.url + path, params=_given(params)).text
+
     def pages(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All items of a paged list."""
         items: list[dict[str, Any]] = []
@@ -104,6 +108,10 @@ class Client:
                 return items
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._answer(method, path, **arguments)
+        return answer.json() if answer.content else None
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx2.TransportError as error:
@@ -111,7 +119,7 @@ class Client:
                 f"No answer from {self.url} ({error}). Start the server with 'leadline up', or set LEADLINE_URL."
             ) from error
         if answer.is_success:
-            return answer.json() if answer.content else None
+            return answer
         raise _failure(answer)
 
 

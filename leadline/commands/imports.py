@@ -8,26 +8,11 @@ from typing import Any
 import typer
 
 from leadline.http import Client, Failed
+from leadline.names import portfolio_of
 from leadline.run import console_for, print_document
 from leadline.tables import imports as tables
 from leadline.tables import overview
 from leadline.tables.text import echo
-
-
-def portfolio_of(api: Client, given: str) -> str:
-    """The id of a portfolio that is named by its name, its id or the beginning of its id."""
-    items = api.pages("/portfolios")
-    for matches in (
-        [item for item in items if item["id"] == given.lower()],
-        [item for item in items if item["name"] == given],
-        [item for item in items if len(given) >= 4 and item["id"].startswith(given.lower())],
-    ):
-        if len(matches) == 1:
-            return str(matches[0]["id"])
-        if matches:
-            ids = ", ".join(item["id"] for item in matches[:5])
-            raise Failed(f"{len(matches)} portfolios are named {given!r}: give the id of one ({ids}).")
-    raise Failed(f"There is no portfolio {given!r}; 'leadline status' lists them.")
 
 
 def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any:
