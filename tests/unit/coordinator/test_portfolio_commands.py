@@ -42,7 +42,10 @@ class Server:
     """Answers by method and path; remembers what came."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
-        self.answers: dict[tuple[str, ...], Any] = {("GET", "/api/v1/portfolios"): LISTED, ("GET", f"/api/v1/portfolios/{ID}"): PORTFOLIO}
+        self.answers: dict[tuple[str, ...], Any] = {
+            ("GET", "/api/v1/portfolios"): LISTED,
+            ("GET", f"/api/v1/portfolios/{ID}"): PORTFOLIO,
+        }
         self.answers |= {tuple(key.split(" ")): answer for key, answer in answers.items()}
         self.sent: list[tuple[str, str, dict[str, str], Any]] = []
         monkeypatch.setattr(cli, "client", self.client)
