@@ -17,7 +17,7 @@ Session = str | None
 What = Literal["missing", "failed", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call(Generic[Answer]):
     """One request whose answer is an `Answer`."""
 
@@ -29,7 +29,7 @@ class Call(Generic[Answer]):
     files: Mapping[str, tuple[str, bytes, str]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pages(Generic[Item]):
     """A list of `Item`s that is answered a page at a time."""
 

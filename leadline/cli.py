@@ -17,6 +17,7 @@ import typer
 
 from leadline import arguments, overview
 from leadline.commands import (
+    agents,
     benchmarks,
     calendar,
     dead_letters,
@@ -92,7 +93,7 @@ app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # n
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
-for group in (runs, portfolios, results, operations):
+for group in (runs, portfolios, results, operations, agents):
     group.register(app, lambda: client())  # noqa: PLW0108
 
 
