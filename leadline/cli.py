@@ -27,6 +27,7 @@ from leadline.commands import (
     results,
     runs,
     symbols,
+    tokens,
 )
 from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
@@ -93,6 +94,7 @@ app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # n
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
+app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
 for group in (runs, portfolios, results, operations, agents):
     group.register(app, lambda: client())  # noqa: PLW0108
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx2
 
 from leadline.errors import Failed, NoAnswer, of_status
+from leadline.servers import find_token
 
 __all__ = ["Client", "Failed"]
 
@@ -51,14 +52,16 @@ def headers_for(method: str, *, attempts: int) -> dict[str, str]:
 
 
 def access(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
-    """The server's address and the header of the token; `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults."""
-    token = token or os.environ.get("LEADLINE_TOKEN")
+    """The server's address and the header of the token; `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults, and without a token
+    that of the embedded server at the address, if it is this user's."""
     address = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
+    token = token or os.environ.get("LEADLINE_TOKEN") or find_token(address)
     return address, {"Authorization": f"Bearer {token}"} if token else {}
 
 
 class Client:
-    """Calls the API and returns its JSON. `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults."""
+    """Calls the API and returns its JSON. `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults; without a token, that of the
+    embedded server at the address, if it is this user's."""
 
     def __init__(
         self,
