@@ -103,7 +103,13 @@ for group in (runs, portfolios, results, operations, agents):
 @reports
 def import_file(
     file: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio or broker's CSV")
+        Path | None,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A portfolio or broker's CSV, or an export's portfolio.json",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The new portfolio's name")] = None,
     equity: Annotated[
@@ -142,7 +148,7 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Create a portfolio from a CSV file, or add to one; prints its id."""
-    imports.checked(file, name, equity, into, undo, on_match)
+    imports.checked(file, name, equity, into, undo, on_match, dry_run=dry_run)
     if undo is not None:
         with client() as api:
             imports.show_undone(imports.undo(api, str(into), undo), as_json=as_json)
@@ -170,7 +176,10 @@ def import_file(
         }
     )
     with client() as api:
-        answer = imports.send(api, file, form, into)
+        if imports.is_document(file):
+            answer = imports.send_document(api, file, {"name": name, "equity_balance": equity})
+        else:
+            answer = imports.send(api, file, form, into)
     imports.show(answer, dry_run=dry_run, as_json=as_json)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,22 @@ def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any
     files = {"file": (file.name, file.read_bytes(), "text/csv")}
     path = "/portfolios/import" if into is None else f"/portfolios/{portfolio_of(api, into)}/import"
     return api.post(path, data=form, files=files)
+
+
+def is_document(file: Path) -> bool:
+    """Whether a file is what `leadline export` writes beside the table: a portfolio as one document."""
+    return file.suffix.lower() == ".json"
+
+
+def send_document(api: Client, file: Path, given: Mapping[str, Any]) -> Any:
+    """Create the portfolio of a document. given : what is said instead of what the document says"""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Failed(f"{file} is no JSON document: {error}.") from error
+    if not isinstance(document, dict):
+        raise Failed(f"{file} is no portfolio: it must be an object with name, equity_balance, positions and flows.")
+    return api.post("/portfolios", json=document | {key: value for key, value in given.items() if value is not None})
 
 
 def undo(api: Client, into: str, import_id: str) -> Any:
@@ -67,7 +85,14 @@ def show_undone(answer: dict[str, Any], *, as_json: bool) -> None:
 
 
 def checked(
-    file: Path | None, name: str | None, equity: str | None, into: str | None, undone: str | None, update: str
+    file: Path | None,
+    name: str | None,
+    equity: str | None,
+    into: str | None,
+    undone: str | None,
+    update: str,
+    *,
+    dry_run: bool,
 ) -> None:
     """What can be known to be wrong without asking the server."""
     if undone is not None:
@@ -76,6 +101,10 @@ def checked(
         return
     if file is None:
         raise typer.BadParameter("give a CSV file, or --undo IMPORT --into PORTFOLIO")
+    if is_document(file):
+        if into is not None or dry_run:
+            raise typer.BadParameter("a portfolio's JSON document makes a new portfolio: no --into and no --dry-run")
+        return
     if into is None and (name is None or equity is None):
         raise typer.BadParameter(
             "give --name and --equity for a new portfolio, or --into PORTFOLIO for one that exists"

@@ -47,7 +47,7 @@ def _files(app: typer.Typer, client: Callable[[], Client]) -> None:
         portfolio: Portfolio,
         output: Annotated[Path, typer.Option("--output", "-o", help="A directory, or a file that ends in .zip")],
     ) -> None:
-        """A portfolio as positions.csv, which `leadline import` takes, and portfolio.json, which POST /portfolios takes."""
+        """A portfolio as positions.csv and, with its flows, as portfolio.json; `leadline import` takes either."""
         with client() as api:
             document = api.get(f"/portfolios/{portfolio_of(api, portfolio)}")
         export.write(output, export.files(document))

@@ -257,3 +257,19 @@ def test_an_export_has_the_numbers_that_were_entered(
 def test_an_exported_table_has_no_exponents() -> None:
     small = export.files(PORTFOLIO | {"positions": [LOT | {"stated_quantity": 1e-07}]})["positions.csv"]
     assert "0.0000001" in small
+
+
+def test_an_exported_document_is_imported_as_a_new_portfolio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    imported = {"id": OTHER, "name": "Copy", "positions": 1, "warnings": []}
+    server = Server(monkeypatch, **{path("/portfolios", "POST"): imported})
+    server.run("export", "my", "-o", str(tmp_path))
+    file = str(tmp_path / "portfolio.json")
+    assert server.run("import", file, "--name", "Copy").stdout == f"{OTHER}\n"
+    sent = server.sent[-1][3]
+    assert (sent["name"], sent["equity_balance"], len(sent["positions"]), len(sent["flows"])) == ("Copy", 1e-05, 1, 1)
+    for mistyped in (("--into", "my"), ("--dry-run",)):
+        assert server.run("import", file, *mistyped).exit_code == 2
+    for words in ("[]", "{"):
+        (tmp_path / "portfolio.json").write_text(words)
+        refused = server.run("import", file)
+        assert (refused.exit_code, "portfolio.json" in refused.stderr.replace("\n", "")) == (1, True)
