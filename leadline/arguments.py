@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from urllib.parse import quote
-from uuid import UUID
 
 import typer
 
 # ASCII digits: Python reads others too, and a server would not.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def identity(text: str | None) -> str | None:
-    """A portfolio's id."""
-    if text is not None:
-        try:
-            UUID(text)
-        except ValueError:
-            raise typer.BadParameter(
-                f"{text!r} is not a portfolio's id (a UUID); 'leadline status' lists them"
-            ) from None
-    return text
-
-
-def identities(texts: list[str]) -> list[str]:
-    for text in texts:
-        identity(text)
-    return texts
 
 
 def day(text: str | None) -> str | None:
@@ -61,8 +41,7 @@ def assert_in_order(first: str | None, last: str | None) -> None:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
 
 
-def one_of(portfolio: str | None, symbol: str | None) -> str:
-    """The path of what is asked about: a portfolio or a symbol, not both."""
+def assert_one_of(portfolio: str | None, symbol: str | None) -> None:
+    """What is asked about is a portfolio or a symbol, not both."""
     if (portfolio is None) == (symbol is None):
-        raise typer.BadParameter("give a portfolio's id, or --symbol SYMBOL")
-    return f"/portfolios/{portfolio}" if symbol is None else f"/symbols/{quote(symbol, safe='')}"
+        raise typer.BadParameter("give a portfolio, or --symbol SYMBOL")

@@ -8,15 +8,30 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols, tokens
+from leadline.commands import (
+    agents,
+    benchmarks,
+    calendar,
+    dead_letters,
+    imports,
+    operations,
+    portfolios,
+    results,
+    runs,
+    symbols,
+    tokens,
+)
 from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
+from leadline.names import MaybePortfolio, Portfolio, Portfolios, portfolio_of
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables import overview as tables
 from leadline.tables.overview import print_overview, render_risk_overview
@@ -31,9 +46,9 @@ app = typer.Typer(
     help="Portfolio risk that can prove it is complete.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Portfolio = Annotated[str, typer.Argument(metavar="ID", help="The portfolio's id", callback=arguments.identity)]
 Session = Annotated[
     str | None, typer.Option(help="YYYY-MM-DD; without it the newest complete session", callback=arguments.day)
 ]
@@ -57,19 +72,44 @@ def client() -> Client:
     return Client()
 
 
+def _version(*, asked: bool) -> None:
+    if asked:
+        echo(f"leadline {version('leadline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit", is_eager=True, callback=lambda v: _version(asked=v)
+        ),
+    ] = False,
+) -> None:
+    """Portfolio risk that can prove it is complete."""
+
+
 app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # noqa: PLW0108 (looked up when called)
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
-runs.register(app, lambda: client())  # noqa: PLW0108
+for group in (runs, portfolios, results, operations, agents):
+    group.register(app, lambda: client())  # noqa: PLW0108
 
 
 @app.command("import")
 @reports
 def import_file(
     file: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="A portfolio or broker's CSV")
+        Path | None,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A portfolio or broker's CSV, or an export's portfolio.json",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The new portfolio's name")] = None,
     equity: Annotated[
@@ -108,7 +148,7 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Create a portfolio from a CSV file, or add to one; prints its id."""
-    imports.checked(file, name, equity, into, undo, on_match)
+    imports.checked(file, name, equity, into, undo, on_match, dry_run=dry_run)
     if undo is not None:
         with client() as api:
             imports.show_undone(imports.undo(api, str(into), undo), as_json=as_json)
@@ -136,22 +176,23 @@ def import_file(
         }
     )
     with client() as api:
-        answer = imports.send(api, file, form, into)
+        if imports.is_document(file):
+            answer = imports.send_document(api, file, {"name": name, "equity_balance": equity})
+        else:
+            answer = imports.send(api, file, form, into)
     imports.show(answer, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 @reports
 def status(
-    portfolio: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="The portfolio's id; without it all", callback=arguments.identity),
-    ] = None,
+    portfolio: MaybePortfolio = None,
     watch: Annotated[bool, typer.Option("--watch", help="Until nothing is missing, or a person is needed")] = False,
     as_json: Json = False,
 ) -> None:
     """State, coverage, what needs you, and holes with reasons. Exit code 3: healing or blocked; 4: partial below the gate."""
     with client() as api:
+        portfolio = None if portfolio is None else portfolio_of(api, portfolio)
         answer = _status(api, portfolio)
         shown: Any = None
         while watch and is_healing(answer):
@@ -191,6 +232,7 @@ def show(
 ) -> None:
     """The whole risk picture of one session."""
     with client() as api:
+        portfolio = portfolio_of(api, portfolio)
         if as_json:
             print_document(overview.gather(api, portfolio, session, full=full))
         else:
@@ -200,9 +242,7 @@ def show(
 @app.command()
 @reports
 def rerun(
-    portfolios: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="One portfolio or several", callback=arguments.identities)
-    ],
+    of: Portfolios,
     what: Annotated[What, typer.Option(help="missing, failed or all")],
     phase: Annotated[Phase | None, typer.Option(help="Only this phase, and what depends on it")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="YYYY-MM-DD", callback=arguments.day)] = None,
@@ -211,8 +251,7 @@ def rerun(
 ) -> None:
     """Ask for work again; prints the run's id."""
     arguments.assert_in_order(first, last)
-    params = {
-        "portfolio_id": portfolios,
+    params: dict[str, object] = {
         "start_date": first,
         "end_date": last,
         "phase": None if phase is None else phase.value,
@@ -220,6 +259,7 @@ def rerun(
         "source": "cli",
     }
     with client() as api:
+        params["portfolio_id"] = [portfolio_of(api, each) for each in of]
         answer = api.post("/admin/batch/run", params=params)
     if as_json:
         print_document(answer)
@@ -230,10 +270,7 @@ def rerun(
 @app.command()
 @reports
 def explain(
-    portfolio: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="The portfolio's id, or --symbol", callback=arguments.identity),
-    ] = None,
+    portfolio: MaybePortfolio = None,
     symbol: Annotated[str | None, typer.Option(help="A symbol's own figure: factors, metrics, prices")] = None,
     figure: Annotated[
         str | None,
@@ -243,8 +280,11 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Where a figure comes from: formula, parameters, what leads to it, and the data behind it."""
-    about = arguments.one_of(portfolio, symbol)
+    arguments.assert_one_of(portfolio, symbol)
     with client() as api:
+        about = (
+            f"/portfolios/{portfolio_of(api, portfolio)}" if portfolio else f"/symbols/{quote(str(symbol), safe='')}"
+        )
         answer = api.get(f"{about}/explain", figure=figure, session=session)
     if as_json:
         print_document(answer)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 # Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
 if TYPE_CHECKING:
     import httpx2
 
+from leadline.errors import Failed, NoAnswer, of_status
 from leadline.servers import find_token
+
+__all__ = ["Client", "Failed"]
 
 PREFIX = "/api/v1"
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -19,28 +25,40 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 60.0
 
 
-class Failed(Exception):
-    """A call that did not succeed. `status` is 0 where no answer came; `errors` lists bad fields.
+# Refused before anything was done: the same may be asked again.
+RETRIED = (429, 503)
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.25, 30.0
 
-    `document` is the API's problem document, or one of the same shape where no such answer came.
+
+def retry_delay(attempt: int, answer: httpx2.Response | None) -> float | None:
+    """Seconds to wait before asking again; None where asking again is of no use.
+
+    attempt : 0 for the first
+    answer : None where none came
     """
+    backoff: float = min(FIRST_DELAY_SECONDS * 2**attempt, LONGEST_DELAY_SECONDS) * random.uniform(0.75, 1.25)
+    if answer is None:
+        return backoff
+    if answer.status_code not in RETRIED:
+        return None
+    wanted: str = answer.headers.get("retry-after", "")
+    if not wanted.isascii() or not wanted.isdigit():
+        return backoff
+    # Whoever is asked to come back much later is told instead of being kept.
+    return max(backoff, float(wanted)) if float(wanted) <= LONGEST_DELAY_SECONDS else None
 
-    def __init__(self, message: str, *, status: int = 0, body: Mapping[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = str((body or {}).get("code") or "")
-        self.errors: list[dict[str, Any]] = list((body or {}).get("errors") or [])
-        self.document: dict[str, Any] = (
-            dict(body)
-            if body
-            else {
-                "type": "about:blank",
-                "title": "Failed" if status else "No answer",
-                "status": status or None,
-                "detail": message,
-                "code": "failed" if status else "no_answer",
-            }
-        )
+
+def headers_for(method: str, *, attempts: int) -> dict[str, str]:
+    """A write that may be sent twice has a key, so that it happens once."""
+    return {} if method == "GET" or attempts == 1 else {"Idempotency-Key": str(uuid4())}
+
+
+def access(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
+    """The server's address and the header of the token; `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults, and without a token
+    that of the embedded server at the address, if it is this user's."""
+    address = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
+    token = token or os.environ.get("LEADLINE_TOKEN") or find_token(address)
+    return address, {"Authorization": f"Bearer {token}"} if token else {}
 
 
 class Client:
@@ -48,13 +66,18 @@ class Client:
     embedded server at the address, if it is this user's."""
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, transport: httpx2.BaseTransport | None = None
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        attempts: int = 1,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
+        """attempts : how often a call is made while no answer comes or the answer is 429 or 503"""
         import httpx2
 
-        self.url = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("LEADLINE_TOKEN") or find_token(self.url)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url, headers = access(url, token)
+        self._attempts = attempts
         self._http = httpx2.Client(
             base_url=self.url + PREFIX, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport
         )
@@ -68,7 +91,7 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **params: object) -> Any:
-        return self._call("GET", path, params=_given(params))
+        return self._call("GET", path, params=given(params))
 
     def find(self, path: str, **params: object) -> Any:
         """Like `get`, but None where nothing is there yet, or of a symbol without a price. Any other failure is one."""
@@ -88,16 +111,20 @@ class Client:
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         json: Any = None,
     ) -> Any:
-        return self._call("POST", path, params=_given(params or {}), data=data, files=files, json=json)
+        return self._call("POST", path, params=given(params or {}), data=data, files=files, json=json)
 
     def patch(self, path: str, *, json: Any) -> Any:
         return self._call("PATCH", path, json=json)
 
     def put(self, path: str, *, params: Mapping[str, object] | None = None, json: Any) -> Any:
-        return self._call("PUT", path, params=_given(params or {}), json=json)
+        return self._call("PUT", path, params=given(params or {}), json=json)
 
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
+
+    def page(self, path: str, **params: object) -> str:
+        """The text of one of the server's pages, which stand beside the API."""
+        return self._answer("GET", self.url + path, params=given(params)).text
 
     def pages(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All items of a paged list."""
@@ -111,30 +138,48 @@ class Client:
                 return items
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._answer(method, path, **arguments)
+        return answer.json() if answer.content else None
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         import httpx2
 
-        try:
-            answer = self._http.request(method, path, **arguments)
-        except httpx2.TransportError as error:
-            raise Failed(
-                f"No answer from {self.url} ({error}). Start the server with 'leadline up', or set LEADLINE_URL."
-            ) from error
-        if answer.is_success:
-            return answer.json() if answer.content else None
-        raise _failure(answer)
+        keyed = headers_for(method, attempts=self._attempts)
+        attempt = 0
+        while True:
+            answer: httpx2.Response | None = None
+            try:
+                answer = self._http.request(method, path, headers=keyed, **arguments)
+            except httpx2.TransportError as error:
+                if attempt + 1 >= self._attempts:
+                    raise no_answer(self.url, error) from error
+            if answer is not None and answer.is_success:
+                return answer
+            delay = retry_delay(attempt, answer) if attempt + 1 < self._attempts else None
+            if delay is None:
+                assert answer is not None
+                raise failure(answer)
+            attempt += 1
+            time.sleep(delay)
 
 
-def _failure(answer: httpx2.Response) -> Failed:
+def no_answer(url: str, error: Exception) -> NoAnswer:
+    return NoAnswer(f"No answer from {url} ({error}). Start the server with 'leadline up', or set LEADLINE_URL.")
+
+
+def failure(answer: httpx2.Response) -> Failed:
+    """What an answer that is no success says, as the error of its status."""
+    kind = of_status(answer.status_code)
     try:
         body = answer.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        return Failed(f"The server answered {answer.status_code} {answer.reason_phrase}.", status=answer.status_code)
-    return Failed(str(body.get("detail") or body), status=answer.status_code, body=body)
+        return kind(f"The server answered {answer.status_code} {answer.reason_phrase}.", status=answer.status_code)
+    return kind(str(body.get("detail") or body), status=answer.status_code, body=body)
 
 
-def _given(params: Mapping[str, object]) -> dict[str, str | list[str]]:
+def given(params: Mapping[str, object]) -> dict[str, str | list[str]]:
     """What was given, as text; a list is the parameter repeated."""
     return {
         key: [str(item) for item in value] if isinstance(value, list) else str(value)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from leadline.http import Client, Failed
+from leadline.names import portfolio_of
 from leadline.run import console_for, print_document
 from leadline.tables import imports as tables
 from leadline.tables import overview
 from leadline.tables.text import echo
-
-
-def portfolio_of(api: Client, given: str) -> str:
-    """The id of a portfolio that is named by its name, its id or the beginning of its id."""
-    items = api.pages("/portfolios")
-    for matches in (
-        [item for item in items if item["id"] == given.lower()],
-        [item for item in items if item["name"] == given],
-        [item for item in items if len(given) >= 4 and item["id"].startswith(given.lower())],
-    ):
-        if len(matches) == 1:
-            return str(matches[0]["id"])
-        if matches:
-            ids = ", ".join(item["id"] for item in matches[:5])
-            raise Failed(f"{len(matches)} portfolios are named {given!r}: give the id of one ({ids}).")
-    raise Failed(f"There is no portfolio {given!r}; 'leadline status' lists them.")
 
 
 def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any:
@@ -35,6 +22,22 @@ def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any
     files = {"file": (file.name, file.read_bytes(), "text/csv")}
     path = "/portfolios/import" if into is None else f"/portfolios/{portfolio_of(api, into)}/import"
     return api.post(path, data=form, files=files)
+
+
+def is_document(file: Path) -> bool:
+    """Whether a file is what `leadline export` writes beside the table: a portfolio as one document."""
+    return file.suffix.lower() == ".json"
+
+
+def send_document(api: Client, file: Path, given: Mapping[str, Any]) -> Any:
+    """Create the portfolio of a document. given : what is said instead of what the document says"""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Failed(f"{file} is no JSON document: {error}.") from error
+    if not isinstance(document, dict):
+        raise Failed(f"{file} is no portfolio: it must be an object with name, equity_balance, positions and flows.")
+    return api.post("/portfolios", json=document | {key: value for key, value in given.items() if value is not None})
 
 
 def undo(api: Client, into: str, import_id: str) -> Any:
@@ -82,7 +85,14 @@ def show_undone(answer: dict[str, Any], *, as_json: bool) -> None:
 
 
 def checked(
-    file: Path | None, name: str | None, equity: str | None, into: str | None, undone: str | None, update: str
+    file: Path | None,
+    name: str | None,
+    equity: str | None,
+    into: str | None,
+    undone: str | None,
+    update: str,
+    *,
+    dry_run: bool,
 ) -> None:
     """What can be known to be wrong without asking the server."""
     if undone is not None:
@@ -91,6 +101,10 @@ def checked(
         return
     if file is None:
         raise typer.BadParameter("give a CSV file, or --undo IMPORT --into PORTFOLIO")
+    if is_document(file):
+        if into is not None or dry_run:
+            raise typer.BadParameter("a portfolio's JSON document makes a new portfolio: no --into and no --dry-run")
+        return
     if into is None and (name is None or equity is None):
         raise typer.BadParameter(
             "give --name and --equity for a new portfolio, or --into PORTFOLIO for one that exists"

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from leadline import arguments
 from leadline.http import Client
+from leadline.names import run_of
 from leadline.run import Json, console_for, print_document, reports
 from leadline.tables.grid import table
 from leadline.tables.text import DASH, share
@@ -24,7 +24,7 @@ def register(app: typer.Typer, client: Callable[[], Client]) -> None:
     def runs(
         run: Annotated[
             str | None,
-            typer.Argument(metavar="[ID]", help="A run's id; without it the newest runs", callback=arguments.identity),
+            typer.Argument(metavar="[ID]", help="A run's id or its beginning; without it the newest runs"),
         ] = None,
         limit: Annotated[int, typer.Option(min=1, max=200, help="How many runs, or events of one")] = 50,
         as_json: Json = False,  # noqa: FBT002 (a command's option)
@@ -34,6 +34,7 @@ def register(app: typer.Typer, client: Callable[[], Client]) -> None:
             if run is None:
                 answer = api.get("/admin/runs", limit=limit)
             else:
+                run = run_of(api, run)
                 answer = api.get(f"/admin/runs/{run}") | api.get(f"/admin/runs/{run}/events", limit=limit)
         if as_json:
             print_document(answer)

@@ -15,10 +15,12 @@ from leadline.tables import correlations, risk, stress
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
+from leadline.tables.screen import screen
 from leadline.tables.text import DASH, count, money, percent, price, reasons_text, share, shares, words
 
 PHASES = ("ingest", "factors", "snapshots", "risk")
-LOTS = ("positions", "long_positions", "short_positions")
+# Of what needs the reader, on the first screen; `leadline status` has more.
+FIRST_NEEDS = 3
 _COLOURS = {"complete": "green", "partial": "yellow", "healing": "yellow", "blocked": "red"}
 
 
@@ -106,14 +108,14 @@ def _state(of: Mapping[str, Any]) -> str:
     return f"[{colour}]{of['state']}[/{colour}]{lowest}"
 
 
-def _needs(console: Console, needs: Sequence[Mapping[str, Any]], shown: int = 12) -> None:
-    """What only the reader can mend, and how."""
+def _needs(console: Console, needs: Sequence[Mapping[str, Any]], shown: int = 12, *, wrap: bool = False) -> None:
+    """What only the reader can mend, and how. wrap : at the width of the console, so that lines can be counted"""
     if not needs:
         return
     console.print("[bold]Needs you[/bold]")
     for need in needs[:shown]:
         about = f"{escape(need['symbol'])}: " if need["symbol"] else ""
-        console.print(f"  {about}{words(need['reason'])}. {escape(need['remedy'])}.", soft_wrap=True)
+        console.print(f"  {about}{words(need['reason'])}. {escape(need['remedy'])}.", soft_wrap=not wrap)
     if len(needs) > shown:
         console.print(f"  … and {len(needs) - shown} more; `leadline status ID --json` lists all")
 
@@ -175,12 +177,12 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
         f"{_state(status)}",
         soft_wrap=True,
     )
-    _needs(console, status.get("needs_you") or ())
+    _needs(console, status.get("needs_you") or (), FIRST_NEEDS, wrap=True)
     if document["snapshot"] is None:
         session = document["session"]
         console.print(f"Session {session} is not complete yet." if session else "No session is complete yet.")
-    else:
-        _snapshot(console, document["snapshot"])
+    screen(console, document)
+    console.print()
     if document["positions"]:
         _positions(console, document["positions"]["items"])
         if full:
@@ -219,37 +221,6 @@ def _risk(console: Console, of: Mapping[str, Any], scorecard: Mapping[str, Any] 
     full_tables.series(console, of["positions"])
     if scorecard:
         full_tables.scorecard(console, scorecard)
-
-
-def _snapshot(console: Console, row: Mapping[str, Any]) -> None:
-    left = [
-        ("NAV", money(row["nav"])),
-        ("Cash", money(row["cash"])),
-        ("P&L of the day", f"{money(row['daily_pnl'])}  ({percent(row['daily_return'])})"),
-        ("P&L since start", f"{money(row['cumulative_pnl'])}  ({percent(row['cumulative_return'])})"),
-        ("  realized", money(row["realized_pnl"])),
-        ("  unrealized", money(row["unrealized_pnl"])),
-        ("  dividends", money(row["dividends"])),
-        ("Money in and out of the day", money(row.get("flow"))),
-        ("Money in and out so far", money(row.get("cumulative_flow"))),
-    ]
-    right = [
-        ("Long", money(row["long_value"])),
-        ("Short", money(row["short_value"])),
-        ("Gross exposure", money(row["gross_exposure"])),
-        ("Net exposure", money(row["net_exposure"])),
-        ("Return, month / year", f"{percent(row['mtd_return'])} / {percent(row['ytd_return'])}"),
-        ("Drawdown", percent(row["drawdown"])),
-        ("Money-weighted, a year", percent(row.get("xirr"))),
-        ("Coverage", percent(row["coverage"], 1)),
-        ("Lots, long and short", " / ".join(count(row.get(kind)) for kind in LOTS)),
-    ]
-    grid = Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "left", "right"):
-        grid.add_column(justify=justify)
-    for (name, value), (other, figure) in zip(left, right, strict=True):
-        grid.add_row(name, value, other, figure)
-    console.print(grid)
 
 
 def _positions(console: Console, items: Sequence[Mapping[str, Any]]) -> None:

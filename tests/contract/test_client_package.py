@@ -63,6 +63,8 @@ def test_help_loads_nothing_that_calls_a_server() -> None:
 def test_the_client_needs_the_base_dependencies_and_no_other() -> None:
     imported = set()
     for path in (ROOT / "leadline").rglob("*.py"):
+        if path == ROOT / "leadline" / "agents.py":
+            continue  # an extra's, loaded by its command alone
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -261,11 +261,8 @@ def test_usage_errors_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
         ("explain", ID, "--symbol", "AAPL"),
         ("rerun", ID, "--what", "all", "--from", "2020-12-xx"),
         ("rerun", ID, "--what", "all", "--from", "2020-12-02", "--to", "2020-12-01"),
-        ("rerun", ID, "nope", "--what", "all"),
         ("import", __file__, "--name", "A", "--equity", "abc"),
         ("import", __file__, "--name", "A", "--equity", "nan"),
-        ("status", "nope"),
-        ("show", "nope"),
     ],
 )
 def test_what_is_mistyped_exits_2_and_is_not_sent(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
