@@ -19,7 +19,10 @@ from shared.errors import LeadlineError
 OURS = ("leadline", "services", "shared", "deploy")
 DEFAULT_STATE = Path(".leadline")
 
-State = Annotated[Path, typer.Option("--state", help="Directory of the database, its passwords and the log.")]
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="LEADLINE_STATE", help="Directory of the database, its passwords and the log."),
+]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Price file, Parquet or CSV: symbol,date,close,adj_close,…")]
 AsOf = Annotated[

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments, overview
-from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols
+from leadline.commands import benchmarks, calendar, dead_letters, imports, runs, symbols, tokens
 from leadline.completeness import exit_code, is_healing
 from leadline.http import Client, Failed
 from leadline.run import Json, console_for, print_document, reports
@@ -61,6 +61,7 @@ app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # n
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
+app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
 runs.register(app, lambda: client())  # noqa: PLW0108
 
 

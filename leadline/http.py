@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import httpx2
 
+from leadline.servers import find_token
+
 PREFIX = "/api/v1"
 DEFAULT_URL = "http://127.0.0.1:8000"
 # Creating 50,000 positions takes seconds; a server that says nothing for a minute is gone.
@@ -40,13 +42,14 @@ class Failed(Exception):
 
 
 class Client:
-    """Calls the API and returns its JSON. `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults."""
+    """Calls the API and returns its JSON. `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults; without a token, that of the
+    embedded server at the address, if it is this user's."""
 
     def __init__(
         self, url: str | None = None, token: str | None = None, *, transport: httpx2.BaseTransport | None = None
     ) -> None:
         self.url = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("LEADLINE_TOKEN")
+        token = token or os.environ.get("LEADLINE_TOKEN") or find_token(self.url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(
             base_url=self.url + PREFIX, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from faststream.kafka import KafkaBroker
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import reference
+from shared.answers import SecurityHeaders, probe_answer
 from shared.clock import Clock
 from shared.db.engine import create_engine, is_retried_by_loops
 from shared.db.migrate import at_head
@@ -50,14 +51,14 @@ EXIT_STUCK = 70
 
 class Liveness(BaseModel):
     live: bool
-    problems: list[str]
+    problems: list[str] = []
 
 
 class Readiness(BaseModel):
-    """checks : by what was looked at, `ok` or what is wrong with it"""
+    """checks : by what was looked at, `ok` or what is wrong with it; where a token is needed, told to those with one"""
 
     ready: bool
-    checks: dict[str, str]
+    checks: dict[str, str] = {}
 
 
 @dataclass
@@ -222,12 +223,12 @@ def operational_routes(service: Service) -> APIRouter:
     unable = {"description": "It is not; the answer says why"}
 
     @router.get("/livez", summary="Is this process able to work?", response_model=Liveness, responses={503: unable})
-    async def livez() -> JSONResponse:
+    async def livez(request: Request) -> JSONResponse:
         problems = service.problems()
-        return JSONResponse({"live": not problems, "problems": problems}, status_code=503 if problems else 200)
+        return await probe_answer(request, "live", ok=not problems, problems=problems)
 
     @router.get("/readyz", summary="Should traffic come here?", response_model=Readiness, responses={503: unable})
-    async def readyz() -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         checks: dict[str, str] = {}
         if service.stopping.is_set():
             checks["process"] = "stopping"
@@ -244,7 +245,7 @@ def operational_routes(service: Service) -> APIRouter:
         ready = all(value == "ok" for value in checks.values())
         # Said, but no reason to send traffic elsewhere: the API answers, and what it accepts waits in the outbox.
         checks["broker"] = f"unreachable: {service.watch.unknown}" if service.watch.unknown else "ok"
-        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+        return await probe_answer(request, "ready", ok=ready, checks=checks)
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -290,6 +291,7 @@ def create_service_app(
         app.include_router(router)
     if not own_docs:
         app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
+    app.add_middleware(SecurityHeaders)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 

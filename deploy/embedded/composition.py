@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
@@ -92,7 +92,7 @@ async def composition(
             starts.append(started)
         for started, task in zip(starts, tasks, strict=True):
             await _either(started, task)
-        await _healthy(running, tasks)
+        await _healthy(running, tasks, values.get("token"))
         yield running
     finally:
         stop.set()
@@ -185,8 +185,9 @@ async def _either(started: asyncio.Event, task: asyncio.Task[None]) -> None:
         await task
 
 
-async def _healthy(running: Composition, tasks: list[asyncio.Task[None]]) -> None:
-    """Ask each service whether it is ready, without a network in between."""
+async def _healthy(running: Composition, tasks: list[asyncio.Task[None]], token: SecretStr | None) -> None:
+    """Ask each service whether it is ready, without a network in between; with the token it says what is not."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     until = asyncio.get_running_loop().time() + HEALTHY_SECONDS
     waiting = dict(running.apps)
     answer = "no answer"
@@ -194,7 +195,7 @@ async def _healthy(running: Composition, tasks: list[asyncio.Task[None]]) -> Non
         for service, app in list(waiting.items()):
             transport = httpx2.ASGITransport(app=app)
             async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
-                response = await client.get("/readyz")
+                response = await client.get("/readyz", headers=headers)
             answer = f"{service}: {response.text}"
             if response.status_code == 200:
                 del waiting[service]

@@ -70,8 +70,11 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
         if not await _through(leadline, console, asked_to_stop):
             raise LeadlineError("stopped before the portfolio was complete; the next run goes on from there")
         _print_account(console, before, await _recorded(leadline))
-        console.print(f"In a browser: {leadline.url}/" + ("" if serve else ", with `make demo SERVE=1`"))
-        if serve:
+        if not serve:
+            console.print(f"In a browser: {leadline.url}/, with `make demo SERVE=1`")
+        else:
+            # As it is: a folded link cannot be clicked.
+            console.print(f"In a browser, once, within two minutes: {leadline.sign_in_link()}", soft_wrap=True)
             console.print("Serving until Ctrl-C.")
             await until_stopped(leadline, asked_to_stop)
     finally:
@@ -81,7 +84,7 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
 async def _through(leadline: Embedded, console: Console, asked_to_stop: asyncio.Event) -> bool:
     """Create, wait, print, as a client in a thread of its own; false if a signal came first."""
     give_up = threading.Event()
-    work = asyncio.create_task(asyncio.to_thread(_client, leadline.url, console, give_up))
+    work = asyncio.create_task(asyncio.to_thread(_client, leadline, console, give_up))
     stopped = asyncio.create_task(until_stopped(leadline, asked_to_stop))
     await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
     give_up.set()
@@ -91,8 +94,8 @@ async def _through(leadline: Embedded, console: Console, asked_to_stop: asyncio.
     return await work
 
 
-def _client(url: str, console: Console, give_up: threading.Event) -> bool:
-    with Client(url) as api:
+def _client(leadline: Embedded, console: Console, give_up: threading.Event) -> bool:
+    with Client(leadline.url, leadline.token) as api:
         portfolio = _portfolio(api, console)
         if not _wait_until_complete(api, portfolio, console, give_up):
             return False

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import asyncpg
+from pydantic import SecretStr
 
 from deploy.embedded import broker, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.supervisor import Supervisor
+from services.coordinator.settings import CoordinatorSettings
 from shared.db.migrate import upgrade
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
@@ -47,10 +49,16 @@ class Embedded:
     admin_url: str
     log: Path
     supervisor: Supervisor
+    token: str
+    """An operator's: LEADLINE_TOKEN, or the one drawn for the state directory."""
 
     @property
     def url(self) -> str:
         return self.services.url
+
+    def sign_in_link(self) -> str:
+        """An address that signs one browser in, once, within two minutes."""
+        return f"{self.url}/sign-in?code={self.services.apps['coordinator'].state.page_sessions.issue_code()}"
 
 
 @contextlib.asynccontextmanager
@@ -61,6 +69,7 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
     Raises `ConfigurationError` if the port or the state directory is in use, prices cannot be read, or a part does not start.
     """
     directory, values = options.state.resolve(), _values(options)
+    own_token = _chosen_token()
     assert_prices_named(settings_of("ingest", **values))
     supervisor = supervisor or Supervisor(directory)
     if options.data is not None and not options.data.is_file():
@@ -75,12 +84,13 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         )
         bus = await _started(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
         passwords = state.passwords(directory)
+        token = own_token or state.token(directory)
         await _create_database(database)
         await upgrade(database.url(), passwords)
         urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in SERVICES}
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
-            values |= {"kafka": bus.bootstrap, "kafka_idempotence": False}
+            values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
             services = await stack.enter_async_context(composition(urls, listener, values=values))
         stack.enter_context(
             state.announced(
@@ -92,13 +102,16 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
                 **_choices(services),
             )
         )
+        if own_token is None:
+            stack.enter_context(state.registered(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.running())
-        yield Embedded(services, database.url(), Path(log.name), supervisor)
+        yield Embedded(services, database.url(), Path(log.name), supervisor, token)
 
 
 def up(options: Options) -> None:
-    """Run until SIGINT or SIGTERM. Prints one line, `ready http://127.0.0.1:PORT`, when everything is healthy."""
+    """Run until SIGINT or SIGTERM. Prints the line `ready http://127.0.0.1:PORT` when everything is healthy, and then one with a
+    link that signs a browser in."""
     if (notice := precedence(options, os.environ)) is not None:
         print(notice, file=sys.stderr, flush=True)
     asyncio.run(_serve(options))
@@ -111,6 +124,7 @@ async def _serve(options: Options) -> None:
         running = await unless_stopped(stack.enter_async_context(embedded(options, supervisor)), asked_to_stop)
         if running is not None:
             print(f"ready {running.url}", flush=True)
+            print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
             await until_stopped(running, asked_to_stop)
 
 
@@ -153,6 +167,13 @@ def stop_on_signals(begin_stop: Callable[[], None]) -> asyncio.Event:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)
     return asked_to_stop
+
+
+def _chosen_token() -> str | None:
+    """The user's own, as the coordinator reads it. Raises `ConfigurationError` for one that is too weak."""
+    settings = settings_of("coordinator")
+    assert isinstance(settings, CoordinatorSettings)
+    return None if settings.token is None else settings.token.get_secret_value()
 
 
 def _choices(services: Composition) -> dict[str, str | None]:

@@ -8,13 +8,18 @@ import json
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from leadline.servers import servers_directory
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
 
 DEFAULT = Path(".leadline")
+TOKEN = "token"  # noqa: S105 (a file's name)
+# What is shorter was not drawn here.
+TOKEN_LENGTH = 32
 
 
 @contextlib.contextmanager
@@ -56,6 +61,50 @@ def passwords(state: Path) -> dict[str, str]:
         draft.write_text(json.dumps(drawn))
         draft.rename(path)
     return drawn
+
+
+def token(state: Path) -> str:
+    """The operator's token of an embedded server, drawn at the first start and kept, readable by the owner only.
+
+    Raises `ConfigurationError` if it cannot be kept so.
+    """
+    path = state / TOKEN
+    kept = path.read_text().strip() if path.exists() else ""
+    if len(kept) < TOKEN_LENGTH:
+        kept = secrets.token_urlsafe(32)
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(kept + "\n")
+        draft.rename(path)
+    path.chmod(0o600)
+    return kept
+
+
+@contextlib.contextmanager
+def registered(state: Path, port: int) -> Iterator[None]:
+    """Let the command line find the state directory of the server on a port, in the user's own directory, while it runs.
+
+    A directory that cannot be written is told: the command line then needs LEADLINE_STATE or LEADLINE_TOKEN.
+    """
+    path = Path(f"{port}.json")
+    try:
+        path = servers_directory() / path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps({"state": str(state)}))
+        draft.rename(path)
+    except OSError as error:
+        print(
+            f"leadline: {path} cannot be written ({error.strerror}); commands need LEADLINE_STATE={state}",
+            file=sys.stderr,
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

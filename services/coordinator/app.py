@@ -21,6 +21,7 @@ from services.coordinator.api import (
     reads,
     status,
     symbols,
+    tokens,
 )
 from services.coordinator.api.access import Access, AccessControl
 from services.coordinator.api.context import PREFIX
@@ -32,7 +33,9 @@ from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
+from shared.answers import SecurityHeaders
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -52,6 +55,7 @@ def api_router() -> APIRouter:
         calendar,
         admin,
         dead_letters,
+        tokens,
     ):
         router.include_router(module.router)
     return router
@@ -89,10 +93,19 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
-    app.state.context = context
+    given = context.settings
+    secret = None if given.token is None else given.token.get_secret_value()
+    authenticator = Authenticator(secret, reader_of(context.engine))
+    app.state.context, app.state.authenticator = context, authenticator
+    app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
-    # Last, and so the outermost: nothing has read any of the body yet.
-    app.add_middleware(AccessControl, access=Access.of(context.settings.hosts, context.settings.token))
+    # Nearly the outermost: nothing has read any of the body yet.
+    access = Access.of(
+        given.hosts, open_docs=given.open_docs, open_metrics=given.open_metrics, alone=not given.without_token
+    )
+    app.add_middleware(AccessControl, access=access, authenticator=authenticator)
+    # Around it, because refusals have headers too; it reads nothing.
+    app.add_middleware(SecurityHeaders)
     return app

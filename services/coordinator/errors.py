@@ -78,3 +78,28 @@ class TooLarge(Refused):
     status = 413
     title = "Too large"
     code = "too_large"
+
+
+class RoleTooSmall(Refused):
+    status = 403
+    title = "Role too small"
+    code = "role_too_small"
+
+
+class TooManyGuesses(Refused):
+    status = 429
+    title = "Too many wrong tokens"
+    code = "too_many_guesses"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(Refused):
+    """The answer cannot be known now."""
+
+    status = 503
+    title = "Unavailable"
+    code = "database_unavailable"
+    retry_after = 5.0

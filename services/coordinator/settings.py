@@ -6,19 +6,30 @@ import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
+MIN_TOKEN = 16
 
 
 class CoordinatorSettings(ServiceSettings):
     """Prefix `LEADLINE_`, frozen."""
 
+    # A token that is refused is not for the log either.
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
     token: SecretStr | None = Field(
-        default=None, description="Bearer token that every call to /api needs; unset: no login"
+        default=None,
+        description="Bearer token of an operator, at least 16 characters; unset: calls need one once `leadline token` made one",
     )
+    without_token: bool = Field(
+        default=False,
+        description="Answer beyond the loopback although there is no token: something else keeps strangers away",
+    )
+    open_docs: bool = Field(default=True, description="/docs, /openapi.json and /asyncapi need no token")
+    open_metrics: bool = Field(default=True, description="/metrics needs no token")
     hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names this server may be called by beside 127.0.0.1, localhost and [::1], separated by commas; * for every name",
@@ -48,6 +59,17 @@ class CoordinatorSettings(ServiceSettings):
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"
     )
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        secret = "" if value is None else value.get_secret_value()
+        if secret and (len(secret) < MIN_TOKEN or secret != secret.strip()):
+            raise ValueError(
+                f"LEADLINE_TOKEN must have at least {MIN_TOKEN} characters and no blanks around it. "
+                "Draw one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        return value if secret else None
 
     @field_validator("hosts", mode="before")
     @classmethod

@@ -237,7 +237,7 @@ async def test_bug_33_a_foreign_id_changes_nothing_and_a_stranger_is_not_let_in(
     assert {(method, path.removeprefix(ROOT)) for method, path in writes} == set(CHANGES), (
         "a new operation needs its line"
     )
-    async with client_of(engine) as client, client_of(engine, token="s3cret") as stranger:
+    async with client_of(engine) as client, client_of(engine, token="s3cret-of-the-server") as stranger:
         mine, other = await entered(client), await entered(client)
         assert (await client.post(f"{PREFIX}/portfolios/{mine}/flows", json=FLOW)).status_code == 201
         async with admin.connect() as conn:

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from deploy.embedded import demo
+from leadline.http import Client, Failed
+from leadline.servers import find_token, servers_directory
 
 # Most of it is interpreters that import, on two cores perhaps.
 pytestmark = pytest.mark.timeout(400)
@@ -68,8 +70,10 @@ def running(scratch_directory: Path) -> Iterator[tuple[subprocess.Popen[str], st
 
 def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str], str, Path]) -> None:
     process, url, state = running
-    same_state = leadline("up", "--state", state, "--port", "0")
-    same_port = leadline("up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2])
+    same_state = leadline("up", "--state", state, "--port", "0", "--data", demo.PRICES)
+    same_port = leadline(
+        "up", "--state", state.with_name("other"), "--port", url.rpartition(":")[2], "--data", demo.PRICES
+    )
     for second, said in ((same_state, f"is in use by another Leadline (process {process.pid})"), (same_port, "--port")):
         out, err = second.communicate(timeout=60)
         assert second.returncode == 1
@@ -80,7 +84,8 @@ def test_a_second_start_says_what_is_in_use(running: tuple[subprocess.Popen[str]
 
 def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.Popen[str], str, Path]) -> None:
     process, url, state = running
-    assert httpx2.get(f"{url}/readyz").json()["ready"] is True
+    assert httpx2.get(f"{url}/readyz").json() == {"ready": True}, "what is checked is told to those with a token"
+    _let_in_by_its_link_and_its_token(process, url, state)
     assert servers_of(state)
     doctor = leadline("doctor", "--state", state)
     said = " ".join(doctor.communicate(timeout=60)[0].split())  # lines are folded to the terminal
@@ -95,11 +100,39 @@ def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.P
     assert servers_of(state) == []
 
 
+def _let_in_by_its_link_and_its_token(process: subprocess.Popen[str], url: str, state: Path) -> None:
+    assert httpx2.get(f"{url}/api/v1/portfolios").status_code == 401
+    assert httpx2.get(f"{url}/").status_code == 303
+    # The line after the address is there at once, although it goes to no terminal.
+    assert process.stdout is not None
+    link = process.stdout.readline().split()[-1]
+    assert link.startswith(f"{url}/sign-in?code=")
+    with httpx2.Client() as browser:
+        assert browser.get(link).status_code == 303
+        assert browser.get(f"{url}/ops").status_code == 200
+    assert httpx2.get(link).status_code == 401, "the link works once"
+    # The command line of the same user finds the token by the address, also by another name of this machine.
+    kept = state / "token"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert find_token(url) == find_token(url.replace("127.0.0.1", "localhost")) == kept.read_text().strip()
+    with Client(url) as api:
+        made = api.post("/admin/tokens", json={"name": "reports", "role": "reader"})
+    with Client(url, made["token"]) as reader:
+        assert reader.get("/portfolios")["items"] == []
+        with pytest.raises(Failed, match="needs the role operator"):
+            reader.post("/admin/reconcile")
+    with httpx2.Client(headers={"Authorization": f"Bearer {made['token']}"}) as told:
+        assert told.get(f"{url}/readyz").json()["checks"]["database"] == "ok"
+
+
 def test_what_a_killed_run_left_behind_is_taken_over(state: Path) -> None:
-    killed, _ = up(state)
+    killed, first = up(state)
+    assert find_token(first) is not None
     left = servers_of(state)
     killed.kill()
     killed.communicate()
+    assert find_token(first) is None, "whoever listens there now is not told the token"
+    token = (state / "token").read_text()
     assert [pid for pid in left if psutil.pid_exists(pid)], (
         "the database ended with its parent: there is nothing to take over"
     )
@@ -108,9 +141,11 @@ def test_what_a_killed_run_left_behind_is_taken_over(state: Path) -> None:
     try:
         assert httpx2.get(f"{url}/readyz").status_code == 200
         assert not set(left) & set(servers_of(state))
+        assert (state / "token").read_text() == token
     finally:
         again.terminate()
         again.communicate(timeout=60)
+    assert not (servers_directory() / f"{url.rpartition(':')[2]}.json").exists()
 
 
 def test_the_demo_completes_and_its_second_run_recomputes_nothing(state: Path) -> None:

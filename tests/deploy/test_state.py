@@ -19,7 +19,7 @@ def _hold_elsewhere(directory: Path) -> subprocess.Popen[str]:
     script = f"""
         import sys, pathlib
         from deploy.embedded import state
-        with state.held(pathlib.Path({str(directory)!r})):
+        with state.lock_state(pathlib.Path({str(directory)!r})):
             print("held", flush=True)
             sys.stdin.read()
     """
@@ -78,3 +78,32 @@ def test_a_process_left_behind_is_found_by_its_pid_file_and_a_reused_pid_is_not(
     finally:
         child.stop()
     assert not child.running
+
+
+def test_the_token_is_drawn_once_private_and_of_256_bits(tmp_path: Path) -> None:
+    drawn = state.token(tmp_path)
+    assert len(drawn) == 43
+    assert state.token(tmp_path) == drawn
+    kept = tmp_path / "token"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.chmod(0o644)
+    state.token(tmp_path)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.write_text("weak\n")
+    assert len(state.token(tmp_path)) == 43
+
+
+def test_a_running_server_is_noted_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    noted = tmp_path / "home" / "leadline" / "servers" / "8123.json"
+    with state.registered(tmp_path, 8123):
+        assert noted.stat().st_mode & 0o777 == 0o600
+        assert noted.parent.stat().st_mode & 0o777 == 0o700
+        assert str(tmp_path) in noted.read_text()
+    assert not noted.exists()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with state.registered(tmp_path, 8123):
+        assert f"commands need LEADLINE_STATE={tmp_path}" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 from playwright.async_api import Browser, async_playwright
 
-from deploy.embedded.run import Options, embedded
+from deploy.embedded.run import Embedded, Options, embedded
 from tests.web.pages import pages
 
 ROOT = Path(__file__).parents[2]
@@ -42,16 +42,17 @@ async def main(target: Path, only: list[str]) -> None:
     with tempfile.TemporaryDirectory() as state:
         options = Options(state=Path(state), port=0, data=PRICES, as_of=date(2020, 12, 31))
         async with embedded(options) as leadline:
-            portfolio = await _portfolio(leadline.url)
+            portfolio = await _portfolio(leadline.url, leadline.token)
             async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-                await _take(browser, leadline.url, portfolio, target, only)
+                await _take(browser, leadline, portfolio, target, only)
                 await browser.close()
 
 
-async def _portfolio(url: str) -> str:
+async def _portfolio(url: str, token: str) -> str:
     """The demo's portfolio with its deposit, complete."""
-    async with httpx2.AsyncClient(base_url=f"{url}/api/v1", timeout=60) as api:
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(base_url=f"{url}/api/v1", timeout=60, headers=bearer) as api:
         answer = await api.post(
             "/portfolios/import",
             data={"name": NAME, "equity_balance": "500000"},
@@ -72,14 +73,17 @@ def _done(status: dict[str, Any]) -> bool:
     return bool(status["expected"] and status["completed"] == status["expected"])
 
 
-async def _take(browser: Browser, url: str, portfolio: str, target: Path, only: list[str]) -> None:
+async def _take(browser: Browser, leadline: Embedded, portfolio: str, target: Path, only: list[str]) -> None:
     for way, options in WAYS.items():
         context = await browser.new_context(**options)
+        page = await context.new_page()
+        await page.goto(leadline.sign_in_link())
+        await page.close()
         for expected in pages(portfolio, NAME):
             if expected.name in LEFT_OUT or (only and expected.name not in only):
                 continue
             page = await context.new_page()
-            await page.goto(url + expected.path, wait_until="load")
+            await page.goto(leadline.url + expected.path, wait_until="load")
             await page.wait_for_timeout(600)
             path = target / f"{expected.name}-{way}.png"
             await page.screenshot(path=path)

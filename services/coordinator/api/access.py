@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import math
 import re
-import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, Unauthorised
+from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, RoleTooSmall, Unauthorised
+from services.coordinator.tokens.authenticator import Authenticator
+from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
+from services.coordinator.tokens.requests import bearer_of, client_of
 from shared.telemetry import logger
 from shared.text import printable
 
@@ -28,9 +31,9 @@ log = logger(__name__)
 PROTECTED = "/api"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 ANY_HOST = "*"
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
 PROBED = frozenset({"/livez", "/readyz", "/metrics"})
+DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -61,7 +64,7 @@ class RefusalLog:
             code=code,
             method=scope["method"],
             path=printable(scope["path"])[:200],
-            client=(scope.get("client") or ("unknown",))[0],
+            client=client_of(scope),
             unlogged_before=self._unsaid.pop(code, 0),
         )
 
@@ -70,22 +73,32 @@ class RefusalLog:
 class Access:
     """The rules of one server.
 
-    hosts : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
-    token : what every call under `/api` needs; None where there is no login
+    hosts  : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
+    closed : paths outside the API that need a token too
+    alone  : whether, without a token, it answers on the loopback alone
     """
 
     hosts: frozenset[str] = frozenset()
-    token: bytes | None = None
+    closed: frozenset[str] = frozenset()
+    alone: bool = True
 
     @classmethod
-    def of(cls, hosts: Collection[str], token: SecretStr | None) -> Access:
-        secret = "" if token is None else token.get_secret_value()
-        return cls(frozenset(hosts), secret.encode() or None)
+    def of(
+        cls, hosts: Collection[str], *, open_docs: bool = True, open_metrics: bool = True, alone: bool = True
+    ) -> Access:
+        closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({"/metrics"}))
+        return cls(frozenset(hosts), closed, alone)
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused before its body is read; None where it may pass."""
-        probe = scope["method"] in ("GET", "HEAD") and _routed(scope) in PROBED
-        return (None if probe else self._host(scope)) or self._page(scope) or self._login(scope)
+        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope)
+
+    def is_protected(self, scope: Scope) -> bool:
+        """Whether a call needs a token, where any does.
+
+        Either reading of the path: one that the router would not take costs a login, the other way round it would save one.
+        """
+        return any(_is_api(path) or path in self.closed for path in _paths(scope))
 
     def _host(self, scope: Scope) -> Refused | None:
         if ANY_HOST in self.hosts:
@@ -115,44 +128,75 @@ class Access:
             )
         return None
 
-    def _login(self, scope: Scope) -> Refused | None:
-        """Where a token is set, every call needs it as a bearer token, once. Compared in constant time."""
-        if self.token is None or not _is_protected(scope):
-            return None
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        scheme, _, secret = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        if scheme.lower() == b"bearer" and secrets.compare_digest(secret.strip(), self.token):
-            return None
-        if secret:
-            return Unauthorised(
-                "The token is not this server's. Send the one it was started with as 'Authorization: Bearer …', once "
-                "(LEADLINE_TOKEN for the CLI)."
+
+class Login:
+    """Whom a call is from, and whether that role may do what it asks for."""
+
+    def __init__(self, access: Access, authenticator: Authenticator) -> None:
+        self._access = access
+        self._authenticator = authenticator
+
+    async def admit(self, scope: Scope) -> Identity | None:
+        """None where nobody has to say who it is. Raises what `Authenticator.identify` does, and `RoleTooSmall`."""
+        if (
+            self._access.alone
+            and not _is_probe(scope)
+            and not _on_loopback(scope)
+            and not await self._authenticator.needed()
+        ):
+            raise Unauthorised(
+                "This server can be reached from beyond its own machine and has no token, so it answers nobody. "
+                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else keeps strangers away."
             )
-        return Unauthorised(
-            "This server wants a bearer token: send 'Authorization: Bearer …' once (LEADLINE_TOKEN for the CLI)."
-        )
+        if not self._access.is_protected(scope):
+            return None
+        found = await self._authenticator.identify(bearer_of(scope), client_of(scope))
+        readings = [path for path in _paths(scope) if _is_api(path)] or [_routed(scope)]
+        needed = max((role_for_call(scope["method"], path) for path in readings), key=lambda role: role.rank)
+        if not found.role.includes(needed):
+            raise RoleTooSmall(
+                f"The token {found.name!r} is a {found.role.value}'s, and this call needs the role {needed.value}. "
+                f"Nothing was done. An operator can create such a token: leadline token create --role {needed.value}."
+            )
+        return found
 
 
 class AccessControl:
     """Answers what `Access` refuses before any of the body is read, and closes the connection."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, refusals: RefusalLog | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, access: Access, authenticator: Authenticator, refusals: RefusalLog | None = None
+    ) -> None:
         self._app = app
         self._access = access
+        self._login = Login(access, authenticator)
         self._refusals = refusals or RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._access.refusal(scope) if scope["type"] == "http" else None
+        refusal = await self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
             return
         self._refusals.note(scope, refusal)
         headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
+        if (wait := getattr(refusal, "retry_after", None)) is not None:
+            headers["Retry-After"] = str(math.ceil(wait))
         answer = problem(refusal.status, refusal.title, str(refusal), code=refusal.code, headers=headers)
         await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
         await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": True})
         await _discard(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _refusal(self, scope: Scope) -> Refused | None:
+        if (refusal := self._access.refusal(scope)) is not None:
+            return refusal
+        try:
+            identity = await self._login.admit(scope)
+        except Refused as refused:
+            return refused
+        if identity is not None:
+            scope.setdefault("state", {})["identity"] = identity
+        return None
 
 
 async def _discard(receive: Receive) -> None:
@@ -174,9 +218,24 @@ def _routed(scope: Scope) -> str:
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
-def _is_protected(scope: Scope) -> bool:
-    """Either reading of the path: one that the router would not take costs a login, the other way round it would save one."""
-    return any(path == PROTECTED or path.startswith(PROTECTED + "/") for path in (str(scope["path"]), _routed(scope)))
+def _is_probe(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and _routed(scope) in PROBED
+
+
+def _is_api(path: str) -> bool:
+    return path == PROTECTED or path.startswith(PROTECTED + "/")
+
+
+def _paths(scope: Scope) -> tuple[str, str]:
+    return str(scope["path"]), _routed(scope)
+
+
+def _on_loopback(scope: Scope) -> bool:
+    """Whether the connection came in on an address of the loopback. A socket file and a test's transport have no address."""
+    try:
+        return ipaddress.ip_address(str((scope.get("server") or ("",))[0])).is_loopback
+    except ValueError:
+        return True
 
 
 def _is_own(origin: str, hosts: list[str]) -> bool:

@@ -27,19 +27,21 @@ can be had as CSV (`Accept: text/csv`). A change may carry an `Idempotency-Key`:
 _SUMMARIES = {
     "400": "The request contradicts itself or cannot be parsed",
     "401": "The server wants a bearer token",
-    "403": "A page of another site asked for a change",
+    "403": "A page of another site asked for a change, or the token's role does not allow the call",
     "404": "There is no such thing, or nothing is known of it yet",
     "406": "The answer cannot be had in the form that was asked for",
     "409": "What is stored does not allow it",
     "413": "The body is too large",
     "421": "The request was sent to a name that is none of this server's",
     "422": "Fields cannot be read or used; `errors` lists them",
+    "429": "Too many wrong tokens came from that address",
     "500": "The server failed",
     "503": "The database is not reachable; nothing was changed",
 }
-_READS = ("400", "401", "404", "406", "421", "422", "500", "503")
-_WRITES = ("400", "401", "403", "404", "409", "413", "421", "422", "500", "503")
+_READS = ("400", "401", "403", "404", "406", "421", "422", "429", "500", "503")
+_WRITES = ("400", "401", "403", "404", "409", "413", "421", "422", "429", "500", "503")
 _HEADERS = {
+    "429": {"Retry-After": {"description": "Seconds", "schema": {"type": "string"}}},
     "503": {"Retry-After": {"description": "Seconds", "schema": {"type": "string"}}},
     "401": {"WWW-Authenticate": {"schema": {"type": "string"}}},
 }
@@ -80,7 +82,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas["ProblemDetails"] = problem
     components["responses"] = {f"Problem{status}": _problem(status) for status in _SUMMARIES}
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "Where LEADLINE_TOKEN is set"}
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Where LEADLINE_TOKEN is set, or a token was made",
+        }
     }
     for path, method, operation in _operations(found):
         _complete(path, method, operation, schemas)

@@ -31,6 +31,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Make changes from pages of this server, or from a program.",
     ),
     ProblemCode(
+        "role_too_small", 403, "The token's role does not allow the call. Nothing was done.",
+        "Use a token of the role that `detail` names; an operator creates one with `leadline token create`.",
+    ),
+    ProblemCode(
         "not_found", 404, "There is no such thing, or nothing has been computed for it yet.",
         "Check the id; `GET /api/v1/portfolios/{id}/status` says what is missing and when it will be there.",
     ),
@@ -54,6 +58,12 @@ CODES: tuple[ProblemCode, ...] = (
         "duplicate_name", 409, "There is a portfolio of that name already.",
         "Import into it, or say allow_duplicate_name for a second one.",
     ),
+    ProblemCode("name_taken", 409, "A token of that name is in force.", "Choose another name, or revoke that token first."),
+    ProblemCode(
+        "operator_first", 409, "The first token would end open access, and could make no other.",
+        "Create one with the role operator first, or set LEADLINE_TOKEN.",
+    ),
+    ProblemCode("too_many_tokens", 409, "There are as many tokens as there can be.", "Revoke some."),
     ProblemCode(
         "calendar_moved", 409, "The exchange calendar was changed while the request was checked. Nothing was done.", "Send it again."
     ),
@@ -63,6 +73,10 @@ CODES: tuple[ProblemCode, ...] = (
     ProblemCode(
         "unknown_host", 421, "The request was sent to a name that is none of this server's.",
         "Call it by 127.0.0.1 or localhost, or list the name in LEADLINE_HOSTS.",
+    ),
+    ProblemCode(
+        "too_many_guesses", 429, "Too many wrong tokens came from that address.",
+        "Wait as `Retry-After` says; tokens that were right from there before still work.",
     ),
     ProblemCode("invalid", 422, "Fields cannot be read or used.", "`errors` lists each with its place and what is wrong."),
     ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),

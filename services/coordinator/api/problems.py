@@ -18,6 +18,7 @@ from services.coordinator.api import validation_errors
 from services.coordinator.api.problem_codes import type_of
 from services.coordinator.api.representation import STREAMS, Representation
 from services.coordinator.errors import Refused, TooLarge
+from shared.answers import ALWAYS, NO_STORE
 from shared.db.engine import is_transient
 from shared.telemetry import logger
 
@@ -112,7 +113,11 @@ def _database(_: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(_: Request, error: Exception) -> JSONResponse:
     log.error("unexpected_error", error=f"{type(error).__name__}: {error}"[:500])
-    return problem(500, "Internal error", "The request failed; the server's log says why.", code="internal")
+    # Sent by the framework itself, from outside of everything that adds headers.
+    headers = {**ALWAYS, **NO_STORE}
+    return problem(
+        500, "Internal error", "The request failed; the server's log says why.", code="internal", headers=headers
+    )
 
 
 class BodyLimit:

@@ -30,8 +30,8 @@ JSON, CSV = "application/json", "text/csv"
 COMPRESSED_FROM = 1024
 # A tenth larger than level 5, in a third of the time: answers are made anew for each request.
 LEVEL = 1
-# Kept by the client, and asked for again with its ETag each time.
-CACHE = "private, no-cache"
+# No cache keeps anybody's figures, not even on this machine's disk; a program that kept an answer sends its ETag itself.
+CACHE = "no-store"
 VARY = "Accept, Accept-Encoding"
 # An answer without an end has no head that a client could wait for.
 STREAMS = "/stream"

@@ -18,10 +18,12 @@ from services.coordinator.web.routes import (
     settings,
     symbols,
 )
+from services.coordinator.web.sign_in import Sessions
 
 
 def install(app: FastAPI) -> None:
     """Explanations stand before symbols and portfolios: their paths are the longer ones."""
+    app.state.page_sessions = Sessions()
     for module in (
         entry,
         docs,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.coordinator.context import Context, context_of
-from services.coordinator.errors import Unauthorised
+from services.coordinator.errors import RoleTooSmall, Unauthorised
+from services.coordinator.tokens.authenticator import SERVER, Authenticator
+from services.coordinator.tokens.model import Identity, role_for_page
+from services.coordinator.tokens.requests import bearer_of, client_of
 
 SESSION_SECONDS = 30 * 86_400.0
 CODE_SECONDS = 120.0
@@ -19,35 +21,43 @@ CODE_SECONDS = 120.0
 MOST = 10_000
 
 
-def token_fits(context: Context, given: str) -> bool:
-    """Compared in constant time. Without a token set nobody has to sign in, and nothing fits."""
-    token = context.settings.token
-    return bool(token and token.get_secret_value()) and secrets.compare_digest(
-        given.strip().encode(),
-        token.get_secret_value().encode(),  # type: ignore[union-attr]
-    )
+def authenticator_of(request: Request) -> Authenticator:
+    found = request.app.state.authenticator
+    assert isinstance(found, Authenticator)
+    return found
 
 
-def needed(context: Context) -> bool:
-    return bool(context.settings.token and context.settings.token.get_secret_value())
+async def identity_of_token(request: Request, given: str) -> Identity | None:
+    """Whose token this is; None for nobody's. Where nobody has to sign in, nothing fits."""
+    if not given.strip() or not await needed(request):
+        return None
+    try:
+        return await authenticator_of(request).identify(given.strip(), client_of(request.scope))
+    except Unauthorised:
+        return None
+
+
+async def needed(request: Request) -> bool:
+    return await authenticator_of(request).needed()
 
 
 @dataclass
 class Sessions:
     """Sessions and one-time codes of this process. Only digests are held: what is read out of memory signs nobody in."""
 
-    until: dict[str, float] = field(default_factory=dict)
+    until: dict[str, tuple[float, Identity]] = field(default_factory=dict)
     codes: dict[str, float] = field(default_factory=dict)
 
-    def begin(self) -> str:
+    def begin(self, identity: Identity = SERVER) -> str:
         session = secrets.token_urlsafe(32)
         while len(self.until) >= MOST:
             del self.until[next(iter(self.until))]
-        self.until[_digest(session)] = time.monotonic() + SESSION_SECONDS
+        self.until[_digest(session)] = (time.monotonic() + SESSION_SECONDS, identity)
         return session
 
-    def known(self, session: str) -> bool:
-        return self.until.get(_digest(session), 0.0) > time.monotonic()
+    def known(self, session: str) -> Identity | None:
+        until, identity = self.until.get(_digest(session), (0.0, None))
+        return identity if until > time.monotonic() else None
 
     def end(self, session: str) -> None:
         self.until.pop(_digest(session), None)
@@ -63,11 +73,7 @@ class Sessions:
 
 
 def sessions_of(request: Request) -> Sessions:
-    """Made with the first use and kept in the application's state."""
-    state = request.app.state
-    if not hasattr(state, "page_sessions"):
-        state.page_sessions = Sessions()
-    found = state.page_sessions
+    found = request.app.state.page_sessions
     assert isinstance(found, Sessions)
     return found
 
@@ -77,19 +83,28 @@ class SignInNeeded(Unauthorised):
 
 
 async def require(request: Request) -> None:
-    """A dependency of every page: lets through who is signed in, and everybody where no token is set."""
-    context = context_of(request)
+    """A dependency of every page: lets through whose role allows it, and everybody where no token is needed."""
     request.state.signed_in = False
-    if not needed(context):
+    if not await needed(request):
         return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token_fits(context, given):
-        # A program that saves a report has the token and no cookie.
-        return
-    session = request.cookies.get(cookie_name(request), "")
-    if not session or not sessions_of(request).known(session):
-        raise SignInNeeded("Sign in with the server's token.")
-    request.state.signed_in = True
+    found = await _identity(request)
+    if found is None:
+        raise SignInNeeded("Sign in with a token of this server.")
+    wanted = role_for_page(request.method, request.scope["route"].path)
+    if not found.role.includes(wanted):
+        raise RoleTooSmall(
+            f"The token {found.name!r} is a {found.role.value}'s, and this needs the role {wanted.value}. Nothing was done. "
+            f"Sign in with a token of that role; an operator can create one: leadline token create --role {wanted.value}."
+        )
+
+
+async def _identity(request: Request) -> Identity | None:
+    """Whoever sent the request: by a token, as a program that saves a report has it, or by the cookie of a session."""
+    if (given := bearer_of(request.scope)) is not None:
+        return await identity_of_token(request, given)
+    found = sessions_of(request).known(request.cookies.get(cookie_name(request), ""))
+    request.state.signed_in = found is not None
+    return None if found is None else await authenticator_of(request).still(found)
 
 
 def cookie_name(request: Request) -> str:

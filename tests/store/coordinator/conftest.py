@@ -37,7 +37,7 @@ WRITTEN = (
     "ingest.actions_history",
     "ingest.prices", "ingest.prices_history",
     "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
-    "coordinator.price_decisions", "coordinator.closures", "ingest.lookups", "coordinator.lookups",
+    "coordinator.price_decisions", "coordinator.closures", "ingest.lookups", "coordinator.lookups", "coordinator.tokens",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from leadline.http import Client, Failed
 from services.coordinator.api.access import AccessControl
+from shared.answers import SecurityHeaders
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
 FORM = {"name": "Test", "equity_balance": "100000"}
@@ -59,7 +60,7 @@ async def portfolios(api: Api) -> int:
 
 
 async def test_a_large_body_without_the_token_is_refused_unread_and_the_connection_closed(api: Api) -> None:
-    async with served(make_app(api.context.engine, [], token="s3cret", hosts=())) as port:
+    async with served(make_app(api.context.engine, [], token="s3cret-of-the-server", hosts=())) as port:
         head = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", "Content-Length": str(BIG)}
         answer = await answered(port, head, "POST /api/v1/portfolios")
         assert answer.startswith(b"HTTP/1.1 401 ")
@@ -74,7 +75,7 @@ async def test_a_large_body_without_the_token_is_refused_unread_and_the_connecti
                 )
                 assert (answer_.status_code, answer_.json()["code"]) == (401, "unauthorised")
                 assert time.monotonic() - started < 2
-            twice = [("Authorization", "Bearer s3cret"), ("Authorization", "Bearer s3cret")]
+            twice = [("Authorization", "Bearer s3cret-of-the-server"), ("Authorization", "Bearer s3cret-of-the-server")]
             assert (await client.get(f"{PREFIX}/portfolios", headers=twice)).status_code == 401
             assert (await client.get(f"{PREFIX}/portfolios", headers=twice[:1])).status_code == 200
         # The command line says why, not that nobody answers.
@@ -119,11 +120,11 @@ async def test_another_sites_page_changes_nothing(api: Api, headers: dict[str, s
 
 
 async def test_own_pages_and_programs_work(api: Api) -> None:
-    async with served(make_app(api.context.engine, [], token="s3cret", hosts=("leadline.test",))) as port:
+    async with served(make_app(api.context.engine, [], token="s3cret-of-the-server", hosts=("leadline.test",))) as port:
         own = f"http://127.0.0.1:{port}"
-        with Client(own, "s3cret") as cli:
+        with Client(own, "s3cret-of-the-server") as cli:
             made = await asyncio.to_thread(cli.post, "/portfolios/import", data=FORM, files=FILES)
-        async with httpx2.AsyncClient(base_url=own, headers={"Authorization": "Bearer s3cret"}) as client:
+        async with httpx2.AsyncClient(base_url=own, headers={"Authorization": "Bearer s3cret-of-the-server"}) as client:
             for number, headers in enumerate(
                 (
                     {},
@@ -132,7 +133,8 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
                     {"Host": "leadline.test", "Origin": "https://leadline.test", "Sec-Fetch-Site": "same-origin"},
                 )
             ):
-                answer = await client.post(f"{PREFIX}/portfolios/import", data=FORM, files=FILES, headers=headers)
+                form = FORM | {"name": f"Test {number}"}
+                answer = await client.post(f"{PREFIX}/portfolios/import", data=form, files=FILES, headers=headers)
                 assert answer.status_code == 201, answer.text
                 assert await portfolios(api) == number + 2
             assert (
@@ -141,5 +143,5 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
 
 
 def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
-    outermost: object = make_app(api.context.engine, []).user_middleware[0].cls
-    assert outermost is AccessControl
+    outermost: list[object] = [each.cls for each in make_app(api.context.engine, []).user_middleware]
+    assert outermost[:2] == [SecurityHeaders, AccessControl]

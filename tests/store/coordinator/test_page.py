@@ -90,7 +90,7 @@ async def test_signing_in_and_out(locked: httpx2.AsyncClient) -> None:
 
 
 async def test_under_tls_the_cookie_is_bound_to_the_host(engines: tuple[AsyncEngine, AsyncEngine]) -> None:
-    app = make_app(engines[0], [], token=TOKEN)
+    app = make_app(engines[0], [], token=TOKEN, hosts=("leadline.example",))
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=app), base_url="https://leadline.example"
     ) as client:

@@ -11,13 +11,13 @@ from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, make_app
 
 
 async def test_a_token_is_wanted_where_one_is_set(api: Api) -> None:
-    app = make_app(api.context.engine, [], as_of=AS_OF, token="s3cret")
+    app = make_app(api.context.engine, [], as_of=AS_OF, token="s3cret-of-the-server")
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret"}):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s3cret-of-the-server"}):
             answer = await client.get(f"{PREFIX}/portfolios", headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
             assert answer.headers["www-authenticate"] == "Bearer"
-        good = await client.get(f"{PREFIX}/portfolios", headers={"Authorization": "Bearer s3cret"})
+        good = await client.get(f"{PREFIX}/portfolios", headers={"Authorization": "Bearer s3cret-of-the-server"})
         assert good.status_code == 200
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from services.coordinator.api.access import LOG_EVERY_SECONDS, Access, AccessControl, RefusalLog
+from services.coordinator.api.access import LOG_EVERY_SECONDS, Access, AccessControl, Login, RefusalLog
+from services.coordinator.errors import Refused, Unavailable
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.tokens import brake
+from services.coordinator.tokens.authenticator import MOST_STALE_SECONDS, REFRESH_SECONDS, Authenticator, Known
+from services.coordinator.tokens.brake import Brake
+from services.coordinator.tokens.model import Role, Token, digest
 
 OPEN = Access()
-LOCKED = Access.of((), SecretStr("s3cret-ü"))
+
+
+async def no_tokens(_: frozenset[UUID]) -> Known:
+    return Known()
+
+
+LOCKED = Authenticator("s3cret-ü", no_tokens)
 
 
 def request(method: str = "GET", path: str = "/api/v1/portfolios", root: str = "", **headers: str | list[str]) -> Scope:
@@ -39,12 +52,21 @@ def code(access: Access, scope: Scope) -> str | None:
     return None if refusal is None else refusal.code
 
 
+async def login(scope: Scope, authenticator: Authenticator = LOCKED, access: Access = OPEN) -> str | None:
+    """The code of the refusal, or the role of whoever is let in; None where nobody is asked."""
+    try:
+        identity = await Login(access, authenticator).admit(scope)
+    except Refused as refusal:
+        return refusal.code
+    return None if identity is None else identity.role.value
+
+
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST.", "[::1]", "[::1]:8000", "leadline.example.org:443"],
 )
 def test_a_name_of_this_server_passes_with_any_port(host: str) -> None:
-    assert code(Access.of(("leadline.example.org",), None), request(host=host)) is None
+    assert code(Access.of(("leadline.example.org",)), request(host=host)) is None
 
 
 @pytest.mark.parametrize(
@@ -56,14 +78,14 @@ def test_a_name_of_this_server_passes_with_any_port(host: str) -> None:
     ],
 )  # fmt: skip
 def test_another_name_is_refused_whatever_it_looks_like(host: str | list[str]) -> None:
-    refusal = Access.of(("leadline.example.org",), None).refusal(request(host=host))
+    refusal = Access.of(("leadline.example.org",)).refusal(request(host=host))
     assert refusal is not None
     assert (refusal.status, refusal.code) == (421, "unknown_host")
     assert "LEADLINE_HOSTS" in str(refusal)
 
 
 def test_a_star_is_every_name_and_probes_need_none() -> None:
-    assert code(Access.of(("*",), None), request(host="evil.example")) is None
+    assert code(Access.of(("*",)), request(host="evil.example")) is None
     for path in ("/livez", "/readyz", "/metrics"):
         assert code(OPEN, request(path=path, host="10.1.2.3:8000")) is None
         assert code(OPEN, request("POST", path, host="10.1.2.3:8000")) == "unknown_host"
@@ -109,12 +131,12 @@ def test_a_change_that_another_sites_page_asks_for_is_refused(method: str, heade
     ],
 )
 def test_own_pages_and_programs_that_are_no_browsers_may_change(headers: dict[str, Any]) -> None:
-    assert code(Access.of(("leadline.example.org",), None), request("POST", **headers)) is None
+    assert code(Access.of(("leadline.example.org",)), request("POST", **headers)) is None
 
 
-def test_the_token_is_wanted_once_under_api_and_nowhere_else() -> None:
+async def test_the_token_is_wanted_once_under_api_and_nowhere_else() -> None:
     for given in ("Bearer s3cret-ü", "bearer  s3cret-ü "):
-        assert code(LOCKED, request(authorization=given)) is None
+        assert await login(request(authorization=given)) == "operator"
     for wrong in (
         [],
         "",
@@ -125,17 +147,17 @@ def test_the_token_is_wanted_once_under_api_and_nowhere_else() -> None:
         "s3cret-ü",
         ["Bearer s3cret-ü", "Bearer s3cret-ü"],
     ):
-        assert code(LOCKED, request(authorization=wrong)) == "unauthorised", wrong
+        assert await login(request(authorization=wrong)) == "unauthorised", wrong
     for path, root in (
         ("/api/v1/x", ""),
         ("/api", ""),
         ("/leadline/api/v1/x", "/leadline"),
         ("/api/v1/x", "/leadline"),
     ):
-        assert code(LOCKED, request(path=path, root=root)) == "unauthorised"
+        assert await login(request(path=path, root=root)) == "unauthorised"
     for path in ("/livez", "/docs", "/openapi.json", "/apiary"):
-        assert code(LOCKED, request(path=path)) is None
-    assert code(Access.of((), SecretStr("")), request()) is None
+        assert await login(request(path=path)) is None
+    assert await login(request(), Authenticator("", no_tokens)) == "operator"
 
 
 async def test_refusals_are_logged_a_line_in_ten_seconds_without_what_was_sent() -> None:
@@ -152,7 +174,7 @@ async def test_refusals_are_logged_a_line_in_ten_seconds_without_what_was_sent()
     async def send(message: Message) -> None:
         sent.append(message)
 
-    guarded = AccessControl(app, access=LOCKED, refusals=RefusalLog(clock=lambda: now[0]))
+    guarded = AccessControl(app, access=OPEN, authenticator=LOCKED, refusals=RefusalLog(clock=lambda: now[0]))
     with capture_logs() as lines:
         for _ in range(5):
             scope = request(path="/api/v1/\x1b[2Jrisk", authorization="Bearer guess-1")
@@ -182,7 +204,145 @@ def test_the_setting_takes_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
             CoordinatorSettings()
 
 
-def test_a_wrong_token_is_told_apart_from_none() -> None:
-    wrong, none = LOCKED.refusal(request(authorization="Bearer other")), LOCKED.refusal(request())
-    assert str(wrong).startswith("The token is not this server's")
-    assert str(none).startswith("This server wants a bearer token")
+def test_a_token_of_the_server_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_TOKEN", "fifteen-letters")
+    with pytest.raises(ValidationError, match="LEADLINE_TOKEN must have at least 16 characters") as said:
+        CoordinatorSettings()
+    assert "token_urlsafe(32)" in str(said.value)
+    assert "fifteen-letters" not in str(said.value)
+    monkeypatch.setenv("LEADLINE_TOKEN", "sixteen-letters!")
+    assert CoordinatorSettings().token is not None
+    monkeypatch.setenv("LEADLINE_TOKEN", "")
+    assert CoordinatorSettings().token is None
+
+
+class Table:
+    """A table of tokens, a clock that stands, and a database that may be away."""
+
+    def __init__(self) -> None:
+        self.now, self.reads, self.away = 100.0, 0, False
+        self.tokens: dict[bytes, Token] = {}
+        self.closed = True
+        self.brake = Brake(clock=lambda: self.now)
+        self.authenticator = Authenticator(None, self.read, brake=self.brake, clock=lambda: self.now)
+
+    async def read(self, _: frozenset[UUID]) -> Known:
+        self.reads += 1
+        if self.away:
+            raise ConnectionRefusedError("away")
+        return Known(dict(self.tokens), self.closed)
+
+    def add(self, secret: str, role: Role, expires: datetime | None = None) -> None:
+        token = Token(uuid4(), secret, role, datetime.now(UTC), expires, None, None)
+        self.tokens[digest(secret.encode())] = token
+
+    async def login(
+        self, secret: str | None, method: str = "GET", path: str = "/api/v1/portfolios", **more: Any
+    ) -> str | None:
+        headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
+        return await login({**request(method, path, **headers), **more}, self.authenticator)
+
+
+async def test_a_revoked_token_works_for_five_seconds_at_most_and_an_expired_one_not_at_all() -> None:
+    table = Table()
+    table.add("one", Role.READER)
+    table.add("old", Role.READER, datetime.now(UTC) - timedelta(seconds=1))
+    assert await table.login("one") == "reader"
+    assert await table.login("old") == "unauthorised"
+    table.tokens.clear()
+    table.now += REFRESH_SECONDS - 0.1
+    assert await table.login("one") == "reader"
+    assert table.reads == 1, "the table is not read at every call"
+    table.now += 0.2
+    assert await table.login("one") == "unauthorised"
+    # Nor where the database is away: what was known is believed for a moment, then nobody is let in.
+    table.add("two", Role.READER)
+    table.authenticator.forget()
+    assert await table.login("two") == "reader"
+    table.away = True
+    table.now += MOST_STALE_SECONDS - 0.1
+    assert await table.login("two") == "reader"
+    table.now += 0.2
+    assert await table.login("two") == "database_unavailable"
+    assert await table.login(None) == "database_unavailable", "it is not known that no token is needed"
+    with pytest.raises(Unavailable):
+        await table.authenticator.needed()
+
+
+async def test_where_there_was_never_a_token_none_is_needed_on_the_loopback_and_nobody_is_answered_beyond_it() -> None:
+    table = Table()
+    table.closed = False
+    assert await table.login(None, "POST") == "operator"
+    assert await table.login("whatever") == "operator"
+    for server in (("127.0.0.1", 8000), ("::1", 8000), ("/run/leadline.sock", None), ("test", None)):
+        assert await table.login(None, server=server) == "operator"
+    for path in ("/api/v1/portfolios", "/", "/static/leadline.css", "/docs"):
+        assert await table.login(None, path=path, server=("10.0.0.1", 8000)) == "unauthorised"
+    assert await table.login(None, path="/readyz", server=("10.0.0.1", 8000)) is None
+    scope = {**request(), "server": ("10.0.0.1", 8000)}
+    assert await login(scope, table.authenticator, Access.of((), alone=False)) == "operator"
+    assert await login(scope) == "unauthorised"
+
+
+async def test_the_reference_and_the_metrics_can_be_closed() -> None:
+    for path in ("/docs", "/openapi.json", "/asyncapi", "/metrics"):
+        assert await login(request(path=path)) is None
+        closed = Access.of((), open_docs=False, open_metrics=False)
+        assert await login(request(path=path), access=closed) == "unauthorised"
+        assert await login(request(path=path, authorization="Bearer s3cret-ü"), access=closed) == "operator"
+    for path in ("/livez", "/readyz"):
+        assert await login(request(path=path), access=closed) is None
+
+
+async def test_guesses_are_slowed_and_those_who_are_in_go_on() -> None:
+    table = Table()
+    table.add("right", Role.READER)
+    table.add("other", Role.READER)
+    assert await table.login("right") == "reader"
+    for guess in range(brake.BURST):
+        assert await table.login(f"guess-{guess}") == "unauthorised"
+    # Not even a right one is looked at, or a guess could be told from it; what was right from here before goes on.
+    assert await table.login("guess-x") == "too_many_guesses"
+    assert await table.login("other") == "too_many_guesses"
+    assert await table.login("right") == "reader"
+    assert await table.login(None) == "unauthorised", "no token is no guess"
+    assert await table.login("other", client=("10.0.0.10", 1)) == "reader"
+    table.now += brake.SECONDS_PER_GUESS
+    assert await table.login("other") == "reader"
+
+
+def test_the_brake_remembers_a_bounded_number_and_takes_an_ipv6_network_for_one() -> None:
+    held = Brake(clock=lambda: 0.0)
+    for number in range(brake.MOST + 100):
+        held.note_wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", b"x")
+        held.note_right(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", b"x")
+    assert (len(held._debts), len(held._right)) == (brake.MOST, brake.MOST)
+    for number in range(brake.BURST):
+        held.note_wrong(f"2001:db8::{number:x}", b"x")
+    assert held.seconds_to_wait("2001:db8::ffff", b"y") > 0
+    assert held.seconds_to_wait("2001:db8:0:1::1", b"y") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "root", "smallest"),
+    [
+        ("GET", "/api/v1/portfolios", "", "reader"),
+        ("HEAD", "/api/v1/admin/audit", "", "reader"),
+        ("POST", "/api/v1/portfolios/import", "", "editor"),
+        ("DELETE", "/api/v1/portfolios/x", "", "editor"),
+        ("DELETE", "/leadline/api/v1/portfolios/x", "/leadline", "editor"),
+        ("POST", "/api/v1/portfoliosx", "", "operator"),
+        ("POST", "/api/v1/admin/reconcile", "", "operator"),
+        ("PUT", "/api/v1/calendar/closures/2020-01-02", "", "operator"),
+        ("PROPFIND", "/api/v1/symbols/X", "", "operator"),
+        ("GET", "/api/v1/admin/tokens", "", "operator"),
+        ("GET", "/leadline/api/v1/admin/tokens", "/leadline", "operator"),
+    ],
+)
+async def test_each_call_has_a_smallest_role(method: str, path: str, root: str, smallest: str) -> None:
+    table = Table()
+    for role in Role:
+        table.add(role.value, role)
+    for role in Role:
+        expected = role.value if role.includes(Role(smallest)) else "role_too_small"
+        assert await table.login(role.value, method, path, root_path=root) == expected

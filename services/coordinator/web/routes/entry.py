@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.coordinator.context import Ctx
+from services.coordinator.tokens.authenticator import SERVER
+from services.coordinator.tokens.model import Identity
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import PageRoute
@@ -17,10 +18,10 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/sign-in")
-async def form(request: Request, context: Ctx, code: str = "", next: str = "/") -> Response:  # noqa: A002 (the parameter's name in the address)
+async def form(request: Request, code: str = "", next: str = "/") -> Response:  # noqa: A002 (the parameter's name in the address)
     """The form; with a one-time code, the cookie at once."""
     if code and sign_in.sessions_of(request).redeem(code):
-        return _signed_in(request, next)
+        return _signed_in(request, next, SERVER)
     wrong = _("The link is used or too old: it works once, within two minutes.") if code else ""
     return page(
         request,
@@ -28,27 +29,27 @@ async def form(request: Request, context: Ctx, code: str = "", next: str = "/") 
         status=401 if code else 200,
         wrong=wrong,
         go_on=_own(next),
-        needed=sign_in.needed(context),
+        needed=await sign_in.needed(request),
     )
 
 
 @router.post("/sign-in")
 async def sign(
     request: Request,
-    context: Ctx,
     token: Annotated[str, Form(max_length=500)] = "",
     next: Annotated[str, Form(max_length=500)] = "/",  # noqa: A002 (the field's name in the form)
 ) -> Response:
-    if not sign_in.token_fits(context, token):
+    found = await sign_in.identity_of_token(request, token)
+    if found is None:
         return page(
             request,
             "sign_in.html",
             status=401,
-            wrong=_("That is not this server's token."),
+            wrong=_("That is not a token of this server, or it is expired or revoked."),
             go_on=_own(next),
-            needed=sign_in.needed(context),
+            needed=await sign_in.needed(request),
         )
-    return _signed_in(request, next)
+    return _signed_in(request, next, found)
 
 
 @router.post("/sign-out")
@@ -59,9 +60,9 @@ async def out(request: Request) -> Response:
     return answer
 
 
-def _signed_in(request: Request, wanted: str) -> Response:
+def _signed_in(request: Request, wanted: str, identity: Identity) -> Response:
     answer = RedirectResponse(_own(wanted), status_code=303)
-    sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin())
+    sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin(identity))
     return answer
 
 

@@ -29,7 +29,7 @@ async def settings(request: Request, context: Ctx) -> Response:
     return page(
         request,
         "settings.html",
-        token_set=sign_in.needed(context),
+        token_set=await sign_in.needed(request),
         benchmarks=[
             {"code": of.code, "date": of.date.isoformat(), "sectors": len(of.sectors), "loaded_at": loaded_at}
             for of, loaded_at in tables

@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0028"
-down_revision = "0027"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0028_lookups.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0017_lookups.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What deserves a remark about a return, and returns taken by the rule that sessions with actions follow."""
+"""What a key's plan covers, and sessions that are not published yet."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from alembic import op
 from sqlalchemy.util import await_only
 
 revision = "0015"
-down_revision = "0012"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0015_return_remarks.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0015_plans.sql"
 
 
 def upgrade() -> None:

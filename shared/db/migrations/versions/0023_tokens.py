@@ -1,4 +1,4 @@
-"""Runs of units in one state, kept for the completeness of everything."""
+"""Access tokens of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0031"
-down_revision = "0023"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0031_unit_runs.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0023_tokens.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Patience: units say that a price is still waited for, events about arrivals are held back, prices can be late."""
+"""Prices of 0 at entry and exit, and a basis that both readings fit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0022"
-down_revision = "0050"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0022_patience.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0018_zero_prices_and_basis.sql"
 
 
 def upgrade() -> None:

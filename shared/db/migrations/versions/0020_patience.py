@@ -1,4 +1,4 @@
-"""Results say that they are provisional; of provisional ones the history keeps the first."""
+"""Patience: units say that a price is still waited for, events about arrivals are held back, prices can be late."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0023"
-down_revision = "0022"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0023_provisional.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0020_patience.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What a key's plan covers, and sessions that are not published yet."""
+"""Imports: what each file said, trades, saved mappings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0025"
-down_revision = "0020"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0025_plans.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0016_imports.sql"
 
 
 def upgrade() -> None:

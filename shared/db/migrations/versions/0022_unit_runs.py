@@ -1,4 +1,4 @@
-"""What failed run by run, and an index of what fell short lately."""
+"""Runs of units in one state, kept for the completeness of everything."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0020"
-down_revision = "0015"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0020_failures.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0022_unit_runs.sql"
 
 
 def upgrade() -> None:

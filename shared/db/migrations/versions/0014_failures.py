@@ -1,4 +1,4 @@
-"""Imports: what each file said, trades, saved mappings."""
+"""What failed run by run, and an index of what fell short lately."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0027"
-down_revision = "0025"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0027_imports.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0014_failures.sql"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Yield curves by day, and when they are asked for."""
+"""Results say that they are provisional; of provisional ones the history keeps the first."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0050"
-down_revision = "0029"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0050_yields.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0021_provisional.sql"
 
 
 def upgrade() -> None:

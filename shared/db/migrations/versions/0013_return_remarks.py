@@ -1,4 +1,4 @@
-"""Prices of 0 at entry and exit, and a basis that both readings fit."""
+"""What deserves a remark about a return, and returns taken by the rule that sessions with actions follow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0029"
-down_revision = "0028"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0029_zero_prices_and_basis.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0013_return_remarks.sql"
 
 
 def upgrade() -> None:
