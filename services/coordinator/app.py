@@ -31,7 +31,7 @@ from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.control.unit_runs import UnitRunsLoop
-from services.coordinator.portfolios.price_basis import decide_price_basis
+from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
@@ -71,7 +71,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     )
     handlers.register(
         partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
-        partial(decide_price_basis, service.engine, service.clock, wake=service.wake_relay),
+        partial(settle, service.engine, service.clock, wake=service.wake_relay),
     )
     scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
     service.background += [

@@ -154,10 +154,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Nothing to do: a later correction of the source is taken up",
     ),
     ReasonCode.QUARANTINED: ReasonInfo(
-        "The price jumped by more than five standard deviations on a day without an action, and no second provider confirms it",
+        "The price jumped by more than five standard deviations on a day without an action, or by a split as if it were not adjusted "
+        "for it, and no second provider confirms it",
         "nav",
         "you",
-        "Decide: `leadline symbols release SYMBOL SESSION` or `leadline symbols reject SYMBOL SESSION`",
+        "Where a split of SESSION is listed, see that the closes are adjusted for it. Where the price is right: `leadline symbols "
+        "release SYMBOL SESSION --reason WORDS`; where it is wrong, correct the source, or `leadline symbols reject SYMBOL SESSION "
+        "--reason WORDS`",
     ),
     ReasonCode.STALE: ReasonInfo(
         "Carried at the last price, for at most five sessions",

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control import releases
 from services.coordinator.control.scheduler import add_due
-from services.coordinator.portfolios.price_basis import decide_price_basis
+from services.coordinator.portfolios.settlement import settle
 from services.coordinator.results import coverage, states
 from shared.clock import Clock
 from shared.db.closures import load_closures
@@ -116,9 +116,9 @@ class Reconciler:
             await schedule.reset_backoff(conn)
 
     async def run_once(self) -> int:
-        """One turn: add what fell due, settle price bases, then ask for what is missing; returns how many events were emitted."""
+        """One turn: add what fell due, settle lots, then ask for what is missing; returns how many events were emitted."""
         await add_due(self._engine, self._clock, source="reconciler", wake=self._wake_relay)
-        await decide_price_basis(self._engine, self._clock, wake=self._wake_relay)
+        await settle(self._engine, self._clock, wake=self._wake_relay)
         await self._retry_blocked()
         emitted = 0
         async with self._engine.begin() as conn:

@@ -133,6 +133,52 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
     ]
 
 
+async def splits_after_matching(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> dict[UUID, set[str]]:
+    """Symbols by portfolio of which a split between an opening and a closing trade was stored after the lots were.
+
+    Lots of numbers that are stated as split-adjusted are none of them: their splits are in the numbers.
+    """
+    rows = await conn.execute(
+        text("""
+            SELECT x.portfolio_id, x.symbol FROM (
+                SELECT portfolio_id, symbol, max(created_at) AS matched_at FROM coordinator.positions
+                WHERE from_trades AND deleted_at IS NULL
+                  AND (CAST(:portfolios AS uuid[]) IS NULL OR portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+                GROUP BY portfolio_id, symbol HAVING bool_and(price_basis <> 'split_adjusted')
+            ) x
+            JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
+            JOIN (
+                SELECT t.portfolio_id, t.symbol,
+                       min(t.day) FILTER (WHERE t.kind IN ('buy', 'short')) AS opened,
+                       max(t.day) FILTER (WHERE t.kind IN ('sell', 'cover', 'expire')) AS closed
+                FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
+                WHERE CAST(:portfolios AS uuid[]) IS NULL OR t.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                GROUP BY t.portfolio_id, t.symbol
+            ) t ON t.portfolio_id = x.portfolio_id AND t.symbol = x.symbol
+            WHERE EXISTS (
+                SELECT 1 FROM ingest.actions a JOIN ingest.symbols s ON s.id = a.symbol_id
+                WHERE s.symbol = x.symbol AND a.type = 'split' AND a.known_from > x.matched_at
+                  AND a.ex_session > t.opened AND a.ex_session <= t.closed)
+        """),
+        {"portfolios": None if portfolios is None else list(portfolios)},
+    )
+    found: dict[UUID, set[str]] = {}
+    for portfolio, symbol in rows:
+        found.setdefault(portfolio, set()).add(symbol)
+    return found
+
+
+async def record_matching(conn: AsyncConnection, portfolio: UUID, symbols: Iterable[str]) -> None:
+    """The lots of these symbols are what the trades and the splits known now say."""
+    await conn.execute(
+        text("""
+            UPDATE coordinator.positions SET created_at = clock_timestamp()
+            WHERE portfolio_id = :portfolio AND from_trades AND deleted_at IS NULL AND symbol = ANY (CAST(:symbols AS text[]))
+        """),
+        {"portfolio": portfolio, "symbols": sorted(symbols)},
+    )
+
+
 def _decimal(value: Decimal | None) -> Decimal | None:
     return None if value is None else Decimal(value)
 

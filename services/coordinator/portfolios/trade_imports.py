@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from services.coordinator.importer import content
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
+from services.coordinator.importer.trades import NOT_PLACED
 from services.coordinator.portfolios import (
     extents,
     import_records,
@@ -30,7 +31,10 @@ from services.coordinator.portfolios.lot_changes import announce
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
 from shared.clock import Clock
+from shared.telemetry import logger
 from shared.work import Phase
+
+log = logger(__name__)
 
 
 async def add(
@@ -67,10 +71,14 @@ class _Plan:
     added: list[tuple[Position, str]]
 
 
-def _plan(stored: Sequence[RowMapping], wanted: Sequence[Position]) -> _Plan:
-    """From the lots that follow from trades to those that shall."""
-    own = {row["content_key"]: row for row in stored if row["from_trades"]}
-    keys = dict(zip(content.content_keys(wanted), wanted, strict=True))
+def _plan(stored: Sequence[RowMapping], wanted: Sequence[Position], symbols: Collection[str] | None = None) -> _Plan:
+    """From the lots that follow from trades to those that shall, of these symbols or of all."""
+
+    def meant(symbol: str) -> bool:
+        return symbols is None or symbol in symbols
+
+    own = {row["content_key"]: row for row in stored if row["from_trades"] and meant(row["symbol"])}
+    keys = {key: lot for key, lot in zip(content.content_keys(wanted), wanted, strict=True) if meant(lot.symbol)}
     added = [lot for key, lot in keys.items() if key not in own]
     removed = [row for key, row in own.items() if key not in keys]
     taken = {row["content_key"] for row in stored if row["content_key"]} - {row["content_key"] for row in removed}
@@ -95,3 +103,20 @@ async def undo(conn: AsyncConnection, clock: Clock, before: Portfolio, import_id
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
     change = await _apply(conn, clock, before, plan, decisions) or service.as_it_was(before, clock)
     return Undone(import_id, len(plan.removed), len(plan.added), change, issues)
+
+
+async def match_anew(conn: AsyncConnection, clock: Clock, before: Portfolio, symbols: Collection[str]) -> int:
+    """Match the trades of these symbols with the splits known now; returns how many lots changed. Needs the commit-order lock."""
+    issues = Issues()
+    trades = [trade for trade in await import_store.trades(conn, before.id) if trade.symbol in symbols]
+    wanted = await trade_lots.derive(conn, trades, clock, "", issues)
+    validation.refuse(issues)
+    plan = _plan(await lot_store.whole_positions(conn, before.id), wanted, symbols)
+    decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
+    await _apply(conn, clock, before, plan, decisions)
+    await import_store.record_matching(conn, before.id, symbols)
+    log.info(
+        "trades_matched_anew", symbols=sorted(symbols), removed=len(plan.removed), added=len(plan.added),
+        not_placed=sum(issue.code == NOT_PLACED for issue in issues.warnings),
+    )  # fmt: skip
+    return len(plan.added) + len(plan.removed)

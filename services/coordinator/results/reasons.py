@@ -32,6 +32,8 @@ class Wait:
     last: date
     provider: str | None
     until: datetime | None
+    jump: date | None = None
+    """Of a price that is held back: the first session on which the reader has a jump to decide about."""
 
 
 async def absences(
@@ -50,7 +52,13 @@ async def absences(
     rows = (
         await conn.execute(
             text("""
-                SELECT s.symbol, g.reason, g.first, g.last, g.provider, g.retry_at
+                SELECT s.symbol, g.reason, g.first, g.last, g.provider, g.retry_at,
+                       CASE WHEN g.reason = 'quarantined' THEN (
+                           SELECT min(q.session) FROM ingest.quarantine q
+                           WHERE q.symbol_id = g.symbol_id AND q.session BETWEEN g.first AND g.last AND q.released_at IS NULL
+                             AND NOT EXISTS (SELECT 1 FROM coordinator.price_decisions d
+                                             WHERE d.symbol = s.symbol AND d.session = q.session)
+                       ) END AS jump
                 FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
                 WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND (NOT g.terminal OR NOT CAST(:open_only AS boolean))
                   AND (CAST(:session AS date) IS NULL OR :session BETWEEN g.first AND g.last)
@@ -61,7 +69,15 @@ async def absences(
     ).all()
     closed = await _closed(conn) if rows else {}
     return [
-        Wait(row.symbol, row.reason, row.first, row.last, _provider(row.provider, row.reason, closed), row.retry_at)
+        Wait(
+            row.symbol,
+            row.reason,
+            row.first,
+            row.last,
+            _provider(row.provider, row.reason, closed),
+            row.retry_at,
+            row.jump,
+        )
         for row in rows
     ]
 
@@ -94,8 +110,8 @@ def document(
     remedy = known.remedy
     if symbol is not None:
         remedy = remedy.replace("SYMBOL", symbol)
-    if wait is not None and wait.first == wait.last:
-        remedy = remedy.replace("SESSION", wait.first.isoformat())
+    if wait is not None and (session := wait.jump or (wait.first if wait.first == wait.last else None)):
+        remedy = remedy.replace("SESSION", session.isoformat())
     return {
         "figure": figure,
         "symbol": symbol,

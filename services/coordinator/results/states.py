@@ -33,6 +33,8 @@ class Overview:
     completeness: Completeness
     complete_to: date | None
     waits: tuple[Wait, ...]
+    left_out: tuple[Wait, ...] = ()
+    """Prices that are held back and that nothing waits for."""
 
     @property
     def state(self) -> State:
@@ -40,7 +42,7 @@ class Overview:
 
     def needs(self) -> list[Document]:
         """What needs the reader, with the remedy."""
-        known = {(wait.symbol, wait.reason): wait for wait in self.waits}
+        known = {(wait.symbol, wait.reason): wait for wait in (*self.left_out, *self.waits)}
         return [
             document(
                 need.reason,
@@ -61,6 +63,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) 
     """The overview of each portfolio. Costs what is missing or fell short, not what is complete."""
     shortfalls, coverage = await _shortfalls(conn, portfolios, window_start(clock))
     held = await _held_back(conn, portfolios)
+    left_out = await _left_out(conn, shortfalls)
     found = {}
     for row in await _counts(conn, portfolios):
         waits = held.get(row.id, ())
@@ -73,6 +76,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) 
             Completeness(row.missing, row.blocked, row.provisional, covered, tuple(dict.fromkeys(needs))),
             row.complete_to,
             waits,
+            left_out,
         )
     return found
 
@@ -124,6 +128,15 @@ async def _shortfalls(
         if row.phase == Phase.SNAPSHOTS and row.coverage is not None:
             coverage[row.portfolio_id] = min(coverage.get(row.portfolio_id, 1.0), float(row.coverage))
     return shortfalls, coverage
+
+
+async def _left_out(conn: AsyncConnection, shortfalls: Mapping[UUID, list[Shortfall]]) -> tuple[Wait, ...]:
+    """Of symbols whose price is held back: the sessions on which it jumped, which the reader decides about."""
+    symbols = {
+        symbol for lacking in shortfalls.values() for _, symbol, reason in lacking
+        if symbol is not None and reason == ReasonCode.QUARANTINED
+    }  # fmt: skip
+    return tuple(wait for wait in await absences(conn, symbols) if wait.reason == ReasonCode.QUARANTINED)
 
 
 async def _held_back(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, tuple[Wait, ...]]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from services.coordinator.portfolios.settlement import settle
 from tests.store.coordinator.conftest import PREFIX, Api
 
 HEADER = "symbol,quantity,entry_date,entry_price,exit_date,exit_price,sector,price_basis\n"
@@ -267,6 +268,41 @@ async def test_splits_and_dividends_of_the_price_source_meet_the_brokers(api: Ap
     assert [w["row"] for w in differing] == [4]
     assert "1.0000 a share" in differing[0]["message"]
     assert await api.rows("SELECT 1 FROM coordinator.flows") == []
+
+
+async def test_a_split_that_becomes_known_after_the_import_matches_the_trades_anew(api: Api) -> None:
+    created = await api.create(
+        TRADES.replace(",id", "")
+        + "2020-12-02,buy,KO,10,100\n2020-12-21,sell,KO,8,55\n2020-12-03,buy,PEP,5,145\n2020-12-04,sell,PEP,1,146\n"
+    )
+    portfolio = created["id"]
+    own = [lot[1:6] for lot in await lots(api, portfolio) if lot[0] == "PEP"]
+    assert [lot[1:6] for lot in await lots(api, portfolio)][:2] == [
+        ("2", "2020-12-02", "100", "", ""),
+        ("8", "2020-12-02", "100", "2020-12-21", "55"),
+    ], "no split is known yet"
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('KO')")
+    await api.run(
+        """
+        INSERT INTO ingest.actions (symbol_id, ex_session, type, value, ex_date, provider, fetched_at, change)
+        SELECT id, '2020-12-10', 'split', 4.0, '2020-12-10', 'file', now(), 1 FROM ingest.symbols WHERE symbol = 'KO'
+        """
+    )
+    (before,) = await api.rows("SELECT max(required_revision) FROM ledger.units WHERE phase = 'ingest'")
+    assert await _settle(api) == 4, "two lots go, two come"
+    matched = [("2", "2020-12-02", "100", "2020-12-21", "55"), ("8", "2020-12-02", "100", "", "")]
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == matched + own, "8 of 40, and nothing of PEP"
+    (after,) = await api.rows("SELECT max(required_revision) FROM ledger.units WHERE phase = 'ingest'")
+    assert after[0] > before[0], "the lots are computed again"
+    assert await _settle(api) == 0
+    # What is taken out by hand does not come back of itself.
+    await api.run("UPDATE coordinator.positions SET deleted_at = now() WHERE symbol = 'KO' AND exit_date IS NULL")
+    assert await _settle(api) == 0
+    assert [lot[1:6] for lot in await lots(api, portfolio)] == matched[:1] + own
+
+
+async def _settle(api: Api) -> int:
+    return await settle(api.context.engine, api.context.clock, wake=api.context.wake_relay)
 
 
 async def test_lots_without_a_price_enter_at_the_stored_close(api: Api) -> None:

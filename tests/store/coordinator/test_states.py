@@ -140,6 +140,31 @@ async def test_a_price_that_is_held_back_needs_its_decision(api: Api) -> None:
     assert "leadline symbols release AAPL 2020-12-30" in need["remedy"]
 
 
+async def test_a_history_that_is_left_out_for_a_jump_names_the_session_to_decide_about(api: Api) -> None:
+    identity = await complete(api)
+    await short(api, "snapshots", [("AAPL", "unpriceable"), ("AAPL", "quarantined")], to=date.max, coverage=0.0)
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL')")
+    await api.run(
+        """
+        INSERT INTO ingest.gaps (symbol_id, first, last, reason, terminal, provider, checked_at)
+        SELECT id, '2018-08-01', '2020-12-30', 'quarantined', true, 'file', now() FROM ingest.symbols
+        """
+    )
+    await api.run(
+        """
+        INSERT INTO ingest.quarantine (symbol_id, session, provider, return, sigma)
+        SELECT id, '2020-08-31', 'file', -0.75, 0 FROM ingest.symbols
+        """
+    )
+    status, _ = await seen(api, identity)
+    (need,) = status["needs_you"]
+    assert status["state"] == "partial"
+    assert "Where a split of 2020-08-31 is listed" in need["remedy"]
+    assert "`leadline symbols release AAPL 2020-08-31 --reason WORDS`" in need["remedy"]
+    (told,) = [of for of in status["partials"][0]["reasons"] if of["reason"] == "quarantined"]
+    assert told["remedy"] == need["remedy"]
+
+
 async def test_every_portfolio_of_the_list_has_its_own_state(api: Api) -> None:
     first, second = await complete(api), await complete(api)
     await api.run(

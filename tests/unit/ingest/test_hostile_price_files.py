@@ -39,6 +39,12 @@ def refused(provider: FileProvider) -> str:
     return str(raised.value)
 
 
+def test_another_encoding_is_named_with_the_one_to_save_in(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_bytes("symbol,date,close\nKO,2020-08-27,49.0\n".encode("utf-16"))
+    words = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
+    assert words == "prices.csv is not UTF-8 (byte 0); save it as CSV UTF-8"
+
+
 DAYS = [date(2020, 8, 27), date(2020, 8, 28)]
 STAMPS = [datetime(2020, 8, 27), datetime(2020, 8, 28)]  # noqa: DTZ001 (as files hold them)
 

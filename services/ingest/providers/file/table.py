@@ -106,7 +106,9 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
         table = _parquet(path) if parquet else _csv(path)
     except FileNotFoundError:
         raise BadPriceFile(f"{path} does not exist; LEADLINE_DATA (--data) must name a Parquet or CSV file") from None
-    except (UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise BadPriceFile(f"{path.name} is not UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
+    except OSError as error:
         raise BadPriceFile(f"{path.name} cannot be read as {'Parquet' if parquet else 'CSV'}: {error}") from error
     names = ["_".join(name.strip().lower().split()) for name in table.column_names]
     problems = Problems(path, 1 if parquet else 2, skip=skip)
