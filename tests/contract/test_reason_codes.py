@@ -22,6 +22,8 @@ COMMON = {ReasonCode.BLOCKED.value}
 HOMONYMS: dict[str, frozenset[str]] = {
     "services/coordinator/api/models/common.py": frozenset({"not_found"}),
     "services/coordinator/api/problem_codes.py": frozenset({"not_found"}),
+    "services/coordinator/api/models/tokens.py": frozenset({"expired"}),
+    "services/coordinator/api/tokens.py": frozenset({"expired"}),
     "services/coordinator/errors.py": frozenset({"not_found"}),
     "services/coordinator/explain/portfolios.py": frozenset({"stale"}),
     "services/coordinator/explain/symbols.py": frozenset({"stale"}),

@@ -49,6 +49,7 @@ async def create(request: Request, body: PortfolioBody, context: Ctx) -> Respons
     status_code=201,
     summary="Create a portfolio from a CSV file",
     response_model=portfolios_models.Imported,
+    responses={200: {"model": portfolios_models.Imported, "description": "A dry run: nothing was saved"}},
 )
 async def import_new(
     request: Request,

