@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import httpx2
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from leadline import calls, frames, http, models
 from leadline.calls import Call, Pages, Session, What
 from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, finished, not_in_time
+
+# Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
+if TYPE_CHECKING:
+    import httpx2
 
 ATTEMPTS = 4
 T = TypeVar("T")

@@ -7,13 +7,15 @@ import random
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
-
-import httpx2
 
 from leadline.errors import Failed, NoAnswer, of_status
 from leadline.servers import find_token
+
+# Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
+if TYPE_CHECKING:
+    import httpx2
 
 __all__ = ["Client", "Failed"]
 
@@ -72,6 +74,8 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """attempts : how often a call is made while no answer comes or the answer is 429 or 503"""
+        import httpx2
+
         self.url, headers = access(url, token)
         self._attempts = attempts
         self._http = httpx2.Client(
@@ -138,6 +142,8 @@ class Client:
         return answer.json() if answer.content else None
 
     def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        import httpx2
+
         keyed = headers_for(method, attempts=self._attempts)
         attempt = 0
         while True:
