@@ -7,14 +7,16 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from leadline import calls, frames, http, models
 from leadline.calls import Call, Pages, Session, What
 from leadline.client import ATTEMPTS
 from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, finished, not_in_time
+
+# Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
+if TYPE_CHECKING:
+    import httpx2
 
 T = TypeVar("T")
 
@@ -30,6 +32,8 @@ class AsyncClient:
         attempts: int = ATTEMPTS,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
+        import httpx2
+
         self.url, headers = http.access(url, token)
         self._attempts = attempts
         self._http = httpx2.AsyncClient(
@@ -61,6 +65,8 @@ class AsyncClient:
                 return
 
     async def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        import httpx2
+
         keyed = http.headers_for(method, attempts=self._attempts)
         attempt = 0
         while True:

@@ -17,7 +17,17 @@ ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", 
 def origins(console: Console, document: Mapping[str, Any]) -> None:
     """Of each answer, which computation it is of; then every reason, whichever answers it came with."""
     rows = table(
-        "Answers", "answer", "session", "revision", "model", "computed", "quality", "coverage", "behind", left=6
+        "Answers",
+        "answer",
+        "session",
+        "revision",
+        "model",
+        "computed",
+        "quality",
+        "coverage",
+        "behind",
+        "provisional",
+        left=6,
     )
     causes: dict[tuple[Any, ...], list[str]] = {}
     for name in ANSWERS:
@@ -27,6 +37,7 @@ def origins(console: Console, document: Mapping[str, Any]) -> None:
         rows.add_row(
             words(name), text(of["session"]), text(of["revision"]), text(of.get("model_version")), text(of["computed_at"]),
             text(of["quality"]), percent(of["coverage"], 1), "yes" if of["stale"] else "no",
+            "yes" if of.get("provisional") else "no",
         )  # fmt: skip
         for reason in of["reasons"]:
             causes.setdefault(_cause(reason), []).append(words(name))

@@ -276,7 +276,7 @@ async def test_bug_40_what_went_wrong_with_one_portfolio_is_told_of_no_other_and
             for _ in range(MAX_RUNS):
                 await ledger.record_failure(conn, Phase.INGEST, UUID(mine), {span: SECRET})
             await dead_letters.record_blocked(conn, Phase.INGEST, UUID(mine), *span, SECRET)
-        asked = {"figure": "nav", "session": str(AS_OF)}
+        asked = {"figure": "nav", "figures": "nav", "session": str(AS_OF)}
         reads = {
             path: {name: value for name, value in asked.items() if name in names}
             for (method, path), names in operations(engine).items()
