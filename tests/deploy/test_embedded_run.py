@@ -181,7 +181,7 @@ def test_a_price_file_that_is_not_there_is_named(state: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "set LEADLINE_DATA (--data)"),
+        (None, "LEADLINE_PROVIDERS=yahoo leadline up"),
         ("symbol,date,close\nAAPL,2020-12-31,1\nAAPL,soon,1\n", "bad.csv, column date, row 3: 'soon' is not a date"),
     ],
 )
