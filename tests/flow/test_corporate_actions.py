@@ -98,13 +98,13 @@ async def check(leadline: Pipeline, setting: Setting, portfolio: str, book: Sequ
     assert sorted((lot["symbol"], round(lot["quantity"], 6)) for lot in held) == sorted(wanted)
     for symbol in actions.HELD:
         facts = await read(leadline, f"/symbols/{symbol}/factors", session=last.isoformat())
-        market, rates = actions.betas(made, setting.vendor, symbol, last)
+        market, rates = actions.betas(made, symbol, last)
         assert facts["market_beta"]["n_obs"] == 252
         assert facts["market_beta"]["beta"] == pytest.approx(market, rel=1e-9), symbol
         assert facts["ir_beta"]["beta"] == pytest.approx(rates, rel=1e-8, abs=1e-10), symbol
     risk = await read(leadline, f"/portfolios/{portfolio}/risk", session=last.isoformat())
     for window in (63, 252):
-        exact = actions.volatility(made, setting.vendor, book, EQUITY + total, last, window)
+        exact = actions.volatility(made, book, EQUITY + total, last, window)
         assert risk["volatility"][f"realized_{window}"] == pytest.approx(exact, rel=1e-6)
 
 

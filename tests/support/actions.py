@@ -1,7 +1,7 @@
 """A market with splits, a dividend and a rename in the middle of a window, and the slow oracle of what a portfolio in it is worth.
 
 Nothing here imports the product's computing: P&L by fractions on as-traded prices, lot by lot and session by session
-(docs/methods.md §6), betas and volatilities by least squares and plain sums on each vendor's returns (§1, §3, §7).
+(docs/methods.md §6), betas and volatilities by least squares and plain sums on the returns of closes and actions (§1, §3, §7).
 """
 
 from __future__ import annotations
@@ -131,38 +131,33 @@ def pnl(made: World, book: Sequence[Trade], last: date) -> dict[date, Fraction]:
     return found
 
 
-def returns(made: World, vendor: str, symbol: str, last: date, count: int) -> list[float]:
-    """The last returns as the vendor's own columns give them: Massive's and Tiingo's actions, FMP's prices without dividends, and the
-    others' adjusted closes, which take a dividend from the price before it."""
+def returns(made: World, symbol: str, last: date, count: int) -> list[float]:
+    """The last returns, whatever the vendor: on a session with an action from closes and what was paid, on any other from close to
+    close, where adjusted closes say the same."""
     found = []
     closes, splits, dividends = made.closes[symbol], made.splits[symbol], made.dividends[symbol]
     for day in DAYS.between(DAYS.back(last, count - 1), last):
         ratio, paid, before = splits.get(day, 1.0), dividends.get(day, 0.0), closes[DAYS.previous(day)]
-        if vendor in {"massive", "tiingo"}:
-            found.append(ratio * (closes[day] + paid) / before - 1.0)
-        elif vendor == "fmp":
-            found.append(ratio * closes[day] / before - 1.0)
-        else:
-            found.append(ratio * closes[day] / (before - ratio * paid) - 1.0)
+        found.append(ratio * (closes[day] + paid) / before - 1.0)
     return found
 
 
-def betas(made: World, vendor: str, symbol: str, last: date) -> tuple[float, float]:
+def betas(made: World, symbol: str, last: date) -> tuple[float, float]:
     """On the market, and on TLT beside the market: least squares with an intercept over 252 returns."""
-    y, m, t = (np.array(returns(made, vendor, name, last, 252)) for name in (symbol, "SPY", "TLT"))
+    y, m, t = (np.array(returns(made, name, last, 252)) for name in (symbol, "SPY", "TLT"))
     one = np.ones(252)
     market = np.linalg.lstsq(np.column_stack([one, m]), y, rcond=None)[0][1]
     rates = np.linalg.lstsq(np.column_stack([one, m, t]), y, rcond=None)[0][2]
     return float(market), float(rates)
 
 
-def volatility(made: World, vendor: str, book: Sequence[Trade], nav: Fraction, last: date, window: int) -> float:
+def volatility(made: World, book: Sequence[Trade], nav: Fraction, last: date, window: int) -> float:
     """Of today's weights on past returns."""
     weights: dict[str, float] = {}
     for trade in book:
         value = float(quantity(made, trade, last) * Fraction(made.closes[trade.symbol][last]) / nav)
         weights[trade.symbol] = weights.get(trade.symbol, 0.0) + value
-    of_each = {symbol: returns(made, vendor, symbol, last, window) for symbol in weights}
+    of_each = {symbol: returns(made, symbol, last, window) for symbol in weights}
     series = [sum(weight * of_each[symbol][k] for symbol, weight in weights.items()) for k in range(window)]
     mean = sum(series) / window
     return float((sum((r - mean) ** 2 for r in series) / (window - 1) * 252) ** 0.5)
