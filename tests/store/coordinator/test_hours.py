@@ -51,7 +51,7 @@ class Hours:
 
     async def create(self, moment: str) -> str:
         async with self.at(moment) as client:
-            form = {"name": "Test", "equity_balance": "100000"}
+            form = {"name": "Test", "equity_balance": "100000", "allow_duplicate_name": "true"}
             answer = await client.post(
                 f"{PREFIX}/portfolios/import", data=form, files={"file": ("p.csv", CSV.encode(), "text/csv")}
             )
