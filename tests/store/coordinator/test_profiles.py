@@ -56,9 +56,8 @@ async def test_without_a_provider_there_is_null_and_the_reason(api: Api, symbol:
     facts, metrics = await read(api, "factors", "2020-12-30"), await read(api, "metrics", "2020-12-30")
     assert facts["provider_beta"] == {"value": None, "date": None, "provider": None, "reason": "no_provider"}
     assert metrics["fundamentals"] == {"market_cap": None, "pe": None, "as_of": None, "provider": None}
-    assert metrics["reasons"] == [
-        {"figure": f"fundamentals.{figure}", "symbol": "KO", "reason": "no_provider"} for figure in ("market_cap", "pe")
-    ]
+    said = [(reason["figure"], reason["symbol"], reason["reason"], reason["acts"]) for reason in metrics["reasons"]]
+    assert said == [(f"fundamentals.{figure}", "KO", "no_provider", "you") for figure in ("market_cap", "pe")]
 
 
 async def test_the_newest_statement_dated_by_the_session_is_answered(api: Api, symbol: str) -> None:

@@ -131,7 +131,7 @@ async def test_every_bad_field_is_named_at_once_whoever_finds_it(api: Api) -> No
         "colour": "red",
         "positions": [
             lot,
-            lot | {"quantity": [1], "entry_price": 0, "strike": 5},
+            lot | {"quantity": [1], "entry_price": -1, "strike": 5},
             lot | {"symbol": 7, "entry_date": "soon"},
             "AAPL",
         ],
