@@ -100,8 +100,8 @@ async def test_a_jump_nobody_confirms_is_not_stored_and_waits_for_a_confirmation
     portfolio = await ingest.portfolio(("AAA", ENTRY))
     await ingest.run(portfolio)
     assert LAST not in await ingest.prices("AAA")
-    assert await ingest.gaps("AAA") == [(LAST, LAST, "quarantined", False)]
-    assert LAST in await ingest.missing(portfolio)
+    assert await ingest.gaps("AAA") == [(LAST, LAST, "quarantined", True)]
+    assert await ingest.missing(portfolio) == [], "everybody has answered: nobody is waited for"
     [held] = await ingest.rows("SELECT * FROM ingest.quarantine")
     assert (held.session, held.provider, held.second, held.released_at) == (LAST, "first", "other", None)
     assert held.second_return == pytest.approx(other.closes["AAA"][LAST] / other.closes["AAA"][YESTERDAY] - 1)
