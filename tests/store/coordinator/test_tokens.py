@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
+from services.coordinator.api import tokens as token_api
 from services.coordinator.tokens.model import digest
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
@@ -108,8 +110,12 @@ async def test_a_reader_changes_nothing_an_editor_portfolios_and_an_operator_the
     assert (await client.post(rerun, headers=secrets["operator"])).status_code == 202
 
 
-async def test_a_token_is_told_once_and_only_its_digest_is_stored(api: Api, client: httpx2.AsyncClient) -> None:
+async def test_a_token_is_told_once_and_only_its_digest_is_stored(
+    api: Api, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    # A logger of its own: one that was used before is kept as it was, and captures nothing.
+    monkeypatch.setattr(token_api, "log", structlog.get_logger())
     with capture_logs() as lines:
         made = await create(client, "reader", "night report", expires=tomorrow.isoformat())
     secret = made["token"]
