@@ -49,9 +49,13 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         made = IngestWorker(
             service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind, patience=chosen.patience
         )
-        service.background.append(_profiles(service, Profiles(service.engine, providers, loop.bind)))
+        profiles = Profiles(service.engine, providers, loop.bind)
+        service.background.append(
+            _refreshing(service, "profiles", lambda: profiles.refresh_one(service.clock.last_due()), PROFILE_POLL)
+        )
         if sources := curve_sources(chosen):
-            service.background.append(_yields(service, YieldCurves(service.engine, sources, service.clock)))
+            curves = YieldCurves(service.engine, sources, service.clock)
+            service.background.append(_refreshing(service, "yields", curves.refresh_one, YIELD_POLL))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         files = [provider for provider in providers if isinstance(provider, FileProvider)]
         if files:
@@ -98,8 +102,15 @@ def _retries(
     return loop
 
 
-def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[None]]:
-    """Profiles and statements, one question after the other, with pauses: they are the last to have the quota."""
+def _refreshing(
+    service: Service, what: str, refresh_one: Callable[[], Awaitable[bool]], poll: float
+) -> Callable[[], Awaitable[None]]:
+    """One question after the other, with pauses, for what comes after prices.
+
+    what : names the events of the log
+    poll : seconds to the next look where nothing was asked
+    """
+    postponed, failed = f"{what}_postponed", f"{what}_failed"
 
     async def loop() -> None:
         while not service.stopping.is_set():
@@ -107,14 +118,14 @@ def _profiles(service: Service, profiles: Profiles) -> Callable[[], Awaitable[No
             try:
                 async with service.engine.connect() as conn:
                     await load_closures(conn)
-                asked = await profiles.refresh_one(service.clock.last_due())
+                asked = await refresh_one()
             except Exception as error:
                 if is_retried_by_loops(error):
-                    log.warning("profiles_postponed", error=str(error)[:200])
+                    log.warning(postponed, error=str(error)[:200])
                 else:
-                    log.exception("profiles_failed")
+                    log.exception(failed)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else PROFILE_POLL)
+                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else poll)
 
     return loop
 
@@ -135,26 +146,5 @@ def _lookups(service: Service, file: FileProvider) -> Callable[[], Awaitable[Non
                     log.exception("lookups_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=pause)
-
-    return loop
-
-
-def _yields(service: Service, curves: YieldCurves) -> Callable[[], Awaitable[None]]:
-    """Yield curves, a year a question, with pauses."""
-
-    async def loop() -> None:
-        while not service.stopping.is_set():
-            asked = False
-            try:
-                async with service.engine.connect() as conn:
-                    await load_closures(conn)
-                asked = await curves.refresh_one()
-            except Exception as error:
-                if is_retried_by_loops(error):
-                    log.warning("yields_postponed", error=str(error)[:200])
-                else:
-                    log.exception("yields_failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(service.stopping.wait(), timeout=PROFILE_PAUSE if asked else YIELD_POLL)
 
     return loop
