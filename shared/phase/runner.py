@@ -18,15 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
-from shared.db.engine import describe_error, is_retried_by_loops, is_transient, snapshot
+from shared.db.engine import describe_error, is_transient, snapshot
 from shared.ledger import Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.phase.failures import Failures
+from shared.phase import leases
+from shared.phase.cutoff import BatchWithdrawn, Cutoff
+from shared.phase.failures import DIED, Failures
 from shared.phase.workers import BatchWorker, DefersUnits, LocksSharedInputs, PhaseWorker, Results, earliest
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
+from shared.work import CHAINED, MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
 
 log = logger(__name__)
 
@@ -35,7 +37,10 @@ RENEW_SECONDS = 10.0
 MAX_CONCURRENT_COMPUTATIONS = 2
 # A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
 RUN_SECONDS = 120.0
-UNBOUNDED: tuple[date | None, date | None] = (None, None)
+# Work whose holders died so often in a row is done one portfolio at a time, so that one that kills its process is found.
+SUSPICIOUS_DEATHS = 2
+Bounds = tuple[date | None, date | None]
+UNBOUNDED: Bounds = (None, None)
 
 
 class PhaseRunner:
@@ -60,21 +65,36 @@ class PhaseRunner:
         """Complete what is missing and ready within the work; returns how many units were raised.
 
         Skips portfolios leased by another worker but raises their wake-up counter. Compares the counter before a lease is
-        released, and reads what is missing again where it moved, so that no wake-up is lost.
+        released, and reads what is missing again where it moved, so that no wake-up is lost. Portfolios whose processes died come
+        last, each alone.
         """
-        owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
+        deadline = time.monotonic() + RUN_SECONDS
+        async with self._engine.connect() as conn:
+            alone = await ledger.find_unreleased(conn, self.phase, work.portfolios, times=SUSPICIOUS_DEATHS)
+        done = await self._run([p for p in work.portfolios if p not in set(alone)], (work.first, work.last), deadline)
+        for at, portfolio in enumerate(alone):
+            if at and time.monotonic() > deadline:
+                async with self._engine.begin() as conn:
+                    await outbox.publish_request(conn, self.phase, Work(tuple(alone[at:]), work.first, work.last))
+                break
+            done += await self._run([portfolio], (work.first, work.last), deadline)
+        return done
+
+    async def _run(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
+        owner, cutoff = uuid4().hex, Cutoff()
         async with self._engine.begin() as conn:
-            held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
+            held = await ledger.acquire(conn, self.phase, wanted, owner)
         failpoint("H2")
         if not held:
             return 0
-        renewal = asyncio.create_task(self._renew(owner))
+        deaths = max(lease.deaths for lease in held)
+        renewal = asyncio.create_task(leases.renew(self._engine, self.phase, owner, cutoff, RENEW_SECONDS))
         done = 0
-        bounds: tuple[date | None, date | None] = (work.first, work.last)
         try:
+            await self._count_deaths(held, bounds)
             while held:
                 portfolios = [lease.portfolio_id for lease in held]
-                raised, finished = await self._drain(portfolios, bounds, deadline)
+                raised, finished = await self._drain(portfolios, bounds, deadline, cutoff, deaths)
                 done += raised
                 async with self._engine.begin() as conn:
                     held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
@@ -83,7 +103,7 @@ class PhaseRunner:
                         await outbox.publish_request(conn, self.phase, rest)
                 bounds = UNBOUNDED  # whoever left word did not say what for
         except BaseException:
-            await self._release_leases(held, owner)
+            await leases.give_back(self._engine, self.phase, held, owner)
             raise
         finally:
             renewal.cancel()
@@ -91,8 +111,23 @@ class PhaseRunner:
                 await renewal
         return done
 
+    async def _count_deaths(self, held: Sequence[Lease], bounds: Bounds) -> None:
+        """A process that died of a portfolio again and again counts as a failed run of the batch that it was about to compute.
+
+        The first death is none of the portfolio's: machines are switched off.
+        """
+        failures = Failures()
+        for lease in held:
+            if lease.deaths >= SUSPICIOUS_DEATHS:
+                async with snapshot(self._engine) as conn:
+                    with using_calendar(await closures.find_closures(conn)):
+                        batch = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
+                if batch is not None:
+                    failures.parts.append((batch, DIED.format(deaths=lease.deaths)))
+        await failures.record(self._engine, self.phase)
+
     async def _drain(
-        self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
+        self, portfolios: Sequence[UUID], bounds: Bounds, deadline: float, cutoff: Cutoff, deaths: int
     ) -> tuple[int, bool]:
         """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
         the deadline. Returns how many units were raised, and whether nothing is left."""
@@ -104,13 +139,13 @@ class PhaseRunner:
                 async with snapshot(self._engine) as conn:
                     days = await closures.find_closures(conn)
                     with using_calendar(days):
-                        batch = await self._next(conn, portfolios, bounds, attempted)
+                        batch = await self._next(conn, portfolios, bounds, attempted, deaths)
                 if batch is None:
                     return done, True
                 if attempted and time.monotonic() > deadline:
                     return done, False
                 with using_calendar(days):
-                    raised = await self._bisect_on_failure(batch, attempted, failures)
+                    raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
                 progress.report()
                 done += raised
                 if raised:
@@ -123,16 +158,19 @@ class PhaseRunner:
         self,
         conn: AsyncConnection,
         portfolios: Sequence[UUID],
-        bounds: tuple[date | None, date | None],
+        bounds: Bounds,
         attempted: set[MissingUnit],
+        deaths: int,
     ) -> Batch | None:
+        """The next batch; half as large for each death in a row, because most die of memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
         units = self._select(units, lambda unit: unit not in attempted)
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
-        return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
+        most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
+        return cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
 
     def _select(self, units: Sequence[MissingUnit], chosen: Callable[[MissingUnit], bool]) -> list[MissingUnit]:
         """The chosen ones among ready units; in a chained phase only up to the first that is not.
@@ -152,7 +190,9 @@ class PhaseRunner:
                 broken.add(unit.portfolio_id)
         return selected
 
-    async def _bisect_on_failure(self, batch: Batch, attempted: set[MissingUnit], failures: Failures) -> int:
+    async def _bisect_on_failure(
+        self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
+    ) -> int:
         """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
         In a chain nothing behind what failed is ready, so there the later half is found to be empty.
@@ -164,7 +204,12 @@ class PhaseRunner:
         ):
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
-                    raised = await self._execute(batch, attempted)
+                    async with cutoff.around(batch):
+                        raised = await self._execute(batch, attempted)
+            except BatchWithdrawn as withdrawn:
+                log.info("batch_withdrawn", reason=str(withdrawn))
+                attempted.update(batch.units)
+                return 0
             except Exception as problem:
                 if is_transient(problem):
                     raise
@@ -183,8 +228,8 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        done = await self._bisect_on_failure(halves[0], attempted, failures)
-        done += await self._bisect_on_failure(halves[1], attempted, failures)
+        done = await self._bisect_on_failure(halves[0], attempted, failures, cutoff)
+        done += await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
         failures.merge(batch, halves)
         return done
 
@@ -243,25 +288,3 @@ class PhaseRunner:
             await ledger.defer_each(conn, self.phase, earliest(results.deferred))
         failpoint("H6")
         return {key: results.outcomes[key].quality for key in raised.keys}
-
-    async def _renew(self, owner: str) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                async with self._engine.begin() as conn:
-                    await ledger.renew(conn, self.phase, owner)
-            except Exception as error:
-                if not is_retried_by_loops(error):
-                    raise
-                # A lease that runs out costs double work, never correctness: keep computing.
-                log.warning("lease_not_renewed", error=str(error)[:200])
-
-    async def _release_leases(self, held: Sequence[Lease], owner: str) -> None:
-        """Give the leases back on the way out, if the database lets us; they expire anyway."""
-        try:
-            async with self._engine.begin() as conn:
-                await ledger.release(conn, self.phase, held, owner, unconditionally=True)
-        except Exception as error:
-            if not is_retried_by_loops(error):
-                raise
-            log.warning("lease_not_released", error=str(error)[:200])
