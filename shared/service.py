@@ -74,6 +74,8 @@ class Service:
     guard: RetryDeadLetterMiddleware
     watch: ConsumerMonitor
     relay: Relay | None = None
+    engines: list[AsyncEngine] = field(default_factory=list)
+    """Others than `engine`, which are disposed of with it."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process cannot recover by itself; `failure` says why."""
     failure: str = ""
@@ -131,7 +133,8 @@ class Service:
             await asyncio.gather(*self.tasks, return_exceptions=True)
             with contextlib.suppress(Exception):
                 await producer.stop()
-            await self.engine.dispose()
+            for engine in (self.engine, *self.engines):
+                await engine.dispose()
 
     def problems(self) -> list[str]:
         """What only a restart would mend. Empty before the start and while stopping."""

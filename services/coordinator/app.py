@@ -24,6 +24,7 @@ from services.coordinator.api import (
     tokens,
 )
 from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.capacity import Capacity
 from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
 from services.coordinator.context import Context, on_trading_days
@@ -36,6 +37,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
+from shared.db.engine import create_engine
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -80,8 +82,10 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         Auditor(service.engine, service.clock).run,
         UnitRunsLoop(service.engine).run,
     ]
+    readers = create_engine(chosen.database_url, application="leadline-api", pool_size=chosen.api_pool_size)
+    service.engines.append(readers)
     context = Context(
-        engine=service.engine,
+        engine=readers,
         clock=service.clock,
         settings=chosen,
         wake_relay=service.wake_relay,
@@ -100,6 +104,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)
+    app.add_middleware(Capacity, limit=given.max_requests)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Nearly the outermost: nothing has read any of the body yet.
     access = Access.of(

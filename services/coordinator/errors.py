@@ -62,6 +62,15 @@ class Invalid(Refused):
     code = "invalid"
 
 
+class Busy(Refused):
+    """The server has as much to do as it takes on."""
+
+    status = 503
+    title = "Busy"
+    code = "busy"
+    retry_after = 5
+
+
 class Unauthorised(Refused):
     status = 401
     title = "Unauthorised"

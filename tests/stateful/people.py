@@ -110,7 +110,11 @@ class People:
         body = {"name": "life", "account_type": "taxable", "equity_balance": 1000, "positions": list(lots)}
         draft = validation.from_json(body | {"flows": [flow] if flow else []}, self.clock)
         if not draft.issues.refused:
-            made = await self.change(lambda conn: service.create(conn, self.clock, draft), (), None)
+
+            async def act(conn: AsyncConnection) -> service.Imported:
+                return await service.create(conn, self.clock, await service.prepare(conn, self.clock, draft))
+
+            made = await self.change(act, (), None)
             self.portfolios.append(made.portfolio_id)
 
     async def delete(self, portfolio: UUID, *, beside: bool) -> None:
