@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate
+.PHONY: demo test unit test-db check bench load crash faults teeth kafka migrate
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -27,6 +27,10 @@ check: .venv/.ready
 # All benchmarks, or one: make bench ARGS="night --portfolios 1000 --json FILE"; see docs/benchmarks.md
 bench: .venv/.ready
 	@.venv/bin/python -m tests.bench $(ARGS)
+
+# Readers, streams, uploads and an onboarding at once: p99 and what was shed; with ARGS=--document into docs/load.md
+load: .venv/.ready
+	@.venv/bin/python -m tests.load $(ARGS)
 
 # Kill a process at each of 27 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
 crash: .venv/.ready
