@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events import asyncapi
 from shared.events.envelope import WorkEvent
+from shared.market.calendar import set_calendar
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
 from shared.messaging.drain import drain_on_signal, exit_process
@@ -33,7 +35,7 @@ from shared.messaging.monitor import ConsumerMonitor
 from shared.messaging.relay import Relay
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
 from shared.phase.runner import PhaseRunner
-from shared.phase.workers import BatchWorker, PhaseWorker
+from shared.phase.workers import BatchWorker, InputsT, PhaseWorker, ResultsT
 from shared.settings import ServiceSettings
 from shared.telemetry import configure_logging, configure_tracing, logger
 
@@ -150,7 +152,10 @@ class Service:
         return [_task_result(task) for task in self.tasks if task.done()]
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=f"{self.name}-{name}")
+        # Each turn reads the closures it computes under, whatever the service was started under.
+        context = contextvars.copy_context()
+        context.run(set_calendar, None)
+        task = asyncio.create_task(work, name=f"{self.name}-{name}", context=context)
         task.add_done_callback(self._note_end)
         self.tasks.append(task)
 
@@ -303,7 +308,7 @@ def _plain_docs(app: FastAPI) -> HTMLResponse:
 def create_phase_app(
     name: str,
     settings: ServiceSettings,
-    make_worker: Callable[[Service], PhaseWorker | BatchWorker],
+    make_worker: Callable[[Service], PhaseWorker[InputsT, ResultsT] | BatchWorker],
     topics: Sequence[str],
 ) -> FastAPI:
     """The application of one of the four computing services, woken by the topics upstream of its phase."""

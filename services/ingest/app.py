@@ -78,6 +78,8 @@ def _retries(
         while not service.stopping.is_set():
             asked = 0
             try:
+                async with service.engine.connect() as conn:
+                    await load_closures(conn)
                 if first:
                     await announce(service.engine, providers, service.clock.last_due())
                     await worker.ask_again()
@@ -85,8 +87,6 @@ def _retries(
                 if (reads := [await asyncio.to_thread(file.reads) for file in files]) != read:
                     await worker.ask_again(always=True)
                     read = reads
-                async with service.engine.connect() as conn:
-                    await load_closures(conn)
                 asked = await worker.retry_due() + await worker.refresh()
             except Exception as error:
                 if is_retried_by_loops(error):

@@ -126,12 +126,13 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
             "provisionals": [outcome.provisional for _, outcome in rows],
         },
     )
-    raised = {}
+    raised, quality = {}, {}
     healed = HEALED.labels(phase.value)
     for portfolio, session, revision, seconds in result:
         raised[UnitKey(portfolio, session)] = revision
+        quality[UnitKey(portfolio, session)] = outcomes[MissingUnit(portfolio, session, revision)].quality
         healed.observe(seconds)
-    return Completed(raised)
+    return Completed(raised, quality)
 
 
 async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> int:

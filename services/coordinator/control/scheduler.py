@@ -23,7 +23,7 @@ from shared.clock import Clock
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops, next_change_seq
 from shared.events.coordinator import DateDue
-from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
+from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar, exchange_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
@@ -146,7 +146,7 @@ class Scheduler:
                 if not is_retried_by_loops(error):
                     raise
                 log.warning("scheduler_waits", error=str(error)[:300])
-            days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
+            days_left = exchange_calendar().days_to_horizon(datetime.now(UTC))
             if days_left < HORIZON_ALARM_DAYS:
                 log.error("calendar_horizon_is_near", days=days_left, remedy=HORIZON_REMEDY)
             await asyncio.sleep(self._period)
