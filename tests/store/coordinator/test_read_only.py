@@ -38,7 +38,7 @@ async def test_it_answers_reads_without_a_broker_and_refuses_changes(
         for path in (
             "/portfolios",
             f"/portfolios/{portfolio}/status",
-            f"/portfolios/{portfolio}/positions",
+            f"/portfolios/{portfolio}",
             "/completeness",
         ):
             ours, theirs = await api.client.get(PREFIX + path), await client.get(PREFIX + path)
