@@ -18,11 +18,12 @@ from services.ingest.workflow.lookups import answer_open
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from services.ingest.workflow.yields import YieldCurves
+from shared.application import create_phase_app
 from shared.db.closures import load_closures
 from shared.db.engine import is_retried_by_loops
 from shared.market.calendar import exchange_calendar
 from shared.phase.topics import TOPICS_OF_PHASE
-from shared.service import Service, create_phase_app
+from shared.service import Service
 from shared.telemetry import logger
 from shared.work import Phase
 

@@ -80,7 +80,7 @@ class PhaseRunner:
         owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
-        failpoint("H2")
+        failpoint("phase.after_lease")
         if not held:
             return 0
         renewal = asyncio.create_task(self._renew(owner))
@@ -229,7 +229,7 @@ class PhaseRunner:
                     # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
                     attempted.update(current.units)
                     inputs = await worker.load(view, current)
-            failpoint("H3")
+            failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results = await asyncio.to_thread(worker.compute, inputs)
             progress.report()
@@ -254,14 +254,14 @@ class PhaseRunner:
             if (key := UnitKey(unit.portfolio_id, unit.session)) in results.outcomes
         }
         raised = await ledger.complete(conn, self.phase, outcomes)
-        failpoint("H4")
+        failpoint("phase.after_completion")
         await worker.save(conn, results, raised)
-        failpoint("H5")
+        failpoint("phase.after_results")
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
         await ledger.defer_each(conn, self.phase, earliest(deferred_units(results)))
-        failpoint("H6")
+        failpoint("phase.before_commit")
         return raised
 
     async def _renew(self, owner: str) -> None:

@@ -235,10 +235,10 @@ async def test_a_connection_cut_off_by_a_stop_prints_nothing_and_other_errors_do
 ) -> None:
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
 
-    async def start() -> None:
+    async def start() -> bool:
         asked.set()
         try:
-            await asyncio.Event().wait()
+            return await asyncio.Event().wait()
         finally:
             for error in (ConnectionError("connection lost"), ValueError("a mistake of ours")):
                 loop.create_future().set_exception(error)  # and nobody waits for it

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model.stored import Health, Standing, Taken
+from shared.db import locks
 
 # How long calls taken by a process that died count as being made. Longer than a call's deadline and the time between renewals.
 LEASE = timedelta(seconds=120)
@@ -173,7 +174,10 @@ async def _closed(
 ) -> datetime | None:
     """Until when the provider is closed now, if it is. shared: with all others of its account."""
     # As `take_calls` does: several rows, always after the account's lock.
-    await conn.execute(text("SELECT pg_advisory_xact_lock(7305102, hashtext(:account))"), parameters)
+    await conn.execute(
+        text("SELECT pg_advisory_xact_lock(:class, hashtext(:account))"),
+        {"class": locks.PROVIDER_ACCOUNT, "account": parameters["account"]},
+    )
     value: datetime | None = await conn.scalar(
         text(f"""
             WITH closed AS (

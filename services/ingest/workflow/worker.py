@@ -235,7 +235,7 @@ class IngestWorker:
             if unanswered:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
-        failpoint("H3")
+        failpoint("phase.before_compute")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
             await acquire_commit_order_lock(conn)
@@ -250,7 +250,7 @@ class IngestWorker:
                 self._patience,
                 changed_symbols={ask.symbol for ask in asks},
             )
-            failpoint("H6")
+            failpoint("phase.before_commit")
         log.info(
             "prices_written",
             symbols=len(rows.checked),
@@ -277,5 +277,5 @@ class IngestWorker:
             if portfolios:
                 found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience.seconds)
                 await ledger.defer_each(conn, Phase.INGEST, found)
-            failpoint("H6")
+            failpoint("phase.before_commit")
         return raised
