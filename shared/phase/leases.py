@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,8 +18,19 @@ from shared.work import Phase
 log = logger(__name__)
 
 
-async def renew(engine: AsyncEngine, phase: Phase, owner: str, cutoff: Cutoff, seconds: float) -> None:
-    """Every so many seconds until cancelled; what was deleted meanwhile is cut off."""
+@contextlib.asynccontextmanager
+async def renewed(engine: AsyncEngine, phase: Phase, owner: str, cutoff: Cutoff, seconds: float) -> AsyncIterator[None]:
+    """Renew the owner's leases every so many seconds until the block ends; what was deleted meanwhile is cut off."""
+    renewal = asyncio.create_task(_renew(engine, phase, owner, cutoff, seconds))
+    try:
+        yield
+    finally:
+        renewal.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewal
+
+
+async def _renew(engine: AsyncEngine, phase: Phase, owner: str, cutoff: Cutoff, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:

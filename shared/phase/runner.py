@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,16 +20,25 @@ from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
 from shared.db.engine import describe_error, is_transient, snapshot
-from shared.ledger import Lease
+from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.phase import leases
 from shared.phase.cutoff import BatchWithdrawn, Cutoff
 from shared.phase.failures import DIED, Failures
-from shared.phase.workers import BatchWorker, DefersUnits, LocksSharedInputs, PhaseWorker, Results, earliest
+from shared.phase.selection import select
+from shared.phase.workers import (
+    BatchWorker,
+    InputsT,
+    LocksSharedInputs,
+    PhaseWorker,
+    ResultsT,
+    deferred_units,
+    earliest,
+)
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
+from shared.work import MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
 
 log = logger(__name__)
 
@@ -49,13 +59,14 @@ class PhaseRunner:
     def __init__(
         self,
         engine: AsyncEngine,
-        worker: PhaseWorker | BatchWorker,
+        worker: PhaseWorker[InputsT, ResultsT] | BatchWorker,
         clock: Clock,
         *,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
-        self._worker = worker
+        # Of whatever inputs and results: they go from one method of the worker to the next, in `_compute`.
+        self._worker: PhaseWorker[Any, Any] | BatchWorker = worker
         self._clock = clock
         self._wake = wake
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_COMPUTATIONS)
@@ -68,47 +79,50 @@ class PhaseRunner:
         released, and reads what is missing again where it moved, so that no wake-up is lost. Portfolios whose processes died come
         last, each alone.
         """
+        # Each batch is computed under the closures that belong to its inputs: whatever the caller ran under is none of them.
+        with using_calendar(None):
+            return await self._run(work)
+
+    async def _run(self, work: Work) -> int:
         deadline = time.monotonic() + RUN_SECONDS
         async with self._engine.connect() as conn:
             alone = await ledger.find_unreleased(conn, self.phase, work.portfolios, times=SUSPICIOUS_DEATHS)
-        done = await self._run([p for p in work.portfolios if p not in set(alone)], (work.first, work.last), deadline)
+        bounds = work.first, work.last
+        done = await self._run_leased([p for p in work.portfolios if p not in set(alone)], bounds, deadline)
         for at, portfolio in enumerate(alone):
             if at and time.monotonic() > deadline:
                 async with self._engine.begin() as conn:
                     await outbox.publish_request(conn, self.phase, Work(tuple(alone[at:]), work.first, work.last))
                 break
-            done += await self._run([portfolio], (work.first, work.last), deadline)
+            done += await self._run_leased([portfolio], bounds, deadline)
         return done
 
-    async def _run(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
+    async def _run_leased(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
         owner, cutoff = uuid4().hex, Cutoff()
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, wanted, owner)
-        failpoint("H2")
+        failpoint("phase.after_lease")
         if not held:
             return 0
         deaths = max(lease.deaths for lease in held)
-        renewal = asyncio.create_task(leases.renew(self._engine, self.phase, owner, cutoff, RENEW_SECONDS))
         done = 0
-        try:
-            await self._count_deaths(held, bounds)
-            while held:
-                portfolios = [lease.portfolio_id for lease in held]
-                raised, finished = await self._drain(portfolios, bounds, deadline, cutoff, deaths)
-                done += raised
-                async with self._engine.begin() as conn:
-                    held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
-                    if not finished:
-                        rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
-                        await outbox.publish_request(conn, self.phase, rest)
-                bounds = UNBOUNDED  # whoever left word did not say what for
-        except BaseException:
-            await leases.give_back(self._engine, self.phase, held, owner)
-            raise
-        finally:
-            renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewal
+        async with leases.renewed(self._engine, self.phase, owner, cutoff, RENEW_SECONDS):
+            try:
+                await self._count_deaths(held, bounds)
+                while held:
+                    portfolios = [lease.portfolio_id for lease in held]
+                    raised, finished = await self._drain(portfolios, bounds, deadline, cutoff, deaths)
+                    done += raised
+                    async with self._engine.begin() as conn:
+                        held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
+                        if not finished:
+                            with using_calendar(await closures.find_closures(conn)):
+                                rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                            await outbox.publish_request(conn, self.phase, rest)
+                    bounds = UNBOUNDED  # whoever left word did not say what for
+            except BaseException:
+                await leases.give_back(self._engine, self.phase, held, owner)
+                raise
         return done
 
     async def _count_deaths(self, held: Sequence[Lease], bounds: Bounds) -> None:
@@ -164,31 +178,13 @@ class PhaseRunner:
     ) -> Batch | None:
         """The next batch; half as large for each death in a row, because most die of memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
-        units = self._select(units, lambda unit: unit not in attempted)
+        units = select(self.phase, units, lambda unit: unit not in attempted)
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
         most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
         return cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
-
-    def _select(self, units: Sequence[MissingUnit], chosen: Callable[[MissingUnit], bool]) -> list[MissingUnit]:
-        """The chosen ones among ready units; in a chained phase only up to the first that is not.
-
-        What follows a session that stays missing would be computed from a predecessor of an older revision, and would then
-        count as complete.
-        """
-        if self.phase not in CHAINED:
-            return [unit for unit in units if chosen(unit)]
-        selected, broken = [], set()
-        for unit in sorted(units):
-            if unit.portfolio_id in broken:
-                continue
-            if chosen(unit):
-                selected.append(unit)
-            else:
-                broken.add(unit.portfolio_id)
-        return selected
 
     async def _bisect_on_failure(
         self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
@@ -220,10 +216,10 @@ class PhaseRunner:
                     log.exception("batch_failed", error=str(problem)[:2000], exc_info=not failures.parts)
             else:
                 for quality in ("complete", "partial"):
-                    count = sum(1 for outcome in raised.values() if outcome == quality)
+                    count = sum(1 for known in raised.quality.values() if known == quality)
                     COMPLETED.labels(self.phase.value, quality).inc(count)
-                log.info("batch_done", units=len(batch), raised=len(raised))
-                return len(raised)
+                log.info("batch_done", units=len(batch), raised=len(raised.keys))
+                return len(raised.keys)
         if halves is None:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
@@ -233,12 +229,17 @@ class PhaseRunner:
         failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> dict[UnitKey, str]:
+    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> Completed:
         worker = self._worker
-        if isinstance(worker, BatchWorker):
-            attempted.update(batch.units)
-            with BATCH_SECONDS.labels(self.phase.value, "all").time():
-                return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
+        if not isinstance(worker, BatchWorker):
+            return await self._compute(worker, batch, attempted)
+        attempted.update(batch.units)
+        with BATCH_SECONDS.labels(self.phase.value, "all").time():
+            return await worker.run_batch(batch)
+
+    async def _compute(
+        self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: set[MissingUnit]
+    ) -> Completed:
         async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, LocksSharedInputs):
                 await worker.lock_inputs(conn, batch)
@@ -249,42 +250,41 @@ class PhaseRunner:
                     calendar.enter_context(using_calendar(await closures.find_closures(view)))
                     current = await self._current(view, batch)
                     if current is None:
-                        return {}
+                        return Completed({})
                     # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
                     attempted.update(current.units)
                     inputs = await worker.load(view, current)
-            failpoint("H3")
+            failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
-                results: Results = await asyncio.to_thread(worker.compute, inputs)
+                results = await asyncio.to_thread(worker.compute, inputs)
             progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
-                return await self._save(conn, current, results)
+                return await self._save(conn, worker, current, results)
 
     async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
         """Re-read the batch in this snapshot: revisions may have risen, units may be complete or deleted."""
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
         wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
-        units = self._select(units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
+        units = select(self.phase, units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
         # A day that is a session since the batch was cut lies between two of its neighbours.
         batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
         return batches[0] if batches else None
 
-    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[UnitKey, str]:
+    async def _save(
+        self, conn: AsyncConnection, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, results: ResultsT
+    ) -> Completed:
         outcomes = {
             unit: results.outcomes[key]
             for unit in batch.units
             if (key := UnitKey(unit.portfolio_id, unit.session)) in results.outcomes
         }
         raised = await ledger.complete(conn, self.phase, outcomes)
-        failpoint("H4")
-        worker = self._worker
-        assert isinstance(worker, PhaseWorker)
+        failpoint("phase.after_completion")
         await worker.save(conn, results, raised)
-        failpoint("H5")
+        failpoint("phase.after_results")
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
-        if isinstance(results, DefersUnits):
-            await ledger.defer_each(conn, self.phase, earliest(results.deferred))
-        failpoint("H6")
-        return {key: results.outcomes[key].quality for key in raised.keys}
+        await ledger.defer_each(conn, self.phase, earliest(deferred_units(results)))
+        failpoint("phase.before_commit")
+        return raised
