@@ -109,6 +109,8 @@ def make_app(
         token=None if token is None else SecretStr(token),
         hosts=hosts,
         stream_seconds=0.05,
+        # These tests ask as fast as they can.
+        rate_limit=0,
         **(limits or {}),  # type: ignore[arg-type]
     )
     context = Context(
@@ -126,10 +128,10 @@ def make_app(
 
 @pytest.fixture(scope="session")
 async def engines(server: Server) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
-    """The coordinator's engine and the administrator's, on one database that is emptied before each test: the API commits,
-    so nothing can be rolled back, and a copy of the template for each test takes ten times as long."""
+    """The HTTP side's engine, with its role's rights, and the administrator's, on one database that is emptied before each test:
+    the API commits, so nothing can be rolled back, and a copy of the template for each test takes ten times as long."""
     database = await databases.create(server)
-    engine = create_engine(database.url("coordinator"), application="test-coordinator", pool_size=4)
+    engine = create_engine(database.url("api"), application="test-api", pool_size=4)
     admin = create_engine(database.admin_url, application="test-admin", pool_size=4)
     yield engine, admin
     await engine.dispose()
