@@ -17,15 +17,15 @@ def test_a_log_that_grows_is_moved_aside_while_it_is_written(tmp_path: Path) -> 
     path.write_text("from before\n")
     path.chmod(0o644)
     with RotatingLog(path, 1_000) as log:
-        for number in range(100):
+        for number in range(300):
             print(f"line {number:03}", file=log)
         log.flush()
         aside = path.with_name("leadline.log.1")
         assert path.stat().st_size + aside.stat().st_size < 2_100
         assert path.stat().st_size <= 1_010
         kept = (aside.read_text() + path.read_text()).splitlines()
-        assert kept[-1] == "line 099"
-        assert kept == [f"line {number:03}" for number in range(100 - len(kept), 100)], "no line is cut or lost between"
+        assert kept[-1] == "line 299"
+        assert kept == [f"line {number:03}" for number in range(300 - len(kept), 300)], "no line is cut or lost between"
         assert {stat.S_IMODE(each.stat().st_mode) for each in (path, aside)} == {0o600}
 
 
