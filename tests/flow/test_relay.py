@@ -304,8 +304,7 @@ async def test_only_what_was_sent_long_ago_is_cleaned_up(engine: AsyncEngine, se
     async with engine.begin() as conn:
         await announce(conn, *(uuid4() for _ in range(5)))
         await conn.execute(
-            text("""UPDATE bus.outbox SET created_at = now() - interval '9 days',
-                        sent_at = CASE id WHEN 1 THEN now() - interval '3 days' WHEN 2 THEN now() - interval '1 day' END,
+            text("""UPDATE bus.outbox SET sent_at = CASE id WHEN 1 THEN now() - interval '3 days' WHEN 2 THEN now() - interval '1 day' END,
                         failed_at = CASE id WHEN 3 THEN now() - interval '9 days' END""")
         )
     assert await sender.clean_up() == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.api import idempotency
 from services.coordinator.control.retention import Keep, forget
-from shared.db.engine import create_engine
 from shared.messaging import dead_letters, replays
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.store.coordinator.test_letters import put
-
-
-@pytest.fixture
-async def loops(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[AsyncEngine]:
-    """As the coordinator's loops connect."""
-    url = engines[0].url.set(username="leadline_coordinator", password="test-coordinator")
-    engine = create_engine(url.render_as_string(hide_password=False), application="test-loops", pool_size=4)
-    yield engine
-    await engine.dispose()
 
 
 async def keyed(api: Api, portfolio: str, key: str, name: str = "Another") -> Any:
