@@ -362,7 +362,7 @@ async def test_layouts_are_listed(api: Api) -> None:
 
 async def test_a_preview_asks_the_price_file(api: Api) -> None:
     """An answering ingest is played by this test; without a file in the chain nobody is asked and that is said."""
-    csv = HEADER + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,,,,\n"
+    csv = HEADER + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,2020-12-10,14.4,,\n"
     silent = await api.create(csv, dry_run="true")
     assert (silent["not_asked"], silent["unknown_symbols"]) == (["KO", "KOO", "PEP"], [])
     await api.run(
@@ -371,7 +371,8 @@ async def test_a_preview_asks_the_price_file(api: Api) -> None:
     answers = {"KO": (True, "Coca-Cola", 52.5, []), "KOO": (False, None, None, ["KO"]), "PEP": (True, None, 144.0, [])}
 
     async def ingest() -> None:
-        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) < len(answers):  # noqa: ASYNC110
+        # One question more than symbols: the exit's day is another one.
+        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) <= len(answers):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for symbol, session in asked:
             found, company, close, near = answers[symbol]
@@ -393,5 +394,8 @@ async def test_a_preview_asks_the_price_file(api: Api) -> None:
     assert [(each["symbol"], each["suggestions"]) for each in told["unknown_symbols"]] == [("KOO", ["KO"])]
     assert told["not_asked"] == []
     assert [w["row"] for w in told["warnings"] if w["code"] == "price_basis_mismatch"] == [4]
+    [far] = [w for w in told["warnings"] if w["code"] == "exit_price_mismatch"]
+    assert (far["row"], far["column"]) == (4, "exit_price")
+    assert "is far from the close of 2020-12-10 (144.0000)" in far["message"]
     assert pepsi["written"]["entry_price"] == "1.45"
     assert (told["cost"], told["equity"]) == (520.0, 100000.0)
