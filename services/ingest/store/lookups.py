@@ -10,6 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 AT_ONCE = 500
+# Stands for the provider where nobody was asked: the preview need not wait for it.
+NOT_ASKED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Lookup:
 
     symbol: str
     session: date
+    provider: str
     found: bool
     company: str | None
     close: float | None
@@ -40,7 +43,7 @@ async def open_questions(conn: AsyncConnection) -> list[tuple[str, date]]:
     return [(symbol, session) for symbol, session in rows]
 
 
-async def record_answers(conn: AsyncConnection, provider: str, answers: Sequence[Lookup]) -> None:
+async def record_answers(conn: AsyncConnection, answers: Sequence[Lookup]) -> None:
     await conn.execute(text("DELETE FROM ingest.lookups WHERE answered_at < clock_timestamp() - interval '1 hour'"))
     for answer in answers:
         await conn.execute(
@@ -52,7 +55,7 @@ async def record_answers(conn: AsyncConnection, provider: str, answers: Sequence
                     adjusted = excluded.adjusted, suggestions = excluded.suggestions
             """),
             {
-                "provider": provider,
+                "provider": answer.provider,
                 "symbol": answer.symbol,
                 "session": answer.session,
                 "found": answer.found,
