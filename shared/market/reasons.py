@@ -121,8 +121,7 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No provider knows the symbol",
         "nav",
         "you",
-        "Correct the symbol, or add a source that has it. A money market fund or cash is held at its stated price as `investment_subtype` "
-        "MONEY_MARKET or CASH",
+        "Correct the symbol, or add a source that has it; for cash or a money market fund state `investment_subtype` CASH or MONEY_MARKET",
     ),
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
@@ -177,8 +176,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No price for more than five sessions, or never one",
         "nav",
         "you",
-        "Add a source that prices it, or give the position its exit. A money market fund or cash is held at its stated price as "
-        "`investment_subtype` MONEY_MARKET or CASH",
+        "Add a source that prices it, or give the position its exit; for cash or a money market fund state `investment_subtype` CASH or "
+        "MONEY_MARKET",
     ),
     ReasonCode.EXPIRED: ReasonInfo(
         "The session is after the option's expiration, and no exit is stated",

@@ -72,7 +72,9 @@ async def test_a_holding_without_a_price_makes_the_book_partial_and_says_what_to
     assert (status["state"], status["processed"], status["coverage_min"]) == ("partial", 1.0, 0.036)
     (need,) = status["needs_you"]
     assert (need["symbol"], need["reason"]) == ("TWTR", "not_found")
-    assert need["remedy"].startswith("Correct the symbol, or add a source that has it. A money market fund or cash is held")
+    assert need["remedy"].startswith(
+        "Correct the symbol, or add a source that has it; for cash or a money market fund state"
+    )
     assert line["needs_you"] == 1
 
 
