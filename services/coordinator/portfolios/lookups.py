@@ -63,7 +63,10 @@ async def annotate(
         line["company"] = answers.company.get(position.symbol)
         row = answers.found.get((position.symbol, calendar.on_or_before(position.entry_date)))
         line["asked"] = None if row is None else row["provider"]
-        if decision.known or row is None or row["close"] is None:
+        if decision.known or row is None:
+            continue
+        if row["close"] is None:
+            _doubt_adjusted(position, row["adjusted"], issues)
             continue
         line["close_as_traded"], line["close_split_adjusted"] = row["close"], row["adjusted"]
         _doubt(position, (row["close"], row["adjusted"]), issues)
@@ -100,6 +103,13 @@ def _doubt(position: Position, closes: tuple[float, float], issues: Issues) -> N
             f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
             "Check the price, the date and the symbol.", str(position.entry_price),
         )  # fmt: skip
+
+
+def _doubt_adjusted(position: Position, level: float | None, issues: Issues) -> None:
+    """Of a source with adjusted closes alone, as the import judges it once they are stored."""
+    stated = float(position.entry_price)
+    if stated and level and abs(stated / level - 1.0) > basis.PLAUSIBLE:
+        basis_warnings.warn_far(position, level, "adjusted close, the only one there is,", issues)
 
 
 def _doubt_exit(position: Position, row: RowMapping | None, issues: Issues) -> None:

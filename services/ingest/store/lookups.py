@@ -16,7 +16,8 @@ NOT_ASKED = ""
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """An answer. Closes are None where the source has none on or before the session."""
+    """An answer. Closes are None where the source has none on or before the session; `adjusted` alone is one that is adjusted for
+    dividends too, of a source without others."""
 
     symbol: str
     session: date

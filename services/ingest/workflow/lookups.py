@@ -20,6 +20,7 @@ from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.store import lookups
 from services.ingest.store.lookups import NOT_ASKED, Lookup
+from shared.arrays import FloatVector
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -156,14 +157,20 @@ def _not_asked(question: Question) -> Lookup:
 def _of_history(provider: str, question: Question, history: History) -> Lookup:
     symbol, session = question
     company = None if history.profile is None else history.profile.name
-    closes = [float(close) for close in history.bars.close if not math.isnan(close)]
-    if not closes:
-        return Lookup(symbol, session, provider, found=True, company=company, close=None, adjusted=None, suggestions=())
     # Adjusted closes are so for all splits that are listed; as traded is before those still to come.
     later = math.prod(action.value for action in history.actions if action.type == "split" and action.ex_date > session)
-    traded, adjusted = (
-        (closes[-1] * later, closes[-1]) if history.bars.split_adjusted else (closes[-1], closes[-1] / later)
-    )
+    close, level = _last(history.bars.close), _last(history.bars.adj_close)
+    if close is None:
+        # What there is, is adjusted for dividends too: no close of the day, and all there is to compare with.
+        traded, adjusted = None, level
+    elif history.bars.split_adjusted:
+        traded, adjusted = close * later, close
+    else:
+        traded, adjusted = close, close / later
     return Lookup(
         symbol, session, provider, found=True, company=company, close=traded, adjusted=adjusted, suggestions=()
     )
+
+
+def _last(values: FloatVector) -> float | None:
+    return next((float(value) for value in reversed(values) if not math.isnan(value)), None)

@@ -62,6 +62,13 @@ DAY = date(2020, 12, 22)
 LATER = (Action(date(2020, 12, 28), "split", 2.0),)
 
 
+def test_a_source_with_adjusted_closes_alone_tells_what_it_has() -> None:
+    vendor = stocked()
+    vendor.closes["PEP"] = {}
+    told = ask_network(network(limited(vendor, Spare(6, 60))), [("PEP", DAY)])
+    assert (told["PEP", DAY].close, told["PEP", DAY].adjusted) == (None, vendor.adjusted["PEP"][DAY])
+
+
 class Vendor(Market):
     """On the network, a call a request."""
 
