@@ -53,11 +53,11 @@ class Service:
     messaging: bool = True
     """Whether it connects to the broker: to send the outbox and to read messages."""
     relay: Relay | None = None
-    engines: list[AsyncEngine] = field(default_factory=list)
-    """Others than `engine`, which are disposed of with it."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process cannot recover by itself; `failure` says why."""
     failure: str = ""
+    engines: list[AsyncEngine] = field(default_factory=list)
+    """Others than `engine` that are closed with the service."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Coroutine functions that run until `stopping` is set: a scheduler, a reconciler."""
@@ -90,7 +90,13 @@ class Service:
         try:
             if producer is not None:
                 await _retry_start(producer.start, "producer")
-                self.relay = Relay(self.engine, producer, service=self.name, namespace=self.settings.kafka_namespace)
+                self.relay = Relay(
+                    self.engine,
+                    producer,
+                    service=self.name,
+                    namespace=self.settings.kafka_namespace,
+                    keep_days=self.settings.keep_outbox_days,
+                )
                 self._start(self.relay.run(), "relay")
                 await _retry_start(self.broker.start, "consumers")
                 self._start(self.watch.run(), "watch-loop")

@@ -26,6 +26,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deploy.embedded.composition import HEALTHY_SECONDS, Composition, InnerServer, composition
 from deploy.embedded.process import Child, free_port, start, stop_orphan, wait_for_port
+from deploy.embedded.rotating_log import RotatingLog
 from shared.db.roles import PHASE_SERVICES
 from shared.errors import ConfigurationError
 
@@ -33,6 +34,8 @@ PORT_ATTEMPTS = 5
 # It is started again after each of these: one that a portfolio kills needs eight deaths until that portfolio is blocked.
 PAUSES_SECONDS = (1.0,) * 30
 PARENT_SECONDS = 1.0
+# Secrets that it has no use for.
+OF_THE_API = ("token", "api_database_url")
 
 
 @dataclass(frozen=True)
@@ -48,29 +51,37 @@ class Computation:
 
 def serve(
     state: Path,
-    log: Path,
     urls: Mapping[str, str],
     values: Mapping[str, Any],
+    log_limit: int,
     *,
     port: int | None = None,
     give_up: threading.Event | None = None,
 ) -> Computation:
     """Start the process and wait until its services are ready. Raises `ConfigurationError` if they do not become so.
 
-    urls   : database address of each service
-    values : settings that all services share; they go by a file of the state directory, which only its owner reads
+    urls      : database address of each service
+    values    : settings that all services share; they go by a file of the state directory, which only its owner reads
+    log_limit : bytes of `computation.log`, and of what was before it
     """
     pid_file, given = state / "computation.pid", state / "computation.json"
     stop_orphan(pid_file, within=5.0)
     given.unlink(missing_ok=True)
     given.touch(mode=0o600)
-    # The token is the API's.
-    said = {name: str(value) for name, value in values.items() if name != "token"}
-    given.write_text(json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said}))
+    said = {name: str(value) for name, value in values.items() if name not in OF_THE_API}
+    log = {"path": str(state / "computation.log"), "limit": log_limit}
+    given.write_text(json.dumps({"urls": {name: urls[name] for name in PHASE_SERVICES}, "values": said, "log": log}))
     for attempt in range(PORT_ATTEMPTS):
         chosen = port or free_port()
         command = [sys.executable, "-m", "deploy.embedded.computation", str(given), str(chosen), str(os.getpid())]
-        child = start("the process of the computing services", command, pid_file=pid_file, log=log, env=_environment())
+        child = start(
+            "the process of the computing services",
+            command,
+            pid_file=pid_file,
+            # What it says before it has a log, or after: why it did not start.
+            log=state / "computation.err",
+            env=_environment(),
+        )
         try:
             wait_for_port(child, chosen, within=HEALTHY_SECONDS)
         except ConfigurationError:
@@ -143,7 +154,7 @@ async def _until_orphaned(parent: int, asked_to_stop: asyncio.Event) -> None:
 
 def main(path: str, port: str, parent: str) -> None:
     given = json.loads(Path(path).read_text())
-    with contextlib.suppress(KeyboardInterrupt):
+    with RotatingLog(Path(given["log"]["path"]), given["log"]["limit"]) as log, contextlib.redirect_stderr(log):
         asyncio.run(_run(given, int(port), int(parent)))
 
 

@@ -13,24 +13,26 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 from pydantic import SecretStr
 
 from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded.rotating_log import RotatingLog
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
+from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
-from shared.db.roles import SERVICES, role_of
+from shared.db.roles import API, LOGINS, MIGRATOR, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
 
 log = logger(__name__)
-LOG_LIMIT_BYTES = 50_000_000
+LOG_LIMIT_MB = 50
 T = TypeVar("T")
 Server = TypeVar("Server", postgres.Postgres, broker.Broker, computation.Computation)
 
@@ -90,17 +92,20 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
         await _create_database(database)
-        await upgrade(database.url(), passwords)
-        urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in SERVICES}
+        migrator = passwords.pop("migrator")
+        await bootstrap(database.url(), migrator)
+        await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
+        urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in LOGINS}
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
             values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
+            values["api_database_url"] = urls.pop(API)
             starting = asyncio.create_task(
                 _started(
                     stack,
                     supervisor,
                     lambda port, give_up: computation.serve(
-                        directory, Path(log.name), urls, values, port=port, give_up=give_up
+                        directory, urls, values, _log_limit(), port=port, give_up=give_up
                     ),
                     pauses=computation.PAUSES_SECONDS,
                 )
@@ -287,9 +292,18 @@ async def _create_database(database: postgres.Postgres) -> None:
 
 
 @contextlib.contextmanager
-def _log_of(directory: Path) -> Iterator[TextIO]:
-    path = directory / "leadline.log"
-    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    with path.open("a", buffering=1) as stream:
+def _log_of(directory: Path) -> Iterator[RotatingLog]:
+    with RotatingLog(directory / "leadline.log", _log_limit()) as stream:
         yield stream
+
+
+def _log_limit() -> int:
+    """Bytes of `leadline.log` before it is moved aside. Raises `ConfigurationError` for what is no such number."""
+    given = os.environ.get("LEADLINE_LOG_MB", "") or str(LOG_LIMIT_MB)
+    try:
+        megabytes = int(given)
+    except ValueError:
+        megabytes = 0
+    if megabytes < 1:
+        raise ConfigurationError(f"LEADLINE_LOG_MB is {given!r}: give a whole number of megabytes, at least 1")
+    return megabytes * 1_000_000

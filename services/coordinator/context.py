@@ -20,7 +20,7 @@ from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.closures import load_closures
-from shared.db.engine import acquire_commit_order_lock
+from shared.db.engine import acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
 
 # Longer than any change holds the commit-order lock; a request that waits longer keeps a connection from those that could go on.
@@ -101,6 +101,7 @@ async def ordered_change(context: Context, prepare: Preparation | None = None) -
     """
     async with _turn(context), context.engine.begin() as conn:
         await conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'"))
+        await limit_idle(conn)
         if prepare is not None:
             await prepare(conn)
         await acquire_commit_order_lock(conn)

@@ -111,6 +111,16 @@ class TooManyGuesses(Refused):
         self.retry_after = retry_after
 
 
+class TooManyRequests(Refused):
+    status = 429
+    title = "Too many requests"
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Unavailable(Refused):
     """The answer cannot be known now."""
 

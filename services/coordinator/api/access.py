@@ -18,10 +18,20 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.coordinator.api.open_streams import OpenStream
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, ReadOnly, Refused, RoleTooSmall, Unauthorised
+from services.coordinator.errors import (
+    ForeignOrigin,
+    Misdirected,
+    ReadOnly,
+    Refused,
+    RoleTooSmall,
+    TooManyRequests,
+    Unauthorised,
+)
 from services.coordinator.tokens.authenticator import Authenticator
 from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
+from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.tokens.requests import bearer_of, client_of
 from shared.telemetry import logger
 from shared.text import printable
@@ -183,17 +193,28 @@ class AccessControl:
     """Answers what `Access` refuses before any of the body is read, and closes the connection."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, authenticator: Authenticator, refusals: RefusalLog | None = None
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        authenticator: Authenticator,
+        refusals: RefusalLog | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         self._app = app
         self._access = access
+        self._authenticator = authenticator
         self._login = Login(access, authenticator)
         self._refusals = refusals or RefusalLog()
+        self._rate = rate or RateLimit(0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = await self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
-            await self._app(scope, receive, send)
+            if scope["type"] != "http":
+                await self._app(scope, receive, send)
+                return
+            await OpenStream(scope, receive, send, self._authenticator).run(self._app)
             return
         self._refusals.note(scope, refusal)
         headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
@@ -214,7 +235,21 @@ class AccessControl:
             return refused
         if identity is not None:
             scope.setdefault("state", {})["identity"] = identity
-        return None
+        return self._too_often(scope, identity)
+
+    def _too_often(self, scope: Scope, identity: Identity | None) -> Refused | None:
+        """A probe is asked for by whoever watches, at a pace of its own."""
+        if _is_probe(scope):
+            return None
+        named = None if identity is None else identity.token_id
+        wait = self._rate.seconds_to_wait(client_of(scope) if named is None else str(named))
+        if wait <= 0:
+            return None
+        return TooManyRequests(
+            f"More than {self._rate.per_second:g} requests a second came from {client_of(scope)} for long. Nothing was done. "
+            f"Wait {math.ceil(wait)} s and ask less often; LEADLINE_RATE_LIMIT sets how often one may.",
+            retry_after=wait,
+        )
 
 
 async def _discard(receive: Receive) -> None:

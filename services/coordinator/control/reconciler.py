@@ -34,7 +34,7 @@ from shared.events.topics import PHASE_REQUESTED
 from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
 from shared.ledger.states import HOLE_REASONS
-from shared.messaging import dead_letters, outbox
+from shared.messaging import dead_letters, outbox, replays
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import (
     AWAITED,
@@ -138,6 +138,8 @@ class Reconciler:
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
                 log.info("blocked_letters_resolved", letters=closed)
+            if reopened := await replays.reopen_failed(conn):
+                log.warning("replays_failed", letters=reopened)
             # What waits for another topic says nothing of this one.
             if await outbox.oldest_unsent(conn, PHASE_REQUESTED) > self._pace.backlog:
                 log.warning(

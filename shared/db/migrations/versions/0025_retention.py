@@ -1,4 +1,4 @@
-"""Deaths of lease holders, and sessions that are withdrawn because they are not due."""
+"""Retention: what may be forgotten, and by whom."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0024"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0024_deaths.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0025_retention.sql"
 
 
 def upgrade() -> None:
