@@ -13,9 +13,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.engine import create_engine
+from shared.events import topics
 from shared.messaging import relay
 from shared.messaging.relay import Relay
 from tests.support.databases import Database
+
+# A role's rows are of its own topics.
+GOOD, OTHER, MISSING, CLOSED = (
+    topics.PORTFOLIO_CREATED,
+    topics.DATE_DUE,
+    topics.PORTFOLIO_DELETED,
+    topics.PORTFOLIO_CHANGED,
+)
 
 
 class Producer:
@@ -24,7 +33,7 @@ class Producer:
     def __init__(self, error: Exception, *, seconds: float = 0.0) -> None:
         self.error = error
         self.seconds = seconds
-        self.known = {"good", "other"}
+        self.known = {GOOD, OTHER}
         self.sent: list[str] = []
 
     async def send(self, topic: str, *_: Any, **__: Any) -> asyncio.Future[None]:
@@ -39,7 +48,7 @@ class Producer:
 
 @pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
-    created = create_engine(database.url("risk"), application="test", pool_size=4)
+    created = create_engine(database.url("coordinator"), application="test", pool_size=4)
     yield created
     await created.dispose()
 
@@ -79,7 +88,7 @@ async def until(engine: AsyncEngine, wanted: dict[str, int]) -> None:
 @pytest.fixture
 async def relaying(engine: AsyncEngine, request: pytest.FixtureRequest) -> AsyncIterator[Producer]:
     producer: Producer = request.param
-    mine = Relay(engine, producer, service="risk")
+    mine = Relay(engine, producer, service="coordinator")
     task = asyncio.create_task(mine.run())
     yield producer
     mine.stop()
@@ -89,26 +98,26 @@ async def relaying(engine: AsyncEngine, request: pytest.FixtureRequest) -> Async
 @pytest.mark.parametrize("relaying", [Producer(KafkaTimeoutError(), seconds=0.3)], indirect=True)
 async def test_many_rows_of_a_topic_that_is_not_there_hold_up_no_other(engine: AsyncEngine, relaying: Producer) -> None:
     """Six batches of them stand before the one row that could go, and each costs its time."""
-    await announce(engine, "missing", 30)
-    await announce(engine, "good")
-    await until(engine, {"missing": 30})
+    await announce(engine, MISSING, 30)
+    await announce(engine, GOOD)
+    await until(engine, {MISSING: 30})
     # Not even while they are tried again and again.
     for _ in range(5):
         began = time.monotonic()
-        await announce(engine, "good")
-        await until(engine, {"missing": 30})
+        await announce(engine, GOOD)
+        await until(engine, {MISSING: 30})
         assert time.monotonic() - began < 0.3, "it waited for a topic that is not its own"
-    relaying.known.add("missing")
+    relaying.known.add(MISSING)
     await until(engine, {})
 
 
 @pytest.mark.parametrize("relaying", [Producer(TopicAuthorizationFailedError())], indirect=True)
 async def test_what_we_may_not_send_yet_is_sent_once_we_may(engine: AsyncEngine, relaying: Producer) -> None:
     """A mistake in a list of rights is mended without anybody looking for the events of that time."""
-    await announce(engine, "closed", 3)
+    await announce(engine, CLOSED, 3)
     await asyncio.sleep(0.2)
-    assert await unsent(engine) == {"closed": 3}
-    relaying.known.add("closed")
+    assert await unsent(engine) == {CLOSED: 3}
+    relaying.known.add(CLOSED)
     await until(engine, {})
 
 
@@ -118,9 +127,9 @@ async def test_one_topic_that_can_be_sent_to_again_lets_all_others_try(
 ) -> None:
     """The broker was away: nobody waits for a backoff of his own."""
     relaying.known.clear()
-    for topic in ("good", "other"):
+    for topic in (GOOD, OTHER):
         await announce(engine, topic)
     await asyncio.sleep(0.15)
-    assert await unsent(engine) == {"good": 1, "other": 1}
-    relaying.known |= {"good", "other"}
+    assert await unsent(engine) == {GOOD: 1, OTHER: 1}
+    relaying.known |= {GOOD, OTHER}
     await until(engine, {})
