@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from services.coordinator import handlers
 from services.coordinator.api import (
     admin,
+    analytics,
     benchmarks,
     calendar,
     dead_letters,
@@ -50,6 +51,7 @@ def api_router() -> APIRouter:
         status,
         ranges,
         reads,
+        analytics,
         symbols,
         benchmarks,
         calendar,

@@ -11,11 +11,11 @@ import httpx2
 from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter
 
-from services.coordinator.api.models import admin, common, imports, portfolios, results, symbols, tokens
+from services.coordinator.api.models import admin, analytics, common, imports, portfolios, results, symbols, tokens
 
 MODELS: dict[str, type[BaseModel]] = {
     name: model
-    for module in (common, imports, portfolios, results, symbols, admin, tokens)
+    for module in (analytics, common, imports, portfolios, results, symbols, admin, tokens)
     for name, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, BaseModel)
 }
