@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from time import perf_counter
@@ -13,6 +14,7 @@ import empyrical
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.results.performance import FIGURES
 from services.snapshots.compute import xirr
@@ -20,7 +22,7 @@ from shared.arrays import FloatMatrix, FloatVector
 from shared.market.calendar import calendar
 from shared.market.layouts import EXPOSURES
 from shared.market.registry import FACTOR_NAMES, MODEL_VERSION
-from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
+from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, client
 
 BEGAN = date(2019, 10, 1)
 DAYS = calendar().between(BEGAN, AS_OF)
@@ -61,8 +63,20 @@ def prices() -> dict[str, FloatVector]:
     return found
 
 
+@pytest.fixture(scope="module")
+async def api(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Api]:
+    """Emptied once: these tests read, and what one of them takes away it takes from a portfolio of its own."""
+    async with client(engines) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def world(api: Api) -> World:
+    return await stored(api)
+
+
 async def stored(api: Api) -> World:
-    """A long and a short over 317 sessions with money coming in, and the prices of five symbols over 560."""
+    """A long and a short over 317 sessions with money coming in, and the prices of five symbols over 560, if they are not there."""
     identity = str((await api.create(CSV, equity_balance=str(EQUITY), price_basis="as_traded"))["id"])
     await api.complete(identity)
     price = prices()
@@ -81,7 +95,8 @@ async def stored(api: Api) -> World:
             text("INSERT INTO ingest.symbols (symbol) SELECT unnest(CAST(:s AS text[])) ON CONFLICT DO NOTHING"),
             {"s": list(SYMBOLS)},
         )
-        for symbol in SYMBOLS:
+        there = await conn.scalar(text("SELECT EXISTS (SELECT FROM ingest.prices)"))
+        for symbol in () if there else SYMBOLS:
             await conn.execute(
                 text("""
                     INSERT INTO ingest.prices (symbol_id, session, close, adj_close, volume, total_return, return_basis, basis, provider,
@@ -96,7 +111,8 @@ async def stored(api: Api) -> World:
             )  # fmt: skip
         await conn.execute(text(_SNAPSHOTS), _snapshots(world, flow, identity))
         await conn.execute(text(_HOLDINGS), _holdings(world, identity))
-        await conn.execute(text(_PROXIES), {"days": DAYS, "model": MODEL_VERSION})
+        if not there:
+            await conn.execute(text(_PROXIES), {"days": DAYS, "model": MODEL_VERSION})
         await conn.execute(text(_RISK), _risk(world, identity))
     return world
 
@@ -180,8 +196,7 @@ async def get(api: Api, world: World, path: str, **query: Any) -> dict[str, Any]
     return dict(answer.json())
 
 
-async def test_performance_is_of_the_stored_snapshots(api: Api) -> None:
-    world = await stored(api)
+async def test_performance_is_of_the_stored_snapshots(api: Api, world: World) -> None:
     found = await get(api, world, "performance", benchmark="spy")
     r = world.returns
     assert (found["from"], found["to"], found["sessions"], found["n_obs"]) == (
@@ -211,8 +226,7 @@ async def test_performance_is_of_the_stored_snapshots(api: Api) -> None:
     assert "short_history" in {reason["reason"] for reason in part["reasons"]}
 
 
-async def test_performance_as_a_table_a_series_and_an_explanation(api: Api) -> None:
-    world = await stored(api)
+async def test_performance_as_a_table_a_series_and_an_explanation(api: Api, world: World) -> None:
     sheet = await api.client.get(f"{PREFIX}/portfolios/{world.portfolio}/performance", headers={"Accept": "text/csv"})
     lines = sheet.text.splitlines()
     assert lines[0] == "month,sessions,return,benchmark"
@@ -234,8 +248,7 @@ async def test_performance_as_a_table_a_series_and_an_explanation(api: Api) -> N
     assert (refused.status_code, "performance.sharpe" in refused.text) == (404, True)
 
 
-async def test_what_is_not_stored_is_refused_and_not_fetched(api: Api) -> None:
-    world = await stored(api)
+async def test_what_is_not_stored_is_refused_and_not_fetched(api: Api, world: World) -> None:
     for method, path, asked in (
         ("GET", "performance", {"params": {"benchmark": "NOPE"}}),
         ("POST", "what-if", {"json": {"trades": [{"symbol": "NOPE", "quantity": 1}]}}),
@@ -249,8 +262,12 @@ async def test_what_is_not_stored_is_refused_and_not_fetched(api: Api) -> None:
 
 async def test_a_missing_snapshot_breaks_the_chain_and_says_so(api: Api) -> None:
     world = await stored(api)
-    await api.run("DELETE FROM snapshots.snapshots WHERE session = '2020-06-01'")
-    await api.run("UPDATE ledger.units SET completed_revision = 0 WHERE session = '2020-06-01' AND phase = 'snapshots'")
+    own = UUID(world.portfolio)
+    await api.run("DELETE FROM snapshots.snapshots WHERE session = '2020-06-01' AND portfolio_id = :id", id=own)
+    await api.run(
+        "UPDATE ledger.units SET completed_revision = 0 WHERE session = '2020-06-01' AND phase = 'snapshots' AND portfolio_id = :id",
+        id=own,
+    )
     found = await get(api, world, "performance")
     assert found["total_return"] is None
     assert found["volatility"] is not None
@@ -262,8 +279,7 @@ async def test_a_missing_snapshot_breaks_the_chain_and_says_so(api: Api) -> None
     assert {item["contribution"] for item in parts["items"]} == {None}
 
 
-async def test_an_attribution_adds_up_and_its_factors_are_a_plain_loop(api: Api) -> None:
-    world = await stored(api)
+async def test_an_attribution_adds_up_and_its_factors_are_a_plain_loop(api: Api, world: World) -> None:
     found = await get(api, world, "attribution")
     assert found["pnl"] == pytest.approx(world.pnl.sum())
     for part in ("items", "sectors", "factors"):
@@ -293,16 +309,17 @@ async def test_an_attribution_adds_up_and_its_factors_are_a_plain_loop(api: Api)
 
 async def test_an_attribution_without_exposures_is_untold(api: Api) -> None:
     world = await stored(api)
-    await api.run("DELETE FROM risk.results WHERE session = '2020-12-29'")
+    await api.run(
+        "DELETE FROM risk.results WHERE session = '2020-12-29' AND portfolio_id = :id", id=UUID(world.portfolio)
+    )
     day = await get(api, world, "attribution", **{"from": "2020-12-30", "to": "2020-12-30"})
     lines = {line["factor"]: line for line in day["factors"]}
     assert lines["untold"]["pnl"] == pytest.approx(day["pnl"])
     assert lines["market"]["pnl"] is None
 
 
-async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api) -> None:
+async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api, world: World) -> None:
     """Two funds stand for two sectors; both holdings are technology."""
-    world = await stored(api)
     await api.run(
         "INSERT INTO ingest.symbol_profiles (symbol_id, as_of, provider, sector, fetched_at) "
         "SELECT id, '2019-01-01', 'file', 'Technology', now() FROM ingest.symbols WHERE symbol IN ('AAPL', 'MSFT')"
@@ -331,8 +348,7 @@ async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api) -> None:
     assert [line["sector"] for line in found["sectors"]] == ["Financials", "Information Technology", "cash"]
 
 
-async def test_liquidity_counts_shares_of_the_session(api: Api) -> None:
-    world = await stored(api)
+async def test_liquidity_counts_shares_of_the_session(api: Api, world: World) -> None:
     found = await get(api, world, "liquidity", session="2020-12-30", share=0.1)
     items = {item["symbol"]: item for item in found["items"]}
     assert (items["AAPL"]["adv"], items["AAPL"]["days"]) == (5000.0, pytest.approx(0.2))
@@ -347,8 +363,7 @@ async def test_liquidity_counts_shares_of_the_session(api: Api) -> None:
     assert next(i for i in after["items"] if i["symbol"] == "AAPL")["adv"] == pytest.approx(5000 * (42 * 4 + 21) / 63)
 
 
-async def test_a_replay_is_of_the_holdings_where_it_is_past_and_of_the_factors_always(api: Api) -> None:
-    world = await stored(api)
+async def test_a_replay_is_of_the_holdings_where_it_is_past_and_of_the_factors_always(api: Api, world: World) -> None:
     asked = {"from": "2020-02-19", "to": "2020-03-23"}
     found = await get(api, world, "stress/replay", session="2020-12-30", **asked)
     a, b = EARLIER.index(date(2020, 2, 19)), EARLIER.index(date(2020, 3, 23))
@@ -377,8 +392,7 @@ async def test_a_replay_is_of_the_holdings_where_it_is_past_and_of_the_factors_a
         assert answer.status_code == status, answer.text
 
 
-async def test_what_if_says_before_and_after_and_stores_nothing(api: Api) -> None:
-    world = await stored(api)
+async def test_what_if_says_before_and_after_and_stores_nothing(api: Api, world: World) -> None:
     tables = (
         "coordinator.positions",
         "ledger.units",
