@@ -81,21 +81,20 @@ async def _figures(conn: Any, identity: Any, days: list[date], chance: np.random
                      AS v (session, nav, pnl, r)"""),
         {"id": identity, "days": days, "nav": nav.tolist(), "pnl": (pnl.sum(axis=1) / 10_000).tolist(), "r": daily.tolist()},
     )  # fmt: skip
-    symbols = "{" + ",".join(SYMBOLS) + "}"
-    same = "{" + ",".join(["10"] * k) + "}"
-    zeros = "{" + ",".join(["0"] * k) + "}"
+    symbols, same = list(SYMBOLS), [10.0] * k
     await conn.execute(
-        text("""INSERT INTO snapshots.holdings
-                SELECT :id, v.session, 1, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, :k)), CAST(:symbols AS text[]),
-                       CAST(:same AS float8[]), CAST(:same AS float8[]), array_fill(v.session, ARRAY[:k]),
-                       array_fill(CAST('close' AS text), ARRAY[:k]), CAST(:zeros AS smallint[]),
-                       array_fill(CAST(500000000 AS bigint), ARRAY[:k]), CAST(v.pnl AS bigint[]), CAST(:zeros AS bigint[]),
-                       CAST(:zeros AS bigint[]), CAST(:zeros AS bigint[]), array_fill(CAST('' AS text), ARRAY[:k])
+        text(f"""INSERT INTO snapshots.holdings
+                SELECT :id, v.session, 1, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, {k})), CAST(:symbols AS text[]),
+                       CAST(:same AS float8[]), CAST(:same AS float8[]), array_fill(v.session, ARRAY[{k}]),
+                       array_fill(CAST('close' AS text), ARRAY[{k}]), array_fill(CAST(0 AS smallint), ARRAY[{k}]),
+                       array_fill(CAST(500000000 AS bigint), ARRAY[{k}]), CAST(v.pnl AS bigint[]),
+                       array_fill(CAST(0 AS bigint), ARRAY[{k}]), array_fill(CAST(0 AS bigint), ARRAY[{k}]),
+                       array_fill(CAST(0 AS bigint), ARRAY[{k}]), array_fill(CAST('' AS text), ARRAY[{k}])
                 FROM unnest(CAST(:days AS date[]), CAST(:pnl AS text[])) AS v (session, pnl)"""),
-        {"id": identity, "k": k, "symbols": symbols, "same": same, "zeros": zeros, "days": days,
+        {"id": identity, "symbols": symbols, "same": same, "days": days,
          "pnl": ["{" + ",".join(map(str, row)) + "}" for row in pnl.tolist()]},
     )  # fmt: skip
-    proxies = "{" + ",".join({0: "SPY", FACTOR_NAMES.index("momentum"): "MTUM"}.get(n, "NULL") for n in range(8)) + "}"
+    proxies = [{0: "SPY", FACTOR_NAMES.index("momentum"): "MTUM"}.get(n) for n in range(len(FACTOR_NAMES))]
     await conn.execute(
         text("""INSERT INTO factors.proxies (session, model_version, price_version, proxies, slopes, sigmas)
                 SELECT unnest(CAST(:days AS date[])), '1', 1, CAST(:proxies AS text[]), array_fill(1::float8, '{8}'),
@@ -103,14 +102,13 @@ async def _figures(conn: Any, identity: Any, days: list[date], chance: np.random
         {"days": days, "proxies": proxies},
     )
     await conn.execute(
-        text("""INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk, symbols, weights,
+        text(f"""INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk, symbols, weights,
                     exposure_values, betas, proxies, exposures)
-                SELECT :id, unnest(CAST(:days AS date[])), 1, :model, 'complete', 1, '{}', CAST(:symbols AS text[]),
+                SELECT :id, unnest(CAST(:days AS date[])), 1, :model, 'complete', 1, '{{}}', CAST(:symbols AS text[]),
                        CAST(:same AS float8[]),
-                       array_fill(50000::float8, ARRAY[:k]), array_fill(0.9::float8, ARRAY[:k * 8]), CAST(:proxies AS text[]),
-                       array_fill(10000::float8, ARRAY[:width])"""),
-        {"id": identity, "days": days, "model": MODEL_VERSION, "symbols": symbols, "same": same, "k": k, "proxies": proxies,
-         "width": 3 * len(EXPOSURES)},
+                       array_fill(50000::float8, ARRAY[{k}]), array_fill(0.9::float8, ARRAY[{8 * k}]), CAST(:proxies AS text[]),
+                       array_fill(10000::float8, ARRAY[{3 * len(EXPOSURES)}])"""),
+        {"id": identity, "days": days, "model": MODEL_VERSION, "symbols": symbols, "same": same, "proxies": proxies},
     )  # fmt: skip
 
 
