@@ -135,6 +135,13 @@ def test_linking_goes_through_its_limits(returns: list[float]) -> None:
     assert found.contribution[0] == pytest.approx(np.prod(1 + r) - 1, abs=1e-12)
 
 
+def test_a_day_like_the_benchmarks_is_linked_by_the_limit() -> None:
+    """Near equality it is what it is at equality."""
+    same, near = np.array([0.1, 0.0]), np.array([0.1 + 1e-9, 0.0])
+    assert attribution.linking_active(same, same) == pytest.approx([1.0, 1.1])
+    assert attribution.linking_active(near, same) == pytest.approx([1.0, 1.1], rel=1e-6)
+
+
 def test_of_an_unknown_return_nothing_is_linked() -> None:
     for returns in ([0.1, math.nan], [0.1, -1.0]):
         assert np.isnan(attribution.linking(np.array(returns))).all()
