@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.errors import Invalid, NotFound
-from services.coordinator.results import attribution, performance, scorecard
+from services.coordinator.results import attribution, liquidity, performance, scorecard
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
@@ -26,7 +26,7 @@ _OF_ARRAYS = frozenset({"positions", "decomposition"})
 _LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl",
         "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
 _JSON = ("risk", "scenarios")
-_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution"})
+_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
 Values = dict[str, dict[date, Any]]
 """By figure, then by session."""
 
@@ -259,12 +259,12 @@ async def _performance(conn: AsyncConnection, window: Mapping[str, Any], names: 
     return {name: found[known[name]] for name in names}
 
 
-async def _attribution(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _by_session(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
     """Of each session alone."""
-    found = await attribution.series(conn, window["id"], window["first"], window["last"])
-    return await asyncio.to_thread(
-        _picked, ((session, flatten("attribution", document_)) for session, document_ in found), names
-    )
+    which = names[0].partition(".")[0]
+    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
+    found = await read_series(conn, window["id"], window["first"], window["last"])
+    return await asyncio.to_thread(_picked, ((session, flatten(which, figures)) for session, figures in found), names)
 
 
 def _unknown(name: str, known: Iterable[str]) -> NotFound:
@@ -284,5 +284,6 @@ _READERS = {
     "stress": _arrays,
     "scorecard": _scorecard,
     "performance": _performance,
-    "attribution": _attribution,
+    "attribution": _by_session,
+    "liquidity": _by_session,
 }
