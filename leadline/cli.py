@@ -212,12 +212,12 @@ def status(
 def _status(api: Client, portfolio: str | None) -> Any:
     if portfolio is not None:
         return api.get(f"/portfolios/{portfolio}/status")
-    return {"items": api.pages("/portfolios")}
+    return {"items": api.pages("/portfolios"), "refusals": api.get("/portfolios", limit=1).get("refusals") or []}
 
 
 def _show_status(answer: dict[str, Any]) -> None:
     if "items" in answer:
-        tables.render_portfolios(console_for(), answer["items"])
+        tables.render_portfolios(console_for(), answer["items"], answer["refusals"])
     else:
         tables.render_status(console_for(), answer)
 

@@ -38,6 +38,12 @@ class ForeignOrigin(Refused):
     code = "foreign_origin"
 
 
+class ReadOnly(Refused):
+    status = 403
+    title = "Read only"
+    code = "read_only"
+
+
 class NotFound(Refused):
     status = 404
     title = "Not found"
@@ -113,6 +119,16 @@ class TooManyGuesses(Refused):
     status = 429
     title = "Too many wrong tokens"
     code = "too_many_guesses"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyRequests(Refused):
+    status = 429
+    title = "Too many requests"
+    code = "too_many_requests"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)

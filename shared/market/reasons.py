@@ -49,6 +49,7 @@ class ReasonCode(StrEnum):
     BASIS_UNDECIDED = "basis_undecided"
     PRICE_BASIS_MISMATCH = "price_basis_mismatch"
     PRICE_BASIS_AMBIGUOUS = "price_basis_ambiguous"
+    EXIT_PRICE_MISMATCH = "exit_price_mismatch"
     PRIVATE = "private"
     NO_CAPITAL = "no_capital"
     NO_ROOT = "no_root"
@@ -124,7 +125,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "The provider has not published the session's price yet", "nav", "wait", f"{_PRICE_WAIT} when it is published"
     ),
     ReasonCode.NOT_FOUND: ReasonInfo(
-        "No provider knows the symbol", "nav", "you", "Correct the symbol, or add a source that has it"
+        "No provider knows the symbol",
+        "nav",
+        "you",
+        "Correct the symbol, or add a source that has it; for cash or a money market fund state `investment_subtype` CASH or MONEY_MARKET",
     ),
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
@@ -179,7 +183,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No price for more than five sessions, or never one",
         "nav",
         "you",
-        "Add a source that prices it, or give the position its exit",
+        "Add a source that prices it, or give the position its exit; for cash or a money market fund state `investment_subtype` CASH or "
+        "MONEY_MARKET",
     ),
     ReasonCode.EXPIRED: ReasonInfo(
         "The session is after the option's expiration, and no exit is stated",
@@ -263,6 +268,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "you",
         "If it is split-adjusted, say so: `POST /portfolios/{id}/price-basis?basis=split_adjusted`",
+    ),
+    ReasonCode.EXIT_PRICE_MISMATCH: ReasonInfo(
+        "The lot's exit price is less than half or more than double of the close of its exit session, and the difference is in the P&L "
+        "of that session",
+        "nav",
+        "you",
+        "Check exit date, price and symbol, and correct the lot",
     ),
     ReasonCode.PRIVATE: ReasonInfo(
         "A holding without a market, at its stated value", "figure", "wait", "Nothing to do: it is not missing"

@@ -18,10 +18,20 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.coordinator.api.open_streams import OpenStream
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, RoleTooSmall, Unauthorised
+from services.coordinator.errors import (
+    ForeignOrigin,
+    Misdirected,
+    ReadOnly,
+    Refused,
+    RoleTooSmall,
+    TooManyRequests,
+    Unauthorised,
+)
 from services.coordinator.tokens.authenticator import Authenticator
-from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
+from services.coordinator.tokens.model import SAFE_METHODS, Identity, is_read, role_for_call
+from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.tokens.requests import bearer_of, client_of
 from shared.telemetry import logger
 from shared.text import printable
@@ -34,6 +44,8 @@ ANY_HOST = "*"
 # A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
 PROBED = frozenset({"/livez", "/readyz", "/metrics"})
 DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
+# Changes nothing but the cookie and what this process remembers of it.
+SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -76,22 +88,30 @@ class Access:
     hosts  : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
     closed : paths outside the API that need a token too
     alone  : whether, without a token, it answers on the loopback alone
+    reads  : whether it answers nothing but reads
     """
 
     hosts: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     alone: bool = True
+    reads: bool = False
 
     @classmethod
     def of(
-        cls, hosts: Collection[str], *, open_docs: bool = True, open_metrics: bool = True, alone: bool = True
+        cls,
+        hosts: Collection[str],
+        *,
+        open_docs: bool = True,
+        open_metrics: bool = True,
+        alone: bool = True,
+        reads: bool = False,
     ) -> Access:
         closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({"/metrics"}))
-        return cls(frozenset(hosts), closed, alone)
+        return cls(frozenset(hosts), closed, alone, reads)
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused before its body is read; None where it may pass."""
-        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope)
+        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope) or self._change(scope)
 
     def is_protected(self, scope: Scope) -> bool:
         """Whether a call needs a token, where any does.
@@ -111,6 +131,14 @@ class Access:
         return Misdirected(
             f"The request was sent to {said}, which is no name of this server. Call it by 127.0.0.1 or localhost, or list the name "
             "in LEADLINE_HOSTS and start the server again."
+        )
+
+    def _change(self, scope: Scope) -> Refused | None:
+        if not self.reads or is_read(scope["method"], _routed(scope)) or _routed(scope) in SIGNING:
+            return None
+        return ReadOnly(
+            f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
+            "Send it to the coordinator that takes changes."
         )
 
     @staticmethod
@@ -165,17 +193,28 @@ class AccessControl:
     """Answers what `Access` refuses before any of the body is read, and closes the connection."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, authenticator: Authenticator, refusals: RefusalLog | None = None
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        authenticator: Authenticator,
+        refusals: RefusalLog | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         self._app = app
         self._access = access
+        self._authenticator = authenticator
         self._login = Login(access, authenticator)
         self._refusals = refusals or RefusalLog()
+        self._rate = rate or RateLimit(0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = await self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
-            await self._app(scope, receive, send)
+            if scope["type"] != "http":
+                await self._app(scope, receive, send)
+                return
+            await OpenStream(scope, receive, send, self._authenticator).run(self._app)
             return
         self._refusals.note(scope, refusal)
         headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
@@ -196,7 +235,21 @@ class AccessControl:
             return refused
         if identity is not None:
             scope.setdefault("state", {})["identity"] = identity
-        return None
+        return self._too_often(scope, identity)
+
+    def _too_often(self, scope: Scope, identity: Identity | None) -> Refused | None:
+        """A probe is asked for by whoever watches, at a pace of its own."""
+        if _is_probe(scope):
+            return None
+        named = None if identity is None else identity.token_id
+        wait = self._rate.seconds_to_wait(client_of(scope) if named is None else str(named))
+        if wait <= 0:
+            return None
+        return TooManyRequests(
+            f"More than {self._rate.per_second:g} requests a second came from {client_of(scope)} for long. Nothing was done. "
+            f"Wait {math.ceil(wait)} s and ask less often; LEADLINE_RATE_LIMIT sets how often one may.",
+            retry_after=wait,
+        )
 
 
 async def _discard(receive: Receive) -> None:

@@ -99,7 +99,13 @@ class LetterBody(Body):
     """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
 
     body: Annotated[Raw, Field(max_length=65_536)] = None
-    headers: Annotated[dict[str, StrictStr], Field(max_length=64)] | None = None
+    headers: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=256)], Annotated[StrictStr, Field(max_length=8_192)]],
+            Field(max_length=64),
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _says_something(self) -> LetterBody:

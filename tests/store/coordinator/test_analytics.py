@@ -64,9 +64,9 @@ def prices() -> dict[str, FloatVector]:
 
 
 @pytest.fixture(scope="module")
-async def api(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Api]:
+async def api(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> AsyncIterator[Api]:
     """Emptied once: these tests read, and what one of them takes away it takes from a portfolio of its own."""
-    async with client(engines) as made:
+    async with client(engines, loops) as made:
         yield made
 
 
