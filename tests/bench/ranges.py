@@ -124,6 +124,7 @@ async def measure(engine: AsyncEngine, portfolio: str) -> dict[str, Any]:
         "liquidity": ("GET", "liquidity", None),
         "what-if": ("POST", "what-if", trades),
         "series of every performance figure": ("GET", f"risk/series?figures={figures}", None),
+        "series of the days to sell": ("GET", "risk/series?figures=liquidity.days", None),
         "series of an attribution": ("GET", "risk/series?figures=attribution.factors.market.pnl", None),
     }
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:

@@ -17,17 +17,19 @@ from services.coordinator.explain.formulas.model import Formula, Source
 from services.coordinator.explain.formulas.registry import formula_of
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.scopes import scope_of
-from services.coordinator.results import attribution, performance, portfolios
+from services.coordinator.results import attribution, liquidity, performance, portfolios
 from services.coordinator.results.figures import Name, flatten, joined
 
 # The answers there are, by the first part of a figure's name.
 ANSWERS = (
     "snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard", "performance", "attribution",
+    "liquidity",
 )  # fmt: skip
 # Worked out of snapshots when they are asked for: under the envelope of the session's snapshot.
 _ON_SNAPSHOTS: Mapping[str, Callable[[AsyncConnection, UUID, date], Awaitable[dict[str, Any]]]] = {
     "performance": performance.document,
     "attribution": attribution.document,
+    "liquidity": liquidity.document,
 }
 _ENVELOPE = (
     "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "reasons", "stale",

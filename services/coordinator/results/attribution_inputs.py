@@ -138,7 +138,10 @@ async def _exposures(conn: AsyncConnection, portfolio: UUID, sessions: DateVecto
     for row in rows:
         at = int(np.searchsorted(sessions, np.datetime64(row.session, "D")))
         if at < len(sessions) and sessions[at] == np.datetime64(row.session, "D"):
-            money[at] = 0.0 if row.empty else np.array(row.exposures, dtype=np.float64)[_MONEY]
+            # What an older model stored may be laid out otherwise: then it is unknown.
+            known = np.array(row.exposures, dtype=np.float64)
+            if row.empty or len(known) == len(layouts.EXPOSURES) * len(layouts.EXPOSURE):
+                money[at] = 0.0 if row.empty else known[_MONEY]
     return money
 
 

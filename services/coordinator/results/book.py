@@ -68,7 +68,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, 
     chosen = await portfolios.choose(conn, portfolio, phase, session)
     risk = await _risk(conn, portfolio, chosen.session) if phase is Phase.RISK else None
     snapshot = await _snapshot(conn, portfolio, chosen.session)
-    if snapshot is None or (phase is Phase.RISK and (risk is None or risk["exposures"] is None)):
+    if snapshot is None or (phase is Phase.RISK and (risk is None or risk["proxies"] is None or risk["betas"] is None)):
         raise NotFound(f"Portfolio {portfolio} has no {phase.value} figures of session {chosen.session}.")
     envelope = await portfolios.envelope(conn, portfolio, risk or snapshot, chosen, phase)
     return await _book(conn, portfolio, chosen, envelope, snapshot, risk)

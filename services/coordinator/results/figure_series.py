@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.errors import Invalid, NotFound
-from services.coordinator.results import attribution, performance, scorecard
+from services.coordinator.results import attribution, liquidity, performance, scorecard
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
@@ -26,7 +26,7 @@ _OF_ARRAYS = frozenset({"positions", "decomposition"})
 _LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl",
         "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
 _JSON = ("risk", "scenarios")
-_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution"})
+_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
 Values = dict[str, dict[date, Any]]
 """By figure, then by session."""
 
@@ -134,16 +134,13 @@ async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     return {name: {row["session"]: to_json(row[column]) for row in found} for name, column in columns.items()}
 
 
-async def _positions(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
-) -> Values:
-    del strict
+async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     lots: dict[str, tuple[UUID, str]] = {}
     whole: Values = {}
     for name in names:
         if name == "positions.coverage":
             # Of all lots together, which is the snapshot's.
-            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"]))["snapshots.coverage"]
+            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"], strict=strict))["snapshots.coverage"]
             continue
         _, identity, column = [*name.split(".", 2), "", ""][:3]
         try:
@@ -269,12 +266,14 @@ async def _performance(
     return {name: found[known[name]] for name in names}
 
 
-async def _attribution(
+async def _by_session(
     conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
 ) -> Values:
     """Of each session alone."""
-    found = await attribution.series(conn, window["id"], window["first"], window["last"])
-    documents = ((session, flatten("attribution", document_)) for session, document_ in found)
+    which = names[0].partition(".")[0]
+    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
+    found = await read_series(conn, window["id"], window["first"], window["last"])
+    documents = ((session, flatten(which, figures)) for session, figures in found)
     return await asyncio.to_thread(lambda: _picked(documents, names, strict=strict))
 
 
@@ -295,5 +294,6 @@ _READERS = {
     "stress": _arrays,
     "scorecard": _scorecard,
     "performance": _performance,
-    "attribution": _attribution,
+    "attribution": _by_session,
+    "liquidity": _by_session,
 }

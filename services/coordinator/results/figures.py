@@ -26,6 +26,7 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("attribution", "factors"): ("factor",),
     ("attribution", "sectors"): ("sector",),
     ("attribution", "positions"): ("symbol",),
+    ("liquidity", "positions"): ("symbol",),
     ("scorecard", "forecasts"): ("method",),
     ("scorecard", "var"): ("method", "level"),
 }

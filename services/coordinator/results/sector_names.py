@@ -34,6 +34,25 @@ async def asset_types(
     return {row.symbol: (row.kind or "", row.sector) for row in rows}
 
 
+async def asset_types_until(
+    conn: AsyncConnection, symbols: Collection[str], last: date
+) -> dict[str, list[tuple[date, str]]]:
+    """By symbol (since when, asset type in lower case), ascending; of one day the first provider by name comes last."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, p.as_of, lower(p.asset_type) AS kind FROM ingest.symbols s
+            JOIN ingest.symbol_profiles p ON p.symbol_id = s.id
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND p.as_of <= :last AND p.asset_type IS NOT NULL
+            ORDER BY s.symbol, p.as_of, p.provider DESC
+        """),
+        {"symbols": sorted(symbols), "last": last},
+    )
+    found: dict[str, list[tuple[date, str]]] = {}
+    for row in rows:
+        found.setdefault(row.symbol, []).append((row.as_of, row.kind))
+    return found
+
+
 async def investment_classes(
     conn: AsyncConnection, portfolio: UUID, symbols: Collection[str]
 ) -> dict[str, tuple[str, str | None, str | None]]:

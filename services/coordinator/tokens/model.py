@@ -75,9 +75,14 @@ def role_for_call(method: str, path: str) -> Role:
     rest = path.removeprefix(API)
     if _under(rest, TOKENS):
         return Role.OPERATOR
-    if method in SAFE_METHODS or (method == "POST" and _QUESTION.fullmatch(rest)):
+    if is_read(method, path):
         return Role.READER
     return Role.EDITOR if _under(rest, "/portfolios") else Role.OPERATOR
+
+
+def is_read(method: str, path: str) -> bool:
+    """Whether a call of the API changes nothing."""
+    return method in SAFE_METHODS or (method == "POST" and _QUESTION.fullmatch(path.removeprefix(API)) is not None)
 
 
 def role_for_page(method: str, path: str) -> Role:

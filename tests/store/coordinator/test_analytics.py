@@ -361,6 +361,16 @@ async def test_liquidity_counts_shares_of_the_session(api: Api, world: World) ->
     )
     after = await get(api, world, "liquidity", session="2020-12-30", share=0.1)
     assert next(i for i in after["items"] if i["symbol"] == "AAPL")["adv"] == pytest.approx(5000 * (42 * 4 + 21) / 63)
+    # Of every session, with the splits that were known by then.
+    names = ["liquidity.positions.AAPL.adv", "liquidity.within.5", "liquidity.positions.MSFT.days"]
+    over_time = (await get(api, world, "risk/series", figures=",".join(names)))["figures"]
+    assert (over_time[names[0]][-1], over_time[names[0]][-22]) == (pytest.approx(5000 * (42 * 4 + 21) / 63), 5000.0)
+    usual = await get(api, world, "liquidity")
+    assert over_time[names[1]][-1] == next(part["share"] for part in usual["within"] if part["sessions"] == 5)
+    assert set(over_time[names[2]]) == {None}
+    why = await get(api, world, "explain", figure="liquidity.positions.AAPL.days")
+    assert why["value"] == next(i["days"] for i in usual["items"] if i["symbol"] == "AAPL")
+    assert {item["kind"] for item in why["inputs"]} >= {"price", "action"}
 
 
 async def test_a_replay_is_of_the_holdings_where_it_is_past_and_of_the_factors_always(api: Api, world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from services.coordinator.api.models.common import Answer, Envelope, Number, Reason
 
@@ -55,43 +55,6 @@ class MonthReturn(Answer):
 
 class PerformanceAnswer(Answer):
     """Of the sessions in the range that there are; `items` are the months."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "example": {
-                "portfolio_id": "0198c0de-0000-7000-8000-000000000000",
-                "from": "2019-01-02",
-                "to": "2020-12-30",
-                "sessions": 504,
-                "n_obs": 504,
-                "stale": False,
-                "total_return": 0.31,
-                "annual_return": 0.145,
-                "money_weighted_return": 0.28,
-                "money_weighted_annual": 0.132,
-                "volatility": 0.21,
-                "semi_deviation": 0.16,
-                "downside_deviation": 0.15,
-                "sharpe": 0.69,
-                "sortino": 0.95,
-                "calmar": 0.5,
-                "skew": -0.6,
-                "kurtosis": 9.1,
-                "positive_share": 0.56,
-                "max_drawdown": -0.29,
-                "cdar_95": 0.24,
-                "risk_free": 0.012,
-                "best_day": {"session": "2020-03-24", "return": 0.071},
-                "worst_day": {"session": "2020-03-16", "return": -0.094},
-                "drawdowns": [],
-                "benchmark": None,
-                "years": [{"year": "2020", "sessions": 252, "return": 0.11, "benchmark": None}],
-                "items": [{"month": "2020-12", "sessions": 21, "return": 0.03, "benchmark": None}],
-                "reasons": [],
-            }
-        },
-    )
 
     portfolio_id: str
     from_: str = Field(alias="from")
@@ -159,31 +122,6 @@ class BrinsonFachler(Answer):
 
 class AttributionAnswer(Answer):
     """Positions, sectors and factors each add up to `pnl` and to `total_return`; `items` are the positions."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "example": {
-                "portfolio_id": "0198c0de-0000-7000-8000-000000000000",
-                "from": "2020-12-30",
-                "to": "2020-12-30",
-                "sessions": 1,
-                "stale": False,
-                "linking": "carino",
-                "pnl": 1000.0,
-                "total_return": 0.01,
-                "items": [{"symbol": "AAPL", "sector": "Information Technology", "pnl": 1000.0, "contribution": 0.01}],
-                "sectors": [{"sector": "Information Technology", "pnl": 1000.0, "contribution": 0.01}],
-                "factors": [
-                    {"factor": "market", "pnl": 600.0, "contribution": 0.006, "sessions": 1},
-                    {"factor": "specific_and_trading", "pnl": 400.0, "contribution": 0.004, "sessions": 1},
-                    {"factor": "untold", "pnl": 0.0, "contribution": 0.0, "sessions": 0},
-                ],
-                "brinson": None,
-                "reasons": [],
-            }
-        },
-    )
 
     portfolio_id: str
     from_: str = Field(alias="from")

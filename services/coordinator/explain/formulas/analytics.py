@@ -16,6 +16,7 @@ _KNOWN = "over the returns between two sessions whose coverage is at least cover
 _EXCESS = (
     "excess = daily return less (1 + y)^(1/252) - 1, y the 3-month par yield dated before the session, 0 without one"
 )
+_VOLUME = {"window": registry.ADV_WINDOW, "min_obs": registry.ADV_MIN_OBS, "share": registry.ADV_SHARE}
 _BEFORE = "exposure in money at the close before"
 
 
@@ -69,4 +70,16 @@ ANALYTICS: tuple[Formula, ...] = (
       Source.LOTS, own=True),
     formula("attribution/positions/*/*", "P&L of the symbol's lots; contribution: over the capital", Source.SNAPSHOT, Source.EARLIER,
       Source.PRICES, window=2, own=True),
+    formula("liquidity/days", "the longest of the holdings' days that are known", Source.SNAPSHOT, Source.PRICES, parameters=_VOLUME,
+      window=registry.ADV_WINDOW),
+    formula("liquidity/within/*", "share of gross value that is sold within so many sessions, each holding in equal parts", Source.SNAPSHOT,
+      Source.PRICES, parameters=_VOLUME, window=registry.ADV_WINDOW),
+    formula("liquidity/unknown_share", "share of gross value whose days are unknown", Source.SNAPSHOT, Source.PRICES, parameters=_VOLUME,
+      window=registry.ADV_WINDOW),
+    formula("liquidity/positions/*/n_obs", "sessions of the window with a volume above 0", Source.PRICES, parameters=_VOLUME,
+      window=registry.ADV_WINDOW, own=True),
+    formula("liquidity/positions/*/adv", "mean of the volumes above 0 as traded, times the new shares per old of every later split",
+      Source.PRICES, Source.ACTIONS, parameters=_VOLUME, window=registry.ADV_WINDOW, own=True),
+    formula("liquidity/positions/*/days", "quantity / (share times adv); 0 for money", Source.SNAPSHOT, Source.PRICES, Source.ACTIONS,
+      parameters=_VOLUME, window=registry.ADV_WINDOW, own=True),
 )  # fmt: skip
