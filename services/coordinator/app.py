@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.coordinator import handlers
 from services.coordinator.api import (
     admin,
+    analytics,
     benchmarks,
     calendar,
     dead_letters,
@@ -60,6 +61,7 @@ def api_router() -> APIRouter:
         status,
         ranges,
         reads,
+        analytics,
         symbols,
         benchmarks,
         calendar,

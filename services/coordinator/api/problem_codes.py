@@ -91,6 +91,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Wait as `Retry-After` says, ask less often, or raise LEADLINE_RATE_LIMIT.",
     ),
     ProblemCode("invalid", 422, "Fields cannot be read or used.", "`errors` lists each with its place and what is wrong."),
+    ProblemCode(
+        "not_fetched", 422, "No price of a symbol is stored, and reading fetches nothing.",
+        "Give a portfolio a lot of it: `leadline import FILE.csv --name Watch --equity 1000`.",
+    ),
     ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),
     ProblemCode("unexpected_body", 422, "A body was sent where none is taken. Nothing was done.", "Use query parameters."),
     ProblemCode(
