@@ -97,7 +97,8 @@ async def _complete(server: Server, portfolio: str, within: float) -> float:
 async def _import(server: Server, name: str, file: bytes) -> str:
     async with server.client(1) as client:
         form = {"name": name, "account_type": "taxable", "equity_balance": "1000000"}
-        answer = await client.post(f"{API}/portfolios/import", data=form, files={"file": ("f.csv", file, "text/csv")})
+        sent = {"file": ("f.csv", file, "text/csv")}
+        answer = await client.post(f"{API}/portfolios/import", data=form, files=sent, timeout=ONBOARDING_SECONDS)
         answer.raise_for_status()
         return str(answer.json()["id"])
 
