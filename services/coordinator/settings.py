@@ -43,6 +43,10 @@ class CoordinatorSettings(ServiceSettings):
         default=(),
         description="Names this server may be called by beside 127.0.0.1, localhost and [::1], separated by commas; * for every name",
     )
+    read_only: bool = Field(
+        default=False,
+        description="Answer reads alone, from a database that is only read; for services.coordinator.app:create_api",
+    )
     max_body_mb: int = Field(
         default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
     )

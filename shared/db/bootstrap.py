@@ -12,9 +12,8 @@ import sys
 
 from sqlalchemy import text
 
-from shared.db import ownership
+from shared.db import locks, ownership
 from shared.db.engine import create_engine
-from shared.db.migrate import MIGRATION_LOCK
 from shared.db.roles import LOGINS, MIGRATOR, OWNER, role_of
 from shared.errors import ConfigurationError
 
@@ -24,7 +23,7 @@ async def bootstrap(url: str, password: str) -> None:
     engine = create_engine(url, application="leadline-bootstrap", pool_size=4)
     try:
         async with engine.begin() as conn:
-            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.MIGRATION})
             if not await ownership.role_exists(conn, MIGRATOR):
                 await conn.execute(text(f"CREATE ROLE {MIGRATOR} LOGIN"))
             await conn.execute(

@@ -33,10 +33,17 @@ MOST_IDLE_SECONDS = 300
 
 
 def create_engine(
-    url: str, *, application: str, pool_size: int = 8, idle_seconds: int = MOST_IDLE_SECONDS
+    url: str,
+    *,
+    application: str,
+    pool_size: int = 8,
+    idle_seconds: int = MOST_IDLE_SECONDS,
+    read_only: bool = False,
 ) -> AsyncEngine:
     """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form. A transaction of which nothing is heard for
     `idle_seconds` is ended by the server.
+
+    read_only : the server refuses every write of it, whatever the role may do
 
     `pool_pre_ping` is on because a restarted server leaves dead connections in the pool; a connection that breaks inside
     a transaction surfaces as a transient error and the unit is tried again.
@@ -61,6 +68,7 @@ def create_engine(
                 "idle_in_transaction_session_timeout": str(idle_seconds * 1000),
                 # Plans of set-based queries over unnest are poor when made for unknown parameters, and JIT never pays here.
                 "jit": "off",
+                **({"default_transaction_read_only": "on"} if read_only else {}),
             },
         },
     )

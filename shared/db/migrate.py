@@ -19,14 +19,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db import ownership
+from shared.db import locks, ownership
 from shared.db.engine import create_engine
 from shared.db.roles import LOGINS, OWNER
 from shared.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Two migrate jobs at once (a rolling deploy) must not race; the lock is the whole database's.
-MIGRATION_LOCK = 7305102
 
 
 def _config() -> Config:
@@ -56,7 +54,8 @@ async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
     engine = create_engine(url, application="leadline-migrate", pool_size=4)
     try:
         async with engine.begin() as conn:
-            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            # Two migrate jobs at once (a rolling deploy) must not race; the lock is the whole database's.
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.MIGRATION})
             await ownership.create_roles(conn, passwords or {})
             await ownership.give_to_owner(conn)
             # Not with the rights of an administrator, who may be a superuser.

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import math
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -19,10 +17,19 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.open_streams import OpenStream
+from services.coordinator.api.origins import HOST, is_own, on_loopback
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, RoleTooSmall, TooManyRequests, Unauthorised
+from services.coordinator.errors import (
+    ForeignOrigin,
+    Misdirected,
+    ReadOnly,
+    Refused,
+    RoleTooSmall,
+    TooManyRequests,
+    Unauthorised,
+)
 from services.coordinator.tokens.authenticator import Authenticator
-from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
+from services.coordinator.tokens.model import SAFE_METHODS, Identity, is_read, role_for_call
 from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.tokens.requests import bearer_of, client_of
 from shared.telemetry import logger
@@ -36,13 +43,11 @@ ANY_HOST = "*"
 # A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
 PROBED = frozenset({"/livez", "/readyz", "/metrics"})
 DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
+# Changes nothing but the cookie and what this process remembers of it.
+SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
-
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::(?P<port>[0-9]{1,5}))?")
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[^/]+)")
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass
@@ -78,22 +83,30 @@ class Access:
     hosts  : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
     closed : paths outside the API that need a token too
     alone  : whether, without a token, it answers on the loopback alone
+    reads  : whether it answers nothing but reads
     """
 
     hosts: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     alone: bool = True
+    reads: bool = False
 
     @classmethod
     def of(
-        cls, hosts: Collection[str], *, open_docs: bool = True, open_metrics: bool = True, alone: bool = True
+        cls,
+        hosts: Collection[str],
+        *,
+        open_docs: bool = True,
+        open_metrics: bool = True,
+        alone: bool = True,
+        reads: bool = False,
     ) -> Access:
         closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({"/metrics"}))
-        return cls(frozenset(hosts), closed, alone)
+        return cls(frozenset(hosts), closed, alone, reads)
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused before its body is read; None where it may pass."""
-        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope)
+        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope) or self._change(scope)
 
     def is_protected(self, scope: Scope) -> bool:
         """Whether a call needs a token, where any does.
@@ -106,7 +119,7 @@ class Access:
         if ANY_HOST in self.hosts:
             return None
         given = _headers(scope, b"host")
-        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        found = HOST.fullmatch(given[0]) if len(given) == 1 else None
         if found is not None and found["name"].lower().rstrip(".") in LOOPBACK | self.hosts:
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
@@ -115,13 +128,21 @@ class Access:
             "in LEADLINE_HOSTS and start the server again."
         )
 
+    def _change(self, scope: Scope) -> Refused | None:
+        if not self.reads or is_read(scope["method"], _routed(scope)) or _routed(scope) in SIGNING:
+            return None
+        return ReadOnly(
+            f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
+            "Send it to the coordinator that takes changes."
+        )
+
     @staticmethod
     def _page(scope: Scope) -> Refused | None:
         """A change that a page of another site asks for. A page of the same site, on another port or name, is another too."""
         if scope["method"] in SAFE_METHODS:
             return None
         origins, sites = _headers(scope, b"origin"), {site.lower() for site in _headers(scope, b"sec-fetch-site")}
-        own = len(origins) == 1 and _is_own(origins[0], _headers(scope, b"host"))
+        own = len(origins) == 1 and is_own(origins[0], _headers(scope, b"host"))
         if (origins and not own) or "cross-site" in sites or ("same-site" in sites and not own):
             said = repr(printable(origins[0])[:100]) if origins else "another site"
             return ForeignOrigin(
@@ -143,7 +164,7 @@ class Login:
         if (
             self._access.alone
             and not _is_probe(scope)
-            and not _on_loopback(scope)
+            and not on_loopback(scope)
             and not await self._authenticator.needed()
         ):
             raise Unauthorised(
@@ -255,23 +276,3 @@ def _is_api(path: str) -> bool:
 
 def _paths(scope: Scope) -> tuple[str, str]:
     return str(scope["path"]), _routed(scope)
-
-
-def _on_loopback(scope: Scope) -> bool:
-    """Whether the connection came in on an address of the loopback. A socket file and a test's transport have no address."""
-    try:
-        return ipaddress.ip_address(str((scope.get("server") or ("",))[0])).is_loopback
-    except ValueError:
-        return True
-
-
-def _is_own(origin: str, hosts: list[str]) -> bool:
-    """Whether a page of that origin came from the host that is called. The scheme may differ: TLS can end at a proxy."""
-    page = _ORIGIN.fullmatch(origin)
-    if page is None or len(hosts) != 1:
-        return False
-    there, here = _HOST.fullmatch(page["host"]), _HOST.fullmatch(hosts[0])
-    if there is None or here is None:
-        return False
-    port = _DEFAULT_PORTS[page["scheme"]]
-    return (there["name"].lower(), there["port"] or port) == (here["name"].lower(), here["port"] or port)

@@ -31,6 +31,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Make changes from pages of this server, or from a program.",
     ),
     ProblemCode(
+        "read_only", 403, "The server that was asked only reads (LEADLINE_READ_ONLY). Nothing was done.",
+        "Send changes to the coordinator that takes them.",
+    ),
+    ProblemCode(
         "role_too_small", 403, "The token's role does not allow the call. Nothing was done.",
         "Use a token of the role that `detail` names; an operator creates one with `leadline token create`.",
     ),
@@ -87,6 +91,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Wait as `Retry-After` says, ask less often, or raise LEADLINE_RATE_LIMIT.",
     ),
     ProblemCode("invalid", 422, "Fields cannot be read or used.", "`errors` lists each with its place and what is wrong."),
+    ProblemCode(
+        "not_fetched", 422, "No price of a symbol is stored, and reading fetches nothing.",
+        "Give a portfolio a lot of it: `leadline import FILE.csv --name Watch --equity 1000`.",
+    ),
     ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),
     ProblemCode("unexpected_body", 422, "A body was sent where none is taken. Nothing was done.", "Use query parameters."),
     ProblemCode(

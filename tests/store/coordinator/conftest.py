@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -152,6 +153,13 @@ async def loops(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Async
 
 @pytest.fixture
 async def api(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> AsyncIterator[Api]:
+    async with client(engines, loops) as made:
+        yield made
+
+
+@asynccontextmanager
+async def client(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> AsyncIterator[Api]:
+    """The API on the emptied database."""
     engine, admin = engines
     async with admin.begin() as conn:
         for table in WRITTEN:
@@ -161,5 +169,5 @@ async def api(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> A
     transport = httpx2.ASGITransport(app=app)
     # Every answer that any test gets is one that the interface declares.
     hooks = {"response": [answers.checker(app)]}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as client:
-        yield Api(client, admin, replace(app.state.context, engine=loops), woken)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as http:
+        yield Api(http, admin, replace(app.state.context, engine=loops), woken)

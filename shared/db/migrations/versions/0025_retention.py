@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0044"
-down_revision = "0043"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0044_retention.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0025_retention.sql"
 
 
 def upgrade() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0043"
+revision = "0024"
 down_revision = "0023"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0043_roles.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0024_roles.sql"
 
 
 def upgrade() -> None:
