@@ -1795,10 +1795,8 @@ GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSER
 GRANT UPDATE (blocked_reason), UPDATE (completed_at), UPDATE (completed_revision), UPDATE (coverage), UPDATE (provisional), UPDATE (quality), UPDATE (reasons) ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
-GRANT EXECUTE ON FUNCTION ingest.instant() TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
-GRANT EXECUTE ON FUNCTION ingest.take_calls(text,text,integer,integer,double precision,integer[],double precision[],integer,interval) TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.take_returns(date,date,bigint) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.taken_return(boolean,text,double precision,double precision,double precision,boolean) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) FROM PUBLIC;

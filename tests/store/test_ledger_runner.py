@@ -289,7 +289,8 @@ async def test_a_failing_unit_shows_one_line_without_sql_or_values(
     async def refused(_: Batch) -> None:
         async with engines[Phase.INGEST].begin() as conn:
             await conn.execute(
-                text("INSERT INTO bus.outbox (topic, type) SELECT CAST(:secret AS text), NULL"),
+                text("""INSERT INTO bus.outbox (topic, type, payload)
+                        SELECT 'leadline.phase-requested', NULL, CAST(:secret AS text)"""),
                 {"secret": "a private word"},
             )
 
