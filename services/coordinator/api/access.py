@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import math
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.open_streams import OpenStream
+from services.coordinator.api.origins import HOST, is_own, on_loopback
 from services.coordinator.api.problems import problem
 from services.coordinator.errors import (
     ForeignOrigin,
@@ -49,10 +48,6 @@ SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
-
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::(?P<port>[0-9]{1,5}))?")
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[^/]+)")
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass
@@ -124,7 +119,7 @@ class Access:
         if ANY_HOST in self.hosts:
             return None
         given = _headers(scope, b"host")
-        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        found = HOST.fullmatch(given[0]) if len(given) == 1 else None
         if found is not None and found["name"].lower().rstrip(".") in LOOPBACK | self.hosts:
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
@@ -147,7 +142,7 @@ class Access:
         if scope["method"] in SAFE_METHODS:
             return None
         origins, sites = _headers(scope, b"origin"), {site.lower() for site in _headers(scope, b"sec-fetch-site")}
-        own = len(origins) == 1 and _is_own(origins[0], _headers(scope, b"host"))
+        own = len(origins) == 1 and is_own(origins[0], _headers(scope, b"host"))
         if (origins and not own) or "cross-site" in sites or ("same-site" in sites and not own):
             said = repr(printable(origins[0])[:100]) if origins else "another site"
             return ForeignOrigin(
@@ -169,7 +164,7 @@ class Login:
         if (
             self._access.alone
             and not _is_probe(scope)
-            and not _on_loopback(scope)
+            and not on_loopback(scope)
             and not await self._authenticator.needed()
         ):
             raise Unauthorised(
@@ -281,23 +276,3 @@ def _is_api(path: str) -> bool:
 
 def _paths(scope: Scope) -> tuple[str, str]:
     return str(scope["path"]), _routed(scope)
-
-
-def _on_loopback(scope: Scope) -> bool:
-    """Whether the connection came in on an address of the loopback. A socket file and a test's transport have no address."""
-    try:
-        return ipaddress.ip_address(str((scope.get("server") or ("",))[0])).is_loopback
-    except ValueError:
-        return True
-
-
-def _is_own(origin: str, hosts: list[str]) -> bool:
-    """Whether a page of that origin came from the host that is called. The scheme may differ: TLS can end at a proxy."""
-    page = _ORIGIN.fullmatch(origin)
-    if page is None or len(hosts) != 1:
-        return False
-    there, here = _HOST.fullmatch(page["host"]), _HOST.fullmatch(hosts[0])
-    if there is None or here is None:
-        return False
-    port = _DEFAULT_PORTS[page["scheme"]]
-    return (there["name"].lower(), there["port"] or port) == (here["name"].lower(), here["port"] or port)

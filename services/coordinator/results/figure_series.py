@@ -116,9 +116,7 @@ def _reasons(units: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-async def _snapshots(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
-) -> Values:
+async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     """A column of the snapshot or nothing at all: known by its name, whether or not it is `strict`."""
     del strict
     columns = {name: name.partition(".")[2] for name in names}
@@ -134,16 +132,13 @@ async def _snapshots(
     return {name: {row["session"]: to_json(row[column]) for row in found} for name, column in columns.items()}
 
 
-async def _positions(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
-) -> Values:
-    del strict
+async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     lots: dict[str, tuple[UUID, str]] = {}
     whole: Values = {}
     for name in names:
         if name == "positions.coverage":
             # Of all lots together, which is the snapshot's.
-            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"]))["snapshots.coverage"]
+            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"], strict=strict))["snapshots.coverage"]
             continue
         _, identity, column = [*name.split(".", 2), "", ""][:3]
         try:

@@ -16,15 +16,16 @@ from services.coordinator.results.named_values import Values, picked, unknown
 async def read_performance(
     conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
 ) -> Values:
-    """Of everything from the portfolio's first session to each session, as a single answer without `from` is."""
+    """Of everything from the portfolio's first session to each session, as a single answer without `from` is. Known by name."""
+    del strict
     known = {f"performance.{figure}": figure for figure in performance.FIGURES}
-    asked = [name for name in names if name in known]
-    if strict and len(asked) < len(names):
-        raise unknown(next(name for name in names if name not in known), known)
+    for name in names:
+        if name not in known:
+            raise unknown(name, known)
     found = await performance.series(
-        conn, window["id"], window["first"], window["last"], [known[name] for name in asked]
+        conn, window["id"], window["first"], window["last"], [known[name] for name in names]
     )
-    return {name: found[known[name]] if name in known else {} for name in names}
+    return {name: found[known[name]] for name in names}
 
 
 async def read_by_session(

@@ -59,6 +59,7 @@ def test_a_server_that_only_reads_refuses_changes(method: str) -> None:
     for path in ("/api/v1/portfolios", "/p/new", "/sign-in/more", "/ops/reconcile"):
         assert code(reads, request(method, path)) == "read_only"
         assert code(OPEN, request(method, path)) is None
+    assert code(reads, request("POST", "/api/v1/portfolios/x/what-if")) is None, "a question with a body"
     assert code(reads, request(method, "/x/sign-in", root="/x")) is None, "signing in changes nothing"
 
 
