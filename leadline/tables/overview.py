@@ -11,7 +11,7 @@ from rich.table import Table
 
 from leadline import overview
 from leadline.http import Client
-from leadline.tables import correlations, risk, stress, vendors
+from leadline.tables import analytics, correlations, risk, stress, vendors
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
@@ -203,6 +203,7 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
     if document["stress"]:
         (stress if full else risk).stress(console, document["stress"]["scenarios"])
     if full:
+        analytics.sections(console, document)
         symbol_tables.symbols(console, document.get("symbols") or [])
         full_tables.origins(console, document)
     _withheld(console, document)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from services.coordinator.api.examples_analytics import ANALYTICS
 from shared.market.reasons import ReasonCode
 
 _ID: Final = "0198c0de-0000-7000-8000-000000000001"
@@ -54,6 +55,7 @@ _LISTED: Final = {
 }
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    **ANALYTICS,
     "PortfolioList": {"items": [_LISTED], "next": None, "refusals": [_REFUSAL]},
     "Status": {
         "id": _ID,
