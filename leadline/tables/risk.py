@@ -13,21 +13,26 @@ from leadline.tables.text import DASH, count, money, number, percent, words
 
 # Of contributions and clusters: beyond a dozen a table is no longer read.
 MOST = 12
+LEAST_T = 2.0  # below it a beta and 0 are much the same
 
 
 def factors(console: Console, exposures: Mapping[str, Any]) -> None:
     """The joint set, which risk and stress rest on; beside it what is only reported."""
     proxies = exposures.get("proxies") or {}
     for of, title in (("joint", "Factor exposures (joint)"), ("reported", "Single regressions, reported only")):
-        rows = table(title, "factor", "beta", "money", "covered", "proxy", "remark")
+        rows = table(title, "factor", "beta", "error", "money", "covered", "proxy", "remark")
         for column in (-1, -2):
             rows.columns[column].justify = "left"
         for factor in exposures["factors"]:
             if factor["set"] == of:
                 remark = words(factor["reason"]) or ("short history" if factor["quality"] == "limited" else "")
+                t = factor.get("t_hac")
+                if not remark and t is not None and abs(t) < LEAST_T:
+                    remark = "within two errors of 0"
                 rows.add_row(
                     words(factor["factor"]),
                     number(factor["beta"]),
+                    number(factor.get("stderr_hac")),
                     money(factor["money"]),
                     percent(factor["covered_weight"], 1),
                     proxies.get(factor["factor"]) or DASH,
@@ -170,7 +175,7 @@ def _scorecard(console: Console, of: Mapping[str, Any]) -> None:
 
 
 def stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
-    rows = table("Stress, of NAV", "scenario", "direct", "propagated", "uncovered", "remark")
+    rows = table("Stress, of NAV", "scenario", "others unchanged", "others as usual", "market", "uncovered", "remark")
     rows.columns[-1].justify = "left"
     for scenario in scenarios:
         direct, propagated = scenario.get("direct") or {}, scenario.get("propagated") or {}
@@ -179,6 +184,7 @@ def stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
             escape(scenario["name"]),
             percent(direct.get("fraction"), 1),
             percent(propagated.get("fraction"), 1),
+            percent((propagated.get("shocks") or {}).get("market"), 1),
             money(scenario.get("uncovered_value")),
             words(scenario.get("reason")) or (f"capped: {capped}" if capped else ""),
         )

@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from services.risk.compute.option_terms import Terms
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import layouts
 from shared.market.curve import Curve
@@ -170,6 +171,8 @@ class Deltas:
     source: IntVector
     leverage: FloatVector
     greeks: dict[int, Greeks]
+    terms: dict[int, Terms] = field(default_factory=dict)
+    """By holding too: what it takes to revalue them."""
 
 
 @dataclass(frozen=True, slots=True)
