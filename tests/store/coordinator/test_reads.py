@@ -281,8 +281,8 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
         "quality": "limited", "reason": None,
     }  # fmt: skip
     assert exposures["factors"][-1] == {
-        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "quality": "none",
-        "reason": "low_coverage",
+        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "stderr_hac": None,
+        "t_hac": None, "quality": "none", "reason": "low_coverage",
     }  # fmt: skip
     assert exposures["positions"][0]["betas"]["momentum"] == 0.2
     assert exposures["positions"][1]["weight"] is exposures["positions"][1]["betas"]["market"] is None

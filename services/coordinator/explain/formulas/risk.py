@@ -90,6 +90,10 @@ RISK: tuple[Formula, ...] = (
     formula("risk/positions/*/realized_252", "standard deviation of the symbol's returns, missing ones filled by its beta, times the root "
       "of 252", Source.PRICES,
       parameters=_ANNUAL | _SHARE | {"window": registry.CORRELATION_WINDOW}, window=YEAR, own=True),
+    formula("risk/positions/*/es_975/*", "of the historical expected shortfall at 97.5 %: component = minus the mean of w_i r_i over the "
+      "days at or below the quantile (they sum to it); marginal = minus the mean of r_i; incremental = the ES less that of the rest",
+      *SERIES,
+      parameters=GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),
     formula("risk/positions/*/**", "half the HAR in volatility form on the symbol's returns, half the EWMA; the EWMA where they are few",
       Source.PRICES,
       parameters=_HAR, window=WHOLE, own=True, steps=("method",)),
@@ -122,10 +126,6 @@ RISK: tuple[Formula, ...] = (
     *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
         "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
       for tail in ("", "/**")),
-    formula("risk/positions/*/es_975/*", "of the historical expected shortfall at 97.5 %: component = minus the mean of w_i r_i over the "
-      "days at or below the quantile (they sum to it); marginal = minus the mean of r_i; incremental = the ES less that of the rest",
-      *SERIES,
-      parameters=GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),
     formula("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
       Source.HISTORY, window=Span.CHAIN, steps=("peak", "trough")),
     formula("risk/concentration/risk_hhi", "sum of squared shares of |contribution| to the volatility, times 10,000", *SERIES,
