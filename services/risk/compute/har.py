@@ -35,38 +35,51 @@ class Har:
     rows: IntVector
 
 
-def on_series(series: FloatMatrix, valid: BoolMatrix) -> Har:
-    """Of n series (n, LOOKBACK), each alone; a row that touches an invalid session is left out."""
-    daily, week, month, ahead = _regressors(masked(series, valid))
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What the regressions of n series read, each of them alone."""
+
+    daily: FloatMatrix
+    """(n, LOOKBACK - FIRST) |r_t| from the first t that has a month behind it; likewise the RMS of 5 and of 22."""
+    week: FloatMatrix
+    month: FloatMatrix
+    ahead: FloatMatrix
+    """(n, ROWS) RMS of the 21 to come."""
+    use: BoolMatrix
+    """(n, ROWS) rows that touch valid sessions only."""
+    current: NDArray[np.bool_]
+    """(n,) whether today's regressors do, on enough valid sessions."""
+
+
+def design(series: FloatMatrix, valid: BoolMatrix) -> Design:
+    """series, valid : (n, LOOKBACK)."""
     use, current = _complete(valid)
+    return Design(*_regressors(masked(series, valid)), use, current & (valid.sum(axis=1) >= HAR_MIN_OBS))
+
+
+def on_series(of: Design) -> Har:
+    """Of each series of the design; a row that touches an invalid session is left out."""
+    use, ahead = of.use, of.ahead
     rows = use.sum(axis=1)
-    table = np.stack([daily[:, :ROWS], week[:, :ROWS], month[:, :ROWS], ahead], axis=1)
+    table = np.stack([of.daily[:, :ROWS], of.week[:, :ROWS], of.month[:, :ROWS], ahead], axis=1)
     mean, product = _centred(table, use, rows)
     low, high = (ahead, ahead) if use.all() else (np.where(use, ahead, np.inf), np.where(use, ahead, -np.inf))
-    today = np.stack([daily[:, -1], week[:, -1], month[:, -1]])
+    today = np.stack([of.daily[:, -1], of.week[:, -1], of.month[:, -1]])
     upper = [[product[:, i, j] for j in range(4)] for i in range(4)]
     found = _solve(upper, mean.T, today, low.min(axis=1), high.max(axis=1), rows)
-    good = (rows >= HAR_MIN_ROWS) & (valid.sum(axis=1) >= HAR_MIN_OBS) & current
+    good = (rows >= HAR_MIN_ROWS) & of.current
     return Har(np.where(good, found.value, np.nan), np.where(good, found.s, np.nan), rows)
 
 
-def targets(series: FloatMatrix, valid: BoolMatrix) -> FloatMatrix:
-    """(n, ROWS) y² of each row: the mean square of the 21 returns after it; NaN where the row touches an invalid session."""
-    *_, ahead = _regressors(masked(series, valid))
-    use, _ = _complete(valid)
-    return np.where(use, ahead * ahead, np.nan)
-
-
-def as_known(series: FloatMatrix, valid: BoolMatrix) -> FloatMatrix:
+def as_known(of: Design) -> FloatMatrix:
     """(n, ROWS) daily variance ŷ² + s² forecast on each row's day, estimated on the rows whose targets ended by then; NaN with fewer than
     126 of them.
 
     Sums are carried forward over the window, of columns less their means over it, so that little cancels; no digit depends on other series.
     """
-    daily, week, month, ahead = _regressors(masked(series, valid))
-    use, _ = _complete(valid)
+    use, ahead = of.use, of.ahead
     known = use[:, : ROWS - HAR_HORIZON]
-    table = np.stack([daily[:, :ROWS], week[:, :ROWS], month[:, :ROWS], ahead], axis=1)
+    table = np.stack([of.daily[:, :ROWS], of.week[:, :ROWS], of.month[:, :ROWS], ahead], axis=1)
     count = use.sum(axis=1)[:, None]
     each = np.broadcast_to(use[:, None, :], table.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -78,16 +91,16 @@ def as_known(series: FloatMatrix, valid: BoolMatrix) -> FloatMatrix:
         product = [[np.empty(0)] * 4 for _ in range(4)]
         for i in range(4):
             for j in range(i, 4):
-                product[i][j] = product[j][i] = (
-                    np.cumsum(shifted[:, i] * shifted[:, j], axis=-1) - rows * mean[i] * mean[j]
-                )
+                gram = np.cumsum(shifted[:, i] * shifted[:, j], axis=-1)
+                gram -= sums[:, i] * mean[j]
+                product[i][j] = product[j][i] = gram
     low = np.minimum.accumulate(np.where(known, ahead[:, : ROWS - HAR_HORIZON], np.inf), axis=1)
     high = np.maximum.accumulate(np.where(known, ahead[:, : ROWS - HAR_HORIZON], -np.inf), axis=1)
     today = table[:, :3, HAR_HORIZON:].transpose(1, 0, 2)
     mean = [part + level[:, i, None] for i, part in enumerate(mean)]
     found = _solve(product, mean, today, low, high, rows)
     enough = (rows >= HAR_MIN_ROWS) & use[:, HAR_HORIZON:]
-    out = np.full((len(series), ROWS), np.nan)
+    out = np.full((len(ahead), ROWS), np.nan)
     out[:, HAR_HORIZON:] = np.where(enough, found.value * found.value + found.s * found.s, np.nan)
     return out
 

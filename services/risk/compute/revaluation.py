@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from services.risk.compute.inputs import Book, PortfolioGroup
 from services.risk.compute.option_terms import Terms
 from services.risk.compute.tail_parts import ReturnsOf
-from shared.arrays import FloatMatrix, FloatVector
+from shared.arrays import FloatCube, FloatMatrix, FloatVector, IntVector
 
 
 def full_returns(
@@ -26,16 +28,15 @@ def full_returns(
     for i, j, terms in options:
         if stack.leverage[i, j] == 0.0:
             continue
-        moves = returns(i)[j]
+        moves = returns(np.array([i]))[0, j]
         own.setdefault(i, {})[j] = terms.returns(moves) / stack.leverage[i, j]
         corrected[i] += weight[i, j] * (own[i][j] - moves)
 
-    def of(unit: int) -> FloatMatrix:
-        found = returns(unit)
-        if unit in own:
-            found = found.copy()
-            for j, values in own[unit].items():
-                found[j] = values
+    def of(units: IntVector) -> FloatCube:
+        found = np.array(returns(units))
+        for place, unit in enumerate(units.tolist()):
+            for j, values in own.get(unit, {}).items():
+                found[place, j] = values
         return found
 
     return corrected, of

@@ -10,6 +10,7 @@ from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.depth import Depth
+from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
@@ -91,13 +92,14 @@ def series_figures(
         "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
     }
     since = depth.of(valid)
-    of = volatility.forecast(series, since)
+    path = ewma_path(series, since)
+    of = volatility.forecast(series, since, path=path)
     forecasts = _forecasts(of, depth.covered)
     aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
     r2, n_obs = nullable(gate(slope.r2, covered[YEAR])), slope.n_obs.tolist()
-    losses = tails(in_full, since, VAR_LEVELS)
+    losses = tails(in_full, since, VAR_LEVELS, path if in_full is series else ewma_path(in_full, since))
     lines = [_lines(tail, depth.covered) for tail in losses]
-    later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, VAR_LEVELS)]
+    later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, losses)]
     result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered))
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import NormalDist
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import History
 from services.risk.compute.rolling import trailing_sums
-from services.risk.compute.series import blocks, masked_moments
+from services.risk.compute.series import masked_moments
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
 
@@ -30,11 +31,14 @@ class Tail:
     high: FloatVector
 
 
-def tails(series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...]) -> list[Tail]:
+def tails(
+    series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...], path: FloatMatrix | None = None
+) -> list[Tail]:
     """One day: historical, normal and filtered VaR and ES of each level, on series (n, LOOKBACK).
 
     Filtered: the historical figures of returns that are brought to today's volatility, r_t σ_D/σ_{t-1} by the EWMA (Barone-Adesi and others
     1999); the first 63 have none. Intervals of historical ones are order statistics; they say how few returns are behind a quantile.
+    path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
     """
     count, mean, variance = masked_moments(series, valid)
     n_obs = valid.sum(axis=1)
@@ -48,31 +52,34 @@ def tails(series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...]) -> 
         es = -mean + sd * (normal.pdf(z) / (1.0 - level))
         known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
         result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
-    return result + _by_order("filtered", *filtered(series, valid), levels, enough)
+    return result + _by_order(
+        "filtered", *filtered(series, valid, ewma_path(series, valid) if path is None else path), levels, enough
+    )
 
 
-def filtered(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatMatrix, BoolMatrix]:
+def filtered(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
     """(returns at today's volatility, which there are): r_t σ_D/σ_{t-1} with the EWMA as of D and as of the session before t."""
-    path = np.empty(series.shape)
-    for part in blocks(len(series)):
-        path[part] = np.sqrt(ewma_path(series[part], valid[part]))
     before = np.concatenate([np.full((len(series), 1), np.nan), path[:, :-1]], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         still = (before == 0.0) & (path[:, -1:] == 0.0)
-        brought = np.where(still, series, series * path[:, -1:] / before)
+        brought = np.where(still, series, series * np.sqrt(path[:, -1:] / before))
     known: BoolMatrix = valid & np.isfinite(brought)
     return brought, known
 
 
-def ten_days(series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...]) -> list[Tail]:
+def ten_days(series: FloatMatrix, valid: BoolMatrix, one_day: Sequence[Tail]) -> list[Tail]:
     """VaR and ES of ten sessions: one day's historical ones times √10, and those of overlapping windows of ten compounded returns.
 
-    Overlapping windows share nine of ten returns, so n of them are far fewer than n observations. At least 252.
+    one_day : the tails of the same series, whose levels count. Overlapping windows share nine of ten returns, so n of them are far fewer
+    than n observations. At least 252.
     """
-    count = valid.sum(axis=1)
-    one = _by_order("scaled", series, valid, levels, count >= VAR_MIN_OBS)
     root, unknown = float(np.sqrt(VAR_DAYS)), np.full(len(series), np.nan)
-    scaled = [replace(tail, var=root * tail.var, es=root * tail.es, low=unknown, high=unknown) for tail in one]
+    scaled = [
+        replace(tail, method="scaled", var=root * tail.var, es=root * tail.es, low=unknown, high=unknown)
+        for tail in one_day
+        if tail.method == "historical"
+    ]
+    levels = tuple(tail.level for tail in scaled)
     with np.errstate(invalid="ignore"):
         growth = np.log1p(np.maximum(np.where(valid, series, 0.0), -1.0 + 1e-12))
     total = np.expm1(trailing_sums(growth, VAR_DAYS)[0])

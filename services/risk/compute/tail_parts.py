@@ -9,27 +9,24 @@ import numpy as np
 from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.series import Filled
 from services.risk.compute.tail import historical
-from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import ES_LEVEL, LOOKBACK, VAR_MIN_OBS
 
-ReturnsOf = Callable[[int], FloatMatrix]
-"""By unit of a stack: (K, LOOKBACK) series of its holdings, filled."""
+MOST_CELLS = 160_000  # returns gathered at a time: a few copies of them stay in a core's cache
+ReturnsOf = Callable[[IntVector], FloatCube]
+"""By units of a stack: (units, K, LOOKBACK) series of their holdings, filled."""
 
 
 def own_returns(panel: Panel, stack: PortfolioGroup) -> ReturnsOf:
     """Of units whose holdings have every return of the lookback."""
-
-    def of(unit: int) -> FloatMatrix:
-        session = int(stack.sessions[unit])
-        return panel.returns[stack.source[unit], session : session + LOOKBACK]
-
-    return of
+    windows = panel.windows()
+    return lambda units: windows[stack.source[units], stack.sessions[units, None]]
 
 
 def filled_returns(filled: Filled, stack: PortfolioGroup) -> ReturnsOf:
     """Of units with holes."""
     index = filled.find(stack.sessions[:, None], stack.source)
-    return lambda unit: filled.values[index[unit]]
+    return lambda units: filled.values[index[units]]
 
 
 def es_parts(stack: PortfolioGroup, series: FloatMatrix, since: BoolMatrix, returns: ReturnsOf) -> FloatCube:
@@ -40,19 +37,31 @@ def es_parts(stack: PortfolioGroup, series: FloatMatrix, since: BoolMatrix, retu
     """
     g, k = stack.rows.shape
     out = np.full((g, k, 3), np.nan)
-    weight = stack.exposure_weight
-    known = (since.sum(axis=1) >= VAR_MIN_OBS) & np.isfinite(stack.nav)
-    for unit in np.flatnonzero(known & np.bool_(k > 0)).tolist():
-        days = since[unit]
-        whole, own = series[unit, days], returns(unit)[:, days]
-        quantile, es = (float(figure[0]) for figure in _lowest(whole[None]))
-        tail = own[:, whole <= quantile]
-        part = weight[unit][:, None] * own
-        # A mean over the tail days holding by holding: no digit depends on what else is held.
-        out[unit, :, 1] = -np.ascontiguousarray(tail).sum(axis=1) / tail.shape[1]
-        out[unit, :, 0] = weight[unit] * out[unit, :, 1]
-        out[unit, :, 2] = es - _lowest(whole - part)[1]
+    count = since.sum(axis=1)
+    known = (count >= VAR_MIN_OBS) & np.isfinite(stack.nav)
+    if k == 0:
+        return out
+    step = max(1, MOST_CELLS // (k * LOOKBACK))
+    # Units with equally many days are put in order together; what is sorted and added is one unit's own.
+    for n in np.unique(count[known]).tolist():
+        same = np.flatnonzero(known & (count == n))
+        for low in range(0, len(same), step):
+            units = same[low : low + step]
+            out[units] = _parts(stack.exposure_weight[units], series[units], since[units], returns(units), n)
     return out
+
+
+def _parts(weight: FloatMatrix, series: FloatMatrix, since: BoolMatrix, own: FloatCube, n: int) -> FloatCube:
+    """Of b units with n days each: weight (b, K), series and since (b, LOOKBACK), own (b, K, LOOKBACK)."""
+    b, k, _ = own.shape
+    whole = series[since].reshape(b, n)
+    own = own if n == own.shape[2] else own.transpose(0, 2, 1)[since].reshape(b, n, k).transpose(0, 2, 1)
+    quantile, es = _lowest(whole)
+    rest = (whole[:, None, :] - weight[:, :, None] * own).reshape(b * k, n)
+    days = whole <= quantile[:, None]
+    tail = np.where(days[:, None, :], own, 0.0).sum(axis=-1)
+    marginal = -tail / days.sum(axis=1)[:, None]
+    return np.stack([weight * marginal, marginal, es[:, None] - _lowest(rest)[1].reshape(b, k)], axis=-1)
 
 
 def _lowest(values: FloatMatrix) -> tuple[FloatVector, FloatVector]:

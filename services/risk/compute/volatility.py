@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute import har
-from services.risk.compute.forecast_weights import har_weights
+from services.risk.compute.forecast_weights import ewma_path, har_weights
 from services.risk.compute.rolling import trailing_sums
 from services.risk.compute.series import blocks, masked_moments
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
@@ -100,21 +100,26 @@ def direction(z: float | None) -> str | None:
     return "rising" if z > 0 else "falling"
 
 
-def forecast(series: FloatMatrix, valid: BoolMatrix, *, judged: bool = True) -> Forecast:
+def forecast(
+    series: FloatMatrix, valid: BoolMatrix, *, judged: bool = True, path: FloatMatrix | None = None
+) -> Forecast:
     """HAR-RV in volatility form (Corsi 2009) combined with the EWMA, with an 80 % interval; the EWMA alone with fewer than 252 returns.
 
-    The interval is lognormal around the value, of the HAR's error widened by 1.2. judged : weights by how the two have done in the window;
-    else a half each.
+    The interval is lognormal around the value, of the HAR's error widened by 1.2. judged : weights by how the two have done in
+    the window, else a half each. path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
     """
     n = len(series)
+    if judged and path is None:
+        path = ewma_path(series, valid)
     value, s, smoothed, weight = np.empty(n), np.empty(n), np.empty(n), np.full(n, 0.5)
     count = np.empty(n, dtype=np.int64)
     for part in blocks(n):
         smoothed[part], count[part] = ewma(series[part], valid[part])
-        of = har.on_series(series[part], valid[part])
+        design = har.design(series[part], valid[part])
+        of = har.on_series(design)
         value[part], s[part] = of.value, of.s
-        if judged:
-            weight[part] = har_weights(series[part], valid[part])
+        if judged and path is not None:
+            weight[part] = har_weights(design, path[part])
     use = np.isfinite(value)
     combined = combine(value, smoothed, weight)
     with np.errstate(invalid="ignore", divide="ignore"):

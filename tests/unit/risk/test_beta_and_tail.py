@@ -151,8 +151,9 @@ def test_filtered_var_follows_a_rise_of_volatility_that_the_plain_one_averages_a
 def test_ten_days_are_root_ten_and_overlapping_windows() -> None:
     valid = VALID.copy()
     valid[:, 100] = False
-    found = {(t.method, t.level): t for t in ten_days(np.where(valid, SERIES, 0.0), valid, (0.95, 0.99))}
-    one = {t.level: t for t in tails(SERIES, valid, (0.95, 0.99)) if t.method == "historical"}
+    whole = tails(np.where(valid, SERIES, 0.0), valid, (0.95, 0.99))
+    found = {(t.method, t.level): t for t in ten_days(np.where(valid, SERIES, 0.0), valid, whole)}
+    one = {t.level: t for t in whole if t.method == "historical"}
     for level in (0.95, 0.99):
         assert found["scaled", level].var == pytest.approx(np.sqrt(10) * one[level].var, rel=1e-14)
         assert found["scaled", level].es == pytest.approx(np.sqrt(10) * one[level].es, rel=1e-14)
