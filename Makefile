@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate
+.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -23,6 +23,7 @@ check: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python -m tests.module_sizes
 
 # All benchmarks, or one: make bench ARGS="night --portfolios 1000 --json FILE"; see docs/benchmarks.md
 bench: .venv/.ready
@@ -39,6 +40,18 @@ faults: .venv/.ready
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready
 	@.venv/bin/python -m tests.crash.teeth $(ARGS)
+
+# Passwords and a token for docker-compose.yml, drawn into .env. Needs Python alone
+env:
+	@$(or $(PYTHON),python3) -m deploy.env_file
+
+# What is installed, as CycloneDX, and whether every licence may be
+sbom: .venv/.ready
+	@.venv/bin/python -m deploy.sbom $(ARGS)
+
+# Known vulnerabilities of what the lock pins; asks a public database, so it needs the internet and uv
+audit:
+	@uvx pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)

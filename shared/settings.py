@@ -38,6 +38,7 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=True, description="JSON lines; off for people")
     pool_size: int = Field(default=8, ge=4, description="Database connections per service")
+    keep_outbox_days: int = Field(default=2, ge=2, description="Days that events which were sent stay in the outbox")
     drain_seconds: float = Field(
         default=2.0, ge=0, description="On SIGTERM, how long `/readyz` fails before the port is closed"
     )

@@ -55,6 +55,7 @@ CONSUMER_LAG = Gauge("leadline_consumer_lag", "Messages of the assigned partitio
 POLL_AGE = Gauge(
     "leadline_consumer_poll_age_seconds", "Seconds since the consumer last asked for messages", ["service"]
 )
+FORGOTTEN = Counter("leadline_forgotten_rows_total", "Rows dropped because their time was over", ["what"])
 EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])
 
 tracer = trace.get_tracer("leadline")

@@ -18,12 +18,12 @@ from shared.arrays import FloatVector
 from shared.market import layouts
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
-FORECASTS = layouts.FORECASTS
-"""Annualised volatility and variances, and VaR of one day as a positive fraction of NAV."""
-
 
 def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
-    """By unit the `FORECASTS`, as they are answered: NaN where one is withheld, or the HAR is not in it."""
+    """By unit what `layouts.FORECASTS` names, as it is answered: NaN where it is withheld, or the HAR is not in it.
+
+    Annualised volatility and variances; VaR of one day as a positive fraction of NAV.
+    """
     har = forecast.har & np.isfinite(forecast.value)
     columns = {
         "har": np.where(har, forecast.har_value, np.nan),
@@ -34,7 +34,7 @@ def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVe
         "low": forecast.low,
         "high": forecast.high,
     } | {layouts.scored_var(tail.method, tail.level): tail.var for tail in tails}
-    table = np.stack([columns[name] for name in FORECASTS], axis=-1)
+    table = np.stack([columns[name] for name in layouts.FORECASTS], axis=-1)
     return list(np.where((covered >= COVERAGE_GATE)[:, None] & np.isfinite(table), table, np.nan))
 
 

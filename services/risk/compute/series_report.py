@@ -50,7 +50,7 @@ class SeriesFigures:
     var: list[list[Document]]
     var_10d: list[list[Document]]
     forecasts: list[FloatVector]
-    """What the scorecard will judge, in the order of `scorecard.FORECASTS`; NaN where there is no such forecast."""
+    """What the scorecard will judge, in the order of `layouts.FORECASTS`; NaN where there is no such forecast."""
 
 
 def gate(values: FloatVector, covered: FloatVector) -> FloatVector:

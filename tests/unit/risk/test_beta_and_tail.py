@@ -168,6 +168,14 @@ def test_ten_days_are_root_ten_and_overlapping_windows() -> None:
             assert tail.es[i] == pytest.approx(-np.mean([r for r in windows if r <= quantile]), rel=1e-10)
 
 
+def test_without_a_losing_day_var_is_a_gain_and_there_is_no_drawdown() -> None:
+    gains = np.abs(SERIES) + 1e-4
+    for tail in tails(gains, VALID, (0.95, 0.99)):
+        if tail.method == "historical":
+            assert (tail.var < 0).all()
+            assert (tail.es < 0).all()
+
+
 def test_var_needs_252_returns() -> None:
     valid = VALID.copy()
     valid[:, :252] = False

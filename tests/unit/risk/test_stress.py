@@ -388,6 +388,9 @@ def replayed(**what: object) -> dict[str, object]:
         ({"scenarios": [{"id": "x", "replay": replayed(returns={"QUAL": 0.1})}]}, "no return of the market"),
         ({"scenarios": [{"id": "x", "replay": replayed(returns={"SPY": -33.7})}]}, "-20 % is -0.2"),
         ({"scenarios": [{"id": "x", "replay": replayed(start=1)}]}, "'start' is not known"),
+        ({"scenarios": [{"id": "x", "name": "\x1b[2J", "shocks": {"market": 0.1}}]}, r"U\+001B"),
+        ({"scenarios": [{"id": "x", "name": "x" * 201, "shocks": {"market": 0.1}}]}, "201 characters"),
+        ({"scenarios": [{"id": f"x{n}", "shocks": {"market": 0.1}} for n in range(501)]}, "501 scenarios"),
         (
             {"scenarios": [{"id": "x", "shocks": {"rates_bp": 1000}}], "rates": {"durations": [ENTRY]}},
             "beyond 455 basis points",

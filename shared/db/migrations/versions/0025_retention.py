@@ -1,4 +1,4 @@
-"""Errors of the betas of the joint set, of symbols and of portfolios."""
+"""Retention: what may be forgotten, and by whom."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0034"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0034_exposure_errors.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0025_retention.sql"
 
 
 def upgrade() -> None:

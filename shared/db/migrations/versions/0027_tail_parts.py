@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0035"
-down_revision = "0034"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0035_tail_parts.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0027_tail_parts.sql"
 
 
 def upgrade() -> None:
