@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0026 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0028 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -1038,6 +1038,7 @@ CREATE TABLE factors.exposures (
     flagged       boolean NOT NULL,
     reasons       jsonb NOT NULL DEFAULT '{}'::jsonb,
     computed_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    joint_stderr  double precision[],
     CONSTRAINT exposures_pkey PRIMARY KEY (symbol_id, session),
     CONSTRAINT exposures_quality_check CHECK ((quality = ANY (ARRAY['full'::text, 'limited'::text, 'none'::text])))
 ) PARTITION BY RANGE (session);
@@ -1241,6 +1242,8 @@ CREATE TABLE risk.results (
     tilts               double precision[],
     duration_as_of      date,
     provisional         boolean NOT NULL DEFAULT false,
+    exposure_errors     double precision[],
+    tail_parts          double precision[],
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
 ) WITH (fillfactor=90);
@@ -1298,6 +1301,8 @@ CREATE TABLE risk.results_history (
     tilts               double precision[],
     duration_as_of      date,
     provisional         boolean NOT NULL DEFAULT false,
+    exposure_errors     double precision[],
+    tail_parts          double precision[],
     replaced_at         timestamp with time zone NOT NULL
 );
 ALTER TABLE risk.results_history ALTER betas SET STORAGE EXTERNAL;
@@ -1306,7 +1311,6 @@ ALTER TABLE risk.results_history ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_propagated SET STORAGE EXTERNAL;
 CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_id, session, revision);
-CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
 
 CREATE TABLE risk.scenario_choice (
     one    boolean NOT NULL DEFAULT true,
