@@ -1,4 +1,4 @@
-"""How a run is told to stop, and what it was starting is given up."""
+"""A start or a run that somebody ends: signals as an event, and a start that is broken off cleanly."""
 
 from __future__ import annotations
 
