@@ -62,6 +62,13 @@ class CoordinatorSettings(ServiceSettings):
     max_lot_sessions: int = Field(
         default=50_000_000, ge=1, description="Most lots times sessions of a portfolio: what its snapshots take on disk"
     )
+    api_pool_size: int = Field(default=8, ge=1, description="Database connections that requests share")
+    max_requests: int = Field(
+        default=64, ge=1, description="Requests answered at a time; those beyond are refused (503)"
+    )
+    max_streams: int = Field(
+        default=200, ge=1, description="Status streams open at a time; those beyond are refused (503)"
+    )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
     keep_idempotency_days: int = Field(
         default=7, ge=1, description="Days for which a repeated request is answered as before"
