@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-revision = "0027"
-down_revision = "0026"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
-SQL = Path(__file__).parent.parent / "sql" / "0027_unseen.sql"
+SQL = Path(__file__).parent.parent / "sql" / "0029_unseen.sql"
 
 
 def upgrade() -> None:
