@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate
+.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -39,6 +39,14 @@ faults: .venv/.ready
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready
 	@.venv/bin/python -m tests.crash.teeth $(ARGS)
+
+# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service; Java, Maven, openssl
+secured: .venv/.ready
+	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/secured -v --durations=0 $(ARGS)
+
+# The Helm chart against the schemas of Kubernetes and KEDA; Go, to fetch Helm
+chart: .venv/.ready
+	@LEADLINE_TEST_CHART=1 .venv/bin/python -m pytest tests/deploy/test_chart.py -v $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)

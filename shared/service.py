@@ -83,7 +83,7 @@ class Service:
 
     @classmethod
     def build(cls, name: str, settings: ServiceSettings) -> Service:
-        engine = create_engine(settings.database_url, application=f"leadline-{name}", pool_size=settings.pool_size)
+        engine = create_engine(settings.database_address, application=f"leadline-{name}", pool_size=settings.pool_size)
         stopping = asyncio.Event()
         guard = RetryDeadLetterMiddleware(
             service=name, engine=engine, stopping=stopping, namespace=settings.kafka_namespace
