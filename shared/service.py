@@ -25,6 +25,7 @@ from shared.db.migrate import at_head
 from shared.errors import LeadlineError
 from shared.events import asyncapi
 from shared.events.envelope import WorkEvent
+from shared.measured_answers import MeasuredAnswers
 from shared.messaging.broker import create_broker, create_producer
 from shared.messaging.consumer import subscribe
 from shared.messaging.drain import drain_on_signal, exit_process
@@ -292,6 +293,7 @@ def create_service_app(
     if not own_docs:
         app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(MeasuredAnswers, service=service.name)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 

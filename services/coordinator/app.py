@@ -36,6 +36,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
+from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
 from shared.service import Service, create_service_app
 
@@ -69,17 +70,8 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     reconciler = Reconciler(
         service.engine, service.clock, wake=service.wake_relay, pace=pace, benchmark=chosen.sector_benchmark
     )
-    handlers.register(
-        partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
-        partial(settle, service.engine, service.clock, wake=service.wake_relay),
-    )
-    scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
-    service.background += [
-        scheduler.run,
-        reconciler.run,
-        Auditor(service.engine, service.clock).run,
-        UnitRunsLoop(service.engine).run,
-    ]
+    if chosen.control:
+        _control(service, reconciler)
     context = Context(
         engine=service.engine,
         clock=service.clock,
@@ -89,6 +81,20 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         stopping=service.stopping,
     )
     return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
+
+
+def _control(service: Service, reconciler: Reconciler) -> None:
+    """What is done without being asked over HTTP. A process that only answers goes without; another one does it."""
+    handlers.register(
+        partial(subscribe, service.broker, namespace=service.settings.kafka_namespace),
+        partial(settle, service.engine, service.clock, wake=service.wake_relay),
+    )
+    service.background += [
+        Scheduler(service.engine, service.clock, wake=service.wake_relay).run,
+        reconciler.run,
+        Auditor(service.engine, service.clock).run,
+        UnitRunsLoop(service.engine).run,
+    ]
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
@@ -108,4 +114,5 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     app.add_middleware(AccessControl, access=access, authenticator=authenticator)
     # Around it, because refusals have headers too; it reads nothing.
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(MeasuredAnswers, service="coordinator")
     return app

@@ -55,6 +55,10 @@ class CoordinatorSettings(ServiceSettings):
         pattern=r"^[A-Z0-9][A-Z0-9._-]{0,31}$",
         description="Code of the benchmark that sectors are compared with, once its weights are loaded",
     )
+    control: bool = Field(
+        default=True,
+        description="Find what is due and missing, and have it done; false: answer HTTP and nothing else, beside one that does",
+    )
     reconcile_seconds: float = Field(default=15.0, gt=0, description="How often what is missing is looked for")
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"
