@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidPartitionsError, TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -104,11 +104,14 @@ async def ensure_topics(settings: ServiceSettings) -> list[str]:
             answer = await admin.create_topics(wanted)
         except TopicAlreadyExistsError:
             return []
+        created = []
         for topic, code, *_ in answer.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
                 raise error(f"topic {topic} could not be created")
-        return [topic.name for topic in wanted]
+            if not code:
+                created.append(topic)
+        return created
     finally:
         await admin.close()
 
@@ -125,8 +128,14 @@ async def add_partitions(settings: ServiceSettings) -> list[str]:
         names = [f"{settings.kafka_namespace}{name}" for name in TOPICS]
         described = await admin.describe_topics(names)
         few = [one["topic"] for one in described if 0 < len(one["partitions"]) < settings.kafka_partitions]
-        if few:
-            await admin.create_partitions({name: NewPartitions(settings.kafka_partitions) for name in few})
-        return few
+        raised = []
+        for name in few:
+            try:
+                await admin.create_partitions({name: NewPartitions(settings.kafka_partitions)})
+            except InvalidPartitionsError:
+                # Another job was first; brokers tell of it a moment later.
+                continue
+            raised.append(name)
+        return raised
     finally:
         await admin.close()

