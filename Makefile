@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart
+.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart containers
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -47,6 +47,10 @@ secured: .venv/.ready
 # The Helm chart against the schemas of Kubernetes and KEDA; Go, to fetch Helm
 chart: .venv/.ready
 	@LEADLINE_TEST_CHART=1 .venv/bin/python -m pytest tests/deploy/test_chart.py -v $(ARGS)
+
+# Images built, docker-compose.yml brought up, a service killed and replaced; writes docs/containers.md. Docker, or dockerd and root
+containers: .venv/.ready
+	@.venv/bin/python -m tests.containers $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)
