@@ -23,6 +23,7 @@ check: .venv/.ready
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python -m tests.module_sizes
 
 # All benchmarks, or one: make bench ARGS="night --portfolios 1000 --json FILE"; see docs/benchmarks.md
 bench: .venv/.ready

@@ -134,7 +134,8 @@ async def _clock(settings: ServiceSettings) -> str:
             f"this machine and the database differ by {skew.total_seconds():.0f} s: check both clocks (NTP)"
         )
     stands = f", standing at {settings.as_of}" if settings.as_of else ""
-    return f"{skew.total_seconds() * 1000:.0f} ms from the database's; last session due {Clock(settings.as_of).last_due()}{stands}"
+    due = exchange_calendar().last_due(Clock(settings.as_of).now())
+    return f"{skew.total_seconds() * 1000:.0f} ms from the database's; last session due {due}{stands}"
 
 
 async def _broker(settings: ServiceSettings) -> str:
@@ -204,8 +205,8 @@ def _format(found: ProviderCheck) -> str:
     return f"{found.provider} {found.said}" + (f" ({left})" if left else "")
 
 
-async def _calendar(settings: ServiceSettings) -> str:
-    if Clock(settings.as_of).calendar().days_to_horizon(datetime.now(UTC)) < HORIZON_ALARM_DAYS:
+async def _calendar(_: ServiceSettings) -> str:
+    if exchange_calendar().days_to_horizon(datetime.now(UTC)) < HORIZON_ALARM_DAYS:
         raise CheckFailed(f"what the exchange announced is known to {ANNOUNCED_UNTIL} only: {HORIZON_REMEDY}")
     return f"XNYS sessions known as announced to {ANNOUNCED_UNTIL}"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from shared.market.calendar import Calendar, calendar
+from shared.market.calendar import Calendar, calendar, closures_if_chosen
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Clock:
     def now(self) -> datetime:
         if self.as_of is None:
             return datetime.now(UTC)
-        days = self.calendar()
+        # What time it is has to be known before the closures are: to count a lease, to log, to check a date.
+        days = calendar(closures=closures_if_chosen())
         return days.due_at(days.on_or_before(self.as_of))
 
     def last_due(self) -> date:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 # A handler call must stay well under the broker's poll interval: these bound it, measured by `make bench`.
 MAX_UNITS = 5_000
 MAX_PORTFOLIOS = 250
 
+T = TypeVar("T")
 RowsPerSession = Callable[[Sequence[UUID]], int]
 """Rows that one session of these portfolios costs a phase. Never less for more portfolios, but not their sum where they share
 symbols."""
@@ -32,7 +33,6 @@ UPSTREAM: dict[Phase, tuple[Phase, ...]] = {
     Phase.SNAPSHOTS: (Phase.INGEST,),
     Phase.RISK: (Phase.FACTORS, Phase.SNAPSHOTS),
 }
-DOWNSTREAM: dict[Phase, tuple[Phase, ...]] = {phase: tuple(p for p in Phase if phase in UPSTREAM[p]) for phase in Phase}
 # A snapshot is computed from the one before it, so a hole blocks what follows.
 CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 
@@ -45,14 +45,6 @@ MAX_ROWS: Mapping[Phase, int] = {
     Phase.SNAPSHOTS: 500_000,
     Phase.RISK: 20_000_000,
 }
-
-
-class Unit(NamedTuple):
-    """One row of the ledger."""
-
-    portfolio_id: UUID
-    session: date
-    phase: Phase
 
 
 class UnitKey(NamedTuple):
@@ -149,6 +141,15 @@ def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession
     return lambda portfolios: len(frozenset[int]().union(*(sizes.get(p, NOTHING).symbols for p in portfolios)))
 
 
+def portfolio_slices(
+    portfolios: Sequence[T], sessions: int, *, max_units: int = MAX_UNITS, max_portfolios: int = MAX_PORTFOLIOS
+) -> Iterator[Sequence[T]]:
+    """Portfolios, or what stands for them, in as many pieces as it takes: over so many sessions each fits an event and a batch."""
+    height = max(1, min(max_portfolios, max_units // sessions))
+    for top in range(0, len(portfolios), height):
+        yield portfolios[top : top + height]
+
+
 def cut(
     units: Iterable[MissingUnit],
     sessions: Sequence[date],
@@ -183,9 +184,7 @@ def cut(
         members.sort()
         for low in range(0, length, max_units):
             width = min(max_units, length - low)
-            height = max(1, min(max_portfolios, max_units // width))
-            for top in range(0, len(members), height):
-                part = members[top : top + height]
+            for part in portfolio_slices(members, width, max_units=max_units, max_portfolios=max_portfolios):
                 whole = Batch(
                     tuple(portfolio for portfolio, _ in part),
                     tuple(sessions[start + low : start + low + width]),

@@ -25,7 +25,9 @@ from shared.db.migrate import upgrade
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
+from shared.telemetry import logger
 
+log = logger(__name__)
 LOG_LIMIT_BYTES = 50_000_000
 T = TypeVar("T")
 Server = TypeVar("Server", postgres.Postgres, broker.Broker)
@@ -135,11 +137,21 @@ async def unless_stopped(starting: Coroutine[Any, Any, T], asked_to_stop: asynci
     asked.cancel()
     if start.done():
         return await start
+    asyncio.get_running_loop().set_exception_handler(_once_stopping)
     start.cancel()
     try:
         return await start
     except asyncio.CancelledError:
         return None
+
+
+def _once_stopping(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that was cut off while it was made leaves an error that nobody waits for: after a stop that is no news."""
+    error = context.get("exception")
+    if isinstance(error, ConnectionError):
+        log.debug("connection_cut_off", error=str(error))
+    else:
+        loop.default_exception_handler(context)
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:

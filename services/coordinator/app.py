@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -36,9 +37,13 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
+from shared.application import create_service_app
+from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
-from shared.service import Service, create_service_app
+from shared.service import Service
+
+SERVICE = "coordinator"
 
 
 def api_router() -> APIRouter:
@@ -65,36 +70,59 @@ def api_router() -> APIRouter:
 def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
     """Build the service without connecting to anything; the application's lifespan starts and stops it."""
     chosen = settings or CoordinatorSettings()
-    service = Service.build("coordinator", chosen)
-    pace = ReconcilerSettings(period=chosen.reconcile_seconds, grace=chosen.grace_seconds)
-    reconciler = Reconciler(
-        service.engine, service.clock, wake=service.wake_relay, pace=pace, benchmark=chosen.sector_benchmark
-    )
-    if chosen.control:
-        _control(service, reconciler)
-    context = Context(
-        engine=service.engine,
-        clock=service.clock,
-        settings=chosen,
-        wake_relay=service.wake_relay,
-        wake_reconciler=reconciler.wake,
-        stopping=service.stopping,
-    )
-    return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
-
-
-def _control(service: Service, reconciler: Reconciler) -> None:
-    """What is done without being asked over HTTP. A process that only answers goes without; another one does it."""
+    if chosen.read_only:
+        raise ConfigurationError(
+            "LEADLINE_READ_ONLY is set, and a coordinator that writes nothing cannot do its work. Start "
+            "services.coordinator.app:create_api to answer reads alone, or take the setting away"
+        )
+    service = Service.build(SERVICE, chosen)
+    reconciler = _reconciler(service, chosen)
     handlers.register(
-        partial(subscribe, service.broker, namespace=service.settings.kafka_namespace),
+        partial(subscribe, service.broker, namespace=chosen.kafka_namespace),
         partial(settle, service.engine, service.clock, wake=service.wake_relay),
     )
+    scheduler = Scheduler(service.engine, service.clock, wake=service.wake_relay)
     service.background += [
-        Scheduler(service.engine, service.clock, wake=service.wake_relay).run,
+        scheduler.run,
         reconciler.run,
         Auditor(service.engine, service.clock).run,
         UnitRunsLoop(service.engine).run,
     ]
+    return _answering(service, chosen, reconciler.wake)
+
+
+def create_api(settings: CoordinatorSettings | None = None) -> FastAPI:
+    """The HTTP side alone: every route and the relay, no subscription and no loop. A `create_app` must run somewhere.
+
+    With `LEADLINE_READ_ONLY` no relay either, and nothing connects to the broker: reads alone, from a database that is only read.
+    """
+    chosen = settings or CoordinatorSettings()
+    service = Service.build(SERVICE, chosen, read_only=chosen.read_only)
+    if chosen.read_only:
+        return _answering(service, chosen, lambda: None)
+    # The reconciler that loops is in another process: who asks for a turn here gets one here, and its events go through the outbox.
+    reconciler = _reconciler(service, chosen)
+    service.background.append(reconciler.run_on_request)
+    return _answering(service, chosen, reconciler.wake)
+
+
+def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
+    pace = ReconcilerSettings(period=settings.reconcile_seconds, grace=settings.grace_seconds)
+    return Reconciler(
+        service.engine, service.clock, wake=service.wake_relay, pace=pace, benchmark=settings.sector_benchmark
+    )
+
+
+def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler: Callable[[], None]) -> FastAPI:
+    context = Context(
+        engine=service.engine,
+        clock=service.clock,
+        settings=settings,
+        wake_relay=service.wake_relay,
+        wake_reconciler=wake_reconciler,
+        stopping=service.stopping,
+    )
+    return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
@@ -109,7 +137,11 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Nearly the outermost: nothing has read any of the body yet.
     access = Access.of(
-        given.hosts, open_docs=given.open_docs, open_metrics=given.open_metrics, alone=not given.without_token
+        given.hosts,
+        open_docs=given.open_docs,
+        open_metrics=given.open_metrics,
+        alone=not given.without_token,
+        reads=given.read_only,
     )
     app.add_middleware(AccessControl, access=access, authenticator=authenticator)
     # Around it, because refusals have headers too; it reads nothing.

@@ -38,6 +38,12 @@ class ForeignOrigin(Refused):
     code = "foreign_origin"
 
 
+class ReadOnly(Refused):
+    status = 403
+    title = "Read only"
+    code = "read_only"
+
+
 class NotFound(Refused):
     status = 404
     title = "Not found"

@@ -34,6 +34,10 @@ class CoordinatorSettings(ServiceSettings):
         default=(),
         description="Names this server may be called by beside 127.0.0.1, localhost and [::1], separated by commas; * for every name",
     )
+    read_only: bool = Field(
+        default=False,
+        description="Answer reads alone, from a database that is only read; for services.coordinator.app:create_api",
+    )
     max_body_mb: int = Field(
         default=24, ge=11, description="Largest request body; a portfolio file may have 10 MB of it"
     )
@@ -54,10 +58,6 @@ class CoordinatorSettings(ServiceSettings):
         default="SP500",
         pattern=r"^[A-Z0-9][A-Z0-9._-]{0,31}$",
         description="Code of the benchmark that sectors are compared with, once its weights are loaded",
-    )
-    control: bool = Field(
-        default=True,
-        description="Find what is due and missing, and have it done; false: answer HTTP and nothing else, beside one that does",
     )
     reconcile_seconds: float = Field(default=15.0, gt=0, description="How often what is missing is looked for")
     grace_seconds: float = Field(

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 
 from services.factors.settings import FactorsSettings
 from services.factors.workflow import FactorsWorker
+from shared.application import create_phase_app
 from shared.phase.topics import TOPICS_OF_PHASE
-from shared.service import create_phase_app
 from shared.work import Phase
 
 

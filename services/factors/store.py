@@ -18,12 +18,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.arrays import FloatVector, IntVector
-from shared.db import bulk
+from shared.db import bulk, locks
 from shared.market.curve import Curve
 
-# Class of our advisory locks (7305101 is the ledger's), and into how many keys symbols fall: one lock a symbol would
-# exhaust the server's lock table on a night of thousands.
-LOCK_CLASS = 7305103
+# Into how many keys symbols fall: one lock a symbol would exhaust the server's lock table on a night of thousands.
 LOCK_STRIPES = 64
 
 # Bits of `Series.flags`.
@@ -96,7 +94,7 @@ async def lock_symbols(conn: AsyncConnection, ids: Iterable[int]) -> None:
     for stripe in stripes:
         await conn.execute(
             text("SELECT pg_advisory_xact_lock(CAST(:class AS int), CAST(:stripe AS int))"),
-            {"class": LOCK_CLASS, "stripe": stripe},
+            {"class": locks.FACTOR_SYMBOLS, "stripe": stripe},
         )
 
 

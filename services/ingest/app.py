@@ -19,11 +19,12 @@ from services.ingest.workflow.measures import measure
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from services.ingest.workflow.yields import YieldCurves
+from shared.application import create_phase_app
 from shared.db.closures import load_closures
 from shared.db.engine import is_retried_by_loops
 from shared.market.calendar import exchange_calendar
 from shared.phase.topics import TOPICS_OF_PHASE
-from shared.service import Service, create_phase_app
+from shared.service import Service
 from shared.telemetry import logger
 from shared.work import Phase
 
@@ -81,6 +82,8 @@ def _retries(
         while not service.stopping.is_set():
             asked = 0
             try:
+                async with service.engine.connect() as conn:
+                    await load_closures(conn)
                 if first:
                     await announce(service.engine, providers, service.clock.last_due())
                     await worker.ask_again()
@@ -88,8 +91,6 @@ def _retries(
                 if (reads := [await asyncio.to_thread(file.reads) for file in files]) != read:
                     await worker.ask_again(always=True)
                     read = reads
-                async with service.engine.connect() as conn:
-                    await load_closures(conn)
                 asked = await worker.retry_due() + await worker.refresh()
             except Exception as error:
                 if is_retried_by_loops(error):

@@ -12,9 +12,10 @@ from services.risk.compute.scenarios import Scenarios
 from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.scenario_sets import activate_scenarios
+from shared.application import create_phase_app
 from shared.db.engine import is_retried_by_loops
 from shared.phase.topics import TOPICS_OF_PHASE
-from shared.service import Service, create_phase_app
+from shared.service import Service
 from shared.telemetry import logger
 from shared.work import Phase
 

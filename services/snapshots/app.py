@@ -6,8 +6,8 @@ from fastapi import FastAPI
 
 from services.snapshots.settings import SnapshotsSettings
 from services.snapshots.workflow import SnapshotsWorker
+from shared.application import create_phase_app
 from shared.phase.topics import TOPICS_OF_PHASE
-from shared.service import create_phase_app
 from shared.work import Phase
 
 

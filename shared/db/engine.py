@@ -26,10 +26,12 @@ TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57"})
 TRANSIENT_STATES = frozenset({"55P03", "25006", "58030"})
 
 
-def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEngine:
+def create_engine(url: str, *, application: str, pool_size: int = 8, read_only: bool = False) -> AsyncEngine:
     """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form, with libpq's parameters.
 
     Raises `ConfigurationError` for an address that cannot be used.
+
+    read_only : the server refuses every write of it, whatever the role may do
 
     `pool_pre_ping` is on because a restarted server leaves dead connections in the pool; a connection that breaks inside
     a transaction surfaces as a transient error and the unit is tried again.
@@ -56,6 +58,7 @@ def create_engine(url: str, *, application: str, pool_size: int = 8) -> AsyncEng
                 "idle_in_transaction_session_timeout": "300000",
                 # Plans of set-based queries over unnest are poor when made for unknown parameters, and JIT never pays here.
                 "jit": "off",
+                **({"default_transaction_read_only": "on"} if read_only else {}),
             },
         },
     )

@@ -18,14 +18,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from shared.db import locks
 from shared.db.engine import create_engine
 from shared.db.roles import SERVICES, role_of
 from shared.errors import ConfigurationError
 from shared.settings import read_secret
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Two migrate jobs at once (a rolling deploy) must not race; the lock is the whole database's.
-MIGRATION_LOCK = 7305102
 
 
 def _config() -> Config:
@@ -67,7 +66,8 @@ async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
     engine = create_engine(url, application="leadline-migrate", pool_size=4)
     try:
         async with engine.begin() as conn:
-            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            # Two migrate jobs at once (a rolling deploy) must not race; the lock is the whole database's.
+            await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.MIGRATION})
             await _create_roles(conn, passwords or {})
             await conn.run_sync(_upgrade)
     finally:

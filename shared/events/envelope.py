@@ -7,7 +7,6 @@ ignores fields it does not know; a message of another major version is not for i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, ClassVar
@@ -139,8 +138,3 @@ def major_of(type_name: str) -> tuple[str, int] | None:
     if prefix != TYPE_PREFIX or not name or not (version.isascii() and version.isdigit() and len(version) <= 6):
         return None
     return name, int(version)
-
-
-def header(headers: Mapping[str, str], name: str) -> str | None:
-    value = headers.get(name)
-    return value or None

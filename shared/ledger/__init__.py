@@ -14,7 +14,6 @@ from shared.ledger.completion import (
     find_provisional,
     ready,
     restate_quality,
-    scope_of,
 )
 from shared.ledger.failures import (
     MAX_RUNS,
@@ -29,7 +28,7 @@ from shared.ledger.failures import (
 )
 from shared.ledger.leases import LEASE, acquire, release, renew
 from shared.ledger.model import Completed, Deferral, Lease, Outcome
-from shared.ledger.units import add_units, remove_units, require, require_all, withdraw_units
+from shared.ledger.units import Demand, add_units, remove_units, require, require_all, require_many, withdraw_units
 
 __all__ = [
     "LEASE",
@@ -37,6 +36,7 @@ __all__ = [
     "PROBE",
     "Completed",
     "Deferral",
+    "Demand",
     "Lease",
     "Outcome",
     "acquire",
@@ -55,8 +55,8 @@ __all__ = [
     "renew",
     "require",
     "require_all",
+    "require_many",
     "restate_quality",
-    "scope_of",
     "unblock",
     "unblock_due",
     "withdraw_units",

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.model import Completed, Outcome
 from shared.telemetry import HEALED
-from shared.work import CHAINED, UPSTREAM, MissingUnit, Phase, UnitKey, Work
+from shared.work import CHAINED, UPSTREAM, MissingUnit, Phase, UnitKey
 
 _UPSTREAM_COMPLETE = """
     NOT EXISTS (
@@ -65,20 +65,6 @@ async def ready(
     return [MissingUnit(portfolio, session, revision) for portfolio, session, revision in rows]
 
 
-async def scope_of(conn: AsyncConnection, work: Work, phase: Phase) -> list[MissingUnit]:
-    """All missing units of the phase within the work, ready or not; for tests and for people."""
-    rows = await conn.execute(
-        text("""
-            SELECT portfolio_id, session, required_revision FROM ledger.units
-            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
-              AND session BETWEEN :first AND :last AND completed_revision < required_revision
-            ORDER BY portfolio_id, session
-        """),
-        {"portfolios": list(work.portfolios), "phase": phase.value, "first": work.first, "last": work.last},
-    )
-    return [MissingUnit(*row) for row in rows]
-
-
 async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> Completed:
     """Raise completed revisions. Call it before writing results, in the same transaction, and write only what it returns.
 
@@ -126,12 +112,13 @@ async def complete(conn: AsyncConnection, phase: Phase, outcomes: Mapping[Missin
             "provisionals": [outcome.provisional for _, outcome in rows],
         },
     )
-    raised = {}
+    raised, quality = {}, {}
     healed = HEALED.labels(phase.value)
     for portfolio, session, revision, seconds in result:
         raised[UnitKey(portfolio, session)] = revision
+        quality[UnitKey(portfolio, session)] = outcomes[MissingUnit(portfolio, session, revision)].quality
         healed.observe(seconds)
-    return Completed(raised)
+    return Completed(raised, quality)
 
 
 async def restate_quality(conn: AsyncConnection, phase: Phase, outcomes: Mapping[MissingUnit, Outcome]) -> int:

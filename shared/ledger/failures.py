@@ -19,6 +19,8 @@ from shared.work import Phase
 MAX_RUNS = 8
 # Blocked units are tried once more this often: what blocked them may have gone away without anybody saying so.
 PROBE = timedelta(days=1)
+# The next attempt after so many of one kind: full jitter over a wait that doubles, from five seconds to a quarter of an hour.
+NEXT_ATTEMPT = "now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least({count}, 10)))"
 # So long failures are kept for people to read; what is to be done never depends on them.
 KEPT = timedelta(days=30)
 
@@ -93,11 +95,11 @@ async def record_failure(
         {"portfolio": portfolio, "phase": phase.value},
     )
     runs = await conn.scalar(
-        text("""
+        text(f"""
             UPDATE ledger.schedule
             SET runs = runs + 1, last_error = :error, asked = NULL,
                 probe_at = CASE WHEN runs + 1 >= :most THEN now() + CAST(:probe AS interval) ELSE probe_at END,
-                next_at = now() + random() * least(interval '15 minutes', interval '5 seconds' * power(2, least(runs, 10)))
+                next_at = {NEXT_ATTEMPT.format(count="runs")}
             WHERE portfolio_id = :portfolio AND phase = CAST(:phase AS ledger.phase)
             RETURNING runs
         """),

@@ -33,9 +33,13 @@ class Deferral(NamedTuple):
 
 @dataclass(frozen=True)
 class Completed:
-    """The units whose completed revision this transaction raised, with the revision reached. Only these may be written."""
+    """The units whose completed revision this transaction raised, with the revision reached. Only these may be written.
+
+    quality : of each of them `complete` or `partial`
+    """
 
     revision: Mapping[UnitKey, int]
+    quality: Mapping[UnitKey, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> Collection[UnitKey]:
@@ -43,6 +47,10 @@ class Completed:
 
     def __bool__(self) -> bool:
         return bool(self.revision)
+
+    def __or__(self, other: Completed) -> Completed:
+        """What two transactions have raised; of a unit that both did, as the second left it."""
+        return Completed({**self.revision, **other.revision}, {**self.quality, **other.quality})
 
 
 @dataclass(frozen=True)

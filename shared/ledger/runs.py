@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# One at a time: two that mend the same runs would each see the other's half.
-LOCK = (7305101, 2)
+from shared.db import locks
+from shared.ledger.states import STATE_OF_MISSING
+
 # Marks taken at once, so that no transaction is long. After a migration each stands for years of units, of a night for one session.
 MARKS = 500
 
@@ -32,14 +33,21 @@ class Refreshed:
 
 
 async def refresh(conn: AsyncConnection, marks: int = MARKS) -> Refreshed | None:
-    """Bring the runs up to date where units were changed by transactions that have committed. None while somebody else does.
+    """Bring the runs up to date where units were changed by transactions that have committed. None while somebody else does, and
+    over a connection that only reads: what is left is counted as pending.
 
     To be called in a transaction that reads what is committed at each statement, and that is committed soon: a mark that is
     taken away before the units are read can only be of changes that the read sees.
     """
-    if not await conn.scalar(
-        text("SELECT pg_try_advisory_xact_lock(:one, :other)"), dict(zip(("one", "other"), LOCK, strict=True))
-    ):
+    # One at a time: two that mend the same runs would each see the other's half.
+    lock = dict(zip(("class", "key"), locks.UNIT_RUNS, strict=True))
+    mine = await conn.scalar(
+        text("""
+            SELECT CASE current_setting('transaction_read_only') WHEN 'off' THEN pg_try_advisory_xact_lock(:class, :key) END
+        """),
+        lock,
+    )
+    if not mine:
         return None
     taken = (
         await conn.execute(
@@ -147,11 +155,9 @@ async def read_runs(
 ) -> list[Run]:
     """The runs that touch [first, last], cut to it, by portfolio, phase and session. `missing` is told apart by its schedule."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT r.portfolio_id, CAST(r.phase AS text), greatest(r.first, :first) AS first, least(r.last, :last) AS last,
-                   CASE WHEN r.state <> 'missing' THEN r.state
-                        WHEN s.lease_until > clock_timestamp() THEN 'running'
-                        WHEN s.runs > 0 THEN 'retrying' ELSE 'waiting' END AS state
+                   CASE WHEN r.state <> 'missing' THEN r.state ELSE {STATE_OF_MISSING} END AS state
             FROM ledger.unit_runs r
             LEFT JOIN ledger.schedule s ON r.state = 'missing' AND s.portfolio_id = r.portfolio_id AND s.phase = r.phase
             WHERE r.first <= :last AND r.last >= :first

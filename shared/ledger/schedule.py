@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.ledger.failures import unblock_due
+from shared.ledger.failures import NEXT_ATTEMPT, unblock_due
+from shared.ledger.states import HOLE_REASON
 from shared.work import CHAINED, UPSTREAM, Phase
 
 # How long an event that asked for something may go unanswered and still count against the limit. Longer than a handler may try
@@ -129,13 +130,12 @@ async def lock_schedules(conn: AsyncConnection, phase: Phase, portfolios: Sequen
 
 
 async def record_request(conn: AsyncConnection, phase: Phase, events: Mapping[UUID, UUID]) -> None:
-    """Record the event that requested each locked portfolio, and the next attempt: full jitter over a doubling backoff."""
+    """Record the event that requested each locked portfolio, and the next attempt."""
     await conn.execute(
-        text("""
+        text(f"""
             UPDATE ledger.schedule s
             SET emits = s.emits + 1, asked = e.event,
-                next_at = now() + random()
-                    * least(interval '15 minutes', interval '5 seconds' * power(2, least(s.emits + 1, 10)))
+                next_at = {NEXT_ATTEMPT.format(count="s.emits + 1")}
             FROM unnest(CAST(:portfolios AS uuid[]), CAST(:events AS uuid[])) AS e (portfolio_id, event)
             WHERE s.phase = CAST(:phase AS ledger.phase) AND s.portfolio_id = e.portfolio_id
         """),
@@ -254,7 +254,7 @@ async def retry_blocked(conn: AsyncConnection) -> dict[Phase, int]:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """How many units of a phase are missing, what is happening about them, and for how long the oldest has been."""
+    """How many units of a phase are missing, what is happening about them (`HOLE_REASONS`), and for how long the oldest has been."""
 
     phase: Phase
     reason: str
@@ -265,17 +265,12 @@ class Hole:
 async def holes(conn: AsyncConnection) -> list[Hole]:
     """Missing units by phase and state. Reasons in full are the portfolios' own; here they must stay few."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             WITH missing AS (
                 SELECT portfolio_id, phase, count(*) AS units, min(required_at) AS since FROM ledger.units
                 WHERE completed_revision < required_revision AND blocked_reason IS NULL GROUP BY portfolio_id, phase
             )
-            SELECT CAST(m.phase AS text),
-                   CASE WHEN s.lease_until > clock_timestamp() THEN 'running'
-                        WHEN s.runs > 0 THEN 'failing'
-                        WHEN s.last_error IS NOT NULL THEN 'waiting_for_provider'
-                        WHEN s.asked IS NOT NULL THEN 'asked'
-                        ELSE 'queued' END AS reason,
+            SELECT CAST(m.phase AS text), {HOLE_REASON} AS reason,
                    sum(m.units), max(extract(epoch FROM clock_timestamp() - m.since))
             FROM missing m LEFT JOIN ledger.schedule s ON s.portfolio_id = m.portfolio_id AND s.phase = m.phase
             GROUP BY 1, 2
@@ -285,6 +280,3 @@ async def holes(conn: AsyncConnection) -> list[Hole]:
         """)
     )
     return [Hole(Phase(phase), reason, int(units), float(oldest)) for phase, reason, units, oldest in rows]
-
-
-REASONS = ("running", "failing", "waiting_for_provider", "asked", "queued", "blocked")

@@ -77,43 +77,47 @@ async def _unschedule(conn: AsyncConnection, portfolio: UUID) -> None:
     await conn.execute(text("DELETE FROM ledger.schedule WHERE portfolio_id = :portfolio"), {"portfolio": portfolio})
 
 
-async def require(
-    conn: AsyncConnection, demands: Iterable[tuple[UUID, date, date, Phase]], revision: int
-) -> list[tuple[UUID, date, Phase]]:
+Demand = tuple[UUID, date, date, Phase]
+"""Sessions of a portfolio, both ends included, from a phase on."""
+
+
+async def require(conn: AsyncConnection, demands: Iterable[Demand], revision: int) -> list[tuple[UUID, date, Phase]]:
     """Raise what is required to `revision`, closed downstream. Needs the commit-order lock; returns what was raised."""
     rows = sorted(set(demands))
     if not rows:
         return []
     result = await conn.execute(
-        text("""
-            SELECT portfolio_id, session, CAST(phase AS text)
-            FROM ledger.require(CAST(:portfolios AS uuid[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]),
-                                CAST(:phases AS ledger.phase[]), :revision)
-        """),
-        {
-            "portfolios": [row[0] for row in rows],
-            "firsts": [row[1] for row in rows],
-            "lasts": [row[2] for row in rows],
-            "phases": [row[3].value for row in rows],
-            "revision": revision,
-        },
+        text(f"SELECT portfolio_id, session, CAST(phase AS text) FROM {_REQUIRE}"), _arguments(rows, revision)
     )
     return [(portfolio, session, Phase(phase)) for portfolio, session, phase in result]
+
+
+async def require_many(conn: AsyncConnection, demands: Iterable[Demand], revision: int) -> int:
+    """Raise like `require`, without bringing the keys here: a rerun of everything is millions. Returns how many."""
+    rows = sorted(set(demands))
+    if not rows:
+        return 0
+    return int(await conn.scalar(text(f"SELECT count(*) FROM {_REQUIRE}"), _arguments(rows, revision)) or 0)
 
 
 async def require_all(
     conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date, phase: Phase, revision: int
 ) -> int:
-    """Raise a rectangle like `require`, without bringing its keys here: a rerun of everything is millions. Returns how many."""
-    count = await conn.scalar(
-        text("""
-            SELECT count(*) FROM ledger.require(
-                CAST(:portfolios AS uuid[]),
-                array_fill(CAST(:first AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                array_fill(CAST(:last AS date), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                array_fill(CAST(:phase AS ledger.phase), ARRAY[cardinality(CAST(:portfolios AS uuid[]))]),
-                :revision)
-        """),
-        {"portfolios": list(portfolios), "first": first, "last": last, "phase": phase.value, "revision": revision},
-    )
-    return int(count or 0)
+    """Raise the same sessions of all portfolios; returns how many units."""
+    return await require_many(conn, [(portfolio, first, last, phase) for portfolio in portfolios], revision)
+
+
+_REQUIRE = """
+    ledger.require(CAST(:portfolios AS uuid[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]),
+                   CAST(:phases AS ledger.phase[]), :revision)
+"""
+
+
+def _arguments(rows: Sequence[Demand], revision: int) -> dict[str, object]:
+    return {
+        "portfolios": [row[0] for row in rows],
+        "firsts": [row[1] for row in rows],
+        "lasts": [row[2] for row in rows],
+        "phases": [row[3].value for row in rows],
+        "revision": revision,
+    }

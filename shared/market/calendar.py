@@ -5,7 +5,8 @@ daylight saving are right without any arithmetic on UTC dates.
 
 The library knows the exchange's rules; what a user knows better, a day of mourning or a storm, are closures. They are a frozen
 value that whoever computes reads together with its inputs (shared/db/closures.py) and computes under (`using_calendar`), so two
-computations of one process never see each other's calendar.
+computations of one process never see each other's calendar. Whoever computes without having said under which closures is told
+so (`CalendarNotChosen`): the library's sessions would be a plausible answer, and a wrong one.
 """
 
 from __future__ import annotations
@@ -43,6 +44,16 @@ class NotASession(PermanentError):
     code = "not_a_session"
 
 
+class CalendarNotChosen(RuntimeError):
+    """Sessions were asked for before anybody said under which closures."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no calendar was chosen: read the closures beside what is computed (`load_closures`, `using_calendar`), "
+            "or name the calendar (`exchange_calendar`, `calendar(closures=…)`)"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Closure:
     """A session of the library's calendar on which the exchange stays closed, or closes early at `close_at` (aware)."""
@@ -70,7 +81,7 @@ class Closures:
 
 
 NO_CLOSURES = Closures()
-_current: ContextVar[Closures] = ContextVar("closures", default=NO_CLOSURES)
+_current: ContextVar[Closures | None] = ContextVar("closures", default=None)
 
 
 class Calendar:
@@ -194,21 +205,36 @@ def calendar(today: date | None = None, *, closures: Closures | None = None) -> 
     The library fixes its range when a calendar is loaded, so a process that lives for months must not keep the first one:
     the range follows the year of `today`, and a new year loads a new calendar.
 
-    closures : instead of those the caller runs under
+    closures : instead of those the caller runs under. Raises `CalendarNotChosen` where there are neither.
     """
     year = (today or datetime.now(UTC).date()).year
-    chosen = _current.get() if closures is None else closures
+    chosen = _chosen() if closures is None else closures
     return _without_closures(date(year + 1, 12, 31), chosen) if chosen.entries else _load(date(year + 1, 12, 31))
 
 
 def closures() -> Closures:
-    """Those the caller runs under; none unless somebody up the stack, or earlier in the task, said so."""
-    return _current.get()
+    """Those the caller runs under. Raises `CalendarNotChosen` unless somebody up the stack, or earlier in the task, said which."""
+    return _chosen()
+
+
+def closures_if_chosen() -> Closures:
+    """Those the caller runs under, or no closures where nobody has said. For the time and for refusals, never for what is computed."""
+    return _current.get() or NO_CLOSURES
+
+
+def _chosen() -> Closures:
+    found = _current.get()
+    if found is None:
+        raise CalendarNotChosen
+    return found
 
 
 @contextmanager
-def using_calendar(closures: Closures) -> Iterator[None]:
-    """Inside, in the threads and tasks started there too, `calendar()` is the one with these closures."""
+def using_calendar(closures: Closures | None) -> Iterator[None]:
+    """Inside, in the threads and tasks started there too, `calendar()` is the one with these closures.
+
+    None: none is chosen there, whatever the caller runs under, so that what is inside has to say under which it computes.
+    """
     token = _current.set(closures)
     try:
         yield
@@ -216,6 +242,6 @@ def using_calendar(closures: Closures) -> Iterator[None]:
         _current.reset(token)
 
 
-def set_calendar(closures: Closures) -> None:
+def set_calendar(closures: Closures | None) -> None:
     """The same for the rest of the task: for whoever cannot put what follows inside a `with`."""
     _current.set(closures)

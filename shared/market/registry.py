@@ -42,7 +42,6 @@ FACTORS: Final[tuple[Factor, ...]] = (
     Factor(RATES, ("TLT",)),
 )
 FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
-STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
 PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
 # Stands for rates where no fund does: daily returns of a 25-year par bond on the Treasury's curve (shared/market/curve.py). Computed,
 # not fetched, so it is none of the symbols above; in arrays of proxies' returns it is the last column.

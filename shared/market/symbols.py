@@ -123,8 +123,3 @@ def classify(symbol: str, investment_class: str | None = None) -> SymbolKind:
 def is_cash_like(subtype: str | None) -> bool:
     """Whether a lot of this subtype is money, worth its stated price on every session: never asked for, covered, beta 0."""
     return subtype in CASH_SUBTYPES
-
-
-def is_priced(kind: SymbolKind) -> bool:
-    """Whether a market could price it. A private holding stands at its stated value and is never asked for."""
-    return kind is not SymbolKind.PRIVATE

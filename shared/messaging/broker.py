@@ -34,7 +34,7 @@ async def _tolerant_parser(message: Any, original: Any) -> Any:
     Undecodable bytes are replaced instead, a null becomes empty; if the envelope needed them its check fails, and the message
     reaches the dead letters.
     """
-    failpoint("H8")  # the one before is committed: its offset is, when the next is looked at
+    failpoint("message.after_offset")  # the one before is committed: its offset is, when the next is looked at
     try:
         return await original(message)
     except (UnicodeDecodeError, AttributeError):

@@ -111,16 +111,16 @@ class Relay:
             OUTBOX_AGE.labels(self._service).set(max((float(row.age) for row in rows), default=0.0))
             if not rows:
                 return 0
-            failpoint("R1")
+            failpoint("relay.before_send")
             results = await asyncio.gather(*(self._send(row) for row in rows), return_exceptions=True)
-            failpoint("R3")
+            failpoint("relay.before_mark")
             sent = [row.id for row, result in zip(rows, results, strict=True) if result is None]
             await self._mark(conn, sent)
             for row, result in zip(rows, results, strict=True):
                 if isinstance(result, PERMANENT):
                     await self._fail(conn, row.id, row.topic, result)
-            failpoint("R4")
-        failpoint("R5")
+            failpoint("relay.before_commit")
+        failpoint("relay.after_commit")
         RELAYED.labels(self._service).inc(len(sent))
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, PERMANENT):
@@ -134,7 +134,7 @@ class Relay:
             future = await self._producer.send(
                 f"{self._namespace}{row.topic}", row.payload.encode(), key=key, headers=headers
             )
-            failpoint("R2")
+            failpoint("relay.before_confirmation")
             await future
 
     @staticmethod
@@ -164,5 +164,5 @@ class Relay:
                 """),
                 {"keep": KEEP_SENT},
             )
-            failpoint("R6")
+            failpoint("relay.during_cleaning")
             return int(result.rowcount)

@@ -172,14 +172,14 @@ class RetryDeadLetterMiddleware:
                         reason=reason,
                         error=error,
                     )
-                    failpoint("H9")
+                    failpoint("dead_letter.around_commit")
             except Exception as problem:
                 if self.stopping.is_set():
                     raise
                 await self.pause(attempt, problem)
                 attempt += 1
             else:
-                failpoint("H9")
+                failpoint("dead_letter.around_commit")
                 DEAD_LETTERS.labels(self.service, reason).inc()
                 self.limit.record(reason, sent_by_us=ours)
                 log.error(
@@ -200,7 +200,7 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
             return await self._consume(call_next, msg)
 
     async def _consume(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
-        failpoint("H1")
+        failpoint("message.before_handler")
         headers: dict[str, str] = dict(msg.headers)
         record = msg.raw_message
         service = self._guard.service
@@ -225,7 +225,7 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
             HANDLED.labels(service, kind, result).inc()
             if result != "dead_letter":
                 self._guard.limit.record(None)
-            failpoint("H7")
+            failpoint("message.before_offset")
         finally:
             correlation.reset(tokens[0])
             causation.reset(tokens[1])

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,12 +20,20 @@ from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
 from shared.db.engine import describe_error, is_retried_by_loops, is_transient, snapshot
-from shared.ledger import Lease
+from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.phase.failures import Failures
-from shared.phase.workers import BatchWorker, DefersUnits, LocksSharedInputs, PhaseWorker, Results, earliest
+from shared.phase.workers import (
+    BatchWorker,
+    InputsT,
+    LocksSharedInputs,
+    PhaseWorker,
+    ResultsT,
+    deferred_units,
+    earliest,
+)
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
 from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
 
@@ -44,13 +53,14 @@ class PhaseRunner:
     def __init__(
         self,
         engine: AsyncEngine,
-        worker: PhaseWorker | BatchWorker,
+        worker: PhaseWorker[InputsT, ResultsT] | BatchWorker,
         clock: Clock,
         *,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
-        self._worker = worker
+        # Of whatever inputs and results: they go from one method of the worker to the next, in `_compute`.
+        self._worker: PhaseWorker[Any, Any] | BatchWorker = worker
         self._clock = clock
         self._wake = wake
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_COMPUTATIONS)
@@ -62,10 +72,15 @@ class PhaseRunner:
         Skips portfolios leased by another worker but raises their wake-up counter. Compares the counter before a lease is
         released, and reads what is missing again where it moved, so that no wake-up is lost.
         """
+        # Each batch is computed under the closures that belong to its inputs: whatever the caller ran under is none of them.
+        with using_calendar(None):
+            return await self._run(work)
+
+    async def _run(self, work: Work) -> int:
         owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
         async with self._engine.begin() as conn:
             held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
-        failpoint("H2")
+        failpoint("phase.after_lease")
         if not held:
             return 0
         renewal = asyncio.create_task(self._renew(owner))
@@ -79,7 +94,8 @@ class PhaseRunner:
                 async with self._engine.begin() as conn:
                     held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
                     if not finished:
-                        rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                        with using_calendar(await closures.find_closures(conn)):
+                            rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
                         await outbox.publish_request(conn, self.phase, rest)
                 bounds = UNBOUNDED  # whoever left word did not say what for
         except BaseException:
@@ -175,10 +191,10 @@ class PhaseRunner:
                     log.exception("batch_failed", error=str(problem)[:2000], exc_info=not failures.parts)
             else:
                 for quality in ("complete", "partial"):
-                    count = sum(1 for outcome in raised.values() if outcome == quality)
+                    count = sum(1 for known in raised.quality.values() if known == quality)
                     COMPLETED.labels(self.phase.value, quality).inc(count)
-                log.info("batch_done", units=len(batch), raised=len(raised))
-                return len(raised)
+                log.info("batch_done", units=len(batch), raised=len(raised.keys))
+                return len(raised.keys)
         if halves is None:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
@@ -188,12 +204,17 @@ class PhaseRunner:
         failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> dict[UnitKey, str]:
+    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> Completed:
         worker = self._worker
-        if isinstance(worker, BatchWorker):
-            attempted.update(batch.units)
-            with BATCH_SECONDS.labels(self.phase.value, "all").time():
-                return dict.fromkeys((await worker.run_batch(batch)).keys, "complete")
+        if not isinstance(worker, BatchWorker):
+            return await self._compute(worker, batch, attempted)
+        attempted.update(batch.units)
+        with BATCH_SECONDS.labels(self.phase.value, "all").time():
+            return await worker.run_batch(batch)
+
+    async def _compute(
+        self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: set[MissingUnit]
+    ) -> Completed:
         async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, LocksSharedInputs):
                 await worker.lock_inputs(conn, batch)
@@ -204,16 +225,16 @@ class PhaseRunner:
                     calendar.enter_context(using_calendar(await closures.find_closures(view)))
                     current = await self._current(view, batch)
                     if current is None:
-                        return {}
+                        return Completed({})
                     # Not the batch that was asked for: what fell out of it meanwhile is to be looked at again.
                     attempted.update(current.units)
                     inputs = await worker.load(view, current)
-            failpoint("H3")
+            failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
-                results: Results = await asyncio.to_thread(worker.compute, inputs)
+                results = await asyncio.to_thread(worker.compute, inputs)
             progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
-                return await self._save(conn, current, results)
+                return await self._save(conn, worker, current, results)
 
     async def _current(self, conn: AsyncConnection, batch: Batch) -> Batch | None:
         """Re-read the batch in this snapshot: revisions may have risen, units may be complete or deleted."""
@@ -224,25 +245,24 @@ class PhaseRunner:
         batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
         return batches[0] if batches else None
 
-    async def _save(self, conn: AsyncConnection, batch: Batch, results: Results) -> dict[UnitKey, str]:
+    async def _save(
+        self, conn: AsyncConnection, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, results: ResultsT
+    ) -> Completed:
         outcomes = {
             unit: results.outcomes[key]
             for unit in batch.units
             if (key := UnitKey(unit.portfolio_id, unit.session)) in results.outcomes
         }
         raised = await ledger.complete(conn, self.phase, outcomes)
-        failpoint("H4")
-        worker = self._worker
-        assert isinstance(worker, PhaseWorker)
+        failpoint("phase.after_completion")
         await worker.save(conn, results, raised)
-        failpoint("H5")
+        failpoint("phase.after_results")
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
-        if isinstance(results, DefersUnits):
-            await ledger.defer_each(conn, self.phase, earliest(results.deferred))
-        failpoint("H6")
-        return {key: results.outcomes[key].quality for key in raised.keys}
+        await ledger.defer_each(conn, self.phase, earliest(deferred_units(results)))
+        failpoint("phase.before_commit")
+        return raised
 
     async def _renew(self, owner: str) -> None:
         while True:

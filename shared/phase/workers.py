@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,10 @@ class Results(Protocol):
     def outcomes(self) -> Mapping[UnitKey, Outcome]: ...
 
 
+InputsT = TypeVar("InputsT")
+ResultsT = TypeVar("ResultsT", bound=Results)
+
+
 @runtime_checkable
 class DefersUnits(Protocol):
     """Results that put units off: they stay missing, and their portfolio is looked at again then. No run is counted."""
@@ -27,17 +31,19 @@ class DefersUnits(Protocol):
     def deferred(self) -> Mapping[UnitKey, Deferral]: ...
 
 
-@runtime_checkable
-class PhaseWorker(Protocol):
-    """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread."""
+class PhaseWorker(Protocol[InputsT, ResultsT]):
+    """A phase's own part. `load` and `save` are SQL on one connection; `compute` is pure and runs in a thread.
+
+    What one of them returns, the next one takes: `load` its inputs, `compute` its results.
+    """
 
     phase: Phase
 
-    async def load(self, conn: AsyncConnection, batch: Batch) -> Any: ...
+    async def load(self, conn: AsyncConnection, batch: Batch) -> InputsT: ...
 
-    def compute(self, inputs: Any) -> Any: ...
+    def compute(self, inputs: InputsT) -> ResultsT: ...
 
-    async def save(self, conn: AsyncConnection, results: Any, raised: Completed) -> None: ...
+    async def save(self, conn: AsyncConnection, results: ResultsT, raised: Completed) -> None: ...
 
 
 @runtime_checkable
@@ -49,11 +55,19 @@ class LocksSharedInputs(Protocol):
 
 @runtime_checkable
 class BatchWorker(Protocol):
-    """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors)."""
+    """A worker that does a whole batch itself, because it leaves the database in between (ingest asks vendors).
+
+    It returns all units it completed, with how they came out; also those of others that became ready by its work.
+    """
 
     phase: Phase
 
     async def run_batch(self, batch: Batch) -> Completed: ...
+
+
+def deferred_units(results: object) -> Mapping[UnitKey, Deferral]:
+    """Units that the results put off; none of results that put nothing off."""
+    return results.deferred if isinstance(results, DefersUnits) else {}
 
 
 def earliest(deferred: Mapping[UnitKey, Deferral]) -> dict[UUID, Deferral]:

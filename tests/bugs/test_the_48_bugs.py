@@ -98,7 +98,7 @@ async def test_bug_13_two_onboardings_have_statuses_of_their_own(db: AsyncConnec
     for portfolio in (one, other):
         revision = await add(db, [portfolio], SESSIONS[:2])
         scope = {"portfolio_ids": [str(portfolio)]}
-        run = await requests.record_raised(db, portfolio, SESSIONS[:2], revision, source="onboarding", scope=scope)
+        run, _ = await requests.record_raised(db, [portfolio], SESSIONS[:2], revision, source="onboarding", scope=scope)
         runs.append((run, revision))
     for phase in Phase:
         await complete(db, phase, [(one, session) for session in SESSIONS[:2]], runs[0][1])

@@ -13,7 +13,6 @@ from services.coordinator.compute import scorecard as judged
 from services.coordinator.results import risk as answered
 from services.factors.compute import regression
 from services.risk.compute.inputs import Greeks
-from services.risk.compute.scorecard import FORECASTS
 from services.risk.store.inputs import _FACT_COLUMNS
 from shared.market import layouts
 from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
@@ -48,9 +47,8 @@ def test_the_greeks_that_are_stored_are_those_that_are_answered() -> None:
 
 
 def test_forecasts_and_exposures() -> None:
-    assert FORECASTS == layouts.FORECASTS
-    assert FORECASTS[judged.NORMAL] == "var_normal"
-    assert FORECASTS[judged.EWMA_VARIANCE] == "ewma_variance"
+    assert layouts.FORECASTS[judged.NORMAL] == "var_normal"
+    assert layouts.FORECASTS[judged.EWMA_VARIANCE] == "ewma_variance"
     assert [name for name, of in answered.FIGURES if of == "joint"] == list(FACTOR_NAMES)
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from shared.messaging.failpoints import FAIL_POINTS, NAME_OF
 from tests.crash.matrix import PAIRS, POINTS, Case, Result, run_matrix, undisturbed
 from tests.crash.story import price_file
 from tests.crash.world import PRODUCTION, QUICK, ROOT, World, Zygote, running
@@ -48,10 +49,11 @@ What this does not show: the reconciler (`X1` to `X5`) is not waited for as long
 every 15, with a grace period of one second instead of 30, and at `X1` to `X5` the portfolio's next turn is brought forward by the
 test, which also lets the bus lose every event but the reconciler's so that there is something to do. The corrected price is
 written by the test with the statements ingest uses, not fetched by ingest: a kill of ingest in the middle of its own restatement
-is `tests/store/ingest/test_refresh.py`, not a point of this table.
+is `tests/store/ingest/test_refresh.py`, not a point of this table. Two more fail points, `restatement.before_schedule` (`L1`) and
+`restatement.before_commit` (`L2`), are died at in `tests/stateful/test_patience_lives.py`.
 
-| point | where | seeds | injected | stranded | lost | differing | healed |
-|---|---|---:|---:|---:|---:|---:|---:|
+| point | name | where | seeds | injected | stranded | lost | differing | healed |
+|---|---|---|---:|---:|---:|---:|---:|---:|
 """
 TWICE = """
 ## Two deaths
@@ -124,8 +126,14 @@ def _tell(case: Case, done: asyncio.Future[Result]) -> None:
 
 def table(results: Sequence[Result], points: Sequence[str]) -> str:
     """The rows of the document: one death, by its point."""
-    rows = [(f"{point} | {POINTS[point].what}", [r for r in results if r.case.point == point]) for point in points]
-    return _rows([*rows, ("**all** |", results)], ("injected", "stranded", "lost", "differing"))
+    rows = [(f"{point} | {described(point)}", [r for r in results if r.case.point == point]) for point in points]
+    return _rows([*rows, ("**all** | |", results)], ("injected", "stranded", "lost", "differing"))
+
+
+def described(letter: str) -> str:
+    """Name and place of a fail point, as cells."""
+    name = NAME_OF[letter]
+    return f"`{name}` | {FAIL_POINTS[name].where}"
 
 
 def table_of_pairs(results: Sequence[Result], points: Sequence[str]) -> str:

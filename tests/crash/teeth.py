@@ -63,7 +63,12 @@ MUTATIONS = (
     Mutation(
         "acknowledged first, committed afterwards",
         "shared/messaging/retry_middleware.py",
-        (('        failpoint("H1")\n', '        failpoint("H1")\n        await msg.ack()\n'),),
+        (
+            (
+                '        failpoint("message.before_handler")\n',
+                '        failpoint("message.before_handler")\n        await msg.ack()\n',
+            ),
+        ),
         "tests/flow/test_guard.py::test_a_consumer_killed_before_it_acknowledges_gets_the_message_again",
     ),
     Mutation(

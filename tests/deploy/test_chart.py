@@ -119,8 +119,9 @@ def test_services_are_told_what_their_settings_know(
 
 def test_control_runs_in_one_place_and_readers_apart(rendered: Rendered) -> None:
     documents = of(rendered["full"], "Deployment")
-    assert environment(documents["coordinator"])["LEADLINE_CONTROL"] == "true"
-    assert environment(documents["api"])["LEADLINE_CONTROL"] == "false"
+    factories = {name: pod(document)["containers"][0]["command"][1] for name, document in documents.items()}
+    assert factories["coordinator"] == "services.coordinator.app:create_app"
+    assert factories["api"] == "services.coordinator.app:create_api"
     served = {name: of(rendered[name], "Service")["api"]["spec"]["selector"] for name in ("full", "one")}
     assert served["full"]["app.kubernetes.io/component"] == "api"
     assert served["one"]["app.kubernetes.io/component"] == "coordinator"

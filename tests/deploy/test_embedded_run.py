@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import psutil
 import pytest
 
 from deploy.embedded import demo
+from deploy.embedded.run import unless_stopped
 from leadline.http import Client, Failed
 from leadline.servers import find_token, servers_directory
 
@@ -225,6 +228,25 @@ def test_a_signal_during_the_start_stops_it_within_seconds_and_leaves_nothing(
     expected = (0, "") if command == "up" else (1, "leadline: stopped before everything had started\n")
     assert (process.returncode, err) == expected
     assert servers_of(state) == []
+
+
+async def test_a_connection_cut_off_by_a_stop_prints_nothing_and_other_errors_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    async def start() -> bool:
+        asked.set()
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            for error in (ConnectionError("connection lost"), ValueError("a mistake of ours")):
+                loop.create_future().set_exception(error)  # and nobody waits for it
+
+    assert await unless_stopped(start(), asked) is None
+    gc.collect()
+    assert "connection lost" not in caplog.text
+    assert "a mistake of ours" in caplog.text
 
 
 def test_a_signal_while_services_wait_for_a_broker_stops_them(state: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from fastapi import FastAPI
 
 import shared.service
-from shared.service import Service, create_service_app
+from shared.application import create_service_app
+from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Batch
 from tests.flow import toy

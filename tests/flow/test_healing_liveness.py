@@ -23,13 +23,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import shared.service
 from deploy.embedded.process import free_port
+from shared.application import create_service_app
 from shared.errors import ConfigurationError
 from shared.events.envelope import WorkEvent
 from shared.events.topics import DATE_DUE
 from shared.messaging import breaker, dead_letters, monitor
 from shared.messaging.breaker import WINDOW
 from shared.phase.runner import PhaseRunner
-from shared.service import EXIT_STUCK, Service, create_service_app
+from shared.service import EXIT_STUCK, Service
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire, Worker

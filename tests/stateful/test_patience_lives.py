@@ -152,7 +152,16 @@ class Life:
 
     async def die(self) -> None:
         """The process ends at a point of the transaction that writes prices; its claims run out, and another one asks again."""
-        point = self.chance.choice(["H3", "H4", "H5", "H6", "L1", "L2"])
+        point = self.chance.choice(
+            [
+                "phase.before_compute",
+                "phase.after_completion",
+                "phase.after_results",
+                "phase.before_commit",
+                "restatement.before_schedule",
+                "restatement.before_commit",
+            ]
+        )
 
         def dying(name: str) -> None:
             if name == point:

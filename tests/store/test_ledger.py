@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
 from shared.ledger import MAX_RUNS, Outcome
-from shared.work import DOWNSTREAM, MissingUnit, Phase, Unit, UnitKey, Work
+from shared.ledger.states import HOLE_REASON, HOLE_REASONS, STATE_OF_MISSING, state_of_missing
+from shared.work import UPSTREAM, Phase, UnitKey
 from tests.support.databases import act_as
-from tests.support.ledger import SESSIONS, add, complete, missing, ready, require, revisions
+from tests.support.ledger import SESSIONS, Unit, add, complete, missing, ready, require, revisions
 
 D = SESSIONS
 
@@ -100,7 +101,8 @@ async def test_a_raise_is_closed_downstream(db: AsyncConnection, a: UUID, b: UUI
     """The dependent phases of the same sessions; for snapshots every later session, and its risk."""
     await add(db, [a, b], D[:6])
     revision, raised = await require(db, (a, D[2], D[3], phase))
-    closed = {phase} | set(DOWNSTREAM[phase]) | {far for near in DOWNSTREAM[phase] for far in DOWNSTREAM[near]}
+    near = {after for after in Phase if phase in UPSTREAM[after]}
+    closed = {phase} | near | {far for far in Phase if near & set(UPSTREAM[far])}
     expected = units(a, D[2:4], *closed)
     if Phase.SNAPSHOTS in closed:
         expected |= units(a, D[2:6], Phase.SNAPSHOTS, Phase.RISK)
@@ -219,14 +221,6 @@ async def test_a_blocked_snapshot_blocks_what_follows_and_a_blocked_factor_only_
     assert await ready(db, Phase.FACTORS, [a]) == {UnitKey(a, D[0]), UnitKey(a, D[2])}
 
 
-async def test_scope_is_all_that_is_missing_ready_or_not(db: AsyncConnection, a: UUID) -> None:
-    revision = await add(db, [a], D[:3])
-    await finish(db, a, [D[0]], Phase.INGEST)
-    found = await ledger.scope_of(db, Work((a,), D[0], D[2]), Phase.INGEST)
-    assert found == [MissingUnit(a, D[1], revision), MissingUnit(a, D[2], revision)]
-    assert len(await ledger.scope_of(db, Work((a,), D[0], D[1]), Phase.RISK)) == 2
-
-
 # --- completing ------------------------------------------------------------------------------------------------------
 
 
@@ -343,3 +337,23 @@ async def test_progress_forgets_past_failures_of_that_phase(db: AsyncConnection,
     await ledger.record_progress(db, Phase.INGEST, [a])
     assert [(await schedule(db, p, q))["runs"] for p in (a, b) for q in (Phase.INGEST, Phase.RISK)] == [0, 1, 1, 1]
     assert (await schedule(db, a, Phase.INGEST))["last_error"] is None
+
+
+async def test_a_missing_units_state_is_the_same_in_sql_and_in_python(db: AsyncConnection) -> None:
+    """And the metric's label is a case of it."""
+    rows = await db.execute(
+        text(f"""
+            SELECT s.lease_until > clock_timestamp() AS running, s.runs, {STATE_OF_MISSING} AS state, {HOLE_REASON} AS label
+            FROM (VALUES (now() + interval '1 hour'), (now() - interval '1 hour'), (NULL)) AS l (lease_until)
+            CROSS JOIN (VALUES (0), (3)) AS r (runs)
+            CROSS JOIN (VALUES ('x'), (NULL)) AS e (last_error)
+            CROSS JOIN (VALUES (gen_random_uuid()), (NULL)) AS a (asked)
+            CROSS JOIN LATERAL (SELECT l.lease_until, r.runs, e.last_error, a.asked) s
+        """)
+    )
+    seen = set()
+    for row in rows:
+        assert row.state == state_of_missing(blocked=False, running=bool(row.running), runs=row.runs)
+        assert HOLE_REASONS[row.label] == row.state
+        seen.add(row.label)
+    assert seen == set(HOLE_REASONS) - {"blocked"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import ledger
-from shared.work import UPSTREAM, Phase, Unit, UnitKey
+from shared.work import UPSTREAM, Phase, UnitKey
 from tests.support.databases import act_as
-from tests.support.ledger import SESSIONS, add, complete, ready, require, revisions
+from tests.support.ledger import SESSIONS, Unit, add, complete, ready, require, revisions
 
 PORTFOLIOS = [UUID(int=n) for n in (1, 2, 3)]
 DAYS = SESSIONS[:5]

@@ -24,9 +24,9 @@ from shared.ledger import MAX_RUNS, Completed, Deferral, Outcome
 from shared.market.calendar import calendar
 from shared.phase.failures import MOST_TRIES
 from shared.phase.runner import PhaseRunner
-from shared.work import Batch, MissingUnit, Phase, Unit, UnitKey, Work
+from shared.work import Batch, MissingUnit, Phase, UnitKey, Work
 from tests.support.databases import Database
-from tests.support.ledger import SESSIONS, add, complete_and_tell, missing, revisions
+from tests.support.ledger import SESSIONS, Unit, add, complete_and_tell, missing, revisions
 
 D = SESSIONS
 

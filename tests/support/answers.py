@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,11 +13,12 @@ import httpx2
 from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter
 
-from services.coordinator.api.models import admin, common, imports, portfolios, results, symbols, tokens
+from services.coordinator.api import models
 
 MODELS: dict[str, type[BaseModel]] = {
     name: model
-    for module in (common, imports, portfolios, results, symbols, admin, tokens)
+    for found in pkgutil.iter_modules(models.__path__, f"{models.__name__}.")
+    for module in (importlib.import_module(found.name),)
     for name, model in inspect.getmembers(module, inspect.isclass)
     if issubclass(model, BaseModel)
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,11 +15,19 @@ from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.ledger import Completed, Outcome
 from shared.market.calendar import calendar
 from shared.messaging import outbox
-from shared.work import MissingUnit, Phase, Unit, UnitKey
+from shared.work import MissingUnit, Phase, UnitKey, Work
 from tests.support.databases import act_as
 
 SESSIONS: list[date] = calendar().between(date(2024, 12, 20), date(2025, 1, 10))
 """Thirteen sessions over two holidays and the closing of 2025-01-09."""
+
+
+class Unit(NamedTuple):
+    """The key of a row of the ledger."""
+
+    portfolio_id: UUID
+    session: date
+    phase: Phase
 
 
 async def add(conn: AsyncConnection, portfolios: Sequence[UUID], sessions: Sequence[date]) -> int:
@@ -67,6 +76,20 @@ async def ready(
 ) -> set[UnitKey]:
     await act_as(conn, phase.value)
     return {UnitKey(due.portfolio_id, due.session) for due in await ledger.ready(conn, phase, portfolios, first, last)}
+
+
+async def missing_within(conn: AsyncConnection, work: Work, phase: Phase) -> list[MissingUnit]:
+    """All missing units of the phase within the work, ready or not, by portfolio and session."""
+    rows = await conn.execute(
+        text("""
+            SELECT portfolio_id, session, required_revision FROM ledger.units
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+              AND session BETWEEN :first AND :last AND completed_revision < required_revision
+            ORDER BY portfolio_id, session
+        """),
+        {"portfolios": list(work.portfolios), "phase": phase.value, "first": work.first, "last": work.last},
+    )
+    return [MissingUnit(*row) for row in rows]
 
 
 async def missing(conn: AsyncConnection) -> set[Unit]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, Refused, RoleTooSmall, Unauthorised
+from services.coordinator.errors import ForeignOrigin, Misdirected, ReadOnly, Refused, RoleTooSmall, Unauthorised
 from services.coordinator.tokens.authenticator import Authenticator
 from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
 from services.coordinator.tokens.requests import bearer_of, client_of
@@ -34,6 +34,8 @@ ANY_HOST = "*"
 # A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
 PROBED = frozenset({"/livez", "/readyz", "/metrics"})
 DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
+# Changes nothing but the cookie and what this process remembers of it.
+SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -76,22 +78,30 @@ class Access:
     hosts  : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
     closed : paths outside the API that need a token too
     alone  : whether, without a token, it answers on the loopback alone
+    reads  : whether it answers nothing but reads
     """
 
     hosts: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     alone: bool = True
+    reads: bool = False
 
     @classmethod
     def of(
-        cls, hosts: Collection[str], *, open_docs: bool = True, open_metrics: bool = True, alone: bool = True
+        cls,
+        hosts: Collection[str],
+        *,
+        open_docs: bool = True,
+        open_metrics: bool = True,
+        alone: bool = True,
+        reads: bool = False,
     ) -> Access:
         closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({"/metrics"}))
-        return cls(frozenset(hosts), closed, alone)
+        return cls(frozenset(hosts), closed, alone, reads)
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused before its body is read; None where it may pass."""
-        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope)
+        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope) or self._change(scope)
 
     def is_protected(self, scope: Scope) -> bool:
         """Whether a call needs a token, where any does.
@@ -111,6 +121,14 @@ class Access:
         return Misdirected(
             f"The request was sent to {said}, which is no name of this server. Call it by 127.0.0.1 or localhost, or list the name "
             "in LEADLINE_HOSTS and start the server again."
+        )
+
+    def _change(self, scope: Scope) -> Refused | None:
+        if not self.reads or scope["method"] in SAFE_METHODS or _routed(scope) in SIGNING:
+            return None
+        return ReadOnly(
+            f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
+            "Send it to the coordinator that takes changes."
         )
 
     @staticmethod

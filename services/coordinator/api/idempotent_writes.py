@@ -27,7 +27,7 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
 
     parts : what makes the request what it is; the same key with other parts is refused
     """
-    failpoint("C1")
+    failpoint("request.before_transaction")
     key = request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
@@ -46,8 +46,8 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
         status, body = await operation(conn)
         if key is not None:
             await idempotency.insert_answer(conn, key, endpoint, Answer(digest, status, body))
-        failpoint("C3")
-    failpoint("C4")
+        failpoint("request.before_commit")
+    failpoint("request.after_commit")
     context.wake_relay()
     return _answer(status, body, {})
 

@@ -31,6 +31,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Make changes from pages of this server, or from a program.",
     ),
     ProblemCode(
+        "read_only", 403, "The server that was asked only reads (LEADLINE_READ_ONLY). Nothing was done.",
+        "Send changes to the coordinator that takes them.",
+    ),
+    ProblemCode(
         "role_too_small", 403, "The token's role does not allow the call. Nothing was done.",
         "Use a token of the role that `detail` names; an operator creates one with `leadline token create`.",
     ),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.api.context import Ctx
+from services.coordinator.api.context import Context, Ctx
+from services.coordinator.api.models import explained as explained_models
 from services.coordinator.api.models import portfolios as portfolios_models
+from services.coordinator.api.models import ranges as ranges_models
 from services.coordinator.api.models import results as results_models
 from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, assert_in_order
@@ -33,6 +37,7 @@ from shared.work import Phase
 
 router = APIRouter(route_class=DocumentRoute, tags=["results"])
 
+T = TypeVar("T")
 MOST_EXPLAINED = 50
 From = Annotated[Day | None, Query(alias="from")]
 To = Annotated[Day | None, Query(alias="to")]
@@ -42,6 +47,18 @@ Figures = Annotated[
 ]
 
 
+async def _read(
+    context: Context,
+    read: Callable[[AsyncConnection], Awaitable[T]],
+    first: date | None = None,
+    last: date | None = None,
+) -> T:
+    """What every answer here is: a range that is in order, read in one snapshot."""
+    assert_in_order(first, last)
+    async with snapshot(context.engine) as conn:
+        return await read(conn)
+
+
 def _names(figures: str) -> list[str]:
     return [name for part in figures.split(",") if (name := part.strip())]
 
@@ -49,22 +66,21 @@ def _names(figures: str) -> list[str]:
 @router.get(
     "/portfolios/{portfolio_id}/risk/series",
     summary="Any figures over time, a value a session",
-    response_model=results_models.Series,
+    response_model=ranges_models.Series,
 )
 async def risk_series(
     portfolio_id: UUID, context: Ctx, figures: Figures, first: From = None, last: To = None
 ) -> dict[str, Any]:
     """Such as `figures=risk.var.historical.0.95,risk.volatility.realized_252,snapshots.nav`, at most 50."""
-    assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
-        return await figure_series.read(conn, portfolio_id, _names(figures), first, last)
+    names = _names(figures)
+    return await _read(context, lambda conn: figure_series.read(conn, portfolio_id, names, first, last), first, last)
 
 
 @router.get(
     "/completeness",
     summary="The state of every session of every portfolio and phase, as ranges",
     tags=["status"],
-    response_model=results_models.Completeness,
+    response_model=ranges_models.Completeness,
 )
 async def completeness(
     context: Ctx,
@@ -74,22 +90,24 @@ async def completeness(
     portfolio_id: Annotated[list[UUID] | None, Query(max_length=1000, description="Repeat for several")] = None,
 ) -> dict[str, Any]:
     """`runs` are `[phase, state, from, to]`, positions in `sessions`, both ends within. Has an ETag: ask with `If-None-Match`."""
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
+        return await grid.read(conn, context.clock, first=first, last=last, phase=phase, portfolios=portfolio_id)
+
     assert_in_order(first, last)
     # What changed in the last seconds is small; a moment more, and the answer is of now.
     await refresh_all(context.engine)
-    async with snapshot(context.engine) as conn:
-        return await grid.read(conn, context.clock, first=first, last=last, phase=phase, portfolios=portfolio_id)
+    return await _read(context, read, first, last)
 
 
 @router.get(
     "/providers",
     summary="Who is asked for prices, what is left of each quota, and who is left alone",
     tags=["status"],
-    response_model=results_models.Providers,
+    response_model=ranges_models.Providers,
 )
 async def chain(context: Ctx) -> dict[str, Any]:
-    async with snapshot(context.engine) as conn:
-        return await providers.chain(conn)
+    return await _read(context, providers.chain)
 
 
 @router.get(
@@ -99,12 +117,14 @@ async def chain(context: Ctx) -> dict[str, Any]:
     response_model=portfolios_models.FlowList,
 )
 async def flows(portfolio_id: UUID, context: Ctx, first: From = None, last: To = None) -> dict[str, Any]:
-    assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
         await portfolios.require_portfolio(conn, portfolio_id)
         rows = await stored_flows.of(conn, portfolio_id)
-    kept = [row for row in rows if (first or date.min) <= row["date"] <= (last or date.max)]
-    return {"portfolio_id": str(portfolio_id), "items": [to_json(dict(row)) for row in kept]}
+        kept = [row for row in rows if (first or date.min) <= row["date"] <= (last or date.max)]
+        return {"portfolio_id": str(portfolio_id), "items": [to_json(dict(row)) for row in kept]}
+
+    return await _read(context, read, first, last)
 
 
 @router.get(
@@ -120,19 +140,21 @@ async def positions(
     limit: Annotated[int, Query(ge=1, le=2000, description="Sessions, however many lots")] = 250,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    assert_in_order(first, last)
-    try:
-        after = None if cursor is None else date.fromisoformat(cursor)
-    except ValueError as error:
-        raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error
-    async with snapshot(context.engine) as conn:
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
+        try:
+            after = None if cursor is None else date.fromisoformat(cursor)
+        except ValueError as error:
+            raise Invalid(UNKNOWN_CURSOR, code="unknown_cursor") from error
         return await portfolios.positions_between(conn, portfolio_id, first, last, limit=limit, after=after)
+
+    return await _read(context, read, first, last)
 
 
 @router.get(
     "/portfolios/{portfolio_id}/explain/bulk",
     summary="Several figures of a session, each with what is behind it",
-    response_model=results_models.ExplainedMany,
+    response_model=explained_models.ExplainedMany,
 )
 async def explain_bulk(
     portfolio_id: UUID,
@@ -144,15 +166,18 @@ async def explain_bulk(
     names = _names(figures)
     if len(names) > MOST_EXPLAINED:
         raise Invalid(f"{len(names)} figures are named, and at most {MOST_EXPLAINED} are explained at once. Ask twice.")
-    async with snapshot(context.engine) as conn:
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
         await sessions.check_of(conn, context.clock, portfolio_id, session)
         return await explain.explain_many(conn, portfolio_id, session, names)
+
+    return await _read(context, read)
 
 
 @router.get(
     "/portfolios/{portfolio_id}/restatements/causes",
     summary="Why figures were restated: by revision, newest first",
-    response_model=results_models.RestatementCauses,
+    response_model=ranges_models.RestatementCauses,
 )
 async def causes(
     portfolio_id: UUID,
@@ -162,9 +187,11 @@ async def causes(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
         return await restatement_causes.page(conn, portfolio_id, first, last, limit=limit, cursor=cursor)
+
+    return await _read(context, read, first, last)
 
 
 @router.get(
@@ -181,6 +208,8 @@ async def symbol_price_history(
     limit: Annotated[int, Query(ge=1, le=2000, description="Sessions, however many values")] = 250,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    assert_in_order(first, last)
-    async with snapshot(context.engine) as conn:
+
+    async def read(conn: AsyncConnection) -> dict[str, Any]:
         return await price_history.page(conn, symbol, first, last, changed=changed, limit=limit, cursor=cursor)
+
+    return await _read(context, read, first, last)

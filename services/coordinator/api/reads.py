@@ -8,6 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.coordinator.api.context import Ctx
+from services.coordinator.api.models import explained as explained_models
+from services.coordinator.api.models import ranges as ranges_models
 from services.coordinator.api.models import results as results_models
 from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
@@ -96,7 +98,7 @@ async def stress(portfolio_id: UUID, context: Ctx, session: Session = None) -> d
 @router.get(
     "/portfolios/{portfolio_id}/explain",
     summary="A figure: formula, parameters, and the data behind it",
-    response_model=results_models.Explained | results_models.FigureNames,
+    response_model=explained_models.Explained | explained_models.FigureNames,
 )
 async def explain_figure(
     portfolio_id: UUID,
@@ -116,7 +118,7 @@ async def explain_figure(
 @router.get(
     "/portfolios/{portfolio_id}/restatements",
     summary="Figures that a later revision changed, old and new",
-    response_model=results_models.Restatements,
+    response_model=ranges_models.Restatements,
 )
 async def restated(
     portfolio_id: UUID,
@@ -158,7 +160,7 @@ async def symbol_metrics(symbol: str, context: Ctx, session: Session = None) -> 
 @router.get(
     "/symbols/{symbol}/explain",
     summary="A symbol's figure: formula, parameters, and the data behind it",
-    response_model=results_models.Explained | results_models.FigureNames,
+    response_model=explained_models.Explained | explained_models.FigureNames,
 )
 async def explain_symbol(
     symbol: str,

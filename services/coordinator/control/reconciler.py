@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -23,12 +23,14 @@ from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.results import coverage, states
 from shared.clock import Clock
+from shared.db import locks
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
+from shared.ledger.states import HOLE_REASONS
 from shared.messaging import dead_letters, outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import (
@@ -44,11 +46,9 @@ from shared.telemetry import (
     PROBES,
     logger,
 )
-from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work
+from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work, portfolio_slices
 
 log = logger(__name__)
-
-LEADER_LOCK = 7305103
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,21 @@ class Reconciler:
         """Until cancelled. A turn that fails is logged, and the next one does its work."""
         started = False
         while True:
-            try:
-                if not started:
-                    await self.start()
-                    started = True
-                await self.run_once()
-            except Exception as error:
-                if not is_retried_by_loops(error):
-                    raise
-                log.warning("reconciler_waits", error=str(error)[:300])
+            started = started or await _attempt(self.start)
+            if started:
+                await _attempt(self.run_once)
             self._now.clear()
             try:
                 await asyncio.wait_for(self._now.wait(), self._pace.period)
             except TimeoutError:
                 continue
+
+    async def run_on_request(self) -> None:
+        """Until cancelled: a turn whenever it is woken, none by itself. For a process beside the one that reconciles."""
+        while True:
+            await self._now.wait()
+            self._now.clear()
+            await _attempt(self.run_once)
 
     async def start(self) -> None:
         """Once, when a coordinator starts: no wait is longer than five seconds, and a new code, model or benchmark is taken up."""
@@ -122,9 +123,9 @@ class Reconciler:
         await self._retry_blocked()
         emitted = 0
         async with self._engine.begin() as conn:
-            if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": LEADER_LOCK}):
+            if not await conn.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": locks.LEADER}):
                 return 0
-            failpoint("X1")
+            failpoint("reconciler.after_election")
             await load_closures(conn)
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
@@ -137,7 +138,7 @@ class Reconciler:
             for phase in Phase:
                 emitted += await self._request_missing(conn, phase)
         if emitted:
-            failpoint("X4")
+            failpoint("reconciler.after_commit")
             self._wake_relay()
         return emitted
 
@@ -152,7 +153,7 @@ class Reconciler:
         for phase in Phase:
             MISSING.labels(phase.value).set(sum(n for (p, why), n in units.items() if p == phase and why != "blocked"))
             OLDEST_HOLE.labels(phase.value).set(max((h.oldest_seconds for h in holes if h.phase == phase), default=0.0))
-            for reason in schedule.REASONS:
+            for reason in HOLE_REASONS:
                 HOLES.labels(phase.value, reason).set(units.get((phase, reason), 0))
         OUTBOX_DEPTH.set((await outbox.outbox_depth(conn)).unsent)
         measured = await coverage.measure(conn, states.window_start(self._clock))
@@ -193,13 +194,13 @@ class Reconciler:
         )
         if not works:
             return 0
-        failpoint("X2")
+        failpoint("reconciler.after_selection")
         events = [PhaseRequested(work=WorkBody.of(work), phase=phase) for work in works]
         ids = await outbox.publish(conn, events, source="coordinator")
-        failpoint("X5")
+        failpoint("reconciler.during_batch")
         chosen = {portfolio: id_ for work, id_ in zip(works, ids, strict=True) for portfolio in work.portfolios}
         await schedule.record_request(conn, phase, chosen)
-        failpoint("X3")
+        failpoint("reconciler.before_commit")
         EMITS.labels(phase.value).inc(len(events))
         log.info("reconciler_asked", phase=phase.value, events=len(events), portfolios=len(chosen))
         return len(events)
@@ -222,10 +223,22 @@ class Reconciler:
             grouped[part[0], part[-1]].append((rank, candidate.portfolio_id))
         ranked: list[tuple[int, Work]] = []
         for (first, last), members in grouped.items():
-            height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(days.between(first, last))))
-            for top in range(0, len(members), height):
-                part_of = members[top : top + height]
-                ranked.append((part_of[0][0], Work(tuple(portfolio for _, portfolio in part_of), first, last)))
+            ranked += [
+                (part[0][0], Work(tuple(portfolio for _, portfolio in part), first, last))
+                for part in portfolio_slices(members, len(days.between(first, last)))
+            ]
         chosen = [work for _, work in sorted(ranked, key=lambda item: item[0])[: max(0, budget)]]
         order: Any = (lambda work: work.first) if phase in CHAINED else (lambda work: -work.last.toordinal())
         return sorted(chosen, key=order)
+
+
+async def _attempt(step: Callable[[], Awaitable[object]]) -> bool:
+    """Whether a step was done. What the next turn may mend is logged, everything else raised."""
+    try:
+        await step()
+    except Exception as error:
+        if not is_retried_by_loops(error):
+            raise
+        log.warning("reconciler_waits", error=str(error)[:300])
+        return False
+    return True

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.coordinator.reference.benchmarks import service as benchmarks
 from services.coordinator.reference.benchmarks.store import CHOSEN
 from services.coordinator.runs import store as runs
-from services.coordinator.runs.requests import scope_key
+from services.coordinator.runs.requests import Scope, restate
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import load_closures
@@ -169,22 +168,18 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
         demands = await find_outdated(conn, portfolios, version)
         if not demands:
             return 0
-        revision = await next_change_seq(conn)
-        raised = await ledger.require(conn, demands, revision)
         touched = sorted({portfolio for portfolio, *_ in demands})
-        first, last = min(demand[1] for demand in demands), clock.last_due()
-        scope: dict[str, Any] = {
-            "portfolio_ids": [str(portfolio) for portfolio in touched],
-            "from": first.isoformat(),
-            "to": last.isoformat(),
-            "phase": None,
-            "what": "all",
-            "model_version": version,
-        }
-        run_id = await runs.insert(conn, "reconciler", "all", scope, scope_key(scope))
-        sessions = clock.calendar().between(first, last)
-        await runs.add_units(conn, run_id, touched, sessions, which="raised", revision=revision)
-    return len(raised)
+        scope = Scope(tuple(touched), min(demand[1] for demand in demands), clock.last_due()).document("all")
+        restated = await restate(
+            conn,
+            clock,
+            demands,
+            await next_change_seq(conn),
+            source="reconciler",
+            scope=scope | {"model_version": version},
+            announced=False,
+        )
+    return restated.units
 
 
 async def find_outdated(

@@ -23,11 +23,11 @@ from shared.clock import Clock
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops, next_change_seq
 from shared.events.coordinator import DateDue
-from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar
+from shared.market.calendar import HORIZON_ALARM_DAYS, HORIZON_REMEDY, Calendar, exchange_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
-from shared.work import MAX_PORTFOLIOS, MAX_UNITS, UnitKey
+from shared.work import UnitKey, portfolio_slices
 
 log = logger(__name__)
 
@@ -69,8 +69,7 @@ async def sessions_due(
     slices = []
     for first, members in sorted(lacking.items()):
         sessions = tuple(days.between(first, due))
-        height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // len(sessions)))
-        slices += [Slice(tuple(members[top : top + height]), sessions) for top in range(0, len(members), height)]
+        slices += [Slice(tuple(part), sessions) for part in portfolio_slices(members, len(sessions))]
     return slices
 
 
@@ -97,7 +96,7 @@ async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Calla
             units = sum([await _add(conn, part, revision, source=source) for part in parts])
         added += units
         wake()
-        failpoint("C6")
+        failpoint("due_date.after_commit")
         log.info(
             "sessions_due",
             first=str(found.sessions[0]),
@@ -112,7 +111,7 @@ async def add_due(engine: AsyncEngine, clock: Clock, *, source: str, wake: Calla
 async def _add(conn: AsyncConnection, part: Slice, revision: int, *, source: str) -> int:
     """The units of one slice, the run that waits for them, and the event. Needs the commit-order lock."""
     count = await ledger.add_units(conn, part.portfolios, part.sessions, revision)
-    failpoint("C5")
+    failpoint("due_date.before_commit")
     scope = {
         "portfolio_ids": sorted(str(portfolio) for portfolio in part.portfolios),
         "from": part.sessions[0].isoformat(),
@@ -146,7 +145,7 @@ class Scheduler:
                 if not is_retried_by_loops(error):
                     raise
                 log.warning("scheduler_waits", error=str(error)[:300])
-            days_left = self._clock.calendar().days_to_horizon(datetime.now(UTC))
+            days_left = exchange_calendar().days_to_horizon(datetime.now(UTC))
             if days_left < HORIZON_ALARM_DAYS:
                 log.error("calendar_horizon_is_near", days=days_left, remedy=HORIZON_REMEDY)
             await asyncio.sleep(self._period)

@@ -5,10 +5,8 @@ All functions take a connection inside a transaction whose first statement was t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +15,7 @@ from services.coordinator.errors import Conflict
 from services.coordinator.portfolios import flows, store
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.runs import requests
+from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.clock import Clock
 from shared.db.engine import next_change_seq
@@ -44,8 +43,8 @@ async def record_creation(conn: AsyncConnection, clock: Clock, portfolio: UUID, 
     last_due = clock.last_due()
     sessions = [] if first is None else clock.calendar().between(first, last_due)
     await ledger.add_units(conn, [portfolio], sessions, revision)
-    scope = _scope(portfolio, first, last_due)
-    run_id = await requests.record_raised(conn, portfolio, sessions, revision, source="onboarding", scope=scope)
+    scope = Scope((portfolio,), first, last_due).document("all")
+    run_id, _ = await requests.record_raised(conn, [portfolio], sessions, revision, source="onboarding", scope=scope)
     await _announce(conn, PortfolioCreated, clock, portfolio, sessions)
     return Change(first, sessions[-1] if sessions else None, run_id)
 
@@ -77,8 +76,8 @@ async def record_change(
     if first is not None and affected <= last_due:
         await ledger.require(conn, [(before.id, max(affected, first), last_due, phase)], revision)
     due = [] if first is None else calendar.between(first, last_due)
-    scope = _scope(before.id, affected, last_due) | {"revision": revision}
-    run_id = await requests.record_raised(conn, before.id, due, revision, source=source, scope=scope)
+    scope = Scope((before.id,), affected, last_due).document("all") | {"revision": revision}
+    run_id, _ = await requests.record_raised(conn, [before.id], due, revision, source=source, scope=scope)
     await _announce(conn, PortfolioChanged, clock, before.id, [day for day in due if day >= affected])
     return Change(first, due[-1] if due else None, run_id)
 
@@ -96,7 +95,7 @@ async def _refuse_orphaned_flows(conn: AsyncConnection, portfolio: UUID, first: 
 async def _announce(
     conn: AsyncConnection, kind: type[WorkEvent], clock: Clock, portfolio: UUID, sessions: list[date]
 ) -> None:
-    failpoint("C2")
+    failpoint("portfolio.before_announcement")
     if sessions:
         keys = [UnitKey(portfolio, session) for session in sessions]
         await outbox.publish_work(conn, kind, keys, sessions, source=SERVICE)
@@ -104,14 +103,3 @@ async def _announce(
         # Nothing is due yet: listeners still learn of it, and find nothing to do.
         body = WorkBody(portfolios=[portfolio], first=clock.last_due(), last=clock.last_due())
         await outbox.publish(conn, [kind(work=body)], source=SERVICE)
-
-
-def _scope(portfolio: UUID, first: date | None, last: date) -> dict[str, Any]:
-    scope: Mapping[str, Any] = {
-        "portfolio_ids": [str(portfolio)],
-        "from": None if first is None else first.isoformat(),
-        "to": last.isoformat(),
-        "phase": None,
-        "what": "all",
-    }
-    return dict(scope)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.results import states
 from services.coordinator.results.reasons import Wait, absences, document, documents, sentence
 from shared.clock import Clock
+from shared.ledger.states import state_of_missing
 from shared.market.reasons import ABSENCES, ReasonCode
 from shared.market.registry import COVERAGE_GATE, PROXY_SYMBOLS
 from shared.work import Phase
@@ -76,15 +77,6 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
     }
 
 
-def hole_state(*, blocked: bool, running: bool, runs: int) -> str:
-    """What is happening about a hole. A wait for a quota or a provider is no failed run, so it stays 'waiting'."""
-    if blocked:
-        return "blocked"
-    if running:
-        return "running"
-    return "retrying" if runs > 0 else "waiting"
-
-
 async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str, Any]], int]:
     """Missing units as runs of consecutive sessions, oldest first.
 
@@ -134,7 +126,7 @@ def _hole(row: Row[Any], awaited: Sequence[Wait]) -> dict[str, Any]:
         "from": row.first.isoformat(),
         "to": row.last.isoformat(),
         "phase": row.phase,
-        "state": hole_state(blocked=blocked, running=row.running, runs=row.runs),
+        "state": state_of_missing(blocked=blocked, running=row.running, runs=row.runs),
         "reason": _why(row, waits),
         "reasons": [
             document(wait.reason, phase=row.phase, symbol=wait.symbol, wait=wait)

@@ -31,9 +31,17 @@ Values = dict[str, dict[date, Any]]
 
 
 async def read(
-    conn: AsyncConnection, portfolio: UUID, figures: Sequence[str], first: date | None, last: date | None
+    conn: AsyncConnection,
+    portfolio: UUID,
+    figures: Sequence[str],
+    first: date | None,
+    last: date | None,
+    *,
+    strict: bool = True,
 ) -> dict[str, Any]:
     """Sessions ascending and, under each name, one value a session; null where it is not known.
+
+    strict : refuse a name that no session has; else it is null throughout
 
     `stale` says of each session whether what it shows is behind what is required; `reasons` are those stored with the sessions, each
     once with the first and last session it stands beside.
@@ -46,7 +54,7 @@ async def read(
     )
     values: Values = {}
     for answer, names in wanted.items():
-        values |= await _READERS[answer](conn, window, names)
+        values |= await _READERS[answer](conn, window, names, strict=strict)
     sessions = sorted({row.session for row in units})
     stale = {row.session for row in units if row.stale}
     return {
@@ -111,7 +119,11 @@ def _reasons(units: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _snapshots(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
+) -> Values:
+    """A column of the snapshot or nothing at all: known by its name, whether or not it is `strict`."""
+    del strict
     columns = {name: name.partition(".")[2] for name in names}
     for name, column in columns.items():
         if column not in SNAPSHOT_FIELDS:
@@ -125,7 +137,10 @@ async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     return {name: {row["session"]: to_json(row[column]) for row in found} for name, column in columns.items()}
 
 
-async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _positions(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
+) -> Values:
+    del strict
     lots: dict[str, tuple[UUID, str]] = {}
     whole: Values = {}
     for name in names:
@@ -154,15 +169,16 @@ async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     }
 
 
-async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     """Of the stored document only the sections that are asked for, unless one of them is made of arrays."""
     scored = [name for name in names if name.startswith("risk.scorecard.")]
     if scored:
         others = [name for name in names if name not in scored]
-        return await _scorecard(conn, window, scored) | (await _risk(conn, window, others) if others else {})
+        found = await _risk(conn, window, others, strict=strict) if others else {}
+        return await _scorecard(conn, window, scored, strict=strict) | found
     sections = sorted({[*name.split("."), ""][1] for name in names})
     if _OF_ARRAYS & set(sections):
-        return await _arrays(conn, window, names)
+        return await _arrays(conn, window, names, strict=strict)
     parts = ", ".join(f"CAST(:k{at} AS text), risk -> CAST(:k{at} AS text)" for at in range(len(sections)))
     rows = await conn.execute(
         text(f"""
@@ -171,15 +187,16 @@ async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequenc
         """),
         {**window, **{f"k{at}": section for at, section in enumerate(sections)}},
     )
-    found = rows.all()
+    kept = rows.all()
     return await asyncio.to_thread(
         _picked,
-        ((row.session, flatten("risk", {**document(row.risk), "coverage": row.coverage})) for row in found),
+        ((row.session, flatten("risk", {**document(row.risk), "coverage": row.coverage})) for row in kept),
         names,
+        strict=strict,
     )
 
 
-async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     """Answers that are made of the arrays that risk stores, as the single-session answers make them."""
     which = names[0].partition(".")[0]
     answer = ANSWERS[which]
@@ -198,11 +215,12 @@ async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Seque
         _picked,
         ((row["session"], flatten(which, {**answer.body(row), "coverage": row["coverage"]})) for row in found),
         names,
+        strict=strict,
     )
 
 
-def _picked(documents: Iterable[tuple[date, Mapping[Name, Any]]], names: Sequence[str]) -> Values:
-    """The figures of these names; one that no session has is refused, with names that are close."""
+def _picked(documents: Iterable[tuple[date, Mapping[Name, Any]]], names: Sequence[str], *, strict: bool) -> Values:
+    """The figures of these names; one that no session has is refused where that is asked for, with names that are close."""
     values: Values = {name: {} for name in names}
     wanted = dict.fromkeys(names)
     seen: dict[str, None] = {}
@@ -214,26 +232,17 @@ def _picked(documents: Iterable[tuple[date, Mapping[Name, Any]]], names: Sequenc
             elif len(seen) < 5_000:
                 seen[full] = None
     for name in names:
-        if seen and not values[name]:
+        if strict and seen and not values[name]:
             raise _unknown(name, seen)
     return values
 
 
-async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str]) -> Values:
+async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     """A scorecard knows what was before it, so the whole history is read, and cut off at each session."""
-    rows = (
-        await conn.execute(
-            text("""
-                SELECT r.session, r.forecasts, r.realized_return, r.coverage FROM risk.results r
-                JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
-                WHERE r.portfolio_id = :id AND r.session <= :last ORDER BY r.session
-            """),
-            {"id": window["id"], "last": window["last"]},
-        )
-    ).all()
+    rows = await scorecard.forecast_rows(conn, window["id"], window["last"])
     if not rows:
         return {name: {} for name in names}
-    whole = scorecard.record([row[:3] for row in rows], rows[-1].session)
+    whole = scorecard.record(rows, rows[-1].session)
     length = len(whole.realized)
     # Records lie on the calendar, which may have sessions without a row: positions are counted from the end.
     at = {row.session: scorecard.position(rows[0].session, row.session) for row in rows}
@@ -245,7 +254,7 @@ async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Se
         return own | flatten("risk", {"scorecard": scorecard.summary(known)})
 
     shown = [row for row in rows if row.session >= window["first"]]
-    return await asyncio.to_thread(lambda: _picked(((row.session, of(row)) for row in shown), names))
+    return await asyncio.to_thread(lambda: _picked(((row.session, of(row)) for row in shown), names, strict=strict))
 
 
 def _unknown(name: str, known: Iterable[str]) -> NotFound:

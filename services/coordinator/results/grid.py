@@ -12,51 +12,50 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
 from shared.ledger import runs as ledger_runs
+from shared.ledger.states import STATES
 from shared.work import Phase
-
-STATES = ("complete", "partial", "waiting", "running", "retrying", "blocked")
-"""As `status` has them for holes; of what is done, whether a figure fell short."""
 
 
 async def read(
     conn: AsyncConnection,
     clock: Clock,
     *,
-    first: date | None,
-    last: date | None,
-    phase: Phase | None,
-    portfolios: Sequence[UUID] | None,
+    first: date | None = None,
+    last: date | None = None,
+    phase: Phase | None = None,
+    portfolios: Sequence[UUID] | None = None,
 ) -> dict[str, Any]:
     """Sessions ascending, and by portfolio runs [phase, state, from, to] of positions in that list, both ends within.
 
     pending : changes of units that the ranges do not show yet
     """
     found = await ledger_runs.read_runs(conn, first, last, None if phase is None else phase.value, portfolios)
-    named = await _names(conn, portfolios)
+    named = await names(conn, portfolios)
     pending = await ledger_runs.count_pending(conn)
-    shown = [run for run in found if run.portfolio_id in named]
+    shown = [run for run in found if str(run.portfolio_id) in named]
     totals = dict.fromkeys(STATES, 0)
     if not shown:
         return {"sessions": [], "portfolios": [], "totals": totals, "pending": pending}
     sessions = clock.calendar().between(min(run.first for run in shown), max(run.last for run in shown))
     at = {session: index for index, session in enumerate(sessions)}
-    lines: dict[UUID, list[list[Any]]] = {}
+    lines: dict[str, list[list[Any]]] = {}
     for run in shown:
         low, high = at.get(run.first), at.get(run.last)
         if low is None or high is None:
             # A session that a closure takes away: its unit goes in the same transaction, its run a moment later.
             continue
         totals[run.state] += high - low + 1
-        lines.setdefault(run.portfolio_id, []).append([run.phase, run.state, low, high])
+        lines.setdefault(str(run.portfolio_id), []).append([run.phase, run.state, low, high])
     return {
         "sessions": [session.isoformat() for session in sessions],
-        "portfolios": [{"id": str(of), "name": named[of], "runs": found_runs} for of, found_runs in lines.items()],
+        "portfolios": [{"id": of, "name": named[of], "runs": found_runs} for of, found_runs in lines.items()],
         "totals": totals,
         "pending": pending,
     }
 
 
-async def _names(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> dict[UUID, str]:
+async def names(conn: AsyncConnection, portfolios: Sequence[UUID] | None = None) -> dict[str, str]:
+    """Names of the portfolios that there are, all or some of these, by id."""
     rows = await conn.execute(
         text("""
             SELECT id, name FROM coordinator.portfolios
@@ -64,4 +63,4 @@ async def _names(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> di
         """),
         {"ids": None if portfolios is None else list(portfolios)},
     )
-    return {row.id: row.name for row in rows}
+    return {str(row.id): row.name for row in rows}

@@ -8,45 +8,29 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.results import states
-from services.coordinator.results.values import document, to_json
+from services.coordinator.results import list_figures, states
+from services.coordinator.results.values import to_json
 from shared.clock import Clock
 
 # Of a sparkline: about half a year is what its width can show.
 TRAIL = 126
-LEVEL = 0.95
 
 
 async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID | None) -> dict[str, Any]:
-    """Portfolios in order of creation, each with its newest completed session's figures; null where there is none yet.
+    """Portfolios in order of creation, each with the figures that `list_figures` has of it, how far it is, and a sparkline.
 
     trail : cumulative returns of the newest sessions, oldest first
     """
     rows = await conn.execute(
         text("""
             WITH listed AS (
-                SELECT id, name, currency, first_session FROM coordinator.portfolios
+                SELECT id, name, currency FROM coordinator.portfolios
                 WHERE deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
             )
-            SELECT p.id, p.name, p.currency, p.first_session, s.session, s.nav, s.daily_pnl, s.daily_return, s.ytd_return,
-                   s.cumulative_return, s.coverage, s.quality, CAST(s.reasons AS text) AS reasons,
-                   r.session AS risk_session, r.volatility, r.var, trail.returns AS trail,
-                   counts.expected, counts.completed, counts.partial, waits.next_at, waits.last_error,
+            SELECT p.id, p.name, p.currency, trail.returns AS trail,
+                   counts.expected, counts.completed, counts.partial, waits.next_at,
                    (SELECT count(*) FROM coordinator.positions x WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM listed p
-            LEFT JOIN LATERAL (
-                SELECT s.* FROM snapshots.snapshots s JOIN ledger.units u
-                  ON u.portfolio_id = s.portfolio_id AND u.session = s.session AND u.phase = 'snapshots'
-                WHERE s.portfolio_id = p.id ORDER BY u.completed_revision >= u.required_revision DESC, s.session DESC LIMIT 1
-            ) s ON true
-            LEFT JOIN LATERAL (
-                SELECT r.session, r.risk #> '{volatility,realized_252}' AS volatility,
-                       (SELECT v -> 'var' FROM jsonb_array_elements(r.risk -> 'var') v
-                        WHERE v ->> 'method' = 'historical' AND CAST(v ->> 'level' AS double precision) = :level) AS var
-                FROM risk.results r JOIN ledger.units u
-                  ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
-                WHERE r.portfolio_id = p.id ORDER BY u.completed_revision >= u.required_revision DESC, r.session DESC LIMIT 1
-            ) r ON true
             LEFT JOIN LATERAL (
                 SELECT array_agg(t.cumulative_return ORDER BY t.session) AS returns FROM (
                     SELECT session, cumulative_return FROM snapshots.snapshots
@@ -59,17 +43,24 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
                 FROM ledger.units u WHERE u.portfolio_id = p.id
             ) counts
             LEFT JOIN LATERAL (
-                SELECT min(next_at) FILTER (WHERE next_at > clock_timestamp()) AS next_at, max(last_error) AS last_error
+                SELECT min(next_at) FILTER (WHERE next_at > clock_timestamp()) AS next_at
                 FROM ledger.schedule WHERE portfolio_id = p.id
             ) waits ON counts.completed < counts.expected
             ORDER BY p.id
         """),
-        {"after": after, "limit": limit + 1, "trail": TRAIL, "level": LEVEL},
+        {"after": after, "limit": limit + 1, "trail": TRAIL},
     )
     listed = rows.mappings().all()
-    overviews = await states.read(conn, clock, [row["id"] for row in listed])
-    found = [_line(dict(row)) | _state(overviews[row["id"]]) for row in listed]
-    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+    shown = [row["id"] for row in listed[:limit]]
+    overviews, figures = await states.read(conn, clock, shown), await list_figures.read(conn, shown)
+    found = [
+        list_figures.NONE
+        | figures.get(row["id"], {})
+        | {name: to_json(value) for name, value in row.items()}
+        | _state(overviews[row["id"]])
+        for row in listed[:limit]
+    ]
+    return {"items": found, "next": found[-1]["id"] if len(listed) > limit else None}
 
 
 def _state(of: states.Overview) -> dict[str, Any]:
@@ -79,12 +70,3 @@ def _state(of: states.Overview) -> dict[str, Any]:
         "complete_to": to_json(of.complete_to),
         "needs_you": of.needs(),
     }
-
-
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: to_json(value) for key, value in row.items() if key not in _DOCUMENTS} | {
-        key: to_json(document(row[key])) for key in _DOCUMENTS
-    }
-
-
-_DOCUMENTS = ("volatility", "var", "reasons")

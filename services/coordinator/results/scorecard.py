@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.scorecard import NORMAL, Record, Scorecard, score
+from services.coordinator.compute.scorecard import HISTORICAL, NORMAL, Record, Scorecard, score
 from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
@@ -24,28 +24,41 @@ from shared.market.registry import HAR_HORIZON, SCORED_LEVEL
 SHORT_HISTORY = ReasonCode.SHORT_HISTORY.value
 
 
+async def forecast_rows(conn: AsyncConnection, portfolio: UUID, last: date) -> Sequence[Row[Any]]:
+    """(session, forecasts, realized_return, coverage) of the portfolio's own sessions up to `last`, oldest first."""
+    rows = await conn.execute(
+        text("""
+            SELECT r.session, r.forecasts, r.realized_return, r.coverage FROM risk.results r
+            JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
+            WHERE r.portfolio_id = :id AND r.session <= :last ORDER BY r.session
+        """),
+        {"id": portfolio, "last": last},
+    )
+    return rows.all()
+
+
 async def read(conn: AsyncConnection, portfolio: UUID, session: date) -> Scorecard:
     """The scorecard of a session, from the rows of the portfolio's own sessions up to it."""
-    rows = (
-        await conn.execute(
-            text("""
-                SELECT r.session, r.forecasts, r.realized_return FROM risk.results r
-                JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'risk'
-                WHERE r.portfolio_id = :id AND r.session <= :session ORDER BY r.session
-            """),
-            {"id": portfolio, "session": session},
-        )
-    ).all()
-    return score(record(rows, session))
+    return score(record(await forecast_rows(conn, portfolio, session), session))
+
+
+def exceedances(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+    """Sessions with what came, `realized`, and the VaR 95 (historical) of the session before, `var`: a loss beyond it is an exceedance."""
+    limits = [to_json(row.forecasts[HISTORICAL]) if row.forecasts else None for row in rows]
+    return {
+        "sessions": [to_json(row.session) for row in rows],
+        "realized": [to_json(row.realized_return) for row in rows],
+        "var": [None, *limits[:-1]] if rows else [],
+    }
 
 
 def record(rows: Sequence[Any], last: date) -> Record:
-    """Rows (session, forecasts, realised return) laid on the calendar up to `last`: a missing session is a hole, not a step."""
+    """Forecasts and returns of `forecast_rows` laid on the calendar up to `last`: a missing session is a hole, not a step."""
     days = calendar()
     first = days.ordinal(rows[0][0]) if rows else days.ordinal(last)
     length = days.ordinal(last) - first + 1
     forecasts, realized = np.full((length, NORMAL + 1), np.nan), np.full(length, np.nan)
-    for session, known, realized_return in rows:
+    for session, known, realized_return, *_ in rows:
         at = days.ordinal(session) - first
         if known:
             forecasts[at] = known

@@ -26,9 +26,8 @@ from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.ledger import schedule
 from shared.messaging import outbox
-from shared.work import MAX_PORTFOLIOS, MAX_UNITS, Phase
+from shared.work import Phase, portfolio_slices
 
-SOURCES = ("onboarding", "cron", "settings", "admin", "reconciler", "cli")
 WHAT = ("missing", "failed", "all")
 SERVICE = "coordinator"
 
@@ -50,6 +49,17 @@ class Scope:
             "phase": None if self.phase is None else self.phase.value,
             "what": what,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """units  : how many were required anew, of all phases
+    run_id : None where there were none, and no run of none was wanted
+    """
+
+    units: int
+    run_id: UUID | None = None
+    spans: tuple[Span, ...] = ()
 
 
 def scope_key(scope: Mapping[str, Any]) -> str:
@@ -92,44 +102,77 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
     calendar, last_due = clock.calendar(), clock.last_due()
     first = scope.first or calendar.first
     last = min(scope.last or last_due, last_due)
-    run_id = await store.insert(conn, source, what, document, key)
-    sessions = calendar.between(first, last_due)
     if what == "all":
-        revision = await next_change_seq(conn)
-        await ledger.require_all(conn, portfolios, first, last, scope.phase or Phase.INGEST, revision)
-        # Closed downstream: a raise also reaches other phases, and later sessions than were asked for.
-        spans = await store.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)
-        wake: set[Phase] = {scope.phase or Phase.INGEST}
-    else:
-        which = "blocked" if what == "failed" else "missing"
-        within = calendar.between(first, last)
-        spans = await store.add_units(conn, run_id, portfolios, within, which=which, phase=scope.phase)
-        if what == "failed":
-            await ledger.unblock(conn, portfolios, first, last, scope.phase)
-        wake = {span.phase for span in spans}
-    await _wake(conn, [span for span in spans if span.phase in wake])
+        phase = scope.phase or Phase.INGEST
+        demands = [(portfolio, first, last, phase) for portfolio in portfolios]
+        restated = await restate(conn, clock, demands, await next_change_seq(conn), source=source, scope=document)
+        assert restated.run_id is not None
+        await _retry_now(conn, [span for span in restated.spans if span.phase is phase])
+        return restated.run_id
+    run_id = await store.insert(conn, source, what, document, key)
+    which = "blocked" if what == "failed" else "missing"
+    spans = await store.add_units(
+        conn, run_id, portfolios, calendar.between(first, last), which=which, phase=scope.phase
+    )
+    if what == "failed":
+        await ledger.unblock(conn, portfolios, first, last, scope.phase)
+    await _wake(conn, spans)
     return run_id
 
 
 async def _wake(conn: AsyncConnection, spans: Sequence[Span]) -> None:
     """Ask for the spans, and let no backoff stand between them and the reconciler if that is lost."""
     await announce(conn, spans)
+    await _retry_now(conn, spans)
+
+
+async def _retry_now(conn: AsyncConnection, spans: Iterable[Span]) -> None:
     await schedule.retry_now(conn, {(span.portfolio_id, span.phase) for span in spans})
+
+
+async def restate(
+    conn: AsyncConnection,
+    clock: Clock,
+    demands: Sequence[ledger.Demand],
+    revision: int,
+    *,
+    source: str,
+    scope: Mapping[str, Any],
+    announced: bool = True,
+    empty_run: bool = True,
+) -> Restated:
+    """Require units anew because an input changed: raise them, record the run that waits for all of them, and ask for the phases.
+
+    scope     : of the run, as it is answered; `Scope.document` and what else tells it from others
+    announced : whether to ask for them now; else the reconciler does
+    empty_run : whether there is a run even where nothing had to be raised
+    """
+    units = await ledger.require_many(conn, demands, revision)
+    if not units and not empty_run:
+        return Restated(0)
+    # Closed downstream: a raise also reaches other phases, and later sessions than were asked for.
+    first = min((demand[1] for demand in demands), default=clock.last_due())
+    sessions = clock.calendar().between(first, clock.last_due())
+    portfolios = sorted({demand[0] for demand in demands})
+    run_id, spans = await record_raised(conn, portfolios, sessions, revision, source=source, scope=scope)
+    if announced:
+        phases = {demand[3] for demand in demands}
+        await announce(conn, [span for span in spans if span.phase in phases])
+    return Restated(units, run_id, tuple(spans))
 
 
 async def record_raised(
     conn: AsyncConnection,
-    portfolio: UUID,
+    portfolios: Sequence[UUID],
     sessions: Sequence[date],
     revision: int,
     *,
     source: str,
     scope: Mapping[str, Any],
-) -> UUID:
-    """The run of a change to one portfolio: it waits for all that the change's revision requires."""
+) -> tuple[UUID, list[Span]]:
+    """The run of a change, and what it waits for: all that the change's revision requires of these portfolios and sessions."""
     run_id = await store.insert(conn, source, "all", scope, scope_key(scope))
-    await store.add_units(conn, run_id, [portfolio], sessions, which="raised", revision=revision)
-    return run_id
+    return run_id, await store.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)
 
 
 async def announce(conn: AsyncConnection, spans: Iterable[Span]) -> int:
@@ -140,9 +183,8 @@ async def announce(conn: AsyncConnection, spans: Iterable[Span]) -> int:
     events = []
     for (phase, first, last, units), portfolios in sorted(grouped.items()):
         portfolios.sort()
-        height = max(1, min(MAX_PORTFOLIOS, MAX_UNITS // units))
-        for top in range(0, len(portfolios), height):
-            body = WorkBody(portfolios=portfolios[top : top + height], first=first, last=last)
+        for part in portfolio_slices(portfolios, units):
+            body = WorkBody(portfolios=list(part), first=first, last=last)
             events.append(PhaseRequested(work=body, phase=phase))
     await outbox.publish(conn, events, source=SERVICE)
     return len(events)

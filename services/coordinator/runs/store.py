@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.ledger.states import state_of_run
 from shared.work import Phase
 
 # The units of a run that have not reached the revision it asked for. The two halves match the two partial indexes of the
@@ -88,10 +89,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        if self.done == self.units:
-            return "complete"
-        # While anything is open that no blocked unit holds up, the run still moves.
-        return "blocked" if self.done + self.blocked == self.units else "running"
+        return state_of_run(self.units, self.done, self.blocked)
 
 
 async def insert(conn: AsyncConnection, source: str, what: str, scope: Mapping[str, Any], scope_key: str) -> UUID:

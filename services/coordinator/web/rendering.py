@@ -12,9 +12,10 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from services.coordinator.context import context_of
+from services.coordinator.context import Context, context_of
 from services.coordinator.web import formats, texts
 from services.coordinator.web.views import charts, reasons
+from shared.market.calendar import calendar, closures_if_chosen
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -74,12 +75,17 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     context = context_of(request)
     shared = {
         "path": request.url.path,
-        "as_of": context.clock.last_due().isoformat(),
+        "as_of": _as_of(context),
         "signed_in": getattr(request.state, "signed_in", False),
         "notice": request.query_params.get("notice", ""),
         "language": str(texts.locale()).replace("_", "-"),
     }
     return HTMLResponse(text_of(template, **shared, **values), status_code=status, headers=HEADERS)
+
+
+def _as_of(context: Context) -> str:
+    """The last session that is due. A refusal is shown before the closures were read, by the exchange's own sessions."""
+    return calendar(closures=closures_if_chosen()).last_due(context.clock.now()).isoformat()
 
 
 def live_part(template: str, **values: Any) -> dict[str, Any]:

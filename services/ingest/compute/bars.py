@@ -1,6 +1,5 @@
 """Cut and select bars of a provider's series. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,19 +19,20 @@ def only(history: History, rows: NDArray[np.bool_]) -> History:
     return replace(history, bars=cut)
 
 
-def on_sessions(fetched: Sequence[ChainResult], calendar: Calendar) -> None:
-    """Leave out, in place, bars of days on which the exchange was closed: sources carry the last price on, or know no better.
+def on_sessions(answer: ChainResult, calendar: Calendar) -> ChainResult:
+    """The answer without bars of days on which the exchange was closed: sources carry the last price on, or know no better.
 
-    And actions before the first session there is: they are in no price, and would roll to that session, which has none of them.
+    And without actions before the first session there is: they are in no price, and would roll to that session, which has none of them.
     """
-    for answer in fetched:
-        for index, part in enumerate(answer.parts):
-            history = part.history
-            traded = np.isin(history.bars.sessions, calendar.sessions)
-            if not traded.all():
-                history = only(history, traded)
-            if any(action.ex_date < calendar.first for action in history.actions):
-                within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
-                history = replace(history, actions=within)
-            if history is not part.history:
-                answer.parts[index] = ProviderSeries(part.provider, history)
+    return replace(answer, parts=[_on_sessions(part, calendar) for part in answer.parts])
+
+
+def _on_sessions(part: ProviderSeries, calendar: Calendar) -> ProviderSeries:
+    history = part.history
+    traded = np.isin(history.bars.sessions, calendar.sessions)
+    if not traded.all():
+        history = only(history, traded)
+    if any(action.ex_date < calendar.first for action in history.actions):
+        within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
+        history = replace(history, actions=within)
+    return part if history is part.history else ProviderSeries(part.provider, history)

@@ -13,8 +13,8 @@ from datetime import date
 from math import isfinite
 
 from services.ingest.compute.splits import confirmed_adjusted_splits
-from services.ingest.model.market import ChainResult, History, NoDataReason, ProviderSeries
-from services.ingest.model.stored import GapRow, Listed, StoredClose
+from services.ingest.model.market import ChainResult, History, ProviderSeries
+from services.ingest.model.stored import GapRow, StoredClose, StoredEvidence
 from services.ingest.model.write_set import FetchRequest
 from shared.market.calendar import Calendar
 
@@ -22,28 +22,60 @@ from shared.market.calendar import Calendar
 SHIFT = 0.02
 
 
+def contradicts_stored(request: FetchRequest, answer: ChainResult, stored: StoredEvidence, calendar: Calendar) -> bool:
+    """Whether an answer about known sessions is on another basis than what is stored, lists actions that are not stored so, or no
+    longer one that its provider told of on the session it joins at; or what is stored breaks off at a split of its own.
+
+    Another basis not where an operator confirmed the next price after the stored ones.
+    """
+    assert request.known is not None
+    if stored.unadjusted_split:
+        return True
+    listed = listed_actions(request, answer, stored.closes, calendar)
+    known = {(action.ex_session, action.type): action.value for action in stored.actions}
+    for session, type_, value in listed:
+        before = known.get((session, type_))
+        if before is None or abs(before - value) > 1e-6 * before:
+            return True
+    part = series_with_actions(answer)
+    if part is not None and request.first > request.known[0]:
+        still = {(session, type_) for session, type_, _ in listed}
+        for action in stored.actions:
+            at_edge = action.ex_session == request.first and action.provider == part.provider
+            if at_edge and (action.ex_session, action.type) not in still:
+                return True
+    if not basis_mismatch(answer, stored.closes, calendar):
+        return False
+    following = next_session(answer, stored.closes)
+    decision = stored.decisions.get(following) if following is not None else None
+    return decision is None or decision.confirmed is not True
+
+
 def listed_actions(
-    asks: Sequence[FetchRequest],
-    fetched: Sequence[ChainResult],
-    samples: Mapping[int, Sequence[StoredClose]],
-    calendar: Calendar,
-) -> list[Listed]:
-    """Actions of the answers that took effect on known sessions, where the answer brings no return over them.
+    request: FetchRequest, answer: ChainResult, samples: Sequence[StoredClose], calendar: Calendar
+) -> list[tuple[date, str, float]]:
+    """(ex session, type, value) of the answer's actions on known sessions, where it brings no return over them.
 
     Dividends only as the provider of the stored prices lists them: vendors do not agree on all of them.
     """
-    found = []
-    for index, (ask, answer) in enumerate(zip(asks, fetched, strict=True)):
-        part = series_with_actions(answer)
-        if ask.known is None or part is None:
-            continue
-        stored = samples.get(index)
-        same = bool(stored) and stored is not None and stored[-1].provider == part.provider
-        for session, type_, value in actions_of(part.history, calendar):
-            outside = ask.known[0] < session <= ask.known[1] and not ask.first < session <= ask.last
-            if outside and (type_ == "split" or same):
-                found.append(Listed(ask.symbol_id, session, type_, value))
-    return found
+    part = series_with_actions(answer)
+    if request.known is None or part is None:
+        return []
+    low, high = request.known
+    same = bool(samples) and samples[-1].provider == part.provider
+    return [
+        (session, type_, value)
+        for session, type_, value in actions_of(part.history, calendar)
+        if low < session <= high and not request.first < session <= request.last and (type_ == "split" or same)
+    ]
+
+
+def next_session(answer: ChainResult, samples: Sequence[StoredClose]) -> date | None:
+    """The first session of the first source after the last stored price."""
+    if not samples or not answer.parts:
+        return None
+    days = (day for day in answer.parts[0].history.bars.sessions.tolist() if day > samples[-1].session)
+    return next(days, None)
 
 
 def series_with_actions(answer: ChainResult) -> ProviderSeries | None:
@@ -120,7 +152,7 @@ def widen_request(asks: Sequence[FetchRequest], gaps: Sequence[GapRow], calendar
     low, high = calendar.ordinal(one.known[0]), calendar.ordinal(one.known[1])
     absent = [(max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low]
     checked = sorted({span for ask in asks for span in ask.checked} | set(absent))
-    return replace(one, first=first, last=last, checked=tuple(_joined(checked)))
+    return replace(one, first=first, last=last, checked=tuple(_joined(checked)), wide=True)
 
 
 def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -131,9 +163,3 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             out.append((low, high))
     return out
-
-
-def withhold(answer: ChainResult) -> None:
-    """Take nothing of it: what is stored stands, and what was to be decided waits."""
-    answer.parts.clear()
-    answer.absent, answer.retry_at = NoDataReason.QUARANTINED, None

@@ -4,6 +4,7 @@ Providers deliver what their source says, in its own adjustment; converting is t
 conversion however many vendors there are. Calls block: the workflow runs them in a thread.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -244,9 +245,9 @@ class ProviderSeries:
     history: History
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChainResult:
-    """What the chain found out about one request.
+    """What the chain found out about one request. Whoever cuts or holds back something of it makes another one.
 
     parts    : at most one a provider, over disjoint sessions but for the session both ends of a return need.
     absent   : the reason where a session has no bar and no `History` explains it; None if one does.
@@ -260,7 +261,7 @@ class ChainResult:
     """
 
     request: Request
-    parts: list[ProviderSeries] = field(default_factory=list)
+    parts: Sequence[ProviderSeries] = field(default_factory=list)
     absent: NoDataReason | None = None
     retry_at: datetime | None = None
     asked: tuple[str, ...] = ()
@@ -268,6 +269,10 @@ class ChainResult:
     renamed: Rename | None = None
     broken: tuple[str, ...] = ()
     undecided: bool = False
+
+    def __post_init__(self) -> None:
+        # A list of its own: whoever made it may go on with theirs.
+        object.__setattr__(self, "parts", list(self.parts))
 
     @property
     def listed_from(self) -> date | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple, TypeAlias
 
@@ -101,13 +101,13 @@ class StoredClose(NamedTuple):
     provider: str
 
 
-class Listed(NamedTuple):
-    """An action that an answer lists."""
+class StoredAction(NamedTuple):
+    """A split or dividend by the session it took effect on, and who told of it."""
 
-    symbol_id: int
     ex_session: date
     type: str
     value: float
+    provider: str
 
 
 class PriceOutlier(NamedTuple):
@@ -126,6 +126,40 @@ class OutlierDecision(NamedTuple):
 
     confirmed: bool | None
     decision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvidence:
+    """What is stored about the symbol of one request, as far as its answer is compared with it.
+
+    aliases   : what else the symbol is called, in order of precedence
+    closes    : some stored closes of the request's range, ascending, the last one among them
+    anchor    : the first stored adjusted close of the range, to join levels at; None: none, or nothing is known yet
+    actions   : all stored actions
+    decisions : price outliers found before, by session, and what was decided about them
+    sigma     : standard deviation of the last daily returns; None: fewer than a window, or nobody would look at it
+    unadjusted_split : whether the stored return over a recent split is the split's own fall
+    """
+
+    aliases: tuple[Alias, ...] = ()
+    closes: tuple[StoredClose, ...] = ()
+    anchor: tuple[date, float] | None = None
+    actions: tuple[StoredAction, ...] = ()
+    decisions: Mapping[date, OutlierDecision] = field(default_factory=dict)
+    sigma: float | None = None
+    unadjusted_split: bool = False
+
+    @property
+    def splits(self) -> dict[date, float]:
+        return {action.ex_session: action.value for action in self.actions if action.type == "split"}
+
+    def decisions_within(self, first: date, last: date) -> dict[date, int]:
+        """Decisions about sessions of [first, last]: after an answer about these they have been taken up."""
+        return {
+            session: known.decision
+            for session, known in self.decisions.items()
+            if known.decision is not None and first <= session <= last
+        }
 
 
 class ProfileRow(NamedTuple):

@@ -16,6 +16,7 @@ class FetchRequest:
                   level of adjusted closes come from one vintage
     checked     : the ranges of ordinals that the answer decides; the sessions that only join are not among them
     known       : coverage before, if any
+    wide        : asked over all that is known, because an answer did not fit what is stored
     """
 
     symbol_id: int
@@ -24,6 +25,7 @@ class FetchRequest:
     last: date
     checked: tuple[tuple[int, int], ...]
     known: tuple[date, date] | None
+    wide: bool = False
 
     @property
     def request(self) -> Request:

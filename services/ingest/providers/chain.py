@@ -10,7 +10,7 @@ would have guessed. Nor after somebody knows it to be priced in another currency
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -63,34 +63,20 @@ class Chain:
 
     def fetch(self, requests: Sequence[Request]) -> list[ChainResult]:
         """One result a request, in order. Blocks; run it in a thread."""
-        found = [ChainResult(request) for request in requests]
-        absences: list[list[tuple[str, NoData]]] = [[] for _ in requests]
-        open_: list[tuple[int, Request]] = list(enumerate(requests))
-        ended: set[int] = set()
+        attempts = [_Attempt(request) for request in requests]
+        open_: list[tuple[_Attempt, Request]] = list(zip(attempts, requests, strict=True))
         for provider in self._providers:
             if not open_:
                 break
-            still_open: list[tuple[int, Request]] = []
+            still_open: list[tuple[_Attempt, Request]] = []
             answers = _fetch_safely(provider, [request for _, request in open_])
-            for (index, request), answer in zip(open_, answers, strict=True):
-                result = found[index]
-                if provider.name not in result.asked:
-                    result.asked += (provider.name,)
-                if isinstance(answer, NoData):
-                    absences[index].append((provider.name, answer))
-                    if _final(answer, request):
-                        ended.add(index)
-                    else:
-                        still_open.append((index, request))
-                else:
-                    result.parts.append(ProviderSeries(provider.name, answer))
-                    still_open += [(index, rest) for rest in self._unanswered(request, answer)]
-            open_ = [(index, request) for index, request in still_open if index not in ended]
-        unanswered = {index for index, _ in open_} | ended
-        for index, result in enumerate(found):
-            if index in unanswered:
-                _conclude(result, absences[index])
-        return found
+            for (attempt, request), answer in zip(open_, answers, strict=True):
+                attempt.take(provider.name, request, answer)
+                rest = [request] if isinstance(answer, NoData) else self._unanswered(request, answer)
+                still_open += [(attempt, part) for part in rest]
+            open_ = [(attempt, request) for attempt, request in still_open if not attempt.ended]
+        unanswered = {id(attempt) for attempt, _ in open_}
+        return [attempt.result(complete=id(attempt) not in unanswered) for attempt in attempts]
 
     @property
     def has_second(self) -> bool:
@@ -142,33 +128,60 @@ def source_of(provider: Provider) -> str:
     return source
 
 
-def _conclude(result: ChainResult, said: Sequence[tuple[str, NoData]]) -> None:
+@dataclass
+class _Attempt:
+    """What the providers have said about one request so far."""
+
+    request: Request
+    parts: list[ProviderSeries] = field(default_factory=list)
+    absences: list[tuple[str, NoData]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    ended: bool = False
+
+    def take(self, provider: str, request: Request, answer: Answer) -> None:
+        if provider not in self.asked:
+            self.asked.append(provider)
+        if isinstance(answer, NoData):
+            self.absences.append((provider, answer))
+            self.ended = self.ended or _final(answer, request)
+        else:
+            self.parts.append(ProviderSeries(provider, answer))
+
+    def result(self, *, complete: bool) -> ChainResult:
+        """complete : every session was answered about, so that what others did not have is of no interest"""
+        found = ChainResult(self.request, self.parts, asked=tuple(self.asked))
+        return found if complete and not self.ended else _conclude(found, self.absences)
+
+
+def _conclude(found: ChainResult, said: Sequence[tuple[str, NoData]]) -> ChainResult:
     """A reason that may pass wins over what others know: absence is not settled while somebody has not answered.
 
     What passes only when a person acts does not: it is told if nobody knows anything else.
     """
     absences = [absent for _, absent in said]
-    told = [part.history.renamed for part in result.parts] + [absent.renamed for absent in absences]
-    result.renamed = next((rename for rename in told if rename), None)
-    if any(_final(absent, result.request) for absent in absences) and not any(
-        len(part.history.bars.sessions) for part in result.parts
+    told = [part.history.renamed for part in found.parts] + [absent.renamed for absent in absences]
+    found = replace(found, renamed=next((rename for rename in told if rename), None))
+    if any(_final(absent, found.request) for absent in absences) and not any(
+        len(part.history.bars.sessions) for part in found.parts
     ):
         # Somebody knows the symbol and has no bars of it: that is no answer to what another one said.
-        result.parts.clear()
-    if not result.parts:
-        result.candidates = next((absent.candidates for absent in absences if absent.candidates), ())
+        found = replace(found, parts=())
+    if not found.parts:
+        found = replace(found, candidates=next((absent.candidates for absent in absences if absent.candidates), ()))
     able = [absent for absent in absences if not _needs_action(absent)]
-    if able or result.parts:
-        result.broken = tuple(dict.fromkeys(name for name, absent in said if _needs_action(absent)))
-        absences = able
+    if able or found.parts:
+        broken = tuple(dict.fromkeys(name for name, absent in said if _needs_action(absent)))
+        found, absences = replace(found, broken=broken), able
     transient = [absent for absent in absences if absent.reason.transient]
     if transient:
-        result.absent = transient[0].reason
-        result.retry_at = min((absent.retry_at for absent in transient if absent.retry_at), default=None)
-    elif not result.parts:
-        reasons = {absent.reason for absent in absences}
-        result.absent = next((reason for reason in _TELLING if reason in reasons), NoDataReason.NOT_FOUND)
-        result.retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)
+        retry_at = min((absent.retry_at for absent in transient if absent.retry_at), default=None)
+        return replace(found, absent=transient[0].reason, retry_at=retry_at)
+    if found.parts:
+        return found
+    reasons = {absent.reason for absent in absences}
+    reason = next((reason for reason in _TELLING if reason in reasons), NoDataReason.NOT_FOUND)
+    retry_at = min((absent.retry_at for absent in absences if absent.retry_at), default=None)
+    return replace(found, absent=reason, retry_at=retry_at)
 
 
 def _final(absent: NoData, request: Request) -> bool:

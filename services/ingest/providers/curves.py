@@ -4,11 +4,14 @@ import csv
 import io
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 from services.ingest.providers.errors import SchemaChanged
+from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
 from shared.market.curve import Curve
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,62 @@ def read_csv(body: bytes) -> tuple[Any, bool]:
         return None, False
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     return rows, len(rows[0]) > 1
+
+
+class CurveCsv(ABC):
+    """A source that serves a calendar year of curves as one CSV. Implements `CurveSource`; a source says what is its own."""
+
+    name: str
+    home: str
+    """Its address."""
+    day_columns: tuple[str, ...]
+    """What the first column may be called, in lower case."""
+    expected: str
+    """The same, for people."""
+
+    def __init__(
+        self,
+        *,
+        gate: RateLimiter | None = None,
+        base_url: str | None = None,
+        allow_loopback: bool = False,
+        bounds: Bounds | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        rules = VendorErrorRules(
+            name=self.name,
+            variable="LEADLINE_REFERENCE_PROVIDERS",
+            read=read_csv,
+            retry_after=timedelta(hours=1),
+        )
+        self._http = ProviderHttp(
+            rules, base_url or self.home, {"Accept": "text/csv"}, gate or LocalRateLimiter(now=now),
+            allow_loopback=allow_loopback, bounds=bounds, now=now,
+        )  # fmt: skip
+
+    @abstractmethod
+    def question(self, year: int) -> tuple[str, Parameters]:
+        """Path and parameters for a calendar year."""
+
+    @abstractmethod
+    def tenor_of(self, column: str) -> float | None:
+        """Years of a column by its name; None if it is no tenor."""
+
+    @abstractmethod
+    def day_of(self, text: str) -> date:
+        """Raises `ValueError` for what is no date."""
+
+    def curves(self, year: int) -> list[Curve]:
+        rows = self._http.get(*self.question(year))
+        first = rows[0][0]
+        if first.strip().lower() not in self.day_columns:
+            raise SchemaChanged(
+                self.name, f"the first column of the yield curve is {first[:40]!r}, not {self.expected}"
+            )
+        return curves_of(self.name, rows, named(rows[0], self.tenor_of), self.day_of)
+
+    def close(self) -> None:
+        self._http.close()
 
 
 def tenor_of(name: str) -> float | None:

@@ -9,13 +9,11 @@ from services.ingest.model.market import Request
 from services.ingest.providers.base import Provider
 from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.file.provider import FileProvider
-from services.ingest.providers.fred.provider import BASE_URL as FRED_URL
 from services.ingest.providers.fred.provider import Fred
 from services.ingest.providers.network import NetworkProvider
 from services.ingest.providers.quota.limits import PlanMemory, Quota, Window, windows
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, SharedRateLimiter
 from services.ingest.providers.transport.gate import RateLimiter
-from services.ingest.providers.treasury.provider import BASE_URL as TREASURY_URL
 from services.ingest.providers.treasury.provider import Treasury
 from services.ingest.settings import IngestSettings
 from shared.errors import ConfigurationError
@@ -57,8 +55,8 @@ def curve_sources(settings: IngestSettings) -> list[CurveSource]:
     """Who is asked for the yield curve, in order."""
     loopback = settings.provider_loopback
     made: dict[str, Callable[[], CurveSource]] = {
-        "treasury": lambda: Treasury(base_url=settings.treasury_url or TREASURY_URL, allow_loopback=loopback),
-        "fred": lambda: Fred(base_url=settings.fred_url or FRED_URL, allow_loopback=loopback),
+        "treasury": lambda: Treasury(base_url=settings.treasury_url, allow_loopback=loopback),
+        "fred": lambda: Fred(base_url=settings.fred_url, allow_loopback=loopback),
     }
     return [made[name]() for name in settings.curve_sources]
 

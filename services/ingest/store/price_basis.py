@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model.stored import Listed, StoredClose
+from services.ingest.model.stored import StoredAction, StoredClose
 
 # Enough to tell a moved basis from a corrected price, few enough for every question of a night.
 SAMPLES = 12
@@ -34,55 +34,19 @@ async def stored_closes(conn: AsyncConnection, asks: Sequence[tuple[int, date, d
     return found
 
 
-async def unknown_actions(conn: AsyncConnection, listed: Sequence[Listed]) -> set[int]:
-    """Ids of the symbols of which something is listed that is not stored so."""
-    if not listed:
-        return set()
+async def stored_actions(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, list[StoredAction]]:
+    """Stored splits and dividends by symbol id, ascending."""
     rows = await conn.execute(
         text("""
-            SELECT DISTINCT l.id
-            FROM unnest(CAST(:ids AS integer[]), CAST(:sessions AS date[]), CAST(:types AS text[]), CAST(:values AS float8[]))
-                AS l (id, ex_session, type, value)
-            LEFT JOIN ingest.actions a ON a.symbol_id = l.id AND a.ex_session = l.ex_session AND a.type = l.type
-            WHERE a.symbol_id IS NULL OR abs(a.value - l.value) > 1e-6 * a.value
+            SELECT symbol_id, ex_session, type, value, provider FROM ingest.actions
+            WHERE symbol_id = ANY (CAST(:ids AS integer[])) ORDER BY symbol_id, ex_session, type
         """),
-        {
-            "ids": [row.symbol_id for row in listed],
-            "sessions": [row.ex_session for row in listed],
-            "types": [row.type for row in listed],
-            "values": [row.value for row in listed],
-        },
+        {"ids": list(ids)},
     )
-    return {row[0] for row in rows}
-
-
-async def withdrawn_actions(
-    conn: AsyncConnection, edges: Sequence[tuple[int, date, str]], listed: Sequence[Listed]
-) -> set[int]:
-    """Ids of the symbols of which an action on the session, told by the provider of an edge (symbol id, session, provider), is
-    no longer among what is listed."""
-    if not edges:
-        return set()
-    rows = await conn.execute(
-        text("""
-            SELECT DISTINCT a.symbol_id
-            FROM unnest(CAST(:ids AS integer[]), CAST(:sessions AS date[]), CAST(:providers AS text[])) AS e (id, session, provider)
-            JOIN ingest.actions a ON a.symbol_id = e.id AND a.ex_session = e.session AND a.provider = e.provider
-            WHERE NOT EXISTS (
-                SELECT 1 FROM unnest(CAST(:l_ids AS integer[]), CAST(:l_sessions AS date[]), CAST(:l_types AS text[]))
-                    AS l (id, ex_session, type)
-                WHERE l.id = a.symbol_id AND l.ex_session = a.ex_session AND l.type = a.type)
-        """),
-        {
-            "ids": [edge[0] for edge in edges],
-            "sessions": [edge[1] for edge in edges],
-            "providers": [edge[2] for edge in edges],
-            "l_ids": [row.symbol_id for row in listed],
-            "l_sessions": [row.ex_session for row in listed],
-            "l_types": [row.type for row in listed],
-        },
-    )
-    return {row[0] for row in rows}
+    found: dict[int, list[StoredAction]] = {}
+    for id_, *action in rows:
+        found.setdefault(id_, []).append(StoredAction(*action))
+    return found
 
 
 async def unadjusted_stored_splits(conn: AsyncConnection, ids: Sequence[int], within: timedelta) -> set[int]:
@@ -103,18 +67,3 @@ async def unadjusted_stored_splits(conn: AsyncConnection, ids: Sequence[int], wi
         {"ids": list(ids), "days": within.days},
     )
     return {row[0] for row in rows}
-
-
-async def stored_splits(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, dict[date, float]]:
-    """Stored splits by symbol id and ex-session."""
-    rows = await conn.execute(
-        text("""
-            SELECT symbol_id, ex_session, value FROM ingest.actions
-            WHERE type = 'split' AND symbol_id = ANY (CAST(:ids AS integer[]))
-        """),
-        {"ids": list(ids)},
-    )
-    found: dict[int, dict[date, float]] = {}
-    for id_, session, value in rows:
-        found.setdefault(id_, {})[session] = value
-    return found

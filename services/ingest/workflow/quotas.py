@@ -27,7 +27,7 @@ from services.ingest.providers.errors import (
 )
 from services.ingest.providers.quota.limits import Permit, Priority, Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider, refusal
-from services.ingest.store import prices, quotas
+from services.ingest.store import chain, prices, quotas
 from shared.errors import TransientError
 from shared.market.reasons import info
 
@@ -148,10 +148,10 @@ class DatabaseQuota:
         return None
 
     def plan_years(self) -> int | None:
-        return self._run(lambda conn: quotas.plan_years(conn, self.provider, self.account))
+        return self._run(lambda conn: chain.plan_years(conn, self.provider, self.account))
 
     def learn_plan(self, years: int) -> None:
-        self._run(lambda conn: quotas.learn_plan(conn, self.provider, self.account, years))
+        self._run(lambda conn: chain.learn_plan(conn, self.provider, self.account, years))
 
     def bind(self) -> None:
         self._loop.bind()
@@ -195,7 +195,7 @@ async def check_running(engine: AsyncEngine) -> list[ProviderCheck]:
     found = []
     async with engine.connect() as conn:
         now = await prices.database_time(conn)
-        for link in await quotas.read_chain(conn):
+        for link in await chain.read_chain(conn):
             if link.account is None:
                 found.append(ProviderCheck(link.provider, answers=True, said="needs no network", left=()))
                 continue
@@ -223,7 +223,7 @@ def _recorded(health: Health | None, now: datetime) -> tuple[bool, str]:
 async def nothing_priced(engine: AsyncEngine) -> str | None:
     """That no symbol has a price of late, why, and what to do; None if one has."""
     async with engine.connect() as conn:
-        found = await quotas.unpriced(conn, RECENT)
+        found = await chain.unpriced(conn, RECENT)
     if found is None:
         return None
     kind = "plan" if found.reason == NoDataReason.PLAN_LIMIT else found.reason
@@ -244,7 +244,7 @@ async def announce(engine: AsyncEngine, providers: Sequence[Provider], newest: d
         else:
             links.append(Link(provider.name, None, (), 0.0, 0.0))
     async with engine.begin() as conn:
-        await quotas.write_chain(conn, links)
+        await chain.write_chain(conn, links)
 
 
 def _one_question(provider: RateLimitedProvider) -> str | None:

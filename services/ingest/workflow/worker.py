@@ -9,9 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.compute.requests import (
-    carry_forward_gaps,
     full_request,
-    gap_requests,
     in_parts,
     refresh_requests,
     retry_requests,
@@ -19,21 +17,22 @@ from services.ingest.compute.requests import (
 )
 from services.ingest.compute.retry_policy import TRANSIENT
 from services.ingest.compute.rows import FILE
-from services.ingest.model.stored import PendingRefresh, SymbolCoverage
+from services.ingest.model.stored import PendingRefresh
 from services.ingest.model.write_set import CarriedForwardGap, FetchRequest
 from services.ingest.providers.chain import Chain
 from services.ingest.store import prices, refresh, remap, universe, waiting
+from services.ingest.workflow import planning
 from services.ingest.workflow.fetching import Fetcher
 from services.ingest.workflow.symbol_lease import SymbolLease, SymbolLeaseLost, lease_symbols
 from services.ingest.workflow.write import Patience, complete_ready, write_rows
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import assert_calendar_current
-from shared.db.engine import acquire_commit_order_lock, snapshot
+from shared.db.engine import acquire_commit_order_lock
 from shared.errors import TransientError
 from shared.ledger import Completed
 from shared.market.calendar import Calendar
-from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
+from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
 from shared.work import Batch, Phase, UnitKey
@@ -83,16 +82,18 @@ class IngestWorker:
         """Complete a batch: fetch the symbols without coverage, then complete its units and whatever else became ready."""
         await self.remap_changed()
         await self.refresh(batch.portfolios)
-        done: dict[UnitKey, int] = {}
+        done = Completed({})
         deadline = asyncio.get_running_loop().time() + CLAIM_WAIT_SECONDS
-        while lacking := await self._uncovered_symbols(batch):
+        while lacking := await planning.uncovered_symbols(self._engine, batch, self._calendar):
             async with lease_symbols(self._engine, list(lacking)) as claim:
                 try:
-                    asks, known_absent = await self._plan_requests(claim.symbols, lacking)
+                    asks, known_absent = await planning.plan_requests(
+                        self._engine, claim.symbols, lacking, self._chain.name, self._calendar
+                    )
                     for part in in_parts(asks, self._calendar):
-                        done |= (await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)).revision
+                        done |= await self._fetch_and_write(claim, part, batch.portfolios, batch.sessions)
                     if known_absent:
-                        done |= (await self._carry_forward(claim, known_absent, batch)).revision
+                        done |= await self._carry_forward(claim, known_absent, batch)
                 except SymbolLeaseLost as lost:
                     log.warning("claim_lost", error=str(lost))
             if not claim.symbols:
@@ -101,9 +102,9 @@ class IngestWorker:
                         f"{len(lacking)} symbols are still leased by another worker, {min(lacking)} among them"
                     )
                 await asyncio.sleep(WAIT_SECONDS)
-        if any(UnitKey(unit.portfolio_id, unit.session) not in done for unit in batch.units):
-            done |= (await self._complete(batch, done)).revision
-        return Completed(done)
+        if any(UnitKey(unit.portfolio_id, unit.session) not in done.keys for unit in batch.units):
+            done |= await self._complete(batch, done)
+        return done
 
     async def refresh(self, portfolios: Sequence[UUID] | None = None) -> int:
         """Ask anew for what a person wants asked anew although it is known; returns for how many symbols somebody answered.
@@ -194,47 +195,6 @@ class IngestWorker:
                 conn, other_than=self._chain.name, always=always or self._chain.name == FILE
             )
 
-    async def _uncovered_symbols(self, batch: Batch) -> dict[str, tuple[date, date]]:
-        """Find symbols without coverage of the needed range, with that range."""
-        calendar = self._calendar
-        everyone = (calendar.back(batch.first, LOOKBACK), batch.last)
-        needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS), everyone)
-        async with snapshot(self._engine) as conn:
-            held = await universe.required_coverage(conn, batch.portfolios, batch.first, batch.last)
-            for symbol, (first, last) in held.items():
-                low, high = needed.get(symbol, (first, last))
-                needed[symbol] = (min(low, calendar.back(first, LOOKBACK)), max(high, last))
-            known = {symbol.symbol: symbol for symbol in await universe.find_coverage(conn, list(needed))}
-        return {
-            symbol: (first, last)
-            for symbol, (first, last) in needed.items()
-            if not _covers(known.get(symbol), first, last)
-        }
-
-    async def _plan_requests(
-        self, claimed: Sequence[SymbolCoverage], lacking: dict[str, tuple[date, date]]
-    ) -> tuple[list[FetchRequest], list[CarriedForwardGap]]:
-        """Plan requests, and absences that are carried forward without one."""
-        async with self._engine.connect() as conn:
-            gaps = await universe.gaps(conn, [symbol.id for symbol in claimed], self._calendar)
-            now = await prices.database_time(conn)
-        asks, absent = [], []
-        for symbol in claimed:
-            first, last = lacking[symbol.symbol]
-            of_symbol = gaps.get(symbol.id, ())
-            # A file is asked for nothing.
-            found = (
-                []
-                if self._chain.name == FILE
-                else carry_forward_gaps(symbol, first, last, of_symbol, self._calendar, now)
-            )
-            absent += found
-            settled = [span for known in found for span in known.ask.checked]
-            asks += [ask for ask in gap_requests(symbol, first, last, of_symbol, self._calendar)
-                     if not any(low <= a and b <= high for a, b in settled for low, high in ask.checked)]  # fmt: skip
-        # Proxies first: a unit that is complete before they are asked for computes its factors twice.
-        return sorted(asks, key=lambda ask: ask.symbol not in PROXY_SYMBOLS), absent
-
     async def _carry_forward(self, claim: SymbolLease, absent: Sequence[CarriedForwardGap], batch: Batch) -> Completed:
         """Extend known absences without a request."""
         rows = without_asking(absent)
@@ -275,7 +235,7 @@ class IngestWorker:
             if unanswered:
                 return Completed({})
             asks = [replace(ask, known=(ask.first, ask.last)) for ask in asks]
-        failpoint("H3")
+        failpoint("phase.before_compute")
         async with self._engine.begin() as conn:
             await prices.stage(conn, rows.prices)
             await acquire_commit_order_lock(conn)
@@ -290,7 +250,7 @@ class IngestWorker:
                 self._patience,
                 changed_symbols={ask.symbol for ask in asks},
             )
-            failpoint("H6")
+            failpoint("phase.before_commit")
         log.info(
             "prices_written",
             symbols=len(rows.checked),
@@ -300,7 +260,7 @@ class IngestWorker:
         )
         return raised
 
-    async def _complete(self, batch: Batch, done: dict[UnitKey, int]) -> Completed:
+    async def _complete(self, batch: Batch, done: Completed) -> Completed:
         """Everything is known: complete. What an unsettled absence holds back is looked at when that is asked for again, or when
         patience runs out."""
         async with self._engine.begin() as conn:
@@ -311,21 +271,11 @@ class IngestWorker:
                 {
                     unit.portfolio_id
                     for unit in batch.units
-                    if UnitKey(unit.portfolio_id, unit.session) not in raised.keys | done.keys()
+                    if UnitKey(unit.portfolio_id, unit.session) not in {*raised.keys, *done.keys}
                 }
             )
             if portfolios:
                 found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience.seconds)
                 await ledger.defer_each(conn, Phase.INGEST, found)
-            failpoint("H6")
+            failpoint("phase.before_commit")
         return raised
-
-
-def _covers(symbol: SymbolCoverage | None, first: date, last: date) -> bool:
-    return (
-        symbol is not None
-        and symbol.covered_from is not None
-        and symbol.covered_to is not None
-        and symbol.covered_from <= first
-        and symbol.covered_to >= last
-    )

@@ -107,13 +107,13 @@ async def _announce(conn: AsyncConnection, raised: Sequence[tuple[UUID, date, Ph
     only_factors = portfolios - {portfolio for portfolio, _, phase in raised if phase is Phase.SNAPSHOTS}
     if only_factors - until.keys() and (ends := await waiting.symbols_wait_end(conn, FIRST_PROXIES)) is not None:
         until |= dict.fromkeys(only_factors - until.keys(), ends)
-    failpoint("L1")
+    failpoint("restatement.before_schedule")
     await schedule.withhold(conn, DOWNSTREAM, until)
     await schedule.release_withheld(conn, sorted(portfolios - until.keys()))
     now = {key for key in keys if key.portfolio_id not in until}
     if now:
         await outbox.publish_work(conn, PricesRestated, now, _spanned(now, calendar), source=Phase.INGEST.value)
-    failpoint("L2")
+    failpoint("restatement.before_commit")
 
 
 async def _restate_quality(conn: AsyncConnection, ended: Mapping[str, Sequence[GapChange]], calendar: Calendar) -> None:
@@ -162,13 +162,13 @@ async def complete_ready(
     overdue = await quality.within_gate(conn, found.overdue, lookbacks)
     outcomes = await quality.assess(conn, [*found.known, *overdue], lookbacks)
     raised = await ledger.complete(conn, Phase.INGEST, outcomes)
-    failpoint("H4")
+    failpoint("phase.after_completion")
     if overdue:
         log.info("patience_ran_out", units=len(overdue), portfolios=len({unit.portfolio_id for unit in overdue}))
     if raised:
         await _record_unasked_proxies(conn, raised, patience, calendar)
         await outbox.publish_completions(conn, Phase.INGEST, raised.keys, _spanned(raised.keys, calendar))
-        failpoint("H5")
+        failpoint("phase.after_results")
         await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
     return raised
 

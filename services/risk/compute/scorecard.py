@@ -18,12 +18,12 @@ from shared.arrays import FloatVector
 from shared.market import layouts
 from shared.market.registry import COVERAGE_GATE, LOOKBACK, SCORED_LEVEL
 
-FORECASTS = layouts.FORECASTS
-"""Annualised volatility and variances, and VaR of one day as a positive fraction of NAV."""
-
 
 def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
-    """By unit the `FORECASTS`, as they are answered: NaN where one is withheld, or the HAR is not the method."""
+    """By unit what `layouts.FORECASTS` names, as it is answered: NaN where it is withheld, or the HAR is not the method.
+
+    Annualised volatility and variances; VaR of one day as a positive fraction of NAV.
+    """
     scored = {tail.method: tail.var for tail in tails if tail.level == SCORED_LEVEL}
     har = forecast.har & np.isfinite(forecast.value)
     columns = {
@@ -33,7 +33,7 @@ def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVe
         "var_historical": scored["historical"],
         "var_normal": scored["normal"],
     }
-    table = np.stack([columns[name] for name in FORECASTS], axis=-1)
+    table = np.stack([columns[name] for name in layouts.FORECASTS], axis=-1)
     return list(np.where((covered >= COVERAGE_GATE)[:, None] & np.isfinite(table), table, np.nan))
 
 

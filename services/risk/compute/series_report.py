@@ -47,7 +47,7 @@ class SeriesFigures:
     beta: list[Document]
     var: list[list[Document]]
     forecasts: list[FloatVector]
-    """What the scorecard will judge, in the order of `scorecard.FORECASTS`; NaN where there is no such forecast."""
+    """What the scorecard will judge, in the order of `layouts.FORECASTS`; NaN where there is no such forecast."""
 
 
 def gate(values: FloatVector, covered: FloatVector) -> FloatVector:

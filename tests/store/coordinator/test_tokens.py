@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import structlog
 from fastapi import FastAPI
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from services.coordinator.api import tokens as token_api
 from services.coordinator.tokens.model import digest
@@ -114,10 +114,12 @@ async def test_a_token_is_told_once_and_only_its_digest_is_stored(
     api: Api, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    # A logger of its own: one that was used before is kept as it was, and captures nothing.
-    monkeypatch.setattr(token_api, "log", structlog.get_logger())
-    with capture_logs() as lines:
-        made = await create(client, "reader", "night report", expires=tomorrow.isoformat())
+    # A logger of its own: what other tests of this process have configured (a level, a cached logger) does not reach it.
+    captured = LogCapture()
+    own = structlog.wrap_logger(None, processors=[captured], wrapper_class=structlog.BoundLogger)
+    monkeypatch.setattr(token_api, "log", own)
+    made = await create(client, "reader", "night report", expires=tomorrow.isoformat())
+    lines = captured.entries
     secret = made["token"]
     assert len(secret) > 40
     assert secret not in str(lines)

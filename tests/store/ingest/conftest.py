@@ -25,6 +25,7 @@ from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Phase, Work, cut
 from tests.support import databases
 from tests.support.databases import Database, Server
+from tests.support.ledger import missing_within
 
 DAYS = calendar()
 LAST = date(2020, 12, 30)
@@ -133,7 +134,7 @@ class Ingest:
     async def run(self, *portfolios: UUID, first: date | None = None, last: date = LAST) -> list[Completed]:
         """Run all missing ingest units, as the phase runner would cut them."""
         async with self.admin.connect() as conn:
-            units = await ledger.scope_of(conn, Work(portfolios, first or DAYS.first, last), Phase.INGEST)
+            units = await missing_within(conn, Work(portfolios, first or DAYS.first, last), Phase.INGEST)
         if not units:
             return []
         sessions = DAYS.between(min(u.session for u in units), max(u.session for u in units))

@@ -12,7 +12,9 @@ import pytest
 from services.ingest.model.market import Action
 from shared.clock import Clock
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
-from shared.work import Phase
+from shared.phase.runner import PhaseRunner
+from shared.telemetry import COMPLETED
+from shared.work import Phase, Work
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
 ENTRY = DAYS.back(LAST, 9)
@@ -359,6 +361,20 @@ async def test_a_replaced_file_is_asked_again_at_the_start(ingest: Ingest) -> No
     assert await ingest.worker.retry_due() == 0
     assert await ingest.gaps("NEW") == []
     assert await ingest.missing(portfolio, Phase.FACTORS) == DAYS.between(ENTRY, LAST)
+
+
+async def test_what_is_completed_is_counted_as_it_came_out(ingest: Ingest) -> None:
+    """Nobody knows the second symbol, which is held from the last session on: nine units are complete, and one is partial."""
+
+    def counted() -> dict[str, float]:
+        return {quality: COMPLETED.labels("ingest", quality)._value.get() for quality in ("complete", "partial")}
+
+    ingest.market.quote("AAA")
+    portfolio = await ingest.portfolio(("AAA", ENTRY), ("NOBODY", LAST))
+    before = counted()
+    runner = PhaseRunner(ingest.admin, ingest.worker, Clock(LAST))
+    assert await runner.run(Work((portfolio,), ENTRY, LAST)) == 10
+    assert {quality: count - before[quality] for quality, count in counted().items()} == {"complete": 9, "partial": 1}
 
 
 def test_the_clock_of_these_tests_stands_after_the_last_session() -> None:

@@ -11,7 +11,7 @@ import pytest
 from services.ingest.model.stored import Link
 from services.ingest.providers.errors import PlanLimited, RateLimited, TodayRefused
 from services.ingest.providers.quota.limits import Priority, Window
-from services.ingest.store import quotas
+from services.ingest.store import chain
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, check_running, nothing_priced
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 
@@ -54,7 +54,7 @@ async def test_another_key_is_asked_for_what_the_last_ones_plan_did_not_cover(cl
 
     async def start(account: str) -> dict[str, bool]:
         async with clean.admin.begin() as conn:
-            await quotas.write_chain(conn, [Link("massive", account, WINDOWS, 1.0, 2.0)])
+            await chain.write_chain(conn, [Link("massive", account, WINDOWS, 1.0, 2.0)])
         rows = await clean.rows("SELECT reason, retry_at <= now() AS due FROM ingest.gaps")
         return {row.reason: row.due for row in rows}
 
@@ -65,7 +65,7 @@ async def test_another_key_is_asked_for_what_the_last_ones_plan_did_not_cover(cl
 
 async def test_the_doctor_reads_what_the_running_service_recorded(clean: Ingest) -> None:
     async with clean.admin.begin() as conn:
-        await quotas.write_chain(conn, [Link("file", None, (), 0, 0), Link("massive", "a", WINDOWS, 1.0, 2.0)])
+        await chain.write_chain(conn, [Link("file", None, (), 0, 0), Link("massive", "a", WINDOWS, 1.0, 2.0)])
     file, unasked = await check_running(clean.worker._engine)
     assert (file.provider, file.answers, unasked.said) == ("file", True, "was not asked yet")
 

@@ -42,10 +42,12 @@ from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of
 from shared.clock import Clock
 from shared.db.engine import create_engine
+from shared.market.calendar import NO_CLOSURES, set_calendar
 from shared.phase.runner import PhaseRunner
 from shared.work import Work
 
 async def main(url, vendor, quota, last, portfolio, stop):
+    set_calendar(NO_CLOSURES)
     clock, loop, engine = Clock(date.fromisoformat(last)), Loop(), create_engine(url, application="replica", pool_size=4)
     days = clock.calendar()
     settings = IngestSettings(provider_loopback=True, massive_api_key="m", providers="massive", massive_url=vendor, massive_quota=quota)

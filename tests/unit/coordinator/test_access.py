@@ -52,6 +52,20 @@ def code(access: Access, scope: Scope) -> str | None:
     return None if refusal is None else refusal.code
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE"])
+def test_a_server_that_only_reads_refuses_changes(method: str) -> None:
+    reads = Access.of((), reads=True)
+    for path in ("/api/v1/portfolios", "/p/new", "/sign-in/more", "/ops/reconcile"):
+        assert code(reads, request(method, path)) == "read_only"
+        assert code(OPEN, request(method, path)) is None
+    assert code(reads, request(method, "/x/sign-in", root="/x")) is None, "signing in changes nothing"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_server_that_only_reads_answers_reads(method: str) -> None:
+    assert code(Access.of((), reads=True), request(method)) is None
+
+
 async def login(scope: Scope, authenticator: Authenticator = LOCKED, access: Access = OPEN) -> str | None:
     """The code of the refusal, or the role of whoever is let in; None where nobody is asked."""
     try:

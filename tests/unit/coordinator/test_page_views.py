@@ -100,7 +100,7 @@ def line(name: str, **changes: Any) -> dict[str, Any]:
         "daily_return": 0.001,
         "ytd_return": 0.1,
         "volatility": 0.2,
-        "var": 0.016,
+        "var_95": 0.016,
         "trail": [0.0, 0.1],
         "reasons": [],
         "state": "complete",

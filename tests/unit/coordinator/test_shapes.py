@@ -15,6 +15,7 @@ from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from services.coordinator.runs.store import PhaseProgress, Run
 from shared.clock import Clock
+from shared.ledger.states import state_of_missing
 from shared.work import Phase
 
 
@@ -29,7 +30,7 @@ from shared.work import Phase
     ],
 )
 def test_the_state_of_a_hole(*, blocked: bool, running: bool, runs: int, word: str) -> None:
-    assert completeness.hole_state(blocked=blocked, running=running, runs=runs) == word
+    assert state_of_missing(blocked=blocked, running=running, runs=runs) == word
 
 
 def test_a_symbols_reason_is_listed_once() -> None:

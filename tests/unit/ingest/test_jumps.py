@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
+from services.ingest.compute.verdicts import AskSecond, Evidence, Fits, HoldBack, Opinion, _judge_jumps
 from services.ingest.model.market import Action, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
-from services.ingest.model.stored import PriceOutlier, StoredClose
+from services.ingest.model.stored import PriceOutlier, StoredClose, StoredEvidence
 from services.ingest.model.write_set import FetchRequest
 from services.ingest.providers.normalise import Row, bars
-from services.ingest.workflow.quarantine import detect_outliers
 from shared.market.calendar import calendar
 
 DAYS = calendar()
@@ -43,8 +44,12 @@ def found(
         asked.append(request)
         return ProviderSeries("second", history(other)) if other else NoData("AAA", NoDataReason.PROVIDER_DOWN)
 
-    jumps = detect_outliers([ask], [answer], {1: SIGMA}, {}, DAYS, second, {0: stored})
-    return jumps, answer.parts[0].history.bars.sessions.tolist(), asked
+    evidence = Evidence(StoredEvidence(closes=tuple(stored), sigma=SIGMA))
+    while isinstance(verdict := _judge_jumps(ask, answer, evidence, DAYS), AskSecond):
+        opinion = Opinion(second(*verdict.question))
+        evidence = replace(evidence, opinions={**evidence.opinions, verdict.question: opinion})
+    assert isinstance(verdict, (Fits, HoldBack))
+    return list(verdict.outliers), verdict.answer.parts[0].history.bars.sessions.tolist(), asked
 
 
 @pytest.mark.parametrize("adjusted", [True, False])

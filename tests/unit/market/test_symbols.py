@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.market.symbols import SYNTHETIC, Occ, SymbolKind, classify, is_priced, normalise, occ_symbol, parse_occ
+from shared.market.symbols import SYNTHETIC, Occ, SymbolKind, classify, normalise, occ_symbol, parse_occ
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,6 @@ def test_listed_names_that_look_like_private_ones_are_public(symbol: str) -> Non
 @pytest.mark.parametrize("stated", [None, "", "PUBLIC", "PRIVATE"])
 def test_synthetic_names_are_private_whatever_was_stated(symbol: str, stated: str | None) -> None:
     assert classify(symbol, stated) is SymbolKind.PRIVATE
-    assert not is_priced(classify(symbol, stated))
 
 
 @pytest.mark.parametrize("symbol", ["AAPL_US_EQ", "BRK_B", "MY_HOUSE"])

@@ -9,7 +9,8 @@ import pytest
 
 from services.risk.compute.inputs import Kind, Panel
 from services.risk.compute.report import build_reports
-from services.risk.compute.scorecard import FORECASTS, realized_returns
+from services.risk.compute.scorecard import realized_returns
+from shared.market import layouts
 from shared.market.registry import LOOKBACK
 from tests.support.risk import answered
 from tests.unit.risk import cases
@@ -98,7 +99,7 @@ def test_a_private_holding_contributes_nothing_and_covers_nothing() -> None:
 def test_the_forecasts_are_those_that_are_answered() -> None:
     panel = cases.panel(STOCKS, 2)
     for picture in build_reports(panel, cases.equal_book(panel, STOCKS, sessions=2), cases.SCENARIOS):
-        of = dict(zip(FORECASTS, picture.columns["forecasts"], strict=True))
+        of = dict(zip(layouts.FORECASTS, picture.columns["forecasts"], strict=True))
         shown = answered(picture, cases.SCENARIOS).risk
         forecast = shown["volatility"]["forecast_21"]
         assert forecast["method"] == "har"
@@ -112,7 +113,7 @@ def test_where_the_ewma_stands_in_there_is_no_har_to_score_and_nothing_below_the
     panel = cases.panel(STOCKS)
     young = cases.forget(panel, cases.MARKET, 0, 300)
     [picture] = build_reports(young, cases.equal_book(young, STOCKS), cases.SCENARIOS)
-    of = dict(zip(FORECASTS, picture.columns["forecasts"], strict=True))
+    of = dict(zip(layouts.FORECASTS, picture.columns["forecasts"], strict=True))
     assert np.isnan(of["har"])
     assert np.isnan(of["har_variance"])
     assert of["ewma_variance"] > 0.0

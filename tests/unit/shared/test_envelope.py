@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.events.coordinator import DateDue, PhaseRequested, PortfolioDeleted
-from shared.events.envelope import Envelope, WorkBody, header, major_of
+from shared.events.envelope import Envelope, WorkBody, major_of
 from shared.events.services import COMPLETION
 from shared.events.topics import EVENT_TYPES, TOPIC_OF, TOPICS
 from shared.messaging.retry_middleware import parse_message
@@ -142,9 +142,3 @@ def test_an_event_for_one_phase_concerns_no_other(phase: Phase) -> None:
     assert DateDue(work=work).concerns(phase)
     asked = PhaseRequested(work=work, phase=Phase.RISK)
     assert asked.concerns(phase) == (phase is Phase.RISK)
-
-
-def test_an_empty_header_is_none() -> None:
-    assert header({"a": "", "b": "x"}, "a") is None
-    assert header({"a": "", "b": "x"}, "b") == "x"
-    assert header({}, "b") is None

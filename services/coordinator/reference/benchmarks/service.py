@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +17,7 @@ from services.coordinator.reference.benchmarks import store
 from services.coordinator.reference.benchmarks.rules import Weights
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
-from shared import ledger
+from services.coordinator.runs.requests import Scope
 from shared.clock import Clock
 from shared.db.engine import next_change_seq
 from shared.work import Phase
@@ -81,23 +80,10 @@ async def _restate(conn: AsyncConnection, clock: Clock, code: str, day: date, re
 async def _require(
     conn: AsyncConnection, clock: Clock, code: str, first: date, last: date, revision: int
 ) -> Restated | None:
-    portfolios = await runs.active(conn, None)
-    units = await ledger.require_all(conn, portfolios, first, last, Phase.RISK, revision) if portfolios else 0
-    if not units:
+    demands = [(portfolio, first, last, Phase.RISK) for portfolio in await runs.active(conn, None)]
+    scope = Scope(first=first, last=last, phase=Phase.RISK).document("all") | {"benchmark": code, "revision": revision}
+    restated = await requests.restate(conn, clock, demands, revision, source="settings", scope=scope, empty_run=False)
+    if restated.run_id is None:
         return None
-    scope: dict[str, Any] = {
-        "portfolio_ids": None,
-        "from": first.isoformat(),
-        "to": last.isoformat(),
-        "phase": Phase.RISK.value,
-        "what": "all",
-        "benchmark": code,
-        "revision": revision,
-    }
-    run_id = await runs.insert(conn, "settings", "all", scope, requests.scope_key(scope))
     sessions = clock.calendar().between(first, last)
-    spans = await runs.add_units(
-        conn, run_id, portfolios, sessions, which="raised", phase=Phase.RISK, revision=revision
-    )
-    await requests.announce(conn, spans)
-    return Restated(sessions[0], sessions[-1], units, run_id)
+    return Restated(sessions[0], sessions[-1], restated.units, restated.run_id)

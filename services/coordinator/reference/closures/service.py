@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, time
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +17,7 @@ from services.coordinator.reference.closures import rules, store
 from services.coordinator.reference.closures.store import ActiveClosure
 from services.coordinator.runs import requests
 from services.coordinator.runs import store as runs
+from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.clock import Clock
 from shared.db import closures
@@ -95,17 +95,14 @@ async def _require(conn: AsyncConnection, clock: Clock, day: date, withdrawn: in
     sessions = clock.calendar().between(day, clock.last_due())
     if not portfolios or not sessions:
         return Outcome(changed=True, withdrawn=withdrawn)
-    await ledger.require_all(conn, portfolios, sessions[0], sessions[-1], Phase.INGEST, revision)
-    scope: dict[str, Any] = {
-        "portfolio_ids": None,
-        "from": sessions[0].isoformat(),
-        "to": sessions[-1].isoformat(),
-        "phase": None,
-        "what": "all",
-        "calendar": day.isoformat(),
-        "revision": revision,
-    }
-    run_id = await runs.insert(conn, "settings", "all", scope, requests.scope_key(scope))
-    spans = await runs.add_units(conn, run_id, portfolios, sessions, which="raised", revision=revision)
-    await requests.announce(conn, [span for span in spans if span.phase is Phase.INGEST])
-    return Outcome(changed=True, withdrawn=withdrawn, required=sum(span.units for span in spans), run_id=run_id)
+    scope = Scope(first=sessions[0], last=sessions[-1]).document("all")
+    restated = await requests.restate(
+        conn,
+        clock,
+        [(portfolio, sessions[0], sessions[-1], Phase.INGEST) for portfolio in portfolios],
+        revision,
+        source="settings",
+        scope=scope | {"calendar": day.isoformat(), "revision": revision},
+    )
+    required = sum(span.units for span in restated.spans)
+    return Outcome(changed=True, withdrawn=withdrawn, required=required, run_id=restated.run_id)

@@ -21,7 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 
-from services.coordinator.context import Context, on_trading_days, ordered_change
+from services.coordinator.context import Context, context_of, on_trading_days, ordered_change
+from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound, Refused
 from services.coordinator.portfolios import service
 from services.coordinator.portfolios.store import Portfolio
@@ -98,10 +99,16 @@ def _own(request: Request) -> str:
     return request.url.path + (f"?{query}" if query else "")
 
 
-def router() -> APIRouter:
+async def runs_up_to_date(request: Request) -> None:
+    """A dependency of pages that show completeness: before they open their snapshot, as the API does."""
+    await refresh_all(context_of(request).engine)
+
+
+def router(*further: Callable[[Request], Awaitable[None]]) -> APIRouter:
+    """further : what else is done before a page of these, after the reader was let in"""
     return APIRouter(
         route_class=PageRoute,
-        dependencies=[Depends(spoken), Depends(on_trading_days), Depends(sign_in.require)],
+        dependencies=[Depends(each) for each in (spoken, on_trading_days, sign_in.require, *further)],
         include_in_schema=False,
     )
 

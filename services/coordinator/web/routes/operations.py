@@ -22,11 +22,12 @@ from services.coordinator.errors import Conflict, NotFound
 from services.coordinator.reference import symbols
 from services.coordinator.reference.closures import service as closures
 from services.coordinator.reference.closures import store as closure_store
-from services.coordinator.results import completeness_grid, providers, quarantine
+from services.coordinator.results import grid as completeness
+from services.coordinator.results import providers, quarantine
 from services.coordinator.results.values import document
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Day, back, changed, pause
+from services.coordinator.web.routes.common import Day, back, changed, pause, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import operations as views
@@ -38,7 +39,7 @@ from shared.messaging import dead_letters
 from shared.messaging import outbox as outbox_
 from shared.work import Phase
 
-router = made()
+router = made(runs_up_to_date)
 RUNS, LETTERS, HELD, SESSIONS = 20, 50, 50, 5
 Text = Annotated[str, Form(max_length=500)]
 
@@ -52,7 +53,7 @@ async def operations(
     last: Day = None,
 ) -> Response:
     async with snapshot(context.engine) as conn:
-        grid = await completeness_grid.grid(
+        grid = await completeness.read(
             conn, context.clock, first=first, last=last, phase=Phase(phase) if phase else None
         )
         moving = live_part("_operations.html", **await _state(conn))
@@ -89,7 +90,7 @@ async def grid(
 ) -> Response:
     """The ranges that the canvas paints."""
     async with snapshot(context.engine) as conn:
-        found = await completeness_grid.grid(
+        found = await completeness.read(
             conn, context.clock, first=first, last=last, phase=Phase(phase) if phase else None
         )
     return JSONResponse(found, headers=HEADERS)
@@ -116,7 +117,7 @@ async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
 async def _state(conn: AsyncConnection) -> dict[str, Any]:
     """What moves while one watches: what is missing, runs, and what waits to be sent."""
     recent = [serializers.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
-    listed = await completeness_grid.names(conn)
+    listed = await completeness.names(conn)
     outbox = await outbox_.outbox_depth(conn)
     return {
         "holes": views.holes(await schedule.holes(conn)),
@@ -161,7 +162,7 @@ async def audit(request: Request, context: Ctx) -> Response:
 async def run(request: Request, run_id: UUID, context: Ctx) -> Response:
     async with snapshot(context.engine) as conn:
         found = await runs.read(conn, run_id)
-        listed = await completeness_grid.names(conn)
+        listed = await completeness.names(conn)
     if found is None:
         raise NotFound(_("There is no run {id}.").format(id=run_id))
     shown = serializers.run(found)

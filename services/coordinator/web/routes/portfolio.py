@@ -15,12 +15,13 @@ from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator import serializers
 from services.coordinator.context import Context, Ctx
+from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
-from services.coordinator.results import completeness_grid, portfolios, restatements, series, symbols
+from services.coordinator.results import figure_series, grid, portfolios, restatements, scorecard, symbols
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Session, pause, portfolio_header
+from services.coordinator.web.routes.common import Session, pause, portfolio_header, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import correlations as correlation_views
 from services.coordinator.web.views import data as data_views
@@ -36,7 +37,7 @@ from shared.db.closures import load_closures
 from shared.db.engine import snapshot
 from shared.market.registry import PROXY_SYMBOLS
 
-router = made()
+router = made(runs_up_to_date)
 RUNS = 100
 CHANGES = 20
 
@@ -100,9 +101,11 @@ async def risk(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
 
 async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[str, Any]:
     found = await portfolios.risk_document(conn, portfolio_id, "risk", on)
-    over_time = await series.risk(conn, portfolio_id, None, on)
+    # A portfolio that is young has no forecast yet on any session.
+    over_time = await figure_series.read(conn, portfolio_id, risk_views.OVER_TIME, None, on, strict=False)
+    exceeded = scorecard.exceedances(await scorecard.forecast_rows(conn, portfolio_id, on))
     scored = await portfolios.scorecard_document(conn, portfolio_id, on)
-    return risk_views.view(str(portfolio_id), found, over_time, scored)
+    return risk_views.view(str(portfolio_id), found, over_time, exceeded, scored)
 
 
 @router.get("/p/{portfolio_id}/factors")
@@ -187,6 +190,7 @@ async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> 
     """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
     while not context.stopping.is_set():
         began = time.monotonic()
+        await refresh_all(context.engine)
         try:
             async with snapshot(context.engine) as conn:
                 await load_closures(conn)
@@ -227,6 +231,4 @@ async def _part(
 
 
 async def _strip(conn: AsyncConnection, context: Context, portfolio_id: UUID) -> Strip:
-    return strip(
-        await completeness_grid.grid(conn, context.clock, first=None, last=None, phase=None, portfolios=[portfolio_id])
-    )
+    return strip(await grid.read(conn, context.clock, portfolios=[portfolio_id]))

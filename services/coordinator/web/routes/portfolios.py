@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse, Response
 from sse_starlette.sse import EventSourceResponse
 
 from services.coordinator.context import Context, Ctx
-from services.coordinator.results import completeness_grid, holdings, overview
+from services.coordinator.control.unit_runs import refresh_all
+from services.coordinator.results import grid, holdings, overview
 from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
 from services.coordinator.web.routes.common import pause
 from services.coordinator.web.routes.common import router as made
@@ -38,6 +39,7 @@ async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
 
 
 async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
+    await refresh_all(context.engine)
     async with snapshot(context.engine) as conn:
         await load_closures(conn)
         found = await overview.page(conn, context.clock, limit=PAGE, after=cursor)
@@ -60,7 +62,7 @@ async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
 async def places(context: Ctx) -> Response:
     """Where one can go, for the keyboard: pages, portfolios, symbols."""
     async with snapshot(context.engine) as conn:
-        named = await completeness_grid.names(conn)
+        named = await grid.names(conn)
         known = await holdings.universe(conn)
     found = [{"name": name, "kind": _("page"), "href": href} for name, href in _pages()]
     found += [

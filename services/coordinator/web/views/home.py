@@ -74,7 +74,7 @@ def day_of(lines: Sequence[Line]) -> str:
     """What the day did to the one portfolio there is; of several the list says it."""
     if len(lines) != 1 or lines[0]["session"] is None:
         return ""
-    return morning(lines[0], lines[0]["var"])
+    return morning(lines[0], lines[0]["var_95"])
 
 
 def _row(line: Line) -> Row:
@@ -91,7 +91,7 @@ def _row(line: Line) -> Row:
         day=of.percent("snapshots.daily_return", line["daily_return"], signed=True, toned=True),
         year=of.percent("snapshots.ytd_return", line["ytd_return"], 1, signed=True, toned=True),
         volatility=of.percent("risk.volatility.realized_252", line["volatility"], 1, session=line["risk_session"]),
-        var=of.percent("risk.var.historical.0.95", line["var"], session=line["risk_session"]),
+        var=of.percent("risk.var.historical.0.95", line["var_95"], session=line["risk_session"]),
         trail=charts.path(trail, *TRAIL) if len(trail) > 1 else "",
         trail_up=len(trail) > 1 and (trail[-1] or 0.0) >= (trail[0] or 0.0),
     )

@@ -9,11 +9,10 @@ from services.coordinator.web import formats
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views.names import label
 from services.coordinator.web.views.reasons import reason, words
+from shared.ledger.states import DONE, STATES
 from shared.market.reasons import ReasonCode
 
 Document = Mapping[str, Any]
-# Of the completeness document, as one digit a cell for the canvas.
-STATES = ("complete", "partial", "waiting", "running", "retrying", "blocked")
 
 
 def totals(grid: Document) -> list[tuple[str, str, str]]:
@@ -43,7 +42,7 @@ def lines(grid: Document) -> list[dict[str, Any]]:
         for phase, state, first, last in line["runs"]:
             units = phases.setdefault(phase, [0, 0])
             units[0] += last - first + 1
-            units[1] += last - first + 1 if state in ("complete", "partial") else 0
+            units[1] += last - first + 1 if state in DONE else 0
             worst = max(worst, STATES.index(state))
         found.append(
             {

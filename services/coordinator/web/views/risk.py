@@ -15,14 +15,28 @@ from services.coordinator.web.views.names import label
 Document = Mapping[str, Any]
 
 
-def view(portfolio: str, risk: Document, series: Document, scorecard: Document) -> dict[str, Any]:
+# What is drawn over time.
+OVER_TIME = tuple(
+    f"risk.volatility.{name}"
+    for name in (
+        "realized_21",
+        "realized_63",
+        "realized_252",
+        "forecast_21.value",
+        "forecast_21.low",
+        "forecast_21.high",
+    )
+)
+
+
+def view(portfolio: str, risk: Document, series: Document, exceeded: Document, scorecard: Document) -> dict[str, Any]:
     of = Figures(portfolio, risk["session"])
     return {
         "figures": _figures(of, risk),
         "volatility": _volatility(series),
         "tail": _tail(of, risk),
         "exceeded": _exceeded(of, scorecard),
-        "exceedances": _exceedances(series),
+        "exceedances": _exceedances(exceeded),
         "forecasts": _forecasts(of, scorecard),
         "by_position": _contributions(of, risk),
         "by_factor": _factor_shares(of, risk),
@@ -103,17 +117,17 @@ def _volatility(series: Document) -> charts.Drawing:
     )
 
 
-def _exceedances(series: Document) -> charts.Drawing:
+def _exceedances(of: Document) -> charts.Drawing:
     """Every session's return, and the VaR 95 that was said the evening before: what fell through is ticked."""
-    realized, said = series["realized"], series["var"]
+    realized, said = of["realized"], of["var"]
     limit = [None if value is None else -value for value in said]
     fell = [
         (index, "loss", f"{session}: {formats.percent(came, 2)} / {formats.percent(floor, 2)}")
-        for index, (session, came, floor) in enumerate(zip(series["sessions"], realized, limit, strict=True))
+        for index, (session, came, floor) in enumerate(zip(of["sessions"], realized, limit, strict=True))
         if came is not None and floor is not None and came < floor
     ]
     return charts.draw(
-        series["sessions"],
+        of["sessions"],
         [Line(_("Return of the day"), "faint", realized), Line(_("VaR 95 said the evening before"), "loss", limit)],
         lambda x: formats.percent(x, 0),
         title=_("Daily returns and value at risk"),

@@ -5,36 +5,33 @@ of the machine. yahooquery answers errors as texts among the data, so the sessio
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from curl_cffi.requests.exceptions import RequestException
 
-from services.ingest.model.market import Answer, Listing, NoData, NoDataReason, Rename, Request
+from services.ingest.model.market import Listing, NoData, Request
 from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected
-from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
-from services.ingest.providers.normalise import encoded, invalid_symbol, market_day, to_vendor
-from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
+from services.ingest.providers.network import Statement, StatementKind
+from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
+from services.ingest.providers.transport.gate import RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
-from services.ingest.providers.yahoo.session import YahooSession
+from services.ingest.providers.yahoo.source import Answered, Given, YahooSource
 from shared.errors import ConfigurationError
 from shared.market.calendar import Calendar
 
 MODULES = "assetProfile quoteType summaryDetail price calendarEvents"
 _UNEXPECTED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RequestException)
-Answered = TypeVar("Answered")
-Given = TypeVar("Given")
 
 
-class YahooQuery:
+class YahooQuery(YahooSource):
     """Thread-safe by a lock: a yahooquery Ticker holds the symbols of the question it is asking."""
 
     name = "yahooquery"
-    separator = "-"
     profile_calls = 1
     statement_calls = 4
 
@@ -55,62 +52,13 @@ class YahooQuery:
             raise ConfigurationError(
                 "LEADLINE_PROVIDERS names yahooquery, which is not installed: pip install 'leadline[yahooquery]', or leave it out"
             ) from None
-        self._calendar = calendar
-        self._now = now
+        super().__init__(calendar, gate=gate, endpoint=endpoint, allow_loopback=allow_loopback, bounds=bounds, now=now)
         self._lock = Lock()
-        self._session = YahooSession(
-            self.name,
-            gate or LocalRateLimiter(now=now),
-            endpoint=endpoint,
-            allow_loopback=allow_loopback,
-            bounds=bounds,
-            now=now,
-        )
         self._made: Any = None
 
     def calls(self, requests: Sequence[Request]) -> int:
         """One a symbol, and one for the crumb."""
         return len(requests) + 1
-
-    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
-        return self._each(requests, lambda request: request.symbol, self._history)
-
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
-        def ask(symbol: str, name: str) -> Described:
-            return Described(symbol, fields.profile(self._info(name), self._today()))
-
-        return self._each(symbols, str, ask)
-
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
-        def ask(symbol: str, name: str) -> Fundamentals:
-            return fields.fundamentals(symbol, self._info(name), self._statements(name), self._today())
-
-        return self._each(symbols, str, ask)
-
-    def search(self, text: str) -> Matches:
-        """Through our session: yahooquery's own search opens one of its own, without our bounds."""
-
-        def ask(_text: str, _name: str) -> tuple[Listing, ...]:
-            return tuple(self._session.search(text))
-
-        answer = self._guarded(text, text, ask, symbol=text)
-        return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
-
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
-        """Yahoo has no list of changes."""
-        return iter([None] * len(symbols))
-
-    def answers(self) -> NoData | None:
-        """Of prices: profiles and searches may be refused while charts are served."""
-        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
-        return found if isinstance(found, NoData) else None
-
-    def health(self) -> ProviderHealth:
-        journal = self._session.journal
-        return ProviderHealth(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
-
-    def close(self) -> None:
-        self._session.close()
 
     def _each(
         self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | NoData]
@@ -170,18 +118,12 @@ class YahooQuery:
         self._made.symbols = [name]
         return self._made
 
-    def _today(self) -> date:
-        return market_day(self._now())
-
-    def _history(self, request: Request, name: str) -> Answer:
-        # yahooquery's crumb and parameters; the document is read as for yfinance (`chart`).
-        asked = chart.parameters(fields.range_for(request.first, self._today()))
+    def _ask_chart(self, name: str, asked: Mapping[str, str]) -> None:
         self._session.get(chart.URL + encoded(name), params={**self._ticker(name).default_query_params, **asked})
-        found = chart.read(self.name, self._session.chart())
-        answer = fields.history(self.name, request, name, found, self._calendar(), self._today())
-        if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
-            return fields.suggested(answer, name, self._session.suggestions(name))
-        return answer
+
+    def _listings(self, text: str) -> tuple[Listing, ...]:
+        """Through our session: yahooquery's own search opens one of its own, without our bounds."""
+        return tuple(self._session.search(text))
 
     def _info(self, name: str) -> Record:
         modules = self._ticker(name).get_modules(MODULES).get(name)
@@ -194,7 +136,7 @@ class YahooQuery:
             }
         return Record(self.name, "quoteSummary", flat)
 
-    def _statements(self, name: str) -> list[Statement]:
+    def _statements(self, name: str, info: Record) -> list[Statement]:
         ticker = self._ticker(name)
         found: list[Statement] = []
         for kind, get in (

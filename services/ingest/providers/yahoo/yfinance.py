@@ -6,25 +6,25 @@ all dates, and waits without end for a thread that died. So each symbol's histor
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
-from typing import TypeVar
+from datetime import UTC, datetime
 
 import yfinance
 from curl_cffi.requests.exceptions import RequestException
 from yfinance.data import YfData
 from yfinance.exceptions import YFException, YFRateLimitError
 
-from services.ingest.model.market import Answer, Listing, NoData, NoDataReason, Rename, Request
+from services.ingest.model.market import Listing, NoData, Request
 from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected
-from services.ingest.providers.network import Described, Fundamentals, Matches, ProviderHealth, Statement, StatementKind
-from services.ingest.providers.normalise import encoded, invalid_symbol, market_day, to_vendor
-from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
+from services.ingest.providers.network import Statement, StatementKind
+from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
+from services.ingest.providers.transport.gate import RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
-from services.ingest.providers.yahoo.session import RETRY_AFTER, YahooSession
+from services.ingest.providers.yahoo.session import RETRY_AFTER
+from services.ingest.providers.yahoo.source import Answered, Given, YahooSource
 from shared.market.calendar import Calendar
 
 # Yahoo turned clients away at a few dozen calls at once; four keep a night's 5,000 symbols under half an hour.
@@ -32,18 +32,15 @@ WORKERS = 4
 SYMBOLS_A_BATCH = 50
 # What a library raises on an answer it did not expect.
 _UNEXPECTED = (YFException, KeyError, IndexError, TypeError, ValueError, AttributeError)
-Answered = TypeVar("Answered")
-Given = TypeVar("Given")
 
 
-class Yahoo:
+class Yahoo(YahooSource):
     """One a process: yfinance keeps one session for all.
 
     profile_calls, statement_calls : a profile is quoteSummary, quote and one series; statements are that and three series more
     """
 
     name = "yahoo"
-    separator = "-"
     profile_calls = 3
     statement_calls = 6
 
@@ -57,16 +54,7 @@ class Yahoo:
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._calendar = calendar
-        self._now = now
-        self._session = YahooSession(
-            self.name,
-            gate or LocalRateLimiter(now=now),
-            endpoint=endpoint,
-            allow_loopback=allow_loopback,
-            bounds=bounds,
-            now=now,
-        )
+        super().__init__(calendar, gate=gate, endpoint=endpoint, allow_loopback=allow_loopback, bounds=bounds, now=now)
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="yahoo")
         # It uses what pandas 4 will drop; that is its authors' to hear, not our users'.
         warnings.filterwarnings("ignore", module=r"yfinance\b")
@@ -77,47 +65,9 @@ class Yahoo:
         """One a symbol, and two for cookie and crumb."""
         return len(requests) + 2
 
-    def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
-        return self._each(requests, lambda request: request.symbol, self._history)
-
-    def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
-        def ask(symbol: str, name: str) -> Described:
-            return Described(symbol, fields.profile(self._info(name), self._today()))
-
-        return self._each(symbols, str, ask)
-
-    def fundamentals(self, symbols: Sequence[str]) -> Iterator[Fundamentals | NoData]:
-        def ask(symbol: str, name: str) -> Fundamentals:
-            info = self._info(name)
-            return fields.fundamentals(symbol, info, self._statements(name, info), self._today())
-
-        return self._each(symbols, str, ask)
-
-    def search(self, text: str) -> Matches:
-        def ask(_text: str, _name: str) -> tuple[Listing, ...]:
-            found = yfinance.Search(text[:100], max_results=20, news_count=0, lists_count=0, session=self._session)
-            document = Record(self.name, "search", found.response)
-            return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
-
-        answer = self._guarded(text, text, ask)
-        return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
-
-    def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
-        """Yahoo has no list of changes."""
-        return iter([None] * len(symbols))
-
-    def answers(self) -> NoData | None:
-        """Of prices: profiles and searches may be refused while charts are served."""
-        (found,) = self.fetch([Request("SPY", self._today() - timedelta(days=7), self._today())])
-        return found if isinstance(found, NoData) else None
-
-    def health(self) -> ProviderHealth:
-        journal = self._session.journal
-        return ProviderHealth(self.name, disabled=journal.disabled, last_fault=journal.last_fault, calls=journal.calls)
-
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-        self._session.close()
+        super().close()
 
     def _each(
         self, items: Sequence[Given], symbol_of: Callable[[Given], str], ask: Callable[[Given, str], Answered | NoData]
@@ -136,39 +86,34 @@ class Yahoo:
             yield from self._pool.map(one, items[start : start + SYMBOLS_A_BATCH])
 
     def _guarded(
-        self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str | None = None
+        self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str
     ) -> Answered | NoData:
         """`ask`'s answer, or why there is none: what the session saw counts, not what the library made of it."""
-        session, given = self._session, symbol if symbol is not None else str(item)
+        session = self._session
         session.forget()
         # yfinance remembers answers for the life of the process; what to keep and until when is ours to say.
         YfData.cache_get.cache_clear()
         try:
             return ask(item, name)
         except ProviderError as error:
-            return error.absent(given)
+            return error.absent(symbol)
         except YFRateLimitError:
             limited = RateLimited(self.name, "limit reached", retry_at=self._now() + RETRY_AFTER)
-            return (session.fault() or session.noted(limited)).absent(given)
+            return (session.fault() or session.noted(limited)).absent(symbol)
         except (*_UNEXPECTED, RequestException) as error:
             verdict = session.verdict(error, library="yfinance")
             assert verdict is not None
-            return verdict.absent(given)
+            return verdict.absent(symbol)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return (session.fault() or session.noted(unexpected(self.name, given, error))).absent(given)
+            return (session.fault() or session.noted(unexpected(self.name, symbol, error))).absent(symbol)
 
-    def _today(self) -> date:
-        return market_day(self._now())
+    def _ask_chart(self, name: str, asked: Mapping[str, str]) -> None:
+        YfData(session=self._session).get(chart.URL + encoded(name), dict(asked), timeout=self._session.seconds)
 
-    def _history(self, request: Request, name: str) -> Answer:
-        # yfinance's cookies, crumb and consent; the document is read here (`chart`).
-        asked = chart.parameters(fields.range_for(request.first, self._today()))
-        YfData(session=self._session).get(chart.URL + encoded(name), asked, timeout=self._session.seconds)
-        found = chart.read(self.name, self._session.chart())
-        answer = fields.history(self.name, request, name, found, self._calendar(), self._today())
-        if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
-            return fields.suggested(answer, name, self._session.suggestions(name))
-        return answer
+    def _listings(self, text: str) -> tuple[Listing, ...]:
+        found = yfinance.Search(text[:100], max_results=20, news_count=0, lists_count=0, session=self._session)
+        document = Record(self.name, "search", found.response)
+        return tuple(fields.listing(item) for item in document.records("quotes") if item.has("symbol"))
 
     def _info(self, name: str) -> Record:
         info = yfinance.Ticker(name, session=self._session).info

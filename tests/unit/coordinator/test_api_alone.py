@@ -1,0 +1,75 @@
+"""The HTTP side alone: what it has of a coordinator and what it has not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.coordinator.app import create_api, create_app
+from services.coordinator.control.reconciler import Reconciler
+from services.coordinator.settings import CoordinatorSettings
+from shared.clock import Clock
+from shared.errors import ConfigurationError
+from shared.service import Service
+
+SETTINGS = CoordinatorSettings(database_url="postgresql://nobody@127.0.0.1:1/none", kafka="127.0.0.1:1")
+READ_ONLY = SETTINGS.model_copy(update={"read_only": True})
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    return {
+        (route.path, method) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
+    }
+
+
+def service(app: FastAPI) -> Service:
+    found = app.state.service
+    assert isinstance(found, Service)
+    return found
+
+
+def test_it_has_every_route_and_no_subscription_and_no_loop() -> None:
+    whole, alone = create_app(SETTINGS), create_api(SETTINGS)
+    assert routes(alone) == routes(whole)
+    assert len(service(whole).broker.subscribers) > 0
+    assert list(service(alone).broker.subscribers) == []
+    assert len(service(whole).background) == 4
+    assert [loop.__name__ for loop in service(alone).background] == ["run_on_request"]
+    assert service(alone).messaging, "it sends what it commits"
+
+
+def test_one_that_only_reads_knows_no_broker_and_has_nothing_to_do_by_itself() -> None:
+    alone = create_api(READ_ONLY)
+    assert routes(alone) == routes(create_app(SETTINGS))
+    assert service(alone).background == []
+    assert not service(alone).messaging
+
+
+def test_a_coordinator_that_may_not_write_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="create_api"):
+        create_app(READ_ONLY)
+
+
+async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+
+    async def turn(_: Reconciler) -> int:
+        turns.append(asyncio.get_running_loop().time())
+        if len(turns) == 1:
+            raise ConnectionError("the database is away")
+        return 0
+
+    monkeypatch.setattr(Reconciler, "run_once", turn)
+    engine = create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none")
+    reconciler = Reconciler(engine, Clock(None), wake=lambda: None)
+    running = asyncio.create_task(reconciler.run_on_request())
+    for asked in (0, 1, 2):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(turns) == asked, "a turn that failed does not end it"
+        reconciler.wake()
+    running.cancel()
