@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart containers
+.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart containers env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -52,6 +52,18 @@ chart: .venv/.ready
 # Images built, docker-compose.yml brought up, a service killed and replaced; writes docs/containers.md. Docker, or dockerd and root
 containers: .venv/.ready
 	@.venv/bin/python -m tests.containers $(ARGS)
+
+# Passwords and a token for docker-compose.yml, drawn into .env. Needs Python alone
+env:
+	@$(or $(PYTHON),python3) -m deploy.env_file
+
+# What is installed, as CycloneDX, and whether every licence may be
+sbom: .venv/.ready
+	@.venv/bin/python -m deploy.sbom $(ARGS)
+
+# Known vulnerabilities of what the lock pins; asks a public database, so it needs the internet and uv
+audit:
+	@uvx pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)

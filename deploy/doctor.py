@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import prices, state
 from leadline.run import console_for
+from services.coordinator.results.providers import curve
 from services.ingest.providers.base import Provider
 from services.ingest.providers.quota.limits import Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
@@ -38,6 +39,7 @@ from shared.db.migrate import at_head, head
 from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
 from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY, exchange_calendar
+from shared.market.curve import CURVE_MOST_DAYS
 from shared.messaging.security import client_options
 from shared.settings import ServiceSettings
 
@@ -94,6 +96,7 @@ async def run_checks(chosen: Path | None, console: Console | None = None) -> boo
         ("topics", _topics),
         ("providers", partial(_providers, ingest=patient.ingest)),
         ("prices", partial(_prices, ingest=patient.ingest)),
+        ("yields", partial(_yields, ingest=patient.ingest)),
         ("calendar", _calendar),
     ]
     healthy = True
@@ -177,6 +180,36 @@ async def _prices(settings: IngestSettings, *, ingest: str | None = None) -> str
     if wrong is not None:
         raise CheckFailed(wrong)
     return "what was asked for is priced, or nothing was asked for yet"
+
+
+async def _yields(settings: IngestSettings, *, ingest: str | None = None) -> str:
+    """How old the newest yield curve is; rates are stressed with one of a month at most."""
+    if not settings.curve_sources:
+        return "no curve is asked for: nobody on the network is among the providers"
+    engine = create_engine(ingest or settings.database_address, application="leadline-doctor", pool_size=1)
+    try:
+        async with engine.connect() as conn:
+            found = await curve(conn)
+    finally:
+        await engine.dispose()
+    last = Clock(settings.as_of).last_due()
+    return describe_curve(found, last)
+
+
+def describe_curve(found: Mapping[str, Any] | None, last: date) -> str:
+    """found : as `results.providers.curve` tells it. Raises `CheckFailed` for a curve that is too old, or stays away."""
+    if found is None:
+        return "no portfolio needs one yet"
+    fault = f": {found['fault']}" if found["fault"] else ""
+    remedy = (
+        "Check the way to home.treasury.gov and fred.stlouisfed.org, or name another in LEADLINE_REFERENCE_PROVIDERS"
+    )
+    if found["date"] is None:
+        raise CheckFailed(f"no curve has come since {found['asked_at']}{fault}. {remedy}")
+    age = (last - date.fromisoformat(found["date"])).days
+    if age > CURVE_MOST_DAYS:
+        raise CheckFailed(f"the newest curve is of {found['date']}, {age} days before {last}{fault}. {remedy}")
+    return f"the newest curve is of {found['date']} ({found['provider']})"
 
 
 async def check_providers(settings: IngestSettings, engine: AsyncEngine) -> list[ProviderCheck]:

@@ -31,6 +31,9 @@ OTHERS = (
     ("LEADLINE_URL", "http://127.0.0.1:8000", "client", "where the coordinator is"),
     ("LEADLINE_STATE", "", "`up`, `demo`, client", "state directory of the embedded run; the client takes the server's token from there"),
     ("LEADLINE_ADMIN_DATABASE_URL", "", "migrations", "PostgreSQL, as a role that may create roles and schemas; or `…_FILE`"),
+    ("LEADLINE_SUPERUSER_DATABASE_URL", "", "`shared.db.bootstrap`", "a superuser's address, once; or `…_FILE`"),
+    ("LEADLINE_MIGRATOR_PASSWORD", "", "`shared.db.bootstrap`", "password that the migrating role gets; or `…_FILE`"),
+    ("LEADLINE_LOG_MB", "50", "`up`", "size at which `leadline.log` is moved to `leadline.log.1`, over an older one"),
     ("LEADLINE_<SERVICE>_PASSWORD", "", "migrations", "password that a service's role is given; or `…_FILE`"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "", "services", "where traces go; unset: tracing is off"),
 )  # fmt: skip

@@ -135,6 +135,31 @@ class AsyncClient:
         """`positions` as a pandas DataFrame: a row a lot."""
         return frames.of_items((await self.positions(portfolio_id, session))["items"])
 
+    async def performance(
+        self, portfolio_id: str, *, first: Session = None, last: Session = None, benchmark: str | None = None
+    ) -> models.Performance:
+        """Of all sessions, or those from `first` to `last`; a benchmark is a symbol, whose prices must be stored."""
+        return await self.send(calls.performance(portfolio_id, first, last, benchmark))
+
+    async def attribution(
+        self, portfolio_id: str, *, first: Session = None, last: Session = None
+    ) -> models.Attribution:
+        return await self.send(calls.attribution(portfolio_id, first, last))
+
+    async def replay(self, portfolio_id: str, first: str, last: str, session: Session = None) -> models.Replay:
+        """A dated stretch of the past, with what the session holds."""
+        return await self.send(calls.replay(portfolio_id, first, last, session))
+
+    async def liquidity(
+        self, portfolio_id: str, session: Session = None, *, share: float | None = None
+    ) -> models.Liquidity:
+        """share : of a day's mean volume that is sold a day"""
+        return await self.send(calls.liquidity(portfolio_id, session, share))
+
+    async def what_if(self, portfolio_id: str, trades: Mapping[str, float], session: Session = None) -> models.WhatIf:
+        """Risk before and after trades, which are quantities by symbol; nothing is stored."""
+        return await self.send(calls.what_if(portfolio_id, trades, session))
+
     async def explain(self, portfolio_id: str, figure: str, session: Session = None) -> models.Explained:
         return await self.send(calls.explain(portfolio_id, figure, session))
 

@@ -70,6 +70,29 @@ def series(portfolio_id: str, figures: Sequence[str], first: Session, last: Sess
     return Call("GET", f"/portfolios/{portfolio_id}/risk/series", asked)
 
 
+def performance(portfolio_id: str, first: Session, last: Session, benchmark: str | None) -> Call[models.Performance]:
+    asked = {"from": first, "to": last, "benchmark": benchmark}
+    return Call("GET", f"/portfolios/{portfolio_id}/performance", asked)
+
+
+def attribution(portfolio_id: str, first: Session, last: Session) -> Call[models.Attribution]:
+    return Call("GET", f"/portfolios/{portfolio_id}/attribution", {"from": first, "to": last})
+
+
+def replay(portfolio_id: str, first: str, last: str, session: Session) -> Call[models.Replay]:
+    asked = {"from": first, "to": last, "session": session}
+    return Call("GET", f"/portfolios/{portfolio_id}/stress/replay", asked)
+
+
+def liquidity(portfolio_id: str, session: Session, share: float | None) -> Call[models.Liquidity]:
+    return Call("GET", f"/portfolios/{portfolio_id}/liquidity", {"session": session, "share": share})
+
+
+def what_if(portfolio_id: str, trades: Mapping[str, float], session: Session) -> Call[models.WhatIf]:
+    listed = [{"symbol": symbol, "quantity": quantity} for symbol, quantity in trades.items()]
+    return Call("POST", f"/portfolios/{portfolio_id}/what-if", json={"trades": listed, "session": session})
+
+
 def explain(portfolio_id: str, figure: str, session: Session) -> Call[models.Explained]:
     return Call("GET", f"/portfolios/{portfolio_id}/explain", {"figure": figure, "session": session})
 

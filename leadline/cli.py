@@ -1,7 +1,6 @@
 """The command line: every command but `up`, `demo` and `doctor`, as a client of the HTTP API.
 
-Exit codes: 0 done, 1 failed, 2 usage; of `status` 3 healing or blocked, 4 partial below the
-coverage gate. `--json` prints one JSON document and nothing else on standard output.
+Exit codes: 0 done, 1 failed, 2 usage; of `status` 3 healing or blocked, 4 partial below the gate. `--json` prints one document alone.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import typer
 from leadline import arguments, overview
 from leadline.commands import (
     agents,
+    analytics,
     benchmarks,
     calendar,
     dead_letters,
@@ -95,7 +95,7 @@ app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: 
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
-for group in (runs, portfolios, results, operations, agents):
+for group in (runs, portfolios, results, analytics, operations, agents):
     group.register(app, lambda: client())  # noqa: PLW0108
 
 
@@ -212,12 +212,12 @@ def status(
 def _status(api: Client, portfolio: str | None) -> Any:
     if portfolio is not None:
         return api.get(f"/portfolios/{portfolio}/status")
-    return {"items": api.pages("/portfolios")}
+    return {"items": api.pages("/portfolios"), "refusals": api.get("/portfolios", limit=1).get("refusals") or []}
 
 
 def _show_status(answer: dict[str, Any]) -> None:
     if "items" in answer:
-        tables.render_portfolios(console_for(), answer["items"])
+        tables.render_portfolios(console_for(), answer["items"], answer["refusals"])
     else:
         tables.render_status(console_for(), answer)
 

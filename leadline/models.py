@@ -111,6 +111,68 @@ class Series(TypedDict):
     stale: list[bool]
 
 
+class Performance(TypedDict):
+    """Of the sessions from `from` to `to`; `items` are months."""
+
+    portfolio_id: str
+    sessions: int
+    n_obs: int
+    stale: bool
+    total_return: float | None
+    annual_return: float | None
+    money_weighted_return: float | None
+    money_weighted_annual: float | None
+    volatility: float | None
+    sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+    max_drawdown: float | None
+    cdar_95: float | None
+    drawdowns: list[dict[str, Any]]
+    benchmark: dict[str, Any] | None
+    years: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    reasons: list[Reason]
+
+
+class Attribution(TypedDict):
+    """Positions (`items`), sectors and factors each add up to `pnl` and `total_return`."""
+
+    portfolio_id: str
+    sessions: int
+    stale: bool
+    linking: str
+    pnl: float
+    total_return: float | None
+    items: list[dict[str, Any]]
+    sectors: list[dict[str, Any]]
+    factors: list[dict[str, Any]]
+    brinson: dict[str, Any] | None
+    reasons: list[Reason]
+
+
+class Replay(Result):
+    proxies: list[dict[str, Any]]
+    factors: dict[str, Any] | None
+    positions: dict[str, Any] | None
+    items: list[dict[str, Any]]
+
+
+class Liquidity(Result):
+    share: float
+    days: float | None
+    within: list[dict[str, Any]]
+    unknown_share: float
+    items: list[dict[str, Any]]
+
+
+class WhatIf(Result):
+    trades: list[dict[str, Any]]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    positions: list[dict[str, Any]]
+
+
 class Explained(TypedDict):
     figure: str
     session: str

@@ -56,6 +56,8 @@ class Service:
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the process cannot recover by itself; `failure` says why."""
     failure: str = ""
+    engines: list[AsyncEngine] = field(default_factory=list)
+    """Others than `engine` that are closed with the service."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Coroutine functions that run until `stopping` is set: a scheduler, a reconciler."""
@@ -88,7 +90,13 @@ class Service:
         try:
             if producer is not None:
                 await _retry_start(producer.start, "producer")
-                self.relay = Relay(self.engine, producer, service=self.name, namespace=self.settings.kafka_namespace)
+                self.relay = Relay(
+                    self.engine,
+                    producer,
+                    service=self.name,
+                    namespace=self.settings.kafka_namespace,
+                    keep_days=self.settings.keep_outbox_days,
+                )
                 self._start(self.relay.run(), "relay")
                 await _retry_start(self.broker.start, "consumers")
                 self._start(self.watch.run(), "watch-loop")
@@ -117,7 +125,8 @@ class Service:
             if producer is not None:
                 with contextlib.suppress(Exception):
                     await producer.stop()
-            await self.engine.dispose()
+            for engine in (self.engine, *self.engines):
+                await engine.dispose()
 
     def problems(self) -> list[str]:
         """What only a restart would mend. Empty before the start and while stopping."""

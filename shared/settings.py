@@ -51,6 +51,15 @@ def is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation) or (isinstance(extra, dict) and extra.get("secret") is True)
 
 
+def with_password(address: str, password: SecretStr | None) -> str:
+    """A database's address with a password in it; the address as it is without one."""
+    if password is None:
+        return address
+    parts = urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password.get_secret_value(), safe='')}@{host}"))
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """The files that `LEADLINE_<FIELD>_FILE` name, for fields that are secrets."""
 
@@ -136,6 +145,7 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=True, description="JSON lines; off for people")
     pool_size: int = Field(default=8, ge=4, description="Database connections per service")
+    keep_outbox_days: int = Field(default=2, ge=2, description="Days that events which were sent stay in the outbox")
     drain_seconds: float = Field(
         default=2.0, ge=0, description="On SIGTERM, how long `/readyz` fails before the port is closed"
     )
@@ -157,12 +167,7 @@ class ServiceSettings(BaseSettings):
     @property
     def database_address(self) -> str:
         """`database_url` with `database_password` in it."""
-        if self.database_password is None:
-            return self.database_url
-        parts = urlsplit(self.database_url)
-        user, _, host = parts.netloc.rpartition("@")
-        secret = quote(self.database_password.get_secret_value(), safe="")
-        return urlunsplit(parts._replace(netloc=f"{user}:{secret}@{host}"))
+        return with_password(self.database_url, self.database_password)
 
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", mode="before")
     @classmethod

@@ -74,6 +74,7 @@ ANSWER_SECONDS = Histogram(
     "Time until an HTTP answer begins; streams have no end worth measuring",
     ["service", "method"],
 )
+FORGOTTEN = Counter("leadline_forgotten_rows_total", "Rows dropped because their time was over", ["what"])
 EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])
 
 tracer = trace.get_tracer("leadline")

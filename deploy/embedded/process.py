@@ -64,7 +64,8 @@ def start(
 
     Ctrl-C reaches every process of the terminal's group; the database must not go before those who still write to it.
     """
-    with log.open("ab") as output:
+    with os.fdopen(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
+        os.fchmod(output.fileno(), 0o600)
         process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,

@@ -12,23 +12,25 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 from pydantic import SecretStr
 
 from deploy.embedded import broker, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded.rotating_log import RotatingLog
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
+from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
-from shared.db.roles import SERVICES, role_of
+from shared.db.roles import API, LOGINS, MIGRATOR, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
 
 log = logger(__name__)
-LOG_LIMIT_BYTES = 50_000_000
+LOG_LIMIT_MB = 50
 T = TypeVar("T")
 Server = TypeVar("Server", postgres.Postgres, broker.Broker)
 
@@ -88,11 +90,14 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
         await _create_database(database)
-        await upgrade(database.url(), passwords)
-        urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in SERVICES}
+        migrator = passwords.pop("migrator")
+        await bootstrap(database.url(), migrator)
+        await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
+        urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in LOGINS}
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
             values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
+            values["api_database_url"] = urls.pop(API)
             services = await stack.enter_async_context(composition(urls, listener, values=values))
         stack.enter_context(
             state.announced(
@@ -263,9 +268,18 @@ async def _create_database(database: postgres.Postgres) -> None:
 
 
 @contextlib.contextmanager
-def _log_of(directory: Path) -> Iterator[TextIO]:
-    path = directory / "leadline.log"
-    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    with path.open("a", buffering=1) as stream:
+def _log_of(directory: Path) -> Iterator[RotatingLog]:
+    with RotatingLog(directory / "leadline.log", _log_limit()) as stream:
         yield stream
+
+
+def _log_limit() -> int:
+    """Bytes of `leadline.log` before it is moved aside. Raises `ConfigurationError` for what is no such number."""
+    given = os.environ.get("LEADLINE_LOG_MB", "") or str(LOG_LIMIT_MB)
+    try:
+        megabytes = int(given)
+    except ValueError:
+        megabytes = 0
+    if megabytes < 1:
+        raise ConfigurationError(f"LEADLINE_LOG_MB is {given!r}: give a whole number of megabytes, at least 1")
+    return megabytes * 1_000_000

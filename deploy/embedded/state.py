@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from leadline.servers import servers_directory
-from shared.db.roles import SERVICES
+from shared.db.roles import LOGINS
 from shared.errors import ConfigurationError
 
 DEFAULT = Path(".leadline")
@@ -30,6 +30,8 @@ def lock_state(state: Path) -> Iterator[None]:
     """
     try:
         state.mkdir(parents=True, exist_ok=True)
+        # Logs and data are nobody else's. As root the database's account has to pass through, and can read nothing.
+        state.chmod(0o711 if os.geteuid() == 0 else 0o700)
         lock = (state / "lock").open("a+")
     except OSError as error:
         raise ConfigurationError(
@@ -51,10 +53,10 @@ def lock_state(state: Path) -> Iterator[None]:
 
 
 def passwords(state: Path) -> dict[str, str]:
-    """A password for each service role, drawn at the first start and kept, readable by the owner only."""
+    """A password for each role that connects, the migrator's too, drawn at the first start and kept, readable by the owner only."""
     path = state / "roles.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    drawn = {service: kept.get(service) or secrets.token_urlsafe(24) for service in SERVICES}
+    drawn = {service: kept.get(service) or secrets.token_urlsafe(24) for service in (*LOGINS, "migrator")}
     if drawn != kept:
         draft = path.with_suffix(".new")
         draft.touch(mode=0o600)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from leadline import overview
 from leadline.http import Client
-from leadline.tables import correlations, risk, stress
+from leadline.tables import analytics, correlations, risk, stress, vendors
 from leadline.tables import full as full_tables
 from leadline.tables import symbols as symbol_tables
 from leadline.tables.grid import table
@@ -32,6 +32,8 @@ def render_status(console: Console, status: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     _needs(console, status.get("needs_you") or ())
+    vendors.render_refusals(console, status.get("refusals") or ())
+    vendors.render_curve(console, status.get("curve"))
     phases = table("Completeness", "phase", "expected", "completed", "share")
     for phase in PHASES:
         counts = status["phases"][phase]
@@ -120,7 +122,9 @@ def _needs(console: Console, needs: Sequence[Mapping[str, Any]], shown: int = 12
         console.print(f"  … and {len(needs) - shown} more; `leadline status ID --json` lists all")
 
 
-def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> None:
+def render_portfolios(
+    console: Console, items: Sequence[Mapping[str, Any]], refusals: Sequence[Mapping[str, Any]] = ()
+) -> None:
     columns = ("id", "name", "state", "complete to", "first session", "coverage", "needs you", "positions")
     portfolios = table("Portfolios", *columns, left=5)
     for item in items:
@@ -135,6 +139,7 @@ def render_portfolios(console: Console, items: Sequence[Mapping[str, Any]]) -> N
             str(item["positions"]),
         )
     console.print(portfolios)
+    vendors.render_refusals(console, refusals)
 
 
 def render_issues(
@@ -198,6 +203,7 @@ def print_overview(console: Console, document: Mapping[str, Any], *, full: bool 
     if document["stress"]:
         (stress if full else risk).stress(console, document["stress"]["scenarios"])
     if full:
+        analytics.sections(console, document)
         symbol_tables.symbols(console, document.get("symbols") or [])
         full_tables.origins(console, document)
     _withheld(console, document)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter, Depends, FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator import handlers
 from services.coordinator.api import (
     admin,
+    analytics,
     benchmarks,
     calendar,
     dead_letters,
@@ -30,18 +32,22 @@ from services.coordinator.api.unknown_parameters import reject_unknown_parameter
 from services.coordinator.context import Context, on_trading_days
 from services.coordinator.control.auditor import Auditor
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
+from services.coordinator.control.retention import Keep, Retention
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.control.unit_runs import UnitRunsLoop
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
+from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
 from shared.application import create_service_app
+from shared.db.engine import IDLE_SECONDS, create_engine
 from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
 from shared.service import Service
+from shared.settings import with_password
 
 SERVICE = "coordinator"
 
@@ -56,6 +62,7 @@ def api_router() -> APIRouter:
         status,
         ranges,
         reads,
+        analytics,
         symbols,
         benchmarks,
         calendar,
@@ -87,6 +94,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         reconciler.run,
         Auditor(service.engine, service.clock).run,
         UnitRunsLoop(service.engine).run,
+        Retention(service.engine, Keep.of(chosen)).run,
     ]
     return _answering(service, chosen, reconciler.wake)
 
@@ -115,7 +123,7 @@ def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
 
 def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler: Callable[[], None]) -> FastAPI:
     context = Context(
-        engine=service.engine,
+        engine=_request_engine(service, settings),
         clock=service.clock,
         settings=settings,
         wake_relay=service.wake_relay,
@@ -123,6 +131,21 @@ def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler:
         stopping=service.stopping,
     )
     return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
+
+
+def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEngine:
+    """What HTTP requests are answered with: a role of their own where there is one, apart from the loops and the relay."""
+    if settings.api_database_url is None:
+        return service.engine
+    engine = create_engine(
+        with_password(settings.api_database_url, settings.api_database_password),
+        application="leadline-api",
+        pool_size=settings.pool_size,
+        idle_seconds=IDLE_SECONDS,
+        read_only=settings.read_only,
+    )
+    service.engines.append(engine)
+    return engine
 
 
 def serve(app: FastAPI, context: Context) -> FastAPI:
@@ -143,7 +166,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
         alone=not given.without_token,
         reads=given.read_only,
     )
-    app.add_middleware(AccessControl, access=access, authenticator=authenticator)
+    app.add_middleware(AccessControl, access=access, authenticator=authenticator, rate=RateLimit(given.rate_limit))
     # Around it, because refusals have headers too; it reads nothing.
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredAnswers, service="coordinator")

@@ -17,7 +17,7 @@ from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.closures import load_closures
-from shared.db.engine import acquire_commit_order_lock
+from shared.db.engine import acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
 
 
@@ -60,6 +60,7 @@ async def on_trading_days(request: Request) -> None:
 async def ordered_change(context: Context) -> AsyncIterator[AsyncConnection]:
     """A transaction that may change inputs: the commit-order lock first. Raises `Conflict` if the calendar moved meanwhile."""
     async with context.engine.begin() as conn:
+        await limit_idle(conn)
         await acquire_commit_order_lock(conn)
         if await closures.find_closures(conn) != current():
             # What was checked before the lock, entries that count on the next session among it, is of another calendar.

@@ -68,6 +68,29 @@ class Invalid(Refused):
     code = "invalid"
 
 
+class NotFetched(Invalid):
+    """What is asked about is not stored, and reading never fetches."""
+
+    code = "not_fetched"
+
+    def __init__(self, symbols: Sequence[str], column: str) -> None:
+        named = ", ".join(symbols)
+        super().__init__(
+            f"No price of {named} is stored. Prices are fetched for what portfolios hold: give one a lot of it "
+            "(leadline import FILE.csv --name Watch --equity 1000), or name a symbol that is held, or a factor's proxy such as SPY.",
+            errors=[
+                {
+                    "row": None,
+                    "column": column,
+                    "code": self.code,
+                    "message": "no price is stored",
+                    "value": symbol[:100],
+                }
+                for symbol in symbols
+            ],
+        )
+
+
 class Unauthorised(Refused):
     status = 401
     title = "Unauthorised"
@@ -96,6 +119,16 @@ class TooManyGuesses(Refused):
     status = 429
     title = "Too many wrong tokens"
     code = "too_many_guesses"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyRequests(Refused):
+    status = 429
+    title = "Too many requests"
+    code = "too_many_requests"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)

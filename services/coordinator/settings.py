@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import SECRET, ServiceSettings
 
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
 MIN_TOKEN = 16
@@ -20,6 +20,14 @@ class CoordinatorSettings(ServiceSettings):
     # A token that is refused is not for the log either.
     model_config = SettingsConfigDict(hide_input_in_errors=True)
 
+    api_database_url: str | None = Field(
+        default=None,
+        description="PostgreSQL for HTTP requests, as the role leadline_api, which may do less; unset: as the coordinator",
+        json_schema_extra=SECRET,
+    )
+    api_database_password: SecretStr | None = Field(
+        default=None, description="Password of that role, where the address has none"
+    )
     token: SecretStr | None = Field(
         default=None,
         description="Bearer token of an operator, at least 16 characters; unset: calls need one once `leadline token` made one",
@@ -30,6 +38,11 @@ class CoordinatorSettings(ServiceSettings):
     )
     open_docs: bool = Field(default=True, description="/docs, /openapi.json and /asyncapi need no token")
     open_metrics: bool = Field(default=True, description="/metrics needs no token")
+    rate_limit: float = Field(
+        default=100.0,
+        ge=0,
+        description="Requests a second that one token, or one address without, may make for long; ten seconds of them at once; 0: no limit",
+    )
     hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names this server may be called by beside 127.0.0.1, localhost and [::1], separated by commas; * for every name",
@@ -54,6 +67,21 @@ class CoordinatorSettings(ServiceSettings):
         default=50_000_000, ge=1, description="Most lots times sessions of a portfolio: what its snapshots take on disk"
     )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
+    keep_idempotency_days: int = Field(
+        default=7, ge=1, description="Days for which a repeated request is answered as before"
+    )
+    keep_idempotency_keys: int = Field(
+        default=100_000, ge=100, description="Most idempotency keys; the oldest go first"
+    )
+    keep_dead_letters_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Days a settled dead letter and an event that cannot be sent stay; unset: for good",
+    )
+    keep_history_days: int | None = Field(
+        default=None, ge=1, description="Days that replaced results stay; unset: for good"
+    )
+    keep_runs_days: int | None = Field(default=None, ge=1, description="Days that finished runs stay; unset: for good")
     sector_benchmark: str = Field(
         default="SP500",
         pattern=r"^[A-Z0-9][A-Z0-9._-]{0,31}$",

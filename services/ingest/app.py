@@ -11,10 +11,11 @@ from services.ingest.providers.chain import Chain
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.file.table import BadPriceFile
 from services.ingest.providers.quota.limits import Quota, Window
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.providers.registry import curve_sources, enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
-from services.ingest.workflow.lookups import answer_open
+from services.ingest.workflow.lookups import Network, answer_open
 from services.ingest.workflow.measures import measure
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
@@ -61,9 +62,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             service.background.append(_refreshing(service, "yields", curves.refresh_one, YIELD_POLL))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         service.background.append(_measures(service, providers))
-        files = [provider for provider in providers if isinstance(provider, FileProvider)]
-        if files:
-            service.background.append(_lookups(service, files[0]))
+        service.background.append(_lookups(service, providers, loop.bind, chosen.preview_symbols))
         return made
 
     return create_phase_app("ingest", chosen, worker, TOPICS_OF_PHASE[Phase.INGEST])
@@ -149,14 +148,18 @@ def _refreshing(
     return loop
 
 
-def _lookups(service: Service, file: FileProvider) -> Callable[[], Awaitable[None]]:
+def _lookups(
+    service: Service, providers: list[Provider], bind: Callable[[], None], at_most: int
+) -> Callable[[], Awaitable[None]]:
     """Previews wait for these answers, so the pause is short; one indexed query a turn, of a table that is nearly always empty."""
+    file = next((provider for provider in providers if isinstance(provider, FileProvider)), None)
+    network = Network([provider for provider in providers if isinstance(provider, RateLimitedProvider)], bind, at_most)
 
     async def loop() -> None:
         while not service.stopping.is_set():
             pause = LOOKUP_PAUSE
             try:
-                await answer_open(service.engine, file)
+                await answer_open(service.engine, file, network)
             except Exception as error:
                 pause = LOOKUP_PAUSE_AFTER_FAILURE
                 if is_retried_by_loops(error) or isinstance(error, BadPriceFile):

@@ -39,6 +39,12 @@ class IngestSettings(ServiceSettings):
     retry_poll_seconds: float = Field(
         default=5.0, gt=0, description="How often absences whose time has come are looked for"
     )
+    preview_symbols: int = Field(
+        default=10,
+        ge=0,
+        le=50,
+        description="Symbols of a preview that providers on the network are asked about, out of calls to spare; 0: none",
+    )
     patience: float = Field(
         default=600.0,
         ge=0,

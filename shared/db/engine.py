@@ -26,10 +26,22 @@ TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57"})
 TRANSIENT_STATES = frozenset({"55P03", "25006", "58030"})
 
 
-def create_engine(url: str, *, application: str, pool_size: int = 8, read_only: bool = False) -> AsyncEngine:
-    """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form, with libpq's parameters.
+# How long a process that no longer runs may hold what it holds: rows it was sending, the commit-order lock of a request. Phases compute
+# in between, and take longer.
+IDLE_SECONDS = 30
+MOST_IDLE_SECONDS = 300
 
-    Raises `ConfigurationError` for an address that cannot be used.
+
+def create_engine(
+    url: str,
+    *,
+    application: str,
+    pool_size: int = 8,
+    idle_seconds: int = MOST_IDLE_SECONDS,
+    read_only: bool = False,
+) -> AsyncEngine:
+    """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form, with libpq's parameters. A transaction of which
+    nothing is heard for `idle_seconds` is ended by the server. Raises `ConfigurationError` for an address that cannot be used.
 
     read_only : the server refuses every write of it, whatever the role may do
 
@@ -55,7 +67,7 @@ def create_engine(url: str, *, application: str, pool_size: int = 8, read_only: 
                 **arguments["server_settings"],
                 "application_name": application,
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": "300000",
+                "idle_in_transaction_session_timeout": str(idle_seconds * 1000),
                 # Plans of set-based queries over unnest are poor when made for unknown parameters, and JIT never pays here.
                 "jit": "off",
                 **({"default_transaction_read_only": "on"} if read_only else {}),
@@ -77,6 +89,15 @@ async def acquire_commit_order_lock(conn: AsyncConnection) -> None:
     """Take the global commit-order lock. First statement of a transaction that changes inputs, writes prices or adds units
     (bulk data is staged before it), so that revisions and change numbers commit in the order they were drawn."""
     await conn.execute(text("SELECT ledger.order_lock()"))
+
+
+async def limit_idle(conn: AsyncConnection, seconds: float | None = None) -> None:
+    """Let the server end this transaction once nothing was asked of it for so long: a frozen process, a machine that is gone."""
+    limit = IDLE_SECONDS if seconds is None else seconds
+    await conn.execute(
+        text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)"),
+        {"limit": str(int(limit * 1000))},
+    )
 
 
 async def assert_commit_order_lock(conn: AsyncConnection) -> None:

@@ -1,8 +1,9 @@
 """Migrations as a job: `python -m shared.db.migrate`. Creates roles, then upgrades to head. Idempotent.
 
-Environment: LEADLINE_ADMIN_DATABASE_URL (a role that may create roles and schemas) and LEADLINE_<SERVICE>_PASSWORD for
-each of the five service roles; a role without a password in the environment keeps the one it has. Each may stand in a file that
-the variable with `_FILE` behind it names.
+Environment: LEADLINE_ADMIN_DATABASE_URL (a role that may create roles and owns the database: the migrator of
+`shared.db.bootstrap`, or a superuser) and LEADLINE_<NAME>_PASSWORD for each of the five services and for the API; a role
+without a password in the environment keeps the one it has. Whoever connects, migrations run as the owner of the objects.
+Each may stand in a file that the variable with `_FILE` behind it names.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db import locks
+from shared.db import locks, ownership
 from shared.db.engine import create_engine
-from shared.db.roles import SERVICES, role_of
+from shared.db.roles import LOGINS, OWNER
 from shared.errors import ConfigurationError
 from shared.settings import read_secret
 
@@ -46,29 +47,22 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-async def _create_roles(conn: AsyncConnection, passwords: Mapping[str, str]) -> None:
-    for service in SERVICES:
-        role = role_of(service)
-        exists = await conn.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
-        if not exists:
-            await conn.execute(text(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS"))
-        if service in passwords:
-            # Role passwords cannot be bound parameters; the literal is quoted and the statement is never logged.
-            await conn.exec_driver_sql(f"ALTER ROLE {role} PASSWORD {_literal(passwords[service])}")
-
-
 async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
-    """Create the service roles, migrate to head, return the revision reached. `url` is an administrator's."""
+    """Create the roles, migrate to head as the owner, return the revision reached. `url` is an administrator's.
+
+    passwords : by service, `api` among them; a role without one keeps what it has
+    """
     engine = create_engine(url, application="leadline-migrate", pool_size=4)
     try:
         async with engine.begin() as conn:
             # Two migrate jobs at once (a rolling deploy) must not race; the lock is the whole database's.
             await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.MIGRATION})
-            await _create_roles(conn, passwords or {})
+            await ownership.create_roles(conn, passwords or {})
+            await ownership.give_to_owner(conn)
+            # Not with the rights of an administrator, who may be a superuser.
+            await conn.execute(text(f"SET LOCAL ROLE {OWNER}"))
+            # A migration answers for what it writes; services wait for it (`ledger.refuse_unordered`).
+            await conn.execute(text("SELECT set_config('leadline.ordered', 'yes', true)"))
             await conn.run_sync(_upgrade)
     finally:
         await engine.dispose()
@@ -93,7 +87,7 @@ def main() -> None:
     url = read_secret("LEADLINE_ADMIN_DATABASE_URL")
     if not url:
         raise ConfigurationError("LEADLINE_ADMIN_DATABASE_URL is not set: give the URL of a role that may create roles")
-    found = {service: read_secret(f"LEADLINE_{service.upper()}_PASSWORD") for service in SERVICES}
+    found = {service: read_secret(f"LEADLINE_{service.upper()}_PASSWORD") for service in LOGINS}
     passwords = {service: password for service, password in found.items() if password is not None}
     sys.stdout.write(f"migrated to {asyncio.run(upgrade(url, passwords))}\n")
 

@@ -11,6 +11,14 @@ from collections.abc import Iterator
 SERVICES = ("coordinator", "ingest", "factors", "snapshots", "risk")
 PHASE_SERVICES = ("ingest", "factors", "snapshots", "risk")
 OWNERS = (*SERVICES, "ledger", "bus")
+API = "api"
+"""The coordinator's HTTP side: it writes what users say, sends no event and runs no loop."""
+LOGINS = (*SERVICES, API)
+"""Roles that connect; each has a password."""
+OWNER = "leadline_owner"
+"""Owns every object. Nobody connects as it: migrations take it on, and functions that do what their caller may not run as it."""
+MIGRATOR = "leadline_migrator"
+"""Runs migrations where `shared.db.bootstrap` made it: may create roles, is no superuser."""
 
 
 def role_of(service: str) -> str:

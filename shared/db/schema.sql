@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0023 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0025 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The five roles of the services are there before (shared/db/migrate.py). Foreign keys never leave a schema.
 
@@ -244,6 +244,30 @@ AS $function$
                       WHEN price IS NOT NULL THEN 'price_only' END) AS b (basis)
 $function$;
 
+CREATE OR REPLACE FUNCTION ledger.drop_history(p_before timestamp with time zone, p_most integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+DECLARE
+    history regclass;
+    gone bigint := 0;
+    dropped bigint;
+BEGIN
+    IF p_before > clock_timestamp() - interval '1 day' THEN
+        RAISE EXCEPTION 'histories are kept for a day at least';
+    END IF;
+    FOREACH history IN ARRAY ARRAY['risk.results_history', 'snapshots.snapshots_history', 'snapshots.holdings_history']::regclass[] LOOP
+        EXECUTE format('DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT ctid FROM %s WHERE replaced_at < $1 LIMIT $2))', history, history)
+        USING p_before, p_most - gone;
+        GET DIAGNOSTICS dropped = ROW_COUNT;
+        gone := gone + dropped;
+    END LOOP;
+    RETURN gone;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ledger.keep_history()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -464,10 +488,13 @@ CREATE TABLE coordinator.idempotency (
     endpoint     text NOT NULL,
     request_hash text NOT NULL,
     status       integer NOT NULL,
-    response     jsonb NOT NULL,
+    response     jsonb,
     created_at   timestamp with time zone NOT NULL DEFAULT now(),
+    large        bytea,
     CONSTRAINT idempotency_pkey PRIMARY KEY (key, endpoint)
 );
+CREATE INDEX idempotency_created ON coordinator.idempotency USING btree (created_at);
+CREATE INDEX idempotency_large ON coordinator.idempotency USING btree (created_at) WHERE (large IS NOT NULL);
 
 CREATE TABLE coordinator.import_mappings (
     name     text NOT NULL,
@@ -1062,6 +1089,7 @@ CREATE TABLE snapshots.holdings_history (
     replaced_at    timestamp with time zone NOT NULL
 );
 CREATE INDEX holdings_history_key ON snapshots.holdings_history USING btree (portfolio_id, session, revision);
+CREATE INDEX holdings_history_replaced ON snapshots.holdings_history USING brin (replaced_at);
 
 CREATE TABLE snapshots.snapshots (
     portfolio_id      uuid NOT NULL,
@@ -1140,6 +1168,7 @@ CREATE TABLE snapshots.snapshots_history (
     replaced_at       timestamp with time zone NOT NULL
 );
 CREATE INDEX snapshots_history_key ON snapshots.snapshots_history USING btree (portfolio_id, session, revision);
+CREATE INDEX snapshots_history_replaced ON snapshots.snapshots_history USING brin (replaced_at);
 
 CREATE TABLE risk.results (
     portfolio_id        uuid NOT NULL,
@@ -1253,6 +1282,7 @@ ALTER TABLE risk.results_history ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_propagated SET STORAGE EXTERNAL;
 CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_id, session, revision);
+CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
 
 CREATE TABLE risk.scenario_choice (
     one    boolean NOT NULL DEFAULT true,
@@ -1286,6 +1316,7 @@ ALTER TABLE ledger.failures ENABLE ROW LEVEL SECURITY;
 CREATE INDEX failures_at ON ledger.failures USING btree (at);
 CREATE INDEX failures_of ON ledger.failures USING btree (portfolio_id, phase, at);
 CREATE POLICY coordinate ON ledger.failures TO leadline_coordinator USING (true) WITH CHECK (true);
+CREATE POLICY coordinate_api ON ledger.failures TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.failures TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.failures TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.failures TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
@@ -1312,6 +1343,7 @@ CREATE TABLE ledger.schedule (
 ALTER TABLE ledger.schedule ENABLE ROW LEVEL SECURITY;
 CREATE INDEX schedule_next ON ledger.schedule USING btree (phase, next_at);
 CREATE POLICY coordinate ON ledger.schedule TO leadline_coordinator USING (true) WITH CHECK (true);
+CREATE POLICY coordinate_api ON ledger.schedule TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.schedule FOR UPDATE TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.schedule FOR UPDATE TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.schedule FOR UPDATE TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
@@ -1368,6 +1400,7 @@ CREATE TRIGGER note_insert AFTER INSERT ON ledger.units REFERENCING NEW TABLE AS
 CREATE TRIGGER note_update AFTER UPDATE ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE OF required_revision ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE POLICY coordinate ON ledger.units TO leadline_coordinator USING (true) WITH CHECK (true);
+CREATE POLICY coordinate_api ON ledger.units TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.units FOR UPDATE TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.units FOR UPDATE TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.units FOR UPDATE TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
@@ -1397,7 +1430,13 @@ CREATE TABLE bus.dead_letters (
     CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letters_consumer_topic_partition_offset_body_hash_key UNIQUE (consumer, topic, partition, "offset", body_hash)
 );
+ALTER TABLE bus.dead_letters ENABLE ROW LEVEL SECURITY;
 CREATE INDEX dead_letters_open ON bus.dead_letters USING btree (id) WHERE ((replayed_at IS NULL) AND (purged_at IS NULL) AND (resolved_at IS NULL));
+CREATE INDEX dead_letters_replayed ON bus.dead_letters USING btree (replay_event_id) WHERE (replay_event_id IS NOT NULL);
+CREATE POLICY forget_settled ON bus.dead_letters FOR DELETE TO leadline_coordinator USING ((COALESCE(replayed_at, purged_at, resolved_at) IS NOT NULL));
+CREATE POLICY read ON bus.dead_letters FOR SELECT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
+CREATE POLICY record_own ON bus.dead_letters FOR INSERT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots WITH CHECK ((consumer = substr((CURRENT_USER)::text, (length('leadline_'::text) + 1))));
+CREATE POLICY settle ON bus.dead_letters FOR UPDATE TO leadline_api, leadline_coordinator USING (true) WITH CHECK (true);
 
 CREATE TABLE bus.outbox (
     id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1411,13 +1450,26 @@ CREATE TABLE bus.outbox (
     sent_at    timestamp with time zone,
     failed_at  timestamp with time zone,
     error      text,
+    written_by text NOT NULL DEFAULT CURRENT_USER,
     CONSTRAINT outbox_pkey PRIMARY KEY (id),
     CONSTRAINT outbox_event_id_key UNIQUE (event_id),
     CONSTRAINT payload_is_small CHECK ((octet_length(payload) <= 65536)),
     CONSTRAINT sent_or_failed CHECK (((sent_at IS NULL) OR (failed_at IS NULL)))
 );
+ALTER TABLE bus.outbox ENABLE ROW LEVEL SECURITY;
+CREATE INDEX outbox_failed ON bus.outbox USING btree (event_id) WHERE (failed_at IS NOT NULL);
 CREATE INDEX outbox_sent_at ON bus.outbox USING btree (sent_at) WHERE (sent_at IS NOT NULL);
 CREATE INDEX outbox_unsent ON bus.outbox USING btree (id) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
+CREATE POLICY announce ON bus.outbox FOR INSERT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots WITH CHECK ((written_by = CURRENT_USER));
+CREATE POLICY drop_left ON bus.outbox FOR DELETE TO leadline_coordinator USING (((written_by <> ALL (ARRAY['leadline_ingest'::text, 'leadline_factors'::text, 'leadline_snapshots'::text, 'leadline_risk'::text])) OR (created_at < (clock_timestamp() - '00:00:30'::interval))));
+CREATE POLICY drop_own ON bus.outbox FOR DELETE TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING ((written_by = CURRENT_USER));
+CREATE POLICY own_topics ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_ingest WITH CHECK ((topic = ANY (ARRAY['leadline.prices-ingested'::text, 'leadline.prices-restated'::text, 'leadline.phase-requested'::text])));
+CREATE POLICY own_topics_factors ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_factors WITH CHECK ((topic = ANY (ARRAY['leadline.factors-computed'::text, 'leadline.phase-requested'::text])));
+CREATE POLICY own_topics_risk ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_risk WITH CHECK ((topic = ANY (ARRAY['leadline.risk-computed'::text, 'leadline.phase-requested'::text])));
+CREATE POLICY own_topics_snapshots ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_snapshots WITH CHECK ((topic = ANY (ARRAY['leadline.snapshots-built'::text, 'leadline.phase-requested'::text])));
+CREATE POLICY read ON bus.outbox FOR SELECT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
+CREATE POLICY send_left ON bus.outbox FOR UPDATE TO leadline_coordinator USING (((written_by <> ALL (ARRAY['leadline_ingest'::text, 'leadline_factors'::text, 'leadline_snapshots'::text, 'leadline_risk'::text])) OR (created_at < (clock_timestamp() - '00:00:30'::interval)))) WITH CHECK (true);
+CREATE POLICY send_own ON bus.outbox FOR UPDATE TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING ((written_by = CURRENT_USER)) WITH CHECK ((written_by = CURRENT_USER));
 
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL,
@@ -1589,143 +1641,153 @@ CREATE TABLE factors.metrics_2034 PARTITION OF factors.metrics FOR VALUES FROM (
 CREATE TABLE factors.metrics_2035 PARTITION OF factors.metrics FOR VALUES FROM ('2035-01-01') TO ('2036-01-01');
 CREATE TABLE factors.metrics_later PARTITION OF factors.metrics FOR VALUES FROM ('2036-01-01') TO (MAXVALUE);
 
-GRANT USAGE ON SCHEMA bus TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA coordinator TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA factors TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA ingest TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA ledger TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA risk TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SCHEMA snapshots TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SEQUENCE bus.dead_letters_id_seq TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA bus TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA coordinator TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA factors TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA ingest TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA ledger TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA risk TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SCHEMA snapshots TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE bus.dead_letters_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE coordinator.price_decisions_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE ingest.quota_uses_id_seq TO leadline_ingest;
 GRANT USAGE ON SEQUENCE ingest.symbols_id_seq TO leadline_ingest;
-GRANT USAGE ON SEQUENCE ledger.change TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT INSERT, SELECT, UPDATE ON TABLE bus.dead_letters TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE ledger.change TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT, UPDATE ON TABLE bus.dead_letters TO leadline_api;
+GRANT INSERT, SELECT ON TABLE bus.dead_letters TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bus.dead_letters TO leadline_coordinator;
+GRANT SELECT ON TABLE bus.outbox TO leadline_api;
+GRANT DELETE, SELECT ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT SELECT ON TABLE coordinator.benchmarks TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.benchmarks TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.benchmarks TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.closures TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.closures TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.closures TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.flows TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.flows TO leadline_coordinator;
-GRANT SELECT ON TABLE coordinator.idempotency TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.idempotency TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.flows TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.idempotency TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.import_lots TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_lots TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_lots TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.import_mappings TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_mappings TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_mappings TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.imports TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.imports TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.imports TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.lookups TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.lookups TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.lookups TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.portfolios TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.portfolios TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.portfolios TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.positions TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.positions TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.positions TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.price_decisions TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT INSERT, SELECT ON TABLE coordinator.price_decisions TO leadline_coordinator;
+GRANT INSERT, SELECT ON TABLE coordinator.price_decisions TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.run_units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.run_units TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.run_units TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.runs TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.runs TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.runs TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.symbol_choices TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.symbol_choices TO leadline_coordinator;
-GRANT INSERT, SELECT, UPDATE ON TABLE coordinator.tokens TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.symbol_choices TO leadline_api, leadline_coordinator;
+GRANT INSERT, SELECT, UPDATE ON TABLE coordinator.tokens TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.trades TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.trades TO leadline_coordinator;
-GRANT SELECT ON TABLE coordinator.versions TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.trades TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE coordinator.versions TO leadline_api, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.versions TO leadline_coordinator;
-GRANT SELECT ON TABLE factors.exposures TO leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE factors.exposures TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE factors.exposures TO leadline_factors;
-GRANT SELECT ON TABLE factors.metrics TO leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE factors.metrics TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE factors.metrics TO leadline_factors;
-GRANT SELECT ON TABLE factors.proxies TO leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE factors.proxies TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE factors.proxies TO leadline_factors;
-GRANT SELECT ON TABLE ingest.actions TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.actions TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.actions TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.actions_history TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.actions_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.actions_history TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.aliases TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.aliases TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.aliases TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.candidates TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.candidates TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.candidates TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.chain TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.chain TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.chain TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.gaps TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.gaps TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.gaps TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.lookups TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.lookups TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.lookups TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.prices TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.prices TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.prices TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.prices_history TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.prices_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.prices_history TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.profile_schedule TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.profile_schedule TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.profile_schedule TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.providers TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.providers TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.providers TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.quarantine TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.quarantine TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.quarantine TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.quota_uses TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.quota_uses TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.quota_uses TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.statements TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.statements TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.statements TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.symbol_profiles TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.symbol_profiles TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.symbol_profiles TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.symbols TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.symbols TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.symbols TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.yield_years TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.yield_years TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.yield_years TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.yields TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.yields TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.yields TO leadline_ingest;
-GRANT SELECT ON TABLE ingest.yields_history TO leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ingest.yields_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.yields_history TO leadline_ingest;
+GRANT DELETE, SELECT ON TABLE ledger.failures TO leadline_api;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.failures TO leadline_coordinator;
 GRANT DELETE, INSERT, SELECT ON TABLE ledger.failures TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT SELECT, UPDATE ON TABLE ledger.schedule TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.schedule TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.schedule TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.unit_changes TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, SELECT ON TABLE ledger.unit_changes TO leadline_coordinator;
+GRANT DELETE, SELECT ON TABLE ledger.unit_changes TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.unit_runs TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.unit_runs TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.unit_runs TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.units TO leadline_coordinator;
-GRANT SELECT ON TABLE public.alembic_version TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
-GRANT SELECT ON TABLE risk.results TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.units TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE public.alembic_version TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE risk.results TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.results TO leadline_risk;
-GRANT SELECT ON TABLE risk.results_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT SELECT ON TABLE risk.results_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.results_history TO leadline_risk;
-GRANT SELECT ON TABLE risk.scenario_choice TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT SELECT ON TABLE risk.scenario_choice TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_choice TO leadline_risk;
-GRANT SELECT ON TABLE risk.scenario_sets TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
+GRANT SELECT ON TABLE risk.scenario_sets TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE risk.scenario_sets TO leadline_risk;
-GRANT SELECT ON TABLE snapshots.holdings TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
+GRANT SELECT ON TABLE snapshots.holdings TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.holdings TO leadline_snapshots;
-GRANT SELECT ON TABLE snapshots.holdings_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
+GRANT SELECT ON TABLE snapshots.holdings_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.holdings_history TO leadline_snapshots;
-GRANT SELECT ON TABLE snapshots.positions TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
+GRANT SELECT ON TABLE snapshots.positions TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.positions TO leadline_snapshots;
-GRANT SELECT ON TABLE snapshots.snapshots TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
+GRANT SELECT ON TABLE snapshots.snapshots TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.snapshots TO leadline_snapshots;
-GRANT SELECT ON TABLE snapshots.snapshots_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
+GRANT SELECT ON TABLE snapshots.snapshots_history TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.snapshots_history TO leadline_snapshots;
+GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type), UPDATE (error), UPDATE (failed_at), UPDATE (sent_at) ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type) ON TABLE bus.outbox TO leadline_api;
 GRANT UPDATE (blocked_reason), UPDATE (completed_at), UPDATE (completed_revision), UPDATE (coverage), UPDATE (provisional), UPDATE (quality), UPDATE (reasons) ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ingest.instant() TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ingest.take_calls(text,text,integer,integer,double precision,integer[],double precision[],integer,interval) TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.take_returns(date,date,bigint) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.taken_return(boolean,text,double precision,double precision,double precision,boolean) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) TO leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.keep_history() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.note_unit_changes() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.order_lock() TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots, PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.order_lock() TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.release_withheld(uuid[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.release_withheld(uuid[]) TO leadline_ingest;
 REVOKE EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) TO leadline_coordinator, leadline_ingest, leadline_risk;
+GRANT EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw(uuid,date) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.withdraw(uuid,date) TO leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ledger.withdraw(uuid,date) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw_session(date) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.withdraw_session(date) TO leadline_coordinator;
+GRANT EXECUTE ON FUNCTION ledger.withdraw_session(date) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withhold(uuid[],timestamp with time zone[],ledger.phase[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.withhold(uuid[],timestamp with time zone[],ledger.phase[]) TO leadline_ingest;

@@ -49,6 +49,7 @@ class ReasonCode(StrEnum):
     BASIS_UNDECIDED = "basis_undecided"
     PRICE_BASIS_MISMATCH = "price_basis_mismatch"
     PRICE_BASIS_AMBIGUOUS = "price_basis_ambiguous"
+    EXIT_PRICE_MISMATCH = "exit_price_mismatch"
     PRIVATE = "private"
     NO_CAPITAL = "no_capital"
     NO_ROOT = "no_root"
@@ -69,6 +70,13 @@ class ReasonCode(StrEnum):
     NO_DURATION = "no_duration"
     STALE_DURATION = "stale_duration"
     NO_BENCHMARK = "no_benchmark"
+    NO_RISK_FREE = "no_risk_free"
+    NOT_FETCHED = "not_fetched"
+    NOT_HELD = "not_held"
+    NO_VOLUME = "no_volume"
+    NOT_EXCHANGE_TRADED = "not_exchange_traded"
+    WINDOW_NOT_PAST = "window_not_past"
+    NO_SECTOR_FUND = "no_sector_fund"
     # Work
     BLOCKED = "blocked"
 
@@ -117,7 +125,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "The provider has not published the session's price yet", "nav", "wait", f"{_PRICE_WAIT} when it is published"
     ),
     ReasonCode.NOT_FOUND: ReasonInfo(
-        "No provider knows the symbol", "nav", "you", "Correct the symbol, or add a source that has it"
+        "No provider knows the symbol",
+        "nav",
+        "you",
+        "Correct the symbol, or add a source that has it; for cash or a money market fund state `investment_subtype` CASH or MONEY_MARKET",
     ),
     ReasonCode.AMBIGUOUS: ReasonInfo(
         "Several securities answer to the symbol", "nav", "you", "Say which one: `leadline resolve SYMBOL`"
@@ -172,7 +183,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No price for more than five sessions, or never one",
         "nav",
         "you",
-        "Add a source that prices it, or give the position its exit",
+        "Add a source that prices it, or give the position its exit; for cash or a money market fund state `investment_subtype` CASH or "
+        "MONEY_MARKET",
     ),
     ReasonCode.EXPIRED: ReasonInfo(
         "The session is after the option's expiration, and no exit is stated",
@@ -256,6 +268,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "you",
         "If it is split-adjusted, say so: `POST /portfolios/{id}/price-basis?basis=split_adjusted`",
+    ),
+    ReasonCode.EXIT_PRICE_MISMATCH: ReasonInfo(
+        "The lot's exit price is less than half or more than double of the close of its exit session, and the difference is in the P&L "
+        "of that session",
+        "nav",
+        "you",
+        "Check exit date, price and symbol, and correct the lot",
     ),
     ReasonCode.PRIVATE: ReasonInfo(
         "A holding without a market, at its stated value", "figure", "wait", "Nothing to do: it is not missing"
@@ -356,6 +375,48 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "you",
         "Import them: `leadline benchmark import`",
+    ),
+    ReasonCode.NO_RISK_FREE: ReasonInfo(
+        "No yield curve is dated within the month before a session, so the risk-free rate is taken as 0 there",
+        "figure",
+        "you",
+        "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`)",
+    ),
+    ReasonCode.NOT_FETCHED: ReasonInfo(
+        "Prices of the range are not stored: they are fetched for what portfolios hold, and two years before it",
+        "figure",
+        "you",
+        "Give a portfolio a lot of it with an entry in the range: `leadline import FILE.csv --name Watch --equity 1000`",
+    ),
+    ReasonCode.NOT_HELD: ReasonInfo(
+        "Exposures are computed for what is held, and no portfolio held the symbol on the session",
+        "figure",
+        "you",
+        "Hold a lot of it in a portfolio, or trade a factor's proxy instead",
+    ),
+    ReasonCode.NO_VOLUME: ReasonInfo(
+        "Fewer than 42 of the last 63 sessions have a volume above 0",
+        "figure",
+        "you",
+        "Add a source with volumes",
+    ),
+    ReasonCode.NOT_EXCHANGE_TRADED: ReasonInfo(
+        "Shares of a mutual fund, options and private holdings are not sold into the volume of an exchange's day",
+        "figure",
+        "wait",
+        "Nothing to do: it is not missing",
+    ),
+    ReasonCode.WINDOW_NOT_PAST: ReasonInfo(
+        "The range ends after the session, which knows nothing of it",
+        "figure",
+        "you",
+        "Ask for a later session, or an earlier range",
+    ),
+    ReasonCode.NO_SECTOR_FUND: ReasonInfo(
+        "The sector's fund has no return on every session of the range, and stands for the benchmark's sector",
+        "figure",
+        "you",
+        "Hold a lot of the sector funds in a portfolio, such as XLK, so that their prices are fetched",
     ),
     ReasonCode.BLOCKED: ReasonInfo(
         "The work failed eight times with an error that does not pass by itself; it is tried once a day",

@@ -42,6 +42,7 @@ FACTORS: Final[tuple[Factor, ...]] = (
     Factor(RATES, ("TLT",)),
 )
 FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
+STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
 PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
 # Stands for rates where no fund does: daily returns of a 25-year par bond on the Treasury's curve (shared/market/curve.py). Computed,
 # not fetched, so it is none of the symbols above; in arrays of proxies' returns it is the last column.
@@ -162,6 +163,31 @@ STRESS_WINDOW: Final = 252
 STRESS_CAP_SIGMAS: Final = 3.0  # of √63 sessions: uncapped, 2020's COVID scenario sends momentum up 83 %
 STRESS_CAP_SESSIONS: Final = 63
 STRESS_DURATION_DAYS: Final = 400  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
+
+# --- Performance, attribution, liquidity: computed where they are read (docs/methods.md §16) -----------------------------------------
+
+PERFORMANCE_MIN_OBS: Final = 63  # a quarter of daily returns; the error of a Sharpe ratio is then still two a year
+PERFORMANCE_MIN_SHARE: Final = VOLATILITY_MIN_SHARE  # of a range's returns, the same gate as of a volatility
+PERFORMANCE_YEAR: Final = 252  # returns: a rate a year of less than a year is an extrapolation, and CDaR has no tail
+CDAR_LEVEL: Final = 0.95  # the worst twentieth of a year's drawdowns are thirteen days
+DRAWDOWNS_LISTED: Final = 5  # the deepest; the sixth is rarely looked at
+ADV_WINDOW: Final = 63  # sessions of volume: a quarter, so that one earnings day does not make a market
+ADV_MIN_OBS: Final = 42  # two thirds of them; with fewer the mean is of the days on which it traded at all
+ADV_SHARE: Final = 0.20  # of a day's volume that one seller takes without moving it much; the caller may say another
+# Funds that stand for the GICS sectors of a benchmark in an attribution (Select Sector SPDR): their returns are the sectors'.
+SECTOR_FUNDS: Final[dict[str, str]] = {
+    "Communication Services": "XLC",
+    "Consumer Discretionary": "XLY",
+    "Consumer Staples": "XLP",
+    "Energy": "XLE",
+    "Financials": "XLF",
+    "Health Care": "XLV",
+    "Industrials": "XLI",
+    "Information Technology": "XLK",
+    "Materials": "XLB",
+    "Real Estate": "XLRE",
+    "Utilities": "XLU",
+}
 
 
 def hac_lag(n_obs: int) -> int:

@@ -19,10 +19,9 @@ from shared.errors import PermanentError, sanitize_text
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import Envelope, WorkBody
 from shared.events.topics import PHASE_REQUESTED
+from shared.messaging.letter_bounds import MAX_HEADER_CHARACTERS, MAX_PAYLOAD_BYTES, bounded_body, bounded_headers
 from shared.work import Phase, Work
 
-# What the outbox takes.
-MAX_PAYLOAD_BYTES = 65_536
 BLOCKED = "blocked"
 # A letter about units came from no partition.
 NO_PARTITION = -1
@@ -77,7 +76,10 @@ async def record(
     reason: str,
     error: str,
 ) -> None:
-    """Record a dead letter. Idempotent per delivery: the same message delivered again is the same dead letter."""
+    """Record a dead letter. Idempotent per delivery: the same message delivered again is the same dead letter.
+
+    Bounded, whoever sent it (`letter_bounds`)."""
+    kept, error = bounded_body(body, sanitize_text(error, 3800))
     await conn.execute(
         text("""
             INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", key, headers, body, body_hash, reason, error)
@@ -89,10 +91,9 @@ async def record(
             "topic": topic,
             "partition": partition,
             "offset": offset,
-            "key": key,
-            # A NUL is valid UTF-8 and not valid in jsonb.
-            "headers": json.dumps({k.replace("\x00", "\\0"): v.replace("\x00", "\\0") for k, v in headers.items()}),
-            "body": body,
+            "key": None if key is None else key[:MAX_HEADER_CHARACTERS],
+            "headers": json.dumps(bounded_headers(headers)),
+            "body": kept,
             "hash": hashlib.sha256(body or b"").hexdigest(),
             "reason": reason,
             "error": sanitize_text(error, 4000),

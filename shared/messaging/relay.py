@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.db.engine import is_transient
+from shared.db.engine import is_transient, limit_idle
 from shared.errors import sanitize_text
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import OUTBOX_AGE, OUTBOX_FAILED, RELAYED, logger
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.25
 # Rows are locked while they are sent, so sending must give up well before anybody minds.
 SEND_TIMEOUT_SECONDS = 9.0
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
-KEEP_SENT = "2 days"
+KEEP_SENT_DAYS = 2
 CLEANUP_SECONDS = 600.0
 # The broker says no to the message itself: no retry will change its mind.
 PERMANENT = (
@@ -43,13 +43,26 @@ PERMANENT = (
 
 
 class Relay:
-    """Sends outbox rows in short transactions until stopped. Any number may run; rows are skipped while another has them."""
+    """Sends outbox rows in short transactions until stopped. Any number may run; rows are skipped while another has them.
 
-    def __init__(self, engine: AsyncEngine, producer: AIOKafkaProducer, *, service: str, namespace: str = "") -> None:
+    Which rows it sees is the database's to say (row policies of `bus.outbox`): those its role wrote; the coordinator's also the API's,
+    and what any role left unsent for 30 seconds.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        producer: AIOKafkaProducer,
+        *,
+        service: str,
+        namespace: str = "",
+        keep_days: int = KEEP_SENT_DAYS,
+    ) -> None:
         self._engine = engine
         self._producer = producer
         self._service = service
         self._namespace = namespace
+        self._keep_days = keep_days
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.last_turn = time.monotonic()
@@ -111,6 +124,8 @@ class Relay:
             OUTBOX_AGE.labels(self._service).set(max((float(row.age) for row in rows), default=0.0))
             if not rows:
                 return 0
+            # A process that is stopped here would keep the rows from every other relay.
+            await limit_idle(conn)
             failpoint("relay.before_send")
             results = await asyncio.gather(*(self._send(row) for row in rows), return_exceptions=True)
             failpoint("relay.before_mark")
@@ -159,10 +174,10 @@ class Relay:
             result = await conn.execute(
                 text("""
                     DELETE FROM bus.outbox WHERE id IN (
-                        SELECT id FROM bus.outbox WHERE sent_at < now() - CAST(CAST(:keep AS text) AS interval)
+                        SELECT id FROM bus.outbox WHERE sent_at < now() - make_interval(days => :days)
                         LIMIT 10000 FOR UPDATE SKIP LOCKED)
                 """),
-                {"keep": KEEP_SENT},
+                {"days": self._keep_days},
             )
             failpoint("relay.during_cleaning")
             return int(result.rowcount)

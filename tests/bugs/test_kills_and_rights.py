@@ -216,6 +216,7 @@ CHANGES: Mapping[tuple[str, str], dict[str, Any]] = {
     ("post", "/flows"): {"json": FLOW},
     ("delete", "/flows/{flow_id}"): {},
     ("delete", "/imports/{import_id}"): {},
+    ("post", "/what-if"): {"json": {"trades": [{"symbol": "AAPL", "quantity": 1}]}},
 }
 ROOT = f"{PREFIX}/portfolios/{{portfolio_id}}"
 
@@ -277,8 +278,13 @@ async def test_bug_40_what_went_wrong_with_one_portfolio_is_told_of_no_other_and
                 await ledger.record_failure(conn, Phase.INGEST, UUID(mine), {span: SECRET})
             await dead_letters.record_blocked(conn, Phase.INGEST, UUID(mine), *span, SECRET)
         asked = {"figure": "nav", "figures": "nav", "session": str(AS_OF)}
+        stretch = {"from": "2020-12-01", "to": "2020-12-15"}
         reads = {
-            path: {name: value for name, value in asked.items() if name in names}
+            path: {
+                name: value
+                for name, value in (asked | (stretch if path.endswith("/replay") else {})).items()
+                if name in names
+            }
             for (method, path), names in operations(engine).items()
             if method == "get" and path.startswith(ROOT)
         }

@@ -20,18 +20,21 @@ COMMON = {ReasonCode.BLOCKED.value}
 
 # Words that are spelled like a code and mean something else: codes of errors, kinds of faults, keys of answers, columns.
 HOMONYMS: dict[str, frozenset[str]] = {
+    "services/coordinator/api/models/analytics.py": frozenset({"stale"}),
     "services/coordinator/api/models/common.py": frozenset({"not_found"}),
-    "services/coordinator/api/problem_codes.py": frozenset({"not_found"}),
+    "services/coordinator/api/problem_codes.py": frozenset({"not_found", "not_fetched"}),
     "services/coordinator/api/models/tokens.py": frozenset({"expired"}),
     "services/coordinator/api/tokens.py": frozenset({"expired"}),
-    "services/coordinator/errors.py": frozenset({"not_found"}),
+    "services/coordinator/errors.py": frozenset({"not_found", "not_fetched"}),
     "services/coordinator/explain/portfolios.py": frozenset({"stale"}),
     "services/coordinator/explain/symbols.py": frozenset({"stale"}),
     "services/coordinator/importer/basis_model.py": frozenset({"ambiguous"}),
     "services/coordinator/importer/basis_warnings.py": frozenset({"price_basis_mismatch", "price_basis_ambiguous"}),
     "services/coordinator/portfolios/edit_scope.py": frozenset({"ambiguous"}),
+    "services/coordinator/results/attribution.py": frozenset({"stale"}),
     "services/coordinator/results/figure_series.py": frozenset({"stale"}),
     "services/coordinator/results/figures.py": frozenset({"stale"}),
+    "services/coordinator/results/performance.py": frozenset({"stale"}),
     "services/coordinator/results/portfolios.py": frozenset({"stale"}),
     "services/coordinator/web/views/header.py": frozenset({"stale"}),
     "services/factors/compute/__init__.py": frozenset({"stale"}),

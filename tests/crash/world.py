@@ -137,6 +137,8 @@ class World:
         env = {
             **self.environment,
             "LEADLINE_DATABASE_URL": self.environment.get(f"url.{service}", self.database.url(service)),
+            # Where faults are put between a service and its database, requests go the same way.
+            **({} if f"url.{service}" in self.environment else {"LEADLINE_API_DATABASE_URL": self.database.url("api")}),
             "LEADLINE_ARM": str(arm),
             "LEADLINE_CRASH_AT": crash_at,
             "LEADLINE_TEST_PATIENCE": json.dumps(dict(self.patience)),

@@ -114,8 +114,29 @@ async def test_what_a_vendor_says_is_printed_as_it_is_and_does_nothing(
 
     monkeypatch.setattr(doctor, "_providers", of_ingest)
     monkeypatch.setattr(doctor, "_prices", of_ingest)
+    monkeypatch.setattr(doctor, "_yields", of_ingest)
     assert not await doctor.run_checks(None)
     out = capsys.readouterr().out
     assert "[/the] environment" in out
-    assert out.count("refuses [/v2/aggs] for [bold]us[/bold]") == 8
+    assert out.count("refuses [/v2/aggs] for [bold]us[/bold]") == 9
     assert not {"\x1b", "\x07"} & set(out)
+
+
+LAST = date(2020, 12, 30)
+CURVE = {"date": "2020-12-29", "provider": "treasury", "fault": None, "asked_at": "2020-12-30T20:00:00Z"}
+
+
+def test_the_age_of_the_newest_yield_curve_is_told() -> None:
+    assert doctor.describe_curve(None, LAST) == "no portfolio needs one yet"
+    assert doctor.describe_curve(CURVE, LAST) == "the newest curve is of 2020-12-29 (treasury)"
+    assert "2020-11-29" in doctor.describe_curve(CURVE | {"date": "2020-11-29"}, LAST)
+    with pytest.raises(
+        doctor.CheckFailed, match=r"of 2020-11-28, 32 days before 2020-12-30: treasury: timeout\. Check the way"
+    ):
+        doctor.describe_curve(CURVE | {"date": "2020-11-28", "fault": "treasury: timeout"}, LAST)
+    with pytest.raises(doctor.CheckFailed, match="no curve has come since 2020-12-30T20:00:00Z: 503"):
+        doctor.describe_curve(CURVE | {"date": None, "fault": "503"}, LAST)
+
+
+async def test_nobody_is_asked_for_curves_where_nobody_is_on_the_network() -> None:
+    assert "no curve is asked for" in await doctor._yields(IngestSettings(providers=("file",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import pytest
 
 from deploy.embedded import state
 from deploy.embedded.process import orphan, start
-from shared.db.roles import SERVICES
+from shared.db.roles import LOGINS
 from shared.errors import ConfigurationError
 
 
@@ -53,10 +54,30 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
 
 def test_role_passwords_are_drawn_once_and_private(tmp_path: Path) -> None:
     drawn = state.passwords(tmp_path)
-    assert set(drawn) == set(SERVICES)
-    assert len(set(drawn.values())) == len(SERVICES)
+    assert set(drawn) == {*LOGINS, "migrator"}
+    assert len(set(drawn.values())) == len(drawn)
     assert state.passwords(tmp_path) == drawn
     assert (tmp_path / "roles.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_state_directory_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root the database's account passes through, and reads nothing."""
+    for user, mode in ((1000, 0o700), (0, 0o711)):
+        monkeypatch.setattr("deploy.embedded.state.os.geteuid", lambda user=user: user)
+        directory = tmp_path / "open"
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
+        with state.lock_state(directory):
+            assert stat.S_IMODE(directory.stat().st_mode) == mode
+
+
+def test_the_log_of_a_server_is_its_owners(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.touch(mode=0o644)
+    child = start("echo", ["echo", "said"], pid_file=tmp_path / "pid", log=log)
+    child.process.wait(10)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert log.read_text() == "said\n"
 
 
 def test_a_taken_port_is_named() -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.db.engine import create_engine
@@ -37,8 +38,8 @@ async def settings(database: Database, broker: TestBroker) -> ServiceSettings:
 
 @pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
-    """As any service: the relay needs no other rights."""
-    created = create_engine(database.url("risk"), application="test", pool_size=8)
+    """As the coordinator, whose role may announce what these tests announce."""
+    created = create_engine(database.url("coordinator"), application="test", pool_size=8)
     yield created
     await created.dispose()
 
@@ -143,6 +144,34 @@ async def test_rows_that_somebody_else_has_are_skipped_not_waited_for(
         assert about(await sent(settings)) == portfolios[1:]
     assert await sender.send_some() == 1
     assert set(about(await sent(settings))) == set(portfolios)
+
+
+async def test_a_frozen_relay_lets_its_rows_go(
+    engine: AsyncEngine, producer: AIOKafkaProducer, settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process keeps its connection open: the server ends its transaction, and another relay sends the rows."""
+    monkeypatch.setattr("shared.db.engine.IDLE_SECONDS", 0.2)
+    portfolio = uuid4()
+    async with engine.begin() as conn:
+        await announce(conn, portfolio)
+    frozen = Relay(engine, producer, service="frozen", namespace=settings.kafka_namespace)
+    released = asyncio.Event()
+
+    async def never_sends(_: Any) -> None:
+        await released.wait()
+
+    monkeypatch.setattr(frozen, "_send", never_sends)
+    stuck = asyncio.create_task(frozen.send_some())
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr("shared.db.engine.IDLE_SECONDS", 30)
+    healthy = Relay(engine, producer, service="healthy", namespace=settings.kafka_namespace)
+    assert await healthy.send_some() == 0, "the rows are held"
+    await asyncio.sleep(0.4)
+    assert await healthy.send_some() == 1
+    assert about(await sent(settings)) == [portfolio]
+    released.set()
+    with pytest.raises(DBAPIError):
+        await stuck
 
 
 async def test_many_relays_send_each_row_once(
@@ -275,8 +304,7 @@ async def test_only_what_was_sent_long_ago_is_cleaned_up(engine: AsyncEngine, se
     async with engine.begin() as conn:
         await announce(conn, *(uuid4() for _ in range(5)))
         await conn.execute(
-            text("""UPDATE bus.outbox SET created_at = now() - interval '9 days',
-                        sent_at = CASE id WHEN 1 THEN now() - interval '3 days' WHEN 2 THEN now() - interval '1 day' END,
+            text("""UPDATE bus.outbox SET sent_at = CASE id WHEN 1 THEN now() - interval '3 days' WHEN 2 THEN now() - interval '1 day' END,
                         failed_at = CASE id WHEN 3 THEN now() - interval '9 days' END""")
         )
     assert await sender.clean_up() == 1

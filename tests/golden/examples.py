@@ -13,6 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from services.coordinator.compute import attribution
+from services.coordinator.compute import liquidity as liquidities
+from services.coordinator.compute import performance as performances
+from services.coordinator.compute.benchmark import compare
+from services.coordinator.compute.performance import Range
+from services.coordinator.compute.replay import by_factors
 from services.coordinator.compute.scorecard import HAR, HAR_VARIANCE, HISTORICAL, Record, score
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
@@ -442,4 +448,80 @@ def scored(given: Given) -> Mapping[str, Any]:
         "exceedances": tail.count,
         "kupiec_lr": tail.lr,
         "p": tail.p,
+    }
+
+
+def range_of(returns: FloatVector, bill: float) -> Range:
+    """Sessions without a hole from 2019-01-02 on, all covered, on a bill of one yield."""
+    n = len(returns)
+    first = calendar().on_or_after(date(2019, 1, 2))
+    sessions = np.array(calendar().between(first, calendar().forward(first, n - 1)), dtype="datetime64[D]")
+    daily = (1.0 + bill) ** (1.0 / registry.SESSIONS_A_YEAR) - 1.0
+    return Range(sessions, returns, np.ones(n), True, np.full(n, daily), np.zeros(n, np.bool_))
+
+
+@example
+def performance(given: Given) -> Mapping[str, Any]:
+    of = performances.measure(range_of(np.tile(given["returns"], given["times"]), given["bill"]))
+    assert of.reasons == {}
+    return {name: getattr(of, name) for name in PERFORMANCE_FIGURES}
+
+
+PERFORMANCE_FIGURES = (
+    "n_obs", "total_return", "annual_return", "volatility", "downside_deviation", "semi_deviation", "sharpe", "sortino",
+    "max_drawdown", "calmar", "cdar_95", "skew", "kurtosis", "positive_share",
+)  # fmt: skip
+
+
+@example
+def benchmark(given: Given) -> Mapping[str, Any]:
+    n = given["n"]
+    of = compare(range_of(series(given["book"], n), given["bill"]), series(given["market"], n))
+    names = (
+        "active_return",
+        "tracking_error",
+        "information_ratio",
+        "beta",
+        "alpha",
+        "alpha_stderr_hac",
+        "r2",
+        "up_capture",
+        "down_capture",
+    )
+    return {name: getattr(of, name) for name in names}
+
+
+@example
+def linked(given: Given) -> Mapping[str, Any]:
+    capital = np.array(given["capital"], dtype=np.float64)
+    pnl = np.column_stack([np.array(each, dtype=np.float64) for each in given["pnl"].values()])
+    returns = pnl.sum(axis=1) / capital
+    parts = attribution.add_up(pnl, capital, attribution.linking(returns))
+    return {
+        "total_return": parts.contribution.sum(),
+        "contribution": dict(zip(given["pnl"], parts.contribution.tolist(), strict=True)),
+    }
+
+
+@example
+def liquidity(given: Given) -> Mapping[str, Any]:
+    splits = np.ones((1, registry.ADV_WINDOW))
+    splits[0, : given["sessions_before_the_split"]] = given["split"]
+    of = liquidities.daily_volume(np.full(splits.shape, float(given["volume"])), splits)
+    days = liquidities.days_to_sell(np.array([float(given["quantity"])]), of.mean, given["share"])
+    return {"adv": of.mean[0], "days": days[0]}
+
+
+@example
+def replay(given: Given) -> Mapping[str, Any]:
+    def laid_out(of: Mapping[str, float], rest: float) -> FloatVector:
+        return np.array([of.get(name, rest) for name in FACTOR_NAMES])
+
+    value = np.array([float(given["value"])])
+    slopes = laid_out({"market": 1.0} | given["slopes"], np.nan)
+    found = by_factors(value, value, laid_out(given["betas"], np.nan)[None], slopes, laid_out(given["shocks"], np.nan))
+    return {
+        "return": found.returns[0],
+        "money": found.money[0],
+        "by_factor": dict(zip(FACTOR_NAMES, found.factors.tolist(), strict=True)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.roles import SERVICES
+from shared.db.roles import SERVICES, role_of
 from shared.errors import PermanentError
 from shared.events.coordinator import DateDue, PhaseRequested, PortfolioDeleted
 from shared.events.services import COMPLETION
@@ -33,10 +34,12 @@ async def rows(db: AsyncConnection) -> list[dict[str, object]]:
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_service_announces(db: AsyncConnection, service: str) -> None:
     await act_as(db, service)
-    events = [example(name) for name in EVENT_TYPES]
+    # A phase's role sends its own completions; what the coordinator sends is everything.
+    names = EVENT_TYPES if service == "coordinator" else [COMPLETION[Phase(service)].name, PhaseRequested.name]
+    events = [example(name) for name in names]
     await outbox.publish(db, events, source=service)
     stored = await rows(db)
-    assert len(stored) == 10
+    assert len(stored) == len(names)
     for row, event in zip(stored, events, strict=True):
         headers = row["headers"]
         assert isinstance(headers, dict)
@@ -47,7 +50,8 @@ async def test_every_service_announces(db: AsyncConnection, service: str) -> Non
         assert headers["ce_source"] == f"/leadline/{service}"
         assert type(event).model_validate_json(str(row["payload"])) == event
         assert (row["sent_at"], row["failed_at"]) == (None, None)
-    assert len({row["event_id"] for row in stored}) == 10
+    assert len({row["event_id"] for row in stored}) == len(names)
+    assert {row["written_by"] for row in stored} == {role_of(service)}
 
 
 async def test_what_is_rolled_back_was_never_announced(db: AsyncConnection) -> None:
@@ -156,7 +160,8 @@ async def test_any_header_and_error_can_be_kept(db: AsyncConnection, value: str)
 @pytest.mark.parametrize("body", [None, b"", bytes(range(256)), b"\x00", b"x" * 2_000_000], ids=lambda b: repr(b)[:12])
 async def test_any_body_can_be_kept(db: AsyncConnection, body: bytes | None) -> None:
     await _record(db, body=body)
-    assert (await dead_letters.page(db))[0].body == body
+    # Of what could not be sent again anyway, the beginning.
+    assert (await dead_letters.page(db))[0].body == (body and body[:65_537])
 
 
 async def test_a_dead_letter_is_replayed_once_through_the_outbox(db: AsyncConnection) -> None:
@@ -211,3 +216,20 @@ async def test_dead_letters_are_paged_newest_first(db: AsyncConnection) -> None:
     first = await dead_letters.page(db, limit=2)
     second = await dead_letters.page(db, limit=2, before=first[-1].id)
     assert [letter.offset for letter in [*first, *second]] == [4, 3, 2, 1]
+
+
+async def test_of_a_huge_message_the_beginning_is_kept_and_the_hash_of_all(db: AsyncConnection) -> None:
+    """A record of 200 kB can unpack to 200 MB; the letter is for people to see what it was, and it cannot be sent again anyway."""
+    body = b"x" * 1_000_000
+    headers = {f"h{number}": "v" * 10_000 for number in range(5_000)} | HEADERS
+    await _record(db, body=body, headers=headers)
+    await _record(db, body=body, headers=headers)
+    [letter] = await dead_letters.page(db)
+    assert letter.body == body[:65_537]
+    assert "1000000 bytes" in letter.error
+    assert len(letter.headers) == 64
+    assert {name: letter.headers[name] for name in HEADERS} == HEADERS
+    assert max(map(len, letter.headers.values())) == 8_192
+    assert await db.scalar(text("SELECT body_hash FROM bus.dead_letters")) == hashlib.sha256(body).hexdigest()
+    with pytest.raises(PermanentError, match="too large"):
+        await dead_letters.replay(db, letter.id)

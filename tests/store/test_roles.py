@@ -11,7 +11,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.db.roles import OWNERS, PHASE_SERVICES, SERVICES, role_of
+from shared.db.roles import API, LOGINS, OWNER, OWNERS, PHASE_SERVICES, SERVICES, role_of
+from shared.events.topics import (
+    FACTORS_COMPUTED,
+    PHASE_REQUESTED,
+    PRICES_INGESTED,
+    PRICES_RESTATED,
+    RISK_COMPUTED,
+    SNAPSHOTS_BUILT,
+    TOPICS,
+)
 from shared.work import Phase
 from tests.support.databases import act_as
 from tests.support.ledger import SESSIONS, add
@@ -23,28 +32,41 @@ COMPLETION_COLUMNS = {
 # What was said is never unsaid, not even by its owner.
 APPENDED = {"price_decisions"}
 # A secret's digest is its owner's alone, and a row outlives its token.
-PRIVATE = {"tokens"}
+PRIVATE = {"tokens", "idempotency"}
+# What only the coordinator's loops write.
+LOOPS = {"versions"}
 # Notes that only the trigger writes; who has worked them in deletes them.
 NOTED = {"unit_changes"}
 # Functions that do what their caller may not.
 MAY_CALL = {
-    "coordinator": {"require", "withdraw", "withdraw_session"},
+    "coordinator": {"require", "withdraw", "withdraw_session", "drop_history"},
     "ingest": {"require", "withhold", "release_withheld"},
     "risk": {"require"},
+    "api": {"require", "withdraw", "withdraw_session"},
 }
+OUTBOX_INSERT = {"event_id", "topic", "key", "type", "payload", "headers"}
+OUTBOX_UPDATE = {"sent_at", "failed_at", "error"}
 
 
 def allowed(service: str, schema: str, table: str) -> set[str]:
     """What docs/architecture.md lets a service do to a whole table, beyond reading it."""
-    if table in PRIVATE:
-        return {"INSERT", "UPDATE"} if schema == service else set()
+    owns = schema == service or (service == API and schema == "coordinator")
+    if service == API and table in LOOPS:
+        return set()
+    if table == "tokens":
+        return {"INSERT", "UPDATE"} if owns else set()
     if table in APPENDED:
-        return {"INSERT"} if schema == service else set()
-    if schema == service:
+        return {"INSERT"} if owns else set()
+    if owns:
         return {"INSERT", "UPDATE", "DELETE"}
     if schema == "bus":
-        return {"INSERT", "UPDATE", "DELETE"} if table == "outbox" else {"INSERT", "UPDATE"}
+        # Of the outbox the rest is columns' rights.
+        if table == "outbox":
+            return set() if service == API else {"DELETE"}
+        return {"coordinator": {"INSERT", "UPDATE", "DELETE"}, API: {"UPDATE"}}.get(service, {"INSERT"})
     if schema == "ledger":
+        if service == API:
+            return {"failures": {"DELETE"}, "unit_changes": {"DELETE"}}.get(table, {"INSERT", "UPDATE", "DELETE"})
         if service == "coordinator":
             return {"DELETE"} if table in NOTED else {"INSERT", "UPDATE", "DELETE"}
         return {"schedule": {"UPDATE"}, "failures": {"INSERT", "DELETE"}}.get(table, set())
@@ -72,8 +94,8 @@ async def test_every_privilege_of_every_role_on_every_table_is_the_designs(db: A
                 CROSS JOIN unnest(CAST(:privileges AS text[])) AS p (privilege)
                 WHERE has_table_privilege(s.role, t.oid::oid, p.privilege)"""),
         {
-            "services": list(SERVICES),
-            "roles": [role_of(service) for service in SERVICES],
+            "services": list(LOGINS),
+            "roles": [role_of(service) for service in LOGINS],
             "oids": [oid for _, _, oid, _ in relations],
             "privileges": [*WRITES, "SELECT"],
         },
@@ -81,8 +103,8 @@ async def test_every_privilege_of_every_role_on_every_table_is_the_designs(db: A
     has: dict[tuple[str, int], set[str]] = {}
     for service, oid, privilege in held:
         has.setdefault((service, oid), set()).add(privilege)
-    for service, (schema, name, oid, _) in itertools.product(SERVICES, relations):
-        reads = {"SELECT"} if name not in PRIVATE or schema == service else set()
+    for service, (schema, name, oid, _) in itertools.product(LOGINS, relations):
+        reads = {"SELECT"} if name not in PRIVATE or service in ("coordinator", API) else set()
         assert has.get((service, oid), set()) == allowed(service, schema, name) | reads, (service, schema, name)
 
 
@@ -104,8 +126,54 @@ async def test_a_phase_may_write_the_completion_columns_of_units_and_no_other(db
     assert writes == dict.fromkeys(PHASE_SERVICES, COMPLETION_COLUMNS)
 
 
+async def test_who_wrote_an_event_and_when_is_not_the_writers_to_say(db: AsyncConnection) -> None:
+    columns = await db.execute(
+        text("""SELECT s.service, p.privilege, a.attname
+                FROM unnest(CAST(:services AS text[]), CAST(:roles AS text[])) AS s (service, role)
+                CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE']) AS p (privilege) CROSS JOIN pg_attribute a
+                WHERE a.attrelid = 'bus.outbox'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                  AND has_column_privilege(s.role, a.attrelid, a.attname, p.privilege)"""),
+        {"services": list(LOGINS), "roles": [role_of(service) for service in LOGINS]},
+    )
+    held: dict[tuple[str, str], set[str]] = {}
+    for service, privilege, column in columns:
+        held.setdefault((service, privilege), set()).add(column)
+    for service in LOGINS:
+        assert held[service, "INSERT"] == OUTBOX_INSERT, service
+        assert held.get((service, "UPDATE"), set()) == (set() if service == API else OUTBOX_UPDATE), service
+
+
+async def test_everything_belongs_to_a_role_that_nobody_can_be(db: AsyncConnection) -> None:
+    """No superuser's object is left: what runs as its owner has no more than the schemas."""
+    flags = (
+        await db.execute(
+            text("""SELECT rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication
+                    FROM pg_roles WHERE rolname = :owner"""),
+            {"owner": OWNER},
+        )
+    ).one()
+    assert not any(flags)
+    strangers = await db.execute(
+        text("""SELECT name, owner::regrole::text FROM (
+                    SELECT oid::regnamespace::text AS name, nspowner AS owner, nspname FROM pg_namespace
+                    UNION ALL SELECT c.oid::regclass::text, relowner, nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                    UNION ALL SELECT p.oid::regprocedure::text, proowner, nspname FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+                    UNION ALL SELECT t.oid::regtype::text, typowner, nspname FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
+                    UNION ALL SELECT 'alembic_version', relowner, 'ledger' FROM pg_class WHERE oid = 'public.alembic_version'::regclass
+                ) found WHERE nspname = ANY (:schemas) AND owner::regrole::text <> :owner"""),
+        {"schemas": list(OWNERS), "owner": OWNER},
+    )
+    assert strangers.all() == []
+    members = await db.scalars(
+        text("""SELECT m.member::regrole::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+                WHERE r.rolname = :owner AND (m.inherit_option OR m.set_option)"""),
+        {"owner": OWNER},
+    )
+    assert set(members) <= {"postgres", "leadline_migrator"}
+
+
 async def test_sequences_functions_schemas_and_roles_give_nothing_more(db: AsyncConnection) -> None:
-    for service in SERVICES:
+    for service in LOGINS:
         role = role_of(service)
         flags = (
             await db.execute(
@@ -136,7 +204,7 @@ async def test_sequences_functions_schemas_and_roles_give_nothing_more(db: Async
             {"role": role, "schemas": list(OWNERS)},
         )
         usable = sequences.all()
-        assert {schema for schema, _ in usable} <= {service, "bus", "ledger"}
+        assert {schema for schema, _ in usable} <= {"coordinator" if service == API else service, "bus", "ledger"}
         assert not any(sets for _, sets in usable), "nobody turns the revisions back"
 
 
@@ -156,14 +224,15 @@ async def test_every_forbidden_write_is_refused(db: AsyncConnection) -> None:
     """Each service against each table that is not its own; rights are checked before anything else is."""
     relations = [(schema, name) for schema, name, _, partition in await _relations(db) if not partition]
     tried = 0
-    for service, (schema, name) in itertools.product(SERVICES, relations):
+    for service, (schema, name) in itertools.product(LOGINS, relations):
         statements = {
             "INSERT": f"INSERT INTO {schema}.{name} DEFAULT VALUES",
             "DELETE": f"DELETE FROM {schema}.{name} WHERE false",
             "TRUNCATE": f"TRUNCATE {schema}.{name}",
         }
         for privilege, statement in statements.items():
-            if privilege not in allowed(service, schema, name):
+            # Into the outbox everybody inserts, by column.
+            if privilege not in allowed(service, schema, name) and (privilege, name) != ("INSERT", "outbox"):
                 # 42809: a view cannot be truncated at all, and this one cannot be written at all.
                 assert await _try(db, service, statement) in {"42501", "42809", "55000"}, (service, statement)
                 tried += 1
@@ -200,7 +269,7 @@ async def test_a_phase_raises_only_what_its_own_phase_completed(db: AsyncConnect
     assert await _try(db, "coordinator", "DELETE FROM ledger.units") == 8
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", LOGINS)
 async def test_only_who_owns_an_input_may_raise(db: AsyncConnection, service: str) -> None:
     portfolio = uuid4()
     revision = await add(db, [portfolio], SESSIONS[:1])
@@ -215,10 +284,63 @@ async def test_only_who_owns_an_input_may_raise(db: AsyncConnection, service: st
 
 async def test_only_the_coordinator_closes_and_opens_days_of_ingest(db: AsyncConnection) -> None:
     """Functions that write another owner's tables with its rights."""
-    for service in SERVICES:
+    for service in LOGINS:
         functions = await db.scalars(
             text("""SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'ingest'::regnamespace AND p.prosecdef
                     AND has_function_privilege(:role, p.oid, 'EXECUTE')"""),
             {"role": role_of(service)},
         )
-        assert set(functions) == ({"close_day", "open_day"} if service == "coordinator" else set()), service
+        assert set(functions) == ({"close_day", "open_day"} if service in ("coordinator", API) else set()), service
+
+
+EVENT = """INSERT INTO bus.outbox (event_id, topic, type, payload) VALUES (gen_random_uuid(), :topic, 't', '{}')"""
+SPEAKS = {
+    "ingest": {PRICES_INGESTED, PRICES_RESTATED, PHASE_REQUESTED},
+    "factors": {FACTORS_COMPUTED, PHASE_REQUESTED},
+    "snapshots": {SNAPSHOTS_BUILT, PHASE_REQUESTED},
+    "risk": {RISK_COMPUTED, PHASE_REQUESTED},
+    "coordinator": set(TOPICS),
+    "api": set(TOPICS),
+}
+
+
+async def test_a_phase_announces_what_is_its_own_and_nothing_else(db: AsyncConnection) -> None:
+    for service, topic in itertools.product(LOGINS, TOPICS):
+        done = await _try(db, service, EVENT, topic=topic)
+        assert done == (1 if topic in SPEAKS[service] else "42501"), (service, topic)
+
+
+async def test_rows_of_the_outbox_are_their_writers_and_the_coordinators_after_half_a_minute(
+    db: AsyncConnection,
+) -> None:
+    """Sending is marking: whoever may not mark a row does not send it, and neither drops nor changes it."""
+    for service in LOGINS:
+        await act_as(db, service)
+        await db.execute(text(EVENT), {"topic": PHASE_REQUESTED})
+    await act_as(db, None)
+    wrote = await db.scalars(text("SELECT written_by FROM bus.outbox ORDER BY id"))
+    assert wrote.all() == [role_of(service) for service in LOGINS]
+    mark, drop = "UPDATE bus.outbox SET sent_at = now()", "DELETE FROM bus.outbox"
+    for service in PHASE_SERVICES:
+        assert (await _try(db, service, mark), await _try(db, service, drop)) == (1, 1), service
+    assert (await _try(db, "coordinator", mark), await _try(db, "coordinator", drop)) == (2, 2), "its own and the API's"
+    assert (await _try(db, API, mark), await _try(db, API, drop)) == ("42501", "42501")
+    await db.execute(text("UPDATE bus.outbox SET created_at = clock_timestamp() - interval '31 seconds'"))
+    assert (await _try(db, "coordinator", mark), await _try(db, "coordinator", drop)) == (6, 6)
+    assert (await _try(db, "risk", mark), await _try(db, "risk", drop)) == (1, 1)
+    for column in ("payload = '{}'", "topic = 't'", "written_by = 'leadline_risk'"):
+        assert await _try(db, "coordinator", f"UPDATE bus.outbox SET {column}") == "42501"
+
+
+async def test_a_phase_records_dead_letters_of_its_own_and_changes_none(db: AsyncConnection) -> None:
+    letter = """INSERT INTO bus.dead_letters (consumer, topic, partition, "offset", body_hash, reason, error)
+                VALUES (:consumer, 't', 0, 0, 'h', 'r', 'e')"""
+    for service in SERVICES:
+        assert await _try(db, service, letter, consumer=service) == 1
+        other = next(name for name in SERVICES if name != service)
+        assert await _try(db, service, letter, consumer=other) == "42501", service
+    await db.execute(text(letter), {"consumer": "risk"})
+    for service in PHASE_SERVICES:
+        assert await _try(db, service, "UPDATE bus.dead_letters SET purged_at = now()") == "42501", service
+    for service in ("coordinator", API):
+        assert await _try(db, service, "UPDATE bus.dead_letters SET purged_at = now()") == 1, service

@@ -26,9 +26,9 @@ from tests.support.databases import Database
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
-JOBS = ("migrate", "topics")
+JOBS = ("roles", "migrate", "topics")
 READY_SECONDS = 120.0
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,15 @@ def application_services() -> list[str]:
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """`${NAME:-default}` as compose reads it."""
-    return _VARIABLE.sub(lambda found: variables.get(found[1]) or found[2] or "", text)
+    """`${NAME:-default}` and `${NAME:?message}` as compose reads them. Raises `LookupError` with the message."""
+
+    def value(found: re.Match[str]) -> str:
+        given = variables.get(found[1])
+        if not given and found[2] == "?":
+            raise LookupError(f"{found[1]}: {found[3]}")
+        return given or found[3] or ""
+
+    return _VARIABLE.sub(value, text)
 
 
 def environment(

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.embedded import postgres as embedded
 from shared.db.migrate import upgrade
-from shared.db.roles import SERVICES, role_of
+from shared.db.roles import LOGINS, SERVICES, role_of
 from shared.errors import ConfigurationError
 from tests.support import scratch
 from tests.support.brokers import docker_works
@@ -27,7 +27,7 @@ from tests.support.brokers import docker_works
 # Processes that share one given server make one each.
 TEMPLATE = f"leadline_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 DOCKER_IMAGE = "postgres:18"
-PASSWORDS: Mapping[str, str] = {service: f"test-{service}" for service in SERVICES}
+PASSWORDS: Mapping[str, str] = {name: f"test-{name}" for name in LOGINS}
 GIVEN = "given"
 T = TypeVar("T")
 _numbers = itertools.count(1)

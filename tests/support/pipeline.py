@@ -145,6 +145,9 @@ async def running(
         "kafka_namespace": f"{database.name}.",
         # Each creates ten topics of its own; one partition is enough for one consumer.
         "kafka_partitions": 1,
+        # Requests with the rights of their own role, as often as tests ask.
+        "api_database_url": database.url("api"),
+        "rate_limit": 0,
         "as_of": as_of,
         "data": data,
         "providers": "file",

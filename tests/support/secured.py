@@ -18,7 +18,7 @@ from deploy.embedded import postgres
 from deploy.embedded.process import free_port
 from deploy.kafka import kafka
 from deploy.kafka.kafka import Listener
-from shared.db.roles import SERVICES, role_of
+from shared.db.roles import LOGINS, MIGRATOR, SERVICES, role_of
 from tests.support import scratch
 from tests.support.certificates import Authority
 from tests.support.databases import Server
@@ -98,7 +98,7 @@ def serve_postgres(state: Path, authority: Authority) -> Server:
         file.write("ssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\nssl_ca_file = 'ca.pem'\n")
     (first.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n")
     running = postgres.serve(state, throw_away=True, programs=programs)
-    certificates = {role: authority.issue(role) for role in (postgres.SUPERUSER, *map(role_of, SERVICES))}
+    certificates = {role: authority.issue(role) for role in (postgres.SUPERUSER, MIGRATOR, *map(role_of, LOGINS))}
 
     def query(role: str) -> Mapping[str, str]:
         shown = certificates[role]

@@ -61,6 +61,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $parameters := ternary (printf "?%s" $database.parameters) "" (ne $database.parameters "") -}}
 - { name: LEADLINE_DATABASE_URL, value: {{ printf "postgresql://%s@%s:%v/%s%s" $role $database.host $database.port $database.name $parameters | quote }} }
 - { name: LEADLINE_DATABASE_PASSWORD_FILE, value: /etc/leadline/secrets/database }
+{{- if .token }}
+- { name: LEADLINE_API_DATABASE_URL, value: {{ printf "postgresql://leadline_api@%s:%v/%s%s" $database.host $database.port $database.name $parameters | quote }} }
+- { name: LEADLINE_API_DATABASE_PASSWORD_FILE, value: /etc/leadline/secrets/api }
+{{- end }}
 {{- end }}
 
 {{/* Secrets as one read-only directory, each under the name its variable says. `kafka` and `database` say which are wanted. */}}
@@ -74,14 +78,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
       {{- if .database }}
       - secret:
           name: {{ .root.Values.database.secret }}
-          items: [{ key: {{ include "leadline.role" . }}, path: database }]
+          items:
+            - { key: {{ include "leadline.role" . }}, path: database }
+            {{- if .token }}
+            - { key: api, path: api }
+            {{- end }}
       {{- end }}
       {{- if .migrate }}
       - secret:
           name: {{ .root.Values.database.secret }}
           items:
             - { key: admin-url, path: admin-url }
-            {{- range list "coordinator" "ingest" "factors" "snapshots" "risk" }}
+            {{- range list "coordinator" "api" "ingest" "factors" "snapshots" "risk" }}
             - { key: {{ . }}, path: {{ . }} }
             {{- end }}
       {{- end }}

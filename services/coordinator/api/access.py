@@ -9,19 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import math
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.coordinator.api.open_streams import OpenStream
+from services.coordinator.api.origins import HOST, is_own, on_loopback
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import ForeignOrigin, Misdirected, ReadOnly, Refused, RoleTooSmall, Unauthorised
+from services.coordinator.errors import (
+    ForeignOrigin,
+    Misdirected,
+    ReadOnly,
+    Refused,
+    RoleTooSmall,
+    TooManyRequests,
+    Unauthorised,
+)
 from services.coordinator.tokens.authenticator import Authenticator
-from services.coordinator.tokens.model import SAFE_METHODS, Identity, role_for_call
+from services.coordinator.tokens.model import SAFE_METHODS, Identity, is_read, role_for_call
+from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.tokens.requests import bearer_of, client_of
 from shared.telemetry import logger
 from shared.text import printable
@@ -39,10 +48,6 @@ SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
-
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(?::(?P<port>[0-9]{1,5}))?")
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[^/]+)")
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass
@@ -114,7 +119,7 @@ class Access:
         if ANY_HOST in self.hosts:
             return None
         given = _headers(scope, b"host")
-        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        found = HOST.fullmatch(given[0]) if len(given) == 1 else None
         if found is not None and found["name"].lower().rstrip(".") in LOOPBACK | self.hosts:
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
@@ -124,7 +129,7 @@ class Access:
         )
 
     def _change(self, scope: Scope) -> Refused | None:
-        if not self.reads or scope["method"] in SAFE_METHODS or _routed(scope) in SIGNING:
+        if not self.reads or is_read(scope["method"], _routed(scope)) or _routed(scope) in SIGNING:
             return None
         return ReadOnly(
             f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
@@ -137,7 +142,7 @@ class Access:
         if scope["method"] in SAFE_METHODS:
             return None
         origins, sites = _headers(scope, b"origin"), {site.lower() for site in _headers(scope, b"sec-fetch-site")}
-        own = len(origins) == 1 and _is_own(origins[0], _headers(scope, b"host"))
+        own = len(origins) == 1 and is_own(origins[0], _headers(scope, b"host"))
         if (origins and not own) or "cross-site" in sites or ("same-site" in sites and not own):
             said = repr(printable(origins[0])[:100]) if origins else "another site"
             return ForeignOrigin(
@@ -159,7 +164,7 @@ class Login:
         if (
             self._access.alone
             and not _is_probe(scope)
-            and not _on_loopback(scope)
+            and not on_loopback(scope)
             and not await self._authenticator.needed()
         ):
             raise Unauthorised(
@@ -183,17 +188,28 @@ class AccessControl:
     """Answers what `Access` refuses before any of the body is read, and closes the connection."""
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, authenticator: Authenticator, refusals: RefusalLog | None = None
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        authenticator: Authenticator,
+        refusals: RefusalLog | None = None,
+        rate: RateLimit | None = None,
     ) -> None:
         self._app = app
         self._access = access
+        self._authenticator = authenticator
         self._login = Login(access, authenticator)
         self._refusals = refusals or RefusalLog()
+        self._rate = rate or RateLimit(0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = await self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
-            await self._app(scope, receive, send)
+            if scope["type"] != "http":
+                await self._app(scope, receive, send)
+                return
+            await OpenStream(scope, receive, send, self._authenticator).run(self._app)
             return
         self._refusals.note(scope, refusal)
         headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
@@ -214,7 +230,21 @@ class AccessControl:
             return refused
         if identity is not None:
             scope.setdefault("state", {})["identity"] = identity
-        return None
+        return self._too_often(scope, identity)
+
+    def _too_often(self, scope: Scope, identity: Identity | None) -> Refused | None:
+        """A probe is asked for by whoever watches, at a pace of its own."""
+        if _is_probe(scope):
+            return None
+        named = None if identity is None else identity.token_id
+        wait = self._rate.seconds_to_wait(client_of(scope) if named is None else str(named))
+        if wait <= 0:
+            return None
+        return TooManyRequests(
+            f"More than {self._rate.per_second:g} requests a second came from {client_of(scope)} for long. Nothing was done. "
+            f"Wait {math.ceil(wait)} s and ask less often; LEADLINE_RATE_LIMIT sets how often one may.",
+            retry_after=wait,
+        )
 
 
 async def _discard(receive: Receive) -> None:
@@ -246,23 +276,3 @@ def _is_api(path: str) -> bool:
 
 def _paths(scope: Scope) -> tuple[str, str]:
     return str(scope["path"]), _routed(scope)
-
-
-def _on_loopback(scope: Scope) -> bool:
-    """Whether the connection came in on an address of the loopback. A socket file and a test's transport have no address."""
-    try:
-        return ipaddress.ip_address(str((scope.get("server") or ("",))[0])).is_loopback
-    except ValueError:
-        return True
-
-
-def _is_own(origin: str, hosts: list[str]) -> bool:
-    """Whether a page of that origin came from the host that is called. The scheme may differ: TLS can end at a proxy."""
-    page = _ORIGIN.fullmatch(origin)
-    if page is None or len(hosts) != 1:
-        return False
-    there, here = _HOST.fullmatch(page["host"]), _HOST.fullmatch(hosts[0])
-    if there is None or here is None:
-        return False
-    port = _DEFAULT_PORTS[page["scheme"]]
-    return (there["name"].lower(), there["port"] or port) == (here["name"].lower(), here["port"] or port)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
+from services.coordinator.api.query_dates import Day
 from services.coordinator.importer import cells
 from services.coordinator.importer.reader import MAX_ROWS
 from shared.text import unprintable
@@ -98,7 +99,13 @@ class LetterBody(Body):
     """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
 
     body: Annotated[Raw, Field(max_length=65_536)] = None
-    headers: Annotated[dict[str, StrictStr], Field(max_length=64)] | None = None
+    headers: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=256)], Annotated[StrictStr, Field(max_length=8_192)]],
+            Field(max_length=64),
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _says_something(self) -> LetterBody:
@@ -123,3 +130,25 @@ class PortfolioPatch(Body):
     account_type: Text = None
     currency: Text = None
     equity_balance: Number = None
+
+
+class TradeBody(Body):
+    symbol: Annotated[Line, Field(min_length=1, max_length=100)]
+    quantity: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e12, le=1e12)] = Field(
+        description="Shares or contracts; negative sells"
+    )
+
+    @model_validator(mode="after")
+    def _moves(self) -> TradeBody:
+        if self.quantity == 0:
+            raise ValueError("quantity is 0, which is no trade: leave it out")
+        return self
+
+
+class WhatIfBody(Body):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"trades": [{"symbol": "SPY", "quantity": -100}]}}
+    )
+
+    trades: list[TradeBody] = Field(min_length=1, max_length=200)
+    session: Day | None = Field(default=None, description="Without it the newest completed one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,9 +12,8 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api import idempotency
-from services.coordinator.api.idempotency import Answer
 from services.coordinator.context import Context, ordered_change
-from services.coordinator.errors import Invalid
+from services.coordinator.errors import Conflict, Invalid
 from shared.messaging.failpoints import failpoint
 
 MAX_KEY = 255
@@ -42,10 +42,17 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
                     f"Idempotency-Key {key!r} was used for a different request. Use a new key for a new request.",
                     code="idempotency_key_reused",
                 )
+            if known.forgotten:
+                raise Conflict(
+                    f"The request with Idempotency-Key {key!r} was done and answered with {known.status}; that answer was large and "
+                    "is not kept any more. Nothing was done now: read what the request was about.",
+                    code="answer_forgotten",
+                )
             return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
         status, body = await operation(conn)
         if key is not None:
-            await idempotency.insert_answer(conn, key, endpoint, Answer(digest, status, body))
+            packed = await asyncio.to_thread(idempotency.pack, body)
+            await idempotency.insert_answer(conn, key, endpoint, request_hash=digest, status=status, packed=packed)
         failpoint("request.before_commit")
     failpoint("request.after_commit")
     context.wake_relay()

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
 from services.coordinator.api.context import PREFIX
+from services.coordinator.api.examples import EXAMPLES
 from services.coordinator.api.models.common import ProblemDetails
 from services.coordinator.api.problem_codes import CODES, PATH
 from services.coordinator.api.representation import STREAMS
@@ -88,6 +89,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "description": "Where LEADLINE_TOKEN is set, or a token was made",
         }
     }
+    for name, example in EXAMPLES.items():
+        schemas[name]["example"] = example
     for path, method, operation in _operations(found):
         _complete(path, method, operation, schemas)
     return found

@@ -28,7 +28,7 @@ from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
-from services.coordinator.results import list_figures, states
+from services.coordinator.results import list_figures, providers, states
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
@@ -158,12 +158,13 @@ async def page(
         rows = await store.page(conn, limit=limit + 1, after=cursor)
         ids = [row["id"] for row in rows[:limit]]
         overviews, figures = await states.read(conn, context.clock, ids), await list_figures.read(conn, ids)
+        refusals = await providers.refusals(conn)
     # The state's own fields stand over the figures': both know up to when nothing is missing.
     items = [
         list_figures.NONE | figures.get(row["id"], {}) | serializers.listed(row, overviews[row["id"]])
         for row in rows[:limit]
     ]
-    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None, "refusals": refusals}
 
 
 @router.get(

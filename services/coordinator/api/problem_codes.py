@@ -72,6 +72,10 @@ CODES: tuple[ProblemCode, ...] = (
         "calendar_moved", 409, "The exchange calendar was changed while the request was checked. Nothing was done.", "Send it again."
     ),
     ProblemCode(
+        "answer_forgotten", 409, "The request with that Idempotency-Key was done; its answer was large and is not kept any more.",
+        "Read what the request was about; nothing was done again.",
+    ),
+    ProblemCode(
         "too_large", 413, "The body is over the limit.", "Send a smaller file, or raise LEADLINE_MAX_BODY_MB."
     ),
     ProblemCode(
@@ -82,7 +86,15 @@ CODES: tuple[ProblemCode, ...] = (
         "too_many_guesses", 429, "Too many wrong tokens came from that address.",
         "Wait as `Retry-After` says; tokens that were right from there before still work.",
     ),
+    ProblemCode(
+        "too_many_requests", 429, "One caller asked for more than the server answers. Nothing was done.",
+        "Wait as `Retry-After` says, ask less often, or raise LEADLINE_RATE_LIMIT.",
+    ),
     ProblemCode("invalid", 422, "Fields cannot be read or used.", "`errors` lists each with its place and what is wrong."),
+    ProblemCode(
+        "not_fetched", 422, "No price of a symbol is stored, and reading fetches nothing.",
+        "Give a portfolio a lot of it: `leadline import FILE.csv --name Watch --equity 1000`.",
+    ),
     ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),
     ProblemCode("unexpected_body", 422, "A body was sent where none is taken. Nothing was done.", "Use query parameters."),
     ProblemCode(

@@ -31,7 +31,7 @@ from shared.events.envelope import WorkBody
 from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
 from shared.ledger.states import HOLE_REASONS
-from shared.messaging import dead_letters, outbox
+from shared.messaging import dead_letters, outbox, replays
 from shared.messaging.failpoints import failpoint
 from shared.telemetry import (
     AWAITED,
@@ -130,6 +130,8 @@ class Reconciler:
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
                 log.info("blocked_letters_resolved", letters=closed)
+            if reopened := await replays.reopen_failed(conn):
+                log.warning("replays_failed", letters=reopened)
             if (await outbox.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
                 log.warning(
                     "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"

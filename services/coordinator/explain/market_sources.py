@@ -141,6 +141,20 @@ async def yields(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     )
 
 
+async def bills(conn: AsyncConnection, scope: Scope) -> list[Entry]:
+    """The curves that the risk-free returns of the window's sessions are taken from."""
+    return await rows(
+        conn,
+        Source.BILLS,
+        """
+            SELECT min(date) AS "from", max(date) AS "to", provider, max(fetched_at) AS fetched_at, max(change) AS price_version
+            FROM ingest.yields WHERE date < :session AND date >= :first GROUP BY provider ORDER BY provider
+        """,
+        session=scope.session,
+        first=scope.first - timedelta(days=CURVE_MOST_DAYS),
+    )
+
+
 async def par_bond_of(conn: AsyncConnection, day: date) -> ParBond | None:
     """The bond that stands for the rates proxy on the curve of a day; None without one."""
     row = (

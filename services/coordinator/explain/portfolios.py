@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -17,11 +17,20 @@ from services.coordinator.explain.formulas.model import Formula, Source
 from services.coordinator.explain.formulas.registry import formula_of
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.scopes import scope_of
-from services.coordinator.results import portfolios
+from services.coordinator.results import attribution, liquidity, performance, portfolios
 from services.coordinator.results.figures import Name, flatten, joined
 
 # The answers there are, by the first part of a figure's name.
-ANSWERS = ("snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard")
+ANSWERS = (
+    "snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard", "performance", "attribution",
+    "liquidity",
+)  # fmt: skip
+# Worked out of snapshots when they are asked for: under the envelope of the session's snapshot.
+_ON_SNAPSHOTS: Mapping[str, Callable[[AsyncConnection, UUID, date], Awaitable[dict[str, Any]]]] = {
+    "performance": performance.document,
+    "attribution": attribution.document,
+    "liquidity": liquidity.document,
+}
 _ENVELOPE = (
     "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "reasons", "stale",
 )  # fmt: skip
@@ -132,7 +141,7 @@ async def _figures(
     conn: AsyncConnection, portfolio: UUID, session: date | None, answer: str
 ) -> tuple[dict[str, Any], dict[Name, Any]]:
     """The envelope of an answer, and all its figures by name."""
-    if answer in ("snapshots", "positions"):
+    if answer in ("snapshots", "positions", *_ON_SNAPSHOTS):
         document = await portfolios.positions(conn, portfolio, session)
     elif answer == "scorecard":
         document = await portfolios.scorecard_document(conn, portfolio, session)
@@ -142,4 +151,6 @@ async def _figures(
     if answer == "snapshots":
         when = date.fromisoformat(document["session"])
         [document] = (await portfolios.snapshots(conn, portfolio, when, when))["items"]
+    elif answer in _ON_SNAPSHOTS:
+        document = await _ON_SNAPSHOTS[answer](conn, portfolio, date.fromisoformat(document["session"]))
     return envelope, await asyncio.to_thread(flatten, answer, document)

@@ -28,6 +28,7 @@ _OF: Mapping[Source, Callable[[AsyncConnection, Scope], Awaitable[list[Entry]]]]
     Source.BENCHMARK: book.benchmark,
     Source.SCENARIO: book.scenario,
     Source.YIELDS: market.yields,
+    Source.BILLS: market.bills,
 }
 
 

@@ -32,7 +32,7 @@ from shared.market.symbols import is_cash_like
 
 __all__ = [
     "ADJUSTED", "AMBIGUOUS", "AS_TRADED", "COMPARED", "MISMATCH", "NO_CLOSE", "SPLIT_ADJUSTED", "STATED", "Decision", "Market",
-    "applies", "decide", "decide_file",
+    "applies", "decide", "decide_file", "near",
 ]  # fmt: skip
 
 # Outside half to double of the close the price is not of that day, or not of that symbol.
@@ -167,6 +167,11 @@ def _converted(position: Position, market: Market, reason: str) -> Decision:
     adjusted = None if market.close is None else market.close / factor
     known = market.close is not None
     return replace(_stored(position, SPLIT_ADJUSTED, factor, leave, market.close, adjusted, known=known), reason=reason)
+
+
+def near(price: float, close: float) -> bool:
+    """Whether a price may be of the close's day and symbol."""
+    return MISMATCH_LOW <= price / close <= MISMATCH_HIGH
 
 
 def applies(position: Position) -> bool:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from services.coordinator.importer import cells
 from services.coordinator.importer.basis_model import AMBIGUOUS, Decision
 from services.coordinator.importer.model import Issues, Position
+from shared.market.reasons import ReasonCode
 
 # Lots that a warning about a symbol names.
 _NAMED = 3
@@ -79,6 +80,18 @@ def warn_far(position: Position, close: float, which: str, issues: Issues) -> No
         f"entry_price {plain(position.entry_price)} of {position.symbol} is far from the {which} of {position.entry_date} "
         f"({close:.4f}). Check the price, the date and the symbol.",
         str(position.entry_price),
+    )
+
+
+def warn_far_exit(position: Position, close: float, which: str, issues: Issues) -> None:
+    """exit_price of a lot beside the close of its day; which: of which source or kind the close is."""
+    issues.warn(
+        position.row,
+        "exit_price",
+        ReasonCode.EXIT_PRICE_MISMATCH.value,
+        f"exit_price {plain(position.exit_price or Decimal(0))} of {position.symbol} is far from the {which} of {position.exit_date} "
+        f"({close:.4f}). Check the price, the date and the symbol.",
+        str(position.exit_price),
     )
 
 

@@ -108,12 +108,20 @@ def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
             column,
             "ERR_POS_003",
             f"Symbol {text!r} may hold only letters, digits, dot, hyphen and underscore, and at least one letter or digit. "
-            "Write the ticker alone, such as AAPL; a row that is no position, delete.",
+            f"{_ticker_remedy(text)}; a row that is no position, delete.",
             text,
         )
     else:
         return symbol
     return None
+
+
+def _ticker_remedy(text: str) -> str:
+    """Brokers mark money market funds with stars."""
+    fund = re.fullmatch(r"([A-Za-z]{3,5})\*+", text)
+    if fund is None:
+        return "Write the ticker alone, such as AAPL"
+    return f"Write {fund[1].upper()} with investment_subtype MONEY_MARKET if it is a money market fund"
 
 
 def amount(

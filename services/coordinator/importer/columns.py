@@ -27,8 +27,8 @@ _KNOWN = {column.replace("_", ""): column for column in COLUMNS} | _ALIASES
 
 
 def canonical(header: str) -> str | None:
-    """The column a header stands for, without regard to case, spaces and underscores; None if it is not one of ours."""
-    return _KNOWN.get("".join(header.split()).replace("_", "").casefold())
+    """The column a header stands for, without regard to case, spaces, hyphens and underscores; None if it is not one of ours."""
+    return _KNOWN.get("".join(header.split()).replace("_", "").replace("-", "").casefold())
 
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}

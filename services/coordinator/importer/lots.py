@@ -8,12 +8,14 @@ from datetime import date
 
 from services.coordinator.importer import rules, special_rows
 from services.coordinator.importer.columns import REQUIRED
+from services.coordinator.importer.identifiers import identifier_of, no_ticker
 from services.coordinator.importer.layouts import records
-from services.coordinator.importer.model import OPTIONS, PUBLIC, Issues, Position
+from services.coordinator.importer.model import OPTIONS, PRIVATE, PUBLIC, Issues, Position
 from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import NOTHING, Layout, Options, Record
 from services.coordinator.importer.rules import Rules
+from shared.market.symbols import normalise
 
 LEFT_OUT = "skipped_row"
 # Replaced by the day's close before anything is stored; a number, so that the other rules can be checked.
@@ -40,6 +42,8 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
         if _other(row.cells, record, layout, options, issues):
             continue
         values, without_date, at_close = _values(record, layout, options, day)
+        if layout.preset is not None and _unnamed(record.row, values, issues):
+            continue
         position = rules.position(record.row, values, context, issues)
         undated += without_date
         if position is not None:
@@ -100,6 +104,15 @@ def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tupl
             at_close = day.named or not own
             values["entry_price"] = _UNKNOWN_PRICE if at_close else own
     return values, undated, at_close
+
+
+def _unnamed(row: int, values: dict[str, str], issues: Issues) -> bool:
+    """Whether a broker names a security by a number alone (most bonds): left out and named, the rest of its file counts."""
+    symbol = normalise(values["symbol"])
+    kind = None if values.get("investment_class", "").upper() == PRIVATE else identifier_of(symbol)
+    if kind is not None:
+        issues.warn(row, "symbol", "not_placed", f"Row {row} is left out: {no_ticker(symbol, kind)}", symbol)
+    return kind is not None
 
 
 def _has_price(layout: Layout, day: _Day) -> bool:

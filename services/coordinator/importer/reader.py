@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from services.coordinator.importer.dialects import PLAIN, Dialect
 from services.coordinator.importer.model import Issues
+from shared.file_kinds import other_kind
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_ROWS = 50_000
@@ -97,6 +98,10 @@ def read(content: bytes, filename: str | None, issues: Issues, dialect: Dialect 
 
 
 def _decode(content: bytes, issues: Issues) -> str | None:
+    kind = other_kind(content[:512])
+    if kind is not None:
+        issues.error(1, None, "ERR_CSV_006", f"The file is no CSV but {kind}.")
+        return None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from services.coordinator.importer import cells, options
+from services.coordinator.importer import cells, identifiers, options
 from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
 from services.coordinator.importer.option_names import occ_of
+from services.coordinator.importer.reading import NOTHING
 from shared.market.calendar import Calendar
 from shared.market.registry import OPTION_MULTIPLIER
 from shared.market.symbols import CASH_SUBTYPES, CASH_SYMBOL, SymbolKind, classify
@@ -27,6 +28,8 @@ SUBTYPES: dict[str, frozenset[str]] = {
 }
 # Trading 212's interface names AAPL so.
 _INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
+# SPAXX, VMFXX, SWVXX: five letters, the last two X.
+_MONEY_MARKET = re.compile(r"[A-Z]{3}XX")
 BASES = ("as_traded", "split_adjusted")
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
@@ -57,6 +60,7 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     entry = cells.day(get("entry_date"), row, "entry_date", cells.DATE, found, first=first, last=today)
     exit_date, exit_price = _exit(row, values, entry, rules, found)
     kind = _class(row, symbol, values, found)
+    _refuse_identifier(row, symbol, kind, found)
     subtype = _subtype(row, kind, get("investment_subtype"), found)
     if symbol == CASH_SYMBOL and kind == PUBLIC and subtype is None:
         subtype = "CASH"
@@ -67,6 +71,7 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
             "CASH is taken as money at its stated price. If it is the ticker of a company, give investment_subtype STOCK.",
             symbol,
         )
+    _doubt_money(row, symbol, kind, subtype, found)
     option = options.NONE
     if kind == OPTIONS:
         option = options.contract(row, symbol, values, rules.calendar.first, entry, subtype, found)
@@ -147,7 +152,8 @@ def _exit(
 ) -> tuple[date | None, Decimal | None]:
     """Exit date and price: both or neither."""
     date_text, price_text = values.get("exit_date", "").strip(), values.get("exit_price", "").strip()
-    if not date_text and not price_text:
+    # A dash or N/A in both says what two empty cells say; in one of them it is half an exit.
+    if all(text.casefold() in ("", "null", *NOTHING) for text in (date_text, price_text)):
         return None, None
     price = cells.amount(price_text, row, "exit_price", cells.PRICE, cells.MAX_PRICE, issues, zero=True)
     first, today = rules.calendar.first, rules.today
@@ -202,6 +208,26 @@ def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
     else:
         return
     issues.warn(row, "symbol", "symbol_doubtful", message + ".", symbol)
+
+
+def _refuse_identifier(row: int, symbol: str | None, kind: str | None, issues: Issues) -> None:
+    """A number that names a security: every source would answer that it does not know it."""
+    identifier = identifiers.identifier_of(symbol) if symbol is not None and kind == PUBLIC else None
+    if symbol is not None and identifier is not None:
+        issues.error(row, "symbol", "ERR_POS_028", identifiers.no_ticker(symbol, identifier), symbol)
+
+
+def _doubt_money(row: int, symbol: str | None, kind: str | None, subtype: str | None, issues: Issues) -> None:
+    """Money market funds end in XX, and few sources price them."""
+    if symbol is not None and kind == PUBLIC and subtype is None and _MONEY_MARKET.fullmatch(symbol):
+        issues.warn(
+            row,
+            "symbol",
+            "symbol_doubtful",
+            f"{symbol} looks like a money market fund, which few sources price: state investment_subtype MONEY_MARKET to hold it "
+            "at its stated price.",
+            symbol,
+        )
 
 
 def _subtype(row: int, kind: str | None, text: str, issues: Issues) -> str | None:

@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.coordinator.importer import cells, special_rows
+from services.coordinator.importer.identifiers import identifier_of
 from services.coordinator.importer.layouts import records
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.option_names import occ_of
@@ -184,7 +185,12 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
     if not text and "symbol" not in layout.where:
         _left(record.row, "the file names no symbol", issues)
         return None
-    return occ_of(text) or cells.symbol(text, record.row, "symbol", issues)
+    symbol = occ_of(text) or cells.symbol(text, record.row, "symbol", issues)
+    number = None if symbol is None else identifier_of(symbol)
+    if symbol is not None and number is not None:
+        _left(record.row, f"{symbol} is {number}, not a ticker: name it with symbols {symbol}=TICKER", issues, symbol)
+        return None
+    return symbol
 
 
 def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:

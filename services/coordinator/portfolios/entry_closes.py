@@ -1,4 +1,4 @@
-"""What ingest has stored about the days of entry: what a position's basis is decided by."""
+"""What ingest has stored about the days of entry and exit: what a position's basis is decided by, and its prices compared with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from shared.market.calendar import Calendar
 
 async def read(conn: AsyncConnection, entries: Sequence[Position], calendar: Calendar) -> list[Market | None]:
     """What ingest has stored about each entry's day, in order; None where it knows neither a price of it nor a split."""
-    sessions = [calendar.on_or_before(position.entry_date) for position in entries]
-    symbols = [position.symbol for position in entries]
+    return await read_days(conn, [(position.symbol, position.entry_date) for position in entries], calendar)
+
+
+async def read_days(
+    conn: AsyncConnection, asked: Sequence[tuple[str, date]], calendar: Calendar
+) -> list[Market | None]:
+    """The same of any symbols and days."""
+    sessions = [calendar.on_or_before(day) for _, day in asked]
+    symbols = [symbol for symbol, _ in asked]
     rows = await conn.execute(
         text("""
             SELECT a.n, p.close, p.adj_close, p.low, p.high

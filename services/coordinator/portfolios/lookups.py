@@ -1,4 +1,4 @@
-"""What a preview asks the price source: stored profiles, and the price file through ingest. Bounded in questions and time."""
+"""What a preview asks the price sources through ingest, beside stored profiles. Bounded in questions and time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.coordinator.importer import basis
+from services.coordinator.importer import basis, basis_warnings
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
 from shared.clock import Clock
@@ -20,12 +20,14 @@ from shared.market.reasons import ReasonCode
 AT_MOST = 500
 SECONDS = 4.0
 _POLL = 0.1
+# What ingest answers with where it asks nobody.
+_NOT_ASKED = ""
 Question = tuple[str, date]
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """company: of every symbol with a name; found: what the price file says, by symbol and session; silent: not asked or not
+    """company: of every symbol with a name; found: what a price source says, by symbol and session; silent: not asked or not
     answered in time."""
 
     company: Mapping[str, str]
@@ -37,16 +39,14 @@ async def ask(engine: AsyncEngine, clock: Clock, pairs: Sequence[tuple[Position,
     """Answers about listed positions whose closes are not stored; names of all."""
     calendar = clock.calendar()
     listed = [(position, decision) for position, decision in pairs if basis.applies(position)]
-    questions = sorted(
-        {
-            (position.symbol, calendar.on_or_before(position.entry_date))
-            for position, decision in listed
-            if not decision.known
-        }
-    )[:AT_MOST]
+    asked_about = [position for position, decision in listed if not decision.known]
+    entries = {(position.symbol, calendar.on_or_before(position.entry_date)) for position in asked_about}
+    exits = {(p.symbol, calendar.on_or_before(p.exit_date)) for p in asked_about if p.exit_date is not None}
+    questions = [*sorted(entries), *sorted(exits - entries)][:AT_MOST]
     company = await _companies(engine, {position.symbol for position, _ in listed})
     found = await _ask(engine, questions) if questions else {}
     company |= {symbol: row["company"] for (symbol, _), row in found.items() if row["company"]}
+    found = {question: row for question, row in found.items() if row["provider"] != _NOT_ASKED}
     asked = {symbol for symbol, _ in found}
     unknown = {position.symbol for position, decision in listed if not decision.known}
     return Answers(company, found, frozenset(unknown - asked))
@@ -63,10 +63,17 @@ async def annotate(
         line["company"] = answers.company.get(position.symbol)
         row = answers.found.get((position.symbol, calendar.on_or_before(position.entry_date)))
         line["asked"] = None if row is None else row["provider"]
-        if decision.known or row is None or row["close"] is None:
+        if decision.known or row is None:
+            continue
+        if row["close"] is None:
+            _doubt_adjusted(position, row["adjusted"], issues)
             continue
         line["close_as_traded"], line["close_split_adjusted"] = row["close"], row["adjusted"]
         _doubt(position, (row["close"], row["adjusted"]), issues)
+        if position.exit_date is not None:
+            _doubt_exit(
+                position, answers.found.get((position.symbol, calendar.on_or_before(position.exit_date))), issues
+            )
     body["unknown_symbols"] = [
         {
             "symbol": symbol,
@@ -89,13 +96,29 @@ def _first_of_each(found: Mapping[Question, RowMapping]) -> Iterable[tuple[str, 
 
 def _doubt(position: Position, closes: tuple[float, float], issues: Issues) -> None:
     stated = float(position.entry_price)
-    if stated and all(not basis.MISMATCH_LOW <= stated / close <= basis.MISMATCH_HIGH for close in closes):
+    if stated and not any(basis.near(stated, close) for close in closes):
         shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
         issues.warn(
             position.row, "entry_price", ReasonCode.PRICE_BASIS_MISMATCH.value,
             f"entry_price {position.entry_price} of {position.symbol} is far from the close of {position.entry_date} ({shown}). "
             "Check the price, the date and the symbol.", str(position.entry_price),
         )  # fmt: skip
+
+
+def _doubt_adjusted(position: Position, level: float | None, issues: Issues) -> None:
+    """Of a source with adjusted closes alone, as the import judges it once they are stored."""
+    stated = float(position.entry_price)
+    if stated and level and abs(stated / level - 1.0) > basis.PLAUSIBLE:
+        basis_warnings.warn_far(position, level, "adjusted close, the only one there is,", issues)
+
+
+def _doubt_exit(position: Position, row: RowMapping | None, issues: Issues) -> None:
+    """As traded or split-adjusted: on which basis the file is follows from its entries, once they are stored."""
+    stated = float(position.exit_price or 0)
+    if row is None or row["close"] is None or not stated:
+        return
+    if not any(basis.near(stated, close) for close in (row["close"], row["adjusted"])):
+        basis_warnings.warn_far_exit(position, row["close"], "close", issues)
 
 
 async def _companies(engine: AsyncEngine, symbols: set[str]) -> dict[str, str]:
@@ -112,10 +135,10 @@ async def _companies(engine: AsyncEngine, symbols: set[str]) -> dict[str, str]:
 
 
 async def _ask(engine: AsyncEngine, questions: Sequence[Question]) -> dict[Question, RowMapping]:
-    """Put the questions to the file provider, where it is in the chain, and wait a little for its answers."""
+    """Put the questions to ingest, where there are providers, and wait a little for its answers."""
     symbols, sessions = [symbol for symbol, _ in questions], [session for _, session in questions]
     async with engine.begin() as conn:
-        if not await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ingest.chain WHERE provider = 'file')")):
+        if not await conn.scalar(text("SELECT EXISTS (SELECT 1 FROM ingest.chain)")):
             return {}
         await conn.execute(
             text("DELETE FROM coordinator.lookups WHERE asked_at < clock_timestamp() - interval '1 hour'")

@@ -139,6 +139,8 @@ async def decide_price_basis(
     decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
     basis_warnings.warn_unknown(positions, decisions, issues)
     basis_warnings.warn_converted(positions, decisions, issues)
+    if not final:
+        await _doubt_exits(conn, list(zip(positions, decisions, strict=True)), clock, issues)
     calendar = clock.calendar()
     return [
         replace(decision, awaits=calendar.on_or_before(position.entry_date))
@@ -146,6 +148,22 @@ async def decide_price_basis(
         else decision
         for position, decision in zip(positions, decisions, strict=True)
     ]
+
+
+async def _doubt_exits(
+    conn: AsyncConnection, pairs: Sequence[tuple[Position, Decision]], clock: Clock, issues: Issues
+) -> None:
+    """Warn of exits far from the close of their day, where it is stored. Snapshots say the same, whenever it is."""
+    asked = [pair for pair in pairs if basis.applies(pair[0]) and pair[0].exit_date and pair[0].exit_price]
+    if not asked:
+        return
+    days = [(position.symbol, position.exit_date) for position, _ in asked if position.exit_date]
+    for (position, decision), market in zip(
+        asked, await entry_closes.read_days(conn, days, clock.calendar()), strict=True
+    ):
+        close = None if market is None else market.close
+        if close is not None and decision.exit_price is not None and not basis.near(float(decision.exit_price), close):
+            basis_warnings.warn_far_exit(position, close, "close as traded", issues)
 
 
 def refuse(issues: Issues) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.results import states
+from services.coordinator.results import providers, states
 from services.coordinator.results.reasons import Wait, absences, document, documents, sentence
 from shared.clock import Clock
 from shared.ledger.states import state_of_missing
@@ -74,6 +74,8 @@ async def read(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> dict[str
         "partials": partials,
         "partials_total": partials_total,
         "price_basis": await _price_basis(conn, portfolio),
+        "refusals": await providers.refusals(conn),
+        "curve": await providers.curve(conn),
     }
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.errors import Invalid, NotFound
-from services.coordinator.results import scorecard
+from services.coordinator.results import attribution, liquidity, performance, scorecard
 from services.coordinator.results.figures import Name, flatten, joined
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
@@ -26,6 +26,7 @@ _OF_ARRAYS = frozenset({"positions", "decomposition"})
 _LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl",
         "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
 _JSON = ("risk", "scenarios")
+_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
 Values = dict[str, dict[date, Any]]
 """By figure, then by session."""
 
@@ -49,9 +50,7 @@ async def read(
     await require_portfolio(conn, portfolio)
     wanted = _by_answer(figures)
     window = {"id": portfolio, "first": first or date.min, "last": last or date.max}
-    units = await _units(
-        conn, window, {"snapshots" if answer in ("snapshots", "positions") else "risk" for answer in wanted}
-    )
+    units = await _units(conn, window, {"snapshots" if answer in _ON_SNAPSHOTS else "risk" for answer in wanted})
     values: Values = {}
     for answer, names in wanted.items():
         values |= await _READERS[answer](conn, window, names, strict=strict)
@@ -119,9 +118,7 @@ def _reasons(units: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-async def _snapshots(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
-) -> Values:
+async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     """A column of the snapshot or nothing at all: known by its name, whether or not it is `strict`."""
     del strict
     columns = {name: name.partition(".")[2] for name in names}
@@ -137,16 +134,13 @@ async def _snapshots(
     return {name: {row["session"]: to_json(row[column]) for row in found} for name, column in columns.items()}
 
 
-async def _positions(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool = True
-) -> Values:
-    del strict
+async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
     lots: dict[str, tuple[UUID, str]] = {}
     whole: Values = {}
     for name in names:
         if name == "positions.coverage":
             # Of all lots together, which is the snapshot's.
-            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"]))["snapshots.coverage"]
+            whole[name] = (await _snapshots(conn, window, ["snapshots.coverage"], strict=strict))["snapshots.coverage"]
             continue
         _, identity, column = [*name.split(".", 2), "", ""][:3]
         try:
@@ -257,6 +251,32 @@ async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     return await asyncio.to_thread(lambda: _picked(((row.session, of(row)) for row in shown), names, strict=strict))
 
 
+async def _performance(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of everything from the portfolio's first session to each session, as a single answer without `from` is. Known by name."""
+    del strict
+    known = {f"performance.{figure}": figure for figure in performance.FIGURES}
+    for name in names:
+        if name not in known:
+            raise _unknown(name, known)
+    found = await performance.series(
+        conn, window["id"], window["first"], window["last"], [known[name] for name in names]
+    )
+    return {name: found[known[name]] for name in names}
+
+
+async def _by_session(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of each session alone."""
+    which = names[0].partition(".")[0]
+    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
+    found = await read_series(conn, window["id"], window["first"], window["last"])
+    documents = ((session, flatten(which, figures)) for session, figures in found)
+    return await asyncio.to_thread(lambda: _picked(documents, names, strict=strict))
+
+
 def _unknown(name: str, known: Iterable[str]) -> NotFound:
     close = ", ".join(difflib.get_close_matches(name, list(known), n=3))
     return NotFound(
@@ -273,4 +293,7 @@ _READERS = {
     "correlations": _arrays,
     "stress": _arrays,
     "scorecard": _scorecard,
+    "performance": _performance,
+    "attribution": _by_session,
+    "liquidity": _by_session,
 }

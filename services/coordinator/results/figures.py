@@ -23,6 +23,10 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("risk", "decomposition", "excluded"): ("symbol",),
     ("correlations", "excluded"): ("symbol",),
     ("stress", "scenarios"): ("id",),
+    ("attribution", "factors"): ("factor",),
+    ("attribution", "sectors"): ("sector",),
+    ("attribution", "positions"): ("symbol",),
+    ("liquidity", "positions"): ("symbol",),
     ("scorecard", "forecasts"): ("method",),
     ("scorecard", "var"): ("method", "level"),
 }

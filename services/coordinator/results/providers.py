@@ -1,4 +1,4 @@
-"""The chain of providers: how much of each quota is used, and whether a provider is being left alone for a while."""
+"""The chain of providers: how much of each quota is used, who is being left alone for a while, and how old the yield curve is."""
 
 from __future__ import annotations
 
@@ -46,3 +46,42 @@ async def chain(conn: AsyncConnection) -> dict[str, Any]:
             for row in rows.mappings()
         ]
     }
+
+
+async def refusals(conn: AsyncConnection) -> list[dict[str, Any]]:
+    """Providers of the chain that are not asked at the moment: why, in whose words, and until when."""
+    rows = await conn.execute(
+        text("""
+            SELECT c.provider, p.closed_by, p.closed_until, p.last_fault, p.last_fault_at
+            FROM ingest.chain c JOIN ingest.providers p ON p.provider = c.provider AND p.account = c.account
+            WHERE p.closed_until > clock_timestamp() ORDER BY c.rank
+        """)
+    )
+    return [
+        {
+            "provider": row["provider"],
+            "reason": row["closed_by"],
+            "until": to_json(row["closed_until"]),
+            "said": row["last_fault"],
+            "said_at": to_json(row["last_fault_at"]),
+        }
+        for row in rows.mappings()
+    ]
+
+
+async def curve(conn: AsyncConnection) -> dict[str, Any] | None:
+    """The newest yield curve there is, and why there is no newer one; None where nobody has been asked for curves."""
+    row = (
+        (
+            await conn.execute(
+                text("""
+                SELECT y.date, y.provider, y.fetched_at, n.asked_at, n.fault
+                FROM (SELECT asked_at, fault FROM ingest.yield_years WHERE asked_at IS NOT NULL ORDER BY year DESC LIMIT 1) n
+                LEFT JOIN LATERAL (SELECT date, provider, fetched_at FROM ingest.yields ORDER BY date DESC LIMIT 1) y ON true
+            """)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else {key: to_json(value) for key, value in row.items()}

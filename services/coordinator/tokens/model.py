@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,8 @@ from uuid import UUID
 API = "/api/v1"
 TOKENS = "/admin/tokens"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Asked by POST for its body's sake alone.
+_QUESTION = re.compile(r"/portfolios/[^/]+/what-if")
 # Found by scanners of source code and logs, which look for a fixed beginning.
 SECRET_PREFIX = "leadline_"  # noqa: S105 (the beginning of every token, not one)
 SECRET_BYTES = 32
@@ -66,14 +69,20 @@ def digest(secret: bytes) -> bytes:
 def role_for_call(method: str, path: str) -> Role:
     """The smallest role that may call a path of the API.
 
-    Reading needs a reader, except the list of tokens; changes of portfolios need an editor, all other changes an operator.
+    Reading needs a reader, except the list of tokens; changes of portfolios need an editor, all other changes an operator. What is
+    asked with a body and changes nothing is reading.
     """
     rest = path.removeprefix(API)
     if _under(rest, TOKENS):
         return Role.OPERATOR
-    if method in SAFE_METHODS:
+    if is_read(method, path):
         return Role.READER
     return Role.EDITOR if _under(rest, "/portfolios") else Role.OPERATOR
+
+
+def is_read(method: str, path: str) -> bool:
+    """Whether a call of the API changes nothing."""
+    return method in SAFE_METHODS or (method == "POST" and _QUESTION.fullmatch(path.removeprefix(API)) is not None)
 
 
 def role_for_page(method: str, path: str) -> Role:

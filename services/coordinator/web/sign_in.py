@@ -90,6 +90,8 @@ async def require(request: Request) -> None:
     found = await _identity(request)
     if found is None:
         raise SignInNeeded("Sign in with a token of this server.")
+    # An open stream is looked after by whose it is.
+    request.state.identity = found
     wanted = role_for_page(request.method, request.scope["route"].path)
     if not found.role.includes(wanted):
         raise RoleTooSmall(

@@ -10,14 +10,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 AT_ONCE = 500
+# Stands for the provider where nobody was asked: the preview need not wait for it.
+NOT_ASKED = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """An answer. Closes are None where the source has none on or before the session."""
+    """An answer. Closes are None where the source has none on or before the session; `adjusted` alone is one that is adjusted for
+    dividends too, of a source without others."""
 
     symbol: str
     session: date
+    provider: str
     found: bool
     company: str | None
     close: float | None
@@ -40,7 +44,7 @@ async def open_questions(conn: AsyncConnection) -> list[tuple[str, date]]:
     return [(symbol, session) for symbol, session in rows]
 
 
-async def record_answers(conn: AsyncConnection, provider: str, answers: Sequence[Lookup]) -> None:
+async def record_answers(conn: AsyncConnection, answers: Sequence[Lookup]) -> None:
     await conn.execute(text("DELETE FROM ingest.lookups WHERE answered_at < clock_timestamp() - interval '1 hour'"))
     for answer in answers:
         await conn.execute(
@@ -52,7 +56,7 @@ async def record_answers(conn: AsyncConnection, provider: str, answers: Sequence
                     adjusted = excluded.adjusted, suggestions = excluded.suggestions
             """),
             {
-                "provider": provider,
+                "provider": answer.provider,
                 "symbol": answer.symbol,
                 "session": answer.session,
                 "found": answer.found,

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.risk.compute.scenarios import RATES_BP, BadScenarios, Duration, Scenario, Scenarios
 from shared.market.registry import FACTOR_NAMES, RATES
+from shared.text import unprintable
 
 _FORM = "{as_of: 2020-12-31, duration: 18.5, convexity: 420}"
 # An id is part of a figure's name, whose parts dots separate.
@@ -18,6 +19,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Convexity over squared duration: 1 is a single payment, which nothing without options is below; a barbell of a bill and a thirty-year
 # bond stays below 5. Short durations have more convexity than that, from compounding.
 _LEAST_RATIO, _MOST_RATIO, _MOST_MORE = 0.9, 5.0, 5.0
+MOST_SCENARIOS = 500
+MOST_NAME = 200
 _LONGEST = 60.0  # years; no bond lives long enough for more
 _SMALLEST_BP = 1.0
 
@@ -31,6 +34,10 @@ def parse(document: object) -> Scenarios:
     listed = document.get("scenarios", () if durations else None)
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise BadScenarios("the scenario file has no list `scenarios`")
+    if len(listed) > MOST_SCENARIOS:
+        raise BadScenarios(
+            f"the scenario file has {len(listed)} scenarios; each is computed for every session: at most {MOST_SCENARIOS}"
+        )
     scenarios = tuple(_scenario(item) for item in listed)
     ids = [scenario.id for scenario in scenarios]
     for twice in sorted({id_ for id_ in ids if ids.count(id_) > 1}):
@@ -92,6 +99,13 @@ def _scenario(item: Any) -> Scenario:
     name = item.get("name", id_)
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BadScenarios(f"{where}: name is {name!r}, not a text")
+    if len(str(name)) > MOST_NAME or (character := unprintable(str(name), lines=False)) is not None:
+        wrong = (
+            f"{len(str(name))} characters long; at most {MOST_NAME}"
+            if len(str(name)) > MOST_NAME
+            else f"with {character} in it"
+        )
+        raise BadScenarios(f"{where}: the name is {wrong}: it is shown on terminals and pages")
     if not isinstance(shocks, Mapping) or not shocks:
         raise BadScenarios(f"{where} has no shocks; write them as {{market: -0.1}}")
     for unknown in shocks:

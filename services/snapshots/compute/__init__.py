@@ -25,7 +25,7 @@ from services.snapshots.compute.model import (
 from services.snapshots.compute.money import UNITS, AmountTooLarge, exact, from_units, stored_units, to_units
 from services.snapshots.compute.portfolios import snapshots
 from services.snapshots.compute.quality import Shortfall, figure_reasons, lot_reasons
-from services.snapshots.compute.xirr import xirr
+from shared.market.internal_rate import xirr
 
 __all__ = [
     "AMBIGUOUS", "GAP_REASONS", "MISMATCH", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Doubts", "Inputs",

@@ -10,7 +10,10 @@ from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 
 MISMATCH, AMBIGUOUS = ReasonCode.PRICE_BASIS_MISMATCH.value, ReasonCode.PRICE_BASIS_AMBIGUOUS.value
+EXIT_MISMATCH = ReasonCode.EXIT_PRICE_MISMATCH.value
 OPTION_OVER_SPLIT, PRICED_AFTER_GAP = ReasonCode.OPTION_OVER_SPLIT.value, ReasonCode.PRICED_AFTER_GAP.value
+# The bounds within which a price may be of its session; those of entries (docs/methods.md §6).
+_LOW, _HIGH = 0.5, 2.0
 _PRICED = (Reason.NONE, Reason.NO_DIVIDENDS)
 
 
@@ -28,6 +31,7 @@ class Doubts:
         absent = np.array([bool(of) for of in market.absences], dtype=np.bool_)
         resumed = np.nonzero(absent[lots.column])[0].tolist() if absent.any() else []
         doubted = [lot for lot, doubt in enumerate(lots.doubt) if doubt]
+        self._exits = self._far_exits()
         self._lots = np.array(sorted({*doubted, *resumed, *self._splits}), dtype=np.int64)
 
     def shortfalls(self, row: int, lots: slice) -> list[Shortfall]:
@@ -40,6 +44,9 @@ class Doubts:
                 found.add((symbol, "entry_price", MISMATCH))
             if any(self._inputs.lots.entry_day[lot] < ex <= day for ex in self._splits.get(lot, ())):
                 found.add((symbol, "price", OPTION_OVER_SPLIT))
+        for lot in self._exits.get(int(day), ()):
+            if lots.start <= lot < lots.stop:
+                found.add((self._inputs.lots.symbol[lot], "exit_price", EXIT_MISMATCH))
         return [Shortfall(figure=figure, symbol=symbol, reason=reason) for symbol, figure, reason in sorted(found)]
 
     def remarks(self, row: int, lots: slice) -> list[Shortfall]:
@@ -56,6 +63,22 @@ class Doubts:
             ):
                 found.add((symbol, "price", PRICED_AFTER_GAP))
         return [Shortfall(figure=figure, symbol=symbol, reason=reason) for symbol, figure, reason in sorted(found)]
+
+    def _far_exits(self) -> dict[int, list[int]]:
+        """Lots that leave at a price far from the close, by session. A day without a session has no close to compare with, an
+        option's may be a week old, and what leaves for nothing is meant so."""
+        lots, market = self._inputs.lots, self._inputs.market
+        leaving = (lots.exit_session == lots.exit_day) & (lots.multiplier == 1) & ~lots.private
+        leaving &= (lots.exit_session >= market.days[1]) & (lots.exit_session <= market.days[-1])
+        found: dict[int, list[int]] = {}
+        for lot in np.nonzero(leaving)[0].tolist():
+            day = int(lots.exit_session[lot])
+            close = float(market.close[np.searchsorted(market.days, day), lots.column[lot]])
+            price = float(lots.exit_price[lot] or 0)
+            # False for NaN: no close, nothing to say.
+            if price and not (close * _LOW <= price <= close * _HIGH) and close > 0:
+                found.setdefault(day, []).append(lot)
+        return found
 
     def _doubt(self, lot: int) -> str:
         return self._inputs.lots.doubt[lot] if self._inputs.lots.doubt else ""

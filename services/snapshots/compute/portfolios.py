@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from services.snapshots.compute.model import BoolVector, ChainBroken, Inputs, LotTable, Reason, Snapshots
 from services.snapshots.compute.money import LARGEST_SUM, UNITS, AmountTooLarge, IntMatrix
-from services.snapshots.compute.xirr import xirr
 from shared.arrays import FloatMatrix, IntVector
+from shared.market.internal_rate import xirr
 
 # Carried for at most five sessions, or priced: what a good input backs.
 _COVERED = (Reason.NONE, Reason.STALE, Reason.NO_DIVIDENDS)

@@ -119,7 +119,8 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
         path.fresh[row] = fresh & now
         path.price[row], path.price_day[row] = price, price_day
         path.basis[row], path.stale[row] = basis, stale
-    path.reason[:] = _reasons(live & ~lots.private, path, from_file[1:], refused)
+    # A contract pays no dividends: nothing is missing where its source lists none.
+    path.reason[:] = _reasons(live & ~lots.private, path, from_file[1:] & (lots.multiplier == 1), refused)
     return path
 
 

@@ -166,3 +166,42 @@ def test_the_free_plan_values_a_company_without_its_quarters(fmp: Case) -> None:
     assert isinstance(priced, History)
     assert isinstance(refused, NoData)
     assert refused.reason is NoDataReason.PLAN_LIMIT
+
+
+def serves(case: Case, refused: Callable[[str], bool]) -> None:
+    """FMP whose plan leaves out some symbols."""
+    served = case.server.answer
+
+    def answer(call: Call) -> Reply:
+        out = refused(call.query.get("symbol", "AAPL"))
+        return Reply(SYMBOL, 402, content_type="text/plain") if out else served(call)
+
+    case.server.answer = answer
+
+
+def test_what_the_free_plan_does_not_serve_is_asked_for_once_a_day_and_the_words_are_kept(fmp: Case) -> None:
+    serves(fmp, lambda symbol: symbol != "AAPL")
+    first, second = ask(fmp, "MU"), ask(fmp, "AVGO")
+    for absent in (first, second):
+        assert isinstance(absent, NoData)
+        assert (absent.reason, absent.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
+        assert "'symbol' is not available under your current subscription" in (absent.detail or "")
+    assert isinstance(second, NoData)
+    assert "not asked, the plan serves 87 symbols" in (second.detail or "")
+    assert isinstance(ask(fmp, "AAPL"), History)
+    assert isinstance(ask(fmp, "KO"), NoData), "on the list: asked for, whatever the answer"
+    others = [call.query["symbol"] for call in fmp.server.calls if call.query.get("symbol", "AAPL") != "AAPL"]
+    assert others == ["MU", "IBM", "KO"]
+    [statements] = fmp.vendor.fundamentals(["AVGO"])
+    assert isinstance(statements, NoData)
+    assert statements.reason is NoDataReason.PLAN_LIMIT
+    assert fmp.server.asked("statement") == [], "nor for its statements"
+
+
+def test_a_larger_plan_that_leaves_a_symbol_out_is_not_taken_for_the_free_one(fmp: Case) -> None:
+    serves(fmp, lambda symbol: symbol == "FUND")
+    refused = ask(fmp, "FUND")
+    assert isinstance(refused, NoData)
+    assert refused.reason is NoDataReason.PLAN_LIMIT
+    ask(fmp, "MU")
+    assert [call.query["symbol"] for call in fmp.server.asked("/historical")] == ["FUND", "MU"]

@@ -64,6 +64,14 @@ def test_results_that_are_missing_though_counted_are_no_empty_range(massive: Cas
     assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
+def test_a_delayed_answer_is_an_answer(massive: Case) -> None:
+    """The status of free and delayed plans."""
+    massive.server.fail(reply(document("massive", "aggregates") | {"status": "DELAYED"}), "/v2/aggs/ticker/AAPL")
+    delayed = history(massive, "AAPL").bars.close.tolist()
+    massive.server.fail(None)
+    assert delayed == history(massive, "AAPL").bars.close.tolist()
+
+
 def test_prices_are_not_served_without_their_actions(massive: Case) -> None:
     massive.server.fail(Reply(b"{}", 500), "/stocks/v1/splits")
     answer = ask(massive, "AAPL")

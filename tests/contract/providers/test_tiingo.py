@@ -180,6 +180,35 @@ def test_rows_are_out_at_half_past_five_and_those_of_funds_after_midnight(tiingo
     assert vendor.published_at("GOOGL", date(2020, 12, 1)) == datetime(2020, 12, 1, 22, 30, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "now", "late"),
+    [
+        ("AAPL", datetime(2020, 9, 2, 21, 29, tzinfo=UTC), [(LAST, datetime(2020, 9, 2, 21, 30, tzinfo=UTC))]),
+        ("AAPL", datetime(2020, 9, 2, 21, 31, tzinfo=UTC), []),
+        ("VWILX", datetime(2020, 9, 3, 4, 29, tzinfo=UTC), [(LAST, datetime(2020, 9, 3, 4, 30, tzinfo=UTC))]),
+        ("VWILX", datetime(2020, 9, 3, 4, 31, tzinfo=UTC), []),
+        # After midnight of the eve the fund's row of the day before that is out, and two are missing.
+        ("VWILX", datetime(2020, 9, 2, 4, 29, tzinfo=UTC), [(EVE, datetime(2020, 9, 3, 4, 30, tzinfo=UTC))]),
+    ],
+)
+def test_a_row_that_is_not_out_yet_is_late_and_one_that_stays_away_did_not_trade(
+    symbol: str, now: datetime, late: list[tuple[date, datetime]]
+) -> None:
+    stop = EVE - timedelta(days=1) if late and late[0][0] == EVE else EVE
+    with serving(vendors.tiingo) as server:
+        rows = [row for row in document("tiingo", "history") if row["date"][:10] <= stop.isoformat()]
+        server.fail(reply(rows), "/tiingo/daily/.+/prices")
+        vendor = Tiingo(
+            "good", exchange_calendar, gate=LocalRateLimiter(), base_url=server.url, allow_loopback=True, bounds=QUICK, now=lambda: now
+        )  # fmt: skip
+        (answer,) = vendor.fetch([Request(symbol, FIRST, LAST)])
+    assert isinstance(answer, History)
+    assert answer.bars.sessions[-1].item() == stop
+    assert [(one.first, one.last, one.reason, one.retry_at) for one in answer.unserved] == [
+        (first, LAST, NoDataReason.LATE, until) for first, until in late
+    ]
+
+
 class Night:
     """An adapter that served AAPL and BRK.B up to the eve, on a clock that can be moved."""
 

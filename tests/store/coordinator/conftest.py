@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from services.coordinator.app import api_router, serve
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db.engine import create_engine
+from shared.db.roles import role_of
 from tests.support import answers, databases
 from tests.support.databases import Server
 
@@ -47,7 +49,8 @@ MSFT,-50,2020-12-23,221.02,2020-12-29,224.15
 
 @dataclass
 class Api:
-    """A client of the API, the engine of the test's administrator, and how often the relay and reconciler were woken."""
+    """A client of the API, the engine of the test's administrator, what the coordinator's loops work with, and how often the relay
+    and reconciler were woken."""
 
     client: httpx2.AsyncClient
     admin: AsyncEngine
@@ -109,6 +112,8 @@ def make_app(
         token=None if token is None else SecretStr(token),
         hosts=hosts,
         stream_seconds=0.05,
+        # These tests ask as fast as they can.
+        rate_limit=0,
         **(limits or {}),  # type: ignore[arg-type]
     )
     context = Context(
@@ -126,10 +131,10 @@ def make_app(
 
 @pytest.fixture(scope="session")
 async def engines(server: Server) -> AsyncIterator[tuple[AsyncEngine, AsyncEngine]]:
-    """The coordinator's engine and the administrator's, on one database that is emptied before each test: the API commits,
-    so nothing can be rolled back, and a copy of the template for each test takes ten times as long."""
+    """The HTTP side's engine, with its role's rights, and the administrator's, on one database that is emptied before each test:
+    the API commits, so nothing can be rolled back, and a copy of the template for each test takes ten times as long."""
     database = await databases.create(server)
-    engine = create_engine(database.url("coordinator"), application="test-coordinator", pool_size=4)
+    engine = create_engine(database.url("api"), application="test-api", pool_size=4)
     admin = create_engine(database.admin_url, application="test-admin", pool_size=4)
     yield engine, admin
     await engine.dispose()
@@ -137,8 +142,24 @@ async def engines(server: Server) -> AsyncIterator[tuple[AsyncEngine, AsyncEngin
     await databases.drop(database)
 
 
+@pytest.fixture(scope="session")
+async def loops(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[AsyncEngine]:
+    """As the coordinator's loops connect, to the same database."""
+    url = engines[0].url.set(username=role_of("coordinator"), password=databases.PASSWORDS["coordinator"])
+    engine = create_engine(url.render_as_string(hide_password=False), application="test-coordinator", pool_size=4)
+    yield engine
+    await engine.dispose()
+
+
 @pytest.fixture
-async def api(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Api]:
+async def api(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> AsyncIterator[Api]:
+    async with client(engines, loops) as made:
+        yield made
+
+
+@asynccontextmanager
+async def client(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> AsyncIterator[Api]:
+    """The API on the emptied database."""
     engine, admin = engines
     async with admin.begin() as conn:
         for table in WRITTEN:
@@ -148,5 +169,5 @@ async def api(engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[Api]:
     transport = httpx2.ASGITransport(app=app)
     # Every answer that any test gets is one that the interface declares.
     hooks = {"response": [answers.checker(app)]}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as client:
-        yield Api(client, admin, app.state.context, woken)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as http:
+        yield Api(http, admin, replace(app.state.context, engine=loops), woken)

@@ -362,23 +362,30 @@ async def test_layouts_are_listed(api: Api) -> None:
 
 async def test_a_preview_asks_the_price_file(api: Api) -> None:
     """An answering ingest is played by this test; without a file in the chain nobody is asked and that is said."""
-    csv = HEADER + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,,,,\n"
+    csv = (
+        HEADER
+        + "KO,10,2020-12-02,52,,,,\nKOO,5,2020-12-03,145,,,,\nPEP,1,2020-12-03,1.45,2020-12-10,14.4,,\nADJO,1,2020-12-03,50,,,,\n"
+    )
     silent = await api.create(csv, dry_run="true")
-    assert (silent["not_asked"], silent["unknown_symbols"]) == (["KO", "KOO", "PEP"], [])
+    assert (silent["not_asked"], silent["unknown_symbols"]) == (["ADJO", "KO", "KOO", "PEP"], [])
     await api.run(
         "INSERT INTO ingest.chain (rank, provider, limits, seconds, calls_each, calls_fifty) VALUES (0, 'file', '{}', '{}', 0, 0)"
     )
     answers = {"KO": (True, "Coca-Cola", 52.5, []), "KOO": (False, None, None, ["KO"]), "PEP": (True, None, 144.0, [])}
+    # Of a source without closes, but adjusted ones.
+    answers["ADJO"] = (True, None, None, [])
 
     async def ingest() -> None:
-        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) < len(answers):  # noqa: ASYNC110
+        # One question more than symbols: the exit's day is another one.
+        while len(asked := await api.rows("SELECT symbol, session FROM coordinator.lookups")) <= len(answers):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for symbol, session in asked:
             found, company, close, near = answers[symbol]
             await api.run(
                 "INSERT INTO ingest.lookups (symbol, session, provider, found, company, close, adjusted, suggestions) "
-                "VALUES (:symbol, :session, 'file', :found, :company, :close, :close, :near)",
+                "VALUES (:symbol, :session, 'file', :found, :company, :close, :adjusted, :near)",
                 symbol=symbol, session=session, found=found, company=company, close=close, near=near,
+                adjusted=38.0 if symbol == "ADJO" else close,
             )  # fmt: skip
 
     answering = asyncio.create_task(ingest())
@@ -387,11 +394,14 @@ async def test_a_preview_asks_the_price_file(api: Api) -> None:
     finally:
         await answering
         await api.run("DELETE FROM ingest.chain")
-    coke, unknown, pepsi = told["preview"]
+    coke, unknown, pepsi, _ = told["preview"]
     assert (coke["company"], coke["close_as_traded"], coke["asked"]) == ("Coca-Cola", 52.5, "file")
     assert unknown["close_as_traded"] is None
     assert [(each["symbol"], each["suggestions"]) for each in told["unknown_symbols"]] == [("KOO", ["KO"])]
     assert told["not_asked"] == []
-    assert [w["row"] for w in told["warnings"] if w["code"] == "price_basis_mismatch"] == [4]
+    assert [w["row"] for w in told["warnings"] if w["code"] == "price_basis_mismatch"] == [4, 5]
+    [far] = [w for w in told["warnings"] if w["code"] == "exit_price_mismatch"]
+    assert (far["row"], far["column"]) == (4, "exit_price")
+    assert "is far from the close of 2020-12-10 (144.0000)" in far["message"]
     assert pepsi["written"]["entry_price"] == "1.45"
     assert (told["cost"], told["equity"]) == (520.0, 100000.0)

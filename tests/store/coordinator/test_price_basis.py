@@ -375,3 +375,14 @@ async def test_what_is_said_to_be_as_traded_is_doubtful_no_more_and_published_an
     assert (await api.client.post(url, params={"basis": "as_traded"})).status_code == 200
     assert (await one(api, portfolio))[:2] == ("as_traded", "stated")
     assert ("snapshots", ENTRY) in await api.missing(portfolio)
+
+
+async def test_an_exit_far_from_its_close_is_said_as_an_entry_is(api: Api) -> None:
+    leave = date(2020, 9, 15)
+    await quote(api, "AAPL", 499.0, ("2020-08-31", 4.0))
+    await quote(api, "AAPL", 115.0, day=leave)
+    header = "symbol,quantity,entry_date,entry_price,exit_date,exit_price"
+    rows = [f"AAPL,40,{ENTRY},124.8,{leave},{price}" for price in ("1150", "11.5", "114", "0")]
+    told = await api.create(csv(*rows, header=header), dry_run="true")
+    far = [(w["row"], w["column"]) for w in told["warnings"] if w["code"] == "exit_price_mismatch"]
+    assert far == [(2, "exit_price"), (3, "exit_price")], "compared after conversion, and 0 is meant so"

@@ -12,6 +12,7 @@ import pytest
 
 from services.coordinator.api import status
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS
+from shared.market.reasons import info
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.support.waiting import until
 
@@ -128,7 +129,7 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
     assert set(status) == {
         "id", "state", "processed", "coverage_min", "coverage_gate", "needs_you", "complete_to",
         "as_of", "first_session", "last_session", "expected", "completed", "partial", "phases", "holes",
-        "holes_total", "partials", "partials_total", "price_basis",
+        "holes_total", "partials", "partials_total", "price_basis", "refusals", "curve",
     }  # fmt: skip
     assert (status["state"], status["as_of"]) == ("healing", "2020-12-30")
     assert (status["first_session"], status["last_session"]) == ("2020-12-21", "2020-12-30")
@@ -154,7 +155,7 @@ async def test_status_counts_and_names_holes_and_partials(api: Api) -> None:
             "reasons": [
                 {
                     "figure": None, "symbol": "X", "reason": "unpriceable", "severity": "nav", "acts": "you", "until": None,
-                    "provider": None, "remedy": "Add a source that prices it, or give the position its exit",
+                    "provider": None, "remedy": info("unpriceable").remedy,
                 }
             ],
         }

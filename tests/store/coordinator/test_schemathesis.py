@@ -97,7 +97,7 @@ def world(server: Server) -> Iterator[World]:
     database = databases.in_thread(lambda: databases.create(server))
 
     async def begin() -> tuple[AsyncEngine, httpx2.AsyncClient, str]:
-        engine = create_engine(database.url("coordinator"), application="test-schemathesis", pool_size=4)
+        engine = create_engine(database.url("api"), application="test-schemathesis", pool_size=4)
         app = make_app(engine, [])
         client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://test", timeout=60

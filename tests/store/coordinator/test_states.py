@@ -72,7 +72,9 @@ async def test_a_holding_without_a_price_makes_the_book_partial_and_says_what_to
     assert (status["state"], status["processed"], status["coverage_min"]) == ("partial", 1.0, 0.036)
     (need,) = status["needs_you"]
     assert (need["symbol"], need["reason"]) == ("TWTR", "not_found")
-    assert need["remedy"] == "Correct the symbol, or add a source that has it"
+    assert need["remedy"].startswith(
+        "Correct the symbol, or add a source that has it; for cash or a money market fund state"
+    )
     assert line["needs_you"] == 1
 
 
@@ -209,3 +211,37 @@ async def test_metrics_tell_what_fell_short_by_phase_and_reason_and_forget_what_
     assert gauge("leadline_units_partial", phase="snapshots", reason="unpriceable") is None
     assert gauge("leadline_prices_awaited", reason="rate_limited") is None
     assert gauge("leadline_coverage_min") == 1.0
+
+
+async def test_who_refuses_and_how_old_the_curve_is_stand_in_status_and_list(api: Api) -> None:
+    identity = await complete(api)
+    status, _ = await seen(api, identity)
+    assert (status["refusals"], status["curve"]) == ([], None)
+    try:
+        await api.run(
+            "INSERT INTO ingest.chain (rank, provider, account, limits, seconds, calls_each, calls_fifty)"
+            " VALUES (0, 'yahoo', 'a', '{60}', '{60}', 1, 0), (1, 'fmp', 'b', '{250}', '{86400}', 3, 0)"
+        )
+        await api.run(
+            "INSERT INTO ingest.providers (provider, account, closed_by, closed_until, last_fault, last_fault_at) VALUES"
+            " ('yahoo', 'a', 'rate_limited', now() + interval '1 hour', 'yahoo: 429', now()),"
+            " ('fmp', 'b', 'auth', now() - interval '1 hour', 'fmp: refused yesterday', now()),"
+            " ('massive', 'c', 'auth', now() + interval '1 hour', 'massive: no longer in the chain', now())"
+        )
+        await api.run(
+            "INSERT INTO ingest.yield_years VALUES (2020, now(), now(), 'treasury: 503'), (2019, now(), NULL, NULL)"
+        )
+        await api.run(
+            "INSERT INTO ingest.yields (date, tenors, yields, provider, change) VALUES ('2020-12-28', '{0.25}', '{0.001}', 'fred', 1)"
+        )
+        status, _ = await seen(api, identity)
+        listed = (await api.client.get(f"{PREFIX}/portfolios")).json()["refusals"]
+        for refusals in (status["refusals"], listed):
+            (refusal,) = refusals
+            assert (refusal["provider"], refusal["reason"], refusal["said"]) == ("yahoo", "rate_limited", "yahoo: 429")
+            assert refusal["until"] > refusal["said_at"]
+        curve = status["curve"]
+        assert (curve["date"], curve["provider"], curve["fault"]) == ("2020-12-28", "fred", "treasury: 503")
+    finally:
+        for table in ("chain", "yields", "yield_years"):
+            await api.run(f"DELETE FROM ingest.{table}")

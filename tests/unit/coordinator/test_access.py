@@ -14,10 +14,11 @@ from structlog.testing import capture_logs
 from services.coordinator.api.access import LOG_EVERY_SECONDS, Access, AccessControl, Login, RefusalLog
 from services.coordinator.errors import Refused, Unavailable
 from services.coordinator.settings import CoordinatorSettings
-from services.coordinator.tokens import brake
+from services.coordinator.tokens import brake, rate
 from services.coordinator.tokens.authenticator import MOST_STALE_SECONDS, REFRESH_SECONDS, Authenticator, Known
 from services.coordinator.tokens.brake import Brake
 from services.coordinator.tokens.model import Role, Token, digest
+from services.coordinator.tokens.rate import RateLimit
 
 OPEN = Access()
 
@@ -58,6 +59,7 @@ def test_a_server_that_only_reads_refuses_changes(method: str) -> None:
     for path in ("/api/v1/portfolios", "/p/new", "/sign-in/more", "/ops/reconcile"):
         assert code(reads, request(method, path)) == "read_only"
         assert code(OPEN, request(method, path)) is None
+    assert code(reads, request("POST", "/api/v1/portfolios/x/what-if")) is None, "a question with a body"
     assert code(reads, request(method, "/x/sign-in", root="/x")) is None, "signing in changes nothing"
 
 
@@ -361,3 +363,47 @@ async def test_each_call_has_a_smallest_role(method: str, path: str, root: str, 
     for role in Role:
         expected = role.value if role.includes(Role(smallest)) else "role_too_small"
         assert await table.login(role.value, method, path, root_path=root) == expected
+
+
+async def test_who_asks_too_often_waits_and_nobody_else_does() -> None:
+    """By token, whatever the address; without one by address. Probes are not counted, and what is refused costs nothing."""
+    now = [1_000.0]
+    passed: list[str] = []
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope["path"])
+
+    control = AccessControl(served, access=OPEN, authenticator=LOCKED, rate=RateLimit(2.0, clock=lambda: now[0]))
+
+    async def ask(path: str = "/api/v1/portfolios", address: str = "10.0.0.9") -> Message | None:
+        answers: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        await control({**request(path=path, authorization="Bearer s3cret-ü"), "client": (address, 5)}, receive, send)
+        return answers[0] if answers else None
+
+    for _ in range(20):
+        assert await ask() is None
+    refused = await ask()
+    assert refused is not None
+    assert refused["status"] == 429
+    assert dict(refused["headers"])[b"retry-after"] == b"1"
+    assert await ask("/livez") is None
+    assert await ask(address="10.0.0.10") is None, "the server's own token is known by address"
+    now[0] += 1.0
+    assert [await ask() is None for _ in range(3)] == [True, True, False]
+    now[0] += 3_600.0
+    assert [await ask() is None for _ in range(21)] == [True] * 20 + [False]
+
+
+def test_the_limit_remembers_a_bounded_number_of_callers_and_can_be_off() -> None:
+    limit = RateLimit(1.0, clock=lambda: 0.0)
+    for number in range(rate.MOST + 10):
+        limit.seconds_to_wait(str(number))
+    assert len(limit._used) == rate.MOST
+    assert {RateLimit(0.0).seconds_to_wait("a") for _ in range(10_000)} == {0.0}

@@ -158,6 +158,29 @@ def test_a_partial_book_exits_by_its_coverage(
     assert ("93.0 %" in listed.stdout) is (coverage == 0.93)
 
 
+REFUSAL = {
+    "provider": "yahoo", "reason": "rate_limited", "until": "2020-12-30T19:50:00+00:00", "said": "yahoo: limit reached [429]",
+    "said_at": "2020-12-30T19:35:00+00:00",
+}  # fmt: skip
+
+
+def test_who_refuses_is_named_with_its_words_and_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"id": ID, "name": "n", "state": "healing", "first_session": None, "positions": 1}
+    listed = run(monkeypatch, {"/portfolios": {"items": [line], "next": None, "refusals": [REFUSAL]}}, "status")
+    of = STATUS | {
+        "refusals": [REFUSAL],
+        "curve": {"date": "2020-11-02", "provider": "treasury", "fault": "treasury: timeout", "asked_at": None},
+    }
+    alone = run(monkeypatch, {f"/portfolios/{ID}/status": of}, "status", ID)
+    for shown in (listed.stdout, alone.stdout):
+        said = "yahoo is not asked until 2020-12-30T19:50:00+00:00 (rate limited): yahoo: limit reached [429]"
+        assert said in " ".join(shown.split())
+    assert "yield curve: the newest is of 2020-11-02; treasury: timeout" in alone.stdout
+    fine = run(monkeypatch, {f"/portfolios/{ID}/status": STATUS}, "status", ID).stdout
+    assert "not asked" not in fine
+    assert "yield curve" not in fine
+
+
 def test_show_begins_with_the_state_and_what_needs_you(monkeypatch: pytest.MonkeyPatch) -> None:
     of = STATUS | {"state": "partial", "coverage_min": 0.5, "needs_you": [NEED]}
     shown = run(monkeypatch, ANSWERS | {f"/portfolios/{ID}/status": of}, "show", ID).stdout

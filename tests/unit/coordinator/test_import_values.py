@@ -124,6 +124,14 @@ def test_a_spreadsheets_text_formula_is_its_text() -> None:
         ("KO 1/15/2021 Call $55.00", "KO210115C00055000"),
         ("Option Expiration for KO 1/15/2021 Put $1,055.00", "KO210115P01055000"),
         ("KO Jan 15 '21 $55 Call", "KO210115C00055000"),
+        (".KO210115C55", "KO210115C00055000"),
+        ("KO_011521P52.5", "KO210115P00052500"),
+        ("KO JAN 15 2021 $55 CALL", "KO210115C00055000"),
+        ("KO 15 Jan 2021 55 Put", "KO210115P00055000"),
+        ("KO 01/15/21 C55", "KO210115C00055000"),
+        ("KO 2021-01-15 55 C", "KO210115C00055000"),
+        ("KO Jan 15 21 55 C", "KO210115C00055000"),
+        ("KO_JAN", None), ("KO 2021-13-15 55 C", None),
         ("KO", None), ("BRK B", None), ("BTC-USD", None), ("KO 13/15/2021 55.00 C", None), ("7203.T", None),
     ],
 )  # fmt: skip
@@ -214,3 +222,59 @@ def test_lots_without_dates_need_a_day() -> None:
 def test_at_most_twenty_errors_are_shown_and_all_are_counted() -> None:
     parsed = parse(HEADER + "KO,x,2020-03-04,50\n" * 33)
     assert (parsed.issues.shown, parsed.issues.total) == (20, 33)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kind"),
+    [
+        ("US0378331005", "an ISIN"), ("US0378331006", "an ISIN with a wrong check digit"), ("IE00B4L5Y983", "an ISIN"),
+        ("037833100", "a CUSIP"), ("38259P508", "a CUSIP"), ("H1467J104", "a CUSIP"), ("37833100", "a CUSIP that lost its leading zero"),
+        ("2046251", "a SEDOL"), ("BBG000B9XRY4", "a FIGI"),
+        ("037833101", None), ("2046252", None), ("0700.HK", None), ("600519", None), ("BTC-USD", None), ("MYFUND2019", None),
+    ],
+)  # fmt: skip
+def test_a_number_that_names_a_security_is_refused_before_a_source_is_asked(symbol: str, kind: str | None) -> None:
+    found = errors(HEADER + f"{symbol},5,2020-03-04,50\n")
+    assert [(row, column) for row, column, _ in found] == ([] if kind is None else [(2, "symbol")])
+    if kind is not None:
+        assert f"{symbol} is {kind}, not a ticker" in found[0][2]
+        assert f"symbols {symbol}=TICKER" in found[0][2]
+    named = parse(HEADER + f"{symbol},5,2020-03-04,50\n", Options(symbols={symbol: "KO"}))
+    assert [lot.symbol for lot in named.positions] == ["KO"]
+    header = HEADER.strip() + ",investment_class\n"
+    private = parse(header + f"{symbol},5,2020-03-04,50,PRIVATE\n")
+    assert [lot.investment_class for lot in private.positions] == ["PRIVATE"], "a bond at its stated value"
+
+
+def test_a_money_market_fund_is_told_how_it_is_held() -> None:
+    [(_, _, message)] = errors(HEADER + "SPAXX**,2500,2020-03-04,1\n")
+    assert "Write SPAXX with investment_subtype MONEY_MARKET" in message
+    parsed = parse(HEADER + "SPAXX,2500,2020-03-04,1\nNFLXX,1,2020-03-04,1\nNFLX,1,2020-03-04,350\n")
+    assert warned(parsed) == [(2, "symbol_doubtful"), (3, "symbol_doubtful")]
+    assert "MONEY_MARKET" in parsed.issues.warnings[0].message
+    header = HEADER.strip() + ",investment_subtype\n"
+    assert warned(parse(header + "SPAXX,2500,2020-03-04,1,money market\n")) == []
+
+
+def test_a_dash_in_both_cells_of_an_exit_is_none_and_in_one_of_them_half_an_exit() -> None:
+    header = HEADER.strip() + ",exit-date,EXIT PRICE\n"
+    parsed = parse(header + "KO,5,2020-03-04,50,-,N/A\nKO,6,2020-03-04,50,null,\n")
+    assert [lot.exit_date for lot in parsed.positions] == [None, None]
+    [(row, column, _)] = errors(header + "KO,5,2020-03-04,50,2020-03-05,-\n")
+    assert (row, column) == (2, "exit_price")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in, please</body></html>", "a web page (HTML)"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "an Excel workbook"),
+        (b'[{"symbol": "KO", "quantity": 5}]', "JSON"),
+        (HEADER.encode("utf-16"), "UTF-16 text"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_its_remedy(content: bytes, kind: str) -> None:
+    [issue] = parse_csv(content, "p.csv", RULES).issues.errors
+    assert issue.code == "ERR_CSV_006"
+    assert f"The file is no CSV but {kind}" in issue.message
+    assert ";" in issue.message, "and what to do"

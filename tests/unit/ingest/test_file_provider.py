@@ -122,7 +122,7 @@ def test_a_row_without_any_price_is_no_bar(tmp_path: Path) -> None:
         (GOOD + ",2020-09-01,,,,1,,\n", "column symbol, row 4: is empty"),
         (GOOD + "AAPL,2020-08-31,,,,1,,\n", "column date, row 4: AAPL has a second row for 2020-08-31"),
         ("symbol,date,close,close\nA,2020-08-28,1,2\n", "column close: is there twice"),
-        (GOOD + "AAPL,2020-09-01\n", "prices.csv cannot be read as CSV"),
+        (GOOD + "AAPL,2020-09-01\n", "prices.csv, row 4: has 2 cells, the header 8"),
     ],
 )
 def test_what_is_wrong_is_named_by_file_column_and_row(tmp_path: Path, text: str, message: str) -> None:

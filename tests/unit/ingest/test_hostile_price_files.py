@@ -42,7 +42,10 @@ def refused(provider: FileProvider) -> str:
 def test_another_encoding_is_named_with_the_one_to_save_in(tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_bytes("symbol,date,close\nKO,2020-08-27,49.0\n".encode("utf-16"))
     words = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
-    assert words == "prices.csv is not UTF-8 (byte 0); save it as CSV UTF-8"
+    assert words == "prices.csv is no CSV but UTF-16 text; save it as CSV UTF-8"
+    (tmp_path / "prices.csv").write_bytes("symbol,date,close\nKÖ,2020-08-27,49.0\n".encode("cp1252"))
+    words = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
+    assert words == "prices.csv is not UTF-8 (byte 19); save it as CSV UTF-8"
 
 
 DAYS = [date(2020, 8, 27), date(2020, 8, 28)]
@@ -113,8 +116,21 @@ def test_a_wide_file_is_told_that_it_should_be_long(tmp_path: Path) -> None:
         ("symbol,date,close\nKO,2020-08-27,$49\n", ["row 2", "currency signs"]),
         ("symbol,date,close,adj_close\nKO,2020-08-27,49,-0.7\n", ["column adj_close, row 2: -0.7", "symbol KO", "leave the cell empty"]),
         ("symbol,date,close\nBRK-B,2020-08-27,9\nBRK.B,2020-08-27,9\n", ["row 3: BRK.B has a second row", "keep one"]),
+        ("<!DOCTYPE html>\n<html><body>Get your key, now</body></html>\n", ["no CSV but a web page (HTML)", "save the data itself"]),
+        ("<html><body>429, too many</body></html>", ["no CSV but a web page (HTML)"]),
+        ('{"error": "limit"}', ["no CSV but JSON", "a header row"]),
+        ("symbol,date,close\nKO,2020-08-27\nKO,2020-08-28,50,1\n", ["row 2: has 2 cells, the header 3", "row 3: has 4", "for each column"]),
+        ('symbol,date,close\n"KO,2020-08-27,49\n', ["row 2: has 1 cell, the header 3", "check its quotes"]),
+        ("symbol,date,close\n", ["has no row", "a row for each symbol and session"]),
+        ("KO,2020-08-27,49\n", ["row 1: 'KO,2020-08-27,49' is no header", "symbol,date,close"]),
+        ("My prices\nsymbol,date,close\nKO,2020-08-27,49\n", ["row 1: 'My prices' is no header"]),
+        ("\n\nsymbol,date,close\nKO,2020-08-27,49\n", ["row 1: is empty", "remove what stands above it"]),
+        ("symbol,date,adjusted_close\nKO,2020-08-27,49\n", ["column close", "Rename adjusted_close to adj_close"]),
     ],
-    ids=["empty", "semicolons", "ticker", "yahoo", "us dates", "thousands", "dollar", "negative", "twice"],
+    ids=[
+        "empty", "semicolons", "ticker", "yahoo", "us dates", "thousands", "dollar", "negative", "twice", "page", "page in a line", "json",
+        "ragged", "open quote", "no rows", "no header", "title", "empty lines", "adjusted",
+    ],
 )  # fmt: skip
 def test_a_csv_is_refused_with_symbol_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
     said = refused(csv(tmp_path, text))
@@ -136,6 +152,41 @@ def test_actions_of_a_symbol_without_prices_are_named(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING):
         csv(tmp_path, "symbol,date,close\nKO,2020-08-27,49\n", actions=actions).load()
     assert "actions of 1 symbols without prices are not used: PEP" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00", "an Excel workbook or another ZIP archive; save the sheet"),
+        (b"\x1f\x8b\x08\x00\xff", "compressed (gzip); unpack it first"),
+        (b"PAR1\x15\x04\x15", "a Parquet file; give its name the ending .parquet"),
+        (b"%PDF-1.7\n", "a PDF; save the sheet"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, head: bytes, words: str) -> None:
+    (tmp_path / "prices.csv").write_bytes(head)
+    assert words in refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
+
+
+RAGGED = "symbol,date,close\nKO,2020-08-27,49\nKO,2020-08-28\n\nKO,2020-08-28,50\nKO,2020-08-31,x\n"
+
+
+def test_rows_with_cells_too_many_or_too_few_are_left_out_by_the_rule_too(tmp_path: Path) -> None:
+    said = refused(csv(tmp_path, RAGGED))
+    assert said.startswith("prices.csv, row 3: has 2 cells, the header 3 ('KO,2020-08-28')")
+    provider = csv(tmp_path, RAGGED, skip=True)
+    [answer] = provider.fetch([ASKED])
+    assert isinstance(answer, History)
+    assert answer.bars.close.tolist() == [49.0, 50.0]
+    [left] = provider.skipped()
+    assert left.rows == 2
+    assert "column close, row 6: 'x' is not a number" in left.why[1], "rows are counted as they stand in the file"
+
+
+def test_a_value_that_no_action_can_have_is_told_the_remedy_that_helps(tmp_path: Path) -> None:
+    actions = "symbol,ex_date,type,value\nKO,2020-08-28,dividend,0\n"
+    said = refused(csv(tmp_path, "symbol,date,close\nKO,2020-08-27,49\n", actions=actions))
+    assert "row 2: 0 is not a split or dividend that can be; leave the row out (symbol KO)" in said
 
 
 BAD_ROWS = "symbol,date,close\nKO,2020-08-27,49\nKO,2020-08-28,0\nPEP,2020-08-28,x\nKO,2020-08-27,50\n"

@@ -84,6 +84,14 @@ def test_normal_var_and_es_against_scipy() -> None:
         assert tail.es == pytest.approx(-mean + sd * stats.norm.pdf(z) / (1.0 - tail.level), rel=1e-10)
 
 
+def test_without_a_losing_day_var_is_a_gain_and_there_is_no_drawdown() -> None:
+    gains = np.abs(SERIES) + 1e-4
+    for tail in tails(gains, VALID, (0.95, 0.99)):
+        if tail.method == "historical":
+            assert (tail.var < 0).all()
+            assert (tail.es < 0).all()
+
+
 def test_var_needs_252_returns() -> None:
     valid = VALID.copy()
     valid[:, :252] = False

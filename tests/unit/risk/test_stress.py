@@ -285,6 +285,9 @@ def dated(**what: object) -> dict[str, object]:
         ({"scenarios": [{"id": "x", "shocks": {"market": True}}]}, "not a finite number"),
         ({"scenarios": [{"id": "x", "shocks": {"market": 10**400}}]}, "not a finite number"),
         ({"scenarios": [{"id": "x", "shocks": {"rates_bp": 0.01}}]}, "less than a basis point"),
+        ({"scenarios": [{"id": "x", "name": "\x1b[2J", "shocks": {"market": 0.1}}]}, r"U\+001B"),
+        ({"scenarios": [{"id": "x", "name": "x" * 201, "shocks": {"market": 0.1}}]}, "201 characters"),
+        ({"scenarios": [{"id": f"x{n}", "shocks": {"market": 0.1}} for n in range(501)]}, "501 scenarios"),
         (
             {"scenarios": [{"id": "x", "shocks": {"rates_bp": 1000}}], "rates": {"durations": [ENTRY]}},
             "beyond 455 basis points",

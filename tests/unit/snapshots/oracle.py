@@ -117,7 +117,8 @@ class _SlowLot:
         if price is None:
             return self._without_a_price(t, previous, dividend)
         value = money(self.lot.multiplier, self._shares(t), price)
-        reason = "no_dividends" if self.symbol.from_file and basis != "adj_close" else ""
+        missing = self.symbol.from_file and basis != "adj_close" and self.lot.multiplier == 1
+        reason = "no_dividends" if missing else ""
         return self._hold(t, previous, dividend, value, Shown(price, t, basis, 0, reason))
 
     def _shares(self, until: date) -> Decimal:

@@ -54,6 +54,22 @@ def test_a_price_far_from_its_day_makes_the_unit_partial_while_the_lot_is_held()
     ]
 
 
+@pytest.mark.parametrize(
+    ("price", "far"), [("18.9", True), ("19", False), ("76", False), ("76.1", True), ("380", True), ("0", False)]
+)
+def test_an_exit_far_from_the_close_makes_its_session_partial(price: str, far: bool) -> None:
+    rows = story(Symbol("A", flat(38.0)), lot(exit_date=DAYS[4], exit_price=Decimal(price)), lot())
+    short = [found(rows.inputs, rows.table, row)[0] for row in (3, 4, 5)]
+    assert short == [[], [("A", "exit_price_mismatch")] if far else [], []]
+
+
+def test_an_exit_without_a_close_of_its_session_is_not_compared() -> None:
+    rows = story(Symbol("A", flat(38.0, without=(4,))), lot(exit_date=DAYS[4], exit_price=Decimal(380)), lot())
+    assert found(rows.inputs, rows.table, 4)[0] == []
+    closed = replace(rows.inputs, lots=replace(rows.inputs.lots, exit_day=rows.inputs.lots.exit_day - 1))
+    assert found(closed, rows.table, 4)[0] == [], "its day is no session"
+
+
 def test_a_basis_that_is_ambiguous_is_a_remark() -> None:
     rows = story(Symbol("A", flat(100.0)), lot())
     assert found(with_doubt(rows, "price_basis_ambiguous"), rows.table, 2) == ([], [("A", "price_basis_ambiguous")])

@@ -263,4 +263,6 @@ def test_an_option_that_expired_without_an_exit_says_so_from_the_day_after() -> 
 def test_a_file_without_actions_says_that_dividends_are_missing() -> None:
     rows = story(Symbol("A", prices(*FLAT), from_file=True), lot(10, DAYS[0], "100"))
     assert set(rows.table.reason[:, 0].tolist()) == {Reason.NO_DIVIDENDS}
+    option = story(Symbol("A", prices(*FLAT), from_file=True), replace(lot(1, DAYS[0], "3.5"), multiplier=100))
+    assert set(option.table.reason[:, 0].tolist()) == {Reason.NONE}, "a contract pays none"
     assert rows.snapshots.coverage[-1, 0] == 1.0

@@ -77,9 +77,20 @@ class ListedPortfolio(Answer):
     needs_you: int | None = None
 
 
+class Refusal(Answer):
+    """A provider that is not asked at the moment."""
+
+    provider: str
+    reason: str | None = Field(description="`rate_limited`, `provider_down` or `auth`")
+    until: str = Field(description="When it is asked again")
+    said: str | None = Field(description="What it said, or did, in words")
+    said_at: str | None
+
+
 class PortfolioList(Answer):
     items: list[ListedPortfolio]
     next: str | None = Field(description="`cursor` of the next page")
+    refusals: list[Refusal] = Field(default_factory=list, description="Providers that refuse at the moment")
 
 
 class Lot(Answer):
@@ -149,6 +160,30 @@ class PartialRun(Answer):
     reasons: list[Reason]
 
 
+class ConvertedLot(Answer):
+    """A lot that is stored with other numbers than stated, or whose numbers are doubtful."""
+
+    position_id: str
+    symbol: str
+    entry_date: str
+    price_basis: str
+    basis_reason: str | None
+    stated_quantity: float
+    stated_entry_price: float
+    stored_quantity: float
+    stored_entry_price: float
+
+
+class CurveState(Answer):
+    """How old the yield curve is that rates are stressed with."""
+
+    date: str | None = Field(description="Of the newest curve; null where none has come yet")
+    provider: str | None
+    fetched_at: str | None
+    asked_at: str | None
+    fault: str | None = Field(description="Why the last question brought none")
+
+
 class Status(Answer):
     id: str
     state: Literal["complete", "partial", "healing", "blocked"]
@@ -168,3 +203,6 @@ class Status(Answer):
     holes_total: int
     partials: list[PartialRun]
     partials_total: int
+    price_basis: list[ConvertedLot] = Field(default_factory=list)
+    refusals: list[Refusal] = Field(default_factory=list, description="Providers that refuse at the moment")
+    curve: CurveState | None = Field(default=None, description="Null where nobody is asked for yield curves")

@@ -32,10 +32,14 @@ class Source(StrEnum):
     BENCHMARK = "benchmark"
     SCENARIO = "scenario"
     YIELDS = "yield_curve"
+    BILLS = "bill"
+    """The curves of all of the window, for the risk-free return of each session."""
 
     @property
     def kind(self) -> str:
-        """As answered: which snapshots they are is seen by their dates."""
+        """As answered: which snapshots or curves they are is seen by their dates."""
+        if self is Source.BILLS:
+            return Source.YIELDS.value
         return Source.SNAPSHOT.value if self in (Source.EARLIER, Source.HISTORY) else self.value
 
 
@@ -56,6 +60,7 @@ NOTHING: Mapping[Source, str] = {
     Source.BENCHMARK: "no table of benchmark weights",
     Source.SCENARIO: "no scenario",
     Source.YIELDS: "no yield curve of the month before",
+    Source.BILLS: "no yield curve",
 }
 
 

@@ -5,6 +5,7 @@ Formulas are those of docs/methods.md, in a line; windows and gates come from `s
 
 from __future__ import annotations
 
+from services.coordinator.explain.formulas.analytics import ANALYTICS
 from services.coordinator.explain.formulas.model import Formula, fits
 from services.coordinator.explain.formulas.risk import RISK
 from services.coordinator.explain.formulas.snapshots import LEDGER
@@ -12,7 +13,7 @@ from services.coordinator.explain.formulas.stress import MODELS
 from services.coordinator.explain.formulas.symbols import FACTS
 from services.coordinator.results.figures import Name
 
-FORMULAS: tuple[Formula, ...] = (*LEDGER, *RISK, *MODELS, *FACTS)
+FORMULAS: tuple[Formula, ...] = (*LEDGER, *RISK, *MODELS, *ANALYTICS, *FACTS)
 
 
 def formula_of(name: Name) -> Formula | None:

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from services.ingest.model.market import Action, Profile
 from services.ingest.providers.actions import DIVIDEND_AT_MOST, SPLIT_AT_MOST
+from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.table import (
     MAX_SYMBOL,
-    NUMBERS,
     BadPriceFile,
     Problems,
     Skipped,
     open_table,
+    require_closes,
     require_columns,
 )
 from services.ingest.providers.normalise import PRICE_AT_MOST
@@ -72,8 +73,7 @@ def read_prices(path: Path, *, skip: bool = False) -> Prices:
     """Raises `BadPriceFile`. `skip`: rows with a fault are left out, and a second row of a day too."""
     table, problems = open_table(path, skip=skip)
     require_columns(table, ("symbol", "date"), problems)
-    if not {"close", "adj_close"} & set(table.column_names):
-        problems.add("close", None, "neither close nor adj_close is there; one of them must be")
+    require_closes(table, problems)
     problems.raise_if_any()
     symbols = _symbols(table, problems)
     dates = _dates(table, "date", problems)
@@ -117,7 +117,7 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
     types = [str(value or "").strip().lower() for value in _plain(table["type"]).to_pylist()]
     stated = np.array([type_ == NO_ACTIONS for type_ in types], dtype=np.bool_)
     dates = _dates(table, "ex_date", problems, optional=True)
-    values = _numbers(table, "value", problems, positive=True)
+    values = _numbers(table, "value", problems, positive=True, action=True)
     for row, type_ in enumerate(types):
         if type_ not in (*ACTION_TYPES, NO_ACTIONS):
             problems.add("type", row, f"{type_[:100]!r} is neither split nor dividend, nor none; leave the row out")
@@ -246,18 +246,17 @@ def _dates(table: pa.Table, name: str, problems: Problems, *, optional: bool = F
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype="datetime64[D]")
 
 
-def _numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool) -> FloatVector:
+def _numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool, action: bool = False) -> FloatVector:
     """float64 with NaN for an empty cell. Infinite, and zero or negative prices, are errors: no source means them."""
     column = _plain(table[name])
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = _parsed(column, pa.float64(), float, name, "a number", problems)
     values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     bad = (np.abs(values) > PRICE_AT_MOST) | (values <= 0 if positive else values < 0)
+    what = "split or dividend" if action else "price" if positive else "volume"
+    remedy = "leave the row out" if action else "leave the cell empty where there is none"
     for row in np.flatnonzero(bad):
-        what = "price" if positive else "volume"
-        problems.add(
-            name, int(row), f"{values[row]:g} is not a {what} that can be; leave the cell empty where there is none"
-        )
+        problems.add(name, int(row), f"{values[row]:g} is not a {what} that can be; {remedy}")
     return values
 
 

@@ -26,8 +26,9 @@ from services.ingest.model.market import (
     ProviderErrorKind,
     Request,
 )
+from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.format import Prices, read_actions, read_prices, read_profiles
-from services.ingest.providers.file.table import NUMBERS, BadPriceFile, Skipped
+from services.ingest.providers.file.table import BadPriceFile, Skipped
 from shared.market.calendar import Calendar
 
 ACTIONS = "corporate_actions.csv"

@@ -1,6 +1,7 @@
 """Opening a price file: what it is, how large, which columns; and the collection of everything that is wrong with it."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from services.ingest.providers.file.columns import DATES, KNOWN, NUMBERS, folded, is_header, lacking, lacking_close
 from shared.errors import ConfigurationError
+from shared.file_kinds import other_kind
 
-NUMBERS = ("open", "high", "low", "close", "adj_close", "volume")
 # A file wrong in one row is often wrong in all; the first twenty say how.
 MAX_ERRORS = 20
 
@@ -22,17 +24,7 @@ MAX_SYMBOL = 100
 # Once unpacked: 30 years of 8,000 symbols take about 5 GB, more than a process should hold.
 MAX_BYTES = 8 * 1024**3
 MAX_HEADER = 64 * 1024
-DATES = ("date", "ex_date", "delisted_on")
-KNOWN = frozenset({"symbol", *DATES, *NUMBERS, "type", "value", "asset_type", "name", "sector", "industry"})
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_LIKE = {
-    "symbol": ("ticker", "sym", "instrument", "code"),
-    "date": ("session", "day", "datetime", "timestamp", "time"),
-    "ex_date": ("date", "exdate", "ex-date"),
-    "type": ("action", "kind"),
-    "value": ("ratio", "amount", "dividend", "split"),
-}
-_ADD = {"symbol": "a file of one symbol has it in each row", "date": "one row for each symbol and session"}
 
 
 class BadPriceFile(ConfigurationError):
@@ -66,6 +58,10 @@ class Problems:
     rows: set[int] = field(default_factory=set)
     whole: int = 0
     """Faults of the file as a whole, which no row can be left out for."""
+    gaps: list[int] = field(default_factory=list)
+    """Lines that are no row of the table: empty, or with too many or too few cells; ascending."""
+    ragged: int = 0
+    """How many of them have too many or too few cells."""
 
     def add(self, column: str, row: int | None, message: str) -> None:
         if row is not None:
@@ -79,9 +75,26 @@ class Problems:
         else:
             self.rows.add(row)
         if len(self.found) < MAX_ERRORS:
-            place = f"{self.path.name}, column {column}" + ("" if row is None else f", row {row + self.first_row}")
+            place = f"{self.path.name}, column {column}" + ("" if row is None else f", row {self.line(row)}")
             symbol = self.symbols[row] if row is not None and row < len(self.symbols) else ""
             self.found.append(f"{place}: {message}" + (f" (symbol {symbol})" if symbol else ""))
+
+    def add_ragged(self, line: int, cells: int, columns: int, text: str) -> None:
+        """A line that cannot be a row. Only under the rule that rows are left out is anything read after it."""
+        self.gaps.append(line)
+        self.ragged += 1
+        self.count += 1
+        if len(self.found) < MAX_ERRORS:
+            remedy = "check its quotes" if text.count('"') % 2 else "give each row a cell for each column"
+            said = f"has {cells} cell{'s' if cells != 1 else ''}, the header {columns} ({text[:100]!r})"
+            self.found.append(f"{self.path.name}, row {line}: {said}; {remedy}")
+
+    def line(self, row: int) -> int:
+        """Where a person finds a row of the table."""
+        line = row + self.first_row
+        while (passed := bisect_right(self.gaps, line)) != line - row - self.first_row:
+            line = row + self.first_row + passed
+        return line
 
     def kept(self, rows: int) -> NDArray[np.bool_]:
         """The rows without a fault."""
@@ -90,7 +103,7 @@ class Problems:
         return mask
 
     def skipped(self) -> Skipped:
-        return Skipped(self.path.name, len(self.rows), tuple(self.found))
+        return Skipped(self.path.name, len(self.rows) + self.ragged, tuple(self.found))
 
     def raise_if_any(self) -> None:
         """Raises `BadPriceFile`, but for rows that may be left out."""
@@ -102,16 +115,16 @@ class Problems:
 def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     """Columns under their lower-case names. CSV cells stay text, so that an error can quote what is written there."""
     parquet = path.suffix.lower() in {".parquet", ".pq"}
+    problems = Problems(path, 1 if parquet else 2, skip=skip)
     try:
-        table = _parquet(path) if parquet else _csv(path)
+        table = _parquet(path) if parquet else _csv(path, problems)
     except FileNotFoundError:
         raise BadPriceFile(f"{path} does not exist; LEADLINE_DATA (--data) must name a Parquet or CSV file") from None
     except UnicodeDecodeError as error:
         raise BadPriceFile(f"{path.name} is not UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
     except OSError as error:
         raise BadPriceFile(f"{path.name} cannot be read as {'Parquet' if parquet else 'CSV'}: {error}") from error
-    names = ["_".join(name.strip().lower().split()) for name in table.column_names]
-    problems = Problems(path, 1 if parquet else 2, skip=skip)
+    names = [folded(name) for name in table.column_names]
     for name in {name for name in names if names.count(name) > 1}:
         problems.add(name, None, "is there twice; keep one of them")
     problems.raise_if_any()
@@ -122,12 +135,20 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     return table, problems
 
 
-def _csv(path: Path) -> pa.Table:
+def _csv(path: Path, problems: Problems) -> pa.Table:
+    with path.open("rb") as start:
+        kind = other_kind(start.read(512))
+    if kind is not None:
+        raise BadPriceFile(f"{path.name} is no CSV but {kind}")
     with path.open(encoding="utf-8-sig") as lines:
-        header = lines.readline(MAX_HEADER)
+        header, beneath = lines.readline(MAX_HEADER), lines.read(1024)
     names = [name.strip().strip('"') for name in header.rstrip("\r\n").split(",")]
-    if not header.strip():
+    if not header:
         raise BadPriceFile(f"{path.name} is empty; it needs a header row and a row for each symbol and session")
+    if not header.strip():
+        raise BadPriceFile(
+            f"{path.name}, row 1: is empty; the header row must be the first, remove what stands above it"
+        )
     if len(names) == 1 and any(mark in header for mark in ";\t|"):
         mark = next(mark for mark in (";", "\t", "|") if mark in header)
         raise BadPriceFile(
@@ -135,11 +156,50 @@ def _csv(path: Path) -> pa.Table:
             "a point in decimals"
         )
     _check_width(path, len(names))
-    return pa.csv.read_csv(
+    if not is_header(names):
+        raise BadPriceFile(
+            f"{path.name}, row 1: {header.strip()[:100]!r} is no header; the first row must name the columns, such as symbol,date,close"
+        )
+    if not beneath.strip():
+        # Arrow cannot leave out the only line.
+        return pa.Table.from_arrays([pa.array([], pa.string()) for _ in names], names=names)
+    try:
+        return _read(path, names, pa.csv.ParseOptions())
+    except pa.ArrowInvalid:
+        # Read again, a row at a time, to name the rows that are to blame.
+        return _read(path, names, _without_ragged(names, problems), threads=False, problems=problems)
+
+
+def _read(
+    path: Path, names: list[str], parse: pa.csv.ParseOptions, *, threads: bool = True, problems: Problems | None = None
+) -> pa.Table:
+    table = pa.csv.read_csv(
         path,
-        read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1),
+        read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, use_threads=threads),
+        parse_options=parse,
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
     )
+    if problems is None:
+        return table
+    problems.raise_if_any()
+    return _without_empty(table, problems)
+
+
+def _without_empty(table: pa.Table, problems: Problems) -> pa.Table:
+    """The table without empty lines, which were read as rows so that those below them are counted right."""
+    empty = np.ones(len(table), dtype=np.bool_)
+    for column in table.columns:
+        empty &= column.is_null().to_numpy()
+    problems.gaps = sorted([*problems.gaps, *(problems.line(int(row)) for row in np.flatnonzero(empty))])
+    return table.filter(pa.array(~empty))
+
+
+def _without_ragged(names: list[str], problems: Problems) -> pa.csv.ParseOptions:
+    def left_out(row: pa.csv.InvalidRow) -> str:
+        problems.add_ragged(int(row.number), row.actual_columns, row.expected_columns, row.text)
+        return "skip"
+
+    return pa.csv.ParseOptions(invalid_row_handler=left_out, ignore_empty_lines=len(names) == 1)
 
 
 def _parquet(path: Path) -> pa.Table:
@@ -189,10 +249,15 @@ def _numeric_or_text(type_: pa.DataType) -> bool:
     )
 
 
-def require_columns(table: pa.Table, names: Iterable[str], problems: Problems) -> None:
-    for name in names:
-        if name not in table.column_names:
-            like = next((other for other in _LIKE.get(name, ()) if other in table.column_names), None)
-            remedy = f". Rename {like} to {name}" if like else f". Add it: {_ADD[name]}" if name in _ADD else ""
-            shown = ", ".join(table.column_names[:20])
-            problems.add(name, None, f"is missing; the file has {shown}{remedy}")
+def require_columns(table: pa.Table, names: Sequence[str], problems: Problems) -> None:
+    for name, said in lacking(table.column_names, names):
+        problems.add(name, None, said)
+
+
+def require_closes(table: pa.Table, problems: Problems) -> None:
+    """A price file has rows, with a close in each."""
+    said = lacking_close(table.column_names)
+    if said is not None:
+        problems.add("close", None, said)
+    elif not len(table) and not problems.ragged:
+        problems.add("close", None, "has no row; the file needs a row for each symbol and session")

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.ingest.model.market import Answer, History, NoData, NoDataReason, Rename, Request
-from services.ingest.providers.errors import SchemaChanged
+from services.ingest.providers.errors import PlanLimited, SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
 from services.ingest.providers.fmp.rows import each_row, listed_actions, price_row
 from services.ingest.providers.normalise import (
@@ -108,7 +108,12 @@ class Fmp(FmpReference):
     def _asked(self, request: Request, name: str) -> Answer:
         try:
             with asking_about(request.symbol):
-                return self._history(request, name)
+                self._plan.check(request.symbol)
+                try:
+                    return self._history(request, name)
+                except PlanLimited as error:
+                    self._plan.learn(request.symbol, error)
+                    raise
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 

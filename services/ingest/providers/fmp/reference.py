@@ -8,6 +8,7 @@ from typing import Any
 
 from services.ingest.model.market import Listing, NoData, Profile, Rename
 from services.ingest.providers.errors import PlanLimited, ProviderError, UnknownToProvider
+from services.ingest.providers.fmp.plan import Plan
 from services.ingest.providers.network import (
     ITEMS,
     Described,
@@ -65,6 +66,7 @@ class FmpReference(RestProvider):
         self._changes: tuple[date, dict[str, Rename]] | None = None
         self._gone: tuple[date, dict[str, date]] | None = None
         self._no_quarters: date | None = None
+        self._plan = Plan(self.name, self._quoted, self._today)
 
     def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
@@ -99,7 +101,12 @@ class FmpReference(RestProvider):
         )
         return Described(symbol, profile)
 
+    def _quoted(self, symbol: str) -> None:
+        """Whether the plan serves a symbol: raises what it is refused with."""
+        list(records(self.name, "/quote", self._http.get("/quote", {"symbol": symbol})))
+
     def _fundamentals(self, symbol: str, name: str) -> Fundamentals:
+        self._plan.check(symbol)
         statements = self._quarters(name)
         quote = next(records(self.name, "/quote", self._http.get("/quote", {"symbol": name})), None)
         if not statements and quote is None:

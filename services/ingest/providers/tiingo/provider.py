@@ -15,12 +15,14 @@ from services.ingest.model.market import (
     LISTED_LATE,
     Action,
     Answer,
+    Bars,
     History,
     Listing,
     NoData,
     NoDataReason,
     Rename,
     Request,
+    Unserved,
 )
 from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
@@ -114,6 +116,20 @@ class Tiingo(RestProvider):
         day, at = (session + timedelta(days=1), FUNDS_PUBLISHED_AT) if fund else (session, PUBLISHED_AT)
         return datetime.combine(day, at, _NEW_YORK).astimezone(UTC)
 
+    def _late(self, request: Request, found: Bars) -> tuple[Unserved, ...]:
+        """The newest sessions of a question that are missing because their hour has not come."""
+        calendar, now = self._calendar(), self._now()
+        newest = session = calendar.on_or_before(request.last)
+        served = found.sessions[-1].item() if len(found.sessions) else date.min
+        first = None
+        while session > max(served, request.first - timedelta(days=1)) and now < self.published_at(
+            request.symbol, session
+        ):
+            first, session = session, calendar.previous(session)
+        if first is None:
+            return ()
+        return (Unserved(first, request.last, NoDataReason.LATE, self.published_at(request.symbol, newest)),)
+
     def calls(self, requests: Sequence[Request]) -> int:
         """One a symbol; one for all whose newest row is all that is asked for, none while that list is fresh."""
         nightly = self._nightly(requests)
@@ -191,7 +207,7 @@ class Tiingo(RestProvider):
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         self._remember(name, newest)
         own = tuple(self._actions_of([before]))
-        return History(request.symbol, found, own, lists_splits=True)
+        return History(request.symbol, found, own, lists_splits=True, unserved=self._late(request, found))
 
     def _history(self, request: Request, name: str) -> Answer:
         path = f"/tiingo/daily/{encoded(name)}/prices"
@@ -206,7 +222,8 @@ class Tiingo(RestProvider):
             self._remember(name, days[-1])
         listed_from = days[0].row.day if days and days[0].row.day > request.first else self._listed_from(name, days)
         actions = check_actions(self.name, tuple(self._actions_of(days)))
-        return History(request.symbol, found, actions, lists_splits=True, listed_from=listed_from)
+        late = self._late(request, found)
+        return History(request.symbol, found, actions, lists_splits=True, listed_from=listed_from, unserved=late)
 
     def _listed_from(self, name: str, days: Sequence[_Day]) -> date | None:
         """Of a symbol without a row in the range, when its rows begin. Raises `UnknownToProvider`."""

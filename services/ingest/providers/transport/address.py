@@ -42,9 +42,26 @@ def allowed(address: str, *, allow_loopback: bool = False) -> bool:
             ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.is_loopback:
         return allow_loopback
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
 
 
+# What a Python that is older than their registration takes for public, and what a cloud answers on itself.
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # Azure: the host's own services
+            "192.0.0.0/24",  # protocol assignments
+            "192.88.99.0/24",  # relays of 6to4
+            "fec0::/10",  # site-local, long out of use
+            "::ffff:0:0:0/96",  # IPv4 translated
+            "100:0:0:1::/64",  # dummy prefix
+            "2001:20::/28",  # identifiers, no addresses
+            "3fff::/20",  # documentation
+            "5f00::/16",  # segment routing
+        ),
+    )
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
 # IPv4 in the last 32 bits, long out of use; but for `::` and `::1`, which are themselves.

@@ -1,4 +1,4 @@
-"""The money-weighted return: ACT/365, dated from the first session.
+"""The money-weighted return: the internal rate of dated amounts, a year (ACT/365) or over the whole period.
 
 Solved portfolio by portfolio in plain Python: a vectorised `exp` may differ in its last bit with an element's place in the array,
 and a stored figure must not depend on which portfolios share a batch.
@@ -31,8 +31,27 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
     if day - start < XIRR_YEAR_DAYS:
         return math.nan
     terms = [((day - when) / XIRR_YEAR_DAYS, amount) for when, amount in flows if when <= day]
-    terms.append((0.0, -value))
-    low, high = math.log1p(XIRR_LOWEST), math.log1p(XIRR_HIGHEST)
+    return _rate([*terms, (0.0, -value)], math.log1p(XIRR_LOWEST), math.log1p(XIRR_HIGHEST))
+
+
+def period_rate(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
+    """The same money's rate over the whole period, r with Σ amount · (1 + r)^((day - d) / (day - start)) = value; decimal.
+
+    Of a year or more it is (1 + xirr)^(days / 365) - 1; of less, the return that a rate a year would exaggerate. On the first day itself
+    the value over what was put in, less one. NaN without a root: in [-0.9999, 10], of more than a year within those bounds a year.
+    """
+    start = flows[0][0]
+    span = day - start
+    if span <= 0:
+        paid = sum(amount for when, amount in flows if when <= day)
+        return value / paid - 1.0 if paid > 0 else math.nan
+    terms = [((day - when) / span, amount) for when, amount in flows if when <= day]
+    years = max(1.0, span / XIRR_YEAR_DAYS)
+    return _rate([*terms, (0.0, -value)], years * math.log1p(XIRR_LOWEST), years * math.log1p(XIRR_HIGHEST))
+
+
+def _rate(terms: Sequence[tuple[float, float]], low: float, high: float) -> float:
+    """The root in [low, high], bounds of the continuous rate; NaN without one."""
     if _sign_changes([amount for _, amount in terms]) > 1:
         # At rate 0 the excess is the loss.
         loss = _excess(terms, 0.0)[0]
@@ -42,8 +61,7 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
         if bracket is None:
             return math.nan
         low, high = bracket
-    root = _root(terms, low, high)
-    return math.expm1(root)
+    return math.expm1(_root(terms, low, high))
 
 
 def _sign_changes(amounts: Sequence[float]) -> int:

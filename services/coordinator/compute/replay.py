@@ -1,0 +1,56 @@
+"""A stretch of the past once more, with what is held now (docs/methods.md §9): by the factors' returns, and by the holdings' own. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+
+
+def compound(returns: FloatMatrix, ends: FloatMatrix) -> FloatVector:
+    """(n,) total returns over T sessions; NaN unknown.
+
+    returns : (n, T) daily total returns. ends : (n, 2) adjusted closes on the session before the first and on the last: their ratio
+    stands where a daily return is missing.
+    """
+    whole: BoolMatrix = np.asarray(np.isfinite(returns).all(axis=1))
+    product = np.prod(1.0 + np.where(whole[:, None], returns, 0.0), axis=1) - 1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = ends[:, 1] / ends[:, 0] - 1.0
+    return np.where(whole, product, np.where(np.isfinite(ratio), ratio, np.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class ByFactors:
+    """Of K holdings; NaN where uncovered."""
+
+    returns: FloatVector
+    """(K,) of each holding's own value."""
+    money: FloatVector
+    """(K,)."""
+    factors: FloatVector
+    """(F,) money; their sum is the sum of `money`."""
+
+
+def by_factors(
+    value: FloatVector, exposure: FloatVector, betas: FloatMatrix, slopes: FloatVector, shocks: FloatVector
+) -> ByFactors:
+    """value, exposure (K,) signed money; betas (K, F) of the joint set, the market first; slopes (F,) of the proxies on the market;
+    shocks (F,) raw returns of the proxies, NaN where there is none: its residual is then 0.
+
+    What a holding moves with returns β_m s_m + Σ β_k (s_k - b_k s_m), at worst -1; the holding moves exposure / value times that, at
+    worst -1 too: a long option loses at most its value, a short gains at most its value. Factors are scaled pro rata where floored.
+    """
+    own = shocks - slopes * shocks[0]
+    own[0] = shocks[0]
+    own = np.where(np.isfinite(own), own, 0.0)
+    covered = np.isfinite(betas[:, 0]) & np.isfinite(exposure)
+    parts = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0) * own
+    total = parts.sum(axis=1)
+    leverage = np.divide(exposure, value, out=np.ones_like(value), where=covered & (value != 0.0))
+    moved = np.maximum(leverage * np.maximum(total, -1.0), -1.0)
+    scale = np.divide(moved, total, out=np.zeros_like(total), where=total != 0.0)
+    factors = (value * scale) @ parts
+    return ByFactors(np.where(covered, moved, np.nan), np.where(covered, value * moved, np.nan), factors)

@@ -1,0 +1,65 @@
+"""Returns of the factors' proxies, as each session's figures name them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.results import history
+from shared.arrays import DateVector, FloatMatrix, FloatVector
+from shared.market.curve import long_bond_returns
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, PROXY_SYMBOLS
+
+
+async def chosen(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list[str | None]], FloatMatrix]:
+    """By session the proxy of each factor, and their slopes on the market (T, F); none and NaN where nothing was chosen."""
+    rows = await conn.execute(
+        text("SELECT session, proxies, slopes FROM factors.proxies WHERE session BETWEEN :first AND :last"),
+        {"first": sessions[0].astype(date), "last": sessions[-1].astype(date)},
+    )
+    stored = {np.datetime64(row.session, "D"): row for row in rows}
+    width = len(FACTOR_NAMES)
+    names: list[list[str | None]] = [[None] * width for _ in sessions]
+    slopes = np.full((len(sessions), width), np.nan)
+    for at, session in enumerate(sessions):
+        if (row := stored.get(session)) is not None:
+            names[at], slopes[at] = list(row.proxies), row.slopes
+    return names, slopes
+
+
+def legs(proxy: str) -> tuple[str, str | None]:
+    """The fund whose return a proxy is, and the one whose return is taken off, where it is the difference of two: `VTV-VUG`."""
+    long, separator, short = proxy.partition("-")
+    return (long, short) if separator and {long, short} <= set(PROXY_SYMBOLS) else (proxy, None)
+
+
+async def of_proxies(conn: AsyncConnection, proxies: Collection[str], sessions: DateVector) -> dict[str, FloatVector]:
+    """Daily returns (T,) of each proxy; NaN where a session has none. What is not stored is not there."""
+    funds = {fund for proxy in proxies for fund in legs(proxy) if fund is not None and fund != CURVE_PROXY}
+    identities = await history.known(conn, sorted(funds))
+    rows = await history.of_prices(conn, "total_return", list(identities.values()), sessions)
+    of_funds: dict[str, FloatVector] = dict(zip(identities, rows, strict=True))
+    if CURVE_PROXY in proxies:
+        days = [day.astype(date) for day in sessions]
+        known = await history.curves(conn, days[0], days[-1])
+        found = long_bond_returns(known, days)
+        of_funds[CURVE_PROXY] = np.array([np.nan if each.value is None else each.value for each in found])
+    result = {}
+    for proxy in proxies:
+        long, short = legs(proxy)
+        if long in of_funds and (short is None or short in of_funds):
+            result[proxy] = of_funds[long] - (0.0 if short is None else of_funds[short])
+    return result
+
+
+def laid_out(names: Sequence[Sequence[str | None]], returns: Mapping[str, FloatVector]) -> FloatMatrix:
+    """(T, F) the returns on each session of the proxies that were chosen for it; NaN without one."""
+    found = np.full((len(names), len(FACTOR_NAMES)), np.nan)
+    for proxy, values in returns.items():
+        where = np.array([[name == proxy for name in row] for row in names])
+        found = np.where(where, values[:, None], found)
+    return found

@@ -1,0 +1,271 @@
+"""What trades would do to a session's risk, from what is stored. Nothing is written, and nobody is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.compute.what_if import Figures, Series, figures, fill
+from services.coordinator.errors import NotFetched
+from services.coordinator.results import book, factor_returns, history
+from services.coordinator.results.book import Book, Holding
+from services.coordinator.results.reasons import documents
+from services.coordinator.results.values import to_json
+from shared.arrays import FloatMatrix, FloatVector
+from shared.market.calendar import calendar
+from shared.market.reasons import ReasonCode
+from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, LOOKBACK, OPTION_MULTIPLIER, VAR_MIN_OBS
+from shared.market.symbols import SymbolKind, normalise
+from shared.work import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    symbol: str
+    quantity: float
+    """Shares or contracts, negative sold."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Universe:
+    """The symbols of before and after, K of them, with what one share of each is worth and moves."""
+
+    symbols: list[str]
+    holdings: list[Holding]
+    price: FloatVector
+    """Of a share or contract, its multiplier included."""
+    before: FloatVector
+    """Quantities."""
+    after: FloatVector
+    exposure: FloatVector
+    """(K,) money that moves for each unit of value; NaN uncovered."""
+    betas: FloatMatrix
+    series: Series
+    reasons: dict[str, ReasonCode]
+
+
+async def read(conn: AsyncConnection, portfolio: UUID, trades: Sequence[Trade], session: date | None) -> dict[str, Any]:
+    """The answer: figures before and after the trades, made at the session's closes and without costs.
+
+    Raises `NotFetched` for a symbol without a stored price.
+    """
+    of = await book.read(conn, portfolio, session)
+    moved: dict[str, float] = {}
+    for trade in trades:
+        name = normalise(trade.symbol)
+        moved[name] = moved.get(name, 0.0) + trade.quantity
+    universe = await _universe(conn, of, moved)
+    return await asyncio.to_thread(_answer, of, universe, moved)
+
+
+async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) -> _Universe:
+    new = [symbol for symbol in moved if symbol not in of.symbols]
+    prices = await _closes(conn, new, of.session)
+    symbols = [*of.symbols, *new]
+    holdings = [*of.holdings, *(book.holding(symbol, {}) for symbol in new)]
+    held = np.concatenate([of.quantity, np.zeros(len(new))])
+    price = np.concatenate([of.value / of.quantity, [prices[symbol] for symbol in new]])
+    roots = {holding.root for holding in holdings} | ({of.proxies[0]} - {None})
+    ids = await history.known(conn, sorted(str(root) for root in roots))
+    betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
+    exposure = np.concatenate([of.exposure / np.where(of.value == 0.0, np.nan, of.value), np.full(len(new), np.nan)])
+    [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
+    shrunk, joint = await _facts(conn, ids, of.session)
+    reasons: dict[str, ReasonCode] = {}
+    for at, symbol in enumerate(symbols):
+        if symbol not in new:
+            continue
+        if holdings[at].kind is not SymbolKind.PUBLIC:
+            reasons[symbol] = ReasonCode.NO_DELTA
+            continue
+        exposure[at] = 1.0
+        betas[at] = joint.get(symbol, _of_proxy(symbol, of.proxies, slopes[0]))
+        if not np.isfinite(betas[at, 0]):
+            reasons[symbol] = ReasonCode.NOT_HELD
+    quantity = np.array([moved.get(symbol, 0.0) for symbol in symbols])
+    series = await _series(conn, of, holdings, ids, shrunk)
+    return _Universe(symbols, holdings, price, held, held + quantity, exposure, betas, series, reasons)
+
+
+def _of_proxy(symbol: str, proxies: Sequence[str | None], slopes: FloatVector) -> FloatVector:
+    """The betas of a fund that stands for a factor and is held by nobody: its slope on the market, and 1 on its own factor."""
+    found = np.full(len(FACTOR_NAMES), np.nan)
+    if symbol in proxies:
+        k = list(proxies).index(symbol)
+        found[[proxy is not None for proxy in proxies]] = 0.0
+        found[0] = slopes[k]
+        found[k] = 1.0
+    return found
+
+
+async def _closes(conn: AsyncConnection, symbols: Sequence[str], session: date) -> dict[str, float]:
+    """What a share or contract of each symbol is worth at the session's close. Raises `NotFetched`."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, coalesce(p.close, p.adj_close) AS price FROM ingest.symbols s
+            JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = :session
+            WHERE s.symbol = ANY (CAST(:symbols AS text[]))
+        """),
+        {"symbols": [symbol for symbol in symbols if symbol.isprintable()], "session": session},
+    )
+    found = {row.symbol: float(row.price) for row in rows}
+    if missing := [symbol for symbol in symbols if symbol not in found]:
+        raise NotFetched(missing, "trades")
+    contracts = {symbol for symbol in found if book.holding(symbol, {}).kind is SymbolKind.OPTION}
+    return {symbol: price * (OPTION_MULTIPLIER if symbol in contracts else 1) for symbol, price in found.items()}
+
+
+async def _facts(
+    conn: AsyncConnection, ids: dict[str, int], session: date
+) -> tuple[dict[str, float], dict[str, FloatVector]]:
+    """(shrunk market beta, joint betas) by symbol, of those that have facts of the session."""
+    rows = await conn.execute(
+        text("""
+            SELECT symbol_id, market_shrunk, joint FROM factors.exposures
+            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session = :session
+        """),
+        {"ids": list(ids.values()), "session": session},
+    )
+    names = {identity: symbol for symbol, identity in ids.items()}
+    shrunk, joint = {}, {}
+    for identity, beta, values in rows:
+        shrunk[names[identity]] = np.nan if beta is None else float(beta)
+        joint[names[identity]] = np.array(values, dtype=np.float64)
+    return shrunk, joint
+
+
+async def _series(
+    conn: AsyncConnection, of: Book, holdings: Sequence[Holding], ids: dict[str, int], shrunk: dict[str, float]
+) -> Series:
+    days = calendar()
+    sessions = np.array(days.between(days.back(of.session, LOOKBACK - 1), of.session), dtype="datetime64[D]")
+    names = list(ids)
+    rows = await history.of_prices(conn, "total_return", list(ids.values()), sessions)
+    stored = dict(zip(names, rows, strict=True))
+    nothing = np.full(len(sessions), np.nan)
+    own = np.array([np.zeros(len(sessions)) if h.cash else stored.get(h.root, nothing) for h in holdings])
+    still = np.array([h.kind is SymbolKind.PRIVATE for h in holdings], dtype=np.bool_)
+    beta = np.array([shrunk.get(h.root, np.nan) for h in holdings], dtype=np.float64)
+    market = nothing if of.proxies[0] is None else stored.get(of.proxies[0], nothing)
+    series = fill(own.reshape(len(holdings), len(sessions)), market, beta, still)
+    old = np.zeros(len(holdings), dtype=np.bool_)
+    old[: len(of.symbols)] = of.old
+    return Series(series.filled, series.real & ~old[:, None], series.valid)
+
+
+def _answer(of: Book, universe: _Universe, moved: dict[str, float]) -> dict[str, Any]:
+    before, before_why = _figures(of.nav, of.cash, universe, universe.before, "before")
+    spent = {symbol: float(q * universe.price[universe.symbols.index(symbol)]) for symbol, q in moved.items()}
+    after, after_why = _figures(of.nav, of.cash - sum(spent.values()), universe, universe.after, "after")
+    named = [
+        {"figure": "what_if.exposure", "symbol": symbol, "reason": reason.value}
+        for symbol, reason in universe.reasons.items()
+    ]
+    entries = named + before_why + after_why
+    return {
+        **of.envelope,
+        "trades": [
+            {
+                "symbol": symbol,
+                "quantity": quantity,
+                "price": float(universe.price[universe.symbols.index(symbol)]),
+                "money": -spent[symbol],
+            }
+            for symbol, quantity in moved.items()
+        ],
+        "before": before,
+        "after": after,
+        "positions": [
+            {
+                "symbol": symbol,
+                "quantity_before": float(universe.before[k]),
+                "quantity_after": float(universe.after[k]),
+                "value_after": float(universe.after[k] * universe.price[k]),
+                "weight_before": _weight(universe.before[k] * universe.price[k], of.nav),
+                "weight_after": _weight(universe.after[k] * universe.price[k], of.nav),
+            }
+            for k, symbol in enumerate(universe.symbols)
+        ],
+        "reasons": of.envelope["reasons"] + documents(entries, (), phase=Phase.RISK.value),
+    }
+
+
+def _weight(value: float, nav: float) -> float | None:
+    return float(value / nav) if nav > 0 else None
+
+
+def _figures(
+    nav: float, cash: float, of: _Universe, quantity: FloatVector, when: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One side of the answer, and why figures of it are null."""
+    held = quantity != 0.0
+    value = np.where(held, quantity * of.price, 0.0)[held]
+    # Cash-like and private holdings have exposures as risk stored them: 0, or none.
+    exposure = value * of.exposure[held]
+    money = np.array([h.cash for h in of.holdings], dtype=np.bool_)[held]
+    exposure = np.where(money, value, exposure)
+    series = Series(of.series.filled[held], of.series.real[held], of.series.valid)
+    roots = [h.root for h, there in zip(of.holdings, held.tolist(), strict=True) if there]
+    found = figures(nav, value, exposure, of.betas[held], series, roots)
+    body = _body(nav, cash, value, found)
+    return body, _why(nav, found, body, when)
+
+
+def _body(nav: float, cash: float, value: FloatVector, of: Figures) -> dict[str, Any]:
+    long, short = float(value[value > 0.0].sum()), float(value[value < 0.0].sum())
+    return {
+        "nav": nav,
+        "cash": cash,
+        "long_value": long,
+        "short_value": short,
+        "gross_exposure": long - short,
+        "net_exposure": long + short,
+        "volatility": {f"realized_{window}": to_json(figure) for window, figure in of.volatility.items()},
+        "var": [
+            {"method": "historical", "level": t.level, "var": to_json(t.var), "es": to_json(t.es), "n_obs": t.n_obs}
+            for t in of.tails
+        ],
+        "factors": [
+            {"factor": name, "beta": to_json(beta), "money": to_json(beta * nav)}
+            for name, beta in zip(FACTOR_NAMES, of.betas.tolist(), strict=True)
+        ],
+        "covered_weight": of.covered_weight,
+        "coverage": of.coverage,
+        "concentration": {
+            "hhi": to_json(of.hhi),
+            "effective": to_json(of.effective),
+            "top_3": to_json(of.top_3),
+            "top_10": to_json(of.top_10),
+        },
+    }
+
+
+def _why(nav: float, of: Figures, body: dict[str, Any], when: str) -> list[dict[str, Any]]:
+    reasons: dict[str, ReasonCode] = {}
+    usual = ReasonCode.NAV_NOT_POSITIVE if nav <= 0.0 else ReasonCode.LOW_COVERAGE
+    for name, figure in body["volatility"].items():
+        if figure is None:
+            reasons[f"volatility.{name}"] = (
+                usual if of.coverage < COVERAGE_GATE or nav <= 0.0 else ReasonCode.SHORT_HISTORY
+            )
+    for tail in of.tails:
+        if np.isnan(tail.var):
+            short = tail.n_obs < VAR_MIN_OBS and nav > 0.0
+            reasons[f"var.historical.{tail.level}"] = ReasonCode.SHORT_HISTORY if short else usual
+    for factor in body["factors"]:
+        if factor["beta"] is None:
+            low = of.covered_weight < COVERAGE_GATE or nav <= 0.0
+            reasons[f"factors.{factor['factor']}"] = usual if low else ReasonCode.NO_PROXY
+    if body["concentration"]["hhi"] is None:
+        reasons["concentration"] = ReasonCode.NO_HOLDINGS
+    return [
+        {"figure": f"what_if.{when}.{figure}", "symbol": None, "reason": code.value} for figure, code in reasons.items()
+    ]

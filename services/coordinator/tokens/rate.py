@@ -1,0 +1,38 @@
+"""How often one caller may ask: a bucket for each, bounded in memory. A caller is a token, or an address where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+BURST_SECONDS = 10.0
+# Callers at a time: who was quiet for longest goes first, and begins anew.
+MOST = 4_096
+
+
+@dataclass
+class RateLimit:
+    """per_second : requests that a caller may make for long, ten seconds of them at once; 0 for no limit"""
+
+    per_second: float
+    clock: Callable[[], float] = time.monotonic
+    _used: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+
+    def seconds_to_wait(self, caller: str) -> float:
+        """Count a request; 0 where it may pass, else how long until the next one may. What is refused does not count."""
+        if self.per_second <= 0:
+            return 0.0
+        now = self.clock()
+        used, at = self._used.get(caller, (0.0, now))
+        used = max(0.0, used - (now - at) * self.per_second)
+        # Half a request of slack: the clock's own steps refuse nobody who keeps to the rate.
+        over = used + 1.0 - self.per_second * BURST_SECONDS
+        if over > 0.5:
+            return over / self.per_second
+        self._used[caller] = (used + 1.0, now)
+        self._used.move_to_end(caller)
+        while len(self._used) > MOST:
+            self._used.popitem(last=False)
+        return 0.0

@@ -1,0 +1,277 @@
+"""Figures of ranges and of questions: gates and reasons, parts that add up, and the definitions that stored risk has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from services.coordinator.compute import attribution, liquidity, what_if
+from services.coordinator.compute.benchmark import compare
+from services.coordinator.compute.performance import Range, by_calendar, measure
+from services.coordinator.compute.replay import by_factors, compound
+from services.coordinator.results import factor_returns, history
+from services.coordinator.tokens.model import Role, role_for_call
+from services.risk.compute import concentration, tail, volatility
+from shared.arrays import FloatVector
+from shared.market import curve
+from shared.market.calendar import calendar
+from shared.market.registry import LOOKBACK, VAR_LEVELS, VOLATILITY_WINDOWS
+from tests.support import curves
+
+CALENDAR = calendar()
+
+
+def sessions(n: int) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+    first = date(2019, 1, 2)
+    return np.array(CALENDAR.between(first, CALENDAR.forward(first, n - 1)), dtype="datetime64[D]")
+
+
+def a_range(returns: FloatVector) -> Range:
+    n = len(returns)
+    return Range(sessions(n), returns, np.ones(n), True, np.full(n, 0.0001), np.zeros(n, np.bool_))
+
+
+def walk(n: int, seed: int = 1) -> FloatVector:
+    return np.random.default_rng(seed).normal(0.0004, 0.01, n)
+
+
+def test_below_its_gate_a_figure_is_null_with_its_reason() -> None:
+    short = measure(a_range(walk(62)))
+    assert math.isnan(short.sharpe)
+    assert short.reasons["sharpe"] == "short_history"
+    assert math.isfinite(short.total_return), "a product needs no sample"
+    young = measure(a_range(walk(251)))
+    assert math.isfinite(young.sharpe)
+    assert young.reasons == dict.fromkeys(("annual_return", "calmar", "cdar_95", "semi_deviation"), "short_history")
+    assert math.isnan(young.annual_return)
+    assert measure(a_range(walk(252))).reasons == {}
+
+
+def test_a_hole_breaks_the_product_and_not_the_sample() -> None:
+    whole = a_range(walk(300))
+    returns, absent = whole.returns.copy(), np.zeros(300, np.bool_)
+    returns[40], absent[40] = np.nan, True
+    found = measure(replace(whole, returns=returns, absent=absent))
+    assert {found.reasons[name] for name in ("total_return", "annual_return", "max_drawdown", "cdar_95")} == {
+        "broken_chain"
+    }
+    assert math.isnan(found.total_return)
+    assert found.n_obs == 299
+    assert found.volatility == pytest.approx(math.sqrt(252) * np.delete(whole.returns, 40).std(ddof=1))
+    lost = measure(replace(whole, returns=returns))
+    assert lost.reasons["total_return"] == "no_capital", "there is a snapshot, and it has no return"
+
+
+def test_sessions_whose_prices_are_no_evidence_are_looked_through() -> None:
+    whole = a_range(walk(300))
+    coverage, returns = np.ones(300), whole.returns.copy()
+    coverage[100], returns[100], returns[101] = 0.5, -0.5, 1.0
+    found = measure(replace(whole, coverage=coverage, returns=returns))
+    assert found.n_obs == 298
+    assert found.max_drawdown > -0.4
+    assert found.worst != 100
+    few = measure(replace(whole, coverage=np.where(np.arange(300) < 100, 0.5, 1.0)))
+    assert few.reasons["sharpe"] == "low_coverage"
+
+
+def test_without_a_curve_nothing_is_risk_free_and_it_is_said() -> None:
+    found = measure(replace(a_range(walk(300)), risk_free=np.full(300, np.nan)))
+    assert found.reasons == {"risk_free": "no_risk_free"}
+    assert math.isnan(found.risk_free)
+    assert found.sharpe == pytest.approx(math.sqrt(252) * walk(300).mean() / walk(300).std(ddof=1))
+
+
+def test_a_book_that_stands_still_has_no_ratio() -> None:
+    found = measure(replace(a_range(np.zeros(300)), risk_free=np.zeros(300)))
+    assert {found.reasons[name] for name in ("sharpe", "sortino", "calmar", "skew")} == {"zero_variance"}
+    assert (found.volatility, found.max_drawdown, found.total_return) == (0.0, 0.0, 0.0)
+    assert compare(a_range(walk(300)), np.zeros(300)).reasons["beta"] == "zero_variance"
+
+
+def test_a_benchmark_with_too_few_returns_is_not_compared() -> None:
+    own, other = a_range(walk(300)), walk(300, 2)
+    other[:70] = np.nan
+    found = compare(own, other)
+    assert found.reasons["tracking_error"] == "low_coverage"
+    assert found.reasons["return"] == "short_history"
+    assert math.isnan(found.active_return)
+    assert [part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")] == pytest.approx(
+        [math.nan, *[part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")][1:]], nan_ok=True
+    )
+
+
+def test_the_risk_free_return_is_the_curves() -> None:
+    days = sessions(80)
+    known = curves.walk([day.astype(date) for day in days[:40]])
+    found = history.risk_free(known, days)
+    expected = [curve.risk_free(known, day.astype(date)) for day in days]
+    assert found == pytest.approx([math.nan if each is None else each for each in expected], rel=1e-12, nan_ok=True)
+    assert math.isnan(found[0]), "a session's own curve is not known yet"
+    assert math.isnan(found[-1]), "after a month it is none"
+
+
+# --- attribution -------------------------------------------------------------------------------------------------------
+
+
+def test_linked_parts_add_up_to_the_return_of_the_range() -> None:
+    chance = np.random.default_rng(3)
+    pnl, base = chance.normal(0.0, 900.0, (250, 7)), chance.uniform(80_000.0, 120_000.0, 250)
+    returns = pnl.sum(axis=1) / base
+    parts = attribution.add_up(pnl, base, attribution.linking(returns))
+    assert parts.contribution.sum() == pytest.approx(np.prod(1 + returns) - 1, rel=1e-12)
+    assert parts.money == pytest.approx(pnl.sum(axis=0))
+    again = attribution.add_up(pnl[:, ::-1], base, attribution.linking(returns))
+    assert again.contribution[::-1] == pytest.approx(parts.contribution), "whatever stands beside a part"
+
+
+@pytest.mark.parametrize("returns", [[0.0, 0.0], [0.1, 1 / 1.1 - 1], [0.0, 0.05], [-0.2, 0.25]])
+def test_linking_goes_through_its_limits(returns: list[float]) -> None:
+    r = np.array(returns)
+    found = attribution.add_up(r[:, None] * 100.0, np.full(2, 100.0), attribution.linking(r))
+    assert found.contribution[0] == pytest.approx(np.prod(1 + r) - 1, abs=1e-12)
+
+
+def test_a_day_like_the_benchmarks_is_linked_by_the_limit() -> None:
+    """Near equality it is what it is at equality."""
+    same, near = np.array([0.1, 0.0]), np.array([0.1 + 1e-9, 0.0])
+    assert attribution.linking_active(same, same) == pytest.approx([1.0, 1.1])
+    assert attribution.linking_active(near, same) == pytest.approx([1.0, 1.1], rel=1e-6)
+
+
+def test_of_an_unknown_return_nothing_is_linked() -> None:
+    for returns in ([0.1, math.nan], [0.1, -1.0]):
+        assert np.isnan(attribution.linking(np.array(returns))).all()
+
+
+def test_factors_and_the_rest_are_the_whole_and_each_is_a_plain_product() -> None:
+    chance = np.random.default_rng(4)
+    t, f = 60, 8
+    pnl = chance.normal(0.0, 500.0, t)
+    exposure, slopes = chance.normal(0.0, 20_000.0, (t, f)), chance.normal(1.0, 0.2, (t, f))
+    returns = chance.normal(0.0, 0.01, (t, f))
+    slopes[:, 0] = 1.0
+    exposure[:, 2], returns[10, 3], exposure[20, 0] = np.nan, np.nan, np.nan
+    found = attribution.by_factor(pnl, exposure, slopes, returns)
+    for at in range(t):
+        whole = 0.0
+        for k in range(f):
+            move = returns[at, k] - (slopes[at, k] * returns[at, 0] if k else 0.0)
+            part = exposure[at, k] * move
+            if at == 20 or math.isnan(part):
+                assert not found.known[at, k]
+                part = 0.0
+            assert found.factors[at, k] == pytest.approx(part)
+            whole += part
+        assert (found.rest[at], found.untold[at]) == pytest.approx(
+            (0.0, pnl[at]) if at == 20 else (pnl[at] - whole, 0.0)
+        )
+    assert found.factors.sum() + found.rest.sum() + found.untold.sum() == pytest.approx(pnl.sum())
+
+
+def test_brinson_fachler_adds_up_to_the_active_return_and_is_a_plain_loop_on_a_day() -> None:
+    chance = np.random.default_rng(5)
+    t, s = 120, 4
+    weight, part = chance.uniform(-0.1, 0.4, (t, s)), chance.normal(0.0, 0.004, (t, s))
+    against = np.tile([0.5, 0.3, 0.2, 0.0], (t, 1))
+    sector = chance.normal(0.0, 0.01, (t, s))
+    sector[:, 3] = np.nan
+    own = part.sum(axis=1)
+    found = attribution.brinson_fachler(weight, part, against, sector, own)
+    assert found.allocation.sum() + found.selection.sum() == pytest.approx(found.active, rel=1e-10)
+    assert found.allocation[3] == pytest.approx(0.0), "in no sector of the benchmark, nothing is allocated"
+    day = attribution.brinson_fachler(weight[:1], part[:1], against[:1], sector[:1], own[:1])
+    bench = float((against[0, :3] * sector[0, :3]).sum())
+    for k in range(3):
+        assert day.allocation[k] == pytest.approx((weight[0, k] - against[0, k]) * (sector[0, k] - bench))
+        assert day.selection[k] == pytest.approx(part[0, k] - weight[0, k] * sector[0, k])
+    assert day.allocation[4] == pytest.approx((1 - weight[0].sum()) * -bench), "cash"
+
+
+# --- liquidity, replay -------------------------------------------------------------------------------------------------
+
+
+def test_days_to_sell_are_a_plain_loops() -> None:
+    volumes = np.array([[1000.0] * 63, [0.0] * 22 + [500.0] * 41, [math.nan] * 21 + [700.0] * 42])
+    found = liquidity.daily_volume(volumes, np.ones_like(volumes))
+    assert found.mean == pytest.approx([1000.0, math.nan, 700.0], nan_ok=True)
+    assert found.n_obs.tolist() == [63, 41, 42]
+    days = liquidity.days_to_sell(np.array([-400.0, 10.0, 2800.0]), found.mean, 0.2)
+    assert days == pytest.approx([2.0, math.nan, 20.0], nan_ok=True)
+    whole = liquidity.profile(np.array([-600.0, 200.0, 200.0]), days)
+    assert whole.within == pytest.approx((0.3 + 0.2 / 20, 0.6 + 0.2 * 5 / 20, 0.8))
+    assert (whole.unknown, whole.days) == pytest.approx((0.2, 20.0))
+    assert liquidity.profile(np.array([]), np.array([])).unknown == 0.0
+
+
+def test_a_replay_is_floored_and_its_factors_add_up() -> None:
+    value, exposure = np.array([100.0, -100.0, 50.0, 10.0]), np.array([100.0, -100.0, 400.0, math.nan])
+    betas = np.array([[1.0, 0.5], [4.0, math.nan], [1.0, 0.0], [1.0, 1.0]])
+    found = by_factors(value, exposure, betas, np.array([1.0, 1.2]), np.array([-0.3, -0.5]))
+    assert found.returns[:3] == pytest.approx([-0.3 + 0.5 * (-0.5 + 0.36), -1.0, -1.0])
+    assert math.isnan(found.returns[3])
+    assert found.factors.sum() == pytest.approx(np.nansum(found.money))
+    assert found.money[1] == pytest.approx(100.0), "a short gains its value at most"
+    without = by_factors(value, exposure, betas, np.array([1.0, 1.2]), np.array([-0.3, math.nan]))
+    assert without.returns[0] == pytest.approx(-0.3), "a proxy that is not there moves nothing of its own"
+
+
+def test_a_stretch_with_a_hole_is_taken_from_its_ends() -> None:
+    returns = np.array([[0.1, -0.2], [0.1, math.nan], [math.nan, 0.1]])
+    ends = np.array([[1.0, 9.0], [10.0, 12.0], [math.nan, 12.0]])
+    assert compound(returns, ends) == pytest.approx([1.1 * 0.8 - 1, 0.2, math.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [("SPY", ("SPY", None)), ("VTV-VUG", ("VTV", "VUG")), ("^GSPC", ("^GSPC", None)), ("BRK-B", ("BRK-B", None))],
+)
+def test_a_proxy_may_be_the_difference_of_two_funds(proxy: str, expected: tuple[str, str | None]) -> None:
+    assert factor_returns.legs(proxy) == expected
+
+
+# --- what-if -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_if_has_the_definitions_of_stored_risk() -> None:
+    """Volatility, VaR, ES and concentration by the code that risk stores them with."""
+    chance = np.random.default_rng(6)
+    own, market = chance.normal(0.0, 0.012, (3, LOOKBACK)), chance.normal(0.0, 0.01, LOOKBACK)
+    own[1, 5:9], market[100] = math.nan, math.nan
+    shrunk = np.array([1.1, 0.7, math.nan])
+    series = what_if.fill(own, market, shrunk, np.zeros(3, np.bool_))
+    value, nav = np.array([60_000.0, -20_000.0, 30_000.0]), 100_000.0
+    found = what_if.figures(nav, value, value, np.ones((3, 8)), series, ["A", "B", "A"])
+    path = (value / nav) @ np.where(
+        np.isfinite(market), np.where(np.isfinite(own), own, np.array([[1.1], [0.7], [1.0]]) * market), 0.0
+    )
+    valid = np.isfinite(market)
+    for window in VOLATILITY_WINDOWS:
+        assert found.volatility[window] == pytest.approx(
+            volatility.realized(path[None], valid[None], window)[0], rel=1e-12
+        )
+    expected = [of for of in tail.tails(path[None], valid[None], VAR_LEVELS) if of.method == "historical"]
+    assert [(t.var, t.es, t.n_obs) for t in found.tails] == [
+        pytest.approx((of.var[0], of.es[0], of.n_obs[0]), rel=1e-12) for of in expected
+    ]
+    spread = concentration.concentration([["A", "B", "A"]], np.abs(value)[None])
+    assert (found.hhi, found.top_3) == pytest.approx((spread.hhi[0], spread.top_3[0]))
+    assert found.betas == pytest.approx(np.full(8, 0.7))
+
+
+def test_what_if_withholds_below_the_gate() -> None:
+    series = what_if.fill(np.full((2, LOOKBACK), math.nan), walk(LOOKBACK), np.full(2, math.nan), np.zeros(2, np.bool_))
+    found = what_if.figures(1000.0, np.ones(2), np.ones(2), np.full((2, 8), math.nan), series, ["A", "B"])
+    assert math.isnan(found.volatility[252])
+    assert all(math.isnan(t.var) for t in found.tails)
+    assert (found.covered_weight, found.coverage) == (0.0, 0.0)
+    assert np.isnan(found.betas).all()
+
+
+def test_a_question_that_changes_nothing_needs_a_reader() -> None:
+    assert role_for_call("POST", "/api/v1/portfolios/x/what-if") is Role.READER
+    assert role_for_call("POST", "/api/v1/portfolios/x/what-if/y") is Role.EDITOR
+    assert role_for_call("DELETE", "/api/v1/portfolios/x/what-if") is Role.EDITOR
