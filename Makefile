@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench crash faults teeth kafka migrate secured chart containers env sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless teeth kafka migrate secured chart containers env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -29,6 +29,10 @@ check: .venv/.ready
 bench: .venv/.ready
 	@.venv/bin/python -m tests.bench $(ARGS)
 
+# Readers, streams, uploads and an onboarding at once: p99 and what was shed; with ARGS=--document into docs/load.md
+load: .venv/.ready
+	@.venv/bin/python -m tests.load $(ARGS)
+
 # Kill a process at each of 27 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
 crash: .venv/.ready
 	@.venv/bin/python -m tests.crash --seeds $(or $(SEEDS),10) $(ARGS)
@@ -36,6 +40,10 @@ crash: .venv/.ready
 # Broker and database away for a minute, a hundred commits whose answers are lost
 faults: .venv/.ready
 	@LEADLINE_FAULT_SECONDS=60 LEADLINE_FAULT_CUTS=100 .venv/bin/python -m pytest tests/crash/test_faults.py -v $(ARGS)
+
+# A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted against what is documented
+keyless: .venv/.ready
+	@LEADLINE_TEST_NIGHTS=252 .venv/bin/python -m pytest tests/store/ingest/test_keyless.py -v --timeout 3600 $(ARGS)
 
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready

@@ -199,7 +199,7 @@ async def _yields(settings: IngestSettings, *, ingest: str | None = None) -> str
 def describe_curve(found: Mapping[str, Any] | None, last: date) -> str:
     """found : as `results.providers.curve` tells it. Raises `CheckFailed` for a curve that is too old, or stays away."""
     if found is None:
-        return "no portfolio needs one yet"
+        return "no curve was asked for yet"
     fault = f": {found['fault']}" if found["fault"] else ""
     remedy = (
         "Check the way to home.treasury.gov and fred.stlouisfed.org, or name another in LEADLINE_REFERENCE_PROVIDERS"

@@ -1,4 +1,4 @@
-"""Progress of the message at hand: who works long is not stuck as long as it gets on.
+"""Progress of the message at hand: who works long is not stuck as long as it gets on, and who is to stop learns it here.
 
 A handler's supervision asks for the age of its last report; whatever computes reports after each step, on the event loop or in
 the thread that computes (`asyncio.to_thread` takes the context along).
@@ -7,9 +7,12 @@ the thread that computes (`asyncio.to_thread` takes the context along).
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+
+from shared.errors import TransientError
 
 
 class Progress:
@@ -24,11 +27,20 @@ class Progress:
         self.at = time.monotonic()
 
 
+class WorkStopped(TransientError):
+    """What is computed is not wanted any more."""
+
+    code = "work_stopped"
+
+
 _current: ContextVar[Progress | None] = ContextVar("progress", default=None)
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 def report() -> None:
-    """A step is finished. Without a handler around it, nobody asks."""
+    """A step is finished. Without a handler around it, nobody asks. Raises `WorkStopped` if no more steps are wanted."""
+    if (stop := _stop.get()) is not None and stop.is_set():
+        raise WorkStopped("what is computed is not wanted any more")
     if (progress := _current.get()) is not None:
         progress.report()
 
@@ -42,3 +54,14 @@ def tracked() -> Iterator[Progress]:
         yield progress
     finally:
         _current.reset(token)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """Around work that may become unwanted: once the event is set, the next report raises `WorkStopped`, in a thread too."""
+    stop = threading.Event()
+    token = _stop.set(stop)
+    try:
+        yield stop
+    finally:
+        _stop.reset(token)

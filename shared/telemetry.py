@@ -30,6 +30,7 @@ BATCH_SECONDS = Histogram(
 )
 FAILURES = Counter("leadline_unit_failures_total", "Runs that ended in a permanent or unclassified error", ["phase"])
 DEAD_LETTERS = Counter("leadline_dead_letters_total", "Messages put aside", ["service", "reason"])
+SHED = Counter("leadline_requests_shed_total", "Requests refused because as many as there may be were being answered")
 RELAYED = Counter("leadline_outbox_sent_total", "Outbox rows sent", ["service"])
 OUTBOX_FAILED = Counter("leadline_outbox_failed_total", "Outbox rows that can never be sent", ["service"])
 OUTBOX_AGE = Gauge("leadline_outbox_oldest_unsent_seconds", "Age of the oldest unsent outbox row", ["service"])

@@ -127,16 +127,20 @@ class Size(NamedTuple):
 
 
 FIGURES_A_HOLDING = 100
+# Holdings in a matrix of correlations at most: its cost grows with their square, and nobody reads five hundred lines.
+MAX_MATRIX = 200
 NOTHING = Size(0, frozenset())
 
 
 def rows_per_session(phase: Phase, sizes: Mapping[UUID, Size]) -> RowsPerSession:
-    """How a phase's cost grows: snapshots by lots; risk by pairs of holdings that have a price, and by what it says of each symbol;
+    """How a phase's cost grows: snapshots by lots; risk by pairs of holdings in the matrix, and by what it says of each symbol;
     ingest and factors by symbols, shared ones once."""
     if phase is Phase.SNAPSHOTS:
         return lambda portfolios: sum(sizes.get(p, NOTHING).lots for p in portfolios)
     if phase is Phase.RISK:
-        held = {p: size.priced**2 + FIGURES_A_HOLDING * len(size.symbols) for p, size in sizes.items()}
+        held = {
+            p: min(size.priced, MAX_MATRIX) ** 2 + FIGURES_A_HOLDING * len(size.symbols) for p, size in sizes.items()
+        }
         return lambda portfolios: sum(held.get(p, 0) for p in portfolios)
     return lambda portfolios: len(frozenset[int]().union(*(sizes.get(p, NOTHING).symbols for p in portfolios)))
 

@@ -19,9 +19,6 @@ class Exempt(NamedTuple):
 
 EXEMPT: Mapping[str, Exempt] = {
     "shared/market/reasons.py": Exempt(500, "one table, an entry a code; it is read from top to bottom or searched"),
-    "services/ingest/compute/rows.py": Exempt(335, "until the parts that judge an answer have a module of their own"),
-    "services/ingest/store/quotas.py": Exempt(320, "until what is known of plans has a module of its own"),
-    "services/ingest/workflow/worker.py": Exempt(335, "until the retries of absences have a module of their own"),
 }
 
 

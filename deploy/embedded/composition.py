@@ -1,4 +1,5 @@
-"""The five services in one process. The same applications that compose starts one by one, the same handlers, the same bus."""
+"""The five services in one process, or some of them. The same applications that compose starts one by one, the same handlers, the
+same bus."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,27 +62,32 @@ def create_app(service: str, settings: ServiceSettings) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def composition(
-    urls: Mapping[str, str], listener: socket.socket, *, values: Mapping[str, Any]
+    urls: Mapping[str, str],
+    listener: socket.socket | None,
+    *,
+    values: Mapping[str, Any],
+    services: Sequence[str] = SERVICES,
 ) -> AsyncIterator[Composition]:
-    """Run the five services until the block ends. Entered once all of them say they are ready.
+    """Run the five services, or some of them, until the block ends. Entered once all of them say they are ready.
 
     urls     : database address of each service, with its own role.
-    listener : the socket that the coordinator serves HTTP on.
+    listener : the socket that the coordinator serves HTTP on; None without a coordinator.
     values   : settings all services share: `kafka`, `kafka_idempotence`, `as_of`, …; each takes those it knows.
     """
-    running = Composition(port=listener.getsockname()[1])
+    running = Composition(port=0 if listener is None else listener.getsockname()[1])
     # Nobody starts one of five services anew: one that cannot recover ends the composition.
     values = {"exit_when_stuck": False, **values}
-    settings = {service: settings_of(service, database_url=urls[service], **values) for service in SERVICES}
-    await create_topics(settings["coordinator"])
+    settings = {service: settings_of(service, database_url=urls[service], **values) for service in services}
+    await create_topics(settings[services[0]])
     stop = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
     starts: list[asyncio.Event] = []
     try:
         # All at once: a consumer's first join takes the embedded broker five seconds, whoever else is waiting.
-        for service in SERVICES:
+        for service in services:
             started = asyncio.Event()
             if service == "coordinator":
+                assert listener is not None
                 run = _serve(running, listener, settings[service], started, stop)
             else:
                 run = _live(running, service, settings[service], started, stop)
@@ -127,7 +133,7 @@ async def _until(stop: asyncio.Event, app: FastAPI) -> None:
         raise ConfigurationError(f"the {service.name} service cannot go on: {service.failure}")
 
 
-class _Server(uvicorn.Server):
+class InnerServer(uvicorn.Server):
     """uvicorn takes over the signals of the process; here they belong to whoever composes the services."""
 
     @contextlib.contextmanager
@@ -145,7 +151,7 @@ async def _serve(
     app = create_app("coordinator", settings)
     running.apps["coordinator"] = app
     # uvicorn runs a lifespan in a task of its own, which a stop during the start would not reach: it is ours.
-    server = _Server(
+    server = InnerServer(
         uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=HTTP_GOODBYE_SECONDS
         )

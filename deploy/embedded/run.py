@@ -1,4 +1,5 @@
-"""Everything in one process tree: PostgreSQL and a broker from wheels, migrations, and the five services."""
+"""Everything in one process tree: PostgreSQL and a broker from wheels, migrations, the coordinator, and beside it the services that
+compute."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
-from deploy.embedded import broker, postgres, prices, state
+from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.rotating_log import RotatingLog
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
+from services.ingest.settings import IngestSettings
 from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
 from shared.db.roles import API, LOGINS, MIGRATOR, role_of
@@ -32,7 +34,7 @@ from shared.telemetry import logger
 log = logger(__name__)
 LOG_LIMIT_MB = 50
 T = TypeVar("T")
-Server = TypeVar("Server", postgres.Postgres, broker.Broker)
+Server = TypeVar("Server", postgres.Postgres, broker.Broker, computation.Computation)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,25 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         with contextlib.redirect_stderr(log):
             values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
             values["api_database_url"] = urls.pop(API)
-            services = await stack.enter_async_context(composition(urls, listener, values=values))
+            starting = asyncio.create_task(
+                _started(
+                    stack,
+                    supervisor,
+                    lambda port, give_up: computation.serve(
+                        directory, urls, values, _log_limit(), port=port, give_up=give_up
+                    ),
+                    pauses=computation.PAUSES_SECONDS,
+                )
+            )
+            try:
+                services = await stack.enter_async_context(
+                    composition(urls, listener, values=values, services=("coordinator",))
+                )
+                computing = await starting
+            except BaseException:
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                raise
         stack.enter_context(
             state.announced(
                 directory,
@@ -106,7 +126,8 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
                 database=urls["coordinator"],
                 ingest_database=urls["ingest"],
                 kafka=bus.bootstrap,
-                **_choices(services),
+                computation=f"http://127.0.0.1:{computing.port}",
+                **_choices(values),
             )
         )
         if own_token is None:
@@ -198,21 +219,20 @@ def _chosen_token() -> str | None:
     return None if settings.token is None else settings.token.get_secret_value()
 
 
-def _choices(services: Composition) -> dict[str, str | None]:
+def _choices(values: Mapping[str, Any]) -> dict[str, str | None]:
     """What the run was started with, wherever that came from: the shell of `leadline doctor` may say otherwise."""
-    settings = services.apps["ingest"].state.service.settings
+    settings = settings_of("ingest", **values)
+    assert isinstance(settings, IngestSettings)
     return {
         "kafka_namespace": settings.kafka_namespace,
-        "as_of": settings.as_of and settings.as_of.isoformat(),
+        "as_of": None if settings.as_of is None else settings.as_of.isoformat(),
         "providers": ",".join(settings.providers),
-        "data": settings.data and str(settings.data.resolve()),
+        "data": None if settings.data is None else str(settings.data.resolve()),
     }
 
 
 def assert_prices_named(settings: ServiceSettings) -> None:
     """Raises `ConfigurationError` where nothing says whose prices are used."""
-    from services.ingest.settings import IngestSettings
-
     assert isinstance(settings, IngestSettings)
     if settings.providers == ("file",) and settings.data is None:
         raise ConfigurationError(
@@ -241,7 +261,11 @@ def _values(options: Options) -> dict[str, Any]:
 
 
 async def _started(
-    stack: contextlib.AsyncExitStack, supervisor: Supervisor, serve: Callable[[int | None, threading.Event], Server]
+    stack: contextlib.AsyncExitStack,
+    supervisor: Supervisor,
+    serve: Callable[[int | None, threading.Event], Server],
+    *,
+    pauses: Sequence[float] | None = None,
 ) -> Server:
     """Start a server in a thread, have it watched, and stop it with `stack`. A thread cannot be cancelled: it is told, and what it
     started is stopped all the same."""
@@ -254,7 +278,7 @@ async def _started(
         with contextlib.suppress(ConfigurationError):
             stack.callback((await work).stop)
         raise
-    stack.callback(supervisor.watch(server, serve).stop)
+    stack.callback(supervisor.watch(server, serve, pauses).stop)
     return server
 
 

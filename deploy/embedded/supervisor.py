@@ -1,4 +1,5 @@
-"""Watches the two servers that `leadline up` started: one that dies is started again where it was, or everything ends with a line.
+"""Watches the servers that `leadline up` started, and the process that computes: one that dies is started again where it was, or
+everything ends with a line.
 
 What a dead server takes with it is nothing: PostgreSQL replays its journal, and what the broker held in memory the reconciler asks
 for again. A stop, too, may take as long as it likes only for so long: then it ends the hard way, which is as safe.
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,7 @@ FORGET_SECONDS = 600.0
 STOP_SECONDS = 5.0
 # For the servers, after that: PostgreSQL ends its processes at once when it is told to quit, and recovers at the next start.
 QUIT_SECONDS = 2.0
+# The database and the broker.
 SERVERS = 2
 
 
@@ -58,8 +60,14 @@ class Watched:
 
     server: Running
     start: Start
+    given_pauses: Sequence[float] | None = None
     then: Callable[[], Coroutine[Any, Any, None]] | None = None
     died: deque[float] = field(default_factory=deque)
+
+    @property
+    def pauses(self) -> Sequence[float]:
+        """Before each time that it is started again within ten minutes."""
+        return PAUSES_SECONDS if self.given_pauses is None else self.given_pauses
 
     def stop(self) -> None:
         self.server.stop()
@@ -77,8 +85,8 @@ class Supervisor:
         """Set once a server cannot be kept running; `failure` says which, and why."""
         self.failure = ""
 
-    def watch(self, server: Running, start: Start) -> Watched:
-        watched = Watched(server, start)
+    def watch(self, server: Running, start: Start, pauses: Sequence[float] | None = None) -> Watched:
+        watched = Watched(server, start, pauses)
         self._watched.append(watched)
         return watched
 
@@ -121,14 +129,14 @@ class Supervisor:
             while watched.died and now - watched.died[0] > FORGET_SECONDS:
                 watched.died.popleft()
             tried = len(watched.died)
-            if tried == len(PAUSES_SECONDS):
+            if tried == len(watched.pauses):
                 raise ConfigurationError(
                     f"{child.name} ended ({how}) and does not stay up: started {tried} times again within "
                     f"{FORGET_SECONDS / 60:.0f} minutes; end of {child.log}:\n{tail}"
                 )
             watched.died.append(now)
-            _say(f"{child.name} ended ({how}); starting it again on port {port} ({tried + 1} of {len(PAUSES_SECONDS)})")
-            await asyncio.sleep(PAUSES_SECONDS[tried])
+            _say(f"{child.name} ended ({how}); starting it again on port {port} ({tried + 1} of {len(watched.pauses)})")
+            await asyncio.sleep(watched.pauses[tried])
             try:
                 watched.server = await self._start(watched, port)
                 if watched.then is not None:
@@ -158,7 +166,7 @@ class Supervisor:
         code, words : what the process ends with, and says on the terminal, if it has to be ended
         """
         self._give_up.set()
-        if self._ending is None and len(self._watched) == SERVERS:
+        if self._ending is None and len(self._watched) >= SERVERS:
             self._ending = threading.Timer(STOP_SECONDS, self._end, [code, words])
             self._ending.daemon = True
             self._ending.start()

@@ -78,6 +78,7 @@ MESSAGES: Sequence[Panel] = (
 OUTSIDE: Sequence[Panel] = (
     Panel("Answers by status", ((rate("leadline_http_answers_total", "service, status"), "{{service}} {{status}}"),), "reqps"),
     Panel("Time to an answer, 99 of 100", ((quantile(0.99, "leadline_http_seconds", "service, method"), "{{service}} {{method}}"),), "s"),
+    Panel("Turned away before anything was done", (("sum(rate(leadline_requests_shed_total[$__rate_interval]))", "refused"),), "reqps"),
     Panel("Turned away", ((rate('leadline_http_answers_total{status=~"429|503"}', "service, status"), "{{service}} {{status}}"),), "reqps"),
     Panel("Calls left", (("min by (provider, window_seconds) (leadline_quota_calls_left)", "{{provider}} {{window_seconds}} s"),)),
     Panel("Providers that are not asked", (("max by (provider) (leadline_provider_closed)", "{{provider}}"),)),

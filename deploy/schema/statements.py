@@ -10,7 +10,7 @@ from shared.db.roles import OWNERS
 HEAD = """\
 -- The schema as the migrations up to {revision} leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
--- The five roles of the services are there before (shared/db/migrate.py). Foreign keys never leave a schema.
+-- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
 -- Functions are checked when they run: some name tables that come later.
 SET check_function_bodies = off;

@@ -16,7 +16,7 @@ def render_refusals(console: Console, refusals: Sequence[Mapping[str, Any]]) -> 
     for refusal in refusals:
         said = f": {escape(refusal['said'])}" if refusal.get("said") else ""
         console.print(
-            f"[yellow]{escape(refusal['provider'])}[/yellow] is not asked until {refusal['until']} "
+            f"[yellow]{escape(refusal['provider'])}[/yellow] is not asked until {_moment(refusal['until'])} "
             f"({words(refusal['reason'] or 'provider_down')}){said}",
             soft_wrap=True,
         )
@@ -27,3 +27,8 @@ def render_curve(console: Console, curve: Mapping[str, Any] | None) -> None:
     if curve is not None and curve.get("fault"):
         newest = f"the newest is of {curve['date']}" if curve.get("date") else "there is none"
         console.print(f"[yellow]yield curve[/yellow]: {newest}; {escape(curve['fault'])}", soft_wrap=True)
+
+
+def _moment(instant: str) -> str:
+    """An instant of an answer, to the second."""
+    return f"{instant[:10]} {instant[11:19]} UTC"

@@ -27,6 +27,7 @@ from services.coordinator.api import (
     tokens,
 )
 from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.capacity import Capacity
 from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
 from services.coordinator.context import Context, on_trading_days
@@ -47,7 +48,6 @@ from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
 from shared.service import Service
-from shared.settings import with_password
 
 SERVICE = "coordinator"
 
@@ -134,13 +134,11 @@ def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler:
 
 
 def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEngine:
-    """What HTTP requests are answered with: a role of their own where there is one, apart from the loops and the relay."""
-    if settings.api_database_url is None:
-        return service.engine
+    """What HTTP requests are answered with, apart from the loops and the relay; with a role of their own where there is one."""
     engine = create_engine(
-        with_password(settings.api_database_url, settings.api_database_password),
+        settings.api_address,
         application="leadline-api",
-        pool_size=settings.pool_size,
+        pool_size=settings.api_pool_size,
         idle_seconds=IDLE_SECONDS,
         read_only=settings.read_only,
     )
@@ -157,6 +155,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)
+    app.add_middleware(Capacity, limit=given.max_requests)
     problems.install(app, body_limit=context.settings.max_body_mb * 1024 * 1024)
     # Nearly the outermost: nothing has read any of the body yet.
     access = Access.of(

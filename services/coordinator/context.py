@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.coordinator.errors import Conflict
+from services.coordinator.control.streams import Streams
+from services.coordinator.errors import Busy, Conflict
 from services.coordinator.portfolios.limits import Limits
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
@@ -20,12 +23,16 @@ from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
 
+# Longer than any change holds the commit-order lock; a request that waits longer keeps a connection from those that could go on.
+LOCK_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Context:
     """Made once by the application and kept in its state."""
 
     engine: AsyncEngine
+    """Of the requests alone: however many there are, the loops and the health of the service never wait for them."""
     clock: Clock
     settings: CoordinatorSettings
     wake_relay: Callable[[], None]
@@ -33,6 +40,15 @@ class Context:
     wake_reconciler: Callable[[], None]
     stopping: asyncio.Event
     """Set when the process shuts down: streams end, so that it can."""
+
+    @cached_property
+    def streams(self) -> Streams:
+        return Streams(self.settings.max_streams, self.settings.stream_seconds, self.stopping)
+
+    @cached_property
+    def changes(self) -> asyncio.Semaphore:
+        """Changes that are made at a time."""
+        return asyncio.Semaphore(max(1, self.settings.api_pool_size // 2))
 
     @property
     def limits(self) -> Limits:
@@ -57,10 +73,37 @@ async def on_trading_days(request: Request) -> None:
 
 
 @asynccontextmanager
-async def ordered_change(context: Context) -> AsyncIterator[AsyncConnection]:
-    """A transaction that may change inputs: the commit-order lock first. Raises `Conflict` if the calendar moved meanwhile."""
-    async with context.engine.begin() as conn:
+async def _turn(context: Context) -> AsyncIterator[None]:
+    """Changes wait for each other with a connection in hand: half of the connections are never theirs. Raises `Busy`."""
+    try:
+        async with asyncio.timeout(LOCK_SECONDS):
+            await context.changes.acquire()
+    except TimeoutError:
+        raise Busy(
+            "Other changes take long, and this one has waited for them in vain. Nothing was done; send it again."
+        ) from None
+    try:
+        yield
+    finally:
+        context.changes.release()
+
+
+Preparation = Callable[[AsyncConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def ordered_change(context: Context, prepare: Preparation | None = None) -> AsyncIterator[AsyncConnection]:
+    """A transaction that may change inputs: the commit-order lock first. Raises `Conflict` if the calendar moved meanwhile.
+
+    A request waits `LOCK_SECONDS` for its turn and as long for a lock; then it is refused (503).
+
+    prepare : what the change needs and nobody else has to wait for, bulk data above all; before the lock
+    """
+    async with _turn(context), context.engine.begin() as conn:
+        await conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'"))
         await limit_idle(conn)
+        if prepare is not None:
+            await prepare(conn)
         await acquire_commit_order_lock(conn)
         if await closures.find_closures(conn) != current():
             # What was checked before the lock, entries that count on the next session among it, is of another calendar.

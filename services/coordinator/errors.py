@@ -68,6 +68,15 @@ class Invalid(Refused):
     code = "invalid"
 
 
+class Busy(Refused):
+    """The server has as much to do as it takes on."""
+
+    status = 503
+    title = "Busy"
+    code = "busy"
+    retry_after = 5
+
+
 class NotFetched(Invalid):
     """What is asked about is not stored, and reading never fetches."""
 

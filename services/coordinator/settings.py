@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.settings import SECRET, ServiceSettings
+from shared.settings import SECRET, ServiceSettings, with_password
 
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
 MIN_TOKEN = 16
@@ -66,6 +66,13 @@ class CoordinatorSettings(ServiceSettings):
     max_lot_sessions: int = Field(
         default=50_000_000, ge=1, description="Most lots times sessions of a portfolio: what its snapshots take on disk"
     )
+    api_pool_size: int = Field(default=8, ge=1, description="Database connections that requests share")
+    max_requests: int = Field(
+        default=64, ge=1, description="Requests answered at a time; those beyond are refused (503)"
+    )
+    max_streams: int = Field(
+        default=200, ge=1, description="Status streams open at a time; those beyond are refused (503)"
+    )
     stream_seconds: float = Field(default=1.0, gt=0, description="How often a status stream looks at the ledger")
     keep_idempotency_days: int = Field(
         default=7, ge=1, description="Days for which a repeated request is answered as before"
@@ -91,6 +98,13 @@ class CoordinatorSettings(ServiceSettings):
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"
     )
+
+    @property
+    def api_address(self) -> str:
+        """The database's address for HTTP requests: as the API's own role, or as the coordinator."""
+        if self.api_database_url is None:
+            return self.database_address
+        return with_password(self.api_database_url, self.api_database_password)
 
     @field_validator("token")
     @classmethod

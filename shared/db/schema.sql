@@ -1,6 +1,6 @@
--- The schema as the migrations up to 0025 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0026 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
--- The five roles of the services are there before (shared/db/migrate.py). Foreign keys never leave a schema.
+-- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
 -- Functions are checked when they run: some name tables that come later.
 SET check_function_bodies = off;
@@ -410,6 +410,30 @@ BEGIN
     DELETE FROM snapshots.snapshots WHERE portfolio_id = p_portfolio AND session < last;
     DELETE FROM snapshots.holdings WHERE portfolio_id = p_portfolio AND session < last;
     DELETE FROM risk.results WHERE portfolio_id = p_portfolio AND session < last;
+    RETURN gone;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION ledger.withdraw_after(p_portfolios uuid[], p_last date)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'ledger', 'pg_temp'
+AS $function$
+DECLARE
+    gone bigint;
+BEGIN
+    WITH k AS (
+        SELECT portfolio_id, session, phase FROM ledger.units
+        WHERE portfolio_id = ANY (p_portfolios) AND session > p_last
+        ORDER BY portfolio_id, session, phase FOR UPDATE
+    )
+    DELETE FROM ledger.units u USING k
+    WHERE u.portfolio_id = k.portfolio_id AND u.session = k.session AND u.phase = k.phase;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    DELETE FROM snapshots.snapshots WHERE portfolio_id = ANY (p_portfolios) AND session > p_last;
+    DELETE FROM snapshots.holdings WHERE portfolio_id = ANY (p_portfolios) AND session > p_last;
+    DELETE FROM risk.results WHERE portfolio_id = ANY (p_portfolios) AND session > p_last;
     RETURN gone;
 END
 $function$;
@@ -1337,6 +1361,7 @@ CREATE TABLE ledger.schedule (
     asked          uuid,
     probe_at       timestamp with time zone,
     withheld_until timestamp with time zone,
+    deaths         integer NOT NULL DEFAULT 0,
     CONSTRAINT schedule_pkey PRIMARY KEY (portfolio_id, phase),
     CONSTRAINT lease_is_whole CHECK (((lease_owner IS NULL) = (lease_until IS NULL)))
 ) WITH (fillfactor=70);
@@ -1770,10 +1795,8 @@ GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSER
 GRANT UPDATE (blocked_reason), UPDATE (completed_at), UPDATE (completed_revision), UPDATE (coverage), UPDATE (provisional), UPDATE (quality), UPDATE (reasons) ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
-GRANT EXECUTE ON FUNCTION ingest.instant() TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
-GRANT EXECUTE ON FUNCTION ingest.take_calls(text,text,integer,integer,double precision,integer[],double precision[],integer,interval) TO leadline_api, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.take_returns(date,date,bigint) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.taken_return(boolean,text,double precision,double precision,double precision,boolean) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) FROM PUBLIC;
@@ -1787,6 +1810,8 @@ REVOKE EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bi
 GRANT EXECUTE ON FUNCTION ledger.require(uuid[],date[],date[],ledger.phase[],bigint) TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw(uuid,date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.withdraw(uuid,date) TO leadline_api, leadline_coordinator;
+REVOKE EXECUTE ON FUNCTION ledger.withdraw_after(uuid[],date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.withdraw_after(uuid[],date) TO leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withdraw_session(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.withdraw_session(date) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.withhold(uuid[],timestamp with time zone[],ledger.phase[]) FROM PUBLIC;

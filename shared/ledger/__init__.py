@@ -23,10 +23,11 @@ from shared.ledger.failures import (
     lock_blocked,
     record_failure,
     record_progress,
+    shorten_waits,
     unblock,
     unblock_due,
 )
-from shared.ledger.leases import LEASE, acquire, release, renew
+from shared.ledger.leases import LEASE, acquire, find_scheduled, find_unreleased, release, renew
 from shared.ledger.model import Completed, Deferral, Lease, Outcome
 from shared.ledger.units import Demand, add_units, remove_units, require, require_all, require_many, withdraw_units
 
@@ -46,6 +47,8 @@ __all__ = [
     "defer_each",
     "find_patience_ends",
     "find_provisional",
+    "find_scheduled",
+    "find_unreleased",
     "lock_blocked",
     "ready",
     "record_failure",
@@ -57,6 +60,7 @@ __all__ = [
     "require_all",
     "require_many",
     "restate_quality",
+    "shorten_waits",
     "unblock",
     "unblock_due",
     "withdraw_units",

@@ -74,6 +74,21 @@ async def defer_each(conn: AsyncConnection, phase: Phase, deferrals: Mapping[UUI
     )
 
 
+async def shorten_waits(conn: AsyncConnection) -> int:
+    """A backoff longer than any was set by a clock that was ahead: it ends. Returns how many. Waits for a provider may be longer."""
+    result = await conn.execute(
+        text("""
+            WITH k AS (
+                SELECT portfolio_id, phase FROM ledger.schedule
+                WHERE next_at > now() + interval '15 minutes' AND (runs > 0 OR last_error IS NULL)
+                ORDER BY portfolio_id, phase FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE ledger.schedule s SET next_at = now() FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
+        """)
+    )
+    return int(result.rowcount)
+
+
 async def record_failure(
     conn: AsyncConnection, phase: Phase, portfolio: UUID, errors: Mapping[tuple[date, date], str]
 ) -> bool:

@@ -1,4 +1,7 @@
-"""Leases on portfolios: they avoid duplicate work; correctness rests on the completed revision."""
+"""Leases on portfolios: they avoid duplicate work; correctness rests on the completed revision.
+
+A lease that is further away than a lease lasts is free: the database's clock was ahead when it was taken.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,16 @@ LEASE = timedelta(seconds=30)
 
 
 async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], owner: str) -> list[Lease]:
-    """Acquire the free portfolios for `owner`; raise the wake-up counter (`wanted`) of the others."""
+    """Acquire the free portfolios for `owner`; raise the wake-up counter (`wanted`) of the others.
+
+    A lease that ran out without being released counts as a death of its holder, and the first in a row as a run.
+    """
     rows = await conn.execute(
         text("""
             WITH k AS (
-                SELECT portfolio_id, phase, lease_owner IS NULL OR lease_until < clock_timestamp() AS free
+                SELECT portfolio_id, phase, coalesce(lease_until < clock_timestamp(), false) AS died,
+                       lease_owner IS NULL
+                           OR lease_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:lease AS interval) AS free
                 FROM ledger.schedule
                 WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
                 ORDER BY portfolio_id
@@ -30,13 +38,41 @@ async def acquire(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID
             SET lease_owner = CASE WHEN k.free THEN :owner ELSE s.lease_owner END,
                 lease_until = CASE WHEN k.free THEN clock_timestamp() + CAST(:lease AS interval) ELSE s.lease_until END,
                 fence = s.fence + k.free::int,
-                wanted = s.wanted + (NOT k.free)::int
+                wanted = s.wanted + (NOT k.free)::int,
+                deaths = s.deaths + k.died::int,
+                runs = s.runs + (k.died AND s.deaths = 0)::int
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
-            RETURNING s.portfolio_id, s.fence, s.wanted, k.free
+            RETURNING s.portfolio_id, s.fence, s.wanted, s.deaths, k.free
         """),
         {"phase": phase.value, "portfolios": list(portfolios), "owner": owner, "lease": LEASE},
     )
-    return [Lease(portfolio, fence, wanted) for portfolio, fence, wanted, free in rows if free]
+    return [Lease(portfolio, fence, wanted, deaths) for portfolio, fence, wanted, deaths, free in rows if free]
+
+
+async def find_unreleased(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID], *, times: int) -> list[UUID]:
+    """Portfolios of which so many holders in a row let the lease run out; those with the fewest first."""
+    rows = await conn.scalars(
+        text("""
+            SELECT portfolio_id FROM (
+                SELECT portfolio_id, deaths + coalesce(lease_until < clock_timestamp(), false)::int AS deaths FROM ledger.schedule
+                WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+            ) s WHERE deaths >= :times ORDER BY deaths, portfolio_id
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios), "times": times},
+    )
+    return list(rows)
+
+
+async def find_scheduled(conn: AsyncConnection, phase: Phase, portfolios: Sequence[UUID]) -> set[UUID]:
+    """Those of the portfolios that still have a schedule: deleted ones, and those without sessions, have none."""
+    rows = await conn.scalars(
+        text("""
+            SELECT portfolio_id FROM ledger.schedule
+            WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND phase = CAST(:phase AS ledger.phase)
+        """),
+        {"phase": phase.value, "portfolios": list(portfolios)},
+    )
+    return set(rows)
 
 
 async def renew(conn: AsyncConnection, phase: Phase, owner: str) -> int:
@@ -78,7 +114,8 @@ async def release(
             )
             UPDATE ledger.schedule s
             SET lease_owner = CASE WHEN k.again THEN s.lease_owner END,
-                lease_until = CASE WHEN k.again THEN clock_timestamp() + CAST(:lease AS interval) END
+                lease_until = CASE WHEN k.again THEN clock_timestamp() + CAST(:lease AS interval) END,
+                deaths = 0
             FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
             RETURNING s.portfolio_id, s.fence, s.wanted, k.again
         """),

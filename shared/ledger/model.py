@@ -55,8 +55,12 @@ class Completed:
 
 @dataclass(frozen=True)
 class Lease:
-    """A lease on a portfolio, with the wake-up counter at acquisition."""
+    """A lease on a portfolio, with the wake-up counter at acquisition.
+
+    deaths : how many holders in a row let it run out, as those do whose process ends in the middle of the work
+    """
 
     portfolio_id: UUID
     fence: int
     pending_wakeups: int
+    deaths: int = 0

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.ledger.failures import NEXT_ATTEMPT, unblock_due
+from shared.ledger.leases import LEASE
 from shared.ledger.states import HOLE_REASON
 from shared.work import CHAINED, UPSTREAM, Phase
 
@@ -21,17 +22,18 @@ from shared.work import CHAINED, UPSTREAM, Phase
 OVERDUE_SECONDS = 300.0
 _UNANSWERED = """
     EXISTS (SELECT 1 FROM bus.outbox o
-            WHERE o.event_id = s.asked AND o.created_at > clock_timestamp() - make_interval(secs => :overdue))
+            WHERE o.event_id = s.asked AND abs(extract(epoch FROM clock_timestamp() - o.created_at)) < :overdue)
 """
 _MISSING = "u.completed_revision < u.required_revision AND u.blocked_reason IS NULL"
-# Upstream complete, and long enough ago that the normal path has had its chance.
+# Upstream complete, and long enough ago that the normal path has had its chance. What lies further ahead of the database's clock
+# than that was written before the clock was set back.
 _ASKABLE = """
     NOT EXISTS (
         SELECT 1 FROM unnest(CAST(:upstream AS ledger.phase[])) AS needed (phase)
         LEFT JOIN ledger.units up
             ON up.portfolio_id = u.portfolio_id AND up.session = u.session AND up.phase = needed.phase
         WHERE up.portfolio_id IS NULL OR up.completed_revision < up.required_revision
-           OR up.completed_at > clock_timestamp() - make_interval(secs => :grace))
+           OR abs(extract(epoch FROM clock_timestamp() - up.completed_at)) < :grace)
 """
 # A chain starts at its oldest missing session or not at all.
 _STARTS = """
@@ -66,7 +68,8 @@ async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, 
             WITH waiting AS MATERIALIZED (
                 SELECT s.portfolio_id, s.next_at, {_UNANSWERED} AS again FROM ledger.schedule s
                 WHERE s.phase = CAST(:phase AS ledger.phase) AND s.next_at <= now()
-                  AND (s.lease_until IS NULL OR s.lease_until < clock_timestamp())
+                  AND (s.lease_until IS NULL
+                       OR s.lease_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:lease AS interval))
                   AND EXISTS (SELECT 1 FROM ledger.units u
                               WHERE u.portfolio_id = s.portfolio_id AND u.phase = s.phase AND {_MISSING})
                 ORDER BY s.next_at LIMIT :look
@@ -86,6 +89,7 @@ async def find_candidates(conn: AsyncConnection, phase: Phase, *, grace: float, 
             "upstream": [up.value for up in UPSTREAM[phase]],
             "grace": grace,
             "look": look,
+            "lease": LEASE,
             "overdue": OVERDUE_SECONDS,
         },
     )

@@ -65,6 +65,7 @@ class ReasonCode(StrEnum):
     LOW_COVERAGE = "low_coverage"
     NO_DELTA = "no_delta"
     WITH_UNDERLYING = "with_underlying"
+    TOO_MANY = "too_many"
     NO_SERIES = "no_series"
     NO_PROVIDER = "no_provider"
     NO_DURATION = "no_duration"
@@ -348,6 +349,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "wait",
         "Nothing to do: it is not missing",
+    ),
+    ReasonCode.TOO_MANY: ReasonInfo(
+        "The matrix of correlations has the 200 holdings of largest exposure; this one is not among them",
+        "figure",
+        "wait",
+        "Nothing to do; of a portfolio of fewer holdings, all are in it",
     ),
     ReasonCode.NO_SERIES: ReasonInfo(
         "An option's volatility is not measured: the contract is another one every day",

@@ -109,6 +109,18 @@ class Outbox:
     oldest_seconds: float
 
 
+async def oldest_unsent(conn: AsyncConnection, topic: str) -> float:
+    """Seconds for which the oldest row of a topic has waited to be sent; 0 if none does."""
+    age = await conn.scalar(
+        text("""
+            SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)), 0) FROM bus.outbox
+            WHERE sent_at IS NULL AND failed_at IS NULL AND topic = :topic
+        """),
+        {"topic": topic},
+    )
+    return float(age or 0.0)
+
+
 async def outbox_depth(conn: AsyncConnection) -> Outbox:
     row = (
         await conn.execute(

@@ -19,6 +19,10 @@ log = logger(__name__)
 # Tries that may fail before sessions are not told apart any more. One bad session among 5,000 takes thirteen; where this many
 # fail, nearly all do, and finding that out unit by unit would take longer than the broker lets a handler run.
 MOST_TRIES = 100
+DIED = (
+    "The process ended while it computed this, {deaths} times in a row, and said nothing. Memory is the usual cause: see the "
+    "service's exit code and give it more"
+)
 
 
 @dataclass

@@ -19,12 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from shared import ledger, progress
 from shared.clock import Clock
 from shared.db import closures, sizes
-from shared.db.engine import describe_error, is_retried_by_loops, is_transient, snapshot
+from shared.db.engine import describe_error, is_transient, snapshot
 from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.phase.failures import Failures
+from shared.phase import leases
+from shared.phase.cutoff import BatchWithdrawn, Cutoff
+from shared.phase.failures import DIED, Failures
+from shared.phase.selection import select
 from shared.phase.workers import (
     BatchWorker,
     InputsT,
@@ -35,7 +38,7 @@ from shared.phase.workers import (
     earliest,
 )
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
-from shared.work import CHAINED, MAX_ROWS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
+from shared.work import MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
 
 log = logger(__name__)
 
@@ -44,7 +47,10 @@ RENEW_SECONDS = 10.0
 MAX_CONCURRENT_COMPUTATIONS = 2
 # A run that lasts longer hands the rest on by an event: who does not poll for five minutes loses its partitions.
 RUN_SECONDS = 120.0
-UNBOUNDED: tuple[date | None, date | None] = (None, None)
+# Work whose holders died so often in a row is done one portfolio at a time, so that one that kills its process is found.
+SUSPICIOUS_DEATHS = 2
+Bounds = tuple[date | None, date | None]
+UNBOUNDED: Bounds = (None, None)
 
 
 class PhaseRunner:
@@ -70,45 +76,72 @@ class PhaseRunner:
         """Complete what is missing and ready within the work; returns how many units were raised.
 
         Skips portfolios leased by another worker but raises their wake-up counter. Compares the counter before a lease is
-        released, and reads what is missing again where it moved, so that no wake-up is lost.
+        released, and reads what is missing again where it moved, so that no wake-up is lost. Portfolios whose processes died come
+        last, each alone.
         """
         # Each batch is computed under the closures that belong to its inputs: whatever the caller ran under is none of them.
         with using_calendar(None):
             return await self._run(work)
 
     async def _run(self, work: Work) -> int:
-        owner, deadline = uuid4().hex, time.monotonic() + RUN_SECONDS
+        deadline = time.monotonic() + RUN_SECONDS
+        async with self._engine.connect() as conn:
+            alone = await ledger.find_unreleased(conn, self.phase, work.portfolios, times=SUSPICIOUS_DEATHS)
+        bounds = work.first, work.last
+        done = await self._run_leased([p for p in work.portfolios if p not in set(alone)], bounds, deadline)
+        for at, portfolio in enumerate(alone):
+            if at and time.monotonic() > deadline:
+                async with self._engine.begin() as conn:
+                    await outbox.publish_request(conn, self.phase, Work(tuple(alone[at:]), work.first, work.last))
+                break
+            done += await self._run_leased([portfolio], bounds, deadline)
+        return done
+
+    async def _run_leased(self, wanted: Sequence[UUID], bounds: Bounds, deadline: float) -> int:
+        owner, cutoff = uuid4().hex, Cutoff()
         async with self._engine.begin() as conn:
-            held = await ledger.acquire(conn, self.phase, work.portfolios, owner)
+            held = await ledger.acquire(conn, self.phase, wanted, owner)
         failpoint("phase.after_lease")
         if not held:
             return 0
-        renewal = asyncio.create_task(self._renew(owner))
+        deaths = max(lease.deaths for lease in held)
         done = 0
-        bounds: tuple[date | None, date | None] = (work.first, work.last)
-        try:
-            while held:
-                portfolios = [lease.portfolio_id for lease in held]
-                raised, finished = await self._drain(portfolios, bounds, deadline)
-                done += raised
-                async with self._engine.begin() as conn:
-                    held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
-                    if not finished:
-                        with using_calendar(await closures.find_closures(conn)):
-                            rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
-                        await outbox.publish_request(conn, self.phase, rest)
-                bounds = UNBOUNDED  # whoever left word did not say what for
-        except BaseException:
-            await self._release_leases(held, owner)
-            raise
-        finally:
-            renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewal
+        async with leases.renewed(self._engine, self.phase, owner, cutoff, RENEW_SECONDS):
+            try:
+                await self._count_deaths(held, bounds)
+                while held:
+                    portfolios = [lease.portfolio_id for lease in held]
+                    raised, finished = await self._drain(portfolios, bounds, deadline, cutoff, deaths)
+                    done += raised
+                    async with self._engine.begin() as conn:
+                        held = await ledger.release(conn, self.phase, held, owner, unconditionally=not finished)
+                        if not finished:
+                            with using_calendar(await closures.find_closures(conn)):
+                                rest = Work(tuple(portfolios), self._clock.calendar().first, self._clock.last_due())
+                            await outbox.publish_request(conn, self.phase, rest)
+                    bounds = UNBOUNDED  # whoever left word did not say what for
+            except BaseException:
+                await leases.give_back(self._engine, self.phase, held, owner)
+                raise
         return done
 
+    async def _count_deaths(self, held: Sequence[Lease], bounds: Bounds) -> None:
+        """A process that died of a portfolio again and again counts as a failed run of the batch that it was about to compute.
+
+        The first death is none of the portfolio's: machines are switched off.
+        """
+        failures = Failures()
+        for lease in held:
+            if lease.deaths >= SUSPICIOUS_DEATHS:
+                async with snapshot(self._engine) as conn:
+                    with using_calendar(await closures.find_closures(conn)):
+                        batch = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
+                if batch is not None:
+                    failures.parts.append((batch, DIED.format(deaths=lease.deaths)))
+        await failures.record(self._engine, self.phase)
+
     async def _drain(
-        self, portfolios: Sequence[UUID], bounds: tuple[date | None, date | None], deadline: float
+        self, portfolios: Sequence[UUID], bounds: Bounds, deadline: float, cutoff: Cutoff, deaths: int
     ) -> tuple[int, bool]:
         """Batch after batch, each in a snapshot of its own, until nothing is ready that was not tried at this revision, or until
         the deadline. Returns how many units were raised, and whether nothing is left."""
@@ -120,13 +153,13 @@ class PhaseRunner:
                 async with snapshot(self._engine) as conn:
                     days = await closures.find_closures(conn)
                     with using_calendar(days):
-                        batch = await self._next(conn, portfolios, bounds, attempted)
+                        batch = await self._next(conn, portfolios, bounds, attempted, deaths)
                 if batch is None:
                     return done, True
                 if attempted and time.monotonic() > deadline:
                     return done, False
                 with using_calendar(days):
-                    raised = await self._bisect_on_failure(batch, attempted, failures)
+                    raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
                 progress.report()
                 done += raised
                 if raised:
@@ -139,36 +172,23 @@ class PhaseRunner:
         self,
         conn: AsyncConnection,
         portfolios: Sequence[UUID],
-        bounds: tuple[date | None, date | None],
+        bounds: Bounds,
         attempted: set[MissingUnit],
+        deaths: int,
     ) -> Batch | None:
+        """The next batch; half as large for each death in a row, because most die of memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
-        units = self._select(units, lambda unit: unit not in attempted)
+        units = select(self.phase, units, lambda unit: unit not in attempted)
         if not units:
             return None
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
-        return cut(units, sessions, rows=rows, max_rows=MAX_ROWS[self.phase])[0]
+        most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
+        return cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
 
-    def _select(self, units: Sequence[MissingUnit], chosen: Callable[[MissingUnit], bool]) -> list[MissingUnit]:
-        """The chosen ones among ready units; in a chained phase only up to the first that is not.
-
-        What follows a session that stays missing would be computed from a predecessor of an older revision, and would then
-        count as complete.
-        """
-        if self.phase not in CHAINED:
-            return [unit for unit in units if chosen(unit)]
-        selected, broken = [], set()
-        for unit in sorted(units):
-            if unit.portfolio_id in broken:
-                continue
-            if chosen(unit):
-                selected.append(unit)
-            else:
-                broken.add(unit.portfolio_id)
-        return selected
-
-    async def _bisect_on_failure(self, batch: Batch, attempted: set[MissingUnit], failures: Failures) -> int:
+    async def _bisect_on_failure(
+        self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
+    ) -> int:
         """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
         In a chain nothing behind what failed is ready, so there the later half is found to be empty.
@@ -180,7 +200,12 @@ class PhaseRunner:
         ):
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
-                    raised = await self._execute(batch, attempted)
+                    async with cutoff.around(batch):
+                        raised = await self._execute(batch, attempted)
+            except BatchWithdrawn as withdrawn:
+                log.info("batch_withdrawn", reason=str(withdrawn))
+                attempted.update(batch.units)
+                return 0
             except Exception as problem:
                 if is_transient(problem):
                     raise
@@ -199,8 +224,8 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        done = await self._bisect_on_failure(halves[0], attempted, failures)
-        done += await self._bisect_on_failure(halves[1], attempted, failures)
+        done = await self._bisect_on_failure(halves[0], attempted, failures, cutoff)
+        done += await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
         failures.merge(batch, halves)
         return done
 
@@ -240,7 +265,7 @@ class PhaseRunner:
         """Re-read the batch in this snapshot: revisions may have risen, units may be complete or deleted."""
         units = await ledger.ready(conn, self.phase, batch.portfolios, batch.first, batch.last)
         wanted = {UnitKey(unit.portfolio_id, unit.session) for unit in batch.units}
-        units = self._select(units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
+        units = select(self.phase, units, lambda unit: UnitKey(unit.portfolio_id, unit.session) in wanted)
         # A day that is a session since the batch was cut lies between two of its neighbours.
         batches = cut(units, self._clock.calendar().between(batch.first, batch.last))
         return batches[0] if batches else None
@@ -263,25 +288,3 @@ class PhaseRunner:
         await ledger.defer_each(conn, self.phase, earliest(deferred_units(results)))
         failpoint("phase.before_commit")
         return raised
-
-    async def _renew(self, owner: str) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                async with self._engine.begin() as conn:
-                    await ledger.renew(conn, self.phase, owner)
-            except Exception as error:
-                if not is_retried_by_loops(error):
-                    raise
-                # A lease that runs out costs double work, never correctness: keep computing.
-                log.warning("lease_not_renewed", error=str(error)[:200])
-
-    async def _release_leases(self, held: Sequence[Lease], owner: str) -> None:
-        """Give the leases back on the way out, if the database lets us; they expire anyway."""
-        try:
-            async with self._engine.begin() as conn:
-                await ledger.release(conn, self.phase, held, owner, unconditionally=True)
-        except Exception as error:
-            if not is_retried_by_loops(error):
-                raise
-            log.warning("lease_not_released", error=str(error)[:200])

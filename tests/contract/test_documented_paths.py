@@ -20,6 +20,7 @@ GUIDES = sorted(
         "docs/glossary.md",
         "docs/follow-one-portfolio.md",
         "docs/operations.md",
+        "docs/where.md",
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "howto").glob("*.md")),
     ]
 )

@@ -20,6 +20,7 @@ COMMON = {ReasonCode.BLOCKED.value}
 
 # Words that are spelled like a code and mean something else: codes of errors, kinds of faults, keys of answers, columns.
 HOMONYMS: dict[str, frozenset[str]] = {
+    "services/coordinator/api/examples_analytics.py": frozenset({"stale"}),
     "services/coordinator/api/models/analytics.py": frozenset({"stale"}),
     "services/coordinator/api/models/common.py": frozenset({"not_found"}),
     "services/coordinator/api/problem_codes.py": frozenset({"not_found", "not_fetched"}),

@@ -11,6 +11,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from services.coordinator import handlers
+from shared.db.roles import role_of
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.work import Phase
 from tests.crash.story import Story
@@ -47,9 +48,10 @@ class Killer:
         self.armed = True
         if self.point == "R6":
             await world.execute(
-                """INSERT INTO bus.outbox (event_id, topic, type, payload, created_at, sent_at)
-                   SELECT gen_random_uuid(), 'leadline.old', 'old', '{}', now() - interval '9 days', now() - interval '8 days'
-                   FROM generate_series(1, 50)"""
+                """INSERT INTO bus.outbox (event_id, topic, type, payload, created_at, sent_at, written_by)
+                   SELECT gen_random_uuid(), 'leadline.old', 'old', '{}', now() - interval '9 days', now() - interval '8 days', :role
+                   FROM generate_series(1, 50)""",
+                role=role_of(self.service),
             )
         elif self.point == "H9":
             await self._send_poison(story)

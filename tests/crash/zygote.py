@@ -129,9 +129,9 @@ def _patience(seconds: dict[str, float]) -> None:
         leases.LEASE = timedelta(seconds=seconds["lease"])
         runner.RENEW_SECONDS = seconds["lease"] / 3
         universe: Any = importlib.import_module("services.ingest.store.universe")
-        worker: Any = importlib.import_module("services.ingest.workflow.worker")
+        symbol_lease: Any = importlib.import_module("services.ingest.workflow.symbol_lease")
         universe.CLAIM = timedelta(seconds=seconds["lease"])
-        worker.RENEW_SECONDS = seconds["lease"] / 3
+        symbol_lease.RENEW_SECONDS = seconds["lease"] / 3
     if "session" in seconds:
         consumer.SESSION_TIMEOUT_MS = round(seconds["session"] * 1000)
     if "cleanup" in seconds:

@@ -127,7 +127,7 @@ CURVE = {"date": "2020-12-29", "provider": "treasury", "fault": None, "asked_at"
 
 
 def test_the_age_of_the_newest_yield_curve_is_told() -> None:
-    assert doctor.describe_curve(None, LAST) == "no portfolio needs one yet"
+    assert doctor.describe_curve(None, LAST) == "no curve was asked for yet"
     assert doctor.describe_curve(CURVE, LAST) == "the newest curve is of 2020-12-29 (treasury)"
     assert "2020-11-29" in doctor.describe_curve(CURVE | {"date": "2020-11-29"}, LAST)
     with pytest.raises(

@@ -19,6 +19,11 @@ from leadline.cli import Client, Failed
 from tests.deploy.test_embedded_run import servers_of, up
 
 pytestmark = pytest.mark.timeout(400)
+NAMES = {
+    "broker": "the embedded broker",
+    "postgres": "PostgreSQL",
+    "computation": "the process of the computing services",
+}
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def figures(url: str, portfolio: str) -> list[Any]:
     return [{key: value for key, value in item.items() if key not in own} for item in found]
 
 
-@pytest.mark.parametrize("server", ["broker", "postgres"])
+@pytest.mark.parametrize("server", NAMES)
 def test_a_server_that_is_killed_while_a_portfolio_is_computed_is_started_again(state: Path, server: str) -> None:
     process, url = up(state)
     try:
@@ -80,7 +85,7 @@ def test_a_server_that_is_killed_while_a_portfolio_is_computed_is_started_again(
         process.terminate()
         _, err = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10
-    name = "PostgreSQL" if server == "postgres" else "the embedded broker"
+    name = NAMES[server]
     said = err.splitlines()
     assert f"leadline: {name} ended (SIGKILL); starting it again" in said[0]
     assert said[-1].startswith(f"leadline: {name} is back on port")

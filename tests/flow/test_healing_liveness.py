@@ -161,8 +161,8 @@ async def test_a_consumer_that_cannot_read_what_our_own_outbox_sends_stops(
             for _ in range(WINDOW + 10):
                 own = headers()
                 await conn.execute(
-                    text("""INSERT INTO bus.outbox (event_id, topic, type, payload, headers)
-                            VALUES (:id, :topic, :type, '{"other": 1}', CAST(:headers AS jsonb))"""),
+                    text("""INSERT INTO bus.outbox (event_id, topic, type, payload, headers, written_by)
+                            VALUES (:id, :topic, :type, '{"other": 1}', CAST(:headers AS jsonb), 'leadline_ingest')"""),
                     {"id": UUID(own["ce_id"]), "topic": DATE_DUE, "type": declared, "headers": json.dumps(own)},
                 )
         service.wake_relay()

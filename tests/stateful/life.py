@@ -106,8 +106,10 @@ class Life(People):
         await asyncio.gather(*(reconciler.run_once() for reconciler in reconcilers))
 
     async def heal(self) -> int:
-        """The bus behaves from now on: all becomes complete, or blocked where it fails, within bounded turns (V6)."""
+        """The bus behaves from now on: all becomes complete, or blocked where it fails, within bounded turns (V6). Nobody waits any
+        longer for prices; what is complete without them is provisional."""
         self.bus.waiting.clear()
+        await self.give_up()
         bound = TURNS + TURNS_TO_BLOCK * len(self.faults)
         for turn in range(1, bound + 1):
             await self.expire()
@@ -121,12 +123,16 @@ class Life(People):
         raise AssertionError(f"after {bound} turns stranded: {truth.still_moving(await self.rows(truth.UNITS))}")
 
     async def end(self) -> None:
-        """What failed fails no more and is asked for again; who slept wakes: nothing is left to do, and nothing happened twice."""
+        """What failed fails no more and is asked for again, what was late comes, who slept wakes: nothing is left to do, nothing is
+        provisional, and nothing happened twice."""
         try:
             self.faults.clear()
             await self.replay()
             await self.heal()
             await self.quiet()
+            self.provisional = len(await self.rows("SELECT 1 FROM ledger.units WHERE provisional"))
+            for symbol, session in await self.rows("SELECT symbol, session FROM toy.awaited ORDER BY 1, 2"):
+                await self.arrive(symbol, session)
         finally:
             while self.sleepers:
                 await self.wake(0)
@@ -137,6 +143,7 @@ class Life(People):
         await self.quiet()
         await self.always()
         assert await self.rows("SELECT id FROM bus.dead_letters WHERE coalesce(replayed_at, resolved_at) IS NULL") == []
+        assert await self.rows("SELECT portfolio_id, session, phase FROM ledger.units WHERE provisional") == []
         await truth.history(self.engine, self.bus.published)
 
     async def always(self) -> None:

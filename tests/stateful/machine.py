@@ -34,6 +34,7 @@ class Machine(RuleBasedStateMachine):
     runner: asyncio.Runner
     engine: Any
     steps = 0
+    provisional = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,6 +168,16 @@ class Machine(RuleBasedStateMachine):
     def correct_a_price(self, symbol: str, day: int, price: int) -> None:
         self.do(self.life.correct(symbol, self.day(day), price))
 
+    @rule()
+    def patience_runs_out(self) -> None:
+        self.do(self.life.give_up())
+
+    @rule(which=index)
+    def a_late_price_comes(self, which: int) -> None:
+        awaited = self.do(self.life.rows("SELECT symbol, session FROM toy.awaited ORDER BY 1, 2"))
+        if awaited:
+            self.do(self.life.arrive(*awaited[which % len(awaited)]))
+
     @precondition(lambda self: self.life.portfolios)
     @rule(
         which=st.none() | index,
@@ -210,8 +221,11 @@ class Machine(RuleBasedStateMachine):
     # --- what the machinery does, and the bus
 
     @precondition(lambda self: self.life.due < len(DAYS))
-    @rule()
-    def tick(self) -> None:
+    @rule(late=st.sampled_from((*SYMBOLS, None)))
+    def tick(self, late: str | None) -> None:
+        """A session falls due; the close of one symbol may not be out by then."""
+        if late is not None:
+            self.do(self.life.await_price(late, DAYS[self.life.due]))
         self.life.due += 1
 
     @rule(mute=st.booleans())
@@ -282,3 +296,4 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.do(self.life.end())
+        Machine.provisional += self.life.provisional

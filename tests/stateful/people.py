@@ -26,7 +26,7 @@ from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock, next_change_seq
 from shared.events.services import PricesRestated
 from shared.messaging import dead_letters, outbox
-from shared.work import Phase, UnitKey
+from shared.work import MissingUnit, Phase, UnitKey
 from tests.stateful import toy, truth
 from tests.stateful.bus import Bus
 from tests.stateful.toy import DAYS, SYMBOLS, Bed
@@ -49,6 +49,8 @@ class People:
     faults: set[tuple[Phase, UUID, date]] = field(default_factory=set)
     """What cannot be computed for now."""
     sleepers: list[tuple[asyncio.Task[None], Bed]] = field(default_factory=list)
+    provisional: int = 0
+    """At the end of the life: units that were complete without a price that then came."""
 
     @property
     def clock(self) -> Clock:
@@ -110,7 +112,11 @@ class People:
         body = {"name": "life", "account_type": "taxable", "equity_balance": 1000, "positions": list(lots)}
         draft = validation.from_json(body | {"flows": [flow] if flow else []}, self.clock)
         if not draft.issues.refused:
-            made = await self.change(lambda conn: service.create(conn, self.clock, draft), (), None)
+
+            async def act(conn: AsyncConnection) -> service.Imported:
+                return await service.create(conn, self.clock, await service.prepare(conn, self.clock, draft))
+
+            made = await self.change(act, (), None)
             self.portfolios.append(made.portfolio_id)
 
     async def delete(self, portfolio: UUID, *, beside: bool) -> None:
@@ -148,6 +154,46 @@ class People:
         await self.change(act, holders, session)
         after = await self._required()
         assert [key for key in after if key[2] == "ingest" and after[key] != before[key]] == []
+
+    async def await_price(self, symbol: str, session: date) -> None:
+        """The vendor will be late with the close of a session that is not due yet."""
+        await self.do(
+            f"INSERT INTO toy.awaited (symbol, session) VALUES ('{symbol}', '{session}') ON CONFLICT DO NOTHING"
+        )
+
+    async def give_up(self) -> None:
+        """Patience runs out for all that is waited for."""
+        await self.do("UPDATE toy.awaited SET given_up = true")
+
+    async def arrive(self, symbol: str, session: date) -> None:
+        """The close comes: the product rewrites what ingest said of its units, and raises those that did without it."""
+
+        async def act(conn: AsyncConnection) -> None:
+            revision = await next_change_seq(conn)
+            await conn.execute(
+                text("DELETE FROM toy.awaited WHERE symbol = :symbol AND session = :session"),
+                {"symbol": symbol, "session": session},
+            )
+            inputs = await toy.read_inputs(conn)
+            done = await conn.execute(
+                text(
+                    "SELECT portfolio_id, session, completed_revision FROM ledger.units WHERE phase = 'ingest' AND provisional"
+                )
+            )
+            outcomes = {
+                MissingUnit(portfolio, of, revision_): ledger.Outcome(provisional=bool(inputs.waits(portfolio, of)))
+                for portfolio, of, revision_ in done.all()
+            }
+            await ledger.restate_quality(conn, Phase.INGEST, outcomes)
+            affected = [
+                Affected(symbol, Phase.FACTORS, session, self.clock.calendar().forward(session, 1)),
+                Affected(symbol, Phase.SNAPSHOTS, session, session),
+            ]
+            raised = await ledger.require(conn, await readiness.affected_units(conn, affected, ()), revision)
+            keys = {UnitKey(p, s) for p, s, phase in raised if phase is not Phase.RISK}
+            await outbox.publish_work(conn, PricesRestated, keys, DAYS, source="ingest")
+
+        await self.change(act, set(self.portfolios), session)
 
     async def rerun(self, portfolios: tuple[UUID, ...] | None, first: date, phase: Phase | None, what: str) -> None:
         """Twice, as an impatient person does: the second joins the first while that has something to do."""

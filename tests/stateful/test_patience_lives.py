@@ -35,7 +35,7 @@ committed, ingest = conftest.committed, conftest.ingest  # fixtures
 SYMBOLS = [f"L{index}" for index in range(8)]
 PROXY = "TLT"
 FIRST = DAYS.back(LAST, 6)
-SEEDS = range(int(os.environ.get("LEADLINE_PATIENCE_SEEDS", "4")))
+SEEDS = range(int(os.environ.get("LEADLINE_PATIENCE_SEEDS", "2")))
 STEPS = 24
 SEEN = "CREATE TABLE IF NOT EXISTS public.seen (portfolio_id uuid, session date, phase text, digest numeric, PRIMARY KEY (1))"
 # What a unit looks at: the closes of what is held, over its window or on the session; factors at a proxy's too.

@@ -3,6 +3,8 @@
 Ingest counts what is held, factors look at two closes of what is or was held, a snapshot is the one before it plus lots and flows,
 risk the sum of both and the sectors. A unit that an edit should have raised and did not is therefore a wrong figure.
 Snapshots and risk are written to the product's own tables, so that what withdraws and audits those is tried, too.
+A price that is awaited is nothing until it comes: ingest waits for it, or, once patience has run out, completes without it and
+provisionally; what stands on that is provisional too.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import ledger
 from shared.errors import TransientError
 from shared.ledger import Completed, Outcome
 from shared.market import registry
@@ -31,13 +34,14 @@ RESULTS = "toy.results"
 SCHEMA = (
     "CREATE SCHEMA toy",
     "CREATE TABLE toy.prices (symbol text, session date, price bigint NOT NULL, PRIMARY KEY (symbol, session))",
+    """CREATE TABLE toy.awaited (symbol text, session date, given_up boolean NOT NULL DEFAULT false, PRIMARY KEY (symbol, session))""",
     f"""CREATE TABLE {RESULTS} (portfolio_id uuid, session date, phase text, revision bigint NOT NULL, value bigint NOT NULL,
         PRIMARY KEY (portfolio_id, session, phase))""",
     *checks.WATCH,
 )
 EMPTIED = (
     "TRUNCATE ledger.units, ledger.schedule, bus.outbox, bus.dead_letters, coordinator.portfolios, coordinator.positions,"
-    " coordinator.flows, coordinator.runs, snapshots.snapshots, snapshots.holdings, risk.results, toy.prices, toy.results,"
+    " coordinator.flows, coordinator.runs, snapshots.snapshots, snapshots.holdings, risk.results, toy.prices, toy.awaited, toy.results,"
     " crash.history, crash.announced CASCADE"
 )
 # The figures there are: of ingest and factors, which belong to nobody's portfolio in the product, in a table of the test's own.
@@ -83,6 +87,13 @@ class Inputs:
 
     books: Mapping[UUID, Book]
     prices: Mapping[tuple[str, date], int]
+    awaited: Mapping[tuple[str, date], bool] = field(default_factory=dict)
+    """Prices that have not come, and whether patience has run out; 0 among the prices."""
+
+    def waits(self, portfolio: UUID, session: date) -> set[bool]:
+        """For what is held on the session and awaited: whether patience has run out."""
+        held = [lot.symbol for lot in self.books[portfolio].lots if lot.looked_at(session)]
+        return {self.awaited[symbol, session] for symbol in held if (symbol, session) in self.awaited}
 
     def ingest(self, portfolio: UUID, session: date) -> int:
         held = [lot for lot in self.books[portfolio].lots if lot.held(session)]
@@ -127,8 +138,12 @@ async def read_inputs(conn: AsyncConnection) -> Inputs:
     for portfolio, session, amount in flows:
         into: Any = books[portfolio].flows
         into[session] += amount
+    awaited = {
+        (row[0], row[1]): row[2]
+        for row in await conn.execute(text("SELECT symbol, session, given_up FROM toy.awaited"))
+    }
     prices = await conn.execute(text("SELECT symbol, session, price FROM toy.prices"))
-    return Inputs(books, {(row[0], row[1]): row[2] for row in prices})
+    return Inputs(books, {(row[0], row[1]): row[2] for row in prices} | dict.fromkeys(awaited, 0), awaited)
 
 
 def expected(inputs: Inputs, sessions: Sequence[date]) -> dict[tuple[UUID, date, str], int]:
@@ -186,24 +201,47 @@ class Toy:
             {"portfolios": list(batch.portfolios), "last": batch.last},
         )
         known = {(portfolio, session, phase): value for portfolio, session, phase, value in rows}
-        return batch, await read_inputs(conn), known
+        inputs = await read_inputs(conn)
+        return batch, inputs, known, await self._provisional(conn, batch, inputs)
+
+    async def _provisional(self, conn: AsyncConnection, batch: Batch, inputs: Inputs) -> set[UnitKey]:
+        """What is computed while something is waited for: by ingest's own word, and downstream by that of the phases before."""
+        keys = [UnitKey(unit.portfolio_id, unit.session) for unit in batch.units]
+        if self.phase is Phase.INGEST:
+            return {key for key in keys if inputs.waits(*key)}
+        before = [Phase.FACTORS, Phase.SNAPSHOTS] if self.phase is Phase.RISK else [Phase.INGEST]
+        found = await ledger.find_provisional(conn, before, batch.portfolios, batch.first, batch.last)
+        if self.phase is not Phase.SNAPSHOTS:
+            return found
+        eve = calendar().previous(batch.first)
+        chained = await ledger.find_provisional(conn, [self.phase], batch.portfolios, eve, eve)
+        began = {key.portfolio_id: eve for key in chained}
+        for key in sorted(found):
+            began.setdefault(key.portfolio_id, key.session)
+        return {key for key in keys if began.get(key.portfolio_id, date.max) <= key.session}
 
     def compute(self, loaded: Any) -> Results:
-        batch, inputs, known = loaded
-        if self.bed is not None and not self.bed.asleep.is_set():
+        batch, inputs, known, provisional = loaded
+        # The product's ingest judges in the transaction that completes: it cannot sleep over the arrival of what it waits for.
+        judges = self.phase is Phase.INGEST and bool(inputs.awaited)
+        if self.bed is not None and not self.bed.asleep.is_set() and not judges:
             self.bed.asleep.set()
             assert self.bed.woken.wait(60), "nobody woke the sleeper"
         if self.ends == "compute":
             raise Died
         if self.ends == "transient":
             raise TransientError("the provider is away", code="provider_away")
+        if self.phase is Phase.INGEST and any(
+            False in inputs.waits(unit.portfolio_id, unit.session) for unit in batch.units
+        ):
+            raise TransientError("a price may still come", code="late")
         values: dict[UnitKey, int] = {}
         for unit in sorted(batch.units):
             key = UnitKey(unit.portfolio_id, unit.session)
             if key in self.fails_at:
                 raise ValueError(f"{self.phase.value} of {unit.session} cannot be computed")
             values[key] = self._value(inputs, known, values, key)
-        return Results(dict.fromkeys(values, Outcome()), values)
+        return Results({key: Outcome(provisional=key in provisional) for key in values}, values)
 
     def _value(self, inputs: Inputs, known: Mapping[Any, int], values: Mapping[UnitKey, int], key: UnitKey) -> int:
         """Strict: what is not there, or not in this snapshot, is a `KeyError`."""

@@ -124,6 +124,40 @@ async def test_the_fence_tells_apart_two_leases_of_one_owner(db: AsyncConnection
     assert (await _state(db, a))[0] is None
 
 
+async def test_a_lease_that_is_further_away_than_it_lasts_is_free(
+    db: AsyncConnection, held: list[Lease], a: UUID, b: UUID
+) -> None:
+    """The database's clock was six hours ahead when it was taken. Nobody died of that."""
+    await act_as(db, None)
+    await db.execute(
+        text("UPDATE ledger.schedule SET lease_until = lease_until + interval '6 hours' WHERE portfolio_id = :a"),
+        {"a": a},
+    )
+    await act_as(db, "snapshots")
+    assert [(lease.portfolio_id, lease.deaths) for lease in await ledger.acquire(db, PHASE, [a, b], "two")] == [(a, 0)]
+
+
+async def test_a_lease_that_ran_out_is_a_death_and_one_that_was_given_back_is_none(
+    db: AsyncConnection, held: list[Lease], a: UUID, b: UUID
+) -> None:
+    await ledger.release(db, PHASE, [lease for lease in held if lease.portfolio_id == b], "one")
+    await _expire(db)
+    assert await ledger.find_unreleased(db, PHASE, [a, b], times=1) == [a]
+    taken = await ledger.acquire(db, PHASE, [a, b], "two")
+    assert {lease.portfolio_id: lease.deaths for lease in taken} == {a: 1, b: 0}
+    await _expire(db)
+    assert await ledger.find_unreleased(db, PHASE, [a, b], times=1) == [b, a], "the fewest deaths first"
+    assert await ledger.find_unreleased(db, PHASE, [a, b], times=2) == [a]
+    again = await ledger.acquire(db, PHASE, [a], "three")
+    assert [lease.deaths for lease in again] == [2]
+    runs = await db.scalar(
+        text("SELECT runs FROM ledger.schedule WHERE portfolio_id = :a AND phase = 'snapshots'"), {"a": a}
+    )
+    assert runs == 1, "only the first is counted as a run here: the others with what was being done"
+    await ledger.release(db, PHASE, again, "three")
+    assert await ledger.find_unreleased(db, PHASE, [a], times=1) == []
+
+
 async def test_renewing_keeps_a_lease_alive(db: AsyncConnection, held: list[Lease], a: UUID) -> None:
     await act_as(db, None)
     await db.execute(

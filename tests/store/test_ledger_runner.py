@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -288,7 +289,8 @@ async def test_a_failing_unit_shows_one_line_without_sql_or_values(
     async def refused(_: Batch) -> None:
         async with engines[Phase.INGEST].begin() as conn:
             await conn.execute(
-                text("INSERT INTO bus.outbox (topic, type) SELECT CAST(:secret AS text), NULL"),
+                text("""INSERT INTO bus.outbox (topic, type, payload)
+                        SELECT 'leadline.phase-requested', NULL, CAST(:secret AS text)"""),
                 {"secret": "a private word"},
             )
 
@@ -581,3 +583,111 @@ async def test_units_that_a_worker_puts_off_stay_missing_without_a_run_being_cou
     first = min(D[1].day, D[2].day)
     assert (row.next_at, row.last_error) == (until + timedelta(days=first), "rate_limited: TLT for rates")
     assert (row.runs, row.emits) == (0, 0)
+
+
+async def die(admin: AsyncEngine, phase: Phase, portfolios: list[UUID], times: int) -> None:
+    """So many workers take the lease and end without a word."""
+    for _ in range(times):
+        async with admin.begin() as conn:
+            assert len(await ledger.acquire(conn, phase, portfolios, uuid4().hex)) == len(portfolios)
+            await conn.execute(text("UPDATE ledger.schedule SET lease_until = lease_until - interval '1 hour'"))
+
+
+async def test_each_death_in_a_row_halves_the_work_and_the_eighth_blocks_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deaths are told from failures by the lease that nobody gave back; what killed them is never heard of."""
+    monkeypatch.setattr("shared.phase.runner.MAX_UNITS", 8)
+    [a] = await portfolios(admin, 1, D[:8])
+    await die(admin, Phase.INGEST, [a], 1)
+    worker = Worker(Phase.INGEST, leave=frozenset(D))
+    await runner(engines, worker).run(Work((a,), D[0], D[7]))
+    assert [len(batch) for batch in worker.seen] == [4, 4]
+    assert (await noted(admin, Phase.INGEST))[a] == (1, None), "machines are switched off: a run, and no reproach"
+    await die(admin, Phase.INGEST, [a], 2)
+    worker.seen.clear()
+    await runner(engines, worker).run(Work((a,), D[0], D[7]))
+    assert [len(batch) for batch in worker.seen] == [2] * 4, "one that let go of its lease is not counted any more"
+    _, error = (await noted(admin, Phase.INGEST))[a]
+    assert "2 times in a row" in str(error)
+    await admin_sets(admin, "runs = 6")
+    await die(admin, Phase.INGEST, [a], MAX_RUNS)
+    worker.seen.clear()
+    await runner(engines, worker).run(Work((a,), D[0], D[7]))
+    async with admin.connect() as conn:
+        blocked = await conn.execute(
+            text("SELECT session, blocked_reason FROM ledger.units WHERE blocked_reason IS NOT NULL")
+        )
+        assert [(session, "Memory" in reason) for session, reason in blocked] == [(D[0], True)]
+        assert await conn.scalar(text("SELECT count(*) FROM bus.dead_letters WHERE reason = 'blocked'")) == 1
+    assert [batch.first for batch in worker.seen] == list(D[1:8]), "the others are tried"
+
+
+async def admin_sets(admin: AsyncEngine, what: str) -> None:
+    async with admin.begin() as conn:
+        await conn.execute(text(f"UPDATE ledger.schedule SET {what}"))
+
+
+async def test_what_processes_died_of_twice_is_done_last_and_one_at_a_time(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine]
+) -> None:
+    a, b, c, d = await portfolios(admin, 4, D[:1])
+    await die(admin, Phase.INGEST, [a, b], 2)
+    await die(admin, Phase.INGEST, [a], 1)
+    await die(admin, Phase.INGEST, [c], 1)
+    worker = Worker(Phase.INGEST)
+    assert await runner(engines, worker).run(Work((a, b, c, d), D[0], D[0])) == 4
+    assert [batch.portfolios for batch in worker.seen] == [(c, d), (b,), (a,)], "the most suspicious last"
+    assert await noted(admin, Phase.INGEST) == {}, "they are done after all"
+
+
+@pytest.mark.parametrize("in_thread", [True, False])
+async def test_a_deleted_portfolio_stops_the_batch_that_computes_it(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, in_thread: bool
+) -> None:
+    """In a thread at its next step; a statement, or whoever waits for a vendor, at once."""
+    monkeypatch.setattr("shared.phase.runner.RENEW_SECONDS", 0.05)
+    [a] = await portfolios(admin, 1, D[:3])
+    began, stopped = threading.Event(), threading.Event()
+
+    def compute(_: Batch) -> None:
+        if in_thread:
+            began.set()
+            try:
+                while True:
+                    time.sleep(0.01)
+                    progress.report()
+            finally:
+                stopped.set()
+
+    async def claim(_: Batch) -> None:
+        if not in_thread:
+            began.set()
+            await asyncio.Event().wait()
+
+    worker = Worker(Phase.INGEST, on_claim=claim, on_compute=compute)
+    run = asyncio.create_task(runner(engines, worker).run(Work((a,), D[0], D[2])))
+    await asyncio.to_thread(began.wait, 20)
+    async with admin.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        await ledger.remove_units(conn, a)
+    assert await asyncio.wait_for(run, 10) == 0
+    assert not in_thread or await asyncio.to_thread(stopped.wait, 10)
+    async with admin.connect() as conn:
+        assert await conn.scalar(text("SELECT count(*) FROM ledger.failures")) == 0, "nobody is to blame"
+
+
+async def test_a_deleted_portfolio_stops_no_other(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.phase.runner.RENEW_SECONDS", 0.02)
+    a, b = await portfolios(admin, 2, D[:1])
+
+    async def delete(_: Batch) -> None:
+        async with admin.begin() as conn:
+            await acquire_commit_order_lock(conn)
+            await ledger.remove_units(conn, a)
+        await asyncio.sleep(0.2)
+
+    assert await runner(engines, Worker(Phase.INGEST, on_claim=delete)).run(Work((a, b), D[0], D[0])) == 1
+    assert await left(admin, Phase.INGEST) == set()

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.api import idempotency
-from services.coordinator.context import Context, ordered_change
+from services.coordinator.context import Context, Preparation, ordered_change
 from services.coordinator.errors import Conflict, Invalid
 from shared.messaging.failpoints import failpoint
 
@@ -22,10 +22,13 @@ Operation = Callable[[AsyncConnection], Awaitable[tuple[int, Any]]]
 """Does the change on the connection; returns the status and the body to answer."""
 
 
-async def idempotent_write(request: Request, context: Context, operation: Operation, *parts: bytes | str) -> Response:
+async def idempotent_write(
+    request: Request, context: Context, operation: Operation, *parts: bytes | str, prepare: Preparation | None = None
+) -> Response:
     """Run `operation` once. With `Idempotency-Key`, a repeated request is answered as the first one was, and changes nothing.
 
-    parts : what makes the request what it is; the same key with other parts is refused
+    parts   : what makes the request what it is; the same key with other parts is refused
+    prepare : what `operation` needs and can be done before the lock; not for a request that was answered before
     """
     failpoint("request.before_transaction")
     key = request.headers.get("idempotency-key")
@@ -33,8 +36,14 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
         raise Invalid(f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
     endpoint = f"{request.method} {request.url.path}"
     digest = _digest(parts)
+    waits = [] if prepare is None else [prepare]
+
+    async def first(conn: AsyncConnection) -> None:
+        if waits and (key is None or await idempotency.find_answer(conn, key, endpoint) is None):
+            await waits.pop()(conn)
+
     # The lock is also what makes two requests with one key wait for each other.
-    async with ordered_change(context) as conn:
+    async with ordered_change(context, first) as conn:
         known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
         if known is not None:
             if known.request_hash != digest:
@@ -49,6 +58,8 @@ async def idempotent_write(request: Request, context: Context, operation: Operat
                     code="answer_forgotten",
                 )
             return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
+        if waits:  # what was answered before is forgotten since
+            await waits.pop()(conn)
         status, body = await operation(conn)
         if key is not None:
             packed = await asyncio.to_thread(idempotency.pack, body)

@@ -87,11 +87,17 @@ async def import_new(
         await lookups.annotate(context.engine, context.clock, result.decisions, body)
         return JSONResponse(body)
 
-    async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        done = await imports.create(
-            conn, context.clock, draft, described, context.limits, allow_duplicate_name=allow_duplicate_name
+    prepared: list[imports.PreparedFile] = []
+
+    async def prepare(conn: AsyncConnection) -> None:
+        prepared.append(
+            await imports.prepare(
+                conn, context.clock, draft, described, context.limits, allow_duplicate_name=allow_duplicate_name
+            )
         )
-        return 201, serializers.imported(done)
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        return 201, serializers.imported(await imports.create(conn, context.clock, prepared[0]))
 
     parts: tuple[bytes | str, ...] = (
         name,
@@ -102,7 +108,7 @@ async def import_new(
         *sent.parts(),
         content,
     )
-    return await idempotent_write(request, context, act, *parts)
+    return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
 
 @router.post(
@@ -249,11 +255,15 @@ async def settle_basis(
 
 
 async def _create(request: Request, context: Context, draft: Draft, *parts: bytes | str) -> Response:
-    async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        result: Imported = await service.create(conn, context.clock, draft, context.limits)
-        return 201, serializers.imported(result)
+    prepared: list[service.Prepared] = []
 
-    return await idempotent_write(request, context, act, *parts)
+    async def prepare(conn: AsyncConnection) -> None:
+        prepared.append(await service.prepare(conn, context.clock, draft, context.limits))
+
+    async def act(conn: AsyncConnection) -> tuple[int, Any]:
+        return 201, serializers.imported(await service.create(conn, context.clock, prepared[0]))
+
+    return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
 
 async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:

@@ -111,6 +111,10 @@ CODES: tuple[ProblemCode, ...] = (
     ),
     ProblemCode("internal", 500, "The server failed. It is logged.", "Look at the server's log, and report it."),
     ProblemCode(
+        "busy", 503, "The server has as much to do as it takes on at once. Nothing was done.",
+        "Send it again after `Retry-After` seconds; fewer at a time if it goes on.",
+    ),
+    ProblemCode(
         "database_unavailable", 503, "The database is not reachable. Nothing was changed.", "Try again after `Retry-After` seconds."
     ),
 )  # fmt: skip

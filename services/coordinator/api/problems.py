@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.coordinator.api import validation_errors
 from services.coordinator.api.problem_codes import type_of
 from services.coordinator.api.representation import STREAMS, Representation
-from services.coordinator.errors import Refused, TooLarge
+from services.coordinator.errors import Busy, Refused, TooLarge
 from shared.answers import ALWAYS, NO_STORE
 from shared.db.engine import is_transient
 from shared.telemetry import logger
@@ -26,6 +29,13 @@ log = logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
+LOCK_NOT_AVAILABLE = "55P03"
+# A body arrives within the first, and never pauses for the second.
+BODY_SECONDS, SILENT_SECONDS = 300.0, 30.0
+TOO_SLOW = (
+    f"The body did not arrive: nothing for {SILENT_SECONDS:.0f} s, or not all of it within {BODY_SECONDS:.0f} s. Nothing was done; "
+    "send it again."
+)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -49,8 +59,16 @@ def problem(
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     errors = error.errors if error.errors or error.status == 422 else None
+    wait = getattr(error, "retry_after", None)
+    headers = None if wait is None else {"Retry-After": str(math.ceil(wait))}
     return problem(
-        error.status, error.title, str(error), code=error.code, errors=errors, errors_total=error.errors_total
+        error.status,
+        error.title,
+        str(error),
+        code=error.code,
+        errors=errors,
+        errors_total=error.errors_total,
+        headers=headers,
     )
 
 
@@ -105,10 +123,20 @@ def _database(_: Request, error: Exception) -> JSONResponse:
     if not is_transient(error):
         log.error("database_error", error=str(error)[:500])
         return problem(500, "Internal error", "The request failed; the server's log says why.", code="internal")
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == LOCK_NOT_AVAILABLE:
+        log.warning("request_waited_for_a_lock", error=str(error)[:300])
+        return busy(
+            "Another change takes long, and this one has waited for it in vain. Nothing was changed; send it again."
+        )
     log.warning("database_unavailable", error=str(error)[:300])
     detail = "The database is not reachable. Nothing was changed; try again."
     headers = {"Retry-After": RETRY_AFTER_SECONDS}
     return problem(503, "Unavailable", detail, code="database_unavailable", headers=headers)
+
+
+def busy(detail: str) -> JSONResponse:
+    """503: the server has as much to do as it takes on. Said at once, so that nobody waits for what will not come."""
+    return problem(503, Busy.title, detail, code=Busy.code, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def _unexpected(_: Request, error: Exception) -> JSONResponse:
@@ -121,7 +149,8 @@ def _unexpected(_: Request, error: Exception) -> JSONResponse:
 
 
 class BodyLimit:
-    """Refuses a body that is too large while it arrives, so that it is never held in memory or on disk whole."""
+    """Refuses a body that is too large while it arrives, so that it is never held in memory or on disk whole; and one that does not
+    arrive, so that what did is not held for ever."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app = app
@@ -135,11 +164,18 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > self._limit:
             await self._refuse(scope, receive, send)
             return
-        seen = 0
+        seen, whole, until = 0, False, time.monotonic() + BODY_SECONDS
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(min(SILENT_SECONDS, max(0.0, until - time.monotonic()))):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, TOO_SLOW) from None
+            whole = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > self._limit:
                 # The framework passes its own exception on, and would make a 400 of any other.

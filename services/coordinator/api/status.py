@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -40,23 +40,24 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     response_class=EventSourceResponse,
 )
 async def stream(portfolio_id: UUID, context: Ctx) -> EventSourceResponse:
-    first = await read(portfolio_id, context)
-    return EventSourceResponse(_events(context, portfolio_id, first))
+    context.streams.assert_room()
+    await read(portfolio_id, context)
+    return context.streams.respond(_events(context, portfolio_id))
 
 
-async def _events(context: Context, portfolio_id: UUID, first: dict[str, Any]) -> AsyncIterator[dict[str, str]]:
+async def _events(context: Context, portfolio_id: UUID) -> AsyncGenerator[dict[str, str], None]:
     """`status` events until the client leaves, the portfolio is deleted (`gone`), or the server stops."""
-    document: dict[str, Any] | None = first
-    shown: dict[str, Any] | None = None
-    while not context.stopping.is_set():
-        if document is None:
-            yield {"event": "gone", "data": json.dumps({"id": str(portfolio_id)})}
-            return
-        if document != shown:
-            yield {"event": "status", "data": json.dumps(document, allow_nan=False)}
-            shown = document
-        await asyncio.sleep(context.settings.stream_seconds)
+
+    async def told() -> str | None:
         document = await _document(context, portfolio_id)
+        return None if document is None else json.dumps(document, allow_nan=False)
+
+    async with aclosing(context.streams.follow(("status", portfolio_id), told)) as followed:
+        async for data in followed:
+            if data is None:
+                yield {"event": "gone", "data": json.dumps({"id": str(portfolio_id)})}
+                return
+            yield {"event": "status", "data": data}
 
 
 async def _document(context: Context, portfolio_id: UUID) -> dict[str, Any] | None:

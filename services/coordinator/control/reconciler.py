@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,14 @@ from services.coordinator.control import releases
 from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.results import coverage, states
+from shared import ledger
 from shared.clock import Clock
 from shared.db import locks
 from shared.db.closures import load_closures
 from shared.db.engine import acquire_commit_order_lock, is_retried_by_loops
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
+from shared.events.topics import PHASE_REQUESTED
 from shared.ledger import schedule
 from shared.ledger.schedule import Candidate
 from shared.ledger.states import HOLE_REASONS
@@ -50,6 +53,9 @@ from shared.work import CHAINED, MAX_PORTFOLIOS, MAX_UNITS, Phase, Work, portfol
 
 log = logger(__name__)
 
+# The database's clock may be slewed; a step back beyond this is one that leaves waits of hours behind.
+CLOCK_STEP_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class ReconcilerSettings:
@@ -58,7 +64,7 @@ class ReconcilerSettings:
     period: float = 15.0
     # The normal path gets its chance: a phase is asked for again only this long after its upstream completed.
     grace: float = 30.0
-    # Above this age of the oldest unsent event the bus is the problem, and more events would only lengthen the queue.
+    # Above this age of the oldest request that is unsent the bus is the problem, and more events would only lengthen the queue.
     backlog: float = 30.0
     # Events per phase that may be unanswered at a time: who has waited longest first, the rest when these are answered.
     events: int = 8
@@ -83,6 +89,7 @@ class Reconciler:
         self._benchmark = benchmark
         self._now = asyncio.Event()
         self._measured = float("-inf")
+        self._database_ahead = float("-inf")
 
     def wake(self) -> None:
         """Reconcile now rather than at the next turn."""
@@ -127,14 +134,16 @@ class Reconciler:
                 return 0
             failpoint("reconciler.after_election")
             await load_closures(conn)
+            await self._mend_waits(conn)
             await self._measure(conn)
             if closed := await dead_letters.resolve_blocked(conn):
                 log.info("blocked_letters_resolved", letters=closed)
             if reopened := await replays.reopen_failed(conn):
                 log.warning("replays_failed", letters=reopened)
-            if (await outbox.outbox_depth(conn)).oldest_seconds > self._pace.backlog:
+            # What waits for another topic says nothing of this one.
+            if await outbox.oldest_unsent(conn, PHASE_REQUESTED) > self._pace.backlog:
                 log.warning(
-                    "reconciler_holds_back", reason="the oldest unsent event is too old: is the broker reachable?"
+                    "reconciler_holds_back", reason="what was asked for last is unsent: is the broker reachable?"
                 )
                 return 0
             for phase in Phase:
@@ -143,6 +152,18 @@ class Reconciler:
             failpoint("reconciler.after_commit")
             self._wake_relay()
         return emitted
+
+    async def _mend_waits(self, conn: AsyncConnection) -> None:
+        """What was put off by a database's clock that was ahead is looked at now that it was set back."""
+        ahead = float(await conn.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0) - time.monotonic()
+        back, self._database_ahead = self._database_ahead - ahead, ahead
+        if back > CLOCK_STEP_SECONDS:
+            log.warning("database_clock_set_back", seconds=round(back))
+            await schedule.reset_backoff(conn)
+        if count := await ledger.shorten_waits(conn):
+            log.warning(
+                "waits_shortened", count=count, reason="longer than any backoff: the database's clock was ahead"
+            )
 
     async def _measure(self, conn: AsyncConnection) -> None:
         """What is missing and why, and how much waits to be sent."""

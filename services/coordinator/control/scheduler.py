@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.coordinator.control.undue import withdraw_undue
 from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import scope_key
 from shared import ledger
@@ -140,6 +141,7 @@ class Scheduler:
     async def run(self) -> None:
         while True:
             try:
+                await withdraw_undue(self._engine, self._clock)
                 await add_due(self._engine, self._clock, source="cron", wake=self._wake)
             except Exception as error:
                 if not is_retried_by_loops(error):

@@ -1,10 +1,10 @@
 """Files into portfolios: new, again, corrected, taken back. Each function runs inside the caller's transaction, after the
-commit-order lock."""
+commit-order lock unless it says otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from services.coordinator.portfolios import (
     trade_lots,
     validation,
 )
-from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
+from services.coordinator.portfolios.import_records import File, Undone, record, stage_fresh, state_fresh, state_known
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
 from services.coordinator.portfolios.service import DEFAULTS, Imported, existing
@@ -84,21 +84,42 @@ async def refuse_second(conn: AsyncConnection, name: str) -> None:
         )
 
 
-async def create(
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """A new portfolio from a file, with its lots and what the file says of them staged in the transaction at hand."""
+
+    new: service.Prepared
+    file: File
+    allow_duplicate_name: bool
+
+
+async def prepare(
     conn: AsyncConnection, clock: Clock, draft: Draft, file: File, limits: Limits, *, allow_duplicate_name: bool
-) -> Imported:
-    """Write a new portfolio from a file: all of it or nothing."""
+) -> PreparedFile:
+    """Check a file and bring it to the database. Before the commit-order lock, which `create` needs."""
     validation.refuse(draft.issues)
     if not allow_duplicate_name:
         await refuse_second(conn, draft.account.name)
     draft = await resolve(conn, clock, draft, file)
-    result = await service.create(conn, clock, draft, limits, from_trades=draft.trades is not None)
+    new = await service.prepare(conn, clock, draft, limits, from_trades=draft.trades is not None)
+    if draft.trades is None:
+        await stage_fresh(conn, draft.positions, new.keys)
+    return PreparedFile(new, file, allow_duplicate_name)
+
+
+async def create(conn: AsyncConnection, clock: Clock, prepared: PreparedFile) -> Imported:
+    """Write a new portfolio from a file: all of it or nothing."""
+    draft, file = prepared.new.draft, prepared.file
+    if not prepared.allow_duplicate_name:
+        # Another may have been written since.
+        await refuse_second(conn, draft.account.name)
+    result = await service.create(conn, clock, prepared.new)
     assert result.portfolio_id is not None
     import_id = await record(
         conn, result.portfolio_id, Parsed(draft.positions, draft.issues, draft.trades, draft.reading), file
     )
     if draft.trades is None:
-        await state_fresh(conn, result.portfolio_id, import_id, draft.positions, content.content_keys(draft.positions))
+        await import_store.insert_staged_statements(conn, import_id, result.portfolio_id)
     return replace(result, import_id=import_id, reading=draft.reading)
 
 

@@ -1,7 +1,9 @@
-"""Create, import, edit, delete. Each function runs inside the caller's transaction, after the commit-order lock."""
+"""Create, import, edit, delete. Each function runs inside the caller's transaction, after the commit-order lock unless it says
+otherwise."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,7 @@ from services.coordinator.portfolios import (
     flows,
     ledger_effects,
     lot_edits,
+    lot_store,
     price_basis,
     store,
     validation,
@@ -78,22 +81,41 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Lim
     return Imported(None, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 
-async def create(
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A new portfolio that was checked, with its lots staged in the transaction at hand."""
+
+    draft: Draft
+    decisions: Sequence[Decision]
+    keys: Sequence[str]
+
+
+async def prepare(
     conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS, *, from_trades: bool = False
-) -> Imported:
-    """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
+) -> Prepared:
+    """All of a creation that needs no commit-order lock, so that nobody waits while fifty thousand lots are checked and sent.
+
+    Closes that arrive after this are compared when the lots are settled, as those that arrive after the creation.
+    """
     validation.refuse(draft.issues)
     refuse_growth(Extent(), Extent.of(draft.positions), limits, clock)
     decisions = await validation.decide_price_basis(conn, draft.positions, clock, draft.issues)
     validation.refuse(draft.issues)
-    portfolio = await store.insert(conn, draft.account, draft.first_session)
-    keys = content.content_keys(draft.positions)
+    keys = await asyncio.to_thread(content.content_keys, draft.positions)
     rows = zip(draft.positions, decisions, keys, strict=True)
-    await store.insert_positions(conn, portfolio, rows, from_trades=from_trades)
+    await lot_store.stage_positions(conn, rows, from_trades=from_trades)
+    return Prepared(draft, decisions, keys)
+
+
+async def create(conn: AsyncConnection, clock: Clock, prepared: Prepared) -> Imported:
+    """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
+    draft = prepared.draft
+    portfolio = await store.insert(conn, draft.account, draft.first_session)
+    await lot_store.insert_staged(conn, portfolio)
     if draft.flows:
         await flows.insert(conn, portfolio, draft.flows)
     change = await ledger_effects.record_creation(conn, clock, portfolio, draft.first_session)
-    pairs = list(zip(draft.positions, decisions, strict=True))
+    pairs = list(zip(draft.positions, prepared.decisions, strict=True))
     return Imported(portfolio, draft.account.name, len(draft.positions), 0, change, draft.issues, pairs)
 
 

@@ -17,7 +17,7 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from shared.db.bulk import copy
 
-_POSITION_COLUMNS = (
+POSITION_COLUMNS = (
     "portfolio_id",
     "symbol",
     "quantity",
@@ -131,9 +131,15 @@ async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = [
+    records = [(portfolio, *record) for record in position_records(rows, from_trades=from_trades)]
+    if records:
+        await copy(conn, "positions", POSITION_COLUMNS, records, schema="coordinator")
+
+
+def position_records(rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool) -> list[tuple[object, ...]]:
+    """Values of the columns after the portfolio's id."""
+    return [
         (
-            portfolio,
             position.symbol,
             decision.quantity,
             position.entry_date,
@@ -162,8 +168,6 @@ async def insert_positions(
         )
         for position, decision, key in rows
     ]
-    if records:
-        await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -13,9 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.scorecard import Record, score
-from services.coordinator.errors import Invalid, NotFound
-from services.coordinator.results import attribution, liquidity, performance, scorecard
-from services.coordinator.results.figures import Name, flatten, joined
+from services.coordinator.errors import Invalid
+from services.coordinator.results import scorecard, worked_out_series
+from services.coordinator.results.figures import Name, flatten
+from services.coordinator.results.named_values import Values, picked, unknown
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
@@ -27,8 +27,6 @@ _LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_v
         "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
 _JSON = ("risk", "scenarios")
 _ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
-Values = dict[str, dict[date, Any]]
-"""By figure, then by session."""
 
 
 async def read(
@@ -124,7 +122,7 @@ async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     columns = {name: name.partition(".")[2] for name in names}
     for name, column in columns.items():
         if column not in SNAPSHOT_FIELDS:
-            raise _unknown(name, [f"snapshots.{field}" for field in SNAPSHOT_FIELDS])
+            raise unknown(name, [f"snapshots.{field}" for field in SNAPSHOT_FIELDS])
     listed = ", ".join(dict.fromkeys(["session", *columns.values()]))
     rows = await conn.execute(
         text(f"SELECT {listed} FROM snapshots.snapshots WHERE portfolio_id = :id AND session BETWEEN :first AND :last"),
@@ -146,9 +144,9 @@ async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Se
         try:
             lots[name] = UUID(identity), column
         except ValueError:
-            raise _unknown(name, [f"positions.POSITION_ID.{field}" for field in _LOT]) from None
+            raise unknown(name, [f"positions.POSITION_ID.{field}" for field in _LOT]) from None
         if column not in _LOT:
-            raise _unknown(name, [f"positions.{identity}.{field}" for field in _LOT])
+            raise unknown(name, [f"positions.{identity}.{field}" for field in _LOT])
     rows = await conn.execute(
         text(f"""
             SELECT session, position_id, {", ".join(_LOT)} FROM snapshots.positions
@@ -183,7 +181,7 @@ async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequenc
     )
     kept = rows.all()
     return await asyncio.to_thread(
-        _picked,
+        picked,
         ((row.session, flatten("risk", {**document(row.risk), "coverage": row.coverage})) for row in kept),
         names,
         strict=strict,
@@ -206,29 +204,11 @@ async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Seque
     )
     found = [dict(row) for row in rows.mappings() if row[answer.columns[0]] is not None]
     return await asyncio.to_thread(
-        _picked,
+        picked,
         ((row["session"], flatten(which, {**answer.body(row), "coverage": row["coverage"]})) for row in found),
         names,
         strict=strict,
     )
-
-
-def _picked(documents: Iterable[tuple[date, Mapping[Name, Any]]], names: Sequence[str], *, strict: bool) -> Values:
-    """The figures of these names; one that no session has is refused where that is asked for, with names that are close."""
-    values: Values = {name: {} for name in names}
-    wanted = dict.fromkeys(names)
-    seen: dict[str, None] = {}
-    for session, figures in documents:
-        for parts, value in figures.items():
-            full = joined(parts)
-            if full in wanted:
-                values[full][session] = to_json(value)
-            elif len(seen) < 5_000:
-                seen[full] = None
-    for name in names:
-        if strict and seen and not values[name]:
-            raise _unknown(name, seen)
-    return values
 
 
 async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool) -> Values:
@@ -248,41 +228,7 @@ async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Se
         return own | flatten("risk", {"scorecard": scorecard.summary(known)})
 
     shown = [row for row in rows if row.session >= window["first"]]
-    return await asyncio.to_thread(lambda: _picked(((row.session, of(row)) for row in shown), names, strict=strict))
-
-
-async def _performance(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
-) -> Values:
-    """Of everything from the portfolio's first session to each session, as a single answer without `from` is. Known by name."""
-    del strict
-    known = {f"performance.{figure}": figure for figure in performance.FIGURES}
-    for name in names:
-        if name not in known:
-            raise _unknown(name, known)
-    found = await performance.series(
-        conn, window["id"], window["first"], window["last"], [known[name] for name in names]
-    )
-    return {name: found[known[name]] for name in names}
-
-
-async def _by_session(
-    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
-) -> Values:
-    """Of each session alone."""
-    which = names[0].partition(".")[0]
-    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
-    found = await read_series(conn, window["id"], window["first"], window["last"])
-    documents = ((session, flatten(which, figures)) for session, figures in found)
-    return await asyncio.to_thread(lambda: _picked(documents, names, strict=strict))
-
-
-def _unknown(name: str, known: Iterable[str]) -> NotFound:
-    close = ", ".join(difflib.get_close_matches(name, list(known), n=3))
-    return NotFound(
-        f"There is no figure {name[:100]!r} in this range."
-        + (f" Did you mean {close}?" if close else " `…/explain` without `figure` lists those of a session.")
-    )
+    return await asyncio.to_thread(lambda: picked(((row.session, of(row)) for row in shown), names, strict=strict))
 
 
 _READERS = {
@@ -293,7 +239,7 @@ _READERS = {
     "correlations": _arrays,
     "stress": _arrays,
     "scorecard": _scorecard,
-    "performance": _performance,
-    "attribution": _by_session,
-    "liquidity": _by_session,
+    "performance": worked_out_series.read_performance,
+    "attribution": worked_out_series.read_by_session,
+    "liquidity": worked_out_series.read_by_session,
 }

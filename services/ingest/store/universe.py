@@ -11,8 +11,8 @@ from services.ingest.model.stored import GapRow, SymbolCoverage
 from shared.market.calendar import Calendar
 from shared.market.reasons import ReasonCode
 
-# Long enough for a slow vendor's batch between two renewals, short enough that a dead process delays nobody for long.
-CLAIM = timedelta(seconds=60)
+# Three renewals long; whoever needs what a dead process had claimed waits for as long as that.
+CLAIM = timedelta(seconds=30)
 
 REQUIRED_COVERAGE = """
     SELECT p.id AS lot_id, p.portfolio_id, n.symbol, p.entry_session, p.exit_session
@@ -73,7 +73,9 @@ async def acquire_leases(conn: AsyncConnection, symbols: Sequence[str], owner: s
         text("""
             WITH free AS (
                 SELECT id FROM ingest.symbols
-                WHERE symbol = ANY (CAST(:symbols AS text[])) AND (claim_until IS NULL OR claim_until < clock_timestamp())
+                WHERE symbol = ANY (CAST(:symbols AS text[])) AND (claim_until IS NULL
+                    -- Further away than a claim lasts: the database's clock was ahead when it was set.
+                    OR claim_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + CAST(:claim AS interval))
                 ORDER BY id
                 FOR NO KEY UPDATE SKIP LOCKED
             )

@@ -16,7 +16,7 @@ from shared.telemetry import logger
 
 log = logger(__name__)
 
-RENEW_SECONDS = 20.0
+RENEW_SECONDS = 10.0
 
 
 class SymbolLeaseLost(TransientError):

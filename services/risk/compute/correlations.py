@@ -17,6 +17,7 @@ from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     SHORT_HISTORY,
+    TOO_MANY,
     WITH_UNDERLYING,
     ZERO_VARIANCE,
     Document,
@@ -27,6 +28,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.series import Filled, coverage
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
+from shared.work import MAX_MATRIX
 
 MOST_CELLS = 160_000  # returns in one stack: a few copies of them stay in a core's cache
 
@@ -45,7 +47,8 @@ class Structure:
 def structures(
     panel: Panel, book: Book, units: IntVector, pairs: Pairs, steady: NDArray[np.bool_], filled: Filled
 ) -> dict[int, Structure]:
-    """By unit. Holdings without 63 real returns are left out and named; the others are grouped by how many they are.
+    """By unit. Holdings without 63 real returns are left out and named, and so are those beyond the 200 largest; the others are
+    grouped by how many they are.
 
     steady : by unit whether its pairs are whole; `filled` has the series of the others'.
     """
@@ -71,13 +74,21 @@ def structures(
     # What stands still has no correlation, and none is missing: its part of every risk is 0.
     backed = public & long_enough
     still = np.bincount(owner[backed & ~good], minlength=len(units)) > 0
-    for h, first in _beside_underlying(owner, rows, source, good).items():
+    joined = _beside_underlying(owner, rows, source, good)
+    for h, first in joined.items():
         # One series cannot stand in a matrix twice: an option's exposure is its underlying's there.
         exposure[first] += exposure[h]
         good[h] = False
         excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = WITH_UNDERLYING
+    crowded = _beyond_largest(owner, np.abs(exposure), good)
+    # With its underlying goes the option whose exposure stands there.
+    beside = [index for index, first in joined.items() if crowded[first]]
+    crowded[beside] = True
+    good &= ~crowded
+    for h in np.flatnonzero(crowded).tolist():
+        excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = TOO_MANY
     gross = book.long[holdings] - book.short[holdings]
-    real = np.where(backed, pairs.shares[CORRELATION_WINDOW][at], 0.0)
+    real = np.where(backed & ~crowded, pairs.shares[CORRELATION_WINDOW][at], 0.0)
     members = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
     for whole, count, even in sorted(set(zip(counts.tolist(), members.tolist(), steady.tolist(), strict=True))):
@@ -140,6 +151,15 @@ def _beside_underlying(owner: IntVector, rows: IntVector, source: IntVector, goo
     stands = {(int(owner[h]), int(source[h])): h for h in (*reversed(options), *own)}
     found = {h: stands[int(owner[h]), int(source[h])] for h in options}
     return {h: first for h, first in found.items() if first != h}
+
+
+def _beyond_largest(owner: IntVector, size: FloatVector, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the good holdings are not among their unit's `MAX_MATRIX` of largest size; of equal ones the later."""
+    beyond = np.zeros(len(owner), dtype=np.bool_)
+    for unit in np.flatnonzero(np.bincount(owner[good]) > MAX_MATRIX).tolist():
+        mine = np.flatnonzero(good & (owner == unit))
+        beyond[mine[np.argsort(-size[mine], kind="stable")[MAX_MATRIX:]]] = True
+    return beyond
 
 
 def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)

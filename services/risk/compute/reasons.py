@@ -24,6 +24,7 @@ UNPRICEABLE = ReasonCode.UNPRICEABLE.value
 PRIVATE = ReasonCode.PRIVATE.value
 NO_DELTA = ReasonCode.NO_DELTA.value
 NO_SERIES = ReasonCode.NO_SERIES.value
+TOO_MANY = ReasonCode.TOO_MANY.value
 WITH_UNDERLYING = ReasonCode.WITH_UNDERLYING.value
 BROKEN_CHAIN = ReasonCode.BROKEN_CHAIN.value
 NO_BENCHMARK = ReasonCode.NO_BENCHMARK.value

@@ -12,17 +12,19 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator import context
 from services.coordinator.control import releases
 from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
-from services.coordinator.portfolios import service
+from services.coordinator.portfolios import lot_store, service
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock
-from tests.store.coordinator.conftest import AS_OF, CSV, Api
+from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
 from tests.support.waiting import until_blocked
 
 NEXT = date(2020, 12, 31)
@@ -94,3 +96,52 @@ async def test_the_older_of_two_releases_that_start_at_once_is_not_recorded_last
     async with while_it_waits(api, releases._model(api.context.engine, Clock(AS_OF), "2")) as (conn, _):
         await releases._record(conn, releases.MODEL, "3")
     assert await releases.recorded_model(api.context.engine) == "3"
+
+
+async def test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked_at_behind_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged: list[str] = []
+    stage = lot_store.stage_positions
+
+    async def watched(conn: AsyncConnection, rows: Any, **values: Any) -> None:
+        await stage(conn, rows, **values)
+        staged.append("lots")
+
+    monkeypatch.setattr(lot_store, "stage_positions", watched)
+    body = {"name": "Twice", "equity_balance": "1000"}
+    sending = api.client.post(f"{PREFIX}/portfolios/import", data=body, files={"file": ("p.csv", CSV.encode())})
+    async with while_it_waits(api, sending) as (conn, task):
+        assert staged == ["lots"], "what takes long is done while somebody else holds the lock"
+        await conn.execute(
+            text(
+                "INSERT INTO coordinator.portfolios (name, account_type, equity_balance) VALUES ('Twice', 'taxable', 1)"
+            )
+        )
+    assert task.result().status_code == 409
+    assert task.result().json()["code"] == "duplicate_name"
+    assert await api.rows("SELECT count(*) FROM coordinator.positions") == [(0,)]
+    assert (await api.create())["positions"] == 2
+
+
+async def test_who_waits_too_long_for_the_lock_is_told_to_come_again_and_readers_do_not_wait(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the connections are for changes: those that wait leave the others to whoever only reads."""
+    monkeypatch.setattr(context, "LOCK_SECONDS", 0.3)
+    api.context.__dict__["changes"] = asyncio.Semaphore(2)
+    made = str((await api.create())["id"])
+
+    async def rename(number: int) -> httpx2.Response:
+        return await api.client.patch(f"{PREFIX}/portfolios/{made}", json={"name": f"n{number}"})
+
+    async with api.admin.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        waiting = [asyncio.create_task(rename(number)) for number in range(5)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            assert (await api.client.get(f"{PREFIX}/portfolios/{made}/status")).status_code == 200
+        answered = await asyncio.gather(*waiting)
+    assert [answer.status_code for answer in answered] == [503] * 5
+    assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in answered} == {("busy", "5")}
+    assert (await rename(9)).status_code == 200

@@ -386,6 +386,9 @@ async def test_nothing_is_emitted_while_the_bus_stands_still(api: Api) -> None:
     await created(api)
     await due_now(api)
     await api.run("UPDATE bus.outbox SET created_at = now() - interval '31 seconds'")
+    assert await reconciler(api).run_once() == 1, "a topic that cannot be sent to is not the one of requests"
+    await due_now(api)
+    await api.run("UPDATE bus.outbox SET created_at = now() - interval '31 seconds'")
     assert await reconciler(api).run_once() == 0
     await api.run("UPDATE bus.outbox SET sent_at = now()")
     assert await reconciler(api).run_once() == 1
@@ -419,3 +422,57 @@ async def test_holes_are_counted_by_what_happens_about_them(api: Api) -> None:
     }
     assert 3_600 <= found[Phase.INGEST].oldest_seconds < 3_700
     assert found[Phase.FACTORS].oldest_seconds < 60
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "UPDATE ledger.schedule SET lease_owner = 'dead', lease_until = now() + interval '6 hours'",
+        "UPDATE ledger.schedule SET next_at = now() + interval '6 hours'",
+        "UPDATE ledger.schedule SET next_at = now() + interval '6 hours', runs = 3, last_error = 'ValueError: no'",
+    ],
+    ids=["lease", "first look", "backoff"],
+)
+async def test_what_a_clock_that_was_ahead_put_off_is_asked_for(api: Api, left: str) -> None:
+    await created(api)
+    await due_now(api)
+    await api.run(left + " WHERE phase = 'ingest'")
+    assert await reconciler(api).run_once() == 1
+    assert [phase for phase, *_ in await asked(api)] == ["ingest"]
+
+
+async def test_what_was_asked_or_completed_in_the_future_holds_nobody_up(api: Api) -> None:
+    """Events of a clock that was ahead are not outstanding, and what completed then has had its time."""
+    portfolio = await created(api)
+    await api.complete(portfolio, phase="ingest")
+    await due_now(api)
+    turn = reconciler(api, grace=30.0, events=1)
+    await api.run("UPDATE ledger.units SET completed_at = now() + interval '6 hours' WHERE phase = 'ingest'")
+    assert await turn.run_once() == 2
+    await asked(api)
+    await api.run("UPDATE bus.outbox SET created_at = now() + interval '6 hours'")
+    other = await created(api, CSV.replace("AAPL", "NVDA"))
+    await api.complete(other, phase="ingest")
+    await api.run("UPDATE ledger.units SET completed_at = now() - interval '1 hour' WHERE phase = 'ingest'")
+    await due_now(api)
+    await turn.run_once()
+    assert [(phase, count) for phase, _, _, count in await asked(api)] == [("factors", 2), ("snapshots", 2)], (
+        "one event a phase may be outstanding, and none is"
+    )
+
+
+async def test_a_clock_that_steps_back_ends_the_waits_for_providers_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait for a provider may be long, so how long it is says nothing; that the clock stepped back does."""
+    await created(api)
+    wait = "UPDATE ledger.schedule SET next_at = now() + interval '20 hours', last_error = 'rate_limited (yahoo): AAPL'"
+    turn = reconciler(api)
+    await turn.run_once()
+    await api.run(wait)
+    await turn.run_once()
+    later = "SELECT count(*) FROM ledger.schedule WHERE next_at > now() + interval '1 minute'"
+    assert (await api.rows(later))[0][0] == 4, "nothing is wrong with it"
+    turn._database_ahead += 6 * 3600
+    await turn.run_once()
+    assert (await api.rows(later))[0][0] == 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
 
 from services.ingest.model.market import Action
+from services.ingest.store.universe import CLAIM
+from services.ingest.workflow.symbol_lease import RENEW_SECONDS
 from shared.clock import Clock
+from shared.ledger import LEASE
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.phase.runner import PhaseRunner
 from shared.telemetry import COMPLETED
@@ -327,14 +330,22 @@ async def test_whoever_writes_the_last_symbol_completes_the_portfolios_that_wait
     assert await ingest.missing(second) == []
 
 
-async def test_a_dead_workers_claim_runs_out(ingest: Ingest) -> None:
+@pytest.mark.parametrize("ahead", ["1 second", "6 hours"])
+async def test_a_dead_workers_claim_runs_out(ingest: Ingest, ahead: str) -> None:
+    """However far away it is: beyond its own length, the database's clock was ahead when it was set."""
     ingest.market.quote("AAA")
     portfolio = await ingest.portfolio(("AAA", ENTRY))
     await ingest.execute(
-        "INSERT INTO ingest.symbols (symbol, claim_owner, claim_until) VALUES ('AAA', 'dead', now() + interval '1 second')"
+        "INSERT INTO ingest.symbols (symbol, claim_owner, claim_until) "
+        f"VALUES ('AAA', 'dead', now() + interval '{ahead}')"
     )
     await asyncio.wait_for(ingest.run(portfolio), timeout=20)
     assert await ingest.missing(portfolio) == []
+
+
+def test_a_claim_is_short_enough_to_be_waited_for_by_whoever_needs_what_a_dead_process_had() -> None:
+    """With the lease of half a minute and the reconciler's turn after it, work is done again within a minute."""
+    assert timedelta(seconds=2 * RENEW_SECONDS) < CLAIM <= LEASE
 
 
 async def test_the_same_batch_again_changes_nothing(ingest: Ingest) -> None:

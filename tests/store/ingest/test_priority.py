@@ -137,7 +137,7 @@ async def described(ingest: Ingest) -> AsyncIterator[tuple[Profiles, VendorServe
 @pytest.mark.parametrize(
     "waiting",
     [
-        "UPDATE ingest.symbols SET claim_owner = 'somebody', claim_until = now() + interval '1 minute' WHERE symbol = 'SPY'",
+        "UPDATE ingest.symbols SET claim_owner = 'somebody', claim_until = now() + interval '20 seconds' WHERE symbol = 'SPY'",
         """INSERT INTO ingest.gaps SELECT id, '2020-12-30', '2020-12-30', 'rate_limited', false, 'massive', now(),
            now() + interval '1 minute' FROM ingest.symbols WHERE symbol = 'SPY'""",
         """INSERT INTO ingest.gaps SELECT id, '2020-12-30', '2020-12-30', 'not_found', true, 'massive', now(), now()

@@ -68,6 +68,10 @@ def test_a_server_that_only_reads_answers_reads(method: str) -> None:
     assert code(Access.of((), reads=True), request(method)) is None
 
 
+def test_a_question_with_a_body_is_a_read() -> None:
+    assert code(Access.of((), reads=True), request("POST", "/api/v1/portfolios/x/what-if")) is None
+
+
 async def login(scope: Scope, authenticator: Authenticator = LOCKED, access: Access = OPEN) -> str | None:
     """The code of the refusal, or the role of whoever is let in; None where nobody is asked."""
     try:

@@ -37,7 +37,7 @@ def test_it_has_every_route_and_no_subscription_and_no_loop() -> None:
     assert routes(alone) == routes(whole)
     assert len(service(whole).broker.subscribers) > 0
     assert list(service(alone).broker.subscribers) == []
-    assert len(service(whole).background) == 4
+    assert len(service(whole).background) == 5
     assert [loop.__name__ for loop in service(alone).background] == ["run_on_request"]
     assert service(alone).messaging, "it sends what it commits"
 

@@ -173,7 +173,7 @@ def test_who_refuses_is_named_with_its_words_and_when_it_ends(monkeypatch: pytes
     }
     alone = run(monkeypatch, {f"/portfolios/{ID}/status": of}, "status", ID)
     for shown in (listed.stdout, alone.stdout):
-        said = "yahoo is not asked until 2020-12-30T19:50:00+00:00 (rate limited): yahoo: limit reached [429]"
+        said = "yahoo is not asked until 2020-12-30 19:50:00 UTC (rate limited): yahoo: limit reached [429]"
         assert said in " ".join(shown.split())
     assert "yield curve: the newest is of 2020-11-02; treasury: timeout" in alone.stdout
     fine = run(monkeypatch, {f"/portfolios/{ID}/status": STATUS}, "status", ID).stdout

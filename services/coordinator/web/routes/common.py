@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from contextlib import aclosing
 from datetime import date
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
@@ -21,15 +20,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 
-from services.coordinator.context import Context, context_of, on_trading_days, ordered_change
+from services.coordinator.context import Context, Preparation, context_of, on_trading_days, ordered_change
 from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound, Refused
 from services.coordinator.portfolios import service
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.results import completeness, portfolios, sessions
 from services.coordinator.web import sign_in, texts
-from services.coordinator.web.rendering import page
+from services.coordinator.web.rendering import digest, page
 from services.coordinator.web.texts import gettext as _
+from services.coordinator.web.texts import locale
 from services.coordinator.web.views.header import Header, header
 from shared.db.engine import is_transient
 from shared.errors import PermanentError
@@ -134,17 +134,28 @@ async def portfolio_header(
     return found, header(about, document, row, context.clock.calendar()), document
 
 
-async def changed(context: Context, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+async def changed(
+    context: Context, act: Callable[[AsyncConnection], Awaitable[T]], prepare: Preparation | None = None
+) -> T:
     """Do a change as the API does: in one transaction that takes the commit-order lock, and send at once what it announces."""
-    async with ordered_change(context) as conn:
+    async with ordered_change(context, prepare) as conn:
         result = await act(conn)
     context.wake_relay()
     return result
 
 
-async def pause(context: Context, began: float) -> None:
-    """Between two looks of a stream: never more than a fifth of the time is spent on looking, however much there is to read."""
-    await asyncio.sleep(max(context.settings.stream_seconds, 4.0 * (time.monotonic() - began)))
+async def changes(
+    context: Context, key: Hashable, read: Callable[[], Awaitable[str]], seen: str
+) -> AsyncGenerator[dict[str, str], None]:
+    """A piece of a page whenever it says something new, until the reader leaves or the server stops.
+
+    seen : digest of what the page shows already
+    """
+    async with aclosing(context.streams.follow((key, str(locale())), read)) as followed:
+        async for text in followed:
+            if digest(text) != seen:
+                yield {"data": text}
+                seen = digest(text)
 
 
 def back(path: str, notice: str = "") -> RedirectResponse:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator import serializers
 from services.coordinator.context import Context, Ctx
@@ -157,13 +158,14 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
                 ),
             )
         else:
-            draft = await _draft(context, given, content)
-            result = await changed(
-                context,
-                lambda conn: imports.create(
-                    conn, context.clock, draft, file, context.limits, allow_duplicate_name=False
-                ),
-            )
+            draft, prepared = await _draft(context, given, content), list[imports.PreparedFile]()
+
+            async def prepare(conn: AsyncConnection) -> None:
+                prepared.append(
+                    await imports.prepare(conn, context.clock, draft, file, context.limits, allow_duplicate_name=False)
+                )
+
+            result = await changed(context, lambda conn: imports.create(conn, context.clock, prepared[0]), prepare)
     except Refused as error:
         return page(request, "import.html", status=422, **(shown | _refused(error)))
     said = _("{n} positions imported. Figures arrive while you watch.").format(n=result.positions)

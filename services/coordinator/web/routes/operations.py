@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -26,8 +24,8 @@ from services.coordinator.results import grid as completeness
 from services.coordinator.results import providers, quarantine
 from services.coordinator.results.values import document
 from services.coordinator.runs import store as runs
-from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Day, back, changed, pause, runs_up_to_date
+from services.coordinator.web.rendering import HEADERS, live_part, page, text_of
+from services.coordinator.web.routes.common import Day, back, changed, changes, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import operations as views
@@ -98,20 +96,13 @@ async def grid(
 
 @router.get("/ops/live")
 async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
-    return EventSourceResponse(_events(context, seen))
-
-
-async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
-    while not context.stopping.is_set():
-        began = time.monotonic()
+    async def read() -> str:
         async with snapshot(context.engine) as conn:
             await load_closures(conn)
             view = await _state(conn)
-        text = text_of("_operations.html", **view)
-        if digest(text) != seen:
-            yield {"data": text}
-            seen = digest(text)
-        await pause(context, began)
+        return text_of("_operations.html", **view)
+
+    return context.streams.respond(changes(context, "operations", read, seen))
 
 
 async def _state(conn: AsyncConnection) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
@@ -21,8 +21,9 @@ from services.coordinator.portfolios import flows, store
 from services.coordinator.results import figure_series, grid, portfolios, restatements, scorecard, symbols
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, live_part, page, text_of
-from services.coordinator.web.routes.common import Session, pause, portfolio_header, runs_up_to_date
+from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.texts import locale
 from services.coordinator.web.views import correlations as correlation_views
 from services.coordinator.web.views import data as data_views
 from services.coordinator.web.views import factors as factor_views
@@ -178,7 +179,7 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
 @router.get("/p/{portfolio_id}/live")
 async def live(portfolio_id: UUID, context: Ctx, seen: str = "", was: str = "") -> EventSourceResponse:
     """The strip and the badge as they change; once the portfolio is done, the page is asked to fetch its figures."""
-    return EventSourceResponse(_events(context, portfolio_id, seen, was))
+    return context.streams.respond(_events(context, portfolio_id, seen, was))
 
 
 def _moving(head: Header, lane: Strip) -> dict[str, Any]:
@@ -186,26 +187,31 @@ def _moving(head: Header, lane: Strip) -> dict[str, Any]:
     return {"head": head, "strip": lane, **live_part("_live.html", head=head, strip=lane, arrived=False)}
 
 
-async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncIterator[dict[str, str]]:
+async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncGenerator[dict[str, str], None]:
     """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
-    while not context.stopping.is_set():
-        began = time.monotonic()
+
+    async def read() -> tuple[Header, Strip] | None:
         await refresh_all(context.engine)
         try:
             async with snapshot(context.engine) as conn:
                 await load_closures(conn)
                 _, head, _ = await portfolio_header(conn, context, portfolio_id, None)
-                lane = await _strip(conn, context, portfolio_id)
+                return head, await _strip(conn, context, portfolio_id)
         except NotFound:
             # Deleted while somebody watched: nothing more will come.
-            return
-        now = head.state.name
-        text = text_of("_live.html", head=head, strip=lane, arrived=was == "healing" and now != "healing")
-        if digest(text) != seen:
-            yield {"data": text}
-            seen = digest(text)
-        was = now
-        await pause(context, began)
+            return None
+
+    async with aclosing(context.streams.follow(("portfolio", portfolio_id, str(locale())), read)) as followed:
+        async for found in followed:
+            if found is None:
+                return
+            head, lane = found
+            now = head.state.name
+            text = text_of("_live.html", head=head, strip=lane, arrived=was == "healing" and now != "healing")
+            if digest(text) != seen:
+                yield {"data": text}
+                seen = digest(text)
+            was = now
 
 
 async def _part(

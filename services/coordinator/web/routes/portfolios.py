@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -15,8 +13,8 @@ from sse_starlette.sse import EventSourceResponse
 from services.coordinator.context import Context, Ctx
 from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.results import grid, holdings, overview
-from services.coordinator.web.rendering import HEADERS, digest, live_part, page, text_of
-from services.coordinator.web.routes.common import pause
+from services.coordinator.web.rendering import HEADERS, live_part, page, text_of
+from services.coordinator.web.routes.common import changes
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import home
@@ -35,7 +33,10 @@ async def listed(request: Request, context: Ctx, cursor: UUID | None = None) -> 
 
 @router.get("/live")
 async def live(context: Ctx, seen: str = "") -> EventSourceResponse:
-    return EventSourceResponse(_events(context, seen))
+    async def read() -> str:
+        return text_of("_portfolios.html", **await _view(context, None))
+
+    return context.streams.respond(changes(context, "portfolios", read, seen))
 
 
 async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
@@ -45,17 +46,6 @@ async def _view(context: Context, cursor: UUID | None) -> dict[str, Any]:
         found = await overview.page(conn, context.clock, limit=PAGE, after=cursor)
     rows = home.rows(found["items"])
     return {"rows": rows, "parts": home.sentence(rows), "day": home.day_of(found["items"]), "next": found["next"]}
-
-
-async def _events(context: Context, seen: str) -> AsyncIterator[dict[str, str]]:
-    """The list again whenever it says something new, until the reader leaves or the server stops."""
-    while not context.stopping.is_set():
-        began = time.monotonic()
-        text = text_of("_portfolios.html", **await _view(context, None))
-        if digest(text) != seen:
-            yield {"data": text}
-            seen = digest(text)
-        await pause(context, began)
 
 
 @router.get("/places")

@@ -114,6 +114,7 @@ def _table() -> Mapping[str, Reason]:
                 _("Prices of the option and of its underlying on the session."),
             ),
             ("with_underlying", _("stands with its underlying"), _("It is not missing.")),
+            ("too_many", _("beyond the 200 largest holdings"), _("Nothing to do.")),
             ("no_series", _("the contract is another one every day"), _("Nothing to do.")),
             ("no_provider", _("no provider has said anything of it"), _("A provider of company data.")),
             ("broken_chain", _("a snapshot before it is missing"), _("Comes with the snapshots.")),

@@ -1,0 +1,39 @@
+"""Figures over time that are worked out when they are asked for: performance, attribution, days to sell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.results import attribution, liquidity, performance
+from services.coordinator.results.figures import flatten
+from services.coordinator.results.named_values import Values, picked, unknown
+
+
+async def read_performance(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of everything from the portfolio's first session to each session, as a single answer without `from` is. Known by name."""
+    del strict
+    known = {f"performance.{figure}": figure for figure in performance.FIGURES}
+    for name in names:
+        if name not in known:
+            raise unknown(name, known)
+    found = await performance.series(
+        conn, window["id"], window["first"], window["last"], [known[name] for name in names]
+    )
+    return {name: found[known[name]] for name in names}
+
+
+async def read_by_session(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of each session alone."""
+    which = names[0].partition(".")[0]
+    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
+    found = await read_series(conn, window["id"], window["first"], window["last"])
+    documents = ((session, flatten(which, figures)) for session, figures in found)
+    return await asyncio.to_thread(picked, documents, names, strict=strict)

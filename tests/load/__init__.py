@@ -1,0 +1,1 @@
+"""A server under more load than it takes: `make load`."""

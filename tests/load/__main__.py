@@ -1,0 +1,185 @@
+"""`make load`: readers, streams, uploads and an onboarding at once on a server of its own; what it took and what it shed.
+
+Writes docs/load.md with --document. Exit code 1 if the server did not come through: a probe without an answer, an answer that is
+neither a success nor a refusal, or an onboarding that did not end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import psutil
+
+from deploy.embedded import demo, state
+from tests.bench import prices
+from tests.bench.memory import Peak
+from tests.load.clients import API, Answers, Server, probe, read, running, upload, watch
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "load.md"
+SYMBOLS = sorted(
+    {line.split(",")[0] for line in demo.PORTFOLIO.read_text().splitlines() if not line.startswith(("#", "symbol,"))}
+)
+HEAD = "symbol,quantity,entry_date,entry_price\n"
+ONBOARDING_SECONDS = 900.0
+INTRODUCTION = """# Load
+
+Written by the run that it reports: `{command}` on {date}, commit {commit}, {cores} cores, {memory:.0f} GB, {system}.
+
+One server as `leadline up` starts it. At once, for {seconds:.0f} s: {readers} readers who never pause, {streams}
+open status streams, {uploads} people who import a file of {upload_lots} lots and delete it, over and over, a probe every 50 ms, and one
+portfolio of {lots:,} lots of {symbols} symbols over {sessions} sessions that is being computed. The clients run on the same machine
+and take their share of it. Seconds unless said. *Shed* are refusals by 503 with `Retry-After`, and *told within* is
+the longest that one of them took.
+
+"""
+
+
+def lots_file(count: int, symbols: Sequence[str] = SYMBOLS, *, first: int = 0) -> bytes:
+    """So many lots, all different."""
+    rows = [f"{symbols[n % len(symbols)]},{first + n + 1},2019-01-02,100\n" for n in range(count)]
+    return (HEAD + "".join(rows)).encode()
+
+
+def _parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m tests.load")
+    found.add_argument("--seconds", type=float, default=60.0)
+    found.add_argument("--readers", type=int, default=100)
+    found.add_argument("--streams", type=int, default=250)
+    found.add_argument("--uploads", type=int, default=4)
+    found.add_argument("--upload-lots", type=int, default=500)
+    found.add_argument("--lots", type=int, default=20_000, help="of the portfolio that is computed meanwhile")
+    found.add_argument(
+        "--symbols", type=int, default=len(SYMBOLS), help="of that portfolio; synthetic ones beyond the bundled"
+    )
+    found.add_argument("--document", action="store_true", help="write docs/load.md")
+    return found
+
+
+def _symbols(count: int) -> list[str]:
+    return SYMBOLS[:count] + [f"L{number:04d}" for number in range(count - len(SYMBOLS))]
+
+
+def _prices(directory: Path, count: int) -> Path:
+    """The bundled ones, or synthetic ones of so many symbols since 2016."""
+    if count <= len(SYMBOLS):
+        return demo.PRICES
+    file = directory / "prices.parquet"
+    prices.write(file, _symbols(count), date(2016, 1, 4), demo.AS_OF)
+    return file
+
+
+async def _complete(server: Server, portfolio: str, within: float) -> float:
+    """Seconds until nothing of a portfolio is missing. Raises `TimeoutError`."""
+    began = time.monotonic()
+    async with server.client(1) as client, asyncio.timeout(within):
+        while True:
+            answer = await client.get(f"{API}/portfolios/{portfolio}/status")
+            if answer.status_code == 200:
+                status = answer.json()
+                if status["completed"] == status["expected"] and status["expected"]:
+                    return time.monotonic() - began
+            elif answer.status_code != 503:
+                raise AssertionError(answer.text)
+            await asyncio.sleep(0.5)
+
+
+async def _import(server: Server, name: str, file: bytes) -> str:
+    async with server.client(1) as client:
+        form = {"name": name, "account_type": "taxable", "equity_balance": "1000000"}
+        sent = {"file": ("f.csv", file, "text/csv")}
+        answer = await client.post(f"{API}/portfolios/import", data=form, files=sent, timeout=ONBOARDING_SECONDS)
+        answer.raise_for_status()
+        return str(answer.json()["id"])
+
+
+async def _load(server: Server, given: argparse.Namespace) -> tuple[Answers, float | None]:
+    """What was answered, and how long the onboarding took in all; None if it did not end."""
+    answers = Answers()
+    sample = await _import(server, "Sample", demo.PORTFOLIO.read_bytes())
+    await _complete(server, sample, 300.0)
+    began = time.monotonic()
+    large = await _import(server, "Large", lots_file(given.lots, _symbols(given.symbols))) if given.lots else None
+    connections = given.readers + given.uploads + 2
+    async with server.client(connections) as client, server.client(given.streams + 1) as streaming:
+        work = [read(client, sample, answers) for _ in range(given.readers)]
+        work += [watch(streaming, sample, answers) for _ in range(given.streams)]
+        work += [
+            upload(client, lots_file(given.upload_lots, first=1000 * n), f"Upload {n}", answers)
+            for n in range(given.uploads)
+        ]
+        work += [probe(client, answers)]
+        async with running(work):
+            await asyncio.sleep(given.seconds)
+    if large is None:
+        return answers, 0.0
+    try:
+        await _complete(server, large, ONBOARDING_SECONDS)
+    except TimeoutError:
+        return answers, None
+    return answers, time.monotonic() - began
+
+
+def _report(
+    given: argparse.Namespace, command: str, answers: Answers, onboarded: float | None, peak: float | None
+) -> str:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    words = INTRODUCTION.format(
+        command=command, date=f"{datetime.now(UTC):%Y-%m-%d}", commit=commit.stdout.strip() or "unknown", cores=os.cpu_count(),
+        memory=psutil.virtual_memory().total / 1e9, system=platform.system(), sessions=505, **vars(given),
+    )  # fmt: skip
+    end = "did not end" if onboarded is None else f"complete {onboarded:.0f} s after its file was sent"
+    most = "not known here" if peak is None else f"{peak:,.0f} MB"
+    return (
+        f"{words}{answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the server, "
+        f"the database's among them: {most}.\n"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="leadline-load-") as scratch:
+        directory = Path(scratch) / "state"
+        command = [sys.executable, "-m", "deploy.cli", "up", "--state", str(directory), "--port", "0"]
+        command += ["--data", str(_prices(Path(scratch), given.symbols)), "--as-of", demo.AS_OF.isoformat()]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("ready "):
+                sys.stderr.write(f"the server did not start: {line}\n")
+                return 1
+            with Peak(process.pid) as peak:
+                server = Server(line.split()[1], state.token(directory))
+                answers, onboarded = asyncio.run(_load(server, given))
+        finally:
+            process.terminate()
+            process.wait(60)
+    shown = " ".join(["python -m tests.load", *arguments])
+    report = _report(given, shown, answers, onboarded, peak.megabytes)
+    sys.stdout.write(report + "\n")
+    if given.document:
+        DOCUMENT.write_text(report, encoding="utf-8")
+    unanswered = [
+        status for path in ("/livez", "/readyz") for status in answers.statuses[f"GET {path}"] if status != "200"
+    ]
+    wrong = [
+        status for counted in answers.statuses.values() for status in counted if status[0] != "2" and status != "503"
+    ]
+    return 1 if onboarded is None or unanswered or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
