@@ -20,6 +20,9 @@ from shared.messaging.broker import add_partitions, create_producer, ensure_topi
 from shared.settings import ServiceSettings
 from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
 
+# The first of a module waits for a node to start.
+pytestmark = pytest.mark.timeout(600)
+
 
 def _unsigned_token(subject: str) -> str:
     """A token as the node's own check for tests takes it: without a signature."""

@@ -28,6 +28,8 @@ from tests.support.databases import Database, Server, in_thread
 from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
 
 COMPLETE_SECONDS = 180.0
+TOKEN = "a token of the test's own"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 KILLED = ("ingest", "factors", "snapshots", "risk")
 TABLES = ("snapshots.snapshots", "snapshots.holdings", "risk.results")
 pytestmark = pytest.mark.timeout(600)
@@ -76,6 +78,7 @@ def services(
     )
     in_thread(lambda: acls.apply(admin))
     variables = {f"LEADLINE_{name.upper()}_PASSWORD": password for name, password in databases.PASSWORDS.items()}
+    variables |= {"LEADLINE_MIGRATOR_PASSWORD": "test-migrator", "POSTGRES_PASSWORD": "unused", "LEADLINE_TOKEN": TOKEN}
     variables |= {"LEADLINE_AS_OF": "2020-12-31", "LEADLINE_KAFKA_NAMESPACE": namespace}
     state = scratch_directory / "secured-processes"
     with compose.up(state, variables=variables, database=guarded, broker=bus, replicas=2) as running:
@@ -103,11 +106,15 @@ def _calculate(services: dict[str, Process], name: str, disturb: Callable[[int],
     """Create a portfolio, wait until it is computed, disturb on the way; returns its id."""
     api = f"{services['coordinator-2'].url}/api/v1"
     body = {"name": name, "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
-    created = httpx2.post(f"{api}/portfolios", json=body | {"positions": book("2020-03-02")}, timeout=30)
+    created = httpx2.post(
+        f"{api}/portfolios", json=body | {"positions": book("2020-03-02")}, headers=BEARER, timeout=30
+    )
     assert created.status_code == 201, created.text
     portfolio = str(created.json()["id"])
     until, done = time.monotonic() + COMPLETE_SECONDS, False
-    while (status := httpx2.get(f"{api}/portfolios/{portfolio}/status", timeout=30).json())["state"] not in (
+    while (status := httpx2.get(f"{api}/portfolios/{portfolio}/status", headers=BEARER, timeout=30).json())[
+        "state"
+    ] not in (
         "complete",
         "partial",
     ):
