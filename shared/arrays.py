@@ -15,7 +15,9 @@ FloatMatrix: TypeAlias = NDArray[np.float64]
 FloatCube: TypeAlias = NDArray[np.float64]
 """Shape (n, m, k)."""
 IntVector: TypeAlias = NDArray[np.int64]
+BoolVector: TypeAlias = NDArray[np.bool_]
 BoolMatrix: TypeAlias = NDArray[np.bool_]
+BoolCube: TypeAlias = NDArray[np.bool_]
 DateVector: TypeAlias = NDArray[np.datetime64]
 """Shape (n,), dtype datetime64[D]."""
 

@@ -16,7 +16,8 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.embedded.run import Embedded, Options, embedded, stop_on_signals, unless_stopped, until_stopped
+from deploy.embedded.run import Embedded, Options, embedded, until_stopped
+from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from leadline.cli import Client, Failed, console_for, render_risk_overview
 from shared.errors import LeadlineError

@@ -6,10 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import SecretStr
 from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.rotating_log import RotatingLog
+from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
@@ -29,9 +29,7 @@ from shared.db.migrate import upgrade
 from shared.db.roles import API, LOGINS, MIGRATOR, role_of
 from shared.errors import ConfigurationError
 from shared.settings import ServiceSettings
-from shared.telemetry import logger
 
-log = logger(__name__)
 LOG_LIMIT_MB = 50
 T = TypeVar("T")
 Server = TypeVar("Server", postgres.Postgres, broker.Broker, computation.Computation)
@@ -156,30 +154,6 @@ async def _serve(options: Options) -> None:
             await until_stopped(running, asked_to_stop)
 
 
-async def unless_stopped(starting: Coroutine[Any, Any, T], asked_to_stop: asyncio.Event) -> T | None:
-    """What `starting` returns; None if a signal comes first: then it is cancelled, and has cleaned up."""
-    start, asked = asyncio.create_task(starting), asyncio.create_task(asked_to_stop.wait())
-    await asyncio.wait([start, asked], return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-    if start.done():
-        return await start
-    asyncio.get_running_loop().set_exception_handler(_once_stopping)
-    start.cancel()
-    try:
-        return await start
-    except asyncio.CancelledError:
-        return None
-
-
-def _once_stopping(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A connection that was cut off while it was made leaves an error that nobody waits for: after a stop that is no news."""
-    error = context.get("exception")
-    if isinstance(error, ConnectionError):
-        log.debug("connection_cut_off", error=str(error))
-    else:
-        loop.default_exception_handler(context)
-
-
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:
     """Wait for a signal; raise `ConfigurationError` if a service or a server ends without one."""
     failed = running.supervisor.failed
@@ -191,25 +165,6 @@ async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None
         error = running.supervisor.failure or f"a service ended by itself; {running.log} says why"
         running.supervisor.begin_stop(code=1, words=error)
         raise ConfigurationError(error)
-
-
-def stop_on_signals(begin_stop: Callable[[], None]) -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set, in place of what they do otherwise; `begin_stop` is called with it, in a thread.
-
-    Not by `add_signal_handler`, which waits for the loop's next turn: the loop may be what does not get on. And in a thread, because
-    a handler may interrupt the very code that holds the lock it needs, another handler's too.
-    """
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop(*_: object) -> None:
-        threading.Thread(target=begin_stop, name="begin-stop", daemon=True).start()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: everything has stopped
-            loop.call_soon_threadsafe(asked_to_stop.set)
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, stop)
-    return asked_to_stop
 
 
 def _chosen_token() -> str | None:

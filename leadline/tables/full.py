@@ -108,14 +108,20 @@ def exposures(console: Console, of: Mapping[str, Any]) -> None:
 
 def series(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
     rows = table("Volatility of the positions", "symbol", "252 sessions", "forecast, 21", "method", "reason")
+    shortfall = table("Positions in the expected shortfall, 97.5 %", "symbol", "component", "marginal", "incremental")
     for column in (3, 4):
         rows.columns[column].justify = "left"
     for of in positions:
+        part = of.get("es_975") or {}
+        shortfall.add_row(
+            text(of["symbol"]), *(percent(part.get(key)) for key in ("component", "marginal", "incremental"))
+        )
         rows.add_row(
             text(of["symbol"]), percent(of["realized_252"], 1), percent(of["forecast_21"], 1), text(of["method"]),
             escape(words(of["reason"])),
         )  # fmt: skip
     console.print(rows)
+    console.print(shortfall)
 
 
 def scorecard(console: Console, of: Mapping[str, Any]) -> None:
@@ -140,12 +146,22 @@ def scorecard(console: Console, of: Mapping[str, Any]) -> None:
         "expected",
         "Kupiec LR",
         "probability",
+        "Christoffersen LR",
+        "probability",
+        "light",
         "reason",
     )
     tails.columns[-1].justify = "left"
     for row in of["var"]:
         tails.add_row(
-            text(row["method"]), percent(row["level"], 0), count(row["n"]), count(row["exceedances"]), number(row["expected"], 1),
-            number(row["kupiec_lr"]), number(row["p"], 3), escape(words(row["reason"])),
+            text(row["method"]), percent(row["level"], 1), count(row["n"]), count(row["exceedances"]), number(row["expected"], 1),
+            number(row["kupiec_lr"]), number(row["p"], 3), number(row.get("christoffersen_lr")), number(row.get("christoffersen_p"), 3),
+            text(row.get("zone")), escape(words(row["reason"])),
         )  # fmt: skip
     console.print(tails)
+    if (interval := of.get("interval")) is not None:
+        why = f" ({words(interval['reason'])})" if interval["reason"] else ""
+        console.print(
+            f"Of {count(interval['n'])} intervals of {percent(interval['level'], 0)}, {count(interval['inside'])} held what came, "
+            f"{percent(interval['share'], 0)}{escape(why)}"
+        )

@@ -13,21 +13,27 @@ from leadline.tables.text import DASH, count, money, number, percent, words
 
 # Of contributions and clusters: beyond a dozen a table is no longer read.
 MOST = 12
+LEAST_T = 2.0  # below it a beta and 0 are much the same
 
 
 def factors(console: Console, exposures: Mapping[str, Any]) -> None:
     """The joint set, which risk and stress rest on; beside it what is only reported."""
     proxies = exposures.get("proxies") or {}
     for of, title in (("joint", "Factor exposures (joint)"), ("reported", "Single regressions, reported only")):
-        rows = table(title, "factor", "beta", "money", "covered", "proxy", "remark")
+        rows = table(title, "factor", "beta", "error", "t", "money", "covered", "proxy", "remark")
         for column in (-1, -2):
             rows.columns[column].justify = "left"
         for factor in exposures["factors"]:
             if factor["set"] == of:
                 remark = words(factor["reason"]) or ("short history" if factor["quality"] == "limited" else "")
+                t = factor.get("t_hac")
+                if not remark and t is not None and abs(t) < LEAST_T:
+                    remark = "within two errors of 0"
                 rows.add_row(
                     words(factor["factor"]),
                     number(factor["beta"]),
+                    number(factor.get("stderr_hac")),
+                    number(t, 1),
                     money(factor["money"]),
                     percent(factor["covered_weight"], 1),
                     proxies.get(factor["factor"]) or DASH,
@@ -90,7 +96,8 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
         rows.add_row("forecast, 21 sessions", f"{percent(forecast['value'], 1)}  ({band}{forecast['method']})")
         variances = ", ".join(number(forecast.get(name), 4) for name in ("variance", "ewma_variance"))
         rows.add_row("its variance, and by EWMA", variances)
-        rows.add_row("rows behind it", count(forecast.get("n_obs")))
+        rows.add_row("HAR's part of it", percent(forecast.get("har_weight"), 0))
+        rows.add_row("returns behind it", count(forecast.get("n_obs")))
     else:
         rows.add_row("forecast, 21 sessions", DASH)
     rows.add_row("beta from positions", number(beta["aggregated"]))
@@ -100,18 +107,28 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     console.print(rows)
 
 
-def _tail(console: Console, of: Mapping[str, Any]) -> None:
-    rows = table("Value at risk, one day, of NAV", "method", "level", "VaR", "expected shortfall", "returns", left=2)
-    for tail in of.get("var") or []:
+def _losses(console: Console, title: str, tails: Sequence[Mapping[str, Any]]) -> None:
+    bounded = any("var_low" in tail for tail in tails)
+    between = ("at least", "at most") if bounded else ()
+    rows = table(title, "method", "level", "VaR", *between, "expected shortfall", "returns", left=2)
+    for tail in tails:
+        bounds = [percent(tail.get(key)) for key in ("var_low", "var_high")] if bounded else []
         rows.add_row(
             tail["method"],
-            percent(tail["level"], 0),
+            percent(tail["level"], 1),
             percent(tail["var"]),
+            *bounds,
             percent(tail.get("es")),
-            str(tail.get("n_obs", DASH)),
+            count(tail.get("n_obs")),
         )
     if rows.row_count:
         console.print(rows)
+
+
+def _tail(console: Console, of: Mapping[str, Any]) -> None:
+    """Of today's holdings; the drawdown is of the book as it was."""
+    _losses(console, "Value at risk of today's holdings, one day, of NAV", of.get("var") or [])
+    _losses(console, "Value at risk of today's holdings, ten days, of NAV", of.get("var_10d") or [])
     drawdown = of.get("drawdown") or {}
     if drawdown.get("max") is not None:
         console.print(
@@ -170,7 +187,7 @@ def _scorecard(console: Console, of: Mapping[str, Any]) -> None:
 
 
 def stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
-    rows = table("Stress, of NAV", "scenario", "direct", "propagated", "uncovered", "remark")
+    rows = table("Stress, of NAV", "scenario", "others unchanged", "others as usual", "market", "uncovered", "remark")
     rows.columns[-1].justify = "left"
     for scenario in scenarios:
         direct, propagated = scenario.get("direct") or {}, scenario.get("propagated") or {}
@@ -179,6 +196,7 @@ def stress(console: Console, scenarios: Sequence[Mapping[str, Any]]) -> None:
             escape(scenario["name"]),
             percent(direct.get("fraction"), 1),
             percent(propagated.get("fraction"), 1),
+            percent((propagated.get("shocks") or {}).get("market"), 1),
             money(scenario.get("uncovered_value")),
             words(scenario.get("reason")) or (f"capped: {capped}" if capped else ""),
         )

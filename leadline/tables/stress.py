@@ -15,6 +15,8 @@ Scenarios = Sequence[Mapping[str, Any]]
 # Beside each other on a page of 140 characters, with amounts of up to eight digits.
 MOST_SCENARIOS = 8
 LEGS = ("direct", "propagated")
+# What the two mean: the factors that a scenario does not name stand still, or do what they usually do beside those it names.
+LABELS = {"direct": "others unchanged", "propagated": "others as they usually move"}
 
 
 def stress(console: Console, scenarios: Scenarios) -> None:
@@ -25,8 +27,8 @@ def stress(console: Console, scenarios: Scenarios) -> None:
     computed, columns = [scenarios[n] for n in there], [numbers[n] for n in there]
     for leg in LEGS:
         for part, name in (("by_factor", "factor"), ("by_position", "position")):
-            _cells(console, f"Stress by {name}, {leg}, money", computed, columns, (leg, part))
-    _cells(console, "Returns of the proxies, propagated", computed, columns, ("propagated", "shocks"))
+            _cells(console, f"Stress by {name}, {LABELS[leg]}, money", computed, columns, (leg, part))
+    _cells(console, f"Returns of the proxies, {LABELS['propagated']}", computed, columns, ("propagated", "shocks"))
 
 
 def _scripted(console: Console, scenarios: Scenarios) -> None:
@@ -46,12 +48,15 @@ def _scripted(console: Console, scenarios: Scenarios) -> None:
 
 
 def _totals(console: Console, scenarios: Scenarios) -> None:
-    rows = table("Stress, money and share of NAV", "#", "direct", "of NAV", "propagated", "of NAV")
+    rows = table(
+        "Stress, money and share of NAV", "#", *(cell for leg in LEGS for cell in (LABELS[leg], "of NAV")), "market"
+    )
     for n, scenario in enumerate(scenarios, 1):
         legs = [scenario[leg] or {} for leg in LEGS]
         rows.add_row(
-            f"#{n}", *(cell for leg in legs for cell in (money(leg.get("money")), percent(leg.get("fraction"), 1)))
-        )
+            f"#{n}", *(cell for leg in legs for cell in (money(leg.get("money")), percent(leg.get("fraction"), 1))),
+            percent((legs[-1].get("shocks") or {}).get("market"), 1),
+        )  # fmt: skip
     console.print(rows)
 
 

@@ -94,18 +94,22 @@ def _rates_and_spreads(console: Console, of: Facts) -> None:
 def _joint(console: Console, of: Facts) -> None:
     names = list(dict.fromkeys(name for facts in of for name in facts["joint"]["betas"]))
     betas = table("Symbols on all factors at once", "symbol", *map(words, names))
+    errors = table("Errors of these betas, HAC", "symbol", *map(words, names))
     fits = table("How well that fits", "symbol", "R²", "condition", "own sd, a day", "returns", "beyond 5", "reasons")
     fits.columns[-1].justify = "left"
     for facts in of:
         joint = facts["joint"]
         why = ", ".join(f"{words(name)} ({words(reason)})" for name, reason in joint["reasons"].items())
         betas.add_row(text(facts["symbol"]), *(number(joint["betas"].get(name)) for name in names))
+        known = joint.get("stderr_hac") or {}
+        errors.add_row(text(facts["symbol"]), *(number(known.get(name), 3) for name in names))
         fits.add_row(
             text(facts["symbol"]), number(joint["r2"], 3), number(joint["condition"], 1), percent(joint["resid_sd"]),
             count(joint["n_obs"]), escape(", ".join(words(name) for name in joint["flagged"])) or "no", escape(why),
         )  # fmt: skip
     if betas.row_count:
         console.print(betas)
+        console.print(errors)
         console.print(fits)
 
 

@@ -250,7 +250,7 @@ async def curves(conn: AsyncConnection, first: date, last: date) -> tuple[list[C
 
 EXPOSURE_COLUMNS = (
     "symbol_id", "session", "model_version", "price_version", "market", "market_shrunk", "ir_beta", "spreads", "joint",
-    "joint_fit", "n_obs", "quality", "flagged", "reasons",
+    "joint_stderr", "joint_fit", "n_obs", "quality", "flagged", "reasons",
 )  # fmt: skip
 METRIC_COLUMNS = (
     "symbol_id", "session", "model_version", "price_version", "price", "price_basis", "price_return", "total_return",

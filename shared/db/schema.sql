@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0026 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0029 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -244,6 +244,21 @@ AS $function$
                       WHEN price IS NOT NULL THEN 'price_only' END) AS b (basis)
 $function$;
 
+CREATE OR REPLACE FUNCTION ledger.begin_unseen()
+ RETURNS uuid
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    portfolio uuid := uuidv7();
+BEGIN
+    -- Whoever has the lock already keeps what it allows.
+    IF current_setting('leadline.ordered', true) IS DISTINCT FROM 'yes' THEN
+        PERFORM set_config('leadline.ordered', 'unseen', true), set_config('leadline.unseen', portfolio::text, true);
+    END IF;
+    RETURN portfolio;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ledger.drop_history(p_before timestamp with time zone, p_most integer)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -313,13 +328,34 @@ AS $function$
     SELECT set_config('leadline.ordered', 'yes', true)
 $function$;
 
+CREATE OR REPLACE FUNCTION ledger.refuse_seen()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    strangers boolean;
+BEGIN
+    IF current_setting('leadline.ordered', true) IS NOT DISTINCT FROM 'unseen' THEN
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM added WHERE %I <> CAST($1 AS uuid))', tg_argv[0])
+            INTO strangers USING current_setting('leadline.unseen');
+        IF strangers THEN
+            RAISE EXCEPTION 'INSERT into %.% for another portfolio than the new one, without the commit-order lock',
+                tg_table_schema, tg_table_name USING HINT = 'Take it first: SELECT ledger.order_lock()';
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ledger.refuse_unordered()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
 BEGIN
     -- Of the services only: who repairs a database by hand, or loads one, answers for it.
-    IF starts_with(session_user, 'leadline_') AND current_setting('leadline.ordered', true) IS DISTINCT FROM 'yes' THEN
+    IF starts_with(session_user, 'leadline_') AND current_setting('leadline.ordered', true) IS DISTINCT FROM 'yes'
+       AND NOT (current_setting('leadline.ordered', true) IS NOT DISTINCT FROM 'unseen' AND tg_op = 'INSERT'
+                AND tg_table_schema = 'coordinator' AND tg_table_name IN ('portfolios', 'positions')) THEN
         RAISE EXCEPTION '% of %.% without the commit-order lock', tg_op, tg_table_schema, tg_table_name
             USING HINT = 'Take it first: SELECT ledger.order_lock()';
     END IF;
@@ -549,6 +585,7 @@ CREATE TABLE coordinator.portfolios (
 );
 CREATE INDEX portfolios_active ON coordinator.portfolios USING btree (id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+CREATE TRIGGER unseen AFTER INSERT ON coordinator.portfolios REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('id');
 
 CREATE TABLE coordinator.flows (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -631,6 +668,7 @@ CREATE UNIQUE INDEX positions_content ON coordinator.positions USING btree (port
 CREATE INDEX positions_of_portfolio ON coordinator.positions USING btree (portfolio_id) WHERE (deleted_at IS NULL);
 CREATE INDEX positions_of_symbol ON coordinator.positions USING btree (symbol) WHERE (deleted_at IS NULL);
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.positions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+CREATE TRIGGER unseen AFTER INSERT ON coordinator.positions REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('portfolio_id');
 
 CREATE TABLE coordinator.import_lots (
     import_id   uuid NOT NULL,
@@ -1038,6 +1076,7 @@ CREATE TABLE factors.exposures (
     flagged       boolean NOT NULL,
     reasons       jsonb NOT NULL DEFAULT '{}'::jsonb,
     computed_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    joint_stderr  double precision[],
     CONSTRAINT exposures_pkey PRIMARY KEY (symbol_id, session),
     CONSTRAINT exposures_quality_check CHECK ((quality = ANY (ARRAY['full'::text, 'limited'::text, 'none'::text])))
 ) PARTITION BY RANGE (session);
@@ -1241,6 +1280,8 @@ CREATE TABLE risk.results (
     tilts               double precision[],
     duration_as_of      date,
     provisional         boolean NOT NULL DEFAULT false,
+    exposure_errors     double precision[],
+    tail_parts          double precision[],
     CONSTRAINT results_pkey PRIMARY KEY (portfolio_id, session),
     CONSTRAINT results_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text])))
 ) WITH (fillfactor=90);
@@ -1298,6 +1339,8 @@ CREATE TABLE risk.results_history (
     tilts               double precision[],
     duration_as_of      date,
     provisional         boolean NOT NULL DEFAULT false,
+    exposure_errors     double precision[],
+    tail_parts          double precision[],
     replaced_at         timestamp with time zone NOT NULL
 );
 ALTER TABLE risk.results_history ALTER betas SET STORAGE EXTERNAL;
@@ -1306,7 +1349,6 @@ ALTER TABLE risk.results_history ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_propagated SET STORAGE EXTERNAL;
 CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_id, session, revision);
-CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
 
 CREATE TABLE risk.scenario_choice (
     one    boolean NOT NULL DEFAULT true,
@@ -1799,6 +1841,8 @@ REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ingest.take_returns(date,date,bigint) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ingest.taken_return(boolean,text,double precision,double precision,double precision,boolean) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ledger.begin_unseen() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.begin_unseen() TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) TO leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.keep_history() FROM PUBLIC;

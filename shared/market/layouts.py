@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.market.registry import FACTOR_NAMES, RETURN_HORIZONS, SPREAD_NAMES, VOLATILITY_WINDOWS
+from shared.market.registry import (
+    FACTOR_NAMES,
+    RETURN_HORIZONS,
+    SPREAD_NAMES,
+    VAR_LEVELS,
+    VAR_METHODS,
+    VOLATILITY_WINDOWS,
+)
 
 Layout = tuple[str, ...]
 
@@ -17,6 +24,7 @@ MARKET: Final[Layout] = ("beta", "alpha", "r2", "stderr", "stderr_hac", "t_hac")
 # One after the other for each spread.
 SPREAD: Final[Layout] = ("beta", "stderr_hac", "r2")
 JOINT: Final[Layout] = FACTOR_NAMES
+JOINT_STDERR: Final[Layout] = FACTOR_NAMES
 JOINT_FIT: Final[Layout] = ("r2", "condition", "resid_sd")
 OBSERVATIONS: Final[Layout] = ("market", "ir_beta", *(f"spread_{name}" for name in SPREAD_NAMES), "joint")
 # factors.metrics
@@ -27,9 +35,22 @@ PROXIES: Final[Layout] = FACTOR_NAMES
 # risk.results: `exposures` has EXPOSURE for each of EXPOSURES, `greeks` GREEKS for each holding.
 REPORTED: Final[Layout] = ("market_beta", "market_beta_shrunk", "ir_beta", *(f"spread_{name}" for name in SPREAD_NAMES))
 EXPOSURES: Final[Layout] = (*FACTOR_NAMES, *REPORTED)
+# Of the joint set alone: `exposure_errors`.
+EXPOSURE_ERRORS: Final[Layout] = FACTOR_NAMES
 EXPOSURE: Final[Layout] = ("beta", "money", "covered_weight")
+# Of each holding, in `tail_parts`.
+TAIL_PARTS: Final[Layout] = ("component", "marginal", "incremental")
 GREEKS: Final[Layout] = ("implied_volatility", "delta", "gamma", "vega", "theta")
-FORECASTS: Final[Layout] = ("har", "har_variance", "ewma_variance", "var_historical", "var_normal")
+# The first five since ever, the others since version 4 of the model: what is stored of earlier sessions is shorter.
+FORECASTS: Final[Layout] = (
+    "har", "har_variance", "ewma_variance", "var_historical", "var_normal", "answered", "answered_variance", "low", "high",
+    "var_filtered", *(f"var_{method}_{100 * level:g}" for level in VAR_LEVELS[1:] for method in VAR_METHODS),
+)  # fmt: skip
+
+
+def scored_var(method: str, level: float) -> str:
+    """The element of `FORECASTS` that a method's value at risk of a level is."""
+    return f"var_{method}" if level == VAR_LEVELS[0] else f"var_{method}_{100 * level:g}"
 
 
 def element(layout: Layout, name: str) -> int:

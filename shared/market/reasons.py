@@ -70,6 +70,9 @@ class ReasonCode(StrEnum):
     NO_PROVIDER = "no_provider"
     NO_DURATION = "no_duration"
     STALE_DURATION = "stale_duration"
+    IMPLAUSIBLE = "implausible"
+    NOT_REPLAYED = "not_replayed"
+    FEW_EXCEEDANCES = "few_exceedances"
     NO_BENCHMARK = "no_benchmark"
     NO_RISK_FREE = "no_risk_free"
     NOT_FETCHED = "not_fetched"
@@ -376,6 +379,24 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "you",
         "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
+    ),
+    ReasonCode.IMPLAUSIBLE: ReasonInfo(
+        "The scenario moves a style or rates further from the market than five standard deviations of a quarter",
+        "figure",
+        "you",
+        "Read it as hypothetical, or script the move with `sigmas`",
+    ),
+    ReasonCode.NOT_REPLAYED: ReasonInfo(
+        "The replay has no return of the factor's proxy: the factor follows the others",
+        "figure",
+        "you",
+        "Add prices of one of the factor's proxies",
+    ),
+    ReasonCode.FEW_EXCEEDANCES: ReasonInfo(
+        "Fewer than five losses beyond value at risk: whether they come together is not to be told",
+        "figure",
+        "wait",
+        "Nothing to do: it fills up with time",
     ),
     ReasonCode.NO_BENCHMARK: ReasonInfo(
         "No benchmark weights are dated on or before the session",

@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "3"
+MODEL_VERSION: Final = "4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,10 @@ OPTION_MOST_VOLATILITY: Final = (
 
 # --- Scorecard (docs/methods.md, scorecard) ---------------------------------------------------------------------------------------
 
-SCORED_LEVEL: Final = 0.95  # of VaR: a year has about thirteen exceedances to count; at 0.99 two or three
+SCORED_LEVEL: Final = (
+    0.95  # of VaR in the summary: a year has about thirteen exceedances to count; at 0.99 two or three
+)
+FEW_EXCEEDANCES: Final = 5  # below it one that follows another is as well chance as not
 
 # --- Volatility, correlation, tail (docs/methods.md §7 and §8) -------------------------------------------------------------
 
@@ -136,8 +139,15 @@ TREND_Z: Final = 2.0  # about 5 % false alarms; a t-value of a slope calls 70 % 
 HAR_HORIZON: Final = 21  # sessions ahead
 HAR_WEEK: Final = 5  # Corsi 2009
 HAR_MONTH: Final = 22  # Corsi 2009
-HAR_MIN_ROWS: Final = 252  # a year of overlapping targets; with fewer, the EWMA
+HAR_MIN_OBS: Final = (
+    252  # returns: a year, of which 210 rows have a month behind them and one ahead; with fewer, the EWMA
+)
+HAR_MIN_ROWS: Final = 126  # where the market has holes: each takes 43 rows, and half a year of targets is the least
 HAR_INTERVAL_Z: Final = 1.2816  # 80 % of a normal
+COMBINED_MIN_ROWS: Final = 63  # days judged, a quarter: with fewer HAR and EWMA count a half each
+INTERVAL_WIDTH: Final = (
+    1.2  # of the log error: as it stands it covers seven tenths of what came, so widened four fifths
+)
 HAR_SINGULAR: Final = (
     1e-10  # determinant of the regressors' correlation matrix below which they say the same thing: the EWMA
 )
@@ -145,8 +155,15 @@ EWMA_DECAY: Final = 0.94  # RiskMetrics 1996, daily
 EWMA_MIN_OBS: Final = 63  # with fewer the recursion still remembers where it started: 0.94^63 is 2 %
 CORRELATION_WINDOW: Final = 252
 CORRELATION_MIN_OBS: Final = 63  # real returns of a holding, and jointly real ones of a displayed pair
+SHRINK_LEAST_RATIO: Final = (
+    2.0  # sessions a holding: with fewer, eigenvalues are known too badly to be shrunk one by one
+)
 CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 stand together
-VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.99)
+VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.975, 0.99)  # 97.5: the level of expected shortfall in bank rules
+VAR_METHODS: Final[tuple[str, ...]] = ("historical", "normal", "filtered")
+VAR_INTERVAL: Final = 0.95  # of the order statistics around a historical quantile
+VAR_DAYS: Final = 10  # sessions ahead, as bank rules ask for
+ES_LEVEL: Final = 0.975  # of what the holdings have in the expected shortfall
 VAR_MIN_OBS: Final = 252  # at 99 % that leaves two or three observations beyond the quantile: the least one can say
 
 # --- Moves that deserve a remark (docs/methods.md §12) ---------------------------------------------------------------------
@@ -162,6 +179,9 @@ STRESS_HALF_LIFE: Final = 63  # sessions; a quarter, so that covariances follow 
 STRESS_WINDOW: Final = 252
 STRESS_CAP_SIGMAS: Final = 3.0  # of √63 sessions: uncapped, 2020's COVID scenario sends momentum up 83 %
 STRESS_CAP_SESSIONS: Final = 63
+IMPLAUSIBLE_SIGMAS: Final = (
+    5.0  # of √63 sessions: what is read as a fund's return and was meant as a style's goes to fifteen and more
+)
 STRESS_DURATION_DAYS: Final = 400  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
 
 # --- Performance, attribution, liquidity: computed where they are read (docs/methods.md §16) -----------------------------------------

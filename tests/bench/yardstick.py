@@ -19,7 +19,7 @@ import asyncpg
 
 SCHEMA = Path(__file__).with_name("yardstick.sql")
 PHASES = ("ingest", "factors", "snapshots", "risk")
-FACTORS, REPORTED, SCENARIOS, SPREADS = 8, 7, 22, 4
+FACTORS, REPORTED, SCENARIOS, SPREADS = 8, 7, 24, 4
 REPETITIONS = 5
 # Rows that tell how long one is without its document, and the bytes that COPY puts around all rows.
 SAMPLE, FRAME = 20, 21

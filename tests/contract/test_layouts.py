@@ -47,8 +47,12 @@ def test_the_greeks_that_are_stored_are_those_that_are_answered() -> None:
 
 
 def test_forecasts_and_exposures() -> None:
+    assert layouts.FORECASTS[:5] == ("har", "har_variance", "ewma_variance", "var_historical", "var_normal"), (
+        "as it is stored since ever"
+    )
     assert layouts.FORECASTS[judged.NORMAL] == "var_normal"
     assert layouts.FORECASTS[judged.EWMA_VARIANCE] == "ewma_variance"
+    assert layouts.scored_var("filtered", 0.975) == "var_filtered_97.5"
     assert [name for name, of in answered.FIGURES if of == "joint"] == list(FACTOR_NAMES)
 
 

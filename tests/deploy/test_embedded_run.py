@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from deploy.embedded import demo
-from deploy.embedded.run import unless_stopped
+from deploy.embedded.stopping import unless_stopped
 from leadline.http import Client, Failed
 from leadline.servers import find_token, servers_directory
 

@@ -15,7 +15,7 @@ import pytest
 
 from deploy.embedded import broker, supervisor
 from deploy.embedded.broker import Broker
-from deploy.embedded.run import stop_on_signals
+from deploy.embedded.stopping import stop_on_signals
 from deploy.embedded.supervisor import Supervisor, Watched
 from shared.errors import ConfigurationError
 

@@ -39,6 +39,7 @@ ITEMS: dict[str, tuple[tuple[str, ...], str]] = {
     "risk.decomposition.contributions": (("symbol",), ""),
     "risk.decomposition.factors": (("factor",), "share"),
     "risk.var": (("method", "level"), "var"),
+    "risk.var_10d": (("method", "level"), "var"),
     "risk.sectors": (("sector",), ""),
     "stress.scenarios": (("id",), ""),
     "scorecard.forecasts": (("method",), ""),
@@ -260,7 +261,7 @@ async def test_a_move_of_yields_is_explained_by_its_duration(leadline: Pipeline,
     newest = max(
         (of for of in written["rates"]["durations"] if of["as_of"] <= date(2020, 12, 31)), key=lambda of: of["as_of"]
     )
-    moved = {of["id"]: of["shocks"]["rates_bp"] for of in written["scenarios"] if "rates_bp" in of["shocks"]}
+    moved = {of["id"]: of["shocks"]["rates_bp"] for of in written["scenarios"] if "rates_bp" in of.get("shocks", ())}
     assert moved
     for scenario, points in moved.items():
         given = {

@@ -29,7 +29,7 @@ ANSWERS = ("snapshot", "positions", "factor_exposures", "risk", "correlations", 
 # Null here is a text that is not there; any other null is a number.
 WORDS = {
     "reason", "figure", "symbol", "price_session", "price_basis", "peak", "trough", "benchmark_date", "date", "provider", "as_of",
-    "method", "direction", "entry_date", "duration_as_of", "until",
+    "method", "direction", "entry_date", "duration_as_of", "until", "zone",
 }  # fmt: skip
 # What the tables look things up by: changed one at a time, and what is printed must change.
 KEYS = {("factor_exposures", "factors", "*", "set"), ("factor_exposures", "factors", "*", "factor")}

@@ -19,7 +19,7 @@ from services.coordinator.compute import performance as performances
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range
 from services.coordinator.compute.replay import by_factors
-from services.coordinator.compute.scorecard import HAR, HAR_VARIANCE, HISTORICAL, Record, score
+from services.coordinator.compute.scorecard import HAR, HAR_VARIANCE, HISTORICAL, WIDTH, Record, score
 from services.coordinator.importer.basis import Market as Stored
 from services.coordinator.importer.basis import decide
 from services.coordinator.importer.model import PUBLIC, Issues, Position
@@ -272,7 +272,8 @@ def forecast(given: Given) -> Mapping[str, Any]:
     assert of.har[0]
     return {
         "value": of.value[0], "low": of.low[0], "high": of.high[0], "variance": of.variance[0], "n_obs": of.n_obs[0],
-        "ewma_variance": of.ewma_variance[0],
+        "ewma_variance": of.ewma_variance[0], "har_weight": of.weight[0], "har_value": of.har_value[0],
+        "har_variance": of.har_variance[0],
     }  # fmt: skip
 
 
@@ -436,7 +437,7 @@ def option(given: Given) -> Mapping[str, Any]:
 def scored(given: Given) -> Mapping[str, Any]:
     """Returns of one size with alternating signs after the forecasts, and days of which some lost more than the VaR."""
     days = int(given["days"])
-    forecasts, came = np.full((days + 1, 5), np.nan), np.full(days + 1, float(given["daily_move"]))
+    forecasts, came = np.full((days + 1, WIDTH), np.nan), np.full(days + 1, float(given["daily_move"]))
     forecasts[:, [HAR, HAR_VARIANCE]] = given["volatility"], given["variance"]
     forecasts[:, HISTORICAL] = given["var"]
     calm = score(Record(forecasts, came))

@@ -23,15 +23,25 @@ def of() -> Answered:
     return pictured(chain.panel(prices.by_symbol(AS_OF), labels=[AS_OF]), Unit(100_000.0, HELD))[0]
 
 
-def test_eleven_of_22_scenarios_are_null_for_want_of_a_proxy(of: Answered) -> None:
+def test_ten_of_24_scenarios_are_null_for_want_of_a_proxy(of: Answered) -> None:
     null = {s["id"]: s["reason"] for s in of.stress["scenarios"] if s["direct"] is None and s["propagated"] is None}
-    assert len(of.stress["scenarios"]) == 22
+    assert len(of.stress["scenarios"]) == 24
     assert set(null) == {
         *(f"rates_{way}_{size}" for way in ("up", "down") for size in (25, 50, 100)), "rates_up_300",
-        "value_rotation_20", "growth_rally_15", "covid_2020", "dot_com_2000",
+        "value_rotation_20", "growth_rally_15", "dot_com_2000",
     }  # fmt: skip
     assert set(null.values()) == {"no_proxy"}
     assert all(s["direct"]["money"] is not None for s in of.stress["scenarios"] if s["id"] not in null)
+
+
+def test_a_replay_names_the_factors_that_it_has_no_proxy_of(of: Answered) -> None:
+    crash = next(s for s in of.stress["scenarios"] if s["id"] == "covid_2020")
+    assert crash["shocks"] == {
+        "market": -0.3392, "value": -0.3876, "growth": None, "momentum": -0.3408, "quality": -0.3406, "size": -0.3911,
+        "low_volatility": -0.3302, "rates": None,
+    }  # fmt: skip
+    named = [r["figure"] for r in of.reasons if r["reason"] == "not_replayed" and "covid" in r["figure"]]
+    assert named == ["stress.covid_2020.shocks.growth", "stress.covid_2020.shocks.rates"]
 
 
 def test_rates_growth_and_what_needs_them_are_null_and_nothing_else_is(of: Answered) -> None:
@@ -54,7 +64,7 @@ def test_the_rest_is_there(of: Answered) -> None:
     assert all(
         volatility[name] is not None for name in ("realized_21", "realized_63", "realized_252", "percentile_252")
     )
-    assert volatility["forecast_21"]["method"] == "har"
+    assert volatility["forecast_21"]["method"] == "combined"
     assert of.risk["beta"]["realized"] == pytest.approx(of.risk["beta"]["aggregated"], abs=0.15)
     assert of.risk["decomposition"]["volatility"] > 0.1
     assert (of.quality, of.coverage) == ("complete", 1.0), "a factor without a proxy is no holding's fault"

@@ -20,13 +20,14 @@ from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
 STOCKS = [f"S{i}" for i in range(6)]
 RETURNS = chain.market(17, LOOKBACK, STOCKS)
 PANEL = chain.panel(RETURNS)
+BY_ID = {scenario.id: scenario for scenario in chain.SCENARIOS.scenarios}
 
 
 def test_an_index_like_portfolio_moves_as_the_market_is_scripted_in_every_propagated_scenario() -> None:
     """Correlations taken for betas and added up once sent such a portfolio up 6.7 % in a flight to quality. SPY's return is the market's,
     whatever else the scenario says; where it says nothing of the market, the mean given all that is said, within its cap."""
     of = pictured(PANEL, Unit(1000.0, {"SPY": 1000.0}))[0].stress["scenarios"]
-    assert len(of) == 22
+    assert len(of) == 24
     model = factor_model(PANEL)
     lift = np.eye(8)
     lift[1:, 0] = model.slopes[0, 1:]
@@ -38,6 +39,10 @@ def test_an_index_like_portfolio_moves_as_the_market_is_scripted_in_every_propag
         if "market" in shocks:
             assert fraction == pytest.approx(shocks["market"], abs=1e-12), scenario["id"]
             assert scenario["direct"]["fraction"] == pytest.approx(shocks["market"], abs=1e-12)
+            continue
+        if BY_ID[scenario["id"]].sigmas:
+            # Of the styles' residuals the market has no part.
+            assert fraction == pytest.approx(0.0, abs=1e-12), scenario["id"]
             continue
         said = [FACTOR_NAMES.index(name) for name in shocks]
         mean = sigma[0, said] @ np.linalg.solve(sigma[np.ix_(said, said)], list(shocks.values()))
@@ -63,9 +68,9 @@ def test_a_recent_listing_does_not_shorten_anybodys_window() -> None:
     r = 0.1 * filled + sum(0.15 * RETURNS[symbol] for symbol in STOCKS)
     assert of.risk["volatility"]["realized_252"] == pytest.approx(math.sqrt(252) * np.std(r[-252:], ddof=1), rel=1e-9)
     assert of.risk["beta"]["n_obs"] == 252
-    assert {line["n_obs"] for line in of.risk["var"]} == {LOOKBACK}
-    assert of.risk["volatility"]["forecast_21"]["method"] == "har"
-    assert of.risk["volatility"]["forecast_21"]["n_obs"] == LOOKBACK - 2 * 21
+    assert {line["n_obs"] for line in of.risk["var"] if line["method"] == "historical"} == {LOOKBACK}
+    assert of.risk["volatility"]["forecast_21"]["method"] == "combined"
+    assert of.risk["volatility"]["forecast_21"]["n_obs"] == LOOKBACK
     assert of.coverage == pytest.approx(0.9 + 0.1 * 63 / 252)
     assert of.correlations["labels"] == sorted(held)
 

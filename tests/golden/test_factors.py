@@ -39,12 +39,40 @@ def test_spy_on_spy_has_beta_one_and_no_styles(seed: int) -> None:
     assert reported["market_beta_shrunk"] == pytest.approx(1.0, abs=1e-12), "no error, so nothing to shrink"
 
 
-def test_tlt_on_itself_is_shrunk_by_the_penalty_alone() -> None:
+def test_a_twin_of_tlt_is_shrunk_by_the_penalty_alone() -> None:
     """With residuals that are orthogonal to all others: 1 / (1 + 0.1)."""
     m = 0.01 * wave(3)
-    found = betas({"SPY": m, "TLT": 0.0002 - 0.3 * m + 0.006 * wave(7)}, "TLT")
+    twin = 0.0002 - 0.3 * m + 0.006 * wave(7)
+    found = betas({"SPY": m, "TLT": twin, "X": twin}, "X")
     assert found["rates"] == pytest.approx(1.0 / (1.0 + JOINT_PENALTY), rel=1e-12)
     assert found["market"] == pytest.approx(-0.3, rel=1e-12)
+
+
+def test_a_proxy_is_its_own_factor_and_a_substitute_is_none() -> None:
+    """b_k on the market and 1 on itself, without error, though the styles' residuals go against each other; while VTV stands for value,
+    IVE is a fund like any other."""
+    returns = chain.market(3, 504, [])
+    names, of = chain.facts(returns, [503])
+    proxies = of.geometry.symbols[0]
+    for f, proxy in enumerate(proxies):
+        s = names.index(str(proxy))
+        expected = np.eye(8)[f]
+        expected[0] = of.geometry.slopes[0, f]
+        assert of.joint[0, s].tolist() == expected.tolist(), proxy
+        assert of.joint_stderr[0, s].tolist() == [0.0] * 8
+        assert of.fit[0, s, [0, 2]].tolist() == [1.0, 0.0]
+    assert proxies[1] == "VTV"
+    assert of.joint[0, names.index("IVE"), 1] < 0.99
+    assert of.fit[0, names.index("IVE"), 2] > 0.0
+
+
+def test_a_scripted_move_of_a_proxy_comes_out_as_scripted_on_its_holder() -> None:
+    of = pictured(
+        chain.panel(chain.market(3, 504, [])), Unit(1000.0, {"VUG": 1000.0}), Unit(1000.0, {"QUAL": 500.0}, 1)
+    )
+    for picture, factor, weight in ((of[0], "growth", 1.0), (of[1], "quality", 0.5)):
+        crash = next(s for s in picture.stress["scenarios"] if s["id"] == "covid_2020")
+        assert crash["propagated"]["fraction"] == pytest.approx(weight * crash["shocks"][factor], rel=1e-9)
 
 
 @pytest.mark.parametrize("correlation", [-0.95, -0.5, 0.0, 0.8])
@@ -52,7 +80,7 @@ def test_opposed_styles_share_an_exposure(correlation: float) -> None:
     """c = (R + 0.1 I)⁻¹ R e₁. At -0.95, as value and growth are: 0.64 and -0.31 of one another's scale."""
     m, own = 0.01 * wave(3), 0.004 * wave(7)
     opposed = 0.003 * (correlation * wave(7) + np.sqrt(1.0 - correlation**2) * wave(11))
-    found = betas({"SPY": m, "VTV": 0.9 * m + own, "VUG": 1.1 * m + opposed}, "VTV")
+    found = betas({"SPY": m, "VTV": 0.9 * m + own, "VUG": 1.1 * m + opposed, "X": 0.9 * m + own}, "X")
     r = np.array([[1.0, correlation], [correlation, 1.0]])
     c = np.linalg.solve(r + JOINT_PENALTY * np.eye(2), r[:, 0])
     assert found["value"] == pytest.approx(c[0], rel=1e-10)

@@ -121,11 +121,17 @@ def test_har_forecast_equals_a_plain_loop(unit: Unit) -> None:
     s2 = sum((a - b) ** 2 for a, b in zip(y, fitted, strict=True)) / (len(y) - 4)
     value = min(max(sum(b * x for b, x in zip(beta, row(503), strict=True)), min(y)), max(y))
     # 1e-6: normal equations square a condition number of some hundreds; the code centres and scales first.
-    assert (of["method"], of["n_obs"]) == ("har", 462)
-    assert of["value"] == pytest.approx(math.sqrt(252) * value, rel=1e-6)
-    assert of["low"] == pytest.approx(math.sqrt(252) * max(0.0, value - 1.2816 * math.sqrt(s2)), rel=1e-6)
-    assert of["high"] == pytest.approx(math.sqrt(252) * (value + 1.2816 * math.sqrt(s2)), rel=1e-6)
-    assert of["variance"] == pytest.approx(252 * (value**2 + s2), rel=1e-6)
+    assert (of["method"], of["n_obs"]) == ("combined", 504)
+    decay = [0.94**age for age in range(503, -1, -1)]
+    ewma = sum(w * x * x for w, x in zip(decay, r, strict=True)) / sum(decay)
+    w = of["har_weight"]
+    combined = math.sqrt(252) * (w * value + (1 - w) * math.sqrt(ewma))
+    width = math.exp(1.2816 * 1.2 * math.sqrt(math.log(1 + s2 / value**2)))
+    assert 0.0 < w < 1.0
+    assert of["value"] == pytest.approx(combined, rel=1e-6)
+    assert of["low"] == pytest.approx(combined / width, rel=1e-6)
+    assert of["high"] == pytest.approx(combined * width, rel=1e-6)
+    assert of["variance"] == pytest.approx(252 * (w * (value**2 + s2) + (1 - w) * ewma), rel=1e-6)
 
 
 @pytest.mark.parametrize("level", [0.95, 0.99])
@@ -142,6 +148,34 @@ def test_var_and_expected_shortfall_equal_a_plain_loop(level: float) -> None:
     z = normal.inv_cdf(1 - level)
     assert found["normal"]["var"] == pytest.approx(-(mean + z * spread), rel=1e-9)
     assert found["normal"]["es"] == pytest.approx(-mean + spread * normal.pdf(z) / (1 - level), rel=1e-9)
+
+
+def test_what_holdings_have_in_the_expected_shortfall_equals_a_plain_loop() -> None:
+    """Components sum to the ES; without a holding, the rest as it is has the ES less its increment; with holes too."""
+    returns = RETURNS | {"S1": np.where(np.arange(504) == 300, np.nan, RETURNS["S1"])}
+    for made in (RETURNS, returns):
+        panel = chain.panel(made)
+        unit = Unit(1000.0, {"S0": 700.0, "S1": -200.0, "S2": 300.0})
+        risk = pictured(panel, unit)[0].risk
+        es = next(t["es"] for t in risk["var"] if (t["method"], t["level"]) == ("historical", 0.975))
+        beta = panel.shrunk[0, panel.symbols.index("S1")]
+        own = {s: np.where(np.isnan(made[s]), beta * made["SPY"], made[s]) for s in unit.values}
+        weight = {s: v / 1000.0 for s, v in unit.values.items()}
+
+        def shortfall(series: FloatVector) -> float:
+            return -float(series[series <= np.quantile(series, 0.025)].mean())
+
+        whole: FloatVector = np.sum([weight[s] * own[s] for s in own], axis=0)
+        days = whole <= np.quantile(whole, 0.025)
+        assert es == pytest.approx(shortfall(whole), rel=1e-12)
+        parts = {row["symbol"]: row["es_975"] for row in risk["positions"]}
+        for s, part in parts.items():
+            assert part["marginal"] == pytest.approx(-own[s][days].mean(), rel=1e-9)
+            assert part["component"] == pytest.approx(-weight[s] * own[s][days].mean(), rel=1e-9)
+            assert part["incremental"] == pytest.approx(
+                shortfall(whole) - shortfall(whole - weight[s] * own[s]), abs=1e-12
+            )
+        assert math.fsum(part["component"] for part in parts.values()) == pytest.approx(es, rel=1e-12)
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,4 +1,4 @@
-"""Shrunk correlations, tails and clusters against scikit-learn and scipy."""
+"""Shrunk correlations, tails and clusters against plain loops and scipy."""
 
 from __future__ import annotations
 
@@ -7,48 +7,42 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import norm
-from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 
 from services.risk.compute import covariance
 from services.risk.compute.tail import tails
-from shared.arrays import FloatMatrix
 from shared.market.registry import LOOKBACK
 from tests.support import chain
 from tests.support.chain import Unit, pictured
+from tests.support.shrinkage import moved, quadratic_inverse
 
 STOCKS = [f"S{i}" for i in range(12)]
 RETURNS = chain.market(8, LOOKBACK, STOCKS)
 
 
-def standardised(symbols: list[str]) -> tuple[FloatMatrix, FloatMatrix]:
-    raw = chain.window(RETURNS, symbols, 252)
-    return raw, (raw - raw.mean(axis=0)) / raw.std(axis=0, ddof=0)
-
-
 @pytest.mark.parametrize("k", [2, 5, 12])
-def test_correlations_and_shrinkage_are_scikit_learns(k: int) -> None:
-    """1e-10 of the shrinkage, 1e-12 of a correlation: the same sums of 252 products, associated differently."""
+def test_correlations_and_shrinkage_are_those_of_a_plain_loop(k: int) -> None:
+    """1e-8 of what was changed, 1e-10 of a correlation: eigenvalues of the same sums of 252 products, associated differently."""
     held = STOCKS[:k]
     of = pictured(chain.panel(RETURNS), Unit(100.0, dict.fromkeys(held, 100.0 / k)))[0]
-    raw, x = standardised(sorted(held))
-    fit = LedoitWolf().fit(x)
-    scale = np.sqrt(np.diag(fit.covariance_))
-    correlation = fit.covariance_ / np.outer(scale, scale)
+    raw = chain.window(RETURNS, sorted(held), 252)
+    correlation = quadratic_inverse(raw)
     assert of.correlations["labels"] == sorted(held)
-    assert of.correlations["shrinkage"] == pytest.approx(ledoit_wolf_shrinkage(x), rel=1e-10)
-    assert np.array(of.correlations["matrix"]) == pytest.approx(correlation, abs=1e-12)
+    assert of.correlations["shrinkage"] == pytest.approx(moved(correlation, raw), rel=1e-8)
+    assert np.array(of.correlations["matrix"]) == pytest.approx(correlation, abs=1e-10)
     sigma = correlation * np.outer(raw.std(axis=0, ddof=1), raw.std(axis=0, ddof=1)) * 252
     weight = np.full(k, 1.0 / k)
     # 1e-10: a root of a sum of k² products.
     assert of.risk["decomposition"]["volatility"] == pytest.approx(np.sqrt(weight @ sigma @ weight), rel=1e-10)
 
 
-def test_without_shrinkage_it_is_numpys_correlation() -> None:
-    """ρ_shrunk = (1 - shrinkage) ρ off the diagonal: on standardised columns the target is the identity."""
+def test_shrinkage_brings_eigenvalues_together_and_keeps_their_axes() -> None:
+    """What is shrunk, before it is brought to a unit diagonal, has the sample's eigenvectors; the extremes come nearer."""
     of = pictured(chain.panel(RETURNS), Unit(100.0, dict.fromkeys(STOCKS, 5.0)))[0].correlations
     plain = np.corrcoef(chain.window(RETURNS, of["labels"], 252), rowvar=False)
-    expected = (1.0 - of["shrinkage"]) * plain + of["shrinkage"] * np.eye(len(STOCKS))
-    assert np.array(of["matrix"]) == pytest.approx(expected, abs=1e-12)
+    ours, theirs = np.linalg.eigvalsh(np.array(of["matrix"])), np.linalg.eigvalsh(plain)
+    assert ours[0] > theirs[0]
+    assert ours[-1] < theirs[-1]
+    assert 0.0 < of["shrinkage"] < 0.1
 
 
 @pytest.mark.parametrize("seed", range(5))

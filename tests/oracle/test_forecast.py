@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from arch.univariate import HARX, EWMAVariance
+from scipy.stats import norm
 
 from services.risk.compute import volatility
 from shared.arrays import FloatMatrix, FloatVector
@@ -45,9 +46,9 @@ def test_har_is_arch_harx_on_the_same_design(i: int) -> None:
     value = min(max(value, y.min()), y.max())
     s2 = float(np.square(np.asarray(fit.resid) / 100).sum()) / (len(y) - 4)
     assert FOUND.har[i]
-    assert FOUND.n_obs[i] == len(y)
-    assert FOUND.value[i] == pytest.approx(YEAR * value, rel=1e-7)
-    assert FOUND.variance[i] == pytest.approx(252 * (value**2 + s2), rel=1e-7)
+    assert FOUND.n_obs[i] == len(y) + 42
+    assert FOUND.har_value[i] == pytest.approx(YEAR * value, rel=1e-7)
+    assert FOUND.har_variance[i] == pytest.approx(252 * (value**2 + s2), rel=1e-7)
 
 
 @pytest.mark.parametrize("i", range(len(SERIES)))
@@ -57,9 +58,12 @@ def test_har_and_its_interval_are_statsmodels_ols(i: int) -> None:
     fit = sm.OLS(y, sm.add_constant(x)).fit()
     value = min(max(float(np.asarray(fit.params) @ np.array([1.0, *today])), y.min()), y.max())
     s = math.sqrt(fit.ssr / (len(y) - 4))
-    assert FOUND.value[i] == pytest.approx(YEAR * value, rel=1e-8)
-    assert FOUND.low[i] == pytest.approx(YEAR * max(0.0, value - 1.2816 * s), rel=1e-8)
-    assert FOUND.high[i] == pytest.approx(YEAR * (value + 1.2816 * s), rel=1e-8)
+    assert FOUND.har_value[i] == pytest.approx(YEAR * value, rel=1e-8)
+    # The 80 % of a lognormal whose mean is the value and whose sd is the error, widened by 1.2.
+    width = norm.ppf(0.9) * 1.2 * math.sqrt(math.log1p((s / value) ** 2))
+    assert np.log([FOUND.low[i] / FOUND.value[i], FOUND.high[i] / FOUND.value[i]]) == pytest.approx(
+        [-width, width], rel=1e-4
+    )
 
 
 def test_a_prediction_error_that_allows_for_overlap_would_be_far_too_wide() -> None:

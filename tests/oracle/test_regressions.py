@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from sklearn.linear_model import Ridge
+from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett
 
 from services.factors.compute import Exposures
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, FACTORS, SPREADS
 from tests.support import chain
+from tests.support.chain import Unit, pictured
 
 SYMBOLS = ["S0", "S1", "S2", "HOLES", "YOUNG"]
 LENGTH = 300
@@ -101,6 +103,37 @@ def test_the_joint_set_is_a_plain_solve_of_the_penalised_normal_equations(symbol
     np.testing.assert_allclose(OF.joint[0, s], [c[1], *(c[2:] / sigma)], rtol=1e-9, atol=1e-11)
     total = ((y[there] - y[there].mean()) ** 2).sum()
     np.testing.assert_allclose(OF.fit[0, s, [0, 2]], [1 - residual @ residual / total, residual.std(ddof=1)], rtol=1e-9)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_errors_of_the_joint_set_are_statsmodels_sandwich_around_the_ridge(symbol: str) -> None:
+    """The filling is statsmodels' HAC sum of x_t u_t, the bread the penalised matrix. 1e-8: two solves of the same 9 by 9 system."""
+    columns, sigma = design()
+    y, there = own(symbol), np.isfinite(own(symbol))
+    x = np.column_stack([np.ones(BETA_WINDOW), columns])[there]
+    n = int(there.sum())
+    bread = np.linalg.inv(x.T @ x + np.diag([0.0, 0.0, *[0.1 * n] * 7]))
+    residual = y[there] - x @ bread @ x.T @ y[there]
+    filling = S_hac_simple(x * residual[:, None], nlags=int(4 * (n / 100) ** (2 / 9)), weights_func=weights_bartlett)
+    errors = np.sqrt(np.diag(bread @ filling @ bread))[1:]
+    np.testing.assert_allclose(OF.joint_stderr[0, NAMES.index(symbol)], errors / [1.0, *sigma], rtol=1e-8)
+
+
+def test_errors_of_a_portfolio_are_the_same_regression_on_its_own_series() -> None:
+    """Whole windows only, since a portfolio's series is filled: of two stocks, one of them short."""
+    held = {"S0": 700.0, "S1": -300.0}
+    found = pictured(chain.panel(DATA), Unit(1000.0, held))[0].exposures["factors"]
+    columns, sigma = design()
+    x = np.column_stack([np.ones(BETA_WINDOW), columns])
+    y = 0.7 * own("S0") - 0.3 * own("S1")
+    bread = np.linalg.inv(x.T @ x + np.diag([0.0, 0.0, *[0.1 * BETA_WINDOW] * 7]))
+    beta = bread @ x.T @ y
+    filling = S_hac_simple(x * (y - x @ beta)[:, None], nlags=4, weights_func=weights_bartlett)
+    errors = np.sqrt(np.diag(bread @ filling @ bread))[1:] / [1.0, *sigma]
+    joint = [f for f in found if f["set"] == "joint"]
+    np.testing.assert_allclose([f["stderr_hac"] for f in joint], errors, rtol=1e-8)
+    np.testing.assert_allclose([f["t_hac"] for f in joint], beta[1:] / [1.0, *sigma] / errors, rtol=1e-7)
+    assert {f["stderr_hac"] for f in found if f["set"] == "reported"} == {None}
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS[:3])

@@ -16,6 +16,8 @@ from sklearn.covariance import LedoitWolf
 from services.factors.compute import exposures
 from services.risk.compute import covariance, stress, volatility
 from services.risk.compute.factor_model import factor_model
+from services.risk.compute.scenarios import Scenario
+from shared.arrays import BoolMatrix, FloatVector
 from shared.market.registry import FACTOR_NAMES, LOOKBACK, PROXY_SYMBOLS
 from tests.realdata.portfolios import decided, lot, positions, world
 from tests.support import chain
@@ -115,8 +117,8 @@ def test_raw_columns_inflate_a_t_bill_funds_volatility_twelvefold(prices: Path, 
     assert math.sqrt(ours[0, 0]) == pytest.approx(own, rel=1e-12)
 
 
-def test_har_interval_covers_three_quarters_to_four_fifths(market: Grid) -> None:
-    """[T] 74 to 80 % of what followed lay in the 80 % interval, symbol by symbol; here every fifth session of eleven years."""
+def test_the_interval_covers_four_fifths_and_the_combination_beats_either_method(market: Grid) -> None:
+    """Every fifth session of eleven years: unscaled, 67 to 76 % of what followed lay in the interval, with the 1.2 of it 76 to 85."""
     shares, errors = {}, {}
     for symbol in ("SPY", "AAPL", "MSFT", "IBM", "BAC", "TLT", "GLD", "IWM", "VTV", "VUG", "USO", "WM"):
         r = market.of(symbol)[1:]
@@ -127,19 +129,92 @@ def test_har_interval_covers_three_quarters_to_four_fifths(market: Grid) -> None
         later = np.sqrt((np.lib.stride_tricks.sliding_window_view(r, 21)[ends] ** 2).mean(axis=1) * 252)
         good = of.har & np.isfinite(later)
         assert good.sum() > 150, symbol
+        assert of.low[good].min() > 0.02, "no interval reaches nothing"
         shares[symbol] = ((later >= of.low) & (later <= of.high))[good].mean()
         errors[symbol] = (of.value - later)[good].mean()
-    assert 0.74 < float(np.mean(list(shares.values()))) < 0.80
-    # Oil, with the spring of 2020 in it, is the worst: 73 %.
-    assert all(0.72 < share < 0.81 for share in shares.values()), shares
+
+        def qlike(variance: FloatVector, came: FloatVector = later[good], at: BoolMatrix = good) -> float:
+            ratio = came**2 / variance[at]
+            return float((ratio - np.log(ratio) - 1.0).mean())
+
+        assert qlike(of.variance) < min(qlike(of.har_variance), qlike(of.ewma_variance)), symbol
+    assert 0.79 < float(np.mean(list(shares.values()))) < 0.86
+    assert all(0.75 < share < 0.87 for share in shares.values()), shares
     assert max(abs(error) for error in errors.values()) < 0.012, "an average forecast is an average volatility"
+
+
+TWINS = [
+    ("SPY", "IVV"),
+    ("VTV", "IVE"),
+    ("GOOG", "GOOGL"),
+    ("IWM", "IJR"),
+    ("SPY", "VTI"),
+    ("VUG", "IVW"),
+    ("EEM", "VWO"),
+]
+BESIDE = ["AAPL", "MSFT", "IBM", "BAC", "KO", "XOM", "GLD", "TLT", "WM", "XLV"]
+
+
+@pytest.mark.parametrize("day", [date(2016, 12, 30), date(2018, 2, 7), date(2020, 2, 19), LAST])
+def test_near_twins_stay_near_twins_and_their_hedge_keeps_its_volatility(prices: Path, day: date) -> None:
+    """Every pair with a sample correlation above 0.97, alone and in a book of twelve: within 0.01, and hedged within a quarter."""
+    names = sorted({name for pair in TWINS for name in pair} | set(BESIDE))
+    of = grid(prices, names, date(2015, 6, 1), day)
+    checked = 0
+    for pair in TWINS:
+        for beside in ([], BESIDE):
+            held = [*pair, *beside]
+            values = np.vstack([of.of(symbol)[-252:] for symbol in held])
+            sample = float(np.asarray(np.corrcoef(values[:2]))[0, 1])
+            if not (np.isfinite(values).all() and sample > 0.97):
+                continue
+            padded = np.hstack([np.zeros((len(held), LOOKBACK - 252)), values])
+            everything = np.ones(padded.shape, dtype=np.bool_)
+            ours = covariance.covariance(covariance.columns(padded, everything, everything), np.arange(len(held))[None])
+            assert ours.correlation[0, 0, 1] == pytest.approx(sample, abs=0.01), (pair, len(held))
+            weight = np.array([[1.0, -1.0, *[0.0] * len(beside)]])
+            realized = (values[0] - values[1]).std(ddof=1) * math.sqrt(252)
+            assert covariance.decompose(ours, weight).volatility[0] == pytest.approx(realized, rel=0.25), (
+                pair,
+                len(held),
+            )
+            checked += 1
+    assert checked >= 3
+
+
+def test_books_are_forecast_no_worse_than_with_correlations_drawn_to_zero(prices: Path) -> None:
+    """Of 300 random books of twelve, half of them long and short, the volatility of the month after; seed 5."""
+    names = [*BESIDE, "SPY", "IWM", "VTV", "VUG", "AAPL", "QUAL"]
+    names = sorted(set(names))
+    of = grid(prices, names, date(2014, 6, 2), LAST)
+    rng = np.random.default_rng(5)
+    ours, theirs = [], []
+    for book in range(300):
+        end = int(rng.integers(300, len(of.sessions) - 22))
+        held = rng.choice(len(names), 12, replace=False)
+        weight = rng.dirichlet(np.ones(12)) * (rng.choice([-1.0, 1.0], 12) if book % 2 else 1.0)
+        past, later = of.returns[end - 252 : end, held], of.returns[end : end + 21, held]
+        if not (np.isfinite(past).all() and np.isfinite(later).all()):
+            continue
+        padded = np.vstack([np.zeros((LOOKBACK - 252, 12)), past]).T
+        everything = np.ones(padded.shape, dtype=np.bool_)
+        matrix = covariance.covariance(covariance.columns(padded, everything, everything), np.arange(12)[None]).matrix()
+        standard = (past - past.mean(axis=0)) / past.std(axis=0)
+        drawn = LedoitWolf().fit(standard).covariance_
+        scale = past.std(axis=0, ddof=1) / np.sqrt(np.diag(drawn))
+        came = math.sqrt(float(np.mean((later @ weight) ** 2)))
+        ours.append(abs(math.log(came / math.sqrt(weight @ matrix[0] @ weight))))
+        theirs.append(abs(math.log(came / math.sqrt(weight @ (drawn * np.outer(scale, scale)) @ weight))))
+    assert len(ours) > 200
+    assert float(np.mean(ours)) <= float(np.mean(theirs)) + 0.002
 
 
 def test_the_covid_scenario_uncapped_would_send_momentum_up_83_percent(market: Grid) -> None:
     """[T] As of the end of 2020. Capped, and named, it stays a shock that a quarter can bring."""
     panel = chain.panel(market.by_symbol(LAST), labels=[LAST])
     model = factor_model(panel)
-    scenario = next(s for s in SCENARIOS.scenarios if s.id == "covid_2020")
+    script = {"market": -0.35, "growth": 0.15, "value": -0.4, "size": -0.3, "quality": 0.1}
+    scenario = Scenario("x", "x", script, None)
     index = list(scenario.scripted())
     s = np.array([scenario.shocks[FACTOR_NAMES[k]] for k in index])
     lift = np.eye(8)
@@ -152,6 +227,53 @@ def test_the_covid_scenario_uncapped_would_send_momentum_up_83_percent(market: G
     assert found.capped[0, momentum]
     assert -0.35 < found.raw[0, momentum] < 0.0
     assert found.raw[0, index].tolist() == s.tolist(), "scripted shocks stay as scripted"
+    assert found.implausible[0, [FACTOR_NAMES.index(name) for name in ("growth", "quality")]].all()
+
+
+WINDOWS = {s.id: s.replay for s in SCENARIOS.scenarios if s.replay is not None}
+
+
+@pytest.mark.parametrize("id_", sorted(WINDOWS))
+def test_a_replay_is_what_the_proxies_returned(prices: Path, id_: str) -> None:
+    of = WINDOWS[id_]
+    symbols = sorted(set(of.returns) - {"TLT"})  # without closes there since 2017
+    table = grid(prices, symbols, of.first, of.last)
+    for symbol in symbols:
+        adjusted = table.adj_close[:, table.column(symbol)]
+        assert of.returns[symbol] == pytest.approx(adjusted[-1] / adjusted[0] - 1, abs=6e-5), symbol
+
+
+def test_the_covid_replay_is_near_what_the_positions_lost(prices: Path) -> None:
+    """By position within nine points on average and the book within seven, where the market alone misses by twelve."""
+    before, after = WINDOWS["covid_2020"].first, WINDOWS["covid_2020"].last
+    csv = positions(prices.parent / "portfolios" / "covid_2020_corporate_actions.csv")
+    held = sorted({position.symbol for position in csv} | set(PROXY_SYMBOLS))
+    table = grid(prices, held, date(2017, 12, 1), after)
+    start, end = table.row(before), table.row(after)
+
+    def grown(symbol: str, first: int, last: int) -> float:
+        return float(np.prod(1.0 + table.of(symbol)[first + 1 : last + 1]))
+
+    nav, values = 400_000.0, dict[str, float]()
+    for of in csv:
+        # At total return from its entry on, whatever basis the file's quantities and prices are on.
+        if of.entry_session <= before and (of.exit_date is None or of.exit_date > before):
+            paid = float(of.quantity * of.entry_price)
+            now = paid * grown(of.symbol, table.row(of.entry_session), start)
+            nav, values[of.symbol] = nav + now - paid, values.get(of.symbol, 0.0) + now
+    stressed = pictured(chain.panel(table.by_symbol(before), labels=[before]), Unit(nav, values))[0].stress["scenarios"]
+    by_id = {s["id"]: s["propagated"] for s in stressed}
+    said = by_id["covid_2020"]
+    came = {symbol: grown(symbol, start, end) - 1.0 for symbol in values}
+    known = [symbol for symbol in values if math.isfinite(came[symbol])]
+
+    def error(scenario: str) -> float:
+        return float(np.mean([abs(by_id[scenario]["by_position"][s] / values[s] - came[s]) for s in known]))
+
+    real = sum(values[s] * came[s] for s in known) / nav
+    assert len(known) > 8
+    assert error("covid_2020") <= 0.09 < error("market_crash_35"), "what styles and rates did is worth saying"
+    assert abs(said["fraction"] - real) <= 0.07
 
 
 def test_a_100_bp_rise_costs_tlt_its_duration(market: Grid) -> None:

@@ -82,3 +82,43 @@ async def test_a_completion_of_ingest_needs_the_lock_too(engines: dict[str, Asyn
             await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))
         await acquire_commit_order_lock(conn)
         assert not await complete_ready(conn, (), SESSIONS, calendar(), Patience(600.0, "file"))
+
+
+INSERT = "INSERT INTO coordinator.portfolios (id, name, account_type, equity_balance) VALUES ({}, 'n', 'taxable', 1)"
+LOT = """
+    INSERT INTO coordinator.positions (portfolio_id, symbol, quantity, entry_date, entry_session, entry_price,
+                                       investment_class, stated_quantity, stated_entry_price)
+    VALUES ({}, 'AAPL', 1, '2020-12-21', '2020-12-21', 1, 'PUBLIC', 1, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        INSERT.format("uuidv7()"),
+        LOT.format("'{seen}'"),
+        "UPDATE coordinator.positions SET quantity = 2",
+        "DELETE FROM coordinator.positions",
+        "DELETE FROM ledger.units",
+        "SELECT ledger.withdraw(uuidv7(), NULL)",
+    ],
+)
+async def test_before_the_lock_a_portfolio_that_nobody_has_seen_is_let_in_and_no_other(
+    engines: dict[str, AsyncEngine], statement: str
+) -> None:
+    engine = engines["coordinator"]
+    async with engine.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        seen = await conn.scalar(text("SELECT ledger.begin_unseen()"))
+        # The lock allows what it allowed, though somebody begins this behind it.
+        await conn.execute(text(INSERT.format(f"'{seen}'")))
+        await conn.execute(text("UPDATE coordinator.portfolios SET name = 'm'"))
+    async with engine.connect() as conn:
+        new = await conn.scalar(text("SELECT ledger.begin_unseen()"))
+        await conn.execute(text(INSERT.format(f"'{new}'")))
+        await conn.execute(text(LOT.format(f"'{new}'")))
+        with pytest.raises(DBAPIError, match="without the commit-order lock"):
+            await conn.execute(text(statement.format(seen=seen)))
+        await conn.rollback()
+        with pytest.raises(DBAPIError, match="without the commit-order lock"):
+            await conn.execute(text(INSERT.format(f"'{new}'")))

@@ -227,7 +227,7 @@ async def test_what_is_read_gives_the_numbers_of_a_plain_computation(world: Worl
     scenarios = await world.db.execute(
         text("SELECT scenarios FROM risk.scenario_sets WHERE digest = :digest"), {"digest": row.scenario_set}
     )
-    assert len(scenarios.scalar_one()) == len(row.stress_reasons) == 22
+    assert len(scenarios.scalar_one()) == len(row.stress_reasons) == 24
 
 
 async def test_each_exposure_by_its_name_is_of_the_facts_that_are_stored_under_it(world: World) -> None:

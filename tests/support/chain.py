@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
-from services.factors.compute import Exposures, exposures
+from services.factors.compute import Exposures, exposures, own_factors
 from services.risk.compute.inputs import Book, Kind, Panel
 from services.risk.compute.report import build_reports
 from services.risk.workflow import load_scenarios
@@ -65,7 +65,8 @@ def facts(returns: Mapping[str, FloatVector], rows: Sequence[int]) -> tuple[tupl
     count = len(next(iter(returns.values())))
     empty = np.full(count, np.nan)
     proxies = np.column_stack([returns.get(proxy, empty) for proxy in PROXY_SYMBOLS])
-    return names, exposures(np.column_stack([returns[name] for name in names]), proxies, np.array(rows, dtype=np.int64))
+    found = exposures(np.column_stack([returns[name] for name in names]), proxies, np.array(rows, dtype=np.int64))
+    return names, own_factors(found, names)
 
 
 def panel(

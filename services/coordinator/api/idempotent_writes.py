@@ -43,31 +43,41 @@ async def idempotent_write(
             await waits.pop()(conn)
 
     # The lock is also what makes two requests with one key wait for each other.
-    async with ordered_change(context, first) as conn:
-        known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
-        if known is not None:
-            if known.request_hash != digest:
-                raise Invalid(
-                    f"Idempotency-Key {key!r} was used for a different request. Use a new key for a new request.",
-                    code="idempotency_key_reused",
-                )
-            if known.forgotten:
-                raise Conflict(
-                    f"The request with Idempotency-Key {key!r} was done and answered with {known.status}; that answer was large and "
-                    "is not kept any more. Nothing was done now: read what the request was about.",
-                    code="answer_forgotten",
-                )
-            return _answer(known.status, known.response, {"Idempotency-Replayed": "true"})
-        if waits:  # what was answered before is forgotten since
-            await waits.pop()(conn)
-        status, body = await operation(conn)
-        if key is not None:
-            packed = await asyncio.to_thread(idempotency.pack, body)
-            await idempotency.insert_answer(conn, key, endpoint, request_hash=digest, status=status, packed=packed)
-        failpoint("request.before_commit")
+    try:
+        async with ordered_change(context, first) as conn:
+            known = None if key is None else await idempotency.find_answer(conn, key, endpoint)
+            if known is not None:
+                if known.request_hash != digest:
+                    raise Invalid(
+                        f"Idempotency-Key {key!r} was used for a different request. Use a new key for a new request.",
+                        code="idempotency_key_reused",
+                    )
+                if known.forgotten:
+                    raise Conflict(
+                        f"The request with Idempotency-Key {key!r} was done and answered with {known.status}; that answer was large and "
+                        "is not kept any more. Nothing was done now: read what the request was about.",
+                        code="answer_forgotten",
+                    )
+                # What was prepared meanwhile is rolled back.
+                raise _AnsweredBefore(_answer(known.status, known.response, {"Idempotency-Replayed": "true"}))
+            if waits:  # what was answered before is forgotten since
+                await waits.pop()(conn)
+            status, body = await operation(conn)
+            if key is not None:
+                packed = await asyncio.to_thread(idempotency.pack, body)
+                await idempotency.insert_answer(conn, key, endpoint, request_hash=digest, status=status, packed=packed)
+            failpoint("request.before_commit")
+    except _AnsweredBefore as before:
+        return before.answer
     failpoint("request.after_commit")
     context.wake_relay()
     return _answer(status, body, {})
+
+
+class _AnsweredBefore(Exception):
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 def _answer(status: int, body: Any, headers: dict[str, str]) -> Response:

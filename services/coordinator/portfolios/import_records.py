@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -49,18 +47,6 @@ async def record(conn: AsyncConnection, portfolio: UUID, parsed: Parsed, file: F
     if parsed.trades is not None:
         await import_store.insert_trades(conn, portfolio, import_id, parsed.trades)
     return import_id
-
-
-async def stage_fresh(conn: AsyncConnection, positions: Sequence[Position], keys: Sequence[str]) -> None:
-    """Bring what a file says of the lots of a new portfolio to the database, by content key."""
-
-    def said() -> list[tuple[str, str]]:
-        return [
-            (key, json.dumps(reimport.stated(lot, complete=True), sort_keys=True))
-            for lot, key in zip(positions, keys, strict=True)
-        ]
-
-    await import_store.stage_statements(conn, await asyncio.to_thread(said))
 
 
 async def state_fresh(

@@ -76,25 +76,6 @@ async def insert_statements(
         await copy(conn, "import_lots", ("import_id", "position_id", "stated"), records, schema="coordinator")
 
 
-async def stage_statements(conn: AsyncConnection, statements: Iterable[tuple[str, str]]) -> None:
-    """Content keys and JSON; `insert_staged_statements` adds them, in the same transaction."""
-    await conn.execute(text("CREATE TEMP TABLE staged_statements (content_key text, stated jsonb) ON COMMIT DROP"))
-    await copy(conn, "staged_statements", ("content_key", "stated"), statements)
-    await conn.execute(text("ANALYZE staged_statements"))
-
-
-async def insert_staged_statements(conn: AsyncConnection, import_id: UUID, portfolio: UUID) -> None:
-    await conn.execute(
-        text("""
-            INSERT INTO coordinator.import_lots (import_id, position_id, stated)
-            SELECT CAST(:import AS uuid), x.id, s.stated FROM staged_statements s
-            JOIN coordinator.positions x
-                ON x.portfolio_id = :portfolio AND x.content_key = s.content_key AND x.deleted_at IS NULL
-        """),
-        {"import": import_id, "portfolio": portfolio},
-    )
-
-
 async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[UUID, list[Mapping[str, str]]]:
     """Lots that the import states, each with what the other imports that count say of it, oldest first."""
     rows = await conn.execute(

@@ -28,7 +28,7 @@ from services.coordinator.portfolios import (
     trade_lots,
     validation,
 )
-from services.coordinator.portfolios.import_records import File, Undone, record, stage_fresh, state_fresh, state_known
+from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
 from services.coordinator.portfolios.service import DEFAULTS, Imported, existing
@@ -73,9 +73,9 @@ def warn_of_cost(draft: Draft) -> None:
         )  # fmt: skip
 
 
-async def refuse_second(conn: AsyncConnection, name: str) -> None:
+async def refuse_second(conn: AsyncConnection, name: str, *, other_than: UUID | None = None) -> None:
     """A second portfolio of one name is usually the first one, imported again. Raises `Conflict`."""
-    found = await lot_store.id_of_name(conn, name)
+    found = await lot_store.id_of_name(conn, name, other_than=other_than)
     if found is not None:
         raise Conflict(
             f"There is a portfolio named {name!r} already ({found}). Add to it with POST /portfolios/{found}/import "
@@ -86,10 +86,10 @@ async def refuse_second(conn: AsyncConnection, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A new portfolio from a file, with its lots and what the file says of them staged in the transaction at hand."""
+    """A new portfolio from a file, written with its lots and what the file says of them in the transaction at hand."""
 
     new: service.Prepared
-    file: File
+    import_id: UUID
     allow_duplicate_name: bool
 
 
@@ -102,25 +102,21 @@ async def prepare(
         await refuse_second(conn, draft.account.name)
     draft = await resolve(conn, clock, draft, file)
     new = await service.prepare(conn, clock, draft, limits, from_trades=draft.trades is not None)
+    parsed = Parsed(draft.positions, draft.issues, draft.trades, draft.reading)
+    import_id = await record(conn, new.portfolio_id, parsed, file)
     if draft.trades is None:
-        await stage_fresh(conn, draft.positions, new.keys)
-    return PreparedFile(new, file, allow_duplicate_name)
+        await state_fresh(conn, new.portfolio_id, import_id, draft.positions, new.keys)
+    return PreparedFile(new, import_id, allow_duplicate_name)
 
 
 async def create(conn: AsyncConnection, clock: Clock, prepared: PreparedFile) -> Imported:
-    """Write a new portfolio from a file: all of it or nothing."""
-    draft, file = prepared.new.draft, prepared.file
+    """Finish a new portfolio from a file: all of it or nothing."""
+    draft = prepared.new.draft
     if not prepared.allow_duplicate_name:
         # Another may have been written since.
-        await refuse_second(conn, draft.account.name)
+        await refuse_second(conn, draft.account.name, other_than=prepared.new.portfolio_id)
     result = await service.create(conn, clock, prepared.new)
-    assert result.portfolio_id is not None
-    import_id = await record(
-        conn, result.portfolio_id, Parsed(draft.positions, draft.issues, draft.trades, draft.reading), file
-    )
-    if draft.trades is None:
-        await import_store.insert_staged_statements(conn, import_id, result.portfolio_id)
-    return replace(result, import_id=import_id, reading=draft.reading)
+    return replace(result, import_id=prepared.import_id, reading=draft.reading)
 
 
 async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, file: File, limits: Limits = DEFAULTS) -> Imported:

@@ -21,7 +21,6 @@ from services.coordinator.portfolios import (
     flows,
     ledger_effects,
     lot_edits,
-    lot_store,
     price_basis,
     store,
     validation,
@@ -83,8 +82,9 @@ async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Lim
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A new portfolio that was checked, with its lots staged in the transaction at hand."""
+    """A new portfolio that was checked, and written with its lots in the transaction at hand; what it requires is not."""
 
+    portfolio_id: UUID
     draft: Draft
     decisions: Sequence[Decision]
     keys: Sequence[str]
@@ -103,15 +103,14 @@ async def prepare(
     validation.refuse(draft.issues)
     keys = await asyncio.to_thread(content.content_keys, draft.positions)
     rows = zip(draft.positions, decisions, keys, strict=True)
-    await lot_store.stage_positions(conn, rows, from_trades=from_trades)
-    return Prepared(draft, decisions, keys)
+    portfolio = await store.insert_unseen(conn, draft.account, draft.first_session)
+    await store.insert_positions(conn, portfolio, rows, from_trades=from_trades)
+    return Prepared(portfolio, draft, decisions, keys)
 
 
 async def create(conn: AsyncConnection, clock: Clock, prepared: Prepared) -> Imported:
-    """Write a new portfolio with its positions, flows, units, run and event: all of it or nothing."""
-    draft = prepared.draft
-    portfolio = await store.insert(conn, draft.account, draft.first_session)
-    await lot_store.insert_staged(conn, portfolio)
+    """Finish a new portfolio with its flows, units, run and event: all of it or nothing."""
+    draft, portfolio = prepared.draft, prepared.portfolio_id
     if draft.flows:
         await flows.insert(conn, portfolio, draft.flows)
     change = await ledger_effects.record_creation(conn, clock, portfolio, draft.first_session)

@@ -17,7 +17,7 @@ from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from shared.db.bulk import copy
 
-POSITION_COLUMNS = (
+_POSITION_COLUMNS = (
     "portfolio_id",
     "symbol",
     "quantity",
@@ -64,13 +64,16 @@ class Portfolio:
 _PORTFOLIO = "p.id, p.name, p.account_type, p.currency, p.equity_balance, p.first_session, p.created_at, p.updated_at"
 
 
-async def insert(conn: AsyncConnection, account: Account, first_session: date | None) -> UUID:
-    portfolio_id = await conn.scalar(
+async def insert_unseen(conn: AsyncConnection, account: Account, first_session: date | None) -> UUID:
+    """A new portfolio, before the commit-order lock: until the transaction commits nobody sees it, and its lots may follow."""
+    portfolio_id = await conn.scalar(text("SELECT ledger.begin_unseen()"))
+    await conn.execute(
         text("""
-            INSERT INTO coordinator.portfolios (name, account_type, currency, equity_balance, first_session)
-            VALUES (:name, :account_type, :currency, :equity, :first) RETURNING id
+            INSERT INTO coordinator.portfolios (id, name, account_type, currency, equity_balance, first_session)
+            VALUES (:id, :name, :account_type, :currency, :equity, :first)
         """),
         {
+            "id": portfolio_id,
             "name": account.name,
             "account_type": account.account_type,
             "currency": account.currency,
@@ -131,15 +134,9 @@ async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = [(portfolio, *record) for record in position_records(rows, from_trades=from_trades)]
-    if records:
-        await copy(conn, "positions", POSITION_COLUMNS, records, schema="coordinator")
-
-
-def position_records(rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool) -> list[tuple[object, ...]]:
-    """Values of the columns after the portfolio's id."""
-    return [
+    records = [
         (
+            portfolio,
             position.symbol,
             decision.quantity,
             position.entry_date,
@@ -168,6 +165,8 @@ def position_records(rows: Iterable[tuple[Position, Decision, str]], *, from_tra
         )
         for position, decision, key in rows
     ]
+    if records:
+        await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:

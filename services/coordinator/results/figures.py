@@ -19,6 +19,7 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("risk", "decomposition", "contributions"): ("symbol",),
     ("risk", "decomposition", "factors"): ("factor",),
     ("risk", "var"): ("method", "level"),
+    ("risk", "var_10d"): ("method", "level"),
     ("risk", "sectors"): ("sector",),
     ("risk", "decomposition", "excluded"): ("symbol",),
     ("correlations", "excluded"): ("symbol",),
@@ -37,6 +38,7 @@ _MATRICES = ("matrix", "n_obs")
 # Left out of a name: the only figure of its item, or a container that says nothing.
 _SILENT: Mapping[Name, str] = {
     ("risk", "var", "*", "*"): "var",
+    ("risk", "var_10d", "*", "*"): "var",
     ("risk", "decomposition", "factors", "*"): "share",
     ("risk", "decomposition", "excluded", "*"): "reason",
     ("correlations", "excluded", "*"): "reason",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +31,15 @@ def exposures(row: Row) -> Body:
                 "beta": to_json(beta),
                 "money": to_json(money),
                 "covered_weight": to_json(covered),
+                "stderr_hac": to_json(error),
+                "t_hac": beta / error if error and to_json(beta / error) is not None else None,
                 "quality": "none" if to_json(money) is None else "limited" if limited else "full",
                 "reason": reason,
             }
-            for (figure, of), (beta, money, covered), limited, reason in zip(
+            for (figure, of), (beta, money, covered), error, limited, reason in zip(
                 FIGURES,
                 _cut(row["exposures"], len(layouts.EXPOSURE)),
+                _errors(row["exposure_errors"]),
                 row["exposure_limited"],
                 row["exposure_reasons"],
                 strict=True,
@@ -64,13 +68,21 @@ def exposures(row: Row) -> Body:
     }
 
 
+def _errors(known: Sequence[float] | None) -> list[float | None]:
+    """By exposure; those of the joint set have one, but in results from before it was stored."""
+    found = dict(zip(layouts.EXPOSURE_ERRORS, known or (), strict=False))
+    return [found.get(figure) if of == "joint" else None for figure, of in FIGURES]
+
+
 def risk(row: Row) -> Body:
     """The body of risk: the stored document, and what is listed by position and by factor."""
     # Results from before there were benchmarks do not say that they have none.
     body: Body = {"benchmark": None} | document(row["risk"])
     positions = []
-    for symbol, realized, forecast, har, reason in zip(
-        row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], strict=True
+    width = len(layouts.TAIL_PARTS)
+    tails = _cut(row["tail_parts"] or [math.nan] * width * len(row["symbols"]), width)
+    for symbol, realized, forecast, har, reason, tail in zip(
+        row["symbols"], row["realized_252"], row["forecast_21"], row["har"], row["series_reasons"], tails, strict=True
     ):
         known = to_json(forecast)
         positions.append(
@@ -78,7 +90,8 @@ def risk(row: Row) -> Body:
                 "symbol": symbol,
                 "realized_252": to_json(realized),
                 "forecast_21": known,
-                "method": None if known is None else "har" if har else "ewma",
+                "method": None if known is None else "combined" if har else "ewma",
+                "es_975": named(layouts.TAIL_PARTS, tail),
                 "reason": reason,
             }
         )
@@ -184,14 +197,14 @@ ANSWERS: dict[str, Answer] = {
     "exposures": Answer(
         (
             "exposures", "proxies", "exposure_limited", "exposure_reasons", "symbols", "weights", "exposure_values", "betas",
-            "beta_reasons", "greeks",
+            "beta_reasons", "greeks", "exposure_errors",
         ),
         exposures,
     ),
     "risk": Answer(
         (
             "symbols", "risk", "weights", "excluded", "realized_252", "forecast_21", "har", "series_reasons", "contributions",
-            "contribution_shares", "tilts", "model_factors", "factor_shares",
+            "contribution_shares", "tilts", "model_factors", "factor_shares", "tail_parts",
         ),
         risk,
     ),

@@ -15,13 +15,14 @@ import numpy as np
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.scorecard import HISTORICAL, NORMAL, Record, Scorecard, score
+from services.coordinator.compute.scorecard import HISTORICAL, WIDTH, Exceedances, Record, Scorecard, score
 from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
-from shared.market.registry import HAR_HORIZON, SCORED_LEVEL
+from shared.market.registry import FEW_EXCEEDANCES, HAR_HORIZON
 
 SHORT_HISTORY = ReasonCode.SHORT_HISTORY.value
+INTERVAL_LEVEL = 0.8
 
 
 async def forecast_rows(conn: AsyncConnection, portfolio: UUID, last: date) -> Sequence[Row[Any]]:
@@ -57,11 +58,12 @@ def record(rows: Sequence[Any], last: date) -> Record:
     days = calendar()
     first = days.ordinal(rows[0][0]) if rows else days.ordinal(last)
     length = days.ordinal(last) - first + 1
-    forecasts, realized = np.full((length, NORMAL + 1), np.nan), np.full(length, np.nan)
+    forecasts, realized = np.full((length, WIDTH), np.nan), np.full(length, np.nan)
     for session, known, realized_return, *_ in rows:
         at = days.ordinal(session) - first
         if known:
-            forecasts[at] = known
+            # Sessions of earlier model versions stored fewer of them.
+            forecasts[at, : len(known)] = known
         if realized_return is not None:
             realized[at] = realized_return
     return Record(forecasts, realized)
@@ -120,14 +122,30 @@ def body(of: Scorecard) -> dict[str, Any]:
         "var": [
             {
                 "method": method,
-                "level": SCORED_LEVEL,
+                "level": level,
                 "n": tail.n,
                 "exceedances": tail.count,
-                "expected": (1.0 - SCORED_LEVEL) * tail.n,
+                "expected": (1.0 - level) * tail.n,
                 "kupiec_lr": to_json(tail.lr),
                 "p": to_json(tail.p),
-                "reason": None if tail.n else SHORT_HISTORY,
+                "christoffersen_lr": to_json(tail.independence_lr),
+                "christoffersen_p": to_json(tail.independence_p),
+                "zone": tail.zone,
+                "reason": _why(tail),
             }
-            for method, tail in (("historical", of.historical), ("normal", of.normal))
+            for (method, level), tail in of.tails.items()
         ],
+        "interval": {
+            "level": INTERVAL_LEVEL,
+            "n": of.interval.n,
+            "inside": of.interval.count,
+            "share": of.interval.count / of.interval.n if of.interval.n else None,
+            "reason": None if of.interval.n else SHORT_HISTORY,
+        },
     }
+
+
+def _why(tail: Exceedances) -> str | None:
+    if tail.n == 0:
+        return SHORT_HISTORY
+    return ReasonCode.FEW_EXCEEDANCES.value if tail.count < FEW_EXCEEDANCES else None

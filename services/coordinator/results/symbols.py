@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -93,7 +94,7 @@ async def _refuse_without_price(
 
 
 async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> dict[str, Any]:
-    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_fit, n_obs"
+    columns = "market, market_shrunk, ir_beta, spreads, joint, joint_stderr, joint_fit, n_obs"
     name, row = await facts(conn, "exposures", columns, symbol, session)
     proxies = await conn.scalar(
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
@@ -129,6 +130,8 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "n_obs": n_obs["joint"],
             **named(layouts.JOINT_FIT, row.joint_fit),
             "betas": named(layouts.JOINT, row.joint),
+            # Null in facts from before they were stored.
+            "stderr_hac": named(layouts.JOINT_STDERR, row.joint_stderr or [math.nan] * len(layouts.JOINT_STDERR)),
             "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },

@@ -4,6 +4,7 @@ from services.factors.compute.curve import CurveColumn, curve_column, curve_vers
 from services.factors.compute.exposures import Exposures, ProxyTable, exposures
 from services.factors.compute.freshness import price_versions, stale
 from services.factors.compute.metrics import REMARKS, Metrics, Prices, metrics, priced
+from services.factors.compute.own_factors import own_factors
 from services.factors.compute.rows import FactIndex, absences, exposure_rows, metric_rows, proxy_rows
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "exposures",
     "metric_rows",
     "metrics",
+    "own_factors",
     "price_versions",
     "priced",
     "proxy_rows",

@@ -48,6 +48,7 @@ class Exposures:
     ir_beta : (K, S)
     spreads : (K, S, 4, 3) beta, stderr_hac, r2
     joint   : (K, S, 8) beta per factor
+    joint_stderr : (K, S, 8) their HAC errors
     fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
     n_obs   : (K, S) joint returns in the window, 0 without a market
     varies  : (K, S) False where the symbol's price stood still: its betas are 0
@@ -59,6 +60,7 @@ class Exposures:
     ir_beta: FloatMatrix
     spreads: NDArray[np.float64]
     joint: FloatCube
+    joint_stderr: FloatCube
     fit: FloatCube
     n_obs: IntVector
     varies: BoolMatrix
@@ -185,6 +187,7 @@ def exposures(
         ir_beta=np.ascontiguousarray(out.others[:, :, 0, 0]),
         spreads=np.ascontiguousarray(out.others[:, :, 1:]),
         joint=out.joint,
+        joint_stderr=out.joint_stderr,
         fit=out.fit,
         n_obs=n_obs,
         varies=out.varies,
@@ -198,7 +201,7 @@ class _ResultBuffer:
     def __init__(self, k: int, s: int) -> None:
         self.market = np.full((k, s, len(layouts.MARKET)), np.nan)
         self.others = np.full((k, s, 1 + _SPREADS, 3), np.nan)
-        self.joint = np.full((k, s, N_FACTORS), np.nan)
+        self.joint, self.joint_stderr = np.full((2, k, s, N_FACTORS), np.nan)
         self.fit = np.full((k, s, len(layouts.JOINT_FIT)), np.nan)
         self.varies = np.zeros((k, s), dtype=np.bool_)
 
@@ -207,6 +210,7 @@ class _ResultBuffer:
         self.market[k, s] = fits.market[source]
         self.others[k, s] = fits.others[source]
         self.joint[k, s] = fits.joint[source]
+        self.joint_stderr[k, s] = fits.joint_stderr[source]
         self.fit[k, s] = fits.fit[source]
         self.varies[k, s] = fits.varies[source]
 

@@ -55,6 +55,7 @@ class Fits:
     market  : (G, M, 6) beta, alpha, r2, stderr, stderr_hac, t_hac
     others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
     joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
+    joint_stderr : (G, M, 8) errors of those, from the ridge's sandwich
     fit     : (G, M, 3) r2, condition, resid_sd
     varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
     """
@@ -62,6 +63,7 @@ class Fits:
     market: FloatCube
     others: NDArray[np.float64]
     joint: FloatCube
+    joint_stderr: FloatCube
     fit: FloatCube
     varies: BoolMatrix
 
@@ -208,7 +210,10 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     scaled = np.ascontiguousarray(coefficients[:, :, JOINT])
     left = y - np.matmul(scaled, p.base)
     left_squares = np.vecdot(left, left)
-    left_squares = np.where(left_squares <= registry.EXACT_FIT * safe_total, 0.0, left_squares)
+    left_exact = left_squares <= registry.EXACT_FIT * safe_total
+    left_squares = np.where(left_exact, 0.0, left_squares)
+    joint_stderr = _joint_errors(left, p.solve[:, JOINT], lag_weights) / factor_scales[:, None, :]
+    joint_stderr[left_exact] = 0.0
     joint = scaled[:, :, 1:] / factor_scales[:, None, :]
     fit = _laid_out(
         layouts.JOINT_FIT,
@@ -217,14 +222,23 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         resid_sd=np.sqrt(left_squares / (n - 1.0)),
     )
     joint[~varies] = 0.0
+    joint_stderr[~varies] = 0.0
     fit = np.where(
         varies[:, :, None], fit, _laid_out(layouts.JOINT_FIT, r2=unknown, condition=fit[..., 1], resid_sd=still)
     )
     known = np.broadcast_to(p.usable[:, :1], varies.shape)
     joint[~known] = np.nan
+    joint_stderr[~known] = np.nan
     fit[~known] = np.nan
     joint = np.where(factor_usable[:, None, :], joint, np.nan)
-    return Fits(market, others, joint, fit, varies)
+    joint_stderr = np.where(factor_usable[:, None, :], joint_stderr, np.nan)
+    return Fits(market, others, joint, joint_stderr, fit, varies)
+
+
+def _joint_errors(left: FloatCube, solve: FloatCube, lag_weights: FloatMatrix) -> FloatCube:
+    """(G, M, 8) errors of the factors' scaled coefficients: H⁻¹X'ΩXH⁻¹ with the penalty in H. The penalty's bias is not in it."""
+    rows = [_hac(left * solve[:, 1 + f][:, None, :], lag_weights) for f in range(N_BASE - 1)]
+    return np.sqrt(np.stack(rows, axis=-1))
 
 
 def _laid_out(layout: Layout, **figures: NDArray[np.float64]) -> FloatCube:

@@ -214,6 +214,7 @@ class FactorsWorker:
         proxy_returns = np.column_stack([funds, inputs.curve.returns])
         needed = inputs.needed[:, todo]
         exposures = compute.exposures(prices.returns, proxy_returns, inputs.at, wanted=needed)
+        exposures = compute.own_factors(exposures, [names[i] for i in todo])
         metrics = compute.metrics(prices, inputs.grid, inputs.at)
         labels = compute.FactIndex(
             sessions=inputs.batch.sessions,

@@ -6,14 +6,24 @@ depend on no other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.risk.compute.consecutive_windows import ConsecutiveWindows, windows
 from services.risk.compute.series import blocks, masked
+from services.risk.compute.shrinkage import distance, eigenvalue_shrunk, towards_single_index, unit_diagonal
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import CLUSTER_CUT, CORRELATION_MIN_OBS, CORRELATION_WINDOW, SESSIONS_A_YEAR
+from shared.market.registry import (
+    CLUSTER_CUT,
+    CORRELATION_MIN_OBS,
+    CORRELATION_WINDOW,
+    SESSIONS_A_YEAR,
+    SHRINK_LEAST_RATIO,
+)
+
+BLOCK = 16  # portfolios of many holdings whose returns are standardised at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,11 @@ def moving(sd: FloatVector, count: IntVector | int) -> FloatVector:
 @dataclass(frozen=True, slots=True)
 class Covariance:
     correlation: FloatCube
-    """(g, K, K) Ledoit-Wolf, unit diagonal."""
+    """(g, K, K) shrunk, unit diagonal."""
     sd: FloatMatrix
     """(g, K) daily, sample (ddof=1): shrinkage does not touch the volatilities."""
     shrinkage: FloatVector
+    """(g,) how far that moved the sample's correlations, of their norm."""
     joint_obs: FloatCube
     """(g, K, K) sessions on which both returns are real, as whole floats."""
 
@@ -73,59 +84,54 @@ class Covariance:
 
 
 def covariance(of: Columns, index: IntVector) -> Covariance:
-    """Ledoit-Wolf on the standardised columns `index` (g, K), and how many sessions are behind each pair."""
+    """Shrunk correlations of the standardised columns `index` (g, K), and how many sessions are behind each pair."""
     x, sd = of.standard[index], of.sd[index]
     count = of.count[index[:, 0]].astype(np.float64)
     gram = np.matmul(x, x.transpose(0, 2, 1)) / count[:, None, None]
-    length = np.ascontiguousarray((x * x).transpose(0, 2, 1)).sum(axis=-1)
-    correlation, shrinkage = ledoit_wolf(gram, length, count)
+    correlation, shrinkage = _estimate(gram, count, lambda rows: x[rows])
     return Covariance(correlation, sd, shrinkage, _joint_obs(of, index))
 
 
 def covariance_of_windows(of: ConsecutiveWindows, mean: FloatMatrix, sd: FloatMatrix) -> Covariance:
-    """The same of units whose windows overlap, without a standardised copy of each window.
+    """The same of units whose windows overlap, without a standardised copy of each window unless there are many holdings.
 
-    mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1. With a = 1/σ² the squared length of a session's
-    standardised returns is Σ a x² - 2 Σ a μ x + Σ a μ²: two products of a row with the window.
+    mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1.
     """
     year, k = of.shifted(), mean.shape[1]
-    shape, n = (*of.units.shape, k), float(CORRELATION_WINDOW)
+    n = float(CORRELATION_WINDOW)
     x = windows(year, CORRELATION_WINDOW)
-    variance = sd * sd * ((n - 1.0) / n)
     gram = np.matmul(x, x.swapaxes(-1, -2)).reshape(-1, k, k) / n - mean[:, :, None] * mean[:, None, :]
-    sd0, a = np.sqrt(variance), 1.0 / variance
-    length = np.matmul(a.reshape(shape)[:, :, None], windows(year * year, CORRELATION_WINDOW))
-    length -= 2.0 * np.matmul((a * mean).reshape(shape)[:, :, None], x)
-    lengths = length.reshape(len(mean), -1) + (a * mean * mean).sum(axis=-1)[:, None]
-    correlation, shrinkage = ledoit_wolf(gram / (sd0[:, :, None] * sd0[:, None, :]), lengths, np.full(len(mean), n))
+    sd0 = sd * np.sqrt((n - 1.0) / n)
+
+    def standardised(rows: IntVector) -> FloatCube:
+        flat: FloatCube = x[np.unravel_index(rows, x.shape[:2])] - mean[rows][:, :, None]
+        flat /= sd0[rows][:, :, None]
+        return flat
+
+    correlation, shrinkage = _estimate(gram / (sd0[:, :, None] * sd0[:, None, :]), np.full(len(mean), n), standardised)
     return Covariance(correlation, sd, shrinkage, np.full(correlation.shape, n))
 
 
-def ledoit_wolf(sample: FloatCube, length: FloatMatrix, count: FloatVector) -> tuple[FloatCube, FloatVector]:
-    """(correlations, shrinkage) by Ledoit-Wolf (2004, as in scikit-learn) on standardised columns, normalised to unit diagonal.
+def _estimate(
+    sample: FloatCube, count: FloatVector, standardised: Callable[[IntVector], FloatCube]
+) -> tuple[FloatCube, FloatVector]:
+    """(correlations, how far they moved) on standardised columns: on raw ones what is shrunk is drawn to the mean variance, which inflates
+    a T-bill fund's volatility twelvefold.
 
-    sample : (g, K, K) their second moments S. length : (g, 252) squared length of each session's returns. On raw columns the
-    shrinkage target has the mean variance, which inflates a T-bill fund's volatility twelvefold.
-    Shrinkage is min(b̄², d²)/d² with d² = ‖S - µI‖²/K and b̄² = Σ_t ‖x_t x_t' - S‖² / (K n²).
+    standardised : (rows, K, 252) of some units, asked for where the holdings are too many for their eigenvalues to be known
     """
     k = sample.shape[1]
-    sample = 0.5 * (sample + sample.transpose(0, 2, 1))
-    trace = np.ascontiguousarray(np.einsum("gii->gi", sample)).sum(axis=-1)
-    mu = trace / k
-    delta_ = (sample * sample).reshape(len(sample), -1).sum(axis=-1)
-    beta_ = (length * length).sum(axis=-1)
-    delta = (delta_ - 2.0 * mu * trace + k * mu * mu) / k
-    beta = np.minimum((beta_ / count - delta_) / (k * count), delta)
-    shrinkage = np.divide(beta, delta, out=np.zeros_like(beta), where=(beta > 0.0) & (delta > 0.0))
+    plain = unit_diagonal(sample)
     if k == 1:
-        shrinkage = np.zeros_like(shrinkage)  # one holding is its own target
-    shrunk = (1.0 - shrinkage)[:, None, None] * sample
-    diagonal = np.arange(k)
-    shrunk[:, diagonal, diagonal] += (shrinkage * mu)[:, None]
-    scale = np.sqrt(shrunk[:, diagonal, diagonal])
-    correlation = np.clip(shrunk / (scale[:, :, None] * scale[:, None, :]), -1.0, 1.0)
-    correlation[:, diagonal, diagonal] = 1.0
-    return correlation, shrinkage
+        return plain, np.zeros(len(sample))
+    shrunk = plain.copy()
+    known = count > SHRINK_LEAST_RATIO * k
+    if known.any():
+        shrunk[known] = unit_diagonal(eigenvalue_shrunk(plain[known], count[known]))
+    for rows in np.array_split(np.flatnonzero(~known), max(1, int((~known).sum()) // BLOCK)):
+        if len(rows):
+            shrunk[rows] = unit_diagonal(towards_single_index(standardised(rows), count[rows])[0])
+    return shrunk, distance(shrunk, plain)
 
 
 def _joint_obs(of: Columns, index: IntVector) -> FloatCube:

@@ -34,11 +34,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
 FIGURES = layouts.EXPOSURES
 
 
-def proxy_names(panel: Panel) -> list[list[str | None]]:
-    """By session and factor, the proxy that stood for it."""
-    return [[panel.symbols[row] if row >= 0 else None for row in rows] for rows in panel.proxies.tolist()]
-
-
 def exposure_columns(
     panel: Panel,
     stack: PortfolioGroup,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class FactorModel:
     """(S, F, F) the same, EWMA with half-life 63, means removed, Cov(m, Z) = 0."""
     correlation: FloatCube
     """(S, F, F) of the raw proxies, sample; NaN where unavailable or unmoving."""
+    proxies: list[list[str | None]] = field(default_factory=list)
+    """By session and factor, the symbol that stands for it; replays ask for it."""
 
 
 EQUAL = np.full(STRESS_WINDOW, 1.0 / STRESS_WINDOW)
@@ -76,7 +78,12 @@ def factor_model(panel: Panel) -> FactorModel:
     sample *= STRESS_WINDOW / (STRESS_WINDOW - 1.0)
     sample[~both] = 0.0
     recent[~both] = 0.0
-    return FactorModel(available, slopes, sample, recent, correlation)
+    return FactorModel(available, slopes, sample, recent, correlation, proxy_names(panel))
+
+
+def proxy_names(panel: Panel) -> list[list[str | None]]:
+    """By session and factor, the proxy that stood for it."""
+    return [[panel.symbols[row] if row >= 0 else None for row in rows] for rows in panel.proxies.tolist()]
 
 
 def _gram(values: FloatCube, weight: FloatVector) -> FloatCube:

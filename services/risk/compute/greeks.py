@@ -17,6 +17,7 @@ from vollib.black_scholes.implied_volatility import implied_volatility  # type: 
 
 from services.risk.compute.curve import option_rate
 from services.risk.compute.inputs import Book, Deltas, Greeks, Panel
+from services.risk.compute.option_terms import Terms
 from shared.arrays import IntVector
 from shared.market.curve import Curve
 from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY
@@ -96,11 +97,23 @@ def deltas(panel: Panel, rows: IntVector, underlying_rows: Mapping[int, int], co
     contracts = _Contracts(panel, {})
     source, leverage = rows.copy(), np.ones(len(rows))
     known: dict[int, Greeks] = {}
+    terms: dict[int, Terms] = {}
     for holding, underlying in sorted(underlying_rows.items()):
         row, column = int(rows[holding]), int(columns[holding])
         of = contracts.at(row, underlying, column)
         if of is not None:
             known[holding] = of
             source[holding] = underlying
-            leverage[holding] = of.delta * float(panel.closes[underlying][column] / panel.closes[row][column])
-    return Deltas(source, leverage, known)
+            spot, price = float(panel.closes[underlying][column]), float(panel.closes[row][column])
+            leverage[holding] = of.delta * (spot / price)
+            terms[holding] = _terms(panel, row, column, spot, price, of.volatility)
+    return Deltas(source, leverage, known, terms)
+
+
+def _terms(panel: Panel, row: int, column: int, spot: float, price: float, volatility: float) -> Terms:
+    contract, session = parse_occ(panel.symbols[row]), panel.close_days[column]
+    assert contract is not None, "a contract with a volatility has been parsed before"
+    years = (contract.expiration - session).days / OPTION_DAYS_A_YEAR
+    rate = option_rate(panel.curves, session, years)
+    sign = 1 if contract.option_type == "CALL" else -1
+    return Terms(sign, spot, float(contract.strike), years, rate, volatility, price)

@@ -1,8 +1,8 @@
 """HAR-RV in volatility form (Corsi 2009; docs/methods.md §7): the regression, on single series and on every window of a series.
 
 y_t = √mean(r²_{t+1..t+21}) on |r_t| and the RMS of 5 and of 22 sessions, OLS with intercept on rows with t + 21 <= D within
-LOOKBACK returns; ŷ is clipped to the range of y. Figures are daily, NaN where there are fewer than 252 rows or the regressors are
-collinear.
+LOOKBACK returns; ŷ is clipped to the range of y. Figures are daily, NaN where there are fewer than 252 returns, where sessions without a
+market return leave fewer than 126 rows, or where the regressors are collinear.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from services.risk.compute.rolling import restarts, spans, trailing_rms
 from services.risk.compute.series import masked
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, IntVector
-from shared.market.registry import HAR_HORIZON, HAR_MIN_ROWS, HAR_MONTH, HAR_SINGULAR, HAR_WEEK, LOOKBACK
+from shared.market.registry import HAR_HORIZON, HAR_MIN_OBS, HAR_MIN_ROWS, HAR_MONTH, HAR_SINGULAR, HAR_WEEK, LOOKBACK
 
 ROWS = LOOKBACK - HAR_MONTH - HAR_HORIZON + 1
 """Rows of the regression in a window without holes."""
-_FIRST = HAR_MONTH - 1  # the first column that has its regressors
+FIRST = HAR_MONTH - 1
+"""The first column that has its regressors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +35,74 @@ class Har:
     rows: IntVector
 
 
-def on_series(series: FloatMatrix, valid: BoolMatrix) -> Har:
-    """Of n series (n, LOOKBACK), each alone; a row that touches an invalid session is left out."""
-    daily, week, month, ahead = _regressors(masked(series, valid))
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What the regressions of n series read, each of them alone."""
+
+    daily: FloatMatrix
+    """(n, LOOKBACK - FIRST) |r_t| from the first t that has a month behind it; likewise the RMS of 5 and of 22."""
+    week: FloatMatrix
+    month: FloatMatrix
+    ahead: FloatMatrix
+    """(n, ROWS) RMS of the 21 to come."""
+    use: BoolMatrix
+    """(n, ROWS) rows that touch valid sessions only."""
+    current: NDArray[np.bool_]
+    """(n,) whether today's regressors do, on enough valid sessions."""
+
+
+def design(series: FloatMatrix, valid: BoolMatrix) -> Design:
+    """series, valid : (n, LOOKBACK)."""
     use, current = _complete(valid)
+    return Design(*_regressors(masked(series, valid)), use, current & (valid.sum(axis=1) >= HAR_MIN_OBS))
+
+
+def on_series(of: Design) -> Har:
+    """Of each series of the design; a row that touches an invalid session is left out."""
+    use, ahead = of.use, of.ahead
     rows = use.sum(axis=1)
-    table = np.stack([daily[:, :ROWS], week[:, :ROWS], month[:, :ROWS], ahead], axis=1)
+    table = np.stack([of.daily[:, :ROWS], of.week[:, :ROWS], of.month[:, :ROWS], ahead], axis=1)
     mean, product = _centred(table, use, rows)
     low, high = (ahead, ahead) if use.all() else (np.where(use, ahead, np.inf), np.where(use, ahead, -np.inf))
-    today = np.stack([daily[:, -1], week[:, -1], month[:, -1]])
+    today = np.stack([of.daily[:, -1], of.week[:, -1], of.month[:, -1]])
     upper = [[product[:, i, j] for j in range(4)] for i in range(4)]
     found = _solve(upper, mean.T, today, low.min(axis=1), high.max(axis=1), rows)
-    good = (rows >= HAR_MIN_ROWS) & current
+    good = (rows >= HAR_MIN_ROWS) & of.current
     return Har(np.where(good, found.value, np.nan), np.where(good, found.s, np.nan), rows)
+
+
+def as_known(of: Design) -> FloatMatrix:
+    """(n, ROWS) daily variance ŷ² + s² forecast on each row's day, estimated on the rows whose targets ended by then; NaN with fewer than
+    126 of them.
+
+    Sums are carried forward over the window, of columns less their means over it, so that little cancels; no digit depends on other series.
+    """
+    use, ahead = of.use, of.ahead
+    known = use[:, : ROWS - HAR_HORIZON]
+    table = np.stack([of.daily[:, :ROWS], of.week[:, :ROWS], of.month[:, :ROWS], ahead], axis=1)
+    count = use.sum(axis=1)[:, None]
+    each = np.broadcast_to(use[:, None, :], table.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        level = masked(table, each).sum(axis=-1) / count
+        shifted = masked(table - level[:, :, None], each)[:, :, : ROWS - HAR_HORIZON]
+        rows: IntVector = np.cumsum(known, axis=1, dtype=np.int64)
+        sums = np.cumsum(shifted, axis=-1)
+        mean = [sums[:, i] / rows for i in range(4)]
+        product = [[np.empty(0)] * 4 for _ in range(4)]
+        for i in range(4):
+            for j in range(i, 4):
+                gram = np.cumsum(shifted[:, i] * shifted[:, j], axis=-1)
+                gram -= sums[:, i] * mean[j]
+                product[i][j] = product[j][i] = gram
+    low = np.minimum.accumulate(np.where(known, ahead[:, : ROWS - HAR_HORIZON], np.inf), axis=1)
+    high = np.maximum.accumulate(np.where(known, ahead[:, : ROWS - HAR_HORIZON], -np.inf), axis=1)
+    today = table[:, :3, HAR_HORIZON:].transpose(1, 0, 2)
+    mean = [part + level[:, i, None] for i, part in enumerate(mean)]
+    found = _solve(product, mean, today, low, high, rows)
+    enough = (rows >= HAR_MIN_ROWS) & use[:, HAR_HORIZON:]
+    out = np.full((len(ahead), ROWS), np.nan)
+    out[:, HAR_HORIZON:] = np.where(enough, found.value * found.value + found.s * found.s, np.nan)
+    return out
 
 
 def on_windows(returns: FloatMatrix, days: DateVector) -> Har:
@@ -62,7 +118,7 @@ def on_windows(returns: FloatMatrix, days: DateVector) -> Har:
     lowest, highest = np.empty(shape), np.empty(shape)
     pairs = [(i, j) for i in range(4) for j in range(i, 4)]
     grams = np.empty((len(pairs), *shape))
-    for span in spans(restarts(days[_FIRST : _FIRST + count], ROWS), count, ROWS):
+    for span in spans(restarts(days[FIRST : FIRST + count], ROWS), count, ROWS):
         into = slice(span.start, span.start + span.high - span.low)
         parts = [span.shifted(column) for column in columns]
         for i, part in enumerate(parts):
@@ -83,7 +139,7 @@ def on_windows(returns: FloatMatrix, days: DateVector) -> Har:
 def _regressors(returns: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix, FloatMatrix, FloatMatrix]:
     """(|r_t|, RMS of 5, RMS of 22, RMS of the 21 to come) from the first t that has a month behind it; the last is shorter."""
     week, month, ahead = trailing_rms(returns * returns, HAR_WEEK, HAR_MONTH, HAR_HORIZON)
-    return np.abs(returns[:, _FIRST:]), week[:, HAR_MONTH - HAR_WEEK :], month, ahead[:, HAR_MONTH:]
+    return np.abs(returns[:, FIRST:]), week[:, HAR_MONTH - HAR_WEEK :], month, ahead[:, HAR_MONTH:]
 
 
 def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:

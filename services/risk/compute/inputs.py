@@ -11,13 +11,10 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from services.risk.compute.option_terms import Terms
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
-from shared.market import layouts
 from shared.market.curve import Curve
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
-
-REPORTED = layouts.REPORTED
-"""The exposures that are shown but never used in portfolio risk, in the order of `Panel.reported`."""
 
 
 class Kind(IntEnum):
@@ -77,7 +74,7 @@ class Panel:
     resid_sd: FloatMatrix
     """(S, N) daily residual sd of the joint fit."""
     reported: FloatCube
-    """(S, N, len(REPORTED))."""
+    """(S, N, len(layouts.REPORTED)): exposures that are shown but never used in portfolio risk."""
     limited: BoolMatrix
     """(S, N) whether the exposures rest on fewer observations than a full window."""
     fact_reasons: dict[tuple[int, int], str]
@@ -170,6 +167,8 @@ class Deltas:
     source: IntVector
     leverage: FloatVector
     greeks: dict[int, Greeks]
+    terms: dict[int, Terms] = field(default_factory=dict)
+    """By holding too: what it takes to revalue them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute import covariance, har, rolling, volatility
+from services.risk.compute.depth import of_shares
 from services.risk.compute.inputs import Panel, has_series
 from services.risk.compute.series import Filled, blocks, fill, real_shares
 from shared.arrays import FloatMatrix, FloatVector, IntVector
@@ -34,7 +35,7 @@ class Pairs:
     realized_252: FloatVector
     forecast: FloatVector
     har: NDArray[np.bool_]
-    """Whether `forecast` is the HAR's."""
+    """Whether the HAR is in `forecast`, a half of it."""
     mean: FloatVector
     """Daily, over 252 sessions, less the return at the window's anchor."""
     sd: FloatVector
@@ -79,7 +80,7 @@ def whole_windows(panel: Panel) -> NDArray[np.bool_]:
 
 
 def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatrix, NDArray[np.bool_]]:
-    """((realised, forecast, mean, sd) by pair, whether the forecast is the HAR's) of whole pairs, all windows of a symbol at once."""
+    """((realised, forecast, mean, sd) by pair, whether the HAR is in the forecast) of whole pairs, all windows of a symbol at once."""
     begin, end = int(session.min()), int(session.max()) + LOOKBACK
     distinct = np.unique(row)
     returns, days = panel.returns[distinct, begin:end], panel.days[begin:end]
@@ -87,15 +88,16 @@ def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatr
     year, recent = returns[:, LOOKBACK - YEAR :], days[LOOKBACK - YEAR :]
     with np.errstate(invalid="ignore"):
         parts = [
-            (har.on_windows(returns[part], days).value, *rolling.moments(year[part], recent, YEAR))
+            (
+                har.on_windows(returns[part], days).value,
+                volatility.ewma_of_windows(returns[part]),
+                *rolling.moments(year[part], recent, YEAR),
+            )
             for part in blocks(len(distinct))
         ]
-    ahead, mean, variance = (np.concatenate(figures)[at] for figures in zip(*parts, strict=True))
+    ahead, smoothed, mean, variance = (np.concatenate(figures)[at] for figures in zip(*parts, strict=True))
     by_har = np.isfinite(ahead)
-    forecast = volatility.ANNUAL * ahead
-    for part in np.flatnonzero(~by_har).tolist():
-        series = panel.returns[row[part], None, session[part] : session[part] + LOOKBACK]
-        forecast[part] = np.sqrt(volatility.ewma(series, np.isfinite(series))[0])[0]
+    forecast = volatility.combine(ahead, smoothed, 0.5)
     sd = np.sqrt(variance)
     return np.stack([volatility.ANNUAL * sd, forecast, mean, covariance.moving(sd, YEAR)]), by_har
 
@@ -103,14 +105,18 @@ def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatr
 def _filled(
     of: Filled, windows: Sequence[int]
 ) -> tuple[FloatMatrix, NDArray[np.bool_], IntVector, dict[int, FloatVector]]:
-    """((realised, forecast, NaN, sd), whether the forecast is the HAR's, own returns in 252, shares) of filled pairs."""
+    """((realised, forecast, NaN, sd), whether the HAR is in the forecast, own returns in 252, shares) of filled pairs."""
     shares = real_shares(of, windows)
-    realized, forecast = volatility.realized(of.values, of.valid, YEAR), volatility.forecast(of.values, of.valid)
+    depth = of_shares(of.real.astype(np.float64))
+    realized, forecast = (
+        volatility.realized(of.values, of.valid, YEAR),
+        volatility.forecast(of.values, depth.of(of.valid), judged=False),
+    )
     columns = covariance.columns(of.values, of.real, of.valid)
     figures = np.stack(
         [
             np.where(shares[YEAR] >= COVERAGE_GATE, realized, np.nan),
-            np.where(shares[LOOKBACK] >= COVERAGE_GATE, forecast.value, np.nan),
+            np.where(depth.covered >= COVERAGE_GATE, forecast.value, np.nan),
             np.full(len(of.keys), np.nan),
             columns.sd,
         ]

@@ -15,6 +15,8 @@ from shared.market.registry import LOOKBACK
 NAV_NOT_POSITIVE = ReasonCode.NAV_NOT_POSITIVE.value
 NO_PROXY = ReasonCode.NO_PROXY.value
 NO_DURATION = ReasonCode.NO_DURATION.value
+IMPLAUSIBLE = ReasonCode.IMPLAUSIBLE.value
+NOT_REPLAYED = ReasonCode.NOT_REPLAYED.value
 STALE_DURATION = ReasonCode.STALE_DURATION.value
 LOW_COVERAGE = ReasonCode.LOW_COVERAGE.value
 SHORT_HISTORY = ReasonCode.SHORT_HISTORY.value

@@ -9,11 +9,12 @@ from uuid import UUID
 
 import numpy as np
 
-from services.risk.compute import stress
+from services.risk.compute import depth, stress
 from services.risk.compute.aggregation import aggregate
 from services.risk.compute.consecutive_windows import steady_series
 from services.risk.compute.correlations import FactorLabels, factor_labels, structures
-from services.risk.compute.exposures import exposure_columns, proxy_names
+from services.risk.compute.exposure_errors import design, exposure_errors
+from services.risk.compute.exposures import exposure_columns
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
 from services.risk.compute.inputs import Book, Panel, held, portfolio_groups
@@ -26,15 +27,17 @@ from services.risk.compute.reasons import (
     SHORT_HISTORY,
     Document,
     Reasons,
+    listed,
     nullable,
 )
-from services.risk.compute.risk_report import risk_documents
+from services.risk.compute.risk_report import priced_share, risk_documents
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.scorecard import realized_returns
 from services.risk.compute.series import fill, masked_moments, portfolio_series
-from services.risk.compute.series_report import WINDOWS
+from services.risk.compute.series_report import WINDOWS, gate
 from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
+from services.risk.compute.tail_parts import filled_returns, own_returns
 from services.risk.compute.volatility import ANNUAL
 from shared import progress
 from shared.arrays import IntVector
@@ -110,29 +113,42 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
     nav_volatility = _nav_volatility(panel, book, units)
     greeks = {} if book.deltas is None else book.deltas.greeks
     realized = realized_returns(panel, book)
-    proxies = proxy_names(panel)
+    regressors = design(panel, shared.model, book.session[units])
     whole = [
-        (stack, steady_series(panel, book, stack))
+        (
+            stack,
+            steady_series(panel, book, stack),
+            depth.whole(stack, priced_share(book, stack)),
+            own_returns(panel, stack),
+        )
         for stack in portfolio_groups(book, units[steady], most=MOST_HOLDINGS)
     ]
     holed = [
-        (stack, portfolio_series(filled, stack)) for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
+        (
+            stack,
+            portfolio_series(filled, stack),
+            depth.measured(filled, stack, priced_share(book, stack)),
+            filled_returns(filled, stack),
+        )
+        for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
     ]
-    for stack, series in (*whole, *holed):
+    for stack, series, since, returns in (*whole, *holed):
         reasons = [Reasons() for _ in stack.units]
         joint = aggregate(panel, book, stack, panel.joint)
         reported = aggregate(panel, book, stack, panel.reported)
         mine = stack.units.tolist()
         own = nav_volatility.of(np.searchsorted(units, stack.units))
         risk, columns, covered = risk_documents(
-            panel, book, shared.model, shared.labels, stack, pairs, series, joint,
+            panel, book, shared.model, shared.labels, stack, pairs, series, since, returns, joint,
             [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
         )  # fmt: skip
         columns["realized_return"] = nullable(realized[stack.units])
+        errors = exposure_errors(regressors, stack.sessions, series)
+        columns["exposure_errors"] = listed(np.where(np.isfinite(joint.beta), gate(errors.T, covered).T, np.nan))
         columns |= exposure_columns(
-            panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, proxies, reasons
+            panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, shared.model.proxies, reasons
         )
-        columns |= stress_columns(stack, joint, shared.moves, reasons)
+        columns |= stress_columns(book, stack, joint, shared.moves, reasons)
         shared.odd_moves.remark(panel, stack, reasons)
         names = tuple(columns)
         for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):

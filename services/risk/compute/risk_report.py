@@ -7,6 +7,7 @@ import numpy as np
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
+from services.risk.compute.depth import Depth
 from services.risk.compute.factor_model import FactorModel, model_risk
 from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
@@ -27,10 +28,12 @@ from services.risk.compute.reasons import (
     symbol_reason,
     texts,
 )
+from services.risk.compute.revaluation import full_returns
 from services.risk.compute.sectors import sector_weights
 from services.risk.compute.series import coverage
-from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, series_figures
+from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, market_of, series_figures
 from services.risk.compute.tail import NavVolatility
+from services.risk.compute.tail_parts import ReturnsOf, es_parts
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
@@ -45,6 +48,8 @@ def risk_documents(
     stack: PortfolioGroup,
     pairs: Pairs,
     series: FloatMatrix,
+    depth: Depth,
+    returns: ReturnsOf,
     joint: Exposures,
     structures: list[Structure],
     drawdowns: list[tuple[Document, str | None]],
@@ -53,24 +58,29 @@ def risk_documents(
 ) -> tuple[list[Document], Columns, FloatVector]:
     """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions.
 
-    series : (g, LOOKBACK) returns of the units with the weights of their sessions.
+    series : (g, LOOKBACK) returns of the units with the weights of their sessions. depth : how far back they rest on real ones.
+    returns : of a unit's holdings.
     """
     index = pairs.find(stack.sessions[:, None], stack.source)
     # A price that is no longer evidence covers nothing, whatever returns it once had.
-    counted = np.where(book.unpriceable[stack.holdings], 0.0, 1.0)
+    counted = priced_share(book, stack)
     covered = {window: coverage(stack.gross, share[index] * counted) for window, share in pairs.shares.items()}
-    whole = series_figures(panel, stack, series, joint, covered, nav_volatility, reasons)
+    in_full, own = full_returns(book, stack, series, returns)
+    whole = series_figures(panel, stack, series, in_full, joint, covered, depth, nav_volatility, reasons)
     resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
     by_model = model_risk(
         model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.netted(), resid
     )
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
-    _record_symbol_reasons(panel, book, stack, index, pairs, covered, reasons)
-    priced = coverage(stack.gross, np.where(book.unpriceable[stack.holdings], 0.0, 1.0))
+    _record_symbol_reasons(panel, book, stack, index, pairs, covered | {LOOKBACK: depth.covered}, reasons)
+    priced = coverage(stack.gross, counted)
     sectors = _sectors(panel, book, stack, priced, reasons)
     concentrations = _concentrations(book, stack, structures, priced, reasons)
     columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
+    parts = es_parts(stack, in_full, depth.of(market_of(panel, stack)[1]), own)
+    trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
+    columns["tail_parts"] = listed(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
     sessions = stack.sessions.tolist()
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
@@ -90,6 +100,7 @@ def risk_documents(
                 "beta": whole.beta[i],
                 "decomposition": decomposition,
                 "var": whole.var[i],
+                "var_10d": whole.var_10d[i],
                 "drawdown": drawdown,
                 "concentration": concentrations[i],
             }
@@ -99,6 +110,11 @@ def risk_documents(
     columns["model_factors"] = [labels.names[session] for session in sessions]
     columns["factor_correlations"] = [labels.correlations[session] for session in sessions]
     return documents, columns, covered[YEAR]
+
+
+def priced_share(book: Book, stack: PortfolioGroup) -> FloatMatrix:
+    """(g, K) 0 where a holding's price is no longer evidence, else 1."""
+    return np.where(book.unpriceable[stack.holdings], 0.0, 1.0)
 
 
 def _record_symbol_reasons(
@@ -184,8 +200,9 @@ def _concentrations(
         if hhi is None:
             reasons[i].add(LOW_COVERAGE if priced[i] < COVERAGE_GATE else NO_HOLDINGS, figure="concentration")
         if structure.risk_hhi is None and not empty:
+            positive = stack.nav[i] > 0.0
             reason = LOW_COVERAGE if structure.covered < COVERAGE_GATE else ZERO_VARIANCE
-            reasons[i].add(reason, figure="concentration.risk_hhi")
+            reasons[i].add(reason if positive else NAV_NOT_POSITIVE, figure="concentration.risk_hhi")
         documents.append(
             {"hhi": hhi, "effective": effective, "top_3": top_3, "top_10": top_10, "risk_hhi": structure.risk_hhi}
         )

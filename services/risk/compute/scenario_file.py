@@ -9,8 +9,8 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
-from services.risk.compute.scenarios import RATES_BP, BadScenarios, Duration, Scenario, Scenarios
-from shared.market.registry import FACTOR_NAMES, RATES
+from services.risk.compute.scenarios import RATES_BP, BadScenarios, Duration, Replay, Scenario, Scenarios
+from shared.market.registry import FACTOR_NAMES, FACTORS, PROXY_SYMBOLS, RATES, STYLES
 from shared.text import unprintable
 
 _FORM = "{as_of: 2020-12-31, duration: 18.5, convexity: 420}"
@@ -23,6 +23,8 @@ MOST_SCENARIOS = 500
 MOST_NAME = 200
 _LONGEST = 60.0  # years; no bond lives long enough for more
 _SMALLEST_BP = 1.0
+_REPLAY = "{from: 2020-02-19, to: 2020-03-23, returns: {SPY: -0.337}}"
+_MOST_SIGMAS = 20.0
 
 
 def parse(document: object) -> Scenarios:
@@ -94,8 +96,8 @@ def _scenario(item: Any) -> Scenario:
     id_ = item["id"]
     if isinstance(id_, bool) or not isinstance(id_, str | int) or not _ID.fullmatch(str(id_)):
         raise BadScenarios(f"scenario id {id_!r}: an id is at most 64 letters, digits, _ and -")
-    where, shocks = f"scenario {str(id_)!r}", item.get("shocks")
-    _known(item, ("id", "name", "shocks"), where)
+    where = f"scenario {str(id_)!r}"
+    _known(item, ("id", "name", "shocks", "relative", "sigmas", "replay"), where)
     name = item.get("name", id_)
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BadScenarios(f"{where}: name is {name!r}, not a text")
@@ -106,6 +108,26 @@ def _scenario(item: Any) -> Scenario:
             else f"with {character} in it"
         )
         raise BadScenarios(f"{where}: the name is {wrong}: it is shown on terminals and pages")
+    if "replay" in item:
+        if beside := sorted({"shocks", "relative", "sigmas"} & set(item)):
+            raise BadScenarios(f"{where} has {beside[0]} beside replay; a replay is what happened: keep one of them")
+        return Scenario(str(id_), str(name), {}, None, replay=_replay(item["replay"], where))
+    values, basis_points = _shocks(item, where) if "shocks" in item or "sigmas" not in item else ({}, None)
+    sigmas = _sigmas(item["sigmas"], where) if "sigmas" in item else {}
+    for factor in sigmas:
+        if factor in values or (factor == RATES and basis_points is not None):
+            raise BadScenarios(f"{where} has {factor} in shocks and in sigmas; both describe the same move: keep one")
+    relative = item.get("relative", False)
+    if not isinstance(relative, bool):
+        raise BadScenarios(f"{where}: relative is {relative!r}; write true or false")
+    if relative and not set(values) & set(STYLES):
+        raise BadScenarios(f"{where} is relative and shocks no style; relative are {', '.join(STYLES)}: leave it out")
+    return Scenario(str(id_), str(name), values, basis_points, relative, sigmas)
+
+
+def _shocks(item: Mapping[Any, Any], where: str) -> tuple[dict[str, float], float | None]:
+    """(decimal returns by factor, basis points)."""
+    shocks = item.get("shocks")
     if not isinstance(shocks, Mapping) or not shocks:
         raise BadScenarios(f"{where} has no shocks; write them as {{market: -0.1}}")
     for unknown in shocks:
@@ -116,16 +138,65 @@ def _scenario(item: Any) -> Scenario:
     values = {factor: _number(shocks, factor, where) for factor in shocks}
     basis_points = values.pop(RATES_BP, None)
     for factor, value in values.items():
-        if value <= -1.0 or value > 1.0:
-            lose = "a proxy cannot lose more than everything" if value < 0 else "a proxy does not more than double"
-            raise BadScenarios(
-                f"{where}: {factor} is {value:g}, {value:.0%}; {lose}. Shocks are fractions: -20 % is -0.2"
-            )
+        _possible(factor, value, where)
     if basis_points is not None and 0.0 < abs(basis_points) < _SMALLEST_BP:
         raise BadScenarios(
             f"{where}: {RATES_BP} is {basis_points:g}, less than a basis point; one per cent of yield is 100"
         )
-    return Scenario(str(id_), str(name), values, basis_points)
+    return values, basis_points
+
+
+def _possible(of: str, value: float, where: str) -> None:
+    if value <= -1.0 or value > 1.0:
+        lose = "a proxy cannot lose more than everything" if value < 0 else "a proxy does not more than double"
+        raise BadScenarios(f"{where}: {of} is {value:g}, {value:.0%}; {lose}. Shocks are fractions: -20 % is -0.2")
+
+
+def _sigmas(sigmas: Any, where: str) -> dict[str, float]:
+    if not isinstance(sigmas, Mapping) or not sigmas:
+        raise BadScenarios(f"{where}: sigmas is {sigmas!r}; write standard deviations of a quarter as {{size: 3}}")
+    for unknown in sigmas:
+        if unknown not in FACTOR_NAMES[1:]:
+            raise BadScenarios(
+                f"{where} has {unknown!r} in sigmas; known are {', '.join(FACTOR_NAMES[1:])}, whose residuals on the market are shocked"
+            )
+    values = {factor: _number(sigmas, factor, where) for factor in sigmas}
+    for factor, value in values.items():
+        if abs(value) > _MOST_SIGMAS:
+            raise BadScenarios(
+                f"{where}: {factor} is {value:g} standard deviations; beyond {_MOST_SIGMAS:g} no quarter goes. "
+                "A return is written in shocks"
+            )
+    return values
+
+
+def _replay(of: Any, where: str) -> Replay:
+    if not isinstance(of, Mapping):
+        raise BadScenarios(f"{where}: replay is {of!r}; write it as {_REPLAY}")
+    _known(of, ("from", "to", "returns"), f"{where}: replay")
+    days: list[Any] = [of.get(key) for key in ("from", "to")]
+    for key, day in zip(("from", "to"), days, strict=True):
+        if not isinstance(day, date) or isinstance(day, datetime):
+            raise BadScenarios(f"{where}: replay has {key} {day!r}, not a date; write it as {_REPLAY}")
+    first, last = days
+    if first >= last:
+        raise BadScenarios(
+            f"{where}: replay ends on {last}, not after {first}; `from` is the close before the first return"
+        )
+    returns = of.get("returns")
+    if not isinstance(returns, Mapping) or not returns:
+        raise BadScenarios(f"{where}: replay has no returns of proxies; write it as {_REPLAY}")
+    for unknown in returns:
+        if unknown not in PROXY_SYMBOLS:
+            raise BadScenarios(f"{where}: replay has a return of {unknown!r}; known are {', '.join(PROXY_SYMBOLS)}")
+    if not set(returns) & set(FACTORS[0].proxies):
+        raise BadScenarios(
+            f"{where}: replay has no return of the market; add that of one of {', '.join(FACTORS[0].proxies)}"
+        )
+    found = {symbol: _number(returns, symbol, where) for symbol in returns}
+    for symbol, value in found.items():
+        _possible(symbol, value, where)
+    return Replay(first, last, found)
 
 
 def _known(of: Mapping[Any, Any], keys: Sequence[str], where: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from shared.errors import PermanentError
-from shared.market.registry import FACTOR_NAMES, RATES
+from shared.market.registry import FACTOR_NAMES, FACTORS, RATES, STYLES, Factor
 
 RATES_BP = "rates_bp"
 
@@ -36,21 +36,70 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """What the factors' proxies returned over a dated window: parameters of a scenario, good for any session."""
+
+    first: date
+    last: date
+    returns: Mapping[str, float]
+    """Total return from the close of `first` to that of `last`, decimal, by symbol of a proxy."""
+
+    def described(self) -> dict[str, object]:
+        """As a scenario file writes it."""
+        return {
+            "from": self.first.isoformat(),
+            "to": self.last.isoformat(),
+            "returns": dict(sorted(self.returns.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """Shocks by factor as decimal returns of the raw proxies; `rates_bp` in basis points instead of a rates return."""
+    """What is scripted of the factors: moves stated in the file, or what a window brought."""
 
     id: str
     name: str
     shocks: Mapping[str, float]
+    """By factor, decimal returns of the raw proxies; of styles, where `relative`, beyond the market's share b_k s_m."""
     rates_bp: float | None
+    """Basis points, instead of a return of rates."""
+    relative: bool = False
+    sigmas: Mapping[str, float] = field(default_factory=dict)
+    """By factor, residual shocks in standard deviations of a quarter of the residual, as of the session."""
+    replay: Replay | None = None
+    """Instead of all these."""
 
     def scripted(self) -> tuple[int, ...]:
-        """Indices of the shocked factors, ascending."""
-        return tuple(
-            k
-            for k, name in enumerate(FACTOR_NAMES)
-            if name in self.shocks or (name == RATES and self.rates_bp is not None)
+        """Indices of the shocked factors, ascending; of a replay, of those that it knows a proxy of."""
+        return tuple(k for k, factor in enumerate(FACTORS) if self._scripts(factor))
+
+    def is_relative(self, factor: str) -> bool:
+        """Whether the script says how far the factor leaves what the market explains of it."""
+        return factor in self.sigmas or (self.relative and factor in self.shocks and factor in STYLES)
+
+    def _scripts(self, factor: Factor) -> bool:
+        if self.replay is not None:
+            return any(proxy in self.replay.returns for proxy in factor.proxies)
+        return (
+            factor.name in self.shocks
+            or factor.name in self.sigmas
+            or (factor.name == RATES and self.rates_bp is not None)
         )
+
+    def described(self) -> dict[str, object]:
+        """For stored results: what is beyond id, name, factors, shocks and basis points only where the script has it."""
+        more: dict[str, object] = {"relative": True} if self.relative else {}
+        if self.sigmas:
+            more["sigmas"] = {name: self.sigmas[name] for name in FACTOR_NAMES if name in self.sigmas}
+        if self.replay is not None:
+            more["replay"] = self.replay.described()
+        return {
+            "id": self.id,
+            "name": self.name,
+            "factors": [FACTOR_NAMES[k] for k in self.scripted()],
+            "shocks": {name: self.shocks[name] for name in FACTOR_NAMES if name in self.shocks},
+            RATES_BP: self.rates_bp,
+        } | more
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +130,7 @@ class Scenarios:
 
     def described(self) -> str:
         """JSON of the scenarios of stored results: id, name, the factors that are scripted, and the script."""
-        return json.dumps(
-            [
-                {
-                    "id": of.id,
-                    "name": of.name,
-                    "factors": [FACTOR_NAMES[k] for k in of.scripted()],
-                    "shocks": {name: of.shocks[name] for name in FACTOR_NAMES if name in of.shocks},
-                    RATES_BP: of.rates_bp,
-                }
-                for of in self.scenarios
-            ]
-        )
+        return json.dumps([of.described() for of in self.scenarios])
 
     def dated(self) -> str:
         """JSON of the durations behind moves of yields, by date."""

@@ -16,23 +16,24 @@ from services.risk.compute.tail import Tail
 from services.risk.compute.volatility import Forecast
 from shared.arrays import FloatVector
 from shared.market import layouts
-from shared.market.registry import COVERAGE_GATE, LOOKBACK, SCORED_LEVEL
+from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
 
 def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVector) -> list[FloatVector]:
-    """By unit what `layouts.FORECASTS` names, as it is answered: NaN where it is withheld, or the HAR is not the method.
+    """By unit what `layouts.FORECASTS` names, as it is answered: NaN where it is withheld, or the HAR is not in it.
 
     Annualised volatility and variances; VaR of one day as a positive fraction of NAV.
     """
-    scored = {tail.method: tail.var for tail in tails if tail.level == SCORED_LEVEL}
     har = forecast.har & np.isfinite(forecast.value)
     columns = {
-        "har": np.where(har, forecast.value, np.nan),
-        "har_variance": np.where(har, forecast.variance, np.nan),
+        "har": np.where(har, forecast.har_value, np.nan),
+        "har_variance": np.where(har, forecast.har_variance, np.nan),
         "ewma_variance": forecast.ewma_variance,
-        "var_historical": scored["historical"],
-        "var_normal": scored["normal"],
-    }
+        "answered": forecast.value,
+        "answered_variance": forecast.variance,
+        "low": forecast.low,
+        "high": forecast.high,
+    } | {layouts.scored_var(tail.method, tail.level): tail.var for tail in tails}
     table = np.stack([columns[name] for name in layouts.FORECASTS], axis=-1)
     return list(np.where((covered >= COVERAGE_GATE)[:, None] & np.isfinite(table), table, np.nan))
 

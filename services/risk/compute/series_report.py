@@ -9,6 +9,8 @@ import numpy as np
 from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.beta import realized_beta
+from services.risk.compute.depth import Depth
+from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
@@ -22,7 +24,7 @@ from services.risk.compute.reasons import (
 )
 from services.risk.compute.scorecard import scored_forecasts
 from services.risk.compute.series import masked
-from services.risk.compute.tail import NavVolatility, tails
+from services.risk.compute.tail import NavVolatility, Tail, tails, ten_days
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_WINDOW,
@@ -46,6 +48,7 @@ class SeriesFigures:
     volatility: list[Document]
     beta: list[Document]
     var: list[list[Document]]
+    var_10d: list[list[Document]]
     forecasts: list[FloatVector]
     """What the scorecard will judge, in the order of `layouts.FORECASTS`; NaN where there is no such forecast."""
 
@@ -67,12 +70,17 @@ def series_figures(
     panel: Panel,
     stack: PortfolioGroup,
     series: FloatMatrix,
+    in_full: FloatMatrix,
     joint: Exposures,
     covered: dict[int, FloatVector],
+    depth: Depth,
     nav_volatility: NavVolatility,
     reasons: list[Reasons],
 ) -> SeriesFigures:
-    """Figures of the stack's series (g, LOOKBACK), each withheld below its own window's coverage and then named in `reasons`."""
+    """Figures of the stack's series (g, LOOKBACK), each withheld below its own window's coverage and then named in `reasons`.
+
+    in_full : the series with options revalued in full, which value at risk is of; all else has them by their deltas
+    """
     market, valid = market_of(panel, stack)
     slope = realized_beta(series, market, valid)
     z = nullable(gate(volatility.trend(series, valid), covered[YEAR]))
@@ -83,50 +91,49 @@ def series_figures(
         "realized_nav_252": nullable(nav_volatility.values),
         "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
     }
-    of = volatility.forecast(series, valid)
-    forecasts = _forecasts(of, covered[LOOKBACK])
+    since = depth.of(valid)
+    path = ewma_path(series, since)
+    of = volatility.forecast(series, since, path=path)
+    forecasts = _forecasts(of, depth.covered)
     aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
     r2, n_obs = nullable(gate(slope.r2, covered[YEAR])), slope.n_obs.tolist()
-    losses = tails(series, valid, VAR_LEVELS)
-    lines = [
-        (
-            tail.method,
-            tail.level,
-            nullable(gate(tail.var, covered[LOOKBACK])),
-            nullable(gate(tail.es, covered[LOOKBACK])),
-            tail.n_obs.tolist(),
-        )
-        for tail in losses
-    ]
-    result = SeriesFigures([], [], [], scored_forecasts(of, losses, covered[LOOKBACK]))
+    losses = tails(in_full, since, VAR_LEVELS, path if in_full is series else ewma_path(in_full, since))
+    lines = [_lines(tail, depth.covered) for tail in losses]
+    later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, losses)]
+    result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered))
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
         document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}
         document["forecast_21"] = forecasts[i]
         result.volatility.append(document)
         result.beta.append({"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": n_obs[i]})
-        result.var.append(
-            [
-                {"method": method, "level": level, "var": var[i], "es": es[i], "n_obs": count[i]}
-                for method, level, var, es, count in lines
-            ]
-        )
+        result.var.append([line[i] for line in lines])
+        result.var_10d.append([line[i] for line in later])
+        for line in lines:
+            of_unit = line[i]
+            if of_unit["var"] is not None and of_unit.get("var_high", 0.0) is None:
+                # Even the worst return may lie within the interval: there are too few.
+                reasons[i].add(SHORT_HISTORY, figure=f"var.{of_unit['method']}.{of_unit['level']:g}.var_high")
     asked = (
-        *((f"volatility.realized_{w}", columns[f"realized_{w}"], w, SHORT_HISTORY) for w in VOLATILITY_WINDOWS),
-        ("volatility.percentile_252", columns["percentile_252"], PERCENTILE_WINDOW, SHORT_HISTORY),
-        ("volatility.trend", z, YEAR, ZERO_VARIANCE),
-        ("volatility.forecast_21", [forecast["value"] for forecast in forecasts], LOOKBACK, SHORT_HISTORY),
-        ("beta.aggregated", aggregated, BETA_WINDOW, LOW_COVERAGE),
-        ("beta.realized", beta, BETA_WINDOW, SHORT_HISTORY),
-        ("beta.r2", r2, BETA_WINDOW, ZERO_VARIANCE),
-        ("var", lines[0][2], LOOKBACK, SHORT_HISTORY),
+        *(
+            (f"volatility.realized_{w}", columns[f"realized_{w}"], covered[w], SHORT_HISTORY)
+            for w in VOLATILITY_WINDOWS
+        ),
+        ("volatility.percentile_252", columns["percentile_252"], covered[PERCENTILE_WINDOW], SHORT_HISTORY),
+        ("volatility.trend", z, covered[YEAR], ZERO_VARIANCE),
+        ("volatility.forecast_21", [forecast["value"] for forecast in forecasts], depth.covered, SHORT_HISTORY),
+        ("beta.aggregated", aggregated, covered[BETA_WINDOW], LOW_COVERAGE),
+        ("beta.realized", beta, covered[BETA_WINDOW], SHORT_HISTORY),
+        ("beta.r2", r2, covered[BETA_WINDOW], ZERO_VARIANCE),
+        ("var", [line["var"] for line in lines[0]], depth.covered, SHORT_HISTORY),
+        ("var_10d", [line["var"] for line in later[-1]], depth.covered, SHORT_HISTORY),
     )
     market_row, nav = panel.proxies[stack.sessions, 0].tolist(), stack.nav.tolist()
-    for figure, values, window, otherwise in asked:
+    for figure, values, backed, otherwise in asked:
         for i, value in enumerate(values):
             if value is None:
                 general = NAV_NOT_POSITIVE if not nav[i] > 0.0 else NO_PROXY if market_row[i] < 0 else None
-                low = LOW_COVERAGE if covered[window][i] < COVERAGE_GATE else otherwise
+                low = LOW_COVERAGE if backed[i] < COVERAGE_GATE else otherwise
                 reasons[i].add(general or low, figure=figure)
     for i, value in enumerate(columns["realized_nav_252"]):
         if value is None:
@@ -135,8 +142,23 @@ def series_figures(
     return result
 
 
+# Of what is no order statistic of single days there is no interval of order statistics.
+_UNBOUNDED = ("normal", "scaled", "overlapping")
+
+
+def _lines(tail: Tail, covered: FloatVector) -> list[Document]:
+    """By unit."""
+    table = nullable(np.stack([gate(of, covered) for of in (tail.var, tail.es, tail.low, tail.high)], axis=-1))
+    bounded = tail.method not in _UNBOUNDED
+    return [
+        {"method": tail.method, "level": tail.level, "var": var, "es": es, "n_obs": count}
+        | ({"var_low": low, "var_high": high} if bounded else {})
+        for (var, es, low, high), count in zip(table, tail.n_obs.tolist(), strict=True)
+    ]
+
+
 def _forecasts(of: volatility.Forecast, covered: FloatVector) -> list[Document]:
-    columns = (of.value, of.low, of.high, of.variance, of.ewma_variance)
+    columns = (of.value, of.low, of.high, of.variance, of.ewma_variance, of.weight)
     table = nullable(np.stack([gate(column, covered) for column in columns], axis=-1))
     return [
         {
@@ -144,11 +166,12 @@ def _forecasts(of: volatility.Forecast, covered: FloatVector) -> list[Document]:
             "low": low,
             "high": high,
             "variance": variance,
-            "method": None if value is None else "har" if har else "ewma",
+            "method": None if value is None else "combined" if har else "ewma",
+            "har_weight": weight,
             "n_obs": n_obs,
             "ewma_variance": ewma,
         }
-        for (value, low, high, variance, ewma), har, n_obs in zip(
+        for (value, low, high, variance, ewma, weight), har, n_obs in zip(
             table, of.har.tolist(), of.n_obs.tolist(), strict=True
         )
     ]

@@ -10,12 +10,22 @@ import numpy as np
 
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import PortfolioGroup
-from services.risk.compute.reasons import LOW_COVERAGE, STALE_DURATION, Columns, Reasons, listed
+from services.risk.compute.inputs import Book, PortfolioGroup
+from services.risk.compute.option_terms import Terms
+from services.risk.compute.reasons import (
+    IMPLAUSIBLE,
+    LOW_COVERAGE,
+    NOT_REPLAYED,
+    STALE_DURATION,
+    Columns,
+    Reasons,
+    listed,
+)
+from services.risk.compute.revaluation import revalued
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
-from shared.arrays import BoolMatrix, FloatCube, FloatVector
+from shared.arrays import BoolMatrix, BoolVector, FloatCube, FloatVector
 from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, STRESS_DURATION_DAYS
 
 MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache
@@ -40,6 +50,10 @@ class Moves:
     """By session, the day of the duration that moves of yields go through."""
     stale: list[list[int]]
     """By session, the scenarios that go through one that is old."""
+    implausible: list[list[int]]
+    """By session, the scenarios that script a residual beyond what a quarter brings."""
+    not_replayed: list[list[tuple[int, int]]]
+    """By session, (scenario, factor) of what a replay knows nothing of."""
 
 
 def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessions: Sequence[date]) -> Moves:
@@ -57,7 +71,8 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
     script = np.full((len(shocks), len(FACTOR_NAMES)), np.nan)
     for c, shock in enumerate(shocks):
         for name, value in shock.scenario.shocks.items():
-            script[c, FACTOR_NAMES.index(name)] = value
+            if not shock.scenario.is_relative(name):
+                script[c, FACTOR_NAMES.index(name)] = value
     shown = np.where(withheld[:, :, None], script, np.where(model.available[:, None, :], raw, np.nan))
     capped: list[list[int]] = [[] for _ in reasons]
     for s, c, k in np.argwhere(np.stack([shock.capped for shock in shocks], axis=1)).tolist():
@@ -71,10 +86,25 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
         capped,
         durations,
         stale,
+        _listed([shock.implausible.any(axis=1) for shock in shocks]),
+        _listed_pairs([shock.not_replayed for shock in shocks]),
     )
 
 
-def stress_columns(stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: list[Reasons]) -> Columns:
+def _listed(of: Sequence[BoolVector | np.bool_]) -> list[list[int]]:
+    """By session, the scenarios that it is true of."""
+    return [np.flatnonzero(row).tolist() for row in np.stack(of, axis=1)]
+
+
+def _listed_pairs(of: list[BoolMatrix]) -> list[list[tuple[int, int]]]:
+    table = np.stack(of, axis=1)
+    found: list[list[tuple[int, int]]] = [[] for _ in table]
+    for s, c, k in np.argwhere(table).tolist():
+        found[s].append((c, k))
+    return found
+
+
+def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: list[Reasons]) -> Columns:
     """One value a unit of the stack; a withheld scenario is unknown with its reason, and named in `reasons`."""
     covered = np.isfinite(joint.betas[:, :, 0])
     trusted = coverage(stack.gross, covered.astype(np.float64)) >= COVERAGE_GATE
@@ -90,7 +120,13 @@ def stress_columns(stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: 
         for c in of.stale[s]:
             if not withheld[i, c]:
                 reasons[i].add(STALE_DURATION, figure=f"stress.{of.ids[c]}")
-    direct, propagated = _legs(stack, joint, of.shocks, withheld)
+        for c in of.implausible[s]:
+            if not withheld[i, c]:
+                reasons[i].add(IMPLAUSIBLE, figure=f"stress.{of.ids[c]}")
+        for c, k in of.not_replayed[s]:
+            if not withheld[i, c]:
+                reasons[i].add(NOT_REPLAYED, figure=f"stress.{of.ids[c]}.shocks.{FACTOR_NAMES[k]}")
+    direct, propagated = _legs(stack, joint, of.shocks, withheld, list(revalued(book, stack)))
     return {
         "stress_reasons": why,
         "stress_shocks": [of.shown[s] for s in stack.sessions.tolist()],
@@ -103,13 +139,18 @@ def stress_columns(stack: PortfolioGroup, joint: Exposures, of: Moves, reasons: 
 
 
 def _legs(
-    stack: PortfolioGroup, joint: Exposures, shocks: FloatCube, withheld: BoolMatrix
+    stack: PortfolioGroup,
+    joint: Exposures,
+    shocks: FloatCube,
+    withheld: BoolMatrix,
+    options: Sequence[tuple[int, int, Terms]],
 ) -> tuple[list[FloatVector], list[FloatVector]]:
     """(direct, propagated) by unit: C × (money, fraction, by factor, by position), NaN where withheld."""
     direct: list[FloatVector] = []
     propagated: list[FloatVector] = []
     for part in _parts(stack, shocks.shape[1]):
-        loss = apply(stack.value[part], joint.betas[part], shocks[stack.sessions[part]], stack.leverage[part])
+        mine = [(i - part.start, j, terms) for i, j, terms in options if part.start <= i < part.stop]
+        loss = apply(stack.value[part], joint.betas[part], shocks[stack.sessions[part]], stack.leverage[part], mine)
         fraction = loss.money / stack.nav[part, None]
         table = np.concatenate(
             [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1

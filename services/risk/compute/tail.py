@@ -2,50 +2,136 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import History
+from services.risk.compute.rolling import trailing_sums
 from services.risk.compute.series import masked_moments
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import VAR_MIN_OBS
+from shared.market.registry import VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """One day, positive fractions of NAV; (n,), NaN with fewer than 252 returns."""
+    """Positive fractions of NAV; (n,), NaN with fewer than 252 returns. `low` and `high` bound the quantile, NaN where nothing does."""
 
     method: str
     level: float
     var: FloatVector
     es: FloatVector
     n_obs: IntVector
+    low: FloatVector
+    high: FloatVector
 
 
-def tails(series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...]) -> list[Tail]:
-    """Historical and normal VaR and ES of each level, on series (n, LOOKBACK)."""
+def tails(
+    series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...], path: FloatMatrix | None = None
+) -> list[Tail]:
+    """One day: historical, normal and filtered VaR and ES of each level, on series (n, LOOKBACK).
+
+    Filtered: the historical figures of returns that are brought to today's volatility, r_t σ_D/σ_{t-1} by the EWMA (Barone-Adesi and others
+    1999); the first 63 have none. Intervals of historical ones are order statistics; they say how few returns are behind a quantile.
+    path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
+    """
     count, mean, variance = masked_moments(series, valid)
     n_obs = valid.sum(axis=1)
     enough = count >= VAR_MIN_OBS
-    ordered = np.sort(np.where(valid, series, np.inf), axis=1)
-    result = []
-    for level in levels:
-        var, es = _historical(ordered, n_obs, level)
-        result.append(Tail("historical", level, np.where(enough, var, np.nan), np.where(enough, es, np.nan), n_obs))
+    unknown = np.full(len(series), np.nan)
+    result = _by_order("historical", series, valid, levels, enough)
     normal, sd = NormalDist(), np.sqrt(variance)
     for level in levels:
         z = normal.inv_cdf(1.0 - level)
         var = -(mean + z * sd)
         es = -mean + sd * (normal.pdf(z) / (1.0 - level))
-        result.append(Tail("normal", level, np.where(enough, var, np.nan), np.where(enough, es, np.nan), n_obs))
+        known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
+        result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
+    return result + _by_order(
+        "filtered", *filtered(series, valid, ewma_path(series, valid) if path is None else path), levels, enough
+    )
+
+
+def filtered(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
+    """(returns at today's volatility, which there are): r_t σ_D/σ_{t-1} with the EWMA as of D and as of the session before t."""
+    before = np.concatenate([np.full((len(series), 1), np.nan), path[:, :-1]], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        still = (before == 0.0) & (path[:, -1:] == 0.0)
+        brought = np.where(still, series, series * np.sqrt(path[:, -1:] / before))
+    known: BoolMatrix = valid & np.isfinite(brought)
+    return brought, known
+
+
+def ten_days(series: FloatMatrix, valid: BoolMatrix, one_day: Sequence[Tail]) -> list[Tail]:
+    """VaR and ES of ten sessions: one day's historical ones times √10, and those of overlapping windows of ten compounded returns.
+
+    one_day : the tails of the same series, whose levels count. Overlapping windows share nine of ten returns, so n of them are far fewer
+    than n observations. At least 252.
+    """
+    root, unknown = float(np.sqrt(VAR_DAYS)), np.full(len(series), np.nan)
+    scaled = [
+        replace(tail, method="scaled", var=root * tail.var, es=root * tail.es, low=unknown, high=unknown)
+        for tail in one_day
+        if tail.method == "historical"
+    ]
+    levels = tuple(tail.level for tail in scaled)
+    with np.errstate(invalid="ignore"):
+        growth = np.log1p(np.maximum(np.where(valid, series, 0.0), -1.0 + 1e-12))
+    total = np.expm1(trailing_sums(growth, VAR_DAYS)[0])
+    whole = trailing_sums(valid.astype(np.float64), VAR_DAYS)[0] == VAR_DAYS
+    windows = _by_order("overlapping", total, whole, levels, whole.sum(axis=1) >= VAR_MIN_OBS)
+    return scaled + [replace(tail, low=unknown, high=unknown) for tail in windows]
+
+
+def _by_order(
+    method: str, series: FloatMatrix, valid: BoolMatrix, levels: tuple[float, ...], enough: NDArray[np.bool_]
+) -> list[Tail]:
+    n_obs = valid.sum(axis=1)
+    good = enough & (n_obs > 0)
+    ordered = np.sort(np.where(valid, series, np.inf), axis=1)
+    result = []
+    for level in levels:
+        figures = (*historical(ordered, n_obs, level), *_interval(ordered, n_obs, level))
+        var, es, low, high = (np.where(good, figure, np.nan) for figure in figures)
+        result.append(Tail(method, level, var, es, n_obs, low, high))
     return result
 
 
-def _historical(ordered: FloatMatrix, n_obs: IntVector, level: float) -> tuple[FloatVector, FloatVector]:
-    """numpy's `linear` quantile at 1 - level, and the mean of the returns at or below it; rows sorted, invalid ones last."""
+def _interval(ordered: FloatMatrix, n_obs: IntVector, level: float) -> tuple[FloatVector, FloatVector]:
+    """(least, most) loss of the order statistics that hold the quantile with 95 %; no most where even the worst return may lie inside."""
+    rows = np.arange(len(ordered))
+    ranks = np.array([order_ranks(int(n), level) for n in n_obs], dtype=np.int64).reshape(-1, 2)
+    outer, inner = ranks[:, 0], np.minimum(ranks[:, 1], np.maximum(n_obs, 1)) - 1
+    low = -ordered[rows, inner]
+    high = np.where(outer > 0, -ordered[rows, np.maximum(outer - 1, 0)], np.nan)
+    return low, high
+
+
+@cache
+def order_ranks(n: int, level: float) -> tuple[int, int]:
+    """(outer, inner) ranks from 1 of n ordered returns between which the quantile at 1 - level lies with 95 %; outer 0: not bounded.
+
+    The number below the quantile is binomial (n, 1 - level): ranks at its 2.5 % point, and one above its 97.5 % point.
+    """
+    p, tail = 1.0 - level, 0.5 * (1.0 - VAR_INTERVAL)
+    chance, below = (1.0 - p) ** n, 0.0
+    found: list[int] = []
+    for k in range(n + 1):
+        below += chance
+        while len(found) < 2 and below >= (tail, 1.0 - tail)[len(found)]:
+            found.append(k)
+        chance *= (n - k) / (k + 1.0) * p / (1.0 - p)
+    outer, inner = (*found, n, n)[:2]
+    return outer, min(inner + 1, n)
+
+
+def historical(ordered: FloatMatrix, n_obs: IntVector, level: float) -> tuple[FloatVector, FloatVector]:
+    """(VaR, ES): numpy's `linear` quantile at 1 - level, and the mean of the returns at or below it; rows sorted, invalid ones last."""
     rows = np.arange(len(ordered))
     position = (1.0 - level) * np.maximum(n_obs - 1, 0)
     low = np.floor(position).astype(np.int64)

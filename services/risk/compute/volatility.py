@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute import har
+from services.risk.compute.forecast_weights import ewma_path, har_weights
 from services.risk.compute.rolling import trailing_sums
 from services.risk.compute.series import blocks, masked_moments
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
@@ -19,6 +20,7 @@ from shared.market.registry import (
     EWMA_DECAY,
     EWMA_MIN_OBS,
     HAR_INTERVAL_Z,
+    INTERVAL_WIDTH,
     LOOKBACK,
     PERCENTILE_HISTORY,
     SESSIONS_A_YEAR,
@@ -33,17 +35,22 @@ _EWMA_WEIGHTS = EWMA_DECAY ** np.arange(LOOKBACK - 1, -1, -1, dtype=np.float64)
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Volatility of the next 21 sessions. `har` says which method stands in the other fields."""
+    """Volatility of the next 21 sessions: HAR and EWMA combined, or the EWMA alone where there is no HAR."""
 
     value: FloatVector
     low: FloatVector
     high: FloatVector
     variance: FloatVector
-    """Annualised: 252 (ŷ² + s²), or 252 times the EWMA variance."""
+    """Annualised, combined with the same weights."""
     n_obs: IntVector
     har: NDArray[np.bool_]
+    """Whether the HAR is in it."""
+    weight: FloatVector
+    """Of the HAR; NaN where it is not in it."""
+    har_value: FloatVector
+    har_variance: FloatVector
+    """252 (ŷ² + s²). With `ewma_variance` the parts, annualised: the scorecard compares the two."""
     ewma_variance: FloatVector
-    """Annualised, whatever the method: the scorecard compares the two."""
 
 
 def realized(series: FloatMatrix, valid: BoolMatrix, window: int) -> FloatVector:
@@ -93,26 +100,49 @@ def direction(z: float | None) -> str | None:
     return "rising" if z > 0 else "falling"
 
 
-def forecast(series: FloatMatrix, valid: BoolMatrix) -> Forecast:
-    """HAR-RV in volatility form (Corsi 2009) with an 80 % interval, or the EWMA where fewer than 252 rows can be had."""
+def forecast(
+    series: FloatMatrix, valid: BoolMatrix, *, judged: bool = True, path: FloatMatrix | None = None
+) -> Forecast:
+    """HAR-RV in volatility form (Corsi 2009) combined with the EWMA, with an 80 % interval; the EWMA alone with fewer than 252 returns.
+
+    The interval is lognormal around the value, of the HAR's error widened by 1.2. judged : weights by how the two have done in
+    the window, else a half each. path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
+    """
     n = len(series)
-    value, s, smoothed = np.empty(n), np.empty(n), np.empty(n)
-    rows, count = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    if judged and path is None:
+        path = ewma_path(series, valid)
+    value, s, smoothed, weight = np.empty(n), np.empty(n), np.empty(n), np.full(n, 0.5)
+    count = np.empty(n, dtype=np.int64)
     for part in blocks(n):
         smoothed[part], count[part] = ewma(series[part], valid[part])
-        of = har.on_series(series[part], valid[part])
-        value[part], s[part], rows[part] = of.value, of.s, of.rows
+        design = har.design(series[part], valid[part])
+        of = har.on_series(design)
+        value[part], s[part] = of.value, of.s
+        if judged and path is not None:
+            weight[part] = har_weights(design, path[part])
     use = np.isfinite(value)
-    low = np.maximum(0.0, value - HAR_INTERVAL_Z * s)
+    combined = combine(value, smoothed, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.exp(HAR_INTERVAL_Z * INTERVAL_WIDTH * np.sqrt(np.log1p((s / value) ** 2)))
+    variance = SESSIONS_A_YEAR * (value * value + s * s)
     return Forecast(
-        value=np.where(use, ANNUAL * value, np.sqrt(smoothed)),
-        low=np.where(use, ANNUAL * low, np.nan),
-        high=np.where(use, ANNUAL * (value + HAR_INTERVAL_Z * s), np.nan),
-        variance=np.where(use, SESSIONS_A_YEAR * (value * value + s * s), smoothed),
-        n_obs=np.where(use, rows, count),
+        value=combined,
+        low=np.where(use, combined / spread, np.nan),
+        high=np.where(use, combined * spread, np.nan),
+        variance=np.where(use, weight * variance + (1.0 - weight) * smoothed, smoothed),
+        n_obs=count,
         har=use,
+        weight=np.where(use, weight, np.nan),
+        har_value=ANNUAL * value,
+        har_variance=variance,
         ewma_variance=smoothed,
     )
+
+
+def combine(value: FloatVector, smoothed: FloatVector, weight: FloatVector | float) -> FloatVector:
+    """Annualised volatility of the HAR's daily `value` (NaN where there is none) and the EWMA's annualised variance."""
+    by_ewma = np.sqrt(smoothed)
+    return np.where(np.isfinite(value), weight * ANNUAL * value + (1.0 - weight) * by_ewma, by_ewma)
 
 
 def ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:
@@ -122,6 +152,15 @@ def ewma(series: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (weight * series * series).sum(axis=1) / weight.sum(axis=1)
     return np.where(count >= EWMA_MIN_OBS, SESSIONS_A_YEAR * variance, np.nan), count
+
+
+def ewma_of_windows(returns: FloatMatrix) -> FloatMatrix:
+    """The annualised EWMA variance of every window of LOOKBACK returns without a hole: (n, W) to (n, W - 503). NaN spoils its windows."""
+    weight = _EWMA_WEIGHTS / _EWMA_WEIGHTS.sum()
+    # One dot product a window: no digit depends on how many windows there are.
+    rows = [np.correlate(row * row, weight, "valid") for row in returns]
+    variance: FloatMatrix = SESSIONS_A_YEAR * np.array(rows)
+    return variance
 
 
 def _mean_square(values: FloatMatrix, valid: BoolMatrix) -> tuple[FloatVector, IntVector]:

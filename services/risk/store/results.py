@@ -34,7 +34,10 @@ FIGURES: dict[str, Encoder] = {
     ),
     **dict.fromkeys(("symbols", "beta_reasons", "series_reasons", "excluded"), _each(binary.text_array)),
     "har": binary.bool_arrays,
-    **dict.fromkeys(("tilts", "contributions", "contribution_shares", "exposures"), binary.float8_arrays),
+    **dict.fromkeys(
+        ("tilts", "contributions", "contribution_shares", "exposures", "exposure_errors", "tail_parts"),
+        binary.float8_arrays,
+    ),
     "exposure_limited": binary.bool_arrays,
     **dict.fromkeys(("proxies", "exposure_reasons", "model_factors", "stress_reasons"), _each(binary.text_array)),
     **dict.fromkeys(("factor_shares", "factor_correlations", "correlations"), binary.float8_arrays),

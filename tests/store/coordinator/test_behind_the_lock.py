@@ -21,7 +21,7 @@ from services.coordinator import context
 from services.coordinator.control import releases
 from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
-from services.coordinator.portfolios import lot_store, service
+from services.coordinator.portfolios import service, store
 from shared.clock import Clock
 from shared.db.engine import acquire_commit_order_lock
 from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
@@ -102,13 +102,13 @@ async def test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     staged: list[str] = []
-    stage = lot_store.stage_positions
+    insert = store.insert_positions
 
-    async def watched(conn: AsyncConnection, rows: Any, **values: Any) -> None:
-        await stage(conn, rows, **values)
+    async def watched(conn: AsyncConnection, portfolio: UUID, rows: Any, **values: Any) -> None:
+        await insert(conn, portfolio, rows, **values)
         staged.append("lots")
 
-    monkeypatch.setattr(lot_store, "stage_positions", watched)
+    monkeypatch.setattr(store, "insert_positions", watched)
     body = {"name": "Twice", "equity_balance": "1000"}
     sending = api.client.post(f"{PREFIX}/portfolios/import", data=body, files={"file": ("p.csv", CSV.encode())})
     async with while_it_waits(api, sending) as (conn, task):
@@ -122,6 +122,28 @@ async def test_a_file_is_checked_and_sent_before_the_lock_and_its_name_is_looked
     assert task.result().json()["code"] == "duplicate_name"
     assert await api.rows("SELECT count(*) FROM coordinator.positions") == [(0,)]
     assert (await api.create())["positions"] == 2
+
+
+async def test_two_requests_with_one_key_that_were_both_prepared_leave_one_portfolio(api: Api) -> None:
+    """Whoever comes second to the lock finds the answer; what it had written by then goes."""
+    body = {"name": "Once", "equity_balance": "1000", "allow_duplicate_name": "true"}
+
+    async def send() -> httpx2.Response:
+        return await api.client.post(
+            f"{PREFIX}/portfolios/import",
+            data=body,
+            files={"file": ("p.csv", CSV.encode())},
+            headers={"Idempotency-Key": "one"},
+        )
+
+    async with while_it_waits(api, send()) as (_, task):
+        other = asyncio.create_task(send())
+        await until_blocked(api.admin, task, other)
+    answers = [task.result(), await other]
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sorted(answer.headers.get("idempotency-replayed", "") for answer in answers) == ["", "true"]
+    assert await api.rows("SELECT count(*) FROM coordinator.portfolios") == [(1,)]
 
 
 async def test_who_waits_too_long_for_the_lock_is_told_to_come_again_and_readers_do_not_wait(

@@ -235,6 +235,9 @@ async def test_positions_have_weights_and_null_for_what_was_never_priced(api: Ap
     assert (msft["quality"], msft["reason"]) == ("partial", "unpriceable")
 
 
+NO_TAIL = {"component": None, "marginal": None, "incremental": None}
+
+
 async def test_the_newest_completed_session_is_answered_unless_one_is_named(api: Api) -> None:
     identity = await complete_with_results(api)
     url = f"{PREFIX}/portfolios/{identity}"
@@ -243,8 +246,22 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
         "volatility", "benchmark", "benchmark_date", "decomposition", "positions", "scorecard",
     }  # fmt: skip
     assert newest["positions"] == [
-        {"symbol": "AAPL", "realized_252": 0.3, "forecast_21": 0.4, "method": "har", "reason": None},
-        {"symbol": "MSFT", "realized_252": None, "forecast_21": 0.2, "method": "ewma", "reason": "unpriceable"},
+        {
+            "symbol": "AAPL",
+            "realized_252": 0.3,
+            "forecast_21": 0.4,
+            "method": "combined",
+            "es_975": NO_TAIL,
+            "reason": None,
+        },
+        {
+            "symbol": "MSFT",
+            "realized_252": None,
+            "forecast_21": 0.2,
+            "method": "ewma",
+            "es_975": NO_TAIL,
+            "reason": "unpriceable",
+        },
     ]
     assert newest["decomposition"] == {
         "volatility": 0.25, "excluded": [{"symbol": "MSFT", "reason": "unpriceable"}], "factors": [{"factor": "market", "share": 0.9}],
@@ -261,11 +278,12 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     exposures = (await api.client.get(f"{url}/factor-exposures")).json()
     assert set(exposures) == ENVELOPE | {"proxies", "factors", "positions"}
     assert exposures["factors"][0] == {
-        "factor": "market", "set": "joint", "beta": 0.5, "money": 0.5, "covered_weight": 0.5, "quality": "limited", "reason": None,
+        "factor": "market", "set": "joint", "beta": 0.5, "money": 0.5, "covered_weight": 0.5, "stderr_hac": None, "t_hac": None,
+        "quality": "limited", "reason": None,
     }  # fmt: skip
     assert exposures["factors"][-1] == {
-        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "quality": "none",
-        "reason": "low_coverage",
+        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "stderr_hac": None,
+        "t_hac": None, "quality": "none", "reason": "low_coverage",
     }  # fmt: skip
     assert exposures["positions"][0]["betas"]["momentum"] == 0.2
     assert exposures["positions"][1]["weight"] is exposures["positions"][1]["betas"]["market"] is None

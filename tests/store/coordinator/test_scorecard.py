@@ -28,7 +28,8 @@ async def test_a_scorecard_by_method_with_how_many_forecasts_it_rests_on(api: Ap
     assert [(row["method"], row["n"], row["qlike"], row["reason"]) for row in answer["forecasts"]] == [
         (method, 0, None, "short_history") for method in ("har", "ewma", "answered")
     ]
-    historical, normal = answer["var"]
+    historical, normal, *_ = answer["var"]
+    assert len(answer["var"]) == 9
     # Seven sessions from 21 December on: six of them have a next day, and one of these lost more than a hundredth.
     assert (historical["n"], historical["exceedances"], historical["level"]) == (6, 1, 0.95)
     assert historical["kupiec_lr"] > 0.0

@@ -10,8 +10,21 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
-from services.coordinator.compute.scorecard import EWMA_VARIANCE, HAR, HAR_VARIANCE, HISTORICAL, Record, score
+from services.coordinator.compute.scorecard import (
+    ANSWERED,
+    ANSWERED_VARIANCE,
+    EWMA_VARIANCE,
+    HAR,
+    HAR_VARIANCE,
+    HIGH,
+    HISTORICAL,
+    LOW,
+    WIDTH,
+    Record,
+    score,
+)
 from services.coordinator.results import scorecard
+from shared.market import layouts
 from shared.market.calendar import calendar
 
 DAY = date(2020, 12, 30)
@@ -21,7 +34,7 @@ def made(sessions: int = 400, seed: int = 3) -> Record:
     """Returns of changing volatility, and forecasts that follow it badly; HAR only after a year."""
     rng = np.random.default_rng(seed)
     sd = 0.01 * np.exp(0.3 * np.sin(np.arange(sessions) / 40.0))
-    forecasts = np.full((sessions, 5), np.nan)
+    forecasts = np.full((sessions, WIDTH), np.nan)
     variance = 252 * sd**2
     forecasts[252:, HAR_VARIANCE] = variance[252:] * np.exp(0.2 * rng.standard_normal(sessions - 252))
     forecasts[:, HAR] = np.sqrt(forecasts[:, HAR_VARIANCE]) * 0.97
@@ -60,7 +73,7 @@ def test_losses_equal_a_slow_version_over_their_own_samples() -> None:
 
 
 def test_a_perfect_forecast_loses_nothing_and_the_loss_is_not_symmetric() -> None:
-    record = Record(np.full((60, 5), np.nan), np.full(60, 0.01))
+    record = Record(np.full((60, WIDTH), np.nan), np.full(60, 0.01))
     record.forecasts[:, EWMA_VARIANCE] = 252 * 0.01**2
     of = score(record)
     assert of.ewma.qlike == pytest.approx(0.0, abs=1e-14)
@@ -98,7 +111,7 @@ def test_a_hole_costs_the_forecasts_that_reach_over_it() -> None:
 
 
 def test_a_portfolio_that_does_not_move_is_not_scored() -> None:
-    record = Record(np.full((60, 5), 0.0), np.zeros(60))
+    record = Record(np.full((60, WIDTH), 0.0), np.zeros(60))
     of = score(record)
     assert (of.har.n, of.ewma.n, of.ewma.qlike) == (0, 0, None)
     assert (of.historical.n, of.historical.count) == (59, 0)
@@ -107,7 +120,7 @@ def test_a_portfolio_that_does_not_move_is_not_scored() -> None:
 @pytest.mark.parametrize(("n", "x"), [(250, 12), (250, 0), (250, 40), (40, 40), (1, 0), (500, 25)])
 def test_kupiec_is_the_likelihood_ratio_of_the_binomial(n: int, x: int) -> None:
     came = np.concatenate([[0.0], np.full(x, -2.0), np.full(n - x, 0.5)])
-    forecasts = np.full((n + 1, 5), np.nan)
+    forecasts = np.full((n + 1, WIDTH), np.nan)
     forecasts[:, HISTORICAL] = 1.0
     of = score(Record(forecasts, came)).historical
     assert (of.n, of.count) == (n, x)
@@ -117,7 +130,7 @@ def test_kupiec_is_the_likelihood_ratio_of_the_binomial(n: int, x: int) -> None:
 
 
 def test_a_loss_equal_to_var_is_no_exceedance_and_gains_are_none() -> None:
-    forecasts = np.full((4, 5), np.nan)
+    forecasts = np.full((4, WIDTH), np.nan)
     forecasts[:, HISTORICAL] = 0.02
     assert score(Record(forecasts, np.array([0.0, -0.02, 0.5, -0.0200001]))).historical.count == 1
 
@@ -146,6 +159,71 @@ def test_the_summary_has_the_keys_of_the_shape_and_a_reason_for_each_null() -> N
     assert not scorecard.reasons(score(made()))
     body = scorecard.body(score(made()))
     assert [row["method"] for row in body["forecasts"]] == ["har", "ewma", "answered"]
-    assert [row["method"] for row in body["var"]] == ["historical", "normal"]
-    assert all(row["n"] and row["reason"] is None for row in (*body["forecasts"], *body["var"]))
+    assert [(row["method"], row["level"]) for row in body["var"]] == [
+        (method, level) for level in (0.95, 0.975, 0.99) for method in ("historical", "normal", "filtered")
+    ]
+    assert all(row["n"] and row["reason"] is None for row in (*body["forecasts"], *body["var"][:2]))
+    assert {row["reason"] for row in body["var"][2:]} == {"short_history"}
     assert all(row["reason"] == "short_history" for row in scorecard.body(empty)["forecasts"])
+    assert body["interval"] == {"level": 0.8, "n": 0, "inside": 0, "share": None, "reason": "short_history"}
+
+
+def test_what_was_answered_is_judged_as_it_was_stored_and_before_that_as_it_was_chosen() -> None:
+    record = made()
+    old = score(record)
+    record.forecasts[300:, ANSWERED] = 0.2
+    record.forecasts[300:, ANSWERED_VARIANCE] = 0.05
+    of = score(record)
+    assert (of.har, of.ewma) == (old.har, old.ewma)
+    assert of.answered.n == old.answered.n
+    assert of.answered.qlike != old.answered.qlike
+    record.forecasts[:, LOW], record.forecasts[:, HIGH] = 0.0, 0.16
+    ahead = np.lib.stride_tricks.sliding_window_view(record.realized[1:], 21)[:379]
+    came = np.sqrt(252 * (ahead**2).mean(axis=1))
+    assert (score(record).interval.n, score(record).interval.count) == (379, int((came <= 0.16).sum()))
+    short = [0.2, 0.05, 0.04, 0.02, 0.02]
+    day = calendar().on_or_before(DAY)
+    assert np.isnan(scorecard.record([(day, short, 0.001)], day).forecasts[0, 5:]).all()
+
+
+def test_exceedances_that_follow_one_another_are_not_independent() -> None:
+    """By hand over pairs: 300 sessions, ten exceedances in two strings of five, and the same ten apart."""
+    forecasts = np.full((301, WIDTH), np.nan)
+    forecasts[:, HISTORICAL] = 1.0
+    together, apart = np.full(301, 0.5), np.full(301, 0.5)
+    together[[*range(50, 55), *range(200, 205)]] = -2.0
+    apart[10:300:29] = -2.0
+    of = score(Record(forecasts, together)).historical
+    n, first, again = 299, 2, 8
+    one, none = 10, n - 10
+    expected = 2 * (
+        binom.logpmf(first, none, first / none) + binom.logpmf(again, one, again / one)
+        - binom.logpmf(first, none, 10 / n) - binom.logpmf(again, one, 10 / n)
+    )  # fmt: skip
+    assert of.independence_lr == pytest.approx(expected, rel=1e-9)
+    assert of.independence_p == pytest.approx(chi2.sf(expected, 1), rel=1e-6)
+    alone = score(Record(forecasts, apart)).historical.independence_p
+    assert alone is not None
+    assert alone > 0.3
+    # Over a hole there is no pair: the string of five is one of three and one of one.
+    together[53] = np.nan
+    assert score(Record(forecasts, together)).historical.independence_lr != of.independence_lr
+    few = np.full(301, 0.5)
+    few[[50, 51, 52, 53]] = -2.0
+    assert score(Record(forecasts, few)).historical.independence_lr is None
+    assert scorecard.body(score(Record(forecasts, few)))["var"][0]["reason"] == "few_exceedances"
+
+
+@pytest.mark.parametrize("n", [250, 500])
+def test_the_traffic_light_is_the_binomials(n: int) -> None:
+    at = layouts.element(layouts.FORECASTS, "var_historical_99")
+    forecasts = np.full((n + 1, WIDTH), np.nan)
+    forecasts[:, at] = 1.0
+    seen = []
+    for x in range(16):
+        came = np.concatenate([[0.0], np.full(x, -2.0), np.full(n - x, 0.5)])
+        seen.append(score(Record(forecasts, came)).tails["historical", 0.99].zone)
+        chance = binom.cdf(x, n, 0.01)
+        assert seen[-1] == ("green" if chance < 0.95 else "yellow" if chance < 0.9999 else "red"), x
+    if n == 250:
+        assert (seen.index("yellow"), seen.index("red")) == (5, 10), "as the Basel rules have it"

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import numpy as np
 
-from services.risk.compute.inputs import REPORTED, Before, Book, Gap, History, Kind, Panel
+from services.risk.compute.inputs import Before, Book, Gap, History, Kind, Panel
 from services.risk.store.inputs import HeldRow, UserClassification
 from services.risk.workflow import load_scenarios
 from services.risk.workflow.book import Merged, merge_lots
 from shared.arrays import FloatVector
+from shared.market import layouts
 from shared.market.registry import FACTORS, LOOKBACK
 
 SCENARIOS = load_scenarios()
@@ -86,7 +87,7 @@ def panel(
         shrunk=shrunk,
         joint=joint,
         resid_sd=resid_sd,
-        reported=np.ascontiguousarray(joint[:, :, : len(REPORTED)]),
+        reported=np.ascontiguousarray(joint[:, :, : len(layouts.REPORTED)]),
         limited=np.zeros((sessions, len(rows)), dtype=np.bool_),
         fact_reasons={},
         proxies=np.tile(proxies, (sessions, 1)),

@@ -187,7 +187,13 @@ def test_the_worker_computes_an_outcome_and_a_row_for_every_unit() -> None:
     for picture in build_reports(panel, book, cases.SCENARIOS):
         assert set(picture.columns) == set(FIGURE_COLUMNS)
         lengths = {"betas": 2 * 8, "correlations": 1, "correlation_n_obs": 3, "factor_correlations": 36}
-        lengths |= {"exposures": 3 * (8 + 7), "stress_shocks": 22 * 8, "stress_direct": 22 * (2 + 8 + 2)}
+        lengths |= {
+            "exposures": 3 * (8 + 7),
+            "stress_shocks": 24 * 8,
+            "stress_direct": 24 * (2 + 8 + 2),
+            "exposure_errors": 8,
+            "tail_parts": 2 * 3,
+        }
         assert {name: len(picture.columns[name]) for name in lengths} == lengths
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.inputs import History
-from services.risk.compute.tail import drawdowns, tails
+from services.risk.compute.tail import drawdowns, order_ranks, tails, ten_days
 from shared.market.registry import LOOKBACK
 
 RNG = np.random.default_rng(3)
@@ -82,6 +82,90 @@ def test_normal_var_and_es_against_scipy() -> None:
         z = stats.norm.ppf(1.0 - tail.level)
         assert tail.var == pytest.approx(-(mean + z * sd), rel=1e-10)
         assert tail.es == pytest.approx(-mean + sd * stats.norm.pdf(z) / (1.0 - tail.level), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n", "level"), [(504, 0.95), (504, 0.975), (504, 0.99), (252, 0.95), (252, 0.99), (300, 0.975)]
+)
+def test_the_interval_of_a_quantile_is_between_order_statistics(n: int, level: float) -> None:
+    """Of the ranks of scipy's binomial; the worst return of 252 is no bound at 99 %."""
+    outer, inner = order_ranks(n, level)
+    assert (outer, inner) == (stats.binom.ppf(0.025, n, 1 - level), stats.binom.ppf(0.975, n, 1 - level) + 1)
+    valid = VALID.copy()
+    valid[:, : LOOKBACK - n] = False
+    [tail] = [t for t in tails(SERIES, valid, (level,)) if t.method == "historical"]
+    for i in range(4):
+        ordered = np.sort(SERIES[i, LOOKBACK - n :])
+        assert tail.low[i] == -ordered[inner - 1]
+        assert np.isnan(tail.high[i]) if outer == 0 else tail.high[i] == -ordered[outer - 1]
+        assert tail.low[i] <= tail.var[i] <= (np.inf if outer == 0 else tail.high[i])
+
+
+def test_intervals_hold_the_true_quantile_19_times_in_20() -> None:
+    draws = np.random.default_rng(8).standard_t(4, (2000, LOOKBACK))
+    tail = next(t for t in tails(draws, np.ones(draws.shape, np.bool_), (0.95,)) if t.method == "historical")
+    true = -stats.t.ppf(0.05, 4)
+    assert 0.94 < ((tail.low <= true) & (true <= tail.high)).mean() < 0.98
+
+
+def test_filtered_returns_are_brought_to_todays_volatility() -> None:
+    """Against a plain recursion, with a session that the market has not."""
+    valid = VALID.copy()
+    valid[:, 200] = False
+    found = {t.level: t for t in tails(np.where(valid, SERIES, 0.0), valid, (0.95, 0.975)) if t.method == "filtered"}
+    for i in range(4):
+        total = weight = 0.0
+        path = []
+        for t in range(LOOKBACK):
+            total, weight = 0.94 * total, 0.94 * weight
+            if valid[i, t]:
+                total, weight = total + SERIES[i, t] ** 2, weight + 1.0
+            path.append(total / weight)
+        brought = [
+            SERIES[i, t] * np.sqrt(path[-1] / path[t - 1])
+            for t in range(1, LOOKBACK)
+            if valid[i, t] and valid[i, :t].sum() >= 63
+        ]
+        for level, tail in found.items():
+            quantile = np.quantile(brought, 1 - level)
+            assert tail.n_obs[i] == len(brought) == LOOKBACK - 64
+            assert tail.var[i] == pytest.approx(-quantile, rel=1e-10)
+            assert tail.es[i] == pytest.approx(-np.mean([r for r in brought if r <= quantile]), rel=1e-10)
+
+
+def test_filtered_var_follows_a_rise_of_volatility_that_the_plain_one_averages_away() -> None:
+    calm = np.random.default_rng(5).normal(0.0, 0.005, (1, LOOKBACK))
+    wild = calm.copy()
+    wild[:, -40:] *= 4.0
+    everything = np.ones(calm.shape, np.bool_)
+    one, other = (
+        {t.method: t.var[0] for t in tails(series, everything, (0.95,)) if t.method != "normal"}
+        for series in (calm, wild)
+    )
+    assert one["filtered"] == pytest.approx(one["historical"], rel=0.35)
+    assert other["filtered"] > 2.0 * other["historical"]
+    still = tails(np.zeros((1, LOOKBACK)), everything, (0.95,))
+    assert {t.var[0] for t in still} == {0.0}
+
+
+def test_ten_days_are_root_ten_and_overlapping_windows() -> None:
+    valid = VALID.copy()
+    valid[:, 100] = False
+    whole = tails(np.where(valid, SERIES, 0.0), valid, (0.95, 0.99))
+    found = {(t.method, t.level): t for t in ten_days(np.where(valid, SERIES, 0.0), valid, whole)}
+    one = {t.level: t for t in whole if t.method == "historical"}
+    for level in (0.95, 0.99):
+        assert found["scaled", level].var == pytest.approx(np.sqrt(10) * one[level].var, rel=1e-14)
+        assert found["scaled", level].es == pytest.approx(np.sqrt(10) * one[level].es, rel=1e-14)
+        for i in range(4):
+            windows = [
+                np.prod(1 + SERIES[i, t : t + 10]) - 1 for t in range(LOOKBACK - 9) if valid[i, t : t + 10].all()
+            ]
+            quantile = np.quantile(windows, 1 - level)
+            tail = found["overlapping", level]
+            assert tail.n_obs[i] == len(windows) == LOOKBACK - 19
+            assert tail.var[i] == pytest.approx(-quantile, rel=1e-10)
+            assert tail.es[i] == pytest.approx(-np.mean([r for r in windows if r <= quantile]), rel=1e-10)
 
 
 def test_without_a_losing_day_var_is_a_gain_and_there_is_no_drawdown() -> None:

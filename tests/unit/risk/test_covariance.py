@@ -1,4 +1,4 @@
-"""Ledoit-Wolf, decomposition and clusters against scikit-learn, scipy and loops."""
+"""Shrinkage, decomposition and clusters against scipy and loops."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from services.risk.compute import covariance
 from services.risk.compute.covariance import Columns, Covariance
 from shared.arrays import FloatMatrix
 from shared.market.registry import LOOKBACK
+from tests.support.shrinkage import moved, quadratic_inverse, single_index
 
 RNG = np.random.default_rng(17)
 K = 8
@@ -34,16 +35,14 @@ def matrix(values: FloatMatrix) -> Covariance:
     return covariance.covariance(columns(values), np.arange(len(values))[None, :])
 
 
-@pytest.mark.parametrize("k", [2, 3, 8, 30])
-def test_ledoit_wolf_on_standardised_columns_against_scikit_learn(k: int) -> None:
+@pytest.mark.parametrize("k", [2, 3, 8, 30, 125])
+def test_eigenvalues_are_shrunk_as_a_plain_loop_shrinks_them(k: int) -> None:
     values = returns(k)
     window = values[:, -252:].T
-    fit = LedoitWolf().fit((window - window.mean(axis=0)) / window.std(axis=0, ddof=0))
-    scale = np.sqrt(np.diag(fit.covariance_))
-    correlation = fit.covariance_ / np.outer(scale, scale)
+    correlation = quadratic_inverse(window)
     found = matrix(values)
     sd = window.std(axis=0, ddof=1)
-    assert found.shrinkage[0] == pytest.approx(fit.shrinkage_, rel=1e-10)
+    assert found.shrinkage[0] == pytest.approx(moved(correlation, window), rel=1e-8)
     assert found.correlation[0] == pytest.approx(correlation, abs=1e-12)
     assert found.matrix()[0] == pytest.approx(correlation * np.outer(sd, sd), rel=1e-10)
 
@@ -56,6 +55,43 @@ def test_shrinkage_leaves_every_volatility_as_it_is() -> None:
     assert np.sqrt(variance) == pytest.approx(values[:, -252:].std(axis=1, ddof=1), rel=1e-12)
     raw = LedoitWolf().fit(values[:, -252:].T).covariance_
     assert math.sqrt(raw[0, 0]) > 5.0 * math.sqrt(variance[0])
+
+
+@pytest.mark.parametrize("k", [126, 140])
+def test_with_two_sessions_a_holding_or_fewer_the_target_is_a_single_index(k: int) -> None:
+    values = returns(k)
+    values[:, :-252] = 0.0
+    window = values[:, -252:].T
+    correlation, intensity = single_index(window)
+    assert 0.0 < intensity < 1.0
+    found = matrix(values)
+    assert found.correlation[0] == pytest.approx(correlation, abs=1e-10)
+    assert found.shrinkage[0] == pytest.approx(moved(correlation, window), rel=1e-8)
+
+
+def test_an_index_that_explains_everything_leaves_nothing_to_shrink() -> None:
+    """Target and sample are the same: an intensity from their difference would be a ratio of roundings."""
+    common = np.random.default_rng(4).normal(0.0, 0.01, LOOKBACK)
+    found = matrix(np.linspace(0.5, 1.5, 130)[:, None] * common)
+    assert found.correlation[0] == pytest.approx(np.ones((130, 130)), abs=1e-12)
+    assert found.shrinkage[0] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("beside", [0, 10])
+@pytest.mark.parametrize("noise", [0.0, 0.0005, 0.002])
+def test_near_twins_stay_near_twins_alone_and_in_a_book_of_twelve(beside: int, noise: float) -> None:
+    """Towards zero correlation, the volatility of a long hedged by its twin was shown eleven times too high."""
+    rng = np.random.default_rng(12)
+    common = rng.normal(0.0, 0.01, LOOKBACK)
+    values = np.vstack([common, common + noise * rng.normal(size=LOOKBACK), returns(max(beside, 1))[:beside]])
+    of = matrix(values)
+    sample = float(np.asarray(np.corrcoef(values[:2, -252:]))[0, 1])
+    assert sample > 0.97
+    assert of.correlation[0, 0, 1] == pytest.approx(sample, abs=0.01)
+    weight = np.zeros((1, 2 + beside))
+    weight[0, :2] = 1.0, -1.0
+    realized = (values[0] - values[1])[-252:].std(ddof=1) * math.sqrt(252)
+    assert covariance.decompose(of, weight).volatility[0] == pytest.approx(realized, rel=0.25, abs=1e-6)
 
 
 def test_one_holding_is_not_shrunk() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.risk.compute.depth import of_shares
 from services.risk.compute.inputs import History, Kind
 from services.risk.compute.report import build_reports
 from shared.arrays import FloatVector
@@ -86,6 +87,53 @@ def test_below_the_gate_of_prices_nothing_is_answered(gone: int) -> None:
 def test_at_the_gate_everything_is_answered() -> None:
     of = picture(RETURNS, unpriceable=STOCKS[:2])
     assert None not in of_the_matrix(of) + of_value(of)
+
+
+@pytest.mark.parametrize(
+    ("known", "method", "var"),
+    [
+        (504, "combined", True),
+        (300, "combined", True),
+        (252, "combined", True),
+        (251, "ewma", False),
+        (63, "ewma", False),
+    ],
+)
+def test_a_book_is_measured_over_the_sessions_that_there_are(known: int, method: str, *, var: bool) -> None:
+    """Coverage was counted over 504 sessions whether the book's prices existed or not: 403 were needed, and the EWMA never stood."""
+    of = picture(without(10, known))
+    forecast = of.risk["volatility"]["forecast_21"]
+    assert (forecast["method"], forecast["n_obs"]) == (method, known)
+    assert {line["n_obs"] for line in of.risk["var"] if line["method"] != "filtered"} == {known}
+    assert {line["var"] is not None for line in of.risk["var"]} == {var}
+    assert reasons(of, "var") == (set() if var else {"short_history"})
+    assert reasons(of, "volatility.forecast_21") == set()
+    assert {row["forecast_21"] is not None for row in of.risk["positions"]} == {True}
+
+
+def test_a_month_of_prices_is_a_short_history_and_not_low_coverage() -> None:
+    of = picture(without(10, 62))
+    assert of.risk["volatility"]["forecast_21"]["value"] is None
+    assert reasons(of, "volatility.forecast_21") == reasons(of, "var") == {"short_history"}
+
+
+def test_the_window_begins_where_four_fifths_of_the_value_have_returns_and_counts_what_lacks_since() -> None:
+    """Two of ten have 300 returns, two more only 280: the 300 count, and of them a fifteenth of a fifth is filled."""
+    two = {symbol: without(10, 300)[symbol] for symbol in STOCKS[:2]}
+    young = {symbol: without(10, 280)[symbol] for symbol in STOCKS[2:4]}
+    of = picture(RETURNS | two | young)
+    assert of.risk["volatility"]["forecast_21"]["n_obs"] == 300
+    share = np.ones((1, 504))
+    share[0, :204], share[0, 204:224] = 0.6, 0.8
+    depth = of_shares(share)
+    assert depth.first.tolist() == [204]
+    assert depth.covered[0] == pytest.approx(1.0 - 0.2 * 20 / 300)
+
+
+def test_where_less_than_four_fifths_ever_had_returns_the_reason_is_coverage() -> None:
+    of = picture(without(3, 0))
+    assert of.risk["volatility"]["forecast_21"]["value"] is None
+    assert reasons(of, "var") == reasons(of, "volatility.forecast_21") == {"low_coverage"}
 
 
 @pytest.mark.parametrize("known", [0, 70])

@@ -251,16 +251,47 @@ def test_a_long_option_loses_at_most_its_value_and_a_short_one_more() -> None:
     betas[0, panel.symbols.index("AAPL")] = np.eye(len(FACTOR_NAMES))[0]
     panel = replace(panel, joint=betas)
     value = 100 * PRICE[CALL]["price"]
-    move = 100 * SPOT * PRICE[CALL]["delta"]
+
+    def change(symbol: str, move: float) -> float:
+        """Of one contract by the textbook, at the volatility of the session."""
+        after = black_scholes(symbol == CALL, SPOT * (1 + move), STRIKE, YEARS, 0.3)["price"]
+        return 100 * (after - PRICE[symbol]["price"])
+
     long, short = one(panel, {CALL: 1.0, "BBB": 400.0}), one(panel, {CALL: -1.0, "BBB": 400.0})
-    assert loss(long, "market_down_5", CALL) == pytest.approx(-0.05 * move, rel=1e-9)
-    assert loss(long, "market_crash_35", CALL) == pytest.approx(-value, rel=1e-9)
-    assert loss(short, "market_crash_35", CALL) == pytest.approx(value, rel=1e-9)
-    assert loss(short, "market_rally_25", CALL) == pytest.approx(-0.25 * move, rel=1e-9)
-    assert 0.25 * move > value
+    assert loss(long, "market_down_5", CALL) == pytest.approx(change(CALL, -0.05), rel=1e-6)
+    assert -value <= loss(long, "market_crash_35", CALL) < -0.98 * value
+    assert loss(short, "market_crash_35", CALL) == -loss(long, "market_crash_35", CALL)
+    assert loss(short, "market_rally_25", CALL) == pytest.approx(-change(CALL, 0.25), rel=1e-6)
+    assert change(CALL, 0.25) > value
+    puts = one(panel, {PUT: -1.0, "BBB": 400.0})
+    delta_alone = 0.35 * 100 * SPOT * PRICE[PUT]["delta"]
+    assert loss(puts, "market_crash_35", PUT) == pytest.approx(-change(PUT, -0.35), rel=1e-6)
+    assert loss(puts, "market_crash_35", PUT) < 1.5 * delta_alone, "a delta alone says far too little"
     protective = one(panel, {PUT: 1.0, "AAPL": 100.0})
-    assert loss(protective, "market_crash_35", PUT) == pytest.approx(0.35 * 100 * SPOT * -PRICE[PUT]["delta"], rel=1e-9)
-    assert loss(protective, "market_rally_25", PUT) == pytest.approx(-100 * PRICE[PUT]["price"], rel=1e-9)
+    assert loss(protective, "market_crash_35", PUT) == pytest.approx(change(PUT, -0.35), rel=1e-6)
+    assert loss(protective, "market_rally_25", PUT) == pytest.approx(change(PUT, 0.25), rel=1e-6)
+
+
+def test_value_at_risk_of_options_is_of_what_they_would_be_worth_and_their_volatility_of_deltas() -> None:
+    panel = market()
+    of = one(panel, {PUT: -4.0, "BBB": 300.0})
+    moves = panel.returns[panel.symbols.index("AAPL")]
+    other = 0.3 * panel.returns[panel.symbols.index("BBB")]
+    worth = [
+        black_scholes(False, SPOT * (1 + r), STRIKE, YEARS, 0.3)["price"] - PRICE[PUT]["price"] for r in moves.tolist()
+    ]
+    whole = other - 400 * np.array(worth) / 100_000
+    quantile = np.quantile(whole, 0.025)
+    tail = next(t for t in of.risk["var"] if (t["method"], t["level"]) == ("historical", 0.975))
+    assert tail["var"] == pytest.approx(-quantile, rel=1e-7)
+    assert tail["es"] == pytest.approx(-whole[whole <= quantile].mean(), rel=1e-7)
+    by_delta = other - 4 * 100 * SPOT * PRICE[PUT]["delta"] * moves / 100_000
+    assert of.risk["volatility"]["realized_252"] == pytest.approx(
+        by_delta[-252:].std(ddof=1) * math.sqrt(252), rel=1e-9
+    )
+    parts = {row["symbol"]: row["es_975"]["component"] for row in of.risk["positions"]}
+    assert parts[PUT] == pytest.approx(0.004 * np.array(worth)[whole <= quantile].mean(), rel=1e-6)
+    assert math.fsum(parts.values()) == pytest.approx(tail["es"], rel=1e-9)
 
 
 def test_options_beside_a_portfolio_change_none_of_its_digits() -> None:

@@ -333,15 +333,28 @@ def test_a_young_portfolio_has_no_nav_volatility_and_is_complete_all_the_same() 
 def test_every_key_of_the_shapes_is_there() -> None:
     of = only(cases.panel(STOCKS), even())
     assert set(of.exposures) == {"proxies", "factors", "positions"}
-    assert set(of.exposures["factors"][0]) == {"factor", "set", "beta", "money", "covered_weight", "quality", "reason"}
+    assert set(of.exposures["factors"][0]) == {
+        "factor",
+        "set",
+        "beta",
+        "money",
+        "covered_weight",
+        "stderr_hac",
+        "t_hac",
+        "quality",
+        "reason",
+    }
     assert {"symbol", "weight", "exposure_value", "betas", "greeks", "reason"} == set(of.exposures["positions"][0])
     assert {
-        "volatility", "positions", "beta", "decomposition", "var", "drawdown", "concentration", "sectors", "benchmark", "benchmark_date",
+        "volatility", "positions", "beta", "decomposition", "var", "var_10d", "drawdown", "concentration", "sectors", "benchmark",
+        "benchmark_date",
     } == set(of.risk)  # fmt: skip
     assert {
         "realized_21", "realized_63", "realized_252", "realized_nav_252", "percentile_252", "trend", "forecast_21",
     } == set(of.risk["volatility"])  # fmt: skip
-    assert {"value", "low", "high", "variance", "method", "n_obs"} <= set(of.risk["volatility"]["forecast_21"])
+    assert {"value", "low", "high", "variance", "method", "har_weight", "n_obs"} <= set(
+        of.risk["volatility"]["forecast_21"]
+    )
     assert {"symbol", "realized_252", "forecast_21", "method"} <= set(of.risk["positions"][0])
     assert set(of.risk["beta"]) == {"aggregated", "realized", "r2", "n_obs"}
     assert {
@@ -349,8 +362,12 @@ def test_every_key_of_the_shapes_is_there() -> None:
         "effective_bets", "excluded",
     } == set(of.risk["decomposition"])  # fmt: skip
     assert [(v["method"], v["level"], v["n_obs"]) for v in of.risk["var"]] == [
-        ("historical", 0.95, 504), ("historical", 0.99, 504), ("normal", 0.95, 504), ("normal", 0.99, 504),
+        (method, level, 504 - 63 * (method == "filtered"))
+        for method in ("historical", "normal", "filtered") for level in (0.95, 0.975, 0.99)
     ]  # fmt: skip
+    assert [(v["method"], v["level"], v["n_obs"]) for v in of.risk["var_10d"]] == [
+        (method, level, n) for method, n in (("scaled", 504), ("overlapping", 495)) for level in (0.95, 0.975, 0.99)
+    ]
     assert set(of.risk["drawdown"]) == {"current", "max", "peak", "trough"}
     assert set(of.risk["concentration"]) == {"hhi", "effective", "top_3", "top_10", "risk_hhi"}
     assert set(of.risk["sectors"][0]) == {"sector", "long", "short", "net", "gross", "benchmark", "active"}

@@ -135,7 +135,7 @@ def test_the_regression_on_windows_against_statsmodels_and_that_on_single_series
     found = har.on_windows(RETURNS, dates(start))
     for s in (0, 31, 32, 60):
         series = RETURNS[:, s : s + LOOKBACK]
-        alone = har.on_series(series, np.ones(series.shape, dtype=np.bool_))
+        alone = har.on_series(har.design(series, np.ones(series.shape, dtype=np.bool_)))
         assert found.value[:, s] == pytest.approx(alone.value, rel=1e-11)
         assert found.s[:, s] == pytest.approx(alone.s, rel=1e-11)
         for i in range(len(series)):

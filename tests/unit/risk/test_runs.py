@@ -1,4 +1,4 @@
-"""Whole windows in runs of sessions: against single windows and scikit-learn, and with the same digits however runs are cut."""
+"""Whole windows in runs of sessions: against single windows and a plain loop, and with the same digits however runs are cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.covariance import LedoitWolf
 
 from services.risk.compute import consecutive_windows, covariance, pairs, series, volatility
 from services.risk.compute.inputs import Book, Kind, Panel, portfolio_groups
@@ -14,6 +13,7 @@ from services.risk.compute.rolling import restarts
 from services.risk.compute.series_report import WINDOWS
 from shared.arrays import IntVector
 from shared.market.registry import LOOKBACK
+from tests.support.shrinkage import moved, quadratic_inverse
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
 
@@ -61,14 +61,13 @@ def rows(panel: Panel) -> IntVector:
     return np.array([panel.symbols.index(symbol) for symbol in STOCKS])
 
 
-def test_ledoit_wolf_of_overlapping_windows_against_scikit_learn() -> None:
+def test_shrinkage_of_overlapping_windows_against_a_plain_loop() -> None:
     panel = market()
     for s, found in covariances(panel, book(panel, range(SESSIONS))).items():
         window = panel.returns[rows(panel), s + LOOKBACK - 252 : s + LOOKBACK].T
-        fit = LedoitWolf().fit((window - window.mean(axis=0)) / window.std(axis=0, ddof=0))
-        scale = np.sqrt(np.diag(fit.covariance_))
-        assert found.shrinkage[0] == pytest.approx(fit.shrinkage_, rel=1e-10)
-        assert found.correlation[0] == pytest.approx(fit.covariance_ / np.outer(scale, scale), abs=1e-12)
+        expected = quadratic_inverse(window)
+        assert found.shrinkage[0] == pytest.approx(moved(expected, window), rel=1e-7)
+        assert found.correlation[0] == pytest.approx(expected, abs=1e-10)
         assert found.sd[0] == pytest.approx(window.std(axis=0, ddof=1), rel=1e-11)
         assert (found.joint_obs == 252.0).all()
 
@@ -123,7 +122,7 @@ def test_figures_of_whole_pairs_are_those_of_their_series() -> None:
     assert of.whole.all()
     filled = series.fill(panel, *np.divmod(of.keys, of.symbols))
     assert of.realized_252 == pytest.approx(volatility.realized(filled.values, filled.valid, 252), rel=1e-11)
-    assert of.forecast == pytest.approx(volatility.forecast(filled.values, filled.valid).value, rel=1e-9)
+    assert of.forecast == pytest.approx(volatility.forecast(filled.values, filled.valid, judged=False).value, rel=1e-9)
     assert of.har.all()
     assert of.sd == pytest.approx(covariance.columns(filled.values, filled.real, filled.valid).sd, rel=1e-11)
 

@@ -102,11 +102,15 @@ def test_the_forecasts_are_those_that_are_answered() -> None:
         of = dict(zip(layouts.FORECASTS, picture.columns["forecasts"], strict=True))
         shown = answered(picture, cases.SCENARIOS).risk
         forecast = shown["volatility"]["forecast_21"]
-        assert forecast["method"] == "har"
-        assert (of["har"], of["har_variance"]) == (forecast["value"], forecast["variance"])
+        assert forecast["method"] == "combined"
+        assert (of["answered"], of["answered_variance"]) == (forecast["value"], forecast["variance"])
+        assert (of["low"], of["high"]) == (forecast["low"], forecast["high"])
+        w = forecast["har_weight"]
+        assert forecast["value"] == pytest.approx(w * of["har"] + (1 - w) * np.sqrt(of["ewma_variance"]), rel=1e-12)
+        assert forecast["variance"] == pytest.approx(w * of["har_variance"] + (1 - w) * of["ewma_variance"], rel=1e-12)
         assert of["ewma_variance"] == forecast["ewma_variance"]
-        var = {tail["method"]: tail["var"] for tail in shown["var"] if tail["level"] == 0.95}
-        assert (of["var_historical"], of["var_normal"]) == (var["historical"], var["normal"])
+        for tail in shown["var"]:
+            assert of[layouts.scored_var(tail["method"], tail["level"])] == tail["var"]
 
 
 def test_where_the_ewma_stands_in_there_is_no_har_to_score_and_nothing_below_the_gate() -> None:

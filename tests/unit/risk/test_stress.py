@@ -12,8 +12,8 @@ import pytest
 
 from services.risk.compute.factor_model import factor_model, model_risk
 from services.risk.compute.scenario_file import parse
-from services.risk.compute.scenarios import BadScenarios, Duration, Scenario, Scenarios
-from services.risk.compute.stress import Shocks, apply, shocks
+from services.risk.compute.scenarios import BadScenarios, Duration, Replay, Scenario, Scenarios
+from services.risk.compute.stress import Shocks, all_shocks, apply, shocks
 from shared.market.registry import FACTOR_NAMES
 from tests.unit.risk import cases
 
@@ -31,8 +31,8 @@ def windows(s: int) -> Any:
     return PANEL.windows()[PANEL.proxies[s], s][:, -252:]
 
 
-def test_the_22_scenarios_are_there() -> None:
-    assert len(BY_ID) == 22
+def test_the_24_scenarios_are_there() -> None:
+    assert len(BY_ID) == 24
     assert BY_ID["market_down_10"].shocks == {"market": -0.1}
     assert sorted(s.rates_bp for s in BY_ID.values() if s.rates_bp is not None) == [-100, -50, -25, 25, 50, 100, 300]
 
@@ -75,14 +75,18 @@ def test_a_scripted_shock_comes_out_as_scripted(id_: str) -> None:
     found = moved(BY_ID[id_])
     index = list(BY_ID[id_].scripted())
     assert found.reasons == (None, None, None)
-    assert np.array_equal(found.raw[:, index], found.scripted[:, index])
+    relative = [k for k in index if BY_ID[id_].is_relative(FACTOR_NAMES[k])]
+    stated = [k for k in index if k not in relative]
+    assert np.array_equal(found.raw[:, stated], found.scripted[:, stated])
+    assert np.array_equal(found.propagated[:, relative], found.scripted[:, relative])
+    assert not found.capped[:, index].any()
     # The residual shocks say the same: raw = b·market + residual.
     rebuilt = MODEL.slopes * found.propagated[:, :1] + found.propagated
     rebuilt[:, 0] = found.propagated[:, 0]
     assert rebuilt == pytest.approx(found.raw, abs=1e-15)
 
 
-@pytest.mark.parametrize("id_", [id_ for id_, s in BY_ID.items() if list(s.shocks) == ["market"]])
+@pytest.mark.parametrize("id_", [id_ for id_, s in BY_ID.items() if s.scripted() == (0,)])
 def test_a_market_only_scenario_propagated_is_the_direct_one(id_: str) -> None:
     found = moved(BY_ID[id_])
     assert found.propagated == pytest.approx(found.direct, abs=1e-14)
@@ -136,10 +140,90 @@ def test_implied_shocks_are_capped_at_three_sigma_of_a_quarter_and_named() -> No
 def test_direct_leaves_an_unscripted_market_alone() -> None:
     found = moved(BY_ID["small_cap_10"])
     assert found.direct[:, 0].tolist() == [0.0] * 3
-    assert found.direct[:, FACTOR_NAMES.index("size")].tolist() == [0.1] * 3
-    found = moved(BY_ID["quality_flight_12"])
+    k = FACTOR_NAMES.index("size")
+    assert found.direct[:, k] == pytest.approx(3 * np.sqrt(63 * MODEL.recent[:, k, k]))
+    found = moved(Scenario("x", "x", {"quality": 0.12, "market": -0.05}, None))
     k = FACTOR_NAMES.index("quality")
     assert found.direct[:, k] == pytest.approx(0.12 + 0.05 * MODEL.slopes[:, k])
+
+
+def test_a_relative_shock_is_beside_the_markets_share_and_moves_no_market() -> None:
+    """The mean of the others given residuals: the market has none of it, since residuals are what it leaves."""
+    script = {"market": -0.05, "quality": 0.01, "size": -0.02}
+    found = moved(Scenario("x", "x", script, None, relative=True))
+    index = [FACTOR_NAMES.index(name) for name in ("quality", "size")]
+    free = [k for k in range(1, 8) if k not in index]
+    assert np.array_equal(found.direct[:, index], np.tile([0.01, -0.02], (3, 1)))
+    assert np.array_equal(found.propagated[:, index], found.direct[:, index])
+    assert found.propagated[:, 0].tolist() == [-0.05] * 3
+    assert found.raw[:, index] == pytest.approx(-0.05 * MODEL.slopes[:, index] + [0.01, -0.02])
+    for s in range(3):
+        own = MODEL.recent[s]
+        mean = own[np.ix_(free, index)] @ np.linalg.solve(own[np.ix_(index, index)], [0.01, -0.02])
+        assert found.propagated[s, free] == pytest.approx(mean, rel=1e-8)
+    alone = moved(Scenario("x", "x", {"quality": 0.01}, None, relative=True))
+    assert np.abs(alone.propagated[:, 0]).max() < 1e-15
+
+
+def test_sigmas_are_of_the_sessions_own_quarter_and_stand_beside_returns() -> None:
+    found = moved(Scenario("x", "x", {"market": -0.05}, None, sigmas={"quality": 3.0}))
+    k = FACTOR_NAMES.index("quality")
+    expected = 3.0 * np.sqrt(63 * MODEL.recent[:, k, k])
+    assert found.direct[:, k] == pytest.approx(expected)
+    assert found.raw[:, k] == pytest.approx(expected - 0.05 * MODEL.slopes[:, k])
+    assert len(set(found.direct[:, k].tolist())) == 3, "of each session"
+    assert not found.implausible.any()
+
+
+def test_a_scripted_residual_beyond_five_sigma_of_a_quarter_is_implausible_and_the_market_never_is() -> None:
+    k = FACTOR_NAMES.index("quality")
+    quarter = float(np.sqrt(63 * MODEL.recent[:, k, k]).max())
+    for size, implausible in ((5.01, True), (-5.01, True), (4.0, False)):
+        found = moved(Scenario("x", "x", {"market": -0.6, "quality": size * quarter}, None, relative=True))
+        assert found.implausible[:, k].all() == implausible, size
+        assert not np.delete(found.implausible, k, axis=1).any()
+    # A fund's return that says the market's share with it is no residual.
+    raw = Scenario("x", "x", {"market": -0.3, "quality": -0.3 * float(MODEL.slopes[0, k])}, None)
+    assert not moved(raw).implausible[0].any()
+
+
+WINDOW = (date(2020, 2, 19), date(2020, 3, 23))
+
+
+def test_a_replay_takes_the_returns_of_the_proxies_that_there_are() -> None:
+    replay = BY_ID["covid_2020"].replay
+    assert replay is not None
+    found = moved(BY_ID["covid_2020"])
+    names = MODEL.proxies[0]
+    assert found.raw == pytest.approx(np.tile([replay.returns[name or ""] for name in names], (3, 1)))
+    assert found.direct == pytest.approx(found.propagated), "with all of them scripted nothing is left to follow"
+    assert not found.not_replayed.any()
+
+    panel = cases.panel(["AAA"], without=["growth"])
+    model = factor_model(panel)
+    known = Replay(*WINDOW, {"SPY": -0.3, "QUAL": -0.28})
+    of = shocks(cases.SCENARIOS, Scenario("x", "x", {}, None, replay=known), model, panel.sessions)
+    assert of.reasons == (None,)
+    missing = [FACTOR_NAMES[k] for k in np.flatnonzero(of.not_replayed[0])]
+    assert missing == ["value", "growth", "momentum", "size", "low_volatility", "rates"]
+    plain = Scenario("x", "x", {"market": -0.3, "quality": -0.28}, None)
+    assert np.array_equal(of.raw, shocks(cases.SCENARIOS, plain, model, panel.sessions).raw), "the rest follows"
+
+
+def test_a_replay_that_does_not_know_the_sessions_market_is_withheld() -> None:
+    unknown = Scenario("x", "x", {}, None, replay=Replay(*WINDOW, {"^GSPC": -0.3, "QUAL": -0.28}))
+    found = moved(unknown)
+    assert found.reasons == ("no_proxy",) * 3
+    assert not found.raw.any()
+    assert not found.not_replayed.any()
+
+
+def test_one_session_alone_is_shocked_to_the_same_digits() -> None:
+    for s in range(3):
+        alone = cases.one_session(PANEL, s)
+        own = all_shocks(cases.SCENARIOS, factor_model(alone), alone.sessions)
+        for one, whole in zip(own, all_shocks(cases.SCENARIOS, MODEL, PANEL.sessions), strict=True):
+            assert one.raw[0].tobytes() == whole.raw[s].tobytes(), one.scenario.id
 
 
 def test_a_scenario_on_a_factor_without_proxy_is_withheld_and_the_others_stand() -> None:
@@ -149,7 +233,6 @@ def test_a_scenario_on_a_factor_without_proxy_is_withheld_and_the_others_stand()
     assert {id_ for id_, reason in reasons.items() if reason} == {
         "value_rotation_20",
         "growth_rally_15",
-        "covid_2020",
         "dot_com_2000",
     }
     assert set(reasons.values()) == {None, "no_proxy"}
@@ -229,7 +312,7 @@ def test_a_users_scenario_replaces_the_one_of_the_same_id() -> None:
         {"scenarios": [{"id": "market_down_10", "shocks": {"market": -0.12}}, {"id": "mine", "shocks": {"size": 0.1}}]}
     )
     merged = cases.SCENARIOS.extended(own)
-    assert len(merged.scenarios) == 23
+    assert len(merged.scenarios) == 25
     assert {s.id: s for s in merged.scenarios}["market_down_10"].shocks == {"market": -0.12}
     assert merged.durations == cases.SCENARIOS.durations
 
@@ -239,6 +322,10 @@ ENTRY = {"as_of": date(2020, 1, 2), "duration": 18.0, "convexity": 396.0}
 
 def dated(**what: object) -> dict[str, object]:
     return {"scenarios": [], "rates": {"durations": [ENTRY | what]}}
+
+
+def replayed(**what: object) -> dict[str, object]:
+    return {"from": WINDOW[0], "to": WINDOW[1], "returns": {"SPY": -0.3}} | what
 
 
 @pytest.mark.parametrize(
@@ -285,6 +372,22 @@ def dated(**what: object) -> dict[str, object]:
         ({"scenarios": [{"id": "x", "shocks": {"market": True}}]}, "not a finite number"),
         ({"scenarios": [{"id": "x", "shocks": {"market": 10**400}}]}, "not a finite number"),
         ({"scenarios": [{"id": "x", "shocks": {"rates_bp": 0.01}}]}, "less than a basis point"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 0.1}, "relative": True}]}, "shocks no style"),
+        ({"scenarios": [{"id": "x", "shocks": {"size": 0.1}, "relative": "yes"}]}, "write true or false"),
+        ({"scenarios": [{"id": "x", "sigmas": {"market": 3}}]}, "'market' in sigmas"),
+        ({"scenarios": [{"id": "x", "sigmas": {}}]}, "write standard deviations"),
+        ({"scenarios": [{"id": "x", "sigmas": {"size": 25}}]}, "beyond 20"),
+        ({"scenarios": [{"id": "x", "sigmas": {"size": 3}, "shocks": {"size": 0.1}}]}, "keep one"),
+        ({"scenarios": [{"id": "x", "sigmas": {"rates": 3}, "shocks": {"rates_bp": 50}}]}, "keep one"),
+        ({"scenarios": [{"id": "x", "replay": 2020}]}, "write it as"),
+        ({"scenarios": [{"id": "x", "replay": replayed(), "shocks": {"market": 0.1}}]}, "shocks beside replay"),
+        ({"scenarios": [{"id": "x", "replay": replayed(to=date(2020, 2, 19))}]}, "not after"),
+        ({"scenarios": [{"id": "x", "replay": replayed(to="2020-03-23")}]}, "not a date"),
+        ({"scenarios": [{"id": "x", "replay": replayed(returns={})}]}, "no returns of proxies"),
+        ({"scenarios": [{"id": "x", "replay": replayed(returns={"AAPL": 0.1})}]}, "'AAPL'; known are SPY"),
+        ({"scenarios": [{"id": "x", "replay": replayed(returns={"QUAL": 0.1})}]}, "no return of the market"),
+        ({"scenarios": [{"id": "x", "replay": replayed(returns={"SPY": -33.7})}]}, "-20 % is -0.2"),
+        ({"scenarios": [{"id": "x", "replay": replayed(start=1)}]}, "'start' is not known"),
         ({"scenarios": [{"id": "x", "name": "\x1b[2J", "shocks": {"market": 0.1}}]}, r"U\+001B"),
         ({"scenarios": [{"id": "x", "name": "x" * 201, "shocks": {"market": 0.1}}]}, "201 characters"),
         ({"scenarios": [{"id": f"x{n}", "shocks": {"market": 0.1}} for n in range(501)]}, "501 scenarios"),
@@ -326,8 +429,17 @@ def test_the_digest_is_of_all_that_moves_a_figure() -> None:
         digest(-0.1, 100.0, as_of=date(2020, 1, 3)),
     ]  # fmt: skip
     assert len({same, *others}) == 6
+    sets: list[dict[str, object]] = [
+        {"shocks": {"size": 0.1}}, {"shocks": {"size": 0.1}, "relative": True}, {"sigmas": {"size": 3}}, {"sigmas": {"size": 2}},
+        {"replay": replayed()}, {"replay": replayed(returns={"SPY": -0.31})}, {"replay": replayed(to=date(2020, 3, 24))},
+    ]  # fmt: skip
+    assert len({parse({"scenarios": [{"id": "a", **of}]}).digest() for of in sets}) == len(sets)
 
 
-def test_scripted_shocks_do_not_bear_the_name_of_what_happened() -> None:
-    for id_ in ("financial_crisis_2008", "covid_2020", "dot_com_2000"):
+def test_what_is_made_up_does_not_bear_the_name_of_what_happened() -> None:
+    for id_ in ("financial_crisis_2008", "dot_com_2000"):
         assert BY_ID[id_].name.startswith("Hypothetical: ")
+    for id_, scenario in BY_ID.items():
+        if scenario.replay is not None:
+            assert f"{scenario.replay.first} to {scenario.replay.last}" in scenario.name, id_
+    assert [id_ for id_, of in BY_ID.items() if of.replay] == ["covid_2020", "selloff_2018", "rate_rise_2022"]

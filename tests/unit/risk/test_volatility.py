@@ -112,11 +112,70 @@ def test_har_against_statsmodels() -> None:
     for i, series in enumerate(SERIES):
         value, s, rows = har_by_statsmodels(series)
         assert found.har[i]
-        assert found.n_obs[i] == rows == 462
-        assert found.value[i] == pytest.approx(value * math.sqrt(252), rel=1e-8)
-        assert found.low[i] == pytest.approx(max(0.0, value - 1.2816 * s) * math.sqrt(252), rel=1e-8)
-        assert found.high[i] == pytest.approx((value + 1.2816 * s) * math.sqrt(252), rel=1e-8)
-        assert found.variance[i] == pytest.approx((value**2 + s**2) * 252, rel=1e-8)
+        assert rows == 462
+        assert found.n_obs[i] == LOOKBACK
+        assert found.har_value[i] == pytest.approx(value * math.sqrt(252), rel=1e-8)
+        assert found.har_variance[i] == pytest.approx((value**2 + s**2) * 252, rel=1e-8)
+        w = found.weight[i]
+        combined = w * value * math.sqrt(252) + (1 - w) * math.sqrt(found.ewma_variance[i])
+        assert found.value[i] == pytest.approx(combined, rel=1e-8)
+        assert found.variance[i] == pytest.approx(
+            w * (value**2 + s**2) * 252 + (1 - w) * found.ewma_variance[i], rel=1e-8
+        )
+        width = math.exp(1.2816 * 1.2 * math.sqrt(math.log(1 + (s / value) ** 2)))
+        assert found.low[i] == pytest.approx(combined / width, rel=1e-8)
+        assert found.high[i] == pytest.approx(combined * width, rel=1e-8)
+
+
+def judged(series: FloatMatrix) -> tuple[float, int]:
+    """(weight of the HAR, days judged): every day of the window forecast again by what lay before it, with statsmodels."""
+    losses = []
+
+    def regressors(t: int) -> list[float]:
+        return [
+            1.0,
+            abs(series[t]),
+            math.sqrt(np.mean(series[t - 4 : t + 1] ** 2)),
+            math.sqrt(np.mean(series[t - 21 : t + 1] ** 2)),
+        ]
+
+    days = range(21, len(series) - 21)
+    x = {t: regressors(t) for t in days}
+    y = {t: math.sqrt(np.mean(series[t + 1 : t + 22] ** 2)) for t in days}
+    for t in days:
+        known = [s for s in days if s + 21 <= t]
+        if len(known) < 126:
+            continue
+        targets = [y[s] for s in known]
+        fit = sm.OLS(np.array(targets), np.array([x[s] for s in known])).fit()
+        value = min(max(float(fit.params @ x[t]), min(targets)), max(targets))
+        by_har = value**2 + float(fit.ssr) / (len(known) - 4)
+        ages = 0.94 ** np.arange(t, -1, -1)
+        by_ewma = float(ages @ series[: t + 1] ** 2 / ages.sum())
+        losses.append([(r := y[t] ** 2 / h) - math.log(r) - 1 for h in (by_har, by_ewma)])
+    har, ewma = np.mean(losses, axis=0)
+    return float(ewma / (har + ewma)), len(losses)
+
+
+@pytest.mark.parametrize("i", [0, 3])
+def test_weights_are_by_what_each_would_have_said_within_the_window(i: int) -> None:
+    weight, days = judged(SERIES[i])
+    assert days == 462 - 21 - 125
+    assert volatility.forecast(SERIES, VALID).weight[i] == pytest.approx(weight, rel=1e-7)
+    assert 0.05 < weight < 0.95
+    assert volatility.forecast(SERIES, VALID, judged=False).weight[i] == 0.5
+
+
+def test_below_63_days_judged_each_counts_a_half() -> None:
+    series, valid = holes(list(range(LOOKBACK - 252)))
+    assert (volatility.forecast(series, valid).weight != 0.5).all(), "252 returns are 210 rows, of which 64 are judged"
+    valid[:, LOOKBACK - 40] = False
+    found = volatility.forecast(series, valid)
+    assert np.isnan(found.weight).all(), "and without a whole month behind it there is no HAR today"
+    series, valid = holes([*range(LOOKBACK - 260), LOOKBACK - 130])
+    found = volatility.forecast(series, valid)
+    assert found.har.all()
+    assert found.weight.tolist() == [0.5] * len(series)
 
 
 def test_the_forecast_stays_within_what_was_seen() -> None:
@@ -125,7 +184,7 @@ def test_the_forecast_stays_within_what_was_seen() -> None:
     found = volatility.forecast(series, VALID)
     for i, one in enumerate(series):
         seen = [math.sqrt(np.mean(one[t + 1 : t + 22] ** 2)) for t in range(21, LOOKBACK - 21)]
-        assert found.value[i] <= max(seen) * math.sqrt(252) * (1 + 1e-12)
+        assert found.har_value[i] <= max(seen) * math.sqrt(252) * (1 + 1e-12)
 
 
 def test_har_interval_covers_four_fifths() -> None:
@@ -142,7 +201,7 @@ def test_har_interval_covers_four_fifths() -> None:
     assert 0.70 < share < 0.86
 
 
-def test_with_fewer_than_252_rows_the_ewma_stands_and_says_so() -> None:
+def test_with_fewer_than_252_returns_the_ewma_stands_and_says_so() -> None:
     series, valid = holes(list(range(260)))
     found = volatility.forecast(series, valid)
     assert not found.har.any()

@@ -83,6 +83,8 @@ class FactorExposure(Answer):
     beta: Number
     money: Number
     covered_weight: Number
+    stderr_hac: Number
+    t_hac: Number
     quality: str
     reason: str | None
 
@@ -110,6 +112,7 @@ class Risk(Envelope):
     beta: dict[str, Json] | None = None
     decomposition: dict[str, Json] | None
     var: list[dict[str, Json]] | None = None
+    var_10d: list[dict[str, Json]] | None = None
     drawdown: dict[str, Json] | None = None
     concentration: dict[str, Json] | None = None
     sectors: list[dict[str, Json]] | None = None
@@ -134,6 +137,17 @@ class ScorecardTail(Answer):
     expected: float
     kupiec_lr: Number
     p: Number
+    christoffersen_lr: Number
+    christoffersen_p: Number
+    zone: str | None
+    reason: str | None
+
+
+class ScorecardInterval(Answer):
+    level: float
+    n: int
+    inside: int
+    share: Number
     reason: str | None
 
 
@@ -142,6 +156,7 @@ class Scorecard(Envelope):
     forecasts: list[ScorecardForecast]
     common: dict[str, Number]
     var: list[ScorecardTail]
+    interval: ScorecardInterval
 
 
 class FactorMatrix(Answer):

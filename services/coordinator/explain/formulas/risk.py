@@ -48,13 +48,17 @@ RISK: tuple[Formula, ...] = (
     # --- exposures ---
     formula("exposures/proxies/*", "the first of the factor's proxies with all returns of the window", Source.PROXIES,
       parameters=JOINT, window=registry.BETA_WINDOW + 1),
+    *(formula(f"exposures/factors/*/{name}", "stderr_hac: of the ridge on the portfolio's series of constant weights, root of the beta's "
+        "element of H^-1 X'OX H^-1 (Newey and West), without the bias of the penalty; t_hac = beta / stderr_hac; the joint set alone",
+        *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1) for name in ("stderr_hac", "t_hac")),
     formula("exposures/factors/*/**",
       "beta = sum of weight_i beta_i; money = sum of value_i beta_i; covered_weight = gross value with a beta "
       "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported: single regressions",
       *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1, steps=("covered_weight",)),
     formula("exposures/positions/*/betas/*",
       "ridge of the symbol's returns, of an option its underlying's, on the market and the residuals "
-      "of the other proxies", Source.FACTS, Source.PRICES, Source.PROXIES, parameters=JOINT, window=registry.BETA_WINDOW + 1,
+      "of the other proxies; of a proxy its slope on the market and 1 on the own factor",
+      Source.FACTS, Source.PRICES, Source.PROXIES, parameters=JOINT, window=registry.BETA_WINDOW + 1,
       own=True),
     *(formula(f"exposures/positions/*/greeks{below}",
         "Black-Scholes without dividends, at the volatility that the option's own close and its "
@@ -79,12 +83,19 @@ RISK: tuple[Formula, ...] = (
     formula("risk/volatility/trend/**", "z = ln(RMS now / RMS of the month before) / root((kurtosis - 1) / 42); rising or falling beyond z",
       *SERIES, parameters=GATED | {"window": registry.TREND_WINDOW, "z": registry.TREND_Z}, window=YEAR, steps=("z",)),
     formula("risk/volatility/forecast_21/**",
-      "HAR in volatility form (Corsi 2009): RMS of the next 21 returns on |r|, RMS 5 and RMS 22; the "
-      "EWMA of squared returns where there are too few rows", *SERIES, parameters=GATED | _HAR, window=WHOLE,
+      "HAR in volatility form (Corsi 2009): RMS of the next 21 returns on |r|, RMS 5 and RMS 22, times har_weight, and the "
+      "EWMA of squared returns times the rest, by their QLIKE within the window; the EWMA alone with fewer than 252 returns; low and high: "
+      "value / and times exp(1.2816 * 1.2 * root(ln(1 + s^2 / y^2)))", *SERIES, parameters=GATED | _HAR, window=WHOLE,
       steps=("method", "n_obs", "variance")),
-    formula("risk/positions/*/realized_252", "standard deviation of the symbol's returns, times the root of 252", Source.PRICES,
+    formula("risk/positions/*/realized_252", "standard deviation of the symbol's returns, missing ones filled by its beta, times the root "
+      "of 252", Source.PRICES,
       parameters=_ANNUAL | _SHARE | {"window": registry.CORRELATION_WINDOW}, window=YEAR, own=True),
-    formula("risk/positions/*/**", "HAR in volatility form on the symbol's returns; the EWMA where there are too few", Source.PRICES,
+    formula("risk/positions/*/es_975/*", "of the historical expected shortfall at 97.5 %: component = minus the mean of w_i r_i over the "
+      "days at or below the quantile (they sum to it); marginal = minus the mean of r_i; incremental = the ES less that of the rest",
+      *SERIES,
+      parameters=GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),
+    formula("risk/positions/*/**", "half the HAR in volatility form on the symbol's returns, half the EWMA; the EWMA where they are few",
+      Source.PRICES,
       parameters=_HAR, window=WHOLE, own=True, steps=("method",)),
     # --- beta, decomposition ---
     formula("risk/beta/aggregated", "sum of weight_i times the joint market beta_i", *SERIES, parameters=JOINT | GATED,
@@ -99,7 +110,7 @@ RISK: tuple[Formula, ...] = (
       "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
       "unpriceable", *BOOK, parameters=CORRELATION, window=YEAR, own=True),
     formula("risk/decomposition/**",
-      "sigma = root(w'Sw) with Ledoit-Wolf shrinkage of the correlations; contribution_i = w_i (Sw)_i / sigma, "
+      "sigma = root(w'Sw) with shrunk eigenvalues of the correlations; contribution_i = w_i (Sw)_i / sigma, "
       "share its part; diversification ratio = sum |w| sigma_i / sigma; effective bets = exp(-sum p ln p) over eigenvectors", *SERIES,
       parameters=CORRELATION | GATED, window=YEAR, steps=("volatility", "shrinkage", "n_obs")),
     # --- tail ---
@@ -109,6 +120,12 @@ RISK: tuple[Formula, ...] = (
       for tail in ("", "/**")),
     *(formula(f"risk/var/normal/*{tail}", "normal: VaR = -(mean + z s), ES = -mean + s phi(z) / (1 - level)", *SERIES,
         parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",)) for tail in ("", "/**")),
+    *(formula(f"risk/var/filtered/*{tail}", "filtered historical simulation: as historical, of the returns r_t s_D / s_(t-1) with the EWMA "
+        "volatility s (decay 0.94) as of D and of the session before t", *SERIES, parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",))
+      for tail in ("", "/**")),
+    *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
+        "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
+      for tail in ("", "/**")),
     formula("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
       Source.HISTORY, window=Span.CHAIN, steps=("peak", "trough")),
     formula("risk/concentration/risk_hhi", "sum of squared shares of |contribution| to the volatility, times 10,000", *SERIES,
@@ -137,6 +154,14 @@ RISK: tuple[Formula, ...] = (
     formula("scorecard/forecasts/*/**", _QLIKE, *_SCORED, parameters=_LOSS, window=Span.CHAIN, steps=("n",)),
     formula("scorecard/common/*", f"over the sessions that have both forecasts, how many n says: {_QLIKE}", *_SCORED, parameters=_LOSS,
       window=Span.CHAIN, steps=("n",)),
+    *(formula(f"scorecard/var/*/*/{name}", "Christoffersen: 2 ln of the likelihood of the exceedances with one probability after an "
+        "exceedance and another after none over that with one for both, p from chi-squared(1); pairs of sessions that follow one another",
+        *_SCORED, window=Span.CHAIN, steps=("exceedances",)) for name in ("christoffersen_lr", "christoffersen_p")),
+    formula("scorecard/var/*/*/zone", "by the probability of so many exceedances or fewer, binomial(n, 1 - level): green below 95 %, "
+      "yellow below 99.99 %, else red", *_SCORED, window=Span.CHAIN, steps=("n", "exceedances")),
+    formula("scorecard/interval/**", "forecasts whose horizon has passed, and how many of the volatilities that came lay between low and "
+      "high",
+      *_SCORED, parameters=_LOSS, window=Span.CHAIN),
     formula("scorecard/var/*/*/**", f"VaR of a session against the next session's return of its weights; {_KUPIEC}", *_SCORED,
-      parameters=_LEVEL, window=Span.CHAIN, steps=("n", "exceedances")),
+      window=Span.CHAIN, steps=("n", "exceedances")),
 )  # fmt: skip

@@ -25,7 +25,8 @@ MODELS: tuple[Formula, ...] = (
     formula("correlations/factors/**",
       "sample correlation of the raw returns of the factors' proxies, not of their residuals; null where one "
       "does not move", Source.PROXIES, parameters=CORRELATION, window=YEAR),
-    formula("correlations/matrix/*/*", "Ledoit-Wolf shrunk correlation of total returns; null with too few joint returns", *SERIES,
+    formula("correlations/matrix/*/*", "correlation of total returns, eigenvalues shrunk (Ledoit and Wolf 2022); null with too few joint "
+      "returns", *SERIES,
       parameters=CORRELATION, window=YEAR, steps=("shrinkage",)),
     formula("correlations/n_obs/*/*", "sessions of the window on which both returns are real; on the diagonal the holding's own", *BOOK,
       parameters=CORRELATION, window=YEAR),
@@ -34,7 +35,8 @@ MODELS: tuple[Formula, ...] = (
     formula("correlations/labels", "the holdings that are in the matrix", *BOOK, parameters=CORRELATION, window=YEAR),
     formula("correlations/excluded/*", "why the holding is not in the matrix: fewer real returns than min_obs, private, an option, or "
       "unpriceable", *BOOK, parameters=CORRELATION, window=YEAR, own=True),
-    formula("correlations/**", "of the matrix: shrinkage intensity (Ledoit-Wolf), mean of the absolute values off the diagonal", *SERIES,
+    formula("correlations/**", "of the matrix: how far shrinking moved it, of the sample's norm; mean of the absolute values off the "
+      "diagonal", *SERIES,
       parameters=CORRELATION | GATED, window=YEAR),
     # --- stress ---
     formula("stress/*/name", "as the scenario file has it", Source.SCENARIO),
@@ -43,14 +45,16 @@ MODELS: tuple[Formula, ...] = (
       "that is written down", Source.SCENARIO),
     formula("stress/*/shocks/rates", "as the scenario file states the return; of rates_bp, in basis points dy, -D dy + C dy^2 / 2 with "
       "the duration D (years) and convexity C (years^2) of duration_as_of", Source.SCENARIO),
-    formula("stress/*/shocks/*", "as the scenario file states it: a return of the factor's raw proxy", Source.SCENARIO),
+    formula("stress/*/shocks/*", "return of the factor's raw proxy: as the scenario file states it; of a replay, the proxy's total return "
+      "over the window; of a relative shock or one in sigmas, b_k s_m + e_k with the propagated market, where a sigma is root(63) daily "
+      "standard deviations of the residual", Source.SCENARIO),
     formula("stress/*/capped", "unscripted factors whose implied shock was beyond cap_sigmas standard deviations of cap_sessions sessions",
       Source.PROXIES, Source.SCENARIO, parameters=_STRESS, window=_STRESSED),
     formula("stress/*/uncovered_value", "gross value of the holdings without a market beta", *SERIES, parameters=JOINT,
       window=registry.BETA_WINDOW + 1),
     formula("stress/*/reason", "why the scenario is withheld", *_DIRECT, parameters=JOINT, window=_STRESSED),
     *(formula(f"stress/*/direct{below}",
-        "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m; unscripted shocks are zero; a "
+        "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m, or as scripted where relative; others are zero; a "
         "holding loses at most all; fraction: over NAV", *_DIRECT, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1,
         steps=("uncovered_value",)) for below in ("", "/**")),
     formula("stress/*/propagated/shocks/*", "scripted factors as scripted; the others at their mean given those, S_us S_ss^-1 s_s (EWMA "

@@ -52,8 +52,11 @@ FACTS: tuple[Formula, ...] = (
     *(_fit(f"spreads/{spread.name}/**", "OLS on the market and the spread: beta the spread's coefficient, stderr_hac its error after "
            "Newey and West, r2 of both", registry.MARKET, spread.long, spread.short,
            parameters=_OLS | {"long": spread.long, "short": spread.short}, steps=("n_obs",)) for spread in registry.SPREADS),
-    _fit("joint/betas/*", "ridge on the market and the residuals of the other proxies, which alone are penalised", parameters=_JOINT,
+    _fit("joint/betas/*", "ridge on the market and the residuals of the other proxies, which alone are penalised; of a proxy its "
+         "slope on the market and 1 on the own factor", parameters=_JOINT,
          steps=("n_obs", "r2", "condition")),
+    _fit("joint/stderr_hac/*", "root of the beta's element of H^-1 X'OX H^-1, H the ridge's matrix, O the residuals' autocovariances with "
+         "Bartlett weights, lag floor(4 (n/100)^(2/9)); without the bias of the penalty", parameters=_JOINT, steps=("n_obs",)),
     _fit("joint/r2", "of the joint set: 1 - residual over total squares", parameters=_JOINT, steps=("n_obs",)),
     _fit("joint/condition", "root of the largest over the smallest eigenvalue of the correlations of the joint set's regressors",
          parameters=_JOINT, steps=("n_obs",)),

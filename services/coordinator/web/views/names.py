@@ -15,6 +15,8 @@ def label(name: str) -> str:
         "rates": _("Rates"),
         "historical": _("Historical"),
         "normal": _("Normal"),
+        "filtered": _("Filtered by volatility"),
+        "combined": _("HAR and EWMA"),
         "har": _("HAR"),
         "ewma": _("EWMA"),
         "answered": _("What was answered"),

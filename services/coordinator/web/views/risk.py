@@ -137,11 +137,16 @@ def _exceedances(of: Document) -> charts.Drawing:
     )
 
 
+def _level(level: float) -> str:
+    """95 % and 97.5 %: with a decimal where there is one."""
+    return formats.percent(level, 0 if (100 * level).is_integer() else 1)
+
+
 def _tail(of: Figures, risk: Document) -> list[dict[str, Any]]:
     return [
         {
             "method": label(item["method"]),
-            "level": formats.percent(item["level"], 0),
+            "level": _level(item["level"]),
             "var": of.percent(f"risk.var.{item['method']}.{item['level']}", item["var"]),
             "es": of.percent(f"risk.var.{item['method']}.{item['level']}.es", item["es"]),
             "n_obs": of.number(f"risk.var.{item['method']}.{item['level']}.n_obs", item["n_obs"], 0),
@@ -154,7 +159,7 @@ def _exceeded(of: Figures, scorecard: Document) -> list[dict[str, Any]]:
     """The product shows its own misses: how often VaR was exceeded, how often it should have been."""
     return [
         {
-            "method": label(item["method"]),
+            "method": f"{label(item['method'])}, {_level(item['level'])}",
             "count": of.number(f"scorecard.var.{item['method']}.{item['level']}.exceedances", item["exceedances"], 0),
             "n": of.number(f"scorecard.var.{item['method']}.{item['level']}.n", item["n"], 0),
             "expected": of.number(f"scorecard.var.{item['method']}.{item['level']}.expected", item["expected"], 0),

@@ -1,0 +1,42 @@
+"""What an option contract is worth after its underlying has moved (docs/methods.md §5).
+
+Black and Scholes at the session's implied volatility, rate and time to expiry, as the greeks have them. A delta alone understates what a
+short option loses in a large move, by more than half in a crash.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.arrays import FloatVector
+
+_normal = np.frompyfunc(lambda x: 0.5 * math.erfc(-x / math.sqrt(2.0)), 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One share of a contract on a session."""
+
+    sign: int
+    """1 for a call, -1 for a put."""
+    spot: float
+    strike: float
+    years: float
+    rate: float
+    volatility: float
+    price: float
+
+    def returns(self, moves: FloatVector) -> FloatVector:
+        """Return of the option when its underlying returns `moves` (decimal, at least -1) at once; 0 where it does not move."""
+        bond = self.strike * math.exp(-self.rate * self.years)
+        spot = self.spot * (1.0 + np.maximum(moves, -1.0))
+        root = self.volatility * math.sqrt(self.years)
+        with np.errstate(divide="ignore"):
+            d1 = (np.log(spot / self.strike) + (self.rate + 0.5 * self.volatility**2) * self.years) / root
+        up = _normal(self.sign * d1).astype(np.float64)
+        down = _normal(self.sign * (d1 - root)).astype(np.float64)
+        worth = np.where(spot > 0.0, self.sign * (spot * up - bond * down), max(0.0, -self.sign * bond))
+        return np.where(moves == 0.0, 0.0, worth / self.price - 1.0)

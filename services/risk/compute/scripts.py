@@ -1,0 +1,94 @@
+"""What scenarios script on a session: of which factors, as returns or as residual shocks (docs/methods.md §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from services.risk.compute.factor_model import FactorModel
+from services.risk.compute.reasons import NO_DURATION, NO_PROXY
+from services.risk.compute.scenarios import Replay, Scenario, Scenarios
+from shared.arrays import BoolCube, BoolMatrix, BoolVector, FloatCube, FloatMatrix
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, FACTORS, RATES, STRESS_CAP_SESSIONS
+
+QUARTER = float(np.sqrt(STRESS_CAP_SESSIONS))
+"""Times a daily standard deviation: that of a quarter."""
+_RATES_FUND = FACTORS[FACTOR_NAMES.index(RATES)].proxies[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """C scenarios on S sessions, F factors."""
+
+    scripted: BoolCube
+    """(C, S, F) which factors; of a replay, those whose proxy it has a return of."""
+    relative: BoolCube
+    """(C, S, F) whether `value` is a residual shock rather than a return of the raw proxy."""
+    value: FloatCube
+    """(C, S, F) decimal, 0 where nothing is scripted and on sessions that are not good."""
+    good: BoolMatrix
+    """(C, S)."""
+    reasons: tuple[tuple[str | None, ...], ...]
+    """By scenario and session, why it is withheld."""
+    not_replayed: BoolCube
+    """(C, S, F) factors of a replay without a proxy, or whose proxy it has no return of; none where it is withheld."""
+
+
+def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel, sessions: Sequence[date]) -> Scripts:
+    """The scenarios on each session's own proxies, durations and standard deviations.
+
+    A script on a factor without a proxy is withheld; a replay is withheld only where it does not know the market's proxy.
+    """
+    count, factors = model.available.shape
+    shape = (len(asked), count, factors)
+    scripted, relative, value = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), np.zeros(shape)
+    not_replayed = np.zeros(shape, np.bool_)
+    durations = [scenarios.duration_on(session) for session in sessions]
+    dated = np.array([of is not None for of in durations])
+    quarter = QUARTER * np.sqrt(np.einsum("sii->si", model.recent))
+    good = np.empty(shape[:2], np.bool_)
+    reasons: list[tuple[str | None, ...]] = []
+    for c, scenario in enumerate(asked):
+        if scenario.replay is not None:
+            table = _returns(scenario.replay, model)
+            scripted[c] = np.isfinite(table)
+            value[c] = np.where(scripted[c], table, 0.0)
+            there = good[c] = scripted[c, :, 0]
+            not_replayed[c] = ~scripted[c] & there[:, None]
+            scripted[c] &= there[:, None]
+        else:
+            index = list(scenario.scripted())
+            scripted[c, :, index] = True
+            relative[c, :, [k for k in index if scenario.is_relative(FACTOR_NAMES[k])]] = True
+            there = (model.available | ~scripted[c]).all(axis=1) & model.available[:, 0]
+            good[c] = there if scenario.rates_bp is None else there & dated
+            for name, stated in scenario.shocks.items():
+                value[c, :, FACTOR_NAMES.index(name)] = stated
+            for name, sigmas in scenario.sigmas.items():
+                value[c, :, FACTOR_NAMES.index(name)] = sigmas * quarter[:, FACTOR_NAMES.index(name)]
+            if scenario.rates_bp is not None:
+                moved = [0.0 if of is None else of.proxy_return(scenario.rates_bp) for of in durations]
+                value[c, :, FACTOR_NAMES.index(RATES)] = moved
+        reasons.append(_reasons(good[c], there))
+    value[~good] = 0.0
+    return Scripts(scripted, relative, value, good, tuple(reasons), not_replayed)
+
+
+def _returns(replay: Replay, model: FactorModel) -> FloatMatrix:
+    """(S, F) what the replay has of the proxy that stands for each factor on the session; NaN where it has nothing. The bond on the
+    yield curve stands for the rates fund, and takes its return."""
+    known = dict(replay.returns) | {CURVE_PROXY: replay.returns.get(_RATES_FUND, np.nan)}
+    table = np.array([[np.nan if name is None else known.get(name, np.nan) for name in row] for row in model.proxies])
+    return np.where(model.available, table.reshape(model.available.shape), np.nan)
+
+
+def _reasons(good: BoolVector, there: BoolVector) -> tuple[str | None, ...]:
+    if good.all():
+        return (None,) * len(good)
+    return tuple(
+        None if fine else NO_DURATION if proxies else NO_PROXY
+        for fine, proxies in zip(good.tolist(), there.tolist(), strict=True)
+    )
