@@ -32,9 +32,11 @@ SYMBOLS = sorted(
 )
 HEAD = "symbol,quantity,entry_date,entry_price\n"
 ONBOARDING_SECONDS = 900.0
+LOAD = os.getloadavg()[0]
 INTRODUCTION = """# Load
 
 Written by the run that it reports: `{command}` on {date}, commit {commit}, {cores} cores, {memory:.0f} GB, {system}.
+A load average of {load:.1f} before it began: what else the machine did is in all figures.
 
 One server as `leadline up` starts it. At once, for {seconds:.0f} s: {readers} readers who never pause, {streams}
 open status streams, {uploads} people who import a file of {upload_lots} lots and delete it, over and over, a probe every 50 ms, and one
@@ -138,7 +140,7 @@ def _report(
     )
     words = INTRODUCTION.format(
         command=command, date=f"{datetime.now(UTC):%Y-%m-%d}", commit=commit.stdout.strip() or "unknown", cores=os.cpu_count(),
-        memory=psutil.virtual_memory().total / 1e9, system=platform.system(), sessions=505, **vars(given),
+        load=LOAD, memory=psutil.virtual_memory().total / 1e9, system=platform.system(), sessions=505, **vars(given),
     )  # fmt: skip
     end = "did not end" if onboarded is None else f"complete {onboarded:.0f} s after its file was sent"
     most = "not known here" if peak is None else f"{peak:,.0f} MB"

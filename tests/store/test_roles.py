@@ -39,7 +39,7 @@ LOOPS = {"versions"}
 NOTED = {"unit_changes"}
 # Functions that do what their caller may not.
 MAY_CALL = {
-    "coordinator": {"require", "withdraw", "withdraw_session", "drop_history"},
+    "coordinator": {"require", "withdraw", "withdraw_after", "withdraw_session", "drop_history"},
     "ingest": {"require", "withhold", "release_withheld"},
     "risk": {"require"},
     "api": {"require", "withdraw", "withdraw_session"},
