@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless teeth kafka migrate env sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless teeth kafka migrate secured chart containers env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -48,6 +48,18 @@ keyless: .venv/.ready
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready
 	@.venv/bin/python -m tests.crash.teeth $(ARGS)
+
+# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service; Java, Maven, openssl
+secured: .venv/.ready
+	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/secured -v --durations=0 $(ARGS)
+
+# The Helm chart against the schemas of Kubernetes and KEDA; Go, to fetch Helm
+chart: .venv/.ready
+	@LEADLINE_TEST_CHART=1 .venv/bin/python -m pytest tests/deploy/test_chart.py -v $(ARGS)
+
+# Images built, docker-compose.yml brought up, a service killed and replaced; writes docs/containers.md. Docker, or dockerd and root
+containers: .venv/.ready
+	@.venv/bin/python -m tests.containers $(ARGS)
 
 # Passwords and a token for docker-compose.yml, drawn into .env. Needs Python alone
 env:

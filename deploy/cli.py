@@ -70,6 +70,47 @@ def doctor(
         raise typer.Exit(1)
 
 
+Installation = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="Directory of an embedded run. Without it the database of LEADLINE_ADMIN_DATABASE_URL, or else .leadline.",
+    ),
+]
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="A directory that is not there yet.")], state: Installation = None
+) -> None:
+    """Back everything up, while it runs: a dump of the database, and what must be the same once it is restored."""
+    import asyncio
+
+    from deploy import backup as work
+
+    async def run() -> work.Manifest:
+        async with work.administrated(state) as url:
+            return await work.backup(url, path)
+
+    print(f"{path}: {asyncio.run(run()).summary()}")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="What `leadline backup` wrote.")], state: Installation = None
+) -> None:
+    """Restore a backup into an empty database, and prove that nothing is missing and nothing differs."""
+    import asyncio
+
+    from deploy import backup as work
+
+    async def run() -> work.Manifest:
+        async with work.administrated(state, empty=True) as url:
+            return await work.restore(url, path)
+
+    print(f"restored, and the same as what was backed up: {asyncio.run(run()).summary()}")
+
+
 def _date(given: datetime | None) -> date | None:
     return None if given is None else given.date()
 

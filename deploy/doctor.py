@@ -40,7 +40,7 @@ from shared.errors import ConfigurationError, LeadlineError
 from shared.events.topics import TOPICS
 from shared.market.calendar import ANNOUNCED_UNTIL, HORIZON_ALARM_DAYS, HORIZON_REMEDY, exchange_calendar
 from shared.market.curve import CURVE_MOST_DAYS
-from shared.messaging.broker import bootstrap
+from shared.messaging.security import client_options
 from shared.settings import ServiceSettings
 
 # A provider that does not answer is given its tries.
@@ -119,7 +119,7 @@ async def _database(settings: ServiceSettings) -> str:
 
 
 async def _migrations(settings: ServiceSettings) -> str:
-    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=1)
+    engine = create_engine(settings.database_address, application="leadline-doctor", pool_size=1)
     try:
         if not await at_head(engine):
             raise CheckFailed(f"the schema is not at {head()}: run `make migrate`")
@@ -155,7 +155,7 @@ async def _topics(settings: ServiceSettings) -> str:
 
 async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> str:
     """Of a run that is there: what it recorded, whose keys this command does not have. Else each is asked one question of its quota."""
-    engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=2)
+    engine = create_engine(ingest or settings.database_address, application="leadline-doctor", pool_size=2)
     try:
         if ingest is None or set(settings.providers) == {"file"}:
             found = await check_providers(settings, engine)
@@ -172,7 +172,7 @@ async def _providers(settings: IngestSettings, *, ingest: str | None = None) -> 
 
 
 async def _prices(settings: IngestSettings, *, ingest: str | None = None) -> str:
-    engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=1)
+    engine = create_engine(ingest or settings.database_address, application="leadline-doctor", pool_size=1)
     try:
         wrong = await nothing_priced(engine)
     finally:
@@ -186,7 +186,7 @@ async def _yields(settings: IngestSettings, *, ingest: str | None = None) -> str
     """How old the newest yield curve is; rates are stressed with one of a month at most."""
     if not settings.curve_sources:
         return "no curve is asked for: nobody on the network is among the providers"
-    engine = create_engine(ingest or settings.database_url, application="leadline-doctor", pool_size=1)
+    engine = create_engine(ingest or settings.database_address, application="leadline-doctor", pool_size=1)
     try:
         async with engine.connect() as conn:
             found = await curve(conn)
@@ -245,7 +245,7 @@ async def _calendar(_: ServiceSettings) -> str:
 
 
 async def _ask(settings: ServiceSettings, query: str) -> object:
-    engine = create_engine(settings.database_url, application="leadline-doctor", pool_size=1)
+    engine = create_engine(settings.database_address, application="leadline-doctor", pool_size=1)
     try:
         async with engine.connect() as conn:
             return await conn.scalar(text(query))
@@ -254,7 +254,7 @@ async def _ask(settings: ServiceSettings, query: str) -> object:
 
 
 async def _topics_there(settings: ServiceSettings) -> set[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap(settings), client_id="leadline-doctor")
+    admin = AIOKafkaAdminClient(**client_options(settings), client_id="leadline-doctor")
     try:
         await admin.start()
         return set(await admin.list_topics())

@@ -1,4 +1,8 @@
-"""`python -m deploy.export_docs` writes docs/openapi.json and docs/asyncapi/SERVICE.json; `--check` fails where they are not current."""
+"""`python -m deploy.export_docs` writes docs/openapi.json, docs/asyncapi/SERVICE.json, docs/kafka-rights.md and the table
+of settings in docs/configuration.md.
+
+`--check` fails where they are not current.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploy import acls, settings_reference
 from deploy.embedded.composition import create_app, settings_of
 from shared.db.roles import SERVICES
 from shared.events import asyncapi
@@ -26,6 +31,8 @@ def documents() -> Iterator[tuple[str, str]]:
         made = app.state.service
         assert isinstance(made, Service)
         yield f"asyncapi/{service}.json", _text(asyncapi.describe(service, made.broker))
+    yield "kafka-rights.md", acls.markdown()
+    yield "configuration.md", settings_reference.updated(DOCS / "configuration.md")
 
 
 def _text(document: object) -> str:

@@ -1,16 +1,26 @@
-"""Create the topics that are missing: `python -m deploy.topics`. A job of its own, since brokers create none by themselves."""
+"""Create the topics that are missing, and add partitions where there are too few: `python -m deploy.topics`.
+
+A job of its own, since brokers create none by themselves.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
-from shared.messaging.broker import ensure_topics
+from shared.messaging.broker import add_partitions, ensure_topics
 from shared.settings import ServiceSettings
 
 
+async def _ensure(settings: ServiceSettings) -> str:
+    created = await ensure_topics(settings)
+    raised = await add_partitions(settings)
+    said = [f"created {', '.join(created)}"] if created else []
+    said += [f"raised to {settings.kafka_partitions} partitions: {', '.join(raised)}"] if raised else []
+    return "; ".join(said) or "all topics were there"
+
+
 def main() -> None:
-    created = asyncio.run(ensure_topics(ServiceSettings()))
-    print(f"created {', '.join(created)}" if created else "all topics were there")
+    print(asyncio.run(_ensure(ServiceSettings())))
 
 
 if __name__ == "__main__":

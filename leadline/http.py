@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -14,7 +15,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     import httpx2
 
-from leadline.errors import Failed, NoAnswer, of_status
+from leadline.errors import Failed, NoAnswer, Unauthorised, of_status
 from leadline.servers import find_token
 
 __all__ = ["Client", "Failed"]
@@ -57,8 +58,19 @@ def access(url: str | None, token: str | None) -> tuple[str, dict[str, str]]:
     """The server's address and the header of the token; `LEADLINE_URL` and `LEADLINE_TOKEN` are the defaults, and without a token
     that of the embedded server at the address, if it is this user's."""
     address = (url or os.environ.get("LEADLINE_URL") or DEFAULT_URL).rstrip("/")
-    token = token or os.environ.get("LEADLINE_TOKEN") or find_token(address)
+    token = token or _token_set() or find_token(address)
     return address, {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _token_set() -> str:
+    """`LEADLINE_TOKEN`, or what the file holds that `LEADLINE_TOKEN_FILE` names."""
+    given, path = os.environ.get("LEADLINE_TOKEN", ""), os.environ.get("LEADLINE_TOKEN_FILE", "")
+    if given or not path:
+        return given
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unauthorised(f"LEADLINE_TOKEN_FILE names {path}, which cannot be read: {error}") from error
 
 
 class Client:

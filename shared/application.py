@@ -19,6 +19,7 @@ from shared.db.engine import is_retried_by_loops
 from shared.db.migrate import at_head
 from shared.events import asyncapi
 from shared.events.envelope import WorkEvent
+from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
 from shared.phase.runner import PhaseRunner
 from shared.phase.workers import BatchWorker, InputsT, PhaseWorker, ResultsT
@@ -117,6 +118,7 @@ def create_service_app(
     if not own_docs:
         app.add_api_route("/docs", lambda: _plain_docs(app), include_in_schema=False, response_class=HTMLResponse)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(MeasuredAnswers, service=service.name)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics")
     return app
 

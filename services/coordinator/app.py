@@ -45,6 +45,7 @@ from shared.answers import SecurityHeaders
 from shared.application import create_service_app
 from shared.db.engine import IDLE_SECONDS, create_engine
 from shared.errors import ConfigurationError
+from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
 from shared.service import Service
 
@@ -135,7 +136,7 @@ def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler:
 def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEngine:
     """What HTTP requests are answered with, apart from the loops and the relay; with a role of their own where there is one."""
     engine = create_engine(
-        settings.api_database_url or settings.database_url,
+        settings.api_address,
         application="leadline-api",
         pool_size=settings.api_pool_size,
         idle_seconds=IDLE_SECONDS,
@@ -167,4 +168,5 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     app.add_middleware(AccessControl, access=access, authenticator=authenticator, rate=RateLimit(given.rate_limit))
     # Around it, because refusals have headers too; it reads nothing.
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(MeasuredAnswers, service="coordinator")
     return app

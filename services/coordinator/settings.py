@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import SECRET, ServiceSettings, with_password
 
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
 MIN_TOKEN = 16
@@ -23,6 +23,10 @@ class CoordinatorSettings(ServiceSettings):
     api_database_url: str | None = Field(
         default=None,
         description="PostgreSQL for HTTP requests, as the role leadline_api, which may do less; unset: as the coordinator",
+        json_schema_extra=SECRET,
+    )
+    api_database_password: SecretStr | None = Field(
+        default=None, description="Password of that role, where the address has none"
     )
     token: SecretStr | None = Field(
         default=None,
@@ -94,6 +98,13 @@ class CoordinatorSettings(ServiceSettings):
     grace_seconds: float = Field(
         default=30.0, ge=0, description="How long after its upstream completed a phase is left to the normal path"
     )
+
+    @property
+    def api_address(self) -> str:
+        """The database's address for HTTP requests: as the API's own role, or as the coordinator."""
+        if self.api_database_url is None:
+            return self.database_address
+        return with_password(self.api_database_url, self.api_database_password)
 
     @field_validator("token")
     @classmethod

@@ -16,6 +16,7 @@ from services.ingest.providers.registry import curve_sources, enabled
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.lookups import Network, answer_open
+from services.ingest.workflow.measures import measure
 from services.ingest.workflow.profiles import Profiles
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, account_of, announce
 from services.ingest.workflow.yields import YieldCurves
@@ -35,6 +36,7 @@ PROFILE_POLL = 60.0
 LOOKUP_PAUSE = 0.5
 LOOKUP_PAUSE_AFTER_FAILURE = 15.0
 YIELD_POLL = 10.0
+MEASURE_SECONDS = 60.0
 
 
 def create_app(settings: IngestSettings | None = None) -> FastAPI:
@@ -59,6 +61,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
             curves = YieldCurves(service.engine, sources, service.clock)
             service.background.append(_refreshing(service, "yields", curves.refresh_one, YIELD_POLL))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
+        service.background.append(_measures(service, providers))
         service.background.append(_lookups(service, providers, loop.bind, chosen.preview_symbols))
         return made
 
@@ -98,6 +101,21 @@ def _retries(
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.stopping.wait(), timeout=seconds)
+
+    return loop
+
+
+def _measures(service: Service, providers: list[Provider]) -> Callable[[], Awaitable[None]]:
+    async def loop() -> None:
+        while not service.stopping.is_set():
+            try:
+                await measure(service.engine, providers)
+            except Exception as error:
+                if not is_retried_by_loops(error):
+                    raise
+                log.warning("measures_postponed", error=str(error)[:200])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.stopping.wait(), timeout=MEASURE_SECONDS)
 
     return loop
 

@@ -7,7 +7,6 @@ LEADLINE_ADMIN_DATABASE_URL of the migrate job is the migrator's. What an older 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
 from sqlalchemy import text
@@ -16,6 +15,7 @@ from shared.db import locks, ownership
 from shared.db.engine import create_engine
 from shared.db.roles import LOGINS, MIGRATOR, OWNER, role_of
 from shared.errors import ConfigurationError
+from shared.settings import read_secret
 
 
 async def bootstrap(url: str, password: str) -> None:
@@ -42,7 +42,7 @@ async def bootstrap(url: str, password: str) -> None:
 
 
 def main() -> None:
-    url, password = os.environ.get("LEADLINE_SUPERUSER_DATABASE_URL"), os.environ.get("LEADLINE_MIGRATOR_PASSWORD")
+    url, password = read_secret("LEADLINE_SUPERUSER_DATABASE_URL"), read_secret("LEADLINE_MIGRATOR_PASSWORD")
     if not url or not password:
         raise ConfigurationError("set LEADLINE_SUPERUSER_DATABASE_URL and LEADLINE_MIGRATOR_PASSWORD")
     asyncio.run(bootstrap(url, password))

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared.db.address import connection
 from shared.errors import PermanentError, TransientError
 
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
@@ -40,15 +40,15 @@ def create_engine(
     idle_seconds: int = MOST_IDLE_SECONDS,
     read_only: bool = False,
 ) -> AsyncEngine:
-    """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form. A transaction of which nothing is heard for
-    `idle_seconds` is ended by the server.
+    """An engine on asyncpg. Connects lazily. `url` may be any `postgresql://` form, with libpq's parameters. A transaction of which
+    nothing is heard for `idle_seconds` is ended by the server. Raises `ConfigurationError` for an address that cannot be used.
 
     read_only : the server refuses every write of it, whatever the role may do
 
     `pool_pre_ping` is on because a restarted server leaves dead connections in the pool; a connection that breaks inside
     a transaction surfaces as a transient error and the unit is tried again.
     """
-    parsed = make_url(url).set(drivername="postgresql+asyncpg")
+    parsed, arguments = connection(url)
     return create_async_engine(
         parsed,
         pool_size=pool_size,
@@ -59,10 +59,12 @@ def create_engine(
         # What is in a statement's parameters is the users', and errors are logged and shown.
         hide_parameters=True,
         connect_args={
+            **arguments,
             # A server that vanished without a word answers nothing: the client's own patience, a little above the server's.
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 10,
             "server_settings": {
+                **arguments["server_settings"],
                 "application_name": application,
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": str(idle_seconds * 1000),

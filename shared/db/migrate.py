@@ -3,12 +3,12 @@
 Environment: LEADLINE_ADMIN_DATABASE_URL (a role that may create roles and owns the database: the migrator of
 `shared.db.bootstrap`, or a superuser) and LEADLINE_<NAME>_PASSWORD for each of the five services and for the API; a role
 without a password in the environment keeps the one it has. Whoever connects, migrations run as the owner of the objects.
+Each may stand in a file that the variable with `_FILE` behind it names.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +23,7 @@ from shared.db import locks, ownership
 from shared.db.engine import create_engine
 from shared.db.roles import LOGINS, OWNER
 from shared.errors import ConfigurationError
+from shared.settings import read_secret
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -69,24 +70,25 @@ async def upgrade(url: str, passwords: Mapping[str, str] | None = None) -> str:
 
 
 async def at_head(engine: AsyncEngine) -> bool:
-    """Whether the database's schema is the one this code was written for."""
+    """Whether this code can work on the database's schema: its own, or a newer one, for migrations only add (decision 0051).
+
+    Old processes go on while new ones take their place, and a release can be taken back without touching the database.
+    """
     async with engine.connect() as conn:
         exists = await conn.scalar(text("SELECT to_regclass('public.alembic_version') IS NOT NULL"))
         if not exists:
             return False
         current: object = await conn.scalar(text("SELECT version_num FROM public.alembic_version"))
-        return current == head()
+        # Revisions are numbers of one width, in one line.
+        return current is not None and str(current) >= head()
 
 
 def main() -> None:
-    url = os.environ.get("LEADLINE_ADMIN_DATABASE_URL")
+    url = read_secret("LEADLINE_ADMIN_DATABASE_URL")
     if not url:
         raise ConfigurationError("LEADLINE_ADMIN_DATABASE_URL is not set: give the URL of a role that may create roles")
-    passwords = {
-        service: os.environ[name]
-        for service in LOGINS
-        if (name := f"LEADLINE_{service.upper()}_PASSWORD") in os.environ
-    }
+    found = {service: read_secret(f"LEADLINE_{service.upper()}_PASSWORD") for service in LOGINS}
+    passwords = {service: password for service, password in found.items() if password is not None}
     sys.stdout.write(f"migrated to {asyncio.run(upgrade(url, passwords))}\n")
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import InvalidPartitionsError, TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -16,6 +16,7 @@ from shared.events.topics import TOPICS
 from shared.messaging.failpoints import failpoint
 from shared.messaging.records import install_lenient_decoder
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
+from shared.messaging.security import bootstrap, broker_options, client_options
 from shared.settings import ServiceSettings
 
 MAX_POLL_INTERVAL_MS = 300_000
@@ -24,10 +25,6 @@ GRACEFUL_TIMEOUT_SECONDS = 45.0
 # Topics that come back after their broker lost them are seen this soon; until then a consumer has no partitions.
 METADATA_MAX_AGE_MS = 15_000
 RETENTION_MS = 7 * 24 * 3600 * 1000
-
-
-def bootstrap(settings: ServiceSettings) -> list[str]:
-    return [server.strip() for server in settings.kafka.split(",")]
 
 
 async def _tolerant_parser(message: Any, original: Any) -> Any:
@@ -67,13 +64,14 @@ def create_broker(settings: ServiceSettings, *, service: str, guard: RetryDeadLe
         middlewares=[guard],
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
+        **broker_options(settings),
     )
 
 
 def create_producer(settings: ServiceSettings, *, service: str) -> AIOKafkaProducer:
     """The relay's producer. Idempotent unless the broker rejects it; correctness never rests on that."""
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap(settings),
+        **client_options(settings),
         client_id=f"leadline-{service}-relay",
         acks="all",
         enable_idempotence=settings.kafka_idempotence,
@@ -85,7 +83,7 @@ def create_producer(settings: ServiceSettings, *, service: str) -> AIOKafkaProdu
 
 async def ensure_topics(settings: ServiceSettings) -> list[str]:
     """Create the topics that are missing, with explicit partitions; returns their names. Idempotent."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap(settings), client_id="leadline-topics")
+    admin = AIOKafkaAdminClient(**client_options(settings), client_id="leadline-topics")
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -106,10 +104,38 @@ async def ensure_topics(settings: ServiceSettings) -> list[str]:
             answer = await admin.create_topics(wanted)
         except TopicAlreadyExistsError:
             return []
+        created = []
         for topic, code, *_ in answer.topic_errors:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
                 raise error(f"topic {topic} could not be created")
-        return [topic.name for topic in wanted]
+            if not code:
+                created.append(topic)
+        return created
+    finally:
+        await admin.close()
+
+
+async def add_partitions(settings: ServiceSettings) -> list[str]:
+    """Raise our topics to `kafka_partitions` where they have fewer; returns their names. Never lowered: Kafka cannot.
+
+    A portfolio's later messages may go to another partition than its earlier ones. Nothing rests on their order: what is to be done
+    is read from the ledger.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings), client_id="leadline-topics")
+    await admin.start()
+    try:
+        names = [f"{settings.kafka_namespace}{name}" for name in TOPICS]
+        described = await admin.describe_topics(names)
+        few = [one["topic"] for one in described if 0 < len(one["partitions"]) < settings.kafka_partitions]
+        raised = []
+        for name in few:
+            try:
+                await admin.create_partitions({name: NewPartitions(settings.kafka_partitions)})
+            except InvalidPartitionsError:
+                # Another job was first; brokers tell of it a moment later.
+                continue
+            raised.append(name)
+        return raised
     finally:
         await admin.close()

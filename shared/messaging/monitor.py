@@ -16,8 +16,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from faststream.kafka import KafkaBroker
 
-from shared.messaging.broker import MAX_POLL_INTERVAL_MS, METADATA_MAX_AGE_MS, bootstrap
+from shared.messaging.broker import MAX_POLL_INTERVAL_MS, METADATA_MAX_AGE_MS
 from shared.messaging.retry_middleware import RetryDeadLetterMiddleware
+from shared.messaging.security import client_options
 from shared.settings import ServiceSettings
 from shared.telemetry import CONSUMER_LAG, POLL_AGE, logger
 
@@ -92,9 +93,8 @@ class ConsumerMonitor:
                 topics[group] = list(getattr(subscriber, "topic_names", ()))
         if not assigned:
             return
-        servers = bootstrap(self._settings)
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers, client_id=f"leadline-{self._service}-watch")
-        reader = AIOKafkaConsumer(bootstrap_servers=servers, client_id=f"leadline-{self._service}-watch")
+        options = client_options(self._settings) | {"client_id": f"leadline-{self._service}-watch"}
+        admin, reader = AIOKafkaAdminClient(**options), AIOKafkaConsumer(**options)
         total = 0
         try:
             await admin.start()

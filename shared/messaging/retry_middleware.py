@@ -31,7 +31,7 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.outbox import causation, correlation
 from shared.messaging.records import UndecodableBatch
 from shared.progress import Progress, tracked
-from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, consumer_span, log_context, logger
+from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, RETRIES, consumer_span, log_context, logger
 
 log = logger(__name__)
 
@@ -141,6 +141,7 @@ class RetryDeadLetterMiddleware:
     async def pause(self, attempt: int, error: BaseException) -> None:
         """Sleep with full jitter: two services that failed together do not come back together."""
         delay = random.uniform(0, min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt, 10)))
+        RETRIES.labels(self.service).inc()
         log.warning("handler_retries", attempt=attempt + 1, delay=round(delay, 2), error=str(error)[:300])
         try:
             await asyncio.wait_for(self.stopping.wait(), delay)

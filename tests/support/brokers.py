@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class TestBroker:
     stop: Callable[[], None]
     # Stop it hard and start it on the same address with what it had written; None where that is not possible.
     restart: Callable[[], None] | None = None
+    # What a client of this name is told beside the address: how it signs in.
+    variables: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     @property
     def idempotence(self) -> bool:

@@ -5,6 +5,7 @@ Only addresses change: `postgres:5432` and `kafka:9092` become the test's, and e
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -78,15 +79,17 @@ def environment(
             # The administrator of the test's server is given; a service's role and password stay the compose file's.
             if ours.username == "postgres":
                 ours = ours.set(username=there.username, password=there.password)
-            resolved[name] = ours.set(host=there.host, port=there.port, database=database.name).render_as_string(
-                hide_password=False
-            )
+            query = database.server.query(str(ours.username))
+            ours = ours.set(host=there.host, port=there.port, database=database.name, query=query)
+            resolved[name] = ours.render_as_string(hide_password=False)
         elif value == "kafka:9092":
             resolved[name] = broker.bootstrap
         elif value.startswith("/data/"):
             # What the volume mounts there.
             source = interpolate(load()[service]["volumes"][0], variables).partition(":")[0]
             resolved[name] = str((ROOT / source / value.removeprefix("/data/")).resolve())
+    if "LEADLINE_KAFKA" in resolved:
+        resolved |= broker.variables(service)
     if not broker.idempotence:
         resolved["LEADLINE_KAFKA_IDEMPOTENCE"] = "false"
     return resolved
@@ -119,21 +122,26 @@ def up(
     database: Database,
     broker: TestBroker,
     services: list[str] | None = None,
+    replicas: int = 1,
 ) -> Iterator[dict[str, Process]]:
-    """Jobs first, then all services; yields once each says that it is ready. Stopped with SIGTERM on the way out."""
+    """Jobs first, then all services; yields once each says that it is ready. Stopped with SIGTERM on the way out.
+
+    The first of several replicas has the service's name, the others are numbered: `risk`, `risk-2`.
+    """
     state.mkdir(parents=True, exist_ok=True)
     for job in JOBS:
         run_job(job, variables=variables, database=database, broker=broker)
     with ExitStack() as stack:
         running: dict[str, Process] = {}
-        for name in services or application_services():
+        for service, number in itertools.product(services or application_services(), range(1, replicas + 1)):
+            name = service if number == 1 else f"{service}-{number}"
             port = free_port()
             child = start(
                 name,
-                command(name, port=port),
+                command(service, port=port),
                 pid_file=state / f"{name}.pid",
                 log=state / f"{name}.log",
-                env=_base() | environment(name, variables=variables, database=database, broker=broker),
+                env=_base() | environment(service, variables=variables, database=database, broker=broker),
                 cwd=ROOT,
             )
             stack.callback(child.stop, within=60.0)

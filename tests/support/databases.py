@@ -40,12 +40,15 @@ class Server:
     admin_url: str
     described: str
     stop: Callable[[], None]
+    # What stands behind a role's address: how it proves who it is beside its password.
+    query: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     def url(self, database: str, *, service: str | None = None) -> str:
         """Address of a database, for the administrator or as a service's own role."""
         url = make_url(self.admin_url).set(database=database)
         if service is not None:
-            url = url.set(username=role_of(service), password=PASSWORDS[service])
+            role = role_of(service)
+            url = url.set(username=role, password=PASSWORDS[service], query=self.query(role))
         return url.render_as_string(hide_password=False)
 
 

@@ -1,0 +1,208 @@
+"""`make containers`: build the images, bring docker-compose.yml up, put a portfolio through, kill and replace a service, take it down.
+
+Writes docs/containers.md. Leaves nothing running; what was built is kept in build/containers for the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx2
+
+from deploy.embedded.process import free_port
+from shared.db.roles import SERVICES
+from tests.containers import engine
+from tests.containers.engine import ROOT
+from tests.flow.holdings import book
+
+PROJECT = "leadline-test"
+REPORT = ROOT / "docs" / "containers.md"
+COMPLETE_SECONDS = 300.0
+T = TypeVar("T")
+
+
+class Steps:
+    """What was done, how long it took and what was seen."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, float, str]] = []
+
+    def take(self, what: str, do: Callable[[], T], seen: Callable[[T], str] = str) -> T:
+        print(f"{what} …", flush=True)
+        began = time.monotonic()
+        found = do()
+        self.rows.append((what, time.monotonic() - began, seen(found)))
+        print(f"  {self.rows[-1][1]:.0f} s: {self.rows[-1][2]}", flush=True)
+        return found
+
+
+def variables(port: int) -> dict[str, str]:
+    """What a person writes into .env: passwords, a token, a port, and the day on which the bundled prices end."""
+    names = [f"LEADLINE_{name.upper()}_PASSWORD" for name in (*SERVICES, "api", "migrator")]
+    drawn = {name: secrets.token_urlsafe(16) for name in ("POSTGRES_PASSWORD", "LEADLINE_TOKEN", *names)}
+    return drawn | {"LEADLINE_PORT": str(port), "LEADLINE_AS_OF": "2020-12-31", "LEADLINE_WITHOUT_TOKEN": "false"}
+
+
+class Stack:
+    """The compose file, under a name of its own."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._environment = variables(self.port)
+        self._command = [*engine.compose(), "-p", PROJECT, "-f", str(ROOT / "docker-compose.yml")]
+        self.client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {self._environment['LEADLINE_TOKEN']}"},
+            timeout=30,
+        )
+
+    def __call__(self, *command: str) -> str:
+        return engine.run([*self._command, *command], environment=self._environment)
+
+    def up(self) -> str:
+        try:
+            self("up", "-d", "--no-build", "--wait", "--wait-timeout", "300")
+        except AssertionError:
+            print(self("logs", "--tail", "40"), file=sys.stderr)
+            raise
+        return self.states()
+
+    def states(self) -> str:
+        found = [json.loads(line) for line in self("ps", "--format", "json").splitlines() if line.startswith("{")]
+        return ", ".join(sorted(f"{one['Service']} {one.get('Health') or one['State']}" for one in found))
+
+    def portfolio(self, name: str) -> dict[str, Any]:
+        """Create one, wait until it is computed; its newest risk, without what names it."""
+        body = {"name": name, "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
+        made = self.client.post("/api/v1/portfolios", json=body | {"positions": book("2020-06-01")})
+        assert made.status_code == 201, made.text
+        return self.computed(made.json()["id"])
+
+    def computed(self, portfolio: str) -> dict[str, Any]:
+        until = time.monotonic() + COMPLETE_SECONDS
+        while True:
+            status = self.client.get(f"/api/v1/portfolios/{portfolio}/status").json()
+            if status["state"] in ("complete", "partial"):
+                break
+            assert time.monotonic() < until, status
+            time.sleep(0.3)
+        assert status["completed"] == status["expected"] > 0
+        risk: dict[str, Any] = self.client.get(f"/api/v1/portfolios/{portfolio}/risk").json()
+        return {"units": status["completed"], "risk": {k: v for k, v in risk.items() if k not in _OWN}}
+
+
+_OWN = ("portfolio", "portfolio_id", "id", "name", "revision", "computed_at")
+
+
+def _inside(stack: Stack) -> str:
+    """Who runs in a container, and what it may write."""
+    user = stack("exec", "-T", "risk", "id", "-u").strip()
+    done = stack("exec", "-T", "risk", "sh", "-c", "touch /venv/x 2>&1 || true; touch /tmp/x && echo written")
+    assert user == "10001"
+    assert "Read-only file system" in done
+    assert done.strip().endswith("written")
+    return f"user {user}; the root is read-only, /tmp is not"
+
+
+def _sizes() -> str:
+    found = engine.run(["docker", "image", "ls", "--format", "{{.Repository}} {{.Size}}"])
+    return ", ".join(sorted(line for line in found.splitlines() if line.startswith("leadline-co")))
+
+
+def work(steps: Steps) -> None:
+    steps.take("base images", engine.base_images, lambda found: ", ".join(f"{k}: {v}" for k, v in found.items()))
+    for tag, extras in (("leadline-coordinator", "server"), ("leadline-compute", "server,compute")):
+        options = ("-f", "deploy/Dockerfile", "--build-arg", f"EXTRAS={extras}")
+        steps.take(f"build {tag}", lambda tag=tag, options=options: engine.build(".", tag, *options), lambda _: "built")  # type: ignore[misc]
+    steps.take("images", _sizes)
+    stack = Stack()
+    steps.take("the compose file is read", lambda: stack("config", "-q"), lambda _: "valid")
+    try:
+        steps.take("up, until all are healthy", stack.up)
+        steps.take("inside a container", lambda: _inside(stack))
+        first = steps.take(
+            "a portfolio goes through", lambda: stack.portfolio("First"), lambda it: f"{it['units']} units"
+        )
+        steps.take("risk is killed", lambda: stack("kill", "risk"), lambda _: "gone")
+        made = steps.take("meanwhile another portfolio is created", lambda: _create_only(stack), lambda _: "accepted")
+        steps.take(
+            "risk is replaced",
+            lambda: stack("up", "-d", "--no-build", "--no-deps", "--force-recreate", "--wait", "risk"),
+            lambda _: "healthy",
+        )
+        second = steps.take("the second is computed", lambda: stack.computed(made), lambda it: f"{it['units']} units")
+        steps.take("both are compared", lambda: _same(first, second))
+        steps.take("up once more changes nothing", stack.up)
+    finally:
+        steps.take("down", lambda: stack("down", "-v", "--timeout", "60"), lambda _: "nothing is left")
+    assert not engine.run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}"]).strip()
+
+
+def _create_only(stack: Stack) -> str:
+    body = {"name": "Second", "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
+    made = stack.client.post("/api/v1/portfolios", json=body | {"positions": book("2020-06-01")})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def _same(first: dict[str, Any], second: dict[str, Any]) -> str:
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: clean(v) for k, v in value.items() if k not in _OWN and not k.endswith("_id")}
+        return [clean(v) for v in value] if isinstance(value, list) else value
+
+    assert clean(first) == clean(second)
+    return "the same risk, to the last digit"
+
+
+def report(steps: Steps) -> str:
+    version = engine.run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
+    compose = engine.run([*engine.compose(), "version", "--short"]).strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    when = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip() or 'unknown'}"
+    when += f", Docker {version}, Compose {compose}, {os.cpu_count()} processors."
+    lines = [
+        "# Containers",
+        "",
+        "What `make containers` did, written by it: the images of `deploy/Dockerfile` and `docker-compose.yml`, run for real. Base images",
+        "that cannot be pulled are replaced by stand-ins made of Debian's packages (`tests/containers/`): they show that our files are",
+        "right, not that the official images are. The machine is shared, so seconds are upper bounds.",
+        "",
+        when,
+        "",
+        "| step | seconds | seen |",
+        "|---|---|---|",
+        *(f"| {what} | {seconds:.0f} | {seen} |" for what, seconds, seen in steps.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Image and compose file, run for real")
+    parser.add_argument("--no-report", action="store_true", help="leave docs/containers.md as it is")
+    asked = parser.parse_args()
+    steps = Steps()
+    try:
+        with engine.engine():
+            work(steps)
+            if not asked.no_report:
+                REPORT.write_text(report(steps))
+    except engine.Missing as reason:
+        print(f"not run: {reason}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Two replicas of each service as separate processes, with compose's commands and roles, on secured servers that know rights; one of
+each computing service is killed on the way. What comes out is what comes out undisturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from deploy import acls
+from shared.db.engine import create_engine
+from shared.db.roles import SERVICES, role_of
+from shared.settings import ServiceSettings
+from tests.flow.holdings import book
+from tests.support import compose, databases
+from tests.support.brokers import TestBroker
+from tests.support.compose import Process
+from tests.support.databases import Database, Server, in_thread
+from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
+
+COMPLETE_SECONDS = 180.0
+TOKEN = "a token of the test's own"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+KILLED = ("ingest", "factors", "snapshots", "risk")
+TABLES = ("snapshots.snapshots", "snapshots.holdings", "risk.results")
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def guarded(secured_postgres: Server) -> Iterator[Database]:
+    made = in_thread(lambda: databases.create(secured_postgres))
+    yield made
+    in_thread(lambda: databases.drop(made))
+
+
+@pytest.fixture(scope="module")
+def bus(restricted_kafka: SecuredKafka, scratch_directory: Path) -> TestBroker:
+    """Each service signs in as itself, with a password from a file."""
+    secrets = scratch_directory / "secrets"
+    secrets.mkdir(exist_ok=True)
+    for user, password in PASSWORDS.items():
+        (secrets / user).write_text(password + "\n")
+    common = {
+        "LEADLINE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "LEADLINE_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "LEADLINE_KAFKA_SSL_CA": str(restricted_kafka.authority.certificate),
+    }
+
+    def variables(service: str) -> Mapping[str, str]:
+        user = acls.TOPIC_JOB if service == "topics" else role_of(service)
+        return common | {"LEADLINE_KAFKA_USERNAME": user, "LEADLINE_KAFKA_PASSWORD_FILE": str(secrets / user)}
+
+    return TestBroker(restricted_kafka.sasl, "kafka", "Apache Kafka with SASL_SSL", lambda: None, None, variables)
+
+
+@pytest.fixture(scope="module")
+def services(
+    guarded: Database, bus: TestBroker, restricted_kafka: SecuredKafka, scratch_directory: Path
+) -> Iterator[dict[str, Process]]:
+    namespace = f"{guarded.name}."
+    admin = ServiceSettings(
+        kafka=restricted_kafka.sasl,
+        kafka_namespace=namespace,
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        kafka_username=ADMIN,
+        kafka_password=SecretStr(PASSWORDS[ADMIN]),
+        kafka_ssl_ca=restricted_kafka.authority.certificate,
+    )
+    in_thread(lambda: acls.apply(admin))
+    variables = {f"LEADLINE_{name.upper()}_PASSWORD": password for name, password in databases.PASSWORDS.items()}
+    variables |= {"LEADLINE_MIGRATOR_PASSWORD": "test-migrator", "POSTGRES_PASSWORD": "unused", "LEADLINE_TOKEN": TOKEN}
+    variables |= {"LEADLINE_AS_OF": "2020-12-31", "LEADLINE_KAFKA_NAMESPACE": namespace}
+    state = scratch_directory / "secured-processes"
+    with compose.up(state, variables=variables, database=guarded, broker=bus, replicas=2) as running:
+        yield running
+
+
+def test_a_killed_replica_changes_no_digit(services: dict[str, Process], guarded: Database) -> None:
+    assert set(services) == {name for service in SERVICES for name in (service, f"{service}-2")}
+
+    def kill(completed: int) -> bool:
+        if completed == 0:
+            return False
+        for service in KILLED:
+            services[service].child.stop(how=signal.SIGKILL, within=5.0)
+        return True
+
+    disturbed = _calculate(services, "Disturbed", kill)
+    undisturbed = _calculate(services, "Undisturbed", lambda _: True)
+    digests = {name: asyncio.run(_digests(guarded, name)) for name in (disturbed, undisturbed)}
+    assert digests[disturbed] == digests[undisturbed]
+    assert all(count > 0 for count, _ in digests[disturbed].values())
+
+
+def _calculate(services: dict[str, Process], name: str, disturb: Callable[[int], bool]) -> str:
+    """Create a portfolio, wait until it is computed, disturb on the way; returns its id."""
+    api = f"{services['coordinator-2'].url}/api/v1"
+    body = {"name": name, "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
+    created = httpx2.post(
+        f"{api}/portfolios", json=body | {"positions": book("2020-03-02")}, headers=BEARER, timeout=30
+    )
+    assert created.status_code == 201, created.text
+    portfolio = str(created.json()["id"])
+    until, done = time.monotonic() + COMPLETE_SECONDS, False
+    while (status := httpx2.get(f"{api}/portfolios/{portfolio}/status", headers=BEARER, timeout=30).json())[
+        "state"
+    ] not in (
+        "complete",
+        "partial",
+    ):
+        done = done or disturb(status["completed"])
+        assert time.monotonic() < until, status
+        time.sleep(0.05)
+    assert done, "it was computed before anything could be killed"
+    assert status["completed"] == status["expected"] > 0
+    return portfolio
+
+
+async def _digests(database: Database, portfolio: str) -> dict[str, tuple[int, str]]:
+    """Rows and a digest of every stored figure, by table; without what names the portfolio, its lots or the moment."""
+    engine = create_engine(database.admin_url, application="test", pool_size=1)
+    found: dict[str, tuple[int, str]] = {}
+    async with engine.connect() as conn:
+        for table in TABLES:
+            rows = await conn.execute(
+                text(
+                    f"SELECT to_jsonb(t) - ARRAY['portfolio_id', 'revision', 'computed_at', 'position_ids'] FROM {table} t"
+                    " WHERE portfolio_id = CAST(:portfolio AS uuid) ORDER BY session"
+                ),
+                {"portfolio": portfolio},
+            )
+            kept = [json.dumps(row[0], sort_keys=True) for row in rows]
+            found[table] = len(kept), hashlib.sha256("\n".join(kept).encode()).hexdigest()
+    await engine.dispose()
+    return found
