@@ -14,6 +14,7 @@ from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.replay import by_factors, compound
 from services.coordinator.results import factor_returns, history
+from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
 from services.risk.compute import concentration, tail, volatility
 from shared.arrays import FloatVector
@@ -233,7 +234,31 @@ def test_a_proxy_may_be_the_difference_of_two_funds(proxy: str, expected: tuple[
     assert factor_returns.legs(proxy) == expected
 
 
+def test_the_first_session_of_a_range_has_the_bonds_return_too() -> None:
+    """It is from the curve before it to its own: without that one an attribution of a single session, and any replay, had no rates."""
+    days = sessions(12)
+    known = curves.walk([day.astype(date) for day in days])
+    whole = factor_returns.of_curve(known, days)
+    assert np.isnan(whole[0])
+    assert np.isfinite(whole[1:]).all()
+    for first in range(1, len(days)):
+        np.testing.assert_array_equal(factor_returns.of_curve(known, days[first:]), whole[first:])
+
+
 # --- what-if -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_symbol_held_as_much_long_as_short_is_left_out_of_a_book_that_is_traded_in() -> None:
+    """Its value over its quantity is 0 over 0, which would be the price of a trade in it and the value after of everything."""
+    names, numbers = ["A", "B", "C"], np.array([5.0, 0.0, -2.0])
+    whole = Book(
+        {}, date(2020, 12, 31), 1000.0, 100.0, names, [holding(name, {}) for name in names], numbers, 10.0 * numbers,
+        np.zeros(3, np.bool_), 10.0 * numbers, np.tile(numbers[:, None], 8), [None] * 8,
+    )  # fmt: skip
+    of = whole.without_offset()
+    assert (of.symbols, of.quantity.tolist(), of.betas[:, 0].tolist()) == (["A", "C"], [5.0, -2.0], [5.0, -2.0])
+    assert (of.value / of.quantity).tolist() == [10.0, 10.0]
+    assert of.without_offset() is of
 
 
 def test_what_if_has_the_definitions_of_stored_risk() -> None:
