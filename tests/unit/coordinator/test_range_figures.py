@@ -105,6 +105,17 @@ def test_a_benchmark_with_too_few_returns_is_not_compared() -> None:
     )
 
 
+@pytest.mark.parametrize("n", [100, 300])
+def test_without_a_session_that_is_well_priced_no_drawdown_is_known(n: int) -> None:
+    """A drawdown of 0 would say that the book never fell."""
+    found = measure(replace(a_range(walk(n)), coverage=np.full(n, 0.5)))
+    for name in ("max_drawdown", "calmar", "cdar_95"):
+        assert math.isnan(getattr(found, name))
+        assert found.reasons[name] in {"low_coverage", "short_history"}
+    assert found.reasons["max_drawdown"] == "low_coverage"
+    assert found.falls == []
+
+
 def test_the_risk_free_return_is_the_curves() -> None:
     days = sessions(80)
     known = curves.walk([day.astype(date) for day in days[:40]])
