@@ -272,6 +272,17 @@ def test_a_symbol_held_as_much_long_as_short_is_left_out_of_a_book_that_is_trade
     assert of.without_offset() is of
 
 
+@pytest.mark.parametrize(("nav", "expected"), [(1000.0, 0.0), (0.0, math.nan)])
+def test_a_book_that_sells_everything_moves_with_nothing(nav: float, expected: float) -> None:
+    """Betas of 0, as stored risk has them of a book without holdings, and not unknown ones for want of a proxy."""
+    none = np.zeros(0)
+    series = what_if.fill(np.zeros((0, LOOKBACK)), np.full(LOOKBACK, 0.01), none, np.zeros(0, np.bool_))
+    found = what_if.figures(nav, none, none, np.zeros((0, 8)), series, [])
+    figures = [*found.betas.tolist(), *found.volatility.values(), *(of.var for of in found.tails)]
+    np.testing.assert_array_equal(figures, [expected] * (8 + 3 + 3))
+    assert not np.signbit(figures).any() or math.isnan(expected)
+
+
 def test_what_if_has_the_definitions_of_stored_risk() -> None:
     """Volatility, VaR, ES and concentration by the code that risk stores them with."""
     chance = np.random.default_rng(6)
