@@ -107,9 +107,13 @@ def measure(of: Range) -> Performance:
     total = float(np.prod(1.0 + of.returns) - 1.0) if whole else NAN
     walked = path(of.returns, of.well_priced()) if whole else None
     deepest = falls(walked) if walked is not None else []
-    drawdown = (deepest[0].depth if deepest else 0.0) if whole else NAN
+    # The start of the index is no session: where none is well priced, nothing is known of a fall.
+    looked_at = walked is not None and len(walked.depths) > 1
+    drawdown = (deepest[0].depth if deepest else 0.0) if looked_at else NAN
     if broken is not None:
         reasons |= dict.fromkeys(OF_THE_CHAIN, broken)
+    elif not looked_at:
+        reasons |= dict.fromkeys(("calmar", "max_drawdown", "cdar_95"), ReasonCode.LOW_COVERAGE.value)
     annual = NAN
     if n < PERFORMANCE_YEAR:
         reasons |= dict.fromkeys(

@@ -81,15 +81,17 @@ def figures(
     gross = np.abs(value)
     moves = np.where(np.isfinite(exposure), exposure, 0.0)
     weight = moves / nav if nav > 0.0 else np.full_like(moves, np.nan)
-    path = weight @ series.filled if len(weight) else np.zeros(series.filled.shape[1])
+    # Without holdings nothing moves, as stored risk has it; without a positive NAV there is no share of it that could.
+    nothing = 0.0 if nav > 0.0 else NAN
+    path = weight @ series.filled if len(weight) else np.full(series.filled.shape[1], nothing)
     real = series.real & np.isfinite(exposure)[:, None]
     share = _share(gross, real)
     largest = VOLATILITY_WINDOWS[-1]
     covered = np.isfinite(exposure) & np.isfinite(betas[:, 0])
     of_betas = _weighted(gross, covered)
     exposed = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0)
-    known = np.isfinite(betas[covered]).any(axis=0) if covered.any() else np.zeros(betas.shape[1], dtype=np.bool_)
-    total = weight @ exposed if len(weight) else np.zeros(betas.shape[1])
+    known = np.isfinite(betas[covered]).any(axis=0) | (len(value) == 0)
+    total = weight @ exposed if len(weight) else np.full(betas.shape[1], nothing)
     hhi, top_3, top_10 = _concentration(gross, groups)
     return Figures(
         {window: _volatility(path, series.valid, share, window) for window in VOLATILITY_WINDOWS},
@@ -131,7 +133,8 @@ def _tail(path: FloatVector, valid: BoolMatrix, share: FloatVector, level: float
     if n < VAR_MIN_OBS or share[since:].mean() < COVERAGE_GATE or not np.isfinite(losses).all():
         return Tail(level, NAN, NAN, n)
     quantile = float(np.quantile(losses, 1.0 - level))
-    return Tail(level, -quantile, -float(losses[losses <= quantile].mean()), n)
+    # Less a zero, not its negative: nothing held loses 0.0.
+    return Tail(level, 0.0 - quantile, 0.0 - float(losses[losses <= quantile].mean()), n)
 
 
 def _concentration(gross: FloatVector, groups: list[str]) -> tuple[float, float, float]:

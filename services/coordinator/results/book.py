@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -58,6 +58,22 @@ class Book:
     @property
     def gross(self) -> float:
         return float(np.abs(self.value).sum())
+
+    def without_offset(self) -> Book:
+        """The book without symbols of which as much is held long as short: there is no quantity that a price could be told by."""
+        kept = np.flatnonzero(self.quantity != 0.0)
+        if len(kept) == len(self.symbols):
+            return self
+        return replace(
+            self,
+            symbols=[self.symbols[k] for k in kept.tolist()],
+            holdings=[self.holdings[k] for k in kept.tolist()],
+            quantity=self.quantity[kept],
+            value=self.value[kept],
+            old=self.old[kept],
+            exposure=self.exposure[kept],
+            betas=self.betas[kept],
+        )
 
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, phase: Phase = Phase.RISK) -> Book:

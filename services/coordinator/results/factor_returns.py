@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import history
 from shared.arrays import DateVector, FloatMatrix, FloatVector
-from shared.market.curve import long_bond_returns
+from shared.market.calendar import calendar
+from shared.market.curve import MOST_SESSIONS_WITHOUT, Curve, long_bond_returns
 from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, PROXY_SYMBOLS
 
 
@@ -44,16 +45,25 @@ async def of_proxies(conn: AsyncConnection, proxies: Collection[str], sessions: 
     rows = await history.of_prices(conn, "total_return", list(identities.values()), sessions)
     of_funds: dict[str, FloatVector] = dict(zip(identities, rows, strict=True))
     if CURVE_PROXY in proxies:
-        days = [day.astype(date) for day in sessions]
-        known = await history.curves(conn, days[0], days[-1])
-        found = long_bond_returns(known, days)
-        of_funds[CURVE_PROXY] = np.array([np.nan if each.value is None else each.value for each in found])
+        known = await history.curves(conn, sessions[0].astype(date), sessions[-1].astype(date))
+        of_funds[CURVE_PROXY] = of_curve(known, sessions)
     result = {}
     for proxy in proxies:
         long, short = legs(proxy)
         if long in of_funds and (short is None or short in of_funds):
             result[proxy] = of_funds[long] - (0.0 if short is None else of_funds[short])
     return result
+
+
+def of_curve(curves: Sequence[Curve], sessions: DateVector) -> FloatVector:
+    """(T,) returns of the bond on the yield curve on consecutive sessions, the first one's from the curve before it; NaN unknown.
+
+    curves : ascending by date, from a few sessions before the first on, since one may be carried over as many
+    """
+    days = [day.astype(date) for day in sessions]
+    grid = calendar().between(calendar().back(days[0], MOST_SESSIONS_WITHOUT + 1), days[-1])
+    found = long_bond_returns(curves, grid)[len(grid) - len(days) :]
+    return np.array([np.nan if each.value is None else each.value for each in found])
 
 
 def laid_out(names: Sequence[Sequence[str | None]], returns: Mapping[str, FloatVector]) -> FloatMatrix:

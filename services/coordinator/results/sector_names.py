@@ -54,23 +54,23 @@ async def asset_types_until(
 
 
 async def investment_classes(
-    conn: AsyncConnection, portfolio: UUID, symbols: Collection[str]
+    conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], session: date
 ) -> dict[str, tuple[str, str | None, str | None]]:
-    """(class, sector, underlying) that the user states of each symbol, of the lot entered last."""
+    """(class, sector, underlying) that the user states of each symbol, of the lot entered last by the session."""
     rows = await conn.execute(
         text("""
             SELECT DISTINCT ON (symbol) symbol, investment_class, sector, underlying_symbol FROM coordinator.positions
-            WHERE portfolio_id = :id AND symbol = ANY (CAST(:symbols AS text[]))
+            WHERE portfolio_id = :id AND symbol = ANY (CAST(:symbols AS text[])) AND entry_date <= :session
             ORDER BY symbol, deleted_at IS NOT NULL, entry_date DESC, id
         """),
-        {"id": portfolio, "symbols": sorted(symbols)},
+        {"id": portfolio, "symbols": sorted(symbols), "session": session},
     )
     return {row.symbol: (row.investment_class, row.sector, row.underlying_symbol) for row in rows}
 
 
 async def of(conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], session: date) -> dict[str, str]:
     """The sector of each symbol; an option is in its underlying's."""
-    stated = await investment_classes(conn, portfolio, symbols)
+    stated = await investment_classes(conn, portfolio, symbols, session)
     roots = {}
     for symbol in symbols:
         contract = parse_occ(symbol)

@@ -57,7 +57,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, trades: Sequence[Trade], 
 
     Raises `NotFetched` for a symbol without a stored price.
     """
-    of = await book.read(conn, portfolio, session)
+    of = (await book.read(conn, portfolio, session)).without_offset()
     moved: dict[str, float] = {}
     for trade in trades:
         name = normalise(trade.symbol)

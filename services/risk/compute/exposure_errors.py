@@ -12,8 +12,8 @@ import numpy as np
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import Panel
 from services.risk.compute.series import blocks
-from shared.arrays import FloatCube, FloatMatrix, IntVector
-from shared.market.registry import BETA_WINDOW, JOINT_PENALTY, NO_VARIANCE, hac_lag
+from shared.arrays import BoolVector, FloatCube, FloatMatrix, IntVector
+from shared.market.registry import BETA_WINDOW, EXACT_FIT, JOINT_PENALTY, NO_VARIANCE, hac_lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def exposure_errors(of: Design, sessions: IntVector, series: FloatMatrix) -> Flo
     """(g, F) HAC errors of the joint betas of series (g, LOOKBACK) on `sessions` (g,); NaN unknown.
 
     H⁻¹X'ΩXH⁻¹ of the ridge, Bartlett weights to the lag of 252 observations, without a small-sample correction. The bias that the penalty
-    brings is not in it.
+    brings is not in it. 0 where the factors leave nothing over but rounding, as of a book of the market's proxy alone.
     """
     at = np.searchsorted(of.sessions, sessions)
     errors = np.empty((len(series), of.scale.shape[1]))
@@ -72,5 +72,15 @@ def exposure_errors(of: Design, sessions: IntVector, series: FloatMatrix) -> Flo
         variance = np.vecdot(influence, influence)
         for step in range(1, lag + 1):
             variance += 2.0 * (1.0 - step / (lag + 1.0)) * np.vecdot(influence[:, :, step:], influence[:, :, :-step])
+        # A t of 10^16 would be the error of rounding, not of the book.
+        variance[_exact(y, left)] = 0.0
         errors[part] = np.sqrt(np.maximum(variance, 0.0)) / of.scale[s]
     return errors
+
+
+def _exact(y: FloatMatrix, left: FloatMatrix) -> BoolVector:
+    """(g,) series that stand still, or of which the regression leaves nothing: the limits are those of a symbol's regressions."""
+    deviation = y - (y.sum(axis=-1) / BETA_WINDOW)[:, None]
+    total = np.vecdot(deviation, deviation)
+    exact: BoolVector = (np.vecdot(left, left) <= EXACT_FIT * total) | (total <= NO_VARIANCE * np.vecdot(y, y))
+    return exact

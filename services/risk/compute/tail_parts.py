@@ -70,4 +70,8 @@ def _lowest(values: FloatMatrix) -> tuple[FloatVector, FloatVector]:
     last = int((1.0 - ES_LEVEL) * (n - 1)) + 1
     front = np.sort(np.partition(values, last, axis=1)[:, : last + 1], axis=1)
     quantile, es = historical(front, np.full(len(values), n), ES_LEVEL)
+    # Days that equal the quantile may lie behind the front too: the mean is of all of them.
+    tied = np.flatnonzero(front[:, -1] <= -quantile)
+    if len(tied):
+        es[tied] = historical(np.sort(values[tied], axis=1), np.full(len(tied), n), ES_LEVEL)[1]
     return -quantile, es

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.results import sector_names
 from services.coordinator.results.performance import FIGURES
 from services.snapshots.compute import xirr
 from shared.arrays import FloatMatrix, FloatVector
@@ -316,6 +317,17 @@ async def test_an_attribution_without_exposures_is_untold(api: Api) -> None:
     lines = {line["factor"]: line for line in day["factors"]}
     assert lines["untold"]["pnl"] == pytest.approx(day["pnl"])
     assert lines["market"]["pnl"] is None
+
+
+async def test_what_is_said_of_a_later_lot_is_not_known_before_its_entry(api: Api) -> None:
+    lots = "XOM,1,2019-10-01,60,Energy\nXOM,1,2020-06-01,45,Utilities\n"
+    made = await api.create(f"symbol,quantity,entry_date,entry_price,sector\n{lots}", price_basis="as_traded")
+    async with api.admin.connect() as conn:
+        found = [
+            await sector_names.of(conn, UUID(str(made["id"])), ["XOM"], session)
+            for session in (date(2020, 5, 29), date(2020, 6, 1))
+        ]
+    assert found == [{"XOM": "Energy"}, {"XOM": "Utilities"}]
 
 
 async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api, world: World) -> None:

@@ -14,6 +14,7 @@ from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.replay import by_factors, compound
 from services.coordinator.results import factor_returns, history
+from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
 from services.risk.compute import concentration, tail, volatility
 from shared.arrays import FloatVector
@@ -102,6 +103,17 @@ def test_a_benchmark_with_too_few_returns_is_not_compared() -> None:
     assert [part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")] == pytest.approx(
         [math.nan, *[part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")][1:]], nan_ok=True
     )
+
+
+@pytest.mark.parametrize("n", [100, 300])
+def test_without_a_session_that_is_well_priced_no_drawdown_is_known(n: int) -> None:
+    """A drawdown of 0 would say that the book never fell."""
+    found = measure(replace(a_range(walk(n)), coverage=np.full(n, 0.5)))
+    for name in ("max_drawdown", "calmar", "cdar_95"):
+        assert math.isnan(getattr(found, name))
+        assert found.reasons[name] in {"low_coverage", "short_history"}
+    assert found.reasons["max_drawdown"] == "low_coverage"
+    assert found.falls == []
 
 
 def test_the_risk_free_return_is_the_curves() -> None:
@@ -233,7 +245,42 @@ def test_a_proxy_may_be_the_difference_of_two_funds(proxy: str, expected: tuple[
     assert factor_returns.legs(proxy) == expected
 
 
+def test_the_first_session_of_a_range_has_the_bonds_return_too() -> None:
+    """It is from the curve before it to its own: without that one an attribution of a single session, and any replay, had no rates."""
+    days = sessions(12)
+    known = curves.walk([day.astype(date) for day in days])
+    whole = factor_returns.of_curve(known, days)
+    assert np.isnan(whole[0])
+    assert np.isfinite(whole[1:]).all()
+    for first in range(1, len(days)):
+        np.testing.assert_array_equal(factor_returns.of_curve(known, days[first:]), whole[first:])
+
+
 # --- what-if -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_symbol_held_as_much_long_as_short_is_left_out_of_a_book_that_is_traded_in() -> None:
+    """Its value over its quantity is 0 over 0, which would be the price of a trade in it and the value after of everything."""
+    names, numbers = ["A", "B", "C"], np.array([5.0, 0.0, -2.0])
+    whole = Book(
+        {}, date(2020, 12, 31), 1000.0, 100.0, names, [holding(name, {}) for name in names], numbers, 10.0 * numbers,
+        np.zeros(3, np.bool_), 10.0 * numbers, np.tile(numbers[:, None], 8), [None] * 8,
+    )  # fmt: skip
+    of = whole.without_offset()
+    assert (of.symbols, of.quantity.tolist(), of.betas[:, 0].tolist()) == (["A", "C"], [5.0, -2.0], [5.0, -2.0])
+    assert (of.value / of.quantity).tolist() == [10.0, 10.0]
+    assert of.without_offset() is of
+
+
+@pytest.mark.parametrize(("nav", "expected"), [(1000.0, 0.0), (0.0, math.nan)])
+def test_a_book_that_sells_everything_moves_with_nothing(nav: float, expected: float) -> None:
+    """Betas of 0, as stored risk has them of a book without holdings, and not unknown ones for want of a proxy."""
+    none = np.zeros(0)
+    series = what_if.fill(np.zeros((0, LOOKBACK)), np.full(LOOKBACK, 0.01), none, np.zeros(0, np.bool_))
+    found = what_if.figures(nav, none, none, np.zeros((0, 8)), series, [])
+    figures = [*found.betas.tolist(), *found.volatility.values(), *(of.var for of in found.tails)]
+    np.testing.assert_array_equal(figures, [expected] * (8 + 3 + 3))
+    assert not np.signbit(figures).any() or math.isnan(expected)
 
 
 def test_what_if_has_the_definitions_of_stored_risk() -> None:

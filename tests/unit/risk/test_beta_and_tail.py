@@ -10,7 +10,8 @@ from scipy import stats
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.inputs import History
 from services.risk.compute.tail import drawdowns, order_ranks, tails, ten_days
-from shared.market.registry import LOOKBACK
+from services.risk.compute.tail_parts import _lowest
+from shared.market.registry import ES_LEVEL, LOOKBACK
 
 RNG = np.random.default_rng(3)
 MARKET = np.tile(RNG.normal(0.0, 0.01, LOOKBACK), (4, 1))
@@ -218,3 +219,14 @@ def test_a_broken_chain_has_no_drawdown() -> None:
     assert found.current[0] == 0.0
     assert np.isnan(found.current[1])
     assert np.isnat(found.trough[1])
+
+
+def test_the_shortfall_behind_an_increment_is_of_all_days_at_the_quantile() -> None:
+    """A book that rarely moves has many days that equal the quantile, beyond those that are put in order first."""
+    series = np.zeros((2, LOOKBACK))
+    series[0, :5] = -0.01
+    series[1] = np.random.default_rng(2).normal(0.0, 0.01, LOOKBACK)
+    quantile, shortfall = _lowest(series)
+    (whole,) = (of for of in tails(series, np.ones(series.shape, np.bool_), (ES_LEVEL,)) if of.method == "historical")
+    np.testing.assert_allclose(quantile, -whole.var, rtol=1e-12)
+    np.testing.assert_allclose(shortfall, whole.es, rtol=1e-12)

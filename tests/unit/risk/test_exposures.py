@@ -10,6 +10,8 @@ import pytest
 
 from services.risk.compute.aggregation import Exposures, aggregate
 from services.risk.compute.concentration import concentration, risk_hhi
+from services.risk.compute.exposure_errors import design, exposure_errors
+from services.risk.compute.factor_model import factor_model
 from services.risk.compute.inputs import Kind, Panel, portfolio_groups
 from services.risk.compute.sectors import VendorSector, sector_on
 from shared.market.sectors import ETF, GICS, UNCLASSIFIED, gics
@@ -34,6 +36,18 @@ def test_beta_is_the_sum_of_signed_weights_times_betas() -> None:
         assert found.money[0, k] == pytest.approx(money, rel=1e-12)
         assert found.beta[0, k] == pytest.approx(money / 2000.0, rel=1e-12)
     assert found.covered_weight.tolist() == [[1.0] * 8]
+
+
+def test_a_book_that_the_factors_explain_wholly_has_no_error_rather_than_that_of_rounding() -> None:
+    """Of the market's proxy and cash nothing is left over; the error of rounding would make a t of 10^16."""
+    panel = cases.panel(STOCKS)
+    sessions = np.zeros(3, dtype=np.int64)
+    market = panel.returns[panel.symbols.index(cases.MARKET)]
+    other = panel.returns[panel.symbols.index("S1")]
+    series = np.stack([0.6 * market, np.zeros_like(market), 0.6 * market + 0.001 * other])
+    found = exposure_errors(design(panel, factor_model(panel), sessions), sessions, series)
+    assert (found[:2] == 0.0).all()
+    assert (found[2] > 1e-7).all()
 
 
 def test_a_short_in_the_market_subtracts() -> None:
