@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.coordinator.app import create_api, create_app
@@ -52,6 +53,17 @@ def test_one_that_only_reads_knows_no_broker_and_has_nothing_to_do_by_itself() -
 def test_a_coordinator_that_may_not_write_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="create_api"):
         create_app(READ_ONLY)
+
+
+def test_requests_go_to_the_database_as_their_own_role_where_there_is_one() -> None:
+    database = "postgresql://coordinator@host/db?sslmode=require"
+    alone = CoordinatorSettings(database_url=database, database_password=SecretStr("a/b"))
+    assert alone.api_address == "postgresql://coordinator:a%2Fb@host/db?sslmode=require"
+    own = CoordinatorSettings(api_database_url="postgresql://api@host/db", api_database_password=SecretStr("c:d"))
+    assert own.api_address == "postgresql://api:c%3Ad@host/db"
+    for address in (None, "postgresql://host/db", "postgresql://api:one@host/db"):
+        with pytest.raises(ValidationError, match="LEADLINE_API_DATABASE_PASSWORD goes with"):
+            CoordinatorSettings(api_database_url=address, api_database_password=SecretStr("two"))
 
 
 async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
