@@ -150,7 +150,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     given = context.settings
     secret = None if given.token is None else given.token.get_secret_value()
-    authenticator = Authenticator(secret, reader_of(context.engine))
+    authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))
     app.state.context, app.state.authenticator = context, authenticator
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
