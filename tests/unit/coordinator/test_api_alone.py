@@ -18,6 +18,7 @@ from shared.errors import ConfigurationError
 from shared.service import Service
 
 SETTINGS = CoordinatorSettings(database_url="postgresql://nobody@127.0.0.1:1/none", kafka="127.0.0.1:1")
+NOBODY = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 READ_ONLY = SETTINGS.model_copy(update={"read_only": True})
 
 
@@ -76,12 +77,23 @@ async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: py
         return 0
 
     monkeypatch.setattr(Reconciler, "run_once", turn)
-    engine = create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none")
-    reconciler = Reconciler(engine, Clock(None), wake=lambda: None)
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
     running = asyncio.create_task(reconciler.run_on_request())
     for asked in (0, 1, 2):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(turns) == asked, "a turn that failed does not end it"
         reconciler.wake()
+    running.cancel()
+
+
+async def test_what_a_turn_on_request_sees_is_left_in_no_gauge() -> None:
+    """It would stand there until the next request, and alerts look at the highest of all processes."""
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
+    with pytest.raises(AttributeError):
+        await reconciler._measure(None)  # type: ignore[arg-type]
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
+    running = asyncio.create_task(reconciler.run_on_request())
+    await asyncio.sleep(0)
+    await reconciler._measure(None)  # type: ignore[arg-type]
     running.cancel()
