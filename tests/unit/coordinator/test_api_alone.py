@@ -37,6 +37,7 @@ def service(app: FastAPI) -> Service:
 def test_it_has_every_route_and_no_subscription_and_no_loop() -> None:
     whole, alone = create_app(SETTINGS), create_api(SETTINGS)
     assert routes(alone) == routes(whole)
+    assert (whole.state.context.measures, alone.state.context.measures) == (True, False)
     assert len(service(whole).broker.subscribers) > 0
     assert list(service(alone).broker.subscribers) == []
     assert len(service(whole).background) == 5
