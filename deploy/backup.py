@@ -25,9 +25,10 @@ from sqlalchemy.pool import NullPool
 
 from deploy.embedded import postgres, state
 from deploy.postgres_programs import run
+from shared.db import ownership
 from shared.db.address import connection
 from shared.db.migrate import head
-from shared.db.roles import OWNERS
+from shared.db.roles import OWNER, OWNERS
 from shared.errors import ConfigurationError
 from shared.settings import read_secret
 
@@ -35,6 +36,8 @@ DUMP, MANIFEST = "leadline.dump", "manifest.json"
 ADMIN = "LEADLINE_ADMIN_DATABASE_URL"
 # A read of everything: as long as the disk takes.
 NO_LIMIT = "0"
+# For PostgreSQL's programs, where who connects is no superuser and acts as the owner of everything.
+AS_OWNER = f"--role={OWNER}"
 _OURS = "n.nspname = ANY (CAST(:schemas AS text[])) OR (n.nspname = 'public' AND c.relname = 'alembic_version')"
 
 
@@ -156,7 +159,7 @@ async def describe(conn: AsyncConnection) -> Manifest:
 
 
 async def backup(url: str, target: Path) -> Manifest:
-    """Write dump and manifest into the directory `target`, which must not be there yet. `url` is an administrator's.
+    """Write dump and manifest into the directory `target`, which must not be there yet. `url` is a superuser's, or of who migrates.
 
     Raises `ConfigurationError` if it is there, or PostgreSQL's program fails; what was begun is removed then.
     """
@@ -168,8 +171,9 @@ async def backup(url: str, target: Path) -> Manifest:
             async with conn.begin():
                 # Nothing is cut off while the dump takes its time.
                 await conn.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {NO_LIMIT}"))
+                role = [AS_OWNER] if await ownership.become_owner(conn) else []
                 snapshot = await conn.scalar(text("SELECT pg_export_snapshot()"))
-                options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft / DUMP}"]
+                options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft / DUMP}", *role]
                 await asyncio.to_thread(run, "pg_dump", url, options)
                 found = await describe(conn)
         (draft / MANIFEST).write_text(found.dump(), encoding="utf-8")
@@ -214,9 +218,15 @@ async def restore(url: str, source: Path) -> Manifest:
             for role, login in wanted.roles.items():
                 if not await conn.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}):
                     await conn.execute(text(f'CREATE ROLE "{role}" {"LOGIN" if login else "NOLOGIN"}'))
-        options = ["--single-transaction", "--exit-on-error", str(source / DUMP)]
+            if not await conn.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER")):
+                # The owner may make its schemas then, and who connects may act as it.
+                await ownership.create_roles(conn, {})
+                await ownership.give_to_owner(conn)
+            role = [AS_OWNER] if await ownership.become_owner(conn) else []
+        options = ["--single-transaction", "--exit-on-error", *role, str(source / DUMP)]
         await asyncio.to_thread(run, "pg_restore", url, options)
         async with engine.begin() as conn:
+            await ownership.become_owner(conn)
             found = await describe(conn)
     finally:
         await engine.dispose()

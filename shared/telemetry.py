@@ -49,6 +49,8 @@ COVERAGE = Gauge(
     "leadline_coverage_min",
     "Lowest share of gross value with good prices in any portfolio's newest snapshot; NaN: none",
 )
+# Every process tells of it, and one measures: 0 of the others would be the lowest there is.
+COVERAGE.set(float("nan"))
 AWAITED = Gauge("leadline_prices_awaited", "Symbols with a price that units wait for, by why", ["reason"])
 OLDEST_HOLE = Gauge("leadline_oldest_hole_seconds", "How long the oldest missing unit has been missing", ["phase"])
 BLOCKED = Counter("leadline_blocked_total", "Times that units were blocked after too many failures: alert", ["phase"])

@@ -96,7 +96,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         UnitRunsLoop(service.engine).run,
         Retention(service.engine, Keep.of(chosen)).run,
     ]
-    return _answering(service, chosen, reconciler.wake)
+    return _answering(service, chosen, reconciler.wake, measures=True)
 
 
 def create_api(settings: CoordinatorSettings | None = None) -> FastAPI:
@@ -107,11 +107,11 @@ def create_api(settings: CoordinatorSettings | None = None) -> FastAPI:
     chosen = settings or CoordinatorSettings()
     service = Service.build(SERVICE, chosen, read_only=chosen.read_only)
     if chosen.read_only:
-        return _answering(service, chosen, lambda: None)
+        return _answering(service, chosen, lambda: None, measures=False)
     # The reconciler that loops is in another process: who asks for a turn here gets one here, and its events go through the outbox.
     reconciler = _reconciler(service, chosen)
     service.background.append(reconciler.run_on_request)
-    return _answering(service, chosen, reconciler.wake)
+    return _answering(service, chosen, reconciler.wake, measures=False)
 
 
 def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
@@ -121,7 +121,9 @@ def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
     )
 
 
-def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler: Callable[[], None]) -> FastAPI:
+def _answering(
+    service: Service, settings: CoordinatorSettings, wake_reconciler: Callable[[], None], *, measures: bool
+) -> FastAPI:
     context = Context(
         engine=_request_engine(service, settings),
         clock=service.clock,
@@ -129,6 +131,7 @@ def _answering(service: Service, settings: CoordinatorSettings, wake_reconciler:
         wake_relay=service.wake_relay,
         wake_reconciler=wake_reconciler,
         stopping=service.stopping,
+        measures=measures,
     )
     return serve(create_service_app(service, title="Leadline", routers=[api_router()], own_docs=True), context)
 
@@ -150,7 +153,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     given = context.settings
     secret = None if given.token is None else given.token.get_secret_value()
-    authenticator = Authenticator(secret, reader_of(context.engine))
+    authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))
     app.state.context, app.state.authenticator = context, authenticator
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)

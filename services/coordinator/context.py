@@ -40,6 +40,8 @@ class Context:
     wake_reconciler: Callable[[], None]
     stopping: asyncio.Event
     """Set when the process shuts down: streams end, so that it can."""
+    measures: bool = True
+    """Whether the loops that keep gauges current are in this process: elsewhere what is seen once would stand in them for good."""
 
     @cached_property
     def streams(self) -> Streams:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.settings import SECRET, ServiceSettings, with_password
@@ -105,6 +106,18 @@ class CoordinatorSettings(ServiceSettings):
         if self.api_database_url is None:
             return self.database_address
         return with_password(self.api_database_url, self.api_database_password)
+
+    @model_validator(mode="after")
+    def _check_api_database_password(self) -> Self:
+        if self.api_database_password is None:
+            return self
+        user, _, _ = urlsplit(self.api_database_url or "").netloc.rpartition("@")
+        if not user or ":" in user:
+            raise ValueError(
+                "LEADLINE_API_DATABASE_PASSWORD goes with a LEADLINE_API_DATABASE_URL that names a role and has no password itself: "
+                "postgresql://leadline_api@host/leadline"
+            )
+        return self
 
     @field_validator("token")
     @classmethod

@@ -93,6 +93,24 @@ async def give_to_owner(conn: AsyncConnection) -> int:
     return len(statements)
 
 
+async def become_owner(conn: AsyncConnection) -> bool:
+    """Do what the owner may until the transaction ends, where who connects is no superuser and can; whether that is so.
+
+    The migrating role has no rights of its own to what it migrates.
+    """
+    found = await conn.scalar(
+        text("""
+            SELECT NOT me.rolsuper AND owner.oid IS NOT NULL FROM pg_roles me
+            LEFT JOIN pg_roles owner ON owner.rolname = :owner AND pg_has_role(me.oid, owner.oid, 'SET')
+            WHERE me.rolname = CURRENT_USER
+        """),
+        {"owner": OWNER},
+    )
+    if found:
+        await conn.execute(text(f"SET LOCAL ROLE {OWNER}"))
+    return bool(found)
+
+
 async def _may_give(conn: AsyncConnection) -> bool:
     return bool(
         await conn.scalar(

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0029 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0030 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -1349,6 +1349,7 @@ ALTER TABLE risk.results_history ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_propagated SET STORAGE EXTERNAL;
 CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_id, session, revision);
+CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
 
 CREATE TABLE risk.scenario_choice (
     one    boolean NOT NULL DEFAULT true,

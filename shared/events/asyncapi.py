@@ -17,10 +17,11 @@ from shared.events.topics import EVENT_TYPES, TOPIC_OF
 
 SENDS: Mapping[str, tuple[str, ...]] = {
     "coordinator": ("PortfolioCreated", "PortfolioChanged", "PortfolioDeleted", "DateDue", "PhaseRequested"),
-    "ingest": ("PricesIngested", "PricesRestated"),
-    "factors": ("FactorsComputed",),
-    "snapshots": ("SnapshotsBuilt",),
-    "risk": ("RiskComputed",),
+    # A run past its time leaves the rest to the next one by `PhaseRequested`.
+    "ingest": ("PricesIngested", "PricesRestated", "PhaseRequested"),
+    "factors": ("FactorsComputed", "PhaseRequested"),
+    "snapshots": ("SnapshotsBuilt", "PhaseRequested"),
+    "risk": ("RiskComputed", "PhaseRequested"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from deploy import export_docs
+from deploy import acls, export_docs
 from services.coordinator.api.problem_codes import CODES, KNOWN
+from shared.db.roles import role_of
 from shared.events.asyncapi import SENDS
+from shared.events.coordinator import PhaseRequested
 from shared.events.services import COMPLETION
 from shared.events.topics import EVENT_TYPES, TOPIC_OF
 
@@ -117,10 +120,12 @@ def test_a_service_says_what_it_sends_and_reads(service: str) -> None:
 
 
 def test_each_event_is_sent_by_the_service_whose_code_names_it() -> None:
-    """All ten, each by one. The phases' completions are made in shared code, by phase, and have the phase's name there."""
-    assert sorted(name for sent in SENDS.values() for name in sent) == sorted(EVENT_TYPES)
+    """All ten, each by one, but `PhaseRequested`: a phase asks itself for what a run leaves. Completions and that are made in shared code,
+    by phase, and have the phase's name there."""
+    by_all = [PhaseRequested.name] * len(COMPLETION)
+    assert sorted(name for sent in SENDS.values() for name in sent) == sorted([*EVENT_TYPES, *by_all])
     for phase, kind in COMPLETION.items():
-        assert kind.name in SENDS[phase.value]
+        assert {kind.name, PhaseRequested.name} <= set(SENDS[phase.value])
     for service, sent in SENDS.items():
         named = set()
         for path in (ROOT / "services" / service).rglob("*.py"):
@@ -130,3 +135,11 @@ def test_each_event_is_sent_by_the_service_whose_code_names_it() -> None:
         assert named <= set(sent), service
         if service == "coordinator":
             assert named == set(sent)
+
+
+@pytest.mark.parametrize("phase", [phase.value for phase in COMPLETION])
+def test_what_a_phase_may_announce_its_relay_may_send(phase: str) -> None:
+    """Row policies of the outbox, the broker's rights and the documents name the same topics."""
+    schema = (ROOT / "shared" / "db" / "schema.sql").read_text()
+    [policy] = re.findall(rf"CREATE POLICY own_topics\w* ON bus\.outbox [^;]*TO {role_of(phase)}\b[^;]*;", schema)
+    assert sorted(re.findall(r"'(leadline\.[a-z-]+)'", policy)) == sorted(acls.SENDS[phase])

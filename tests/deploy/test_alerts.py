@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -100,6 +101,13 @@ def test_each_alert_fires_on_what_it_is_for() -> None:
     fired = {name for file in planted for name in re.findall(r'labels: .\{alertname="(\w+)"\}', file.read_text())}
     assert fired == {alert["alert"] for alert in alerts()}
     _promtool("test", "rules", *map(str, planted))
+
+
+def test_the_lowest_coverage_is_none_of_a_process_that_measures_none() -> None:
+    """Gauges without labels are told from the start on, by every process; alert and panel take the lowest."""
+    program = "import shared.telemetry, prometheus_client as p; print(p.generate_latest().decode())"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert "leadline_coverage_min NaN" in told.splitlines()
 
 
 def _promtool(*command: str) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from deploy import backup, postgres_programs
+from shared.db.bootstrap import bootstrap
 from shared.db.engine import create_engine
-from shared.db.migrate import head
+from shared.db.migrate import head, upgrade
+from shared.db.roles import MIGRATOR
 from shared.errors import ConfigurationError
 from tests.support import databases
 from tests.support.databases import Database, Server
@@ -57,6 +60,26 @@ async def test_what_was_backed_up_is_restored_into_an_empty_database(
         assert await conn.scalar(text("SELECT close FROM ingest.prices")) == 0.1 + 0.2
         assert await conn.scalar(text("SELECT has_table_privilege('ingest.prices', 'INSERT')")) is False
     await engine.dispose()
+
+
+async def test_who_migrates_backs_up_and_restores_without_being_a_superuser(
+    database: Database, empty: str, tmp_path: Path
+) -> None:
+    """It has no rights of its own to any table, and row policies hide the outbox from who does not own it."""
+
+    async def as_migrator(admin_url: str) -> str:
+        await bootstrap(admin_url, "test-migrator")
+        url = make_url(admin_url).set(username=MIGRATOR, password="test-migrator")
+        return url.render_as_string(hide_password=False)
+
+    await _fill(database)
+    await _do(database.admin_url, "INSERT INTO bus.outbox (event_id, topic, type, payload, headers)"
+                                  " VALUES (gen_random_uuid(), 'leadline.test', 'test', '{}', '{}')")  # fmt: skip
+    taken = await backup.backup(await as_migrator(database.admin_url), tmp_path / "backup")
+    assert (taken.tables["ingest.prices"].rows, taken.tables["bus.outbox"].rows) == (1, 1)
+    restored = await backup.restore(await as_migrator(empty), tmp_path / "backup")
+    assert taken.differences(restored) == []
+    assert await upgrade(await as_migrator(empty)) == head()
 
 
 async def test_what_is_not_empty_is_left_as_it_is(database: Database, tmp_path: Path) -> None:

@@ -66,6 +66,18 @@ async def test_a_history_has_the_columns_of_its_table_and_when_it_was_replaced(d
     assert of[f"{table}_history"] == [*of[table], "replaced_at timestamp with time zone"]
 
 
+@pytest.mark.parametrize("table", ["risk.results", "snapshots.holdings", "snapshots.snapshots"])
+async def test_what_is_old_in_a_history_is_found_by_an_index(db: AsyncConnection, table: str) -> None:
+    """A migration that makes `replaced_at` anew, to keep it last, drops the index with the old column."""
+    kinds = await db.scalars(
+        text("""SELECT m.amname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                WHERE i.indrelid = to_regclass(:h) AND a.attname = 'replaced_at'"""),
+        {"h": f"{table}_history"},
+    )
+    assert kinds.all() == ["brin"]
+
+
 async def test_nobody_else_writes_history(db: AsyncConnection) -> None:
     await act_as(db, "coordinator")
     with pytest.raises(ProgrammingError, match="permission denied"):

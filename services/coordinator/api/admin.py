@@ -139,6 +139,6 @@ async def reconcile(context: Ctx) -> JSONResponse:
 async def audit(context: Ctx, portfolio_id: UUID | None = None) -> dict[str, object]:
     """Reads everything, so it takes seconds where there are millions of units; `portfolio_id` limits it to one portfolio."""
     report = await auditor.audit(context.engine, context.clock, portfolio=portfolio_id)
-    if portfolio_id is None:
+    if portfolio_id is None and context.measures:
         auditor.publish(report)
     return report.document()

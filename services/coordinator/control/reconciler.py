@@ -89,6 +89,7 @@ class Reconciler:
         self._benchmark = benchmark
         self._now = asyncio.Event()
         self._measured = float("-inf")
+        self._measures = True
         self._database_ahead = float("-inf")
 
     def wake(self) -> None:
@@ -110,6 +111,9 @@ class Reconciler:
 
     async def run_on_request(self) -> None:
         """Until cancelled: a turn whenever it is woken, none by itself. For a process beside the one that reconciles."""
+        # Gauges are those of the process that loops: what is seen once would stand here until somebody asks again, and alerts look
+        # at the highest.
+        self._measures = False
         while True:
             await self._now.wait()
             self._now.clear()
@@ -168,7 +172,7 @@ class Reconciler:
     async def _measure(self, conn: AsyncConnection) -> None:
         """What is missing and why, and how much waits to be sent."""
         now = asyncio.get_running_loop().time()
-        if now - self._measured < self._pace.measure:
+        if not self._measures or now - self._measured < self._pace.measure:
             return
         self._measured = now
         holes = await schedule.holes(conn)
@@ -203,7 +207,8 @@ class Reconciler:
 
     async def _request_missing(self, conn: AsyncConnection, phase: Phase) -> int:
         unanswered = await schedule.count_outstanding(conn, phase)
-        OUTSTANDING.labels(phase.value).set(unanswered)
+        if self._measures:
+            OUTSTANDING.labels(phase.value).set(unanswered)
         candidates = await schedule.find_candidates(
             conn, phase, grace=self._pace.grace, look=MAX_PORTFOLIOS * self._pace.events
         )

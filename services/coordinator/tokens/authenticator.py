@@ -152,11 +152,13 @@ class Authenticator:
         raise Unavailable("The database is not reachable, so nobody can be recognised. Nothing was changed; try again.")
 
 
-def reader_of(engine: AsyncEngine) -> Callable[[frozenset[UUID]], Awaitable[Known]]:
+def reader_of(engine: AsyncEngine, *, notes_use: bool = True) -> Callable[[frozenset[UUID]], Awaitable[Known]]:
+    """notes_use : write down when a token was used; a server that only reads does not"""
+
     async def read(used: frozenset[UUID]) -> Known:
         async with engine.connect() as conn:
             known = Known(await store.in_force(conn), await store.was_ever_one(conn))
-        if used:
+        if used and notes_use:
             # By itself: a database that takes no writes still lets those in who may read.
             try:
                 async with engine.begin() as conn:

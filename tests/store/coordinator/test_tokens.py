@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from structlog.testing import LogCapture
 
 from services.coordinator.api import tokens as token_api
+from services.coordinator.tokens.authenticator import reader_of
 from services.coordinator.tokens.model import digest
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
@@ -164,6 +165,15 @@ async def test_a_revoked_token_works_no_more_and_its_name_is_free(api: Api, clie
     # When it was used is noted with the next look at the table.
     used = await api.rows("SELECT name, last_used_at IS NOT NULL FROM coordinator.tokens WHERE revoked_at IS NOT NULL")
     assert [tuple(row) for row in used] == [("leaked", True)]
+
+
+async def test_only_a_server_that_writes_notes_when_a_token_was_used(api: Api, client: httpx2.AsyncClient) -> None:
+    made = UUID((await create(client, "reader"))["id"])
+    for notes in (False, True):
+        known = await reader_of(api.context.engine, notes_use=notes)(frozenset({made}))
+        assert made in {token.id for token in known.tokens.values()}
+        used = await api.rows("SELECT last_used_at IS NOT NULL FROM coordinator.tokens")
+        assert [tuple(row) for row in used] == [(notes,)]
 
 
 async def test_a_replica_learns_of_a_revocation(api: Api, client: httpx2.AsyncClient) -> None:

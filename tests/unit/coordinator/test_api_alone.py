@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.coordinator.app import create_api, create_app
@@ -17,6 +18,7 @@ from shared.errors import ConfigurationError
 from shared.service import Service
 
 SETTINGS = CoordinatorSettings(database_url="postgresql://nobody@127.0.0.1:1/none", kafka="127.0.0.1:1")
+NOBODY = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
 READ_ONLY = SETTINGS.model_copy(update={"read_only": True})
 
 
@@ -35,6 +37,7 @@ def service(app: FastAPI) -> Service:
 def test_it_has_every_route_and_no_subscription_and_no_loop() -> None:
     whole, alone = create_app(SETTINGS), create_api(SETTINGS)
     assert routes(alone) == routes(whole)
+    assert (whole.state.context.measures, alone.state.context.measures) == (True, False)
     assert len(service(whole).broker.subscribers) > 0
     assert list(service(alone).broker.subscribers) == []
     assert len(service(whole).background) == 5
@@ -54,6 +57,17 @@ def test_a_coordinator_that_may_not_write_is_refused() -> None:
         create_app(READ_ONLY)
 
 
+def test_requests_go_to_the_database_as_their_own_role_where_there_is_one() -> None:
+    database = "postgresql://coordinator@host/db?sslmode=require"
+    alone = CoordinatorSettings(database_url=database, database_password=SecretStr("a/b"))
+    assert alone.api_address == "postgresql://coordinator:a%2Fb@host/db?sslmode=require"
+    own = CoordinatorSettings(api_database_url="postgresql://api@host/db", api_database_password=SecretStr("c:d"))
+    assert own.api_address == "postgresql://api:c%3Ad@host/db"
+    for address in (None, "postgresql://host/db", "postgresql://api:one@host/db"):
+        with pytest.raises(ValidationError, match="LEADLINE_API_DATABASE_PASSWORD goes with"):
+            CoordinatorSettings(api_database_url=address, api_database_password=SecretStr("two"))
+
+
 async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[float] = []
 
@@ -64,12 +78,23 @@ async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: py
         return 0
 
     monkeypatch.setattr(Reconciler, "run_once", turn)
-    engine = create_async_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none")
-    reconciler = Reconciler(engine, Clock(None), wake=lambda: None)
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
     running = asyncio.create_task(reconciler.run_on_request())
     for asked in (0, 1, 2):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(turns) == asked, "a turn that failed does not end it"
         reconciler.wake()
+    running.cancel()
+
+
+async def test_what_a_turn_on_request_sees_is_left_in_no_gauge() -> None:
+    """It would stand there until the next request, and alerts look at the highest of all processes."""
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
+    with pytest.raises(AttributeError):
+        await reconciler._measure(None)  # type: ignore[arg-type]
+    reconciler = Reconciler(create_async_engine(NOBODY), Clock(None), wake=lambda: None)
+    running = asyncio.create_task(reconciler.run_on_request())
+    await asyncio.sleep(0)
+    await reconciler._measure(None)  # type: ignore[arg-type]
     running.cancel()

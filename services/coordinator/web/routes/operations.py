@@ -145,7 +145,8 @@ async def reconcile(context: Ctx) -> Response:
 @router.get("/ops/audit")
 async def audit(request: Request, context: Ctx) -> Response:
     report = await auditor.audit(context.engine, context.clock)
-    auditor.publish(report)
+    if context.measures:
+        auditor.publish(report)
     return page(request, "audit.html", report=report.document())
 
 
