@@ -222,8 +222,8 @@ async def restore(url: str, source: Path) -> Manifest:
                 # The owner may make its schemas then, and who connects may act as it.
                 await ownership.create_roles(conn, {})
                 await ownership.give_to_owner(conn)
-            role = [AS_OWNER] if await ownership.become_owner(conn) else []
-        options = ["--single-transaction", "--exit-on-error", *role, str(source / DUMP)]
+            as_owner = [AS_OWNER] if await ownership.become_owner(conn) else []
+        options = ["--single-transaction", "--exit-on-error", *as_owner, str(source / DUMP)]
         await asyncio.to_thread(run, "pg_restore", url, options)
         async with engine.begin() as conn:
             await ownership.become_owner(conn)
