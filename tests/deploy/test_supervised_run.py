@@ -65,30 +65,31 @@ def figures(url: str, portfolio: str) -> list[Any]:
     return [{key: value for key, value in item.items() if key not in own} for item in found]
 
 
-@pytest.mark.parametrize("server", NAMES)
-def test_a_server_that_is_killed_while_a_portfolio_is_computed_is_started_again(state: Path, server: str) -> None:
+def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Path) -> None:
     process, url = up(state)
     try:
         undisturbed = import_sample(url, "undisturbed")
         until_complete(url, undisturbed)
-        disturbed = import_sample(url, "disturbed")
-        dead = pid_of(state, server)
-        os.kill(dead, signal.SIGKILL)
-        until_complete(url, disturbed)
-        assert pid_of(state, server) != dead
-        assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
-        expected, found = figures(url, undisturbed), figures(url, disturbed)
-        assert len(found) > 400
-        assert found == expected
+        expected = figures(url, undisturbed)
+        assert len(expected) > 400
+        for server in NAMES:
+            disturbed = import_sample(url, f"disturbed: {server}")
+            dead = pid_of(state, server)
+            os.kill(dead, signal.SIGKILL)
+            until_complete(url, disturbed)
+            assert pid_of(state, server) != dead
+            assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
+            assert figures(url, disturbed) == expected, server
     finally:
         asked = time.monotonic()
         process.terminate()
         _, err = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10
-    name = NAMES[server]
     said = err.splitlines()
-    assert f"leadline: {name} ended (SIGKILL); starting it again" in said[0]
-    assert said[-1].startswith(f"leadline: {name} is back on port")
+    assert len(said) == 2 * len(NAMES)
+    for name, ended, back in zip(NAMES.values(), said[::2], said[1::2], strict=True):
+        assert f"leadline: {name} ended (SIGKILL); starting it again" in ended
+        assert back.startswith(f"leadline: {name} is back on port")
     assert process.returncode == 0
     assert servers_of(state) == []
 

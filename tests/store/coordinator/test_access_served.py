@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from leadline.http import Client, Failed
 from services.coordinator.api.access import AccessControl
 from shared.answers import SecurityHeaders
+from shared.measured_answers import MeasuredAnswers
 from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
 
 FORM = {"name": "Test", "equity_balance": "100000"}
@@ -144,4 +145,4 @@ async def test_own_pages_and_programs_work(api: Api) -> None:
 
 def test_nothing_that_reads_a_body_stands_before_it(api: Api) -> None:
     outermost: list[object] = [each.cls for each in make_app(api.context.engine, []).user_middleware]
-    assert outermost[:2] == [SecurityHeaders, AccessControl]
+    assert outermost[:3] == [MeasuredAnswers, SecurityHeaders, AccessControl]
