@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.app import create_api
 from services.coordinator.settings import CoordinatorSettings
+from shared.messaging.broker import ensure_topics
 from shared.settings import ServiceSettings
 from tests.flow.conftest import AS_OF
 from tests.support.databases import Database
@@ -41,6 +42,7 @@ async def until_sent(admin: AsyncEngine, kind: str) -> None:
 async def test_what_it_commits_is_sent_and_a_turn_that_is_asked_for_is_made(
     database: Database, settings: ServiceSettings, admin: AsyncEngine
 ) -> None:
+    await ensure_topics(settings)
     common = settings.model_dump(exclude={"database_url", "as_of", "drain_seconds"})
     app = create_api(
         CoordinatorSettings(
