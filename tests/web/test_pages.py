@@ -73,7 +73,9 @@ async def test_without_javascript_every_page_is_read_and_every_part_reached(serv
         page = await watched.go("/")
         await page.get_by_role("link", name=NAME).click()
         assert "877,108.65" not in page.url
-        for part in ("Risk", "Factors", "Stress", "Correlations", "Positions", "Data", "Performance"):
+        for part in (
+            "Returns", "Attribution", "Risk", "Factors", "Stress", "What-if", "Correlations", "Positions", "Data", "Performance",
+        ):  # fmt: skip
             await page.get_by_role("navigation", name="Parts").get_by_role("link", name=part).click()
             assert await page.locator(".parts [aria-current=page]").inner_text() == part
         # The drawing of the server is what there is, and it is seen.

@@ -14,9 +14,12 @@ from services.coordinator.web.routes import (
     operations,
     portfolio,
     portfolios,
+    ranges,
     report,
     settings,
     symbols,
+    tokens,
+    what_if,
 )
 from services.coordinator.web.sign_in import Sessions
 
@@ -31,10 +34,13 @@ def install(app: FastAPI) -> None:
         importing,
         explain,
         portfolio,
+        ranges,
+        what_if,
         editing,
         symbols,
         operations,
         settings,
+        tokens,
         report,
     ):
         app.include_router(module.router)

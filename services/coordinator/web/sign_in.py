@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from services.coordinator.errors import RoleTooSmall, Unauthorised
-from services.coordinator.tokens.authenticator import SERVER, Authenticator
+from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, Authenticator
 from services.coordinator.tokens.model import Identity, role_for_page
 from services.coordinator.tokens.requests import bearer_of, client_of
 
@@ -98,6 +98,13 @@ async def require(request: Request) -> None:
             f"The token {found.name!r} is a {found.role.value}'s, and this needs the role {wanted.value}. Nothing was done. "
             f"Sign in with a token of that role; an operator can create one: leadline token create --role {wanted.value}."
         )
+
+
+def identity_of(request: Request) -> Identity:
+    """Whoever `require` let in."""
+    found = getattr(request.state, "identity", EVERYBODY)
+    assert isinstance(found, Identity)
+    return found
 
 
 async def _identity(request: Request) -> Identity | None:

@@ -1,4 +1,4 @@
-"""A portfolio's seven parts, each a page of its own."""
+"""A portfolio's parts that show what is stored, each a page of its own; ranges are in `ranges.py`, trades in `what_if.py`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
-from services.coordinator.results import figure_series, grid, portfolios, restatements, scorecard, symbols
+from services.coordinator.results import figure_series, portfolios, restatements, scorecard, symbols
 from services.coordinator.runs import store as runs
-from services.coordinator.web.rendering import digest, live_part, page, text_of
+from services.coordinator.web.rendering import digest, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.routes.parts import From, To, moving, part_page, strip_of
+from services.coordinator.web.routes.questions import USUAL_SHARE, Share, liquidity_of, replay_of
 from services.coordinator.web.texts import locale
 from services.coordinator.web.views import correlations as correlation_views
 from services.coordinator.web.views import data as data_views
@@ -33,7 +35,7 @@ from services.coordinator.web.views import positions as position_views
 from services.coordinator.web.views import risk as risk_views
 from services.coordinator.web.views import stress as stress_views
 from services.coordinator.web.views.header import Header
-from services.coordinator.web.views.strip import Strip, strip
+from services.coordinator.web.views.strip import Strip
 from shared.db.closures import load_closures
 from shared.db.engine import snapshot
 from shared.market.registry import PROXY_SYMBOLS
@@ -54,11 +56,11 @@ async def performance(
 ) -> Response:
     async with snapshot(context.engine) as conn:
         _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
-        lane = await _strip(conn, context, portfolio_id)
+        lane = await strip_of(conn, context, portfolio_id)
         view = None
         if head.session is not None:
             view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
-    return page(request, "performance.html", **_moving(head, lane), part="performance", view=view, imported=imported)
+    return page(request, "performance.html", **moving(head, lane), part="performance", view=view, imported=imported)
 
 
 async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
@@ -97,7 +99,7 @@ async def risk(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
         return await risk_of(conn, portfolio_id, on)
 
-    return await _part(request, context, portfolio_id, session, "risk", view)
+    return await part_page(request, context, portfolio_id, session, "risk", view)
 
 
 async def risk_of(conn: AsyncConnection, portfolio_id: UUID, on: date) -> dict[str, Any]:
@@ -114,18 +116,27 @@ async def factors(request: Request, portfolio_id: UUID, context: Ctx, session: S
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
         return factor_views.view(str(portfolio_id), await portfolios.risk_document(conn, portfolio_id, "exposures", on))
 
-    return await _part(request, context, portfolio_id, session, "factors", view)
+    return await part_page(request, context, portfolio_id, session, "factors", view)
 
 
 @router.get("/p/{portfolio_id}/stress")
 async def stress(
-    request: Request, portfolio_id: UUID, context: Ctx, session: Session = None, scenario: str | None = None
+    request: Request,
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    scenario: str | None = None,
+    first: From = None,
+    last: To = None,
 ) -> Response:
+    """With `from` and `to` also that stretch of the past with what the session holds."""
+
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
         found = await portfolios.risk_document(conn, portfolio_id, "stress", on)
-        return stress_views.view(str(portfolio_id), found, scenario)
+        replayed = await replay_of(conn, context.clock, portfolio_id, on, first, last)
+        return stress_views.view(str(portfolio_id), found, scenario) | {"replay": replayed}
 
-    return await _part(request, context, portfolio_id, session, "stress", view)
+    return await part_page(request, context, portfolio_id, session, "stress", view)
 
 
 @router.get("/p/{portfolio_id}/correlations")
@@ -140,35 +151,42 @@ async def correlations(
         found = await portfolios.risk_document(conn, portfolio_id, "correlations", on)
         return correlation_views.view(str(portfolio_id), found, order)
 
-    return await _part(request, context, portfolio_id, session, "correlations", view)
+    return await part_page(request, context, portfolio_id, session, "correlations", view)
 
 
 @router.get("/p/{portfolio_id}/positions")
-async def positions(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
+async def positions(
+    request: Request, portfolio_id: UUID, context: Ctx, session: Session = None, share: Share = USUAL_SHARE
+) -> Response:
+    """share : percent of a day's mean volume that is sold a day"""
     async with snapshot(context.engine) as conn:
         found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
-        lane = await _strip(conn, context, portfolio_id)
+        lane = await strip_of(conn, context, portfolio_id)
         stored, moved = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
         document = serializers.portfolio(found, stored, moved)
         held: dict[str, Any] = {"items": [], "session": None}
+        selling = None
         if head.session is not None:
-            held = await portfolios.positions(conn, portfolio_id, date.fromisoformat(head.session))
+            on = date.fromisoformat(head.session)
+            held = await portfolios.positions(conn, portfolio_id, on)
+            selling = await liquidity_of(conn, portfolio_id, on, share)
     view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
-    return page(request, "positions.html", **_moving(head, lane), part="positions", view=view, account=document)
+    view["liquidity"] = selling
+    return page(request, "positions.html", **moving(head, lane), part="positions", view=view, account=document)
 
 
 @router.get("/p/{portfolio_id}/data")
 async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Session = None) -> Response:
     async with snapshot(context.engine) as conn:
         found, head, document = await portfolio_header(conn, context, portfolio_id, session)
-        lane = await _strip(conn, context, portfolio_id)
+        lane = await strip_of(conn, context, portfolio_id)
         said = await restatements.page(conn, portfolio_id, limit=CHANGES, cursor=None, session=session)
         recent = [serializers.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
     own = [run for run in recent if str(portfolio_id) in (run["scope"].get("portfolio_ids") or ())]
     return page(
         request,
         "data.html",
-        **_moving(head, lane),
+        **moving(head, lane),
         part="data",
         account=serializers.portfolio(found, [], []),
         view=data_views.view(str(portfolio_id), document, said),
@@ -182,11 +200,6 @@ async def live(portfolio_id: UUID, context: Ctx, seen: str = "", was: str = "") 
     return context.streams.respond(_events(context, portfolio_id, seen, was))
 
 
-def _moving(head: Header, lane: Strip) -> dict[str, Any]:
-    """What every part's page shows of the portfolio, and the piece of it that the stream writes again."""
-    return {"head": head, "strip": lane, **live_part("_live.html", head=head, strip=lane, arrived=False)}
-
-
 async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> AsyncGenerator[dict[str, str], None]:
     """`seen` and `was` are what the page shows already: a portfolio that is done in between is noticed all the same."""
 
@@ -196,7 +209,7 @@ async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> 
             async with snapshot(context.engine) as conn:
                 await load_closures(conn)
                 _, head, _ = await portfolio_header(conn, context, portfolio_id, None)
-                return head, await _strip(conn, context, portfolio_id)
+                return head, await strip_of(conn, context, portfolio_id)
         except NotFound:
             # Deleted while somebody watched: nothing more will come.
             return None
@@ -212,29 +225,3 @@ async def _events(context: Context, portfolio_id: UUID, seen: str, was: str) -> 
                 yield {"data": text}
                 seen = digest(text)
             was = now
-
-
-async def _part(
-    request: Request,
-    context: Context,
-    portfolio_id: UUID,
-    session: date | None,
-    part: str,
-    view: Any,
-) -> Response:
-    """A part whose figures are the risk phase's: without any yet, the page says how far it is."""
-    async with snapshot(context.engine) as conn:
-        _, head, _ = await portfolio_header(conn, context, portfolio_id, session)
-        lane = await _strip(conn, context, portfolio_id)
-        found = None
-        if head.session is not None:
-            try:
-                found = await view(conn, date.fromisoformat(head.session))
-            except NotFound:
-                # Values are there and risk is not yet.
-                found = None
-    return page(request, f"{part}.html", **_moving(head, lane), part=part, view=found)
-
-
-async def _strip(conn: AsyncConnection, context: Context, portfolio_id: UUID) -> Strip:
-    return strip(await grid.read(conn, context.clock, portfolios=[portfolio_id]))

@@ -30,10 +30,14 @@ Format = Callable[[float | None], str]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Makes the figures of one portfolio on one session."""
+    """Makes the figures of one portfolio on one session.
+
+    linked : whether the figures are explained; those of a range or a question that a reader chose are not
+    """
 
     portfolio: str
     session: str | None
+    linked: bool = True
 
     def link(self, name: str, session: str | None = None) -> str:
         of = session or self.session
@@ -51,7 +55,8 @@ class Figures:
         session: str | None = None,
     ) -> Figure:
         known = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-        return Figure(known, form(known), self.link(name, session), reason, tone(known) if toned else "")
+        href = self.link(name, session) if self.linked else None
+        return Figure(known, form(known), href, reason, tone(known) if toned else "")
 
     def money(self, name: str, value: Any, *, signed: bool = False, **more: Any) -> Figure:
         return self.of(name, value, lambda x: formats.money(x, signed=signed), **more)

@@ -12,7 +12,9 @@ from services.coordinator.web.views.figures import Figure, Figures
 from services.coordinator.web.views.state import State, of_status
 from shared.market.calendar import Calendar
 
-PARTS = ("performance", "risk", "factors", "stress", "correlations", "positions", "data")
+PARTS = (
+    "performance", "returns", "attribution", "risk", "factors", "stress", "what-if", "correlations", "positions", "data",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,12 @@ class Header:
     def parts(self) -> list[tuple[str, str, str]]:
         titles = (
             _("Performance"),
+            _("Returns"),
+            _("Attribution"),
             _("Risk"),
             _("Factors"),
             _("Stress"),
+            _("What-if"),
             _("Correlations"),
             _("Positions"),
             _("Data"),

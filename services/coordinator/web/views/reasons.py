@@ -55,6 +55,22 @@ def grouped(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def by_figure(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Why a figure of the portfolio is not known, by its name."""
+    return {item["figure"]: item["reason"] for item in items if item.get("figure") and not item.get("symbol")}
+
+
+def of_part(items: Iterable[Mapping[str, Any]], part: str) -> list[tuple[str, list[str]]]:
+    """(reason, symbols or figures) of the figures that begin with `part`; each cause is said once."""
+    found: dict[str, dict[str, None]] = {}
+    for item in items:
+        figure = str(item.get("figure") or "")
+        if figure.startswith(part):
+            about = item.get("symbol") or figure.removeprefix(part).replace(".", " ").replace("_", " ")
+            found.setdefault(item["reason"], {})[about] = None
+    return [(code, list(names)) for code, names in found.items()]
+
+
 def _known(code: str, means: str, remedy: str) -> Reason:
     """The page's own words for a code; what it touches and who acts is the registry's."""
     of = info(code)
