@@ -106,7 +106,8 @@ async def test_many_rows_of_a_topic_that_is_not_there_hold_up_no_other(engine: A
         began = time.monotonic()
         await announce(engine, GOOD)
         await until(engine, {MISSING: 30})
-        assert time.monotonic() - began < 0.3, "it waited for a topic that is not its own"
+        # Beside one try of theirs at most, which costs as long; behind all of them it would be six.
+        assert time.monotonic() - began < 2 * 0.3, "it waited for a topic that is not its own"
     relaying.known.add(MISSING)
     await until(engine, {})
 

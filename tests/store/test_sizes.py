@@ -89,7 +89,8 @@ async def test_prices_are_looked_for_once_a_symbol(db: AsyncConnection) -> None:
     await sizes.read(db, Phase.RISK, [MissingUnit(portfolio, SESSION, 1) for portfolio in PORTFOLIOS])
     event.remove(db.sync_connection, "before_cursor_execute", note)
     ((statement, parameters),) = asked
-    # Looks are counted, so by nested loops, whatever the statistics of the day would choose.
+    # Looks are counted, so by nested loops, over what is there now, whatever the statistics of the day would choose.
+    await db.exec_driver_sql("ANALYZE coordinator.positions, ingest.symbols, ingest.prices")
     for other_way in ("seqscan", "hashjoin", "mergejoin"):
         await db.exec_driver_sql(f"SET LOCAL enable_{other_way} = off")
     plan = (await db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters))).scalar_one()
