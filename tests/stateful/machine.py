@@ -107,13 +107,15 @@ class Machine(RuleBasedStateMachine):
             return {"name": f"label {how}"}, None, Phase.INGEST
         if what == "sector":
             return {"sector": "x" * (how % 5)}, lot.entry_session, Phase.RISK
+        # Prices whose basis nobody stated are compared anew, and a doubt about them is said beside every snapshot of the lot.
+        compared = [] if lot.basis_reason == "stated" else [lot.entry_session]
         if what == "exit_price" and sold:
-            return {"exit_price": 1 + how}, sold[0], Phase.SNAPSHOTS
+            return {"exit_price": 1 + how}, min(sold + compared), Phase.INGEST if compared else Phase.SNAPSHOTS
         if what == "exit" and sold and how % 2:
-            return {"exit_date": None, "exit_price": None}, sold[0], Phase.INGEST
+            return {"exit_date": None, "exit_price": None}, min(sold + compared), Phase.INGEST
         if what in {"exit", "exit_price"}:
             day = self.day(how, entry)
-            return {"exit_date": day, "exit_price": 1 + how}, min([day, *sold]), Phase.INGEST
+            return {"exit_date": day, "exit_price": 1 + how}, min([day, *sold, *compared]), Phase.INGEST
         if what == "quantity":
             return {"quantity": 1 + how}, lot.entry_session, Phase.INGEST
         if what == "symbol":
