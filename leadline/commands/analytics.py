@@ -37,9 +37,7 @@ def _ranges(app: typer.Typer, client: Callable[[], Client]) -> None:
     ) -> None:
         """Returns, ratios, drawdowns and a calendar of a range."""
         arguments.assert_in_order(first, last)
-        with client() as api:
-            path = f"/portfolios/{portfolio_of(api, portfolio)}/performance"
-            answer = api.get(path, **{"from": first, "to": last, "benchmark": benchmark})
+        answer = _figures(client, portfolio, "performance", **{"from": first, "to": last, "benchmark": benchmark})
         _show(answer, tables.performance, as_json=as_json)
 
     @app.command()
@@ -52,9 +50,7 @@ def _ranges(app: typer.Typer, client: Callable[[], Client]) -> None:
     ) -> None:
         """Where a range's return came from: by factor, by sector, by position."""
         arguments.assert_in_order(first, last)
-        with client() as api:
-            path = f"/portfolios/{portfolio_of(api, portfolio)}/attribution"
-            answer = api.get(path, **{"from": first, "to": last})
+        answer = _figures(client, portfolio, "attribution", **{"from": first, "to": last})
         _show(answer, tables.attribution, as_json=as_json)
 
 
@@ -70,9 +66,7 @@ def _sessions(app: typer.Typer, client: Callable[[], Client]) -> None:
     ) -> None:
         """A dated stretch of the past with what is held: 2020-02-19 to 2020-03-23 is the crash of 2020."""
         arguments.assert_in_order(first, last)
-        with client() as api:
-            path = f"/portfolios/{portfolio_of(api, portfolio)}/stress/replay"
-            answer = api.get(path, **{"from": first, "to": last, "session": session})
+        answer = _figures(client, portfolio, "stress/replay", **{"from": first, "to": last, "session": session})
         _show(answer, tables.replay, as_json=as_json)
 
     @app.command()
@@ -84,9 +78,7 @@ def _sessions(app: typer.Typer, client: Callable[[], Client]) -> None:
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """How many sessions each holding takes to sell."""
-        with client() as api:
-            path = f"/portfolios/{portfolio_of(api, portfolio)}/liquidity"
-            answer = api.get(path, session=session, share=share)
+        answer = _figures(client, portfolio, "liquidity", session=session, share=share)
         _show(answer, tables.liquidity, as_json=as_json)
 
     @app.command("what-if")
@@ -121,6 +113,11 @@ def parsed(trades: Sequence[str]) -> list[dict[str, Any]]:
                 f"{given!r} is no trade: write SYMBOL=QUANTITY, such as SPY=-100.", param_hint="--trade"
             )
     return found
+
+
+def _figures(client: Callable[[], Client], portfolio: str, part: str, **query: Any) -> Any:
+    with client() as api:
+        return api.get(f"/portfolios/{portfolio_of(api, portfolio)}/{part}", **query)
 
 
 def _show(answer: Any, render: Callable[[Any, Any], None], *, as_json: bool) -> None:

@@ -11,14 +11,14 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.context import Ctx
+from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFetched
 from services.coordinator.results import attribution as attributions
 from services.coordinator.results import factor_returns
 from services.coordinator.results import performance as performances
 from services.coordinator.web.routes.common import Session, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
-from services.coordinator.web.routes.parts import From, To, assert_in_order, part_page
+from services.coordinator.web.routes.parts import From, To, View, assert_in_order, part_page
 from services.coordinator.web.views import attribution as attribution_views
 from services.coordinator.web.views import returns as return_views
 from shared.market.registry import PROXY_SYMBOLS
@@ -40,13 +40,10 @@ async def returns(
     """By default from the first session to the one that is looked at, beside the market's proxy where it has prices."""
 
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
-        end = last or on
-        assert_in_order(first, end)
-        found = await _performance(conn, portfolio_id, first, end, on, benchmark)
-        return return_views.view(str(portfolio_id), found, whole=first is None) | {"asked": (first, last)}
+        found = await _performance(conn, portfolio_id, first, last or on, on, benchmark)
+        return return_views.view(str(portfolio_id), found, whole=first is None)
 
-    asked = first is not None or last is not None
-    return await part_page(request, context, portfolio_id, session, "returns", view, asked=asked)
+    return await _range_page(request, context, portfolio_id, session, "returns", (first, last), view)
 
 
 async def _performance(
@@ -73,10 +70,24 @@ async def attribution(
     last: To = None,
 ) -> Response:
     async def view(conn: AsyncConnection, on: date) -> dict[str, Any]:
-        end = last or on
-        assert_in_order(first, end)
-        found = await attributions.read(conn, portfolio_id, first, end)
-        return attribution_views.view(str(portfolio_id), found) | {"asked": (first, last)}
+        return attribution_views.view(str(portfolio_id), await attributions.read(conn, portfolio_id, first, last or on))
 
-    asked = first is not None or last is not None
-    return await part_page(request, context, portfolio_id, session, "attribution", view, asked=asked)
+    return await _range_page(request, context, portfolio_id, session, "attribution", (first, last), view)
+
+
+async def _range_page(
+    request: Request,
+    context: Context,
+    portfolio_id: UUID,
+    session: date | None,
+    part: str,
+    asked: tuple[date | None, date | None],
+    view: View,
+) -> Response:
+    """A part over what was asked for, to the session that is looked at where no end was named."""
+
+    async def ranged(conn: AsyncConnection, on: date) -> dict[str, Any]:
+        assert_in_order(asked[0], asked[1] or on)
+        return await view(conn, on) | {"asked": asked}
+
+    return await part_page(request, context, portfolio_id, session, part, ranged, asked=asked != (None, None))

@@ -35,6 +35,7 @@ class YahooSource(ABC):
         bounds: Bounds | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._prepare()
         self._calendar = calendar
         self._now = now
         self._session = YahooSession(
@@ -45,6 +46,10 @@ class YahooSource(ABC):
             bounds=bounds,
             now=now,
         )
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Whatever the library needs before anything is asked."""
 
     @abstractmethod
     def _each(

@@ -6,7 +6,6 @@ of the machine. yahooquery answers errors as texts among the data, so the sessio
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
@@ -16,13 +15,11 @@ from services.ingest.model.market import Listing, NoData, Request
 from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected
 from services.ingest.providers.network import Statement, StatementKind
 from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
-from services.ingest.providers.transport.gate import RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds
+from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
 from services.ingest.providers.yahoo.source import Answered, Given, YahooSource
 from shared.errors import ConfigurationError
-from shared.market.calendar import Calendar
 
 MODULES = "assetProfile quoteType summaryDetail price calendarEvents"
 _UNEXPECTED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RequestException)
@@ -35,16 +32,7 @@ class YahooQuery(YahooSource):
     profile_calls = 1
     statement_calls = 4
 
-    def __init__(
-        self,
-        calendar: Callable[[], Calendar],
-        *,
-        gate: RateLimiter | None = None,
-        endpoint: str | None = None,
-        allow_loopback: bool = False,
-        bounds: Bounds | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def _prepare(self) -> None:
         """Raises `ConfigurationError` without the library."""
         try:
             self._library = importlib.import_module("yahooquery")
@@ -52,7 +40,6 @@ class YahooQuery(YahooSource):
             raise ConfigurationError(
                 "LEADLINE_PROVIDERS names yahooquery, which is not installed: pip install 'leadline[yahooquery]', or leave it out"
             ) from None
-        super().__init__(calendar, gate=gate, endpoint=endpoint, allow_loopback=allow_loopback, bounds=bounds, now=now)
         self._lock = Lock()
         self._made: Any = None
 

@@ -8,7 +8,6 @@ all dates, and waits without end for a thread that died. So each symbol's histor
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import yfinance
 from curl_cffi.requests.exceptions import RequestException
@@ -19,13 +18,11 @@ from services.ingest.model.market import Listing, NoData, Request
 from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected
 from services.ingest.providers.network import Statement, StatementKind
 from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
-from services.ingest.providers.transport.gate import RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds
+from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
 from services.ingest.providers.yahoo.session import RETRY_AFTER
 from services.ingest.providers.yahoo.source import Answered, Given, YahooSource
-from shared.market.calendar import Calendar
 
 # Yahoo turned clients away at a few dozen calls at once; four keep a night's 5,000 symbols under half an hour.
 WORKERS = 4
@@ -44,17 +41,7 @@ class Yahoo(YahooSource):
     profile_calls = 3
     statement_calls = 6
 
-    def __init__(
-        self,
-        calendar: Callable[[], Calendar],
-        *,
-        gate: RateLimiter | None = None,
-        endpoint: str | None = None,
-        allow_loopback: bool = False,
-        bounds: Bounds | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        super().__init__(calendar, gate=gate, endpoint=endpoint, allow_loopback=allow_loopback, bounds=bounds, now=now)
+    def _prepare(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="yahoo")
         # It uses what pandas 4 will drop; that is its authors' to hear, not our users'.
         warnings.filterwarnings("ignore", module=r"yfinance\b")
