@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.coordinator.control.unit_runs import refresh_all
 from shared.db.engine import create_engine
 from shared.market.calendar import calendar
+from tests.bench import servers
 from tests.store.coordinator.conftest import PREFIX, make_app
 from tests.support import databases
 
@@ -137,16 +136,8 @@ async def run(server: databases.Server, portfolios: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
-        folder = Path(directory)
-        # PostgreSQL runs as another user where this one is root.
-        folder.chmod(0o755)
-        server = databases.start(folder)
-        try:
-            databases.make_template(server)
-            found = asyncio.run(run(server, int(sys.argv[1]) if len(sys.argv) > 1 else PORTFOLIOS))
-        finally:
-            server.stop()
+    with servers.postgres() as server:
+        found = asyncio.run(run(server, int(sys.argv[1]) if len(sys.argv) > 1 else PORTFOLIOS))
     for title, figures in found.items():
         sys.stdout.write(f"{title:32} {figures}\n")
 

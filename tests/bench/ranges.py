@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 import time
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -24,6 +22,7 @@ from shared.db.engine import create_engine
 from shared.market.calendar import calendar
 from shared.market.layouts import EXPOSURES
 from shared.market.registry import FACTOR_NAMES, MODEL_VERSION
+from tests.bench import servers
 from tests.bench.answers import CALLS, timed
 from tests.store.coordinator.conftest import AS_OF, PREFIX, make_app
 from tests.support import curves, databases
@@ -159,16 +158,8 @@ async def run(server: databases.Server) -> dict[str, Any]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
-        folder = Path(directory)
-        # PostgreSQL runs as another user where this one is root.
-        folder.chmod(0o755)
-        server = databases.start(folder)
-        try:
-            databases.make_template(server)
-            found = asyncio.run(run(server))
-        finally:
-            server.stop()
+    with servers.postgres() as server:
+        found = asyncio.run(run(server))
     for title, figures in found.items():
         sys.stdout.write(f"{title:36} {figures}\n")
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -26,7 +24,7 @@ from services.risk.workflow.assemble import Inputs
 from shared.db.engine import create_engine
 from shared.ledger import Completed
 from shared.work import Batch
-from tests.bench import world
+from tests.bench import servers, world
 from tests.support import databases
 from tests.unit.risk import cases
 from tests.unit.risk.cases import Lot, Unit
@@ -165,15 +163,8 @@ def main() -> int:
     worker = RiskWorker(cases.SCENARIOS)
     for shape in shapes():
         print_computation(worker, shape)
-    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as directory:
-        folder = Path(directory)
-        folder.chmod(0o755)
-        server = databases.start(folder)
-        try:
-            databases.make_template(server)
-            asyncio.run(print_units(worker, server))
-        finally:
-            server.stop()
+    with servers.postgres() as server:
+        asyncio.run(print_units(worker, server))
     return 0
 
 

@@ -136,13 +136,7 @@ class People:
                 text("UPDATE toy.prices SET price = :price WHERE symbol = :symbol AND session = :session"),
                 {"price": price, "symbol": symbol, "session": session},
             )
-            affected = [
-                Affected(symbol, Phase.FACTORS, session, self.clock.calendar().forward(session, 1)),
-                Affected(symbol, Phase.SNAPSHOTS, session, session),
-            ]
-            raised = await ledger.require(conn, await readiness.affected_units(conn, affected, ()), revision)
-            keys = {UnitKey(p, s) for p, s, phase in raised if phase is not Phase.RISK}
-            await outbox.publish_work(conn, PricesRestated, keys, DAYS, source="ingest")
+            await self._restate(conn, symbol, session, revision)
 
         holders = {
             row[0]
@@ -185,13 +179,7 @@ class People:
                 for portfolio, of, revision_ in done.all()
             }
             await ledger.restate_quality(conn, Phase.INGEST, outcomes)
-            affected = [
-                Affected(symbol, Phase.FACTORS, session, self.clock.calendar().forward(session, 1)),
-                Affected(symbol, Phase.SNAPSHOTS, session, session),
-            ]
-            raised = await ledger.require(conn, await readiness.affected_units(conn, affected, ()), revision)
-            keys = {UnitKey(p, s) for p, s, phase in raised if phase is not Phase.RISK}
-            await outbox.publish_work(conn, PricesRestated, keys, DAYS, source="ingest")
+            await self._restate(conn, symbol, session, revision)
 
         await self.change(act, set(self.portfolios), session)
 
@@ -209,6 +197,16 @@ class People:
         assert known is not None
         if known.state == "running":
             assert await self.change(ask, (), None) == run, "two runs for one wish"
+
+    async def _restate(self, conn: AsyncConnection, symbol: str, session: date, revision: int) -> None:
+        """What looks at that close is required anew, and told."""
+        affected = [
+            Affected(symbol, Phase.FACTORS, session, self.clock.calendar().forward(session, 1)),
+            Affected(symbol, Phase.SNAPSHOTS, session, session),
+        ]
+        raised = await ledger.require(conn, await readiness.affected_units(conn, affected, ()), revision)
+        keys = {UnitKey(p, s) for p, s, phase in raised if phase is not Phase.RISK}
+        await outbox.publish_work(conn, PricesRestated, keys, DAYS, source="ingest")
 
     async def replay(self, letter: int | None = None) -> None:
         """Send a letter again, or all of them, twice: the second time nothing is sent."""

@@ -23,9 +23,7 @@ from tests.support.databases import PASSWORDS, Database, Server
 @pytest.fixture
 async def empty(server: Server) -> AsyncIterator[Database]:
     """A database that nobody migrated."""
-    name = databases.fresh_name()
-    await databases.execute(server.admin_url, f"CREATE DATABASE {name}")
-    created = Database(name, server)
+    created = await databases.create_empty(server)
     yield created
     await databases.drop(created)
 

@@ -23,9 +23,7 @@ PASSWORD = "test-migrator"
 
 @pytest.fixture
 async def empty(server: Server) -> AsyncIterator[Database]:
-    name = databases.fresh_name()
-    await databases.execute(server.admin_url, f"CREATE DATABASE {name}")
-    created = Database(name, server)
+    created = await databases.create_empty(server)
     yield created
     await databases.drop(created)
 

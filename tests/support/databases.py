@@ -124,6 +124,13 @@ async def create(server: Server) -> Database:
     return Database(name, server)
 
 
+async def create_empty(server: Server) -> Database:
+    """A database that nobody migrated. `drop` it afterwards."""
+    name = fresh_name()
+    await execute(server.admin_url, f"CREATE DATABASE {name}")
+    return Database(name, server)
+
+
 async def drop(database: Database) -> None:
     await execute(database.server.admin_url, f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
 
