@@ -1,37 +1,39 @@
-"""A portfolio's NAV as a cash book, from the statement of what each trade, dividend and flow moves, in decimals.
+"""A portfolio's NAV as a cash book, from the statement of what each trade, dividend and flow moves, in fractions.
 
 Nothing is rolled forward: every session is worked out from the beginning. It shares no code with the service.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
+from fractions import Fraction
 
 from tests.support.worlds import Lot, Portfolio, Symbol, World
 
-PLACES = Decimal("0.0001")
+PLACES = 4
+# A split is announced in whole shares: 0.3333333333333333 stands for one for three.
+MOST_SHARES = 1000
 
 
-def amount(*factors: Decimal | float) -> Decimal:
+def rational(number: Decimal | float | Fraction) -> Fraction:
+    """The number as it is written."""
+    return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
+
+
+def amount(*factors: Decimal | float | Fraction) -> Decimal:
     """The exact product, to four places, half to even."""
-    with localcontext() as context:
-        context.prec = 120
-        product = Decimal(1)
-        for factor in factors:
-            product *= factor if isinstance(factor, Decimal) else Decimal(repr(factor))
-        return product.quantize(PLACES, rounding=ROUND_HALF_EVEN)
+    return Decimal(round(math.prod(map(rational, factors)) * 10**PLACES)).scaleb(-PLACES)
 
 
-def shares(symbol: Symbol, lot: Lot, until: date) -> Decimal:
+def shares(symbol: Symbol, lot: Lot, until: date) -> Fraction:
     """Signed shares at the end of a day, through the splits since the entry date."""
-    with localcontext() as context:
-        context.prec = 120
-        held = lot.quantity
-        for day in sorted(symbol.splits):
-            if lot.entry_date < day <= until:
-                held *= Decimal(repr(symbol.splits[day]))
-        return held
+    held = rational(lot.quantity)
+    for day in sorted(symbol.splits):
+        if lot.entry_date < day <= until:
+            held *= Fraction(symbol.splits[day]).limit_denominator(MOST_SHARES)
+    return held
 
 
 def cost(lot: Lot) -> Decimal:

@@ -84,6 +84,11 @@ STORIES = {
     "short": story(lot("-10.37", DAYS[0], "99.993"), symbol=symbol(dividends={DAYS[3]: 0.7731})),
     "margin": story(lot("150.5", DAYS[0], "99.993"), symbol=PLAIN),
     "gap": story(HELD, symbol=GAP),
+    # 0.205 / 3 * 254.01 is 17.35735: a tie only if the third is one.
+    "one for three": story(
+        lot("0.205", DAYS[0], "99.993"),
+        symbol=Symbol("A", dict.fromkeys(DAYS, 254.01), dividends={}, splits={DAYS[1]: 1 / 3}),
+    ),
 }
 
 
