@@ -117,10 +117,10 @@ def scripts() -> list[Part]:
 
 def absent() -> set[str]:
     """Pins that are for another platform or interpreter than this one."""
-    return {name for name, _, _ in locked(LOCK.read_text(encoding="utf-8")) if not _installed(name)}
+    return {name for name, _, _ in locked(LOCK.read_text(encoding="utf-8")) if not _is_installed(name)}
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:

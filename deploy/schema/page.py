@@ -93,7 +93,7 @@ def _picture(relations: list[Relation]) -> Iterator[str]:
     for relation in relations:
         if relation.name.endswith("_history") or relation.kind == "v":
             continue
-        shown = _shown(relation)
+        shown = _pictured_columns(relation)
         name = relation.name.partition(".")[2]
         yield f"    {name} {{"
         for column in relation.columns:
@@ -106,7 +106,7 @@ def _picture(relations: list[Relation]) -> Iterator[str]:
             yield f'    {_entity(target, schema_of(relation))} {line} {name} : "{column_name}"'
 
 
-def _shown(relation: Relation) -> dict[str, str]:
+def _pictured_columns(relation: Relation) -> dict[str, str]:
     """Columns in the picture: those of the key and those that name other rows, with what mermaid calls them."""
     shown = dict.fromkeys(key_of(relation), " PK")
     for _, columns, held in references(relation):

@@ -49,7 +49,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             print_document({"items": answers})
             return
         for answer in answers:
-            echo(f"{answer['code']} {answer['date']}: {_done(answer, dry_run=dry_run)}")
+            echo(f"{answer['code']} {answer['date']}: {_outcome_text(answer, dry_run=dry_run)}")
 
     @app.command("list")
     @reports
@@ -78,7 +78,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         if as_json:
             print_document(answer)
         else:
-            echo(f"{answer['code']} {answer['date']}: taken back{_restated(answer)}")
+            echo(f"{answer['code']} {answer['date']}: taken back{_restatement_text(answer)}")
 
     return app
 
@@ -105,14 +105,16 @@ def _put(api: Client, key: tuple[str, str], weights: dict[str, str], *, dry_run:
     return dict(answer)
 
 
-def _done(answer: dict[str, Any], *, dry_run: bool) -> str:
+def _outcome_text(answer: dict[str, Any], *, dry_run: bool) -> str:
     count = f"{len(answer['weights'])} sectors, sum {answer['stated_sum']:.4f}"
     if dry_run:
         return f"{count}; nothing saved"
-    return f"{count}; {'loaded' if answer['changed'] else 'was there already, nothing changed'}{_restated(answer)}"
+    return (
+        f"{count}; {'loaded' if answer['changed'] else 'was there already, nothing changed'}{_restatement_text(answer)}"
+    )
 
 
-def _restated(answer: dict[str, Any]) -> str:
+def _restatement_text(answer: dict[str, Any]) -> str:
     span = answer["restated"]
     return (
         "" if span is None else f"; risk from {span['from']} to {span['to']} is computed anew, {span['units']:,} units"

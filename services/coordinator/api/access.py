@@ -129,7 +129,7 @@ class Access:
         )
 
     def _change(self, scope: Scope) -> Refused | None:
-        if not self.reads or is_read(scope["method"], _routed(scope)) or _routed(scope) in SIGNING:
+        if not self.reads or is_read(scope["method"], _path_in_app(scope)) or _path_in_app(scope) in SIGNING:
             return None
         return ReadOnly(
             f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
@@ -174,7 +174,7 @@ class Login:
         if not self._access.is_protected(scope):
             return None
         found = await self._authenticator.identify(bearer_of(scope), client_of(scope))
-        readings = [path for path in _paths(scope) if _is_api(path)] or [_routed(scope)]
+        readings = [path for path in _paths(scope) if _is_api(path)] or [_path_in_app(scope)]
         needed = max((role_for_call(scope["method"], path) for path in readings), key=lambda role: role.rank)
         if not found.role.includes(needed):
             raise RoleTooSmall(
@@ -260,14 +260,14 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
 
 
-def _routed(scope: Scope) -> str:
+def _path_in_app(scope: Scope) -> str:
     """The path without what a proxy put before it, as the router sees it."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _is_probe(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") and _routed(scope) in PROBED
+    return scope["method"] in ("GET", "HEAD") and _path_in_app(scope) in PROBED
 
 
 def _is_api(path: str) -> bool:
@@ -275,4 +275,4 @@ def _is_api(path: str) -> bool:
 
 
 def _paths(scope: Scope) -> tuple[str, str]:
-    return str(scope["path"]), _routed(scope)
+    return str(scope["path"]), _path_in_app(scope)

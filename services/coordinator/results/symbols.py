@@ -112,16 +112,20 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             **market,
             "n_obs": n_obs["market"],
             "quality": row.quality,
-            "flagged": _flagged(market["beta"]),
+            "flagged": _is_suspicious(market["beta"]),
             "reason": reasons.get("market_beta") or reasons.get("alpha"),
         },
-        "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
-        "ir_beta": {"beta": to_json(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _is_suspicious(row.market_shrunk)},
+        "ir_beta": {
+            "beta": to_json(row.ir_beta),
+            "flagged": _is_suspicious(row.ir_beta),
+            "reason": reasons.get("ir_beta"),
+        },
         "spreads": {
             spread: {
                 **figures,
                 "n_obs": n_obs[f"spread_{spread}"],
-                "flagged": _flagged(figures["beta"]),
+                "flagged": _is_suspicious(figures["beta"]),
                 "reason": reasons.get(f"spread_{spread}"),
             }
             for spread, figures in _spreads(row.spreads)
@@ -132,7 +136,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "betas": named(layouts.JOINT, row.joint),
             # Null in facts from before they were stored.
             "stderr_hac": named(layouts.JOINT_STDERR, row.joint_stderr or [math.nan] * len(layouts.JOINT_STDERR)),
-            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
+            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _is_suspicious(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
         "reasons": await _reasons(conn, name, reasons, row.session),
@@ -151,7 +155,7 @@ async def _reasons(conn: AsyncConnection, symbol: str, of: Mapping[str, str], se
     return await described(conn, entries, phase=Phase.FACTORS, session=session)
 
 
-def _flagged(beta: float | None) -> bool:
+def _is_suspicious(beta: float | None) -> bool:
     """Beyond ±5, which is almost always bad data. Each beta for itself: another one's says nothing of it."""
     return beta is not None and abs(beta) > BETA_FLAG
 

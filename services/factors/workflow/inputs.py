@@ -84,15 +84,15 @@ async def read_inputs(conn: AsyncConnection, batch: Batch, patience: float) -> I
     column = {symbol_id: i for i, symbol_id in enumerate(ids.values())}
     proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
 
-    versions = await _price_versions(conn, batch, first, grid, at, ids, column)
-    stored = await _stored(conn, batch, column)
+    versions = await _read_price_versions(conn, batch, first, grid, at, ids, column)
+    stored = await _read_stored(conn, batch, column)
     wanted = np.zeros(versions.facts.shape, dtype=np.bool_)
     wanted[:, proxy_columns] = True
     for holding in held:
         if holding.symbol in ids:
             wanted[held_slice(holding, batch.sessions), column[ids[holding.symbol]]] = True
     needed = compute.stale(versions.facts, stored.versions, wanted)
-    proxies_needed = await _stored_proxies(conn, batch) < versions.proxies
+    proxies_needed = await _read_stored_proxies(conn, batch) < versions.proxies
 
     todo = [symbol_id for symbol_id, i in column.items() if needed[:, i].any()]
     waits = await _read_waits(conn, batch, patience)
@@ -119,7 +119,7 @@ async def read_inputs(conn: AsyncConnection, batch: Batch, patience: float) -> I
     )
 
 
-async def _price_versions(
+async def _read_price_versions(
     conn: AsyncConnection,
     batch: Batch,
     first: date,
@@ -150,7 +150,7 @@ async def _price_versions(
     return _Versions(np.maximum(versions, proxy_versions[:, None]), proxy_versions, curve)
 
 
-async def _stored(conn: AsyncConnection, batch: Batch, column: Mapping[int, int]) -> _Stored:
+async def _read_stored(conn: AsyncConnection, batch: Batch, column: Mapping[int, int]) -> _Stored:
     shape = (len(batch.sessions), len(column))
     stored = _Stored(
         np.full(shape, -1, dtype=np.int64), np.full(shape, None, dtype=object), np.zeros(shape, dtype=np.bool_)
@@ -165,7 +165,7 @@ async def _stored(conn: AsyncConnection, batch: Batch, column: Mapping[int, int]
     return stored
 
 
-async def _stored_proxies(conn: AsyncConnection, batch: Batch) -> NDArray[np.int64]:
+async def _read_stored_proxies(conn: AsyncConnection, batch: Batch) -> NDArray[np.int64]:
     """(K,) price version of the stored rows of factors.proxies; -1 where there is none of this model."""
     proxies = await store.proxy_versions(conn, batch.first, batch.last)
     none = (-1, registry.MODEL_VERSION)

@@ -45,7 +45,9 @@ def matrix_members(panel: Panel, book: Book, units: IntVector, long_enough: Bool
 
     good = good.copy()
     for h in np.flatnonzero(~good).tolist():
-        leave_out(h, _excluded(panel, int(sessions[h]), int(source[h]), book, int(holdings[h]), bool(long_enough[h])))
+        leave_out(
+            h, _exclusion_reason(panel, int(sessions[h]), int(source[h]), book, int(holdings[h]), bool(long_enough[h]))
+        )
     exposure = (book.long[holdings] + book.short[holdings]) * book.leverage[holdings]
     joined = _beside_underlying(owner, rows, source, good)
     for h, first in joined.items():
@@ -84,6 +86,6 @@ def _beyond_largest(owner: IntVector, size: FloatVector, good: BoolVector) -> Bo
     return beyond
 
 
-def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)
+def _exclusion_reason(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)
     reason = symbol_reason(panel, s, row, CORRELATION_WINDOW, unpriceable=bool(book.unpriceable[holding]))
     return ZERO_VARIANCE if reason == SHORT_HISTORY and long_enough else reason

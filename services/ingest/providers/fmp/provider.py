@@ -103,9 +103,9 @@ class Fmp(FmpReference):
                     else NoData(request.symbol, NoDataReason.NOT_FOUND, detail="fmp has no options")
                 )
                 continue
-            yield self._asked(request, name)
+            yield self._ask(request, name)
 
-    def _asked(self, request: Request, name: str) -> Answer:
+    def _ask(self, request: Request, name: str) -> Answer:
         try:
             with asking_about(request.symbol):
                 self._plan.check(request.symbol)
