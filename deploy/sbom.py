@@ -180,7 +180,7 @@ def main() -> int:
     elsewhere = absent()
     refused = [part for part in parts if not part.allowed and part.name not in elsewhere]
     for part in refused:
-        sys.stderr.write(f"{part.name} {part.version}: {part.licence} is no licence that may be used here\n")
+        sys.stderr.write(f"{part.name} {part.version}: {part.licence} is not a licence that may be used here\n")
     return 1 if refused else 0
 
 

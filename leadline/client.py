@@ -1,4 +1,4 @@
-"""The API from a program: typed, patient with a server that is busy, and one page at a time."""
+"""The API from a program: typed, with retries of a busy server, one page at a time."""
 
 from __future__ import annotations
 

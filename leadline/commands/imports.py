@@ -69,9 +69,9 @@ def send_document(api: Client, file: Path, given: Mapping[str, Any]) -> Any:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Failed(f"{file} is no JSON document: {error}.") from error
+        raise Failed(f"{file} is not a JSON document: {error}.") from error
     if not isinstance(document, dict):
-        raise Failed(f"{file} is no portfolio: it must be an object with name, equity_balance, positions and flows.")
+        raise Failed(f"{file} is not a portfolio: it must be an object with name, equity_balance, positions and flows.")
     return api.post("/portfolios", json=document | {key: value for key, value in given.items() if value is not None})
 
 

@@ -100,7 +100,7 @@ def _prices(app: typer.Typer, client: Callable[[], Client]) -> None:
         symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
         first: From = None,
         last: To = None,
-        known_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="As they were believed then")] = None,
+        known_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="As they were known then")] = None,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """A symbol's prices with their provider, its splits and dividends, and what is missing."""

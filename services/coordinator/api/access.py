@@ -124,7 +124,7 @@ class Access:
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
         return Misdirected(
-            f"The request was sent to {said}, which is no name of this server. Call it by 127.0.0.1 or localhost, or list the name "
+            f"The request was sent to {said}, which is not a name of this server. Call it by 127.0.0.1 or localhost, or list the name "
             "in LEADLINE_HOSTS and start the server again."
         )
 
@@ -169,7 +169,7 @@ class Login:
         ):
             raise Unauthorised(
                 "This server can be reached from beyond its own machine and has no token, so it answers nobody. "
-                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else keeps strangers away."
+                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else authenticates callers."
             )
         if not self._access.is_protected(scope):
             return None

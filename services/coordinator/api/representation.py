@@ -110,7 +110,7 @@ def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
         body, kind = encode(document, inf_nan_mode="null"), JSON
     else:
         raise NotAcceptable(
-            "This answer is no table, and can be had as application/json only."
+            "This answer is not a table: ask for application/json."
             if wanted.csv
             else "Answers are application/json; tables can be had as text/csv too. Send one of these as Accept."
         )

@@ -36,7 +36,7 @@ async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
         raise NotFound("This is not a valid symbol. Use letters, digits, dot and hyphen, such as BRK.B.")
     found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
     if found is None:
-        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")
+        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is not a factor proxy.")
     return int(found), name
 
 
@@ -213,7 +213,7 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
 async def prices(
     conn: AsyncConnection, symbol: str, first: date | None, last: date | None, known_at: datetime | None = None
 ) -> dict[str, Any]:
-    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as believed then."""
+    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as known then."""
     identity, name = await symbol_id(conn, symbol)
     window = {"id": identity, "first": first or date.min, "last": last or date.max}
     if known_at is not None:

@@ -2,7 +2,7 @@
 
 Judged again after each second source's answer, with that among the evidence, until nothing further has to be asked.
 
-A new price that jumps beyond five standard deviations is not believed on one source's word. What an action of the day explains
+A new price that jumps beyond five standard deviations is not accepted from one source alone. What an action of the day explains
 is no jump; what it leaves unexplained is one, however large the action is said to be. Only of sessions that are decided now and
 lie after the first known one: a backfill's own history is its evidence, and asking twice for it would double every onboarding.
 With one provider there is nobody to ask, and its word stands. What an operator decided (`leadline symbols release` or `reject`)

@@ -179,13 +179,13 @@ class FileProvider:
                 "%s: %d rows were left out (LEADLINE_DATA_BAD_ROWS=skip): %s", each.file, each.rows, "; ".join(each.why)
             )
         bars = _index(prices, path.name, self._calendar())
-        strangers = sorted(listed.keys() - bars.keys())
-        if strangers:
+        unpriced = sorted(listed.keys() - bars.keys())
+        if unpriced:
             log.warning(
                 "%s: actions of %d symbols without prices are not used: %s",
                 actions.name,
-                len(strangers),
-                ", ".join(strangers[:10]),
+                len(unpriced),
+                ", ".join(unpriced[:10]),
             )
         return _Contents(bars=bars, actions=listed, profiles=described, skipped=skipped)
 
