@@ -85,7 +85,9 @@ class Manifest:
                 phases={name: Phase(**phase) for name, phase in found["phases"].items()},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{path} is not a manifest of a backup: {type(error).__name__}: {error}") from error
+            raise ConfigurationError(
+                f"{path} is not a manifest of a backup: {type(error).__name__}: {error}"
+            ) from error
 
     def differences(self, other: Manifest) -> list[str]:
         """What another database has otherwise, a line each; the moment it was looked at does not count."""

@@ -200,10 +200,10 @@ def _show_status(answer: dict[str, Any]) -> None:
 def show(
     portfolio: Portfolio,
     session: Session = None,
-    full: Annotated[bool, typer.Option("--full", help="Every figure there is, not only the picture")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every figure there is, not only the overview")] = False,
     as_json: Json = False,
 ) -> None:
-    """The whole risk picture of one session."""
+    """All risk figures of one session."""
     with client() as api:
         portfolio = portfolio_of(api, portfolio)
         if as_json:

@@ -1,4 +1,4 @@
-"""The whole risk picture of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
+"""All risk figures of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RiskReport:
 
 
 def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskReport]:
-    """Pictures of all units of the book, in its order."""
+    """Reports of all units of the book, in its order."""
     book = with_deltas(panel, book)
     model = factor_model(panel)
     shared = _Shared(
