@@ -1,4 +1,4 @@
-"""`leadline symbols`: prices that were held back, and a person's word about one."""
+"""`leadline symbols`: prices that were held back, and what a person decides about one."""
 
 from __future__ import annotations
 
