@@ -15,8 +15,12 @@ _ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
 
 
 def long_lines(text: str) -> list[int]:
-    """Numbers of the lines of prose that are over the width."""
-    return [number for number, line, prose in _lines(text) if prose and len(line) > WIDTH and " " in line.strip()]
+    """Numbers of the lines of prose that are over the width and could be broken."""
+    return [
+        number
+        for number, line, prose in _lines(text)
+        if prose and len(line) > WIDTH and " " in _ITEM.sub("", line, count=1).strip()
+    ]
 
 
 def wrap(text: str) -> str:
