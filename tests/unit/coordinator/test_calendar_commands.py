@@ -110,7 +110,7 @@ def test_a_closure_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_refused_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     result, _ = run(monkeypatch, "close", "2020-12-25", "--reason", "Christmas", refused=True)
     assert result.exit_code == 1
-    assert "no session of XNYS anyway" in result.output
+    assert "not a session of XNYS anyway" in result.output
 
 
 @pytest.mark.parametrize(
