@@ -132,7 +132,7 @@ class Rerun:
     note: str
 
 
-def _select_fields(kind: type[T], document: Mapping[str, Any]) -> T:
+def _picked(kind: type[T], document: Mapping[str, Any]) -> T:
     """What the tool promises, of what the server answers. A field that an older server lacks is null."""
     return kind(**{each.name: document.get(each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
@@ -160,15 +160,15 @@ class Tools:
         return str(found[0]["id"])
 
     async def _result(self, kind: type[T], what: str, portfolio: str, session: date | None) -> T:
-        return _select_fields(kind, await self._get(f"/portfolios/{await self._id(portfolio)}/{what}", session=session))
+        return _picked(kind, await self._get(f"/portfolios/{await self._id(portfolio)}/{what}", session=session))
 
     async def list_portfolios(self) -> Portfolios:
         """All portfolios: state, coverage and net asset value of each."""
-        return Portfolios([_select_fields(PortfolioLine, item) async for item in self._client.portfolios()])
+        return Portfolios([_picked(PortfolioLine, item) async for item in self._client.portfolios()])
 
     async def status(self, portfolio: str) -> Status:
         """Whether a portfolio is complete, partial, healing or blocked; what is missing and why; what a person must do."""
-        return _select_fields(Status, await self._get(f"/portfolios/{await self._id(portfolio)}/status"))
+        return _picked(Status, await self._get(f"/portfolios/{await self._id(portfolio)}/status"))
 
     async def positions(self, portfolio: str, session: date | None = None) -> Positions:
         """Every lot on a session: quantity, price, value, weight, profit and loss. Without a session the newest complete one."""
@@ -190,7 +190,7 @@ class Tools:
         """Where a figure comes from: formula, parameters, steps, and the data with provider and time. Figures are named like
         snapshots.nav, risk.var.historical.0.95 or risk.volatility.realized_252."""
         path = f"/portfolios/{await self._id(portfolio)}/explain"
-        return _select_fields(Explained, await self._get(path, figure=figure, session=session))
+        return _picked(Explained, await self._get(path, figure=figure, session=session))
 
     async def restatements(self, portfolio: str, first: date | None = None, last: date | None = None) -> Restatements:
         """What was computed again between two sessions, and why, newest first."""

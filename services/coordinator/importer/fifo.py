@@ -105,7 +105,7 @@ def _match_symbol(
         else:
             _close(trade, books, lots, unplaced)
     for book in books.values():
-        lots.extend(Lot(lot.trade, (lot.sign * lot.left).quantize(_KEPT)) for lot in book if _is_nonzero(lot.left))
+        lots.extend(Lot(lot.trade, (lot.sign * lot.left).quantize(_KEPT)) for lot in book if _kept(lot.left))
 
 
 def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplaced: list[Unplaced]) -> None:
@@ -119,11 +119,11 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
         taken = min(available, wanted)
         # All that is left, without a division: shares of the entry day stay as they were bought.
         part = lot.left if taken == available else (taken / lot.factor).quantize(_KEPT)
-        if _is_nonzero(part):
+        if _kept(part):
             lots.append(Lot(lot.trade, side * part, trade))
         lot.left -= part
         wanted -= taken
-        if taken == available or not _is_nonzero(lot.left):
+        if taken == available or not _kept(lot.left):
             book.popleft()
     if wanted > 0:
         what = "no short lot to cover" if side < 0 else "no lot to sell"
@@ -144,5 +144,5 @@ def _split(trade: Trade, book: deque[_Open], listed: Sequence[tuple[date, Decima
         lot.factor *= (held + trade.quantity) / held
 
 
-def _is_nonzero(quantity: Decimal) -> bool:
+def _kept(quantity: Decimal) -> bool:
     return quantity.quantize(_KEPT) != 0
