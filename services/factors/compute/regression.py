@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
+from services.factors.compute.proxies import GROWTH_AT, N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import layouts, registry
 from shared.market.layouts import Layout
 
-N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
+N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 17
 JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
 MAX_LAG: Final = registry.hac_lag(WINDOW)
 
@@ -27,13 +27,13 @@ class Patterns:
     """G factorised patterns. Rows past `n` are zero in every array over the window.
 
     n        : (G,) rows the symbol has
-    base     : (G, 9, 252) the base on those rows
+    base     : (G, 9, 252) the base on those rows; zero where a factor is in no joint set
     market   : (G, 252) market return less its mean on those rows
     mean     : (G,) that mean
-    squares  : (G, 6) sums of squares of the market and of the regressors' parts that the market leaves
-    usable   : (G, 6) whether those exceed rounding
-    partial  : (G, 5, 252) those parts
-    solve    : (G, 16, 252) rows whose product with y are all coefficients
+    squares  : (G, 7) sums of squares of the market and of the regressors' parts that the market leaves
+    usable   : (G, 7) whether those exceed rounding
+    partial  : (G, 6, 252) those parts
+    solve    : (G, 17, 252) rows whose product with y are all coefficients
     condition: (G,) 2-norm condition number of the standardised, centred joint regressors on those rows, without penalty
     """
 
@@ -53,8 +53,8 @@ class Fits:
     """Of G patterns and M symbols each. Daily decimal returns; NaN where there is no figure.
 
     market  : (G, M, 6) beta, alpha, r2, stderr, stderr_hac, t_hac
-    others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
-    joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
+    others  : (G, M, 6, 3) rates, spreads, growth: beta, stderr_hac, r2
+    joint   : (G, M, 8) beta per factor (NaN where the factor is unusable); of growth the one of `others`
     joint_stderr : (G, M, 8) errors of those, from the ridge's sandwich
     fit     : (G, M, 3) r2, condition, resid_sd
     varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
@@ -95,6 +95,9 @@ def factorise(
     squares = np.vecdot(partial, partial)
     usable = moving[:, None] & (squares > registry.NO_VARIANCE * np.vecdot(raw, raw)) & (squares > 0)
 
+    # Growth is regressed on by itself: in the joint set it would share its beta with value.
+    base = base.copy()
+    base[:, 1 + GROWTH_AT] = 0.0
     solve = np.empty((len(n), N_COEFFICIENTS, WINDOW))
     solve[:, 0] = ones / count
     solve[:, 1] = market / safe[:, None]
@@ -221,6 +224,7 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
         condition=np.broadcast_to(p.condition[:, None], beta.shape),
         resid_sd=np.sqrt(left_squares / (n - 1.0)),
     )
+    joint[:, :, GROWTH_AT], joint_stderr[:, :, GROWTH_AT] = others[:, :, -1, 0], others[:, :, -1, 1]
     joint[~varies] = 0.0
     joint_stderr[~varies] = 0.0
     fit = np.where(

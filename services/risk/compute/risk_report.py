@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
+from services.risk.compute.by_factor import es_factors, reverse_stress
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.depth import Depth
@@ -18,6 +19,7 @@ from services.risk.compute.reasons import (
     NO_HOLDINGS,
     NO_PROXY,
     NO_SERIES,
+    SHORT_HISTORY,
     WITH_UNDERLYING,
     ZERO_VARIANCE,
     Columns,
@@ -69,7 +71,11 @@ def risk_documents(
     whole = series_figures(panel, stack, series, in_full, joint, covered, depth, nav_volatility, reasons)
     resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
     by_model = model_risk(
-        model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.netted(), resid
+        model.sample[stack.sessions],
+        model.available[stack.sessions],
+        joint.beta,
+        stack.netted(np.isfinite(resid)),
+        resid,
     )
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
@@ -79,6 +85,10 @@ def risk_documents(
     concentrations = _concentrations(book, stack, structures, priced, reasons)
     columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
     parts = es_parts(stack, in_full, depth.of(market_of(panel, stack)[1]), own)
+    shortfall = es_factors(
+        panel, model, stack, in_full, depth.of(market_of(panel, stack)[1]), joint.beta, *whole.shortfall
+    )
+    reverse = reverse_stress(model, stack, joint.beta)
     trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
     columns["tail_parts"] = listed(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
     sessions = stack.sessions.tolist()
@@ -91,6 +101,12 @@ def risk_documents(
         _explain_decomposition(
             decomposition, why, empty=stack.rows.shape[1] == 0, positive=positive[i], market=market[i]
         )
+        unknown = NAV_NOT_POSITIVE if not positive[i] else NO_PROXY if not market[i] else LOW_COVERAGE
+        if shortfall[i] is None:
+            short = np.isfinite(joint.beta[i, 0]) and depth.covered[i] >= COVERAGE_GATE
+            why.add(SHORT_HISTORY if short else unknown, figure="es_factors")
+        if reverse[i] is None:
+            why.add(ZERO_VARIANCE if np.isfinite(joint.beta[i, 0]) and market[i] else unknown, figure="reverse_stress")
         drawdown, missing = drawdowns[i]
         if missing is not None:
             why.add(missing, figure="drawdown")
@@ -101,6 +117,8 @@ def risk_documents(
                 "decomposition": decomposition,
                 "var": whole.var[i],
                 "var_10d": whole.var_10d[i],
+                "es_factors": shortfall[i],
+                "reverse_stress": reverse[i],
                 "drawdown": drawdown,
                 "concentration": concentrations[i],
             }

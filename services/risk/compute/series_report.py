@@ -29,6 +29,7 @@ from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_WINDOW,
     COVERAGE_GATE,
+    ES_LEVEL,
     LOOKBACK,
     PERCENTILE_HISTORY,
     TREND_WINDOW,
@@ -51,6 +52,8 @@ class SeriesFigures:
     var_10d: list[list[Document]]
     forecasts: list[FloatVector]
     """What the scorecard will judge, in the order of `layouts.FORECASTS`; NaN where there is no such forecast."""
+    shortfall: tuple[FloatVector, FloatVector]
+    """(VaR, ES), historical, of one day at `ES_LEVEL`; NaN where they are withheld."""
 
 
 def gate(values: FloatVector, covered: FloatVector) -> FloatVector:
@@ -100,13 +103,25 @@ def series_figures(
     losses = tails(in_full, since, VAR_LEVELS, path if in_full is series else ewma_path(in_full, since))
     lines = [_lines(tail, depth.covered) for tail in losses]
     later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, losses)]
-    result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered))
+    tail = next(tail for tail in losses if (tail.method, tail.level) == ("historical", ES_LEVEL))
+    shortfall = gate(tail.var, depth.covered), gate(tail.es, depth.covered)
+    result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered), shortfall)
+    without = np.where(np.isfinite(joint.betas[:, :, 0]), 0.0, stack.weight)
+    filled = nullable(joint.beta[:, 0] + without.sum(axis=-1))
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
         document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}
         document["forecast_21"] = forecasts[i]
         result.volatility.append(document)
-        result.beta.append({"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": n_obs[i]})
+        result.beta.append(
+            {
+                "aggregated": aggregated[i],
+                "aggregated_filled": filled[i],
+                "realized": beta[i],
+                "r2": r2[i],
+                "n_obs": n_obs[i],
+            }
+        )
         result.var.append([line[i] for line in lines])
         result.var_10d.append([line[i] for line in later])
         for line in lines:
@@ -123,6 +138,7 @@ def series_figures(
         ("volatility.trend", z, covered[YEAR], ZERO_VARIANCE),
         ("volatility.forecast_21", [forecast["value"] for forecast in forecasts], depth.covered, SHORT_HISTORY),
         ("beta.aggregated", aggregated, covered[BETA_WINDOW], LOW_COVERAGE),
+        ("beta.aggregated_filled", filled, covered[BETA_WINDOW], LOW_COVERAGE),
         ("beta.realized", beta, covered[BETA_WINDOW], SHORT_HISTORY),
         ("beta.r2", r2, covered[BETA_WINDOW], ZERO_VARIANCE),
         ("var", [line["var"] for line in lines[0]], depth.covered, SHORT_HISTORY),
