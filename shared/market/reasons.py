@@ -194,15 +194,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "MONEY_MARKET",
     ),
     ReasonCode.EXPIRED: ReasonInfo(
-        "The session is after the option's expiration, no exit is stated, and it could not be settled: its underlying has no close of "
-        "that session, was split since the entry, or the contract is an adjusted one",
+        "After the option's expiration, without a stated exit, and not settled: the underlying has no close then or was split",
         "nav",
         "you",
         "Give the position its exit: its price, or the value it expired with; `exit_price` 0 if it expired worthless",
     ),
     ReasonCode.ASSIGNMENT: ReasonInfo(
-        "The lot is entered at the strike of an option that ended within three sessions: perhaps its delivery, and then the option's "
-        "settlement counts the same money twice",
+        "Entered at the strike of an option that ended within three sessions: its delivery would count the same money twice",
         "figure",
         "you",
         "If it is the delivery, give the option the exit price 0",
@@ -347,10 +345,7 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Nothing to do: it is not missing",
     ),
     ReasonCode.NO_DOWNSIDE: ReasonInfo(
-        "Nothing in the range fell, and a ratio to a loss that there was not is no number",
-        "figure",
-        "wait",
-        "Nothing to do: it is not missing",
+        "Nothing in the range fell: there is no loss to divide by", "figure", "wait", "Nothing to do: it is not missing"
     ),
     ReasonCode.ONE_LEG: ReasonInfo(
         "A value fund less the market stands for value, for want of a growth fund of its family",
