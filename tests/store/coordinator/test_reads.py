@@ -264,7 +264,7 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
         },
     ]
     assert newest["decomposition"] == {
-        "volatility": 0.25, "excluded": [{"symbol": "MSFT", "reason": "unpriceable"}], "factors": [{"factor": "market", "share": 0.9}],
+        "volatility": 0.25, "excluded": [{"symbol": "MSFT", "reason": "unpriceable"}], "factors": [{"factor": "market", "label": "market", "share": 0.9}],
         "contributions": [{"symbol": "AAPL", "weight": 0.6, "contribution": 0.2, "share": None}],
     }  # fmt: skip
     assert (newest["session"], newest["stale"], newest["coverage"]) == ("2020-12-29", False, 0.9)

@@ -55,7 +55,7 @@ RISK: tuple[Formula, ...] = (
         *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1) for name in ("stderr_hac", "t_hac")),
     formula("exposures/factors/*/**",
       "beta = sum of weight_i beta_i; money = sum of value_i beta_i; covered_weight = gross value with a beta "
-      "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported: single regressions",
+      "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported (growth too): single regressions",
       *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1, steps=("covered_weight",)),
     formula("exposures/positions/*/betas/*",
       "ridge of the symbol's returns, of an option its underlying's, on the market and the residuals "
