@@ -162,6 +162,11 @@ def what_if(console: Console, of: Document) -> None:
             rows.add_row(f"{title} {percent(one['level'], 1)}", percent(one[figure]), percent(other[figure]))
     for one, other in zip(before["factors"], after["factors"], strict=True):
         rows.add_row(f"beta, {words(one['factor'])}", number(one["beta"]), number(other["beta"]))
+    hedges = [side.get("hedge") or {} for side in (before, after)]
+    if hedges[1].get("symbol"):
+        title = f"hedge of the market, {hedges[1]['symbol']}"
+        rows.add_row(title, *(number(each.get("quantity")) for each in hedges))
+        rows.add_row("its money", *(money(each.get("money")) for each in hedges))
     for name in ("effective", "top_3"):
         rows.add_row(
             f"concentration, {words(name)}", number(before["concentration"][name]), number(after["concentration"][name])

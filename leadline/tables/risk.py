@@ -30,7 +30,7 @@ def factors(console: Console, exposures: Mapping[str, Any]) -> None:
                 if not remark and t is not None and abs(t) < LEAST_T:
                     remark = "within two errors of 0"
                 rows.add_row(
-                    words(factor["factor"]),
+                    words(factor.get("label") or factor["factor"]),
                     number(factor["beta"]),
                     number(factor.get("stderr_hac")),
                     number(t, 1),
@@ -101,6 +101,7 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     else:
         rows.add_row("forecast, 21 sessions", DASH)
     rows.add_row("beta from positions", number(beta["aggregated"]))
+    rows.add_row("with the uncovered as the market", number(beta.get("aggregated_filled")))
     r2 = f"  (R² {number(beta['r2'])})" if beta.get("r2") is not None else ""
     rows.add_row("beta realized", number(beta["realized"]) + r2)
     rows.add_row("returns behind it", count(beta.get("n_obs")))
@@ -129,12 +130,30 @@ def _tail(console: Console, of: Mapping[str, Any]) -> None:
     """Of today's holdings; the drawdown is of the book as it was."""
     _losses(console, "Value at risk of today's holdings, one day, of NAV", of.get("var") or [])
     _losses(console, "Value at risk of today's holdings, ten days, of NAV", of.get("var_10d") or [])
+    _by_factor(console, of)
     drawdown = of.get("drawdown") or {}
     if drawdown.get("max") is not None:
         console.print(
             f"Drawdown {percent(drawdown['current'])}; deepest {percent(drawdown['max'])}, from {drawdown['peak']} to "
             f"{drawdown['trough']}"
         )
+
+
+def _by_factor(console: Console, of: Mapping[str, Any]) -> None:
+    """What factors have in the expected shortfall, and the likeliest move of them that loses so much."""
+    short, reverse = of.get("es_factors") or {}, of.get("reverse_stress") or {}
+    if short:
+        rows = table(f"Expected shortfall at {percent(short['level'], 1)} by factor, of NAV", "factor", "component")
+        for name, component in short["factors"].items():
+            rows.add_row(words(name), percent(component))
+        rows.add_row("holdings' own", percent(short["specific"]))
+        console.print(rows)
+    if reverse:
+        title = f"What most likely loses {percent(reverse['loss'], 0)} of NAV: {number(reverse['sigmas'], 1)} sigma of a quarter"
+        rows = table(title, "factor", "return of its proxy")
+        for name, shock in reverse["shocks"].items():
+            rows.add_row(words(name), percent(shock, 1))
+        console.print(rows)
 
 
 def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mapping[str, Any], most: int) -> None:

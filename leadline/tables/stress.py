@@ -15,6 +15,12 @@ Scenarios = Sequence[Mapping[str, Any]]
 # Beside each other on a page of 140 characters, with amounts of up to eight digits.
 MOST_SCENARIOS = 8
 LEGS = ("direct", "propagated")
+# What is scripted beside returns of proxies.
+_SCRIPTS = {
+    "rates_bp": "basis points",
+    "vol_relative": "volatilities, times itself",
+    "vol_points": "volatilities, points",
+}
 # What the two mean: the factors that a scenario does not name stand still, or do what they usually do beside those it names.
 LABELS = {"direct": "others unchanged", "propagated": "others as they usually move"}
 
@@ -22,6 +28,7 @@ LABELS = {"direct": "others unchanged", "propagated": "others as they usually mo
 def stress(console: Console, scenarios: Scenarios) -> None:
     _print_scripts(console, scenarios)
     _totals(console, scenarios)
+    _beside(console, scenarios)
     numbers = [f"#{n}" for n in range(1, len(scenarios) + 1)]
     there = [n for n, scenario in enumerate(scenarios) if scenario["direct"] or scenario["propagated"]]
     computed, columns = [scenarios[n] for n in there], [numbers[n] for n in there]
@@ -38,7 +45,10 @@ def _print_scripts(console: Console, scenarios: Scenarios) -> None:
     for column in (3, 4):
         rows.columns[column].no_wrap = False
     for n, scenario in enumerate(scenarios, 1):
-        shocks = ", ".join(f"{words(name)} {percent(shock, 1)}" for name, shock in scenario["shocks"].items())
+        shocks = ", ".join(
+            [f"{words(name)} {percent(shock, 1)}" for name, shock in scenario["shocks"].items()]
+            + [f"{name} {number(scenario[key], 2)}" for key, name in _SCRIPTS.items() if scenario.get(key) is not None]
+        )
         capped = ", ".join(words(name) for name in scenario["capped"])
         rows.add_row(
             f"#{n}", *(escape(cell) for cell in (scenario["id"], scenario["name"], shocks, capped)),
@@ -57,6 +67,19 @@ def _totals(console: Console, scenarios: Scenarios) -> None:
             f"#{n}", *(cell for leg in legs for cell in (money(leg.get("money")), percent(leg.get("fraction"), 1))),
             percent((legs[-1].get("shocks") or {}).get("market"), 1),
         )  # fmt: skip
+    console.print(rows)
+
+
+def _beside(console: Console, scenarios: Scenarios) -> None:
+    """With what is uncovered moving as the market, and what a move of volatilities adds."""
+    columns = (cell for leg in LEGS for cell in (f"{LABELS[leg]}, filled", "by volatility"))
+    rows = table("Stress with the uncovered as the market, of NAV", "#", *columns)
+    for n, scenario in enumerate(scenarios, 1):
+        legs = [scenario[leg] or {} for leg in LEGS]
+        rows.add_row(
+            f"#{n}",
+            *(cell for leg in legs for cell in (percent(leg.get("fraction_filled"), 1), money(leg.get("volatility")))),
+        )
     console.print(rows)
 
 

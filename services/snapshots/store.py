@@ -74,7 +74,7 @@ async def positions(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> R
     result = await conn.execute(
         text("""
             SELECT portfolio_id, id, symbol, investment_class, quantity, entry_price, exit_price,
-                   entry_date, exit_date, entry_session, exit_session, investment_subtype, basis_reason
+                   entry_date, exit_date, entry_session, exit_session, investment_subtype, basis_reason, underlying_symbol
             FROM coordinator.positions
             WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND deleted_at IS NULL AND entry_session <= :last
             ORDER BY portfolio_id, entry_session, id
@@ -82,6 +82,28 @@ async def positions(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> R
         {"ids": list(ids), "last": last},
     )
     return result.all()
+
+
+async def closes_at_expiry(conn: AsyncConnection, asked: Sequence[tuple[str, date, date]]) -> Sequence[float | None]:
+    """Of each (underlying, last session of a contract, entry) the underlying's close as traded; None without one, and where a split in
+    between changed what is delivered."""
+    result = await conn.execute(
+        text("""
+            SELECT p.close FROM unnest(CAST(:symbols AS text[]), CAST(:sessions AS date[]), CAST(:entries AS date[]))
+                WITH ORDINALITY AS w (symbol, session, entry, n)
+            LEFT JOIN ingest.symbols s ON s.symbol = w.symbol
+            LEFT JOIN ingest.prices p ON p.symbol_id = s.id AND p.session = w.session AND p.close > 0
+                AND NOT EXISTS (SELECT 1 FROM ingest.actions a WHERE a.symbol_id = s.id AND a.type = 'split'
+                                AND a.ex_session > w.entry AND a.ex_session <= w.session)
+            ORDER BY w.n
+        """),
+        {
+            "symbols": [symbol for symbol, _, _ in asked],
+            "sessions": [session for _, session, _ in asked],
+            "entries": [entry for _, _, entry in asked],
+        },
+    )
+    return list(result.scalars())
 
 
 async def flows(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> Rows:

@@ -50,6 +50,7 @@ class ReasonCode(StrEnum):
     PRICE_BASIS_MISMATCH = "price_basis_mismatch"
     PRICE_BASIS_AMBIGUOUS = "price_basis_ambiguous"
     EXIT_PRICE_MISMATCH = "exit_price_mismatch"
+    ASSIGNMENT = "assignment"
     PRIVATE = "private"
     NO_CAPITAL = "no_capital"
     NO_ROOT = "no_root"
@@ -62,6 +63,8 @@ class ReasonCode(StrEnum):
     PRICE_INDEX = "price_index"
     SHORT_HISTORY = "short_history"
     ZERO_VARIANCE = "zero_variance"
+    NO_DOWNSIDE = "no_downside"
+    ONE_LEG = "one_leg"
     LOW_COVERAGE = "low_coverage"
     NO_DELTA = "no_delta"
     WITH_UNDERLYING = "with_underlying"
@@ -191,10 +194,16 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "MONEY_MARKET",
     ),
     ReasonCode.EXPIRED: ReasonInfo(
-        "The session is after the option's expiration, and no exit is stated",
+        "After the option's expiration, without a stated exit, and not settled: the underlying has no close then or was split",
         "nav",
         "you",
         "Give the position its exit: its price, or the value it expired with; `exit_price` 0 if it expired worthless",
+    ),
+    ReasonCode.ASSIGNMENT: ReasonInfo(
+        "Entered at the strike of an option that ended within three sessions: its delivery would count the same money twice",
+        "figure",
+        "you",
+        "If it is the delivery, give the option the exit price 0",
     ),
     ReasonCode.NO_DIVIDENDS: ReasonInfo(
         "The source lists no actions for the symbol: dividends may be missing",
@@ -334,6 +343,15 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "wait",
         "Nothing to do: it is not missing",
+    ),
+    ReasonCode.NO_DOWNSIDE: ReasonInfo(
+        "Nothing in the range fell: there is no loss to divide by", "figure", "wait", "Nothing to do: it is not missing"
+    ),
+    ReasonCode.ONE_LEG: ReasonInfo(
+        "A value fund less the market stands for value, for want of a growth fund of its family",
+        "figure",
+        "wait",
+        "Nothing to do: it is not missing. With prices of VTV and VUG, or of IVE and IVW, their difference stands for it",
     ),
     ReasonCode.LOW_COVERAGE: ReasonInfo(
         "Good inputs stand behind less than 0.80 of gross value",

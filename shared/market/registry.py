@@ -28,26 +28,37 @@ class Spread:
 
 
 MARKET: Final = "market"
+VALUE: Final = "value"
+GROWTH: Final = "growth"
+SIZE: Final = "size"
+LOW_SIZE_TILT: Final = "SIZE"  # the fund that stands for size where IWM does not: of large and mid caps
 RATES: Final = "rates"
 
 # Market first, rates last: arrays in the database carry this order, so it never changes without a new model version.
 FACTORS: Final[tuple[Factor, ...]] = (
     Factor(MARKET, ("SPY", "^GSPC")),
-    Factor("value", ("VTV", "IVE", "VLUE")),
-    Factor("growth", ("VUG", "IVW")),
+    Factor(VALUE, ("VTV", "IVE", "VLUE")),
+    Factor(GROWTH, ("VUG", "IVW")),
     Factor("momentum", ("MTUM",)),
     Factor("quality", ("QUAL",)),
-    Factor("size", ("IWM", "SIZE")),
+    Factor(SIZE, ("IWM", "SIZE")),
     Factor("low_volatility", ("USMV",)),
     Factor(RATES, ("TLT",)),
 )
 FACTOR_NAMES: Final[tuple[str, ...]] = tuple(factor.name for factor in FACTORS)
 STYLES: Final[tuple[str, ...]] = FACTOR_NAMES[1:-1]
+# Residuals of value and growth funds correlate at -0.94: in one regression neither has a beta of its own. The joint set has their
+# difference as `value`; growth is regressed on by itself, and moves nothing. In the order of preference: two funds of one index family,
+# else a value fund less the market.
+REPORTED_FACTOR: Final = GROWTH
+VALUE_AXES: Final[tuple[tuple[str, str], ...]] = (("VTV", "VUG"), ("IVE", "IVW"), ("VLUE", "SPY"), ("VLUE", "^GSPC"))
+JOINT_FACTORS: Final[tuple[bool, ...]] = tuple(name != REPORTED_FACTOR for name in FACTOR_NAMES)
 PROXY_SYMBOLS: Final[tuple[str, ...]] = tuple(proxy for factor in FACTORS for proxy in factor.proxies)
 # Stands for rates where no fund does: daily returns of a 25-year par bond on the Treasury's curve (shared/market/curve.py). Computed,
 # not fetched, so it is none of the symbols above; in arrays of proxies' returns it is the last column.
 CURVE_PROXY: Final = "UST25Y"
 PROXY_COLUMNS: Final[tuple[str, ...]] = (*PROXY_SYMBOLS, CURVE_PROXY)
+AXIS_PROXIES: Final[tuple[str, ...]] = tuple(f"{long}-{short}" for long, short in VALUE_AXES)
 # Indices without dividends: a market of their own, but an alpha against them holds the dividend yield and is flagged.
 PRICE_INDICES: Final[frozenset[str]] = frozenset({"^GSPC"})
 
@@ -177,11 +188,14 @@ SPLIT_TOLERANCE: Final = 0.06  # the market's own move of that session
 
 STRESS_HALF_LIFE: Final = 63  # sessions; a quarter, so that covariances follow the regime
 STRESS_WINDOW: Final = 252
-STRESS_CAP_SIGMAS: Final = 3.0  # of √63 sessions: uncapped, 2020's COVID scenario sends momentum up 83 %
+STRESS_CAP_SIGMAS: Final = (
+    3.0  # of √63 sessions: uncapped, a crash in which quality funds rise sends momentum down 89 %
+)
 STRESS_CAP_SESSIONS: Final = 63
 IMPLAUSIBLE_SIGMAS: Final = (
     5.0  # of √63 sessions: what is read as a fund's return and was meant as a style's goes to fifteen and more
 )
+REVERSE_LOSS: Final = 0.10  # of NAV: what a reverse stress asks for; the move grows with it in proportion
 STRESS_DURATION_DAYS: Final = 400  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
 
 # --- Performance, attribution, liquidity: computed where they are read (docs/methods.md §16) -----------------------------------------
@@ -208,6 +222,18 @@ SECTOR_FUNDS: Final[dict[str, str]] = {
     "Real Estate": "XLRE",
     "Utilities": "XLU",
 }
+
+
+def proxy_legs(proxy: str) -> tuple[str, str | None]:
+    """The fund whose return a proxy is, and the one whose return is taken off, where it is the difference of two: `VTV-VUG`."""
+    if proxy in AXIS_PROXIES:
+        return VALUE_AXES[AXIS_PROXIES.index(proxy)]
+    return proxy, None
+
+
+def is_one_leg(proxy: str) -> bool:
+    """Whether a proxy of value is a fund less the market, for want of a growth fund of its family."""
+    return proxy_legs(proxy)[1] in FACTORS[0].proxies
 
 
 def hac_lag(n_obs: int) -> int:

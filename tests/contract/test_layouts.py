@@ -15,7 +15,7 @@ from services.factors.compute import regression
 from services.risk.compute.inputs import Greeks
 from services.risk.store.inputs import _FACT_COLUMNS
 from shared.market import layouts
-from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
+from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, SPREAD_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +53,9 @@ def test_forecasts_and_exposures() -> None:
     assert layouts.FORECASTS[judged.NORMAL] == "var_normal"
     assert layouts.FORECASTS[judged.EWMA_VARIANCE] == "ewma_variance"
     assert layouts.scored_var("filtered", 0.975) == "var_filtered_97.5"
-    assert [name for name, of in answered.FIGURES if of == "joint"] == list(FACTOR_NAMES)
+    assert [name for name, of in answered.FIGURES if of == "joint"] == [
+        name for name, joint in zip(FACTOR_NAMES, JOINT_FACTORS, strict=True) if joint
+    ], "growth is reported"
 
 
 def test_no_service_lists_the_elements_of_such_an_array_itself() -> None:

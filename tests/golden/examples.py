@@ -357,37 +357,39 @@ def rate_shock(given: Given) -> Mapping[str, Any]:
 
 @example
 def stressed(given: Given) -> Mapping[str, Any]:
-    """Direct shocks of market and value on a long and a short, and a holding that hits the floor."""
-    market, value, b = (float(given[key]) for key in ("market", "value", "b_value"))
+    """Direct shocks of market and quality on a long and a short, and a holding that hits the floor."""
+    market, quality, b = (float(given[key]) for key in ("market", "quality", "b_quality"))
+    both = [0, FACTOR_NAMES.index("quality")]
     shock = np.zeros((1, 8))
-    shock[0, :2] = market, value - b * market
+    shock[0, both] = market, quality - b * market
     betas = np.zeros((1, 3, 8))
-    betas[0, :, :2] = given["betas"]
+    betas[0][:, both] = given["betas"]
     of = stress.apply(np.array([given["values"]]), betas, shock[None])
     return {
-        "residual_shock": shock[0, 1], "by_position": of.by_position[0, 0], "market_part": of.by_factor[0, 0, 0],
-        "value_part": of.by_factor[0, 0, 1], "total": of.money[0, 0],
+        "residual_shock": shock[0, both[1]], "by_position": of.by_position[0, 0], "market_part": of.by_factor[0, 0, 0],
+        "quality_part": of.by_factor[0, 0, both[1]], "total": of.money[0, 0],
     }  # fmt: skip
 
 
 @example
 def propagation(given: Given) -> Mapping[str, Any]:
     """The conditional mean of the market, given a shock of a style: one line of Σ_us Σ_ss⁻¹ s_s, and the cap."""
+    quality = FACTOR_NAMES.index("quality")
     recent = np.zeros((1, 8, 8))
-    recent[0, 0, 0], recent[0, 1, 1] = given["market_sd"] ** 2, given["residual_sd"] ** 2
+    recent[0, 0, 0], recent[0, quality, quality] = given["market_sd"] ** 2, given["residual_sd"] ** 2
     available = np.zeros((1, 8), np.bool_)
-    available[0, :2] = True
+    available[0, [0, quality]] = True
     slopes = np.zeros((1, 8))
-    slopes[0, :2] = 1.0, given["b_value"]
+    slopes[0, [0, quality]] = 1.0, given["b_quality"]
     model = FactorModel(available, slopes, recent, recent, recent)
     shown: dict[str, Any] = {}
     for name, shock in (("mild", given["mild"]), ("extreme", given["extreme"])):
-        scenario = Scenario("x", "x", {"value": float(shock)}, None)
+        scenario = Scenario("x", "x", {"quality": float(shock)}, None)
         of = stress.shocks(Scenarios((scenario,), ()), scenario, model, (date(2020, 1, 2),))
         shown |= {
             f"{name}_market": of.raw[0, 0],
-            f"{name}_value": of.raw[0, 1],
-            f"{name}_residual": of.propagated[0, 1],
+            f"{name}_quality": of.raw[0, quality],
+            f"{name}_residual": of.propagated[0, quality],
         }
         shown[f"{name}_capped"] = [FACTOR_NAMES[k] for k in np.flatnonzero(of.capped[0]).tolist()]
     return shown

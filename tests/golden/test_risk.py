@@ -204,7 +204,9 @@ def test_a_100_bp_rise_costs_long_tlt_its_duration() -> None:
 
 
 MODEL: FactorModel = factor_model(PANEL)
-shocks_of = st.dictionaries(st.sampled_from(FACTOR_NAMES), st.floats(-0.6, 0.6), min_size=1, max_size=8)
+# Value and growth are legs of one axis: what a script of them is has tests of its own.
+SINGLE = [name for name in FACTOR_NAMES if name not in ("value", "growth")]
+shocks_of = st.dictionaries(st.sampled_from(SINGLE), st.floats(-0.6, 0.6), min_size=1, max_size=6)
 
 
 def moved(shocks: dict[str, float]) -> Shocks:

@@ -94,7 +94,10 @@ async def test_a_spare_one_is_waited_for_where_the_first_is_absent_for_good(db: 
     portfolio = await hold(db, "AAA")
     await units(db, portfolio)
     results = await run(db, portfolio)
-    assert {deferral.reason for deferral in results.deferred.values()} == {"rate_limited: IVW for growth"}
+    told = "rate_limited: IVW for value, rate_limited: IVW for growth"
+    assert {deferral.reason for deferral in results.deferred.values()} == {told}, (
+        "of value, IVE less it stands before VLUE"
+    )
 
 
 async def test_a_proxy_that_nobody_will_have_is_not_waited_for(db: AsyncConnection) -> None:

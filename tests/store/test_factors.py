@@ -140,7 +140,7 @@ async def test_facts_of_what_is_held_and_of_the_proxies_are_stored(db: AsyncConn
     proxies = await db.execute(text("SELECT session, proxies, slopes, sigmas FROM factors.proxies ORDER BY session"))
     rows = proxies.all()
     assert [row.session for row in rows] == list(DAYS[-5:])
-    assert rows[0].proxies == ["SPY", "VTV", None, "MTUM", "QUAL", "IWM", "USMV", None]
+    assert rows[0].proxies == ["SPY", "VLUE-SPY", None, "MTUM", "QUAL", "IWM", "USMV", None]
     assert rows[0].slopes[0] == 1.0
 
 

@@ -249,6 +249,42 @@ async def test_an_option_filed_under_a_share_is_not_valued_at_its_price(db: Asyn
     assert [(int(value), reason) for value, reason in values] == [(200, "unpriceable")]
 
 
+async def test_an_option_is_settled_at_what_exercise_is_worth_and_a_stated_exit_stands(db: AsyncConnection) -> None:
+    """On the last session on or before its expiration, at the underlying's close of it, in whatever batches; and its delivery is
+    remarked on."""
+    await market(db, SESSIONS)
+    end = SESSIONS[8]
+    price = "SELECT close FROM ingest.prices p JOIN ingest.symbols s ON s.id = p.symbol_id WHERE s.symbol = 'BBB' AND session = :end"
+    close = float(await db.scalar(text(price), {"end": end}) or 0)
+    strike = int(close) + 2
+    put, call = (f"BBB{end:%y%m%d}{side}{strike * 1000:08d}" for side in "PC")
+    lots = [
+        (put, -2, SESSIONS[5], 3.5, None, None, "OPTIONS"),
+        (call, 1, SESSIONS[5], 1, None, None, "OPTIONS"),
+        (put, 1, SESSIONS[5], 3, SESSIONS[7], 2, "OPTIONS"),
+        ("BBB", 10, SESSIONS[7], strike, None, None, "PUBLIC"),
+    ]
+    identity = await portfolio(db, lots)
+    for part in (SESSIONS[5:7], SESSIONS[7:9], SESSIONS[9:12]):
+        await complete(db, [identity], part)
+    rows = await db.execute(
+        text("""SELECT session, symbol, quantity, realized_pnl FROM snapshots.positions
+                WHERE session = ANY (CAST(:days AS date[])) AND symbol <> 'BBB' ORDER BY session, symbol, quantity, realized_pnl"""),
+        {"days": [SESSIONS[7], end, SESSIONS[11]]},
+    )
+    found = [(row.session, row.symbol, float(row.quantity), float(row.realized_pnl)) for row in rows]
+    paid = round(-200 * (strike - close - 3.5), 4)
+    settled = [(call, 0.0, -100.0), *sorted([(put, 0.0, -100.0), (put, 0.0, paid)])]
+    assert found == [
+        (SESSIONS[7], call, 1.0, 0.0), (SESSIONS[7], put, -2.0, 0.0), (SESSIONS[7], put, 0.0, -100.0),
+        *((end, *lot) for lot in settled), *((SESSIONS[11], *lot) for lot in settled),
+    ]  # fmt: skip
+    said = "SELECT reasons FROM snapshots.snapshots WHERE session = :day"
+    reasons = await db.scalar(text(said), {"day": SESSIONS[11]})
+    assert {"figure": "entry_price", "symbol": "BBB", "reason": "assignment"} in reasons
+    assert "expired" not in {reason["reason"] for reason in reasons}
+
+
 async def test_nothing_is_computed_on_an_undecided_basis(db: AsyncConnection) -> None:
     """One lot of which it is not known whether its numbers are as traded keeps its portfolio out, from its entry on."""
     ids = await everything(db)

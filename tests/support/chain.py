@@ -14,7 +14,7 @@ from services.risk.compute.inputs import Book, Kind, Panel
 from services.risk.compute.report import build_reports
 from services.risk.workflow import load_scenarios
 from shared.arrays import FloatMatrix, FloatVector
-from shared.market.registry import LOOKBACK, PROXY_SYMBOLS
+from shared.market.registry import AXIS_PROXIES, LOOKBACK, PROXY_SYMBOLS, VALUE_AXES
 from tests.support.risk import Answered, answered
 
 SCENARIOS = load_scenarios()
@@ -69,6 +69,12 @@ def facts(returns: Mapping[str, FloatVector], rows: Sequence[int]) -> tuple[tupl
     return names, own_factors(found, names)
 
 
+def differences(returns: Mapping[str, FloatVector]) -> dict[str, FloatVector]:
+    """Returns of what may stand for value: two funds, or a fund less the market."""
+    pairs = zip(AXIS_PROXIES, VALUE_AXES, strict=True)
+    return {axis: returns[a] - returns[b] for axis, (a, b) in pairs if a in returns and b in returns}
+
+
 def panel(
     returns: Mapping[str, FloatVector],
     sessions: int = 1,
@@ -82,6 +88,7 @@ def panel(
     """
     count = len(next(iter(returns.values())))
     rows = list(range(count - sessions, count))
+    returns = {**returns, **differences(returns)}
     names, of = facts(returns, rows)
     width = LOOKBACK - 1 + sessions
     grid = np.full((len(names), width), np.nan)

@@ -39,6 +39,7 @@ _SIDE: Final = {
     "volatility": {"realized_21": 0.14, "realized_63": 0.16, "realized_252": 0.28},
     "var": [{"method": "historical", "level": 0.95, "var": 0.021, "es": 0.034, "n_obs": 504}],
     "factors": [{"factor": "market", "beta": 0.86, "money": 86000.0}],
+    "hedge": {"symbol": "SPY", "quantity": -230.0, "money": -86000.0},
     "covered_weight": 1.0,
     "coverage": 1.0,
     "concentration": {"hhi": 1250.0, "effective": 8.0, "top_3": 0.52, "top_10": 1.0},

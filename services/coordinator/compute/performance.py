@@ -124,7 +124,7 @@ def measure(of: Range) -> Performance:
     moments = _moments(of, known, reasons)
     calmar = annual / -drawdown if drawdown < 0.0 else NAN
     if drawdown == 0.0:
-        reasons.setdefault("calmar", ReasonCode.ZERO_VARIANCE.value)
+        reasons.setdefault("calmar", ReasonCode.NO_DOWNSIDE.value)
     count = int(known.sum())
     seen = np.where(known, of.returns, np.nan)
     if np.isnan(of.risk_free).any():
@@ -162,18 +162,20 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     found["downside_deviation"] = ANNUAL * below
     if len(known) >= PERFORMANCE_YEAR:
         found["semi_deviation"] = ANNUAL * math.sqrt(float(np.square(np.minimum(centred, 0.0)).sum() / (n - 1)))
-    moves = float(excess.std(ddof=1))
-    if moves > _ROUNDING:
-        found["sharpe"] = ANNUAL * mean / moves
-    if below > _ROUNDING:
-        found["sortino"] = ANNUAL * mean / below
+    # A book that stands still has no ratio: what moves in its excess is the bill's rate alone.
     if sd > _ROUNDING:
+        moves = float(excess.std(ddof=1))
+        found["sharpe"] = ANNUAL * mean / moves if moves > _ROUNDING else NAN
+        if below > _ROUNDING:
+            found["sortino"] = ANNUAL * mean / below
+        else:
+            reasons["sortino"] = ReasonCode.NO_DOWNSIDE.value
         spread = float(np.square(centred).mean())
         found["skew"] = float((centred**3).mean()) / spread**1.5
         found["kurtosis"] = float((centred**4).mean()) / spread**2 - 3.0
     for name in ("sharpe", "sortino", "skew", "kurtosis"):
         if math.isnan(found[name]):
-            reasons[name] = ReasonCode.ZERO_VARIANCE.value
+            reasons.setdefault(name, ReasonCode.ZERO_VARIANCE.value)
     return found
 
 

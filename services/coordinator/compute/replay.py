@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market.registry import COVERAGE_GATE
 
 
 def compound(returns: FloatMatrix, ends: FloatMatrix) -> FloatVector:
@@ -20,6 +21,15 @@ def compound(returns: FloatMatrix, ends: FloatMatrix) -> FloatVector:
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = ends[:, 1] / ends[:, 0] - 1.0
     return np.where(whole, product, np.where(np.isfinite(ratio), ratio, np.nan))
+
+
+def total(value: FloatVector, gross: FloatVector, moved: FloatVector) -> tuple[float, float]:
+    """(money, gross value of what is not in it): NaN where less than 0.80 of gross value is in it. All (K,), NaN in `moved` unknown."""
+    there = np.isfinite(moved)
+    whole, without = float(gross.sum()), float(gross[~there].sum())
+    if whole > 0.0 and whole - without < COVERAGE_GATE * whole:
+        return float("nan"), without
+    return float((value * np.where(there, moved, 0.0)).sum()), without
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,42 @@ class Figures:
     top_10: float
 
 
+@dataclass(frozen=True, slots=True)
+class Quantities:
+    """Of K symbols: long lots (>= 0) and short ones (<= 0), which do not net in gross value."""
+
+    long: FloatVector
+    short: FloatVector
+
+    @property
+    def net(self) -> FloatVector:
+        return self.long + self.short
+
+    @property
+    def held(self) -> BoolMatrix:
+        there: BoolMatrix = (self.long != 0.0) | (self.short != 0.0)
+        return there
+
+    def traded(self, quantity: FloatVector) -> Quantities:
+        """What is bought covers short lots first, what is sold is taken of long ones first; the rest is new."""
+        covered = np.clip(quantity, 0.0, -self.short)
+        sold = np.clip(-quantity, 0.0, self.long)
+        return Quantities(
+            self.long - sold + np.maximum(quantity - covered, 0.0),
+            self.short + covered + np.minimum(quantity + sold, 0.0),
+        )
+
+
 def figures(
-    nav: float, value: FloatVector, exposure: FloatVector, betas: FloatMatrix, series: Series, groups: list[str]
+    nav: float,
+    gross: FloatVector,
+    exposure: FloatVector,
+    betas: FloatMatrix,
+    series: Series,
+    groups: list[str],
 ) -> Figures:
-    """value (K,) signed money, exposure (K,) what moves (NaN uncovered), betas (K, F) of the joint set (NaN uncovered or no proxy),
-    groups : the underlying of each symbol."""
-    gross = np.abs(value)
+    """gross (K,) value of the long lots less that of the short ones, exposure (K,) what moves (NaN uncovered), betas (K, F) of the
+    joint set (NaN uncovered or no proxy), groups : the underlying of each symbol."""
     moves = np.where(np.isfinite(exposure), exposure, 0.0)
     weight = moves / nav if nav > 0.0 else np.full_like(moves, np.nan)
     # Without holdings nothing moves, as stored risk has it; without a positive NAV there is no share of it that could.
@@ -90,7 +120,7 @@ def figures(
     covered = np.isfinite(exposure) & np.isfinite(betas[:, 0])
     of_betas = _weighted(gross, covered)
     exposed = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0)
-    known = np.isfinite(betas[covered]).any(axis=0) | (len(value) == 0)
+    known = np.isfinite(betas[covered]).any(axis=0) | (len(gross) == 0)
     total = weight @ exposed if len(weight) else np.full(betas.shape[1], nothing)
     hhi, top_3, top_10 = _concentration(gross, groups)
     return Figures(
@@ -104,6 +134,12 @@ def figures(
         top_3,
         top_10,
     )
+
+
+def hedge(beta: float, nav: float, price: float) -> tuple[float, float]:
+    """(shares, money) of the market's proxy, whose own market beta is 1, that would bring a book's beta to 0; NaN unknown."""
+    money = -beta * nav
+    return money / price, money
 
 
 def _share(gross: FloatVector, real: BoolMatrix) -> FloatVector:

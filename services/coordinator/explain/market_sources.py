@@ -14,7 +14,7 @@ from services.coordinator.explain.sources import Entry, Scope, entry, rows
 from services.coordinator.results import quarantine
 from services.coordinator.results.values import to_json
 from shared.market.curve import CURVE_MOST_DAYS, Curve, ParBond, long_bond
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, proxy_legs
 
 
 async def _ranges(conn: AsyncConnection, source: Source, reach: Mapping[str, tuple[date, date]]) -> list[Entry]:
@@ -59,7 +59,13 @@ async def proxies(conn: AsyncConnection, scope: Scope) -> list[Entry]:
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": scope.session}
     )
     named = zip(FACTOR_NAMES, proxy_symbols or (), strict=False)
-    chosen = {symbol for factor, symbol in named if symbol and (not scope.proxies or factor in scope.proxies)}
+    chosen = {
+        leg
+        for factor, symbol in named
+        if symbol and (not scope.proxies or factor in scope.proxies)
+        for leg in proxy_legs(symbol)
+        if leg
+    }
     found = await _ranges(conn, Source.PROXIES, dict.fromkeys(sorted(chosen), (scope.first, scope.session)))
     return found + (await _curves(conn, scope.first, scope.session) if CURVE_PROXY in chosen else [])
 

@@ -19,7 +19,7 @@ from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import FloatVector
 from shared.market.reasons import ReasonCode
-from shared.market.registry import FACTOR_NAMES
+from shared.market.registry import FACTOR_NAMES, REPORTED_FACTOR
 from shared.work import Phase
 
 LINKING = "carino"
@@ -134,6 +134,8 @@ def _factors(
     counts = [*split.known.sum(axis=0).tolist(), told, sessions - told]
     lines, why = [], []
     for k, name in enumerate((*FACTOR_NAMES, "specific_and_trading", "untold")):
+        if name == REPORTED_FACTOR:
+            continue
         count = int(counts[k])
         unknown = k < len(FACTOR_NAMES) and count == 0
         lines.append(

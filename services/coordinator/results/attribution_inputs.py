@@ -16,7 +16,7 @@ from services.coordinator.results import factor_returns, history, sector_names
 from services.coordinator.results.history import Snapshots
 from shared.arrays import DateVector, FloatMatrix, FloatVector
 from shared.market import layouts
-from shared.market.registry import FACTOR_NAMES, SECTOR_FUNDS
+from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, SECTOR_FUNDS
 
 UNITS = 10_000  # of money in the arrays of holdings
 _MONEY = [
@@ -142,7 +142,8 @@ async def _exposures(conn: AsyncConnection, portfolio: UUID, sessions: DateVecto
             known = np.array(row.exposures, dtype=np.float64)
             if row.empty or len(known) == len(layouts.EXPOSURES) * len(layouts.EXPOSURE):
                 money[at] = 0.0 if row.empty else known[_MONEY]
-    return money
+    # A factor that is only reported earns nothing: it is in the others already.
+    return np.where(JOINT_FACTORS, money, np.nan)
 
 
 async def _benchmark(conn: AsyncConnection, sessions: DateVector) -> SectorBenchmark | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,10 @@ class Book:
     holdings: list[Holding]
     quantity: FloatVector
     value: FloatVector
+    bought: FloatVector
+    """(K,) quantity of the long lots, >= 0; those of the short ones are `quantity` less it."""
+    gross_value: FloatVector
+    """(K,) long value less short value: of a symbol held long and short, more than |value|."""
     old: BoolMatrix
     """(K,) whether the value is at a price that is no evidence any more."""
     exposure: FloatVector
@@ -59,21 +63,17 @@ class Book:
     def gross(self) -> float:
         return float(np.abs(self.value).sum())
 
-    def without_offset(self) -> Book:
-        """The book without symbols of which as much is held long as short: there is no quantity that a price could be told by."""
-        kept = np.flatnonzero(self.quantity != 0.0)
-        if len(kept) == len(self.symbols):
-            return self
-        return replace(
-            self,
-            symbols=[self.symbols[k] for k in kept.tolist()],
-            holdings=[self.holdings[k] for k in kept.tolist()],
-            quantity=self.quantity[kept],
-            value=self.value[kept],
-            old=self.old[kept],
-            exposure=self.exposure[kept],
-            betas=self.betas[kept],
-        )
+    @property
+    def price(self) -> FloatVector:
+        """(K,) of a share or contract, its multiplier included."""
+        return self.gross_value / (2.0 * self.bought - self.quantity)
+
+    @property
+    def moves(self) -> FloatVector:
+        """(K,) money that moves for each unit of value: of what is held long and short alike too, where it is no option."""
+        offset = np.array([h.kind is SymbolKind.PUBLIC for h in self.holdings], dtype=np.bool_) & (self.value == 0.0)
+        ratio = self.exposure / np.where(self.value == 0.0, np.nan, self.value)
+        return np.where(offset & np.isfinite(self.betas[:, 0]), 1.0, ratio)
 
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, phase: Phase = Phase.RISK) -> Book:
@@ -125,7 +125,9 @@ async def _book(
     found = (
         await conn.execute(
             text("""
-                SELECT l.symbol, sum(l.quantity) AS quantity, sum(l.value) AS value, bool_or(l.reason = ANY (CAST(:old AS text[]))) AS old,
+                SELECT l.symbol, sum(l.quantity) AS quantity, sum(l.value) AS value,
+                       coalesce(sum(l.quantity) FILTER (WHERE l.quantity > 0), 0) AS bought, sum(abs(l.value)) AS gross,
+                       bool_or(l.reason = ANY (CAST(:old AS text[]))) AS old,
                        max(p.investment_class) AS class, max(p.investment_subtype) AS subtype, max(p.underlying_symbol) AS underlying
                 FROM snapshots.holdings h
                 CROSS JOIN LATERAL unnest(h.position_ids, h.symbols, h.quantity, h.market_value, h.reason)
@@ -148,6 +150,8 @@ async def _book(
         holdings=[holding(row["symbol"], dict(row)) for row in rows],
         quantity=np.array([float(row["quantity"]) for row in rows]),
         value=np.array([float(row["value"]) / UNITS for row in rows]),
+        bought=np.array([float(row["bought"]) for row in rows]),
+        gross_value=np.array([float(row["gross"]) / UNITS for row in rows]),
         old=np.array([bool(row["old"]) for row in rows], dtype=np.bool_),
         exposure=exposure,
         betas=betas,

@@ -13,7 +13,7 @@ from services.coordinator.results import history
 from shared.arrays import DateVector, FloatMatrix, FloatVector
 from shared.market.calendar import calendar
 from shared.market.curve import MOST_SESSIONS_WITHOUT, Curve, long_bond_returns
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, PROXY_SYMBOLS
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, proxy_legs
 
 
 async def chosen(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list[str | None]], FloatMatrix]:
@@ -32,15 +32,9 @@ async def chosen(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list
     return names, slopes
 
 
-def legs(proxy: str) -> tuple[str, str | None]:
-    """The fund whose return a proxy is, and the one whose return is taken off, where it is the difference of two: `VTV-VUG`."""
-    long, separator, short = proxy.partition("-")
-    return (long, short) if separator and {long, short} <= set(PROXY_SYMBOLS) else (proxy, None)
-
-
 async def of_proxies(conn: AsyncConnection, proxies: Collection[str], sessions: DateVector) -> dict[str, FloatVector]:
     """Daily returns (T,) of each proxy; NaN where a session has none. What is not stored is not there."""
-    funds = {fund for proxy in proxies for fund in legs(proxy) if fund is not None and fund != CURVE_PROXY}
+    funds = {fund for proxy in proxies for fund in proxy_legs(proxy) if fund is not None and fund != CURVE_PROXY}
     identities = await history.known(conn, sorted(funds))
     rows = await history.of_prices(conn, "total_return", list(identities.values()), sessions)
     of_funds: dict[str, FloatVector] = dict(zip(identities, rows, strict=True))
@@ -49,7 +43,7 @@ async def of_proxies(conn: AsyncConnection, proxies: Collection[str], sessions: 
         of_funds[CURVE_PROXY] = of_curve(known, sessions)
     result = {}
     for proxy in proxies:
-        long, short = legs(proxy)
+        long, short = proxy_legs(proxy)
         if long in of_funds and (short is None or short in of_funds):
             result[proxy] = of_funds[long] - (0.0 if short is None else of_funds[short])
     return result

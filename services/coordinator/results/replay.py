@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.replay import by_factors, compound
+from services.coordinator.compute.replay import by_factors, compound, total
 from services.coordinator.errors import Contradictory, NotFound
 from services.coordinator.results import book, factor_returns, history
 from services.coordinator.results.book import Book
@@ -20,7 +20,7 @@ from services.coordinator.results.values import to_json
 from shared.arrays import DateVector, FloatVector
 from shared.clock import Clock
 from shared.market.reasons import ReasonCode
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, JOINT_FACTORS, REPORTED_FACTOR, proxy_legs
 from shared.market.symbols import SymbolKind
 from shared.work import Phase
 
@@ -65,7 +65,7 @@ def _stretch(clock: Clock, first: date, last: date) -> _Stretch:
 
 async def _shocks(conn: AsyncConnection, proxies: list[str | None], stretch: _Stretch) -> FloatVector:
     """(F,) what each proxy of the session returned over the stretch; NaN without one."""
-    legs = {proxy: factor_returns.legs(proxy) for proxy in proxies if proxy is not None}
+    legs = {proxy: proxy_legs(proxy) for proxy in proxies if proxy is not None}
     funds = sorted({fund for pair in legs.values() for fund in pair if fund is not None})
     whole = await _compounded(conn, [fund for fund in funds if fund != CURVE_PROXY], stretch)
     if CURVE_PROXY in funds:
@@ -115,10 +115,12 @@ def _answer(
     ]
     modelled, by_factor = None, None
     if np.isfinite(shocks[0]):
-        modelled = by_factors(of.value, of.exposure, of.betas, slopes, shocks.copy())
+        # A factor that is only reported moves nothing: it is in the others already.
+        modelled = by_factors(of.value, of.exposure, of.betas, slopes, np.where(JOINT_FACTORS, shocks, np.nan))
         by_factor = {
             name: to_json(money) if np.isfinite(shock) else None
             for name, money, shock in zip(FACTOR_NAMES, modelled.factors.tolist(), shocks.tolist(), strict=True)
+            if name != REPORTED_FACTOR
         }
     known = np.full(len(of.symbols), np.nan) if own is None else own
     why = _why(of, known, past=own is not None)
@@ -126,6 +128,16 @@ def _answer(
     if own is None:
         reasons.append(_entry("positions", None, ReasonCode.WINDOW_NOT_PAST))
     nothing = np.full(len(of.symbols), np.nan)
+    legs = {
+        name: _leg(of, moved)
+        for name, moved in (("factors", None if modelled is None else modelled.returns), ("positions", own))
+        if moved is not None
+    }
+    reasons += [
+        _entry(f"{name}.money", None, ReasonCode.LOW_COVERAGE) for name, leg in legs.items() if leg["money"] is None
+    ]
+    if "factors" in legs and legs["factors"]["money"] is None:
+        by_factor = dict.fromkeys(by_factor or ())
     returns, money = (nothing, nothing) if modelled is None else (modelled.returns, modelled.money)
     return {
         **of.envelope,
@@ -136,8 +148,8 @@ def _answer(
             {"factor": name, "proxy": proxy, "return": to_json(shock)}
             for name, proxy, shock in zip(FACTOR_NAMES, of.proxies, shocks.tolist(), strict=True)
         ],
-        "factors": None if modelled is None else _leg(of, money) | {"by_factor": by_factor},
-        "positions": None if own is None else _leg(of, of.value * known),
+        "factors": legs["factors"] | {"by_factor": by_factor} if "factors" in legs else None,
+        "positions": legs.get("positions"),
         "items": [
             {
                 "symbol": symbol,
@@ -154,14 +166,13 @@ def _answer(
     }
 
 
-def _leg(of: Book, money: FloatVector) -> dict[str, Any]:
+def _leg(of: Book, moved: FloatVector) -> dict[str, Any]:
     """A total over the holdings that are known, and the gross value of the others, which is never counted as unmoved."""
-    there = np.isfinite(money)
-    total = float(money[there].sum())
+    money, without = total(of.value, of.gross_value, moved)
     return {
-        "money": total,
-        "fraction": total / of.nav if of.nav > 0 else None,
-        "uncovered_value": float(np.abs(of.value[~there]).sum()),
+        "money": to_json(money),
+        "fraction": to_json(money / of.nav) if of.nav > 0 else None,
+        "uncovered_value": without,
     }
 
 

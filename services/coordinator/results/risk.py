@@ -9,13 +9,14 @@ from typing import Any
 
 from services.coordinator.results.values import document, named, to_json
 from shared.market import layouts
-from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES
+from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, LOW_SIZE_TILT, MARKET, REPORTED_FACTOR, SIZE
 
 Row = Mapping[str, Any]
 Body = dict[str, Any]
 
 # The exposures in the order of `risk.results.exposures`, with the set they belong to.
-FIGURES = tuple((name, "reported" if name in layouts.REPORTED else "joint") for name in layouts.EXPOSURES)
+_REPORTED = {REPORTED_FACTOR, *layouts.REPORTED}
+FIGURES = tuple((name, "reported" if name in _REPORTED else "joint") for name in layouts.EXPOSURES)
 # Of one share of an option: a year, a point of volatility, a calendar day.
 GREEKS = layouts.GREEKS
 
@@ -27,6 +28,7 @@ def exposures(row: Row) -> Body:
         "factors": [
             {
                 "factor": figure,
+                "label": _label(figure, row["proxies"]),
                 "set": of,
                 "beta": to_json(beta),
                 "money": to_json(money),
@@ -66,6 +68,13 @@ def exposures(row: Row) -> Body:
             )
         ],
     }
+
+
+def _label(figure: str, proxies: Sequence[str | None]) -> str:
+    """In words. SIZE is an index of large and mid caps tilted towards its smaller ones, and no fund of small caps."""
+    if figure == SIZE and proxies[FACTOR_NAMES.index(SIZE)] == LOW_SIZE_TILT:
+        return "low-size tilt"
+    return figure.replace("_", " ")
 
 
 def _errors(known: Sequence[float] | None) -> list[float | None]:
@@ -150,11 +159,20 @@ def stress(row: Row) -> Body:
         scenario, factor = divmod(at, len(FACTOR_NAMES))
         capped.setdefault(scenario, []).append(FACTOR_NAMES[factor])
 
-    def leg(values: Sequence[float]) -> Body:
+    def leg(values: Sequence[float], market: float | None, vol: object | None) -> Body:
+        # What is without exposures, as the return series have it: with the market's move.
+        parts = zip(row["weights"], values[2 + len(FACTOR_NAMES) :], strict=True)
+        uncovered = sum(weight for weight, part in parts if math.isnan(part))
+        by_factor = {name: to_json(values[2 + k]) for name, k in zip(model, factors, strict=True)}
         return {
             "money": to_json(values[0]),
             "fraction": to_json(values[1]),
-            "by_factor": {name: to_json(values[2 + k]) for name, k in zip(model, factors, strict=True)},
+            "fraction_filled": to_json(values[1] + uncovered * (market or 0.0)),
+            "by_factor": by_factor,
+            # What implied volatilities add to the factors' parts, where the scenario moves them.
+            "volatility": to_json(round(values[0] - sum(values[2 + k] for k in factors), 6))
+            if vol is not None
+            else None,
             "by_position": _by_symbol(symbols, values[2 + len(FACTOR_NAMES) :]),
         }
 
@@ -168,18 +186,23 @@ def stress(row: Row) -> Body:
         strict=True,
     )
     for number, (of, reason, shocks, direct, propagated) in enumerate(rows):
-        moved = named(FACTOR_NAMES, shocks)
+        moved, vol = named(FACTOR_NAMES, shocks), of.get("vol")
         scenarios.append(
             {
                 "id": of["id"],
                 "name": of["name"],
                 "shocks": {name: moved[name] for name in of["factors"]},
                 "capped": capped.get(number, []),
+                "rates_bp": of.get("rates_bp"),
                 "duration_as_of": to_json(row["duration_as_of"]) if of.get("rates_bp") is not None else None,
                 "uncovered_value": to_json(row["uncovered_value"]),
                 "reason": reason,
-                "direct": None if reason else leg(direct),
-                "propagated": None if reason else leg(propagated) | {"shocks": {name: moved[name] for name in model}},
+                "vol_relative": (vol or {}).get("relative"),
+                "vol_points": (vol or {}).get("points"),
+                "direct": None if reason else leg(direct, moved[MARKET] if MARKET in of["factors"] else 0.0, vol),
+                "propagated": None
+                if reason
+                else leg(propagated, moved[MARKET], vol) | {"shocks": {name: moved[name] for name in model}},
             }
         )
     return {"scenarios": scenarios}
@@ -218,7 +241,7 @@ ANSWERS: dict[str, Answer] = {
     "stress": Answer(
         (
             "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
-            "stress_propagated", "uncovered_value", "duration_as_of",
+            "stress_propagated", "uncovered_value", "duration_as_of", "weights",
         ),
         stress,
     ),

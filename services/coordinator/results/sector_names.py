@@ -56,12 +56,14 @@ async def asset_types_until(
 async def investment_classes(
     conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], session: date
 ) -> dict[str, tuple[str, str | None, str | None]]:
-    """(class, sector, underlying) that the user states of each symbol, of the lot entered last by the session."""
+    """(class, sector, underlying) that the user states of each symbol: of the lots held on the session, else of those held before; the
+    first sector by name, as risk has it."""
     rows = await conn.execute(
         text("""
             SELECT DISTINCT ON (symbol) symbol, investment_class, sector, underlying_symbol FROM coordinator.positions
             WHERE portfolio_id = :id AND symbol = ANY (CAST(:symbols AS text[])) AND entry_date <= :session
-            ORDER BY symbol, deleted_at IS NOT NULL, entry_date DESC, id
+            ORDER BY symbol, deleted_at IS NOT NULL, exit_date IS NOT NULL AND exit_date <= :session, sector NULLS LAST,
+                     entry_date DESC, id
         """),
         {"id": portfolio, "symbols": sorted(symbols), "session": session},
     )

@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.what_if import Figures, Series, figures, fill
+from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, fill, hedge
 from services.coordinator.errors import NotFetched
 from services.coordinator.results import book, factor_returns, history
 from services.coordinator.results.book import Book, Holding
@@ -22,7 +22,15 @@ from services.coordinator.results.values import to_json
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market.calendar import calendar
 from shared.market.reasons import ReasonCode
-from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, LOOKBACK, OPTION_MULTIPLIER, VAR_MIN_OBS
+from shared.market.registry import (
+    COVERAGE_GATE,
+    FACTOR_NAMES,
+    LOOKBACK,
+    OPTION_MULTIPLIER,
+    PRICE_INDICES,
+    REPORTED_FACTOR,
+    VAR_MIN_OBS,
+)
 from shared.market.symbols import SymbolKind, normalise
 from shared.work import Phase
 
@@ -42,13 +50,14 @@ class _Universe:
     holdings: list[Holding]
     price: FloatVector
     """Of a share or contract, its multiplier included."""
-    before: FloatVector
-    """Quantities."""
-    after: FloatVector
+    before: Quantities
+    after: Quantities
     exposure: FloatVector
     """(K,) money that moves for each unit of value; NaN uncovered."""
     betas: FloatMatrix
     series: Series
+    hedge: tuple[str | None, float]
+    """The market's proxy and what a share of it costs; NaN where it is no fund or has no close."""
     reasons: dict[str, ReasonCode]
 
 
@@ -57,7 +66,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, trades: Sequence[Trade], 
 
     Raises `NotFetched` for a symbol without a stored price.
     """
-    of = (await book.read(conn, portfolio, session)).without_offset()
+    of = await book.read(conn, portfolio, session)
     moved: dict[str, float] = {}
     for trade in trades:
         name = normalise(trade.symbol)
@@ -71,12 +80,13 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     prices = await _closes(conn, new, of.session)
     symbols = [*of.symbols, *new]
     holdings = [*of.holdings, *(book.holding(symbol, {}) for symbol in new)]
-    held = np.concatenate([of.quantity, np.zeros(len(new))])
-    price = np.concatenate([of.value / of.quantity, [prices[symbol] for symbol in new]])
+    nothing = np.zeros(len(new))
+    held = Quantities(np.append(of.bought, nothing), np.append(of.quantity - of.bought, nothing))
+    price = np.concatenate([of.price, [prices[symbol] for symbol in new]])
     roots = {holding.root for holding in holdings} | ({of.proxies[0]} - {None})
     ids = await history.known(conn, sorted(str(root) for root in roots))
     betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
-    exposure = np.concatenate([of.exposure / np.where(of.value == 0.0, np.nan, of.value), np.full(len(new), np.nan)])
+    exposure = np.append(of.moves, np.full(len(new), np.nan))
     [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
     shrunk, joint = await _facts(conn, ids, of.session)
     reasons: dict[str, ReasonCode] = {}
@@ -92,22 +102,38 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
             reasons[symbol] = ReasonCode.NOT_HELD
     quantity = np.array([moved.get(symbol, 0.0) for symbol in symbols])
     series = await _series(conn, of, holdings, ids, shrunk)
-    return _Universe(symbols, holdings, price, held, held + quantity, exposure, betas, series, reasons)
+    fund = of.proxies[0], await _price_of_fund(conn, of.proxies[0], of.session)
+    return _Universe(symbols, holdings, price, held, held.traded(quantity), exposure, betas, series, fund, reasons)
 
 
 def _of_proxy(symbol: str, proxies: Sequence[str | None], slopes: FloatVector) -> FloatVector:
     """The betas of a fund that stands for a factor and is held by nobody: its slope on the market, and 1 on its own factor."""
     found = np.full(len(FACTOR_NAMES), np.nan)
-    if symbol in proxies:
-        k = list(proxies).index(symbol)
-        found[[proxy is not None for proxy in proxies]] = 0.0
+    alone = FACTOR_NAMES.index(REPORTED_FACTOR)
+    if symbol in proxies and (k := list(proxies).index(symbol)) != alone:
+        found[[proxy is not None and f != alone for f, proxy in enumerate(proxies)]] = 0.0
         found[0] = slopes[k]
         found[k] = 1.0
     return found
 
 
+async def _price_of_fund(conn: AsyncConnection, symbol: str | None, session: date) -> float:
+    """NaN of an index, which nobody can buy, and without a close."""
+    if symbol is None or symbol in PRICE_INDICES:
+        return float("nan")
+    return (await _stored_closes(conn, [symbol], session)).get(symbol, float("nan"))
+
+
 async def _closes(conn: AsyncConnection, symbols: Sequence[str], session: date) -> dict[str, float]:
     """What a share or contract of each symbol is worth at the session's close. Raises `NotFetched`."""
+    found = await _stored_closes(conn, symbols, session)
+    if missing := [symbol for symbol in symbols if symbol not in found]:
+        raise NotFetched(missing, "trades")
+    contracts = {symbol for symbol in found if book.holding(symbol, {}).kind is SymbolKind.OPTION}
+    return {symbol: price * (OPTION_MULTIPLIER if symbol in contracts else 1) for symbol, price in found.items()}
+
+
+async def _stored_closes(conn: AsyncConnection, symbols: Sequence[str], session: date) -> dict[str, float]:
     rows = await conn.execute(
         text("""
             SELECT s.symbol, coalesce(p.close, p.adj_close) AS price FROM ingest.symbols s
@@ -116,11 +142,7 @@ async def _closes(conn: AsyncConnection, symbols: Sequence[str], session: date) 
         """),
         {"symbols": [symbol for symbol in symbols if symbol.isprintable()], "session": session},
     )
-    found = {row.symbol: float(row.price) for row in rows}
-    if missing := [symbol for symbol in symbols if symbol not in found]:
-        raise NotFetched(missing, "trades")
-    contracts = {symbol for symbol in found if book.holding(symbol, {}).kind is SymbolKind.OPTION}
-    return {symbol: price * (OPTION_MULTIPLIER if symbol in contracts else 1) for symbol, price in found.items()}
+    return {row.symbol: float(row.price) for row in rows if row.price is not None}
 
 
 async def _facts(
@@ -170,6 +192,7 @@ def _answer(of: Book, universe: _Universe, moved: dict[str, float]) -> dict[str,
         for symbol, reason in universe.reasons.items()
     ]
     entries = named + before_why + after_why
+    before_each, after_each = universe.before.net, universe.after.net
     return {
         **of.envelope,
         "trades": [
@@ -186,11 +209,11 @@ def _answer(of: Book, universe: _Universe, moved: dict[str, float]) -> dict[str,
         "positions": [
             {
                 "symbol": symbol,
-                "quantity_before": float(universe.before[k]),
-                "quantity_after": float(universe.after[k]),
-                "value_after": float(universe.after[k] * universe.price[k]),
-                "weight_before": _weight(universe.before[k] * universe.price[k], of.nav),
-                "weight_after": _weight(universe.after[k] * universe.price[k], of.nav),
+                "quantity_before": float(before_each[k]),
+                "quantity_after": float(after_each[k]),
+                "value_after": float(after_each[k] * universe.price[k]),
+                "weight_before": _weight(before_each[k] * universe.price[k], of.nav),
+                "weight_after": _weight(after_each[k] * universe.price[k], of.nav),
             }
             for k, symbol in enumerate(universe.symbols)
         ],
@@ -203,24 +226,27 @@ def _weight(value: float, nav: float) -> float | None:
 
 
 def _figures(
-    nav: float, cash: float, of: _Universe, quantity: FloatVector, when: str
+    nav: float, cash: float, of: _Universe, quantity: Quantities, when: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One side of the answer, and why figures of it are null."""
-    held = quantity != 0.0
-    value = np.where(held, quantity * of.price, 0.0)[held]
+    held = quantity.held
+    long, short = (part[held] * of.price[held] for part in (quantity.long, quantity.short))
+    value = long + short
     # Cash-like and private holdings have exposures as risk stored them: 0, or none.
     exposure = value * of.exposure[held]
     money = np.array([h.cash for h in of.holdings], dtype=np.bool_)[held]
     exposure = np.where(money, value, exposure)
     series = Series(of.series.filled[held], of.series.real[held], of.series.valid)
     roots = [h.root for h, there in zip(of.holdings, held.tolist(), strict=True) if there]
-    found = figures(nav, value, exposure, of.betas[held], series, roots)
-    body = _body(nav, cash, value, found)
+    found = figures(nav, long - short, exposure, of.betas[held], series, roots)
+    symbol, price = of.hedge
+    bought, paid = hedge(float(found.betas[0]), nav, price)
+    hedge_document = {"symbol": symbol, "quantity": to_json(bought), "money": to_json(paid)}
+    body = _body(nav, cash, float(long.sum()), float(short.sum()), found) | {"hedge": hedge_document}
     return body, _why(nav, found, body, when)
 
 
-def _body(nav: float, cash: float, value: FloatVector, of: Figures) -> dict[str, Any]:
-    long, short = float(value[value > 0.0].sum()), float(value[value < 0.0].sum())
+def _body(nav: float, cash: float, long: float, short: float, of: Figures) -> dict[str, Any]:
     return {
         "nav": nav,
         "cash": cash,

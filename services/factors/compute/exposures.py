@@ -12,6 +12,7 @@ from services.factors.compute.patterns import Patterns, compact_rows, factorise
 from services.factors.compute.proxies import (
     N_BASE,
     N_FACTORS,
+    N_REGRESSORS,
     RATES_AT,
     WINDOW,
     ZERO_VARIANCE,
@@ -48,7 +49,7 @@ class Exposures:
     shrunk  : (K, S) Vasicek, market beta
     ir_beta : (K, S)
     spreads : (K, S, 4, 3) beta, stderr_hac, r2
-    joint   : (K, S, 8) beta per factor
+    joint   : (K, S, 8) beta per factor; of growth by itself, of the others together
     joint_stderr : (K, S, 8) their HAC errors
     fit     : (K, S, 3) r2, condition number, resid_sd (daily, ddof=1)
     n_obs   : (K, S) joint returns in the window, 0 without a market
@@ -186,7 +187,7 @@ def exposures(
         market=out.market,
         shrunk=(beta * spread + prior * se**2) / (spread + se**2),
         ir_beta=np.ascontiguousarray(out.others[:, :, 0, 0]),
-        spreads=np.ascontiguousarray(out.others[:, :, 1:]),
+        spreads=np.ascontiguousarray(out.others[:, :, 1 : 1 + _SPREADS]),
         joint=out.joint,
         joint_stderr=out.joint_stderr,
         fit=out.fit,
@@ -201,7 +202,7 @@ class _ResultBuffer:
 
     def __init__(self, k: int, s: int) -> None:
         self.market = np.full((k, s, len(layouts.MARKET)), np.nan)
-        self.others = np.full((k, s, 1 + _SPREADS, 3), np.nan)
+        self.others = np.full((k, s, N_REGRESSORS, len(layouts.SPREAD)), np.nan)
         self.joint, self.joint_stderr = np.full((2, k, s, N_FACTORS), np.nan)
         self.fit = np.full((k, s, len(layouts.JOINT_FIT)), np.nan)
         self.varies = np.zeros((k, s), dtype=np.bool_)

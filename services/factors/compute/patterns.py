@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
+from services.factors.compute.proxies import GROWTH_AT, N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market import registry
 
-N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 16
+N_COEFFICIENTS: Final = 2 + N_REGRESSORS + N_BASE  # mean, market, regressors, joint: 17
 JOINT: Final = slice(2 + N_REGRESSORS, N_COEFFICIENTS)
 
 
@@ -22,13 +22,13 @@ class Patterns:
     """G factorised patterns. Rows past `n` are zero in every array over the window.
 
     n        : (G,) rows the symbol has
-    base     : (G, 9, 252) the base on those rows
+    base     : (G, 9, 252) the base on those rows; zero where a factor is in no joint set
     market   : (G, 252) market return less its mean on those rows
     mean     : (G,) that mean
-    squares  : (G, 6) sums of squares of the market and of the regressors' parts that the market leaves
-    usable   : (G, 6) whether those exceed rounding
-    partial  : (G, 5, 252) those parts
-    solve    : (G, 16, 252) rows whose product with y are all coefficients
+    squares  : (G, 7) sums of squares of the market and of the regressors' parts that the market leaves
+    usable   : (G, 7) whether those exceed rounding
+    partial  : (G, 6, 252) those parts
+    solve    : (G, 17, 252) rows whose product with y are all coefficients
     condition: (G,) 2-norm condition number of the standardised, centred joint regressors on those rows, without penalty
     """
 
@@ -70,6 +70,9 @@ def factorise(
     squares = np.vecdot(partial, partial)
     usable = moving[:, None] & (squares > registry.NO_VARIANCE * np.vecdot(raw, raw)) & (squares > 0)
 
+    # Growth is regressed on by itself: in the joint set it would share its beta with value.
+    base = base.copy()
+    base[:, 1 + GROWTH_AT] = 0.0
     solve = np.empty((len(n), N_COEFFICIENTS, WINDOW))
     solve[:, 0] = ones / count
     solve[:, 1] = market / safe[:, None]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.factors.compute.patterns import JOINT, Patterns
-from services.factors.compute.proxies import N_BASE, N_REGRESSORS, WINDOW
+from services.factors.compute.proxies import GROWTH_AT, N_BASE, N_REGRESSORS, WINDOW
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
 from shared.market import layouts, registry
 from shared.market.layouts import Layout
@@ -24,8 +24,8 @@ class Fits:
     """Of G patterns and M symbols each. Daily decimal returns; NaN where there is no figure.
 
     market  : (G, M, 6) beta, alpha, r2, stderr, stderr_hac, t_hac
-    others  : (G, M, 5, 3) rates and spreads: beta, stderr_hac, r2
-    joint   : (G, M, 8) beta per factor (NaN where the factor is unusable)
+    others  : (G, M, 6, 3) rates, spreads, growth: beta, stderr_hac, r2
+    joint   : (G, M, 8) beta per factor (NaN where the factor is unusable); of growth the one of `others`
     joint_stderr : (G, M, 8) errors of those, from the ridge's sandwich
     fit     : (G, M, 3) r2, condition, resid_sd
     varies  : (G, M) whether the symbol moves at all; where not, slopes, errors and residual are 0 and shares explained NaN
@@ -49,7 +49,7 @@ def apply(patterns: Patterns, y: FloatCube, *, factor_scales: FloatMatrix, facto
     block = _block(patterns, y)
     market, residual = _market(patterns, block)
     others = _others(patterns, block, residual)
-    joint, joint_stderr, fit = _joint(patterns, block, factor_scales)
+    joint, joint_stderr, fit = _joint(patterns, block, factor_scales, others)
     joint = np.where(factor_usable[:, None, :], joint, np.nan)
     joint_stderr = np.where(factor_usable[:, None, :], joint_stderr, np.nan)
     return Fits(market, others, joint, joint_stderr, fit, block.varies)
@@ -60,7 +60,7 @@ class _Block:
     """What all regressions of G patterns and M symbols each start from.
 
     y          : (G, M, 252) total returns
-    coefficients : (G, M, 16) of all regressions, in the order of `Patterns.solve`
+    coefficients : (G, M, 17) of all regressions, in the order of `Patterns.solve`
     deviation  : (G, M, 252) the returns less their mean
     total      : (G, M) sum of their squares, 1 where the symbol does not move
     varies     : (G, M) whether it moves
@@ -126,7 +126,7 @@ def _market(p: Patterns, block: _Block) -> tuple[FloatCube, FloatCube]:
 
 
 def _others(p: Patterns, block: _Block, residual: FloatCube) -> NDArray[np.float64]:
-    """(G, M, 5, 3) figures of `layouts.SPREAD` of rates and the spreads. residual : what the market leaves"""
+    """(G, M, 6, 3) figures of `layouts.SPREAD` of rates, the spreads and growth. residual : what the market leaves"""
     varies = block.varies
     others = np.empty((*varies.shape, N_REGRESSORS, len(layouts.SPREAD)))
     at_rest = _laid_out(layouts.SPREAD, beta=block.still, stderr_hac=block.still, r2=block.unknown)
@@ -147,8 +147,13 @@ def _others(p: Patterns, block: _Block, residual: FloatCube) -> NDArray[np.float
     return others
 
 
-def _joint(p: Patterns, block: _Block, factor_scales: FloatMatrix) -> tuple[FloatCube, FloatCube, FloatCube]:
-    """(betas (G, M, 8), their errors, figures of `layouts.JOINT_FIT`) of the regression on all factors at once."""
+def _joint(
+    p: Patterns, block: _Block, factor_scales: FloatMatrix, others: NDArray[np.float64]
+) -> tuple[FloatCube, FloatCube, FloatCube]:
+    """(betas (G, M, 8), their errors, figures of `layouts.JOINT_FIT`) of the regression on all factors at once.
+
+    others : what `_others` found; growth, which is in no joint set, has its figures from there.
+    """
     varies = block.varies
     scaled = np.ascontiguousarray(block.coefficients[:, :, JOINT])
     left = block.y - np.matmul(scaled, p.base)
@@ -164,6 +169,7 @@ def _joint(p: Patterns, block: _Block, factor_scales: FloatMatrix) -> tuple[Floa
         condition=np.broadcast_to(p.condition[:, None], varies.shape),
         resid_sd=np.sqrt(squares / (p.n.astype(np.float64)[:, None] - 1.0)),
     )
+    betas[:, :, GROWTH_AT], stderr[:, :, GROWTH_AT] = others[:, :, -1, 0], others[:, :, -1, 1]
     betas[~varies] = 0.0
     stderr[~varies] = 0.0
     at_rest = _laid_out(layouts.JOINT_FIT, r2=block.unknown, condition=fit[..., 1], resid_sd=block.still)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import NamedTuple
@@ -73,15 +73,26 @@ def find_factor_waits(
         open_ = {gap.symbol: gap for gap in gaps if gap.first <= session and gap.last >= start}
         waits = []
         for factor in registry.FACTORS if open_ else ():
-            for symbol in factor.proxies:
-                if whole[k, registry.PROXY_SYMBOLS.index(symbol)]:
+            for legs in _choices(factor):
+                lacking = [leg for leg in legs if not whole[k, registry.PROXY_SYMBOLS.index(leg)]]
+                if not lacking:
                     break
-                if symbol in open_:
-                    waits.append(FactorWait(factor.name, symbol, open_[symbol].reason))
+                if all(leg in open_ for leg in lacking):
+                    waits.append(FactorWait(factor.name, lacking[0], open_[lacking[0]].reason))
                     break
         if waits:
             found[session] = tuple(waits)
     return found
+
+
+def _choices(factor: registry.Factor) -> Iterator[tuple[str, ...]]:
+    """What may stand for a factor, in order: the funds that it takes. The market of `one leg` is a wait of the market's own."""
+    if factor.name == registry.VALUE:
+        for proxy, legs in zip(registry.AXIS_PROXIES, registry.VALUE_AXES, strict=True):
+            yield legs[:1] if registry.is_one_leg(proxy) else legs
+    else:
+        for symbol in factor.proxies:
+            yield (symbol,)
 
 
 def find_deferred(

@@ -14,6 +14,7 @@ from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_PROXY,
+    ONE_LEG,
     SHORT_HISTORY,
     Columns,
     Reasons,
@@ -23,7 +24,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.reasons import symbol_reason as reason_of
 from shared.arrays import BoolMatrix
 from shared.market import layouts
-from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, FACTOR_NAMES, SPREADS
+from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, FACTOR_NAMES, SPREADS, VALUE, is_one_leg
 
 # The factors whose proxies a reported exposure needs.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -60,6 +61,10 @@ def exposure_columns(
         reason = _why(FIGURES[f], proxies[sessions[i]], float(covered[i, f]), positive=nav[i] > 0.0)
         why[i][f] = reason
         reasons[i].add(reason, figure=FIGURES[f])
+    value = FACTOR_NAMES.index(VALUE)
+    for i, s in enumerate(sessions):
+        if (proxy := proxies[s][value]) is not None and is_one_leg(proxy):
+            reasons[i].add(ONE_LEG, figure=f"proxies.{VALUE}")
     beta_reasons = texts(g, k)
     for i, j in np.argwhere(~np.isfinite(joint.betas[:, :, 0])).tolist():
         beta_reasons[i][j] = _position_reason(

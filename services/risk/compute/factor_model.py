@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Panel
+from services.risk.compute.inputs import PUBLIC, Panel
 from services.risk.compute.series import blocks, masked
-from shared.arrays import FloatCube, FloatMatrix, FloatVector
+from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import (
     CORRELATION_WINDOW,
+    FACTOR_NAMES,
     FACTORS,
+    GROWTH,
+    JOINT_FACTORS,
     LOOKBACK,
     SESSIONS_A_YEAR,
     STRESS_HALF_LIFE,
     STRESS_WINDOW,
+    VALUE,
+    proxy_legs,
 )
 
 
@@ -36,6 +41,9 @@ class FactorModel:
     """(S, F, F) of the raw proxies, sample; NaN where unavailable or unmoving."""
     proxies: list[list[str | None]] = field(default_factory=list)
     """By session and factor, the symbol that stands for it; replays ask for it."""
+    legs: FloatCube = field(default_factory=lambda: np.empty((0, 2, 2)))
+    """(S, 2, 2) of the funds of value and of growth: slope on the market, and what the axis moves for each unit of the fund's residual,
+    Cov(axis, fund)/Var(fund) of the window; NaN unknown."""
 
 
 EQUAL = np.full(STRESS_WINDOW, 1.0 / STRESS_WINDOW)
@@ -52,7 +60,7 @@ def factor_model(panel: Panel) -> FactorModel:
     full = known[:, LOOKBACK:] - known[:, LOOKBACK - STRESS_WINDOW : -STRESS_WINDOW] == STRESS_WINDOW
     row, at = np.maximum(panel.proxies, 0), np.arange(sessions)[:, None]
     available = (panel.proxies >= 0) & np.isfinite(panel.slopes) & full[row, at]
-    available &= available[:, :1]
+    available &= available[:, :1] & np.array(JOINT_FACTORS)
     slopes = np.where(available, panel.slopes, 0.0)
     sample, recent = np.empty((2, sessions, factors, factors))
     for part in blocks(sessions):
@@ -78,7 +86,37 @@ def factor_model(panel: Panel) -> FactorModel:
     sample *= STRESS_WINDOW / (STRESS_WINDOW - 1.0)
     sample[~both] = 0.0
     recent[~both] = 0.0
-    return FactorModel(available, slopes, sample, recent, correlation, proxy_names(panel))
+    return FactorModel(available, slopes, sample, recent, correlation, proxy_names(panel), _legs(panel, available))
+
+
+def _legs(panel: Panel, available: BoolMatrix) -> FloatCube:
+    """As `FactorModel.legs`. Where value is one fund less the market, growth's leg is the growth fund that stands by itself."""
+    value, growth = FACTOR_NAMES.index(VALUE), FACTOR_NAMES.index(GROWTH)
+    row = {symbol: n for n, symbol in enumerate(panel.symbols) if panel.kinds[n] == PUBLIC}
+    windows = panel.windows()[:, :, -STRESS_WINDOW:]
+    found = np.full((len(available), 2, 2), np.nan)
+    for axis in np.unique(panel.proxies[available[:, value], value]).tolist():
+        at = np.flatnonzero(available[:, value] & (panel.proxies[:, value] == axis))
+        long, short = proxy_legs(panel.symbols[axis])
+        alone = panel.proxies[at, growth]
+        beside = np.full_like(alone, row.get(short, -1)) if short and short not in FACTORS[0].proxies else alone
+        market, own = windows[panel.proxies[at, 0], at], windows[axis, at]
+        own = _residual(own, market)[0]
+        for leg, funds in enumerate((np.full_like(alone, row.get(long, -1)), beside)):
+            fund, slope = _residual(windows[np.maximum(funds, 0), at], market)
+            squares = np.vecdot(fund, fund)
+            gain = np.divide(np.vecdot(own, fund), squares, out=np.full_like(squares, np.nan), where=squares > 0.0)
+            found[at, leg] = np.where((funds >= 0)[:, None], np.stack([slope, gain], axis=-1), np.nan)
+    return found
+
+
+def _residual(returns: FloatMatrix, market: FloatMatrix) -> tuple[FloatMatrix, FloatVector]:
+    """(n, 252) what OLS on the market leaves of the returns, and (n,) the slopes."""
+    market = market - market.mean(axis=-1, keepdims=True)
+    returns = returns - returns.mean(axis=-1, keepdims=True)
+    squares = np.vecdot(market, market)
+    slope = np.divide(np.vecdot(returns, market), squares, out=np.zeros_like(squares), where=squares > 0.0)
+    return returns - slope[:, None] * market, slope
 
 
 def proxy_names(panel: Panel) -> list[list[str | None]]:

@@ -247,14 +247,17 @@ class PortfolioGroup:
         """(g, K) exposure over NAV."""
         return self.exposure / self.nav[:, None]
 
-    def netted(self) -> FloatMatrix:
-        """(g, K) `exposure_weight` with holdings of one source together, at the place of the first; 0 at the others'."""
+    def netted(self, covered: BoolMatrix) -> FloatMatrix:
+        """(g, K) `exposure_weight` with covered holdings of one source together, at the place of the first; 0 at the others'.
+
+        What is not covered stands for itself: a share at a price that is no evidence does not take an option on it with it.
+        """
         net = self.exposure_weight
         ordered = np.sort(self.source, axis=1)
         for i in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)).tolist():
             first: dict[int, int] = {}
             for j, source in enumerate(self.source[i].tolist()):
-                at = first.setdefault(source, j)
+                at = first.setdefault(source, j) if covered[i, j] else j
                 if at != j:
                     net[i, at] += net[i, j]
                     net[i, j] = 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
+from services.risk.compute.by_factor import es_factors, reverse_stress
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.depth import Depth
-from services.risk.compute.factor_model import FactorModel, model_risk
+from services.risk.compute.factor_model import FactorModel, ModelRisk, model_risk
 from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
@@ -18,6 +19,7 @@ from services.risk.compute.reasons import (
     NO_HOLDINGS,
     NO_PROXY,
     NO_SERIES,
+    SHORT_HISTORY,
     WITH_UNDERLYING,
     ZERO_VARIANCE,
     Columns,
@@ -67,10 +69,7 @@ def risk_documents(
     covered = {window: coverage(stack.gross, share[index] * counted) for window, share in pairs.shares.items()}
     in_full, own = full_returns(book, stack, series, returns)
     whole = series_figures(panel, stack, series, in_full, joint, covered, depth, nav_volatility, reasons)
-    resid = np.where(np.isfinite(joint.betas[:, :, 0]), panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
-    by_model = model_risk(
-        model.sample[stack.sessions], model.available[stack.sessions], joint.beta, stack.netted(), resid
-    )
+    by_model = _by_model(panel, model, stack, joint)
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
     _record_symbol_reasons(panel, book, stack, index, pairs, covered | {LOOKBACK: depth.covered}, reasons)
@@ -78,7 +77,10 @@ def risk_documents(
     sectors = _sectors(panel, book, stack, priced, reasons)
     concentrations = _concentrations(book, stack, structures, priced, reasons)
     columns = _positions(panel, stack, index, pairs) | {"forecasts": whole.forecasts}
-    parts = es_parts(stack, in_full, depth.of(market_of(panel, stack)[1]), own)
+    since = depth.of(market_of(panel, stack)[1])
+    parts = es_parts(stack, in_full, since, own)
+    shortfall = es_factors(panel, model, stack, in_full, since, joint.beta, *whole.shortfall)
+    reverse = reverse_stress(model, stack, joint.beta)
     trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
     columns["tail_parts"] = listed(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
@@ -90,12 +92,35 @@ def risk_documents(
         _explain_decomposition(
             decomposition, why, empty=stack.rows.shape[1] == 0, positive=positive[i], market=market[i]
         )
+        tail: Document = {"es_factors": shortfall[i], "reverse_stress": reverse[i]}
+        known = bool(np.isfinite(joint.beta[i, 0]))
+        _explain_tail(
+            tail, why, known=known, deep=known and bool(depth.covered[i] >= COVERAGE_GATE),
+            positive=positive[i], market=market[i],
+        )  # fmt: skip
         drawdown, missing = drawdowns[i]
         if missing is not None:
             why.add(missing, figure="drawdown")
-        documents.append(_document(whole, i, decomposition, drawdown, concentrations[i]) | sectors[i])
+        documents.append(_document(whole, i, decomposition, drawdown, concentrations[i]) | tail | sectors[i])
     columns |= _factor_columns(stack, labels, model_shares)
     return documents, columns, covered[YEAR]
+
+
+def _by_model(panel: Panel, model: FactorModel, stack: PortfolioGroup, joint: Exposures) -> ModelRisk:
+    """The factor model's risk, of the holdings whose residual is known."""
+    known = np.isfinite(joint.betas[:, :, 0])
+    resid = np.where(known, panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
+    of = stack.sessions
+    return model_risk(model.sample[of], model.available[of], joint.beta, stack.netted(np.isfinite(resid)), resid)
+
+
+def _explain_tail(tail: Document, why: Reasons, *, known: bool, deep: bool, positive: bool, market: bool) -> None:
+    """known : whether the book's exposure to the market is; deep : also far enough back for value at risk."""
+    unknown = NAV_NOT_POSITIVE if not positive else NO_PROXY if not market else LOW_COVERAGE
+    if tail["es_factors"] is None:
+        why.add(SHORT_HISTORY if deep else unknown, figure="es_factors")
+    if tail["reverse_stress"] is None:
+        why.add(ZERO_VARIANCE if known and market else unknown, figure="reverse_stress")
 
 
 def _document(

@@ -9,8 +9,16 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
-from services.risk.compute.scenarios import RATES_BP, BadScenarios, Duration, Replay, Scenario, Scenarios
-from shared.market.registry import FACTOR_NAMES, FACTORS, PROXY_SYMBOLS, RATES, STYLES
+from services.risk.compute.scenarios import (
+    RATES_BP,
+    BadScenarios,
+    Duration,
+    Replay,
+    Scenario,
+    Scenarios,
+    VolatilityMove,
+)
+from shared.market.registry import FACTOR_NAMES, FACTORS, GROWTH, PROXY_SYMBOLS, RATES, STYLES, VALUE
 from shared.text import unprintable
 
 _FORM = "{as_of: 2020-12-31, duration: 18.5, convexity: 420}"
@@ -25,6 +33,7 @@ _LONGEST = 60.0  # years; no bond lives long enough for more
 _SMALLEST_BP = 1.0
 _REPLAY = "{from: 2020-02-19, to: 2020-03-23, returns: {SPY: -0.337}}"
 _MOST_SIGMAS = 20.0
+_MOST_RELATIVE, _MOST_POINTS, _LEAST_POINTS = 10.0, 300.0, 0.1
 
 
 def parse(document: object) -> Scenarios:
@@ -97,7 +106,7 @@ def _scenario(item: Any) -> Scenario:
     if isinstance(id_, bool) or not isinstance(id_, str | int) or not _ID.fullmatch(str(id_)):
         raise BadScenarios(f"scenario id {id_!r}: an id is at most 64 letters, digits, _ and -")
     where = f"scenario {str(id_)!r}"
-    _known(item, ("id", "name", "shocks", "relative", "sigmas", "replay"), where)
+    _known(item, ("id", "name", "shocks", "relative", "sigmas", "replay", "vol"), where)
     name = item.get("name", id_)
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BadScenarios(f"{where}: name is {name!r}, not a text")
@@ -108,10 +117,11 @@ def _scenario(item: Any) -> Scenario:
             else f"with {character} in it"
         )
         raise BadScenarios(f"{where}: the name is {wrong}: it is shown on terminals and pages")
+    vol = _volatility(item["vol"], where) if "vol" in item else None
     if "replay" in item:
         if beside := sorted({"shocks", "relative", "sigmas"} & set(item)):
             raise BadScenarios(f"{where} has {beside[0]} beside replay; a replay is what happened: keep one of them")
-        return Scenario(str(id_), str(name), {}, None, replay=_replay(item["replay"], where))
+        return Scenario(str(id_), str(name), {}, None, replay=_replay(item["replay"], where), vol=vol)
     values, basis_points = _shocks(item, where) if "shocks" in item or "sigmas" not in item else ({}, None)
     sigmas = _sigmas(item["sigmas"], where) if "sigmas" in item else {}
     for factor in sigmas:
@@ -122,7 +132,26 @@ def _scenario(item: Any) -> Scenario:
         raise BadScenarios(f"{where}: relative is {relative!r}; write true or false")
     if relative and not set(values) & set(STYLES):
         raise BadScenarios(f"{where} is relative and shocks no style; relative are {', '.join(STYLES)}: leave it out")
-    return Scenario(str(id_), str(name), values, basis_points, relative, sigmas)
+    return Scenario(str(id_), str(name), values, basis_points, relative, sigmas, vol=vol)
+
+
+def _volatility(of: Any, where: str) -> VolatilityMove:
+    form = "{relative: 0.5} (half as much again) or {points: 10}"
+    if not isinstance(of, Mapping) or len(of) != 1 or set(of) - {"relative", "points"}:
+        raise BadScenarios(f"{where}: vol is {of!r}; write what implied volatilities do as {form}")
+    if "relative" in of:
+        relative = _number(of, "relative", f"{where}: vol")
+        if not -1.0 < relative <= _MOST_RELATIVE:
+            raise BadScenarios(
+                f"{where}: vol is {relative:g} times itself; between -1 and {_MOST_RELATIVE:g}, as in {form}"
+            )
+        return VolatilityMove(relative=relative)
+    points = _number(of, "points", f"{where}: vol")
+    if not abs(points) <= _MOST_POINTS or 0.0 < abs(points) < _LEAST_POINTS:
+        raise BadScenarios(
+            f"{where}: vol moves by {points:g} points; a point is one per cent a year, at most {_MOST_POINTS:g}, as in {form}"
+        )
+    return VolatilityMove(points=points / 100.0)
 
 
 def _shocks(item: Mapping[Any, Any], where: str) -> tuple[dict[str, float], float | None]:
@@ -167,7 +196,20 @@ def _sigmas(sigmas: Any, where: str) -> dict[str, float]:
                 f"{where}: {factor} is {value:g} standard deviations; beyond {_MOST_SIGMAS:g} no quarter goes. "
                 "A return is written in shocks"
             )
-    return values
+    return _one_axis(values, where)
+
+
+def _one_axis(sigmas: dict[str, float], where: str) -> dict[str, float]:
+    """Growth is value with the sign turned: one axis, whose standard deviations are meant."""
+    if GROWTH not in sigmas:
+        return sigmas
+    moved = -sigmas[GROWTH]
+    if sigmas.get(VALUE, moved) != moved:
+        raise BadScenarios(
+            f"{where}: value is {sigmas[VALUE]:g} and growth {-moved:g} sigmas; they are one axis, value less growth: "
+            f"keep one of them, growth with the sign turned"
+        )
+    return {VALUE if name == GROWTH else name: moved if name == GROWTH else of for name, of in sigmas.items()}
 
 
 def _replay(of: Any, where: str) -> Replay:

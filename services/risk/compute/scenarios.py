@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from shared.errors import PermanentError
-from shared.market.registry import FACTOR_NAMES, FACTORS, RATES, STYLES, Factor
+from shared.market.registry import FACTOR_NAMES, FACTORS, GROWTH, RATES, STYLES, VALUE, Factor
 
 RATES_BP = "rates_bp"
 
@@ -54,6 +54,18 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class VolatilityMove:
+    """What becomes of the implied volatility of every option: times (1 + relative), plus points (0.10: ten)."""
+
+    relative: float = 0.0
+    points: float = 0.0
+
+    def described(self) -> dict[str, float]:
+        """As a scenario file writes it."""
+        return {"relative": self.relative} if self.relative else {"points": 100.0 * self.points}
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """What is scripted of the factors: moves stated in the file, or what a window brought."""
 
@@ -68,19 +80,24 @@ class Scenario:
     """By factor, residual shocks in standard deviations of a quarter of the residual, as of the session."""
     replay: Replay | None = None
     """Instead of all these."""
+    vol: VolatilityMove | None = None
 
     def scripted(self) -> tuple[int, ...]:
-        """Indices of the shocked factors, ascending; of a replay, of those that it knows a proxy of."""
+        """Indices of the shocked factors, ascending; of a replay, of those that it knows a proxy of. Growth is a move of value's axis."""
         return tuple(k for k, factor in enumerate(FACTORS) if self._scripts(factor))
 
     def is_relative(self, factor: str) -> bool:
-        """Whether the script says how far the factor leaves what the market explains of it."""
+        """Whether the script says how far the factor leaves what the market explains of it. Of value's axis one leg alone does."""
+        if factor == VALUE and (VALUE in self.shocks) != (GROWTH in self.shocks):
+            return True
         return factor in self.sigmas or (self.relative and factor in self.shocks and factor in STYLES)
 
     def _scripts(self, factor: Factor) -> bool:
+        if factor.name == GROWTH:
+            return False
         if self.replay is not None:
             return any(proxy in self.replay.returns for proxy in factor.proxies)
-        return (
+        return (factor.name == VALUE and GROWTH in self.shocks) or (
             factor.name in self.shocks
             or factor.name in self.sigmas
             or (factor.name == RATES and self.rates_bp is not None)
@@ -93,6 +110,8 @@ class Scenario:
             more["sigmas"] = {name: self.sigmas[name] for name in FACTOR_NAMES if name in self.sigmas}
         if self.replay is not None:
             more["replay"] = self.replay.described()
+        if self.vol is not None:
+            more["vol"] = self.vol.described()
         return {
             "id": self.id,
             "name": self.name,

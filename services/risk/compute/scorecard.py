@@ -42,15 +42,15 @@ def realized_returns(panel: Panel, book: Book) -> FloatVector:
     """(U,) w_{D-1} · r_D: the return on each unit's session of what was held at the close before, cash included.
 
     A missing return is filled as in the series, by `market_beta_shrunk` at D (else 1.0) times the market's; private holdings
-    contribute 0; an option moves by its delta at D-1. NaN without a snapshot of D-1 or a positive NAV, without a market return,
-    or with real returns behind less than 80 % of gross value.
+    contribute 0; an option is revalued in full at its volatility of D-1, as in the value at risk that this is compared with. NaN without
+    a snapshot of D-1 or a positive NAV, without a market return, or with real returns behind less than 80 % of gross value.
     """
     before, count = book.before, len(book.nav)
     if before is None:
         return np.full(count, np.nan)
     owner = np.repeat(np.arange(count), np.diff(before.starts))
     session = book.session[owner]
-    source, leverage = before.rows, np.ones(len(before.rows))
+    source, leverage, moved = before.rows, np.ones(len(before.rows)), None
     if before.underlying_rows:
         moved = deltas(panel, before.rows, before.underlying_rows, session)
         source, leverage = moved.source, moved.leverage
@@ -63,6 +63,9 @@ def realized_returns(panel: Panel, book: Book) -> FloatVector:
     beta = panel.shrunk[session, source]
     beta = np.where(np.isfinite(beta) & own_series, beta, 1.0)
     filled = np.where(real, own, np.where(kind == PRIVATE, 0.0, beta * markets[session]))
+    for holding, terms in {} if moved is None else moved.terms.items():
+        if leverage[holding] != 0.0 and np.isfinite(filled[holding]):
+            filled[holding] = terms.returns(filled[holding : holding + 1])[0] / leverage[holding]
     nav = np.where(before.nav > 0.0, before.nav, np.nan)
     # Added up in the holdings' order, which is the symbols': no digit depends on the units beside it.
     total = np.bincount(owner, weights=before.value * leverage / nav[owner] * filled, minlength=count)

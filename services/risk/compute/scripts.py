@@ -11,8 +11,20 @@ import numpy as np
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.reasons import NO_DURATION, NO_PROXY
 from services.risk.compute.scenarios import Replay, Scenario, Scenarios
-from shared.arrays import BoolCube, BoolMatrix, BoolVector, FloatCube, FloatMatrix
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, FACTORS, RATES, STRESS_CAP_SESSIONS
+from shared.arrays import BoolCube, BoolMatrix, BoolVector, FloatCube, FloatMatrix, FloatVector
+from shared.market.registry import (
+    AXIS_PROXIES,
+    CURVE_PROXY,
+    FACTOR_NAMES,
+    FACTORS,
+    GROWTH,
+    JOINT_FACTORS,
+    MARKET,
+    RATES,
+    STRESS_CAP_SESSIONS,
+    VALUE,
+    VALUE_AXES,
+)
 
 QUARTER = float(np.sqrt(STRESS_CAP_SESSIONS))
 """Times a daily standard deviation: that of a quarter."""
@@ -57,7 +69,7 @@ def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel,
             scripted[c] = np.isfinite(table)
             value[c] = np.where(scripted[c], table, 0.0)
             there = good[c] = scripted[c, :, 0]
-            not_replayed[c] = ~scripted[c] & there[:, None]
+            not_replayed[c] = ~scripted[c] & there[:, None] & np.array(JOINT_FACTORS)
             scripted[c] &= there[:, None]
         else:
             index = list(scenario.scripted())
@@ -66,7 +78,12 @@ def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel,
             there = (model.available | ~scripted[c]).all(axis=1) & model.available[:, 0]
             good[c] = there if scenario.rates_bp is None else there & dated
             for name, stated in scenario.shocks.items():
-                value[c, :, FACTOR_NAMES.index(name)] = stated
+                if name not in (VALUE, GROWTH):
+                    value[c, :, FACTOR_NAMES.index(name)] = stated
+            if {VALUE, GROWTH} & set(scenario.shocks):
+                axis = value[c, :, FACTOR_NAMES.index(VALUE)] = _axis(scenario, model)
+                there = there & np.isfinite(axis)
+                good[c] &= there
             for name, sigmas in scenario.sigmas.items():
                 value[c, :, FACTOR_NAMES.index(name)] = sigmas * quarter[:, FACTOR_NAMES.index(name)]
             if scenario.rates_bp is not None:
@@ -77,10 +94,29 @@ def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel,
     return Scripts(scripted, relative, value, good, tuple(reasons), not_replayed)
 
 
+def _axis(scenario: Scenario, model: FactorModel) -> FloatVector:
+    """(S,) what a script of value, of growth or of both does to the axis; NaN where a leg has no fund.
+
+    Both: their difference. One: a residual of the axis, as far as it goes with the residual of the fund, signed.
+    """
+    shocks = scenario.shocks
+    if VALUE in shocks and GROWTH in shocks:
+        return np.full(len(model.available), shocks[VALUE] - shocks[GROWTH])
+    leg = 0 if VALUE in shocks else 1
+    slope, gain = model.legs[:, leg, 0], model.legs[:, leg, 1]
+    explained = 0.0 if scenario.relative else slope * shocks.get(MARKET, 0.0)
+    return (shocks[VALUE if leg == 0 else GROWTH] - explained) * gain
+
+
 def _returns(replay: Replay, model: FactorModel) -> FloatMatrix:
     """(S, F) what the replay has of the proxy that stands for each factor on the session; NaN where it has nothing. The bond on the
     yield curve stands for the rates fund, and takes its return."""
-    known = dict(replay.returns) | {CURVE_PROXY: replay.returns.get(_RATES_FUND, np.nan)}
+    own = replay.returns
+    known = dict(own) | {CURVE_PROXY: own.get(_RATES_FUND, np.nan)}
+    known |= {
+        axis: own.get(long, np.nan) - own.get(short, np.nan)
+        for axis, (long, short) in zip(AXIS_PROXIES, VALUE_AXES, strict=True)
+    }
     table = np.array([[np.nan if name is None else known.get(name, np.nan) for name in row] for row in model.proxies])
     return np.where(model.available, table.reshape(model.available.shape), np.nan)
 

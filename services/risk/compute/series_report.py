@@ -10,7 +10,7 @@ import numpy as np
 
 from services.risk.compute import volatility
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.beta import realized_beta
+from services.risk.compute.beta import RealizedBeta, realized_beta
 from services.risk.compute.depth import Depth
 from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import Panel, PortfolioGroup
@@ -31,6 +31,7 @@ from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_WINDOW,
     COVERAGE_GATE,
+    ES_LEVEL,
     LOOKBACK,
     PERCENTILE_HISTORY,
     TREND_WINDOW,
@@ -53,6 +54,8 @@ class SeriesFigures:
     var_10d: list[list[Document]]
     forecasts: list[FloatVector]
     """What the scorecard will judge, in the order of `layouts.FORECASTS`; NaN where there is no such forecast."""
+    shortfall: tuple[FloatVector, FloatVector]
+    """(VaR, ES), historical, of one day at `ES_LEVEL`; NaN where they are withheld."""
 
 
 def gate(values: FloatVector, covered: FloatVector) -> FloatVector:
@@ -84,31 +87,25 @@ def series_figures(
     in_full : the series with options revalued in full, which value at risk is of; all else has them by their deltas
     """
     market, valid = market_of(panel, stack)
-    slope = realized_beta(series, market, valid)
+    betas = _betas(stack, joint, realized_beta(series, market, valid), covered)
     z = nullable(gate(volatility.trend(series, valid), covered[YEAR]))
-    columns = {
-        f"realized_{window}": nullable(gate(volatility.realized(series, valid, window), covered[window]))
-        for window in VOLATILITY_WINDOWS
-    } | {
-        "realized_nav_252": nullable(nav_volatility.values),
-        "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
-    }
+    columns = _volatilities(series, valid, covered, nav_volatility)
     since = depth.of(valid)
     path = ewma_path(series, since)
     of = volatility.forecast(series, since, path=path)
     forecasts = _forecasts(of, depth.covered)
-    aggregated, beta = nullable(joint.beta[:, 0]), nullable(gate(slope.beta, covered[YEAR]))
-    r2, n_obs = nullable(gate(slope.r2, covered[YEAR])), slope.n_obs.tolist()
     losses = tails(in_full, since, VAR_LEVELS, path if in_full is series else ewma_path(in_full, since))
     lines = [_lines(tail, depth.covered) for tail in losses]
     later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, losses)]
-    result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered))
+    tail = next(tail for tail in losses if (tail.method, tail.level) == ("historical", ES_LEVEL))
+    shortfall = gate(tail.var, depth.covered), gate(tail.es, depth.covered)
+    result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered), shortfall)
     for i in range(len(stack.units)):
         document: Document = {name: column[i] for name, column in columns.items()}
         document["trend"] = {"z": z[i], "direction": volatility.direction(z[i])}
         document["forecast_21"] = forecasts[i]
         result.volatility.append(document)
-        result.beta.append({"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": n_obs[i]})
+        result.beta.append({name: column[i] for name, column in betas.items()})
         result.var.append([line[i] for line in lines])
         result.var_10d.append([line[i] for line in later])
     _record_missing_bounds(lines, reasons)
@@ -120,9 +117,10 @@ def series_figures(
         ("volatility.percentile_252", columns["percentile_252"], covered[PERCENTILE_WINDOW], SHORT_HISTORY),
         ("volatility.trend", z, covered[YEAR], ZERO_VARIANCE),
         ("volatility.forecast_21", [forecast["value"] for forecast in forecasts], depth.covered, SHORT_HISTORY),
-        ("beta.aggregated", aggregated, covered[BETA_WINDOW], LOW_COVERAGE),
-        ("beta.realized", beta, covered[BETA_WINDOW], SHORT_HISTORY),
-        ("beta.r2", r2, covered[BETA_WINDOW], ZERO_VARIANCE),
+        ("beta.aggregated", betas["aggregated"], covered[BETA_WINDOW], LOW_COVERAGE),
+        ("beta.aggregated_filled", betas["aggregated_filled"], covered[BETA_WINDOW], LOW_COVERAGE),
+        ("beta.realized", betas["realized"], covered[BETA_WINDOW], SHORT_HISTORY),
+        ("beta.r2", betas["r2"], covered[BETA_WINDOW], ZERO_VARIANCE),
         ("var", [line["var"] for line in lines[0]], depth.covered, SHORT_HISTORY),
         ("var_10d", [line["var"] for line in later[-1]], depth.covered, SHORT_HISTORY),
     )
@@ -132,6 +130,33 @@ def series_figures(
             why = LOW_COVERAGE if nav_volatility.uncovered[i] else SHORT_HISTORY
             reasons[i].add(why, figure="volatility.realized_nav_252")
     return result
+
+
+def _volatilities(
+    series: FloatMatrix, valid: BoolMatrix, covered: dict[int, FloatVector], nav_volatility: NavVolatility
+) -> dict[str, list[float | None]]:
+    """Annual, as decimals; a value a unit, null below its window's coverage."""
+    return {
+        f"realized_{window}": nullable(gate(volatility.realized(series, valid, window), covered[window]))
+        for window in VOLATILITY_WINDOWS
+    } | {
+        "realized_nav_252": nullable(nav_volatility.values),
+        "percentile_252": nullable(gate(volatility.percentile(series, valid), covered[PERCENTILE_WINDOW])),
+    }
+
+
+def _betas(
+    stack: PortfolioGroup, joint: Exposures, slope: RealizedBeta, covered: dict[int, FloatVector]
+) -> dict[str, list[Any]]:
+    """To the market: of the holdings, of the holdings with 1 for those without one, and of the series; a value a unit."""
+    without = np.where(np.isfinite(joint.betas[:, :, 0]), 0.0, stack.weight)
+    return {
+        "aggregated": nullable(joint.beta[:, 0]),
+        "aggregated_filled": nullable(joint.beta[:, 0] + without.sum(axis=-1)),
+        "realized": nullable(gate(slope.beta, covered[YEAR])),
+        "r2": nullable(gate(slope.r2, covered[YEAR])),
+        "n_obs": slope.n_obs.tolist(),
+    }
 
 
 def _record_missing_bounds(lines: list[list[Document]], reasons: list[Reasons]) -> None:

@@ -25,8 +25,8 @@ from services.risk.compute.revaluation import revalued
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
-from shared.arrays import BoolMatrix, BoolVector, FloatCube, FloatVector
-from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, STRESS_DURATION_DAYS
+from shared.arrays import BoolMatrix, BoolVector, FloatCube, FloatMatrix, FloatVector
+from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, GROWTH, STRESS_DURATION_DAYS, VALUE
 
 MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache
 
@@ -38,6 +38,8 @@ class Moves:
     ids: tuple[str, ...]
     shocks: FloatCube
     """(S, 2 C, F) market and residual shocks: the direct ones of all scenarios, then the propagated ones."""
+    volatility: FloatMatrix | None
+    """(2, 2 C) what becomes of implied volatilities, relative and points, in the order of the shocks; None where no scenario says."""
     withheld: BoolMatrix
     """(S, C) for want of a proxy or a duration, whatever the portfolio."""
     reasons: list[list[str | None]]
@@ -70,9 +72,10 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
     # Where a scenario is withheld its script still stands, as far as it is stated in returns.
     script = np.full((len(shocks), len(FACTOR_NAMES)), np.nan)
     for c, shock in enumerate(shocks):
-        for name, value in shock.scenario.shocks.items():
+        stated = shock.scenario.shocks
+        for name, value in stated.items():
             if not shock.scenario.is_relative(name):
-                script[c, FACTOR_NAMES.index(name)] = value
+                script[c, FACTOR_NAMES.index(name)] = value - (stated.get(GROWTH, 0.0) if name == VALUE else 0.0)
     shown = np.where(withheld[:, :, None], script, np.where(model.available[:, None, :], raw, np.nan))
     capped: list[list[int]] = [[] for _ in reasons]
     for s, c, k in np.argwhere(np.stack([shock.capped for shock in shocks], axis=1)).tolist():
@@ -80,6 +83,7 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
     return Moves(
         tuple(shock.scenario.id for shock in shocks),
         np.stack([*(shock.direct for shock in shocks), *(shock.propagated for shock in shocks)], axis=1),
+        _volatility(shocks),
         withheld,
         reasons,
         listed(shown.reshape(len(reasons), -1)),
@@ -89,6 +93,13 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
         _listed([shock.implausible.any(axis=1) for shock in shocks]),
         _listed_pairs([shock.not_replayed for shock in shocks]),
     )
+
+
+def _volatility(shocks: list[Shocks]) -> FloatMatrix | None:
+    moved = [shock.scenario.vol for shock in shocks]
+    if not any(moved):
+        return None
+    return np.array([[getattr(of, what) if of else 0.0 for of in (*moved, *moved)] for what in ("relative", "points")])
 
 
 def _listed(of: Sequence[BoolVector | np.bool_]) -> list[list[int]]:
@@ -126,7 +137,7 @@ def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Move
         for c, k in of.not_replayed[s]:
             if not withheld[i, c]:
                 reasons[i].add(NOT_REPLAYED, figure=f"stress.{of.ids[c]}.shocks.{FACTOR_NAMES[k]}")
-    direct, propagated = _legs(stack, joint, of.shocks, withheld, list(revalued(book, stack)))
+    direct, propagated = _legs(stack, joint, of, withheld, list(revalued(book, stack)))
     return {
         "stress_reasons": why,
         "stress_shocks": [of.shown[s] for s in stack.sessions.tolist()],
@@ -141,16 +152,17 @@ def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Move
 def _legs(
     stack: PortfolioGroup,
     joint: Exposures,
-    shocks: FloatCube,
+    of: Moves,
     withheld: BoolMatrix,
     options: Sequence[tuple[int, int, Terms]],
 ) -> tuple[list[FloatVector], list[FloatVector]]:
     """(direct, propagated) by unit: C × (money, fraction, by factor, by position), NaN where withheld."""
     direct: list[FloatVector] = []
     propagated: list[FloatVector] = []
-    for part in _parts(stack, shocks.shape[1]):
+    for part in _parts(stack, of.shocks.shape[1]):
         mine = [(i - part.start, j, terms) for i, j, terms in options if part.start <= i < part.stop]
-        loss = apply(stack.value[part], joint.betas[part], shocks[stack.sessions[part]], stack.leverage[part], mine)
+        shocks = of.shocks[stack.sessions[part]]
+        loss = apply(stack.value[part], joint.betas[part], shocks, stack.leverage[part], mine, of.volatility)
         fraction = loss.money / stack.nav[part, None]
         table = np.concatenate(
             [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -20,7 +20,7 @@ from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatVector
 from shared.market.calendar import calendar
 from shared.market.curve import long_bond_returns
-from shared.market.registry import BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK
+from shared.market.registry import AXIS_PROXIES, BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK, proxy_legs
 from shared.work import Batch, Phase, UnitKey
 
 
@@ -43,6 +43,8 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     held = [Held(row, merge_lots(row, user_classes)) for row in snapshots]
     proxies = await store.proxies(conn, first, last)
     proxy_names = {name for names, _ in proxies.values() for name in names if name is not None}
+    axes = proxy_names & set(AXIS_PROXIES)
+    proxy_names |= {leg for axis in axes for leg in proxy_legs(axis) if leg is not None}
     lots = {(lot.row, lot.root) for unit in held for lot in unit.lots}
     options = {symbol for (symbol, kind), _ in lots if kind == Kind.OPTION}
     roots = {root for (_, kind), root in lots if kind == Kind.OPTION}
@@ -74,6 +76,8 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     panel = replace(panel, benchmarks=tuple(benchmarks), curves=known_curves)
     if on_curve:
         panel = with_curve_returns(panel, window)
+    if axes:
+        panel = with_axis_returns(panel, axes)
     return_histories = await store.return_histories(conn, batch.portfolios, last)
     units = [of for of in held if of.row.session >= first]
     previous_snapshots = [of for of in held if of.row.session < first]
@@ -187,6 +191,16 @@ def with_curve_returns(panel: Panel, window: Sequence[date]) -> Panel:
     returns = panel.returns.copy()
     found = [np.nan if of.value is None else of.value for of in long_bond_returns(panel.curves, window)]
     returns[panel.symbols.index(CURVE_PROXY), returns.shape[1] - len(window) :] = found
+    return replace(panel, returns=returns)
+
+
+def with_axis_returns(panel: Panel, axes: Iterable[str]) -> Panel:
+    """The panel with the returns of rows that are the difference of two funds, both of which it has."""
+    returns = panel.returns.copy()
+    row = {symbol: n for n, symbol in enumerate(panel.symbols) if panel.kinds[n] == Kind.PUBLIC}
+    for axis in axes:
+        long, short = proxy_legs(axis)
+        returns[row[axis]] = panel.returns[row[long]] - panel.returns[row[str(short)]]
     return replace(panel, returns=returns)
 
 

@@ -6,7 +6,7 @@ portfolios beside, changes no digit: money is integers, and every float is a fun
 
 from __future__ import annotations
 
-from services.snapshots.compute.doubts import AMBIGUOUS, MISMATCH, Doubts
+from services.snapshots.compute.doubts import AMBIGUOUS, ASSIGNMENT, MISMATCH, Doubts
 from services.snapshots.compute.lots import lot_table
 from services.snapshots.compute.model import (
     GAP_REASONS,
@@ -28,7 +28,7 @@ from services.snapshots.compute.quality import Shortfall, figure_reasons, lot_re
 from shared.market.internal_rate import xirr
 
 __all__ = [
-    "AMBIGUOUS", "GAP_REASONS", "MISMATCH", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Doubts", "Inputs",
+    "AMBIGUOUS", "ASSIGNMENT", "GAP_REASONS", "MISMATCH", "NEVER", "UNITS", "AmountTooLarge", "Basis", "ChainBroken", "Doubts", "Inputs",
     "LotState", "LotTable", "Lots", "Market", "Portfolios", "Reason", "Shortfall", "Snapshots", "exact",
     "figure_reasons", "from_units", "lot_reasons", "roll_forward",
     "stored_units", "to_units", "xirr",

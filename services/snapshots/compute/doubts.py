@@ -10,6 +10,7 @@ from shared.market.reasons import ReasonCode
 from shared.market.symbols import parse_occ
 
 MISMATCH, AMBIGUOUS = ReasonCode.PRICE_BASIS_MISMATCH.value, ReasonCode.PRICE_BASIS_AMBIGUOUS.value
+ASSIGNMENT = ReasonCode.ASSIGNMENT.value
 EXIT_MISMATCH = ReasonCode.EXIT_PRICE_MISMATCH.value
 OPTION_OVER_SPLIT, PRICED_AFTER_GAP = ReasonCode.OPTION_OVER_SPLIT.value, ReasonCode.PRICED_AFTER_GAP.value
 # The bounds within which a price may be of its session; those of entries (docs/methods.md §6).
@@ -55,8 +56,8 @@ class Doubts:
         found: set[tuple[str, str, str]] = set()
         for lot in self._open(row, lots):
             symbol, entered = self._inputs.lots.symbol[lot], self._inputs.lots.entry_session[lot]
-            if self._doubt(lot) == AMBIGUOUS:
-                found.add((symbol, "entry_price", AMBIGUOUS))
+            if (doubt := self._doubt(lot)) in (AMBIGUOUS, ASSIGNMENT):
+                found.add((symbol, "entry_price", doubt))
             absences = market.absences[self._inputs.lots.column[lot]] if market.absences else ()
             if self._table.reason[row, lot] in _PRICED and any(
                 entered < first and last < day for first, last in absences

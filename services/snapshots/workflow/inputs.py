@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.snapshots import store
 from services.snapshots.compute import (
     AMBIGUOUS,
+    ASSIGNMENT,
     GAP_REASONS,
     MISMATCH,
     NEVER,
@@ -30,6 +31,7 @@ from services.snapshots.compute import (
     stored_units,
 )
 from services.snapshots.store import Rows
+from services.snapshots.workflow import expiry
 from shared import ledger
 from shared.arrays import BoolMatrix, FloatVector, IntVector
 from shared.market.calendar import calendar
@@ -51,7 +53,7 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     previous = _before(batch.first)
     living = {row.id: row for row in await store.portfolios(conn, batch.portfolios, previous, batch.last)}
     ids = tuple(portfolio for portfolio in batch.portfolios if portfolio in living)
-    positions = await store.positions(conn, ids, batch.last)
+    positions = await expiry.settle(conn, await store.positions(conn, ids, batch.last), batch.last)
     holdings = await store.holdings(conn, ids, previous)
     flows = await store.flows(conn, ids, batch.last)
     portfolios = _portfolios(ids, [living[portfolio] for portfolio in ids], flows, batch.first)
@@ -93,7 +95,7 @@ def _days(days: Sequence[date | None]) -> IntVector:
     return np.array([NEVER if day is None else day.toordinal() - _EPOCH for day in days], dtype=np.int64)
 
 
-def _earliest(positions: Rows, first: date) -> date:
+def _earliest(positions: Sequence[Any], first: date) -> date:
     return min((row.entry_date for row in positions), default=first)
 
 
@@ -131,13 +133,14 @@ def _figures(values: Sequence[float | None]) -> FloatVector:
     return np.array(values, dtype=np.float64)  # None becomes NaN
 
 
-def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, list[str]]:
+def _lots(ids: tuple[UUID, ...], positions: Sequence[Any], first: date) -> tuple[Lots, list[str]]:
     """The lots, and the symbols whose prices they need, in the order of the market's columns."""
     index = {portfolio: number for number, portfolio in enumerate(ids)}
     rows = sorted(positions, key=lambda row: index[row[0]])
     (
-        owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session, subtype, basis,
-    ) = zip(*rows, strict=True) if rows else ((),) * 13  # fmt: skip
+        owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session, subtype, basis, _,
+    ) = zip(*rows, strict=True) if rows else ((),) * 14  # fmt: skip
+    delivered = expiry.assigned(rows)
     kinds = {key: classify(*key) for key in set(zip(symbol, stated, strict=True))}
     kind = [kinds[key] for key in zip(symbol, stated, strict=True)]
     cash_like = [is_cash_like(of) for of in subtype]
@@ -164,7 +167,10 @@ def _lots(ids: tuple[UUID, ...], positions: Rows, first: date) -> tuple[Lots, li
         exit_day=_days(out),
         entry_session=_days(entry_session),
         exit_session=_days(exit_session),
-        doubt=tuple(_DOUBTS.get(reason, "") for reason in basis),
+        doubt=tuple(
+            _DOUBTS.get(reason, ASSIGNMENT if of in delivered else "")
+            for of, reason in zip(identity, basis, strict=True)
+        ),
     )
     return lots, list(columns)
 

@@ -319,15 +319,20 @@ async def test_an_attribution_without_exposures_is_untold(api: Api) -> None:
     assert lines["market"]["pnl"] is None
 
 
-async def test_what_is_said_of_a_later_lot_is_not_known_before_its_entry(api: Api) -> None:
-    lots = "XOM,1,2019-10-01,60,Energy\nXOM,1,2020-06-01,45,Utilities\n"
-    made = await api.create(f"symbol,quantity,entry_date,entry_price,sector\n{lots}", price_basis="as_traded")
+async def test_the_sector_stated_of_the_lots_that_are_held_counts_the_first_by_name(api: Api) -> None:
+    """As risk has it: not that of a later lot before its entry, nor of one that has left while another is held."""
+    lots = "XOM,1,2019-10-01,60,2020-06-03,47,Energy\nXOM,1,2020-06-01,45,2020-06-05,50,Utilities\n"
+    header = "symbol,quantity,entry_date,entry_price,exit_date,exit_price,sector"
+    made = await api.create(f"{header}\n{lots}", price_basis="as_traded")
+    days = {
+        date(2020, 5, 29): "Energy",
+        date(2020, 6, 1): "Energy",
+        date(2020, 6, 3): "Utilities",
+        date(2020, 6, 8): "Energy",
+    }
     async with api.admin.connect() as conn:
-        found = [
-            await sector_names.of(conn, UUID(str(made["id"])), ["XOM"], session)
-            for session in (date(2020, 5, 29), date(2020, 6, 1))
-        ]
-    assert found == [{"XOM": "Energy"}, {"XOM": "Utilities"}]
+        for session, sector in days.items():
+            assert await sector_names.of(conn, UUID(str(made["id"])), ["XOM"], session) == {"XOM": sector}, session
 
 
 async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api, world: World) -> None:

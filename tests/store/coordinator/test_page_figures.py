@@ -89,7 +89,7 @@ async def test_an_attribution_adds_up_on_the_page(api: Api, world: World) -> Non
     [quality] = [row for row in cells(text, "What each factor earned") if row.startswith("Quality")]
     unknown = "– none of the factor's proxies has a year of prices"
     assert quality == f"Quality {unknown} {unknown} 0"
-    assert "Concerns: factors value, factors growth, factors quality" in text
+    assert "Concerns: factors value, factors quality" in text
     day = await page(api, world, "attribution", {"from": "2020-12-30"})
     assert "figure=attribution.positions.AAPL.contribution" in day
 

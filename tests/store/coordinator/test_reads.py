@@ -278,12 +278,12 @@ async def test_the_newest_completed_session_is_answered_unless_one_is_named(api:
     exposures = (await api.client.get(f"{url}/factor-exposures")).json()
     assert set(exposures) == ENVELOPE | {"proxies", "factors", "positions"}
     assert exposures["factors"][0] == {
-        "factor": "market", "set": "joint", "beta": 0.5, "money": 0.5, "covered_weight": 0.5, "stderr_hac": None, "t_hac": None,
-        "quality": "limited", "reason": None,
+        "factor": "market", "label": "market", "set": "joint", "beta": 0.5, "money": 0.5, "covered_weight": 0.5, "stderr_hac": None,
+        "t_hac": None, "quality": "limited", "reason": None,
     }  # fmt: skip
     assert exposures["factors"][-1] == {
-        "factor": "spread_quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7, "stderr_hac": None,
-        "t_hac": None, "quality": "none", "reason": "low_coverage",
+        "factor": "spread_quality", "label": "spread quality", "set": "reported", "beta": None, "money": None, "covered_weight": 0.7,
+        "stderr_hac": None, "t_hac": None, "quality": "none", "reason": "low_coverage",
     }  # fmt: skip
     assert exposures["positions"][0]["betas"]["momentum"] == 0.2
     assert exposures["positions"][1]["weight"] is exposures["positions"][1]["betas"]["market"] is None

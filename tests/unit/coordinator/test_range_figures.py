@@ -12,7 +12,7 @@ import pytest
 from services.coordinator.compute import attribution, liquidity, what_if
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
-from services.coordinator.compute.replay import by_factors, compound
+from services.coordinator.compute.replay import by_factors, compound, total
 from services.coordinator.results import factor_returns, history
 from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
@@ -20,7 +20,7 @@ from services.risk.compute import concentration, tail, volatility
 from shared.arrays import FloatVector
 from shared.market import curve
 from shared.market.calendar import calendar
-from shared.market.registry import LOOKBACK, VAR_LEVELS, VOLATILITY_WINDOWS
+from shared.market.registry import LOOKBACK, VAR_LEVELS, VOLATILITY_WINDOWS, proxy_legs
 from tests.support import curves
 
 CALENDAR = calendar()
@@ -88,9 +88,22 @@ def test_without_a_curve_nothing_is_risk_free_and_it_is_said() -> None:
 
 def test_a_book_that_stands_still_has_no_ratio() -> None:
     found = measure(replace(a_range(np.zeros(300)), risk_free=np.zeros(300)))
-    assert {found.reasons[name] for name in ("sharpe", "sortino", "calmar", "skew")} == {"zero_variance"}
+    assert {found.reasons[name] for name in ("sharpe", "sortino", "skew")} == {"zero_variance"}
+    assert found.reasons["calmar"] == "no_downside"
     assert (found.volatility, found.max_drawdown, found.total_return) == (0.0, 0.0, 0.0)
     assert compare(a_range(walk(300)), np.zeros(300)).reasons["beta"] == "zero_variance"
+    # Money beside bills whose rate moves: the excess is the rate's, and a ratio of it would be in the hundreds.
+    bills = measure(replace(a_range(np.zeros(300)), risk_free=np.linspace(0.00001, 0.00002, 300)))
+    assert math.isnan(bills.sharpe)
+    assert math.isnan(bills.sortino)
+    assert {bills.reasons[name] for name in ("sharpe", "sortino")} == {"zero_variance"}
+
+
+def test_where_nothing_fell_there_is_nothing_to_divide_by_though_the_book_moves() -> None:
+    found = measure(replace(a_range(np.abs(walk(300)) + 1e-4), risk_free=np.zeros(300)))
+    assert found.sharpe > 0.0
+    assert {found.reasons[name] for name in ("sortino", "calmar")} == {"no_downside"}
+    assert "sharpe" not in found.reasons
 
 
 def test_a_benchmark_with_too_few_returns_is_not_compared() -> None:
@@ -231,6 +244,16 @@ def test_a_replay_is_floored_and_its_factors_add_up() -> None:
     assert without.returns[0] == pytest.approx(-0.3), "a proxy that is not there moves nothing of its own"
 
 
+@pytest.mark.parametrize(
+    ("known", "money"), [([True, True, True], -13.0), ([True, True, False], -16.0), ([False, True, True], math.nan)]
+)
+def test_a_replays_total_is_of_four_fifths_of_gross_value_or_unknown(known: list[bool], money: float) -> None:
+    """The rest stands beside, and is never counted as unmoved."""
+    value, moved = np.array([60.0, -100.0, 30.0]), np.where(known, [-0.6, -0.2, 0.1], math.nan)
+    found = total(value, np.abs(value), moved)
+    assert found == pytest.approx((money, np.abs(value)[~np.array(known)].sum()), nan_ok=True)
+
+
 def test_a_stretch_with_a_hole_is_taken_from_its_ends() -> None:
     returns = np.array([[0.1, -0.2], [0.1, math.nan], [math.nan, 0.1]])
     ends = np.array([[1.0, 9.0], [10.0, 12.0], [math.nan, 12.0]])
@@ -242,7 +265,7 @@ def test_a_stretch_with_a_hole_is_taken_from_its_ends() -> None:
     [("SPY", ("SPY", None)), ("VTV-VUG", ("VTV", "VUG")), ("^GSPC", ("^GSPC", None)), ("BRK-B", ("BRK-B", None))],
 )
 def test_a_proxy_may_be_the_difference_of_two_funds(proxy: str, expected: tuple[str, str | None]) -> None:
-    assert factor_returns.legs(proxy) == expected
+    assert proxy_legs(proxy) == expected
 
 
 def test_the_first_session_of_a_range_has_the_bonds_return_too() -> None:
@@ -259,17 +282,24 @@ def test_the_first_session_of_a_range_has_the_bonds_return_too() -> None:
 # --- what-if -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_symbol_held_as_much_long_as_short_is_left_out_of_a_book_that_is_traded_in() -> None:
-    """Its value over its quantity is 0 over 0, which would be the price of a trade in it and the value after of everything."""
-    names, numbers = ["A", "B", "C"], np.array([5.0, 0.0, -2.0])
-    whole = Book(
+def test_a_symbol_held_long_and_short_has_its_price_and_moves_with_both() -> None:
+    """Of as much long as short, net value over net quantity is 0 over 0, which would be the price of a trade in it."""
+    names, numbers, bought = ["A", "B", "C"], np.array([5.0, 0.0, -2.0]), np.array([5.0, 4.0, 1.0])
+    of = Book(
         {}, date(2020, 12, 31), 1000.0, 100.0, names, [holding(name, {}) for name in names], numbers, 10.0 * numbers,
-        np.zeros(3, np.bool_), 10.0 * numbers, np.tile(numbers[:, None], 8), [None] * 8,
+        bought, 10.0 * (2.0 * bought - numbers), np.zeros(3, np.bool_), 10.0 * numbers, np.ones((3, 8)), [None] * 8,
     )  # fmt: skip
-    of = whole.without_offset()
-    assert (of.symbols, of.quantity.tolist(), of.betas[:, 0].tolist()) == (["A", "C"], [5.0, -2.0], [5.0, -2.0])
-    assert (of.value / of.quantity).tolist() == [10.0, 10.0]
-    assert of.without_offset() is of
+    assert of.price.tolist() == [10.0, 10.0, 10.0]
+    assert of.moves.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_lots_of_one_symbol_do_not_net_before_trades_nor_after() -> None:
+    """As stored risk has it: gross value and concentration are of lots. What is sold is taken of long lots first."""
+    of = what_if.Quantities(np.array([5.0, 4.0]), np.array([0.0, -4.0]))
+    assert (of.net.tolist(), of.held.tolist()) == ([5.0, 0.0], [True, True])
+    for quantity, long, short in ((3.0, 4.0, -1.0), (6.0, 6.0, 0.0), (-3.0, 1.0, -4.0), (-6.0, 0.0, -6.0)):
+        after = of.traded(np.array([0.0, quantity]))
+        assert (after.long[1], after.short[1], after.net[0]) == (long, short, 5.0), quantity
 
 
 @pytest.mark.parametrize(("nav", "expected"), [(1000.0, 0.0), (0.0, math.nan)])
@@ -291,7 +321,7 @@ def test_what_if_has_the_definitions_of_stored_risk() -> None:
     shrunk = np.array([1.1, 0.7, math.nan])
     series = what_if.fill(own, market, shrunk, np.zeros(3, np.bool_))
     value, nav = np.array([60_000.0, -20_000.0, 30_000.0]), 100_000.0
-    found = what_if.figures(nav, value, value, np.ones((3, 8)), series, ["A", "B", "A"])
+    found = what_if.figures(nav, np.abs(value), value, np.ones((3, 8)), series, ["A", "B", "A"])
     path = (value / nav) @ np.where(
         np.isfinite(market), np.where(np.isfinite(own), own, np.array([[1.1], [0.7], [1.0]]) * market), 0.0
     )

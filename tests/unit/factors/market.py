@@ -22,7 +22,9 @@ class Market:
         return len(self.proxies) - 1
 
     def proxy(self, symbol: str) -> FloatVector:
-        return self.proxies[:, registry.PROXY_SYMBOLS.index(symbol)]
+        long, short = registry.proxy_legs(symbol)
+        own = self.proxies[:, registry.PROXY_SYMBOLS.index(long)]
+        return own if short is None else own - self.proxies[:, registry.PROXY_SYMBOLS.index(short)]
 
     def without(self, *symbols: str) -> "Market":
         proxies = self.proxies.copy()
@@ -52,4 +54,4 @@ def chosen(data: Market, row: int, names: dict[str, str]) -> dict[str, FloatVect
     return {factor: data.proxy(symbol)[row - WINDOW + 1 : row + 1] for factor, symbol in names.items()}
 
 
-FIRST_CHOICE = {factor.name: factor.proxies[0] for factor in registry.FACTORS}
+FIRST_CHOICE = {factor.name: factor.proxies[0] for factor in registry.FACTORS} | {"value": "VTV-VUG"}

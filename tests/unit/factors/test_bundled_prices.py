@@ -10,7 +10,7 @@ import deploy.embedded
 from services.factors.compute import exposures
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market import registry
-from tests.unit.factors.market import WINDOW
+from tests.unit.factors.market import WINDOW, Market
 from tests.unit.factors.test_regressions import plain_joint
 
 STOCKS = ["AAPL", "JPM", "KO", "AMZN"]
@@ -33,10 +33,10 @@ def test_what_has_a_proxy_agrees_with_a_plain_solve_and_the_rest_is_withheld(ret
     proxies = columns(returns, list(registry.PROXY_SYMBOLS))
     last = len(returns) - 1
     result = exposures(columns(returns, STOCKS), proxies, np.array([last]))
-    assert result.geometry.symbols[0] == ("^GSPC", "VLUE", None, "MTUM", "QUAL", "SIZE", "USMV", None)
+    assert result.geometry.symbols[0] == ("^GSPC", "VLUE-^GSPC", None, "MTUM", "QUAL", "SIZE", "USMV", None)
     names = {f: s for f, s in zip(registry.FACTOR_NAMES, result.geometry.symbols[0], strict=True) if s}
     factors: dict[str, FloatVector] = {
-        factor: proxies[-WINDOW:, registry.PROXY_SYMBOLS.index(symbol)] for factor, symbol in names.items()
+        factor: Market(proxies, proxies).proxy(symbol)[-WINDOW:] for factor, symbol in names.items()
     }
     for s, symbol in enumerate(STOCKS):
         betas, r2, sd = plain_joint(columns(returns, STOCKS)[-WINDOW:, s], factors)

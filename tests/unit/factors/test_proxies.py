@@ -41,7 +41,10 @@ def test_one_missing_return_passes_the_choice_on_and_only_while_it_is_in_the_win
     data = market(sessions=WINDOW + 12)
     data.proxies[10, registry.PROXY_SYMBOLS.index("VTV")] = np.nan
     table = facts(data, WINDOW + 9, WINDOW + 10).geometry.symbols
-    assert [symbols[1] for symbols in table] == ["IVE", "VTV"]
+    assert [symbols[1] for symbols in table] == ["IVE-IVW", "VTV-VUG"]
+    data.proxies[10, registry.PROXY_SYMBOLS.index("IVW")] = np.nan
+    table = facts(data, WINDOW + 9, WINDOW + 10).geometry.symbols
+    assert [symbols[1:3] for symbols in table] == [("VLUE-SPY", "VUG"), ("VTV-VUG", "VUG")], "a pair needs both"
 
 
 def test_before_the_first_whole_window_there_is_no_proxy() -> None:
@@ -55,7 +58,7 @@ def test_before_the_first_whole_window_there_is_no_proxy() -> None:
 def test_without_a_proxy_the_factor_is_null_and_the_others_are_as_if_it_did_not_exist() -> None:
     data = market(symbols=4, gaps=0.03).without(*(set(registry.PROXY_SYMBOLS) - BUNDLED))
     result = facts(data)
-    assert result.geometry.symbols[0] == ("^GSPC", "VLUE", None, "MTUM", "QUAL", "SIZE", "USMV", None)
+    assert result.geometry.symbols[0] == ("^GSPC", "VLUE-^GSPC", None, "MTUM", "QUAL", "SIZE", "USMV", None)
     for s in range(4):
         assert result.reasons(0, s) == {
             "ir_beta": "no_proxy",
@@ -117,7 +120,7 @@ def test_slopes_and_sigmas_describe_the_residuals() -> None:
 
 def test_substitutes_change_the_numbers_as_statsmodels_says() -> None:
     data = market(symbols=2).without("VTV", "SPY", "IWM")
-    names = FIRST_CHOICE | {"market": "^GSPC", "value": "IVE", "size": "SIZE"}
+    names = FIRST_CHOICE | {"market": "^GSPC", "value": "IVE-IVW", "size": "SIZE"}
     result = facts(data)
     assert result.geometry.symbols[0] == tuple(names.values())
     for s in range(2):

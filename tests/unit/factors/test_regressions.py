@@ -34,12 +34,13 @@ def hac(
 
 
 def plain_joint(y: FloatVector, factors: dict[str, FloatVector]) -> tuple[dict[str, float], float, float]:
-    """The definition, word for word: residuals on the market, unit population variance, augmented rows for the penalty.
+    """The definition, word for word: residuals on the market, unit population variance, augmented rows for the penalty; growth by
+    itself.
 
     Returns betas, r2 and the sample sd of the residuals.
     """
     m = factors["market"]
-    names = [name for name in factors if name != "market"]
+    names = [name for name in factors if name not in ("market", "growth")]
     columns, sigma = [], {}
     for name in names:
         z = np.asarray(sm.OLS(factors[name], sm.add_constant(m)).fit().resid)
@@ -56,6 +57,8 @@ def plain_joint(y: FloatVector, factors: dict[str, FloatVector]) -> tuple[dict[s
     betas = {"market": solution[1]} | {name: solution[2 + i] / sigma[name] for i, name in enumerate(names)}
     residual = y[there] - design @ solution
     r2 = 1 - residual @ residual / ((y[there] - y[there].mean()) ** 2).sum()
+    if "growth" in factors:
+        betas["growth"] = ols(y, m, factors["growth"]).params[2]
     return betas, r2, residual.std(ddof=1)
 
 
@@ -72,7 +75,8 @@ def assert_agrees(result: Exposures, k: int, s: int, y: FloatVector, factors: di
     for i, (long, short) in enumerate(
         [("growth", "value"), ("momentum", "market"), ("size", "market"), ("quality", "market")]
     ):
-        fit = ols(y, m, factors[long] - factors[short])
+        # Value is a difference already: growth less value is that turned round.
+        fit = ols(y, m, -factors["value"] if short == "value" else factors[long] - factors[short])
         assert_close(result.spreads[k, s, i], [fit.params[2], hac(fit).bse[2], fit.rsquared], f"{long}-{short}")
     betas, r2, sd = plain_joint(y, factors)
     np.testing.assert_allclose(
@@ -140,7 +144,7 @@ def test_condition_number_is_that_of_the_correlations() -> None:
     data = market(gaps=0.1, symbols=2)
     result = exposures(data.returns, data.proxies, at(data.last))
     factors = chosen(data, data.last, FIRST_CHOICE)
-    m = factors.pop("market")
+    m, _ = factors.pop("market"), factors.pop("growth")
     z = [m] + [np.asarray(sm.OLS(x, sm.add_constant(m)).fit().resid) for x in factors.values()]
     for s in range(2):
         there = np.isfinite(data.returns[-WINDOW:, s])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import Book, Kind, Panel
 from services.risk.compute.report import build_reports
+from services.risk.compute.scenario_file import parse
 from services.risk.compute.scorecard import realized_returns
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
@@ -306,14 +307,57 @@ def test_options_beside_a_portfolio_change_none_of_its_digits() -> None:
     assert sorted(own.values()) == sorted(row for key, row in together.items() if key not in alone)
 
 
-def test_what_came_of_an_option_is_its_delta_of_the_close_before() -> None:
+def test_what_came_of_an_option_is_what_it_is_worth_at_the_volatility_of_the_close_before() -> None:
+    """As the value at risk that it is compared with: by its delta alone a short option would hardly ever exceed it."""
     panel = market(2)
     row = panel.symbols.index("AAPL")
-    # On the session itself the contract has no close: the delta that counts is yesterday's.
+    # On the session itself the contract has no close: the volatility that counts is yesterday's.
     for symbol in (CALL, PUT):
         panel.closes[panel.symbols.index(symbol)][2] = np.nan
     units = [Unit(100_000.0, contracts(panel, {CALL: 4.0, "BBB": 500.0}), session=s) for s in range(2)]
     found = realized_returns(panel, book(panel, *units))[1]
     other = panel.symbols.index("BBB")
-    expected = 0.5 * panel.returns[other, LOOKBACK] + 0.4 * PRICE[CALL]["delta"] * panel.returns[row, LOOKBACK]
-    assert found == pytest.approx(expected, rel=1e-9)
+    after = black_scholes(True, SPOT * (1.0 + panel.returns[row, LOOKBACK]), STRIKE, YEARS, 0.3)["price"]
+    expected = 0.5 * panel.returns[other, LOOKBACK] + 400.0 * (after - PRICE[CALL]["price"]) / 100_000.0
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("vol", "sd"), [({"relative": 0.5}, 0.45), ({"points": -10}, 0.2)])
+def test_a_move_of_volatility_is_by_the_textbook_and_in_no_factor(vol: dict[str, float], sd: float) -> None:
+    panel = market()
+    betas = panel.joint.copy()
+    betas[0, panel.symbols.index("AAPL")] = np.eye(len(FACTOR_NAMES))[0]
+    panel = replace(panel, joint=betas)
+    script = {"id": "x", "shocks": {"market": -0.2}, "vol": vol}
+    scenarios = parse({"scenarios": [script, {"id": "plain", "shocks": {"market": -0.2}}]})
+    unit = Unit(100_000.0, contracts(panel, {PUT: -2.0, "AAPL": 100.0}))
+    [of] = [answered(each, scenarios) for each in build_reports(panel, book(panel, unit), scenarios)]
+    moved, plain = of.stress["scenarios"]
+    assert (moved["vol_relative"], moved["vol_points"]) == (vol.get("relative"), vol.get("points"))
+    assert plain["vol_relative"] is plain["vol_points"] is plain["direct"]["volatility"] is None
+    after = [black_scholes(False, SPOT * 0.8, STRIKE, YEARS, each)["price"] for each in (0.3, sd)]
+    leg = moved["direct"]
+    assert leg["by_position"][PUT] == pytest.approx(-200 * (after[1] - PRICE[PUT]["price"]), rel=1e-6)
+    assert leg["volatility"] == pytest.approx(-200 * (after[1] - after[0]), rel=1e-6)
+    assert leg["by_factor"] == pytest.approx(plain["direct"]["by_factor"]), "what the factors explain is as without it"
+    assert math.fsum(leg["by_factor"].values()) + leg["volatility"] == pytest.approx(leg["money"], abs=1e-5)
+    assert math.fsum(leg["by_position"].values()) == pytest.approx(leg["money"], abs=1e-6)
+
+
+def test_an_underlying_at_a_price_that_is_no_evidence_does_not_take_its_option_with_it() -> None:
+    """The specific part of the factor model is of covered holdings: of the option alone as if it stood alone."""
+    panel = market()
+    held = contracts(panel, {"AAPL": 50.0, CALL: 3.0, "BBB": 800.0})
+    lots = tuple(replace(lot, unpriceable=lot.symbol == "AAPL") for lot in held)
+    [with_old] = [
+        answered(each, cases.SCENARIOS)
+        for each in build_reports(panel, book(panel, Unit(100_000.0, lots)), cases.SCENARIOS)
+    ]
+    [without] = [
+        answered(each, cases.SCENARIOS)
+        for each in build_reports(
+            panel, book(panel, Unit(100_000.0, contracts(panel, {CALL: 3.0, "BBB": 800.0}))), cases.SCENARIOS
+        )
+    ]
+    for figure in ("model_vol", "specific_share"):
+        assert with_old.risk["decomposition"][figure] == pytest.approx(without.risk["decomposition"][figure], rel=1e-12)

@@ -335,6 +335,7 @@ def test_every_key_of_the_shapes_is_there() -> None:
     assert set(of.exposures) == {"proxies", "factors", "positions"}
     assert set(of.exposures["factors"][0]) == {
         "factor",
+        "label",
         "set",
         "beta",
         "money",
@@ -346,8 +347,8 @@ def test_every_key_of_the_shapes_is_there() -> None:
     }
     assert {"symbol", "weight", "exposure_value", "betas", "greeks", "reason"} == set(of.exposures["positions"][0])
     assert {
-        "volatility", "positions", "beta", "decomposition", "var", "var_10d", "drawdown", "concentration", "sectors", "benchmark",
-        "benchmark_date",
+        "volatility", "positions", "beta", "decomposition", "var", "var_10d", "es_factors", "reverse_stress", "drawdown", "concentration",
+        "sectors", "benchmark", "benchmark_date",
     } == set(of.risk)  # fmt: skip
     assert {
         "realized_21", "realized_63", "realized_252", "realized_nav_252", "percentile_252", "trend", "forecast_21",
@@ -356,7 +357,9 @@ def test_every_key_of_the_shapes_is_there() -> None:
         of.risk["volatility"]["forecast_21"]
     )
     assert {"symbol", "realized_252", "forecast_21", "method"} <= set(of.risk["positions"][0])
-    assert set(of.risk["beta"]) == {"aggregated", "realized", "r2", "n_obs"}
+    assert set(of.risk["beta"]) == {"aggregated", "aggregated_filled", "realized", "r2", "n_obs"}
+    assert set(of.risk["es_factors"]) == {"level", "factors", "specific"}
+    assert set(of.risk["reverse_stress"]) == {"loss", "sigmas", "shocks"}
     assert {
         "volatility", "shrinkage", "n_obs", "contributions", "model_vol", "factors", "specific_share", "diversification_ratio",
         "effective_bets", "excluded",
@@ -379,14 +382,18 @@ def test_every_key_of_the_shapes_is_there() -> None:
         "name",
         "shocks",
         "capped",
+        "rates_bp",
+        "vol_relative",
+        "vol_points",
         "duration_as_of",
         "uncovered_value",
         "reason",
         "direct",
         "propagated",
     } == set(of.stress["scenarios"][0])
-    assert set(of.stress["scenarios"][0]["direct"]) == {"money", "fraction", "by_factor", "by_position"}
-    assert set(of.stress["scenarios"][0]["propagated"]) == {"money", "fraction", "by_factor", "by_position", "shocks"}
+    leg = {"money", "fraction", "fraction_filled", "by_factor", "volatility", "by_position"}
+    assert set(of.stress["scenarios"][0]["direct"]) == leg
+    assert set(of.stress["scenarios"][0]["propagated"]) == leg | {"shocks"}
 
 
 def test_every_null_figure_has_its_reason(market: Panel) -> None:

@@ -14,12 +14,15 @@ from services.risk.compute.factor_model import factor_model, model_risk
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Duration, Replay, Scenario, Scenarios
 from services.risk.compute.stress import Shocks, all_shocks, apply, shocks
-from shared.market.registry import FACTOR_NAMES
+from shared.arrays import FloatVector
+from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, LOOKBACK
 from tests.unit.risk import cases
 
 PANEL = cases.panel(["AAA", "BBB"], 3)
 MODEL = factor_model(PANEL)
 BY_ID = {scenario.id: scenario for scenario in cases.SCENARIOS.scenarios}
+VALUE_AT = FACTOR_NAMES.index("value")
+JOINT = np.flatnonzero(JOINT_FACTORS)
 
 
 def moved(scenario: Scenario) -> Shocks:
@@ -40,7 +43,7 @@ def test_the_24_scenarios_are_there() -> None:
 def test_slopes_leave_residuals_without_market() -> None:
     for s in range(3):
         raw = windows(s)
-        for k in range(1, 8):
+        for k in JOINT[1:].tolist():
             slope, _ = np.polyfit(raw[0], raw[k], 1)
             assert MODEL.slopes[s, k] == pytest.approx(slope, rel=1e-9)
             assert abs(MODEL.sample[s, 0, k]) < 1e-18
@@ -51,8 +54,11 @@ def test_sample_covariance_and_correlation_against_numpy() -> None:
         raw = windows(s)
         residual = raw - MODEL.slopes[s][:, None] * raw[0]
         residual[0] = raw[0]
-        assert MODEL.sample[s] == pytest.approx(np.cov(residual, ddof=1), abs=1e-16)
-        assert MODEL.correlation[s] == pytest.approx(np.corrcoef(raw), abs=1e-13)
+        assert MODEL.sample[s][np.ix_(JOINT, JOINT)] == pytest.approx(np.cov(residual[JOINT], ddof=1), abs=1e-16)
+        assert MODEL.correlation[s][np.ix_(JOINT, JOINT)] == pytest.approx(np.corrcoef(raw[JOINT]), abs=1e-13)
+        alone = FACTOR_NAMES.index("growth")
+        assert not MODEL.sample[s, alone].any(), "growth is reported, and in no model"
+        assert np.isnan(MODEL.correlation[s, alone]).all()
 
 
 def test_recent_covariance_against_a_plain_loop() -> None:
@@ -62,8 +68,8 @@ def test_recent_covariance_against_a_plain_loop() -> None:
     residual = raw - MODEL.slopes[2][:, None] * raw[0]
     residual[0] = raw[0]
     means = [sum(weight * row) for row in residual]
-    for i in range(8):
-        for j in range(8):
+    for i in JOINT.tolist():
+        for j in JOINT.tolist():
             expected = sum(weight * (residual[i] - means[i]) * (residual[j] - means[j]))
             if (i == 0) != (j == 0):
                 expected = 0.0
@@ -94,14 +100,15 @@ def test_a_market_only_scenario_propagated_is_the_direct_one(id_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [{"value": 0.01, "growth": -0.004}, {"market": -0.02, "size": 0.015}, {"market": 0.01, "value": -0.01}]
+    "script",
+    [{"momentum": 0.01, "quality": -0.004}, {"market": -0.02, "size": 0.015}, {"market": 0.01, "quality": -0.01}],
 )
 def test_unscripted_factors_take_the_conditional_mean(script: dict[str, float]) -> None:
     """Of all that is scripted at once, the market with it: what a style is told beside the market moves the others too."""
     found = moved(Scenario("x", "x", script, None))
     assert not found.capped.any()
     scripted = [FACTOR_NAMES.index(name) for name in script]
-    free = [k for k in range(8) if k not in scripted]
+    free = [k for k in range(8) if k not in scripted and JOINT_FACTORS[k]]
     for s in range(3):
         b = MODEL.slopes[s]
         lift = np.eye(8)
@@ -126,15 +133,43 @@ def test_scripted_proxies_that_move_as_one_take_the_smallest_answer_and_disturb_
 
 
 def test_implied_shocks_are_capped_at_three_sigma_of_a_quarter_and_named() -> None:
-    found = moved(Scenario("x", "x", {"value": -0.9}, None))
+    k = FACTOR_NAMES.index("quality")
+    found = moved(Scenario("x", "x", {"quality": -0.9}, None))
     limit = 3.0 * math.sqrt(63) * np.sqrt(np.diagonal(MODEL.recent, axis1=1, axis2=2))
     assert found.capped[:, 0].all()
-    assert not found.capped[:, 1].any()
+    assert not found.capped[:, k].any()
     assert found.propagated[:, 0] == pytest.approx(-limit[:, 0])
-    assert (np.abs(np.delete(found.propagated, 1, axis=1)) <= np.delete(limit, 1, axis=1) * (1 + 1e-12)).all()
-    assert found.raw[:, 1].tolist() == [-0.9] * 3
+    assert (np.abs(np.delete(found.propagated, k, axis=1)) <= np.delete(limit, k, axis=1) * (1 + 1e-12)).all()
+    assert found.raw[:, k].tolist() == [-0.9] * 3
     # The scripted proxy's residual takes up what the capped market no longer explains.
-    assert found.propagated[:, 1] == pytest.approx(-0.9 - MODEL.slopes[:, 1] * found.propagated[:, 0])
+    assert found.propagated[:, k] == pytest.approx(-0.9 - MODEL.slopes[:, k] * found.propagated[:, 0])
+
+
+def axis(script: dict[str, float], *, relative: bool = False) -> FloatVector:
+    """(3,) residual shock of value, by hand: as the legs' residuals go together over the window."""
+    found = moved(Scenario("x", "x", script, None, relative=relative))
+    assert found.reasons == (None,) * 3
+    assert np.array_equal(found.direct[:, VALUE_AT], found.propagated[:, VALUE_AT])
+    return found.direct[:, VALUE_AT]
+
+
+def test_value_and_growth_are_one_axis() -> None:
+    """Both legs: their difference. One: its residual times Cov(axis, leg) / Var(leg) of the window, signed. Here VTV is the axis."""
+    both = moved(Scenario("x", "x", {"value": -0.02, "growth": 0.01}, None))
+    assert both.raw[:, VALUE_AT].tolist() == [-0.03] * 3
+    assert not both.direct[:, FACTOR_NAMES.index("growth")].any()
+    assert axis({"value": 0.02}) == pytest.approx([0.02] * 3)
+    assert axis({"market": -0.1, "value": 0.02}) == pytest.approx(0.02 + 0.1 * MODEL.slopes[:, VALUE_AT])
+    assert axis({"market": -0.1, "value": 0.02}, relative=True) == pytest.approx([0.02] * 3)
+    found, expected = axis({"market": -0.1, "growth": 0.02}), []
+    for s in range(3):
+        m, value, growth = (
+            PANEL.returns[PANEL.symbols.index(name), s : s + LOOKBACK][-252:] for name in ("SPY", "VTV", "VUG")
+        )
+        slope = [np.polyfit(m, of, 1) for of in (value, growth)]
+        z = [of - np.polyval(line, m) for of, line in zip((value, growth), slope, strict=True)]
+        expected.append((0.02 + 0.1 * slope[1][0]) * (z[0] @ z[1]) / (z[1] @ z[1]))
+    assert found == pytest.approx(expected, rel=1e-8)
 
 
 def test_direct_leaves_an_unscripted_market_alone() -> None:
@@ -152,7 +187,7 @@ def test_a_relative_shock_is_beside_the_markets_share_and_moves_no_market() -> N
     script = {"market": -0.05, "quality": 0.01, "size": -0.02}
     found = moved(Scenario("x", "x", script, None, relative=True))
     index = [FACTOR_NAMES.index(name) for name in ("quality", "size")]
-    free = [k for k in range(1, 8) if k not in index]
+    free = [k for k in JOINT[1:].tolist() if k not in index]
     assert np.array_equal(found.direct[:, index], np.tile([0.01, -0.02], (3, 1)))
     assert np.array_equal(found.propagated[:, index], found.direct[:, index])
     assert found.propagated[:, 0].tolist() == [-0.05] * 3
@@ -195,7 +230,8 @@ def test_a_replay_takes_the_returns_of_the_proxies_that_there_are() -> None:
     assert replay is not None
     found = moved(BY_ID["covid_2020"])
     names = MODEL.proxies[0]
-    assert found.raw == pytest.approx(np.tile([replay.returns[name or ""] for name in names], (3, 1)))
+    expected = [replay.returns[name or ""] if joint else 0.0 for name, joint in zip(names, JOINT_FACTORS, strict=True)]
+    assert found.raw == pytest.approx(np.tile(expected, (3, 1)))
     assert found.direct == pytest.approx(found.propagated), "with all of them scripted nothing is left to follow"
     assert not found.not_replayed.any()
 
@@ -205,7 +241,7 @@ def test_a_replay_takes_the_returns_of_the_proxies_that_there_are() -> None:
     of = shocks(cases.SCENARIOS, Scenario("x", "x", {}, None, replay=known), model, panel.sessions)
     assert of.reasons == (None,)
     missing = [FACTOR_NAMES[k] for k in np.flatnonzero(of.not_replayed[0])]
-    assert missing == ["value", "growth", "momentum", "size", "low_volatility", "rates"]
+    assert missing == ["value", "momentum", "size", "low_volatility", "rates"]
     plain = Scenario("x", "x", {"market": -0.3, "quality": -0.28}, None)
     assert np.array_equal(of.raw, shocks(cases.SCENARIOS, plain, model, panel.sessions).raw), "the rest follows"
 
@@ -227,12 +263,13 @@ def test_one_session_alone_is_shocked_to_the_same_digits() -> None:
 
 
 def test_a_scenario_on_a_factor_without_proxy_is_withheld_and_the_others_stand() -> None:
-    panel = cases.panel(["AAA"], without=["growth"])
+    panel = cases.panel(["AAA"], without=["value"])
     model = factor_model(panel)
     reasons = {s.id: shocks(cases.SCENARIOS, s, model, panel.sessions).reasons[0] for s in cases.SCENARIOS.scenarios}
     assert {id_ for id_, reason in reasons.items() if reason} == {
         "value_rotation_20",
         "growth_rally_15",
+        "financial_crisis_2008",
         "dot_com_2000",
     }
     assert set(reasons.values()) == {None, "no_proxy"}
@@ -377,6 +414,14 @@ def replayed(**what: object) -> dict[str, object]:
         ({"scenarios": [{"id": "x", "sigmas": {"market": 3}}]}, "'market' in sigmas"),
         ({"scenarios": [{"id": "x", "sigmas": {}}]}, "write standard deviations"),
         ({"scenarios": [{"id": "x", "sigmas": {"size": 25}}]}, "beyond 20"),
+        ({"scenarios": [{"id": "x", "sigmas": {"value": 3, "growth": 3}}]}, "one axis, value less growth"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 0.1}, "vol": 0.5}]}, "implied volatilities do"),
+        (
+            {"scenarios": [{"id": "x", "shocks": {"market": 0.1}, "vol": {"relative": 0.5, "points": 1}}]},
+            "implied volatilities do",
+        ),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 0.1}, "vol": {"relative": -1}}]}, "between -1 and 10"),
+        ({"scenarios": [{"id": "x", "shocks": {"market": 0.1}, "vol": {"points": 0.05}}]}, "a point is one per cent"),
         ({"scenarios": [{"id": "x", "sigmas": {"size": 3}, "shocks": {"size": 0.1}}]}, "keep one"),
         ({"scenarios": [{"id": "x", "sigmas": {"rates": 3}, "shocks": {"rates_bp": 50}}]}, "keep one"),
         ({"scenarios": [{"id": "x", "replay": 2020}]}, "write it as"),
@@ -400,6 +445,12 @@ def replayed(**what: object) -> dict[str, object]:
 def test_a_wrong_scenario_is_named(document: object, part: str) -> None:
     with pytest.raises(BadScenarios, match=part):
         parse(document)
+
+
+def test_growth_in_sigmas_is_value_with_the_sign_turned() -> None:
+    for sigmas in ({"growth": -2.0}, {"value": 2.0}, {"value": 2.0, "growth": -2.0}):
+        [found] = parse({"scenarios": [{"id": "x", "sigmas": sigmas}]}).scenarios
+        assert found.sigmas == {"value": 2.0}
 
 
 def test_durations_alone_are_a_file() -> None:

@@ -145,7 +145,7 @@ class ReplayProxy(Answer):
 
 
 class ReplayByPositions(Answer):
-    money: float
+    money: Number = Field(description="Null where less than 0.80 of gross value is in it")
     fraction: Number
     uncovered_value: float = Field(description="Gross value of what is not in it; never counted as unmoved")
 
@@ -223,6 +223,14 @@ class WhatIfFactor(Answer):
     money: Number
 
 
+class WhatIfHedge(Answer):
+    """What of the market's proxy, added to it, would bring the book's market beta to 0."""
+
+    symbol: str | None
+    quantity: Number = Field(description="Shares, negative sold; null where the proxy is an index or has no close")
+    money: Number
+
+
 class WhatIfFigures(Answer):
     nav: float
     cash: float
@@ -233,6 +241,7 @@ class WhatIfFigures(Answer):
     volatility: dict[str, Number]
     var: list[WhatIfTail]
     factors: list[WhatIfFactor]
+    hedge: WhatIfHedge
     covered_weight: float
     coverage: float
     concentration: dict[str, Number]

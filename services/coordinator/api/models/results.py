@@ -79,6 +79,7 @@ class PositionsRange(Answer):
 
 class FactorExposure(Answer):
     factor: str
+    label: str
     set: str
     beta: Number
     money: Number
@@ -113,6 +114,8 @@ class Risk(Envelope):
     decomposition: dict[str, Json] | None
     var: list[dict[str, Json]] | None = None
     var_10d: list[dict[str, Json]] | None = None
+    es_factors: dict[str, Json] | None = None
+    reverse_stress: dict[str, Json] | None = None
     drawdown: dict[str, Json] | None = None
     concentration: dict[str, Json] | None = None
     sectors: list[dict[str, Json]] | None = None
@@ -179,7 +182,9 @@ class Correlations(Envelope):
 class StressLeg(Answer):
     money: Number
     fraction: Number
+    fraction_filled: Number
     by_factor: dict[str, Number]
+    volatility: Number
     by_position: dict[str, Number]
     shocks: dict[str, Number] | None = None
 
@@ -189,6 +194,9 @@ class Scenario(Answer):
     name: str
     shocks: dict[str, Number]
     capped: list[str]
+    rates_bp: Number
+    vol_relative: Number
+    vol_points: Number
     duration_as_of: str | None
     uncovered_value: Number
     reason: str | None

@@ -48,12 +48,14 @@ RISK: tuple[Formula, ...] = (
     # --- exposures ---
     formula("exposures/proxies/*", "the first of the factor's proxies with all returns of the window", Source.PROXIES,
       parameters=JOINT, window=registry.BETA_WINDOW + 1),
+    formula("exposures/factors/*/label", "the factor in words; with SIZE as its proxy, size is a low-size tilt of large and mid caps",
+      Source.PROXIES),
     *(formula(f"exposures/factors/*/{name}", "stderr_hac: of the ridge on the portfolio's series of constant weights, root of the beta's "
         "element of H^-1 X'OX H^-1 (Newey and West), without the bias of the penalty; t_hac = beta / stderr_hac; the joint set alone",
         *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1) for name in ("stderr_hac", "t_hac")),
     formula("exposures/factors/*/**",
       "beta = sum of weight_i beta_i; money = sum of value_i beta_i; covered_weight = gross value with a beta "
-      "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported: single regressions",
+      "/ gross value; joint: ridge on the market and the residuals of the other proxies; reported (growth too): single regressions",
       *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1, steps=("covered_weight",)),
     formula("exposures/positions/*/betas/*",
       "ridge of the symbol's returns, of an option its underlying's, on the market and the residuals "
@@ -100,6 +102,8 @@ RISK: tuple[Formula, ...] = (
     # --- beta, decomposition ---
     formula("risk/beta/aggregated", "sum of weight_i times the joint market beta_i", *SERIES, parameters=JOINT | GATED,
       window=registry.BETA_WINDOW + 1),
+    formula("risk/beta/aggregated_filled", "beta.aggregated, and the holdings without a beta as if they moved with the market",
+      *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1),
     formula("risk/beta/**", "OLS of the series of constant weights on the market", *SERIES,
       parameters=GATED | {"window": registry.BETA_WINDOW}, window=registry.BETA_WINDOW + 1, steps=("n_obs", "r2")),
     formula("risk/decomposition/factors/*", "share of b'Fb + sum of w_i^2 resid_i^2 that falls to the factor", *SERIES, parameters=JOINT,
@@ -126,6 +130,13 @@ RISK: tuple[Formula, ...] = (
     *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
         "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
       for tail in ("", "/**")),
+    formula("risk/es_factors/**", "of the historical expected shortfall at 97.5 %: minus the mean of beta_k f_k over the days at or "
+      "below the quantile, f the market's return or the residual r_k - b_k m; specific is the rest",
+      *SERIES, parameters=JOINT | GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),
+    formula("risk/reverse_stress/**", "the likeliest joint move that loses x of NAV by the betas: -x Sb / (b'Sb), S the EWMA covariance of "
+      "the market and the residuals; sigmas = x / root(63 b'Sb); shocks: returns of the raw proxies",
+      *SERIES, parameters=JOINT | GATED | {"loss": registry.REVERSE_LOSS, "half_life": registry.STRESS_HALF_LIFE},
+      window=registry.STRESS_WINDOW + 1),
     formula("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
       Source.HISTORY, window=Span.CHAIN, steps=("peak", "trough")),
     formula("risk/concentration/risk_hhi", "sum of squared shares of |contribution| to the volatility, times 10,000", *SERIES,

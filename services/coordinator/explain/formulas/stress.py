@@ -40,6 +40,9 @@ MODELS: tuple[Formula, ...] = (
       parameters=CORRELATION | GATED, window=YEAR),
     # --- stress ---
     formula("stress/*/name", "as the scenario file has it", Source.SCENARIO),
+    *(formula(f"stress/*/{name}", "what becomes of implied volatilities: times (1 + vol_relative), or plus vol_points; the money over "
+        "what the factors explain is in `volatility`", Source.SCENARIO) for name in ("vol_relative", "vol_points")),
+    formula("stress/*/rates_bp", "the move of yields in basis points, as the scenario file has it", Source.SCENARIO),
     formula("stress/*/duration_as_of", "date of the duration that counts, where the scenario moves yields: one that is written down and "
       "dated in the month before the session, else the 25-year par bond on the newest yield curve of the month before, else the newest "
       "that is written down", Source.SCENARIO),
@@ -55,7 +58,8 @@ MODELS: tuple[Formula, ...] = (
     formula("stress/*/reason", "why the scenario is withheld", *_DIRECT, parameters=JOINT, window=_STRESSED),
     *(formula(f"stress/*/direct{below}",
         "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m, or as scripted where relative; others are zero; a "
-        "holding loses at most all; fraction: over NAV", *_DIRECT, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1,
+        "holding loses at most all; fraction: over NAV; fraction_filled: with what is uncovered moving as the market",
+        *_DIRECT, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1,
         steps=("uncovered_value",)) for below in ("", "/**")),
     formula("stress/*/propagated/shocks/*", "scripted factors as scripted; the others at their mean given those, S_us S_ss^-1 s_s (EWMA "
       "covariance of the market and the residuals), capped", Source.PROXIES, Source.SCENARIO, parameters=_STRESS, window=_STRESSED),

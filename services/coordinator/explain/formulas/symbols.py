@@ -53,7 +53,7 @@ FACTS: tuple[Formula, ...] = (
            "Newey and West, r2 of both", registry.MARKET, spread.long, spread.short,
            parameters=_OLS | {"long": spread.long, "short": spread.short}, steps=("n_obs",)) for spread in registry.SPREADS),
     _fit("joint/betas/*", "ridge on the market and the residuals of the other proxies, which alone are penalised; of a proxy its "
-         "slope on the market and 1 on the own factor", parameters=_JOINT,
+         "slope on the market and 1 on the own factor; growth is by itself, OLS on the market and it", parameters=_JOINT,
          steps=("n_obs", "r2", "condition")),
     _fit("joint/stderr_hac/*", "root of the beta's element of H^-1 X'OX H^-1, H the ridge's matrix, O the residuals' autocovariances with "
          "Bartlett weights, lag floor(4 (n/100)^(2/9)); without the bias of the penalty", parameters=_JOINT, steps=("n_obs",)),

@@ -8,6 +8,7 @@ from typing import Any
 from services.coordinator.web.views import charts
 from services.coordinator.web.views.figures import Figures
 from services.coordinator.web.views.names import label
+from shared.market.registry import proxy_legs
 
 Document = Mapping[str, Any]
 WIDTH = 520.0
@@ -22,7 +23,8 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
         {
             "name": label(item["factor"]),
             "set": item["set"],
-            "proxy": proxies.get(item["factor"]),
+            # A difference of two funds has a page for each.
+            "funds": [fund for fund in proxy_legs(proxies.get(item["factor"]) or "") if fund],
             "beta": of.number(
                 f"exposures.factors.{item['factor']}.beta", item["beta"], reason=item["reason"], signed=True
             ),
