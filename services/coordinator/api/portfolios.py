@@ -163,7 +163,8 @@ async def page(
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
         ids = [row["id"] for row in rows[:limit]]
-        overviews, figures = await states.read(conn, context.clock, ids), await list_figures.read(conn, ids)
+        overviews = await states.read(conn, context.clock, ids)
+        figures = await list_figures.read(conn, overviews)
         refusals = await providers.refusals(conn)
     # The state's own fields stand over the figures': both know up to when nothing is missing.
     items = [
