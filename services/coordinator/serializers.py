@@ -80,7 +80,7 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: RowMapping, overview: Overview) -> dict[str, Any]:
+def listed(row: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
     """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
     return {
         **row,

@@ -200,8 +200,7 @@ async def count_pending(conn: AsyncConnection) -> int:
     return int(await conn.scalar(text("SELECT count(*) FROM ledger.unit_changes")) or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """How far the units of a portfolio are.
 
     snapshots, risk : the last session that is complete, or partial; None without one
@@ -262,4 +261,4 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
         """),
         {"ids": list(portfolios)},
     )
-    return {of: Extent(*known) for of, *known in rows.all()}
+    return {row[0]: Extent._make(row[1:]) for row in rows.all()}

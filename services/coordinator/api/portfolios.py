@@ -166,9 +166,8 @@ async def page(
         overviews = await states.read(conn, context.clock, ids)
         figures = await list_figures.read(conn, overviews)
         refusals = await providers.refusals(conn)
-    # The state's own fields stand over the figures': both know up to when nothing is missing.
     items = [
-        list_figures.NONE | figures.get(row["id"], {}) | serializers.listed(row, overviews[row["id"]])
+        {**figures.get(row["id"], list_figures.NONE), **serializers.listed(row, overviews[row["id"]])}
         for row in rows[:limit]
     ]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None, "refusals": refusals}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from shared.market.reasons import ReasonCode, Severity, colours_state
@@ -36,8 +35,7 @@ class Need(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completeness:
+class Completeness(NamedTuple):
     """What the ledger says of one portfolio.
 
     missing, blocked : whether any unit is not complete, and any of these blocked

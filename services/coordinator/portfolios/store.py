@@ -95,7 +95,7 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
     return Portfolio(*row) if row else None
 
 
-async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequence[RowMapping]:
+async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list[dict[str, Any]]:
     """Portfolios in order of creation (ids are), each with its number of lots. Numbers, days and instants as JSON has them."""
     rows = await conn.execute(
         text("""
@@ -111,7 +111,8 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> Sequ
         """),
         {"limit": limit, "after": after},
     )
-    return rows.mappings().all()
+    names = tuple(rows.keys())
+    return [dict(zip(names, row, strict=True)) for row in rows.all()]
 
 
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
