@@ -89,7 +89,7 @@ def listed(row: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
         "coverage_min": overview.completeness.coverage,
         "coverage_gate": COVERAGE_GATE,
         "needs_you": len(overview.completeness.needs),
-        "complete_to": to_json(overview.complete_to),
+        "complete_to": None if (to := overview.complete_to) is None else to.isoformat(),
     }
 
 

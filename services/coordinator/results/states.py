@@ -74,14 +74,12 @@ async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) 
         extent, lack, waits = extents.get(portfolio, _NOTHING), lacks.get(portfolio, _COMPLETE), held.get(portfolio, ())
         needs = _needs(lack.shortfalls)
         if waits:
-            needs += tuple(Need(wait.symbol, wait.reason) for wait in waits)
+            needs = tuple(dict.fromkeys((*needs, *(Need(wait.symbol, wait.reason) for wait in waits))))
         if extent.blocked:
             needs = (Need(None, ReasonCode.BLOCKED.value), *needs)
         covered = (1.0 if lack.coverage is None else lack.coverage) if extent.valued else None
         found[portfolio] = Overview(
-            Completeness(
-                extent.missing, extent.blocked, portfolio in provisional, covered, tuple(dict.fromkeys(needs))
-            ),
+            Completeness(extent.missing, extent.blocked, portfolio in provisional, covered, needs),
             extent,
             waits,
             left_out,
