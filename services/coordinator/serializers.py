@@ -80,16 +80,16 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: RowMapping, overview: Overview) -> dict[str, Any]:
+def listed(row: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
     """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
-    fields = ("id", "name", "account_type", "currency", "equity_balance", "first_session", "created_at", "updated_at")
-    return {field: to_json(row[field]) for field in fields} | {
-        "positions": row["positions"],
+    return {
+        **row,
+        "id": str(row["id"]),
         "state": overview.state,
         "coverage_min": overview.completeness.coverage,
         "coverage_gate": COVERAGE_GATE,
         "needs_you": len(overview.completeness.needs),
-        "complete_to": to_json(overview.complete_to),
+        "complete_to": None if (to := overview.complete_to) is None else to.isoformat(),
     }
 
 

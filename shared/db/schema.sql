@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0030 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0031 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -313,8 +313,12 @@ CREATE OR REPLACE FUNCTION ledger.note_unit_changes()
  SET search_path TO 'pg_temp'
 AS $function$
 BEGIN
-    INSERT INTO ledger.unit_changes (portfolio_id, phase, first, last)
-    SELECT portfolio_id, phase, min(session), max(session) FROM changed GROUP BY portfolio_id, phase;
+    WITH noted AS (
+        SELECT portfolio_id, phase, min(session) AS first, max(session) AS last FROM changed GROUP BY portfolio_id, phase
+    ), of_runs AS (
+        INSERT INTO ledger.unit_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted
+    )
+    INSERT INTO ledger.shortfall_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted;
     RETURN NULL;
 END
 $function$;
@@ -1418,6 +1422,15 @@ CREATE POLICY own_phase_risk ON ledger.schedule FOR UPDATE TO leadline_risk USIN
 CREATE POLICY own_phase_snapshots ON ledger.schedule FOR UPDATE TO leadline_snapshots USING ((phase = 'snapshots'::ledger.phase)) WITH CHECK ((phase = 'snapshots'::ledger.phase));
 CREATE POLICY read ON ledger.schedule FOR SELECT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 
+CREATE TABLE ledger.shortfall_changes (
+    id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    portfolio_id uuid NOT NULL,
+    phase        ledger.phase NOT NULL,
+    first        date NOT NULL,
+    last         date NOT NULL,
+    CONSTRAINT shortfall_changes_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE ledger.unit_changes (
     id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     portfolio_id uuid NOT NULL,
@@ -1436,6 +1449,17 @@ CREATE TABLE ledger.unit_runs (
     CONSTRAINT unit_runs_pkey PRIMARY KEY (portfolio_id, phase, first),
     CONSTRAINT unit_runs_check CHECK ((first <= last)),
     CONSTRAINT unit_runs_state_check CHECK ((state = ANY (ARRAY['complete'::text, 'partial'::text, 'missing'::text, 'blocked'::text])))
+);
+
+CREATE TABLE ledger.unit_shortfalls (
+    portfolio_id uuid NOT NULL,
+    phase        ledger.phase NOT NULL,
+    first        date NOT NULL,
+    last         date NOT NULL,
+    lacks        jsonb NOT NULL,
+    coverage     double precision,
+    CONSTRAINT unit_shortfalls_pkey PRIMARY KEY (portfolio_id, first, phase),
+    CONSTRAINT unit_shortfalls_check CHECK (((first <= last) AND (date_trunc('quarter'::text, (first)::timestamp without time zone) = date_trunc('quarter'::text, (last)::timestamp without time zone))))
 );
 
 CREATE TABLE ledger.units (
@@ -1808,10 +1832,14 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.failures TO leadline_coordi
 GRANT DELETE, INSERT, SELECT ON TABLE ledger.failures TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT SELECT, UPDATE ON TABLE ledger.schedule TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.schedule TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE ledger.shortfall_changes TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, SELECT ON TABLE ledger.shortfall_changes TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.unit_changes TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, SELECT ON TABLE ledger.unit_changes TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.unit_runs TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.unit_runs TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE ledger.unit_shortfalls TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.unit_shortfalls TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.units TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE public.alembic_version TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;

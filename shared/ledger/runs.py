@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import locks
+from shared.ledger import shortfalls
 from shared.ledger.states import STATE_OF_MISSING
 
 # Marks taken at once, so that no transaction is long. After a migration each stands for years of units, of a night for one session.
@@ -86,15 +87,16 @@ _MEND = f"""
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """marks : how many were taken; more may be left where that is as many as may be at once."""
+    """marks : how many were taken, of runs or of shortfalls, whichever are more. More may be left where that is as many as may be
+    at once."""
 
     marks: int
     portfolios: int
 
 
 async def refresh(conn: AsyncConnection, marks: int = MARKS) -> Refreshed | None:
-    """Bring the runs up to date where units were changed by transactions that have committed. None while somebody else does, and
-    over a connection that only reads: what is left is counted as pending.
+    """Bring the runs and the shortfalls up to date where units were changed by transactions that have committed. None while somebody
+    else does, and over a connection that only reads: what is left is counted as pending.
 
     To be called in a transaction that reads what is committed at each statement, and that is committed soon: a mark that is
     taken away before the units are read can only be of changes that the read sees.
@@ -112,19 +114,30 @@ async def refresh(conn: AsyncConnection, marks: int = MARKS) -> Refreshed | None
     taken = (
         await conn.execute(
             text("""
-                WITH gone AS (
+                WITH of_runs AS (
                     DELETE FROM ledger.unit_changes WHERE id IN (SELECT id FROM ledger.unit_changes ORDER BY id LIMIT :marks)
-                    RETURNING portfolio_id, phase, first, last
+                    RETURNING 'runs' AS kind, portfolio_id, phase, first, last
+                ), of_shortfalls AS (
+                    DELETE FROM ledger.shortfall_changes
+                    WHERE id IN (SELECT id FROM ledger.shortfall_changes ORDER BY id LIMIT :marks)
+                    RETURNING 'shortfalls' AS kind, portfolio_id, phase, first, last
                 )
-                SELECT portfolio_id, CAST(phase AS text) AS phase, min(first) AS first, max(last) AS last, count(*) AS marks
-                FROM gone GROUP BY portfolio_id, phase ORDER BY 1, 2
+                SELECT kind, portfolio_id, CAST(phase AS text) AS phase, min(first) AS first, max(last) AS last, count(*) AS marks
+                FROM (TABLE of_runs UNION ALL TABLE of_shortfalls) AS gone GROUP BY kind, portfolio_id, phase ORDER BY 1, 2, 3
             """),
             {"marks": marks},
         )
     ).all()
-    if taken:
-        await _mend(conn, taken)
-    return Refreshed(sum(mark.marks for mark in taken), len({mark.portfolio_id for mark in taken}))
+    of_runs = [mark for mark in taken if mark.kind == "runs"]
+    of_shortfalls = [mark for mark in taken if mark.kind == "shortfalls"]
+    if of_runs:
+        await _mend(conn, of_runs)
+    if of_shortfalls:
+        await shortfalls.mend(conn, of_shortfalls)
+    return Refreshed(
+        max(sum(mark.marks for mark in of_runs), sum(mark.marks for mark in of_shortfalls)),
+        len({mark.portfolio_id for mark in taken}),
+    )
 
 
 async def _mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
@@ -145,9 +158,8 @@ async def _mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
 
 
 class Run(NamedTuple):
-    """Sessions in one state, both ends within. Of missing ones also what is happening about them."""
+    """Sessions of a portfolio in one state, both ends within. Of missing ones also what is happening about them."""
 
-    portfolio_id: UUID
     phase: str
     first: date
     last: date
@@ -156,18 +168,26 @@ class Run(NamedTuple):
 
 async def read_runs(
     conn: AsyncConnection, first: date | None, last: date | None, phase: str | None, portfolios: Sequence[UUID] | None
-) -> list[Run]:
-    """The runs that touch [first, last], cut to it, by portfolio, phase and session. `missing` is told apart by its schedule."""
+) -> dict[UUID, list[Run]]:
+    """By portfolio the runs that touch [first, last], cut to it, by phase and session. `missing` is told apart by its schedule.
+
+    A row a portfolio, with arrays: there are ten times as many runs as portfolios, and a row costs more than what is in it.
+    """
     rows = await conn.execute(
         text(f"""
-            SELECT r.portfolio_id, CAST(r.phase AS text), greatest(r.first, :first) AS first, least(r.last, :last) AS last,
-                   CASE WHEN r.state <> 'missing' THEN r.state ELSE {STATE_OF_MISSING} END AS state
-            FROM ledger.unit_runs r
-            LEFT JOIN ledger.schedule s ON r.state = 'missing' AND s.portfolio_id = r.portfolio_id AND s.phase = r.phase
-            WHERE r.first <= :last AND r.last >= :first
-              AND (CAST(:phase AS ledger.phase) IS NULL OR r.phase = CAST(:phase AS ledger.phase))
-              AND (CAST(:portfolios AS uuid[]) IS NULL OR r.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
-            ORDER BY r.portfolio_id, r.phase, r.first
+            SELECT portfolio_id, array_agg(phase) AS phases, array_agg(first) AS firsts, array_agg(last) AS lasts,
+                   array_agg(state) AS states
+            FROM (
+                SELECT r.portfolio_id, CAST(r.phase AS text) AS phase,
+                       greatest(r.first, CAST(:first AS date)) AS first, least(r.last, CAST(:last AS date)) AS last,
+                       CASE WHEN r.state <> 'missing' THEN r.state ELSE {STATE_OF_MISSING} END AS state
+                FROM ledger.unit_runs r
+                LEFT JOIN ledger.schedule s ON r.state = 'missing' AND s.portfolio_id = r.portfolio_id AND s.phase = r.phase
+                WHERE r.first <= :last AND r.last >= :first
+                  AND (CAST(:phase AS ledger.phase) IS NULL OR r.phase = CAST(:phase AS ledger.phase))
+                  AND (CAST(:portfolios AS uuid[]) IS NULL OR r.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+                ORDER BY r.portfolio_id, r.phase, r.first
+            ) ordered GROUP BY portfolio_id ORDER BY portfolio_id
         """),
         {
             "first": first or date.min,
@@ -176,9 +196,73 @@ async def read_runs(
             "portfolios": None if portfolios is None else list(portfolios),
         },
     )
-    return [Run._make(row) for row in rows]
+    return {of: [Run(*run) for run in zip(*arrays, strict=True)] for of, *arrays in rows.all()}
 
 
 async def count_pending(conn: AsyncConnection) -> int:
     """Changes that the runs do not show yet."""
     return int(await conn.scalar(text("SELECT count(*) FROM ledger.unit_changes")) or 0)
+
+
+class Extent(NamedTuple):
+    """How far the units of a portfolio are.
+
+    snapshots, risk : the last session that is complete, or partial; None without one
+    valued          : some session has a snapshot, be it an older one than required
+    missing         : something is not complete, blocked or not; blocked : something is blocked
+    complete_to     : the last session up to which nothing at all is missing; None without one
+    """
+
+    snapshots: date | None = None
+    risk: date | None = None
+    valued: bool = False
+    missing: bool = False
+    blocked: bool = False
+    complete_to: date | None = None
+
+
+async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, Extent]:
+    """Of portfolios that have units, as the units have it in this snapshot: where they changed since the runs were last brought up to
+    date, the units are read themselves."""
+    rows = await conn.execute(
+        text("""
+            WITH marked AS MATERIALIZED (
+                SELECT DISTINCT portfolio_id FROM ledger.unit_changes WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
+            ), ends AS MATERIALIZED (
+                SELECT portfolio_id, max(last) FILTER (WHERE phase = 'snapshots' AND state IN ('complete', 'partial')) AS snapshots,
+                       max(last) FILTER (WHERE phase = 'risk' AND state IN ('complete', 'partial')) AS risk,
+                       min(first) FILTER (WHERE state IN ('missing', 'blocked')) AS missing,
+                       bool_or(state = 'blocked') AS blocked, max(last) AS last
+                FROM ledger.unit_runs
+                WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND portfolio_id NOT IN (SELECT portfolio_id FROM marked)
+                GROUP BY portfolio_id
+                UNION ALL
+                SELECT m.portfolio_id,
+                       (SELECT max(session) FROM ledger.units WHERE portfolio_id = m.portfolio_id AND phase = 'snapshots'
+                                                                AND completed_revision >= required_revision),
+                       (SELECT max(session) FROM ledger.units WHERE portfolio_id = m.portfolio_id AND phase = 'risk'
+                                                                AND completed_revision >= required_revision),
+                       least(open.first, stuck.first), stuck.first IS NOT NULL,
+                       (SELECT max(session) FROM ledger.units WHERE portfolio_id = m.portfolio_id)
+                FROM marked m
+                CROSS JOIN LATERAL (
+                    SELECT min(session) AS first FROM ledger.units
+                    WHERE portfolio_id = m.portfolio_id AND completed_revision < required_revision AND blocked_reason IS NULL
+                ) open
+                CROSS JOIN LATERAL (
+                    SELECT min(session) AS first FROM ledger.units
+                    WHERE portfolio_id = m.portfolio_id AND blocked_reason IS NOT NULL
+                ) stuck
+            )
+            SELECT e.portfolio_id, e.snapshots, e.risk,
+                   e.snapshots IS NOT NULL OR EXISTS (
+                       SELECT 1 FROM ledger.units u
+                       WHERE u.portfolio_id = e.portfolio_id AND u.phase = 'snapshots' AND u.completed_revision > 0),
+                   e.missing IS NOT NULL, e.blocked,
+                   CASE WHEN e.missing IS NULL THEN e.last ELSE (
+                       SELECT max(u.session) FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing) END
+            FROM ends e WHERE e.last IS NOT NULL
+        """),
+        {"ids": list(portfolios)},
+    )
+    return {row[0]: Extent._make(row[1:]) for row in rows.all()}

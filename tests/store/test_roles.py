@@ -36,7 +36,7 @@ PRIVATE = {"tokens", "idempotency"}
 # What only the coordinator's loops write.
 LOOPS = {"versions"}
 # Notes that only the trigger writes; who has worked them in deletes them.
-NOTED = {"unit_changes"}
+NOTED = {"unit_changes", "shortfall_changes"}
 # Functions that do what their caller may not.
 MAY_CALL = {
     "coordinator": {"require", "withdraw", "withdraw_after", "withdraw_session", "drop_history"},
@@ -66,7 +66,9 @@ def allowed(service: str, schema: str, table: str) -> set[str]:
         return {"coordinator": {"INSERT", "UPDATE", "DELETE"}, API: {"UPDATE"}}.get(service, {"INSERT"})
     if schema == "ledger":
         if service == API:
-            return {"failures": {"DELETE"}, "unit_changes": {"DELETE"}}.get(table, {"INSERT", "UPDATE", "DELETE"})
+            return {"failures": {"DELETE"}, **{name: {"DELETE"} for name in NOTED}}.get(
+                table, {"INSERT", "UPDATE", "DELETE"}
+            )
         if service == "coordinator":
             return {"DELETE"} if table in NOTED else {"INSERT", "UPDATE", "DELETE"}
         return {"schedule": {"UPDATE"}, "failures": {"INSERT", "DELETE"}}.get(table, set())

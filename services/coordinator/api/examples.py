@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Final
 
 from services.coordinator.api.examples_analytics import ANALYTICS
+from services.coordinator.api.examples_operations import OPERATIONS
 from shared.market.reasons import ReasonCode
 
 _ID: Final = "0198c0de-0000-7000-8000-000000000001"
@@ -54,8 +57,15 @@ _LISTED: Final = {
     "needs_you": 1,
 }
 
+# Of the sample portfolio, as it was answered: `python -m tests.record_examples`.
+_RECORDED: Final[dict[str, dict[str, Any]]] = json.loads(
+    Path(__file__).with_name("recorded_examples.json").read_text(encoding="utf-8")
+)
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    **_RECORDED,
     **ANALYTICS,
+    **OPERATIONS,
     "PortfolioList": {"items": [_LISTED], "next": None, "refusals": [_REFUSAL]},
     "Status": {
         "id": _ID,

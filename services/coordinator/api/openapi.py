@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
+from importlib import metadata
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -17,7 +18,7 @@ from services.coordinator.api.problem_codes import CODES, PATH
 from services.coordinator.api.representation import STREAMS
 
 MEDIA_TYPE = "application/problem+json"
-VERSION = "1"
+VERSION = metadata.version("leadline")
 DESCRIPTION = f"""Portfolios, their completeness, and the risk of every session.
 
 Returns, weights, volatilities and coverages are decimals (0.01 is 1 %), money is in the portfolio's currency, dates are exchange sessions
@@ -90,7 +91,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
     }
     for name, example in EXAMPLES.items():
-        schemas[name]["example"] = example
+        # The routes for operators are the process's: the application alone is without them.
+        if name in schemas:
+            schemas[name]["example"] = example
     for path, method, operation in _operations(found):
         _complete(path, method, operation, schemas)
     return found

@@ -157,11 +157,11 @@ async def page(
     async with snapshot(context.engine) as conn:
         rows = await store.page(conn, limit=limit + 1, after=cursor)
         ids = [row["id"] for row in rows[:limit]]
-        overviews, figures = await states.read(conn, context.clock, ids), await list_figures.read(conn, ids)
+        overviews = await states.read(conn, context.clock, ids)
+        figures = await list_figures.read(conn, overviews)
         refusals = await providers.refusals(conn)
-    # The state's own fields stand over the figures': both know up to when nothing is missing.
     items = [
-        list_figures.NONE | figures.get(row["id"], {}) | serializers.listed(row, overviews[row["id"]])
+        {**figures.get(row["id"], list_figures.NONE), **serializers.listed(row, overviews[row["id"]])}
         for row in rows[:limit]
     ]
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None, "refusals": refusals}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from shared.market.reasons import ReasonCode, Severity, colours_state
@@ -13,6 +12,10 @@ State = Literal["complete", "partial", "healing", "blocked"]
 
 # How heavy a reason can be in a phase: what a price does to NAV is said by ingest and snapshots, not again by what rests on them.
 REACH: Final[dict[str, Severity]] = {"ingest": "nav", "snapshots": "nav", "factors": "risk", "risk": "risk"}
+_COLOURING = {
+    phase: frozenset(code.value for code in ReasonCode if colours_state(code, within=within))
+    for phase, within in REACH.items()
+}
 # While a price is waited for, nobody needs to look for another source of it.
 _WAITED_FOR = frozenset({ReasonCode.RATE_LIMITED, ReasonCode.PROVIDER_DOWN, ReasonCode.LATE})
 
@@ -32,18 +35,17 @@ class Need(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completeness:
+class Completeness(NamedTuple):
     """What the ledger says of one portfolio.
 
-    missing, blocked : units that are not complete; the blocked ones are among the missing
+    missing, blocked : whether any unit is not complete, and any of these blocked
     provisional      : something was computed while prices were waited for, and will be computed again
     coverage         : lowest share of gross value with good prices of any snapshot in the window; None without a snapshot
     needs            : what needs the reader within the window
     """
 
-    missing: int
-    blocked: int
+    missing: bool
+    blocked: bool
     provisional: bool
     coverage: float | None
     needs: tuple[Need, ...]
@@ -67,7 +69,7 @@ def needs_you(shortfalls: Iterable[Shortfall]) -> tuple[Need, ...]:
     needed: dict[str | None, set[str]] = defaultdict(set)
     for phase, symbol, reason in shortfalls:
         of_symbol[symbol].add(reason)
-        if colours_state(reason, within=REACH[phase]):
+        if reason in _COLOURING[phase]:
             needed[symbol].add(reason)
     for symbol, reasons in needed.items():
         cause = reasons - {ReasonCode.UNPRICEABLE}

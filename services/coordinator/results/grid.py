@@ -32,23 +32,33 @@ async def read(
     found = await ledger_runs.read_runs(conn, first, last, None if phase is None else phase.value, portfolios)
     named = await names(conn, portfolios)
     pending = await ledger_runs.count_pending(conn)
-    shown = [run for run in found if str(run.portfolio_id) in named]
+    shown = {name: runs for of, runs in found.items() if (name := str(of)) in named}
     totals = dict.fromkeys(STATES, 0)
     if not shown:
         return {"sessions": [], "portfolios": [], "totals": totals, "pending": pending}
-    sessions = clock.calendar().between(min(run.first for run in shown), max(run.last for run in shown))
+    sessions = clock.calendar().between(
+        min(run.first for runs in shown.values() for run in runs),
+        max(run.last for runs in shown.values() for run in runs),
+    )
     at = {session: index for index, session in enumerate(sessions)}
-    lines: dict[str, list[list[Any]]] = {}
-    for run in shown:
-        low, high = at.get(run.first), at.get(run.last)
-        if low is None or high is None:
-            # A session that a closure takes away: its unit goes in the same transaction, its run a moment later.
+    lines = []
+    for of, runs in shown.items():
+        # A session that a closure takes away: its unit goes in the same transaction, its run a moment later.
+        places = [
+            (run, low, high)
+            for run in runs
+            if (low := at.get(run.first)) is not None and (high := at.get(run.last)) is not None
+        ]
+        if not places:
             continue
-        totals[run.state] += high - low + 1
-        lines.setdefault(str(run.portfolio_id), []).append([run.phase, run.state, low, high])
+        for run, low, high in places:
+            totals[run.state] += high - low + 1
+        lines.append(
+            {"id": of, "name": named[of], "runs": [[run.phase, run.state, low, high] for run, low, high in places]}
+        )
     return {
         "sessions": [session.isoformat() for session in sessions],
-        "portfolios": [{"id": of, "name": named[of], "runs": found_runs} for of, found_runs in lines.items()],
+        "portfolios": lines,
         "totals": totals,
         "pending": pending,
     }

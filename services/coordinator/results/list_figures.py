@@ -2,99 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.results.states import Overview
 from shared.market.calendar import calendar
 from shared.market.registry import SESSIONS_A_YEAR
 
 FIELDS = (
     "session", "nav", "daily_pnl", "daily_return", "ytd_return", "return_1y", "drawdown", "coverage", "risk_session", "volatility",
-    "var_95", "forecast_21", "complete_to",
+    "var_95", "forecast_21",
 )  # fmt: skip
 NONE: dict[str, Any] = dict.fromkeys(FIELDS)
 
 
-async def read(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+async def read(conn: AsyncConnection, overviews: Mapping[UUID, Overview]) -> dict[UUID, dict[str, Any]]:
     """Figures of each portfolio's newest session that is complete, or of the newest that has older values; null where there is none.
 
-    Which session that is, is read from the runs of units, to be brought up to date before: walking the units of each portfolio takes
-    three times as long as all the rest. Days and numbers come from the database as JSON has them, for the same reason.
+    Days and numbers come from the database as JSON has them: a thousand rows of twelve are as much work to convert as to read.
 
     return_1y   : compounded over the 252 sessions up to it; null before there are as many
     volatility  : annualised, of the current weights over 252 sessions; var_95 : historical, a fraction of NAV
-    complete_to : the last session up to which nothing at all is missing
     """
-    result = await conn.execute(
-        text("""
-                WITH kept AS MATERIALIZED (
-                    SELECT portfolio_id, phase, first, last, state FROM ledger.unit_runs WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
-                ), ends AS MATERIALIZED (
-                    SELECT portfolio_id,
-                           max(last) FILTER (WHERE phase = 'snapshots' AND state IN ('complete', 'partial')) AS snapshot,
-                           max(last) FILTER (WHERE phase = 'risk' AND state IN ('complete', 'partial')) AS risk,
-                           min(first) FILTER (WHERE state IN ('missing', 'blocked')) AS missing, max(last) AS last
-                    FROM kept GROUP BY portfolio_id
-                )
-                SELECT e.portfolio_id, s.session AS day, s.cumulative_return, CAST(s.session AS text) AS session,
-                       CAST(s.nav AS double precision) AS nav, CAST(s.daily_pnl AS double precision) AS daily_pnl, s.daily_return,
-                       s.ytd_return, s.drawdown, s.coverage,
-                       CAST(r.session AS text) AS risk_session,
-                       CAST(r.risk #>> '{volatility,realized_252}' AS double precision) AS volatility,
-                       CAST(r.risk #>> '{volatility,forecast_21,value}' AS double precision) AS forecast_21,
-                       CAST(jsonb_path_query_first(
-                           r.risk, '$.var[*] ? (@.method == "historical" && @.level == 0.95).var') AS double precision) AS var_95,
-                       CAST(CASE WHEN e.missing IS NULL THEN e.last ELSE before.session END AS text) AS complete_to
-                FROM ends e
-                LEFT JOIN LATERAL (
-                    SELECT x.session FROM snapshots.snapshots x
-                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'
-                    WHERE e.snapshot IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) older ON true
-                LEFT JOIN snapshots.snapshots s ON s.portfolio_id = e.portfolio_id AND s.session = coalesce(e.snapshot, older.session)
-                LEFT JOIN LATERAL (
-                    SELECT x.session FROM risk.results x
-                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'risk'
-                    WHERE e.risk IS NULL AND x.portfolio_id = e.portfolio_id ORDER BY x.session DESC LIMIT 1
-                ) judged ON true
-                LEFT JOIN risk.results r ON r.portfolio_id = e.portfolio_id AND r.session = coalesce(e.risk, judged.session)
-                LEFT JOIN LATERAL (
-                    SELECT u.session FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing
-                    ORDER BY u.session DESC LIMIT 1
-                ) before ON true
-            """),
-        {"ids": list(portfolios)},
-    )
-    columns, rows = list(result.keys()), result.all()
-    before = await _year_before(conn, {row.portfolio_id: row.day for row in rows if row.day is not None})
-    found = {}
-    for row in rows:
-        known = dict(zip(columns, row, strict=True))
-        grown = _growth(row.cumulative_return, before.get(row.portfolio_id))
-        found[row.portfolio_id] = {name: grown if name == "return_1y" else known[name] for name in FIELDS}
-    return found
-
-
-async def _year_before(conn: AsyncConnection, sessions: Mapping[UUID, date]) -> dict[UUID, float | None]:
-    """Cumulative returns 252 sessions before. The calendar says which session that is: counting rows would read a year of them."""
-    days = calendar()
-    asked = {of: days.back(session, SESSIONS_A_YEAR) for of, session in sessions.items()}
+    chosen = {of: (overview.extent.snapshots, overview.extent.risk) for of, overview in overviews.items()}
+    chosen |= await _older(conn, {of: days for of, days in chosen.items() if None in days})
+    # The calendar says which session a year's first is: counting rows would read a year of them.
+    before = cache(lambda session: calendar().back(session, SESSIONS_A_YEAR))
     rows = await conn.execute(
         text("""
-            SELECT a.id, s.cumulative_return FROM unnest(CAST(:ids AS uuid[]), CAST(:days AS date[])) AS a (id, day)
-            JOIN snapshots.snapshots s ON s.portfolio_id = a.id AND s.session = a.day
+            SELECT a.id, CAST(s.session AS text), CAST(s.nav AS double precision), CAST(s.daily_pnl AS double precision), s.daily_return,
+                   s.ytd_return,
+                   CASE WHEN b.cumulative_return > -1 THEN (1 + s.cumulative_return) / (1 + b.cumulative_return) - 1 END,
+                   s.drawdown, s.coverage, CAST(r.session AS text),
+                   CAST(of_risk.volatility ->> 'realized_252' AS double precision),
+                   CAST(jsonb_path_query_first(
+                       of_risk.var, '$[*] ? (@.method == "historical" && @.level == 0.95).var') AS double precision),
+                   CAST(of_risk.volatility #>> '{forecast_21,value}' AS double precision)
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:days AS date[]), CAST(:risk_days AS date[]), CAST(:before AS date[]))
+                AS a (id, day, risk_day, before)
+            LEFT JOIN snapshots.snapshots s ON s.portfolio_id = a.id AND s.session = a.day
+            LEFT JOIN snapshots.snapshots b ON b.portfolio_id = a.id AND b.session = a.before
+            LEFT JOIN risk.results r ON r.portfolio_id = a.id AND r.session = a.risk_day
+            -- The document is stored out of line: each field asked of it alone would be a fetch of the whole.
+            LEFT JOIN LATERAL jsonb_to_record(r.risk) AS of_risk (volatility jsonb, var jsonb) ON true
         """),
-        {"ids": list(asked), "days": list(asked.values())},
+        {
+            "ids": list(chosen),
+            "days": [day for day, _ in chosen.values()],
+            "risk_days": [day for _, day in chosen.values()],
+            "before": [None if day is None else before(day) for day, _ in chosen.values()],
+        },
     )
-    return {row.id: row.cumulative_return for row in rows}
+    return {of: dict(zip(FIELDS, figures, strict=True)) for of, *figures in rows.all()}
 
 
-def _growth(now: float | None, before: float | None) -> float | None:
-    if now is None or before is None or before <= -1.0:
-        return None
-    return (1.0 + now) / (1.0 + before) - 1.0
+async def _older(
+    conn: AsyncConnection, chosen: Mapping[UUID, tuple[date | None, date | None]]
+) -> dict[UUID, tuple[date | None, date | None]]:
+    """Of portfolios without a completed session: the newest that has values, and that still is one of its sessions."""
+    if not chosen:
+        return {}
+    rows = await conn.execute(
+        text("""
+            SELECT a.id,
+                   (SELECT x.session FROM snapshots.snapshots x
+                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'snapshots'
+                    WHERE x.portfolio_id = a.id ORDER BY x.session DESC LIMIT 1) AS snapshot,
+                   (SELECT x.session FROM risk.results x
+                    JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.session AND u.phase = 'risk'
+                    WHERE x.portfolio_id = a.id ORDER BY x.session DESC LIMIT 1) AS risk
+            FROM unnest(CAST(:ids AS uuid[])) AS a (id)
+        """),
+        {"ids": list(chosen)},
+    )
+    return {row.id: (chosen[row.id][0] or row.snapshot, chosen[row.id][1] or row.risk) for row in rows.all()}

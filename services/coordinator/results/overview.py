@@ -52,7 +52,8 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
     )
     listed = rows.mappings().all()
     shown = [row["id"] for row in listed[:limit]]
-    overviews, figures = await states.read(conn, clock, shown), await list_figures.read(conn, shown)
+    overviews = await states.read(conn, clock, shown)
+    figures = await list_figures.read(conn, overviews)
     found = [
         list_figures.NONE
         | figures.get(row["id"], {})

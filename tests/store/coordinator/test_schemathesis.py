@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx2
@@ -40,6 +41,24 @@ ENDLESS = "/status/stream"
 # Without parameters, or with a text that may be anything.
 NOTHING_TO_GET_WRONG = {f"{PREFIX}{path}" for path in ("/calendar/closures", "/providers", "/symbols/{symbol}")}
 READS_WITHOUT_PARAMETERS = {f"{PREFIX}{path}" for path in ("/admin/tokens", "/imports/mappings", "/imports/presets")}
+# What has made servers fail: a NUL, instants that no clock has in UTC, a cursor of them, numbers that no column holds, digits that
+# are none of JSON's, half a character, paths and statements.
+HOSTILE = (
+    "\0",
+    "0001-01-01",
+    "9999-12-31",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "0001-01-01T00:00:00+14:00~0001-01-01~risk~1",
+    "9" * 5000,
+    "1e999999999",
+    "-0",
+    "NaN",
+    "\u0663\uff13",
+    b"\xed\xa0\x80",
+    "..%2F'; DROP TABLE ledger.units; --",
+)
+GOOD = {"figures": "snapshots.nav", "from": "2020-12-29", "to": "2020-12-30"}
 REQUEST = ("method", "url", "headers", "params", "json", "data", "files", "cookies")
 CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
 T = TypeVar("T")
@@ -160,3 +179,27 @@ def test_no_answer_is_a_failure_or_undocumented(world: World, operation: Any, mo
     if mode is GenerationMode.NEGATIVE and (reads or operation.path in NOTHING_TO_GET_WRONG):
         return
     requests_fit()
+
+
+READS = [
+    operation for operation in OPERATIONS
+    if operation.method.upper() == "GET" and operation.definition.raw.get("parameters") and not operation.path.endswith(ENDLESS)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", READS, ids=[operation.path for operation in READS])
+def test_a_hostile_value_is_refused_or_answered_as_the_document_says(world: World, operation: Any) -> None:
+    """Each parameter of each read, one at a time, beside good ones."""
+    parameters = operation.definition.raw["parameters"]
+    for each in parameters:
+        for value in HOSTILE:
+            good = {given["name"]: GOOD.get(given["name"], "x") for given in parameters if given["required"]}
+            named = known(world, good) | {each["name"]: quote(value, safe="")}
+            path = {given["name"]: named[given["name"]] for given in parameters if given["in"] == "path"}
+            query = {name: text for name, text in named.items() if name not in path}
+            url = f"http://test{operation.path.format(**path)}" + (
+                f"?{'&'.join(f'{n}={v}' for n, v in query.items())}" if query else ""
+            )
+            answer = world.send(requests.Request("GET", url).prepare())
+            assert answer.status_code < 500, (each["name"], value, answer.content[:500])
+            operation.Case(path_parameters=path, query=query).validate_response(answer, checks=CHECKS)

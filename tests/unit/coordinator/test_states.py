@@ -12,7 +12,7 @@ from services.coordinator.results.reasons import Wait, document, documents, sent
 from shared.market import reasons
 from shared.market.reasons import ReasonCode
 
-NOTHING = Completeness(missing=0, blocked=0, provisional=False, coverage=1.0, needs=())
+NOTHING = Completeness(missing=False, blocked=False, provisional=False, coverage=1.0, needs=())
 NEED = (Need("X", "not_found"),)
 
 
@@ -20,12 +20,12 @@ NEED = (Need("X", "not_found"),)
     ("found", "word"),
     [
         (NOTHING, "complete"),
-        (replace(NOTHING, coverage=None), "complete"),
-        (replace(NOTHING, needs=NEED, coverage=0.4), "partial"),
-        (replace(NOTHING, provisional=True), "healing"),
-        (replace(NOTHING, missing=1), "healing"),
-        (replace(NOTHING, missing=1, needs=NEED), "healing"),
-        (replace(NOTHING, missing=3, blocked=1, needs=NEED, provisional=True), "blocked"),
+        (NOTHING._replace(coverage=None), "complete"),
+        (NOTHING._replace(needs=NEED, coverage=0.4), "partial"),
+        (NOTHING._replace(provisional=True), "healing"),
+        (NOTHING._replace(missing=True), "healing"),
+        (NOTHING._replace(missing=True, needs=NEED), "healing"),
+        (NOTHING._replace(missing=True, blocked=True, needs=NEED, provisional=True), "blocked"),
     ],
 )
 def test_blocked_comes_before_healing_before_partial_before_complete(found: Completeness, word: str) -> None:

@@ -141,6 +141,8 @@ class RestatedSpan(Answer):
 class BenchmarkOutcome(Answer):
     code: str
     date: str
+    weights: dict[str, float] | None = Field(None, description="As stored; absent where they were removed")
+    stated_sum: Number = None
     changed: bool
     restated: RestatedSpan | None
     run_id: str | None
@@ -187,6 +189,8 @@ class TradingCalendar(Answer):
 
 class ClosureOutcome(Answer):
     day: str
+    closed: bool | None = Field(None, description="The whole day; absent where a closure was taken back")
+    close_at: str | None = None
     changed: bool
     withdrawn_units: int
     required_units: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from services.coordinator.api.models.common import Answer, Change, FieldError, Json
 
 
@@ -42,6 +44,10 @@ class Layouts(Answer):
 
 class Mapping(Answer):
     name: str
+    preset: str | None = None
+    dialect: str | None = None
+    map: dict[str, str] | None = Field(None, description="Our field to the file's column")
+    symbols: dict[str, str] | None = Field(None, description="The file's symbol to ours")
 
 
 class Mappings(Answer):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Change, FieldError, Number, Reason
+from services.coordinator.api.models.common import Answer, Change, FieldError, Json, Number, Reason
 
 
 class PreviewRow(Answer):
@@ -36,6 +36,12 @@ class Imported(Change):
     name: str
     positions: int
     unchanged: int
+    changed: int | None = Field(None, description="Stored lots that the file updated")
+    would_change: list[dict[str, Json]] | None = Field(
+        None, description="Stored lots of which the file says something else"
+    )
+    import_id: str | None = None
+    reading: dict[str, Json] | None = Field(None, description="How the file was read")
     warnings: list[FieldError]
     preview: list[PreviewRow] | None = None
     estimate: Estimate | None = None

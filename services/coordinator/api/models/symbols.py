@@ -55,6 +55,7 @@ class SymbolFactors(Answer):
     ir_beta: dict[str, Json]
     spreads: dict[str, dict[str, Json]]
     joint: dict[str, Json]
+    reasons: list[dict[str, Json]] | None = Field(None, description="What falls short, by figure")
     provider_beta: dict[str, Json]
 
 

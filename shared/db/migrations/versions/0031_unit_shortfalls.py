@@ -1,0 +1,21 @@
+"""What completed units lack, kept by quarter for lists of portfolios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.util import await_only
+
+revision = "0031"
+down_revision = "0030"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent.parent / "sql" / "0031_unit_shortfalls.sql"
+
+
+def upgrade() -> None:
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    await_only(driver.execute(SQL.read_text()))
