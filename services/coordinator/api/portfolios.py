@@ -77,10 +77,10 @@ async def import_new(
         options=options,
         clock=context.clock,
     )
-    described = Described(filename, sent.price_basis)
+    described = Described(filename)
     if dry_run:
         async with snapshot(context.engine) as conn:
-            result = await imports.preview(conn, context.clock, draft, described, context.limits)
+            result = await imports.preview(conn, context.clock, draft, context.limits)
             body = serializers.imported(result, preview=True)
             body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
         body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
@@ -130,7 +130,7 @@ async def import_more(
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, (await service.existing(conn, portfolio_id)).currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, options, context.clock)
-    described = Described(filename, sent.price_basis)
+    described = Described(filename)
 
     previewed: list[Imported] = []
 
