@@ -147,7 +147,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 6))])
 async def test_import_correct_undo_and_again_in_any_order_end_where_the_last_file_says(api: Api, seed: int) -> None:
     """After every step each lot is what the files that count say of it together, the later over the earlier."""
     chance = random.Random(seed)
@@ -293,7 +293,7 @@ FILLS = [
 MARKS, SIDES = {"KO": 56, "PEP": 150}, {"buy": 1, "sell": -1, "short": -1, "cover": 1}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
 async def test_lists_of_trades_in_any_order_and_taken_back_hold_what_a_plain_ledger_holds(api: Api, seed: int) -> None:
     chance = random.Random(seed)
     first = await api.create(FILLS[0])
