@@ -26,6 +26,7 @@ _SYMBOL = re.compile(r"(?=[._-]*[A-Za-z0-9])[A-Za-z0-9._-]+")
 # Digits are ASCII on purpose, and an exponent has two at most: `Decimal` would take both further than a column can.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ;,]+[0-9]{1,2}:[0-9]{2}.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def day(
             row,
             column,
             codes.not_a_date,
-            f"{column} {text!r} is not a date{_serial(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
+            f"{column} {text!r} is not a date{_serial(text) or _timed(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
             f"{dialects.HINT_DATE}.",
             text,
         )
@@ -220,6 +221,11 @@ def _because(text: str, *, dates: bool = False) -> str:
     """Which character is in the way."""
     found = dialects.wrong_character(text, dates=dates)
     return "" if found is None else f": it holds {found}"
+
+
+def _timed(text: str) -> str:
+    """A time beside the day."""
+    return ": a time stands beside it, which is read under a dialect" if _DAY_AND_TIME.fullmatch(text) else ""
 
 
 def _serial(text: str) -> str:

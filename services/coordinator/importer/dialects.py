@@ -139,8 +139,9 @@ def _day(year: str, month: str, day: str) -> str | None:
 def wrong_character(text: str, *, dates: bool = False) -> str | None:
     """The first character that has no place in a plain number or date, for a message; None where the order is what is wrong."""
     allowed = "0123456789-" if dates else "0123456789.+-eE"
-    for character in text:
-        if character not in allowed:
+    for at, character in enumerate(text):
+        # An exponent follows a digit: `EUR 50` holds a letter.
+        if character not in allowed or (character in "eE" and not text[:at][-1:].isdecimal()):
             name = {" ": "a blank", "\u00a0": "a no-break blank", ",": "a comma", "/": "a slash"}.get(character)
             return name or f"{character!r} (U+{ord(character):04X})"
     return None

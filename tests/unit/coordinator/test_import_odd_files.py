@@ -78,6 +78,27 @@ def test_trades_of_a_day_are_in_the_order_of_the_clock_however_it_is_written() -
     assert [trade.time for trade in parsed.trades or ()] == ["0930", "1315", "1415", "0930", "1005"]
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("KO,1,2020-03-04T12:24,50", "a time stands beside it, which is read under a dialect"),
+        ("KO,1,2020-03-04 12:24:00,50", "a time stands beside it"), ("KO,1,2020-03-04,EUR 50", "it holds 'E'"),
+        ("KO,1,2020-03-04,50e", "is not a number"),
+    ],
+)  # fmt: skip
+def test_what_is_in_the_way_is_named(row: str, words: str) -> None:
+    [issue] = parse(HEADER + row + "\n").issues.errors
+    assert words in issue.message
+
+
+def test_columns_that_are_named_may_hold_the_words_of_other_languages() -> None:
+    text = "Datum;Typ;Wert;Stück;Ticker-Symbol;Kurs\n2020-03-04T00:00;Kauf;5.281,00;600;KO;8,80\n"
+    text += "2020-03-09T00:00;Verkauf;880,00;100;KO;8,80\n"
+    named = {"date": "Datum", "action": "Typ", "symbol": "Ticker-Symbol", "quantity": "Stück", "price": "Kurs"}
+    parsed = parse(text, Options(dialect=DIALECTS["eu"], mapping=named))
+    assert trades(parsed) == [("buy", "KO", 600), ("sell", "KO", 100)]
+
+
 @pytest.mark.parametrize("cell", ["N/A", "n/a", "#N/A", "#REF!", "#NAME?"])
 def test_a_symbol_that_is_missing_is_refused_and_no_row_is_a_comment_by_chance(cell: str) -> None:
     parsed = parse(HEADER + f"{cell},10,2020-03-04,50\nKO,1,2020-03-04,50\n# a comment\n")
