@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from services.ingest.providers.base import Provider
 from services.ingest.providers.chain import Chain
+from services.ingest.providers.file.problems import BadPriceFile
 from services.ingest.providers.file.provider import FileProvider
-from services.ingest.providers.file.table import BadPriceFile
 from services.ingest.providers.quota.limits import Quota, Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.providers.registry import curve_sources, enabled

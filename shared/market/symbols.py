@@ -32,6 +32,16 @@ _PRIVATE_PREFIXES = ("FO_", "EQ_", "CASH_")
 _GENERATED = re.compile(r"EQ[0-9A-F]{8}")
 # The root may end in a digit (an adjusted contract); then YYMMDD, C or P, and the strike in thousandths.
 _OCC = re.compile(r"([A-Z]{1,5}[A-Z0-9]?)(\d{2})(\d{2})(\d{2})([CP])(\d{8})")
+# An OCC root has no dot; that these are classes of share with listed options is known, and of no other root can it be told.
+_CLASS_ROOTS = {
+    "BRKB": "BRK.B",
+    "BFA": "BF.A",
+    "BFB": "BF.B",
+    "HEIA": "HEI.A",
+    "LENB": "LEN.B",
+    "RDSA": "RDS.A",
+    "RDSB": "RDS.B",
+}
 # BRK.B, BRK-B, BRK/B and "BRK B" are one share class. One letter only: BTC-USD and BF.PR.A are left alone.
 _SHARE_CLASS = re.compile(r"([A-Z]{1,5})[.\-/ ]([A-Z])")
 # A sweep account or a money market fund keeps its price: what it earns comes as new shares or as money in.
@@ -82,7 +92,8 @@ def parse_occ(symbol: str) -> Occ | None:
     except ValueError:
         return None
     # The digit of an adjusted contract is not part of the underlying's name.
-    return Occ(root.rstrip("0123456789"), expiration, "CALL" if side == "C" else "PUT", Decimal(strike) / 1000)
+    name = root.rstrip("0123456789")
+    return Occ(_CLASS_ROOTS.get(name, name), expiration, "CALL" if side == "C" else "PUT", Decimal(strike) / 1000)
 
 
 def occ_symbol(underlying: str, expiration: date, option_type: str, strike: Decimal) -> str:

@@ -77,9 +77,9 @@ async def import_new(
         options=options,
         clock=context.clock,
     )
-    described = Described(filename, sent.price_basis)
+    described = Described(filename)
     if dry_run:
-        return JSONResponse(await _preview(context, draft, described))
+        return JSONResponse(await _preview(context, draft))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -124,7 +124,7 @@ async def import_more(
     async with snapshot(context.engine) as conn:
         options = await sent.options(conn, (await service.existing(conn, portfolio_id)).currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, options, context.clock)
-    described = Described(filename, sent.price_basis)
+    described = Described(filename)
 
     previewed: list[Imported] = []
 
@@ -260,10 +260,10 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
 
-async def _preview(context: Context, draft: Draft, described: Described) -> dict[str, Any]:
+async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
     """What the file would create, what it would cost in calls, and how its lots compare with the stated equity."""
     async with snapshot(context.engine) as conn:
-        result = await imports.preview(conn, context.clock, draft, described, context.limits)
+        result = await imports.preview(conn, context.clock, draft, context.limits)
         body = serializers.imported(result, preview=True)
         body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
     body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])

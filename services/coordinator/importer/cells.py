@@ -18,12 +18,15 @@ MAX_QUANTITY = Decimal(10) ** 12
 MAX_PRICE = Decimal(10) ** 9
 MAX_VALUE = Decimal(10) ** 13
 MAX_SYMBOL = 100
+# A broker's name of a security is not longer.
+_NAME = 30
 
 # A letter or a digit among them: brokers write a lone dash or dot where there is nothing.
 _SYMBOL = re.compile(r"(?=[._-]*[A-Za-z0-9])[A-Za-z0-9._-]+")
 # Digits are ASCII on purpose, and an exponent has two at most: `Decimal` would take both further than a column can.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ;,]+[0-9]{1,2}:[0-9]{2}.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,8 @@ def words(text: str, row: int | None, column: str, issues: Issues, *, lines: boo
 def symbol(text: str, row: int, column: str, issues: Issues) -> str | None:
     """The symbol in its one stored spelling, so `BRK/B` and a padded OCC symbol pass as what they mean."""
     symbol = normalise(text)
-    if not text:
+    # With a slash in it, it would be a class of share.
+    if not text or text.casefold() == "n/a":
         issues.error(row, column, "ERR_POS_001", "There is no symbol. Write the ticker, such as AAPL.")
     elif len(text) > MAX_SYMBOL:
         issues.error(row, column, "ERR_POS_002", f"The symbol is over {MAX_SYMBOL} characters.", text)
@@ -120,7 +124,12 @@ def _ticker_remedy(text: str) -> str:
     """Brokers mark money market funds with stars."""
     fund = re.fullmatch(r"([A-Za-z]{3,5})\*+", text)
     if fund is None:
-        return "Write the ticker alone, such as AAPL"
+        named = (
+            f", or name it for the whole file: symbols {text}=TICKER (--symbol)"
+            if " " in text and len(text) <= _NAME
+            else ""
+        )
+        return f"Write the ticker alone, such as AAPL{named}"
     return f"Write {fund[1].upper()} with investment_subtype MONEY_MARKET if it is a money market fund"
 
 
@@ -193,7 +202,7 @@ def day(
             row,
             column,
             codes.not_a_date,
-            f"{column} {text!r} is not a date{_serial(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
+            f"{column} {text!r} is not a date{_serial(text) or _timed(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
             f"{dialects.HINT_DATE}.",
             text,
         )
@@ -212,6 +221,11 @@ def _because(text: str, *, dates: bool = False) -> str:
     """Which character is in the way."""
     found = dialects.wrong_character(text, dates=dates)
     return "" if found is None else f": it holds {found}"
+
+
+def _timed(text: str) -> str:
+    """A time beside the day."""
+    return ": a time stands beside it, which is read under a dialect" if _DAY_AND_TIME.fullmatch(text) else ""
 
 
 def _serial(text: str) -> str:

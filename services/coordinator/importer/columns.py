@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 REQUIRED = ("symbol", "quantity", "entry_date", "entry_price")
 OPTIONAL = (
@@ -53,11 +53,15 @@ _LIKE: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def other_separator(headers: Sequence[str]) -> str | None:
-    """What the cells of the header are separated by, in words, where it is not commas."""
+def other_separator(headers: Sequence[str], is_header: Callable[[Sequence[str]], bool]) -> str | None:
+    """What the cells of the header are separated by, in words, where it is not commas.
+
+    is_header : whether such cells are the header of a layout
+    """
     line = ",".join(headers)
     for separator, name in _SEPARATORS.items():
-        if len({canonical(part.strip('"')) for part in line.split(separator)} - {None}) > 1:
+        parts = [part.strip().strip('"') for part in line.split(separator)]
+        if len({canonical(part) for part in parts} - {None}) > 1 or is_header(parts):
             return name
     return None
 

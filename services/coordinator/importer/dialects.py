@@ -38,11 +38,16 @@ HINT_DATE = "in a file, dialect=us reads MM/DD/YYYY, dialect=uk and dialect=eu D
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T;,].*)?", re.DOTALL)
-_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:[ ;,T]\s*[0-9:]+)?")
+_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:[ ;,T]\s*[0-9:]+(?: [A-Z]{2,4})?)?")
 _YEAR_FIRST = re.compile(r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})(?: .*)?")
-_PARTS = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}|[0-9]{2})(?:[ ,].*)?")
+_PARTS = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}|[0-9]{2})(?:[ ,;T].*)?")
 _NAMED = re.compile(r"([A-Za-z]{3})[a-z]*[- .]+([0-9]{1,2})[-, ]+([0-9]{4})(?: .*)?")
-_NAMED_DAY_FIRST = re.compile(r"([0-9]{1,2})[- ]([A-Za-z]{3})[a-z]*[- ]([0-9]{4})(?: .*)?")
+_NAMED_DAY_FIRST = re.compile(r"([0-9]{1,2})[- ]([A-Za-z]{3})[A-Za-z]*[- ]([0-9]{4}|[0-9]{2})(?:[ ,;].*)?")
+_CLOCK = re.compile(
+    r"[ ;,T]\s*([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:[.,][0-9]+)?\s*(?:([AP])\.?M\b)?", re.IGNORECASE
+)
+# Without colons: a year stands behind a blank too, and has four digits.
+_COMPACT_CLOCK = re.compile(r"[ ;,T]\s*([0-9]{2})([0-9]{2})([0-9]{2})(?![0-9])|[;,T]\s*([0-9]{2})([0-9]{2})(?![0-9])")
 _AS_OF = re.compile(r".+ as of (.+)", re.IGNORECASE)
 
 
@@ -94,18 +99,29 @@ def plain_date(text: str, dialect: Dialect) -> str | None:
     if found := _PARTS.fullmatch(text):
         one, two, year = found.groups()
         month, day = (one, two) if dialect.dates == "mdy" else (two, one)
-        return _day(year if len(year) == 4 else "20" + year, month, day)
+        return _day(_whole_year(year), month, day)
     if found := _NAMED.fullmatch(text):
         return _named(found[3], found[1], found[2])
     if found := _NAMED_DAY_FIRST.fullmatch(text):
-        return _named(found[3], found[2], found[1])
+        return _named(_whole_year(found[3]), found[2], found[1])
     return None
 
 
 def time_of(text: str) -> str:
     """The time of day beside a date as six digits, '' where there is none: what orders the trades of one day."""
-    found = re.search(r"[ ;,T]\s*([0-9]{1,2}):?([0-9]{2}):?([0-9]{2})?", text.strip())
-    return f"{int(found[1]):02d}{found[2]}{found[3] or '00'}" if found else ""
+    if found := _CLOCK.search(text):
+        hour = int(found[1])
+        if found[4]:
+            hour = hour % 12 + (12 if found[4] in "pP" else 0)
+        return f"{hour:02d}{found[2]}{found[3] or '00'}"
+    if found := _COMPACT_CLOCK.search(text):
+        parts = [part for part in found.groups() if part]
+        return "".join(parts).ljust(6, "0")
+    return ""
+
+
+def _whole_year(year: str) -> str:
+    return year if len(year) == 4 else "20" + year
 
 
 def _named(year: str, month: str, day: str) -> str | None:
@@ -123,8 +139,9 @@ def _day(year: str, month: str, day: str) -> str | None:
 def wrong_character(text: str, *, dates: bool = False) -> str | None:
     """The first character that has no place in a plain number or date, for a message; None where the order is what is wrong."""
     allowed = "0123456789-" if dates else "0123456789.+-eE"
-    for character in text:
-        if character not in allowed:
+    for at, character in enumerate(text):
+        # An exponent follows a digit: `EUR 50` holds a letter.
+        if character not in allowed or (character in "eE" and not text[:at][-1:].isdecimal()):
             name = {" ": "a blank", "\u00a0": "a no-break blank", ",": "a comma", "/": "a slash"}.get(character)
             return name or f"{character!r} (U+{ord(character):04X})"
     return None

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 from services.coordinator.importer.trades import Trade
+from shared.market.split_ratio import ratio
 
 Splits = Mapping[str, Sequence[tuple[date, Decimal]]]
 """By symbol: (ex-date, new shares per old), by date."""
 _KEPT = Decimal(1).scaleb(-10)
+_BROKERS_DIGIT = Fraction(1, 10**6)
 # A broker books a split around its ex-date; a listed one within these days is the same.
 _SPLIT_DAYS = 10
 
@@ -54,10 +57,21 @@ class Book:
 class _Open:
     trade: Trade
     left: Decimal
-    """In shares of the entry day."""
-    factor: Decimal = Decimal(1)
+    """In shares of the entry day, as lots are kept."""
+    exact: Fraction
+    """The same without rounding: what is sold in parts after a split of three for two leaves nothing over at the end."""
+    factor: Fraction = Fraction(1)
     """New shares per share of the entry day, by now."""
     sign: int = 1
+
+    @property
+    def available(self) -> Fraction:
+        return self.exact * self.factor
+
+    @property
+    def rounding(self) -> Fraction:
+        """What a broker may have rounded of what a split made of a fraction of a share: it closes the lot all the same."""
+        return _BROKERS_DIGIT if self.factor.denominator > 1 else Fraction(0)
 
 
 def match(trades: Sequence[Trade], splits: Splits) -> Book:
@@ -89,19 +103,19 @@ def _match_symbol(
     known = list(listed)
     for trade in trades:
         while listed and listed[0][0] <= trade.day:
-            _, ratio = listed.pop(0)
+            _, value = listed.pop(0)
             for book in books.values():
                 for lot in book:
-                    lot.factor *= ratio
+                    lot.factor *= ratio(float(value))
         if trade.kind in ("buy", "short"):
             sign = 1 if trade.kind == "buy" else -1
             assert trade.quantity is not None
-            books[sign].append(_Open(trade, trade.quantity, sign=sign))
+            books[sign].append(_Open(trade, trade.quantity, Fraction(trade.quantity), sign=sign))
         elif trade.kind == "split":
             _split(trade, books[1], known, unplaced)
         elif trade.kind == "dividend":
-            held = sum((lot.left * lot.factor * lot.sign for book in books.values() for lot in book), Decimal(0))
-            dividends.append(Dividend(trade, held))
+            held = sum((lot.available * lot.sign for book in books.values() for lot in book), Fraction(0))
+            dividends.append(Dividend(trade, _decimal(held)))
         else:
             _close(trade, books, lots, unplaced)
     for book in books.values():
@@ -112,23 +126,26 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
     side = -1 if trade.kind == "cover" or (trade.kind == "expire" and not books[1]) else 1
     book = books[side]
     assert trade.quantity is not None
-    wanted = trade.quantity
+    wanted = Fraction(trade.quantity)
     while wanted > 0 and book:
         lot = book[0]
-        available = lot.left * lot.factor
-        taken = min(available, wanted)
+        whole = abs(lot.available - wanted) <= lot.rounding
+        taken = lot.available if whole else min(lot.available, wanted)
         # All that is left, without a division: shares of the entry day stay as they were bought.
-        part = lot.left if taken == available else (taken / lot.factor).quantize(_KEPT)
+        part = lot.left if taken == lot.available else min(lot.left, _decimal(taken / lot.factor))
         if _kept(part):
             lots.append(Lot(lot.trade, side * part, trade))
         lot.left -= part
-        wanted -= taken
-        if taken == available or not _kept(lot.left):
+        lot.exact -= taken / lot.factor
+        wanted = Fraction(0) if whole else wanted - taken
+        if not lot.exact or not _kept(lot.left):
             book.popleft()
-    if wanted > 0:
+    if _kept(_decimal(wanted)):
         what = "no short lot to cover" if side < 0 else "no lot to sell"
         unplaced.append(
-            Unplaced(trade, wanted, f"there is {what}: it was opened before the file begins, or a split is missing")
+            Unplaced(
+                trade, _decimal(wanted), f"there is {what}: it was opened before the file begins, or a split is missing"
+            )
         )
 
 
@@ -136,12 +153,16 @@ def _split(trade: Trade, book: deque[_Open], listed: Sequence[tuple[date, Decima
     if any(abs((day - trade.day).days) <= _SPLIT_DAYS for day, _ in listed):
         return
     assert trade.quantity is not None
-    held = sum((lot.left * lot.factor for lot in book), Decimal(0))
+    held = sum((lot.available for lot in book), Fraction(0))
     if not held:
         unplaced.append(Unplaced(trade, trade.quantity, "nothing was held that could split"))
         return
     for lot in book:
-        lot.factor *= (held + trade.quantity) / held
+        lot.factor *= (held + Fraction(trade.quantity)) / held
+
+
+def _decimal(quantity: Fraction) -> Decimal:
+    return (Decimal(quantity.numerator) / Decimal(quantity.denominator)).quantize(_KEPT)
 
 
 def _kept(quantity: Decimal) -> bool:

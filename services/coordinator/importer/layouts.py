@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from services.coordinator.importer import dialects, own_headers
 from services.coordinator.importer.columns import canonical
@@ -21,6 +21,9 @@ from services.coordinator.importer.reading import (
     Record,
 )
 
+# Names that a header must share with another one to be a header itself.
+_SHARED_NAMES = 3
+
 
 def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     """The layout of a file, or None after reporting what its header lacks. A header that is wrong is the only thing said."""
@@ -37,7 +40,7 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
         chosen = presets()[str(options.preset)]
-        wanted = ", ".join(sorted(chosen.header))
+        wanted = ", ".join(sorted(" or ".join(sorted(names)) for names in chosen.header))
         issues.error(
             None, "preset", "ERR_CSV_008",
             f"No row of the file is the header of {chosen.title}, which names {wanted}. Leave preset away, or name the columns "
@@ -47,15 +50,15 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     return own_headers.own(sheet, options, issues)
 
 
-def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record | None]]:
-    """The rows below the header; None beside a row that does not count as data (another section, a repeated header)."""
-    header, count, where = sheet.rows[layout.header].cells, 0, layout.where
-    symbol = ""
-    for index, row in enumerate(sheet.rows):
+def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
+    """The rows below the header that are data: not of another section or table, and no repeated header."""
+    count, where = 0, layout.where
+    above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
+    symbol = next(filter(None, above), "")
+    for index, row in _table(sheet, layout, issues):
         named = _section_symbol(layout, row)
         if named is not None:
             symbol = named
-        if index <= layout.header or named is not None or row.cells == header:
             continue
         cells = row.cells
         if layout.section is not None:
@@ -65,12 +68,6 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
                 # Each kind of security has a header of its own, with columns of its own.
                 where = _where(layout.preset, cells) if layout.preset else where
                 continue
-        elif layout.preset is None and len(cells) > layout.width and any(cells[layout.width :]):
-            issues.error(
-                row.line, None, "ERR_CSV_006",
-                f"Line {row.line} has {len(cells)} cells, the header {layout.width}. Quote cells that contain a comma.",
-            )  # fmt: skip
-            continue
         if count == MAX_ROWS or (sheet.cut and index == len(sheet.rows) - 1):
             issues.error(
                 row.line, None, "ERR_CSV_001",
@@ -83,9 +80,87 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
         issues.error(None, None, "ERR_CSV_003", "The file has a header and no rows. Add at least one position.")
 
 
+def _table(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[int, Row]]:
+    """Rows of the header's table, with their index. A broker's statement may go on with other tables, which are named."""
+    header, other = sheet.rows[layout.header].cells, False
+    whole = layout.preset is None or layout.section is not None
+    for index, row in enumerate(sheet.rows[layout.header + 1 :], start=layout.header + 1):
+        if row.cells == header:
+            other = False
+            continue
+        if not whole and not other and _is_other_header(header, row.cells):
+            other = True
+            issues.warn(
+                row.line, None, "skipped_row", f"Row {row.line}: another table begins here, which is not read.",
+                ",".join(filter(None, row.cells)),
+            )  # fmt: skip
+        if not other:
+            yield index, row
+
+
+def refuse_shifted(record: Record, layout: Layout, issues: Issues) -> bool:
+    """Whether a row has more cells than the header, so that none of them is known to be what its place says; reports it."""
+    if record.surplus:
+        issues.error(
+            record.row, None, "ERR_CSV_006",
+            f"Line {record.row} has {layout.width + record.surplus} cells, the header {layout.width}. Quote cells that contain a "
+            "comma.",
+        )  # fmt: skip
+    return record.surplus > 0
+
+
+def refuse_foreign(record: Record, layout: Layout, columns: Iterable[str], issues: Issues) -> None:
+    """Report numbers that are none of the file's dialect and would pass as plain ones: a file is in one notation."""
+    for column in sorted(record.foreign.intersection(columns)):
+        raw = dict(record.written)[column]
+        issues.error(
+            record.row, column, "ERR_CSV_009",
+            f"{column} {raw!r} is no number of dialect={layout.dialect.name} ({layout.dialect.means}). Write it so, or choose the "
+            "dialect the file is in.", raw,
+        )  # fmt: skip
+
+
+def levels(sheet: Sheet, layout: Layout) -> dict[str, str]:
+    """The one level of detail that counts, by column that names levels: a file may list orders and their executions, which are the
+    same trades twice. The first of the layout's levels that the file has."""
+    found = {}
+    for column, wanted in ({} if layout.preset is None else layout.preset.only).items():
+        at = layout.where.get(column)
+        if at is not None:
+            rows = [row.cells for row in sheet.rows[layout.header + 1 :] if at < len(row.cells)]
+            there = {cells[at].casefold() for cells in rows if layout.section in (None, cells[0])}
+            found[column] = next(
+                (level.casefold() for level in wanted if level.casefold() in there), wanted[0].casefold()
+            )
+    return found
+
+
+def other_level(record: Record, layout: Layout) -> str | None:
+    """The level of detail of a row that repeats others at another one; None where it counts."""
+    told = ((record.cells.get(column, ""), level) for column, level in layout.levels.items())
+    return next((cell for cell, level in told if cell and cell.casefold() != level), None)
+
+
+def warn_levels(left: Mapping[str, int], layout: Layout, issues: Issues) -> None:
+    for level, count in left.items():
+        issues.warn(
+            None, None, "skipped_row",
+            f"Of level {level}, {count} row{'s are' if count > 1 else ' is'} left out: rows of level "
+            f"{', '.join(layout.levels.values()).upper()} count, which say the same. If there are none, export the file with them.", level,
+        )  # fmt: skip
+
+
+def _is_other_header(header: Sequence[str], cells: Sequence[str]) -> bool:
+    """Whether a row names columns, some of them as the header does: a statement's next table."""
+    told = [cell for cell in cells if cell]
+    known = {header_key(cell) for cell in header if cell}
+    shared = sum(header_key(cell) in known for cell in told)
+    return shared >= _SHARED_NAMES and not any(character.isdigit() for cell in told for character in cell)
+
+
 def _record(row: Row, layout: Layout, where: Mapping[str, int], symbol: str) -> Record:
     cells: dict[str, str] = {}
-    written = []
+    written, foreign = [], set()
     for column, at in where.items():
         raw = row.cells[at] if at < len(row.cells) else ""
         if layout.preset is not None and raw.casefold() in NOTHING:
@@ -94,15 +169,28 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], symbol: str) -> 
         if raw and column in NUMBERS:
             written.append((column, raw))
             plain = dialects.plain_number(raw, layout.dialect)
+            if plain is None and dialects.plain_number(raw, dialects.PLAIN) is not None:
+                foreign.add(column)
         elif raw and column in DATES:
             plain = dialects.plain_date(raw, layout.dialect)
             if column == "date" and not cells.get("time"):
                 cells["time"] = dialects.time_of(raw)
+        elif column == "time":
+            # Without seconds it stays without: what was kept of earlier files is known by it.
+            clock = dialects.time_of(f" {raw}")
+            plain = clock[: 4 if raw.count(":") == 1 else 6] or cells.get("time", "")
         # What cannot be read stays as it is, and is refused with the words of the rule it breaks.
         cells[column] = raw if plain is None else plain
     if symbol and not cells.get("symbol"):
         cells["symbol"] = symbol
-    return Record(row.line, cells, tuple(written))
+    surplus = 0
+    if (
+        layout.section is None
+        and not (layout.preset is not None and layout.preset.tail)
+        and any(row.cells[layout.width :])
+    ):
+        surplus = len(row.cells) - layout.width
+    return Record(row.line, cells, tuple(written), surplus, frozenset(foreign))
 
 
 def recognised(sheet: Sheet, options: Options) -> Layout | None:
@@ -114,7 +202,7 @@ def recognised(sheet: Sheet, options: Options) -> Layout | None:
         for preset in presets().values():
             if chosen is not None and preset.name != chosen:
                 continue
-            if not preset.header <= keys:
+            if not preset.is_header(keys):
                 continue
             if preset.section is not None and row.cells[:2] != [preset.section, "Header"]:
                 continue
@@ -177,7 +265,8 @@ def _file_date(rows: Sequence[Row], preset: Preset, dialect: Dialect) -> str | N
     if preset.date_line is None:
         return None
     for row in (*rows[:PREAMBLE], *rows[-PREAMBLE:]):
-        for cell in row.cells[:2]:
+        # A comma that is not quoted may have cut the date.
+        for cell in (*row.cells[:2], " ".join(filter(None, row.cells))):
             found = preset.date_line.match(cell)
             if found:
                 return dialects.plain_date(found[1].replace(",", ""), dialect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -9,17 +10,19 @@ from datetime import date
 from services.coordinator.importer import rules, special_rows
 from services.coordinator.importer.columns import REQUIRED
 from services.coordinator.importer.identifiers import identifier_of, no_ticker
-from services.coordinator.importer.layouts import records
-from services.coordinator.importer.model import OPTIONS, PRIVATE, PUBLIC, Issues, Position
+from services.coordinator.importer.layouts import other_level, records, refuse_foreign, refuse_shifted, warn_levels
+from services.coordinator.importer.model import OPTIONS, PRIVATE, Issues, Position
 from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import NOTHING, Layout, Options, Record
 from services.coordinator.importer.rules import Rules
+from services.coordinator.importer.special_rows import say_no_class
 from shared.market.symbols import normalise
 
 LEFT_OUT = "skipped_row"
 # Replaced by the day's close before anything is stored; a number, so that the other rules can be checked.
 _UNKNOWN_PRICE = "1"
+_NUMBERS_READ = ("quantity", "entry_price", "exit_price", "close_price", "strike_price")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,15 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
     if day is None:
         return
     undated = 0
+    repeated: Counter[str] = Counter()
     for row, record in records(sheet, layout, issues):
-        assert record is not None
-        if _other(row.cells, record, layout, options, issues):
+        level = other_level(record, layout)
+        if level is not None:
+            repeated[level] += 1
             continue
+        if _other(row.cells, record, layout, options, issues) or refuse_shifted(record, layout, issues):
+            continue
+        refuse_foreign(record, layout, _NUMBERS_READ, issues)
         values, without_date, at_close = _values(record, layout, options, day)
         if layout.preset is not None and _unnamed(record.row, values, issues):
             continue
@@ -48,6 +56,7 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
         undated += without_date
         if position is not None:
             yield replace(position, at_close=at_close, written=record.written)
+    warn_levels(repeated, layout, issues)
     if undated:
         source = "as entry_date says" if day.named else "the day the file is of"
         price = "the file's price of that day" if _has_price(layout, day) else "that day's close"
@@ -91,11 +100,10 @@ def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tupl
     symbol = values.get("symbol", "")
     values["symbol"] = options.symbols.get(symbol, symbol)
     if preset is not None and preset.classes and not values.get("investment_class"):
-        values["investment_class"] = preset.classes.get(record.cells.get("type", "").casefold(), "")
+        kind = record.cells.get("type", "")
+        values["investment_class"] = (kind and preset.of_class(kind)) or ""
         if occ_of(values["symbol"]) is not None:
             values["investment_class"] = OPTIONS
-        elif values["investment_class"] == "" and record.cells.get("type"):
-            values["investment_class"] = PUBLIC
     undated, at_close = not values.get("entry_date") and bool(day.text), False
     if undated:
         values["entry_date"] = day.text
@@ -123,11 +131,12 @@ def _other(row: list[str], record: Record, layout: Layout, options: Options, iss
     """Whether a row is no position of this portfolio; says so."""
     preset, got = layout.preset, record.cells
     if preset is not None:
-        for column, allowed in preset.only.items():
-            if column in layout.where and got.get(column) and got[column] not in allowed:
-                return True
-        if preset.classes.get(got.get("type", "").casefold()) == "":
-            issues.warn(record.row, None, LEFT_OUT, f"Row {record.row}: cash, not a position.", got.get("symbol"))
+        kind = got.get("type", "")
+        if kind and preset.classes and not preset.of_class(kind):
+            if preset.of_class(kind) == "":
+                issues.warn(record.row, None, LEFT_OUT, f"Row {record.row}: cash, not a position.", got.get("symbol"))
+            else:
+                say_no_class(record.row, got.get("symbol", ""), kind, issues)
             return True
         currency = got.get("currency", "").upper()
         if currency and currency != options.currency:
@@ -140,9 +149,11 @@ def _other(row: list[str], record: Record, layout: Layout, options: Options, iss
     filled = sum(bool(got.get(column)) and got[column].casefold() not in NOTHING for column in needed)
     # Below a heading that names the symbol, the first cell says what a row is.
     named = preset is not None and preset.symbol_line is not None
-    what = special_rows.reason(row, "" if named else got.get("symbol", ""), preset, filled)
+    what = special_rows.reason(row, "" if named else got.get("symbol") or got.get("name", ""), preset, filled)
     if what is None and preset is not None and filled == 1 and len([cell for cell in row if cell]) <= 2:
         what = "a footer"
+    if what is None and preset is not None and not got.get("quantity"):
+        what = "a row without a quantity"
     if what is None:
         return False
     issues.warn(record.row, None, LEFT_OUT, f"Row {record.row}: {what}, not a position.", ",".join(filter(None, row)))

@@ -18,7 +18,8 @@ from decimal import Decimal
 from shared.market.symbols import normalise, occ_symbol, parse_occ
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_ROOT = r"(?P<root>[A-Z]{1,5}[A-Z0-9]?)"
+# BRK/B, BRK.B and "BRK B" are written as they are for the share.
+_ROOT = r"(?P<root>[A-Z]{1,5}(?:[./ ][A-Z]|[A-Z0-9])?)"
 _STRIKE = r"(?P<strike>[0-9]{1,5}(?:\.[0-9]{1,3})?)"
 _SPELLINGS = tuple(
     re.compile(pattern)

@@ -64,10 +64,12 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     if first is None:
         first = max(range(min(len(sheet.rows), PREAMBLE)), key=lambda n: (columns.likeness(sheet.rows[n].cells), -n))
     row = sheet.rows[first]
-    other = columns.other_separator(row.cells) if sheet.separator == "," else None
-    if other is not None:
+    for above in (row, *sheet.rows[:PREAMBLE]) if sheet.separator == "," else ():
+        other = columns.other_separator(above.cells, _of_a_layout)
+        if other is None:
+            continue
         issues.error(
-            row.line, None, "ERR_CSV_004",
+            above.line, None, "ERR_CSV_004",
             f"The cells are separated by {other}, not commas. Save the sheet as comma-separated CSV (UTF-8), with a point in "
             "decimals, or say how the file is written: dialect=eu (1.234,50) or dialect=us (1,234.50).",
         )  # fmt: skip
@@ -87,6 +89,11 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             ",".join(preamble.cells),
         )  # fmt: skip
     return Layout(POSITIONS, dialect, first, where, len(row.cells))
+
+
+def _of_a_layout(cells: Sequence[str]) -> bool:
+    keys = {header_key(cell) for cell in cells}
+    return any(preset.is_header(keys) for preset in presets().values())
 
 
 def _required(options: Options) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def parse_csv(content: bytes, filename: str | None, context: Rules, options: Opt
     layout = layouts.locate(sheet, options, issues) if sheet.rows else None
     if layout is None:
         return Parsed((), issues)
+    layout.levels = layouts.levels(sheet, layout)
     found = _reading(layout, sheet.rows[layout.header].line)
     if layout.kind == TRADES:
         listed = tuple(trades.read(sheet, layout, context, options, issues))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.coordinator.importer.dialects import PLAIN, Dialect
@@ -23,6 +24,8 @@ MAX_STATEMENT_COLUMNS = 256
 # Preambles, other sections and footers stand beside the rows that count.
 MAX_LINES = MAX_ROWS + 5_000
 _DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+# What a spreadsheet writes where a formula failed: a cell, and no comment.
+_SHEET_ERROR = re.compile(r"#(?:N/A|REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)", re.IGNORECASE)
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -64,7 +67,7 @@ class _Lines:
 
     def __next__(self) -> str:
         for number, line in self._lines:
-            if not self._inside and line.lstrip().startswith("#"):
+            if not self._inside and _is_comment(line):
                 continue
             if not self.start:
                 self.start = number
@@ -128,14 +131,20 @@ def _separator(text: str, dialect: Dialect) -> tuple[str, bool]:
         return declared[1], True
     if not dialect.grouped:
         return ",", False
-    return max(_SEPARATORS, key=lambda mark: max((line.count(mark) for line in lines[:40]), default=0)), False
+    return max(_SEPARATORS, key=lambda mark: _regularity(lines[:40], mark)), False
+
+
+def _regularity(lines: Sequence[str], mark: str) -> tuple[bool, int]:
+    """How many cells a mark makes in lines of equal width: sentences hold commas too, each another number of them."""
+    widths = Counter(line.count(mark) for line in lines if mark in line)
+    return max(((times > 1, width * times) for width, times in widths.items()), default=(False, 0))
 
 
 def _rows(text: str, dialect: Dialect, issues: Issues) -> Sheet:
     separator, declared = _separator(text, dialect)
     lines = _Lines(text)
     # strict: a stray quote is an error here, not a guess about where the cell ends.
-    reader = csv.reader(lines, strict=True, delimiter=separator)
+    reader = csv.reader(lines, strict=True, delimiter=separator, skipinitialspace=True)
     rows: list[Row] = []
     while True:
         lines.begin()
@@ -162,6 +171,11 @@ def _rows(text: str, dialect: Dialect, issues: Issues) -> Sheet:
     if not rows and not issues.refused:
         issues.error(None, None, "ERR_CSV_003", "The file holds only comments. It needs a header row and positions.")
     return Sheet(rows, separator)
+
+
+def _is_comment(line: str) -> bool:
+    text = line.lstrip()
+    return text.startswith("#") and not _SHEET_ERROR.match(text)
 
 
 def _unwrapped(cell: str) -> str:

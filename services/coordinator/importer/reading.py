@@ -45,6 +45,10 @@ class Record:
     row: int
     cells: dict[str, str]
     written: tuple[tuple[str, str], ...] = ()
+    surplus: int = 0
+    """Cells beyond the header's: a comma that is not quoted moves all that stand behind it."""
+    foreign: frozenset[str] = frozenset()
+    """Columns whose number is plain and none of the file's dialect: `1.50` where a comma is the decimal mark."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class Layout:
     width: int
     preset: Preset | None = None
     file_date: str | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """Columns that tell at which level of detail a row is, and the one level that counts, in lower case."""
 
     @property
     def section(self) -> str | None:

@@ -6,19 +6,49 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from services.coordinator.importer.model import Issues
 from services.coordinator.importer.presets import Preset
 
 _TOTAL = re.compile(
-    r"(?:grand |sub ?|account |positions |portfolio |transactions )*totals?(?: .*)?|.* totals?", re.IGNORECASE
+    r"(?:grand |sub ?|account |positions |portfolio |transactions )*totals?(?: .*)?|.* totals?"
+    r"|(?:gesamt|zwischen)?summe|gesamt(?:wert)?|totaal|totale|somme|suma",
+    re.IGNORECASE,
 )
-_CASH = re.compile(r"cash(?: ?(?:&|and) cash investments?| balance| sweep)?|(?:core|sweep) account", re.IGNORECASE)
-_PENDING = re.compile(r"pending(?: activity| transactions?)?", re.IGNORECASE)
+_CASH = re.compile(
+    r"(?:(?:free|available|settled|unsettled|uninvested|core) )?"
+    r"cash(?: ?(?:&|and) .+| balances?| sweep.*| position| equivalents?| held.*| ?\(.+\))?"
+    r"|(?:core|sweep|settlement) (?:account|fund|position)|(?:bank )?sweep|us dollars?|money market",
+    re.IGNORECASE,
+)
+_PENDING = re.compile(r"(?:pending|unsettled)(?: activity| transactions?| trades?| orders?)?", re.IGNORECASE)
 _FOOTER = re.compile(
     r"date downloaded .*|generated (?:at|on) .*|exported .*|downloaded .*|\*+.*|disclaimer.*|.*\bfor informational purposes\b.*",
     re.IGNORECASE | re.DOTALL,
 )
+# BRK B.
+_TICKER_WORDS = 2
 # A sentence: nobody's ticker has six words.
 _WORDS = 6
+_NUMBER = re.compile(r"[-+($ ]*[0-9][0-9.,]*\)?")
+
+
+def say_no_class(row: int, symbol: str, kind: str, issues: Issues) -> None:
+    issues.warn(
+        row, "symbol", "not_placed",
+        f"Row {row} is left out: {symbol or 'it'} is of the kind {kind!r}, which is neither a share nor a listed option. Enter it as "
+        "investment_class PRIVATE, at the value you state, if it is to count.", symbol,
+    )  # fmt: skip
+
+
+def _is_prose(told: Sequence[str], symbol: str, *, own: bool) -> bool:
+    """Whether cells are a sentence, which commas without quotes may have cut: a position has two numbers at least.
+
+    own : the columns are Leadline's own, of which none holds long words but the name
+    """
+    cut = not own or " " in symbol
+    numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in told[1:])
+    long = len(told[0].split()) >= _WORDS or (own and cut and sum(len(cell.split()) for cell in told) > 2 * _WORDS)
+    return long and numbers < (2 if cut else 1)
 
 
 def reason(cells: Sequence[str], symbol: str, preset: Preset | None, filled: int) -> str | None:
@@ -29,8 +59,8 @@ def reason(cells: Sequence[str], symbol: str, preset: Preset | None, filled: int
     told = [cell for cell in cells if cell]
     if not told:
         return "an empty row"
-    first = symbol or told[0]
-    if len(told) == 1 and (_FOOTER.fullmatch(told[0]) or len(told[0].split()) >= _WORDS):
+    first = " ".join((symbol or told[0]).rstrip(":").replace("-", " ").split())
+    if (len(told) == 1 and _FOOTER.fullmatch(told[0])) or _is_prose(told, symbol, own=preset is None):
         return "a footer"
     if _PENDING.fullmatch(first):
         return "pending activity"
@@ -43,4 +73,4 @@ def reason(cells: Sequence[str], symbol: str, preset: Preset | None, filled: int
         return "cash"
     if preset is not None and any(pattern.fullmatch(first) for pattern in preset.skip):
         return "cash" if "total" not in first.casefold() else "a total"
-    return None
+    return "a footer" if len(told) == 1 and len(told[0].split()) > _TICKER_WORDS else None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
 from services.coordinator.importer import cells, special_rows
 from services.coordinator.importer.identifiers import identifier_of
-from services.coordinator.importer.layouts import records
-from services.coordinator.importer.model import Issues
+from services.coordinator.importer.layouts import other_level, records, refuse_foreign, refuse_shifted, warn_levels
+from services.coordinator.importer.model import OPTIONS, Issues
 from services.coordinator.importer.option_names import occ_of
+from services.coordinator.importer.presets import Preset
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import Layout, Options, Record
 from services.coordinator.importer.rules import Rules
@@ -45,6 +46,8 @@ class Trade:
     broker_id: str | None = None
     name: str | None = None
     amount: Decimal | None = None
+    price_basis: str | None = None
+    """What the user says quantity and price are; None: as traded, as a confirmation of a trade is."""
     key: str = ""
     """What makes it the same trade in another file: the broker's id, else its content and occurrence."""
 
@@ -53,8 +56,12 @@ def read(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues:
     """All trades of a file, oldest first. Rows that are wrong are errors, rows that are none are warnings."""
     found: list[Trade] = []
     fees = Decimal(0)
+    repeated: Counter[str] = Counter()
     for row, record in records(sheet, layout, issues):
-        assert record is not None
+        level = other_level(record, layout)
+        if level is not None:
+            repeated[level] += 1
+            continue
         trade = _trade(row.cells, record, layout, context, options, issues)
         if trade is not None:
             found.append(trade)
@@ -62,6 +69,7 @@ def read(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues:
                 (abs(value) for name in ("fee", "commission") if (value := cells.number(record.cells.get(name, "")))),
                 Decimal(0),
             )
+    warn_levels(repeated, layout, issues)
     if fees:
         issues.warn(
             None, "fee", "fees_left_out",
@@ -76,16 +84,23 @@ def in_order(trades: Sequence[Trade]) -> list[Trade]:
     apart from the other way round unless something would be sold that is bought only then."""
     newest_first = bool(trades) and trades[0].day > trades[-1].day
     listed = list(reversed(trades)) if newest_first else list(trades)
-    ordered = sorted(listed, key=lambda trade: (trade.day, trade.time, trade.kind in CLOSING))
+    ordered = sorted(listed, key=place)
     return [replace(trade, sequence=number) for number, trade in enumerate(ordered)]
 
 
-def keyed(trades: Iterable[Trade], layout: Layout | None = None) -> list[Trade]:
+def place(trade: Trade) -> tuple[date, bool, str, bool]:
+    """Where a trade stands among others: by day and time. A split is in force from the open of its day."""
+    return trade.day, trade.kind != "split", trade.time, trade.kind in CLOSING
+
+
+def keyed(trades: Sequence[Trade], layout: Layout | None = None) -> list[Trade]:
+    """With keys that tell them apart. An id that stands on several rows is an order's, and names none of its fills."""
     unique = layout is not None and layout.preset is not None and layout.preset.unique_id
+    named = Counter((trade.broker_id, trade.kind) for trade in trades if trade.broker_id)
     seen: Counter[str] = Counter()
     found = []
     for trade in trades:
-        if unique and trade.broker_id:
+        if unique and trade.broker_id and named[trade.broker_id, trade.kind] == 1:
             key = f"id:{hashlib.sha256(trade.broker_id.encode()).hexdigest()[:32]}:{trade.kind}"
         else:
             parts = (trade.kind, trade.symbol, trade.day, _text(trade.quantity), _text(trade.price), trade.time,
@@ -106,14 +121,17 @@ def _trade(
 ) -> Trade | None:
     preset, got = layout.preset, record.cells
     assert preset is not None
-    for column, allowed in preset.only.items():
-        if column in layout.where and got.get(column) and got[column] not in allowed:
-            return None
     what = _holding(row, record, layout)
     if what is not None:
         issues.warn(
             record.row, None, "skipped_row", f"Row {record.row}: {what}, not a trade.", ",".join(filter(None, row))
         )
+        return None
+    broker_class = got.get("type", "")
+    if broker_class and preset.classes and preset.of_class(broker_class) is None:
+        special_rows.say_no_class(record.row, got.get("symbol", ""), broker_class, issues)
+        return None
+    if refuse_shifted(record, layout, issues):
         return None
     kind = _kind(got, layout)
     if kind is None:
@@ -130,15 +148,34 @@ def _trade(
     if currency and currency != options.currency:
         _left(record.row, f"it is priced in {currency}, the portfolio in {options.currency}", issues, currency)
         return None
+    refuse_foreign(record, layout, ("quantity", "price"), issues)
+    if kind == "split" and got.get("quantity", "").startswith("-"):
+        _left(
+            record.row,
+            "it takes shares away (a reverse split): the price source's splits count",
+            issues,
+            got["quantity"],
+        )
+        return None
     symbol = _symbol(record, layout, options, issues)
-    return None if symbol is None else _checked(kind, symbol, record, context, issues)
+    if symbol is None:
+        return None
+    if parse_occ(symbol) is None and _is_of_option(kind, got, preset):
+        _left(
+            record.row,
+            f"{got.get('action') or kind!r} is of an option, and {symbol} names none that can be read",
+            issues,
+            symbol,
+        )
+        return None
+    return _checked(kind, symbol, record, context, issues)
 
 
 def _holding(row: Sequence[str], record: Record, layout: Layout) -> str | None:
     """What a row is instead of a trade."""
     preset, got = layout.preset, record.cells
     assert preset is not None
-    if preset.classes and preset.classes.get(got.get("type", "").casefold()) == "":
+    if preset.classes and preset.of_class(got.get("type", "")) == "":
         return f"{got['type']}: money"
     filled = sum(bool(got.get(column)) for column in ("date", "quantity", "price", "symbol"))
     # The date is what every trade has: totals and footers begin with words there.
@@ -193,6 +230,16 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
     return symbol
 
 
+def _is_of_option(kind: str, got: dict[str, str], preset: Preset) -> bool:
+    """Whether a row trades an option, whatever its symbol: taken for the share it would be a hundredth of its money."""
+    action = got.get("action", "").strip()
+    return (
+        kind == "expire"
+        or any(only.fullmatch(action) for only in preset.options_only)
+        or preset.of_class(got.get("type", "")) == OPTIONS
+    )
+
+
 def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:
     got, row, found = record.cells, record.row, Issues()
     first, today = context.calendar.first, context.today
@@ -217,7 +264,7 @@ def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Iss
     issues.extend(found)
     if found.refused or day is None:
         return None
-    return Trade(row, kind, symbol, day, quantity, price, got.get("time", "").replace(":", "")[:6],
+    return Trade(row, kind, symbol, day, quantity, price, got.get("time", ""),
                  broker_id=got.get("broker_id") or None, name=name, amount=amount)  # fmt: skip
 
 

@@ -19,7 +19,6 @@ class File:
     """What is known of an upload beside its content."""
 
     name: str | None = None
-    price_basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[U
 
 # --- trades ----------------------------------------------------------------------------------------------------------
 
-_TRADE = ("row", "kind", "symbol", "day", "time", "sequence", "quantity", "price", "broker_id", "name")
+_TRADE = ("row", "kind", "symbol", "day", "time", "sequence", "quantity", "price", "broker_id", "name", "price_basis")
 
 
 async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID, trades: Iterable[Trade]) -> None:
@@ -128,8 +128,22 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
         {"id": portfolio},
     )
     return [
-        Trade(row, kind, symbol, day, _decimal(quantity), _decimal(price), time, sequence, broker_id, name, None, key)
-        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, key, _ in rows
+        Trade(
+            row,
+            kind,
+            symbol,
+            day,
+            _decimal(quantity),
+            _decimal(price),
+            time,
+            sequence,
+            broker_id,
+            name,
+            None,
+            basis,
+            key,
+        )
+        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, basis, key, _ in rows
     ]
 
 

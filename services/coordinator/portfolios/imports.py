@@ -39,11 +39,11 @@ from shared.work import Phase
 # --- a new portfolio -------------------------------------------------------------------------------------------------
 
 
-async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft, file: File) -> Draft:
+async def resolve(conn: AsyncConnection, clock: Clock, draft: Draft) -> Draft:
     """The draft with its lots: those of a list of trades, and the prices a file leaves to the day. Raises `Invalid`."""
     validation.refuse(draft.issues)
     if draft.trades is not None:
-        lots = await trade_lots.derive(conn, draft.trades, clock, file.price_basis, draft.issues)
+        lots = await trade_lots.derive(conn, draft.trades, clock, draft.issues)
         draft = replace(draft, positions=tuple(lots))
     else:
         draft = replace(draft, positions=await entry_prices.fill(conn, draft.positions, clock, draft.issues))
@@ -100,7 +100,7 @@ async def prepare(
     validation.refuse(draft.issues)
     if not allow_duplicate_name:
         await refuse_second(conn, draft.account.name)
-    draft = await resolve(conn, clock, draft, file)
+    draft = await resolve(conn, clock, draft)
     new = await service.prepare(conn, clock, draft, limits, from_trades=draft.trades is not None)
     parsed = Parsed(draft.positions, draft.issues, draft.trades, draft.reading)
     import_id = await record(conn, new.portfolio_id, parsed, file)
@@ -119,9 +119,9 @@ async def create(conn: AsyncConnection, clock: Clock, prepared: PreparedFile) ->
     return replace(result, import_id=prepared.import_id, reading=draft.reading)
 
 
-async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, file: File, limits: Limits = DEFAULTS) -> Imported:
+async def preview(conn: AsyncConnection, clock: Clock, draft: Draft, limits: Limits = DEFAULTS) -> Imported:
     """What `create` would do, without doing it."""
-    draft = await resolve(conn, clock, draft, file)
+    draft = await resolve(conn, clock, draft)
     if await lot_store.id_of_name(conn, draft.account.name) is not None:
         draft.issues.warn(
             None, "name", "duplicate_name",
@@ -156,6 +156,7 @@ async def add(
     stored = await lot_store.whole_positions(conn, portfolio)
     found = reimport.compare(stored, parsed.positions)
     reimport.warn_similar(stored, found.fresh, parsed.issues)
+    reimport.warn_both_kinds(stored, {lot.symbol for lot in found.fresh}, parsed.issues, from_trades=False)
     held = await extents.read(conn, portfolio)
     refuse_growth(held, held + Extent.of(found.fresh), limits, clock)
     decisions = await validation.decide_price_basis(conn, found.fresh, clock, parsed.issues)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -124,6 +125,21 @@ def warn_similar(stored: Sequence[Row], fresh: Iterable[Position], issues: Issue
                 f"{_text(new)}. Both are kept; delete the stored lot, or undo its import, if this one corrects it.", _text(new),
             )  # fmt: skip
             break
+
+
+def warn_both_kinds(stored: Sequence[Row], symbols: AbstractSet[str], issues: Issues, *, from_trades: bool) -> None:
+    """A broker's list of holdings and its list of trades state the same shares. from_trades : whether the file at hand lists trades"""
+    both = sorted(
+        {row["symbol"] for row in stored if row["from_trades"] is not from_trades and row["symbol"] in symbols}
+    )
+    if both:
+        named = ", ".join(both[:10]) + (f" and {len(both) - 10} more" if len(both) > 10 else "")
+        kept, file = ("lots", "trades") if from_trades else ("trades", "lots")
+        issues.warn(
+            None, "symbol", "held_twice",
+            f"{named}: there are {kept} of it in the portfolio, and this file adds {file}. Both count; if they are the same shares, take "
+            "one of the imports back.", both[0],
+        )  # fmt: skip
 
 
 def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:

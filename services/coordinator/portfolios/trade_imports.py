@@ -10,15 +10,16 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer import content
-from services.coordinator.importer.basis import Decision
+from services.coordinator.importer.basis import AS_TRADED, Decision
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.importer.trades import NOT_PLACED
+from services.coordinator.importer.trades import NOT_PLACED, Trade
 from services.coordinator.portfolios import (
     extents,
     import_records,
     import_store,
     lot_store,
+    reimport,
     service,
     store,
     trade_lots,
@@ -45,12 +46,12 @@ async def add(
     known = await import_store.trades(conn, before.id)
     keys = {trade.key for trade in known}
     repeated = sum(trade.key in keys for trade in parsed.trades if trade.kind != "dividend")
-    wanted = await trade_lots.derive(
-        conn, trade_lots.together(known, parsed.trades), clock, file.price_basis, parsed.issues
-    )
+    _warn_of_basis(known, parsed.trades, parsed.issues)
+    wanted = await trade_lots.derive(conn, trade_lots.together(known, parsed.trades), clock, parsed.issues)
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, before.id)
     plan = _plan(stored, wanted)
+    reimport.warn_both_kinds(stored, {trade.symbol for trade in parsed.trades}, parsed.issues, from_trades=True)
     kept = await extents.read(conn, before.id, without=[row["id"] for row in plan.removed])
     after = kept + Extent.of([lot for lot, _ in plan.added])
     refuse_growth(await extents.read(conn, before.id), after, limits, clock)
@@ -63,6 +64,22 @@ async def add(
     pairs = [(lot, decision) for (lot, _), decision in zip(plan.added, decisions, strict=True)]
     return Imported(before.id, before.name, len(pairs), repeated, change, parsed.issues, pairs, import_id=import_id,
                     reading=parsed.reading)  # fmt: skip
+
+
+def _warn_of_basis(known: Sequence[Trade], listed: Sequence[Trade], issues: Issues) -> None:
+    """A trade that is kept stays on the basis it was imported with."""
+    stored = {trade.key: trade.price_basis or AS_TRADED for trade in known}
+    other = [
+        trade
+        for trade in listed
+        if stored.get(trade.key, trade.price_basis or AS_TRADED) != (trade.price_basis or AS_TRADED)
+    ]
+    if other:
+        issues.warn(
+            None, "price_basis", "trades_keep_basis",
+            f"{len(other)} of the trades are kept already, on another price basis, and stay on it. To change it, take their import "
+            "back and import the file again.", other[0].price_basis or AS_TRADED,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +114,7 @@ async def _apply(
 
 async def undo(conn: AsyncConnection, clock: Clock, before: Portfolio, import_id: UUID, issues: Issues) -> Undone:
     left = await import_store.trades(conn, before.id)
-    wanted = await trade_lots.derive(conn, left, clock, "", issues)
+    wanted = await trade_lots.derive(conn, left, clock, issues)
     validation.refuse(issues)
     plan = _plan(await lot_store.whole_positions(conn, before.id), wanted)
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)
@@ -109,7 +126,7 @@ async def match_anew(conn: AsyncConnection, clock: Clock, before: Portfolio, sym
     """Match the trades of these symbols with the splits known now; returns how many lots changed. Needs the commit-order lock."""
     issues = Issues()
     trades = [trade for trade in await import_store.trades(conn, before.id) if trade.symbol in symbols]
-    wanted = await trade_lots.derive(conn, trades, clock, "", issues)
+    wanted = await trade_lots.derive(conn, trades, clock, issues)
     validation.refuse(issues)
     plan = _plan(await lot_store.whole_positions(conn, before.id), wanted, symbols)
     decisions = await validation.decide_price_basis(conn, [lot for lot, _ in plan.added], clock, issues)

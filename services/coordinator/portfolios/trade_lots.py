@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from math import prod
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer import fifo, rules
+from services.coordinator.importer.basis_model import AS_TRADED, SPLIT_ADJUSTED
 from services.coordinator.importer.model import Issues, Position
-from services.coordinator.importer.trades import NOT_PLACED, Trade
+from services.coordinator.importer.trades import NOT_PLACED, Trade, place
 from services.coordinator.portfolios import import_store, validation
 from shared.clock import Clock
 
@@ -21,26 +23,28 @@ _TOLERANCE = 0.02
 _KEPT = Decimal(1).scaleb(-10)
 
 
-async def derive(
-    conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, price_basis: str, issues: Issues
-) -> list[Position]:
+async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, issues: Issues) -> list[Position]:
     """The lots, first in, first out. What cannot be placed becomes a warning, a lot that breaks a rule an error."""
-    ordered = sorted(trades, key=lambda trade: (trade.day, trade.time, trade.kind in ("sell", "cover", "expire")))
-    splits = await import_store.splits(conn, {trade.symbol for trade in ordered})
-    book = fifo.match(ordered, splits)
+    splits = await import_store.splits(conn, {trade.symbol for trade in trades})
+    ordered, adjusted = on_one_basis(sorted(trades, key=place), splits)
+    book = fifo.match(ordered, {symbol: listed for symbol, listed in splits.items() if symbol not in adjusted})
     for left in book.unplaced:
         issues.warn(
             left.trade.row, "quantity", NOT_PLACED,
             f"{left.trade.kind} of {_text(left.quantity)} {left.trade.symbol} on {left.trade.day} (row {left.trade.row}) is not "
             f"placed: {left.why}. Import the file with the earlier trades too.", _text(left.quantity),
         )  # fmt: skip
-    await _compare_dividends(conn, book.dividends, issues)
+    paid = [
+        replace(each, shares=each.shares / _factor(splits, each.trade)) if each.trade.symbol in adjusted else each
+        for each in book.dividends
+    ]
+    await _compare_dividends(conn, paid, issues)
     context = validation.rules_now(clock)
-    lots = (rules.position(lot.opened.row, _cells(lot, price_basis), context, issues) for lot in book.lots)
+    lots = (rules.position(lot.opened.row, _cells(lot), context, issues) for lot in book.lots)
     return [replace(lot, class_stated=False) for lot in lots if lot is not None]
 
 
-def _cells(lot: fifo.Lot, price_basis: str) -> dict[str, str]:
+def _cells(lot: fifo.Lot) -> dict[str, str]:
     opened, closed = lot.opened, lot.closed
     return {
         "symbol": opened.symbol,
@@ -51,8 +55,40 @@ def _cells(lot: fifo.Lot, price_basis: str) -> dict[str, str]:
         "exit_price": "" if closed is None else _text(closed.price),
         "name": opened.name or "",
         # A confirmation of a trade says what was paid on its day.
-        "price_basis": price_basis if price_basis not in ("", "auto") else "as_traded",
+        "price_basis": opened.price_basis or AS_TRADED,
     }
+
+
+def on_one_basis(trades: Sequence[Trade], splits: fifo.Splits) -> tuple[list[Trade], frozenset[str]]:
+    """The trades so that those of a symbol can be matched, and the symbols whose trades are all split-adjusted.
+
+    On today's shares a split is no event: neither the source's nor the file's counts. Where a symbol's trades are on both bases, the
+    adjusted ones are converted with the splits known now.
+    """
+    bases: dict[str, set[str]] = {}
+    for trade in trades:
+        if trade.kind not in ("split", "dividend"):
+            bases.setdefault(trade.symbol, set()).add(trade.price_basis or AS_TRADED)
+    adjusted = frozenset(symbol for symbol, found in bases.items() if found == {SPLIT_ADJUSTED})
+    result = []
+    for trade in trades:
+        if trade.symbol in adjusted and trade.kind == "split":
+            continue
+        if trade.symbol not in adjusted and trade.price_basis == SPLIT_ADJUSTED:
+            factor = _factor(splits, trade)
+            trade = replace(  # noqa: PLW2901 (the same trade in other numbers)
+                trade,
+                quantity=None if trade.quantity is None else (trade.quantity / factor).quantize(_KEPT),
+                price=None if trade.price is None else (trade.price * factor).quantize(_KEPT),
+                price_basis=None,
+            )
+        result.append(trade)
+    return result, adjusted
+
+
+def _factor(splits: fifo.Splits, trade: Trade) -> Decimal:
+    """New shares per share of the trade's day."""
+    return prod((ratio for day, ratio in splits.get(trade.symbol, ()) if day > trade.day), start=Decimal(1))
 
 
 async def _compare_dividends(conn: AsyncConnection, paid: Sequence[fifo.Dividend], issues: Issues) -> None:

@@ -91,7 +91,8 @@ def from_csv(content: bytes, filename: str | None, options: Options, clock: Cloc
         )
     elif chosen in BASES:
         stated = (replace(p, price_basis=p.price_basis or chosen) for p in parsed.positions)
-        return replace(parsed, positions=tuple(stated))
+        trades = parsed.trades and tuple(replace(trade, price_basis=chosen) for trade in parsed.trades)
+        return replace(parsed, positions=tuple(stated), trades=trades)
     return parsed
 
 

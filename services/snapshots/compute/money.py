@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,6 @@ LARGEST = 10**17
 LARGEST_SUM = 2**62
 # Quantities have 28 digits, prices and split ratios 17 each; a hundred digits keep products of several of them exact.
 EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
-# A ratio of whole shares, as splits are announced, if it is one within the digits that sources give.
-_MOST_SHARES = 1000
-_RATIO_ERROR = 1e-9
 # The float64 product of quantity, multiplier, price and 10^4 is within 3 units in the last place of the decimal one.
 _RELATIVE_ERROR = 2.0**-49
 
@@ -42,12 +38,6 @@ class AmountTooLarge(PermanentError):
 def exact(number: float) -> Decimal:
     """The shortest decimal that stands for the float."""
     return Decimal(repr(float(number)))
-
-
-def ratio(number: float) -> Fraction:
-    """The split ratio that a float stands for: 0.3333333333333333 is one for three, whatever digits a source cut off."""
-    simple = Fraction(number).limit_denominator(_MOST_SHARES)
-    return simple if abs(float(simple) / number - 1.0) <= _RATIO_ERROR else Fraction(repr(float(number)))
 
 
 def to_units(amount: Decimal) -> int:

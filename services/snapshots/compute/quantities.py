@@ -8,8 +8,9 @@ from decimal import Decimal
 import numpy as np
 
 from services.snapshots.compute.model import Lots, Market
-from services.snapshots.compute.money import EXACT, ratio
+from services.snapshots.compute.money import EXACT
 from shared.arrays import FloatMatrix, IntVector
+from shared.market.split_ratio import ratio
 
 
 class Quantities:

@@ -6,12 +6,15 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from math import prod
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.coordinator.importer.basis_model import SPLIT_ADJUSTED
 from services.coordinator.importer.fifo import Lot, match
 from services.coordinator.importer.trades import Trade, in_order, keyed
+from services.coordinator.portfolios.trade_lots import on_one_basis
 
 FIRST = date(2020, 3, 2)
 SIDE = {"buy": 1, "cover": 1, "sell": -1, "short": -1}
@@ -70,6 +73,19 @@ def test_a_split_between_is_counted_once_from_the_source_or_the_file() -> None:
     assert told(late.lots) == [(12, 100, 30)], "a split before the purchase is none of its business"
 
 
+def test_what_is_sold_in_parts_after_an_odd_split_leaves_nothing_over() -> None:
+    """Neither a sale without a lot nor a lot of the last digit: 10 of 15, then 5; a third of 9; and what a broker rounded."""
+    on = FIRST + timedelta(days=1)
+    odd = {"KO": [(on, Decimal("1.5"))]}
+    book = match([trade("buy", 0, "10"), trade("sell", 5, "10"), trade("sell", 6, "5")], odd)
+    assert (sum(lot.quantity for lot in book.lots), book.unplaced) == (10, ())
+    third = {"KO": [(on, Decimal("0.3333333333333333"))]}
+    book = match([trade("buy", 0, "9"), trade("sell", 5, "3")], third)
+    assert (told(book.lots), book.unplaced) == ([(0, 9, 5)], ())
+    book = match([trade("buy", 0, "10"), trade("sell", 5, "2"), trade("sell", 6, "1.333333")], third)
+    assert (told(book.lots), book.unplaced) == ([(0, 6, 5), (0, 4, 6)], ())
+
+
 def test_files_come_in_both_orders_and_trades_of_a_day_by_the_clock() -> None:
     rows = [trade("buy", 0, "1", row=2), trade("sell", 0, "1", row=3), trade("buy", 3, "2", row=4)]
     assert [each.row for each in in_order(rows)] == [each.row for each in in_order(rows[::-1])] == [2, 3, 4]
@@ -96,7 +112,7 @@ fills = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fills)
 def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
     rows: list[tuple[str, int, Decimal, Decimal, str]],
@@ -127,3 +143,75 @@ def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
     assert gained == ledger
     for symbol, shares in held.items():
         assert sum(lot.quantity for lot in book.lots if lot.opened.symbol == symbol and lot.closed is None) == shares
+
+
+ratios = st.sampled_from([Decimal(2), Decimal(4), Decimal("1.5"), Decimal("0.5"), Decimal("0.1")])
+splits_of = st.dictionaries(
+    st.sampled_from(sorted(MARK)),
+    st.lists(st.tuples(st.integers(1, 40), ratios), max_size=3, unique_by=lambda each: each[0]),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(fills, splits_of)
+def test_with_splits_between_the_profit_is_a_plain_ledgers_and_the_basis_is_of_no_account(
+    rows: list[tuple[str, int, Decimal, Decimal, str]], listed: dict[str, list[tuple[int, Decimal]]]
+) -> None:
+    """Shares held grow at each split; and the same trades, stated on the shares after all splits, are the same lots."""
+    splits = {
+        symbol: sorted((FIRST + timedelta(days=day), ratio) for day, ratio in of) for symbol, of in listed.items()
+    }
+    trades = in_order(
+        [trade(kind, day, str(quantity), str(price), symbol) for kind, day, quantity, price, symbol in rows]
+    )
+    book = match(trades, splits)
+    left = defaultdict[int, Decimal](Decimal)
+    for missing in book.unplaced:
+        left[missing.trade.sequence] += missing.quantity
+
+    def factor(symbol: str, after: date, until: date = date.max) -> Decimal:
+        return prod((ratio for day, ratio in splits.get(symbol, ()) if after < day <= until), start=Decimal(1))
+
+    ledger = Decimal(0)
+    for each in trades:
+        assert each.quantity is not None
+        assert each.price is not None
+        shares = (each.quantity - left[each.sequence]) * SIDE[each.kind]
+        ledger += shares * (factor(each.symbol, each.day) * MARK[each.symbol] - each.price)
+    gained = Decimal(0)
+    for lot in book.lots:
+        opened, closed = lot.opened, lot.closed
+        assert opened.price is not None
+        out = MARK[opened.symbol] if closed is None else closed.price
+        assert out is not None
+        grown = factor(opened.symbol, opened.day, date.max if closed is None else closed.day)
+        gained += lot.quantity * (grown * out - opened.price)
+    assert abs(gained - ledger) < Decimal("0.0001")
+
+    adjusted = [
+        replace(
+            each, price_basis=SPLIT_ADJUSTED, quantity=(each.quantity or 0) * factor(each.symbol, each.day),
+            price=(each.price or 0) / factor(each.symbol, each.day),
+        )
+        for each in trades
+    ]  # fmt: skip
+    same, of_today = on_one_basis(adjusted, splits)
+    assert of_today == {each.symbol for each in trades}
+    lots = match(same, {}).lots
+    assert [(lot.opened.sequence, lot.closed and lot.closed.sequence) for lot in lots] == [
+        (lot.opened.sequence, lot.closed and lot.closed.sequence) for lot in book.lots
+    ]
+    for lot, other in zip(book.lots, lots, strict=True):
+        assert abs(lot.quantity * factor(lot.opened.symbol, lot.opened.day) - other.quantity) < Decimal("0.000001")
+
+
+def test_trades_on_both_bases_are_matched_as_traded() -> None:
+    """100 at 400 stated as traded, 4 for 1, 40 at 100 stated on today's shares: 10 of the shares of their day."""
+    splits = {"KO": [(FIRST + timedelta(days=10), Decimal(4))]}
+    stated = replace(trade("buy", 1, "40", "100"), price_basis=SPLIT_ADJUSTED)
+    trades, of_today = on_one_basis([trade("buy", 0, "100", "400"), stated, trade("sell", 30, "420", "110")], splits)
+    assert of_today == frozenset()
+    book = match(trades, splits)
+    assert [lot for lot in told(book.lots) if lot[2]] == [(0, 100, 30), (1, 5, 30)]
+    assert [lot for lot in told(book.lots) if not lot[2]] == [(1, 5, None)]
+    assert {lot.opened.price for lot in book.lots} == {400}

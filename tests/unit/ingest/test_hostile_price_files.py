@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.ingest.model.market import History, NoData, NoDataReason, Request
+from services.ingest.providers.file.problems import BadPriceFile
 from services.ingest.providers.file.provider import FileProvider
-from services.ingest.providers.file.table import BadPriceFile
 from shared.market.calendar import exchange_calendar
 
 ASKED = Request("KO", date(2020, 8, 27), date(2020, 8, 31))
@@ -45,7 +45,9 @@ def test_another_encoding_is_named_with_the_one_to_save_in(tmp_path: Path) -> No
     assert words == "prices.csv is no CSV but UTF-16 text; save it as CSV UTF-8"
     (tmp_path / "prices.csv").write_bytes("symbol,date,close\nKÖ,2020-08-27,49.0\n".encode("cp1252"))
     words = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
-    assert words == "prices.csv is not UTF-8 (byte 19); save it as CSV UTF-8"
+    assert words.startswith(
+        "prices.csv, column symbol, row 2: 'K\N{REPLACEMENT CHARACTER}' is not UTF-8; save the file as CSV UTF-8"
+    )
 
 
 DAYS = [date(2020, 8, 27), date(2020, 8, 28)]
@@ -235,3 +237,65 @@ def replace(directory: Path, number: int, **columns: Any) -> None:
     then = (directory / "new").stat().st_mtime - 600 + number
     os.utime(directory / "new", (then, then))
     (directory / "new").rename(directory / "prices.parquet")
+
+
+def test_a_row_that_is_not_utf8_is_named_and_may_be_left_out(tmp_path: Path) -> None:
+    content = (
+        "symbol,date,close\nKO,2020-08-27,49\n" + "KO,2020-08-28,50\n".rjust(2000, "\n") + "K\u00d6,2020-08-28,51\nKO\n"
+    )
+    (tmp_path / "prices.csv").write_bytes(content.encode("cp1252"))
+    line = content[: content.index("K\u00d6")].count("\n") + 1
+    said = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
+    assert f"row {line + 1}: has 1 cell" in said
+    (tmp_path / "prices.csv").write_bytes(content.removesuffix("KO\n").encode("cp1252"))
+    said = refused(FileProvider(tmp_path / "prices.csv", exchange_calendar))
+    assert f"column symbol, row {line}: " in said
+    assert "is not UTF-8; save the file as CSV UTF-8" in said
+    provider = FileProvider(tmp_path / "prices.csv", exchange_calendar, skip_bad_rows=True)
+    assert provider.symbols() == {"KO"}
+    assert [left.rows for left in provider.skipped()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("symbol,date,close\n\n\nKO,2020-08-27,49\n\nKO,2020-08-28,x\n", 6),
+        ('symbol,date,close,name\nKO,2020-08-27,49,"Coca\nCola"\nKO,2020-08-28,x,\n', 4),
+        ('symbol,date,close,name\nKO,2020-08-27,49,"Coca\nCola"\n\nKO,2020-08-28,x\n', 5),
+        ("symbol,date,close\n\nKO,2020-08-27,49\n\nKO,2020-08-27,50\n", 5),
+    ],
+    ids=["empty lines", "a cell over two lines", "both and ragged", "second row of a day"],
+)
+def test_rows_are_counted_as_a_person_finds_them(tmp_path: Path, text: str, row: int) -> None:
+    said = refused(csv(tmp_path, text))
+    assert f"row {row}: " in said, said
+
+
+def test_a_file_of_nothing_but_faults_is_refused_under_the_rule_too(tmp_path: Path) -> None:
+    said = refused(csv(tmp_path, "symbol,date,close\nKO,2020-08-27,x\nPEP,2020-08-27,y\n", skip=True))
+    assert "row 2: 'x' is not a number" in said
+
+
+GOOD = "symbol,date,close\nKO,2020-08-27,49\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("KO,2020-08-28,split,4\nKO,2020-08-28,Split,4.0\n", "row 3: KO has the same split in row 2; keep one of them"),
+        ("KO,2020-08-28,dividend,1\nKO,2020-08-28,dividend,1\n", "keep one of them, or add up the amounts in one row"),
+        ("KO,2020-08-28,split,1e-9\n", "row 2: 1e-09 is no split that can be"),
+        ("".join(f"KO,20{n}-08-28,split,999999\n" for n in range(10, 15)), "row 6: the splits of KO make"),
+    ],
+    ids=["split", "dividend", "small", "together"],
+)
+def test_actions_that_are_there_twice_or_cannot_be_are_named(tmp_path: Path, rows: str, words: str) -> None:
+    """A split of 4 that was pasted twice made 16 shares of one."""
+    actions = "symbol,ex_date,type,value\n" + rows
+    assert words in refused(csv(tmp_path, GOOD, actions=actions))
+    csv(tmp_path, GOOD, actions=actions, skip=True).load()
+
+
+def test_a_symbol_is_described_once(tmp_path: Path) -> None:
+    (tmp_path / "symbols.csv").write_text("symbol,name\nBRK-B,x\nBRK.B,y\n")
+    assert "symbols.csv, column symbol, row 3: BRK.B is described in row 2 already" in refused(csv(tmp_path, GOOD))

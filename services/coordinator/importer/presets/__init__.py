@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -16,20 +16,22 @@ POSITIONS, TRADES = "positions", "trades"
 KINDS = ("buy", "sell", "short", "cover", "expire", "split", "dividend", "cash")
 _FIELDS = frozenset({
     "title", "kind", "dialect", "header", "columns", "actions", "classes", "skip", "section", "symbol_line", "date_line",
-    "only", "unique_id", "signed", "option_from", "documented", "rank", "positional",
+    "only", "unique_id", "signed", "option_from", "documented", "rank", "positional", "tail",
+    "options_only",
 })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """header: what the header row must hold; columns: ours to the names it may have there; actions: what a row does, in order;
-    classes: theirs to ours, '' for a row that is no holding; only: what a column must hold for a row to count."""
+    """header: what the header row must hold, each by any of its names; columns: ours to the names it may have there; actions: what a
+    row does, in order; classes: theirs to ours, '' for a row that is no holding, '*' for those not named, without which they are left
+    out; only: levels of detail by the column that tells them, of which the first that a file has counts."""
 
     name: str
     title: str
     kind: str
     dialect: Dialect
-    header: frozenset[str]
+    header: tuple[frozenset[str], ...]
     columns: Mapping[str, tuple[str, ...]]
     actions: tuple[tuple[str, re.Pattern[str]], ...] = ()
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +44,8 @@ class Preset:
     """Whether the broker's id names one execution; an order's id may stand on several."""
     signed: bool = False
     """Whether the sign of the quantity says buy or sell."""
+    options_only: tuple[re.Pattern[str], ...] = ()
+    """Actions that are of options alone: with a symbol that is none, the contract could not be read."""
     option_from: str | None = None
     """Our column that spells an option where the symbol only names its underlying."""
     documented: str = ""
@@ -49,6 +53,15 @@ class Preset:
     """Of two layouts in one file the higher one is read."""
     positional: Mapping[str, int] = field(default_factory=dict)
     """Columns without a name: this many cells to the right of the named one before, by our name."""
+    tail: bool = False
+    """Whether cells beyond the header belong to its last column: free text with commas, without quotes."""
+
+    def of_class(self, kind: str) -> str | None:
+        """Our class of theirs, '' where it is no holding; None of a kind that cannot be valued here, such as futures."""
+        return self.classes.get(kind.casefold(), self.classes.get("*"))
+
+    def is_header(self, keys: Collection[str]) -> bool:
+        return all(not names.isdisjoint(keys) for names in self.header)
 
     def action(self, text: str) -> str | None:
         return next((kind for kind, pattern in self.actions if pattern.fullmatch(text.strip())), None)
@@ -91,7 +104,7 @@ def parse(name: str, text: str) -> Preset:
             title=document["title"],
             kind=kind,
             dialect=dialect,
-            header=frozenset(map(header_key, document["header"])),
+            header=tuple(frozenset(map(header_key, names.split("|"))) for names in document["header"]),
             columns={ours: tuple(map(header_key, theirs)) for ours, theirs in document["columns"].items()},
             actions=actions,
             classes={key.casefold(): value for key, value in document.get("classes", {}).items()},
@@ -102,10 +115,12 @@ def parse(name: str, text: str) -> Preset:
             only={key: tuple(values) for key, values in document.get("only", {}).items()},
             unique_id=document.get("unique_id", False),
             signed=document.get("signed", False),
+            options_only=tuple(re.compile(pattern, re.IGNORECASE) for pattern in document.get("options_only", [])),
             option_from=document.get("option_from"),
             documented=document.get("documented", ""),
             rank=document.get("rank", 0),
             positional=document.get("positional", {}),
+            tail=document.get("tail", False),
         )
     except (KeyError, TypeError, re.error, ValueError) as error:
         raise ValueError(f"layout {name} cannot be read: {error}") from error

@@ -21,7 +21,7 @@ from services.coordinator.importer.model import MAX_ISSUES
 from services.coordinator.importer.parse import Parsed, is_recognised
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.importer.reading import Options
-from services.coordinator.portfolios import imports, lookups, validation
+from services.coordinator.portfolios import imports, lookups, service, validation
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.web.rendering import STATIC, page
@@ -147,10 +147,11 @@ async def checked(request: Request, context: Ctx, given: Form_) -> Response:
 async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     """Imports what was checked, and checks it again: prices may have come in between."""
     shown = _shown(given)
-    content, file = shown["csv"].encode(), Described(given.filename or None, given.basis)
+    content, file = shown["csv"].encode(), Described(given.filename or None)
     try:
         if given.into is not None:
-            parsed, into = await _parsed(context, given, content), given.into
+            into = given.into
+            parsed = await _parsed(context, given, into, content)
             result = await changed(
                 context,
                 lambda conn: imports.add(
@@ -174,9 +175,9 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
 
 
 async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, Any]:
-    content, file = csv_text.encode(), Described(given.filename or None, given.basis)
+    content, file = csv_text.encode(), Described(given.filename or None)
     if given.into is not None:
-        parsed = await _parsed(context, given, content)
+        parsed = await _parsed(context, given, given.into, content)
         async with snapshot(context.engine) as conn:
             result = await imports.add(
                 conn, context.clock, given.into, parsed, file, update=False, dry_run=True, limits=context.limits
@@ -185,15 +186,18 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
     else:
         draft = await _draft(context, given, content)
         async with snapshot(context.engine) as conn:
-            result = await imports.preview(conn, context.clock, draft, file, context.limits)
+            result = await imports.preview(conn, context.clock, draft, context.limits)
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
     body = serializers.imported(result, preview=True) | {"estimate": costs.document()}
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
 
 
-async def _parsed(context: Context, given: Given, content: bytes) -> Parsed:
-    options = Options(price_basis=given.basis)
+async def _parsed(context: Context, given: Given, into: UUID, content: bytes) -> Parsed:
+    async with snapshot(context.engine) as conn:
+        # A row in another currency than the portfolio's is none of its lots.
+        currency = (await service.existing(conn, into)).currency
+    options = Options(price_basis=given.basis, currency=currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, None, options, context.clock)
     # Each faulty cell can be mended here, so each is shown.
     parsed.issues.shown = MAX_ISSUES

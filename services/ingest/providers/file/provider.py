@@ -28,7 +28,7 @@ from services.ingest.model.market import (
 )
 from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.format import Prices, read_actions, read_prices, read_profiles
-from services.ingest.providers.file.table import BadPriceFile, Skipped
+from services.ingest.providers.file.problems import BadPriceFile, Skipped
 from shared.market.calendar import Calendar
 
 ACTIONS = "corporate_actions.csv"

@@ -1,115 +1,25 @@
-"""Opening a price file: what it is, how large, which columns; and the collection of everything that is wrong with it."""
+"""Opening a price file: what it is, how large, which columns."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from services.ingest.providers.file.columns import DATES, KNOWN, NUMBERS, folded, is_header, lacking, lacking_close
-from shared.errors import ConfigurationError
+from services.ingest.providers.file.problems import BadPriceFile, Problems
 from shared.file_kinds import other_kind
 
-# A file wrong in one row is often wrong in all; the first twenty say how.
-MAX_ERRORS = 20
-
-
 MAX_COLUMNS = 64
-MAX_SYMBOL = 100
 # Once unpacked: 30 years of 8,000 symbols take about 5 GB, more than a process should hold.
 MAX_BYTES = 8 * 1024**3
 MAX_HEADER = 64 * 1024
+# What stands for bytes that are no text.
+REPLACED = "\N{REPLACEMENT CHARACTER}"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-
-class BadPriceFile(ConfigurationError):
-    """A data file that cannot be read as the contract says; the message lists what to mend."""
-
-    code = "bad_price_file"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Rows of a file that were left out, with the first faults."""
-
-    file: str
-    rows: int
-    why: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Problems:
-    """Collects what is wrong with one file, to be told all at once."""
-
-    path: Path
-    first_row: int
-    found: list[str] = field(default_factory=list)
-    count: int = 0
-    cells: set[tuple[str, int]] = field(default_factory=set)
-    symbols: Sequence[str] = ()
-    """By row, once they are read: a person looks for the symbol first."""
-    skip: bool = False
-    """Whether a row with a fault is left out instead of refusing the file."""
-    rows: set[int] = field(default_factory=set)
-    whole: int = 0
-    """Faults of the file as a whole, which no row can be left out for."""
-    gaps: list[int] = field(default_factory=list)
-    """Lines that are no row of the table: empty, or with too many or too few cells; ascending."""
-    ragged: int = 0
-    """How many of them have too many or too few cells."""
-
-    def add(self, column: str, row: int | None, message: str) -> None:
-        if row is not None:
-            # A cell that is no date is empty from then on: told once, as what was written there.
-            if (column, row) in self.cells:
-                return
-            self.cells.add((column, row))
-        self.count += 1
-        if row is None:
-            self.whole += 1
-        else:
-            self.rows.add(row)
-        if len(self.found) < MAX_ERRORS:
-            place = f"{self.path.name}, column {column}" + ("" if row is None else f", row {self.line(row)}")
-            symbol = self.symbols[row] if row is not None and row < len(self.symbols) else ""
-            self.found.append(f"{place}: {message}" + (f" (symbol {symbol})" if symbol else ""))
-
-    def add_ragged(self, line: int, cells: int, columns: int, text: str) -> None:
-        """A line that cannot be a row. Only under the rule that rows are left out is anything read after it."""
-        self.gaps.append(line)
-        self.ragged += 1
-        self.count += 1
-        if len(self.found) < MAX_ERRORS:
-            remedy = "check its quotes" if text.count('"') % 2 else "give each row a cell for each column"
-            said = f"has {cells} cell{'s' if cells != 1 else ''}, the header {columns} ({text[:100]!r})"
-            self.found.append(f"{self.path.name}, row {line}: {said}; {remedy}")
-
-    def line(self, row: int) -> int:
-        """Where a person finds a row of the table."""
-        line = row + self.first_row
-        while (passed := bisect_right(self.gaps, line)) != line - row - self.first_row:
-            line = row + self.first_row + passed
-        return line
-
-    def kept(self, rows: int) -> NDArray[np.bool_]:
-        """The rows without a fault."""
-        mask = np.ones(rows, dtype=np.bool_)
-        mask[list(self.rows)] = False
-        return mask
-
-    def skipped(self) -> Skipped:
-        return Skipped(self.path.name, len(self.rows) + self.ragged, tuple(self.found))
-
-    def raise_if_any(self) -> None:
-        """Raises `BadPriceFile`, but for rows that may be left out."""
-        if self.whole or (self.found and not self.skip):
-            more = f"\n… and {self.count - len(self.found)} more" if self.count > len(self.found) else ""
-            raise BadPriceFile("\n".join(self.found) + more)
 
 
 def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
@@ -120,8 +30,8 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
         table = _parquet(path) if parquet else _csv(path, problems)
     except FileNotFoundError:
         raise BadPriceFile(f"{path} does not exist; LEADLINE_DATA (--data) must name a Parquet or CSV file") from None
-    except UnicodeDecodeError as error:
-        raise BadPriceFile(f"{path.name} is not UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise BadPriceFile(f"{path.name}, row 1: is not UTF-8; save it as CSV UTF-8") from error
     except OSError as error:
         raise BadPriceFile(f"{path.name} cannot be read as {'Parquet' if parquet else 'CSV'}: {error}") from error
     names = [folded(name) for name in table.column_names]
@@ -132,7 +42,20 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     for name in table.column_names:
         _check_type(table[name].type, name, problems)
     problems.raise_if_any()
+    if problems.unreadable:
+        _name_unreadable(table, problems)
     return table, problems
+
+
+def _name_unreadable(table: pa.Table, problems: Problems) -> None:
+    if "symbol" in table.column_names:
+        problems.symbols = [text or "" for text in table["symbol"].to_pylist()]
+    for name in table.column_names:
+        marked = pc.fill_null(pc.match_substring(table[name], problems.unreadable), False)  # noqa: FBT003 (the value)
+        for row in np.flatnonzero(marked.to_numpy()):
+            problems.add(
+                name, int(row), f"{str(table[name][int(row)])[:100]!r} is not UTF-8; save the file as CSV UTF-8"
+            )
 
 
 def _csv(path: Path, problems: Problems) -> pa.Table:
@@ -140,8 +63,10 @@ def _csv(path: Path, problems: Problems) -> pa.Table:
         kind = other_kind(start.read(512))
     if kind is not None:
         raise BadPriceFile(f"{path.name} is no CSV but {kind}")
-    with path.open(encoding="utf-8-sig") as lines:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         header, beneath = lines.readline(MAX_HEADER), lines.read(1024)
+    # Below the header, the rows that are not are named.
+    header.encode()
     names = [name.strip().strip('"') for name in header.rstrip("\r\n").split(",")]
     if not header:
         raise BadPriceFile(f"{path.name} is empty; it needs a header row and a row for each symbol and session")
@@ -167,14 +92,33 @@ def _csv(path: Path, problems: Problems) -> pa.Table:
         return _read(path, names, pa.csv.ParseOptions())
     except pa.ArrowInvalid:
         # Read again, a row at a time, to name the rows that are to blame.
-        return _read(path, names, _without_ragged(names, problems), threads=False, problems=problems)
+        try:
+            return _read(path, names, _without_ragged(names, problems), threads=False, problems=problems)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+        return _read_other_encoding(path, names, problems)
+
+
+def _read_other_encoding(path: Path, names: list[str], problems: Problems) -> pa.Table:
+    """A file in which some bytes are no UTF-8: each cell that holds them is a fault of its row."""
+    problems.forget()
+    text = pa.py_buffer(path.read_bytes().decode("utf-8", errors="replace").encode())
+    table = _read(pa.BufferReader(text), names, _without_ragged(names, problems), threads=False, problems=problems)
+    problems.unreadable = REPLACED
+    return table
 
 
 def _read(
-    path: Path, names: list[str], parse: pa.csv.ParseOptions, *, threads: bool = True, problems: Problems | None = None
+    source: Path | pa.BufferReader,
+    names: list[str],
+    parse: pa.csv.ParseOptions,
+    *,
+    threads: bool = True,
+    problems: Problems | None = None,
 ) -> pa.Table:
     table = pa.csv.read_csv(
-        path,
+        source,
         read_options=pa.csv.ReadOptions(column_names=names, skip_rows=1, use_threads=threads),
         parse_options=parse,
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
@@ -190,16 +134,18 @@ def _without_empty(table: pa.Table, problems: Problems) -> pa.Table:
     empty = np.ones(len(table), dtype=np.bool_)
     for column in table.columns:
         empty &= column.is_null().to_numpy()
-    problems.gaps = sorted([*problems.gaps, *(problems.line(int(row)) for row in np.flatnonzero(empty))])
+    problems.gaps = sorted([*problems.gaps, *(problems.record(int(row)) for row in np.flatnonzero(empty))])
     return table.filter(pa.array(~empty))
 
 
 def _without_ragged(names: list[str], problems: Problems) -> pa.csv.ParseOptions:
+    problems.counts_empty = len(names) > 1
+
     def left_out(row: pa.csv.InvalidRow) -> str:
         problems.add_ragged(int(row.number), row.actual_columns, row.expected_columns, row.text)
         return "skip"
 
-    return pa.csv.ParseOptions(invalid_row_handler=left_out, ignore_empty_lines=len(names) == 1)
+    return pa.csv.ParseOptions(invalid_row_handler=left_out, ignore_empty_lines=not problems.counts_empty)
 
 
 def _parquet(path: Path) -> pa.Table:
