@@ -33,7 +33,7 @@ bench: .venv/.ready
 load: .venv/.ready
 	@.venv/bin/python -m tests.load $(ARGS)
 
-# Kill a process at each of 27 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
+# Kill a process at each of 34 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
 crash: .venv/.ready
 	@.venv/bin/python -m tests.crash --seeds $(or $(SEEDS),10) $(ARGS)
 
