@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless teeth kafka migrate secured chart containers env sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless vendors teeth kafka migrate secured chart containers env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -41,9 +41,14 @@ crash: .venv/.ready
 faults: .venv/.ready
 	@LEADLINE_FAULT_SECONDS=60 LEADLINE_FAULT_CUTS=100 .venv/bin/python -m pytest tests/crash/test_faults.py -v $(ARGS)
 
-# A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted against what is documented
+# A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted; writes docs/keyless-year.md
 keyless: .venv/.ready
 	@LEADLINE_TEST_NIGHTS=252 .venv/bin/python -m pytest tests/store/ingest/test_keyless.py -v --timeout 3600 $(ARGS)
+
+# 500 symbols at five calls a minute; each fault of a vendor on one symbol, on its profiles and as a whole; with ARGS=--document into
+# docs/vendor-runs.md
+vendors: .venv/.ready
+	@.venv/bin/python -m tests.vendors $(ARGS)
 
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
@@ -36,8 +36,7 @@ TICK, LOOK = 0.25, 0.5
 GATE = 0.8
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """A snapshot of the newest session as it stood at a look. minute: of the fast clock, from the creation on."""
 
     minute: float
@@ -138,7 +137,7 @@ async def run(database: Database, broker: TestBroker, *, symbols: int, speed: fl
             report.calls = len(server.calls)
     finally:
         rate_limited.PATIENCE_SECONDS = patience
-    _judge(report)
+    judge(report)
     return report
 
 
@@ -203,7 +202,7 @@ def _look(report: Report, minute: float, state: str, row: Any, closes: dict[str,
         report.problems.append(f"a P&L of {pnl} was published where the priced holdings made {true:.2f}")
 
 
-def _judge(report: Report) -> None:
+def judge(report: Report) -> None:
     """What must be so."""
     problems = report.problems
     if not report.seen:
