@@ -190,7 +190,7 @@ class Trial:
         gate = SharedRateLimiter(quota)
         adapter = self.vendor.make(url, gate)
         provider = RateLimitedProvider(adapter, gate, quota, _of_today, counted)
-        self.adapter = adapter
+        self.adapter, self.gate = adapter, gate
         self.ingest.worker = IngestWorker(engine, Chain([provider], exchange_calendar), Clock(LAST), bind=loop.bind)
         try:
             yield Profiles(engine, [provider], loop.bind)
@@ -226,18 +226,26 @@ class Trial:
         """Go to the next moment that somebody waits for, and let everybody do what is due then."""
         [(seconds,)] = await self.ingest.rows(NEXT)
         ahead = max(1.0, 0.05 + float(60.0 if seconds is None else seconds))
-        await let_pass(self.ingest.execute, ahead)
-        session = getattr(self.adapter, "_session", None)
-        if session is not None:
-            if session._profiles._until is not None:
-                session._profiles._until -= timedelta(seconds=ahead)
-            if session._crumbs._kept is not None:
-                session._crumbs._kept = (session._crumbs._kept[0] - timedelta(seconds=ahead), session._crumbs._kept[1])
+        await self._pass(ahead)
         for _ in range(20):
             if not await self.ingest.worker.retry_due():
                 break
         await self.ingest.run(portfolio)
         return ahead / 60
+
+    async def _pass(self, seconds: float) -> None:
+        """For what is written down, and for what adapter and gate keep in memory."""
+        await let_pass(self.ingest.execute, seconds)
+        time = timedelta(seconds=seconds)
+        refused = self.gate.companies._refused
+        if refused is not None and refused.retry_at is not None:
+            refused.retry_at -= time
+        session = getattr(self.adapter, "_session", None)
+        if session is not None:
+            if session._profiles._until is not None:
+                session._profiles._until -= time
+            if session._crumbs._kept is not None:
+                session._crumbs._kept = (session._crumbs._kept[0] - time, session._crumbs._kept[1])
 
     # --- what is there
 
@@ -284,14 +292,22 @@ class Trial:
     # --- profiles
 
     async def _profiles_fail(self, profiles: Profiles) -> None:
-        """They are asked for in vain; then a symbol that is new is priced all the same."""
+        """They are asked for in vain; then prices are asked for and come all the same. A limit of a key is on its prices too."""
         await self.ingest.execute("UPDATE ingest.quota_uses SET at = at - interval '1 hour'")
         for _ in range(6):
             await profiles.refresh_one(LAST)
         another = await self.ingest.portfolio((self.names[0], DAYS.back(LAST, 30)))
         await self.ingest.run(another)
-        if await self.ingest.missing(another):
-            self.problems.append("prices wait because profiles are refused")
+        limited = self.fault.startswith("429") and not self.vendor.name.startswith("yahoo")
+        await self._until(
+            lambda: self._done(another),
+            another,
+            HOUR if limited else 0.0,
+            "prices that are asked for while profiles fail are not there",
+        )
+
+    async def _done(self, portfolio: UUID) -> bool:
+        return not await self.ingest.missing(portfolio)
 
     async def _profiles_come(self, profiles: Profiles, portfolio: UUID) -> float:
         minutes = 0.0
@@ -300,7 +316,7 @@ class Trial:
                 await profiles.refresh_one(LAST)
             if await self.ingest.rows("SELECT 1 FROM ingest.symbol_profiles LIMIT 1"):
                 return minutes
-            await let_pass(self.ingest.execute, 1800.0)
+            await self._pass(1800.0)
             minutes += 30 + await self._next_moment(portfolio)
         self.problems.append("no profile came")
         return minutes

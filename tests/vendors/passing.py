@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 # Moments that somebody waits for or counts from, by what they stand in. A lease is not among them: who holds it is alive in our time.
@@ -33,4 +34,4 @@ Execute = Callable[..., Awaitable[Any]]
 async def let_pass(execute: Execute, seconds: float) -> None:
     """So many seconds more, for whoever looks at a clock."""
     for statement in PASSES:
-        await execute(statement, time=f"{seconds:.3f} seconds")
+        await execute(statement, time=timedelta(seconds=seconds))
