@@ -38,7 +38,8 @@ from tests.support.vendors import Call, Reply, VendorServer, reply, serving
 
 HELD = ["AAA", "BBB", "CCC", "BRK.B"]
 MORNING_HOURS = 14
-QUICK = Bounds(connect=1.0, read=5.0, deadline=5.0, attempts=1)
+# Long enough for a stand-in on a machine that does much else: a call that is cut off is none of its moods.
+PATIENT = Bounds(connect=30.0, read=60.0, deadline=60.0, attempts=2, wait_initial=0.1, wait_max=0.2)
 LIMITED = Reply(b"Too Many Requests\r\n", 429, content_type="text/plain")
 BAD_CRUMB = reply({"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}, 401)
 CONSENT = Reply(b"", 302, {"Location": "https://consent.yahoo.com/v2/collectConsent?sessionId=s"})
@@ -202,7 +203,7 @@ async def keyless(ingest: Ingest) -> AsyncIterator[Keyless]:
     )
     gate = SharedRateLimiter(quota)
     with serving(night) as server:
-        vendor = Yahoo(exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=QUICK)
+        vendor = Yahoo(exchange_calendar, gate=gate, endpoint=server.url, allow_loopback=True, bounds=PATIENT)
         provider = RateLimitedProvider(
             vendor, gate, quota, lambda request: (request.last - request.first).days < 14, "yahoo"
         )
