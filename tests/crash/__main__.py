@@ -116,7 +116,7 @@ async def _run(
                     prices=prices,
                     patience=PRODUCTION if patience == "production" else QUICK,
                     vendor=clones if waits else None,
-                    **(environment(server_) if waits else {}),
+                    variables=environment(server_) if waits else {},
                 )
                 made.append(await stack.enter_async_context(context))
             oracles = await asyncio.gather(*(undisturbed(world) for world in made))

@@ -38,14 +38,11 @@ class Vendor:
 @contextmanager
 def vendor(slots: int) -> Iterator[tuple[Vendor, VendorServer]]:
     """A vendor with the clones of so many lives, and a fund to be tried with."""
-    table = pq.read_table(BUNDLED_PRICES, columns=["symbol", "date", "close"])
-    closes = {}
-    for symbol in (ORIGINAL, "SPY"):
-        rows = table.filter(pc.equal(table["symbol"], symbol)).to_pylist()
-        days = ((row["date"].date(), float(row["close"])) for row in rows)
-        closes[symbol] = {day: price for day, price in days if day >= HISTORY_FROM}
-    clones = {f"{STEM}{slot:03d}": closes[ORIGINAL] for slot in range(slots)}
-    made = Vendor(markets.World(closes=closes | clones))
+    table = pq.read_table(BUNDLED_PRICES, columns=["symbol", "date", "adj_close"])
+    rows = table.filter(pc.equal(table["symbol"], ORIGINAL)).to_pylist()
+    closes = {row["date"].date(): float(row["adj_close"]) for row in rows if row["date"].date() >= HISTORY_FROM}
+    names = ["SPY", *(f"{STEM}{slot:03d}" for slot in range(slots))]
+    made = Vendor(markets.World(closes=dict.fromkeys(names, closes)))
     with serving(made) as server:
         yield made, server
 

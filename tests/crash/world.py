@@ -281,6 +281,7 @@ async def running(
     as_of: str = "2020-12-31",
     urls: Mapping[str, str] | None = None,
     vendor: Vendor | None = None,
+    variables: Mapping[str, str] | None = None,
     **environment: str,
 ) -> AsyncIterator[World]:
     """Start the five services and their supervisor; on the way out kill them all.
@@ -303,6 +304,7 @@ async def running(
         "LEADLINE_POOL_SIZE": "4",
         **{f"url.{service}": url for service, url in (urls or {}).items()},
         **environment,
+        **(variables or {}),
     }
     settings = ServiceSettings(
         kafka=broker.bootstrap,

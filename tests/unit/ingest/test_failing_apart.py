@@ -100,8 +100,8 @@ def test_the_pause_of_companies_doubles_and_an_answer_ends_it() -> None:
     pauses = []
     for _ in range(9):
         assert breaker.failed(DOWN)
-        refused = breaker.refused
-        pauses.append(timedelta(0) if refused is None or refused.retry_at is None else refused.retry_at - at[0])
+        until = getattr(breaker.refused, "retry_at", None)
+        pauses.append(timedelta(0) if until is None else until - at[0])
         at[0] += pauses[-1]
     assert pauses == [timedelta(0)] * 2 + [PAUSE, 2 * PAUSE, 4 * PAUSE, 8 * PAUSE] + [LONGEST] * 3
     breaker.succeeded()
