@@ -48,7 +48,7 @@ def vendor(slots: int) -> Iterator[tuple[Vendor, VendorServer]]:
 
 
 def environment(server: VendorServer) -> dict[str, str]:
-    """Of services that ask the file first and that vendor then, and are patient for a second."""
+    """Of services that ask the file first and that vendor then. Patience: so long that the first look comes before its end."""
     return {
         "LEADLINE_PROVIDERS": "file,fmp",
         "LEADLINE_REFERENCE_PROVIDERS": "none",
@@ -56,7 +56,7 @@ def environment(server: VendorServer) -> dict[str, str]:
         "LEADLINE_FMP_API_KEY": "good",
         "LEADLINE_FMP_QUOTA": "unlimited",
         "LEADLINE_PROVIDER_LOOPBACK": "true",
-        "LEADLINE_PATIENCE": "1",
+        "LEADLINE_PATIENCE": "10",
         "LEADLINE_RETRY_POLL_SECONDS": "0.5",
     }
 
