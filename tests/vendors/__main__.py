@@ -88,7 +88,7 @@ async def _chaos(server: databases.Server, asked: argparse.Namespace) -> list[Ou
     market = Market()
     market.quote(*PROXY_SYMBOLS, *REFERENCE_ETFS)
     ingest = Ingest(IngestWorker(engine, Chain([market], exchange_calendar), Clock(LAST)), market, admin)
-    found = []
+    found: list[Outcome] = []
     try:
         await ingest.run(await ingest.portfolio(("SPY", ENTRY)))
         faults = [name for name in asked.faults.split(";") if name] or list(FAILURES)
