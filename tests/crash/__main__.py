@@ -22,7 +22,7 @@ from tests.crash.matrix import PAIRS, POINTS, Case, Result, run_matrix, undistur
 from tests.crash.story import price_file
 from tests.crash.waiting import environment, vendor
 from tests.crash.world import PRODUCTION, QUICK, ROOT, World, Zygote, running
-from tests.support import brokers, databases, scratch
+from tests.support import brokers, databases, markdown, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Server
 
@@ -198,7 +198,8 @@ def main() -> None:
             database=database.partition(",")[0],
             patience=PATIENCE[asked.patience],
         )
-        DOCUMENT.write_text(f"{introduction}{rows}{TWICE}{twice}\n{len(found)} cases in {minutes:.0f} minutes.\n")
+        whole = f"{introduction}{rows}{TWICE}{twice}\n{len(found)} cases in {minutes:.0f} minutes.\n"
+        DOCUMENT.write_text(markdown.wrap(whole))
     if bad:
         sys.exit("\n".join(bad))
 
