@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless long teeth kafka migrate secured chart containers env sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured chart containers env sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
@@ -33,7 +33,7 @@ bench: .venv/.ready
 load: .venv/.ready
 	@.venv/bin/python -m tests.load $(ARGS)
 
-# Kill a process at each of 27 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
+# Kill a process at each of 34 points, SEEDS times; kill it twice, a third as often; write docs/crash-matrix.md
 crash: .venv/.ready
 	@.venv/bin/python -m tests.crash --seeds $(or $(SEEDS),10) $(ARGS)
 
@@ -41,9 +41,14 @@ crash: .venv/.ready
 faults: .venv/.ready
 	@LEADLINE_TEST_LONG=1 LEADLINE_FAULT_SECONDS=60 LEADLINE_FAULT_CUTS=100 .venv/bin/python -m pytest tests/crash/test_faults.py -v $(ARGS)
 
-# A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted against what is documented
+# A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted; writes docs/keyless-year.md
 keyless: .venv/.ready
 	@LEADLINE_TEST_NIGHTS=252 .venv/bin/python -m pytest tests/store/ingest/test_keyless.py -v --timeout 3600 $(ARGS)
+
+# 500 symbols at five calls a minute; each fault of a vendor on one symbol, on its profiles and as a whole; with ARGS=--document into
+# docs/vendor-runs.md
+vendors: .venv/.ready
+	@.venv/bin/python -m tests.vendors $(ARGS)
 
 # What `make test` leaves out because a short one shows it too: other providers, other moments of the same fault, more messages
 long:

@@ -49,6 +49,11 @@ FAIL_POINTS: Mapping[str, FailPoint] = {
     "reconciler.before_commit": FailPoint("X3", "emits counted, before the commit"),
     "reconciler.after_commit": FailPoint("X4", "events committed"),
     "reconciler.during_batch": FailPoint("X5", "frozen mid-batch, lock lost, awake beside a new leader"),
+    "symbols.after_lease": FailPoint("Y1", "symbols leased and committed, before a provider is asked"),
+    "symbols.before_release": FailPoint("Y2", "their prices committed, the symbols still leased"),
+    "settlement.before_commit": FailPoint("S1", "what a lot's numbers mean decided, before the commit"),
+    "settlement.after_commit": FailPoint("S2", "decided and announced, before the message that led to it is done"),
+    "deferral.before_commit": FailPoint("D1", "put off until what is waited for will be asked for, before the commit"),
     "restatement.before_schedule": FailPoint("L1", "units raised by a late price, before their schedule is withheld"),
     "restatement.before_commit": FailPoint("L2", "units raised by a late price and announced, before the commit"),
 }

@@ -285,6 +285,8 @@ class PhaseRunner:
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
-        await ledger.defer_each(conn, self.phase, earliest(deferred_units(results)))
+        if deferred := earliest(deferred_units(results)):
+            await ledger.defer_each(conn, self.phase, deferred)
+            failpoint("deferral.before_commit")
         failpoint("phase.before_commit")
         return raised

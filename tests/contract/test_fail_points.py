@@ -38,9 +38,11 @@ def test_every_fail_point_of_the_code_is_in_the_table_and_the_other_way_round() 
 def test_the_document_has_the_table() -> None:
     text = (ROOT / "docs" / "crash-matrix.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([A-Z]\d+) \| `([\w.]+)` \| ([^|]+) \|", text, re.MULTILINE)
-    assert [letter for letter, _, _ in rows] == list(POINTS)
+    reported = [letter for letter, _, _ in rows]
+    assert reported == [letter for letter in POINTS if letter in reported], "in the table's order"
     assert [(letter, where) for letter, name, where in rows if FAIL_POINTS[name] != (letter, where)] == []
-    for name in FAIL_POINTS.keys() - {NAME_OF[letter] for letter in POINTS}:
+    # Newer than the run that is reported: named, so that nobody takes the table for all of them.
+    for name in FAIL_POINTS.keys() - {NAME_OF[letter] for letter in reported}:
         assert f"`{name}` (`{FAIL_POINTS[name].letter}`)" in text.replace("\n", " ")
 
 

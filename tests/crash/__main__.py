@@ -20,6 +20,7 @@ from pathlib import Path
 from shared.messaging.failpoints import FAIL_POINTS, NAME_OF
 from tests.crash.matrix import PAIRS, POINTS, Case, Result, run_matrix, undisturbed
 from tests.crash.story import price_file
+from tests.crash.waiting import environment, vendor
 from tests.crash.world import PRODUCTION, QUICK, ROOT, World, Zygote, running
 from tests.support import brokers, databases, markdown, scratch
 from tests.support.brokers import TestBroker
@@ -32,8 +33,10 @@ INTRODUCTION = """# Crash matrix
 Written by the run that it reports: `{command}` on {date}, {cores} cores, {broker}, {database}.
 
 Each case is a portfolio's life in five separate processes: its file is imported, a date falls due, a lot is edited, a vendor
-corrects a price, money comes in, everything from a session on is asked for anew. One process dies by SIGKILL at the named point
-(`X5` freezes, loses its lock and wakes beside its successor) and a supervisor starts it again. After that:
+corrects a price, money comes in, everything from a session on is asked for anew. At `D1`, `L1` and `L2` it is another life: one of
+four holdings is not in the file but at a vendor, which refuses; patience ends, everything is computed without, and the price comes
+late. One process dies by SIGKILL at the named point (`X5` freezes, loses its lock and wakes beside its successor) and a supervisor
+starts it again. After that:
 
 - **stranded**: not quiet within 60 s: a unit missing or an event unsent;
 - **lost**: a unit not completed, or completed twice at one revision; a completion without its outbox row in the same transaction;
@@ -48,9 +51,8 @@ seconds. {patience}
 What this does not show: the reconciler (`X1` to `X5`) is not waited for as long as in production. It runs every second instead of
 every 15, with a grace period of one second instead of 30, and at `X1` to `X5` the portfolio's next turn is brought forward by the
 test, which also lets the bus lose every event but the reconciler's so that there is something to do. The corrected price is
-written by the test with the statements ingest uses, not fetched by ingest: a kill of ingest in the middle of its own restatement
-is `tests/store/ingest/test_refresh.py`, not a point of this table. Two more fail points, `restatement.before_schedule` (`L1`) and
-`restatement.before_commit` (`L2`), are died at in `tests/stateful/test_patience_lives.py`.
+written by the test with the statements ingest uses, not fetched by ingest; the late one of `L1` and `L2` is fetched, by ingest, from
+a vendor of the test's. At `D1` it is the ingest phase that puts a unit off; the factors phase does it with the same function.
 
 | point | name | where | seeds | injected | stranded | lost | differing | healed |
 |---|---|---|---:|---:|---:|---:|---:|---:|
@@ -91,6 +93,8 @@ async def run(cases: list[Case], worlds: int, patience: str) -> tuple[list[Resul
 async def _run(
     state: Path, server: Server, broker: TestBroker, cases: list[Case], worlds: int, patience: str
 ) -> list[Result | BaseException]:
+    waiting = [case for case in cases if POINTS[case.point].waits]
+    plain = [case for case in cases if not POINTS[case.point].waits]
     prices = price_file(state / "prices.parquet", len(cases) + 2)
     zygote = Zygote()
     results = {case: asyncio.get_running_loop().create_future() for case in cases}
@@ -99,20 +103,28 @@ async def _run(
     try:
         async with contextlib.AsyncExitStack() as stack:
             made: list[World] = []
-            for number in range(worlds):
-                database = await databases.create(server)
+            # One world is enough for the lives in which a price is waited for: they are a tenth of all.
+            count = worlds if plain else 0
+            clones, server_ = stack.enter_context(vendor(len(waiting) + 2))
+            for number in range(count + bool(waiting)):
+                waits = number == count
                 context = running(
                     zygote,
-                    database,
+                    await databases.create(server),
                     broker,
                     state / f"world{number}",
                     prices=prices,
                     patience=PRODUCTION if patience == "production" else QUICK,
+                    vendor=clones if waits else None,
+                    variables=environment(server_) if waits else {},
                 )
                 made.append(await stack.enter_async_context(context))
             oracles = await asyncio.gather(*(undisturbed(world) for world in made))
-            assert all(oracle == oracles[0] for oracle in oracles), "undisturbed runs do not agree"
-            await run_matrix(made, cases, oracles[0], results)
+            assert all(oracle == oracles[0] for oracle in oracles[:count]), "undisturbed runs do not agree"
+            await asyncio.gather(
+                run_matrix(made[:count], plain, oracles[0], results),
+                run_matrix(made[count:], waiting, oracles[-1], results),
+            )
     finally:
         zygote.close()
     return [future.exception() or future.result() for future in results.values()]
@@ -157,7 +169,7 @@ def _count(results: Sequence[Result], what: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Kill a process at each of the 27 points, once a seed; then twice")
+    parser = argparse.ArgumentParser(description="Kill a process at each of the 34 points, once a seed; then twice")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--pairs", type=int, help="seeds of the second deaths; a third of the seeds if not said")
     parser.add_argument("--worlds", type=int, default=4, help="Leadlines side by side")

@@ -1,4 +1,4 @@
-"""The crash matrix: 27 named points, any number of seeds, each a process killed at that point in the life of a portfolio."""
+"""The crash matrix: 34 named points, any number of seeds, each a process killed at that point in the life of a portfolio."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shared.work import Phase
 from tests.crash import checks
 from tests.crash.killer import Killer
 from tests.crash.story import FIRST, LAST, QUIET_SECONDS, Story
+from tests.crash.waiting import WaitingStory
 from tests.crash.world import World
 
 PHASES = tuple(phase.value for phase in Phase)
@@ -29,10 +30,12 @@ class Point:
     steps: tuple[str, ...] = EVERY_STEP
     passes: int = 3
     drive: str = "rerun"
+    # Whether its life is one in which a price is waited for, in a world with a vendor.
+    waits: bool = False
 
 
-COORDINATOR = ("coordinator",)
-# By letter. Names and places: shared/messaging/failpoints.py. `L1` and `L2` are died at in tests/stateful/test_patience_lives.py.
+COORDINATOR, INGEST = ("coordinator",), ("ingest",)
+# By letter. Names and places: shared/messaging/failpoints.py.
 POINTS: Mapping[str, Point] = {
     "C1": Point(COORDINATOR, ("import", "edit", "flow", "rerun"), 1),
     "C2": Point(COORDINATOR, ("import", "edit", "flow"), 1),
@@ -61,6 +64,14 @@ POINTS: Mapping[str, Point] = {
     "X3": Point(COORDINATOR, ("import", "edit"), 1),
     "X4": Point(COORDINATOR, ("import", "edit"), 1),
     "X5": Point(COORDINATOR, ("import", "edit"), 1),
+    # After the import all symbols are known and all lots settled.
+    "Y1": Point(INGEST, ("import",), 1),
+    "Y2": Point(INGEST, ("import",), 1),
+    "S1": Point(COORDINATOR, ("import",), 1),
+    "S2": Point(COORDINATOR, ("import",), 1),
+    "D1": Point(INGEST, ("import",), 1, waits=True),
+    "L1": Point(INGEST, ("arrival",), 1, waits=True),
+    "L2": Point(INGEST, ("arrival",), 1, waits=True),
 }
 
 
@@ -94,6 +105,13 @@ PAIRS: Mapping[str, str] = {
     "X3": "X4",
     "X4": "X2",
     "X5": "X3",
+    "Y1": "Y2",
+    "Y2": "H7",
+    "S1": "S2",
+    "S2": "H7",
+    "D1": "H6",
+    "L1": "L2",
+    "L2": "L1",
 }
 
 
@@ -139,10 +157,14 @@ class Result:
         return f"{self.case.point} seed {self.case.seed} {self.service} {spec}: {'; '.join(problems) or 'well'}"
 
 
+def next_life(world: World) -> Story:
+    world.slots += 1
+    return (WaitingStory if world.vendor else Story)(world, world.slots - 1)
+
+
 async def undisturbed(world: World) -> dict[str, str]:
     """The digest of the story when nothing goes wrong."""
-    world.slots += 1
-    story = Story(world, world.slots - 1)
+    story = next_life(world)
     await story.tell()
     assert await story.quiet(hurry=False), "the undisturbed story does not end"
     found = await checks.violations(world, story.portfolio, FIRST, LAST)
@@ -161,8 +183,7 @@ async def run_case(world: World, case: Case, oracle: Mapping[str, str]) -> Resul
     service = point.services[turn % len(point.services)]
     spec = f"{case.point}:{rng.randint(1, point.passes)}" + (":STOP" if case.point == "X5" else "")
     result = Result(case, service, spec)
-    world.slots += 1
-    story = Story(world, world.slots - 1)
+    story = next_life(world)
     killer = Killer(world, case.point, service, spec, rng, then=case.then)
     # Ingest asks a provider for what is not known yet, and after the import all is.
     asks = case.point == "H3" and service == "ingest"

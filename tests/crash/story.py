@@ -81,10 +81,14 @@ class Story:
         for step in self.steps.values():
             await step()
 
-    async def import_file(self) -> None:
+    @property
+    def lots(self) -> list[str]:
+        """Rows of the file."""
         days = ("2020-12-18", "2020-12-21", "2020-12-22")
-        lots = zip(self.symbols, STEMS.values(), (100, 50, -80), days, strict=True)
-        lines = [f"{symbol},{quantity},{day},{close(of, day)}" for symbol, of, quantity, day in lots]
+        lots = zip(self.symbols, STEMS.values(), (100, 50, -80), days, strict=False)
+        return [f"{symbol},{quantity},{day},{close(of, day)}" for symbol, of, quantity, day in lots]
+
+    async def import_file(self) -> None:
         answer = await self.world.call(
             "POST",
             "/portfolios/import",
@@ -96,7 +100,11 @@ class Story:
                 "allow_duplicate_name": "true",
             },
             files={
-                "file": ("p.csv", "\n".join(["symbol,quantity,entry_date,entry_price", *lines]).encode(), "text/csv")
+                "file": (
+                    "p.csv",
+                    "\n".join(["symbol,quantity,entry_date,entry_price", *self.lots]).encode(),
+                    "text/csv",
+                )
             },
         )
         self.portfolio = str(answer["id"])

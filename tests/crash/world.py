@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 from sqlalchemy import text
@@ -29,6 +29,9 @@ from shared.settings import ServiceSettings
 from tests.crash.checks import WATCH
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
+
+if TYPE_CHECKING:
+    from tests.crash.waiting import Vendor
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -79,7 +82,7 @@ class Zygote:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 @dataclass
@@ -116,6 +119,8 @@ class World:
     environment: dict[str, str]
     admin: AsyncEngine
     patience: Mapping[str, float]
+    # Who has what the price file lacks, where the services ask anybody else.
+    vendor: Vendor | None = None
     processes: dict[str, Process] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
     # Where a process dies again that was started again.
@@ -275,6 +280,8 @@ async def running(
     patience: Mapping[str, float] = QUICK,
     as_of: str = "2020-12-31",
     urls: Mapping[str, str] | None = None,
+    vendor: Vendor | None = None,
+    variables: Mapping[str, str] | None = None,
     **environment: str,
 ) -> AsyncIterator[World]:
     """Start the five services and their supervisor; on the way out kill them all.
@@ -297,6 +304,7 @@ async def running(
         "LEADLINE_POOL_SIZE": "4",
         **{f"url.{service}": url for service, url in (urls or {}).items()},
         **environment,
+        **(variables or {}),
     }
     settings = ServiceSettings(
         kafka=broker.bootstrap,
@@ -305,7 +313,7 @@ async def running(
         kafka_idempotence=broker.idempotence,
     )
     admin = create_engine(database.admin_url, application="leadline-tests", pool_size=4)
-    world = World(zygote, database, settings, state, env, admin, patience)
+    world = World(zygote, database, settings, state, env, admin, patience, vendor)
     supervisor = None
     try:
         await ensure_topics(settings)

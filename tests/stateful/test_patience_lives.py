@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.workflow import IngestWorker, worker, write
+from services.ingest.workflow import IngestWorker, symbol_lease, worker, write
 from shared import ledger
 from shared.clock import Clock
 from shared.ledger import Completed, Outcome
@@ -160,6 +160,9 @@ class Life:
                 "phase.before_commit",
                 "restatement.before_schedule",
                 "restatement.before_commit",
+                "deferral.before_commit",
+                "symbols.after_lease",
+                "symbols.before_release",
             ]
         )
 
@@ -168,7 +171,11 @@ class Life:
                 raise Died(name)
 
         try:
-            with patch.object(write, "failpoint", dying), patch.object(worker, "failpoint", dying):
+            with (
+                patch.object(write, "failpoint", dying),
+                patch.object(worker, "failpoint", dying),
+                patch.object(symbol_lease, "failpoint", dying),
+            ):
                 await self.ask_again()
                 await self.fetch()
         except Died:

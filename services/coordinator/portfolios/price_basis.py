@@ -27,6 +27,7 @@ from shared.errors import LeadlineError
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
 from shared.messaging import outbox
+from shared.messaging.failpoints import failpoint
 from shared.telemetry import log_context, logger
 from shared.work import Phase
 
@@ -142,11 +143,13 @@ async def decide_price_basis(
                     await acquire_commit_order_lock(conn)
                     await load_closures(conn)
                     settled += await _settle(conn, clock, portfolio)
+                    failpoint("settlement.before_commit")
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
                 if is_transient(error):
                     raise
                 log.exception("price_basis_not_settled", remedy="correct the lot: PATCH its quantity or price")
             else:
+                failpoint("settlement.after_commit")
                 wake()
     return settled
 

@@ -165,3 +165,15 @@ def unexpected(provider: str, symbol: str, error: Exception) -> SchemaChanged:
     """The last resort: what nobody foresaw ends one symbol's question, never the batch. The log has the traceback."""
     log.error("%s: an answer about %s could not be read", provider, symbol[:40], exc_info=error)
     return SchemaChanged(provider, f"an answer that we cannot read ({type(error).__name__}: {str(error)[:200]})")
+
+
+def refusal(provider: str, reason: str | None, fault: str | None, until: datetime) -> ProviderError:
+    """What a stored state of a provider means for who asks now: our quota without a `fault`, the vendor's word with one."""
+    told = f", after: {fault}" if fault else ""
+    when = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+    if reason == "rate_limited":
+        kind = RateLimited if fault else QuotaUsedUp
+        return kind(provider, f"limit reached, next call at {when}{told}", retry_at=until)
+    if reason == "auth":
+        return AuthRefused(provider, f"not asked until {when}{told}", retry_at=until)
+    return ProviderDown(provider, f"not asked until {when}{told}", retry_at=until)

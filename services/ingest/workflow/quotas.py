@@ -24,9 +24,10 @@ from services.ingest.providers.errors import (
     RateLimited,
     SchemaChanged,
     TodayRefused,
+    refusal,
 )
 from services.ingest.providers.quota.limits import Permit, Priority, Window
-from services.ingest.providers.quota.rate_limited import RateLimitedProvider, refusal
+from services.ingest.providers.quota.rate_limited import RateLimitedProvider
 from services.ingest.store import chain, prices, quotas
 from shared.errors import TransientError
 from shared.market.reasons import info

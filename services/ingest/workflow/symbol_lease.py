@@ -12,6 +12,7 @@ from services.ingest.model.stored import SymbolCoverage
 from services.ingest.store import universe
 from shared.db.engine import is_retried_by_loops
 from shared.errors import TransientError
+from shared.messaging.failpoints import failpoint
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -50,6 +51,7 @@ async def lease_symbols(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIte
     async with engine.begin() as conn:
         await universe.insert_symbols(conn, symbols)
         claimed = await universe.acquire_leases(conn, symbols, owner)
+    failpoint("symbols.after_lease")
     renewal = asyncio.create_task(_renew(engine, owner))
     try:
         yield SymbolLease(owner, claimed)
@@ -57,6 +59,7 @@ async def lease_symbols(engine: AsyncEngine, symbols: Sequence[str]) -> AsyncIte
         renewal.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await renewal
+        failpoint("symbols.before_release")
         try:
             async with engine.begin() as conn:
                 await universe.release_leases(conn, owner)

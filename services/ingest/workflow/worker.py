@@ -277,5 +277,6 @@ class IngestWorker:
             if portfolios:
                 found = await waiting.find_waits(conn, portfolios, batch.first, batch.last, self._patience.seconds)
                 await ledger.defer_each(conn, Phase.INGEST, found)
+                failpoint("deferral.before_commit")
             failpoint("phase.before_commit")
         return raised

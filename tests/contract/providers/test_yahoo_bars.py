@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.model.market import History, Request
+from services.ingest.model.market import History, NoDataReason, Request
 from tests.contract.providers.conftest import FIRST, LAST, Case, needs_yahooquery, running
 from tests.support import vendors
 from tests.support.vendors import document, reply
@@ -99,6 +99,41 @@ def test_a_fund_is_priced_on_the_day_its_value_is_of(name: str) -> None:
         found = served(case, fund).bars
     assert found.sessions.tolist() == whole.sessions.tolist()[:-1]
     assert found.close.tolist() == whole.close.tolist()[:-1]
+
+
+@pytest.mark.parametrize(
+    ("hour", "asked"),
+    [
+        # In UTC, four hours ahead of New York. LAST is 2020-09-02.
+        ("2020-09-02 20:31", "2020-09-03 00:15"),
+        ("2020-09-03 00:20", "2020-09-03 01:20"),
+        ("2020-09-03 04:00", "2020-09-03 04:30"),
+        ("2020-09-03 04:31", None),
+    ],
+)
+@pytest.mark.parametrize("name", YAHOOS)
+def test_a_funds_value_that_is_not_out_yet_is_late_until_after_midnight(
+    name: str, hour: str, asked: str | None
+) -> None:
+    def without_the_last(result: dict[str, Any]) -> None:
+        for column in columns(result).values():
+            column.pop()
+        result["timestamp"].pop()
+
+    def fund(result: dict[str, Any]) -> None:
+        without_the_last(result)
+        result["meta"]["instrumentType"] = "MUTUALFUND"
+
+    with running(name, now=instant(hour)) as case:
+        late = served(case, fund).unserved
+        share = served(case, without_the_last).unserved
+    assert share == (), "a share's bar is out when its session is due"
+    expected = [] if asked is None else [(LAST, LAST, NoDataReason.LATE, instant(asked))]
+    assert [(one.first, one.last, one.reason, one.retry_at) for one in late] == expected
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", YAHOOS)

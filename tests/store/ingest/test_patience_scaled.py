@@ -1,4 +1,7 @@
-"""500 symbols at five calls a minute, on a clock of the test's own: a portfolio that fills up for a hundred minutes."""
+"""A hundred symbols at one call a minute, on a clock of the test's own: a portfolio that fills up for a hundred minutes.
+
+Five hundred at five, through all services and a vendor over HTTP: `python -m tests.vendors slow`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from shared.market.calendar import exchange_calendar
 from shared.work import Phase
 from tests.store.ingest.conftest import DAYS, LAST, Ingest, Market
 
-SYMBOLS = [f"S{index:03d}" for index in range(500)]
-CALLS_A_MINUTE = 5
+SYMBOLS = [f"S{index:03d}" for index in range(100)]
+CALLS_A_MINUTE = 1
 STEP = 5  # minutes of the test's clock between two turns
 ENTRY = DAYS.previous(LAST)
 
@@ -76,7 +79,7 @@ async def recompute(ingest: Ingest, portfolio: UUID) -> bool:
 
 
 @pytest.mark.timeout(240)
-async def test_500_symbols_at_five_calls_a_minute(ingest: Ingest) -> None:
+async def test_a_hundred_symbols_at_a_call_a_minute(ingest: Ingest) -> None:
     """Withheld until four fifths of the value are priced; then published with its coverage, recomputed at most four times an hour;
     in the end complete, and nothing provisional."""
     market = Metered()

@@ -18,14 +18,12 @@ from datetime import UTC, datetime, timedelta
 
 from services.ingest.model.market import Answer, NoData, Request
 from services.ingest.providers.errors import (
-    AuthRefused,
     NotAsked,
-    ProviderDown,
     ProviderError,
     QuotaUsedUp,
-    RateLimited,
 )
 from services.ingest.providers.network import NetworkProvider
+from services.ingest.providers.quota.companies import CompanyBreaker
 from services.ingest.providers.quota.limits import Permit, Priority, Quota, spread
 from services.ingest.providers.transport.gate import TRIP_AFTER, subject
 
@@ -35,8 +33,7 @@ PATIENCE_SECONDS = 150.0
 # A lease of calls being made is renewed after this; far below the lease, far above a call's usual time.
 RENEW_SECONDS = 30.0
 # Asked for where nothing was answered yet: in every vendor's data and in every plan. The second where the first has just failed.
-REFERENCE_SYMBOLS = ("SPY", "QQQ")
-PROBE_SPAN = timedelta(days=14)
+REFERENCE_SYMBOLS, PROBE_SPAN = ("SPY", "QQQ"), timedelta(days=14)
 
 
 class SharedRateLimiter:
@@ -61,6 +58,9 @@ class SharedRateLimiter:
         self._last_failed: str | None = None
         self._odd_symbols: set[str] = set()
         self._held: set[str] = set()
+        self._failing: set[str] = set()
+        self._companies = False
+        self.companies = CompanyBreaker()
 
     @contextmanager
     def batch(self, priority: Priority, wanted: int, least: int) -> Iterator[Permit]:
@@ -82,6 +82,8 @@ class SharedRateLimiter:
     def _begin(self, grant: Permit, priority: Priority) -> None:
         with self._lock:
             self._priority, self._left, self._patience = priority, grant.calls, PATIENCE_SECONDS
+            # One call that a closed vendor is tried with is about the vendor, whatever it asks.
+            self._companies = priority is Priority.BACKGROUND and not grant.probe
             self._uses = [] if grant.reservation is None else [grant.reservation]
             self._renewed, self._closed, self._told = time.monotonic(), None, False
             self._suspicion, self._odd_symbols, self._held = None, set(), set()
@@ -128,14 +130,20 @@ class SharedRateLimiter:
         with self._lock:
             self._odd, self._suspicion = 0, None
             self._last_answered = subject() or self._last_answered
+            self._failing.discard(subject() or "")
+            if self._companies:
+                self.companies.succeeded()
             if not self._told:
                 self._quota.succeeded()
                 self._told = True
 
     def failed(self, error: ProviderError) -> None:
         with self._lock:
+            if self._companies and self.companies.failed(error):
+                return
             symbol = subject()
             if symbol is not None:
+                self._failing.add(symbol)
                 self._last_failed = symbol
                 if symbol == self._last_answered:
                     self._last_answered = None
@@ -154,6 +162,12 @@ class SharedRateLimiter:
         """Whether it must be found out if the vendor is down or some symbols have odd answers."""
         with self._lock:
             return self._suspicion is not None and self._closed is None
+
+    def is_failing(self, symbol: str) -> bool:
+        """Whether the last call about the symbol failed. Such ones are asked for last and by themselves: one that closes the vendor
+        each time it is asked for does so when the others are served."""
+        with self._lock:
+            return symbol in self._failing
 
     def take_held(self) -> set[str]:
         """Symbols that were not asked for because of a suspicion, each told once."""
@@ -223,8 +237,10 @@ class RateLimitedProvider:
         of_today = [self._is_today(request) for request in requests]
         for priority in (Priority.TODAY, Priority.HISTORY):
             queue = [index for index, today in enumerate(of_today) if today is (priority is Priority.TODAY)]
+            queue.sort(key=lambda index: self._gate.is_failing(requests[index].symbol))
             while queue:
-                portion = queue[:REQUESTS_A_BATCH]
+                odd = [self._gate.is_failing(requests[index].symbol) for index in queue[:REQUESTS_A_BATCH]]
+                portion = queue[: len(odd) if odd[0] else len(odd) - sum(odd)]
                 asked = [requests[index] for index in portion]
                 with self._gate.batch(priority, self.provider.calls(asked), self.provider.calls(asked[:1])) as grant:
                     if grant.refused is not None:
@@ -254,6 +270,9 @@ class RateLimitedProvider:
     @contextmanager
     def background(self, calls: int) -> Iterator[ProviderError | None]:
         """A portion of the lowest priority, for what can wait (profiles, statements)."""
+        if (closed := self._gate.companies.refused) is not None:
+            yield closed
+            return
         with self._gate.batch(Priority.BACKGROUND, calls, calls) as grant:
             yield grant.refused
 
@@ -278,15 +297,3 @@ class RateLimitedProvider:
         for index, wait in zip(queue, waits, strict=True):
             absent: NoData = refused.absent(requests[index].symbol)
             answers[index] = replace(absent, retry_at=wait)
-
-
-def refusal(provider: str, reason: str | None, fault: str | None, until: datetime) -> ProviderError:
-    """What a stored state of a provider means for who asks now: our quota without a `fault`, the vendor's word with one."""
-    told = f", after: {fault}" if fault else ""
-    when = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-    if reason == "rate_limited":
-        kind = RateLimited if fault else QuotaUsedUp
-        return kind(provider, f"limit reached, next call at {when}{told}", retry_at=until)
-    if reason == "auth":
-        return AuthRefused(provider, f"not asked until {when}{told}", retry_at=until)
-    return ProviderDown(provider, f"not asked until {when}{told}", retry_at=until)

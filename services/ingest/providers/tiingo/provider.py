@@ -28,6 +28,7 @@ from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.network import Described, Fundamentals, Matches
 from services.ingest.providers.normalise import Row, bars, encoded, from_vendor, invalid_symbol, is_foreign_listing
+from services.ingest.providers.publication import unpublished
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
 from services.ingest.providers.transport.payload import Record, records
@@ -118,17 +119,9 @@ class Tiingo(RestProvider):
 
     def _late(self, request: Request, found: Bars) -> tuple[Unserved, ...]:
         """The newest sessions of a question that are missing because their hour has not come."""
-        calendar, now = self._calendar(), self._now()
-        newest = session = calendar.on_or_before(request.last)
-        served = found.sessions[-1].item() if len(found.sessions) else date.min
-        first = None
-        while session > max(served, request.first - timedelta(days=1)) and now < self.published_at(
-            request.symbol, session
-        ):
-            first, session = session, calendar.previous(session)
-        if first is None:
-            return ()
-        return (Unserved(first, request.last, NoDataReason.LATE, self.published_at(request.symbol, newest)),)
+        return unpublished(
+            request, found, self._calendar(), self._now(), lambda session: self.published_at(request.symbol, session)
+        )
 
     def calls(self, requests: Sequence[Request]) -> int:
         """One a symbol; one for all whose newest row is all that is asked for, none while that list is fresh."""

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.ingest.model.market import (
     LISTED_LATE,
+    Bars,
     History,
     Listing,
     NoData,
     NoDataReason,
     Profile,
     Request,
+    Unserved,
 )
 from services.ingest.providers.actions import check_actions
 from services.ingest.providers.errors import SchemaChanged
@@ -26,6 +28,7 @@ from services.ingest.providers.normalise import (
     from_vendor,
     unadjust_dividends,
 )
+from services.ingest.providers.publication import unpublished
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo.chart import Chart
 from shared.market.calendar import Calendar
@@ -33,6 +36,9 @@ from shared.market.calendar import Calendar
 _NEW_YORK = ZoneInfo("America/New_York")
 # The exchange of Yahoo's list of dead and unknown names. What stands on it with bars has a past all the same.
 NOWHERE = "YHD"
+# Net asset values are stamped at eight in the evening of New York and come in the hours after it. Until half past midnight one that is
+# missing is not out yet; it is asked for a quarter past eight, and hourly then.
+VALUES_AT, VALUES_OUT, VALUES_POLL = time(20, 15), time(0, 30), timedelta(hours=1)
 SUGGESTIONS = 3
 TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -72,7 +78,7 @@ def range_for(first: date, today: date) -> str:
 
 
 def history(
-    provider: str, request: Request, name: str, chart: Chart, calendar: Calendar, today: date
+    provider: str, request: Request, name: str, chart: Chart, calendar: Calendar, now: datetime
 ) -> History | NoData:
     """Yahoo's closes are adjusted for splits, its dividends too. An answer about another symbol is a question to the user."""
     meta = chart.meta
@@ -90,14 +96,33 @@ def history(
         detail = f"{provider}: {name} has neither an exchange nor a first trade"
         return NoData(request.symbol, NoDataReason.NOT_FOUND, detail=detail)
     assert_currency(provider, request.symbol, meta.opt_text("currency"))
+    found = bars(chart.rows, request.first, request.last, calendar, split_adjusted=True)
+    fund = TYPES.get((meta.opt_text("instrumentType") or "").upper()) == "fund"
+    today = now.astimezone(_NEW_YORK).date()
     return History(
         request.symbol,
-        bars(chart.rows, request.first, request.last, calendar, split_adjusted=True),
+        found,
         check_actions(provider, unadjust_dividends(chart.actions)),
         lists_splits=True,
         listed_from=check_listing_date(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
         left_out=chart.left_out,
+        unserved=late_values(request, found, calendar, now) if fund else (),
     )
+
+
+def late_values(request: Request, found: Bars, calendar: Calendar, now: datetime) -> tuple[Unserved, ...]:
+    """Net asset values of a fund that are not out yet, and when they are asked for next."""
+    late = unpublished(
+        request, found, calendar, now, lambda session: _in_new_york(session + timedelta(days=1), VALUES_OUT)
+    )
+    newest = calendar.on_or_before(request.last)
+    evening = _in_new_york(newest, VALUES_AT)
+    ask_at = evening if now < evening else now + VALUES_POLL
+    return tuple(replace(one, retry_at=min(ask_at, one.retry_at or ask_at)) for one in late)
+
+
+def _in_new_york(day: date, at: time) -> datetime:
+    return datetime.combine(day, at, _NEW_YORK).astimezone(UTC)
 
 
 def suggested(absent: NoData, name: str, found: Sequence[Listing]) -> NoData:

@@ -124,7 +124,7 @@ class YahooSource(ABC):
     def _history(self, request: Request, name: str) -> Answer:
         self._ask_chart(name, chart.parameters(fields.range_for(request.first, self._today())))
         found = chart.read(self.name, self._session.chart())
-        answer = fields.history(self.name, request, name, found, self._calendar(), self._today())
+        answer = fields.history(self.name, request, name, found, self._calendar(), self._now())
         if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
             return fields.suggested(answer, name, self._session.suggestions(name))
         return answer

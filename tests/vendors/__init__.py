@@ -1,0 +1,1 @@
+"""Long runs against vendors that are slow or fail: `python -m tests.vendors`."""
