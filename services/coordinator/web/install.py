@@ -11,6 +11,7 @@ from services.coordinator.web.routes import (
     entry,
     explain,
     importing,
+    notifications,
     operations,
     portfolio,
     portfolios,
@@ -41,6 +42,7 @@ def install(app: FastAPI) -> None:
         operations,
         settings,
         tokens,
+        notifications,
         report,
     ):
         app.include_router(module.router)
