@@ -151,10 +151,10 @@ async def record_failure(conn: AsyncConnection, message: int, error: str, wait: 
         text("""
             UPDATE coordinator.notifications
             SET last_error = :error, due_at = clock_timestamp() + CAST(:wait AS interval),
-                gave_up_at = CASE WHEN created_at < clock_timestamp() - CAST(:late AS interval) THEN clock_timestamp() END
+                gave_up_at = CASE WHEN created_at < clock_timestamp() - CAST(:oldest AS interval) THEN clock_timestamp() END
             WHERE id = :id AND delivered_at IS NULL RETURNING gave_up_at IS NOT NULL
         """),
-        {"id": message, "error": error[:500], "wait": wait, "late": LATE},
+        {"id": message, "error": error[:500], "wait": wait, "oldest": LATE},
     )
     return bool(gave_up)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from services.coordinator.web.compression import Compression
 from services.coordinator.web.files import Kept
 from services.coordinator.web.routes import (
     docs,
@@ -46,4 +47,5 @@ def install(app: FastAPI) -> None:
         report,
     ):
         app.include_router(module.router)
+    app.add_middleware(Compression)
     app.mount("/static", Kept(), name="static")

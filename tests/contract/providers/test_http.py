@@ -15,11 +15,10 @@ import pytest
 from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import AddressRefused, ProviderDown, ProviderError, SchemaChanged
 from services.ingest.providers.normalise import encoded, to_vendor
-from services.ingest.providers.transport.address import public_address
+from services.ingest.providers.transport.address import allowed, environment_proxy, public_address
 from services.ingest.providers.transport.gate import LocalRateLimiter
 from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules, retry_at
 from services.ingest.providers.yahoo.session import YahooSession
-from shared.network import allowed, environment_proxy
 from tests.contract.providers.conftest import QUICK
 from tests.support.vendors import Reply, VendorServer, serving
 

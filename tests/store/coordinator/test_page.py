@@ -225,6 +225,18 @@ async def test_names_are_text_wherever_they_stand(api: Api) -> None:
         assert "&lt;script&gt;alert" in answer.text, path
 
 
+async def test_pages_and_files_are_compressed_and_ranges_are_not(api: Api) -> None:
+    for path in ("/", "/static/leadline.css", "/static/vendor/htmx-4.0.1.min.js", "/openapi.json"):
+        answer = await api.client.get(path, headers={"accept-encoding": "gzip"})
+        assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip"), path
+        assert answer.num_bytes_downloaded < len(answer.content) / 2, path
+        plain = await api.client.get(path, headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == answer.content
+    some = await api.client.get("/static/leadline.css", headers={"range": "bytes=0-99", "accept-encoding": "gzip"})
+    assert (some.status_code, len(some.content), "content-encoding" in some.headers) == (206, 100, False)
+
+
 async def test_static_files_are_kept_for_ever_under_their_digest(api: Api) -> None:
     page = await api.client.get("/")
     address = re.search(r'href="(/static/leadline\.css\?v=[0-9a-f]{12})"', page.text)

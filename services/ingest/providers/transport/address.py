@@ -8,7 +8,9 @@ import socket
 
 from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import AddressRefused, ProviderDown
-from shared.network import allowed
+from shared.network import allowed, environment_proxy
+
+__all__ = ["allowed", "environment_proxy", "public_address"]
 
 
 def public_address(provider: str, host: str, port: int, *, allow_loopback: bool = False) -> str:

@@ -32,9 +32,8 @@ from services.ingest.providers.errors import (
     UnknownToProvider,
 )
 from services.ingest.providers.network import ProviderStats
-from services.ingest.providers.transport.address import public_address
+from services.ingest.providers.transport.address import environment_proxy, public_address
 from services.ingest.providers.transport.gate import RateLimiter
-from shared.network import environment_proxy
 
 Parameters = Mapping[str, str | int]
 # A vendor that says "too fast" and not for how long.

@@ -31,13 +31,12 @@ from services.ingest.providers.errors import (
     UnknownToProvider,
 )
 from services.ingest.providers.network import ProviderStats
-from services.ingest.providers.transport.address import public_address
+from services.ingest.providers.transport.address import environment_proxy, public_address
 from services.ingest.providers.transport.gate import RateLimiter
 from services.ingest.providers.transport.http import Bounds, retry_at
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import answers, fields
 from services.ingest.providers.yahoo.refusals import CrumbRefusals, ProfileBreaker
-from shared.network import environment_proxy
 
 # Yahoo tells no time; its limits were seen to last minutes to hours.
 RETRY_AFTER = timedelta(minutes=15)
