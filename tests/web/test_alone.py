@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -34,9 +35,9 @@ RUNS = """
 """
 
 
-@pytest.fixture(scope="session")
-async def crowded(server: Server) -> AsyncIterator[str]:
-    """Its address."""
+@asynccontextmanager
+async def crowd(server: Server) -> AsyncIterator[str]:
+    """The address of the server."""
     database = await databases.create(server)
     admin = create_engine(database.admin_url, application="test-admin", pool_size=1)
     engine = create_engine(database.url("api"), application="test-api", pool_size=4)
@@ -63,6 +64,12 @@ async def crowded(server: Server) -> AsyncIterator[str]:
     await engine.dispose()
     await admin.dispose()
     await databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+async def crowded(server: Server) -> AsyncIterator[str]:
+    async with crowd(server) as address:
+        yield address
 
 
 async def test_one_signs_in_sees_the_grid_of_everything_and_signs_out(crowded: str, chromium: Browser) -> None:
