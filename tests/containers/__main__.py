@@ -23,6 +23,7 @@ from shared.db.roles import SERVICES
 from tests.containers import engine
 from tests.containers.engine import ROOT
 from tests.flow.holdings import book
+from tests.support import markdown
 
 PROJECT = "leadline-test"
 REPORT = ROOT / "docs" / "containers.md"
@@ -197,7 +198,7 @@ def main() -> int:
         with engine.engine():
             work(steps)
             if not asked.no_report:
-                REPORT.write_text(report(steps))
+                REPORT.write_text(markdown.wrap(report(steps)))
     except engine.Missing as reason:
         print(f"not run: {reason}", file=sys.stderr)
         return 3

@@ -24,6 +24,7 @@ from deploy.embedded import demo, state
 from tests.bench import prices
 from tests.bench.memory import Peak
 from tests.load.clients import API, Answers, Server, probe, read, running, upload, watch
+from tests.support import markdown
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "load.md"
@@ -175,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
     report = _report(given, shown, answers, onboarded, peak.megabytes)
     sys.stdout.write(report + "\n")
     if given.document:
-        DOCUMENT.write_text(report, encoding="utf-8")
+        DOCUMENT.write_text(markdown.wrap(report), encoding="utf-8")
     unanswered = [
         status for path in ("/livez", "/readyz") for status in answers.statuses[f"GET {path}"] if status != "200"
     ]
