@@ -9,18 +9,18 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 from pydantic import SecretStr
 
 from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
@@ -169,7 +169,7 @@ def up(options: Options) -> None:
 async def _serve(options: Options) -> None:
     supervisor = Supervisor(options.state.resolve())
     asked_to_stop = stop_on_signals(supervisor.begin_stop)
-    say = _progress(sys.stderr)
+    say = progress(sys.stderr)
     async with contextlib.AsyncExitStack() as stack:
         starting = embedded(options, supervisor, lambda part: say(f"starting {part} …"))
         running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
@@ -179,18 +179,6 @@ async def _serve(options: Options) -> None:
             say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")
             await until_stopped(running, asked_to_stop)
         say("stopping the services, the broker, PostgreSQL …")
-
-
-def _progress(stream: TextIO) -> Callable[[str], None]:
-    """Says a line with the seconds since now. The stream is held: standard error is the log while services start."""
-    began = time.monotonic()
-
-    def say(words: str) -> None:
-        # Whoever started us may have closed it; that is no reason to end.
-        with contextlib.suppress(OSError, ValueError):
-            print(f"{time.monotonic() - began:5.1f} s  {words}", file=stream, flush=True)
-
-    return say
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:

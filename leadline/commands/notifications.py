@@ -21,7 +21,6 @@ def register(app: typer.Typer, client: Callable[[], Client]) -> None:
 
 
 def limits(client: Callable[[], Client]) -> typer.Typer:
-    """The command group. `client` makes the API's client, a command at a time."""
     app = typer.Typer(help="Limits on figures: what is breached, and since when.", no_args_is_help=True)
 
     @app.command("add")
@@ -51,10 +50,7 @@ def limits(client: Callable[[], Client]) -> typer.Typer:
                 "portfolio_id": None if portfolio is None else portfolio_of(api, portfolio),
             }
             answer = api.post("/limits", json=body)
-        if as_json:
-            print_document(answer)
-        else:
-            echo(f"{answer['name']} is watched ({answer['id']})")
+        _answered(answer, f"{answer['name']} is watched ({answer['id']})", as_json=as_json)
 
     @app.command("list")
     @reports
@@ -98,10 +94,7 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
         """Create a webhook and print the secret that signs its messages, this once."""
         with client() as api:
             answer = api.post("/admin/webhooks", json={"name": name, "url": url})
-        if as_json:
-            print_document(answer)
-        else:
-            echo(answer["secret"])
+        _answered(answer, answer["secret"], as_json=as_json)
 
     @app.command("list")
     @reports
@@ -147,6 +140,13 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
         _said(found, "deleted", as_json=as_json)
 
     return app
+
+
+def _answered(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
+    if as_json:
+        print_document(answer)
+    else:
+        echo(words)
 
 
 def _find(items: list[dict[str, Any]], wanted: str, what: str, listing: str) -> dict[str, Any]:
