@@ -1,8 +1,9 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
 .PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured chart containers env sbom audit
 
+# SERVE=1 keeps serving; PORT=8010 where 8000 is taken
 demo: .venv/.ready
-	@.venv/bin/leadline demo
+	@.venv/bin/leadline demo $(if $(PORT),--port $(PORT))
 
 # The suite is shared by LEADLINE_TEST_WORKERS processes (2; 0: this process alone, for a debugger)
 PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder

@@ -87,7 +87,7 @@ async def run_checks(chosen: Path | None, console: Console | None = None) -> boo
     """Run all checks, print a line each; true if nothing is wrong."""
     out = console or console_for()
     patient = find(chosen)
-    out.print(f"examining {escape(patient.source)}")
+    out.print(f"examining {escape(patient.source)}", soft_wrap=True)
     checks: list[tuple[str, Callable[[IngestSettings], Awaitable[str]]]] = [
         ("database", _database),
         ("migrations", _migrations),
@@ -104,14 +104,19 @@ async def run_checks(chosen: Path | None, console: Console | None = None) -> boo
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 said = await check(patient.settings)
-            out.print(f"  [green]ok[/]     {name}: {escape(said)}", highlight=False)
+            _say(out, "[green]ok[/]     ", name, said)
         except CheckFailed as wrong:
             healthy = False
-            out.print(f"  [red]wrong[/]  {name}: {escape(str(wrong))}", highlight=False)
+            _say(out, "[red]wrong[/]  ", name, str(wrong))
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the finding
             healthy = False
-            out.print(f"  [red]wrong[/]  {name}: {type(error).__name__}: {escape(str(error)[:300])}", highlight=False)
+            _say(out, "[red]wrong[/]  ", name, f"{type(error).__name__}: {str(error)[:300]}")
     return healthy
+
+
+def _say(out: Console, mark: str, name: str, said: str) -> None:
+    """One line a check, whatever its words and the width are: that is what is searched for in a log."""
+    out.print(f"  {mark}{name}: {escape(' '.join(said.split()))}", highlight=False, soft_wrap=True)
 
 
 async def _database(settings: ServiceSettings) -> str:

@@ -1,4 +1,4 @@
-"""`leadline mcp`: the API for agents, over the Model Context Protocol. Eight tools read; two more, and neither changes a portfolio.
+"""`leadline mcp`: the API for agents, over the Model Context Protocol. Fourteen tools read; two more, and neither changes a portfolio.
 
 The tools' docstrings and types are what an agent is told.
 """
@@ -6,7 +6,7 @@ The tools' docstrings and types are what an agent is told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import date
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -14,6 +14,25 @@ from uuid import UUID
 from mcp.server.fastmcp import FastMCP
 from mcp.types import ToolAnnotations
 
+from leadline.agent_answers import (
+    Attribution,
+    DryRun,
+    Explained,
+    Exposures,
+    Limits,
+    Liquidity,
+    Performance,
+    PortfolioLine,
+    Portfolios,
+    Positions,
+    Replay,
+    Rerun,
+    Restatements,
+    Risk,
+    Status,
+    Stress,
+    WhatIf,
+)
 from leadline.async_client import AsyncClient
 from leadline.calls import Call
 from leadline.errors import Failed
@@ -25,111 +44,6 @@ INSTRUCTIONS = (
 )
 READ = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
 T = TypeVar("T")
-
-
-@dataclass
-class PortfolioLine:
-    id: str
-    name: str
-    currency: str
-    state: str
-    positions: int
-    complete_to: str | None
-    coverage_min: float | None
-    nav: float | None
-
-
-@dataclass
-class Portfolios:
-    items: list[PortfolioLine]
-
-
-@dataclass
-class Status:
-    id: str
-    state: str
-    as_of: str
-    complete_to: str | None
-    expected: int
-    completed: int
-    coverage_min: float | None
-    needs_you: list[dict[str, Any]] | None
-    holes: list[dict[str, Any]]
-
-
-@dataclass
-class Origin:
-    """Which computation a result is of, and what it lacks."""
-
-    session: str
-    revision: int
-    quality: str
-    coverage: float | None
-    stale: bool
-    reasons: list[dict[str, Any]]
-
-
-@dataclass
-class Positions(Origin):
-    items: list[dict[str, Any]]
-
-
-@dataclass
-class Risk(Origin):
-    volatility: dict[str, Any] | None
-    beta: dict[str, Any] | None
-    var: list[dict[str, Any]] | None
-    drawdown: dict[str, Any] | None
-    concentration: dict[str, Any] | None
-    sectors: list[dict[str, Any]] | None
-
-
-@dataclass
-class Exposures(Origin):
-    factors: list[dict[str, Any]]
-
-
-@dataclass
-class Stress(Origin):
-    scenarios: list[dict[str, Any]]
-
-
-@dataclass
-class Explained:
-    figure: str
-    session: str
-    value: float | int | str | bool | None
-    formula: str
-    parameters: dict[str, Any]
-    steps: list[dict[str, Any]]
-    inputs: list[dict[str, Any]]
-    no_inputs: str | None
-
-
-@dataclass
-class Restatements:
-    items: list[dict[str, Any]]
-    more: bool
-
-
-@dataclass
-class DryRun:
-    """What an import would do; nothing is saved."""
-
-    name: str
-    positions: int
-    warnings: list[dict[str, Any]]
-    errors: list[dict[str, Any]]
-    preview: list[dict[str, Any]]
-
-
-@dataclass
-class Rerun:
-    """asked : whether work was asked for; without confirmation it was not, and `note` says what would be."""
-
-    asked: bool
-    run_id: str | None
-    note: str
 
 
 def _picked(kind: type[T], document: Mapping[str, Any]) -> T:
@@ -162,6 +76,14 @@ class Tools:
     async def _result(self, kind: type[T], what: str, portfolio: str, session: date | None) -> T:
         return _picked(kind, await self._get(f"/portfolios/{await self._id(portfolio)}/{what}", session=session))
 
+    async def _range(
+        self, kind: type[T], what: str, portfolio: str, first: date | None, last: date | None, **more: object
+    ) -> T:
+        answer = await self._get(
+            f"/portfolios/{await self._id(portfolio)}/{what}", **{"from": first, "to": last}, **more
+        )
+        return _picked(kind, answer | {"first": answer["from"], "last": answer["to"]})
+
     async def list_portfolios(self) -> Portfolios:
         """All portfolios: state, coverage and net asset value of each."""
         return Portfolios([_picked(PortfolioLine, item) async for item in self._client.portfolios()])
@@ -185,6 +107,37 @@ class Tools:
     async def stress(self, portfolio: str, session: date | None = None) -> Stress:
         """What scripted scenarios would cost on a session, directly and with everything that moves along."""
         return await self._result(Stress, "stress", portfolio, session)
+
+    async def performance(
+        self, portfolio: str, first: date | None = None, last: date | None = None, benchmark: str | None = None
+    ) -> Performance:
+        """Returns of a range, time- and money-weighted, ratios, drawdowns and a calendar; with a benchmark such as SPY beside it.
+        Without days from the first session to the newest complete one."""
+        return await self._range(Performance, "performance", portfolio, first, last, benchmark=benchmark)
+
+    async def attribution(self, portfolio: str, first: date | None = None, last: date | None = None) -> Attribution:
+        """Where the return of a range came from: by position, sector and factor."""
+        return await self._range(Attribution, "attribution", portfolio, first, last)
+
+    async def replay(self, portfolio: str, first: date, last: date, session: date | None = None) -> Replay:
+        """What a dated stretch of the past would do to what is held on a session, such as 2020-02-19 to 2020-03-23."""
+        return await self._range(Replay, "stress/replay", portfolio, first, last, session=session)
+
+    async def liquidity(self, portfolio: str, session: date | None = None, share: float | None = None) -> Liquidity:
+        """How many sessions it takes to sell. share : of a day's mean volume that is sold a day, such as 0.2"""
+        path = f"/portfolios/{await self._id(portfolio)}/liquidity"
+        return _picked(Liquidity, await self._get(path, session=session, share=share))
+
+    async def what_if(self, portfolio: str, trades: dict[str, float], session: date | None = None) -> WhatIf:
+        """Risk before and after trades at the session's closes; nothing is stored. trades : quantity by symbol, negative to sell"""
+        listed = [{"symbol": symbol, "quantity": quantity} for symbol, quantity in trades.items()]
+        body = {"trades": listed, "session": None if session is None else session.isoformat()}
+        path = f"/portfolios/{await self._id(portfolio)}/what-if"
+        return _picked(WhatIf, await self._client.send(Call[Any]("POST", path, json=body)))
+
+    async def limits(self) -> Limits:
+        """Limits on figures, in which portfolios each is breached, and since when."""
+        return _picked(Limits, await self._get("/limits"))
 
     async def explain(self, portfolio: str, figure: str, session: date | None = None) -> Explained:
         """Where a figure comes from: formula, parameters, steps, and the data with provider and time. Figures are named like
@@ -235,7 +188,7 @@ def server(client: AsyncClient) -> FastMCP:
     tools = Tools(client)
     for read in (
         tools.list_portfolios, tools.status, tools.positions, tools.risk, tools.exposures, tools.stress, tools.explain,
-        tools.restatements,
+        tools.restatements, tools.performance, tools.attribution, tools.replay, tools.liquidity, tools.what_if, tools.limits,
     ):  # fmt: skip
         made.tool(annotations=READ, structured_output=True)(read)
     made.tool(annotations=READ, structured_output=True)(tools.import_dry_run)

@@ -21,6 +21,7 @@ from leadline.commands import (
     calendar,
     dead_letters,
     imports,
+    notifications,
     operations,
     portfolios,
     results,
@@ -94,7 +95,7 @@ app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: 
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
-for group in (runs, portfolios, results, analytics, operations, agents):
+for group in (runs, portfolios, results, analytics, operations, agents, notifications):
     group.register(app, lambda: client())  # noqa: PLW0108
 
 

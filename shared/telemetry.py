@@ -78,6 +78,7 @@ ANSWER_SECONDS = Histogram(
     ["service", "method"],
 )
 FORGOTTEN = Counter("leadline_forgotten_rows_total", "Rows dropped because their time was over", ["what"])
+NOTIFICATIONS = Counter("leadline_notifications_total", "Attempts to deliver a message to a webhook", ["outcome"])
 EMITS = Counter("leadline_reconciler_emits_total", "Events the reconciler emitted", ["phase"])
 
 tracer = trace.get_tracer("leadline")

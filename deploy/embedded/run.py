@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
+from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
@@ -67,8 +68,12 @@ class Embedded:
 
 
 @contextlib.asynccontextmanager
-async def embedded(options: Options, supervisor: Supervisor | None = None) -> AsyncIterator[Embedded]:
+async def embedded(
+    options: Options, supervisor: Supervisor | None = None, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Embedded]:
     """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
+
+    say : is told what begins
 
     A server that dies meanwhile is started again by the supervisor, which says so when it cannot.
     Raises `ConfigurationError` if the port or the state directory is in use, prices cannot be read, or a part does not start.
@@ -84,17 +89,21 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         listener = stack.enter_context(state.bind(options.port))
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
+        say("PostgreSQL")
         database = await _started(
             stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up)
         )
+        say("the broker")
         bus = await _started(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
+        say("the schema")
         await _create_database(database)
         migrator = passwords.pop("migrator")
         await bootstrap(database.url(), migrator)
         await upgrade(database.url(role=MIGRATOR, password=migrator), passwords)
         urls = {service: database.url(role=role_of(service), password=passwords[service]) for service in LOGINS}
+        say("the five services")
         # The terminal is for the one line that says ready, and for progress; what the services log goes to a file.
         with contextlib.redirect_stderr(log):
             values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
@@ -151,7 +160,7 @@ async def _start_services(
 
 def up(options: Options) -> None:
     """Run until SIGINT or SIGTERM. Prints the line `ready http://127.0.0.1:PORT` when everything is healthy, and then one with a
-    link that signs a browser in."""
+    link that signs a browser in. What begins meanwhile, and what can be done next, stands on standard error."""
     if (notice := precedence(options, os.environ)) is not None:
         print(notice, file=sys.stderr, flush=True)
     asyncio.run(_serve(options))
@@ -160,12 +169,16 @@ def up(options: Options) -> None:
 async def _serve(options: Options) -> None:
     supervisor = Supervisor(options.state.resolve())
     asked_to_stop = stop_on_signals(supervisor.begin_stop)
+    say = progress(sys.stderr)
     async with contextlib.AsyncExitStack() as stack:
-        running = await unless_stopped(stack.enter_async_context(embedded(options, supervisor)), asked_to_stop)
+        starting = embedded(options, supervisor, lambda part: say(f"starting {part} …"))
+        running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
         if running is not None:
             print(f"ready {running.url}", flush=True)
             print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
+            say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")
             await until_stopped(running, asked_to_stop)
+        say("stopping the services, the broker, PostgreSQL …")
 
 
 async def until_stopped(running: Embedded, asked_to_stop: asyncio.Event) -> None:

@@ -150,6 +150,6 @@ def bind(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(
-            f"port {port} of 127.0.0.1 is in use: stop what serves there, or choose another with --port"
+            f"port {port} of 127.0.0.1 is in use: stop what serves there, or choose another with --port (make demo PORT=8010)"
         ) from error
     return listener

@@ -58,6 +58,7 @@ WORK: Sequence[Panel] = (
     )),
     Panel("What the last audit found wrong", (("max by (kind) (leadline_audit_drift)", "{{kind}}"),),),
     Panel("Rows dropped because their time was over", ((rate("leadline_forgotten_rows_total", "what"), "{{what}}"),), "ops"),
+    Panel("Messages to webhooks", ((increase("leadline_notifications_total", "outcome"), "{{outcome}}"),)),
     Panel("Since the last audit", (("time() - max(leadline_audit_last_timestamp_seconds > 0)", "age"),), "s", "stat"),
     Panel("Step of a batch, 99 of 100", ((quantile(0.99, "leadline_batch_seconds", "phase, step"), "{{phase}} {{step}}"),), "s"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ def register(app: typer.Typer, client: Callable[[], Client]) -> None:  # noqa: A
     @app.command()
     @reports
     def mcp() -> None:
-        """Serve agents over the Model Context Protocol (stdio): eight tools that read, a dry run of imports, a guarded rerun."""
+        """Serve agents over the Model Context Protocol (stdio): fourteen tools that read, a dry run of imports, a guarded rerun."""
         try:
             from leadline.agents import serve
         except ModuleNotFoundError as error:

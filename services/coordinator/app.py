@@ -16,6 +16,7 @@ from services.coordinator.api import (
     calendar,
     dead_letters,
     imports,
+    limits,
     openapi,
     portfolios,
     positions,
@@ -25,6 +26,7 @@ from services.coordinator.api import (
     status,
     symbols,
     tokens,
+    webhooks,
 )
 from services.coordinator.api.access import Access, AccessControl
 from services.coordinator.api.capacity import Capacity
@@ -36,6 +38,8 @@ from services.coordinator.control.reconciler import Reconciler, ReconcilerSettin
 from services.coordinator.control.retention import Keep, Retention
 from services.coordinator.control.scheduler import Scheduler
 from services.coordinator.control.unit_runs import UnitRunsLoop
+from services.coordinator.notifications.delivery import Sender
+from services.coordinator.notifications.loop import NotificationsLoop
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
@@ -69,6 +73,8 @@ def api_router() -> APIRouter:
         admin,
         dead_letters,
         tokens,
+        limits,
+        webhooks,
     ):
         router.include_router(module.router)
     return router
@@ -95,6 +101,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         Auditor(service.engine, service.clock).run,
         UnitRunsLoop(service.engine).run,
         Retention(service.engine, Keep.of(chosen)).run,
+        NotificationsLoop(service.engine, service.clock, Sender(private=chosen.webhook_private)).run,
     ]
     return _answering(service, chosen, reconciler.wake, measures=True)
 

@@ -90,6 +90,10 @@ class CoordinatorSettings(ServiceSettings):
         default=None, ge=1, description="Days that replaced results stay; unset: for good"
     )
     keep_runs_days: int | None = Field(default=None, ge=1, description="Days that finished runs stay; unset: for good")
+    webhook_private: bool = Field(
+        default=False,
+        description="Webhooks may lead to addresses of one's own network, and by http; else to public ones by https, or to this machine",
+    )
     sector_benchmark: str = Field(
         default="SP500",
         pattern=r"^[A-Z0-9][A-Z0-9._-]{0,31}$",

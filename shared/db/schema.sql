@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0032 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0033 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -623,6 +623,37 @@ CREATE TABLE coordinator.imports (
 );
 CREATE INDEX imports_of_portfolio ON coordinator.imports USING btree (portfolio_id, id);
 
+CREATE TABLE coordinator.limits (
+    id           uuid NOT NULL DEFAULT gen_random_uuid(),
+    name         text NOT NULL,
+    portfolio_id uuid,
+    figure       text NOT NULL,
+    op           text NOT NULL,
+    value        double precision NOT NULL,
+    created_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT limits_pkey PRIMARY KEY (id),
+    CONSTRAINT limits_figure_check CHECK (((length(figure) >= 1) AND (length(figure) <= 200))),
+    CONSTRAINT limits_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT limits_op_check CHECK ((op = ANY (ARRAY['>'::text, '>='::text, '<'::text, '<='::text]))),
+    CONSTRAINT limits_value_check CHECK (((value = value) AND (abs(value) < 'Infinity'::double precision))),
+    CONSTRAINT limits_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE
+);
+
+CREATE TABLE coordinator.limit_states (
+    limit_id     uuid NOT NULL,
+    portfolio_id uuid NOT NULL,
+    state        text NOT NULL,
+    since        timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    value        double precision,
+    detail       text,
+    session      date,
+    seen         text NOT NULL,
+    CONSTRAINT limit_states_pkey PRIMARY KEY (limit_id, portfolio_id),
+    CONSTRAINT limit_states_state_check CHECK ((state = ANY (ARRAY['kept'::text, 'breached'::text]))),
+    CONSTRAINT limit_states_limit_id_fkey FOREIGN KEY (limit_id) REFERENCES coordinator.limits(id) ON DELETE CASCADE,
+    CONSTRAINT limit_states_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE
+);
+
 CREATE TABLE coordinator.positions (
     id                 uuid NOT NULL DEFAULT uuidv7(),
     portfolio_id       uuid NOT NULL,
@@ -786,6 +817,48 @@ CREATE TABLE coordinator.versions (
     CONSTRAINT versions_name_check CHECK ((name = ANY (ARRAY['code'::text, 'model'::text, 'sector_benchmark'::text])))
 );
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.versions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+
+CREATE TABLE coordinator.webhooks (
+    id         uuid NOT NULL DEFAULT gen_random_uuid(),
+    name       text NOT NULL,
+    url        text NOT NULL,
+    secret     text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT webhooks_pkey PRIMARY KEY (id),
+    CONSTRAINT webhooks_name_key UNIQUE (name),
+    CONSTRAINT webhooks_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT webhooks_url_check CHECK (((length(url) >= 1) AND (length(url) <= 2000)))
+);
+
+CREATE TABLE coordinator.notifications (
+    id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    delivery     uuid NOT NULL DEFAULT gen_random_uuid(),
+    webhook_id   uuid NOT NULL,
+    event        text NOT NULL,
+    body         jsonb NOT NULL,
+    created_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    attempts     integer NOT NULL DEFAULT 0,
+    due_at       timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    last_error   text,
+    delivered_at timestamp with time zone,
+    gave_up_at   timestamp with time zone,
+    CONSTRAINT notifications_pkey PRIMARY KEY (id),
+    CONSTRAINT notifications_event_check CHECK ((event = ANY (ARRAY['limit.breached'::text, 'limit.kept'::text, 'test'::text]))),
+    CONSTRAINT notifications_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES coordinator.webhooks(id) ON DELETE CASCADE
+);
+CREATE INDEX notifications_open ON coordinator.notifications USING btree (webhook_id, id) WHERE ((delivered_at IS NULL) AND (gave_up_at IS NULL));
+
+CREATE TABLE coordinator.subscriptions (
+    webhook_id   uuid NOT NULL,
+    limit_id     uuid NOT NULL,
+    portfolio_id uuid NOT NULL,
+    state        text NOT NULL,
+    CONSTRAINT subscriptions_pkey PRIMARY KEY (webhook_id, limit_id, portfolio_id),
+    CONSTRAINT subscriptions_state_check CHECK ((state = ANY (ARRAY['kept'::text, 'breached'::text]))),
+    CONSTRAINT subscriptions_limit_id_fkey FOREIGN KEY (limit_id) REFERENCES coordinator.limits(id) ON DELETE CASCADE,
+    CONSTRAINT subscriptions_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE,
+    CONSTRAINT subscriptions_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES coordinator.webhooks(id) ON DELETE CASCADE
+);
 
 CREATE TABLE ingest.actions_history (
     symbol_id   integer NOT NULL,
@@ -1744,6 +1817,7 @@ GRANT USAGE ON SCHEMA risk TO leadline_api, leadline_coordinator, leadline_facto
 GRANT USAGE ON SCHEMA snapshots TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT USAGE ON SEQUENCE bus.dead_letters_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE coordinator.notifications_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE coordinator.price_decisions_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE ingest.quota_uses_id_seq TO leadline_ingest;
 GRANT USAGE ON SEQUENCE ingest.symbols_id_seq TO leadline_ingest;
@@ -1766,8 +1840,11 @@ GRANT SELECT ON TABLE coordinator.import_mappings TO leadline_factors, leadline_
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_mappings TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.imports TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.imports TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.limit_states TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.limits TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.lookups TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.lookups TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.notifications TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.portfolios TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.portfolios TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.positions TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
@@ -1778,6 +1855,7 @@ GRANT SELECT ON TABLE coordinator.run_units TO leadline_factors, leadline_ingest
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.run_units TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.runs TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.runs TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.subscriptions TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.symbol_choices TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.symbol_choices TO leadline_api, leadline_coordinator;
 GRANT INSERT, SELECT, UPDATE ON TABLE coordinator.tokens TO leadline_api, leadline_coordinator;
@@ -1785,6 +1863,7 @@ GRANT SELECT ON TABLE coordinator.trades TO leadline_factors, leadline_ingest, l
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.trades TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.versions TO leadline_api, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.versions TO leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.webhooks TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE factors.exposures TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE factors.exposures TO leadline_factors;
 GRANT SELECT ON TABLE factors.metrics TO leadline_api, leadline_coordinator, leadline_ingest, leadline_risk, leadline_snapshots;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
 from datetime import date
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from deploy import doctor
 from deploy.embedded import run, state
@@ -14,6 +17,7 @@ from services.ingest.settings import IngestSettings
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
 
+ROOT = Path(__file__).parents[2]
 RUN = {
     "url": "http://127.0.0.1:1",
     "database": "postgresql://leadline_coordinator:x@127.0.0.1:1/leadline",
@@ -140,3 +144,18 @@ def test_the_age_of_the_newest_yield_curve_is_told() -> None:
 
 async def test_nobody_is_asked_for_curves_where_nobody_is_on_the_network() -> None:
     assert "no curve is asked for" in await doctor._yields(IngestSettings(providers=("file",)))
+
+
+def test_what_a_check_says_stays_in_its_line() -> None:
+    """Whatever the words hold, and however narrow the terminal is."""
+    out = io.StringIO()
+    doctor._say(Console(file=out, width=40), "[red]wrong[/]  ", "broker", "two\nlines [red] " + "and more words " * 20)
+    [line] = out.getvalue().splitlines()
+    assert line.startswith("  wrong  broker: two lines [red] and more")
+
+
+def test_the_demo_takes_another_port() -> None:
+    """`make demo PORT=8010`: what it says where 8000 is taken."""
+    for given, expected in ((["PORT=8010"], "leadline demo --port 8010"), ([], "leadline demo")):
+        shown = subprocess.run(["make", "-n", "demo", *given], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert shown.stdout.rstrip().endswith(expected), shown.stdout

@@ -91,15 +91,26 @@ def test_up_says_ready_once_serves_and_stops_cleanly(running: tuple[subprocess.P
     _let_in_by_its_link_and_its_token(process, url, state)
     assert servers_of(state)
     doctor = leadline("doctor", "--state", state)
-    said = " ".join(doctor.communicate(timeout=60)[0].split())  # lines are folded to the terminal
+    said = doctor.communicate(timeout=60)[0]
     assert doctor.returncode == 0, said
+    # Piped, a line a check.
+    assert [line.split()[:2] for line in said.splitlines()[1:]] == [
+        ["ok", f"{name}:"]
+        for name in ("database", "migrations", "clock", "broker", "topics", "providers", "prices", "yields", "calendar")
+    ]
     assert "standing at 2020-12-31" in said
     assert "prices.parquet" in said
 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out) == (0, "")
+    # What began, what can be done next, and that it ends; a line each, and nothing else.
+    told = [line.partition(" s  ")[2] for line in err.splitlines()]
+    begun = ["PostgreSQL", "the broker", "the schema", "the five services"]
+    assert told[:4] == [f"starting {part} …" for part in begun]
+    assert told[4].startswith("next: leadline import FILE.csv")
+    assert told[5:] == ["stopping the services, the broker, PostgreSQL …"]
     assert servers_of(state) == []
 
 
@@ -231,8 +242,11 @@ def test_a_signal_during_the_start_stops_it_within_seconds_and_leaves_nothing(
 
     assert time.monotonic() - asked < 20, "it went on starting"
     assert "ready" not in out
-    expected = (0, "") if command == "up" else (1, "leadline: stopped before everything had started\n")
-    assert (process.returncode, err) == expected
+    if command == "up":
+        assert process.returncode == 0
+        assert all(line.endswith("…") for line in err.splitlines()), err
+    else:
+        assert (process.returncode, err) == (1, "leadline: stopped before everything had started\n")
     assert servers_of(state) == []
 
 

@@ -66,10 +66,17 @@ def figures(url: str, portfolio: str) -> list[Any]:
 
 
 def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Path) -> None:
+    """A newcomer's path too: start, sign in by the link, bring a file, read its risk on the page, kill a service, watch it heal."""
     process, url = up(state)
+    browser = httpx2.Client(timeout=20, follow_redirects=True)
     try:
+        assert process.stdout is not None
+        assert "<h1>Portfolios</h1>" in browser.get(process.stdout.readline().split()[-1]).text
         undisturbed = import_sample(url, "undisturbed")
         until_complete(url, undisturbed)
+        with Client(url) as api:
+            volatility = api.get(f"/portfolios/{undisturbed}/risk")["volatility"]["realized_252"]
+        assert f'<data value="{volatility}"' in browser.get(f"{url}/p/{undisturbed}/risk").text
         expected = figures(url, undisturbed)
         assert len(expected) > 400
         for server in NAMES:
@@ -80,12 +87,14 @@ def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Pa
             assert pid_of(state, server) != dead
             assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
             assert figures(url, disturbed) == expected, server
+            assert "complete to" in browser.get(f"{url}/p/{disturbed}").text
     finally:
+        browser.close()
         asked = time.monotonic()
         process.terminate()
         _, err = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10
-    said = err.splitlines()
+    said = [line for line in err.splitlines() if line.startswith("leadline: ")]
     assert len(said) == 2 * len(NAMES)
     for name, ended, back in zip(NAMES.values(), said[::2], said[1::2], strict=True):
         assert f"leadline: {name} ended (SIGKILL); starting it again" in ended

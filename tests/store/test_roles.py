@@ -32,7 +32,7 @@ COMPLETION_COLUMNS = {
 # What was said is never unsaid, not even by its owner.
 APPENDED = {"price_decisions"}
 # A secret's digest is its owner's alone, and a row outlives its token.
-PRIVATE = {"tokens", "idempotency"}
+PRIVATE = {"tokens", "idempotency", "limits", "limit_states", "webhooks", "subscriptions", "notifications"}
 # What only the coordinator's loops write.
 LOOPS = {"versions"}
 # Notes that only the trigger writes; who has worked them in deletes them.

@@ -62,6 +62,8 @@ async def _portfolio(url: str, token: str) -> str:
         portfolio = str(answer.json()["id"])
         flow = {"date": "2020-03-16", "amount": 30_000, "note": "deposit"}
         (await api.post(f"/portfolios/{portfolio}/flows", json=flow)).raise_for_status()
+        limit = {"name": "VaR over 1.5 %", "figure": "risk.var.historical.0.95", "op": ">", "value": 0.015}
+        (await api.post("/limits", json=limit)).raise_for_status()
         async with api.stream("GET", f"/portfolios/{portfolio}/status/stream") as stream:
             async for line in stream.aiter_lines():
                 if line.startswith("data:") and _done(json.loads(line.removeprefix("data:"))):

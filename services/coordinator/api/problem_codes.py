@@ -69,6 +69,11 @@ CODES: tuple[ProblemCode, ...] = (
     ),
     ProblemCode("too_many_tokens", 409, "There are as many tokens as there can be.", "Revoke some."),
     ProblemCode(
+        "webhook_name_taken", 409, "There is a webhook of that name.", "Choose another name, or delete that webhook first."
+    ),
+    ProblemCode("too_many_limits", 409, "There are as many limits as there can be.", "Delete some."),
+    ProblemCode("too_many_webhooks", 409, "There are as many webhooks as there can be.", "Delete some."),
+    ProblemCode(
         "calendar_moved", 409, "The exchange calendar was changed while the request was checked. Nothing was done.", "Send it again."
     ),
     ProblemCode(

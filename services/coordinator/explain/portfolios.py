@@ -95,6 +95,21 @@ async def names(conn: AsyncConnection, portfolio: UUID, session: date | None) ->
     return {"portfolio_id": str(portfolio), "session": when, "figures": found}
 
 
+async def values_of(conn: AsyncConnection, portfolio: UUID, session: date | None, answer: str) -> dict[str, Any]:
+    """The values of all figures of one of `ANSWERS`, by name. Raises `NotFound` where the session has none."""
+    _, figures = await _figures(conn, portfolio, session, answer)
+    return {joined(name): value for name, value in figures.items()}
+
+
+async def check_name(conn: AsyncConnection, portfolio: UUID, figure: str) -> None:
+    """Raises `NotFound` where the newest session has no figure of that name. Nothing is refused before there is a session."""
+    try:
+        envelope, figures = await _figures(conn, portfolio, None, answer_of(figure, ANSWERS))
+    except NotFound:
+        return
+    await asyncio.to_thread(chosen, figure, figures, envelope["session"])
+
+
 def answer_of(figure: str, answers: Collection[str]) -> str:
     """The first part of a figure's name. Raises `NotFound` where it is none of the answers."""
     answer = figure.strip().partition(".")[0]

@@ -12,6 +12,8 @@ from uuid import UUID
 
 API = "/api/v1"
 TOKENS = "/admin/tokens"
+WEBHOOKS = "/admin/webhooks"
+"""Their addresses often hold what lets one write there."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Asked by POST for its body's sake alone.
 _QUESTION = re.compile(r"/portfolios/[^/]+/what-if")
@@ -69,11 +71,11 @@ def digest(secret: bytes) -> bytes:
 def role_for_call(method: str, path: str) -> Role:
     """The smallest role that may call a path of the API.
 
-    Reading needs a reader, except the list of tokens; changes of portfolios need an editor, all other changes an operator. What is
-    asked with a body and changes nothing is reading.
+    Reading needs a reader, except the lists of tokens and webhooks; changes of portfolios need an editor, all other changes an
+    operator. What is asked with a body and changes nothing is reading.
     """
     rest = path.removeprefix(API)
-    if _under(rest, TOKENS):
+    if _under(rest, TOKENS) or _under(rest, WEBHOOKS):
         return Role.OPERATOR
     if is_read(method, path):
         return Role.READER

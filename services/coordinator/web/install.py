@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from services.coordinator.web.compression import Compression
 from services.coordinator.web.files import Kept
 from services.coordinator.web.routes import (
     docs,
@@ -11,6 +12,7 @@ from services.coordinator.web.routes import (
     entry,
     explain,
     importing,
+    notifications,
     operations,
     portfolio,
     portfolios,
@@ -41,7 +43,9 @@ def install(app: FastAPI) -> None:
         operations,
         settings,
         tokens,
+        notifications,
         report,
     ):
         app.include_router(module.router)
+    app.add_middleware(Compression)
     app.mount("/static", Kept(), name="static")

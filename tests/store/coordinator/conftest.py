@@ -30,6 +30,7 @@ AS_OF = date(2020, 12, 30)
 PREFIX = "/api/v1"
 # Children before parents.
 WRITTEN = (
+    "coordinator.notifications", "coordinator.subscriptions", "coordinator.limit_states", "coordinator.webhooks", "coordinator.limits",
     "coordinator.run_units", "coordinator.runs", "coordinator.flows", "coordinator.import_lots", "coordinator.trades",
     "coordinator.imports", "coordinator.import_mappings", "coordinator.positions",
     "coordinator.portfolios", "coordinator.idempotency", "coordinator.versions", "coordinator.benchmarks",

@@ -174,6 +174,22 @@ async def test_the_wizard_lists_all_errors_with_a_repair(api: Api) -> None:
     assert "1 position" in repaired.text
 
 
+async def test_a_file_is_read_as_the_reader_says_it_is_written(api: Api) -> None:
+    """Nothing is guessed of a date such as 02/01/2020; once it is said, nothing needs repair."""
+    text = "symbol;quantity;entry_date;entry_price\nAAPL;1.200,5;21.12.2020;128,23\n"
+    form = {"text": text, "name": "B", "equity_balance": "1000000"}
+    assert (await api.client.post("/import", data=form)).status_code == 422
+    answer = await api.client.post("/import", data=form | {"dialect": "eu"})
+    assert answer.status_code == 200, answer.text
+    assert "1 position" in answer.text
+    assert '<option value="eu" selected>' in answer.text
+    done = await api.client.post("/import/commit", data=form | {"dialect": "eu"})
+    assert done.status_code == 303
+    stored = await api.rows("SELECT quantity, entry_date, entry_price FROM coordinator.positions")
+    assert [(float(row[0]), str(row[1]), float(row[2])) for row in stored] == [(1200.5, "2020-12-21", 128.23)]
+    assert (await api.client.post("/import", data=form | {"dialect": "martian"})).status_code == 422
+
+
 async def test_a_cell_that_was_edited_counts_whichever_button_is_pressed(api: Api) -> None:
     """Enter in a field presses the first button of the form, which is not the one beside the cells."""
     text = "symbol,quantity,entry_date,entry_price\nAAPL,x,2020-01-02,75.5\n"
@@ -207,6 +223,18 @@ async def test_names_are_text_wherever_they_stand(api: Api) -> None:
         answer = await api.client.get(path)
         assert "<script>alert" not in answer.text, path
         assert "&lt;script&gt;alert" in answer.text, path
+
+
+async def test_pages_and_files_are_compressed_and_ranges_are_not(api: Api) -> None:
+    for path in ("/", "/static/leadline.css", "/static/vendor/htmx-4.0.1.min.js", "/openapi.json"):
+        answer = await api.client.get(path, headers={"accept-encoding": "gzip"})
+        assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip"), path
+        assert answer.num_bytes_downloaded < len(answer.content) / 2, path
+        plain = await api.client.get(path, headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == answer.content
+    some = await api.client.get("/static/leadline.css", headers={"range": "bytes=0-99", "accept-encoding": "gzip"})
+    assert (some.status_code, len(some.content), "content-encoding" in some.headers) == (206, 100, False)
 
 
 async def test_static_files_are_kept_for_ever_under_their_digest(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
@@ -283,6 +284,10 @@ async def test_restatements_are_grouped_by_what_caused_them(api: Api, jpm: int) 
     assert cause["summary"].startswith("close of JPM on 2020-12-28: 79.10 → 80.68 (file, ")
     assert (cause["changes"][0]["old"], cause["changes"][0]["new"], corrected["nav_moved"]) == (79.1, 80.684, 158.4)
     assert withdrawn["causes"] == []
+    # The page says the same, and leads to the symbol's prices.
+    page = (await api.client.get(f"/p/{identity}/data")).text
+    assert re.search(r'<a href="/symbols/JPM">close of JPM on 2020-12-28: 79.10 → 80.68 \(file, [^<]+</a>', page)
+    assert "158.40" in page
     newest = await get(api, f"/portfolios/{identity}/restatements/causes", limit=1)
     assert newest["next"] == "9000050"
     after = await get(api, f"/portfolios/{identity}/restatements/causes", limit=1, cursor="9000050")

@@ -38,6 +38,20 @@ ANSWERS: dict[tuple[str, str], tuple[int, Any]] = {
     ("GET", f"{PATH}/risk"): (200, ORIGIN | RISK),
     ("GET", f"{PATH}/factor-exposures"): (200, ORIGIN | {"factors": [{"factor": "rates", "beta": None}]}),
     ("GET", f"{PATH}/stress"): (200, ORIGIN | {"scenarios": []}),
+    ("GET", f"{PATH}/performance"): (
+        200, {"from": "2020-01-02", "to": "2020-12-30", "sessions": 252, "stale": False, "total_return": 0.1, "sharpe": None,
+              "drawdowns": [], "years": [], "items": [], "benchmark": {"symbol": "SPY"}, "reasons": [REASON]},
+    ),
+    ("GET", f"{PATH}/attribution"): (
+        200, {"from": "2020-01-02", "to": "2020-12-30", "stale": False, "pnl": 5.0, "total_return": 0.1, "items": [], "sectors": [],
+              "factors": [], "brinson": None, "reasons": []},
+    ),
+    ("GET", f"{PATH}/stress/replay"): (
+        200, ORIGIN | {"from": "2020-02-19", "to": "2020-03-23", "factors": None, "positions": {"money": -1.0}, "items": []},
+    ),
+    ("GET", f"{PATH}/liquidity"): (200, ORIGIN | {"share": 0.2, "days": None, "unknown_share": 0.0, "within": [], "items": []}),
+    ("POST", f"{PATH}/what-if"): (200, ORIGIN | {"trades": [], "before": {"nav": 1.0}, "after": {"nav": 1.0}}),
+    ("GET", "/limits"): (200, {"items": [{"name": "VaR", "breached": 1}]}),
     ("GET", f"{PATH}/explain"): (
         200, {"figure": "snapshots.nav", "session": "2020-12-30", "value": 1.5, "formula": "cash + values", "parameters": {},
               "steps": [], "inputs": [{"provider": "file"}], "no_inputs": None},
@@ -79,11 +93,12 @@ def said(answer: Any) -> str:
     return "".join(part.text for part in answer.content if isinstance(part, TextContent))
 
 
-async def test_there_are_eight_tools_that_read_and_two_that_are_guarded() -> None:
+async def test_there_are_fourteen_tools_that_read_and_two_that_are_guarded() -> None:
     async with session() as (agent, _):
         tools = {tool.name: tool for tool in (await agent.list_tools()).tools}
     assert set(tools) == {
         "list_portfolios", "status", "positions", "risk", "exposures", "stress", "explain", "restatements", "import_dry_run", "rerun",
+        "performance", "attribution", "replay", "liquidity", "what_if", "limits",
     }  # fmt: skip
     for tool in tools.values():
         assert tool.description
@@ -114,6 +129,30 @@ async def test_what_is_unknown_is_null_with_its_reason() -> None:
         assert (await called(agent, "risk", portfolio="Book"))["volatility"] is None
         changes = await called(agent, "restatements", portfolio="Book", first="2020-12-01")
         assert changes == {"items": [{"summary": "close of KO"}], "more": True}
+
+
+async def test_the_newer_figures_are_asked_for_with_their_range() -> None:
+    async with session() as (agent, sent):
+        found = await called(agent, "performance", portfolio=ID, first="2020-01-02", benchmark="SPY")
+        assert (found["first"], found["total_return"], found["sharpe"], found["reasons"]) == (
+            "2020-01-02",
+            0.1,
+            None,
+            [REASON],
+        )
+        assert sent[-1][2] == {"from": "2020-01-02", "benchmark": "SPY"}
+        assert (await called(agent, "attribution", portfolio=ID))["pnl"] == 5.0
+        replayed = await called(agent, "replay", portfolio=ID, first="2020-02-19", last="2020-03-23")
+        assert (replayed["last"], replayed["positions"], sent[-1][1]) == (
+            "2020-03-23",
+            {"money": -1.0},
+            f"{PATH}/stress/replay",
+        )
+        assert (await called(agent, "liquidity", portfolio=ID, share=0.1))["days"] is None
+        assert sent[-1][2] == {"share": "0.1"}
+        assert (await called(agent, "what_if", portfolio=ID, trades={"SPY": -100}))["after"] == {"nav": 1.0}
+        assert json.loads(sent[-1][3])["trades"] == [{"symbol": "SPY", "quantity": -100}]
+        assert (await called(agent, "limits"))["items"][0]["breached"] == 1
 
 
 async def test_a_rerun_is_not_asked_for_without_confirmation() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Depends, File, Form, Query, Request, UploadFile
@@ -17,6 +17,7 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import Refused
 from services.coordinator.importer.account import ACCOUNT_TYPES
 from services.coordinator.importer.columns import COLUMNS
+from services.coordinator.importer.dialects import DIALECTS
 from services.coordinator.importer.model import MAX_ISSUES
 from services.coordinator.importer.parse import Parsed, is_recognised
 from services.coordinator.importer.reader import MAX_BYTES
@@ -47,10 +48,16 @@ class Given:
     account_type: str
     currency: str
     basis: str
+    dialect: str
     into: UUID | None
     columns: dict[int, str]
     fixes: list[tuple[int, str, str]]
     dropped: set[int]
+
+    def options(self) -> Options:
+        """What the user says about the file. Without a dialect a broker's layout has its own, any other file the plain one."""
+        currency = self.currency.strip().upper() or "USD"
+        return Options(dialect=DIALECTS.get(self.dialect), price_basis=self.basis, currency=currency)
 
 
 async def _given(
@@ -63,6 +70,7 @@ async def _given(
     account_type: Annotated[str, Form()] = "",
     currency: Annotated[str, Form()] = "",
     price_basis: Annotated[str, Form()] = "auto",
+    dialect: Annotated[Literal["", "iso", "us", "uk", "eu"], Form()] = "",
     into: Annotated[str, Form()] = "",
     fix: Annotated[str, Form()] = "",
 ) -> Given:
@@ -84,6 +92,7 @@ async def _given(
         account_type=account_type,
         currency=currency,
         basis=price_basis,
+        dialect=dialect,
         into=UUID(into) if into else None,
         # A new file has columns of its own.
         columns={} if content else chosen,
@@ -114,10 +123,10 @@ async def empty(
     into: Annotated[UUID | None, Query()] = None,
     sample: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
 ) -> Response:
-    given = Given("", "", "", "", "taxable", "USD", "auto", into, {}, [], set())
+    given = Given("", "", "", "", "taxable", "USD", "auto", "", into, {}, [], set())
     if sample:
         text = (STATIC / "sample.csv").read_text(encoding="utf-8")
-        given = Given(text, "sample.csv", "Sample", "500000", "taxable", "USD", "auto", None, {}, [], set())
+        given = Given(text, "sample.csv", "Sample", "500000", "taxable", "USD", "auto", "", None, {}, [], set())
     return page(request, "import.html", **_shown(given))
 
 
@@ -197,7 +206,7 @@ async def _parsed(context: Context, given: Given, into: UUID, content: bytes) ->
     async with snapshot(context.engine) as conn:
         # A row in another currency than the portfolio's is none of its lots.
         currency = (await service.existing(conn, into)).currency
-    options = Options(price_basis=given.basis, currency=currency)
+    options = replace(given.options(), currency=currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, None, options, context.clock)
     # Each faulty cell can be mended here, so each is shown.
     parsed.issues.shown = MAX_ISSUES
@@ -213,7 +222,7 @@ async def _draft(context: Context, given: Given, content: bytes) -> validation.D
         account_type=given.account_type,
         equity=given.equity,
         currency=given.currency,
-        options=Options(price_basis=given.basis, currency=given.currency.strip().upper() or "USD"),
+        options=given.options(),
         clock=context.clock,
     )
     draft.issues.shown = MAX_ISSUES
@@ -234,6 +243,7 @@ def _shown(given: Given) -> dict[str, Any]:
         "csv": given.text if known else views.rewritten(given.text, found, mapping),
         "ours": COLUMNS,
         "account_types": ACCOUNT_TYPES,
+        "dialects": [(of.name, of.means) for of in DIALECTS.values()],
         "rows_total": max(0, len([row for row in found.rows if row]) - 1),
         "faults": [],
         "faults_total": 0,

@@ -69,6 +69,7 @@ async def operations(
         "operations.html",
         grid=grid,
         lines=views.lines(grid),
+        portfolios=len(grid["portfolios"]),
         totals=views.totals(grid),
         states=views.state_names(),
         phase=phase,

@@ -18,7 +18,7 @@ from services.coordinator.context import Context, Ctx
 from services.coordinator.control.unit_runs import refresh_all
 from services.coordinator.errors import NotFound
 from services.coordinator.portfolios import flows, store
-from services.coordinator.results import figure_series, portfolios, restatements, scorecard, symbols
+from services.coordinator.results import figure_series, portfolios, restatement_causes, restatements, scorecard, symbols
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
@@ -43,6 +43,7 @@ from shared.market.registry import PROXY_SYMBOLS
 router = made(runs_up_to_date)
 RUNS = 100
 CHANGES = 20
+CAUSES = 10
 
 
 @router.get("/p/{portfolio_id}")
@@ -181,6 +182,7 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
         found, head, document = await portfolio_header(conn, context, portfolio_id, session)
         lane = await strip_of(conn, context, portfolio_id)
         said = await restatements.page(conn, portfolio_id, limit=CHANGES, cursor=None, session=session)
+        why = await restatement_causes.page(conn, portfolio_id, session, session, limit=CAUSES, cursor=None)
         recent = [serializers.run(run) for run in await runs.page(conn, limit=RUNS, before=None, source=None)]
     own = [run for run in recent if str(portfolio_id) in (run["scope"].get("portfolio_ids") or ())]
     return page(
@@ -189,7 +191,7 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
         **moving(head, lane),
         part="data",
         account=serializers.portfolio(found, [], []),
-        view=data_views.view(str(portfolio_id), document, said),
+        view=data_views.view(str(portfolio_id), document, said, why),
         runs=operation_views.runs(own, {str(portfolio_id): found.name}),
     )
 

@@ -12,13 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Context, Ctx
 from services.coordinator.errors import NotFound
+from services.coordinator.results import attribution as attributions
+from services.coordinator.results import performance as performances
 from services.coordinator.results import portfolios
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Session, portfolio_header
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.portfolio import performance_of, risk_of
+from services.coordinator.web.routes.questions import USUAL_SHARE, liquidity_of
+from services.coordinator.web.views import attribution as attribution_views
 from services.coordinator.web.views import factors as factor_views
 from services.coordinator.web.views import positions as position_views
+from services.coordinator.web.views import returns as return_views
 from services.coordinator.web.views import stress as stress_views
 from services.coordinator.web.views.reasons import grouped
 from shared.db.engine import snapshot
@@ -63,6 +68,9 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         "factors": None,
         "stress": None,
         "reasons": [],
+        "returns": return_views.view(of, await performances.read(conn, portfolio_id, None, on), whole=True),
+        "attribution": attribution_views.view(of, await attributions.read(conn, portfolio_id, None, on)),
+        "liquidity": await liquidity_of(conn, portfolio_id, on, USUAL_SHARE),
     }
     try:
         view["risk"] = await risk_of(conn, portfolio_id, on)

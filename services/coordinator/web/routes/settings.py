@@ -1,4 +1,4 @@
-"""Settings: tokens, benchmarks, versions, how things are shown."""
+"""Settings: tokens, limits and webhooks, benchmarks, versions, how things are shown."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from fastapi.responses import Response
 from sqlalchemy import text
 
 from services.coordinator.context import Context, Ctx
+from services.coordinator.notifications import limit_store, webhook_store
+from services.coordinator.notifications.evaluation import STATUS_FIGURES
 from services.coordinator.reference.benchmarks import store as benchmarks
 from services.coordinator.tokens import store as tokens
 from services.coordinator.tokens.model import Role
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.views import notifications as views
 from services.coordinator.web.views import tokens as token_views
 from shared.db.engine import snapshot
 from shared.market.registry import MODEL_VERSION
 
 router = made()
+_NAMES = "SELECT id, name FROM coordinator.portfolios WHERE deleted_at IS NULL ORDER BY name, id"
+_OFTEN = (
+    "risk.var.historical.0.95", "risk.volatility.realized_252", "snapshots.nav", "snapshots.drawdown", "snapshots.coverage",
+    "snapshots.daily_return",
+)  # fmt: skip
 
 
 @router.get("/settings")
@@ -29,11 +37,28 @@ async def settings(request: Request, context: Ctx) -> Response:
     return await settings_page(request, context)
 
 
-async def settings_page(request: Request, context: Context, *, fresh: tuple[str, str] | None = None) -> Response:
-    """fresh : name and secret of a token that was just made; of the list of tokens an operator alone is told"""
+# A longer list is no list to choose from; a limit of one portfolio is then set by `leadline limit add --portfolio`.
+MOST_NAMES = 200
+
+
+async def settings_page(
+    request: Request,
+    context: Context,
+    *,
+    fresh: tuple[str, str] | None = None,
+    signing: tuple[str, str] | None = None,
+) -> Response:
+    """Tokens and webhooks are told to an operator alone.
+
+    fresh   : name and secret of a token that was just made
+    signing : the same of a webhook
+    """
     operator = sign_in.identity_of(request).role.includes(Role.OPERATOR)
     async with snapshot(context.engine) as conn:
         listed = await tokens.all_tokens(conn) if operator else None
+        hooks = await webhook_store.all_webhooks(conn) if operator else []
+        limits, standings = await limit_store.all_limits(conn), await limit_store.standings(conn)
+        names = {row.id: row.name for row in await conn.execute(text(_NAMES))}
         tables = await benchmarks.current(conn, None)
         chosen = await benchmarks.chosen(conn)
         server = await conn.scalar(text("SHOW server_version"))
@@ -44,6 +69,12 @@ async def settings_page(request: Request, context: Context, *, fresh: tuple[str,
         tokens=None if listed is None else token_views.view(listed, datetime.now(UTC)),
         roles=token_views.roles(),
         fresh=fresh,
+        operator=operator,
+        limits=views.limits(limits, standings, names),
+        webhooks=views.webhooks(hooks),
+        signing=signing,
+        watched=[*STATUS_FIGURES.items(), *((name, "") for name in _OFTEN)],
+        portfolio_names=[(str(of), name) for of, name in names.items()][:MOST_NAMES],
         benchmarks=[
             {"code": of.code, "date": of.date.isoformat(), "sectors": len(of.sectors), "loaded_at": loaded_at}
             for of, loaded_at in tables

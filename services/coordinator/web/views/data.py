@@ -16,7 +16,8 @@ FIRST = ("snapshots.nav", "snapshots.daily_return", "risk.volatility", "risk.var
 SHOWN = 40
 
 
-def view(portfolio: str, status: Document, changes: Document) -> dict[str, Any]:
+def view(portfolio: str, status: Document, changes: Document, why: Document) -> dict[str, Any]:
+    """changes, why : restated figures, and what restated them"""
     return {
         "holes": [
             hole | {"phase": label(hole["phase"]), "reason": None if hole["reason"] is None else reason(hole["reason"])}
@@ -37,7 +38,23 @@ def view(portfolio: str, status: Document, changes: Document) -> dict[str, Any]:
         "changes": changed(portfolio, changes["items"]),
         "changes_total": len(changes["items"]),
         "more": changes["next"],
+        "causes": causes(why["items"]),
     }
+
+
+def causes(groups: Sequence[Document]) -> list[dict[str, Any]]:
+    """What restated figures, newest first: each cause in a sentence, those of a symbol with the way to its prices."""
+    return [
+        {
+            "from": group["from"],
+            "to": group["to"],
+            "sessions": group["sessions"],
+            "at": group["replaced_at"],
+            "moved": group["nav_moved"],
+            "said": [(cause["symbol"], cause["summary"]) for cause in group["causes"]] or [(None, group["summary"])],
+        }
+        for group in groups
+    ]
 
 
 def changed(portfolio: str, items: Sequence[Document]) -> list[dict[str, Any]]:

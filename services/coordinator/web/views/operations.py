@@ -14,6 +14,8 @@ from shared.market.reasons import ReasonCode
 
 Document = Mapping[str, Any]
 
+SHOWN_LINES = 200
+
 
 def totals(grid: Document) -> list[tuple[str, str, str]]:
     """(state, words, how many) of what there is, in the order of the legend."""
@@ -33,8 +35,10 @@ def state_names() -> dict[str, str]:
 
 
 def lines(grid: Document) -> list[dict[str, Any]]:
-    """The grid as a table, for readers without a canvas: a row a portfolio, its phases' shares done, and its worst state."""
-    count = max(1, len(grid["sessions"]))
+    """The grid as a table, for readers without a canvas: a row a portfolio, its phases' shares done, and its worst state.
+
+    The worst `SHOWN_LINES`: numbers as text cost more than all the rest, and nobody reads thousands of rows.
+    """
     found = []
     for line in grid["portfolios"]:
         phases: dict[str, list[int]] = {}
@@ -49,15 +53,21 @@ def lines(grid: Document) -> list[dict[str, Any]]:
                 "id": line["id"],
                 "name": line["name"],
                 "worst": STATES[worst],
-                "phases": [
-                    (label(phase), formats.percent(done / max(1, all_), 1)) for phase, (all_, done) in phases.items()
-                ],
+                "done": phases,
                 "units": sum(all_ for all_, _done in phases.values()),
-                "sessions": count,
             }
         )
     order = {state: -index for index, state in enumerate(STATES)}
-    return sorted(found, key=lambda row: (order[row["worst"]], row["name"].casefold()))
+    found.sort(key=lambda row: (order[row["worst"]], row["name"].casefold()))
+    return [
+        row
+        | {
+            "phases": [
+                (label(phase), formats.percent(done / max(1, all_), 1)) for phase, (all_, done) in row["done"].items()
+            ]
+        }
+        for row in found[:SHOWN_LINES]
+    ]
 
 
 def holes(found: Sequence[Any]) -> list[dict[str, Any]]:

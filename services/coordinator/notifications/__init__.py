@@ -1,0 +1,1 @@
+"""Limits on figures, and who is told when one is breached or kept again."""

@@ -1,0 +1,72 @@
+"""Where a webhook may lead: public addresses by https, and the server's own machine. Resolved once; the connection goes to that."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from services.coordinator.errors import Invalid
+from shared.network import allowed
+
+MOST = 2_000
+
+
+def check_url(url: str, *, private: bool) -> str:
+    """The URL as it is kept. Raises `Invalid`, which names what is wrong with it.
+
+    private : http, and addresses of one's own network, are allowed (LEADLINE_WEBHOOK_PRIVATE)
+    """
+    found = url.strip()
+    try:
+        parts = urlsplit(found)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise _invalid(url, "It is not a URL.") from None
+    if parts.scheme not in ("https", "http") or not host or port == 0 or not found.isascii() or len(found) > MOST:
+        raise _invalid(url, "Give a URL such as https://example.org/leadline.")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise _invalid(url, "Leave name, password and #fragment out of it; messages are signed.")
+    if parts.scheme == "http" and not (private or is_loopback(host)):
+        raise _invalid(
+            url, "Only https is sent to; http to this machine alone (127.0.0.1), or with LEADLINE_WEBHOOK_PRIVATE."
+        )
+    literal = _literal(host)
+    if literal is not None and not (private or allowed(literal, allow_loopback=True)):
+        raise _invalid(
+            url, f"{host} is not a public address. LEADLINE_WEBHOOK_PRIVATE allows those of one's own network."
+        )
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    literal = _literal(host)
+    return host == "localhost" if literal is None else ipaddress.ip_address(literal).is_loopback
+
+
+async def resolve(host: str, port: int, *, private: bool) -> str:
+    """The address to connect to. Raises `OSError` without one, `PermissionError` where any of the host's is not allowed.
+
+    A name that leads to this machine is refused unless it is `localhost`: what is sent there, its owner decides.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        if not private and not allowed(address, allow_loopback=is_loopback(host)):
+            raise PermissionError(f"{host} leads to {address}, which is not a public address; nothing was sent")
+    return min(addresses, key=lambda address: ":" in address)
+
+
+def _literal(host: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(host.split("%", 1)[0]))
+    except ValueError:
+        return None
+
+
+def _invalid(url: str, message: str) -> Invalid:
+    return Invalid(
+        f"A webhook cannot lead to {url.strip()[:100]!r}. {message}",
+        errors=[{"row": None, "column": "url", "code": "bad_url", "message": message, "value": url[:100]}],
+    )
