@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy, Conflict
 from services.coordinator.portfolios.limits import Limits
+from services.coordinator.results import sessions
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
@@ -69,9 +70,11 @@ Ctx = Annotated[Context, Depends(context_of)]
 
 
 async def on_trading_days(request: Request) -> None:
-    """What a request computes, it computes under the closures there are when it comes."""
-    async with context_of(request).engine.connect() as conn:
+    """What a request computes, it computes under the closures there are when it comes, and it tells of no session after today's."""
+    context = context_of(request)
+    async with context.engine.connect() as conn:
         await load_closures(conn)
+    sessions.newest.set(context.clock.last_due())
 
 
 @asynccontextmanager
