@@ -106,9 +106,10 @@ async def ordered_change(context: Context, prepare: Preparation | None = None) -
     """
     async with _turn(context), context.engine.begin() as conn:
         await conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'"))
-        await limit_idle(conn)
         if prepare is not None:
+            # Nobody waits for what it does, and checking fifty thousand lots takes long on a busy machine.
             await prepare(conn)
+        await limit_idle(conn)
         await acquire_commit_order_lock(conn)
         if await closures.find_closures(conn) != current():
             # What was checked before the lock, entries that count on the next session among it, is of another calendar.

@@ -84,10 +84,10 @@ OVERLOAD = (
         "services/coordinator/context.py",
         (
             (
-                "            await prepare(conn)\n        await acquire_commit_order_lock(conn)\n",
+                "            await prepare(conn)\n        await limit_idle(conn)\n",
                 (
                     "            await acquire_commit_order_lock(conn)\n            await prepare(conn)\n"
-                    "        await acquire_commit_order_lock(conn)\n"
+                    "        await limit_idle(conn)\n"
                 ),
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 from sqlalchemy.engine import make_url
-from typer.testing import CliRunner
 
 from deploy import acls, cli, env_file, image_digests
 from deploy.embedded import run
@@ -188,8 +188,10 @@ def test_the_image_for_home_serves_beyond_its_loopback_and_keeps_its_state_in_th
     monkeypatch.setattr(run, "up", asked.append)
     monkeypatch.setenv("LEADLINE_STATE", re.findall(r"LEADLINE_STATE=(\S+)", stage)[0])
     assert command[0] == "leadline"
-    done = CliRunner().invoke(cli.app, command[1:])
-    assert done.exit_code == 0, done.output
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
     assert [(of.bind, str(of.state)) for of in asked] == [("0.0.0.0", "/data")]
     assert "\nVOLUME /data\n" in stage
     assert "\nUSER 10001\n" in stage

@@ -114,7 +114,8 @@ async def _import(server: Server, name: str, file: bytes) -> str:
         form = {"name": name, "account_type": "taxable", "equity_balance": "1000000"}
         sent = {"file": ("f.csv", file, "text/csv")}
         answer = await client.post(f"{API}/portfolios/import", data=form, files=sent, timeout=ONBOARDING_SECONDS)
-        answer.raise_for_status()
+        if answer.status_code != 201:
+            raise AssertionError(f"the import of {name} was answered {answer.status_code}: {answer.text[:1000]}")
         return str(answer.json()["id"])
 
 
@@ -212,6 +213,9 @@ def main(arguments: Sequence[str]) -> int:
             with Peak(process.pid) as peak:
                 server = Server(line.split()[1], state.token(directory))
                 answers, onboarded = asyncio.run(_load(server, given, lock))
+        except BaseException:
+            sys.stderr.write((directory / "leadline.log").read_text(errors="replace")[-3000:])
+            raise
         finally:
             process.terminate()
             process.wait(60)
