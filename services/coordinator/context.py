@@ -21,7 +21,7 @@ from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.closures import load_closures
-from shared.db.engine import acquire_commit_order_lock, limit_idle
+from shared.db.engine import MOST_IDLE_SECONDS, acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
 
 # Longer than any change holds the commit-order lock; a request that waits longer keeps a connection from those that could go on.
@@ -108,6 +108,7 @@ async def ordered_change(context: Context, prepare: Preparation | None = None) -
         await conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'"))
         if prepare is not None:
             # Nobody waits for what it does, and checking fifty thousand lots takes long on a busy machine.
+            await limit_idle(conn, MOST_IDLE_SECONDS)
             await prepare(conn)
         await limit_idle(conn)
         await acquire_commit_order_lock(conn)
