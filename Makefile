@@ -1,11 +1,11 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless teeth kafka migrate secured rolling chart containers env digests sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless long teeth kafka migrate secured rolling chart containers env digests sbom audit
 
 demo: .venv/.ready
 	@.venv/bin/leadline demo
 
 # The suite is shared by LEADLINE_TEST_WORKERS processes (2; 0: this process alone, for a debugger)
-PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist loadgroup --no-loadscope-reorder
+PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 test: .venv/.ready
 	@$(PYTEST) $(ARGS)
@@ -39,11 +39,15 @@ crash: .venv/.ready
 
 # Broker and database away for a minute, a hundred commits whose answers are lost
 faults: .venv/.ready
-	@LEADLINE_FAULT_SECONDS=60 LEADLINE_FAULT_CUTS=100 .venv/bin/python -m pytest tests/crash/test_faults.py -v $(ARGS)
+	@LEADLINE_TEST_LONG=1 LEADLINE_FAULT_SECONDS=60 LEADLINE_FAULT_CUTS=100 .venv/bin/python -m pytest tests/crash/test_faults.py -v $(ARGS)
 
 # A year of nights on Yahoo alone, a stand-in in its moods: each complete by morning, calls counted against what is documented
 keyless: .venv/.ready
 	@LEADLINE_TEST_NIGHTS=252 .venv/bin/python -m pytest tests/store/ingest/test_keyless.py -v --timeout 3600 $(ARGS)
+
+# What `make test` leaves out because a short one shows it too: other providers, other moments of the same fault, more messages
+long:
+	@LEADLINE_TEST_LONG=1 $(PYTEST) -m long $(ARGS)
 
 # Take each safeguard out of a copy of the tree: the test that guards it must fail
 teeth: .venv/.ready

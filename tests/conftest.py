@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Before markers are chosen by (`-m unit`), and before xdist reads the groups."""
+    """Before markers are chosen by (`-m unit`), and before the modules are dealt out."""
     placed = [(groups.place(item), item) for item in items]
     if hasattr(config, "workerinput"):
         rank = {name: number for number, name in enumerate(groups.in_order(name for name, _ in placed))}

@@ -97,7 +97,7 @@ def test_memory_is_that_of_the_process_and_all_it_started() -> None:
         child.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_night_writes_the_document(scratch_directory: Path) -> None:
     file = scratch_directory / "night.json"

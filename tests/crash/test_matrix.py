@@ -13,11 +13,11 @@ from tests.crash.world import World
 
 # All points so many times; without it the sample, once.
 SEEDS = int(os.environ.get("LEADLINE_CRASH_SEEDS", "0"))
-# One for each kind of boundary: before and after a commit, sent and not yet marked, a lease without its work, work without its offset,
-# a letter, a drain, a leader that dies and one that sleeps.
-SAMPLE = ("C3", "C4", "C5", "R1", "R3", "R6", "H2", "H4", "H6", "H7", "H9", "H10", "X3", "X5")
-# Two deaths, the second on the way back from the first: three here, all 27 in the long run.
-TWICE = ("R6", "H7", "X3")
+# Of each process, and of each kind of boundary: after a commit that nobody was told of, sent and not yet marked, a lease without its
+# work, work without its offset, a drain, a leader that dies.
+SAMPLE = ("C4", "R3", "H2", "H7", "H9", "X3")
+# Two deaths, the second on the way back from the first: one here, all 27 in the long run.
+TWICE = ("H7",)
 CASES = (
     [Case(point, seed) for seed in range(SEEDS) for point in POINTS] if SEEDS else [Case(point, 0) for point in SAMPLE]
 ) + [Case(point, 0, PAIRS[point]) for point in TWICE]

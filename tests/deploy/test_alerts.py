@@ -129,7 +129,7 @@ def prometheus(scratch_directory: Path) -> Iterator[httpx2.Client]:
     state = scratch_directory / "prometheus"
     state.mkdir()
     config = {
-        "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": [
             {"job_name": "leadline", "static_configs": [{"targets": [f"127.0.0.1:{served.server_port}"]}]}
         ],
@@ -144,8 +144,9 @@ def prometheus(scratch_directory: Path) -> Iterator[httpx2.Client]:
     )  # fmt: skip
     client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
     try:
-        until = time.monotonic() + 30
-        while not _value(client, "count_over_time(leadline_outbox_unsent[1m]) >= 3"):
+        until = time.monotonic() + 60
+        # While it replays its log Prometheus listens and answers 503.
+        while not (_ready(client) and _value(client, "count_over_time(leadline_outbox_unsent[1m]) >= 3")):
             assert time.monotonic() < until, child.log_tail()
             assert child.running, child.log_tail()
             time.sleep(0.1)
@@ -173,12 +174,15 @@ def _serve_metrics() -> http.server.ThreadingHTTPServer:
     return server
 
 
-def _value(client: httpx2.Client, query: str) -> list[Any]:
+def _ready(client: httpx2.Client) -> bool:
     try:
-        answer = client.get("/api/v1/query", params={"query": query})
+        return client.get("/-/ready").is_success
     except httpx2.TransportError:
-        return []
-    body = answer.json()
+        return False
+
+
+def _value(client: httpx2.Client, query: str) -> list[Any]:
+    body = client.get("/api/v1/query", params={"query": query}).json()
     if body["status"] != "success":
         raise AssertionError(f"{query}: {body['error']}")
     found: list[Any] = body["data"]["result"]

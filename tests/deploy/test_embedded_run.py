@@ -205,7 +205,13 @@ def test_prices_that_cannot_be_read_are_refused_at_once_and_say_why(
 
 
 @pytest.mark.parametrize(
-    ("command", "until"), [("up", "postgres.new"), ("up", "broker.pid"), ("up", "roles.json"), ("demo", "leadline.log")]
+    ("command", "until"),
+    [
+        pytest.param("up", "postgres.new", marks=pytest.mark.long),
+        ("up", "broker.pid"),
+        pytest.param("up", "roles.json", marks=pytest.mark.long),
+        pytest.param("demo", "leadline.log", marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_during_the_start_stops_it_within_seconds_and_leaves_nothing(
     state: Path, command: str, until: str

@@ -94,7 +94,7 @@ def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Pa
     assert servers_of(state) == []
 
 
-@pytest.mark.parametrize("server", ["broker", "postgres"])
+@pytest.mark.parametrize("server", ["broker", pytest.param("postgres", marks=pytest.mark.long)])
 def test_a_stop_takes_no_more_than_ten_seconds_whatever_does_not_answer(state: Path, server: str) -> None:
     """Stopped rather than killed: a dead server would be started again, and this one takes connections and says nothing."""
     process, url = up(state)

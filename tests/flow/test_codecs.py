@@ -107,7 +107,7 @@ def damaged(data: bytes, how: str) -> bytes:
     return bytes(found)
 
 
-@pytest.mark.parametrize("how", ["codec", "content", "checksum"])
+@pytest.mark.parametrize("how", ["codec", "content", pytest.param("checksum", marks=pytest.mark.long)])
 async def test_a_batch_that_cannot_be_decoded_is_set_aside_and_passed(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

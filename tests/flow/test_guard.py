@@ -301,7 +301,7 @@ async def test_nothing_is_acknowledged_while_it_is_being_handled(
     assert await results(admin) == {portfolio: [1, 1]}
 
 
-@pytest.mark.parametrize("point", ["H5", "H7"])
+@pytest.mark.parametrize("point", [pytest.param("H5", marks=pytest.mark.long), "H7"])
 async def test_a_consumer_killed_before_it_acknowledges_gets_the_message_again(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, point: str
 ) -> None:

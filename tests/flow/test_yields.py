@@ -6,6 +6,8 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
 from shared.market.curve import Curve, long_bond
 from tests.support import actions, databases, pipeline
 from tests.support.actions import BOOK, DAYS, END, EQUITY, SESSIONS
@@ -31,8 +33,9 @@ def treasury(call: Call) -> Reply:
 
 
 async def test_a_curve_that_is_fetched_restates_what_goes_through_it(
-    server: Server, broker: TestBroker, tmp_path: Path
+    server: Server, broker: TestBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.ingest.app.YIELD_POLL", 0.3)
     world = actions.world()
     database = await databases.create(server)
     data = actions.write_files(world, tmp_path)

@@ -150,7 +150,13 @@ class Life(People):
         await truth.always(self.engine, self.due, self.portfolios, self.dead)
 
     async def quiet(self) -> None:
-        await truth.quiet(self.engine, self.due, faulty=bool(self.faults))
+        """At the end: nothing is missing."""
+        await truth.quiet(self.engine, self.due, faulty=False)
+
+    async def still(self) -> None:
+        """In between: what is blocked may be missing, and stays so after its cause is mended, until its probe or its letter."""
+        blocked = await self.rows("SELECT 1 FROM ledger.units WHERE blocked_reason IS NOT NULL LIMIT 1")
+        await truth.quiet(self.engine, self.due, faulty=bool(self.faults or blocked))
 
 
 async def _nobody_lets_go(*_: Any) -> None:

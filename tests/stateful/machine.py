@@ -289,7 +289,7 @@ class Machine(RuleBasedStateMachine):
     def night(self) -> None:
         """All is done that could be: what happens next happens to figures that are complete."""
         self.do(self.life.heal())
-        self.do(self.life.quiet())
+        self.do(self.life.still())
 
     @invariant()
     def nothing_is_wrong_in_between(self) -> None:

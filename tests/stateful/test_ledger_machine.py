@@ -15,6 +15,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Part
+from hypothesis.internal.conjecture import providers
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import text
 
@@ -58,7 +59,15 @@ def silence() -> Iterator[None]:
 
 
 @pytest.fixture
-def machine(server: Server, silence: None) -> Iterator[type[Machine]]:
+def constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis draws some numbers from the constants of whatever modules happen to be imported; the same lives each time must not
+    depend on which tests ran before."""
+    if not EXAMPLES:
+        monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
+
+
+@pytest.fixture
+def machine(server: Server, silence: None, constants: None) -> Iterator[type[Machine]]:
     """The machine, bound to a database and an event loop of its own."""
     database = databases.in_thread(lambda: databases.create(server))
     with asyncio.Runner() as runner:

@@ -1,10 +1,11 @@
-"""What a test needs to run, told from its fixtures, and which tests stay together when several processes share the suite.
+"""What a test needs to run, told from its fixtures, and in which order modules are dealt out when several processes share the suite.
 
 Nothing is written down twice: a new test finds its place by the fixtures that it asks for.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Sequence
 
 import pytest
@@ -13,13 +14,12 @@ import pytest
 UNIT, DATABASE, SERVERS = "unit", "database_only", "servers"
 # What the session's servers are known by among the fixtures of a test. Who starts servers of their own asks for a directory.
 _BROKER, _POSTGRES, _DIRECTORY = "broker", "server", "scratch_directory"
-# Session fixtures that cost seconds: whoever shares one stays with its other users, in one process.
-_SHARED = {"leadline": "flow"}
-# The groups that take longest go first, and the many short ones fill what is left of the other process's time. First of all is
+# Asks for the long ones too: what repeats a short one elsewhere, or with more of the same.
+LONG = "LEADLINE_TEST_LONG"
+# The modules that take longest go first, and the many short ones fill what is left of the other process's time. First of all is
 # one that mostly waits: it leaves the processors to the other process.
 LONGEST_FIRST = (
     "tests/crash/test_matrix.py",
-    "flow",
     "tests/crash/test_faults.py",
     "tests/deploy/test_embedded_run.py",
     "tests/flow/test_corporate_actions.py",
@@ -46,21 +46,16 @@ def kind(fixtures: Collection[str]) -> str:
     return SERVERS if _DIRECTORY in fixtures else UNIT
 
 
-def group(path: str, fixtures: Collection[str]) -> str:
-    """The tests of one name run in one process, one after the other: those of a module, or of an expensive fixture."""
-    return next((name for fixture, name in _SHARED.items() if fixture in fixtures), path)
-
-
 def place(item: pytest.Item) -> str:
-    """Give a test its markers; returns its group."""
+    """Give a test its markers; returns its module."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    name = group(item.nodeid.partition("::")[0], fixtures)
     item.add_marker(kind(fixtures))
-    item.add_marker(pytest.mark.xdist_group(name))
-    return name
+    if item.get_closest_marker("long") is not None and not os.environ.get(LONG):
+        item.add_marker(pytest.mark.skip(reason=f"one of the long ones: `make long` runs it ({LONG}=1)"))
+    return item.nodeid.partition("::")[0]
 
 
-def in_order(groups: Iterable[str]) -> Sequence[str]:
-    """Groups as they are dealt out: the longest, then the rest as it was collected."""
-    found = list(dict.fromkeys(groups))
+def in_order(modules: Iterable[str]) -> Sequence[str]:
+    """Modules as they are dealt out: the longest, then the rest as it was collected."""
+    found = list(dict.fromkeys(modules))
     return [name for name in LONGEST_FIRST if name in found] + [name for name in found if name not in LONGEST_FIRST]

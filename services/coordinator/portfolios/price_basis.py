@@ -82,15 +82,17 @@ def with_kept_basis(row: RowMapping, edited: Position) -> Position:
 
 
 def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Decision:
-    """The stored conversion of what the edit leaves alone: splits since then were in neither the file nor the decision."""
-    if (
-        row["basis_assumed"]
-        or row["basis_reason"] not in _DECIDED
-        or not _same_entry(row, edited)
-        or not basis.applies(edited)
-    ):
+    """The stored decision on what the edit leaves alone: splits since then were in neither the file nor the decision.
+
+    Where no number is edited it stands whatever it is: closes that came since are for the settlement to compare with, not for a label.
+    """
+    same_entry, same_exit = _same_entry(row, edited), _same_exit(row, edited)
+    applies = basis.applies(edited)
+    decided = row["basis_reason"] in _DECIDED and not row["basis_assumed"] and applies
+    untouched = same_exit and applies == basis.applies(_stated(edited.row, row))
+    if not same_entry or not (decided or untouched):
         return decision
-    if (edited.exit_date, edited.exit_price) == (row["exit_date"], row["stated_exit_price"]):
+    if same_exit:
         exit_price = row["exit_price"]
     else:
         exit_price = decision.exit_price if row["price_basis"] == decision.price_basis else edited.exit_price
@@ -101,9 +103,13 @@ def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Deci
         entry_price=row["entry_price"],
         exit_price=exit_price,
         reason=row["basis_reason"],
-        assumed=False,
-        awaits=None,
+        assumed=row["basis_assumed"],
+        awaits=row["basis_awaits"] if untouched else None,
     )
+
+
+def _same_exit(row: RowMapping, edited: Position) -> bool:
+    return (edited.exit_date, edited.exit_price) == (row["exit_date"], row["stated_exit_price"])
 
 
 def _same_entry(row: RowMapping, edited: Position) -> bool:

@@ -51,6 +51,41 @@ class Readiness(NamedTuple):
     overdue: list[MissingUnit]
 
 
+_READY = f"""
+    WITH look AS (
+        SELECT * FROM unnest(CAST(:sessions AS date[]), CAST(:lookbacks AS date[])) AS l (session, start)
+    ), lots AS MATERIALIZED (
+        SELECT n.*, s.id AS symbol_id, s.covered_from, s.covered_to
+        FROM ({REQUIRED_COVERAGE}) n LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
+        WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+    ), short AS MATERIALIZED (
+        -- Lots not known over the whole rectangle. When all is well there is none, and what follows costs nothing.
+        SELECT * FROM lots
+        WHERE covered_from IS NULL OR covered_from > :first_start OR covered_to < :last_session
+    ), unsettled AS MATERIALIZED (
+        SELECT l.portfolio_id, l.entry_session, l.exit_session, g.first, g.last
+        FROM lots l JOIN ingest.gaps g ON g.symbol_id = l.symbol_id WHERE NOT g.terminal
+    ), candidates AS (
+        SELECT u.portfolio_id, u.session, u.required_revision, u.required_at,
+               EXISTS (
+                   SELECT 1 FROM unsettled w
+                   WHERE w.portfolio_id = u.portfolio_id AND w.entry_session <= look.session
+                     AND (w.exit_session IS NULL OR w.exit_session >= look.session)
+                     AND w.first <= look.session AND w.last >= look.start) AS waits
+        FROM look JOIN ledger.units u ON u.session = look.session
+        WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = 'ingest'
+          AND u.completed_revision < u.required_revision
+          AND NOT EXISTS (
+              SELECT 1 FROM short x
+              WHERE x.portfolio_id = u.portfolio_id AND x.entry_session <= look.session
+                AND (x.exit_session IS NULL OR x.exit_session >= look.session)
+                AND (x.covered_from IS NULL OR x.covered_from > look.start OR x.covered_to < look.session))
+    )
+    SELECT portfolio_id, session, required_revision, waits FROM candidates
+    WHERE NOT waits OR required_at <= clock_timestamp() - make_interval(secs => :patience)
+"""
+
+
 async def ready(
     conn: AsyncConnection,
     portfolios: Sequence[UUID],
@@ -66,39 +101,7 @@ async def ready(
     proxies hold back nobody here: only their own factor looks at them.
     """
     rows = await conn.execute(
-        text(f"""
-            WITH look AS (
-                SELECT * FROM unnest(CAST(:sessions AS date[]), CAST(:lookbacks AS date[])) AS l (session, start)
-            ), lots AS MATERIALIZED (
-                SELECT n.*, s.id AS symbol_id, s.covered_from, s.covered_to
-                FROM ({REQUIRED_COVERAGE}) n LEFT JOIN ingest.symbols s ON s.symbol = n.symbol
-                WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-            ), short AS MATERIALIZED (
-                -- Lots not known over the whole rectangle. When all is well there is none, and what follows costs nothing.
-                SELECT * FROM lots
-                WHERE covered_from IS NULL OR covered_from > :first_start OR covered_to < :last_session
-            ), unsettled AS MATERIALIZED (
-                SELECT l.portfolio_id, l.entry_session, l.exit_session, g.first, g.last
-                FROM lots l JOIN ingest.gaps g ON g.symbol_id = l.symbol_id WHERE NOT g.terminal
-            ), candidates AS (
-                SELECT u.portfolio_id, u.session, u.required_revision, u.required_at,
-                       EXISTS (
-                           SELECT 1 FROM unsettled w
-                           WHERE w.portfolio_id = u.portfolio_id AND w.entry_session <= look.session
-                             AND (w.exit_session IS NULL OR w.exit_session >= look.session)
-                             AND w.first <= look.session AND w.last >= look.start) AS waits
-                FROM look JOIN ledger.units u ON u.session = look.session
-                WHERE u.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND u.phase = 'ingest'
-                  AND u.completed_revision < u.required_revision
-                  AND NOT EXISTS (
-                      SELECT 1 FROM short x
-                      WHERE x.portfolio_id = u.portfolio_id AND x.entry_session <= look.session
-                        AND (x.exit_session IS NULL OR x.exit_session >= look.session)
-                        AND (x.covered_from IS NULL OR x.covered_from > look.start OR x.covered_to < look.session))
-            )
-            SELECT portfolio_id, session, required_revision, waits FROM candidates
-            WHERE NOT waits OR required_at <= clock_timestamp() - make_interval(secs => :patience)
-        """),
+        text(_READY),
         {
             "portfolios": list(portfolios),
             "sessions": list(sessions),

@@ -100,16 +100,7 @@ async def record_unasked(
         """),
         {"symbols": list(symbols), "first": first, "last": last},
     )
-    absent: list[tuple[str, date, date]] = []
-    for symbol, known_from, known_to in rows:
-        if known_from is None:
-            absent.append((symbol, first, last))
-            continue
-        # Coverage stays one range: what lies between is unknown too.
-        if first < known_from:
-            absent.append((symbol, first, calendar.previous(known_from)))
-        if last > known_to:
-            absent.append((symbol, calendar.next(known_to), last))
+    absent = _unknown([(row[0], row[1], row[2]) for row in rows], first, last, calendar)
     if not absent:
         return []
     parameters = {
@@ -149,3 +140,20 @@ async def record_unasked(
         parameters | {"reason": UNASKED, "chain": chain},
     )
     return sorted({symbol for symbol, _, _ in absent})
+
+
+def _unknown(
+    coverage: Sequence[tuple[str, date | None, date]], first: date, last: date, calendar: Calendar
+) -> list[tuple[str, date, date]]:
+    """What lies within [first, last] and outside (symbol, covered from, covered to), as (symbol, from, to)."""
+    absent: list[tuple[str, date, date]] = []
+    for symbol, known_from, known_to in coverage:
+        if known_from is None:
+            absent.append((symbol, first, last))
+            continue
+        # Coverage stays one range: what lies between is unknown too.
+        if first < known_from:
+            absent.append((symbol, first, calendar.previous(known_from)))
+        if last > known_to:
+            absent.append((symbol, calendar.next(known_to), last))
+    return absent

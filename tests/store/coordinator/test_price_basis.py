@@ -155,6 +155,11 @@ async def test_without_any_close_as_traded_stands_marked_until_a_close_arrives_a
     assert await one(api, portfolio) == ("as_traded", "no_close", False, 40.0, 124.81)
 
     await quote(api, "AAPL", *FORWARD)
+    (lot,) = await lots(api, portfolio)
+    renamed = await api.client.patch(f"{PREFIX}/portfolios/{portfolio}/positions/{lot['id']}", json={"name": "Apple"})
+    assert renamed.status_code == 200
+    assert await one(api, portfolio) == ("as_traded", "no_close", False, 40.0, 124.81), "a label compares nothing"
+    assert await api.missing(portfolio) == set()
     assert await settled(api) == 1
     assert await one(api, portfolio) == ("split_adjusted", "compared", False, 10.0, 499.24)
     assert ("snapshots", ENTRY) in await api.missing(portfolio)
