@@ -85,7 +85,9 @@ class Manifest:
                 phases={name: Phase(**phase) for name, phase in found["phases"].items()},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{path} is no manifest of a backup: {type(error).__name__}: {error}") from error
+            raise ConfigurationError(
+                f"{path} is not a manifest of a backup: {type(error).__name__}: {error}"
+            ) from error
 
     def differences(self, other: Manifest) -> list[str]:
         """What another database has otherwise, a line each; the moment it was looked at does not count."""
@@ -270,7 +272,7 @@ async def administrated(directory: Path | None, *, empty: bool = False) -> Async
         password = (chosen / "postgres.password").read_text().strip()
         yield there.set(username=postgres.SUPERUSER, password=password).render_as_string(hide_password=False)
         return
-    with _served(chosen) as server:
+    with _serve(chosen) as server:
         if empty:
             admin = await asyncpg.connect(server.url(postgres.SUPERUSER))
             await admin.execute(f"CREATE DATABASE {postgres.DATABASE}")
@@ -279,7 +281,7 @@ async def administrated(directory: Path | None, *, empty: bool = False) -> Async
 
 
 @contextlib.contextmanager
-def _served(directory: Path) -> Iterator[postgres.Postgres]:
+def _serve(directory: Path) -> Iterator[postgres.Postgres]:
     with state.lock_state(directory):
         server = postgres.serve(directory)
         try:

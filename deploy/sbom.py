@@ -117,10 +117,10 @@ def scripts() -> list[Part]:
 
 def absent() -> set[str]:
     """Pins that are for another platform or interpreter than this one."""
-    return {name for name, _, _ in locked(LOCK.read_text(encoding="utf-8")) if not _installed(name)}
+    return {name for name, _, _ in locked(LOCK.read_text(encoding="utf-8")) if not _is_installed(name)}
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -180,7 +180,7 @@ def main() -> int:
     elsewhere = absent()
     refused = [part for part in parts if not part.allowed and part.name not in elsewhere]
     for part in refused:
-        sys.stderr.write(f"{part.name} {part.version}: {part.licence} is no licence that may be used here\n")
+        sys.stderr.write(f"{part.name} {part.version}: {part.licence} is not a licence that may be used here\n")
     return 1 if refused else 0
 
 

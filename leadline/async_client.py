@@ -184,7 +184,7 @@ class AsyncClient:
         return await self.send(calls.rerun(portfolio_ids, what, first, last))
 
     async def report(self, portfolio_id: str, session: Session = None) -> str:
-        """The risk picture as one HTML file."""
+        """The risk report as one HTML file."""
         params = http.given({"session": session, "inline": "true"})
         return (await self._answer("GET", f"{self.url}/report/{portfolio_id}", params=params)).text
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -102,49 +101,23 @@ for group in (runs, portfolios, results, analytics, operations, agents):
 @app.command("import")
 @reports
 def import_file(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="A portfolio or broker's CSV, or an export's portfolio.json",
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The new portfolio's name")] = None,
-    equity: Annotated[
-        str | None, typer.Option(help="Capital before the first session", callback=arguments.optional_amount)
-    ] = None,
-    into: Annotated[
-        str | None, typer.Option(metavar="NAME|ID", help="Add to this portfolio instead of making a new one")
-    ] = None,
-    account_type: Annotated[
-        str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")
-    ] = "taxable",
-    currency: Annotated[str, typer.Option(help="Three-letter code")] = "USD",
-    price_basis: Annotated[str, typer.Option(help="auto, as_traded or split_adjusted")] = "auto",
-    dialect: Annotated[
-        str, typer.Option(help="How numbers and dates are written: iso, us, uk or eu; a broker's layout knows its own")
-    ] = "",
-    preset: Annotated[str, typer.Option(help="A broker's layout by name; by default recognised by the header")] = "",
-    columns: Annotated[
-        list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column by its header; repeat it")
-    ] = None,
-    symbol: Annotated[
-        list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A security by the broker's name or ISIN; repeat it")
-    ] = None,
-    mapping: Annotated[str, typer.Option(help="A saved mapping by name")] = "",
-    entry_date: Annotated[
-        str | None, typer.Option(help="When lots without a date enter: YYYY-MM-DD", callback=arguments.day)
-    ] = None,
-    on_match: Annotated[
-        str, typer.Option(help="Stored lots of which the file says something else: list or update")
-    ] = "list",
-    allow_duplicate_name: Annotated[
-        bool, typer.Option("--allow-duplicate-name", help="Even if a portfolio has that name")
-    ] = False,
-    undo: Annotated[str | None, typer.Option(metavar="IMPORT", help="Take back an import by its id, or last")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")] = False,
+    file: imports.File = None,
+    name: imports.Name = None,
+    equity: imports.Equity = None,
+    into: imports.Into = None,
+    account_type: imports.AccountType = "taxable",
+    currency: imports.Currency = "USD",
+    price_basis: imports.PriceBasis = "auto",
+    dialect: imports.Dialect = "",
+    preset: imports.Preset = "",
+    columns: imports.Columns = None,
+    symbol: imports.Symbols = None,
+    mapping: imports.SavedMapping = "",
+    entry_date: imports.EntryDate = None,
+    on_match: imports.OnMatch = "list",
+    allow_duplicate_name: imports.AllowDuplicateName = False,
+    undo: imports.Undo = None,
+    dry_run: imports.DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Create a portfolio from a CSV file, or add to one; prints its id."""
@@ -227,10 +200,10 @@ def _show_status(answer: dict[str, Any]) -> None:
 def show(
     portfolio: Portfolio,
     session: Session = None,
-    full: Annotated[bool, typer.Option("--full", help="Every figure there is, not only the picture")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Every figure there is, not only the overview")] = False,
     as_json: Json = False,
 ) -> None:
-    """The whole risk picture of one session."""
+    """All risk figures of one session."""
     with client() as api:
         portfolio = portfolio_of(api, portfolio)
         if as_json:

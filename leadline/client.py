@@ -1,4 +1,4 @@
-"""The API from a program: typed, patient with a server that is busy, and one page at a time."""
+"""The API from a program: typed, with retries of a busy server, one page at a time."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Client(http.Client):
         return self.send(calls.rerun(portfolio_ids, what, first, last))
 
     def report(self, portfolio_id: str, session: Session = None) -> str:
-        """The risk picture as one HTML file."""
+        """The risk report as one HTML file."""
         return self.page(f"/report/{portfolio_id}", session=session, inline="true")
 
     def wait_until_complete(

@@ -1,4 +1,4 @@
-"""The risk picture of one session, gathered from the API."""
+"""The risk overview of one session, gathered from the API."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def find_token(url: str) -> str | None:
     if address.scheme != "http" or address.hostname not in LOOPBACK:
         return None
     try:
-        state = os.environ.get("LEADLINE_STATE") or _noted(port)
+        state = os.environ.get("LEADLINE_STATE") or _recorded_state(port)
         if state is None or not _runs(Path(state), port):
             return None
         return (Path(state) / "token").read_text().strip() or None
@@ -47,7 +47,7 @@ def find_token(url: str) -> str | None:
         return None
 
 
-def _noted(port: int) -> str | None:
+def _recorded_state(port: int) -> str | None:
     return str(json.loads((servers_directory() / f"{port}.json").read_text())["state"])
 
 

@@ -28,14 +28,14 @@ def other_kind(head: bytes) -> str | None:
     """
     for magic, kind in _MAGIC:
         if head.startswith(magic):
-            return _said(kind)
+            return _advice(kind)
     text = head.decode("utf-8-sig", errors="replace").lstrip().lower()
     if text.startswith(_PAGES):
-        return _said("a web page (HTML)")
+        return _advice("a web page (HTML)")
     if text.startswith(("{", '[{"', "[ {", "[[", "[{")):
-        return _said("JSON")
+        return _advice("JSON")
     return None
 
 
-def _said(kind: str) -> str:
+def _advice(kind: str) -> str:
     return f"{kind}; {_REMEDIES.get(kind, 'save the sheet as CSV UTF-8')}"

@@ -67,10 +67,10 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
         console.print(
             f"Running at {leadline.url} after {time.monotonic() - began:.1f} s; state and log in {options.state}"
         )
-        before = await _recorded(leadline)
+        before = await _read_recorded(leadline)
         if not await _through(leadline, console, asked_to_stop):
             raise LeadlineError("stopped before the portfolio was complete; the next run goes on from there")
-        _print_account(console, before, await _recorded(leadline))
+        _print_account(console, before, await _read_recorded(leadline))
         if not serve:
             console.print(f"In a browser: {leadline.url}/, with `make demo SERVE=1`")
         else:
@@ -164,7 +164,7 @@ def _print_account(console: Console, before: Recorded, after: Recorded) -> None:
         console.print(f"Went on from {before.completed:,} complete units of an earlier run to {after.completed:,}.")
 
 
-async def _recorded(leadline: Embedded) -> Recorded:
+async def _read_recorded(leadline: Embedded) -> Recorded:
     connection = await asyncpg.connect(leadline.admin_url)
     try:
         row = await connection.fetchrow(

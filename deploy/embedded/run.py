@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -100,25 +101,9 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         with contextlib.redirect_stderr(log):
             values |= {"kafka": bus.bootstrap, "kafka_idempotence": False, "token": SecretStr(token)}
             values["api_database_url"] = urls.pop(API)
-            starting = asyncio.create_task(
-                _started(
-                    stack,
-                    supervisor,
-                    lambda port, give_up: computation.serve(
-                        directory, urls, values, _log_limit(), port=port, give_up=give_up
-                    ),
-                    pauses=computation.PAUSES_SECONDS,
-                )
+            services, computing = await _start_services(
+                stack, supervisor, listener, directory=directory, urls=urls, values=values
             )
-            try:
-                services = await stack.enter_async_context(
-                    composition(urls, listener, values=values, services=("coordinator",))
-                )
-                computing = await starting
-            except BaseException:
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-                raise
         stack.enter_context(
             state.announced(
                 directory,
@@ -135,6 +120,35 @@ async def embedded(options: Options, supervisor: Supervisor | None = None) -> As
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.running())
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
+
+
+async def _start_services(
+    stack: contextlib.AsyncExitStack,
+    supervisor: Supervisor,
+    listener: socket.socket,
+    *,
+    directory: Path,
+    urls: Mapping[str, str],
+    values: Mapping[str, Any],
+) -> tuple[Composition, computation.Computation]:
+    """Start the coordinator here and the services that compute in a process of their own, both at once."""
+    starting = asyncio.create_task(
+        _started(
+            stack,
+            supervisor,
+            lambda port, give_up: computation.serve(directory, urls, values, _log_limit(), port=port, give_up=give_up),
+            pauses=computation.PAUSES_SECONDS,
+        )
+    )
+    try:
+        services = await stack.enter_async_context(
+            composition(urls, listener, values=values, services=("coordinator",))
+        )
+        return services, await starting
+    except BaseException:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
 
 
 def up(options: Options) -> None:

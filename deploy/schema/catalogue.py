@@ -93,10 +93,10 @@ async def read(conn: AsyncConnection) -> Catalogue:
 
 
 async def _relations(conn: AsyncConnection) -> list[Relation]:
-    columns = await _grouped(conn, _COLUMNS)
-    constraints = await _grouped(conn, _CONSTRAINTS)
-    extras = [await _grouped(conn, query) for query in (_INDEXES, _TRIGGERS, _POLICIES)]
-    partitions = await _grouped(conn, _PARTITIONS)
+    columns = await _read_grouped(conn, _COLUMNS)
+    constraints = await _read_grouped(conn, _CONSTRAINTS)
+    extras = [await _read_grouped(conn, query) for query in (_INDEXES, _TRIGGERS, _POLICIES)]
+    partitions = await _read_grouped(conn, _PARTITIONS)
     return [
         Relation(
             name,
@@ -124,7 +124,7 @@ async def _column(conn: AsyncConnection, query: str) -> list[str]:
     return [str(value) for value, *_ in await _rows(conn, query)]
 
 
-async def _grouped(conn: AsyncConnection, query: str) -> dict[str, list[Sequence[Any]]]:
+async def _read_grouped(conn: AsyncConnection, query: str) -> dict[str, list[Sequence[Any]]]:
     """Rows by the relation's name, which is their first value, in the order they come."""
     found: dict[str, list[Sequence[Any]]] = {}
     for name, *values in await _rows(conn, query):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from deploy.schema.catalogue import Catalogue, Relation
@@ -12,13 +13,13 @@ from shared.db.roles import SERVICES, role_of
 HEAD = """\
 # The schema
 
-The tables as the migrations up to {revision} leave them. Written by `python -m deploy.schema`; a test fails where it is
-not current. All columns, indexes, functions and rights: [schema.sql](../shared/db/schema.sql). Why each is as it is: the
+The tables as the migrations up to {revision} leave them. Written by `python -m deploy.schema`; a test fails where it is not
+current. All columns, indexes, functions and rights: [schema.sql](../shared/db/schema.sql). Why each is as it is: the
 comments of `shared/db/migrations/sql/`.
 
-Only the owner of a schema writes its tables, and everybody reads all of them
-([decision 0016](decisions/0016-one-database-one-role-per-service.md)). In the pictures a solid line is a foreign key. A
-dotted one is a column that names a row without one: foreign keys never leave a schema, and partitions have none. A table
+Only the owner of a schema writes its tables, and everybody reads all of them ([decision
+0016](decisions/0016-one-database-one-role-per-service.md)). In the pictures a solid line is a foreign key. A dotted one
+is a column that names a row without one: foreign keys never leave a schema, and partitions have none. A table
 `…_history` has the columns of the table it is named after, and is left out of the pictures.
 """
 ADVISORY = """\
@@ -28,6 +29,7 @@ All of them (`shared/db/locks.py`). Held until the transaction ends.
 
 | lock | keys | taken | what for |
 |---|---|---|---|"""
+WIDTH = 120
 # Columns that name a row of another table, whether or not a foreign key says so.
 NAMED_BY = {"portfolio_id": "coordinator.portfolios", "symbol_id": "ingest.symbols"}
 
@@ -37,7 +39,7 @@ def render(catalogue: Catalogue, revision: str) -> str:
     parts = [HEAD.format(revision=revision)]
     for schema, purpose in SCHEMAS.items():
         relations = [relation for relation in catalogue.relations if schema_of(relation) == schema]
-        parts += [f"## {schema}\n\n{purpose} {_writers(catalogue, relations)}\n"]
+        parts += [f"## {schema}\n\n{textwrap.fill(f'{purpose} {_writers(catalogue, relations)}', WIDTH)}\n"]
         parts += ["```mermaid\nerDiagram\n" + "\n".join(_picture(relations)) + "\n```\n"]
         parts += ["| table | a row is | key |\n|---|---|---|\n" + "\n".join(_rows(relations)) + "\n"]
     parts += [f"{ADVISORY}\n" + "\n".join(_locks()) + "\n"]
@@ -93,7 +95,7 @@ def _picture(relations: list[Relation]) -> Iterator[str]:
     for relation in relations:
         if relation.name.endswith("_history") or relation.kind == "v":
             continue
-        shown = _shown(relation)
+        shown = _pictured_columns(relation)
         name = relation.name.partition(".")[2]
         yield f"    {name} {{"
         for column in relation.columns:
@@ -106,7 +108,7 @@ def _picture(relations: list[Relation]) -> Iterator[str]:
             yield f'    {_entity(target, schema_of(relation))} {line} {name} : "{column_name}"'
 
 
-def _shown(relation: Relation) -> dict[str, str]:
+def _pictured_columns(relation: Relation) -> dict[str, str]:
     """Columns in the picture: those of the key and those that name other rows, with what mermaid calls them."""
     shown = dict.fromkeys(key_of(relation), " PK")
     for _, columns, held in references(relation):

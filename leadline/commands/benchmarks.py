@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,6 +19,10 @@ from leadline.tables.text import echo, percent
 
 COLUMNS = ("date", "sector", "weight")
 USUAL = "SP500"
+File = Annotated[
+    Path,
+    typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV: date, sector, weight, and perhaps code"),
+]
 Tables = dict[tuple[str, str], dict[str, str]]
 """(code, date) to the weight of each sector, as the file has it."""
 
@@ -30,12 +34,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
     @app.command("import")
     @reports
     def import_weights(
-        file: Annotated[
-            Path,
-            typer.Argument(
-                exists=True, dir_okay=False, readable=True, help="CSV: date, sector, weight, and perhaps code"
-            ),
-        ],
+        file: File,
         code: Annotated[str, typer.Option(help="Of the rows that do not name one")] = USUAL,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")] = False,  # noqa: FBT002
         as_json: Json = False,  # noqa: FBT002
@@ -50,7 +49,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             print_document({"items": answers})
             return
         for answer in answers:
-            echo(f"{answer['code']} {answer['date']}: {_done(answer, dry_run=dry_run)}")
+            echo(f"{answer['code']} {answer['date']}: {_outcome_text(answer, dry_run=dry_run)}")
 
     @app.command("list")
     @reports
@@ -63,17 +62,8 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             answer = api.get("/benchmarks", code=code)
         if as_json:
             print_document(answer)
-            return
-        rows = table(
-            f"Benchmarks ({len(answer['items'])})", "code", "date", "sector", "weight", "stated sum", "loaded", left=3
-        )
-        for item in answer["items"]:
-            for sector, weight in item["weights"].items():
-                loaded = (f"{item['stated_sum']:.4f}", item["loaded_at"])
-                rows.add_row(item["code"], item["date"], sector, percent(weight), *loaded)
-            rows.add_section()
-        console_for().print(rows)
-        echo(f"Portfolios are compared with {answer['compared_with'] or 'none yet'} (LEADLINE_SECTOR_BENCHMARK).")
+        else:
+            _print_list(answer)
 
     @app.command("remove")
     @reports
@@ -88,9 +78,21 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         if as_json:
             print_document(answer)
         else:
-            echo(f"{answer['code']} {answer['date']}: taken back{_restated(answer)}")
+            echo(f"{answer['code']} {answer['date']}: taken back{_restatement_text(answer)}")
 
     return app
+
+
+def _print_list(answer: Mapping[str, Any]) -> None:
+    items = answer["items"]
+    rows = table(f"Benchmarks ({len(items)})", "code", "date", "sector", "weight", "stated sum", "loaded", left=3)
+    for item in items:
+        for sector, weight in item["weights"].items():
+            loaded = (f"{item['stated_sum']:.4f}", item["loaded_at"])
+            rows.add_row(item["code"], item["date"], sector, percent(weight), *loaded)
+        rows.add_section()
+    console_for().print(rows)
+    echo(f"Portfolios are compared with {answer['compared_with'] or 'none yet'} (LEADLINE_SECTOR_BENCHMARK).")
 
 
 def _path(code: str, day: str) -> str:
@@ -103,14 +105,16 @@ def _put(api: Client, key: tuple[str, str], weights: dict[str, str], *, dry_run:
     return dict(answer)
 
 
-def _done(answer: dict[str, Any], *, dry_run: bool) -> str:
+def _outcome_text(answer: dict[str, Any], *, dry_run: bool) -> str:
     count = f"{len(answer['weights'])} sectors, sum {answer['stated_sum']:.4f}"
     if dry_run:
         return f"{count}; nothing saved"
-    return f"{count}; {'loaded' if answer['changed'] else 'was there already, nothing changed'}{_restated(answer)}"
+    return (
+        f"{count}; {'loaded' if answer['changed'] else 'was there already, nothing changed'}{_restatement_text(answer)}"
+    )
 
 
-def _restated(answer: dict[str, Any]) -> str:
+def _restatement_text(answer: dict[str, Any]) -> str:
     span = answer["restated"]
     return (
         "" if span is None else f"; risk from {span['from']} to {span['to']} is computed anew, {span['units']:,} units"

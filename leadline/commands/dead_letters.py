@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -22,6 +22,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it, where many are meant")]
 Reason = Annotated[str | None, typer.Option(help="Only those put aside for this reason")]
 Consumer = Annotated[str | None, typer.Option(help="Only those of this service")]
 Topic = Annotated[str | None, typer.Option(help="Only those of this topic")]
+Body = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with the new body")]
+Headers = Annotated[list[str] | None, typer.Option(help="NAME=VALUE; repeat for several")]
 
 
 def commands(client: Callable[[], Client]) -> typer.Typer:
@@ -41,12 +43,8 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             items = api.pages("/admin/dead-letters", reason=reason, consumer=consumer, topic=topic)
         if as_json:
             print_document({"items": items})
-            return
-        rows = table(f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6)
-        for item in items:
-            error = escape(item["error"][:100])
-            rows.add_row(str(item["id"]), item["received_at"], item["consumer"], item["topic"], item["reason"], error)
-        console_for().print(rows)
+        else:
+            _print_list(items)
 
     @app.command("show")
     @reports
@@ -57,43 +55,55 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
 
     @app.command("edit")
     @reports
-    def edit_letter(
-        letter: Letter,
-        body: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with the new body")] = None,
-        header: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; repeat for several")] = None,
-    ) -> None:
+    def edit_letter(letter: Letter, body: Body = None, header: Headers = None) -> None:
         """Mend body or headers before sending it again; prints it as it is then. What came is kept."""
-        mended: dict[str, object] = {}
         with client() as api:
-            if body is not None:
-                mended["body"] = body.read_text()
-            if header:
-                pairs = [item.partition("=") for item in header]
-                if not all(found for _, found, _ in pairs):
-                    echo("--header wants NAME=VALUE", err=True)
-                    raise typer.Exit(USAGE)
-                before = api.get(f"/admin/dead-letters/{letter}")["headers"]
-                mended["headers"] = before | {name: value for name, _, value in pairs}
-            print_document(api.patch(f"/admin/dead-letters/{letter}", json=mended))
+            print_document(_edit(api, letter, body, header))
 
-    def settling(verb: str, done: str, told: str) -> None:
-        @app.command(verb, help=told)
-        @reports
-        def settle(
-            letter: OneOrMany = None,
-            every: Every = False,  # noqa: FBT002
-            yes: Yes = False,  # noqa: FBT002
-            reason: Reason = None,
-            consumer: Consumer = None,
-            topic: Topic = None,
-            as_json: Json = False,  # noqa: FBT002
-        ) -> None:
-            params = _filters(letter, reason, consumer, topic, every=every)
-            _settle(client, verb, letter, params, yes=yes, as_json=as_json, done=done)
-
-    settling("replay", "is sent again", "Send one again, once; or --all of them.")
-    settling("purge", "is given up", "Give one up for good; or --all of them.")
+    _add_settling(app, client, "replay", "is sent again", "Send one again, once; or --all of them.")
+    _add_settling(app, client, "purge", "is given up", "Give one up for good; or --all of them.")
     return app
+
+
+def _print_list(items: Sequence[Mapping[str, Any]]) -> None:
+    rows = table(f"Dead letters ({len(items)})", "id", "received", "consumer", "topic", "reason", "error", left=6)
+    for item in items:
+        error = escape(item["error"][:100])
+        rows.add_row(str(item["id"]), item["received_at"], item["consumer"], item["topic"], item["reason"], error)
+    console_for().print(rows)
+
+
+def _edit(api: Client, letter: int, body: Path | None, header: Sequence[str] | None) -> Any:
+    """Store another body, other headers or both; returns the dead letter as it is then."""
+    mended: dict[str, object] = {}
+    if body is not None:
+        mended["body"] = body.read_text()
+    if header:
+        pairs = [item.partition("=") for item in header]
+        if not all(found for _, found, _ in pairs):
+            echo("--header wants NAME=VALUE", err=True)
+            raise typer.Exit(USAGE)
+        before = api.get(f"/admin/dead-letters/{letter}")["headers"]
+        mended["headers"] = before | {name: value for name, _, value in pairs}
+    return api.patch(f"/admin/dead-letters/{letter}", json=mended)
+
+
+def _add_settling(app: typer.Typer, client: Callable[[], Client], verb: str, done: str, told: str) -> None:
+    """Add a command that closes one dead letter or many. done: what is said of one; told: the command's help"""
+
+    @app.command(verb, help=told)
+    @reports
+    def settle(
+        letter: OneOrMany = None,
+        every: Every = False,  # noqa: FBT002
+        yes: Yes = False,  # noqa: FBT002
+        reason: Reason = None,
+        consumer: Consumer = None,
+        topic: Topic = None,
+        as_json: Json = False,  # noqa: FBT002
+    ) -> None:
+        params = _filters(letter, reason, consumer, topic, every=every)
+        _settle(client, verb, letter, params, yes=yes, as_json=as_json, done=done)
 
 
 def _filters(

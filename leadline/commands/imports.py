@@ -5,16 +5,51 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from leadline import arguments
 from leadline.http import Client, Failed
 from leadline.names import portfolio_of
 from leadline.run import console_for, print_document
 from leadline.tables import imports as tables
 from leadline.tables import overview
 from leadline.tables.text import echo
+
+# The options of the command, in the order in which its help lists them.
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        exists=True, dir_okay=False, readable=True, help="A portfolio or broker's CSV, or an export's portfolio.json"
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="The new portfolio's name")]
+Equity = Annotated[
+    str | None, typer.Option(help="Capital before the first session", callback=arguments.optional_amount)
+]
+Into = Annotated[str | None, typer.Option(metavar="NAME|ID", help="Add to this portfolio instead of making a new one")]
+AccountType = Annotated[str, typer.Option(help="taxable, ira, roth_ira, 401k, 403b, 529, hsa, trust or other")]
+Currency = Annotated[str, typer.Option(help="Three-letter code")]
+PriceBasis = Annotated[str, typer.Option(help="auto, as_traded or split_adjusted")]
+Dialect = Annotated[
+    str, typer.Option(help="How numbers and dates are written: iso, us, uk or eu; a broker's layout knows its own")
+]
+Preset = Annotated[str, typer.Option(help="A broker's layout by name; by default recognised by the header")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="A column by its header; repeat it")
+]
+Symbols = Annotated[
+    list[str] | None, typer.Option(metavar="THEIRS=OURS", help="A security by the broker's name or ISIN; repeat it")
+]
+SavedMapping = Annotated[str, typer.Option(help="A saved mapping by name")]
+EntryDate = Annotated[
+    str | None, typer.Option(help="When lots without a date enter: YYYY-MM-DD", callback=arguments.day)
+]
+OnMatch = Annotated[str, typer.Option(help="Stored lots of which the file says something else: list or update")]
+AllowDuplicateName = Annotated[bool, typer.Option("--allow-duplicate-name", help="Even if a portfolio has that name")]
+Undo = Annotated[str | None, typer.Option(metavar="IMPORT", help="Take back an import by its id, or last")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and show, save nothing")]
 
 
 def send(api: Client, file: Path, form: dict[str, Any], into: str | None) -> Any:
@@ -34,9 +69,9 @@ def send_document(api: Client, file: Path, given: Mapping[str, Any]) -> Any:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Failed(f"{file} is no JSON document: {error}.") from error
+        raise Failed(f"{file} is not a JSON document: {error}.") from error
     if not isinstance(document, dict):
-        raise Failed(f"{file} is no portfolio: it must be an object with name, equity_balance, positions and flows.")
+        raise Failed(f"{file} is not a portfolio: it must be an object with name, equity_balance, positions and flows.")
     return api.post("/portfolios", json=document | {key: value for key, value in given.items() if value is not None})
 
 

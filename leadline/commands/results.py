@@ -35,7 +35,7 @@ def _files(app: typer.Typer, client: Callable[[], Client]) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="The HTML file to write")],
         session: Annotated[str | None, typer.Option(help="Without it the newest", callback=arguments.day)] = None,
     ) -> None:
-        """The risk picture as one HTML file that opens anywhere, without a network; prints its path."""
+        """The risk report as one HTML file that opens anywhere, without a network; prints its path."""
         with client() as api:
             page = api.page(f"/report/{portfolio_of(api, portfolio)}", session=session, inline="true")
         output.write_text(page, encoding="utf-8")
@@ -100,7 +100,7 @@ def _prices(app: typer.Typer, client: Callable[[], Client]) -> None:
         symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
         first: From = None,
         last: To = None,
-        known_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="As they were believed then")] = None,
+        known_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="As they were known then")] = None,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """A symbol's prices with their provider, its splits and dividends, and what is missing."""

@@ -1,4 +1,4 @@
-"""`leadline symbols`: prices that were held back, and a person's word about one."""
+"""`leadline symbols`: prices that were held back, and what a person decides about one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
     @app.command("release")
     @reports
     def release(symbol: Symbol, session: Session, reason: Reason, by: By = None, as_json: Json = False) -> None:  # noqa: FBT002
-        """Believe a held price; what rests on it is computed anew."""
+        """Accept a held price; what rests on it is computed again."""
         _decide(client, "release", symbol, session, reason, by, as_json=as_json)
 
     @app.command("reject")

@@ -43,16 +43,16 @@ def _holdings(
     def cell(i: int, j: int) -> str:
         return number(matrix[i][j]) if i > j else count(n_obs[i][j])
 
-    names, numbers = _numbered(labels)
+    names, numbers = _number_labels(labels)
     blocks(console, "Below the diagonal correlations, on and above it joint returns", names, numbers, cell)
 
 
 def _factors(console: Console, of: Mapping[str, Any]) -> None:
-    names, numbers = _numbered([words(label) for label in of["labels"]])
+    names, numbers = _number_labels([words(label) for label in of["labels"]])
     title = f"Factors, correlations over {count(of['n_obs'])} returns"
     blocks(console, title, names, numbers, lambda i, j: number(of["matrix"][i][j]) if i >= j else "")
 
 
-def _numbered(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+def _number_labels(labels: Sequence[str]) -> tuple[list[str], list[str]]:
     numbers = [str(n) for n in range(1, len(labels) + 1)]
     return [f"{n} {label}" for n, label in zip(numbers, labels, strict=True)], numbers

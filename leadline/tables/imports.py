@@ -41,7 +41,7 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
     """How a dry run understood each row; each number as it is written, where it was read as another text."""
     lines = answer.get("preview", [])
     # A column for what is converted only where something is: the table is wide enough.
-    converted = any(_stored(line) != DASH for line in lines)
+    converted = any(_stored_text(line) != DASH for line in lines)
     found = table(
         f"{escape(answer['name'])}: {answer['positions']} positions, nothing saved",
         "symbol", "company", "class", "entry", "basis", "quantity", "price", "written", *(["stored as"] if converted else []),
@@ -58,8 +58,8 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
             basis,
             shares(line["quantity"]) if "quantity" in line else DASH,
             price(line["entry_price"]),
-            escape(_written(line)),
-            *([_stored(line)] if converted else []),
+            escape(_written_text(line)),
+            *([_stored_text(line)] if converted else []),
             price(line["close_as_traded"]),
             price(line["close_split_adjusted"]),
         )
@@ -85,7 +85,7 @@ def render_preview(console: Console, answer: Mapping[str, Any]) -> None:
         console.print(f"To fetch: {estimate['symbols']} symbols ({estimate['known']} are there){calls}.")
 
 
-def _stored(line: Mapping[str, Any]) -> str:
+def _stored_text(line: Mapping[str, Any]) -> str:
     """Quantity and price as they are stored, where they are not those of the row."""
     quantity, stated = line.get("stored_quantity"), line.get("quantity")
     return (
@@ -93,7 +93,7 @@ def _stored(line: Mapping[str, Any]) -> str:
     )
 
 
-def _written(line: Mapping[str, Any]) -> str:
+def _written_text(line: Mapping[str, Any]) -> str:
     written = line.get("written") or {}
     texts = [written[key] for key in ("quantity", "entry_price", "close_price", "price") if key in written]
     return " × ".join(texts) if texts else DASH

@@ -164,7 +164,7 @@ def render_issues(
 def render_risk_overview(
     console: Console, client: Client, portfolio_id: str, session: str | None = None, *, full: bool = False
 ) -> dict[str, Any]:
-    """Fetch and print the whole risk picture of one session; returns the document, for `--json` and for tests.
+    """Fetch and print the risk overview of one session; returns the document, for `--json` and for tests.
 
     NAV, P&L and exposures; positions; factor betas; volatility and portfolio beta; sectors; what was withheld and why;
     completeness. With `full`, every figure of every answer. Sections without values yet say so.

@@ -20,7 +20,7 @@ LABELS = {"direct": "others unchanged", "propagated": "others as they usually mo
 
 
 def stress(console: Console, scenarios: Scenarios) -> None:
-    _scripted(console, scenarios)
+    _print_scripts(console, scenarios)
     _totals(console, scenarios)
     numbers = [f"#{n}" for n in range(1, len(scenarios) + 1)]
     there = [n for n, scenario in enumerate(scenarios) if scenario["direct"] or scenario["propagated"]]
@@ -31,7 +31,7 @@ def stress(console: Console, scenarios: Scenarios) -> None:
     _cells(console, f"Returns of the proxies, {LABELS['propagated']}", computed, columns, ("propagated", "shocks"))
 
 
-def _scripted(console: Console, scenarios: Scenarios) -> None:
+def _print_scripts(console: Console, scenarios: Scenarios) -> None:
     rows = table(
         "Stress scenarios", "#", "id", "scenario", "scripted", "capped", "duration of", "uncovered", "reason", left=6
     )

@@ -35,7 +35,7 @@ class CoordinatorSettings(ServiceSettings):
     )
     without_token: bool = Field(
         default=False,
-        description="Answer beyond the loopback although there is no token: something else keeps strangers away",
+        description="Answer beyond the loopback although there is no token: something else authenticates callers",
     )
     open_docs: bool = Field(default=True, description="/docs, /openapi.json and /asyncapi need no token")
     open_metrics: bool = Field(default=True, description="/metrics needs no token")

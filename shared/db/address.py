@@ -99,7 +99,7 @@ def _check(query: Mapping[str, str]) -> None:
     for name in _CACHES & query.keys():
         if not query[name].isdigit():
             raise ConfigurationError(
-                f"the database's address has {name}={query[name]}, which is no number of statements"
+                f"the database's address has {name}={query[name]}, which is not a number of statements"
             )
 
 

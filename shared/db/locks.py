@@ -1,4 +1,4 @@
-"""Every advisory lock of the database, with its number, in one place: a number used twice would make strangers wait.
+"""Every advisory lock of the database, with its number, in one place: a number used twice would make unrelated work wait.
 
 PostgreSQL keeps locks of one 64-bit key apart from locks of two 32-bit keys, so a number may stand once in each kind. Numbers are
 kept for ever: an older process that still runs takes the same lock.

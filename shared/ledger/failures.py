@@ -131,6 +131,13 @@ async def record_failure(
     await _keep(conn, phase, portfolio, dict(zip(ranges, words, strict=True)), blocked=runs >= MAX_RUNS)
     if runs < MAX_RUNS:
         return False
+    return await _block(conn, phase, portfolio, ranges, words)
+
+
+async def _block(
+    conn: AsyncConnection, phase: Phase, portfolio: UUID, ranges: Sequence[tuple[date, date]], errors: Sequence[str]
+) -> bool:
+    """Block the missing units within the ranges, each with the error of its range. False if there were none left."""
     blocked = await conn.execute(
         text("""
             WITH k AS (
@@ -149,7 +156,7 @@ async def record_failure(
             "phase": phase.value,
             "firsts": [first for first, _ in ranges],
             "lasts": [last for _, last in ranges],
-            "errors": words,
+            "errors": list(errors),
         },
     )
     return bool(blocked.rowcount)

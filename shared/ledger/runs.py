@@ -24,6 +24,66 @@ _STATE = """
 """
 
 
+# The units within each mark are joined with the runs on both sides, and what comes of it takes the place of what was there.
+_MEND = f"""
+    WITH marks AS MATERIALIZED (
+        SELECT portfolio_id, CAST(phase AS ledger.phase) AS phase, first, last
+        FROM unnest(CAST(:portfolios AS uuid[]), CAST(:phases AS text[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]))
+            AS m (portfolio_id, phase, first, last)
+    ), ends AS MATERIALIZED (
+        SELECT m.portfolio_id, m.phase, m.first, m.last,
+               l.first AS left_first, l.state AS left_state, before.session AS left_last,
+               r.first AS right_run, r.last AS right_last, r.state AS right_state, after.session AS right_first
+        FROM marks m
+        LEFT JOIN LATERAL (
+            SELECT first, state FROM ledger.unit_runs o
+            WHERE o.portfolio_id = m.portfolio_id AND o.phase = m.phase AND o.first < m.first ORDER BY first DESC LIMIT 1
+        ) l ON true
+        LEFT JOIN LATERAL (
+            SELECT first, last, state FROM ledger.unit_runs o
+            WHERE o.portfolio_id = m.portfolio_id AND o.phase = m.phase AND o.last > m.last ORDER BY first LIMIT 1
+        ) r ON true
+        LEFT JOIN LATERAL (
+            SELECT session FROM ledger.units u
+            WHERE u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session < m.first
+            ORDER BY session DESC LIMIT 1
+        ) before ON l.first IS NOT NULL
+        LEFT JOIN LATERAL (
+            SELECT session FROM ledger.units u
+            WHERE u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session > m.last
+            ORDER BY session LIMIT 1
+        ) after ON r.first IS NOT NULL
+    ), parts AS (
+        SELECT portfolio_id, phase, left_first AS first, left_last AS last, left_state AS state FROM ends
+        WHERE left_first <= left_last
+        UNION ALL
+        SELECT m.portfolio_id, m.phase, u.session, u.session, {_STATE}
+        FROM marks m JOIN ledger.units u
+          ON u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session BETWEEN m.first AND m.last
+        UNION ALL
+        SELECT portfolio_id, phase, right_first, right_last, right_state FROM ends WHERE right_first <= right_last
+    ), numbered AS (
+        SELECT *, row_number() OVER (PARTITION BY portfolio_id, phase ORDER BY first)
+                  - row_number() OVER (PARTITION BY portfolio_id, phase, state ORDER BY first) AS island
+        FROM parts
+    ), runs AS MATERIALIZED (
+        SELECT portfolio_id, phase, min(first) AS first, max(last) AS last, state
+        FROM numbered GROUP BY portfolio_id, phase, state, island
+    ), dropped AS (
+        -- Those that stay, at least by their first session, are updated below: one statement must not touch a row twice.
+        DELETE FROM ledger.unit_runs o USING ends e
+        WHERE o.portfolio_id = e.portfolio_id AND o.phase = e.phase
+          AND o.first BETWEEN coalesce(e.left_first, e.first) AND greatest(e.last, e.right_run)
+          AND NOT EXISTS (SELECT 1 FROM runs n
+                          WHERE n.portfolio_id = o.portfolio_id AND n.phase = o.phase AND n.first = o.first)
+    )
+    INSERT INTO ledger.unit_runs AS o (portfolio_id, phase, first, last, state)
+    SELECT portfolio_id, phase, first, last, state FROM runs
+    ON CONFLICT (portfolio_id, phase, first) DO UPDATE SET last = excluded.last, state = excluded.state
+    WHERE (o.last, o.state) IS DISTINCT FROM (excluded.last, excluded.state)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Refreshed:
     """marks : how many were taken; more may be left where that is as many as may be at once."""
@@ -74,63 +134,7 @@ async def _mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
     costs that session.
     """
     await conn.execute(
-        text(f"""
-            WITH marks AS MATERIALIZED (
-                SELECT portfolio_id, CAST(phase AS ledger.phase) AS phase, first, last
-                FROM unnest(CAST(:portfolios AS uuid[]), CAST(:phases AS text[]), CAST(:firsts AS date[]), CAST(:lasts AS date[]))
-                    AS m (portfolio_id, phase, first, last)
-            ), ends AS MATERIALIZED (
-                SELECT m.portfolio_id, m.phase, m.first, m.last,
-                       l.first AS left_first, l.state AS left_state, before.session AS left_last,
-                       r.first AS right_run, r.last AS right_last, r.state AS right_state, after.session AS right_first
-                FROM marks m
-                LEFT JOIN LATERAL (
-                    SELECT first, state FROM ledger.unit_runs o
-                    WHERE o.portfolio_id = m.portfolio_id AND o.phase = m.phase AND o.first < m.first ORDER BY first DESC LIMIT 1
-                ) l ON true
-                LEFT JOIN LATERAL (
-                    SELECT first, last, state FROM ledger.unit_runs o
-                    WHERE o.portfolio_id = m.portfolio_id AND o.phase = m.phase AND o.last > m.last ORDER BY first LIMIT 1
-                ) r ON true
-                LEFT JOIN LATERAL (
-                    SELECT session FROM ledger.units u
-                    WHERE u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session < m.first
-                    ORDER BY session DESC LIMIT 1
-                ) before ON l.first IS NOT NULL
-                LEFT JOIN LATERAL (
-                    SELECT session FROM ledger.units u
-                    WHERE u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session > m.last
-                    ORDER BY session LIMIT 1
-                ) after ON r.first IS NOT NULL
-            ), parts AS (
-                SELECT portfolio_id, phase, left_first AS first, left_last AS last, left_state AS state FROM ends
-                WHERE left_first <= left_last
-                UNION ALL
-                SELECT m.portfolio_id, m.phase, u.session, u.session, {_STATE}
-                FROM marks m JOIN ledger.units u
-                  ON u.portfolio_id = m.portfolio_id AND u.phase = m.phase AND u.session BETWEEN m.first AND m.last
-                UNION ALL
-                SELECT portfolio_id, phase, right_first, right_last, right_state FROM ends WHERE right_first <= right_last
-            ), numbered AS (
-                SELECT *, row_number() OVER (PARTITION BY portfolio_id, phase ORDER BY first)
-                          - row_number() OVER (PARTITION BY portfolio_id, phase, state ORDER BY first) AS island
-                FROM parts
-            ), runs AS MATERIALIZED (
-                SELECT portfolio_id, phase, min(first) AS first, max(last) AS last, state
-                FROM numbered GROUP BY portfolio_id, phase, state, island
-            ), dropped AS (
-                -- Those that stay, at least by their first session, are updated below: one statement must not touch a row twice.
-                DELETE FROM ledger.unit_runs o USING ends e
-                WHERE o.portfolio_id = e.portfolio_id AND o.phase = e.phase
-                  AND o.first BETWEEN coalesce(e.left_first, e.first) AND greatest(e.last, e.right_run)
-                  AND NOT EXISTS (SELECT 1 FROM runs n
-                                  WHERE n.portfolio_id = o.portfolio_id AND n.phase = o.phase AND n.first = o.first)
-            )
-            INSERT INTO ledger.unit_runs AS o (portfolio_id, phase, first, last, state)
-            SELECT portfolio_id, phase, first, last, state FROM runs
-            ON CONFLICT (portfolio_id, phase, first) DO UPDATE SET last = excluded.last, state = excluded.state
-            WHERE (o.last, o.state) IS DISTINCT FROM (excluded.last, excluded.state)
-        """),
+        text(_MEND),
         {
             "portfolios": [mark.portfolio_id for mark in marks],
             "phases": [mark.phase for mark in marks],

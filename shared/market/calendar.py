@@ -208,13 +208,13 @@ def calendar(today: date | None = None, *, closures: Closures | None = None) -> 
     closures : instead of those the caller runs under. Raises `CalendarNotChosen` where there are neither.
     """
     year = (today or datetime.now(UTC).date()).year
-    chosen = _chosen() if closures is None else closures
+    chosen = _chosen_closures() if closures is None else closures
     return _without_closures(date(year + 1, 12, 31), chosen) if chosen.entries else _load(date(year + 1, 12, 31))
 
 
 def closures() -> Closures:
     """Those the caller runs under. Raises `CalendarNotChosen` unless somebody up the stack, or earlier in the task, said which."""
-    return _chosen()
+    return _chosen_closures()
 
 
 def closures_if_chosen() -> Closures:
@@ -222,7 +222,7 @@ def closures_if_chosen() -> Closures:
     return _current.get() or NO_CLOSURES
 
 
-def _chosen() -> Closures:
+def _chosen_closures() -> Closures:
     found = _current.get()
     if found is None:
         raise CalendarNotChosen

@@ -122,7 +122,7 @@ class _Certificates:
             except (OSError, ssl.SSLError) as error:
                 raise ConfigurationError(
                     f"LEADLINE_KAFKA_SSL_CERT names {self.certificate}, with the key in {self.key or self.certificate}: "
-                    f"they are no pair in PEM, or LEADLINE_KAFKA_SSL_KEY_PASSWORD is wrong: {error}"
+                    f"they are not a pair in PEM, or LEADLINE_KAFKA_SSL_KEY_PASSWORD is wrong: {error}"
                 ) from error
 
 

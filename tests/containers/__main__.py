@@ -23,6 +23,7 @@ from deploy.embedded.process import free_port
 from tests.containers import engine
 from tests.containers.engine import ROOT
 from tests.flow.holdings import book
+from tests.support import markdown
 
 PROJECT = "leadline-test"
 HOME = "leadline-test-home"
@@ -249,7 +250,7 @@ def main() -> int:
         with engine.engine():
             work(steps)
             if not asked.no_report:
-                REPORT.write_text(report(steps))
+                REPORT.write_text(markdown.wrap(report(steps)))
     except engine.Missing as reason:
         print(f"not run: {reason}", file=sys.stderr)
         return 3

@@ -21,7 +21,7 @@ from shared.messaging.failpoints import FAIL_POINTS, NAME_OF
 from tests.crash.matrix import PAIRS, POINTS, Case, Result, run_matrix, undisturbed
 from tests.crash.story import price_file
 from tests.crash.world import PRODUCTION, QUICK, ROOT, World, Zygote, running
-from tests.support import brokers, databases, scratch
+from tests.support import brokers, databases, markdown, scratch
 from tests.support.brokers import TestBroker
 from tests.support.databases import Server
 
@@ -186,7 +186,8 @@ def main() -> None:
             database=database.partition(",")[0],
             patience=PATIENCE[asked.patience],
         )
-        DOCUMENT.write_text(f"{introduction}{rows}{TWICE}{twice}\n{len(found)} cases in {minutes:.0f} minutes.\n")
+        whole = f"{introduction}{rows}{TWICE}{twice}\n{len(found)} cases in {minutes:.0f} minutes.\n"
+        DOCUMENT.write_text(markdown.wrap(whole))
     if bad:
         sys.exit("\n".join(bad))
 

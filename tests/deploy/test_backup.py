@@ -140,7 +140,7 @@ def test_a_manifest_says_what_it_holds_and_reads_itself(tmp_path: Path) -> None:
     fewer = dataclasses.replace(made, phases={"risk": backup.Phase(254, 249, 3)})
     assert "phase risk" in made.differences(fewer)[0]
     path.write_text("{}")
-    with pytest.raises(ConfigurationError, match="is no manifest of a backup"):
+    with pytest.raises(ConfigurationError, match="is not a manifest of a backup"):
         backup.Manifest.load(path)
 
 

@@ -26,6 +26,7 @@ from tests.bench import prices
 from tests.bench.memory import Peak
 from tests.load.clients import API, Answers, Server, probe, read, running, upload, watch
 from tests.load.lock import LockWatch
+from tests.support import markdown
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "load.md"
@@ -223,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
     report = _report(given, shown, answers, onboarded, peak.megabytes, lock)
     sys.stdout.write(report + "\n")
     if given.document:
-        given.document.write_text(report, encoding="utf-8")
+        given.document.write_text(markdown.wrap(report), encoding="utf-8")
     unanswered = [
         status for path in ("/livez", "/readyz") for status in answers.statuses[f"GET {path}"] if status != "200"
     ]

@@ -16,6 +16,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Part
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import text
 
@@ -63,7 +64,7 @@ def constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypothesis draws some numbers from the constants of whatever modules happen to be imported; the same lives each time must not
     depend on which tests ran before."""
     if not EXAMPLES:
-        monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
+        monkeypatch.setattr(providers, "_get_local_constants", Constants)
 
 
 @pytest.fixture

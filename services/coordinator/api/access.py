@@ -124,12 +124,12 @@ class Access:
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
         return Misdirected(
-            f"The request was sent to {said}, which is no name of this server. Call it by 127.0.0.1 or localhost, or list the name "
+            f"The request was sent to {said}, which is not a name of this server. Call it by 127.0.0.1 or localhost, or list the name "
             "in LEADLINE_HOSTS and start the server again."
         )
 
     def _change(self, scope: Scope) -> Refused | None:
-        if not self.reads or is_read(scope["method"], _routed(scope)) or _routed(scope) in SIGNING:
+        if not self.reads or is_read(scope["method"], _path_in_app(scope)) or _path_in_app(scope) in SIGNING:
             return None
         return ReadOnly(
             f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
@@ -169,12 +169,12 @@ class Login:
         ):
             raise Unauthorised(
                 "This server can be reached from beyond its own machine and has no token, so it answers nobody. "
-                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else keeps strangers away."
+                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else authenticates callers."
             )
         if not self._access.is_protected(scope):
             return None
         found = await self._authenticator.identify(bearer_of(scope), client_of(scope))
-        readings = [path for path in _paths(scope) if _is_api(path)] or [_routed(scope)]
+        readings = [path for path in _paths(scope) if _is_api(path)] or [_path_in_app(scope)]
         needed = max((role_for_call(scope["method"], path) for path in readings), key=lambda role: role.rank)
         if not found.role.includes(needed):
             raise RoleTooSmall(
@@ -260,14 +260,14 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
 
 
-def _routed(scope: Scope) -> str:
+def _path_in_app(scope: Scope) -> str:
     """The path without what a proxy put before it, as the router sees it."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
     return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _is_probe(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") and _routed(scope) in PROBED
+    return scope["method"] in ("GET", "HEAD") and _path_in_app(scope) in PROBED
 
 
 def _is_api(path: str) -> bool:
@@ -275,4 +275,4 @@ def _is_api(path: str) -> bool:
 
 
 def _paths(scope: Scope) -> tuple[str, str]:
-    return str(scope["path"]), _routed(scope)
+    return str(scope["path"]), _path_in_app(scope)

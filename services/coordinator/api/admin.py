@@ -71,15 +71,15 @@ async def _portfolios(
         try:
             ids.append(UUID(name))
         except ValueError:
-            rejected.append(_rejected(name, "is not a portfolio id (a UUID)"))
+            rejected.append(_rejection(name, "is not a portfolio id (a UUID)"))
     known = await store.active(conn, ids)
-    rejected += [_rejected(str(missing), "does not exist or was deleted") for missing in ids if missing not in known]
+    rejected += [_rejection(str(missing), "does not exist or was deleted") for missing in ids if missing not in known]
     if not known:
         raise Invalid("None of the portfolios named exists; nothing was started.", errors=rejected)
     return known, rejected
 
 
-def _rejected(name: str, why: str) -> dict[str, object]:
+def _rejection(name: str, why: str) -> dict[str, object]:
     return {
         "row": None,
         "column": "portfolio_id",

@@ -79,13 +79,7 @@ async def import_new(
     )
     described = Described(filename, sent.price_basis)
     if dry_run:
-        async with snapshot(context.engine) as conn:
-            result = await imports.preview(conn, context.clock, draft, described, context.limits)
-            body = serializers.imported(result, preview=True)
-            body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
-        body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
-        await lookups.annotate(context.engine, context.clock, result.decisions, body)
-        return JSONResponse(body)
+        return JSONResponse(await _preview(context, draft, described))
 
     prepared: list[imports.PreparedFile] = []
 
@@ -264,6 +258,17 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
         return 201, serializers.imported(await service.create(conn, context.clock, prepared[0]))
 
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
+
+
+async def _preview(context: Context, draft: Draft, described: Described) -> dict[str, Any]:
+    """What the file would create, what it would cost in calls, and how its lots compare with the stated equity."""
+    async with snapshot(context.engine) as conn:
+        result = await imports.preview(conn, context.clock, draft, described, context.limits)
+        body = serializers.imported(result, preview=True)
+        body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
+    body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
+    await lookups.annotate(context.engine, context.clock, result.decisions, body)
+    return body
 
 
 async def _content(file: UploadFile | None) -> tuple[bytes, str | None]:

@@ -56,7 +56,7 @@ def problem(
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
+def _refusal_response(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     errors = error.errors if error.errors or error.status == 422 else None
     wait = getattr(error, "retry_after", None)
@@ -139,7 +139,7 @@ def busy(detail: str) -> JSONResponse:
     return problem(503, Busy.title, detail, code=Busy.code, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
-def _unexpected(_: Request, error: Exception) -> JSONResponse:
+def _unexpected_response(_: Request, error: Exception) -> JSONResponse:
     log.error("unexpected_error", error=f"{type(error).__name__}: {error}"[:500])
     # Sent by the framework itself, from outside of everything that adds headers.
     headers = {**ALWAYS, **NO_STORE}
@@ -191,12 +191,12 @@ class BodyLimit:
 
 def install(app: FastAPI, *, body_limit: int) -> None:
     """Make every error of the application a problem document."""
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Refused, _refusal_response)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
     app.add_exception_handler(OSError, _database)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(Exception, _unexpected_response)
     app.add_middleware(BodyLimit, limit=body_limit)
     app.add_middleware(Representation)

@@ -190,7 +190,7 @@ async def symbol_prices(
     last: To = None,
     known_at: Annotated[
         Instant | None,
-        Query(description="Prices and actions as they were believed at this instant, with its UTC offset"),
+        Query(description="Prices and actions as they were known at this instant, with its UTC offset"),
     ] = None,
 ) -> dict[str, Any]:
     assert_in_order(first, last)

@@ -86,11 +86,11 @@ class DocumentRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if inspect.iscoroutinefunction(endpoint):
-            endpoint = _rendered(endpoint, status=options.get("status_code") or 200)
+            endpoint = _rendering(endpoint, status=options.get("status_code") or 200)
         super().__init__(path, endpoint, **options)
 
 
-def _rendered(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
+def _rendering(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
     @wraps(endpoint)
     async def handler(**given: Any) -> Response:
         document = await endpoint(**given)
@@ -110,7 +110,7 @@ def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
         body, kind = encode(document, inf_nan_mode="null"), JSON
     else:
         raise NotAcceptable(
-            "This answer is no table, and can be had as application/json only."
+            "This answer is not a table: ask for application/json."
             if wanted.csv
             else "Answers are application/json; tables can be had as text/csv too. Send one of these as Accept."
         )

@@ -79,7 +79,7 @@ async def resolve(symbol: str, body: ResolveBody, request: Request, context: Ctx
 
 @router.post(
     "/symbols/{symbol}/quarantine/{session}/release",
-    summary="Believe a price that was held back",
+    summary="Accept a price that was held back",
     response_model=symbols_models.HeldPrice,
 )
 async def release(symbol: str, session: Day, body: DecisionBody, request: Request, context: Ctx) -> Response:

@@ -117,7 +117,7 @@ async def _audit_slice(
 ) -> None:
     await load_closures(conn)
     report.portfolios += len(portfolios)
-    report.units += await _expected(conn, clock, portfolios, report.drift)
+    report.units += await _count_expected(conn, clock, portfolios, report.drift)
     for kind, statement in CHECKS.items():
         rows = await conn.execute(
             text(statement),
@@ -142,7 +142,7 @@ async def _orphan_units(conn: AsyncConnection, portfolio: UUID | None) -> list[D
     ]
 
 
-async def _expected(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID], drift: list[Drift]) -> int:
+async def _count_expected(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID], drift: list[Drift]) -> int:
     """The rows there should be: four phases, every session from the earliest lot to the last one due.
 
     Keys are unique, so equal bounds, an equal count and sessions only make an equal set. Returns how many units there are.

@@ -63,7 +63,7 @@ async def apply(
     await _model(engine, clock, model or registry.MODEL_VERSION)
 
 
-async def _recorded(conn: AsyncConnection, name: str) -> tuple[str, datetime] | None:
+async def _read_version(conn: AsyncConnection, name: str) -> tuple[str, datetime] | None:
     row = (
         await conn.execute(text("SELECT version, since FROM coordinator.versions WHERE name = :name"), {"name": name})
     ).one_or_none()
@@ -72,7 +72,7 @@ async def _recorded(conn: AsyncConnection, name: str) -> tuple[str, datetime] | 
 
 async def recorded_model(engine: AsyncEngine) -> str | None:
     async with engine.connect() as conn:
-        known = await _recorded(conn, MODEL)
+        known = await _read_version(conn, MODEL)
     return known[0] if known else None
 
 
@@ -91,7 +91,7 @@ async def _record(conn: AsyncConnection, name: str, version: str) -> datetime:
 async def _code(engine: AsyncEngine, version: str) -> None:
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
-        known = await _recorded(conn, CODE)
+        known = await _read_version(conn, CODE)
         if known and known[0] == version:
             return
         await _record(conn, CODE, version)
@@ -104,7 +104,7 @@ async def _benchmark(engine: AsyncEngine, clock: Clock, code: str) -> None:
     """Record which benchmark is compared with, where risk reads it, and require what another one went into."""
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
-        known = await _recorded(conn, CHOSEN)
+        known = await _read_version(conn, CHOSEN)
         if known and known[0] == code:
             return
         await _record(conn, CHOSEN, code)
@@ -120,7 +120,7 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
     releases would otherwise undo each other's work for ever. Who means it says `rerun --what all`.
     """
     async with engine.connect() as conn:
-        known = await _recorded(conn, MODEL)
+        known = await _read_version(conn, MODEL)
     if known is None:
         await _record_model(engine, version)
         return
@@ -142,7 +142,7 @@ async def _record_model(engine: AsyncEngine, version: str) -> None:
     """Unless a newer one was recorded meanwhile: two releases may start at once, and the older may finish last."""
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
-        if not _is_older(version, await _recorded(conn, MODEL)):
+        if not _is_older(version, await _read_version(conn, MODEL)):
             await _record(conn, MODEL, version)
 
 
@@ -163,7 +163,7 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
         await load_closures(conn)
-        if _is_older(version, await _recorded(conn, MODEL)):
+        if _is_older(version, await _read_version(conn, MODEL)):
             return 0
         demands = await find_outdated(conn, portfolios, version)
         if not demands:

@@ -87,8 +87,8 @@ _HISTORY = f"SELECT ledger.drop_history({_OLDER}, :slice)"
 async def forget(engine: AsyncEngine, keep: Keep, *, size: int = SLICE) -> dict[str, int]:
     """Forget what is older than `keep` says; returns how many rows of what."""
     gone: dict[str, int] = {}
-    await _sliced(engine, gone, "idempotency_answers", _IDEMPOTENCY, {"days": keep.idempotency}, size)
-    await _sliced(engine, gone, "idempotency_answers", _KEYS, {"most": keep.keys}, size)
+    await _delete_in_slices(engine, gone, "idempotency_answers", _IDEMPOTENCY, {"days": keep.idempotency}, size)
+    await _delete_in_slices(engine, gone, "idempotency_answers", _KEYS, {"most": keep.keys}, size)
     async with engine.begin() as conn:
         gone["large_answers"] = int((await conn.execute(text(_LARGE))).rowcount)
     for what, statement, days in (
@@ -98,11 +98,11 @@ async def forget(engine: AsyncEngine, keep: Keep, *, size: int = SLICE) -> dict[
         ("history_rows", _HISTORY, keep.history),
     ):
         if days is not None:
-            await _sliced(engine, gone, what, statement, {"days": days}, size)
+            await _delete_in_slices(engine, gone, what, statement, {"days": days}, size)
     return {what: rows for what, rows in gone.items() if rows}
 
 
-async def _sliced(
+async def _delete_in_slices(
     engine: AsyncEngine, gone: dict[str, int], what: str, statement: str, values: dict[str, int], size: int
 ) -> None:
     while True:

@@ -32,14 +32,14 @@ async def scope_of(
     first, after = _window(formula, session, min(began or session, session))
     lot = name[1] if formula.own and name[0] == "positions" else None
     if name[0] in _HELD or isinstance(formula.window, Span):
-        reach, symbols = await _held(conn, portfolio, first, session, formula, lot)
+        reach, symbols = await _price_spans(conn, portfolio, first, session, formula, lot)
     else:
         symbols = {_subject(name)} if formula.own else await _holdings(conn, portfolio, session)
         symbols |= await _underlyings(conn, portfolio, symbols)
         reach = dict.fromkeys(sorted(symbols), (first, session))
         if formula.window == 1:
             # A value may rest on a price from before.
-            priced, _ = await _held(conn, portfolio, session, session, formula, None)
+            priced, _ = await _price_spans(conn, portfolio, session, session, formula, None)
             reach |= {symbol: of for symbol, of in priced.items() if symbol in reach}
     if lot is not None:
         symbols = {figures["positions", lot, "symbol"]}
@@ -74,7 +74,7 @@ def _subject(name: Name) -> str:
     return name[3] if name[:3] == ("risk", "decomposition", "excluded") else name[2]
 
 
-async def _held(
+async def _price_spans(
     conn: AsyncConnection, portfolio: UUID, first: date, last: date, formula: Formula, lot: str | None
 ) -> tuple[dict[str, tuple[date, date]], set[str]]:
     """By symbol the sessions whose prices enter what was held within [first, last], and all symbols of lots that enter.

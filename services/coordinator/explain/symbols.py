@@ -113,7 +113,7 @@ async def _figures(
 ) -> tuple[dict[str, Any], dict[Name, Any]]:
     """The envelope of an answer about a symbol, and all its figures by name."""
     if answer == "prices":
-        return await _priced(conn, symbol, session)
+        return await _price_row(conn, symbol, session)
     name, row = await symbols.facts(conn, _TABLES[answer], "computed_at", symbol, session)
     read = symbols.factors if answer == "factors" else symbols.metrics
     document = await read(conn, name, row.session)
@@ -128,7 +128,9 @@ async def _figures(
     return envelope, flatten(answer, {key: value for key, value in document.items() if key not in envelope})
 
 
-async def _priced(conn: AsyncConnection, symbol: str, session: date | None) -> tuple[dict[str, Any], dict[Name, Any]]:
+async def _price_row(
+    conn: AsyncConnection, symbol: str, session: date | None
+) -> tuple[dict[str, Any], dict[Name, Any]]:
     """Of one session, without one of the newest that is priced."""
     identity, name = await symbols.symbol_id(conn, symbol)
     when = session or await conn.scalar(

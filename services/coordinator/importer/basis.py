@@ -128,8 +128,8 @@ def _decide(
     stated = position.price_basis
     if market is None or (market.close is None and market.adj_close is None):
         if stated == SPLIT_ADJUSTED and final and market is not None:
-            return _converted(position, market, STATED)
-        unknown = _stored(position, stated or AS_TRADED, 1.0, 1.0, None, None, known=False)
+            return _convert(position, market, STATED)
+        unknown = _as_stored(position, stated or AS_TRADED, 1.0, 1.0, None, None, known=False)
         if not applies(position):
             return unknown
         # What is stated as split-adjusted is believed, and converted once the splits are known.
@@ -142,7 +142,7 @@ def _decide(
         if not fits:
             basis_warnings.warn_far(position, market.adj_close, "adjusted close, the only one there is,", issues)
         reason = MISMATCH if not fits else STATED if stated else COMPARED
-        return replace(_stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True), reason=reason)
+        return replace(_as_stored(position, ADJUSTED, 1.0, 1.0, None, market.adj_close, known=True), reason=reason)
     factor = market.factor(position.entry_date)
     chosen = stated or (basis if factor != 1.0 else AS_TRADED)
     close = market.close / factor if chosen == SPLIT_ADJUSTED else market.close
@@ -152,21 +152,23 @@ def _decide(
     found = AMBIGUOUS if ambiguous and factor != 1.0 else COMPARED
     reason = STATED if stated else found if fits else MISMATCH
     if chosen == SPLIT_ADJUSTED:
-        decision = _converted(position, market, reason)
+        decision = _convert(position, market, reason)
     else:
-        decision = _stored(position, AS_TRADED, 1.0, 1.0, market.close, market.close / factor, known=True)
+        decision = _as_stored(position, AS_TRADED, 1.0, 1.0, market.close, market.close / factor, known=True)
         decision = replace(decision, reason=reason)
     if abs(decision.quantity) * Decimal(repr(market.close)) > cells.MAX_VALUE:
         basis_warnings.refuse_amount(position, market.close, issues)
     return decision
 
 
-def _converted(position: Position, market: Market, reason: str) -> Decision:
+def _convert(position: Position, market: Market, reason: str) -> Decision:
     factor = market.factor(position.entry_date)
     leave = 1.0 if position.exit_date is None else market.factor(position.exit_date)
     adjusted = None if market.close is None else market.close / factor
     known = market.close is not None
-    return replace(_stored(position, SPLIT_ADJUSTED, factor, leave, market.close, adjusted, known=known), reason=reason)
+    return replace(
+        _as_stored(position, SPLIT_ADJUSTED, factor, leave, market.close, adjusted, known=known), reason=reason
+    )
 
 
 def near(price: float, close: float) -> bool:
@@ -179,7 +181,7 @@ def applies(position: Position) -> bool:
     return position.investment_class == PUBLIC and not is_cash_like(position.investment_subtype)
 
 
-def _stored(
+def _as_stored(
     position: Position,
     basis: str,
     entry_factor: float,

@@ -90,7 +90,7 @@ def contract(
     issues.extend(found)
     if found.refused:
         return NONE
-    return result if occ is not None else _named(row, result, issues)
+    return result if occ is not None else _with_occ_symbol(row, result, issues)
 
 
 def _agree(
@@ -115,7 +115,7 @@ def _agree(
         )
 
 
-def _named(row: int, option: Contract, issues: Issues) -> Contract:
+def _with_occ_symbol(row: int, option: Contract, issues: Issues) -> Contract:
     """The contract under its OCC symbol."""
     assert option.underlying is not None
     assert option.expiration is not None

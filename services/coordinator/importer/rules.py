@@ -63,14 +63,7 @@ def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) 
     _refuse_identifier(row, symbol, kind, found)
     subtype = _subtype(row, kind, get("investment_subtype"), found)
     if symbol == CASH_SYMBOL and kind == PUBLIC and subtype is None:
-        subtype = "CASH"
-        found.warn(
-            row,
-            "symbol",
-            "taken_as_cash",
-            "CASH is taken as money at its stated price. If it is the ticker of a company, give investment_subtype STOCK.",
-            symbol,
-        )
+        subtype = _take_as_cash(row, found)
     _doubt_money(row, symbol, kind, subtype, found)
     option = options.NONE
     if kind == OPTIONS:
@@ -215,6 +208,17 @@ def _refuse_identifier(row: int, symbol: str | None, kind: str | None, issues: I
     identifier = identifiers.identifier_of(symbol) if symbol is not None and kind == PUBLIC else None
     if symbol is not None and identifier is not None:
         issues.error(row, "symbol", "ERR_POS_028", identifiers.no_ticker(symbol, identifier), symbol)
+
+
+def _take_as_cash(row: int, issues: Issues) -> str:
+    issues.warn(
+        row,
+        "symbol",
+        "taken_as_cash",
+        "CASH is taken as money at its stated price. If it is the ticker of a company, give investment_subtype STOCK.",
+        CASH_SYMBOL,
+    )
+    return "CASH"
 
 
 def _doubt_money(row: int, symbol: str | None, kind: str | None, subtype: str | None, issues: Issues) -> None:

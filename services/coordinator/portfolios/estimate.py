@@ -42,7 +42,7 @@ async def estimate(conn: AsyncConnection, clock: Clock, positions: Sequence[Posi
     if not entries or min(entries) > last:
         return Estimate(0, 0, 0, 0.0, None)
     needed = {symbol: calendar.back(min(entries), LOOKBACK) for symbol in (*PROXY_SYMBOLS, *REFERENCE_ETFS)}
-    for symbol, entry in _held(positions):
+    for symbol, entry in _priced_symbols(positions):
         first = calendar.back(min(entry, last), LOOKBACK)
         needed[symbol] = min(first, needed.get(symbol, first))
     lacking = await conn.scalar(
@@ -62,7 +62,7 @@ def backfill_share(limit: int) -> int:
     return max(1, math.floor(limit * BACKFILL_SHARE))
 
 
-def _held(positions: Iterable[Position]) -> Iterable[tuple[str, date]]:
+def _priced_symbols(positions: Iterable[Position]) -> Iterable[tuple[str, date]]:
     for position in positions:
         if position.investment_class == "PRIVATE" or is_cash_like(position.investment_subtype):
             continue

@@ -88,7 +88,7 @@ def restoring(lot: Row, wanted: Mapping[str, str], *, taken_back: bool) -> dict[
     """The edit that makes a stored lot say what the files that are left say of it."""
     body: dict[str, str | None] = {}
     for name in _FIELDS:
-        now = _stored(lot, name)
+        now = _stored_text(lot, name)
         value = wanted.get(name)
         if name == "investment_class" and value is None:
             continue
@@ -128,13 +128,15 @@ def warn_similar(stored: Sequence[Row], fresh: Iterable[Position], issues: Issue
 
 def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:
     said = stated(position)
-    changes = {name: (_stored(lot, name), value) for name, value in said.items() if value != _stored(lot, name)}
+    changes = {
+        name: (_stored_text(lot, name), value) for name, value in said.items() if value != _stored_text(lot, name)
+    }
     if {"exit_date", "exit_price"} & set(changes):
-        changes |= {name: (_stored(lot, name), said[name]) for name in ("exit_date", "exit_price") if name in said}
+        changes |= {name: (_stored_text(lot, name), said[name]) for name in ("exit_date", "exit_price") if name in said}
     return changes
 
 
-def _stored(lot: Row, name: str) -> str | None:
+def _stored_text(lot: Row, name: str) -> str | None:
     if name == "price_basis":
         return str(lot["price_basis"]) if lot["basis_reason"] == "stated" else None
     value = lot["stated_exit_price" if name == "exit_price" else name]

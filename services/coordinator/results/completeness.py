@@ -108,9 +108,9 @@ async def _holes(conn: AsyncConnection, portfolio: UUID) -> tuple[list[dict[str,
         )
     ).all()
     phases = {row.phase for row in rows}
-    awaited = await _awaited(conn, portfolio) if Phase.INGEST in phases else []
+    awaited = await _read_awaited_prices(conn, portfolio) if Phase.INGEST in phases else []
     factors = await absences(conn, set(PROXY_SYMBOLS), open_only=True) if Phase.FACTORS in phases else []
-    undecided = await _undecided(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
+    undecided = await _read_undecided_lots(conn, portfolio) if any(row.phase == Phase.SNAPSHOTS for row in rows) else []
     holes = [
         _hole(
             row, {Phase.INGEST: awaited, Phase.FACTORS: factors, Phase.SNAPSHOTS: undecided}.get(Phase(row.phase), [])
@@ -148,7 +148,7 @@ def _why(row: Row[Any], waits: Sequence[Wait]) -> str | None:
     return sentence(waits, datetime.now(UTC)) or row.last_error
 
 
-async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
+async def _read_awaited_prices(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The prices an unfinished ingest is waiting for: gaps of the portfolio's symbols that are not terminal."""
     held = await conn.scalars(
         text("""
@@ -162,7 +162,7 @@ async def _awaited(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     return await absences(conn, set(held), open_only=True)
 
 
-async def _undecided(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
+async def _read_undecided_lots(conn: AsyncConnection, portfolio: UUID) -> Sequence[Wait]:
     """The lots that snapshots wait for: it is not settled yet whether their numbers are as traded."""
     rows = await conn.execute(
         text("""

@@ -35,7 +35,7 @@ _JUMPS = """
         WHERE symbol = s.symbol AND session = q.session ORDER BY id DESC LIMIT 1
     ) d ON true
 """
-"""held: waits for a second word. rejected: left out for good. released: believed. corrected: the provider told another price."""
+"""held: waits for a second source. rejected: left out for good. released: believed. corrected: the provider told another price."""
 
 
 async def page(conn: AsyncConnection, *, state: str | None, limit: int, cursor: str | None) -> dict[str, Any]:

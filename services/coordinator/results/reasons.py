@@ -67,7 +67,7 @@ async def absences(
             {"symbols": sorted(symbols), "session": session, "open_only": open_only},
         )
     ).all()
-    closed = await _closed(conn) if rows else {}
+    closed = await _read_closed_providers(conn) if rows else {}
     return [
         Wait(
             row.symbol,
@@ -82,7 +82,7 @@ async def absences(
     ]
 
 
-async def _closed(conn: AsyncConnection) -> dict[str, str]:
+async def _read_closed_providers(conn: AsyncConnection) -> dict[str, str]:
     """The providers that are not asked at the moment, and why."""
     rows = await conn.execute(
         text("SELECT provider, closed_by FROM ingest.providers WHERE closed_until > clock_timestamp()")

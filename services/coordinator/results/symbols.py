@@ -36,7 +36,7 @@ async def symbol_id(conn: AsyncConnection, symbol: str) -> tuple[int, str]:
         raise NotFound("This is not a valid symbol. Use letters, digits, dot and hyphen, such as BRK.B.")
     found = await conn.scalar(text("SELECT id FROM ingest.symbols WHERE symbol = :symbol"), {"symbol": name})
     if found is None:
-        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is no factor proxy.")
+        raise NotFound(f"Symbol {name} is not in the universe: no portfolio has held it, and it is not a factor proxy.")
     return int(found), name
 
 
@@ -112,16 +112,20 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             **market,
             "n_obs": n_obs["market"],
             "quality": row.quality,
-            "flagged": _flagged(market["beta"]),
+            "flagged": _is_suspicious(market["beta"]),
             "reason": reasons.get("market_beta") or reasons.get("alpha"),
         },
-        "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _flagged(row.market_shrunk)},
-        "ir_beta": {"beta": to_json(row.ir_beta), "flagged": _flagged(row.ir_beta), "reason": reasons.get("ir_beta")},
+        "market_beta_shrunk": {"beta": to_json(row.market_shrunk), "flagged": _is_suspicious(row.market_shrunk)},
+        "ir_beta": {
+            "beta": to_json(row.ir_beta),
+            "flagged": _is_suspicious(row.ir_beta),
+            "reason": reasons.get("ir_beta"),
+        },
         "spreads": {
             spread: {
                 **figures,
                 "n_obs": n_obs[f"spread_{spread}"],
-                "flagged": _flagged(figures["beta"]),
+                "flagged": _is_suspicious(figures["beta"]),
                 "reason": reasons.get(f"spread_{spread}"),
             }
             for spread, figures in _spreads(row.spreads)
@@ -132,7 +136,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
             "betas": named(layouts.JOINT, row.joint),
             # Null in facts from before they were stored.
             "stderr_hac": named(layouts.JOINT_STDERR, row.joint_stderr or [math.nan] * len(layouts.JOINT_STDERR)),
-            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _flagged(beta)],
+            "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _is_suspicious(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
         "reasons": await _reasons(conn, name, reasons, row.session),
@@ -151,7 +155,7 @@ async def _reasons(conn: AsyncConnection, symbol: str, of: Mapping[str, str], se
     return await described(conn, entries, phase=Phase.FACTORS, session=session)
 
 
-def _flagged(beta: float | None) -> bool:
+def _is_suspicious(beta: float | None) -> bool:
     """Beyond ±5, which is almost always bad data. Each beta for itself: another one's says nothing of it."""
     return beta is not None and abs(beta) > BETA_FLAG
 
@@ -209,7 +213,7 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
 async def prices(
     conn: AsyncConnection, symbol: str, first: date | None, last: date | None, known_at: datetime | None = None
 ) -> dict[str, Any]:
-    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as believed then."""
+    """Prices as traded, actions, and the reason for each range without a price; with `known_at` prices and actions as known then."""
     identity, name = await symbol_id(conn, symbol)
     window = {"id": identity, "first": first or date.min, "last": last or date.max}
     if known_at is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.factors.compute import regression
+from services.factors.compute.patterns import Patterns, compact_rows, factorise
 from services.factors.compute.proxies import (
     N_BASE,
     N_FACTORS,
@@ -18,7 +19,7 @@ from services.factors.compute.proxies import (
     geometry,
     windows,
 )
-from services.factors.compute.regression import Fits, Patterns
+from services.factors.compute.regression import Fits
 from shared import progress
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, IntVector
 from shared.market import layouts, registry
@@ -249,13 +250,13 @@ def _gapped_windows(
         key = np.concatenate([k.astype(np.uint32)[:, None].view(np.uint8), np.packbits(rows, axis=1)], axis=1)
         _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
         patterns = _take(_factorise(shared, k[first], rows[first]), group.reshape(-1))
-        y = regression.compact_rows(span, rows)[:, None, :]
+        y = compact_rows(span, rows)[:, None, :]
         fits = regression.apply(patterns, y, factor_scales=shared.scales[k], factor_usable=shared.usable[k])
         out.place(fits, (np.arange(len(chunk)), np.zeros(len(chunk), dtype=np.int64)), ks[k], s)
 
 
 def _factorise(shared: Geometry, k: IntVector, rows: BoolMatrix) -> Patterns:
-    return regression.factorise(shared.base[k], shared.mean[k], shared.scales[k, 0], shared.regressors[k], rows)
+    return factorise(shared.base[k], shared.mean[k], shared.scales[k, 0], shared.regressors[k], rows)
 
 
 def _take(patterns: Patterns, index: IntVector) -> Patterns:

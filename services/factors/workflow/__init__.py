@@ -7,66 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.factors import compute, store
-from services.factors.store import Holding, Series
-from services.factors.workflow.outcomes import held_slice, unit_outcomes
-from services.factors.workflow.waits import (
-    NO_WAITS,
-    PATIENCE,
-    ProxyGap,
-    Waits,
-    find_deferred,
-    find_factor_waits,
-    judge,
-    put_off_sessions,
-)
-from shared import ledger
-from shared.arrays import BoolMatrix, DateVector, FloatMatrix, IntVector
+from services.factors.workflow.inputs import Inputs, read_holdings, read_inputs
+from services.factors.workflow.outcomes import unit_outcomes
+from services.factors.workflow.waits import PATIENCE, find_deferred, find_factor_waits, judge, put_off_sessions
+from shared.arrays import FloatMatrix
 from shared.ledger import Completed, Deferral, Outcome
 from shared.market import registry
-from shared.market.calendar import calendar, closures
-from shared.market.reasons import ReasonCode
-from shared.market.symbols import parse_occ
+from shared.market.calendar import calendar
 from shared.work import Batch, Phase, UnitKey
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """One snapshot of what the batch needs. K sessions of the batch; N known symbols; T rows of the price grid."""
-
-    batch: Batch
-    holdings: Sequence[Holding]
-    grid: DateVector
-    """(T,) sessions from the lookback of the batch's first to its last."""
-    at: IntVector
-    """(K,) rows of the batch's sessions in the grid."""
-    ids: Mapping[str, int]
-    """Symbol to id; the order is that of the columns below."""
-    versions: NDArray[np.int64]
-    """(K, N) price version a fact would have now."""
-    proxy_versions: NDArray[np.int64]
-    """(K,) the same of the proxies alone."""
-    curve: compute.CurveColumn
-    """What stands for rates where no fund is whole; unknown where one is on every session of the batch."""
-    needed: BoolMatrix
-    """(K, N) facts to compute."""
-    has_row: BoolMatrix
-    """(K, N) facts that are stored, of whatever prices and model: what stands there is replaced even by "no price"."""
-    proxies_needed: NDArray[np.bool_]
-    """(K,) rows of factors.proxies to compute."""
-    missing_reason: NDArray[np.object_]
-    """(K, N) of stored facts that stand: None with joint betas, else the reason for having none."""
-    series: Mapping[int, Series]
-    splits: Sequence[tuple[int, date, float]]
-    gaps: Sequence[tuple[int, date, date, str]]
-    waits: Waits = NO_WAITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +45,11 @@ class FactorsWorker:
         self._patience = patience
 
     async def lock_inputs(self, conn: AsyncConnection, batch: Batch) -> None:
-        """Hold the symbols whose facts are lacking, so that forty batches of one night compute each symbol once.
+        """Hold the symbols whose facts are missing, so that forty batches of one night compute each symbol once.
 
-        Facts that are merely behind are not claimed for: two handlers may compute them, with equal digits.
+        Facts that are merely stale are not locked for: two handlers may compute them, with equal digits.
         """
-        holdings = await _holdings(conn, batch)
+        holdings = await read_holdings(conn, batch)
         ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
         incomplete = await store.find_incomplete(
             conn,
@@ -109,82 +63,7 @@ class FactorsWorker:
         await store.lock_symbols(conn, incomplete)
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
-        """Everything in a handful of set-based queries; prices only of symbols that have something to compute."""
-        days = calendar()
-        first = days.back(batch.first, registry.FACT_LOOKBACK)
-        grid = np.array(days.between(first, batch.last), dtype="datetime64[D]")
-        at = np.searchsorted(grid, np.array(batch.sessions, dtype="datetime64[D]")).astype(np.int64)
-        holdings = await _holdings(conn, batch)
-        ids = await store.symbol_ids(conn, {h.symbol for h in holdings} | set(registry.PROXY_SYMBOLS))
-        ids = dict(sorted(ids.items()))
-        column = {symbol_id: i for i, symbol_id in enumerate(ids.values())}
-        every = list(column)
-
-        changed = np.zeros((len(grid), len(ids)), dtype=np.int64)
-        for symbol_id, (offsets, numbers) in (await store.changes(conn, every, first, batch.last)).items():
-            # A price and an action of one session: the later change counts.
-            np.maximum.at(changed[:, column[symbol_id]], np.searchsorted(grid, grid[0] + offsets), numbers)
-        for day, number in closures().changes:
-            # Every window that holds the session reaches over the day: it is a session shorter or longer than it was.
-            if grid[0] <= np.datetime64(session := days.on_or_after(day)) <= grid[-1]:
-                moved = changed[np.searchsorted(grid, np.datetime64(session))]
-                np.maximum(moved, number, out=moved)
-        versions = compute.price_versions(changed, at)
-        proxy_columns = [column[ids[symbol]] for symbol in registry.PROXY_SYMBOLS if symbol in ids]
-        funds = [column[ids[symbol]] for symbol in registry.FACTORS[-1].proxies if symbol in ids]
-        of_curve = compute.without_fund(changed, funds, at)
-        curves, curve_changes = await store.curves(conn, first, batch.last) if of_curve.any() else ([], [])
-        curve = compute.curve_column(curves, curve_changes, grid)
-        proxy_versions = versions[:, proxy_columns].max(axis=1, initial=0)
-        proxy_versions = np.maximum(proxy_versions, compute.curve_versions(curve, of_curve, at))
-        versions = np.maximum(versions, proxy_versions[:, None])
-
-        stored = np.full(versions.shape, -1, dtype=np.int64)
-        missing_reason = np.full(versions.shape, None, dtype=object)
-        has_row = np.zeros(versions.shape, dtype=np.bool_)
-        row = {session: k for k, session in enumerate(batch.sessions)}
-        for fact in await store.facts(conn, every, batch.first, batch.last):
-            cell = row[fact.session], column[fact.symbol_id]
-            has_row[cell] = True
-            if fact.model_version == registry.MODEL_VERSION:
-                stored[cell] = fact.price_version
-                missing_reason[cell] = None if fact.has_betas else (fact.reason or ReasonCode.SHORT_HISTORY.value)
-        wanted = np.zeros(versions.shape, dtype=np.bool_)
-        wanted[:, proxy_columns] = True
-        for holding in holdings:
-            if holding.symbol in ids:
-                wanted[held_slice(holding, batch.sessions), column[ids[holding.symbol]]] = True
-        needed = compute.stale(versions, stored, wanted)
-        proxies = await store.proxy_versions(conn, batch.first, batch.last)
-        none = (-1, registry.MODEL_VERSION)
-        proxies_stored = np.array(
-            [v if m == registry.MODEL_VERSION else -1 for v, m in (proxies.get(s, none) for s in batch.sessions)],
-            dtype=np.int64,
-        )
-        proxies_needed = proxies_stored < proxy_versions
-
-        todo = [symbol_id for symbol_id, i in column.items() if needed[:, i].any()]
-        waits = await _read_waits(conn, batch, self._patience)
-        judging = bool(todo or proxies_needed.any() or waits.gaps)
-        read = sorted({*todo, *(every[i] for i in proxy_columns)}) if judging else []
-        return Inputs(
-            batch=batch,
-            holdings=holdings,
-            grid=grid,
-            at=at,
-            ids=ids,
-            versions=versions,
-            proxy_versions=proxy_versions,
-            curve=curve,
-            needed=needed,
-            has_row=has_row,
-            proxies_needed=proxies_needed,
-            missing_reason=missing_reason,
-            series=await store.prices(conn, read, first, batch.last, compute.REMARKS) if read else {},
-            splits=await store.splits(conn, todo, first, batch.last) if todo else [],
-            gaps=await store.gaps(conn, todo, batch.first, batch.last) if todo else [],
-            waits=waits,
-        )
+        return await read_inputs(conn, batch, self._patience)
 
     def compute(self, inputs: Inputs) -> Results:
         """Pure. Facts first; then each unit is judged by the facts of what its portfolio held.
@@ -245,26 +124,6 @@ class FactorsWorker:
     async def save(self, conn: AsyncConnection, results: Results, raised: Completed) -> None:
         """Facts belong to symbols, not to units: they are stored even if every unit has meanwhile been completed."""
         await store.save(conn, results.exposures, results.metrics, results.proxies)
-
-
-async def _read_waits(conn: AsyncConnection, batch: Batch, patience: float) -> Waits:
-    days = calendar().back(batch.first, registry.BETA_WINDOW)
-    gaps = [ProxyGap(*row) for row in await store.waiting_gaps(conn, registry.PROXY_SYMBOLS, days, batch.last)]
-    ends: Mapping[UnitKey, Any] = {}
-    if gaps:
-        where = (batch.portfolios, batch.first, batch.last)
-        ends = await ledger.find_patience_ends(conn, Phase.FACTORS, *where, patience)
-    provisional = await ledger.find_provisional(conn, [Phase.INGEST], batch.portfolios, batch.first, batch.last)
-    return Waits(gaps, ends, frozenset(provisional))
-
-
-async def _holdings(conn: AsyncConnection, batch: Batch) -> list[Holding]:
-    """Lots held within the batch. An option without a stated underlying is named by its own symbol."""
-    found = await store.holdings(conn, batch.portfolios, batch.first, batch.last)
-    return [
-        Holding(h.portfolio_id, contract.underlying, h.entry, h.exit) if (contract := parse_occ(h.symbol)) else h
-        for h in found
-    ]
 
 
 def _rectangle(inputs: Inputs, ids: Sequence[int]) -> compute.Prices:

@@ -152,10 +152,10 @@ def widen_request(asks: Sequence[FetchRequest], gaps: Sequence[GapRow], calendar
     low, high = calendar.ordinal(one.known[0]), calendar.ordinal(one.known[1])
     absent = [(max(low, gap[0]), min(high, gap[1])) for gap in gaps if gap[0] <= high and gap[1] >= low]
     checked = sorted({span for ask in asks for span in ask.checked} | set(absent))
-    return replace(one, first=first, last=last, checked=tuple(_joined(checked)), wide=True)
+    return replace(one, first=first, last=last, checked=tuple(_join_spans(checked)), wide=True)
 
 
-def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join_spans(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     out: list[tuple[int, int]] = []
     for low, high in spans:
         if out and low <= out[-1][1] + 1:

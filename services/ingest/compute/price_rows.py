@@ -37,7 +37,7 @@ def price_rows(
     )
     convertible = (adjusted & listed)[splits.series] if len(splits.series) else np.empty(0, bool)
     factor = split_factor(series, ordinal, Events(*(column[convertible] for column in splits)))
-    delivered = {name: _joined(bars, name) for name in ("open", "high", "low", "close", "adj_close", "volume")}
+    delivered = {name: _concatenate(bars, name) for name in ("open", "high", "low", "close", "adj_close", "volume")}
     traded = {name: delivered[name] * factor for name in ("open", "high", "low", "close")}
     traded["volume"] = delivered["volume"] / factor
     returns = total_returns(
@@ -53,7 +53,7 @@ def price_rows(
     )
     level = _bring_to_level(delivered["adj_close"], sessions, ends, of_ask, levels)
     symbol = np.array([asks[index].symbol_id for index in of_ask], dtype=np.int64)[series]
-    known = _known(asks, of_ask, series, sessions)
+    known = _find_known(asks, of_ask, series, sessions)
     rows = _one_each(symbol, ordinal, returns)
     return list(
         zip(
@@ -88,7 +88,7 @@ def _with_bars(fetched: Sequence[ChainResult]) -> tuple[list[int], list[str], li
     )
 
 
-def _joined(bars: Sequence[Bars], name: str) -> FloatVector:
+def _concatenate(bars: Sequence[Bars], name: str) -> FloatVector:
     joined: FloatVector = np.concatenate([getattr(bar, name) for bar in bars])
     return joined
 
@@ -140,7 +140,7 @@ def _scale(adj_close: FloatVector, sessions: Any, day: Any, level: float) -> flo
     return level / float(adj_close[at])
 
 
-def _known(asks: Sequence[FetchRequest], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
+def _find_known(asks: Sequence[FetchRequest], of_ask: Sequence[int], series: IntVector, sessions: Any) -> Any:
     """Which rows fall on sessions whose truth was known before, so that a difference is a correction."""
     nothing = (date.max, date.min)
     low = np.array([(asks[index].known or nothing)[0] for index in of_ask], dtype="datetime64[D]")

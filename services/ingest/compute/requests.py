@@ -24,10 +24,10 @@ def gap_requests(
     start, end = calendar.ordinal(symbol.covered_from), calendar.ordinal(symbol.covered_to)
     asks = []
     if low < start:
-        join = _priced(start, gaps, +1, start, end)
+        join = _nearest_priced(start, gaps, +1, start, end)
         asks.append(_ask(symbol, calendar, low, join, (low, max(join, start) - 1), known))
     if high > end:
-        join = _priced(end, gaps, -1, start, end)
+        join = _nearest_priced(end, gaps, -1, start, end)
         asks.append(_ask(symbol, calendar, join, high, (min(join, end) + 1, high), known))
     return asks
 
@@ -112,7 +112,7 @@ def _ask(
     return FetchRequest(symbol.id, symbol.symbol, calendar.session(low), calendar.session(high), (checked,), known)
 
 
-def _priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) -> int:
+def _nearest_priced(at: int, gaps: Sequence[GapRow], step: int, start: int, end: int) -> int:
     """The first session with a price from the edge of what is known inwards; the edge itself if there is none."""
     place = at
     while start <= place <= end:

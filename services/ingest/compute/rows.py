@@ -50,7 +50,7 @@ def build_rows(
         )
         actions |= _actions(ask, answer, calendar)
         symbols[ask.symbol_id] = _symbol(ask, symbols.get(ask.symbol_id))
-        described |= _described(ask, answer)
+        described |= _descriptions(ask, answer)
     listed = [
         (ask.symbol_id, ask.first, ask.last, part.provider)
         for ask, answer in zip(asks, fetched, strict=True)
@@ -106,7 +106,15 @@ def _gaps(
                 wait = retry_after(reason, length=span.last - span.first + 1, age=age)
                 retry_at = now + wait if wait is not None else None
             found.append(
-                PriceGap(span.first, span.last, str(span.reason), not transient, _told(chain, answer), now, retry_at)
+                PriceGap(
+                    span.first,
+                    span.last,
+                    str(span.reason),
+                    not transient,
+                    _answering_chain(chain, answer),
+                    now,
+                    retry_at,
+                )
             )
     return found
 
@@ -122,7 +130,7 @@ def _late(spans: Iterable[GapRange], newest: int) -> Iterator[GapRange]:
         yield GapRange(newest, newest, NoDataReason.LATE)
 
 
-def _told(chain: str, answer: ChainResult) -> str:
+def _answering_chain(chain: str, answer: ChainResult) -> str:
     """Who may be asked, less those who could not be: once they can, that is another chain, and a reason to ask again."""
     return ",".join(name for name in chain.split(",") if name not in answer.broken)
 
@@ -156,7 +164,7 @@ def _symbol(ask: FetchRequest, before: SymbolRow | None) -> SymbolRow:
     return row._replace(first=min(row.first, ask.first), last=max(row.last, ask.last))
 
 
-def _described(ask: FetchRequest, answer: ChainResult) -> Iterator[tuple[int, Described]]:
+def _descriptions(ask: FetchRequest, answer: ChainResult) -> Iterator[tuple[int, Described]]:
     part = next((part for part in answer.parts if part.history.profile), None)
     if part is None or (of := part.history.profile) is None:
         return

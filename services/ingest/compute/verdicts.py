@@ -2,7 +2,7 @@
 
 Judged again after each second source's answer, with that among the evidence, until nothing further has to be asked.
 
-A new price that jumps beyond five standard deviations is not believed on one source's word. What an action of the day explains
+A new price that jumps beyond five standard deviations is not accepted from one source alone. What an action of the day explains
 is no jump; what it leaves unexplained is one, however large the action is said to be. Only of sessions that are decided now and
 lie after the first known one: a backfill's own history is its evidence, and asking twice for it would double every onboarding.
 With one provider there is nobody to ask, and its word stands. What an operator decided (`leadline symbols release` or `reject`)
@@ -98,7 +98,7 @@ Verdict: TypeAlias = Fits | HoldBack | Widen | AskSecond
 def judge(request: FetchRequest, answer: ChainResult, evidence: Evidence, calendar: Calendar) -> Verdict:
     """The verdict on one answer, whose bars lie on sessions."""
     stored = evidence.stored
-    early = _unconfirmed(evidence.unadjusted, stored)
+    early = _without_confirmed(evidence.unadjusted, stored)
     if request.known is not None and not request.wide:
         if early or contradicts_stored(request, answer, stored, calendar):
             return Widen()
@@ -110,7 +110,7 @@ def judge(request: FetchRequest, answer: ChainResult, evidence: Evidence, calend
     opinion = evidence.opinions.get(question)
     if opinion is None:
         return AskSecond(question)
-    if isinstance(opinion.answer, ProviderSeries) and not _unconfirmed(opinion.unadjusted, stored):
+    if isinstance(opinion.answer, ProviderSeries) and not _without_confirmed(opinion.unadjusted, stored):
         asked = (*answer.asked, opinion.answer.provider)
         second = replace(answer, parts=[opinion.answer], absent=None, asked=asked)
         if not basis_mismatch(second, stored.closes, calendar, stored.splits):
@@ -118,7 +118,7 @@ def judge(request: FetchRequest, answer: ChainResult, evidence: Evidence, calend
     return _hold_back(request, answer, stored, early, opinion)
 
 
-def _unconfirmed(splits: Sequence[Crossing], stored: StoredEvidence) -> list[Crossing]:
+def _without_confirmed(splits: Sequence[Crossing], stored: StoredEvidence) -> list[Crossing]:
     """Less those of days that an operator said are true as they stand."""
     return [
         split for split in splits if not ((known := stored.decisions.get(split.session)) and known.confirmed is True)

@@ -72,7 +72,7 @@ class Chain:
             answers = _fetch_safely(provider, [request for _, request in open_])
             for (attempt, request), answer in zip(open_, answers, strict=True):
                 attempt.take(provider.name, request, answer)
-                rest = [request] if isinstance(answer, NoData) else self._unanswered(request, answer)
+                rest = [request] if isinstance(answer, NoData) else self._rest_of_request(request, answer)
                 still_open += [(attempt, part) for part in rest]
             open_ = [(attempt, request) for attempt, request in still_open if not attempt.ended]
         unanswered = {id(attempt) for attempt, _ in open_}
@@ -100,7 +100,7 @@ class Chain:
                 later = answer
         return later
 
-    def _unanswered(self, request: Request, answer: History) -> list[Request]:
+    def _rest_of_request(self, request: Request, answer: History) -> list[Request]:
         """The sessions before the first and after the last bar, each with the bar next to them, so that returns join up."""
         sessions = answer.bars.sessions
         if not len(sessions):

@@ -98,14 +98,14 @@ async def assess(
         fell_short[UnitKey(portfolio, session)].append((lot, symbol, reason, waits))
     gross = await _gross(conn, {key.portfolio_id for key in fell_short})
     return {
-        unit: _assessed(absent, gross[unit.portfolio_id], unit.session)
+        unit: _assess(absent, gross[unit.portfolio_id], unit.session)
         if (absent := fell_short.get(UnitKey(unit.portfolio_id, unit.session)))
         else Outcome()
         for unit in units
     }
 
 
-def _assessed(absent: Sequence[Any], lots: Sequence[Any], session: date) -> Outcome:
+def _assess(absent: Sequence[Any], lots: Sequence[Any], session: date) -> Outcome:
     held = {lot: cost for lot, entry, exit_, cost in lots if entry <= session and (exit_ is None or exit_ >= session)}
     lost = {lot for lot, _, _, _ in absent}
     waits = {lot for lot, _, _, waiting in absent if waiting}

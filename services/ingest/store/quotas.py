@@ -101,7 +101,7 @@ async def succeeded(conn: AsyncConnection, provider: str, account: str) -> None:
 
 async def limited(conn: AsyncConnection, provider: str, account: str, wait: timedelta, fault: str) -> datetime | None:
     """The vendor said to come back after `wait`: it alone is delayed, for every replica and every adapter that asks it."""
-    return await _closed(
+    return await _close(
         conn,
         """
         closed_until = greatest(closed_until, clock_timestamp() + :wait), closed_by = 'rate_limited'
@@ -128,7 +128,7 @@ async def failed(
     shared    : it is the vendor's and so every adapter's that asks it, and not this adapter's own
     confirmed : it stands for a whole row of failures
     """
-    return await _closed(
+    return await _close(
         conn,
         """
         failures = greatest(failures + 1, CAST(:least AS integer)), probe_until = NULL,
@@ -159,7 +159,7 @@ async def refused(
     conn: AsyncConnection, provider: str, account: str, fault: str, *, trip: int, wait: timedelta
 ) -> datetime | None:
     """The key is refused: closed, and then one call at a time is tried. Another key is another account."""
-    return await _closed(
+    return await _close(
         conn,
         """
         failures = greatest(failures + 1, :trip), probe_until = NULL, closed_by = 'auth',
@@ -169,7 +169,7 @@ async def refused(
     )
 
 
-async def _closed(
+async def _close(
     conn: AsyncConnection, change: str, parameters: dict[str, object], *, shared: bool = True
 ) -> datetime | None:
     """Until when the provider is closed now, if it is. shared: with all others of its account."""

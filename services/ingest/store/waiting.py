@@ -60,13 +60,13 @@ async def find_waits(
         {"portfolios": list(portfolios), "first": first, "last": last, "patience": patience},
     )
     return {
-        portfolio: Deferral(until, _told(symbols, reasons, providers))
+        portfolio: Deferral(until, _wait_text(symbols, reasons, providers))
         for portfolio, until, symbols, reasons, providers in rows
         if until is not None
     }
 
 
-def _told(symbols: Sequence[str], reasons: Sequence[str], providers: Sequence[str]) -> str:
+def _wait_text(symbols: Sequence[str], reasons: Sequence[str], providers: Sequence[str]) -> str:
     more = f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else ""
     return f"{', '.join(reasons)} ({', '.join(providers)}): {', '.join(symbols[:SHOWN])}{more}"
 

@@ -102,7 +102,7 @@ class Fetcher:
                 log.info(
                     "basis_moved", symbols=sorted({case.request.symbol for case in cases if case.of(misfits)})[:20]
                 )
-                again, found = await self._ask(await self._widened(cases, misfits), decided=_decided(cases))
+                again, found = await self._ask(await self._plan_wider(cases, misfits), decided=_has_decision(cases))
                 cases = [*(case for case in cases if not case.of(misfits)), *again]
                 renames = [*renames, *found]
             self._bind()
@@ -131,11 +131,11 @@ class Fetcher:
         cases = []
         for ask, delivered, known in zip(asks, fetched, stored, strict=True):
             answer = on_sessions(delivered, calendar)
-            shown = Evidence(known, _unadjusted(answer.parts, calendar))
+            shown = Evidence(known, _find_unadjusted(answer.parts, calendar))
             cases.append(Case(ask, answer, shown, judge(ask, answer, shown, calendar)))
         return cases
 
-    async def _widened(self, cases: Sequence[Case], ids: set[int]) -> list[FetchRequest]:
+    async def _plan_wider(self, cases: Sequence[Case], ids: set[int]) -> list[FetchRequest]:
         calendar = self._clock.calendar()
         async with self._engine.connect() as conn:
             gaps = await universe.gaps(conn, sorted(ids), calendar)
@@ -159,7 +159,7 @@ class Fetcher:
         opinion = Opinion(said)
         if isinstance(said, ProviderSeries):
             parts = on_sessions(ChainResult(question.request, [said]), calendar).parts
-            opinion = Opinion(parts[0], _unadjusted(parts, calendar))
+            opinion = Opinion(parts[0], _find_unadjusted(parts, calendar))
         known = replace(case.evidence, opinions={**case.evidence.opinions, question: opinion})
         verdict = judge(case.request, case.answer, known, calendar)
         if isinstance(verdict, HoldBack) and verdict.unexplained:
@@ -194,10 +194,10 @@ class Fetcher:
         )
 
 
-def _decided(cases: Sequence[Case]) -> bool:
+def _has_decision(cases: Sequence[Case]) -> bool:
     return any(case.stored.decisions for case in cases)
 
 
-def _unadjusted(parts: Sequence[ProviderSeries], calendar: Calendar) -> list[Crossing]:
+def _find_unadjusted(parts: Sequence[ProviderSeries], calendar: Calendar) -> list[Crossing]:
     """Splits that the series list and are not adjusted for."""
     return [split for part in parts for split in unadjusted_splits(part.history, calendar)]

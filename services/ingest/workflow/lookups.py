@@ -131,10 +131,10 @@ def _of_answer(provider: str, question: Question, answer: Answer) -> Lookup | No
         return _of_history(provider, question, answer)
     if answer.reason not in (NoDataReason.NOT_FOUND, NoDataReason.AMBIGUOUS):
         return None
-    return _unknown(provider, question, _meant(answer))
+    return _unknown(provider, question, _suggestions(answer))
 
 
-def _meant(answer: NoData) -> list[str]:
+def _suggestions(answer: NoData) -> list[str]:
     return [listing.symbol for listing in answer.candidates if listing.symbol != answer.symbol][:SUGGESTIONS]
 
 

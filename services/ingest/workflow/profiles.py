@@ -89,7 +89,7 @@ class Profiles:
         if learned is None:
             return False
         if learned.found is not None:
-            row = _described(of.symbol_id, learned.provider, learned.found.profile, today)
+            row = _profile_row(of.symbol_id, learned.provider, learned.found.profile, today)
             async with self._engine.begin() as conn:
                 await acquire_commit_order_lock(conn)
                 if restated := await instrument_class.restate(
@@ -111,7 +111,7 @@ class Profiles:
         wait = SHORTEST if of.failed or learned.failed else _wait(learned.found, today)
         async with self._engine.begin() as conn:
             if learned.found is not None:
-                row = _valued(of.symbol_id, learned.provider, learned.found, today)
+                row = _value_row(of.symbol_id, learned.provider, learned.found, today)
                 await acquire_commit_order_lock(conn)
                 await profiles.write(conn, [row], _statements(learned.found))
             await profiles.schedule(conn, of.symbol_id, wait)
@@ -140,14 +140,14 @@ class Profiles:
         return Learned(failed=failed) if asked else None
 
 
-def _described(symbol_id: int, provider: str, profile: Profile, today: date) -> ProfileRow:
+def _profile_row(symbol_id: int, provider: str, profile: Profile, today: date) -> ProfileRow:
     asset_type = profile.asset_type if profile.asset_type != "unknown" else None
     return ProfileRow(
         symbol_id, today, provider, profile.beta, profile.sector, profile.industry, profile.name, None, None, asset_type
     )
 
 
-def _valued(symbol_id: int, provider: str, found: Fundamentals, today: date) -> ProfileRow:
+def _value_row(symbol_id: int, provider: str, found: Fundamentals, today: date) -> ProfileRow:
     return ProfileRow(symbol_id, today, provider, None, None, None, None, found.market_cap, found.pe_ratio)
 
 
@@ -171,13 +171,13 @@ def _wait(fundamentals: Fundamentals | None, today: date) -> timedelta:
     """
     if fundamentals is None:
         return LONGEST
-    if _awaited(fundamentals, today):
+    if _is_awaited(fundamentals, today):
         return SHORTEST
     days = [day + AFTER_EARNINGS for day in (fundamentals.last_earnings, fundamentals.next_earnings) if day]
     return min([LONGEST, *(max(SHORTEST, day - today) for day in days if day > today)])
 
 
-def _awaited(fundamentals: Fundamentals, today: date) -> bool:
+def _is_awaited(fundamentals: Fundamentals, today: date) -> bool:
     """Whether the quarter announced last should have been posted by now, and is not. Of a vendor that posts none, never."""
     # The vendor's next date is the last one once it has passed, also before the vendor says so.
     told = (fundamentals.last_earnings, fundamentals.next_earnings)

@@ -201,12 +201,12 @@ async def check_running(engine: AsyncEngine) -> list[ProviderCheck]:
                 continue
             health, standing = await quotas.standing(conn, link.provider, link.account, link.windows)
             left = tuple((Window(one.calls, one.seconds), max(0, one.calls - one.used)) for one in standing)
-            answers, said = _recorded(health, now)
+            answers, said = _health_text(health, now)
             found.append(ProviderCheck(link.provider, answers, said, left))
     return found
 
 
-def _recorded(health: Health | None, now: datetime) -> tuple[bool, str]:
+def _health_text(health: Health | None, now: datetime) -> tuple[bool, str]:
     if health is None or (health.last_success_at is None and health.last_fault_at is None):
         return True, "was not asked yet"
     when = f"{health.last_success_at:%Y-%m-%d %H:%M} UTC" if health.last_success_at else "never"

@@ -112,7 +112,9 @@ async def _announce(conn: AsyncConnection, raised: Sequence[tuple[UUID, date, Ph
     await schedule.release_withheld(conn, sorted(portfolios - until.keys()))
     now = {key for key in keys if key.portfolio_id not in until}
     if now:
-        await outbox.publish_work(conn, PricesRestated, now, _spanned(now, calendar), source=Phase.INGEST.value)
+        await outbox.publish_work(
+            conn, PricesRestated, now, _sessions_between(now, calendar), source=Phase.INGEST.value
+        )
     failpoint("restatement.before_commit")
 
 
@@ -167,7 +169,7 @@ async def complete_ready(
         log.info("patience_ran_out", units=len(overdue), portfolios=len({unit.portfolio_id for unit in overdue}))
     if raised:
         await _record_unasked_proxies(conn, raised, patience, calendar)
-        await outbox.publish_completions(conn, Phase.INGEST, raised.keys, _spanned(raised.keys, calendar))
+        await outbox.publish_completions(conn, Phase.INGEST, raised.keys, _sessions_between(raised.keys, calendar))
         failpoint("phase.after_results")
         await ledger.record_progress(conn, Phase.INGEST, sorted({key.portfolio_id for key in raised.keys}))
     return raised
@@ -212,5 +214,5 @@ def _lookbacks(sessions: Iterable[date], calendar: Calendar) -> dict[date, date]
     return {session: calendar.back(session, LOOKBACK) for session in sorted(sessions)}
 
 
-def _spanned(keys: Collection[UnitKey], calendar: Calendar) -> list[date]:
+def _sessions_between(keys: Collection[UnitKey], calendar: Calendar) -> list[date]:
     return calendar.between(min(key.session for key in keys), max(key.session for key in keys))

@@ -1,1 +1,1 @@
-"""Portfolio risk: pure functions over arrays. `picture.pictures` is the whole of it, the other modules are its parts."""
+"""Portfolio risk: pure functions over arrays. `report.build_reports` is the whole of it, the other modules are its parts."""

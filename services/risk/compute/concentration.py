@@ -27,7 +27,7 @@ def concentration(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> C
 
     underlyings : g lists of K names. gross : (g, K), the holdings in their sorted order.
     """
-    merged = _merged(underlyings, gross)
+    merged = _merge_underlyings(underlyings, gross)
     # Largest first, added up one by one: the same whatever order the lots came in, and whatever other units hold.
     ordered = -np.sort(-merged, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -37,7 +37,7 @@ def concentration(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> C
         return Concentration(hhi, HHI_SCALE / hhi, _running_sum(shares[:, :3]), _running_sum(shares[:, :10]))
 
 
-def _merged(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> FloatMatrix:
+def _merge_underlyings(underlyings: Sequence[Sequence[str]], gross: FloatMatrix) -> FloatMatrix:
     """Holdings of one underlying together, at the place of the first; zeros stand in the others' and add nothing."""
     merged = gross
     for i, names in enumerate(underlyings):

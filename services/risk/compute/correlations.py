@@ -14,21 +14,12 @@ from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.consecutive_windows import cut
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series, held, portfolio_group
+from services.risk.compute.matrix_members import matrix_members
 from services.risk.compute.pairs import Pairs
-from services.risk.compute.reasons import (
-    SHORT_HISTORY,
-    TOO_MANY,
-    WITH_UNDERLYING,
-    ZERO_VARIANCE,
-    Document,
-    listed,
-    nullable,
-    symbol_reason,
-)
+from services.risk.compute.reasons import Document, listed, nullable
 from services.risk.compute.series import Filled, coverage
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
-from shared.work import MAX_MATRIX
 
 MOST_CELLS = 160_000  # returns in one stack: a few copies of them stay in a core's cache
 
@@ -54,7 +45,7 @@ def structures(
     """
     columns = covariance.columns(filled.values, filled.real, filled.valid)
     holdings, owner = held(book, units)
-    rows, source = book.rows[holdings], book.source[holdings]
+    source = book.source[holdings]
     sessions = book.session[units][owner]
     at, alone = pairs.find(sessions, source), ~steady[owner]
     sd = pairs.sd[at]
@@ -63,36 +54,17 @@ def structures(
     long_enough = pairs.own[at] >= CORRELATION_MIN_OBS
     good = public & long_enough & (sd > 0.0)
     counts = np.diff(book.starts)[units]
-    excluded: list[list[str | None]] = [[None] * count for count in counts.tolist()]
-    begins = book.starts[units]
-    for h in np.flatnonzero(~good).tolist():
-        u = int(owner[h])
-        excluded[u][int(holdings[h] - begins[u])] = _excluded(
-            panel, int(sessions[h]), int(source[h]), book, int(holdings[h]), bool(long_enough[h])
-        )
-    exposure = (book.long[holdings] + book.short[holdings]) * book.leverage[holdings]
     # What stands still has no correlation, and none is missing: its part of every risk is 0.
     backed = public & long_enough
     still = np.bincount(owner[backed & ~good], minlength=len(units)) > 0
-    joined = _beside_underlying(owner, rows, source, good)
-    for h, first in joined.items():
-        # One series cannot stand in a matrix twice: an option's exposure is its underlying's there.
-        exposure[first] += exposure[h]
-        good[h] = False
-        excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = WITH_UNDERLYING
-    crowded = _beyond_largest(owner, np.abs(exposure), good)
-    # With its underlying goes the option whose exposure stands there.
-    beside = [index for index, first in joined.items() if crowded[first]]
-    crowded[beside] = True
-    good &= ~crowded
-    for h in np.flatnonzero(crowded).tolist():
-        excluded[int(owner[h])][int(holdings[h] - begins[owner[h]])] = TOO_MANY
+    members = matrix_members(panel, book, units, long_enough, good)
+    good, exposure, excluded = members.good, members.exposure, members.excluded
     gross = book.long[holdings] - book.short[holdings]
-    real = np.where(backed & ~crowded, pairs.shares[CORRELATION_WINDOW][at], 0.0)
-    members = np.bincount(owner[good], minlength=len(units))
+    real = np.where(backed & ~members.crowded, pairs.shares[CORRELATION_WINDOW][at], 0.0)
+    sizes = np.bincount(owner[good], minlength=len(units))
     found: dict[int, Structure] = {}
-    for whole, count, even in sorted(set(zip(counts.tolist(), members.tolist(), steady.tolist(), strict=True))):
-        same = np.flatnonzero((counts == whole) & (members == count) & (steady == even))
+    for whole, count, even in sorted(set(zip(counts.tolist(), sizes.tolist(), steady.tolist(), strict=True))):
+        same = np.flatnonzero((counts == whole) & (sizes == count) & (steady == even))
         # Owners ascend, so the members of a unit lie together, in its order.
         mine = np.isin(owner, same)
         every = np.ascontiguousarray(gross[mine].reshape(len(same), whole))
@@ -139,32 +111,6 @@ def _matrices(
         for low in range(0, g, step):
             part = np.arange(low, min(low + step, g))
             yield part, covariance.covariance(columns, index[part]), columns.count[index[part, 0]]
-
-
-def _beside_underlying(owner: IntVector, rows: IntVector, source: IntVector, good: NDArray[np.bool_]) -> dict[int, int]:
-    """Option -> the holding that stands for its underlying in the same unit: the underlying itself, else its first option."""
-    options = np.flatnonzero(good & (rows != source)).tolist()
-    if not options:
-        return {}
-    own = np.flatnonzero(good & (rows == source)).tolist()
-    # Written in reverse, so that the underlying wins, and of several options the first.
-    stands = {(int(owner[h]), int(source[h])): h for h in (*reversed(options), *own)}
-    found = {h: stands[int(owner[h]), int(source[h])] for h in options}
-    return {h: first for h, first in found.items() if first != h}
-
-
-def _beyond_largest(owner: IntVector, size: FloatVector, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the good holdings are not among their unit's `MAX_MATRIX` of largest size; of equal ones the later."""
-    beyond = np.zeros(len(owner), dtype=np.bool_)
-    for unit in np.flatnonzero(np.bincount(owner[good]) > MAX_MATRIX).tolist():
-        mine = np.flatnonzero(good & (owner == unit))
-        beyond[mine[np.argsort(-size[mine], kind="stable")[MAX_MATRIX:]]] = True
-    return beyond
-
-
-def _excluded(panel: Panel, s: int, row: int, book: Book, holding: int, long_enough: bool) -> str:  # noqa: FBT001 (private)
-    reason = symbol_reason(panel, s, row, CORRELATION_WINDOW, unpriceable=bool(book.unpriceable[holding]))
-    return ZERO_VARIANCE if reason == SHORT_HISTORY and long_enough else reason
 
 
 def _stack(

@@ -62,7 +62,7 @@ def on_series(of: Design) -> Har:
     use, ahead = of.use, of.ahead
     rows = use.sum(axis=1)
     table = np.stack([of.daily[:, :ROWS], of.week[:, :ROWS], of.month[:, :ROWS], ahead], axis=1)
-    mean, product = _centred(table, use, rows)
+    mean, product = _centre(table, use, rows)
     low, high = (ahead, ahead) if use.all() else (np.where(use, ahead, np.inf), np.where(use, ahead, -np.inf))
     today = np.stack([of.daily[:, -1], of.week[:, -1], of.month[:, -1]])
     upper = [[product[:, i, j] for j in range(4)] for i in range(4)]
@@ -152,7 +152,7 @@ def _complete(valid: BoolMatrix) -> tuple[BoolMatrix, NDArray[np.bool_]]:
     return known[:, span:] - known[:, :-span] == span, known[:, -1] - known[:, -1 - HAR_MONTH] == HAR_MONTH
 
 
-def _centred(table: FloatCube, use: BoolMatrix, rows: IntVector) -> tuple[FloatMatrix, FloatCube]:
+def _centre(table: FloatCube, use: BoolMatrix, rows: IntVector) -> tuple[FloatMatrix, FloatCube]:
     """(means (n, 4), products of the centred columns (n, 4, 4)): one (4, rows) by (rows, 4) product a series."""
     each = np.broadcast_to(use[:, None, :], table.shape)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -58,10 +58,10 @@ def measure(panel: Panel, sessions: IntVector, rows: IntVector, windows: Sequenc
     by_har, own = np.zeros(len(keys), dtype=np.bool_), np.full(len(keys), YEAR)
     shares = {window: np.ones(len(keys)) for window in windows}
     if whole.any():
-        figures[:, whole], by_har[whole] = _rolled(panel, session[whole], row[whole])
+        figures[:, whole], by_har[whole] = _measure_whole(panel, session[whole], row[whole])
     if not whole.all():
         holed = fill(panel, session[~whole], row[~whole])
-        figures[:, ~whole], by_har[~whole], own[~whole], found = _filled(holed, windows)
+        figures[:, ~whole], by_har[~whole], own[~whole], found = _measure_filled(holed, windows)
         for window, share in found.items():
             shares[window][~whole] = share
     realized, forecast, mean, sd = figures
@@ -79,7 +79,7 @@ def whole_windows(panel: Panel) -> NDArray[np.bool_]:
     return there
 
 
-def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatrix, NDArray[np.bool_]]:
+def _measure_whole(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatrix, NDArray[np.bool_]]:
     """((realised, forecast, mean, sd) by pair, whether the HAR is in the forecast) of whole pairs, all windows of a symbol at once."""
     begin, end = int(session.min()), int(session.max()) + LOOKBACK
     distinct = np.unique(row)
@@ -102,7 +102,7 @@ def _rolled(panel: Panel, session: IntVector, row: IntVector) -> tuple[FloatMatr
     return np.stack([volatility.ANNUAL * sd, forecast, mean, covariance.moving(sd, YEAR)]), by_har
 
 
-def _filled(
+def _measure_filled(
     of: Filled, windows: Sequence[int]
 ) -> tuple[FloatMatrix, NDArray[np.bool_], IntVector, dict[int, FloatVector]]:
     """((realised, forecast, NaN, sd), whether the HAR is in the forecast, own returns in 252, shares) of filled pairs."""

@@ -1,4 +1,4 @@
-"""The whole risk picture of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
+"""All risk figures of a batch: portfolios × consecutive sessions at once, every digit as if each stood alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 from services.risk.compute import depth, stress
 from services.risk.compute.aggregation import aggregate
 from services.risk.compute.consecutive_windows import steady_series
-from services.risk.compute.correlations import FactorLabels, factor_labels, structures
-from services.risk.compute.exposure_errors import design, exposure_errors
+from services.risk.compute.correlations import FactorLabels, Structure, factor_labels, structures
+from services.risk.compute.depth import Depth
+from services.risk.compute.exposure_errors import Design, design, exposure_errors
 from services.risk.compute.exposures import exposure_columns
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
-from services.risk.compute.inputs import Book, Panel, held, portfolio_groups
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, held, portfolio_groups
 from services.risk.compute.odd_moves import OddMoves, find_odd_moves
-from services.risk.compute.pairs import measure
+from services.risk.compute.pairs import Pairs, measure
 from services.risk.compute.reasons import (
     BROKEN_CHAIN,
     LOW_COVERAGE,
@@ -37,10 +38,10 @@ from services.risk.compute.series import fill, masked_moments, portfolio_series
 from services.risk.compute.series_report import WINDOWS, gate
 from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
-from services.risk.compute.tail_parts import filled_returns, own_returns
+from services.risk.compute.tail_parts import ReturnsOf, filled_returns, own_returns
 from services.risk.compute.volatility import ANNUAL
 from shared import progress
-from shared.arrays import IntVector
+from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import NAV_WINDOW, VOLATILITY_MIN_SHARE
 
 MOST_PAIRS = 12_000  # distinct (symbol, session) series of LOOKBACK returns at a time: about 50 MB each copy
@@ -63,7 +64,7 @@ class RiskReport:
 
 
 def build_reports(panel: Panel, book: Book, scenarios: Scenarios) -> list[RiskReport]:
-    """Pictures of all units of the book, in its order."""
+    """Reports of all units of the book, in its order."""
     book = with_deltas(panel, book)
     model = factor_model(panel)
     shared = _Shared(
@@ -100,6 +101,29 @@ def _chunks(panel: Panel, book: Book) -> list[IntVector]:
     return [units for units in every if len(units)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is measured on the units of a chunk before they are grouped."""
+
+    units: IntVector
+    pairs: Pairs
+    matrices: dict[int, Structure]
+    drawdowns: dict[int, tuple[Document, str | None]]
+    nav_volatility: NavVolatility
+    realized: FloatVector
+    regressors: Design
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Units with equally many holdings, and the returns of their portfolios and holdings."""
+
+    units: PortfolioGroup
+    series: FloatMatrix
+    depth: Depth
+    returns: ReturnsOf
+
+
 def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, RiskReport]) -> None:
     holdings, owner = held(book, units)
     sessions, source = book.session[units][owner], book.source[holdings]
@@ -108,14 +132,17 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
     alone = ~pairs.whole[pairs.find(sessions, source)]
     steady = np.bincount(owner[alone], minlength=len(units)) == 0
     filled = fill(panel, sessions[~steady[owner]], source[~steady[owner]])
-    matrices = structures(panel, book, units, pairs, steady, filled)
-    falls = _drawdowns(panel, book, units)
-    nav_volatility = _nav_volatility(panel, book, units)
-    greeks = {} if book.deltas is None else book.deltas.greeks
-    realized = realized_returns(panel, book)
-    regressors = design(panel, shared.model, book.session[units])
+    measured = _Measured(
+        units=units,
+        pairs=pairs,
+        matrices=structures(panel, book, units, pairs, steady, filled),
+        drawdowns=_drawdowns(panel, book, units),
+        nav_volatility=_nav_volatility(panel, book, units),
+        realized=realized_returns(panel, book),
+        regressors=design(panel, shared.model, book.session[units]),
+    )
     whole = [
-        (
+        _Group(
             stack,
             steady_series(panel, book, stack),
             depth.whole(stack, priced_share(book, stack)),
@@ -124,7 +151,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
         for stack in portfolio_groups(book, units[steady], most=MOST_HOLDINGS)
     ]
     holed = [
-        (
+        _Group(
             stack,
             portfolio_series(filled, stack),
             depth.measured(filled, stack, priced_share(book, stack)),
@@ -132,38 +159,45 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
         )
         for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
     ]
-    for stack, series, since, returns in (*whole, *holed):
-        reasons = [Reasons() for _ in stack.units]
-        joint = aggregate(panel, book, stack, panel.joint)
-        reported = aggregate(panel, book, stack, panel.reported)
-        mine = stack.units.tolist()
-        own = nav_volatility.of(np.searchsorted(units, stack.units))
-        risk, columns, covered = risk_documents(
-            panel, book, shared.model, shared.labels, stack, pairs, series, since, returns, joint,
-            [matrices[u] for u in mine], [falls[u] for u in mine], own, reasons,
-        )  # fmt: skip
-        columns["realized_return"] = nullable(realized[stack.units])
-        errors = exposure_errors(regressors, stack.sessions, series)
-        columns["exposure_errors"] = listed(np.where(np.isfinite(joint.beta), gate(errors.T, covered).T, np.nan))
-        columns |= exposure_columns(
-            panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, shared.model.proxies, reasons
+    for group in (*whole, *holed):
+        found |= _reports(panel, book, shared, measured, group)
+
+
+def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, group: _Group) -> dict[int, RiskReport]:
+    """By unit of the group."""
+    stack = group.units
+    reasons = [Reasons() for _ in stack.units]
+    joint = aggregate(panel, book, stack, panel.joint)
+    reported = aggregate(panel, book, stack, panel.reported)
+    mine = stack.units.tolist()
+    own = measured.nav_volatility.of(np.searchsorted(measured.units, stack.units))
+    risk, columns, covered = risk_documents(
+        panel, book, shared.model, shared.labels, stack, measured.pairs, group.series, group.depth, group.returns, joint,
+        [measured.matrices[u] for u in mine], [measured.drawdowns[u] for u in mine], own, reasons,
+    )  # fmt: skip
+    columns["realized_return"] = nullable(measured.realized[stack.units])
+    errors = exposure_errors(measured.regressors, stack.sessions, group.series)
+    columns["exposure_errors"] = listed(np.where(np.isfinite(joint.beta), gate(errors.T, covered).T, np.nan))
+    greeks = {} if book.deltas is None else book.deltas.greeks
+    columns |= exposure_columns(
+        panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, shared.model.proxies, reasons
+    )
+    columns |= stress_columns(book, stack, joint, shared.moves, reasons)
+    shared.odd_moves.remark(panel, stack, reasons)
+    found = {}
+    for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):
+        # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
+        short = reasons[i].short_of_holdings
+        found[u] = RiskReport(
+            portfolio_id=book.portfolios[book.portfolio[u]],
+            session=panel.sessions[book.session[u]],
+            quality="partial" if short else "complete",
+            coverage=float(covered[i]),
+            reasons=reasons[i].listed(),
+            risk=risk[i],
+            columns=dict(zip(columns, values, strict=True)) | measured.matrices[u].columns,
         )
-        columns |= stress_columns(book, stack, joint, shared.moves, reasons)
-        shared.odd_moves.remark(panel, stack, reasons)
-        names = tuple(columns)
-        for i, (u, values) in enumerate(zip(mine, zip(*columns.values(), strict=True), strict=True)):
-            why = reasons[i].listed()
-            # A holding that falls short makes the unit partial; a factor without a proxy or a young portfolio does not.
-            short = reasons[i].short_of_holdings
-            found[u] = RiskReport(
-                portfolio_id=book.portfolios[book.portfolio[u]],
-                session=panel.sessions[book.session[u]],
-                quality="partial" if short else "complete",
-                coverage=float(covered[i]),
-                reasons=why,
-                risk=risk[i],
-                columns=dict(zip(names, values, strict=True)) | matrices[u].columns,
-            )
+    return found
 
 
 def _nav_volatility(panel: Panel, book: Book, units: IntVector) -> NavVolatility:

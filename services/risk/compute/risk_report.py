@@ -31,7 +31,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.revaluation import full_returns
 from services.risk.compute.sectors import sector_weights
 from services.risk.compute.series import coverage
-from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, market_of, series_figures
+from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, SeriesFigures, market_of, series_figures
 from services.risk.compute.tail import NavVolatility
 from services.risk.compute.tail_parts import ReturnsOf, es_parts
 from shared.arrays import FloatMatrix, FloatVector, IntVector
@@ -81,7 +81,6 @@ def risk_documents(
     parts = es_parts(stack, in_full, depth.of(market_of(panel, stack)[1]), own)
     trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
     columns["tail_parts"] = listed(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
-    sessions = stack.sessions.tolist()
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
     for i, structure in enumerate(structures):
@@ -94,22 +93,33 @@ def risk_documents(
         drawdown, missing = drawdowns[i]
         if missing is not None:
             why.add(missing, figure="drawdown")
-        documents.append(
-            {
-                "volatility": whole.volatility[i],
-                "beta": whole.beta[i],
-                "decomposition": decomposition,
-                "var": whole.var[i],
-                "var_10d": whole.var_10d[i],
-                "drawdown": drawdown,
-                "concentration": concentrations[i],
-            }
-            | sectors[i]
-        )
-    columns["factor_shares"] = [model_shares[i][labels.index[session]] for i, session in enumerate(sessions)]
-    columns["model_factors"] = [labels.names[session] for session in sessions]
-    columns["factor_correlations"] = [labels.correlations[session] for session in sessions]
+        documents.append(_document(whole, i, decomposition, drawdown, concentrations[i]) | sectors[i])
+    columns |= _factor_columns(stack, labels, model_shares)
     return documents, columns, covered[YEAR]
+
+
+def _document(
+    of: SeriesFigures, i: int, decomposition: Document, drawdown: Document, concentration: Document
+) -> Document:
+    return {
+        "volatility": of.volatility[i],
+        "beta": of.beta[i],
+        "decomposition": decomposition,
+        "var": of.var[i],
+        "var_10d": of.var_10d[i],
+        "drawdown": drawdown,
+        "concentration": concentration,
+    }
+
+
+def _factor_columns(stack: PortfolioGroup, labels: FactorLabels, shares: list[FloatVector]) -> Columns:
+    """What the model says of the factors that are available on each unit's session."""
+    sessions = stack.sessions.tolist()
+    return {
+        "factor_shares": [shares[i][labels.index[session]] for i, session in enumerate(sessions)],
+        "model_factors": [labels.names[session] for session in sessions],
+        "factor_correlations": [labels.correlations[session] for session in sessions],
+    }
 
 
 def priced_share(book: Book, stack: PortfolioGroup) -> FloatMatrix:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -109,11 +111,7 @@ def series_figures(
         result.beta.append({"aggregated": aggregated[i], "realized": beta[i], "r2": r2[i], "n_obs": n_obs[i]})
         result.var.append([line[i] for line in lines])
         result.var_10d.append([line[i] for line in later])
-        for line in lines:
-            of_unit = line[i]
-            if of_unit["var"] is not None and of_unit.get("var_high", 0.0) is None:
-                # Even the worst return may lie within the interval: there are too few.
-                reasons[i].add(SHORT_HISTORY, figure=f"var.{of_unit['method']}.{of_unit['level']:g}.var_high")
+    _record_missing_bounds(lines, reasons)
     asked = (
         *(
             (f"volatility.realized_{w}", columns[f"realized_{w}"], covered[w], SHORT_HISTORY)
@@ -128,6 +126,30 @@ def series_figures(
         ("var", [line["var"] for line in lines[0]], depth.covered, SHORT_HISTORY),
         ("var_10d", [line["var"] for line in later[-1]], depth.covered, SHORT_HISTORY),
     )
+    _record_missing(panel, stack, asked, reasons)
+    for i, value in enumerate(columns["realized_nav_252"]):
+        if value is None:
+            why = LOW_COVERAGE if nav_volatility.uncovered[i] else SHORT_HISTORY
+            reasons[i].add(why, figure="volatility.realized_nav_252")
+    return result
+
+
+def _record_missing_bounds(lines: list[list[Document]], reasons: list[Reasons]) -> None:
+    """Of a value at risk that is known and has no upper bound: even the worst return may lie within the interval, there are too few."""
+    for i, why in enumerate(reasons):
+        for line in lines:
+            of_unit = line[i]
+            if of_unit["var"] is not None and of_unit.get("var_high", 0.0) is None:
+                why.add(SHORT_HISTORY, figure=f"var.{of_unit['method']}.{of_unit['level']:g}.var_high")
+
+
+def _record_missing(
+    panel: Panel,
+    stack: PortfolioGroup,
+    asked: Sequence[tuple[str, Sequence[Any], FloatVector, str]],
+    reasons: list[Reasons],
+) -> None:
+    """asked : figure, its value of each unit, the coverage behind it, and the reason that is left where coverage is good"""
     market_row, nav = panel.proxies[stack.sessions, 0].tolist(), stack.nav.tolist()
     for figure, values, backed, otherwise in asked:
         for i, value in enumerate(values):
@@ -135,11 +157,6 @@ def series_figures(
                 general = NAV_NOT_POSITIVE if not nav[i] > 0.0 else NO_PROXY if market_row[i] < 0 else None
                 low = LOW_COVERAGE if backed[i] < COVERAGE_GATE else otherwise
                 reasons[i].add(general or low, figure=figure)
-    for i, value in enumerate(columns["realized_nav_252"]):
-        if value is None:
-            why = LOW_COVERAGE if nav_volatility.uncovered[i] else SHORT_HISTORY
-            reasons[i].add(why, figure="volatility.realized_nav_252")
-    return result
 
 
 # Of what is no order statistic of single days there is no interval of order statistics.

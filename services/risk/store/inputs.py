@@ -116,7 +116,7 @@ async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], la
     """Daily returns, drawdowns and coverage of each portfolio from its first snapshot to `last`."""
     rows = await conn.execute(
         text(f"""
-            SELECT portfolio_id, {_DAYS}, {_packed("daily_return")}, {_packed("drawdown")}, {_packed("coverage")}
+            SELECT portfolio_id, {_DAYS}, {_pack("daily_return")}, {_pack("drawdown")}, {_pack("coverage")}
             FROM snapshots.snapshots WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session <= :last
             GROUP BY portfolio_id
         """),
@@ -221,7 +221,7 @@ async def prices(
     """Per symbol the sessions of [first, last] that have a total return (or a close as traded), and the values."""
     rows = await conn.execute(
         text(f"""
-            SELECT symbol_id, {_DAYS}, {_packed(column)} FROM ingest.prices
+            SELECT symbol_id, {_DAYS}, {_pack(column)} FROM ingest.prices
             WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session BETWEEN :first AND :last AND {column} IS NOT NULL
             GROUP BY symbol_id
         """),
@@ -242,7 +242,7 @@ async def gaps(conn: AsyncConnection, ids: Sequence[int], first: date, last: dat
     return [(symbol_id, start, end, reason) for symbol_id, start, end, reason in rows]
 
 
-def _packed(column: str) -> str:
+def _pack(column: str) -> str:
     return f"string_agg(float8send(coalesce({column}, {_UNKNOWN})), ''::bytea ORDER BY session)"
 
 

@@ -97,19 +97,19 @@ class RiskWorker:
         """Pure; rows are encoded here too, since this runs off the event loop."""
         scenarios = with_curve_durations(self._scenarios, inputs.panel.curves, inputs.panel.sessions)
         found = build_reports(inputs.panel, inputs.book, scenarios)
-        keys = [UnitKey(picture.portfolio_id, picture.session) for picture in found]
+        keys = [UnitKey(report.portfolio_id, report.session) for report in found]
         whole: dict[str, Sequence[Any]] = {
-            "quality": [picture.quality for picture in found],
-            "coverage": [picture.coverage for picture in found],
-            "reasons": [_json(picture.reasons) for picture in found],
-            "risk": [_json(picture.risk) for picture in found],
+            "quality": [report.quality for report in found],
+            "coverage": [report.coverage for report in found],
+            "reasons": [_json(report.reasons) for report in found],
+            "risk": [_json(report.risk) for report in found],
             "scenario_set": [self._digest] * len(found),
             "provisional": [key in inputs.provisional for key in keys],
         }
-        figures = {name: [picture.columns[name] for picture in found] for name in store.FIGURE_COLUMNS}
+        figures = {name: [report.columns[name] for report in found] for name in store.FIGURE_COLUMNS}
         outcomes = [
-            Outcome(picture.quality, picture.coverage, picture.reasons, key in inputs.provisional)
-            for key, picture in zip(keys, found, strict=True)
+            Outcome(report.quality, report.coverage, report.reasons, key in inputs.provisional)
+            for key, report in zip(keys, found, strict=True)
         ]
         return RiskResults(
             dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True))

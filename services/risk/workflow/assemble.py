@@ -17,7 +17,7 @@ from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
 from services.risk.workflow.book import Held, Row, build_book, merge_lots
 from shared import ledger
-from shared.arrays import DateVector, FloatVector
+from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatVector
 from shared.market.calendar import calendar
 from shared.market.curve import long_bond_returns
 from shared.market.registry import BETA_WINDOW, CURVE_PROXY, FACTOR_NAMES, LOOKBACK
@@ -109,13 +109,9 @@ def build_panel(
     grid = np.full((n, width), np.nan)
     for symbol_id, (at, values) in returns.items():
         grid[row_of[symbol_id], offset + np.searchsorted(window, at)] = values
-    table = np.full((s, n, store.LIMITED + 1), np.nan)
     for i, (_, kind) in enumerate(rows):
         if kind == Kind.CASH:
-            # Returns, betas and residual of money: all 0, none limited.
-            grid[i], table[:, i] = 0.0, 0.0
-    for symbol_id, fact in facts.items():
-        table[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = fact.values
+            grid[i] = 0.0
     position = {session: k for k, session in enumerate(sessions)}
     number = {symbol: i for i, (symbol, kind) in enumerate(rows) if kind == Kind.PUBLIC}
     stand_in = np.full((s, len(FACTOR_NAMES)), -1, dtype=np.int64)
@@ -128,10 +124,8 @@ def build_panel(
         low = offset + int(np.searchsorted(window, np.datetime64(start, "D")))
         high = offset + int(np.searchsorted(window, np.datetime64(end, "D"), side="right")) - 1
         stretches.setdefault(row_of[symbol_id], []).append(Gap(low, high, reason))
+    table, with_facts = _fact_table(rows, row_of, facts, days)
     reasons = {(position[session], row_of[symbol_id]): reason for symbol_id, session, reason in missing}
-    with_facts = np.zeros((s, n), dtype=np.bool_)
-    for symbol_id, fact in facts.items():
-        with_facts[np.searchsorted(days, fact.sessions), row_of[symbol_id]] = True
     for row in row_of.values():
         for k in np.flatnonzero(~with_facts[:, row]).tolist():
             if not np.isfinite(grid[row, k + LOOKBACK - BETA_WINDOW : k + LOOKBACK]).any():
@@ -154,6 +148,25 @@ def build_panel(
         slopes=slopes,
         gaps={row: tuple(stretch) for row, stretch in stretches.items()},
     )
+
+
+def _fact_table(
+    rows: Sequence[Row], row_of: Mapping[int, int], facts: Mapping[int, Facts], days: DateVector
+) -> tuple[FloatCube, BoolMatrix]:
+    """(S, N, columns of the store) facts, NaN where there are none; (S, N) whether there are any.
+
+    Returns, betas and residual of money are all 0, none limited.
+    """
+    table = np.full((len(days), len(rows), store.LIMITED + 1), np.nan)
+    with_facts = np.zeros(table.shape[:2], dtype=np.bool_)
+    for i, (_, kind) in enumerate(rows):
+        if kind == Kind.CASH:
+            table[:, i] = 0.0
+    for symbol_id, fact in facts.items():
+        at = np.searchsorted(days, fact.sessions)
+        table[at, row_of[symbol_id]] = fact.values
+        with_facts[at, row_of[symbol_id]] = True
+    return table, with_facts
 
 
 def _without_price(at: int, gaps: Sequence[Gap], market: int, slope: float) -> str:

@@ -32,7 +32,7 @@ def lot_table(inputs: Inputs) -> LotTable:
         [_cash(*terms) for terms in zip(lots.quantity, lots.multiplier, lots.entry_price, strict=True)], dtype=np.int64
     )
     begins, ends = days[:, None] == lots.entry_session, days[:, None] == lots.exit_session
-    gain = _realised(inputs, quantities, path, cost)
+    gain = _realised_gains(inputs, quantities, path, cost)
     market_value = _market_values(inputs, quantities, path, quantity, cost)
     income = _dividends(inputs, quantities, path, quantity)
 
@@ -70,7 +70,7 @@ def _quantity(inputs: Inputs, quantities: Quantities, path: PricePath) -> FloatM
     return np.where(path.basis == Basis.ADJ_CLOSE, stated, quantities.matrix(inputs.market.days[1:]))
 
 
-def _realised(inputs: Inputs, quantities: Quantities, path: PricePath, cost: IntVector) -> IntVector:
+def _realised_gains(inputs: Inputs, quantities: Quantities, path: PricePath, cost: IntVector) -> IntVector:
     """Proceeds less cost of the lots that close in these sessions, else 0."""
     lots, days = inputs.lots, inputs.market.days[1:]
     result = np.zeros(len(lots), dtype=np.int64)

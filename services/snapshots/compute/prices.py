@@ -7,6 +7,7 @@ is the stored row gives the same digits wherever the sessions are cut.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from services.snapshots.compute.model import (
 )
 from services.snapshots.compute.money import LARGEST, UNITS, IntMatrix
 from services.snapshots.compute.quantities import Quantities, split_factors
-from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import STALE_SESSIONS
 
 # As plain integers: looking a member up in its enumeration, some ten times a session, took a third of the loop.
@@ -53,30 +54,12 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
     The basis is the memory of what a lot is: STATED until its first price; ADJ_CLOSE for life if that first price was only an
     adjusted one. A chained price needs yesterday's price fresh and both adjusted closes: like a return, it never spans a hole.
     """
-    lots, market, state = inputs.lots, inputs.market, inputs.opening
-    days = market.days[1:]
-    shape = (len(days), len(lots))
-    split = split_factors(market, days)[:, lots.column]
-    close = market.close[:, lots.column]
-    adjusted = market.adj_close[:, lots.column]
-    dividend = market.dividend[:, lots.column]
-    from_file = market.from_file[:, lots.column]
-    gap = market.gap[:, lots.column].astype(np.int64)
+    lots, state = inputs.lots, inputs.opening
+    days = inputs.market.days[1:]
+    quotes = _quotes(inputs, quantities)
     live = (lots.entry_session <= days[:, None]) & (days[:, None] < lots.exit_session)
-    highest, highest_adjusted = _highest_prices(inputs, quantities)
-    refused = np.zeros(shape, dtype=np.bool_)
-
-    path = PricePath(
-        live=live,
-        fresh=np.zeros(shape, dtype=np.bool_),
-        price=np.zeros(shape),
-        price_day=np.zeros(shape, dtype=np.int64),
-        basis=np.zeros(shape, dtype=np.int64),
-        stale=np.zeros(shape, dtype=np.int64),
-        reason=np.zeros(shape, dtype=np.int64),
-        gap=np.where(live, gap[1:], 0),
-        on_adjusted_exit=np.zeros(len(lots), dtype=np.bool_),
-    )
+    path = _empty_path(live, gap=np.where(live, inputs.market.gap[1:, lots.column].astype(np.int64), 0))
+    refused = np.zeros(live.shape, dtype=np.bool_)
     entry_price = _entry_prices(inputs, quantities)
     exit_price = np.array([np.nan if p is None else float(p) for p in lots.exit_price], dtype=np.float64)
     price, price_day = state.price.copy(), state.price_day.copy()
@@ -89,25 +72,17 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
         price_day[begins], basis[begins], stale[begins] = day, _STATED, 0
 
         on_adjusted = basis == _ADJ_CLOSE
-        unpriced = basis == _STATED
-        has_close = close[row + 1] <= highest[row]
-        has_adjusted = adjusted[row + 1] <= highest_adjusted
-        priced_today = (begins | now) & ~lots.private
-        by_close = priced_today & has_close & ~on_adjusted
-        by_adjusted = priced_today & has_adjusted & (on_adjusted | (unpriced & ~has_close))
-        # On today's shares: the ratio of adjusted closes has the split in it, and the dividend, which is paid in cash.
-        chained = price / split[row] * (adjusted[row + 1] / adjusted[row]) - dividend[row + 1]
-        by_chain = priced_today & ~begins & ~has_close & ~on_adjusted & ~unpriced & (stale == 0) & (chained > 0)
-        by_chain &= chained <= highest[row]
-        fresh = by_close | by_adjusted | by_chain
-        refused[row] = ~fresh & ((close[row + 1] > highest[row]) | (adjusted[row + 1] > highest_adjusted))
+        of = _sources(quotes, row, price, basis, stale, priced_today=(begins | now) & ~lots.private, begins=begins)
+        fresh = of.by_close | of.by_adjusted | of.by_chain
+        close, adjusted = quotes.close[row + 1], quotes.adjusted[row + 1]
+        refused[row] = ~fresh & ((close > quotes.highest[row]) | (adjusted > quotes.highest_adjusted))
         # Adjusted closes are continuous through splits; every other carried price is of yesterday's shares.
-        carried = np.where(on_adjusted | begins | ~now, price, price / split[row])
+        carried = np.where(on_adjusted | begins | ~now, price, price / quotes.split[row])
         price = np.where(
-            by_close, close[row + 1], np.where(by_adjusted, adjusted[row + 1], np.where(by_chain, chained, carried))
+            of.by_close, close, np.where(of.by_adjusted, adjusted, np.where(of.by_chain, of.chained, carried))
         )
-        basis = np.where(by_close, np.where(from_file[row + 1], _FILE, _CLOSE), basis)
-        basis = np.where(by_adjusted, _ADJ_CLOSE, np.where(by_chain, _CHAINED, basis))
+        basis = np.where(of.by_close, np.where(quotes.from_file[row + 1], _FILE, _CLOSE), basis)
+        basis = np.where(of.by_adjusted, _ADJ_CLOSE, np.where(of.by_chain, _CHAINED, basis))
         price_day = np.where(fresh, day, price_day)
         stale = np.where(fresh | begins | lots.private | ~now, 0, np.minimum(stale + 1, MAX_STALE))
 
@@ -120,8 +95,87 @@ def price_path(inputs: Inputs, quantities: Quantities) -> PricePath:
         path.price[row], path.price_day[row] = price, price_day
         path.basis[row], path.stale[row] = basis, stale
     # A contract pays no dividends: nothing is missing where its source lists none.
-    path.reason[:] = _reasons(live & ~lots.private, path, from_file[1:] & (lots.multiplier == 1), refused)
+    path.reason[:] = _reasons(live & ~lots.private, path, quotes.from_file[1:] & (lots.multiplier == 1), refused)
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class _Quotes:
+    """What the market says of each lot. T sessions, n lots; arrays of T + 1 rows begin with the session of the opening.
+
+    close, adjusted, dividend : (T + 1, n)
+    from_file        : (T + 1, n) the close is of a price file
+    split            : (T, n) factor of the session
+    highest          : (T, n) the highest price of a session that fits the ledger; highest_adjusted (n,) the same of adjusted closes
+    """
+
+    close: FloatMatrix
+    adjusted: FloatMatrix
+    dividend: FloatMatrix
+    from_file: BoolMatrix
+    split: FloatMatrix
+    highest: FloatMatrix
+    highest_adjusted: FloatVector
+
+
+def _quotes(inputs: Inputs, quantities: Quantities) -> _Quotes:
+    market, column = inputs.market, inputs.lots.column
+    highest, highest_adjusted = _highest_prices(inputs, quantities)
+    return _Quotes(
+        close=market.close[:, column],
+        adjusted=market.adj_close[:, column],
+        dividend=market.dividend[:, column],
+        from_file=market.from_file[:, column],
+        split=split_factors(market, market.days[1:])[:, column],
+        highest=highest,
+        highest_adjusted=highest_adjusted,
+    )
+
+
+class _Sources(NamedTuple):
+    """(n,) each: which lots get the session's close, its adjusted close or a chained price, and what that would be."""
+
+    by_close: BoolVector
+    by_adjusted: BoolVector
+    by_chain: BoolVector
+    chained: FloatVector
+
+
+def _sources(
+    quotes: _Quotes,
+    row: int,
+    price: FloatVector,
+    basis: IntVector,
+    stale: IntVector,
+    *,
+    priced_today: BoolVector,
+    begins: BoolVector,
+) -> _Sources:
+    """price, basis, stale : of the session before, or the cost where the lot begins"""
+    on_adjusted, unpriced = basis == _ADJ_CLOSE, basis == _STATED
+    has_close = quotes.close[row + 1] <= quotes.highest[row]
+    has_adjusted = quotes.adjusted[row + 1] <= quotes.highest_adjusted
+    by_close = priced_today & has_close & ~on_adjusted
+    by_adjusted = priced_today & has_adjusted & (on_adjusted | (unpriced & ~has_close))
+    # On today's shares: the ratio of adjusted closes has the split in it, and the dividend, which is paid in cash.
+    chained = price / quotes.split[row] * (quotes.adjusted[row + 1] / quotes.adjusted[row]) - quotes.dividend[row + 1]
+    by_chain = priced_today & ~begins & ~has_close & ~on_adjusted & ~unpriced & (stale == 0) & (chained > 0)
+    by_chain &= chained <= quotes.highest[row]
+    return _Sources(by_close, by_adjusted, by_chain, chained)
+
+
+def _empty_path(live: BoolMatrix, *, gap: IntMatrix) -> PricePath:
+    return PricePath(
+        live=live,
+        fresh=np.zeros(live.shape, dtype=np.bool_),
+        price=np.zeros(live.shape),
+        price_day=np.zeros(live.shape, dtype=np.int64),
+        basis=np.zeros(live.shape, dtype=np.int64),
+        stale=np.zeros(live.shape, dtype=np.int64),
+        reason=np.zeros(live.shape, dtype=np.int64),
+        gap=gap,
+        on_adjusted_exit=np.zeros(live.shape[1], dtype=np.bool_),
+    )
 
 
 def _highest_prices(inputs: Inputs, quantities: Quantities) -> tuple[FloatMatrix, FloatVector]:

@@ -117,8 +117,8 @@ async def test_what_if_stands_before_and_after_and_a_reader_may_ask(api: Api, wo
 
 async def test_a_line_that_is_no_trade_is_said_and_the_form_keeps_it(api: Api, world: World) -> None:
     for symbol, quantity, said in (
-        ("SPY", "many", "SPY: 'many' is no quantity"),
-        ("SPY", "0", "a change of 0 is no trade"),
+        ("SPY", "many", "SPY: 'many' is not a quantity"),
+        ("SPY", "0", "a change of 0 is not a trade"),
         ("", "5", "The change 5 has no symbol"),
         ("NOPE", "5", "No price of NOPE is stored"),
     ):

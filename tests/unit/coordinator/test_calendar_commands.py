@@ -56,7 +56,7 @@ def run(
         body = json.loads(request.content) if request.content else None
         asked.append((request.method, request.url.raw_path.decode().removeprefix("/api/v1"), body))
         if refused:
-            problem = {"status": 422, "detail": "2020-12-25 is no session of XNYS anyway.", "code": "not_a_session"}
+            problem = {"status": 422, "detail": "2020-12-25 is not a session of XNYS anyway.", "code": "not_a_session"}
             return httpx2.Response(422, json=problem)
         if request.method == "GET":
             return httpx2.Response(200, json=SHOWN)
@@ -110,7 +110,7 @@ def test_a_closure_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_refused_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     result, _ = run(monkeypatch, "close", "2020-12-25", "--reason", "Christmas", refused=True)
     assert result.exit_code == 1
-    assert "no session of XNYS anyway" in result.output
+    assert "not a session of XNYS anyway" in result.output
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_quotas_as_people_write_them() -> None:
     assert windows("100/10s") == (Window(100, 10),)
     assert windows("Unlimited") == ()
     for wrong in ("", "5", "0/minute", "5/week", "5/minute;3/day"):
-        with pytest.raises(ValueError, match="is no quota"):
+        with pytest.raises(ValueError, match="is not a quota"):
             windows(wrong)
 
 

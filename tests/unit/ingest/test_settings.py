@@ -42,7 +42,7 @@ def test_keys_and_quotas_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ({"providers": "fmp"}, "set LEADLINE_FMP_API_KEY"),
         ({"providers": "tiingo"}, "set LEADLINE_TIINGO_API_KEY"),
         ({"providers": "massive", "massive_api_key": " "}, "set LEADLINE_MASSIVE_API_KEY"),
-        ({"providers": "yahoo", "yahoo_quota": "many"}, "LEADLINE_YAHOO_QUOTA: 'many' is no quota"),
+        ({"providers": "yahoo", "yahoo_quota": "many"}, "LEADLINE_YAHOO_QUOTA: 'many' is not a quota"),
     ],
 )
 def test_a_provider_that_cannot_work_is_told_at_the_start(values: dict[str, str], message: str) -> None:

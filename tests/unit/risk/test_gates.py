@@ -261,7 +261,7 @@ def test_before_the_first_duration_a_move_of_yields_is_withheld() -> None:
 
 def test_the_matrix_has_the_holdings_of_largest_exposure_and_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven of ten; of equal ones the first. What they are worth is 87 % of all, so what is said of the matrix stands."""
-    monkeypatch.setattr("services.risk.compute.correlations.MAX_MATRIX", 7)
+    monkeypatch.setattr("services.risk.compute.matrix_members.MAX_MATRIX", 7)
     values = dict(zip(STOCKS, (50, 200, 50, 200, -200, 100, 100, 50, 100, 100), strict=True))
     of = picture(RETURNS, Unit(1000.0, {symbol: float(value) for symbol, value in values.items()}))
     assert of.correlations["excluded"] == [{"symbol": symbol, "reason": "too_many"} for symbol in ("S0", "S2", "S7")]
@@ -270,7 +270,7 @@ def test_the_matrix_has_the_holdings_of_largest_exposure_and_names_the_others(mo
 
 
 def test_a_matrix_of_too_few_of_too_many_says_nothing_of_the_portfolio(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.risk.compute.correlations.MAX_MATRIX", 7)
+    monkeypatch.setattr("services.risk.compute.matrix_members.MAX_MATRIX", 7)
     of = picture(RETURNS)
     assert len(of.correlations["labels"]) == 7
     assert set(map(str, of_the_matrix(of))) == {"None"}, "seven tenths are less than the gate"

@@ -86,7 +86,7 @@ def test_poolers_and_options_are_served() -> None:
         ("channel_binding=require", "demands channel_binding=require, which the driver cannot do"),
         ("require_auth=scram-sha-256", "demands require_auth"),
         ("sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert=/nowhere/ca.pem: there is no such file"),
-        ("statement_cache_size=none", "statement_cache_size=none, which is no number"),
+        ("statement_cache_size=none", "statement_cache_size=none, which is not a number"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(query: str, said: str) -> None:

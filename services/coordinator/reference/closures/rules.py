@@ -25,7 +25,7 @@ def check(day: date, at: time | None, reason: str) -> Closure:
         )
     if not regular.is_session(day):
         raise Invalid(
-            f"{day} is no session of {EXCHANGE} anyway. The one before it is {regular.on_or_before(day)}, the one after it "
+            f"{day} is not a session of {EXCHANGE} anyway. The one before it is {regular.on_or_before(day)}, the one after it "
             f"{regular.on_or_after(day)}.",
             code="not_a_session",
         )

@@ -209,7 +209,7 @@ async def decide_price(
     reason: Text = "",
     by: Annotated[str, Form(max_length=100)] = "operator",
 ) -> Response:
-    """Believe a price that was held back, or leave it out."""
+    """Accept a price that was held back, or leave it out."""
     await changed(
         context, lambda conn: symbols.decide(conn, symbol, session, decision, reason=reason, by=by or "operator")
     )

@@ -71,12 +71,12 @@ def read(given: Sequence[tuple[str, str]]) -> tuple[list[Trade], list[str]]:
             problems.append(_("The change {change} has no symbol. Name one.").format(change=printable(change)))
         elif value is None:
             problems.append(
-                _("{symbol}: {change} is no quantity. Write a number such as 100 or -12.5.").format(
+                _("{symbol}: {change} is not a quantity. Write a number such as 100 or -12.5.").format(
                     symbol=printable(name), change=repr(printable(change))
                 )
             )
         elif value == 0:
-            problems.append(_("{symbol}: a change of 0 is no trade. Leave it out.").format(symbol=printable(name)))
+            problems.append(_("{symbol}: a change of 0 is not a trade. Leave it out.").format(symbol=printable(name)))
         elif abs(value) > LARGEST:
             problems.append(_("{symbol}: the quantity is too large.").format(symbol=printable(name)))
         else:

@@ -28,13 +28,13 @@ def view(portfolio: str, stress: Document, chosen: str | None) -> dict[str, Any]
     return {
         "width": WIDTH,
         "rows": [row for row in rows if not row["reason"]],
-        "unmeasured": _unmeasured(rows),
+        "unmeasured": _group_unmeasured(rows),
         "opened": None if opened is None else opened["id"],
         "detail": None if opened is None or opened["reason"] else _detail(of, opened),
     }
 
 
-def _unmeasured(rows: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def _group_unmeasured(rows: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """(reason, names of scenarios): what one cause keeps from being measured is said once."""
     found: dict[str, list[str]] = {}
     for row in rows:

@@ -95,48 +95,8 @@ def _metrics(metrics: Document) -> dict[str, Any]:
 
 def _factors(factors: Document) -> dict[str, Any]:
     of = _of(factors["symbol"], factors["session"])
-    joint, beta = factors["joint"], factors["market_beta"]
-    rows = [
-        {
-            "name": label(name),
-            "proxy": factors["proxies"].get(name),
-            "beta": of(
-                f"factors.joint.betas.{name}",
-                value,
-                lambda x: formats.number(x, signed=True),
-                reason=joint["reasons"].get(name) or joint["reasons"].get("joint"),
-            ),
-            "error": None,
-        }
-        for name, value in joint["betas"].items()
-    ]
-    rows.append(
-        {
-            "name": label("market_beta"),
-            "proxy": factors["proxies"].get("market"),
-            "beta": of(
-                "factors.market_beta.beta",
-                beta["beta"],
-                lambda x: formats.number(x, signed=True),
-                reason=beta["reason"],
-            ),
-            "error": beta["stderr_hac"],
-        }
-    )
-    for name, spread in factors["spreads"].items():
-        rows.append(
-            {
-                "name": label(f"spread_{name}"),
-                "proxy": None,
-                "beta": of(
-                    f"factors.spreads.{name}.beta",
-                    spread["beta"],
-                    lambda x: formats.number(x, signed=True),
-                    reason=spread["reason"],
-                ),
-                "error": spread["stderr_hac"],
-            }
-        )
+    joint = factors["joint"]
+    rows = [*_joint_rows(of, factors), _market_row(of, factors), *_spread_rows(of, factors)]
     ends = [
         end
         for row in rows
@@ -157,3 +117,53 @@ def _factors(factors: Document) -> dict[str, Any]:
         "r2": of("factors.joint.r2", joint["r2"], formats.number),
         "n_obs": joint["n_obs"],
     }
+
+
+def _joint_rows(of: Any, factors: Document) -> list[dict[str, Any]]:
+    joint = factors["joint"]
+    return [
+        {
+            "name": label(name),
+            "proxy": factors["proxies"].get(name),
+            "beta": of(
+                f"factors.joint.betas.{name}",
+                value,
+                lambda x: formats.number(x, signed=True),
+                reason=joint["reasons"].get(name) or joint["reasons"].get("joint"),
+            ),
+            "error": None,
+        }
+        for name, value in joint["betas"].items()
+    ]
+
+
+def _market_row(of: Any, factors: Document) -> dict[str, Any]:
+    beta = factors["market_beta"]
+    return {
+        "name": label("market_beta"),
+        "proxy": factors["proxies"].get("market"),
+        "beta": of(
+            "factors.market_beta.beta",
+            beta["beta"],
+            lambda x: formats.number(x, signed=True),
+            reason=beta["reason"],
+        ),
+        "error": beta["stderr_hac"],
+    }
+
+
+def _spread_rows(of: Any, factors: Document) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": label(f"spread_{name}"),
+            "proxy": None,
+            "beta": of(
+                f"factors.spreads.{name}.beta",
+                spread["beta"],
+                lambda x: formats.number(x, signed=True),
+                reason=spread["reason"],
+            ),
+            "error": spread["stderr_hac"],
+        }
+        for name, spread in factors["spreads"].items()
+    ]

@@ -146,9 +146,9 @@ def _row(stored: Figures, asked: Figures, line: Line, why: Mapping[str, str]) ->
         "name": line.name,
         "before": old,
         "after": new,
-        "change": asked.of(line.figure, change, _signed(line.form), reason=new.reason or old.reason),
+        "change": asked.of(line.figure, change, _with_sign(line.form), reason=new.reason or old.reason),
     }
 
 
-def _signed(form: Form) -> Callable[[float | None], str]:
+def _with_sign(form: Form) -> Callable[[float | None], str]:
     return lambda value: form(value, signed=True)

@@ -115,7 +115,7 @@ class FileProvider:
         profile, delisted_on = contents.profiles.get(request.symbol, (None, None))
         return History(
             symbol=request.symbol,
-            bars=_cut(bars, slice(low, high)),
+            bars=_slice_bars(bars, slice(low, high)),
             actions=actions or (),
             lists_splits=actions is not None,
             profile=profile,
@@ -139,7 +139,7 @@ class FileProvider:
 
     def _replace(self, path: Path, old: _Contents) -> None:
         """Take up files that are others than those read; the same bad ones are not read twice."""
-        stamp = self._settled(path)
+        stamp = self._settled_stamp(path)
         if self._bad is not None and self._bad[0] == stamp:
             raise self._bad[1]
         try:
@@ -156,7 +156,7 @@ class FileProvider:
         self._contents, self._stamp, self._bad = contents, stamp, None
         self._reads += 1
 
-    def _settled(self, path: Path) -> tuple[object, ...]:
+    def _settled_stamp(self, path: Path) -> tuple[object, ...]:
         """The files' stamp, once nobody has written to them for a moment; after some looks as it is."""
         for _ in range(LOOKS):
             newest = max((entry.stat().st_mtime for entry in _files(path) if entry.is_file()), default=0.0)
@@ -179,13 +179,13 @@ class FileProvider:
                 "%s: %d rows were left out (LEADLINE_DATA_BAD_ROWS=skip): %s", each.file, each.rows, "; ".join(each.why)
             )
         bars = _index(prices, path.name, self._calendar())
-        strangers = sorted(listed.keys() - bars.keys())
-        if strangers:
+        unpriced = sorted(listed.keys() - bars.keys())
+        if unpriced:
             log.warning(
                 "%s: actions of %d symbols without prices are not used: %s",
                 actions.name,
-                len(strangers),
-                ", ".join(strangers[:10]),
+                len(unpriced),
+                ", ".join(unpriced[:10]),
             )
         return _Contents(bars=bars, actions=listed, profiles=described, skipped=skipped)
 
@@ -226,7 +226,7 @@ def _index(prices: Prices, name: str, calendar: Calendar) -> dict[str, Bars]:
     return bars
 
 
-def _cut(bars: Bars, rows: slice) -> Bars:
+def _slice_bars(bars: Bars, rows: slice) -> Bars:
     return Bars(
         sessions=bars.sessions[rows],
         open=bars.open[rows],

@@ -1,4 +1,4 @@
-"""What FMP's free plan serves: a published list of symbols. Learnt from a refusal, and believed for a day."""
+"""What FMP's free plan serves: a published list of symbols. Learnt from a refusal, and trusted for a day."""
 
 from __future__ import annotations
 

@@ -103,9 +103,9 @@ class Fmp(FmpReference):
                     else NoData(request.symbol, NoDataReason.NOT_FOUND, detail="fmp has no options")
                 )
                 continue
-            yield self._asked(request, name)
+            yield self._ask(request, name)
 
-    def _asked(self, request: Request, name: str) -> Answer:
+    def _ask(self, request: Request, name: str) -> Answer:
         try:
             with asking_about(request.symbol):
                 self._plan.check(request.symbol)
@@ -118,7 +118,7 @@ class Fmp(FmpReference):
             return self._failed(request.symbol, error)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
-        return self._each(symbols, lambda symbol, _name: self._renamed(symbol))
+        return self._each(symbols, lambda symbol, _name: self._find_rename(symbol))
 
     def _history(self, request: Request, name: str) -> Answer:
         if is_foreign_listing(name):
@@ -152,7 +152,7 @@ class Fmp(FmpReference):
                 detail="several securities have this symbol",
             )
         if not known or not known[0].flag("isActivelyTrading"):
-            renamed = self._renamed(request.symbol)
+            renamed = self._find_rename(request.symbol)
             if renamed is not None:
                 detail = f"trades as {renamed.new} since {renamed.on}"
                 return NoData(request.symbol, NoDataReason.NOT_FOUND, renamed=renamed, detail=detail)

@@ -66,7 +66,7 @@ class FmpReference(RestProvider):
         self._changes: tuple[date, dict[str, Rename]] | None = None
         self._gone: tuple[date, dict[str, date]] | None = None
         self._no_quarters: date | None = None
-        self._plan = Plan(self.name, self._quoted, self._today)
+        self._plan = Plan(self.name, self._assert_served, self._today)
 
     def profiles(self, symbols: Sequence[str]) -> Iterator[Described | NoData]:
         return self._each(symbols, self._profile)
@@ -101,7 +101,7 @@ class FmpReference(RestProvider):
         )
         return Described(symbol, profile)
 
-    def _quoted(self, symbol: str) -> None:
+    def _assert_served(self, symbol: str) -> None:
         """Whether the plan serves a symbol: raises what it is refused with."""
         list(records(self.name, "/quote", self._http.get("/quote", {"symbol": symbol})))
 
@@ -148,7 +148,7 @@ class FmpReference(RestProvider):
     def _companies(self, name: str) -> list[Record]:
         return list(records(self.name, "/profile", self._http.get("/profile", {"symbol": name})))
 
-    def _renamed(self, symbol: str) -> Rename | None:
+    def _find_rename(self, symbol: str) -> Rename | None:
         """Where a symbol's last change leads, over several: A to B to C is A to C, of the day of the first."""
         with self._lock:
             today = self._today()

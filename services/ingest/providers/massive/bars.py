@@ -69,7 +69,7 @@ class MassiveBars(MassiveReference):
 
         def one(index: int, request: Request) -> Priced | NoData:
             if index not in chosen:
-                return self._priced(request)
+                return self._bars_of(request)
             return self._failed(request.symbol, failed) if failed else self._of_days(request, days, refused)
 
         return [one(index, request) for index, request in enumerate(requests)], bool(chosen)
@@ -87,7 +87,7 @@ class MassiveBars(MassiveReference):
             )
         rows = [days[day][name] for day in asked if name in days[day]]
         if not rows and any(days[day] for day in asked):
-            return self._priced(request)
+            return self._bars_of(request)
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         last = request.last if len(asked) == len(self._night.sessions(request)) else asked[-1]
         return Priced(found, last, self._plan.late(last, request.last))
@@ -97,14 +97,14 @@ class MassiveBars(MassiveReference):
         answer = self._client.get_grouped_daily_aggs(day, adjusted=False, raw=True)
         found: dict[str, Row] = {}
         for page in self._pages("grouped aggregates", answer):
-            for item in self._checked(page):
+            for item in self._check_rows(page):
                 try:
                     found[item.text("T")] = self._row(item, day)
                 except SchemaChanged:
                     continue
         return found
 
-    def _priced(self, request: Request) -> Priced | NoData:
+    def _bars_of(self, request: Request) -> Priced | NoData:
         """A security's bars under the symbols it had: Massive files them by the symbol of the day, and by META before 2022-06-09
         it means another security."""
         try:
@@ -148,10 +148,10 @@ class MassiveBars(MassiveReference):
             # Another ticker's prices are nobody's.
             if answered := page.opt_text("ticker"):
                 self._same(name, answered)
-            for item in self._checked(page):
+            for item in self._check_rows(page):
                 yield self._row(item, item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date())
 
-    def _checked(self, page: Record) -> Iterator[Record]:
+    def _check_rows(self, page: Record) -> Iterator[Record]:
         # Adjusted prices under an unadjusted label would be converted twice.
         if page.has("adjusted") and page.flag("adjusted"):
             raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")

@@ -83,7 +83,7 @@ class Plan:
             self._years = self._now(), years
         if rows:
             self._oldest = min(self._oldest, *(row.day for row in rows))
-        return Served(rows, high, self._unserved(first, low, rows) + self.late(high, last))
+        return Served(rows, high, self._find_unserved(first, low, rows) + self.late(high, last))
 
     def finished(self, last: date) -> date:
         """`last`, or the session before one that was refused today."""
@@ -106,7 +106,7 @@ class Plan:
     def morning(self) -> datetime:
         return datetime.combine(market_day(self._now()) + timedelta(days=1), MORNING, _NEW_YORK)
 
-    def _unserved(self, first: date, low: date, rows: list[Row]) -> tuple[Unserved, ...]:
+    def _find_unserved(self, first: date, low: date, rows: list[Row]) -> tuple[Unserved, ...]:
         """The days before the edge of the plan: those not asked for, or those left out of an answer that begins there."""
         if low > first:
             return (Unserved(first, low - timedelta(days=1), NoDataReason.PLAN_LIMIT),)

@@ -113,7 +113,7 @@ class Massive(MassiveBars):
         ]
         patience = ENDED_EARLY if sum(late) > STRAGGLERS else 0
         answers = [
-            found if isinstance(found, NoData) else self._guarded(request, found, patience)
+            found if isinstance(found, NoData) else self._answer_or_refusal(request, found, patience)
             for request, found in zip(requests, priced, strict=True)
         ]
         known = [
@@ -139,17 +139,17 @@ class Massive(MassiveBars):
     def _due(self, found: Priced) -> date:
         return self._calendar().on_or_before(found.last)
 
-    def _guarded(self, request: Request, found: Priced, patience: int) -> Answer:
+    def _answer_or_refusal(self, request: Request, found: Priced, patience: int) -> Answer:
         name = self._spelled(request.symbol)
         assert name is not None
         try:
             with asking_about(request.symbol):
-                answer = self._judged(request, name, found, patience)
+                answer = self._judge(request, name, found, patience)
                 return replace(answer, unserved=found.unserved) if isinstance(answer, History) else answer
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(request.symbol, error)
 
-    def _judged(self, request: Request, name: str, priced: Priced, patience: int) -> Answer:
+    def _judge(self, request: Request, name: str, priced: Priced, patience: int) -> Answer:
         """A series that is there to the end speaks for itself. Of one that is not, the vendor's list of tickers tells why."""
         found, due = priced.bars, self._due(priced)
         history = History(request.symbol, found, lists_splits=True)

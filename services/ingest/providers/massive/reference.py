@@ -137,14 +137,14 @@ class MassiveReference(RestProvider):
         newest = max(gone, key=lambda item: item.opt_day("delisted_utc") or date.min)
         # Asked by ticker, the vendor answers for whoever has the ticker now; by FIGI, for the security that had it.
         figi = newest.opt_text("composite_figi")
-        renamed = self._renamed(symbol, name, figi) if figi else None
+        renamed = self._find_rename(symbol, name, figi) if figi else None
         return Status(known=True, delisted_on=newest.opt_day("delisted_utc"), renamed=renamed)
 
     def _tickers(self, name: str, *, active: bool) -> Iterator[Record]:
         answer = self._client.list_tickers(ticker=name, active=active, limit=10, raw=True)
         return self._page("tickers", answer).records("results", missing_is_empty=True)
 
-    def _renamed(self, symbol: str, name: str, figi: str) -> Rename | None:
+    def _find_rename(self, symbol: str, name: str, figi: str) -> Rename | None:
         try:
             answer = self._client.get_ticker_events(encoded(figi), types="ticker_change", raw=True)
         except UnknownToProvider:

@@ -34,7 +34,7 @@ def windows(text: str) -> tuple[Window, ...]:
         match = _WINDOW.fullmatch(part)
         if match is None or int(match[1]) < 1:
             raise ValueError(
-                f"{part!r} is no quota; write 5/minute, 250/day or 100/10s, several by commas, or unlimited"
+                f"{part!r} is not a quota; write 5/minute, 250/day or 100/10s, several by commas, or unlimited"
             )
         found.append(Window(int(match[1]), _PERIODS[match[2]] if match[2] else float(match[3])))
     return tuple(found)

@@ -51,7 +51,7 @@ def _zone(provider: str, meta: Record) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise SchemaChanged(provider, f"chart.meta.exchangeTimezoneName {name[:40]!r} is no time zone") from None
+        raise SchemaChanged(provider, f"chart.meta.exchangeTimezoneName {name[:40]!r} is not a time zone") from None
 
 
 def _rows(provider: str, chart: Record, zone: ZoneInfo) -> Iterator[Row]:
@@ -109,4 +109,4 @@ def _day(provider: str, seconds: float, zone: ZoneInfo) -> date:
     try:
         return datetime.fromtimestamp(seconds, zone).date()
     except (ArithmeticError, OSError, ValueError):
-        raise SchemaChanged(provider, f"chart: {seconds:g} is no instant of a calendar year") from None
+        raise SchemaChanged(provider, f"chart: {seconds:g} is not an instant of a calendar year") from None

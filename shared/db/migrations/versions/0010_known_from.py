@@ -1,4 +1,4 @@
-"""From when a price or an action was believed."""
+"""From when a price or an action was known."""
 
 from __future__ import annotations
 
