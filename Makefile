@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured chart containers env sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured rolling chart containers env digests sbom audit
 
 # SERVE=1 keeps serving; PORT=8010 where 8000 is taken
 demo: .venv/.ready
@@ -63,6 +63,10 @@ teeth: .venv/.ready
 secured: .venv/.ready
 	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/secured -v --durations=0 $(ARGS)
 
+# Processes of an earlier commit and of this one side by side on one schema, and the way back: make rolling FROM=COMMIT
+rolling: .venv/.ready
+	@LEADLINE_TEST_ROLLING=$(FROM) .venv/bin/python -m pytest tests/deploy/test_rolling.py -v --durations=0 $(ARGS)
+
 # The Helm chart against the schemas of Kubernetes and KEDA; Go, to fetch Helm
 chart: .venv/.ready
 	@LEADLINE_TEST_CHART=1 .venv/bin/python -m pytest tests/deploy/test_chart.py -v $(ARGS)
@@ -74,6 +78,10 @@ containers: .venv/.ready
 # Passwords and a token for docker-compose.yml, drawn into .env. Needs Python alone
 env:
 	@$(or $(PYTHON),python3) -m deploy.env_file
+
+# Images of others pinned, by digest, to what `docker compose pull` fetched: variables in .env
+digests:
+	@$(or $(PYTHON),python3) -m deploy.image_digests
 
 # What is installed, as CycloneDX, and whether every licence may be
 sbom: .venv/.ready

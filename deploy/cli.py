@@ -22,7 +22,10 @@ State = Annotated[
     Path,
     typer.Option("--state", envvar="LEADLINE_STATE", help="Directory of the database, its passwords and the log."),
 ]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 takes a free one.")]
+Bind = Annotated[
+    str, typer.Option("--bind", help="Address to serve on; 0.0.0.0 in a container, whose port somebody else publishes.")
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Price file, Parquet or CSV: symbol,date,close,adj_close,…")]
 AsOf = Annotated[
     datetime | None,
@@ -31,12 +34,18 @@ AsOf = Annotated[
 
 
 @app.command()
-def up(data: Data = None, as_of: AsOf = None, port: Port = 8000, state: State = DEFAULT_STATE) -> None:
+def up(
+    data: Data = None,
+    as_of: AsOf = None,
+    port: Port = 8000,
+    state: State = DEFAULT_STATE,
+    bind: Bind = "127.0.0.1",
+) -> None:
     """Run everything embedded until Ctrl-C: PostgreSQL, a Kafka-protocol broker, the five services."""
     from deploy.embedded.run import Options
     from deploy.embedded.run import up as run
 
-    run(Options(state=state, port=port, data=data, as_of=_date(as_of)))
+    run(Options(state=state, port=port, bind=bind, data=data, as_of=_date(as_of)))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 NAMES = (
@@ -19,6 +20,13 @@ NAMES = (
     "LEADLINE_FACTORS_PASSWORD",
     "LEADLINE_SNAPSHOTS_PASSWORD",
     "LEADLINE_RISK_PASSWORD",
+    "KAFKA_TOPICS_PASSWORD",
+    "KAFKA_COORDINATOR_PASSWORD",
+    "KAFKA_INGEST_PASSWORD",
+    "KAFKA_FACTORS_PASSWORD",
+    "KAFKA_SNAPSHOTS_PASSWORD",
+    "KAFKA_RISK_PASSWORD",
+    "KAFKA_UI_PASSWORD",
     "LEADLINE_TOKEN",
 )
 
@@ -29,13 +37,19 @@ def write_env(path: Path) -> list[str]:
     # A later line wins, in compose as here: one without a value would undo what is drawn.
     given = {name for line in kept if (name := _assigned(line)) in NAMES}
     missing = [name for name in NAMES if name not in given]
-    lines = [line for line in kept if line.partition("=")[0].strip() not in missing]
-    lines += [f"{name}={secrets.token_urlsafe(32)}" for name in missing]
+    write_values(path, {name: secrets.token_urlsafe(32) for name in missing})
+    return missing
+
+
+def write_values(path: Path, values: Mapping[str, str]) -> None:
+    """Set variables in the file; its other lines stay. It ends with mode 0600, whole or as it was."""
+    kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = [line for line in kept if line.partition("=")[0].strip() not in values]
+    lines += [f"{name}={value}" for name, value in values.items()]
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     draft.replace(path)
-    return missing
 
 
 def _assigned(line: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 
 from shared.db.roles import SERVICES
 from shared.errors import ConfigurationError
+from shared.head_deadline import bound_heads
 from shared.messaging.broker import ensure_topics
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -156,6 +157,7 @@ async def _serve(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=HTTP_GOODBYE_SECONDS
         )
     )
+    bound_heads(server.config)
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         stopping = asyncio.create_task(_until(stop, app))

@@ -22,6 +22,7 @@ from deploy.embedded import broker, computation, postgres, prices, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
+from deploy.embedded.state import LOOPBACK
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
@@ -43,6 +44,7 @@ class Options:
 
     state: Path = state.DEFAULT
     port: int = 8000
+    bind: str = LOOPBACK
     data: Path | None = None
     as_of: date | None = None
 
@@ -86,7 +88,7 @@ async def embedded(
         raise ConfigurationError(f"there is no price file {options.data}")
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(state.lock_state(directory))
-        listener = stack.enter_context(state.bind(options.port))
+        listener = stack.enter_context(state.bind(options.port, options.bind))
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
         say("PostgreSQL")

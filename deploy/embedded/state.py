@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from shared.db.roles import LOGINS
 from shared.errors import ConfigurationError
 
 DEFAULT = Path(".leadline")
+LOOPBACK = "127.0.0.1"
 TOKEN = "token"  # noqa: S105 (a file's name)
 # What is shorter was not drawn here.
 TOKEN_LENGTH = 32
@@ -139,17 +141,24 @@ def find_running(state: Path) -> dict[str, str | None] | None:
     return announcement
 
 
-def bind(port: int) -> socket.socket:
-    """Take the port before anything else starts; 0 takes a free one. Raises `ConfigurationError` if it is taken."""
+def bind(port: int, address: str = LOOPBACK) -> socket.socket:
+    """Take the port before anything else starts; 0 takes a free one. Raises `ConfigurationError` if it is taken.
+
+    address : IPv4, of this machine; `0.0.0.0` for all
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((address, port))
         # Listening makes a second bind fail at once; connections wait in the queue until the server accepts.
         listener.listen(128)
     except OSError as error:
         listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"cannot listen on {address}, port {port}: {error.strerror}; --bind takes an IPv4 address of this machine, or 0.0.0.0"
+            ) from error
         raise ConfigurationError(
-            f"port {port} of 127.0.0.1 is in use: stop what serves there, or choose another with --port (make demo PORT=8010)"
+            f"port {port} of {address} is in use: stop what serves there, or choose another with --port (make demo PORT=8010)"
         ) from error
     return listener

@@ -106,7 +106,9 @@ def serve(
         form = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file), "--ignore-formatted"]
         _run([*java, *form, *users])
     child = start("Apache Kafka", [*java, "kafka.Kafka", file], pid_file=pid_file, log=output, cwd=state)
-    wait_for_port(child, chosen, within=START_SECONDS)
+    # With an authoriser one listener opens after the other.
+    for there in (chosen, *(listener.port for listener in (listeners or {}).values())):
+        wait_for_port(child, there, within=START_SECONDS)
     return Kafka(child, chosen, controller, state)
 
 

@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy, Conflict
 from services.coordinator.portfolios.limits import Limits
+from services.coordinator.results import sessions
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
 from shared.db.closures import load_closures
-from shared.db.engine import acquire_commit_order_lock, limit_idle
+from shared.db.engine import MOST_IDLE_SECONDS, acquire_commit_order_lock, limit_idle
 from shared.market.calendar import closures as current
 
 # Longer than any change holds the commit-order lock; a request that waits longer keeps a connection from those that could go on.
@@ -69,9 +70,11 @@ Ctx = Annotated[Context, Depends(context_of)]
 
 
 async def on_trading_days(request: Request) -> None:
-    """What a request computes, it computes under the closures there are when it comes."""
-    async with context_of(request).engine.connect() as conn:
+    """What a request computes, it computes under the closures there are when it comes, and it tells of no session after today's."""
+    context = context_of(request)
+    async with context.engine.connect() as conn:
         await load_closures(conn)
+    sessions.newest.set(context.clock.last_due())
 
 
 @asynccontextmanager
@@ -103,9 +106,11 @@ async def ordered_change(context: Context, prepare: Preparation | None = None) -
     """
     async with _turn(context), context.engine.begin() as conn:
         await conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'"))
-        await limit_idle(conn)
         if prepare is not None:
+            # Nobody waits for what it does, and checking fifty thousand lots takes long on a busy machine.
+            await limit_idle(conn, MOST_IDLE_SECONDS)
             await prepare(conn)
+        await limit_idle(conn)
         await acquire_commit_order_lock(conn)
         if await closures.find_closures(conn) != current():
             # What was checked before the lock, entries that count on the next session among it, is of another calendar.

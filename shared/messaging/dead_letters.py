@@ -20,6 +20,7 @@ from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import Envelope, WorkBody
 from shared.events.topics import PHASE_REQUESTED
 from shared.messaging.letter_bounds import MAX_HEADER_CHARACTERS, MAX_PAYLOAD_BYTES, bounded_body, bounded_headers
+from shared.messaging.replays import REPLAY_FOR
 from shared.work import Phase, Work
 
 BLOCKED = "blocked"
@@ -237,7 +238,7 @@ def replayable(letter: DeadLetter) -> bool:
 
 
 async def replay(conn: AsyncConnection, letter_id: int) -> bool:
-    """Send the message again, through the outbox, once. False if there is none, or it was replayed or purged before.
+    """Send the message again, once, for the consumer that had it (`REPLAY_FOR`). False if none, replayed or purged before.
 
     A letter about blocked units frees them too; only the coordinator's role may. Raises `PermanentError` for a body that the
     outbox cannot carry (none, binary, or too large): it would be a different message.
@@ -248,7 +249,7 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
             text("""
                 UPDATE bus.dead_letters SET replayed_at = clock_timestamp(), replay_event_id = :event_id
                 WHERE id = :id AND replayed_at IS NULL AND purged_at IS NULL AND resolved_at IS NULL
-                RETURNING topic, headers, body, reason, partition
+                RETURNING consumer, topic, headers, body, reason, partition
             """),
             {"id": letter_id, "event_id": event_id},
         )
@@ -275,7 +276,7 @@ async def replay(conn: AsyncConnection, letter_id: int) -> bool:
             "topic": row.topic,
             "type": row.headers.get("ce_type", ""),
             "payload": payload,
-            "headers": json.dumps(dict(row.headers)),
+            "headers": json.dumps(dict(row.headers) | {REPLAY_FOR: row.consumer}),
         },
     )
     return True

@@ -13,6 +13,8 @@ from types import FrameType
 
 import uvicorn
 
+from shared.head_deadline import bound_heads
+
 
 def exit_process(code: int) -> None:
     """End the process now. Not by an exception: what is stuck may be what would have to let it through."""
@@ -22,14 +24,18 @@ def exit_process(code: int) -> None:
 
 @contextlib.contextmanager
 def drain_on_signal(stopping: asyncio.Event, seconds: float) -> Iterator[None]:
-    """On SIGTERM fail `/readyz` first, so that traffic goes elsewhere; then shut down.
+    """On SIGTERM fail `/readyz` first, so that traffic goes elsewhere; then shut down. A server that is about to listen gets its
+    bound on slow heads here too: its command line has none.
 
     uvicorn closes its port as the first thing, so nobody could read there that it is about to. A second signal, and servers
     other than uvicorn, are left as they are.
     """
     server = signal.getsignal(signal.SIGTERM)
-    ours = isinstance(getattr(server, "__self__", None), uvicorn.Server)
-    if not ours or not callable(server) or threading.current_thread() is not threading.main_thread():
+    owner = getattr(server, "__self__", None)
+    if isinstance(owner, uvicorn.Server):
+        bound_heads(owner.config)
+    ours = isinstance(owner, uvicorn.Server) and threading.current_thread() is threading.main_thread()
+    if not ours or not callable(server):
         yield
         return
     loop = asyncio.get_running_loop()

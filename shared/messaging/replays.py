@@ -1,9 +1,12 @@
-"""Dead letters that were sent again, and could not be."""
+"""Dead letters that are sent again: to whom, and what becomes of those that could not be."""
 
 from __future__ import annotations
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+# Header of a replay: the service that could not handle the message. The others of its topic have handled it, and pass it by.
+REPLAY_FOR = "replay_for"
 
 
 async def reopen_failed(conn: AsyncConnection) -> int:

@@ -30,6 +30,7 @@ from shared.messaging.breaker import DeadLetterBreaker
 from shared.messaging.failpoints import failpoint
 from shared.messaging.outbox import causation, correlation
 from shared.messaging.records import UndecodableBatch
+from shared.messaging.replays import REPLAY_FOR
 from shared.progress import Progress, tracked
 from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, RETRIES, consumer_span, log_context, logger
 
@@ -204,6 +205,10 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
         headers: dict[str, str] = dict(msg.headers)
         record = msg.raw_message
         service = self._guard.service
+        if headers.get(REPLAY_FOR, service) != service:
+            # Whoever may write to the topic could say so of any message, and could as well not have sent it.
+            HANDLED.labels(service, "replay", "for_another").inc()
+            return None
         try:
             kind, msg.body = parse_message(headers, record.value)
         except UnreadableMessage as error:

@@ -18,14 +18,15 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from deploy import env_file
 from deploy.embedded.process import free_port
-from shared.db.roles import SERVICES
 from tests.containers import engine
 from tests.containers.engine import ROOT
 from tests.flow.holdings import book
 from tests.support import markdown
 
 PROJECT = "leadline-test"
+HOME = "leadline-test-home"
 REPORT = ROOT / "docs" / "containers.md"
 COMPLETE_SECONDS = 300.0
 T = TypeVar("T")
@@ -48,8 +49,7 @@ class Steps:
 
 def variables(port: int) -> dict[str, str]:
     """What a person writes into .env: passwords, a token, a port, and the day on which the bundled prices end."""
-    names = [f"LEADLINE_{name.upper()}_PASSWORD" for name in (*SERVICES, "api", "migrator")]
-    drawn = {name: secrets.token_urlsafe(16) for name in ("POSTGRES_PASSWORD", "LEADLINE_TOKEN", *names)}
+    drawn = {name: secrets.token_urlsafe(16) for name in env_file.NAMES}
     return drawn | {"LEADLINE_PORT": str(port), "LEADLINE_AS_OF": "2020-12-31", "LEADLINE_WITHOUT_TOKEN": "false"}
 
 
@@ -57,14 +57,10 @@ class Stack:
     """The compose file, under a name of its own."""
 
     def __init__(self) -> None:
-        self.port = free_port()
-        self._environment = variables(self.port)
+        port = free_port()
+        self._environment = variables(port)
         self._command = [*engine.compose(), "-p", PROJECT, "-f", str(ROOT / "docker-compose.yml")]
-        self.client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {self._environment['LEADLINE_TOKEN']}"},
-            timeout=30,
-        )
+        self.server = Server(port, self._environment["LEADLINE_TOKEN"])
 
     def __call__(self, *command: str) -> str:
         return engine.run([*self._command, *command], environment=self._environment)
@@ -81,12 +77,24 @@ class Stack:
         found = [json.loads(line) for line in self("ps", "--format", "json").splitlines() if line.startswith("{")]
         return ", ".join(sorted(f"{one['Service']} {one.get('Health') or one['State']}" for one in found))
 
-    def portfolio(self, name: str) -> dict[str, Any]:
-        """Create one, wait until it is computed; its newest risk, without what names it."""
+
+class Server:
+    """A coordinator at a port of this machine."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+
+    def create(self, name: str) -> str:
         body = {"name": name, "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
         made = self.client.post("/api/v1/portfolios", json=body | {"positions": book("2020-06-01")})
         assert made.status_code == 201, made.text
-        return self.computed(made.json()["id"])
+        return str(made.json()["id"])
+
+    def portfolio(self, name: str) -> dict[str, Any]:
+        """Create one, wait until it is computed; its newest risk, without what names it."""
+        return self.computed(self.create(name))
 
     def computed(self, portfolio: str) -> dict[str, Any]:
         until = time.monotonic() + COMPLETE_SECONDS
@@ -131,28 +139,72 @@ def work(steps: Steps) -> None:
         steps.take("up, until all are healthy", stack.up)
         steps.take("inside a container", lambda: _inside(stack))
         first = steps.take(
-            "a portfolio goes through", lambda: stack.portfolio("First"), lambda it: f"{it['units']} units"
+            "a portfolio goes through", lambda: stack.server.portfolio("First"), lambda it: f"{it['units']} units"
         )
         steps.take("risk is killed", lambda: stack("kill", "risk"), lambda _: "gone")
-        made = steps.take("meanwhile another portfolio is created", lambda: _create_only(stack), lambda _: "accepted")
+        made = steps.take(
+            "meanwhile another portfolio is created", lambda: stack.server.create("Second"), lambda _: "accepted"
+        )
         steps.take(
             "risk is replaced",
             lambda: stack("up", "-d", "--no-build", "--no-deps", "--force-recreate", "--wait", "risk"),
             lambda _: "healthy",
         )
-        second = steps.take("the second is computed", lambda: stack.computed(made), lambda it: f"{it['units']} units")
+        second = steps.take(
+            "the second is computed", lambda: stack.server.computed(made), lambda it: f"{it['units']} units"
+        )
         steps.take("both are compared", lambda: _same(first, second))
         steps.take("up once more changes nothing", stack.up)
     finally:
         steps.take("down", lambda: stack("down", "-v", "--timeout", "60"), lambda _: "nothing is left")
     assert not engine.run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}"]).strip()
+    at_home(steps)
+    steps.take("tests on a broker that testcontainers starts", _tests, lambda said: said.splitlines()[-1].strip("= "))
 
 
-def _create_only(stack: Stack) -> str:
-    body = {"name": "Second", "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
-    made = stack.client.post("/api/v1/portfolios", json=body | {"positions": book("2020-06-01")})
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
+def _tests() -> str:
+    """The tests of delivery; the whole suite runs so with LEADLINE_TEST_BROKER=docker where there is an engine."""
+    chosen = {"LEADLINE_TEST_BROKER": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"}
+    return engine.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "tests/flow/test_guard.py", "tests/flow/test_relay.py"],
+        environment=chosen,
+    )
+
+
+def at_home(steps: Steps) -> None:
+    """The image that has everything: as docs/configuration.md runs it, restarted, and with what it had before."""
+    options = ("-f", "deploy/Dockerfile", "--target", "home", "--build-arg", "EXTRAS=server,compute,embedded")
+    steps.take(f"build {HOME}", lambda: engine.build(".", HOME, *options), lambda _: "built")
+    port = free_port()
+    confined = ("--read-only", "--tmpfs=/tmp:size=256m,mode=1777", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+    prices = ("-v", f"{ROOT}/deploy/embedded/data:/bundled:ro", "-e", "LEADLINE_DATA=/bundled/prices.parquet")
+    command = ["docker", "run", "-d", "--name", HOME, *confined, "--shm-size", "256m", "-v", f"{HOME}:/data", *prices]
+    command += ["-e", "LEADLINE_AS_OF=2020-12-31", "-p", f"127.0.0.1:{port}:8000", HOME]
+    try:
+        engine.run(command)
+        steps.take("home: up, until it is healthy", lambda: _healthy(HOME))
+        server = Server(port, engine.run(["docker", "exec", HOME, "cat", "/data/token"]).strip())
+        first = steps.take(
+            "home: a portfolio goes through", lambda: server.portfolio("Home"), lambda it: f"{it['units']} units"
+        )
+        engine.run(["docker", "restart", "-t", "60", HOME])
+        steps.take("home: restarted", lambda: _healthy(HOME))
+        [listed] = server.client.get("/api/v1/portfolios").json()["items"]
+        steps.take("home: what was computed is there", lambda: _same(first, server.computed(listed["id"])))
+    except AssertionError:
+        print(engine.run(["docker", "logs", "--tail", "40", HOME]), file=sys.stderr)
+        raise
+    finally:
+        engine.run(["docker", "rm", "-f", "-v", HOME])
+        engine.run(["docker", "volume", "rm", "-f", HOME])
+
+
+def _healthy(name: str) -> str:
+    until = time.monotonic() + COMPLETE_SECONDS
+    while (seen := engine.run(["docker", "inspect", "-f", "{{.State.Health.Status}}", name]).strip()) != "healthy":
+        assert time.monotonic() < until, seen
+        time.sleep(0.5)
+    return seen
 
 
 def _same(first: dict[str, Any], second: dict[str, Any]) -> str:

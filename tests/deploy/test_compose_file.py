@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from deploy import env_file
+from deploy import acls, cli, env_file, image_digests
+from deploy.embedded import run
 from shared.db.roles import API, SERVICES, role_of
 from tests.support import compose
 
@@ -65,12 +68,12 @@ def test_no_password_and_no_token_has_a_default() -> None:
     """Whoever forgets `make env` is told to run it; nothing starts with a secret that everybody knows."""
     used = {
         found
-        for text in _strings(compose.load())
+        for text in _strings(yaml.safe_load(compose.FILE.read_text())["services"])
         for found in re.findall(r"\$\{(\w+):\?run \"make env\" first\}", text)
     }
     assert used == set(env_file.NAMES)
     secret = re.compile(r"\$\{(\w*(?:PASSWORD|TOKEN))(?::-|\})")
-    assert [text for text in _strings(compose.load()) if secret.search(text)] == []
+    assert [text for text in _strings(yaml.safe_load(compose.FILE.read_text())) if secret.search(text)] == []
     with pytest.raises(LookupError, match=r'LEADLINE_TOKEN: run "make env" first'):
         compose.interpolate(compose.load()["coordinator"]["environment"]["LEADLINE_TOKEN"], {})
     assert not any("LEADLINE_WITHOUT_TOKEN" in (s.get("environment") or {}) for s in compose.load().values())
@@ -103,11 +106,95 @@ def test_servers_of_others_are_confined_as_far_as_they_let_themselves() -> None:
 
 
 def test_only_who_must_reaches_beyond_the_internal_network() -> None:
-    document = yaml.safe_load(compose.FILE.read_text())
-    assert document["networks"]["inside"] == {"internal": True}
-    outside = [name for name, service in document["services"].items() if "outside" in service["networks"]]
+    assert yaml.safe_load(compose.FILE.read_text())["networks"]["inside"] == {"internal": True}
+    services = compose.load()
+    outside = [name for name, service in services.items() if "outside" in service["networks"]]
     assert sorted(outside) == ["coordinator", "ingest"]
-    assert all("inside" in service["networks"] for service in document["services"].values())
+    assert all("inside" in service["networks"] for service in services.values())
+
+
+def test_the_broker_lets_in_only_whom_it_knows() -> None:
+    """Without a password only at the loopback of its own container."""
+    given = compose.load()["kafka"]["environment"]
+    protocols = dict(pair.split(":") for pair in given["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    addresses = dict(listener.split("://") for listener in given["KAFKA_LISTENERS"].split(","))
+    open_to_others = [name for name, address in addresses.items() if not address.startswith("127.0.0.1:")]
+    assert [(name, protocols[name]) for name in open_to_others] == [("CLIENTS", "SASL_PLAINTEXT")]
+    assert given["KAFKA_INTER_BROKER_LISTENER_NAME"] not in open_to_others
+    assert given["KAFKA_CONTROLLER_LISTENER_NAMES"] not in open_to_others
+
+
+def test_each_service_signs_in_at_the_broker_as_itself() -> None:
+    jaas = compose.interpolate(
+        compose.load()["kafka"]["environment"]["KAFKA_LISTENER_NAME_CLIENTS_PLAIN_SASL_JAAS_CONFIG"], DRAWN
+    )
+    known = dict(re.findall(r'user_(\w+)="([^"]+)"', jaas))
+    signs_in = {}
+    for name in (*SERVICES, "topics"):
+        given = compose.load()[name]["environment"]
+        assert given["LEADLINE_KAFKA_SECURITY_PROTOCOL"] == "SASL_PLAINTEXT"
+        assert given["LEADLINE_KAFKA_SASL_MECHANISM"] == "PLAIN"
+        password = compose.interpolate(given["LEADLINE_KAFKA_PASSWORD"], DRAWN)
+        signs_in[given["LEADLINE_KAFKA_USERNAME"]] = password
+    assert signs_in == known
+    assert set(signs_in) == {role_of(service) for service in SERVICES} | {acls.TOPIC_JOB}
+    assert len(set(known.values())) == len(known)
+
+
+def test_a_look_into_the_topics_is_read_only_has_a_password_and_comes_only_when_asked_for() -> None:
+    services = yaml.safe_load(compose.FILE.read_text())["services"]
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
+        "kafka-ui": ["kafka-ui"]
+    }
+    look = services["kafka-ui"]
+    assert look["environment"]["KAFKA_CLUSTERS_0_READONLY"] == "true"
+    assert look["environment"]["AUTH_TYPE"] == "LOGIN_FORM"
+    assert all(compose.interpolate(port, {}).startswith("127.0.0.1:") for port in look["ports"])
+    assert (look["read_only"], look["cap_drop"], look["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+
+
+def test_images_of_others_have_a_version_and_can_be_pinned_to_what_was_pulled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = compose.FILE.read_text()
+    services = yaml.safe_load(text)["services"]
+    others = {service["image"] for service in services.values() if "build" not in service}
+    built_on = {service["build"]["args"]["PYTHON_IMAGE"] for service in services.values() if "build" in service}
+    known = image_digests.images(text)
+    assert {f"${{{name}:-{tag}}}" for name, tag in known.items()} == others | built_on
+    assert all(re.search(r":v?\d", tag) for tag in known.values())
+    [default] = re.findall(
+        r"^ARG PYTHON_IMAGE=(.+)$", (compose.ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE
+    )
+    assert known["PYTHON_IMAGE"] == default
+
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\ncase $* in *postgres*) echo 'postgres@sha256:{'ab' * 32}';; *) exit 1;; esac\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("LEADLINE_PORT=9000\nPOSTGRES_IMAGE=postgres@sha256:old\n")
+    assert image_digests.main() == 1, "the others were not pulled"
+    assert Path(".env").read_text() == f"LEADLINE_PORT=9000\nPOSTGRES_IMAGE=postgres@sha256:{'ab' * 32}\n"
+
+
+def test_the_image_for_home_serves_beyond_its_loopback_and_keeps_its_state_in_the_volume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dockerfile = (compose.ROOT / "deploy" / "Dockerfile").read_text()
+    [stage] = re.findall(r"^FROM installed AS home\n(.*?)^FROM ", dockerfile, re.MULTILINE | re.DOTALL)
+    command = json.loads(stage.rpartition("\nCMD ")[2])
+    asked: list[run.Options] = []
+    monkeypatch.setattr(run, "up", asked.append)
+    monkeypatch.setenv("LEADLINE_STATE", re.findall(r"LEADLINE_STATE=(\S+)", stage)[0])
+    assert command[0] == "leadline"
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    assert [(of.bind, str(of.state)) for of in asked] == [("0.0.0.0", "/data")]
+    assert "\nVOLUME /data\n" in stage
+    assert "\nUSER 10001\n" in stage
 
 
 def test_the_file_of_secrets_is_private_complete_and_kept(tmp_path: Path) -> None:

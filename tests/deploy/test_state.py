@@ -85,6 +85,9 @@ def test_a_taken_port_is_named() -> None:
         port = first.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 is in use"):
             state.bind(port)
+    # An address of documents (RFC 5737): no machine's.
+    with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1, port 0: .*--bind"):
+        state.bind(0, "192.0.2.1")
 
 
 def test_a_process_left_behind_is_found_by_its_pid_file_and_a_reused_pid_is_not(tmp_path: Path) -> None:

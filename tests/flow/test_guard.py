@@ -115,7 +115,7 @@ async def test_bad_messages_are_set_aside_and_good_ones_beside_them_processed(
     assert (first.consumer, first.topic, first.partition) == ("ingest", "leadline.date-due", 0)
 
 
-async def test_a_dead_letter_that_was_mended_is_replayed_into_its_topic(
+async def test_a_dead_letter_that_was_mended_is_replayed_into_its_topic_and_for_nobody_else(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire
 ) -> None:
     [portfolio] = await toy.prepare(admin, 1)
@@ -137,7 +137,10 @@ async def test_a_dead_letter_that_was_mended_is_replayed_into_its_topic(
             await toy.replay(conn, letter.id)
         service.wake_relay()
         await asyncio.wait_for(handled.wait(), 40)
-        assert await wire.drained() == 2
+        # Replays of what another consumer of the topic could not handle: this one has done it, or has a letter of its own.
+        await wire.announce(portfolio, headers={"replay_for": b"risk"})
+        await wire.send(b"nonsense", [("replay_for", b"risk")])
+        assert await wire.drained() == 4
     assert calls == [calls[0]] * 2
     assert await results(admin) == {portfolio: [1, 1]}
     assert await letters(admin) == []

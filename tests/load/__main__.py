@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import platform
 import subprocess
@@ -24,6 +25,7 @@ from deploy.embedded import demo, state
 from tests.bench import prices
 from tests.bench.memory import Peak
 from tests.load.clients import API, Answers, Server, probe, read, running, upload, watch
+from tests.load.lock import LockWatch
 from tests.support import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -31,17 +33,18 @@ DOCUMENT = ROOT / "docs" / "load.md"
 SYMBOLS = sorted(
     {line.split(",")[0] for line in demo.PORTFOLIO.read_text().splitlines() if not line.startswith(("#", "symbol,"))}
 )
+LARGE = "POST import of the large portfolio"
 HEAD = "symbol,quantity,entry_date,entry_price\n"
-ONBOARDING_SECONDS = 900.0
+ONBOARDING_SECONDS = 1800.0
 LOAD = os.getloadavg()[0]
-INTRODUCTION = """# Load
+INTRODUCTION = """# {title}
 
 Written by the run that it reports: `{command}` on {date}, commit {commit}, {cores} cores, {memory:.0f} GB, {system}.
 A load average of {load:.1f} before it began: what else the machine did is in all figures.
 
-One server as `leadline up` starts it. At once, for {seconds:.0f} s: {readers} readers who never pause, {streams}
+One server as `leadline up` starts it. At once, {time}: {readers} readers who never pause, {streams}
 open status streams, {uploads} people who import a file of {upload_lots} lots and delete it, over and over, a probe every 50 ms, and one
-portfolio of {lots:,} lots of {symbols} symbols over {sessions} sessions that is being computed. The clients run on the same machine
+portfolio of {lots:,} lots of {symbols:,} {kind}symbols over {sessions} sessions that is being computed. The clients run on the same machine
 and take their share of it. Seconds unless said. *Shed* are refusals by 503 with `Retry-After`, and *told within* is
 the longest that one of them took.
 
@@ -65,17 +68,27 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--symbols", type=int, default=len(SYMBOLS), help="of that portfolio; synthetic ones beyond the bundled"
     )
-    found.add_argument("--document", action="store_true", help="write docs/load.md")
+    found.add_argument(
+        "--throughout",
+        action="store_true",
+        help="clients ask from before that portfolio's import until it is complete, however long it takes, instead of --seconds",
+    )
+    found.add_argument(
+        "--unknown", action="store_true", help="no prices of that portfolio's symbols, but of the bundled ones"
+    )
+    found.add_argument("--title", default="Load", help="of the document")
+    found.add_argument("--document", nargs="?", type=Path, const=DOCUMENT, help="write it, by default docs/load.md")
     return found
 
 
-def _symbols(count: int) -> list[str]:
-    return SYMBOLS[:count] + [f"L{number:04d}" for number in range(count - len(SYMBOLS))]
+def _symbols(count: int, *, unknown: bool = False) -> list[str]:
+    bundled = [] if unknown else SYMBOLS[:count]
+    return bundled + [f"L{number:04d}" for number in range(count - len(bundled))]
 
 
-def _prices(directory: Path, count: int) -> Path:
+def _prices(directory: Path, count: int, *, unknown: bool) -> Path:
     """The bundled ones, or synthetic ones of so many symbols since 2016."""
-    if count <= len(SYMBOLS):
+    if unknown or count <= len(SYMBOLS):
         return demo.PRICES
     file = directory / "prices.parquet"
     prices.write(file, _symbols(count), date(2016, 1, 4), demo.AS_OF)
@@ -102,17 +115,29 @@ async def _import(server: Server, name: str, file: bytes) -> str:
         form = {"name": name, "account_type": "taxable", "equity_balance": "1000000"}
         sent = {"file": ("f.csv", file, "text/csv")}
         answer = await client.post(f"{API}/portfolios/import", data=form, files=sent, timeout=ONBOARDING_SECONDS)
-        answer.raise_for_status()
+        if answer.status_code != 201:
+            raise AssertionError(f"the import of {name} was answered {answer.status_code}: {answer.text[:1000]}")
         return str(answer.json()["id"])
 
 
-async def _load(server: Server, given: argparse.Namespace) -> tuple[Answers, float | None]:
+async def _load(server: Server, given: argparse.Namespace, lock: LockWatch) -> tuple[Answers, float | None]:
     """What was answered, and how long the onboarding took in all; None if it did not end."""
     answers = Answers()
     sample = await _import(server, "Sample", demo.PORTFOLIO.read_bytes())
     await _complete(server, sample, 300.0)
+    watching = asyncio.create_task(lock.run())
+    try:
+        return answers, await _work(server, given, sample, answers)
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _work(server: Server, given: argparse.Namespace, sample: str, answers: Answers) -> float | None:
     began = time.monotonic()
-    large = await _import(server, "Large", lots_file(given.lots, _symbols(given.symbols))) if given.lots else None
+    file = lots_file(given.lots, _symbols(given.symbols, unknown=given.unknown))
+    large = await _import(server, "Large", file) if given.lots and not given.throughout else None
     connections = given.readers + given.uploads + 2
     async with server.client(connections) as client, server.client(given.streams + 1) as streaming:
         work = [read(client, sample, answers) for _ in range(given.readers)]
@@ -123,31 +148,45 @@ async def _load(server: Server, given: argparse.Namespace) -> tuple[Answers, flo
         ]
         work += [probe(client, answers)]
         async with running(work):
+            if given.throughout:
+                large = await _import(server, "Large", file)
+                answers.seconds[LARGE].append(time.monotonic() - began)
+                answers.statuses[LARGE]["201"] += 1
+                return await _ended(server, large, began)
             await asyncio.sleep(given.seconds)
-    if large is None:
-        return answers, 0.0
+    return 0.0 if large is None else await _ended(server, large, began)
+
+
+async def _ended(server: Server, portfolio: str, began: float) -> float | None:
     try:
-        await _complete(server, large, ONBOARDING_SECONDS)
+        await _complete(server, portfolio, ONBOARDING_SECONDS)
     except TimeoutError:
-        return answers, None
-    return answers, time.monotonic() - began
+        return None
+    return time.monotonic() - began
 
 
 def _report(
-    given: argparse.Namespace, command: str, answers: Answers, onboarded: float | None, peak: float | None
+    given: argparse.Namespace,
+    command: str,
+    answers: Answers,
+    onboarded: float | None,
+    peak: float | None,
+    lock: LockWatch,
 ) -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     words = INTRODUCTION.format(
         command=command, date=f"{datetime.now(UTC):%Y-%m-%d}", commit=commit.stdout.strip() or "unknown", cores=os.cpu_count(),
-        load=LOAD, memory=psutil.virtual_memory().total / 1e9, system=platform.system(), sessions=505, **vars(given),
+        load=LOAD, memory=psutil.virtual_memory().total / 1e9, system=platform.system(), sessions=505,
+        kind="unknown " if given.unknown else "",
+        time="from before its import until it was complete" if given.throughout else f"for {given.seconds:.0f} s", **vars(given),
     )  # fmt: skip
     end = "did not end" if onboarded is None else f"complete {onboarded:.0f} s after its file was sent"
     most = "not known here" if peak is None else f"{peak:,.0f} MB"
     return (
         f"{words}{answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the server, "
-        f"the database's among them: {most}.\n"
+        f"the database's among them: {most}. The commit-order lock was held {lock.times:,} times, for {lock.longest:.2f} s at most.\n"
     )
 
 
@@ -156,7 +195,12 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="leadline-load-") as scratch:
         directory = Path(scratch) / "state"
         command = [sys.executable, "-m", "deploy.cli", "up", "--state", str(directory), "--port", "0"]
-        command += ["--data", str(_prices(Path(scratch), given.symbols)), "--as-of", demo.AS_OF.isoformat()]
+        command += [
+            "--data",
+            str(_prices(Path(scratch), given.symbols, unknown=given.unknown)),
+            "--as-of",
+            demo.AS_OF.isoformat(),
+        ]
         # All clients come from one address with one token: what one caller may ask for is not what is measured.
         environment = {**os.environ, "LEADLINE_RATE_LIMIT": "0"}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
@@ -166,17 +210,21 @@ def main(arguments: Sequence[str]) -> int:
             if not line.startswith("ready "):
                 sys.stderr.write(f"the server did not start: {line}\n")
                 return 1
+            lock = LockWatch(directory)
             with Peak(process.pid) as peak:
                 server = Server(line.split()[1], state.token(directory))
-                answers, onboarded = asyncio.run(_load(server, given))
+                answers, onboarded = asyncio.run(_load(server, given, lock))
+        except BaseException:
+            sys.stderr.write((directory / "leadline.log").read_text(errors="replace")[-3000:])
+            raise
         finally:
             process.terminate()
             process.wait(60)
     shown = " ".join(["python -m tests.load", *arguments])
-    report = _report(given, shown, answers, onboarded, peak.megabytes)
+    report = _report(given, shown, answers, onboarded, peak.megabytes, lock)
     sys.stdout.write(report + "\n")
     if given.document:
-        DOCUMENT.write_text(markdown.wrap(report), encoding="utf-8")
+        given.document.write_text(markdown.wrap(report), encoding="utf-8")
     unanswered = [
         status for path in ("/livez", "/readyz") for status in answers.statuses[f"GET {path}"] if status != "200"
     ]

@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
+from pydantic import SecretStr
 
-from deploy import acls, doctor
+from deploy import acls, doctor, env_file
+from deploy.embedded.process import free_port
+from deploy.kafka import kafka as apache
+from deploy.kafka.kafka import Listener
 from services.ingest.settings import IngestSettings
 from shared.db.roles import SERVICES, role_of
 from shared.events.topics import PORTFOLIO_CREATED, RISK_COMPUTED, TOPICS
 from shared.messaging.broker import add_partitions, create_producer, ensure_topics
 from shared.settings import ServiceSettings
+from tests.support import compose
+from tests.support.certificates import Authority
 from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
 
 # The first of a module waits for a node to start.
@@ -110,6 +116,33 @@ async def test_partitions_are_added_and_never_taken(secured_kafka: SecuredKafka)
 async def test_who_does_not_prove_itself_or_does_not_trust_is_out(secured_kafka: SecuredKafka, wrong: Any) -> None:
     with pytest.raises(KafkaError):
         await ensure_topics(sasl(secured_kafka, ADMIN, **wrong))
+
+
+async def test_composes_broker_lets_in_whom_its_file_names(authority: Authority, scratch_directory: Path) -> None:
+    """The listener of docker-compose.yml, its variables as the image reads them, and the clients' settings from there."""
+    drawn = {name: f"drawn-{name.lower()}" for name in env_file.NAMES}
+    prefix = "KAFKA_LISTENER_NAME_"
+    properties = {
+        name.removeprefix("KAFKA_").lower().replace("_", "."): compose.interpolate(value, drawn)
+        for name, value in compose.load()["kafka"]["environment"].items()
+        if name.startswith(prefix)
+    }
+    clients = Listener("SASL_PLAINTEXT", free_port())
+    node = apache.serve(scratch_directory / "compose-kafka", listeners={"CLIENTS": clients}, properties=properties)
+    try:
+        given = {
+            name.removeprefix("LEADLINE_").lower(): compose.interpolate(value, drawn)
+            for name, value in compose.load()["topics"]["environment"].items()
+            if value is not None
+        }
+        settings = ServiceSettings.model_validate(given | {"kafka": f"127.0.0.1:{clients.port}"})
+        assert len(await ensure_topics(settings)) == len(TOPICS)
+        with pytest.raises(KafkaError):
+            await ensure_topics(settings.model_copy(update={"kafka_password": SecretStr("guess")}))
+        with pytest.raises(KafkaError):
+            await ensure_topics(ServiceSettings(kafka=settings.kafka))
+    finally:
+        node.stop()
 
 
 async def test_the_list_of_rights_is_enough_and_no_more(restricted_kafka: SecuredKafka) -> None:

@@ -4,8 +4,6 @@ each computing service is killed on the way. What comes out is what comes out un
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from deploy import acls
-from shared.db.engine import create_engine
 from shared.db.roles import SERVICES, role_of
 from shared.settings import ServiceSettings
 from tests.flow.holdings import book
@@ -25,13 +21,13 @@ from tests.support import compose, databases
 from tests.support.brokers import TestBroker
 from tests.support.compose import Process
 from tests.support.databases import Database, Server, in_thread
+from tests.support.figures import digests
 from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
 
 COMPLETE_SECONDS = 180.0
 TOKEN = "a token of the test's own"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 KILLED = ("ingest", "factors", "snapshots", "risk")
-TABLES = ("snapshots.snapshots", "snapshots.holdings", "risk.results")
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -97,9 +93,9 @@ def test_a_killed_replica_changes_no_digit(services: dict[str, Process], guarded
 
     disturbed = _calculate(services, "Disturbed", kill)
     undisturbed = _calculate(services, "Undisturbed", lambda _: True)
-    digests = {name: asyncio.run(_digests(guarded, name)) for name in (disturbed, undisturbed)}
-    assert digests[disturbed] == digests[undisturbed]
-    assert all(count > 0 for count, _ in digests[disturbed].values())
+    figures = {name: asyncio.run(digests(guarded, name)) for name in (disturbed, undisturbed)}
+    assert figures[disturbed] == figures[undisturbed]
+    assert all(count > 0 for count, _ in figures[disturbed].values())
 
 
 def _calculate(services: dict[str, Process], name: str, disturb: Callable[[int], bool]) -> str:
@@ -124,22 +120,3 @@ def _calculate(services: dict[str, Process], name: str, disturb: Callable[[int],
     assert done, "it was computed before anything could be killed"
     assert status["completed"] == status["expected"] > 0
     return portfolio
-
-
-async def _digests(database: Database, portfolio: str) -> dict[str, tuple[int, str]]:
-    """Rows and a digest of every stored figure, by table; without what names the portfolio, its lots or the moment."""
-    engine = create_engine(database.admin_url, application="test", pool_size=1)
-    found: dict[str, tuple[int, str]] = {}
-    async with engine.connect() as conn:
-        for table in TABLES:
-            rows = await conn.execute(
-                text(
-                    f"SELECT to_jsonb(t) - ARRAY['portfolio_id', 'revision', 'computed_at', 'position_ids'] FROM {table} t"
-                    " WHERE portfolio_id = CAST(:portfolio AS uuid) ORDER BY session"
-                ),
-                {"portfolio": portfolio},
-            )
-            kept = [json.dumps(row[0], sort_keys=True) for row in rows]
-            found[table] = len(kept), hashlib.sha256("\n".join(kept).encode()).hexdigest()
-    await engine.dispose()
-    return found

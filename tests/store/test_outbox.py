@@ -174,7 +174,7 @@ async def test_a_dead_letter_is_replayed_once_through_the_outbox(db: AsyncConnec
     sent = (await rows(db))[0]
     assert len(await rows(db)) == 1
     assert (sent["topic"], sent["payload"], sent["type"]) == ("leadline.date-due", '{"a": "ü"}', HEADERS["ce_type"])
-    assert sent["headers"] == HEADERS
+    assert sent["headers"] == HEADERS | {"replay_for": letter.consumer}
     assert await dead_letters.page(db) == []
     again = await dead_letters.get(db, letter.id)
     assert again is not None

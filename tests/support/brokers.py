@@ -3,14 +3,19 @@ Apache Kafka from Maven Central, and the embedded broker where nothing else can 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.embedded import broker as embedded
+from deploy.embedded.process import free_port
 from deploy.kafka import kafka as apache
 from shared.errors import ConfigurationError
 from tests.support import scratch
@@ -129,12 +134,58 @@ def _embedded(state: Path) -> TestBroker:
 
 
 def _docker(state: Path) -> TestBroker:
-    from testcontainers.kafka import KafkaContainer
+    # The module for Kafka knows one vendor's images only; this one is started as docker-compose.yml starts it.
+    from testcontainers.core.container import DockerContainer
 
-    container = KafkaContainer(DOCKER_IMAGE).with_kraft()
+    port = free_port()
+    container = None
     try:
+        container = DockerContainer(DOCKER_IMAGE).with_bind_ports(9092, port)
+        host = container.get_container_host_ip()
+        for name, value in _docker_variables(f"{host}:{port}").items():
+            container.with_env(f"KAFKA_{name}", value)
         container.start()
+        _wait_until_it_answers(host, port)
     except Exception as error:  # Docker fails in as many ways as it has parts
+        if container is not None:
+            container.stop()
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error
-    address = container.get_bootstrap_server()
+    address = f"{host}:{port}"
     return TestBroker(address, "docker", f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}", container.stop)
+
+
+def _docker_variables(address: str) -> dict[str, str]:
+    return {
+        "NODE_ID": "1",
+        "PROCESS_ROLES": "broker,controller",
+        "CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        "ADVERTISED_LISTENERS": f"PLAINTEXT://{address}",
+        "CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "LOG_DIRS": "/var/lib/kafka/data",
+        "AUTO_CREATE_TOPICS_ENABLE": "false",
+        "NUM_PARTITIONS": "6",
+        "OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "OFFSETS_TOPIC_NUM_PARTITIONS": "5",
+        "TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "TRANSACTION_STATE_LOG_NUM_PARTITIONS": "5",
+        "SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR": "1",
+        "SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR": "1",
+        "GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+    }
+
+
+def _wait_until_it_answers(host: str, port: int, within: float = 90.0) -> None:
+    """Until it says which versions of its protocol it speaks: the port itself is Docker's, and open at once. Raises `TimeoutError`."""
+    asked = struct.pack(">hhih", 18, 0, 7, -1)
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(struct.pack(">i", len(asked)) + asked)
+            if len(connection.recv(10)) == 10:
+                return
+        time.sleep(0.3)
+    raise TimeoutError(f"it does not answer at {host}:{port} after {within:.0f} s")

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import httpx2
 import yaml
 from sqlalchemy.engine import make_url
 
+from deploy import env_file
 from deploy.embedded.process import Child, free_port, start
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 JOBS = ("roles", "migrate", "topics")
 READY_SECONDS = 120.0
+SIGNING_IN = {f"LEADLINE_KAFKA_{name}" for name in ("SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD")}
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
@@ -41,9 +43,9 @@ class Process:
 
 
 def load() -> dict[str, Any]:
-    """The services of the compose file, anchors resolved, variables not."""
+    """The services of the compose file, anchors resolved, variables not; without those that a profile adds."""
     services: dict[str, Any] = yaml.safe_load(FILE.read_text())["services"]
-    return services
+    return {name: service for name, service in services.items() if "profiles" not in service}
 
 
 def application_services() -> list[str]:
@@ -68,6 +70,8 @@ def environment(
 ) -> dict[str, str]:
     """What compose would set, with the test's addresses. A name without a value is passed through, if it is there."""
     resolved: dict[str, str] = {}
+    # Who signs in at the test's broker, and whether at all, is the test's to say.
+    variables = {name: "unused" for name in env_file.NAMES if name.startswith("KAFKA_")} | dict(variables)
     for name, value in (load()[service].get("environment") or {}).items():
         if value is not None:
             resolved[name] = interpolate(str(value), variables)
@@ -89,6 +93,7 @@ def environment(
             source = interpolate(load()[service]["volumes"][0], variables).partition(":")[0]
             resolved[name] = str((ROOT / source / value.removeprefix("/data/")).resolve())
     if "LEADLINE_KAFKA" in resolved:
+        resolved = {name: value for name, value in resolved.items() if name not in SIGNING_IN}
         resolved |= broker.variables(service)
     if not broker.idempotence:
         resolved["LEADLINE_KAFKA_IDEMPOTENCE"] = "false"
@@ -103,11 +108,13 @@ def command(service: str, *, port: int) -> list[str]:
     return program + [swapped.get(word, word) for word in words[1:]]
 
 
-def run_job(service: str, *, variables: Mapping[str, str], database: Database, broker: TestBroker) -> str:
+def run_job(
+    service: str, *, variables: Mapping[str, str], database: Database, broker: TestBroker, root: Path = ROOT
+) -> str:
     """Run `migrate` or `topics` to its end; returns what it printed. Raises if it fails."""
-    env = _base() | environment(service, variables=variables, database=database, broker=broker)
+    env = _base(root) | environment(service, variables=variables, database=database, broker=broker)
     done = subprocess.run(
-        command(service, port=0), env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=90
+        command(service, port=0), env=env, cwd=root, capture_output=True, text=True, check=False, timeout=90
     )
     if done.returncode != 0:
         raise AssertionError(f"{service} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -123,14 +130,18 @@ def up(
     broker: TestBroker,
     services: list[str] | None = None,
     replicas: int = 1,
+    root: Path = ROOT,
+    jobs: Sequence[str] = JOBS,
 ) -> Iterator[dict[str, Process]]:
     """Jobs first, then all services; yields once each says that it is ready. Stopped with SIGTERM on the way out.
 
     The first of several replicas has the service's name, the others are numbered: `risk`, `risk-2`.
+
+    root : whose code runs, this tree's or that of another version
     """
     state.mkdir(parents=True, exist_ok=True)
-    for job in JOBS:
-        run_job(job, variables=variables, database=database, broker=broker)
+    for job in jobs:
+        run_job(job, variables=variables, database=database, broker=broker, root=root)
     with ExitStack() as stack:
         running: dict[str, Process] = {}
         for service, number in itertools.product(services or application_services(), range(1, replicas + 1)):
@@ -141,8 +152,8 @@ def up(
                 command(service, port=port),
                 pid_file=state / f"{name}.pid",
                 log=state / f"{name}.log",
-                env=_base() | environment(service, variables=variables, database=database, broker=broker),
-                cwd=ROOT,
+                env=_base(root) | environment(service, variables=variables, database=database, broker=broker),
+                cwd=root,
             )
             stack.callback(child.stop, within=60.0)
             running[name] = Process(name, child, f"http://127.0.0.1:{port}")
@@ -151,9 +162,9 @@ def up(
         yield running
 
 
-def _base() -> dict[str, str]:
+def _base(root: Path) -> dict[str, str]:
     """As empty as a container's: nothing of the developer's shell steers the services."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
 
 
 def _wait_until_ready(process: Process) -> None:

@@ -85,10 +85,10 @@ def start(state: Path) -> Server:
 
 
 def _docker() -> Server:
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
-    container = PostgresContainer(DOCKER_IMAGE, driver=None)
     try:
+        container = PostgresContainer(DOCKER_IMAGE, driver=None).with_command("postgres -c max_connections=200")
         container.start()
     except Exception as error:  # Docker fails in as many ways as it has parts
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error

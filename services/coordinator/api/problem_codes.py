@@ -101,6 +101,7 @@ CODES: tuple[ProblemCode, ...] = (
         "Give a portfolio a lot of it: `leadline import FILE.csv --name Watch --equity 1000`.",
     ),
     ProblemCode("unknown_parameter", 422, "A query parameter is not known here. Nothing was done.", "`errors` names the close one."),
+    ProblemCode("repeated_parameter", 422, "A query parameter that takes one value was given twice. Nothing was done.", "Give it once."),
     ProblemCode("unexpected_body", 422, "A body was sent where none is taken. Nothing was done.", "Use query parameters."),
     ProblemCode(
         "unknown_cursor", 422, "The cursor is not one of this list.", "Use `next` of the page before, unchanged, or none."

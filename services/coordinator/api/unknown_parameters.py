@@ -1,10 +1,11 @@
-"""What a request says and no handler reads is refused: ignored, it would widen what the caller meant."""
+"""What a request says and no handler reads is refused: ignored, it would widen what the caller meant. So is what it says twice."""
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from fastapi import Request
 
@@ -20,13 +21,22 @@ _NOTHING = (b"", b"{}", b"null")
 async def reject_unknown_parameters(request: Request) -> None:
     """A dependency of all routes: query parameters the route does not know, and a body where it takes none."""
     dependant = request.scope["route"].dependant
-    known = sorted(set(_query(dependant)))
+    fields = dict(_query(dependant))
+    known = sorted(fields)
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
         raise Invalid(
             f"{_words(len(unknown), 'query parameter')} not known here: {', '.join(map(repr, _short(unknown)))}. Nothing was done.",
             code="unknown_parameter",
             errors=[_fault(name, "unknown_parameter", _instead(name, known)) for name in unknown[:50]],
+        )
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in given.items() if count > 1 and not _takes_many(fields[name])]
+    if twice:
+        raise Invalid(
+            f"{_words(len(twice), 'query parameter')} given more than once: {', '.join(map(repr, _short(twice)))}. Nothing was done.",
+            code="repeated_parameter",
+            errors=[_fault(name, "repeated_parameter", "Give it once.") for name in twice[:50]],
         )
     held = [name for name, value in request.query_params.multi_items() if "\0" in value]
     if held:
@@ -50,10 +60,15 @@ def _all(dependant: Dependant) -> Iterator[Dependant]:
         yield from _all(inner)
 
 
-def _query(dependant: Dependant) -> Iterator[str]:
+def _query(dependant: Dependant) -> Iterator[tuple[str, Any]]:
+    """Name and type of each."""
     for each in _all(dependant):
         for field in each.query_params:
-            yield field.alias
+            yield field.alias, field.field_info.annotation
+
+
+def _takes_many(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, set, tuple) or any(_takes_many(part) for part in get_args(annotation))
 
 
 def _instead(name: str, known: list[str]) -> str:

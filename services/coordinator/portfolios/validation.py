@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -136,10 +137,16 @@ async def decide_price_basis(
     compared = [position for position in positions if basis.applies(position)]
     known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])
     markets = [next(known) if basis.applies(position) else None for position in positions]
-    asked = [p if basis.applies(p) else replace(p, price_basis=None) for p in positions]
-    decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
-    basis_warnings.warn_unknown(positions, decisions, issues)
-    basis_warnings.warn_converted(positions, decisions, issues)
+
+    def decide() -> list[Decision]:
+        asked = [p if basis.applies(p) else replace(p, price_basis=None) for p in positions]
+        decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
+        basis_warnings.warn_unknown(positions, decisions, issues)
+        basis_warnings.warn_converted(positions, decisions, issues)
+        return decisions
+
+    # Of fifty thousand lots it takes seconds, in which the event loop has others to answer.
+    decisions = await asyncio.to_thread(decide)
     if not final:
         await _doubt_exits(conn, list(zip(positions, decisions, strict=True)), clock, issues)
     calendar = clock.calendar()

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results import scorecard
+from services.coordinator.results import scorecard, sessions
 from services.coordinator.results.reasons import Document, Wait, absences, described, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
@@ -52,7 +52,7 @@ async def require_portfolio(conn: AsyncConnection, portfolio: UUID) -> None:
 async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: date | None) -> Session:
     """The session asked for, or the newest completed one. `NotFound` where the phase has no values for it.
 
-    Without a completed session the newest one that has older values is answered, and marked stale.
+    Without a completed session the newest one that has older values is answered, and marked stale. None is after `sessions.newest`.
     """
     await require_portfolio(conn, portfolio)
     row = (
@@ -61,9 +61,10 @@ async def choose(conn: AsyncConnection, portfolio: UUID, phase: Phase, session: 
                 SELECT session, completed_revision < required_revision AS stale FROM ledger.units
                 WHERE portfolio_id = :id AND phase = CAST(:phase AS ledger.phase) AND completed_revision > 0
                   AND (CAST(:session AS date) IS NULL OR session = :session)
+                  AND (CAST(:newest AS date) IS NULL OR session <= :newest)
                 ORDER BY completed_revision >= required_revision DESC, session DESC LIMIT 1
             """),
-            {"id": portfolio, "phase": phase.value, "session": session},
+            {"id": portfolio, "phase": phase.value, "session": session, "newest": sessions.newest.get()},
         )
     ).one_or_none()
     if row is None:

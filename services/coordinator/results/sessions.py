@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import date
 from uuid import UUID
 
@@ -10,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from shared.clock import Clock
+
+newest: ContextVar[date | None] = ContextVar("newest", default=None)
+"""The last session that the answer at hand may be about. A clock that was ahead leaves later ones until they are withdrawn."""
 
 
 def check(day: date | None, clock: Clock) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,7 @@ from services.coordinator.control.auditor import audit
 from services.coordinator.control.scheduler import add_due
 from services.coordinator.portfolios import service, store
 from shared.clock import Clock
-from shared.db.engine import acquire_commit_order_lock
+from shared.db.engine import IDLE_SECONDS, acquire_commit_order_lock, create_engine
 from tests.store.coordinator.conftest import AS_OF, CSV, PREFIX, Api
 from tests.support.waiting import until_blocked
 
@@ -167,3 +168,18 @@ async def test_who_waits_too_long_for_the_lock_is_told_to_come_again_and_readers
     assert [answer.status_code for answer in answered] == [503] * 5
     assert {(answer.json()["code"], answer.headers["retry-after"]) for answer in answered} == {("busy", "5")}
     assert (await rename(9)).status_code == 200
+
+
+async def test_what_is_prepared_may_take_longer_than_what_others_wait_for(api: Api) -> None:
+    """A machine that is busy checks a large file for more than half a minute without a word to the database."""
+    limits: list[str] = []
+
+    async def note(conn: AsyncConnection) -> None:
+        limits.append(str(await conn.scalar(text("SHOW idle_in_transaction_session_timeout"))))
+
+    url = api.context.engine.url.render_as_string(hide_password=False)
+    engine = create_engine(url, application="test", pool_size=1, idle_seconds=IDLE_SECONDS)
+    async with context.ordered_change(replace(api.context, engine=engine), note) as conn:
+        await note(conn)
+    await engine.dispose()
+    assert limits == ["5min", "30s"]

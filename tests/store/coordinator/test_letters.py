@@ -50,6 +50,9 @@ async def test_a_replay_is_sent_once_however_often_it_is_asked_for(api: Api) -> 
     [(event, topic, payload)] = await sent(api)
     assert {answer["event_id"] for answer in answers} == {event}
     assert (topic, payload) == ("leadline.date-due", '{"a": 1}')
+    # Four services read the topic; only the one that failed does it again.
+    [headers] = await api.rows("SELECT headers FROM bus.outbox")
+    assert headers[0] == HEADERS | {"replay_for": "risk"}
     assert (await api.client.post(f"{PATH}/{letter}/purge")).status_code == 409
 
 

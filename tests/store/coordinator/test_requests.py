@@ -111,6 +111,10 @@ async def test_every_read_refuses_a_parameter_it_does_not_know(api: Api) -> None
         assert (answer.status_code, answer.json()["errors"][0]["column"]) == (422, "sesion"), path
     known = await api.client.get(f"{PREFIX}/portfolios/{identity}/snapshots?from=2020-12-29&to=2020-12-30")
     assert known.status_code == 200
+    twice = await api.client.get(f"{PREFIX}/portfolios/{identity}/snapshots?from=2020-12-29&from=2020-12-30")
+    assert (twice.status_code, twice.json()["code"]) == (422, "repeated_parameter")
+    many = await api.client.get(f"{PREFIX}/completeness?portfolio_id={identity}&portfolio_id={identity}")
+    assert many.status_code == 200
 
 
 async def test_a_body_that_nobody_reads_is_refused(api: Api) -> None:

@@ -32,6 +32,9 @@ async def test_sessions_of_a_clock_that_was_ahead_go_with_their_results(api: Api
         """,
         id=UUID(portfolio),
     )
+    # Before they are withdrawn nobody is told of them.
+    answer = await api.client.get(f"{PREFIX}/portfolios/{portfolio}/scorecard")
+    assert (answer.status_code, answer.json()["session"]) == (200, AS_OF.isoformat())
     assert await withdraw_undue(api.context.engine, Clock(AS_OF)) == 2 * 4 * 3
     assert await api.rows("SELECT portfolio_id, session, phase FROM ledger.units ORDER BY 1, 2, 3") == units
     assert (await api.rows("SELECT max(session), count(*) FROM risk.results"))[0] == (AS_OF, len(units) // 8)

@@ -22,7 +22,7 @@ class DriverError(Exception):
     [
         *(
             DBAPIError("s", {}, DriverError(state))
-            for state in ("08006", "40001", "40P01", "53300", "57P01", "55P03", "25006", "58030")
+            for state in ("08006", "40001", "40P01", "53300", "57P01", "55P03", "25006", "58030", "53100")
         ),
         DBAPIError("s", {}, DriverError("XX000"), connection_invalidated=True),
         OperationalError("s", {}, DriverError(None)),
