@@ -28,8 +28,8 @@ STATUS: Final = "status"
 STATUS_FIGURES: Final[Mapping[str, str]] = {
     "status.coverage_min": "lowest share of gross value with good prices within 252 sessions",
     "status.needs_you": "reasons that only you can mend",
-    "status.blocked": "units that failed for good",
-    "status.missing": "units that are not complete",
+    "status.blocked": "1 where a unit failed for good, else 0",
+    "status.missing": "1 where a unit is not complete, else 0",
     "status.sessions_behind": "sessions that are due and not complete",
     "status.hours_late": "hours since the first of them was due; 0 where none is",
 }

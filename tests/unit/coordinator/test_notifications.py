@@ -20,6 +20,7 @@ from services.coordinator.notifications.evaluation import STATUS_FIGURES, check_
 from services.coordinator.notifications.model import LONGEST_WAIT, Limit, Message, Op, signature, wait_after
 from services.coordinator.results.states import Overview
 from shared.clock import Clock
+from shared.ledger.runs import Extent
 
 
 @pytest.mark.parametrize(("op", "breached"), [(">", [0.04]), (">=", [0.03, 0.04]), ("<", [0.02]), ("<=", [0.02, 0.03])])
@@ -108,14 +109,13 @@ async def test_http_is_not_sent_to_others_once_the_setting_is_gone(monkeypatch: 
 def test_figures_of_the_state_count_from_what_is_due() -> None:
     clock = Clock(date(2020, 12, 30))
 
-    def of(
-        complete_to: date | None, first: date | None = date(2020, 12, 1), missing: int = 3
-    ) -> dict[str, float | None]:
-        return status_figures(Overview(Completeness(missing, 1, False, 0.9, ()), complete_to, ()), first, clock)
+    def of(complete_to: date | None, first: date | None = date(2020, 12, 1)) -> dict[str, float | None]:
+        completeness = Completeness(missing=True, blocked=True, provisional=False, coverage=0.9, needs=())
+        return status_figures(Overview(completeness, Extent(complete_to=complete_to), ()), first, clock)
 
     behind = of(date(2020, 12, 28))
     assert set(behind) == set(STATUS_FIGURES)
-    assert (behind["status.sessions_behind"], behind["status.missing"], behind["status.blocked"]) == (2.0, 3.0, 1.0)
+    assert (behind["status.sessions_behind"], behind["status.missing"], behind["status.blocked"]) == (2.0, 1.0, 1.0)
     assert behind["status.hours_late"] == 24.0
     assert behind["status.coverage_min"] == 0.9
     done = of(date(2020, 12, 30))
