@@ -165,20 +165,23 @@ async def count_outstanding(conn: AsyncConnection, phase: Phase) -> int:
     return int(count or 0)
 
 
-async def withhold(conn: AsyncConnection, phases: Sequence[Phase], until: Mapping[UUID, datetime]) -> None:
-    """Take up arrivals together: what was just raised of these portfolios is looked at then, at most 15 minutes from now.
+async def withhold(conn: AsyncConnection, phases: Sequence[Phase], portfolios: Sequence[UUID]) -> None:
+    """Take up arrivals together: what was just raised of these portfolios is looked at 15 minutes from now.
 
     The first arrival sets the time, and those after it do not push it on, until work of the phase is done: so however fast
-    prices arrive, a portfolio is recomputed at most four times an hour, and at least that often.
+    prices arrive, a portfolio is recomputed at most four times an hour, and at least that often. Not at the end of its waits:
+    they slip, and each slip would be a recomputation more; when they do end, `release_withheld` looks at once.
     """
-    if until:
+    if portfolios:
         await conn.execute(
             text("""
-                SELECT ledger.withhold(CAST(:portfolios AS uuid[]), CAST(:untils AS timestamptz[]), CAST(:phases AS ledger.phase[]))
+                SELECT ledger.withhold(CAST(:portfolios AS uuid[]),
+                                       array_fill(CAST('infinity' AS timestamptz), ARRAY[CAST(:count AS integer)]),
+                                       CAST(:phases AS ledger.phase[]))
             """),
             {
-                "portfolios": list(until),
-                "untils": list(until.values()),
+                "portfolios": list(portfolios),
+                "count": len(portfolios),
                 "phases": [phase.value for phase in phases],
             },
         )

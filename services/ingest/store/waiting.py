@@ -1,7 +1,7 @@
 """What is still waited for: which portfolios do, until when, and proxies that nobody has asked for yet."""
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,21 +17,20 @@ UNASKED = ReasonCode.LATE.value
 SHOWN = 5
 
 
-async def wait_ends(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, datetime]:
-    """Of those of the portfolios that wait for a price of a holding: when the last of them is asked for again."""
+async def still_waiting(conn: AsyncConnection, portfolios: Collection[UUID]) -> set[UUID]:
+    """Those of the portfolios that wait for a price of a holding."""
     if not portfolios:
-        return {}
-    rows = await conn.execute(
+        return set()
+    rows = await conn.scalars(
         text(f"""
-            SELECT n.portfolio_id, max(coalesce(g.retry_at, clock_timestamp() + interval '1 day')) AS ends
+            SELECT DISTINCT n.portfolio_id
             FROM ({REQUIRED_COVERAGE}) n JOIN ingest.symbols s ON s.symbol = n.symbol
             JOIN ingest.gaps g ON g.symbol_id = s.id AND NOT g.terminal
             WHERE n.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND (n.exit_session IS NULL OR g.first <= n.exit_session)
-            GROUP BY n.portfolio_id
         """),
         {"portfolios": list(portfolios)},
     )
-    return {row.portfolio_id: row.ends for row in rows}
+    return set(rows.all())
 
 
 async def find_waits(
@@ -71,17 +70,17 @@ def _wait_text(symbols: Sequence[str], reasons: Sequence[str], providers: Sequen
     return f"{', '.join(reasons)} ({', '.join(providers)}): {', '.join(symbols[:SHOWN])}{more}"
 
 
-async def symbols_wait_end(conn: AsyncConnection, symbols: Sequence[str]) -> datetime | None:
-    """When the last of the symbols' unsettled absences is asked for again; None if nothing of them is waited for."""
-    value = await conn.scalar(
-        text("""
-            SELECT max(coalesce(g.retry_at, clock_timestamp() + interval '1 day'))
-            FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-            WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND NOT g.terminal
-        """),
-        {"symbols": list(symbols)},
+async def is_awaited(conn: AsyncConnection, symbols: Sequence[str]) -> bool:
+    """Whether a price of one of the symbols is waited for."""
+    return bool(
+        await conn.scalar(
+            text("""
+                SELECT EXISTS (SELECT 1 FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+                               WHERE s.symbol = ANY (CAST(:symbols AS text[])) AND NOT g.terminal)
+            """),
+            {"symbols": list(symbols)},
+        )
     )
-    return value if isinstance(value, datetime) else None
 
 
 async def record_unasked(

@@ -103,14 +103,14 @@ async def _announce(conn: AsyncConnection, raised: Sequence[tuple[UUID, date, Ph
     """
     keys = {UnitKey(portfolio, session) for portfolio, session, phase in raised if phase is not Phase.RISK}
     portfolios = {portfolio for portfolio, _, _ in raised}
-    until = await waiting.wait_ends(conn, portfolios)
+    waits = await waiting.still_waiting(conn, portfolios)
     only_factors = portfolios - {portfolio for portfolio, _, phase in raised if phase is Phase.SNAPSHOTS}
-    if only_factors - until.keys() and (ends := await waiting.symbols_wait_end(conn, FIRST_PROXIES)) is not None:
-        until |= dict.fromkeys(only_factors - until.keys(), ends)
+    if only_factors - waits and await waiting.is_awaited(conn, FIRST_PROXIES):
+        waits |= only_factors
     failpoint("restatement.before_schedule")
-    await schedule.withhold(conn, DOWNSTREAM, until)
-    await schedule.release_withheld(conn, sorted(portfolios - until.keys()))
-    now = {key for key in keys if key.portfolio_id not in until}
+    await schedule.withhold(conn, DOWNSTREAM, sorted(waits))
+    await schedule.release_withheld(conn, sorted(portfolios - waits))
+    now = {key for key in keys if key.portfolio_id not in waits}
     if now:
         await outbox.publish_work(
             conn, PricesRestated, now, _sessions_between(now, calendar), source=Phase.INGEST.value
