@@ -57,7 +57,9 @@ HOMONYMS: dict[str, frozenset[str]] = {
 # The page's words for each code, to be translated; a code that the registry lacks is refused there when it is looked up.
 TEXTS = "services/coordinator/web/views/reasons.py"
 # Reasons of other things than figures: why a provider is closed, why a message was put aside.
-OTHER_REASONS = frozenset({"auth", "blocked", "running", "failing", "waiting_for_provider", "asked", "queued"})
+OTHER_REASONS = frozenset(
+    {"auth", "blocked", "running", "failing", "waiting_for_provider", "asked", "queued", "unknown_type"}
+)
 _IN_SQL = (
     r"\breason\s+(?:NOT\s+)?IN\s*\(([^()]*)\)",
     r"\breason\s*(?:=|<>)\s*('[a-z_]+')",

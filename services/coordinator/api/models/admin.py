@@ -143,6 +143,7 @@ class BenchmarkOutcome(Answer):
     date: str
     weights: dict[str, float] | None = Field(None, description="As stored; absent where they were removed")
     stated_sum: Number = None
+    loaded_at: str | None = None
     changed: bool
     restated: RestatedSpan | None
     run_id: str | None
@@ -191,6 +192,8 @@ class ClosureOutcome(Answer):
     day: str
     closed: bool | None = Field(None, description="The whole day; absent where a closure was taken back")
     close_at: str | None = None
+    close_at_new_york: str | None = None
+    reason: str | None = Field(None, description="In the user's words")
     changed: bool
     withdrawn_units: int
     required_units: int
