@@ -33,7 +33,7 @@ from tests.support.proxy import Proxy
 AWAY_SECONDS = float(os.environ.get("LEADLINE_FAULT_SECONDS", "5"))
 CUTS = int(os.environ.get("LEADLINE_FAULT_CUTS", "15"))
 
-pytestmark = [pytest.mark.apache_kafka, pytest.mark.slow, pytest.mark.timeout(300 + 4 * AWAY_SECONDS + 2 * CUTS)]
+pytestmark = [pytest.mark.apache_kafka, pytest.mark.long, pytest.mark.timeout(300 + 4 * AWAY_SECONDS + 2 * CUTS)]
 
 
 @dataclass
@@ -112,9 +112,7 @@ async def plant(
         yield made
 
 
-@pytest.mark.parametrize(
-    "what", [pytest.param("bus", marks=pytest.mark.long), pytest.param("database", marks=pytest.mark.long), "both"]
-)
+@pytest.mark.parametrize("what", ["bus", "database", "both"])
 async def test_servers_that_stop_and_come_back(plant: Plant, what: str) -> None:
     stories = [plant.story(), plant.story()]
     telling = asyncio.gather(*(story.tell() for story in stories))
@@ -132,7 +130,6 @@ async def test_servers_that_stop_and_come_back(plant: Plant, what: str) -> None:
     await plant.check(*stories)
 
 
-@pytest.mark.long
 async def test_the_database_stops_in_the_middle_of_a_reconcile(plant: Plant) -> None:
     """The leader stands still between the events it has written and its commit; the database goes, and comes back."""
     world, story = plant.world, plant.story()
@@ -171,7 +168,6 @@ async def test_answers_to_commits_that_are_lost(plant: Plant) -> None:
     await plant.check(*stories)
 
 
-@pytest.mark.long
 async def test_two_coordinators_do_no_harm(plant: Plant) -> None:
     """Both schedule, both reconcile, both answer; the bus loses events meanwhile, so that they have something to do."""
     world = plant.world
@@ -223,7 +219,6 @@ async def test_a_sleeper_that_wakes_after_its_lease_lands_nowhere_and_clocks_do_
     await plant.check(story)
 
 
-@pytest.mark.long
 async def test_every_service_is_restarted_under_load(plant: Plant) -> None:
     """A rolling deploy: SIGTERM, drain, start, one service after the other, while portfolios live."""
     world = plant.world
@@ -240,7 +235,6 @@ async def test_every_service_is_restarted_under_load(plant: Plant) -> None:
     await plant.check(*stories)
 
 
-@pytest.mark.long
 async def test_services_whose_clocks_disagree_by_twenty_minutes(plant: Plant) -> None:
     """Ten minutes ahead here, ten behind there: leases, backoff and claims go by the database's clock, sessions by the calendar."""
     skews = {"coordinator": -600.0, "ingest": 600.0, "factors": -600.0, "snapshots": 600.0, "risk": -600.0}

@@ -269,6 +269,7 @@ async def test_a_connection_cut_off_by_a_stop_prints_nothing_and_other_errors_do
     assert "a mistake of ours" in caplog.text
 
 
+@pytest.mark.long
 def test_a_signal_while_services_wait_for_a_broker_stops_them(state: Path) -> None:
     """Their start would go on for a minute."""
     process = leadline("up", "--state", state, "--port", "0", "--data", demo.PRICES, "--as-of", "2020-12-31")

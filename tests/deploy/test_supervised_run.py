@@ -103,7 +103,8 @@ def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Pa
     assert servers_of(state) == []
 
 
-@pytest.mark.parametrize("server", ["broker", pytest.param("postgres", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["broker", "postgres"])
 def test_a_stop_takes_no_more_than_ten_seconds_whatever_does_not_answer(state: Path, server: str) -> None:
     """Stopped rather than killed: a dead server would be started again, and this one takes connections and says nothing."""
     process, url = up(state)
@@ -141,6 +142,7 @@ def test_a_stop_right_after_the_broker_died_takes_no_more_than_ten_seconds(state
     assert servers_of(state) == []
 
 
+@pytest.mark.long
 def test_a_server_that_does_not_stay_up_ends_the_run_with_a_line(state: Path) -> None:
     process, _ = up(state)
     deadline = time.monotonic() + 120

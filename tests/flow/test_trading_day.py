@@ -123,11 +123,11 @@ async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, kafka:
 
 
 async def test_a_night_for_many_portfolios_equals_a_computation_in_one_go(server: Server, broker: TestBroker) -> None:
-    """Thirty portfolios live through a night; thirty equal ones are created a day later. Every stored digit is the same."""
+    """Twelve portfolios live through a night; twelve equal ones are created a day later. Every stored digit is the same."""
     symbols = ("AAPL", "MSFT", "JPM", "JNJ", "PG", "WMT", "HD", "KO", "PFE", "BAC", "XOM", "GE")
     books = [
         [lot(symbols[(i + k) % 12], (k + 1) * (10 if k % 3 else -10), "2020-12-0" + str(1 + i % 4)) for k in range(5)]
-        for i in range(30)
+        for i in range(12)
     ]
     database = await databases.create(server)
     async with pipeline.running(database, broker, as_of=date(2020, 12, 30)) as evening:

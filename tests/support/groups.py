@@ -20,8 +20,11 @@ LONG = "LEADLINE_TEST_LONG"
 # one that mostly waits: it leaves the processors to the other process.
 LONGEST_FIRST = (
     "tests/crash/test_matrix.py",
-    "tests/crash/test_faults.py",
     "tests/deploy/test_embedded_run.py",
+    "tests/deploy/test_supervised_run.py",
+    "tests/flow/test_explained.py",
+    "tests/flow/test_show.py",
+    "tests/flow/test_trading_day.py",
     "tests/flow/test_corporate_actions.py",
     "tests/flow/test_closures.py",
     "tests/flow/test_healing_liveness.py",
