@@ -33,9 +33,15 @@ def models_of(schema: dict[str, Any]) -> Any:
     return found
 
 
-def checker(app: FastAPI) -> Hook:
-    """A hook of a client that fails where an answer does not fit the model of its operation, or is not declared at all."""
-    known: list[tuple[str, re.Pattern[str], dict[str, TypeAdapter[Any] | None]]] = []
+Declared = list[tuple[str, re.Pattern[str], dict[str, TypeAdapter[Any] | None]]]
+_declared: Declared = []
+
+
+def declared(app: FastAPI) -> Declared:
+    """Method, path and model by status of every operation. Made of the first application: to describe itself takes one most of a
+    second, and all say the same."""
+    if _declared:
+        return _declared
     for path, item in app.openapi()["paths"].items():
         pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
         for method, operation in item.items():
@@ -44,7 +50,13 @@ def checker(app: FastAPI) -> Hook:
                 schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
                 model = models_of(schema) if schema else None
                 models[status] = None if model is None else TypeAdapter(model)
-            known.append((method.upper(), pattern, models))
+            _declared.append((method.upper(), pattern, models))
+    return _declared
+
+
+def checker(app: FastAPI) -> Hook:
+    """A hook of a client that fails where an answer does not fit the model of its operation, or is not declared at all."""
+    known = declared(app)
 
     async def check(response: httpx2.Response) -> None:
         if response.request.extensions.get("unchecked"):

@@ -30,7 +30,9 @@ def test_our_own_files_name_no_other_server() -> None:
     assert len(ours) > 20
     for path in ours:
         found = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]+[^\s\"')]*", path.read_text())
-        assert [one for one in found if not one.startswith("http://www.w3.org/")] == [], path.name
+        # A name space, and an example in an empty field: nobody is asked for either.
+        told = [one for one in found if not one.startswith(("http://www.w3.org/", "https://example.org/"))]
+        assert told == [], path.name
 
 
 def test_templates_hold_no_style_and_no_script_of_their_own() -> None:
