@@ -45,12 +45,12 @@ def declared(app: FastAPI) -> Declared:
     for path, item in app.openapi()["paths"].items():
         pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
         for method, operation in item.items():
-            models: dict[str, TypeAdapter[Any] | None] = {}
+            by_status: dict[str, TypeAdapter[Any] | None] = {}
             for status, answer in operation["responses"].items():
                 schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
                 model = models_of(schema) if schema else None
-                models[status] = None if model is None else TypeAdapter(model)
-            _declared.append((method.upper(), pattern, models))
+                by_status[status] = None if model is None else TypeAdapter(model)
+            _declared.append((method.upper(), pattern, by_status))
     return _declared
 
 
@@ -64,7 +64,7 @@ def checker(app: FastAPI) -> Hook:
             return
         method, path = response.request.method, response.request.url.path
         # The longer template first where two fit: `/symbols/quarantined` is no symbol.
-        fits = [models for of, pattern, models in known if of == method and pattern.fullmatch(path)]
+        fits = [by_status for of, pattern, by_status in known if of == method and pattern.fullmatch(path)]
         if (
             response.status_code >= 300
             or not fits
@@ -73,9 +73,9 @@ def checker(app: FastAPI) -> Hook:
             return
         await response.aread()
         problems = []
-        for models in fits:
-            assert str(response.status_code) in models, (method, path, response.status_code, sorted(models))
-            model = models[str(response.status_code)]
+        for by_status in fits:
+            assert str(response.status_code) in by_status, (method, path, response.status_code, sorted(by_status))
+            model = by_status[str(response.status_code)]
             try:
                 if model is not None:
                     model.validate_json(response.content)
