@@ -22,6 +22,8 @@ LONGEST_FIRST = (
     "tests/crash/test_matrix.py",
     "tests/deploy/test_embedded_run.py",
     "tests/deploy/test_supervised_run.py",
+    "tests/web/test_pages.py",
+    "tests/web/test_journeys.py",
     "tests/flow/test_explained.py",
     "tests/flow/test_show.py",
     "tests/flow/test_trading_day.py",
