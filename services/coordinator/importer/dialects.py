@@ -52,7 +52,8 @@ _AS_OF = re.compile(r".+ as of (.+)", re.IGNORECASE)
 
 
 def _pattern(group: str, mark: str) -> re.Pattern[str]:
-    number = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?:{mark}[0-9]*)?|[0-9]+(?:{mark}[0-9]*)?|{mark}[0-9]+"
+    # Nobody groups after a leading 0: `0.123` is no thousands in Berlin either, and not read at all beats a thousandfold.
+    number = rf"[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+(?:{mark}[0-9]*)?|[0-9]+(?:{mark}[0-9]*)?|{mark}[0-9]+"
     return re.compile(rf"([+-]?)\s*(?:US)?[$€£]?\s*([+-]?)\s*({number})\s*[$€£]?")
 
 
@@ -96,7 +97,7 @@ def plain_date(text: str, dialect: Dialect) -> str | None:
     for pattern in (_ISO, _COMPACT, _YEAR_FIRST):
         if found := pattern.fullmatch(text):
             return _day(*found.groups())
-    if found := _PARTS.fullmatch(text):
+    if (found := _PARTS.fullmatch(text)) and not (dialect.dates == "mdy" and "." in text[: found.start(3)]):
         one, two, year = found.groups()
         month, day = (one, two) if dialect.dates == "mdy" else (two, one)
         return _day(_whole_year(year), month, day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from services.coordinator.importer import dialects, own_headers
@@ -53,6 +54,7 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
 def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
     """The rows below the header that are data: not of another section or table, and no repeated header."""
     count, where = 0, layout.where
+    unread: Counter[str] = Counter()
     above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
     symbol = next(filter(None, above), "")
     for index, row in _table(sheet, layout, issues):
@@ -63,6 +65,7 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
         cells = row.cells
         if layout.section is not None:
             if cells[0] != layout.section or len(cells) < 2 or cells[1] not in ("Header", "Data"):
+                unread[cells[0]] += cells[0] != layout.section and cells[1:2] == ["Data"]
                 continue
             if cells[1] == "Header":
                 # Each kind of security has a header of its own, with columns of its own.
@@ -76,6 +79,10 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
             return
         count += 1
         yield row, _record(row, layout, where, symbol)
+    if told := ", ".join(f"{name} ({rows})" for name, rows in unread.items() if rows):
+        issues.warn(
+            None, None, "skipped_row", f"Read is {layout.section} alone. Not read, with their numbers of rows: {told}.", told
+        )  # fmt: skip
     if not count and not issues.refused:
         issues.error(None, None, "ERR_CSV_003", "The file has a header and no rows. Add at least one position.")
 

@@ -248,8 +248,15 @@ def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Iss
     if kind != "dividend":
         text = got.get("quantity", "")
         suffixed = _SIDE_SUFFIX.fullmatch(text)
+        text = suffixed[1] if suffixed else text
+        if kind in ("buy", "cover") and text.startswith("-"):
+            _left(
+                row, f"a purchase of {text} {symbol} takes an earlier one back: take both out of the file, or enter what was held",
+                issues, symbol,
+            )  # fmt: skip
+            return None
         # Which way it went is what `kind` says; brokers write a sale with or without the minus.
-        text = (suffixed[1] if suffixed else text).lstrip("+-")
+        text = text.lstrip("+-")
         quantity = cells.amount(text, row, "quantity", cells.QUANTITY, cells.MAX_QUANTITY, found)
     if kind in ("buy", "sell", "short", "cover"):
         text = got.get("price", "")

@@ -12,6 +12,7 @@ from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.parse import Parsed, parse_csv
 from services.coordinator.importer.reading import Options
 from services.coordinator.importer.rules import Rules
+from services.coordinator.importer.trades import NOT_PLACED
 from shared.market.calendar import calendar
 
 RULES = Rules(calendar(), date(2020, 12, 30))
@@ -52,6 +53,25 @@ def test_a_plain_number_is_none_of_a_dialect_with_a_decimal_comma() -> None:
     parsed = parse(text, EU)
     assert errors(parsed) == [(2, "entry_price", "ERR_CSV_009"), (3, "quantity", "ERR_CSV_009")]
     assert "'50.25' is no number of dialect=eu (numbers as 1.234,50" in parsed.issues.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("row", "dialect"),
+    [
+        ("KO;0.123;04.03.2020;50", EU), ("KO;-0.500;04.03.2020;50", EU), ('KO,"0,123",03/04/2020,50', US),
+        ('KO,"00,120",03/04/2020,50', US), ('KO,"-0,500",03/04/2020,50', US),
+    ],
+)  # fmt: skip
+def test_a_group_of_thousands_never_stands_behind_a_zero(row: str, dialect: Options) -> None:
+    """Read as a group it would be a thousand times what was meant."""
+    header = HEADER.replace(",", ";") if dialect is EU else HEADER
+    assert [(row, column) for row, column, _ in errors(parse(f"{header}{row}\n", dialect))] == [(2, "quantity")]
+
+
+def test_a_date_with_points_is_no_american_one() -> None:
+    assert plain_date("03.04.2020", DIALECTS["us"]) is None
+    assert plain_date("03.04.2020", DIALECTS["eu"]) == "2020-04-03"
+    assert plain_date("03-04-2020", DIALECTS["us"]) == "2020-03-04"
 
 
 @pytest.mark.parametrize(
@@ -193,6 +213,25 @@ def test_several_accounts_in_a_file_and_another_table_below() -> None:
 
 
 # --- the same trade once, and nothing for what it is not -------------------------------------------------------------
+
+
+def test_a_purchase_of_less_than_nothing_is_a_correction_and_no_second_purchase() -> None:
+    parsed = parse(TRADES + "2020-03-02,buy,KO,10,50,1,\n2020-03-03,buy,KO,-10,50,2,\n2020-03-04,sell,XOM,-5,60,3,\n")
+    assert trades(parsed) == [("buy", "KO", 10.0), ("sell", "XOM", 5.0)]
+    [(row, message)] = said(parsed, NOT_PLACED)
+    assert row == 3
+    assert "a purchase of -10 KO takes an earlier one back" in message
+
+
+def test_sections_of_a_statement_that_are_not_read_are_named() -> None:
+    bought = 'Trades,Data,Order,Stocks,USD,KO,"2020-03-04, 09:31:00",10,50,50,-1,O\n'
+    other = (
+        "Dividends,Header,Currency,Date,Amount\nDividends,Data,USD,2020-03-05,4\nTransfers,Data,Stocks,USD,MSFT,50\n"
+    )
+    parsed = parse(ACTIVITY + bought + "Trades,SubTotal,,Stocks,USD,KO,,10,,,-1,\n" + other)
+    assert trades(parsed) == [("buy", "KO", 10.0)]
+    [(_, message)] = said(parsed, "skipped_row")
+    assert message.endswith("Not read, with their numbers of rows: Dividends (1), Transfers (1).")
 
 
 def test_orders_and_their_executions_are_the_same_trades() -> None:
