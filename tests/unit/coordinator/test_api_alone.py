@@ -71,7 +71,10 @@ def test_requests_go_to_the_database_as_their_own_role_where_there_is_one() -> N
 async def test_a_turn_is_made_when_one_is_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[float] = []
 
-    async def turn(_: Reconciler) -> int:
+    async def turn(of: Reconciler) -> int:
+        if of is not reconciler:
+            # The services that flow tests share run in this process too, and their coordinator takes its turns.
+            return 0
         turns.append(asyncio.get_running_loop().time())
         if len(turns) == 1:
             raise ConnectionError("the database is away")
