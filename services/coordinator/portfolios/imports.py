@@ -155,7 +155,7 @@ async def add(
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, portfolio)
     found = reimport.compare(stored, parsed.positions)
-    reimport.warn_similar(stored, found.fresh, parsed.issues)
+    reimport.warn_similar(stored, found, parsed.issues)
     reimport.warn_both_kinds(stored, {lot.symbol for lot in found.fresh}, parsed.issues, from_trades=False)
     held = await extents.read(conn, portfolio)
     refuse_growth(held, held + Extent.of(found.fresh), limits, clock)

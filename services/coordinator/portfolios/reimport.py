@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -17,6 +16,8 @@ from services.coordinator.importer.model import Issues, Position
 
 # What a corrected file may say anew of a lot it knows. Symbol, day, quantity and price are what it is known by.
 _FIELDS = ("exit_date", "exit_price", "price_basis", "sector", "investment_class", "investment_subtype", "name")
+# Equal shares at an equal price some days away are a corrected date; a quarter away, a savings plan.
+_DAYS_APART = 31
 Row = RowMapping
 
 
@@ -104,27 +105,43 @@ def restoring(lot: Row, wanted: Mapping[str, str], *, taken_back: bool) -> dict[
     return body
 
 
-def warn_similar(stored: Sequence[Row], fresh: Iterable[Position], issues: Issues) -> None:
-    """A new lot beside a stored one of the same symbol and day: perhaps the same purchase, corrected."""
-    by_day: dict[tuple[str, date], list[Row]] = defaultdict(list)
+def warn_similar(stored: Sequence[Row], found: Comparison, issues: Issues) -> None:
+    """A new lot beside a stored one that is much like it: perhaps the same purchase, corrected."""
+    named = {row["id"] for row, _ in found.known}
+    of_symbol: dict[str, list[Row]] = defaultdict(list)
     for row in stored:
-        by_day[row["symbol"], row["entry_date"]].append(row)
-    for position in fresh:
-        for row in by_day.get((position.symbol, position.entry_date), ()):
-            same_price = row["stated_entry_price"] == position.entry_price
-            if same_price and row["stated_quantity"] == position.quantity:
+        of_symbol[row["symbol"]].append(row)
+    for position in found.fresh:
+        for row in of_symbol[position.symbol]:
+            column, old, new = _likeness(row, position, named=row["id"] in named)
+            if not column:
                 continue
-            if not same_price and row["stated_quantity"] != position.quantity:
-                continue
-            what = "quantity" if same_price else "entry_price"
-            old = row["stated_quantity" if same_price else "stated_entry_price"]
-            new = position.quantity if same_price else position.entry_price
             issues.warn(
-                position.row, what, "similar_lot",
-                f"{position.symbol} of {position.entry_date} is stored with {what} {_text(old)}, and row {position.row} says "
-                f"{_text(new)}. Both are kept; delete the stored lot, or undo its import, if this one corrects it.", _text(new),
+                position.row, column, "similar_lot",
+                f"{position.symbol} of {row['entry_date']} is stored with {column} {old}, and row {position.row} says {new}. Both "
+                "are kept; delete the stored lot, or undo its import, if this one corrects it.", new,
             )  # fmt: skip
             break
+
+
+def _likeness(row: Row, position: Position, *, named: bool) -> tuple[str, str, str]:
+    """(the column that differs, as stored, as new); ('', '', '') where the lots are not alike.
+
+    named : whether the file has the stored lot too. Then another quantity at another price is another fill, and so is another day.
+    """
+    quantity = row["stated_quantity"] == position.quantity
+    price = row["stated_entry_price"] == position.entry_price
+    days = abs((row["entry_date"] - position.entry_date).days)
+    if days and quantity and price and not named and days <= _DAYS_APART:
+        return "entry_date", str(row["entry_date"]), str(position.entry_date)
+    if days or (quantity and price) or (named and not quantity and not price):
+        return "", "", ""
+    if price:
+        return "quantity", _text(row["stated_quantity"]), _text(position.quantity)
+    if quantity:
+        return "entry_price", _text(row["stated_entry_price"]), _text(position.entry_price)
+    old = f"{_text(row['stated_quantity'])} at {_text(row['stated_entry_price'])}"
+    return "quantity", old, f"{_text(position.quantity)} at {_text(position.entry_price)}"
 
 
 def warn_both_kinds(stored: Sequence[Row], symbols: AbstractSet[str], issues: Issues, *, from_trades: bool) -> None:

@@ -107,6 +107,17 @@ async def test_a_corrected_quantity_or_price_is_a_new_lot_and_is_asked_about(api
     ]
 
 
+async def test_a_corrected_day_or_quantity_and_price_is_asked_about_and_another_fill_is_not(api: Api) -> None:
+    portfolio = (await api.create(OPEN))["id"]
+    moved = await add(api, portfolio, HEADER + "KO,10,2020-12-03,52,,,,\nPEP,6,2020-12-03,155,,,,\n", dry_run="true")
+    assert [(w["row"], w["column"], w["value"]) for w in moved["warnings"] if w["code"] == "similar_lot"] == [
+        (2, "entry_date", "2020-12-03"),
+        (3, "quantity", "6 at 155"),
+    ]
+    beside = await add(api, portfolio, OPEN + "PEP,6,2020-12-03,155,,,,\nKO,10,2020-12-09,52,,,,\n", dry_run="true")
+    assert [w for w in beside["warnings"] if w["code"] == "similar_lot"] == []
+
+
 async def test_an_import_is_taken_back(api: Api) -> None:
     created = await api.create(OPEN)
     portfolio = created["id"]
