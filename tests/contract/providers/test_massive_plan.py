@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -145,6 +146,17 @@ def test_the_free_plan_prices_what_it_covers_and_says_why_of_the_rest(clips: boo
     assert free.memory.years == (None if clips else 2)
 
 
+def test_an_answer_that_begins_two_years_ago_to_the_day_is_clipped_too() -> None:
+    free = Free(world("ABA"), clips=True, now=datetime(2020, 9, 4, 12, 0, tzinfo=UTC))
+    with serving(free) as server:
+        [answer] = fetch(adapter(server, free), "ABA")
+    assert isinstance(answer, History)
+    begins = date(2018, 9, 4)
+    assert answer.bars.sessions.tolist()[0] == begins
+    found = absences(answer, Request("ABA", FIRST, LAST))
+    assert found[FIRST, DAYS.previous(begins)][:2] == ("plan_limit", True)
+
+
 def test_what_was_learnt_is_kept_for_another_process() -> None:
     free = Free(world("ABA"))
     free.memory.learn_plan(2)
@@ -232,6 +244,32 @@ def test_a_night_costs_one_call_a_day_and_what_it_serves_is_the_same() -> None:
         assert mine.bars.sessions.tolist() == theirs.bars.sessions.tolist() == list(NIGHT)
         assert mine.bars.close.tolist() == theirs.bars.close.tolist()
         assert not mine.bars.split_adjusted
+
+
+def test_a_row_of_everybodys_actions_that_names_nobody_costs_nobody() -> None:
+    made = world(*SYMBOLS[:60])
+    made.dividends["S004"] = {NIGHT[1]: 0.25}
+    free = Free(made, now=MORNING_AFTER)
+    nameless = {
+        "ex_dividend_date": str(NIGHT[1]),
+        "execution_date": str(NIGHT[1]),
+        "cash_amount": 1,
+        "split_to": 2,
+        "split_from": 1,
+    }
+
+    def answer(call: Call) -> Reply:
+        given = free(call)
+        if not call.path.endswith(("/splits", "/dividends")):
+            return given
+        body = json.loads(given.body)
+        return reply(body | {"results": [nameless | {"ticker": None}, *body.get("results", []), nameless]})
+
+    with serving(answer) as server:
+        answers, _ = portions(adapter(server, free), SYMBOLS[:60], 60)
+        assert len(server.asked("/ticker/")) == 0
+    assert all(isinstance(of, History) for of in answers)
+    assert [len(of.actions) for of in answers if isinstance(of, History)] == [int(number == 4) for number in range(60)]
 
 
 def test_a_night_of_today_is_late_for_all_and_costs_the_day_before() -> None:

@@ -5,6 +5,8 @@ from datetime import date, datetime
 from functools import partial
 from typing import NamedTuple
 
+import structlog
+
 from services.ingest.model.market import CURRENCY, Action, LeftOut
 from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
@@ -12,6 +14,8 @@ from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.massive.night import KEPT
 from services.ingest.providers.normalise import from_vendor
 from services.ingest.providers.transport.payload import Record
+
+log = structlog.stdlib.get_logger(__name__)
 
 ROWS_A_PAGE = 5000
 # Of the whole market; a quarter's end has more.
@@ -76,7 +80,12 @@ class ListedActions:
         found, seen = Found({}, {}), set[str]()
 
         def take(item: Record, made: Callable[[], Action | LeftOut | None]) -> None:
-            ticker = from_vendor(item.text("ticker"))
+            try:
+                ticker = from_vendor(item.text("ticker"))
+            except SchemaChanged as error:
+                # In a list of everybody a row without a name is nobody's: it must not cost those who are asked for.
+                log.warning("action_of_nobody", provider=self._provider, fault=str(error))
+                return
             try:
                 if (id_ := item.opt_text("id")) is not None:
                     if id_ in seen:

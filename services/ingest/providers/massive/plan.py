@@ -116,7 +116,8 @@ class Plan:
         for years in YEARS:
             edge = self._edge(years)
             # Whoever was served older bars of anything has a longer plan; then it is the listing that begins there.
-            if edge <= begins <= edge + NEAR and self._oldest >= edge - NEAR:
+            # On either side of it: the vendor's day begins elsewhere, and the day to spare is ours.
+            if edge - NEAR <= begins <= edge + NEAR and self._oldest >= edge - NEAR:
                 return (Unserved(first, begins - timedelta(days=1), NoDataReason.PLAN_LIMIT),)
         return ()
 
