@@ -1,4 +1,4 @@
-"""What a person calls a portfolio or a run: its id, the beginning of its id, its name or the beginning of its name."""
+"""What a person calls a portfolio, a run or what else has an id: its id, its name, or the beginning of either."""
 
 from __future__ import annotations
 
@@ -60,6 +60,19 @@ def run_of(api: Client, given: str) -> str:
     raise Failed(f"There is no run {given!r}; 'leadline runs' lists them.")
 
 
+def one_named(items: Sequence[Mapping[str, Any]], given: str, *, missing: str, listing: str) -> Mapping[str, Any]:
+    """The one item with this id or name. Raises Failed for none, with what is `missing`, and for several.
+
+    listing : the command that shows them
+    """
+    found = [item for item in items if given in (item["id"], item["name"])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failed(f"{len(found)} have the name {given!r}. Give the id, which '{listing}' shows.")
+    raise Failed(f"{missing}. '{listing}' shows those there are.")
+
+
 def completions(incomplete: str) -> list[tuple[str, str]]:
     """Names and ids that begin like what is typed, each with its other name. None without a server: a shell waits for this."""
     try:
@@ -75,6 +88,7 @@ def completions(incomplete: str) -> list[tuple[str, str]]:
 
 HELP = "Name, id, or the beginning of either"
 Portfolio = Annotated[str, typer.Argument(metavar="PORTFOLIO", help=HELP, autocompletion=completions)]
+IdOrName = Annotated[str, typer.Argument(metavar="ID|NAME", help="Its id, or its name")]
 MaybePortfolio = Annotated[
     str | None, typer.Argument(metavar="[PORTFOLIO]", help=HELP, autocompletion=completions, show_default=False)
 ]

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from leadline.http import Failed
 from leadline.tables import overview
-from leadline.tables.text import SafeConsole
+from leadline.tables.text import SafeConsole, echo
 
 FAILED = 1
 # A pipe has no width; tables cut at 80 columns lose figures.
@@ -48,6 +48,14 @@ def reports(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(FAILED) from error
 
     return wrapped
+
+
+def tell(document: Any, words: str, *, as_json: bool) -> None:
+    """What a command did, as a document or in words."""
+    if as_json:
+        print_document(document)
+    else:
+        echo(words)
 
 
 def print_document(document: Any) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from leadline.http import Client, Failed
-from leadline.names import portfolio_of
-from leadline.run import Json, console_for, print_document, reports
+from leadline.names import IdOrName, one_named, portfolio_of
+from leadline.run import Json, console_for, print_document, reports, tell
 from leadline.tables.grid import table
 from leadline.tables.text import echo, text
 
@@ -50,7 +50,7 @@ def limits(client: Callable[[], Client]) -> typer.Typer:
                 "portfolio_id": None if portfolio is None else portfolio_of(api, portfolio),
             }
             answer = api.post("/limits", json=body)
-        _answered(answer, f"{answer['name']} is watched ({answer['id']})", as_json=as_json)
+        tell(answer, f"{answer['name']} is watched ({answer['id']})", as_json=as_json)
 
     @app.command("list")
     @reports
@@ -69,12 +69,13 @@ def limits(client: Callable[[], Client]) -> typer.Typer:
     @app.command("remove")
     @reports
     def remove(
-        limit: Annotated[str, typer.Argument(metavar="ID|NAME", help="Its id, or its name")],
+        limit: IdOrName,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Delete a limit; nobody is told."""
         with client() as api:
-            found = _find(api.get("/limits")["items"], limit, "limit", "leadline limit list")
+            items, missing = api.get("/limits")["items"], f"There is no limit {limit!r}"
+            found = one_named(items, limit, missing=missing, listing="leadline limit list")
             api.delete(f"/limits/{found['id']}")
         _said(found, "deleted", as_json=as_json)
 
@@ -94,7 +95,7 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
         """Create a webhook and print the secret that signs its messages, this once."""
         with client() as api:
             answer = api.post("/admin/webhooks", json={"name": name, "url": url})
-        _answered(answer, answer["secret"], as_json=as_json)
+        tell(answer, answer["secret"], as_json=as_json)
 
     @app.command("list")
     @reports
@@ -118,51 +119,37 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
     @app.command("test")
     @reports
     def test(
-        webhook: Annotated[str, typer.Argument(metavar="ID|NAME", help="Its id, or its name")],
+        webhook: IdOrName,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Send a message that says nothing; 'leadline notify list' says whether it arrived."""
         with client() as api:
-            found = _find(api.get("/admin/webhooks")["items"], webhook, "webhook", "leadline notify list")
+            found = _webhook(api, webhook)
             api.post(f"/admin/webhooks/{found['id']}/test")
         _said(found, "sent a test", as_json=as_json)
 
     @app.command("remove")
     @reports
     def remove(
-        webhook: Annotated[str, typer.Argument(metavar="ID|NAME", help="Its id, or its name")],
+        webhook: IdOrName,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Delete a webhook, and what it has not been told."""
         with client() as api:
-            found = _find(api.get("/admin/webhooks")["items"], webhook, "webhook", "leadline notify list")
+            found = _webhook(api, webhook)
             api.delete(f"/admin/webhooks/{found['id']}")
         _said(found, "deleted", as_json=as_json)
 
     return app
 
 
-def _answered(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
-    if as_json:
-        print_document(answer)
-    else:
-        echo(words)
+def _webhook(api: Client, given: str) -> Mapping[str, Any]:
+    items = api.get("/admin/webhooks")["items"]
+    return one_named(items, given, missing=f"There is no webhook {given!r}", listing="leadline notify list")
 
 
-def _find(items: list[dict[str, Any]], wanted: str, what: str, listing: str) -> dict[str, Any]:
-    found = [item for item in items if wanted in (item["id"], item["name"])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Failed(f"{len(found)} have the name {wanted!r}. Give the id, which '{listing}' shows.")
-    raise Failed(f"There is no {what} {wanted!r}. '{listing}' shows those there are.")
-
-
-def _said(found: dict[str, Any], done: str, *, as_json: bool) -> None:
-    if as_json:
-        print_document({"id": found["id"], "done": done})
-    else:
-        echo(f"{found['name']} is {done}")
+def _said(found: Mapping[str, Any], done: str, *, as_json: bool) -> None:
+    tell({"id": found["id"], "done": done}, f"{found['name']} is {done}", as_json=as_json)
 
 
 def _render_limits(items: list[dict[str, Any]], names: dict[str, str]) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from leadline import arguments
-from leadline.http import Client, Failed
-from leadline.run import Json, console_for, print_document, reports
+from leadline.http import Client
+from leadline.names import IdOrName, one_named
+from leadline.run import Json, console_for, print_document, reports, tell
 from leadline.tables.grid import table
 from leadline.tables.text import echo, text
 
@@ -41,10 +42,7 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
         """Create a token and print it, this once: the server keeps only a digest."""
         with client() as api:
             answer = api.post("/admin/tokens", json={"name": name, "role": role.value, "expires": expires})
-        if as_json:
-            print_document(answer)
-        else:
-            echo(answer["token"])
+        tell(answer, answer["token"], as_json=as_json)
 
     @app.command("list")
     @reports
@@ -62,26 +60,18 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
     @app.command("revoke")
     @reports
     def revoke(
-        token: Annotated[str, typer.Argument(metavar="ID|NAME", help="Its id, or its name")],
+        token: IdOrName,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Revoke a token: within five seconds it works nowhere."""
         with client() as api:
-            found = _find(api.get("/admin/tokens")["items"], token)
+            in_force = [item for item in api.get("/admin/tokens")["items"] if item["state"] != "revoked"]
+            missing = f"There is no token {token!r} in force"
+            found = one_named(in_force, token, missing=missing, listing="leadline token list")
             api.delete(f"/admin/tokens/{found['id']}")
-        if as_json:
-            print_document({"id": found["id"], "revoked": True})
-        else:
-            echo(f"{found['name']} is revoked")
+        tell({"id": found["id"], "revoked": True}, f"{found['name']} is revoked", as_json=as_json)
 
     return app
-
-
-def _find(items: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
-    for item in items:
-        if item["state"] != "revoked" and wanted in (item["id"], item["name"]):
-            return item
-    raise Failed(f"There is no token {wanted!r} in force. 'leadline token list' shows those there are.")
 
 
 def _render(items: list[dict[str, Any]]) -> None:

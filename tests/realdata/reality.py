@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from services.risk.compute import covariance, volatility
+from services.risk.compute import covariance
 from services.risk.compute.scenarios import Replay
 from services.risk.compute.tail import tails
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, VAR_LEVELS
 from tests.realdata.conftest import BESIDE, PRICES, VARIABLE
+from tests.realdata.forecasts import forecast_and_came
 from tests.support import chain
 from tests.support.chain import SCENARIOS, Unit, pictured
 from tests.support.pricefiles import Grid, grid
@@ -111,13 +112,7 @@ def exceedances(of: Grid, book: str) -> Iterator[tuple[int, int, list[int]]]:
 
 def covered(of: Grid, symbol: str) -> tuple[int, float, float]:
     """(forecasts, share of what came that lay in the interval, mean error), every fifth session."""
-    r = of.of(symbol)[1:]
-    ends = np.arange(LOOKBACK, len(r) - 21, 5)
-    past = np.lib.stride_tricks.sliding_window_view(r, LOOKBACK)[ends - LOOKBACK]
-    there = np.isfinite(past)
-    found = volatility.forecast(np.where(there, past, 0.0), there)
-    later = np.sqrt((np.lib.stride_tricks.sliding_window_view(r, 21)[ends] ** 2).mean(axis=1) * 252)
-    good = found.har & np.isfinite(later)
+    found, later, good = forecast_and_came(of, symbol)
     inside = ((later >= found.low) & (later <= found.high))[good]
     return int(good.sum()), float(inside.mean()), float((found.value - later)[good].mean())
 

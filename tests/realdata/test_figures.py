@@ -14,11 +14,12 @@ import statsmodels.api as sm
 from sklearn.covariance import LedoitWolf
 
 from services.factors.compute import exposures
-from services.risk.compute import covariance, stress, volatility
+from services.risk.compute import covariance, stress
 from services.risk.compute.factor_model import factor_model
 from services.risk.compute.scenarios import Scenario
 from shared.arrays import BoolMatrix, FloatVector
 from shared.market.registry import FACTOR_NAMES, LOOKBACK, PROXY_SYMBOLS
+from tests.realdata.forecasts import forecast_and_came
 from tests.realdata.portfolios import decided, lot, positions, world
 from tests.support import chain
 from tests.support.chain import SCENARIOS, Unit, pictured
@@ -124,13 +125,7 @@ def test_the_interval_covers_four_fifths_and_the_combination_beats_either_method
     """Every fifth session of eleven years: unscaled, 67 to 76 % of what followed lay in the interval, with the 1.2 of it 76 to 85."""
     shares, errors = {}, {}
     for symbol in ("SPY", "AAPL", "MSFT", "IBM", "BAC", "TLT", "GLD", "IWM", "VTV", "VUG", "USO", "WM"):
-        r = market.of(symbol)[1:]
-        ends = np.arange(LOOKBACK, len(r) - 21, 5)
-        past = np.lib.stride_tricks.sliding_window_view(r, LOOKBACK)[ends - LOOKBACK]
-        there = np.isfinite(past)
-        of = volatility.forecast(np.where(there, past, 0.0), there)
-        later = np.sqrt((np.lib.stride_tricks.sliding_window_view(r, 21)[ends] ** 2).mean(axis=1) * 252)
-        good = of.har & np.isfinite(later)
+        of, later, good = forecast_and_came(market, symbol)
         assert good.sum() > 150, symbol
         assert of.low[good].min() > 0.02, "no interval reaches nothing"
         shares[symbol] = ((later >= of.low) & (later <= of.high))[good].mean()

@@ -131,6 +131,12 @@ class Ingest:
             await ledger.add_units(conn, [portfolio], DAYS.between(first, last), revision)
         return portfolio
 
+    async def run_by_fives(self, portfolio: UUID, first: date) -> None:
+        """All sessions from `first` on, five a run."""
+        sessions = calendar().between(first, LAST)
+        for five in (sessions[start : start + 5] for start in range(0, len(sessions), 5)):
+            await self.run(portfolio, first=five[0], last=five[-1])
+
     async def run(self, *portfolios: UUID, first: date | None = None, last: date = LAST) -> list[Completed]:
         """Run all missing ingest units, as the phase runner would cut them."""
         async with self.admin.connect() as conn:

@@ -96,10 +96,7 @@ async def test_bug_22_a_dead_symbol_is_asked_for_once_a_window_over_135_sessions
         await ingest.run(await ingest.portfolio(("AAA", start)))
         door.server.calls.clear()
         dead = await ingest.portfolio(("DEAD", start))
-        sessions = DAYS.between(start, LAST)
-        for first_of_five in range(0, len(sessions), 5):
-            five = sessions[first_of_five : first_of_five + 5]
-            await ingest.run(dead, first=five[0], last=five[-1])
+        await ingest.run_by_fives(dead, start)
         assert await ingest.missing(dead) == []
         assert door.priced() == {"DEAD": 1}
         chain = len(door.server.calls)

@@ -180,10 +180,7 @@ async def test_bug_22_a_dead_symbol_costs_one_chain_of_attempts_a_window_over_13
     first, second = two(ingest)
     start = DAYS.back(LAST, 134)
     portfolio = await ingest.portfolio(("AAA", start), ("DEAD", start))
-    sessions = DAYS.between(start, LAST)
-    for first_of_five in range(0, len(sessions), 5):
-        five = sessions[first_of_five : first_of_five + 5]
-        await ingest.run(portfolio, first=five[0], last=five[-1])
+    await ingest.run_by_fives(portfolio, start)
     assert await ingest.missing(portfolio) == []
     for vendor in (first, second):
         assert len([request for request in vendor.asked if request.symbol == "DEAD"]) == 1
