@@ -21,7 +21,7 @@ from services.risk.compute.tail import tails
 from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, VAR_LEVELS
 from tests.realdata.conftest import BESIDE, PRICES, VARIABLE
 from tests.realdata.forecasts import forecast_and_came
-from tests.support import chain
+from tests.support import chain, markdown
 from tests.support.chain import SCENARIOS, Unit, pictured
 from tests.support.pricefiles import Grid, grid
 
@@ -225,7 +225,7 @@ def main() -> None:
     folder = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else BESIDE
     text = document(folder / PRICES)
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
+        Path(sys.argv[1]).write_text(markdown.wrap(text), encoding="utf-8")
     else:
         sys.stdout.write(text)
 

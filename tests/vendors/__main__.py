@@ -24,7 +24,7 @@ from shared.market.calendar import exchange_calendar
 from shared.market.registry import PROXY_SYMBOLS, REFERENCE_ETFS
 from tests.contract.providers.test_faults import FAILURES
 from tests.store.ingest.conftest import LAST, Ingest, Market
-from tests.support import databases, scratch
+from tests.support import databases, markdown, scratch
 from tests.support.brokers import TestBroker
 from tests.vendors import slow
 from tests.vendors.chaos import ENTRY, SCOPES, SYMBOLS, VENDORS, Outcome, Trial
@@ -178,7 +178,7 @@ def main() -> None:
         shutil.rmtree(state, ignore_errors=True)
     document += f"\n{(time.monotonic() - began) / 60:.0f} minutes.\n"
     if asked.document:
-        DOCUMENT.write_text(document, encoding="utf-8")
+        DOCUMENT.write_text(markdown.wrap(document), encoding="utf-8")
     if problems:
         sys.exit("\n".join(problems))
 

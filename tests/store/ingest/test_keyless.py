@@ -32,7 +32,7 @@ from shared.market.calendar import exchange_calendar
 from shared.market.registry import LOOKBACK
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
 from tests.store.ingest.test_vendors import COMMON, quote
-from tests.support import vendors
+from tests.support import markdown, vendors
 from tests.support.markets import World
 from tests.support.vendors import Call, Reply, VendorServer, reply, serving
 
@@ -255,4 +255,4 @@ async def test_every_night_is_complete_by_morning_whatever_mood_yahoo_is_in(keyl
     if len(MOODS) < NIGHTS:
         minutes, today = (monotonic() - began) / 60, datetime.now(UTC).date()
         head = HEAD.format(date=today, cores=os.cpu_count(), minutes=minutes, nights=len(sessions), symbols=symbols)
-        DOCUMENT.write_text(f"{head}{tally.rows()}\n{tally.calls:,} calls in all.\n", encoding="utf-8")
+        DOCUMENT.write_text(markdown.wrap(f"{head}{tally.rows()}\n{tally.calls:,} calls in all.\n"), encoding="utf-8")
