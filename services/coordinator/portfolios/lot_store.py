@@ -26,7 +26,7 @@ async def ids_of_keys(conn: AsyncConnection, portfolio: UUID) -> dict[str, UUID]
         """),
         {"id": portfolio},
     )
-    return {key: position for key, position in rows}
+    return {row.content_key: row.id for row in rows}
 
 
 async def id_of_name(conn: AsyncConnection, name: str, *, other_than: UUID | None = None) -> UUID | None:

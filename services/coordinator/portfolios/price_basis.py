@@ -201,7 +201,8 @@ async def _write(engine: AsyncEngine, clock: Clock, portfolio: UUID, lots: Seque
 async def apply(
     conn: AsyncConnection, clock: Clock, before: Portfolio, lots: Sequence[Lot], *, source: str
 ) -> Change | None:
-    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited."""
+    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited:
+    for a lot that was settled before, without a close, nobody does."""
     fresh = [lot for lot in lots if lot.moved or lot.settled]
     if not fresh:
         return None
@@ -210,8 +211,11 @@ async def apply(
     restated = [lot.position.entry_session for lot in fresh if lot.restates]
     if restated:
         return await ledger_effects.record_change(conn, clock, before, min(restated), Phase.SNAPSHOTS, source=source)
+    waited_for = [lot.position.entry_session for lot in fresh if lot.row["basis_assumed"]]
+    if not waited_for:
+        return None
     await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
-    first = min(lot.position.entry_session for lot in fresh)
+    first = min(waited_for)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
     await outbox.publish(conn, [PhaseRequested(work=body, phase=Phase.SNAPSHOTS)], source=SERVICE)
     return None

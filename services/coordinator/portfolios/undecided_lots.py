@@ -12,16 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 LOTS_A_SLICE = 5_000
 
 # Lots that can be settled now: assumed ones whose entry session is ingested, so that their closes are known or known to be
-# absent, with every split there is; and ones settled without a close that has come since.
+# absent, with every split there is; and ones settled without a close that has come since, unless what arrives is taken up together a
+# little later: a portfolio that waits for five hundred prices would be computed five hundred times.
 _UNDECIDED = """
     FROM coordinator.positions x
     JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
     JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.entry_session AND u.phase = 'ingest'
         AND u.completed_revision >= u.required_revision
     WHERE x.deleted_at IS NULL AND x.basis_awaits IS NOT NULL
-      AND (x.basis_assumed OR EXISTS (
-          SELECT 1 FROM ingest.symbols y JOIN ingest.prices q ON q.symbol_id = y.id
-          WHERE y.symbol = x.symbol AND q.session = x.basis_awaits))
+      AND (x.basis_assumed OR (
+          EXISTS (SELECT 1 FROM ingest.symbols y JOIN ingest.prices q ON q.symbol_id = y.id
+                  WHERE y.symbol = x.symbol AND q.session = x.basis_awaits)
+          AND NOT EXISTS (SELECT 1 FROM ledger.schedule w WHERE w.portfolio_id = x.portfolio_id AND w.phase = 'snapshots'
+                              AND w.withheld_until > clock_timestamp())))
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.coordinator.portfolios import price_basis, undecided_lots
 from tests.store.coordinator.conftest import PREFIX, Api
-from tests.store.coordinator.test_price_basis import AFTER_AS_OF, ENTRY, FORWARD, csv, lots, quote, settled
+from tests.store.coordinator.test_price_basis import AFTER_AS_OF, ENTRY, FORWARD, csv, events, lots, quote, settled
 
 
 async def kept(api: Api, portfolio: str) -> list[tuple[object, ...]]:
@@ -53,3 +53,30 @@ async def test_a_lot_edited_while_it_is_compared_is_compared_again(api: Api, mon
     await api.complete(portfolio, phase="ingest")
     await settled(api)
     assert await kept(api, portfolio) == [("AAPL", "split_adjusted", False, 20.0)]
+
+
+async def test_closes_that_come_late_one_by_one_are_taken_up_with_the_portfolio(api: Api) -> None:
+    """What is settled without a close holds nothing up: nobody is woken for it, and it waits as long as the other arrivals."""
+    portfolio = (await api.create(csv(f"AAPL,40,{ENTRY},124.81", f"KO,1,{ENTRY},199.0")))["id"]
+    await api.complete(portfolio, phase="ingest")
+    assert await settled(api) == 2
+    schedule = "UPDATE ledger.schedule SET withheld_until = now() + interval '{}' WHERE phase = 'snapshots'"
+    await api.run(schedule.format("15 minutes"))
+    told = len(await events(api))
+    for symbol, market in (("KO", AFTER_AS_OF), ("AAPL", FORWARD)):
+        await quote(api, symbol, *market)
+        assert await settled(api) == 0
+    await api.run(schedule.format("-1 second"))
+    assert await settled(api) == 2
+    assert await kept(api, portfolio) == [("AAPL", "split_adjusted", False, 10.0), ("KO", "as_traded", False, 1.0)]
+    assert (await events(api))[told:] == [("PortfolioChanged", None)], "the numbers of AAPL moved"
+
+
+async def test_a_late_close_that_changes_no_number_wakes_nobody(api: Api) -> None:
+    portfolio = (await api.create(csv(f"KO,1,{ENTRY},199.0")))["id"]
+    await api.complete(portfolio, phase="ingest")
+    assert await settled(api) == 1
+    told = await events(api)
+    await quote(api, "KO", *AFTER_AS_OF)
+    assert await settled(api) == 1
+    assert await events(api) == told
