@@ -100,8 +100,9 @@ async def test_the_doctor_says_when_nothing_is_priced_and_why(clean: Ingest) -> 
         first=DAYS.back(LAST, 3), last=LAST,
     )  # fmt: skip
     await clean.execute(
-        "INSERT INTO ingest.gaps SELECT id, :first, :last, 'plan_limit', true, 'massive', now(), NULL FROM ingest.symbols",
-        first=DAYS.back(LAST, 3), last=LAST,
+        "INSERT INTO ingest.gaps SELECT id, :first, :last, 'plan_limit', true, 'massive', now(), NULL FROM ingest.symbols "
+        "UNION ALL SELECT id, :newest, :newest, 'late', false, 'massive', now(), now() FROM ingest.symbols",
+        first=DAYS.back(LAST, 3), last=DAYS.previous(LAST), newest=LAST,
     )  # fmt: skip
     said = await nothing_priced(clean.worker._engine)
     assert said is not None

@@ -1,9 +1,12 @@
 """Massive's bars: one question a symbol, as far as the plan reaches, or one a day for a night's symbols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from services.ingest.model.market import Bars, NoData, NoDataReason, Request, Unserved
 from services.ingest.providers.errors import (
@@ -18,13 +21,18 @@ from services.ingest.providers.massive.night import Day, Night
 from services.ingest.providers.massive.plan import Plan, Served
 from services.ingest.providers.massive.reference import MassiveReference
 from services.ingest.providers.normalise import Row, bars, encoded, invalid_symbol
+from services.ingest.providers.publication import published_at, unpublished
 from services.ingest.providers.quota.limits import PlanMemory
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import ProviderHttp
-from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.transport.payload import Record, each_row
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
+# A session's bar may still come or change until trading after hours has ended and its delay is over, in New York.
+PUBLISHED_AT = time(20, 15)
+# Of a close to the one before; a split of five for four is one.
+LARGEST_STEP = 0.8
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -44,6 +52,9 @@ class MassiveBars(MassiveReference):
         self._calendar = calendar
         self._plan = Plan(plan, calendar, now)
         self._night = Night(calendar, now)
+        self._as_traded = True
+        self._adjusted = False
+        """Whether bars are asked for adjusted for splits: as traded, nobody could tell a split from a loss where splits are refused."""
 
     def _priced_all(self, requests: Sequence[Request]) -> tuple[list[Priced | NoData], bool]:
         """And whether some came of whole days."""
@@ -88,13 +99,25 @@ class MassiveBars(MassiveReference):
         rows = [days[day][name] for day in asked if name in days[day]]
         if not rows and any(days[day] for day in asked):
             return self._bars_of(request)
-        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         last = request.last if len(asked) == len(self._night.sessions(request)) else asked[-1]
-        return Priced(found, last, self._plan.late(last, request.last))
+        return self._priced(request, rows, last, self._plan.late(last, request.last))
+
+    def _priced(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
+        """The rows as bars. A newest session that is missing before its hour is late, and does not make a series end early."""
+        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=self._adjusted)
+        if self._adjusted and self._as_traded and may_hold_split(found):
+            found = replace(found, split_adjusted=False)
+        late = unpublished(
+            replace(request, last=last), found, self._calendar(), self._now(),
+            lambda session: published_at(session, PUBLISHED_AT, fund=False),
+        )  # fmt: skip
+        if late:
+            last = self._calendar().previous(late[0].first)
+        return Priced(found, last, unserved + late)
 
     def _whole_day(self, day: date) -> Day:
         """Every ticker's row. One that cannot be read is its ticker's affair: it is asked about by itself."""
-        answer = self._client.get_grouped_daily_aggs(day, adjusted=False, raw=True)
+        answer = self._client.get_grouped_daily_aggs(day, adjusted=self._adjusted, raw=True)
         found: dict[str, Row] = {}
         for page in self._pages("grouped aggregates", answer):
             for item in self._check_rows(page):
@@ -131,9 +154,8 @@ class MassiveBars(MassiveReference):
                 raise gone
             rows = [row for one in served for row in one.rows]
             unserved += [span for one in served for span in one.unserved]
-            found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
             last = max((one.last for one in served), default=request.last)
-            return Priced(found, min(last, request.last), tuple(unserved))
+            return self._priced(request, rows, min(last, request.last), tuple(unserved))
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
@@ -142,26 +164,36 @@ class MassiveBars(MassiveReference):
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
         answer = self._client.list_aggs(
-            encoded(name), 1, "day", first, last, adjusted=False, sort="asc", limit=50_000, raw=True
+            encoded(name), 1, "day", first, last, adjusted=self._adjusted, sort="asc", limit=50_000, raw=True
         )
         for page in self._pages("aggregates", answer):
             # Another ticker's prices are nobody's.
             if answered := page.opt_text("ticker"):
                 self._same(name, answered)
-            for item in self._check_rows(page):
-                yield self._row(item, item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date())
+            yield from each_row(self.name, name, self._check_rows(page), self._dated_row)
 
     def _check_rows(self, page: Record) -> Iterator[Record]:
         # Adjusted prices under an unadjusted label would be converted twice.
-        if page.has("adjusted") and page.flag("adjusted"):
+        if page.has("adjusted") and page.flag("adjusted") and not self._adjusted:
             raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")
+        # A mirror may know as traded alone.
+        self._as_traded = page.has("adjusted") and not page.flag("adjusted")
         # A range without a trade has `resultsCount` 0 and no `results`.
         return page.records("results", missing_is_empty=page.opt_number("resultsCount") == 0)
+
+    def _dated_row(self, item: Record) -> Row:
+        return self._row(item, item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date())
 
     def _row(self, item: Record, day: date) -> Row:
         return Row(
             day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
         )  # fmt: skip
+
+
+def may_hold_split(found: Bars) -> bool:
+    """Whether a close is so far from the one before that a split may lie between: without one, as traded and adjusted are the same."""
+    ratio = found.close[1:] / found.close[:-1]
+    return bool((np.minimum(ratio, 1 / ratio) <= LARGEST_STEP).any())
 
 
 def segments(request: Request) -> list[tuple[str, date, date]]:
