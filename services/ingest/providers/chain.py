@@ -170,14 +170,18 @@ class _Attempt:
         """Put what another source lists beside the bars of one that has no list; a source without bars knows nothing of the symbol."""
         if not isinstance(answer, History) or not answer.lists_splits or not len(answer.bars.sessions):
             return
-        listed = {"actions": answer.actions, "left_out": answer.left_out, "lists_splits": True}
         self.asked += [other] if other not in self.asked else []
-        self.parts = [
-            ProviderSeries(provider, replace(part.history, actions_refused=False, actions_from=other, **listed))
-            if part.provider == provider and part.history.actions_refused
-            else part
-            for part in self.parts
-        ]
+        for place, part in enumerate(self.parts):
+            if part.provider == provider and part.history.actions_refused:
+                history = replace(
+                    part.history,
+                    actions=answer.actions,
+                    left_out=answer.left_out,
+                    lists_splits=True,
+                    actions_refused=False,
+                    actions_from=other,
+                )
+                self.parts[place] = ProviderSeries(provider, history)
 
     def result(self, *, complete: bool) -> ChainResult:
         """complete : every session was answered about, so that what others did not have is of no interest"""
