@@ -33,6 +33,7 @@ FRAME = "Your plan doesn't include this data timeframe."
         (TODAY, TodayRefused),
         (TODAY.replace("'", "\u2019"), TodayRefused),
         (TODAY.upper(), TodayRefused),
+        ("Today\u2019s data comes with a larger plan", TodayRefused),
         ("attempted  to request today\u02bcs\n data before the end of the day", TodayRefused),
         (FRAME, TimeframeRefused),
         (FRAME.replace("'", "\u2019").title(), TimeframeRefused),
