@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -104,9 +104,8 @@ def test_without_lists_of_actions_bars_stand_adjusted_for_splits(massive: Case, 
     assert found.bars.close.tolist() == pytest.approx(expected)
 
     massive.server.calls.clear()
-    assert massive.vendor.calls([Request("AAPL", FIRST, LAST)]) == 1
     assert isinstance(ask(massive, "AAPL"), History)
-    assert [call.query["adjusted"] for call in massive.server.calls] == ["true"], (
+    assert [call.query["adjusted"] for call in massive.server.calls] == ["false", "true"], (
         "what was learnt costs nothing that day"
     )
 
@@ -127,16 +126,26 @@ def test_a_mirror_that_knows_bars_as_traded_alone_has_bars_all_the_same(massive:
     assert (len(over_a_split.bars.sessions), over_a_split.bars.split_adjusted) == (21, False)
     assert over_a_split.bars.close.tolist() == list(TRADED.values())
     before = history(massive, "AAPL", FIRST, date(2020, 8, 28))
-    assert before.bars.split_adjusted, "without a split in between it is the same"
+    assert not before.bars.split_adjusted
     assert over_a_split.actions_refused
     assert before.actions_refused
 
 
-def stored_rows(chain: Chain) -> list[dict[str, Any]]:
-    request = Request("AAPL", FIRST, LAST)
-    span = ((DAYS.ordinal(FIRST), DAYS.ordinal(LAST)),)
+def test_bars_as_traded_without_a_split_in_them_have_returns_without_dividends(massive: Case) -> None:
+    massive.server.answer = basic(massive.server.answer)
+    first = date(2020, 8, 31)
+    rows = stored_rows(Chain([massive.vendor], exchange_calendar), first)
+    assert len(massive.server.asked("/v2/aggs/")) == 1, "nothing looks like a split: no further question"
+    assert [(row["close"], row["return_basis"]) for row in rows] == [
+        (TRADED[day], None if day == first else "price_only") for day in sorted(TRADED) if day >= first
+    ]
+
+
+def stored_rows(chain: Chain, first: date = FIRST) -> list[dict[str, Any]]:
+    request = Request("AAPL", first, LAST)
+    span = ((DAYS.ordinal(first), DAYS.ordinal(LAST)),)
     rows = build_rows(
-        [FetchRequest(1, "AAPL", FIRST, LAST, span, None)],
+        [FetchRequest(1, "AAPL", first, LAST, span, None)],
         chain.fetch([request]),
         {},
         DAYS,
@@ -194,7 +203,7 @@ def test_a_night_of_whole_days_stands_without_actions_too() -> None:
     with serving(answer) as server:
         vendor = adapter(server, free)
         answers, _ = portions(vendor, SYMBOLS[:10])
-        assert len(server.asked("/grouped/")) == 4, "two days as traded, and again adjusted"
+        assert len(server.asked("/grouped/")) == 2
         assert len(server.asked("/ticker/")) == 0
         server.calls.clear()
         answers, expected = portions(vendor, SYMBOLS[:10])
@@ -203,31 +212,6 @@ def test_a_night_of_whole_days_stands_without_actions_too() -> None:
         assert isinstance(one, History)
         assert one.actions_refused
         assert one.bars.sessions.tolist() == list(NIGHT)
-
-
-def test_the_next_day_the_lists_are_asked_for_before_the_bars() -> None:
-    free = Free(world(*SYMBOLS[:3]), now=MORNING_AFTER)
-    refused = [True]
-
-    def answer(call: Call) -> Reply:
-        if call.path in ACTIONS and refused[0]:
-            return NO_ACTIONS
-        given = free(call)
-        asked = b"true" if call.query.get("adjusted") == "true" else b"false"
-        return Reply(given.body.replace(b'"adjusted": false', b'"adjusted": ' + asked), given.status)
-
-    with serving(answer) as server:
-        vendor = adapter(server, free)
-        portions(vendor, SYMBOLS[:3], 1)
-        free.now = MORNING_AFTER + timedelta(days=1)
-        server.calls.clear()
-        portions(vendor, SYMBOLS[:3], 1)
-        assert [call.query.get("adjusted") for call in server.asked("/ticker/")] == ["true"] * 3
-        assert len(server.asked("/stocks/v1/")) == 1
-        free.now = MORNING_AFTER + timedelta(days=2)
-        refused[0] = False
-        answers, _ = portions(vendor, SYMBOLS[:3], 1)
-    assert all(isinstance(one, History) and one.lists_splits for one in answers)
 
 
 def test_actions_begin_where_the_plan_does() -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from services.ingest.model.market import CURRENCY, Action, LeftOut
 from services.ingest.providers.actions import dividend, split
-from services.ingest.providers.errors import PlanLimited, ProviderError, SchemaChanged
+from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.massive.night import KEPT
 from services.ingest.providers.normalise import from_vendor, market_day
@@ -56,23 +56,10 @@ class ListedActions:
     def refuse(self) -> None:
         self._refused_on = market_day(self._now())
 
-    def look_again(self, name: str) -> None:
-        """Where they were refused on an earlier day, ask once before the bars, which are asked for in one way or the other."""
-        if not name or self._refused_on is None or self.refused:
-            return
-        try:
-            self._client.list_stocks_dividends(ticker_any_of=name, limit=1, raw=True)
-            self._client.list_stocks_splits(ticker_any_of=name, limit=1, raw=True)
-        except PlanLimited:
-            self.refuse()
-        else:
-            self._refused_on = None
-
     def cost(self, symbols: int, first: date, *, night: bool) -> int:
         if self.refused or self._at_hand(first) is not None:
             return 0
-        looks = 0 if self._refused_on is None else 2
-        return looks + (2 + self._more_pages(first) if night and self._by_day(symbols, first) else 2)
+        return 2 + self._more_pages(first) if night and self._by_day(symbols, first) else 2
 
     def of(self, names: set[str], first: date, *, night: bool) -> Found:
         """Everything of the vendor's symbols from `first` on: later splits too, because users' quantities stand on the newest basis.

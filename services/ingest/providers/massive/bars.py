@@ -6,8 +6,6 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from services.ingest.model.market import Bars, NoData, NoDataReason, Request, Unserved
 from services.ingest.providers.errors import (
     NotPublished,
@@ -31,8 +29,6 @@ from shared.market.symbols import parse_occ
 
 # A session's bar may still come or change until trading after hours has ended and its delay is over, in New York.
 PUBLISHED_AT = time(20, 15)
-# Of a close to the one before; a split of five for four is one.
-LARGEST_STEP = 0.8
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -54,7 +50,15 @@ class MassiveBars(MassiveReference):
         self._night = Night(calendar, now)
         self._as_traded = True
         self._adjusted = False
-        """Whether bars are asked for adjusted for splits: as traded, nobody could tell a split from a loss where splits are refused."""
+        """Whether bars are asked for adjusted for splits."""
+
+    def _adjusted_for_splits(self, request: Request) -> Priced | NoData:
+        """One more question of a symbol whose splits are not told: as traded, nobody could tell one from a loss."""
+        self._adjusted = True
+        try:
+            return self._bars_of(request)
+        finally:
+            self._adjusted = False
 
     def _priced_all(self, requests: Sequence[Request]) -> tuple[list[Priced | NoData], bool]:
         """And whether some came of whole days."""
@@ -104,9 +108,8 @@ class MassiveBars(MassiveReference):
 
     def _priced(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
         """The rows as bars. A newest session that is missing before its hour is late, and does not make a series end early."""
-        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=self._adjusted)
-        if self._adjusted and self._as_traded and may_hold_split(found):
-            found = replace(found, split_adjusted=False)
+        adjusted = self._adjusted and not self._as_traded
+        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=adjusted)
         late = unpublished(
             replace(request, last=last), found, self._calendar(), self._now(),
             lambda session: published_at(session, PUBLISHED_AT, fund=False),
@@ -117,7 +120,7 @@ class MassiveBars(MassiveReference):
 
     def _whole_day(self, day: date) -> Day:
         """Every ticker's row. One that cannot be read is its ticker's affair: it is asked about by itself."""
-        answer = self._client.get_grouped_daily_aggs(day, adjusted=self._adjusted, raw=True)
+        answer = self._client.get_grouped_daily_aggs(day, adjusted=False, raw=True)
         found: dict[str, Row] = {}
         for page in self._pages("grouped aggregates", answer):
             for item in self._check_rows(page):
@@ -188,12 +191,6 @@ class MassiveBars(MassiveReference):
         return Row(
             day, item.opt_number("o"), item.opt_number("h"), item.opt_number("l"), item.number("c"), None, item.opt_number("v")
         )  # fmt: skip
-
-
-def may_hold_split(found: Bars) -> bool:
-    """Whether a close is so far from the one before that a split may lie between: without one, as traded and adjusted are the same."""
-    ratio = found.close[1:] / found.close[:-1]
-    return bool((np.minimum(ratio, 1 / ratio) <= LARGEST_STEP).any())
 
 
 def segments(request: Request) -> list[tuple[str, date, date]]:

@@ -52,9 +52,5 @@ class Night:
         """The vendor or the plan has no such days; asked again tomorrow."""
         self._useless_on = self._now().date()
 
-    def forget(self) -> None:
-        """The days are to be asked for in another way from now on."""
-        self._kept = {}
-
     def _at_hand(self) -> dict[date, tuple[datetime, Day]]:
         return {day: kept for day, kept in self._kept.items() if self._now() - kept[0] < KEPT}

@@ -20,6 +20,7 @@ from services.ingest.model.market import (
     NoDataReason,
     Rename,
     Request,
+    may_hold_split,
 )
 from services.ingest.providers.actions import check_actions, in_effect
 from services.ingest.providers.errors import (
@@ -80,10 +81,6 @@ ERROR_RULES = VendorErrorRules(
 )
 
 
-def _without_actions(answer: Answer) -> Answer:
-    return replace(answer, lists_splits=False, actions_refused=True) if isinstance(answer, History) else answer
-
-
 class Massive(MassiveBars):
     """Bars are asked for unadjusted, so they need no conversion; the actions come with them for returns and restatements."""
 
@@ -124,31 +121,23 @@ class Massive(MassiveBars):
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
-        try:
-            self._listed.look_again(self._spelled(requests[0].symbol) or "")
-        except ProviderError as error:
-            self._http.noted(error)  # if nobody may be asked, the gate says so of each symbol
-        if self._adjusted is not self._listed.refused:
-            self._adjusted = self._listed.refused
-            self._night.forget()
         answers, night = self._judged(requests)
         known = [
             request
             for request, answer in zip(requests, answers, strict=True)
             if isinstance(answer, History) and len(answer.bars.sessions)
         ]
-        if self._adjusted:
-            answers = [_without_actions(answer) for answer in answers]
+        if known and self._listed.refused:
+            answers = self._without_actions(requests, answers)
         elif known:
             first = min(request.first for request in requests) - LISTED_LATE
             names = {name for request in known for symbol, _, _ in segments(request) if (name := self._spelled(symbol))}
             try:
                 actions, unreadable = self._actions_of(names, first, night=night)
             except PlanLimited as error:
-                # Bars as traded without their splits would be taken for losses: the vendor's own adjusted ones are not.
                 self._http.noted(error)
                 self._listed.refuse()
-                answers = list(self._batch(requests))
+                answers = self._without_actions(requests, answers)
             except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
@@ -173,6 +162,21 @@ class Massive(MassiveBars):
             found if isinstance(found, NoData) else self._answer_or_refusal(request, found, patience)
             for request, found in zip(requests, priced, strict=True)
         ], night
+
+    def _without_actions(self, requests: Sequence[Request], answers: Sequence[Answer]) -> list[Answer]:
+        """The bars alone, as traded; of a symbol that may have split meanwhile the vendor's own adjusted ones, for a call more."""
+        recent = self._calendar().back(self._calendar().last_due(self._now()), ENDED_EARLY)
+
+        def one(request: Request, answer: Answer) -> Answer:
+            if not isinstance(answer, History) or not len(answer.bars.sessions):
+                return answer
+            alone = replace(answer, lists_splits=False, actions_refused=True)
+            if request.last >= recent and not may_hold_split(answer.bars):
+                return alone
+            found = self._adjusted_for_splits(request)
+            return found if isinstance(found, NoData) else replace(alone, bars=found.bars)
+
+        return [one(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _actions_of(self, names: set[str], first: date, *, night: bool) -> Found:
         """From as early a day as the plan has them. Raises `PlanLimited` if it has none."""
