@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, split_factor, total_returns
-from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut, may_hold_split
+from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut
+from services.ingest.model.steps import may_hold_split
 from services.ingest.model.write_set import FetchRequest
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar

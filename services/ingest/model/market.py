@@ -11,14 +11,9 @@ from enum import StrEnum
 from math import inf
 from typing import Literal
 
-import numpy as np
-
 from shared.arrays import DateVector, FloatVector
 from shared.market.reasons import ReasonCode
 from shared.text import printable
-
-# Of a close to the one before; a split of five for four is one.
-LARGEST_STEP = 0.8
 
 
 class NoDataReason(StrEnum):
@@ -131,12 +126,6 @@ class Bars:
     adj_close: FloatVector
     volume: FloatVector
     split_adjusted: bool
-
-
-def may_hold_split(bars: Bars) -> bool:
-    """Whether a close is so far from the one before that a split may lie between; without one, as traded and adjusted are the same."""
-    ratio = bars.close[1:] / bars.close[:-1]
-    return bool((np.minimum(ratio, 1.0 / ratio) <= LARGEST_STEP).any())
 
 
 @dataclass(frozen=True, slots=True)

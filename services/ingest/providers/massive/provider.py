@@ -20,8 +20,8 @@ from services.ingest.model.market import (
     NoDataReason,
     Rename,
     Request,
-    may_hold_split,
 )
+from services.ingest.model.steps import may_hold_split
 from services.ingest.providers.actions import check_actions, in_effect
 from services.ingest.providers.errors import (
     PlanLimited,
