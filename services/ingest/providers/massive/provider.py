@@ -165,13 +165,12 @@ class Massive(MassiveBars):
 
     def _without_actions(self, requests: Sequence[Request], answers: Sequence[Answer]) -> list[Answer]:
         """The bars alone, as traded; of a symbol that may have split meanwhile the vendor's own adjusted ones, for a call more."""
-        recent = self._calendar().back(self._calendar().last_due(self._now()), ENDED_EARLY)
 
         def one(request: Request, answer: Answer) -> Answer:
             if not isinstance(answer, History) or not len(answer.bars.sessions):
                 return answer
             alone = replace(answer, lists_splits=False, actions_refused=True)
-            if request.last >= recent and not may_hold_split(answer.bars):
+            if not may_hold_split(answer.bars):
                 return alone
             found = self._adjusted_for_splits(request)
             return found if isinstance(found, NoData) else replace(alone, bars=found.bars)
