@@ -33,8 +33,7 @@ from shared.work import Phase
 
 log = logger(__name__)
 
-_DOUBTS = frozenset({basis.AMBIGUOUS, basis.MISMATCH})
-_DECIDED = (basis.STATED, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
+_DECIDED = (*basis.BY_THE_USER, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Lot:
     def restates(self) -> bool:
         """Whether published snapshots of it say something else now: a number, or that its numbers are doubtful."""
         reasons = self.row["basis_reason"], self.decision.reason
-        doubted = reasons[0] != reasons[1] and not _DOUBTS.isdisjoint(reasons)
+        doubted = reasons[0] != reasons[1] and not basis.DOUBTFUL.isdisjoint(reasons)
         return self.moved or (doubted and not self.row["basis_assumed"])
 
     @property
@@ -78,7 +77,7 @@ def with_kept_basis(row: RowMapping, edited: Position) -> Position:
     The user's word stands. A comparison stands while what was compared does: of another symbol or day it says nothing.
     'adjusted' is what the prices force, not what a user can state.
     """
-    kept = row["basis_reason"] == basis.STATED or (row["basis_reason"] in _DECIDED and _same_entry(row, edited))
+    kept = row["basis_reason"] in basis.BY_THE_USER or (row["basis_reason"] in _DECIDED and _same_entry(row, edited))
     return replace(edited, price_basis=row["price_basis"] if kept and row["price_basis"] in rules.BASES else None)
 
 
@@ -105,7 +104,8 @@ def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Deci
         exit_price=exit_price,
         reason=row["basis_reason"],
         assumed=row["basis_assumed"],
-        awaits=row["basis_awaits"] if untouched else None,
+        # A stated one is still to be compared, whatever its exit is by then.
+        awaits=row["basis_awaits"] if untouched or row["basis_reason"] in basis.BY_THE_USER else None,
     )
 
 
@@ -180,7 +180,7 @@ async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
         for row, position, decision in zip(rows, positions, decisions, strict=True)
     ]
     await apply(conn, clock, before, lots, source="onboarding")
-    doubts = (basis.NO_CLOSE, basis.MISMATCH, basis.AMBIGUOUS)
+    doubts = {basis.NO_CLOSE, *basis.DOUBTFUL}
     doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in doubts}
     log.info("price_basis_settled", lots=len(lots), converted=sum(lot.moved for lot in lots), doubtful=sorted(doubtful))
     return len(lots)
@@ -209,7 +209,7 @@ async def _undecided_positions(conn: AsyncConnection, portfolios: Sequence[UUID]
     """Lots that can be settled now.
 
     Assumed ones whose entry session is ingested, so that their closes are known or known to be absent, with every split there
-    is; and ones settled without a close that has come since.
+    is; ones settled without a close that has come since; and ones whose basis the user stated, which are only compared.
     """
     rows = await conn.execute(
         text("""
@@ -272,5 +272,5 @@ def _stated(number: int, row: RowMapping) -> Position:
         exit_price=row["stated_exit_price"],
         name=row["name"],
         sector=row["sector"],
-        price_basis=row["price_basis"] if row["basis_reason"] == basis.STATED else None,
+        price_basis=row["price_basis"] if row["basis_reason"] in basis.BY_THE_USER else None,
     )

@@ -152,7 +152,8 @@ async def decide_price_basis(
     calendar = clock.calendar()
     return [
         replace(decision, awaits=calendar.on_or_before(position.entry_date))
-        if decision.assumed or (final and not decision.known and basis.applies(position))
+        # Of what the user states nothing is assumed; it is compared with the closes all the same, once there are any.
+        if not decision.known and basis.applies(position)
         else decision
         for position, decision in zip(positions, decisions, strict=True)
     ]

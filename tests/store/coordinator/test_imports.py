@@ -397,6 +397,36 @@ async def test_a_split_that_becomes_known_after_the_import_matches_the_trades_an
     assert [lot[1:6] for lot in await lots(api, portfolio)] == matched[:1] + own
 
 
+async def test_a_split_of_the_file_alone_gives_way_to_the_sources(api: Api) -> None:
+    """Its shares enter at 0 beside those that were bought; once the source lists the split, there is one lot, and no second word."""
+    created = await api.create(
+        TRADES.replace(",id", "")
+        + "2020-12-02,buy,KO,10,100\n2020-12-11,split,KO,10,\n2020-12-14,stock dividend,PEP,1,\n"
+    )
+    portfolio = created["id"]
+    told = [(w["row"], w["value"]) for w in created["warnings"] if w["code"] == "shares_received"]
+    assert told == [(3, "10"), (4, "1")]
+    assert not [w for w in created["warnings"] if w["code"] == "zero_price"], "said once"
+    found = [lot[:4] for lot in await lots(api, portfolio)]
+    assert sorted(found) == [
+        ("KO", "10", "2020-12-02", "100"), ("KO", "10", "2020-12-11", "0"), ("PEP", "1", "2020-12-14", "0")
+    ]  # fmt: skip
+    assert await _settle(api) == 0
+    await _list_split(api, "KO", "2020-12-10", 2.0)
+    assert await _settle(api) == 1, "the lot that cost nothing goes"
+    assert ("KO", "10", "2020-12-02", "100") in [lot[:4] for lot in await lots(api, portfolio)]
+    assert len(await lots(api, portfolio)) == 2
+    assert await _settle(api) == 0
+
+
+async def test_holdings_without_a_day_enter_at_the_price_of_their_file_where_no_close_is_stored(api: Api) -> None:
+    """On a first import nothing is stored, and the remedy that the message named led back to it."""
+    vanguard = 'Account Number,Investment Name,Symbol,Shares,Share Price,Total Value\n1,Coca,KO,10,"$53.00","$530.00"\n'
+    created = await api.create(vanguard, entry_date="2020-12-21")
+    assert [lot[:4] for lot in await lots(api, created["id"])] == [("KO", "10", "2020-12-21", "53")]
+    assert [w["value"] for w in created["warnings"] if w["code"] == "entered_at_file_price"] == ["KO"]
+
+
 async def _settle(api: Api) -> int:
     return await settle(api.context.engine, api.context.clock, wake=api.context.wake_relay)
 

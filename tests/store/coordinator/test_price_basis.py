@@ -189,8 +189,11 @@ async def test_the_users_word_at_import_is_never_decided_again(api: Api) -> None
     assert await one(api, answer["id"]) == ("as_traded", "stated", False, 40.0, 124.81)
     await quote(api, "AAPL", *FORWARD)
     await api.complete(answer["id"])
+    assert await settled(api) == 1, "it is compared, once"
+    assert await one(api, answer["id"]) == ("as_traded", "stated_mismatch", False, 40.0, 124.81)
     assert await settled(api) == 0
-    assert await one(api, answer["id"]) == ("as_traded", "stated", False, 40.0, 124.81)
+    status = (await api.client.get(f"{PREFIX}/portfolios/{answer['id']}/status")).json()
+    assert [lot["basis_reason"] for lot in status["price_basis"]] == ["stated_mismatch"]
 
 
 async def test_the_users_word_by_the_endpoint_ends_the_wait(api: Api) -> None:
@@ -203,7 +206,8 @@ async def test_the_users_word_by_the_endpoint_ends_the_wait(api: Api) -> None:
     assert await events(api) == [("PhaseRequested", "snapshots")]
     await quote(api, "AAPL", *FORWARD)
     await api.complete(portfolio)
-    assert await settled(api) == 0
+    assert await settled(api) == 1
+    assert await one(api, portfolio) == ("as_traded", "stated_mismatch", False, 40.0, 124.81)
     assert (await api.client.post(url, params={"basis": "split_adjusted"})).json()["positions"] == 1
     assert await one(api, portfolio) == ("split_adjusted", "stated", False, 10.0, 499.24)
 
