@@ -9,7 +9,8 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from services.coordinator.importer.trades import ADDING, Trade
+from services.coordinator.importer.presets import ADDING
+from services.coordinator.importer.trades import Trade
 from shared.market.split_ratio import ratio
 
 Splits = Mapping[str, Sequence[tuple[date, Decimal]]]

@@ -55,7 +55,8 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
 def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
     """The rows below the header that are data: not of another section or table, and no header again."""
     count = 0
-    where, width = layout.where, layout.width
+    where: Mapping[str, int] = layout.where
+    width = layout.width
     unread: Counter[str] = Counter()
     above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
     symbol = next(filter(None, above), "")

@@ -51,8 +51,8 @@ def mapped(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     keys = [header_key(cell) for cell in header]
     where = {column: keys.index(name) for column, name in theirs.items()}
     for at, cell in enumerate(header):
-        named = header_key(cell) if header_key(cell) in known else None
-        ours = canonical(cell) or _currency(cell) if kind == POSITIONS else named
+        own = header_key(cell) if header_key(cell) in known else None
+        ours = canonical(cell) or _currency(cell) if kind == POSITIONS else own
         if ours is not None and ours not in where and at not in where.values():
             where[ours] = at
     trades = presets()["trades"] if kind == TRADES else None

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer import fifo, rules
 from services.coordinator.importer.basis_model import AS_TRADED, SPLIT_ADJUSTED
 from services.coordinator.importer.model import Issues, Position
-from services.coordinator.importer.trades import ADDING, NOT_PLACED, Trade, place
+from services.coordinator.importer.presets import ADDING
+from services.coordinator.importer.trades import NOT_PLACED, Trade, place
 from services.coordinator.portfolios import import_store, unlisted_splits, validation
 from shared.clock import Clock
 
