@@ -26,7 +26,7 @@ OPENING, CLOSING = frozenset({"buy", "short"}), frozenset({"sell", "cover", "exp
 NOT_PLACED = "not_placed"
 _NUMBERS_READ = ("quantity", "price", "amount")
 # Of the money of a split's two bookings, whose prices are rounded; and how far apart prices of one moment are by nothing else.
-_ROUNDING, _TELLING = Decimal("0.001"), Decimal("0.04")
+_ROUNDING, _TELLING = Decimal("0.01"), Decimal("0.04")
 _SIDE_SUFFIX = re.compile(r"([0-9.]+)[SL]")
 
 

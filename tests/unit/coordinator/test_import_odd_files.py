@@ -509,6 +509,17 @@ def test_a_split_that_is_booked_as_sale_and_purchase_is_a_split() -> None:
     assert "takes shares away" in said(reverse, NOT_PLACED)[0][1]
 
 
+def test_a_split_of_trading_212_is_a_split() -> None:
+    """A row opens the new shares and another closes the old ones."""
+    head = "Action,Time,ISIN,Ticker,Name,No. of shares,Price / share,Currency (Price / share),ID\n"
+    rows = [("Market buy", "2020-03-04 14:30:06", "1.5", "120", "EOF1"), ("Stock split open", "2020-03-10 00:00:00", "6", "30.6", "EOF2"),
+            ("Stock split close", "2020-03-10 00:00:00", "1.5", "122.5", "EOF3")]  # fmt: skip
+    text = head + "".join(
+        f"{what},{when},US1,KO,Coca,{shares},{price},USD,{id_}\n" for what, when, shares, price, id_ in rows
+    )
+    assert trades(parse(text)) == [("buy", "KO", 1.5), ("split", "KO", 4.5)]
+
+
 def test_an_activity_file_names_options_in_words() -> None:
     text = (
         "All Transactions Activity Types\n\nAccount Activity for X -0000 from Prior Year\n\nTotal:,-1.00\n\n"
