@@ -12,6 +12,7 @@ import pytest
 
 from services.coordinator.portfolios.settlement import settle
 from tests.store.coordinator.conftest import PREFIX, Api
+from tests.unit.coordinator import test_import_layouts
 
 HEADER = "symbol,quantity,entry_date,entry_price,exit_date,exit_price,sector,price_basis\n"
 OPEN = HEADER + "KO,10,2020-12-02,52,,,,\nPEP,5,2020-12-03,145,,,,\n"
@@ -531,3 +532,26 @@ async def test_a_preview_asks_the_price_file(api: Api) -> None:
     assert "is far from the close of 2020-12-10 (144.0000)" in far["message"]
     assert pepsi["written"]["entry_price"] == "1.45"
     assert (told["cost"], told["equity"]) == (520.0, 100000.0)
+
+
+BROKERS = (
+    "SCHWAB_POSITIONS", "SCHWAB_LOTS", "SCHWAB_TRANSACTIONS", "FIDELITY_POSITIONS", "FIDELITY_HISTORY", "IBKR_ACTIVITY",
+    "IBKR_FLEX_TRADES", "IBKR_FLEX_LOTS", "VANGUARD", "ETRADE_POSITIONS", "ETRADE_TRANSACTIONS", "ROBINHOOD", "TRADING212", "DEGIRO",
+)  # fmt: skip
+# What every list of trades among them comes to: 1,000 shares at 56.20, of which 400 go at 53.35.
+HELD_AND_SOLD = [("400", "2020-03-04", "56.2", "2020-11-16", "53.35"), ("600", "2020-03-04", "56.2", "", "")]
+
+
+async def test_the_files_of_eight_brokers_become_portfolios_as_they_are(api: Api) -> None:
+    """From the upload to the lots that are stored, and the same file again changes nothing."""
+    for name in BROKERS:
+        text, form = getattr(test_import_layouts, name), {"symbols": "US1912161007=KO"}
+        created = await api.create(text, name=name, equity_balance="100000", **form)
+        found = [lot[1:6] for lot in await lots(api, created["id"]) if lot[0] == "KO"]
+        if created["reading"]["kind"] == "trades":
+            assert found == HELD_AND_SOLD, name
+        else:
+            shares = {"SCHWAB_LOTS": 1150, "SCHWAB_POSITIONS": 1150, "FIDELITY_POSITIONS": 1150}.get(name, 600)
+            assert sum(float(lot[0]) for lot in found) == shares, name
+        again = await add(api, created["id"], text, **form)
+        assert (again["positions"], again["run_id"]) == (0, None), name
