@@ -191,11 +191,14 @@ def _add_shares(
     if not held:
         book.append(_Open(free, trade.quantity, Fraction(trade.quantity)))
         return
-    before = list(book)
+    before, left = list(book), trade.quantity
     book.clear()
     for lot in before:
         part = Fraction(trade.quantity) * lot.available / held
-        book.extend((lot, _Open(free, _decimal(part), part)))
+        # What rounding leaves is the last one's: all parts together are what came.
+        rounded = left if lot is before[-1] else _decimal(part)
+        left -= rounded
+        book.extend((lot, _Open(free, rounded, part)))
 
 
 def _decimal(quantity: Fraction) -> Decimal:

@@ -87,6 +87,8 @@ def test_shares_that_the_file_alone_adds_enter_at_nothing_beside_those_they_came
             "the first 60, with theirs"
         )
         assert sum(lot.quantity for lot in book.lots if lot.closed is None) == 160
+    thirds = match([trade("buy", day, "1") for day in range(3)] + [trade("split", 5, "1", None)], {})
+    assert sum(lot.quantity for lot in thirds.lots) == 4, "to the last digit"
 
 
 def test_a_stock_dividend_counts_once_and_a_spin_off_is_a_lot_of_its_own() -> None:
