@@ -77,6 +77,20 @@ def test_odd_parquet_is_refused_with_its_column(tmp_path: Path, columns: dict[st
     assert "\x1b" not in said
 
 
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("2020/8/27", "write 2020-08-27"), ("08/27/2020", "write the year first"), ("44070", "a spreadsheet counts 2020-08-27 so"),
+        ("2020-08-32", "there is no such day"), ("date", "the header again, delete the row"), ("last week", "is no price, delete"),
+    ],
+)  # fmt: skip
+def test_a_date_that_cannot_be_read_is_told_what_to_write(tmp_path: Path, cell: str, remedy: str) -> None:
+    said = refused(csv(tmp_path, f"symbol,date,close\nKO,2020-08-26,49\nKO,{cell},49.5\n"))
+    assert "prices.csv, column date, row 3" in said
+    assert remedy in said
+    assert "symbol KO" in said
+
+
 def _flipped(content: bytes, at: int, end: int) -> bytes:
     return content[:at] + bytes(byte ^ 0xFF for byte in content[at:end]) + content[end:]
 
