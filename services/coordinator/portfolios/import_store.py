@@ -156,16 +156,16 @@ async def to_match_anew(conn: AsyncConnection, portfolios: Sequence[UUID] | None
 
 
 async def _closes_beside_unlisted_splits(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[Any]:
-    """Symbols of which the trades list a split, and closes came that the lots were not compared with yet."""
+    """Symbols of which the trades list a split, and closes came since they were matched, or that the lots were not compared with."""
     rows = await conn.execute(
         text("""
             SELECT DISTINCT x.portfolio_id, x.symbol FROM coordinator.positions x
             JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
             JOIN ingest.symbols y ON y.symbol = x.symbol
-            JOIN ingest.prices q ON q.symbol_id = y.id AND q.session = x.basis_awaits
+            JOIN ingest.prices q ON q.symbol_id = y.id AND q.session = coalesce(x.basis_awaits, x.entry_session)
             JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.entry_session AND u.phase = 'ingest'
                 AND u.completed_revision >= u.required_revision
-            WHERE x.from_trades AND x.deleted_at IS NULL AND x.basis_awaits IS NOT NULL
+            WHERE x.from_trades AND x.deleted_at IS NULL AND (x.basis_awaits IS NOT NULL OR q.known_from > x.created_at)
               AND (CAST(:portfolios AS uuid[]) IS NULL OR x.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
               AND EXISTS (
                   SELECT 1 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from services.coordinator.portfolios.price_basis import decide_price_basis
 from services.coordinator.portfolios.settlement import settle
 from tests.store.coordinator.conftest import PREFIX, Api
 from tests.unit.coordinator import test_import_layouts
@@ -418,6 +419,33 @@ async def test_a_split_of_the_file_alone_gives_way_to_the_sources(api: Api) -> N
     assert ("KO", "10", "2020-12-02", "100") in [lot[:4] for lot in await lots(api, portfolio)]
     assert len(await lots(api, portfolio)) == 2
     assert await _settle(api) == 0
+
+
+async def test_closes_that_are_adjusted_for_a_split_of_the_file_alone_match_the_trades_anew(api: Api) -> None:
+    """Also where the lots were compared with them before: whoever comes first, the lots are the same."""
+    for compared_first in (False, True):
+        symbol = f"KO{'X' * compared_first}"
+        created = await api.create(
+            TRADES.replace(",id", "") + f"2020-12-02,buy,{symbol},10,100\n2020-12-11,split,{symbol},10,\n"
+        )
+        portfolio = created["id"]
+        assert len(await lots(api, portfolio)) == 2
+        await api.run(f"INSERT INTO ingest.symbols (symbol) VALUES ('{symbol}')")
+        await api.run(
+            f"""
+            INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
+            SELECT id, day, 50, 'as_traded', 'file', now(), 1 FROM ingest.symbols,
+                (VALUES (DATE '2020-12-02'), (DATE '2020-12-11')) AS d (day) WHERE symbol = '{symbol}'
+            """
+        )
+        await api.complete(portfolio, phase="ingest")
+        if compared_first:
+            await decide_price_basis(api.context.engine, api.context.clock, wake=api.context.wake_relay)
+            assert len(await lots(api, portfolio)) == 2
+        await _settle(api)
+        assert [lot[:4] for lot in await lots(api, portfolio)] == [(symbol, "20", "2020-12-02", "50")]
+        await api.complete(portfolio, phase="ingest")
+        assert await _settle(api) == 0
 
 
 async def test_holdings_without_a_day_enter_at_the_price_of_their_file_where_no_close_is_stored(api: Api) -> None:
