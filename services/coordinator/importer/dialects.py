@@ -64,7 +64,8 @@ def _pattern(group: str, mark: str) -> re.Pattern[str]:
 _GROUPED = {".": _pattern(",", r"\."), ",": _pattern(r"[. '\u00a0\u202f]", ",")}
 
 
-MONEY_SIGNS = tuple(_CURRENCIES)
+def has_money_sign(text: str) -> bool:
+    return any(sign in text for sign in _CURRENCIES)
 
 
 def other_currency(text: str, currency: str) -> str | None:

@@ -157,8 +157,13 @@ def recognised(sheet: Sheet, options: Options) -> Layout | None:
     """The layout whose header some row is. Of several, the more telling one."""
     chosen = None if options.preset in (None, "") else options.preset
     best: tuple[tuple[int, int], int, Preset] | None = None
+    names = frozenset(name for preset in presets().values() for either in preset.header for name in either)
+    fewest = min(len(preset.header) for preset in presets().values())
     for index, row in enumerate(sheet.rows):
         keys = {header_key(cell) for cell in row.cells}
+        if len(keys & names) < fewest:
+            # Nearly all rows: none of the layouts need be asked.
+            continue
         for preset in presets().values():
             if chosen is not None and preset.name != chosen:
                 continue

@@ -22,9 +22,11 @@ def refuse_shifted(record: Record, layout: Layout, issues: Issues) -> bool:
 
 def refuse_money(record: Record, columns: Collection[str], currency: str, issues: Issues) -> bool:
     """Whether a row has money of another currency than the portfolio's, by its sign; reports it. Nothing is converted here."""
+    if not dialects.has_money_sign("".join(raw for _, raw in record.written)):
+        return False
     written = dict(record.written)
     # The account's money may be another than the price's, which says its own.
-    told = any(sign in written.get("price", "") for sign in dialects.MONEY_SIGNS)
+    told = dialects.has_money_sign(written.get("price", ""))
     found = {
         column: sign
         for column, raw in written.items()
