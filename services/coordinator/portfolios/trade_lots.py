@@ -58,7 +58,8 @@ def _say_received(received: Sequence[Trade], issues: Issues) -> None:
             f"Row {trade.row}: {_text(trade.quantity)} {trade.symbol} came on {trade.day} without money, and no split of the price source "
             "near that day is stored. They enter at 0, and their value is gain on that day, as the fall of the shares that were held is "
             "loss. Once the source lists the split, that counts instead, by itself. If it lists a spin-off as a split of the parent "
-            "company, or its prices are adjusted for a small stock dividend that it does not list, import the file without this row.",
+            "company, or its prices are adjusted for a small stock dividend that it does not list, take the import back and "
+            "import the file without this row.",
             _text(trade.quantity),
         )  # fmt: skip
 
