@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0033 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0034 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -689,7 +689,7 @@ CREATE TABLE coordinator.positions (
     CONSTRAINT assumed_awaits CHECK (((NOT basis_assumed) OR (basis_awaits IS NOT NULL))),
     CONSTRAINT exit_after_entry CHECK (((exit_date IS NULL) OR (exit_date >= entry_date))),
     CONSTRAINT exit_is_whole CHECK ((((exit_date IS NULL) = (exit_session IS NULL)) AND ((exit_date IS NULL) = (exit_price IS NULL)))),
-    CONSTRAINT positions_basis_reason_check CHECK ((basis_reason = ANY (ARRAY['stated'::text, 'compared'::text, 'ambiguous'::text, 'mismatch'::text, 'no_close'::text]))),
+    CONSTRAINT positions_basis_reason_check CHECK ((basis_reason = ANY (ARRAY['stated'::text, 'stated_mismatch'::text, 'compared'::text, 'ambiguous'::text, 'mismatch'::text, 'no_close'::text]))),
     CONSTRAINT positions_entry_price_check CHECK ((entry_price >= (0)::numeric)),
     CONSTRAINT positions_exit_price_check CHECK ((exit_price >= (0)::numeric)),
     CONSTRAINT positions_investment_class_check CHECK ((investment_class = ANY (ARRAY['PUBLIC'::text, 'OPTIONS'::text, 'PRIVATE'::text]))),
@@ -799,7 +799,7 @@ CREATE TABLE coordinator.trades (
     trade_key    text NOT NULL,
     price_basis  text,
     CONSTRAINT trades_pkey PRIMARY KEY (id),
-    CONSTRAINT trades_kind_check CHECK ((kind = ANY (ARRAY['buy'::text, 'sell'::text, 'short'::text, 'cover'::text, 'expire'::text, 'split'::text]))),
+    CONSTRAINT trades_kind_check CHECK ((kind = ANY (ARRAY['buy'::text, 'sell'::text, 'short'::text, 'cover'::text, 'expire'::text, 'split'::text, 'receive'::text]))),
     CONSTRAINT trades_price_basis_check CHECK ((price_basis = ANY (ARRAY['as_traded'::text, 'split_adjusted'::text]))),
     CONSTRAINT trades_price_check CHECK ((price >= (0)::numeric)),
     CONSTRAINT trades_quantity_check CHECK ((quantity > (0)::numeric)),
