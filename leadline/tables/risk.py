@@ -68,7 +68,9 @@ def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST) -> None:
     """`most`: of the contributions to the volatility, the largest first."""
     _volatility(console, of)
     _tail(console, of)
+    _covered(console, of.get("covered_only") or {})
     _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
+    _three_volatilities(console, of)
     compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
     sectors = table(
         f"Sectors, of NAV{escape(compared)}", "sector", "long", "short", "net", "gross", "benchmark", "active"
@@ -105,6 +107,24 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     r2 = f"  (R² {number(beta['r2'])})" if beta.get("r2") is not None else ""
     rows.add_row("beta realized", number(beta["realized"]) + r2)
     rows.add_row("returns behind it", count(beta.get("n_obs")))
+    console.print(rows)
+
+
+def _covered(console: Console, of: Mapping[str, Any]) -> None:
+    """Only where something is not covered: else it repeats what stands above."""
+    backing = [of.get(f"coverage_{window}") for window in (21, 63, 252, "var")]
+    if not any(share is not None and share < 1.0 for share in backing):
+        return
+    rows = table("Of covered value alone", "figure", "value", "covered")
+    for window in (21, 63, 252):
+        share = percent(of[f"coverage_{window}"], 1)
+        rows.add_row(f"volatility, {window} sessions", percent(of[f"realized_{window}"], 1), share)
+    rows.add_row("forecast, 21 sessions", percent(of["forecast_21"], 1), percent(of["coverage_var"], 1))
+    rows.add_row("beta realized", number(of["beta"]), percent(of["coverage_252"], 1))
+    for tail in of["var"]:
+        if tail["method"] == "historical":
+            words_of = f"VaR {percent(tail['level'], 1)}, historical"
+            rows.add_row(words_of, percent(tail["var"]), percent(of["coverage_var"], 1))
     console.print(rows)
 
 
@@ -189,6 +209,18 @@ def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mappi
         "largest three, ten", f"{percent(concentration.get('top_3'), 1)}, {percent(concentration.get('top_10'), 1)}"
     )
     console.print(figures)
+
+
+def _three_volatilities(console: Console, of: Mapping[str, Any]) -> None:
+    """Of one book; they differ for a reason, which is said where any of them is known."""
+    made = of.get("decomposition") or {}
+    figures = [of["volatility"].get("realized_252"), made.get("volatility"), made.get("model_vol")]
+    if any(figure is not None for figure in figures):
+        realized, shrunk, model = (percent(figure) for figure in figures)
+        console.print(
+            f"Three volatilities: {realized} of the series itself; {shrunk} of its shrunk correlations; {model} of factors, which take "
+            "what they leave for uncorrelated (too little for twins)."
+        )
 
 
 def _scorecard(console: Console, of: Mapping[str, Any]) -> None:

@@ -122,7 +122,7 @@ def figures(
     exposed = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0)
     known = np.isfinite(betas[covered]).any(axis=0) | (len(gross) == 0)
     total = weight @ exposed if len(weight) else np.full(betas.shape[1], nothing)
-    hhi, top_3, top_10 = _concentration(gross, groups)
+    hhi, top_3, top_10 = concentration(gross, groups)
     return Figures(
         {window: _volatility(path, series.valid, share, window) for window in VOLATILITY_WINDOWS},
         [_tail(path, series.valid, share, level) for level in VAR_LEVELS],
@@ -173,7 +173,7 @@ def _tail(path: FloatVector, valid: BoolMatrix, share: FloatVector, level: float
     return Tail(level, 0.0 - quantile, 0.0 - float(losses[losses <= quantile].mean()), n)
 
 
-def _concentration(gross: FloatVector, groups: list[str]) -> tuple[float, float, float]:
+def concentration(gross: FloatVector, groups: list[str]) -> tuple[float, float, float]:
     """(HHI from 0 to 10,000, largest three, largest ten) of gross value by underlying; NaN where nothing is held."""
     sums: dict[str, float] = {}
     for name, size in zip(groups, gross.tolist(), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -20,7 +21,7 @@ from services.coordinator.results.values import to_json
 from shared.arrays import DateVector, FloatVector
 from shared.clock import Clock
 from shared.market.reasons import ReasonCode
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, JOINT_FACTORS, REPORTED_FACTOR, proxy_legs
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, JOINT_FACTORS, REPORTED_FACTOR, SECTOR_FUNDS, proxy_legs
 from shared.market.symbols import SymbolKind
 from shared.work import Phase
 
@@ -46,7 +47,8 @@ async def read(
     [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
     shocks = await _shocks(conn, of.proxies, stretch)
     own = await _own(conn, of, stretch) if stretch.last <= of.session else None
-    return await asyncio.to_thread(_answer, of, stretch, slopes[0], shocks, own)
+    sectors = await _compounded(conn, list(SECTOR_FUNDS.values()), stretch)
+    return await asyncio.to_thread(_answer, of, stretch, slopes[0], shocks, own, sectors)
 
 
 def _stretch(clock: Clock, first: date, last: date) -> _Stretch:
@@ -106,7 +108,12 @@ async def _own(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVecto
 
 
 def _answer(
-    of: Book, stretch: _Stretch, slopes: FloatVector, shocks: FloatVector, own: FloatVector | None
+    of: Book,
+    stretch: _Stretch,
+    slopes: FloatVector,
+    shocks: FloatVector,
+    own: FloatVector | None,
+    sectors: Mapping[str, float],
 ) -> dict[str, Any]:
     reasons = [
         _entry(f"factors.{name}", None, ReasonCode.NO_PROXY if proxy is None else ReasonCode.NOT_FETCHED)
@@ -125,8 +132,7 @@ def _answer(
     known = np.full(len(of.symbols), np.nan) if own is None else own
     why = _why(of, known, past=own is not None)
     reasons += [_entry("positions", symbol, code) for symbol, code in why.items()]
-    if own is None:
-        reasons.append(_entry("positions", None, ReasonCode.WINDOW_NOT_PAST))
+    reasons += [_entry("positions", None, ReasonCode.WINDOW_NOT_PAST)] if own is None else []
     nothing = np.full(len(of.symbols), np.nan)
     legs = {
         name: _leg(of, moved)
@@ -144,10 +150,7 @@ def _answer(
         "from": stretch.base.isoformat(),
         "to": stretch.last.isoformat(),
         "sessions": len(stretch.sessions),
-        "proxies": [
-            {"factor": name, "proxy": proxy, "return": to_json(shock)}
-            for name, proxy, shock in zip(FACTOR_NAMES, of.proxies, shocks.tolist(), strict=True)
-        ],
+        **_market(of, shocks, sectors),
         "factors": legs["factors"] | {"by_factor": by_factor} if "factors" in legs else None,
         "positions": legs.get("positions"),
         "items": [
@@ -163,6 +166,20 @@ def _answer(
             for k, symbol in enumerate(of.symbols)
         ],
         "reasons": of.envelope["reasons"] + documents(reasons, (), phase=Phase.RISK.value),
+    }
+
+
+def _market(of: Book, shocks: FloatVector, sectors: Mapping[str, float]) -> dict[str, Any]:
+    """What the proxies returned, and the funds of sectors, which are in no total."""
+    return {
+        "proxies": [
+            {"factor": name, "proxy": proxy, "return": to_json(shock)}
+            for name, proxy, shock in zip(FACTOR_NAMES, of.proxies, shocks.tolist(), strict=True)
+        ],
+        "sector_funds": [
+            {"sector": sector, "fund": fund, "return": to_json(sectors.get(fund, np.nan))}
+            for sector, fund in SECTOR_FUNDS.items()
+        ],
     }
 
 

@@ -88,7 +88,7 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
     exposure = np.append(of.moves, np.full(len(new), np.nan))
     [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
-    shrunk, joint = await _facts(conn, ids, of.session)
+    shrunk, joint = await facts(conn, ids, of.session)
     reasons: dict[str, ReasonCode] = {}
     for at, symbol in enumerate(symbols):
         if symbol not in new:
@@ -101,7 +101,7 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
         if not np.isfinite(betas[at, 0]):
             reasons[symbol] = ReasonCode.NOT_HELD
     quantity = np.array([moved.get(symbol, 0.0) for symbol in symbols])
-    series = await _series(conn, of, holdings, ids, shrunk)
+    series = await past_returns(conn, of, holdings, ids, shrunk)
     fund = of.proxies[0], await _price_of_fund(conn, of.proxies[0], of.session)
     return _Universe(symbols, holdings, price, held, held.traded(quantity), exposure, betas, series, fund, reasons)
 
@@ -145,7 +145,7 @@ async def _stored_closes(conn: AsyncConnection, symbols: Sequence[str], session:
     return {row.symbol: float(row.price) for row in rows if row.price is not None}
 
 
-async def _facts(
+async def facts(
     conn: AsyncConnection, ids: dict[str, int], session: date
 ) -> tuple[dict[str, float], dict[str, FloatVector]]:
     """(shrunk market beta, joint betas) by symbol, of those that have facts of the session."""
@@ -164,9 +164,10 @@ async def _facts(
     return shrunk, joint
 
 
-async def _series(
+async def past_returns(
     conn: AsyncConnection, of: Book, holdings: Sequence[Holding], ids: dict[str, int], shrunk: dict[str, float]
 ) -> Series:
+    """Of the holdings, the book's first; a missing one filled by `shrunk` times the market's. ids : of their roots and the market"""
     days = calendar()
     sessions = np.array(days.between(days.back(of.session, LOOKBACK - 1), of.session), dtype="datetime64[D]")
     names = list(ids)

@@ -1,0 +1,33 @@
+"""SQL of the returns of replayed windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.risk.compute.replay_windows import Daily
+
+
+async def read(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> dict[str, list[Daily]]:
+    """By symbol that is known, what is stored of the sessions in [first, last]."""
+    rows = await conn.execute(
+        text("""
+            SELECT s.symbol, p.session, p.total_return, p.adj_close FROM ingest.symbols s
+            JOIN ingest.prices p ON p.symbol_id = s.id AND p.session BETWEEN :first AND :last
+            WHERE s.symbol = ANY (CAST(:symbols AS text[])) ORDER BY s.symbol, p.session
+        """),
+        {"symbols": list(symbols), "first": first, "last": last},
+    )
+    found: dict[str, list[Daily]] = {}
+    for symbol, session, total_return, adj_close in rows:
+        found.setdefault(symbol, []).append(
+            Daily(
+                session,
+                None if total_return is None else float(total_return),
+                None if adj_close is None else float(adj_close),
+            )
+        )
+    return found
