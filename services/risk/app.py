@@ -22,9 +22,9 @@ from shared.work import Phase
 
 log = logger(__name__)
 AGAIN_SECONDS = 1.0
-# How often windows that a scenario file leaves to stored prices are looked up: prices of a first import come over minutes, and each
-# look that finds others restates all risk.
-WINDOWS_SECONDS = 300.0
+# How often windows that a scenario file leaves to stored prices are looked up: each look that finds
+# other returns restates all risk, and prices of a first import come over minutes.
+WINDOWS_SECONDS = 60.0
 # Documents of a batch are hundreds of thousands of small containers without cycles: at Python's usual 700, looking for some again and
 # again is a sixth of what a batch costs.
 COLLECT_AFTER = (50_000, 20, 100)

@@ -400,7 +400,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
     ),
     ReasonCode.IMPLAUSIBLE: ReasonInfo(
-        "The scenario moves a style or rates further from the market than five standard deviations of a quarter",
+        "The scenario moves a style or rates further from the market than five standard deviations of a quarter; of a "
+        "reverse stress, losing that much takes more than five",
         "figure",
         "you",
         "Read it as hypothetical, or script the move with `sigmas`",

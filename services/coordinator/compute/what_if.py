@@ -106,14 +106,17 @@ def figures(
     betas: FloatMatrix,
     series: Series,
     groups: list[str],
+    full: FloatMatrix | None = None,
 ) -> Figures:
     """gross (K,) value of the long lots less that of the short ones, exposure (K,) what moves (NaN uncovered), betas (K, F) of the
-    joint set (NaN uncovered or no proxy), groups : the underlying of each symbol."""
+    joint set (NaN uncovered or no proxy), groups : the underlying of each symbol, full (K, T) : returns as value at risk has them, of an
+    option over its leverage."""
     moves = np.where(np.isfinite(exposure), exposure, 0.0)
     weight = moves / nav if nav > 0.0 else np.full_like(moves, np.nan)
     # Without holdings nothing moves, as stored risk has it; without a positive NAV there is no share of it that could.
     nothing = 0.0 if nav > 0.0 else NAN
     path = weight @ series.filled if len(weight) else np.full(series.filled.shape[1], nothing)
+    path_in_full = path if full is None or not len(weight) else weight @ full
     real = series.real & np.isfinite(exposure)[:, None]
     share = _share(gross, real)
     largest = VOLATILITY_WINDOWS[-1]
@@ -125,7 +128,7 @@ def figures(
     hhi, top_3, top_10 = concentration(gross, groups)
     return Figures(
         {window: _volatility(path, series.valid, share, window) for window in VOLATILITY_WINDOWS},
-        [_tail(path, series.valid, share, level) for level in VAR_LEVELS],
+        [_tail(path_in_full, series.valid, share, level) for level in VAR_LEVELS],
         np.where(known & (of_betas >= COVERAGE_GATE), total, np.nan),
         of_betas,
         float(share[-largest:].mean()),

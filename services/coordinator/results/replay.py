@@ -12,10 +12,10 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.replay import by_factors, compound, total
+from services.coordinator.compute.replay import ByFactors, by_factors, compound, revalued, total
 from services.coordinator.errors import Contradictory, NotFound
 from services.coordinator.results import book, factor_returns, history
-from services.coordinator.results.book import Book
+from services.coordinator.results.book import Book, Holding
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import DateVector, FloatVector
@@ -91,20 +91,23 @@ async def _compounded(conn: AsyncConnection, symbols: list[str], stretch: _Stret
 
 
 async def _own(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVector:
-    """(K,) what each holding itself returned; money stands still, options and private holdings have no series."""
+    """(K,) what each holding itself returned; money stands still, an option is worth what its underlying's return makes of it, private
+    holdings have no series."""
     listed = [
-        symbol
-        for symbol, holding in zip(of.symbols, of.holdings, strict=True)
-        if holding.kind is SymbolKind.PUBLIC and not holding.cash
+        holding.root
+        for at, holding in enumerate(of.holdings)
+        if at in of.terms or (holding.kind is SymbolKind.PUBLIC and not holding.cash)
     ]
-    found = await _compounded(conn, listed, stretch)
-    return np.array(
-        [
-            0.0 if holding.cash else found.get(symbol, np.nan)
-            for symbol, holding in zip(of.symbols, of.holdings, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    found = await _compounded(conn, list(dict.fromkeys(listed)), stretch)
+
+    def own(at: int, holding: Holding) -> float:
+        if holding.cash:
+            return 0.0
+        if at in of.terms:
+            return revalued(of.terms[at], found.get(holding.root, np.nan))
+        return found.get(holding.root, np.nan) if holding.kind is SymbolKind.PUBLIC else np.nan
+
+    return np.array([own(at, holding) for at, holding in enumerate(of.holdings)], dtype=np.float64)
 
 
 def _answer(
@@ -123,7 +126,9 @@ def _answer(
     modelled, by_factor = None, None
     if np.isfinite(shocks[0]):
         # A factor that is only reported moves nothing: it is in the others already.
-        modelled = by_factors(of.value, of.exposure, of.betas, slopes, np.where(JOINT_FACTORS, shocks, np.nan))
+        modelled = by_factors(
+            of.value, of.exposure, of.betas, slopes, np.where(JOINT_FACTORS, shocks, np.nan), of.terms
+        )
         by_factor = {
             name: to_json(money) if np.isfinite(shock) else None
             for name, money, shock in zip(FACTOR_NAMES, modelled.factors.tolist(), shocks.tolist(), strict=True)
@@ -133,7 +138,6 @@ def _answer(
     why = _why(of, known, past=own is not None)
     reasons += [_entry("positions", symbol, code) for symbol, code in why.items()]
     reasons += [_entry("positions", None, ReasonCode.WINDOW_NOT_PAST)] if own is None else []
-    nothing = np.full(len(of.symbols), np.nan)
     legs = {
         name: _leg(of, moved)
         for name, moved in (("factors", None if modelled is None else modelled.returns), ("positions", own))
@@ -144,7 +148,6 @@ def _answer(
     ]
     if "factors" in legs and legs["factors"]["money"] is None:
         by_factor = dict.fromkeys(by_factor or ())
-    returns, money = (nothing, nothing) if modelled is None else (modelled.returns, modelled.money)
     return {
         **of.envelope,
         "from": stretch.base.isoformat(),
@@ -153,20 +156,28 @@ def _answer(
         **_market(of, shocks, sectors),
         "factors": legs["factors"] | {"by_factor": by_factor} if "factors" in legs else None,
         "positions": legs.get("positions"),
-        "items": [
-            {
-                "symbol": symbol,
-                "market_value": float(of.value[k]),
-                "factor_return": to_json(float(returns[k])),
-                "factor_money": to_json(float(money[k])),
-                "own_return": to_json(float(known[k])),
-                "own_money": to_json(float(of.value[k] * known[k])),
-                "reason": None if symbol not in why else why[symbol].value,
-            }
-            for k, symbol in enumerate(of.symbols)
-        ],
+        "items": _items(of, modelled, known, why),
         "reasons": of.envelope["reasons"] + documents(reasons, (), phase=Phase.RISK.value),
     }
+
+
+def _items(
+    of: Book, modelled: ByFactors | None, known: FloatVector, why: Mapping[str, ReasonCode]
+) -> list[dict[str, Any]]:
+    nothing = np.full(len(of.symbols), np.nan)
+    returns, money = (nothing, nothing) if modelled is None else (modelled.returns, modelled.money)
+    return [
+        {
+            "symbol": symbol,
+            "market_value": float(of.value[k]),
+            "factor_return": to_json(float(returns[k])),
+            "factor_money": to_json(float(money[k])),
+            "own_return": to_json(float(known[k])),
+            "own_money": to_json(float(of.value[k] * known[k])),
+            "reason": None if symbol not in why else why[symbol].value,
+        }
+        for k, symbol in enumerate(of.symbols)
+    ]
 
 
 def _market(of: Book, shocks: FloatVector, sectors: Mapping[str, float]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.sector_funds import SectorBeta, sector_beta
 from services.coordinator.compute.what_if import Series
-from services.coordinator.results import book, history, what_if
+from services.coordinator.results import book, history, past_returns
 from services.coordinator.results.book import Book
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
@@ -30,8 +30,8 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> 
     market = of.proxies[0]
     roots = {holding.root for holding in of.holdings} | (set() if market is None else {market})
     ids = await history.known(conn, sorted(roots))
-    shrunk, _ = await what_if.facts(conn, ids, of.session)
-    series = await what_if.past_returns(conn, of, of.holdings, ids, shrunk)
+    shrunk, _ = await past_returns.facts(conn, ids, of.session)
+    series = await past_returns.of_holdings(conn, of, of.holdings, ids, shrunk)
     funds = await _returns(conn, [*SECTOR_FUNDS.values(), *([] if market is None else [market])], of.session)
     return await asyncio.to_thread(_answer, of, series, funds)
 

@@ -14,6 +14,7 @@ from services.risk.compute.factor_model import FactorModel, ModelRisk, model_ris
 from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
+    IMPLAUSIBLE,
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_BENCHMARK,
@@ -38,7 +39,7 @@ from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, SeriesF
 from services.risk.compute.tail import NavVolatility
 from services.risk.compute.tail_parts import ReturnsOf, es_parts
 from shared.arrays import FloatMatrix, FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, LOOKBACK
+from shared.market.registry import COVERAGE_GATE, IMPLAUSIBLE_SIGMAS, LOOKBACK
 
 SECTOR_FIGURES = ("long", "short", "net", "gross", "benchmark", "active")
 
@@ -125,6 +126,8 @@ def _explain_tail(tail: Document, why: Reasons, *, known: bool, deep: bool, posi
         why.add(SHORT_HISTORY if deep else unknown, figure="es_factors")
     if tail["reverse_stress"] is None:
         why.add(ZERO_VARIANCE if known and market else unknown, figure="reverse_stress")
+    elif tail["reverse_stress"]["sigmas"] > IMPLAUSIBLE_SIGMAS:
+        why.add(IMPLAUSIBLE, figure="reverse_stress")
 
 
 def _document(

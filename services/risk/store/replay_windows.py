@@ -8,10 +8,11 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.risk.compute.replay_windows import Daily
+Day = tuple[date, float | None, float | None]
+"""Session, total return, adjusted close; None unknown."""
 
 
-async def read(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> dict[str, list[Daily]]:
+async def read(conn: AsyncConnection, symbols: Sequence[str], first: date, last: date) -> dict[str, list[Day]]:
     """By symbol that is known, what is stored of the sessions in [first, last]."""
     rows = await conn.execute(
         text("""
@@ -21,13 +22,8 @@ async def read(conn: AsyncConnection, symbols: Sequence[str], first: date, last:
         """),
         {"symbols": list(symbols), "first": first, "last": last},
     )
-    found: dict[str, list[Daily]] = {}
+    found: dict[str, list[Day]] = {}
     for symbol, session, total_return, adj_close in rows:
-        found.setdefault(symbol, []).append(
-            Daily(
-                session,
-                None if total_return is None else float(total_return),
-                None if adj_close is None else float(adj_close),
-            )
-        )
+        known = [None if value is None else float(value) for value in (total_return, adj_close)]
+        found.setdefault(symbol, []).append((session, known[0], known[1]))
     return found

@@ -11,7 +11,7 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.risk.compute.replay_windows import returns_of, sessions_of
+from services.risk.compute.replay_windows import Daily, returns_of, sessions_of
 from services.risk.compute.scenarios import Scenarios
 from services.risk.store import replay_windows
 from services.risk.store import results as store
@@ -100,5 +100,6 @@ async def _returns(conn: AsyncConnection, windows: Sequence[Window]) -> dict[Win
             sessions = sessions_of(window, calendar())
             if sessions:
                 rows = await replay_windows.read(conn, PROXY_SYMBOLS, sessions[0], sessions[-1])
-                found[window] = returns_of(rows, sessions)
+                days = {symbol: [Daily(*day) for day in of] for symbol, of in rows.items()}
+                found[window] = returns_of(days, sessions)
     return found

@@ -135,7 +135,8 @@ RISK: tuple[Formula, ...] = (
       for name, text, more, window in (
         *((f"coverage_{of}", "share of gross value, each holding by the part of the window's returns that are its own", {"window": of},
            of + 1) for of in registry.VOLATILITY_WINDOWS),
-        ("coverage_var", "the same, over the sessions since the first on which coverage_gate of gross value had returns of its own",
+        ("coverage_var",
+         "share of gross value backed by returns of its own, over the sessions since the first on which that was coverage_gate",
          {"window": registry.LOOKBACK}, WHOLE))),
     formula("risk/covered_only/beta", f"OLS of {_ALONE} on the market", *SERIES, parameters=GATED | {"window": registry.BETA_WINDOW},
       window=registry.BETA_WINDOW + 1, steps=("coverage_252",)),
