@@ -15,4 +15,5 @@ CREATE TABLE coordinator.fund_holdings (
         AND cardinality(holdings) = cardinality(sectors) AND cardinality(holdings) > 0),
     CONSTRAINT weights_not_negative CHECK (0 <= ALL (weights))
 );
+GRANT SELECT ON coordinator.fund_holdings TO leadline_ingest, leadline_factors, leadline_snapshots, leadline_risk;
 GRANT SELECT, INSERT, UPDATE, DELETE ON coordinator.fund_holdings TO leadline_coordinator, leadline_api;
