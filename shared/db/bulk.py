@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # The driver encodes on the event loop: after so many values everybody else gets a turn (some ten milliseconds).
-VALUES_AT_ONCE = 50_000
+VALUES_AT_ONCE = 10_000
 
 
 async def copy(

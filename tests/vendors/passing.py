@@ -8,7 +8,9 @@ from typing import Any
 
 # Moments that somebody waits for or counts from, by what they stand in. A lease is not among them: who holds it is alive in our time.
 PASSES = (
-    "UPDATE ingest.gaps SET retry_at = retry_at - CAST(:time AS interval) WHERE retry_at IS NOT NULL",
+    # Ingest writes these rows in an order of its own: who waits for none of them is in nobody's deadlock.
+    """UPDATE ingest.gaps SET retry_at = retry_at - CAST(:time AS interval)
+       WHERE ctid = ANY (ARRAY (SELECT ctid FROM ingest.gaps WHERE retry_at IS NOT NULL FOR UPDATE SKIP LOCKED))""",
     """UPDATE ingest.providers SET closed_until = closed_until - CAST(:time AS interval), probe_until = NULL
        WHERE closed_until IS NOT NULL""",
     "UPDATE ingest.quota_uses SET at = at - CAST(:time AS interval)",

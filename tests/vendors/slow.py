@@ -37,7 +37,7 @@ GATE = 0.8
 
 
 class Published(NamedTuple):
-    """A snapshot of the newest session as it stood at a look. minute: of the fast clock, from the creation on."""
+    """A snapshot of the newest session as it stood at a look. minute: of the fast clock, from the creation on; priced: share of cost."""
 
     minute: float
     state: str
@@ -183,17 +183,20 @@ def _look(report: Report, minute: float, state: str, row: Any, closes: dict[str,
     """Note a snapshot that was not seen before, and whether each of its figures is of prices that were there."""
     nav, pnl = float(row.nav), float(row.daily_pnl)
     before = DAYS.previous(LAST)
-    priced, true = 0, 0.0
+    missing, true = 0.0, 0.0
     for symbol, price, session, reason in zip(row.symbols, row.price, row.price_session, row.reason, strict=True):
         fresh = session == LAST and price is not None
         if fresh and not math.isclose(price, closes[symbol][LAST]):
             report.problems.append(f"{symbol} is shown at {price}, the market was at {closes[symbol][LAST]}")
         if fresh:
-            priced += 1
             true += QUANTITY * (closes[symbol][LAST] - closes[symbol][before])
-        elif not reason:
+            continue
+        missing += closes[symbol][ENTRY]
+        if not reason:
             report.problems.append(f"{symbol} has no price of the session and no reason")
-    found = Published(minute, state, float(row.coverage), priced / report.symbols, nav, pnl, bool(row.provisional))
+    cost = sum(closes[symbol][ENTRY] for symbol in row.symbols)
+    priced = 1.0 - missing / cost
+    found = Published(minute, state, float(row.coverage), priced, nav, pnl, bool(row.provisional))
     known = report.seen[-1] if report.seen else None
     if known is not None and (known.nav, known.pnl, known.provisional) == (nav, pnl, found.provisional):
         return

@@ -22,7 +22,8 @@ async def read_days(
     conn: AsyncConnection, asked: Sequence[tuple[str, date]], calendar: Calendar
 ) -> list[Market | None]:
     """The same of any symbols and days."""
-    sessions = [calendar.on_or_before(day) for _, day in asked]
+    session_of = {day: calendar.on_or_before(day) for day in {day for _, day in asked}}
+    sessions = [session_of[day] for _, day in asked]
     symbols = [symbol for symbol, _ in asked]
     rows = await conn.execute(
         text("""

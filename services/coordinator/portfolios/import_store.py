@@ -71,9 +71,8 @@ async def mark_undone(conn: AsyncConnection, portfolio: UUID, import_id: UUID) -
 async def insert_statements(
     conn: AsyncConnection, import_id: UUID, statements: Iterable[tuple[UUID, Mapping[str, str]]]
 ) -> None:
-    records = [(import_id, position, json.dumps(stated, sort_keys=True)) for position, stated in statements]
-    if records:
-        await copy(conn, "import_lots", ("import_id", "position_id", "stated"), records, schema="coordinator")
+    records = ((import_id, position, json.dumps(stated, sort_keys=True)) for position, stated in statements)
+    await copy(conn, "import_lots", ("import_id", "position_id", "stated"), records, schema="coordinator")
 
 
 async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[UUID, list[Mapping[str, str]]]:

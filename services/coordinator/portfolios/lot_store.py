@@ -19,8 +19,14 @@ async def whole_positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[Ro
 
 
 async def ids_of_keys(conn: AsyncConnection, portfolio: UUID) -> dict[str, UUID]:
-    rows = await whole_positions(conn, portfolio)
-    return {row["content_key"]: row["id"] for row in rows if row["content_key"] is not None}
+    rows = await conn.execute(
+        text("""
+            SELECT content_key, id FROM coordinator.positions
+            WHERE portfolio_id = :id AND deleted_at IS NULL AND content_key IS NOT NULL
+        """),
+        {"id": portfolio},
+    )
+    return {row.content_key: row.id for row in rows}
 
 
 async def id_of_name(conn: AsyncConnection, name: str, *, other_than: UUID | None = None) -> UUID | None:

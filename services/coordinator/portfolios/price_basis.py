@@ -9,20 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.importer import basis, rules
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Issues, Position
-from services.coordinator.portfolios import ledger_effects, store, validation
+from services.coordinator.portfolios import ledger_effects, store, undecided_lots, validation
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
 from services.coordinator.portfolios.store import Portfolio
 from shared import ledger
 from shared.clock import Clock
 from shared.db.closures import load_closures
-from shared.db.engine import acquire_commit_order_lock, is_transient
+from shared.db.engine import acquire_commit_order_lock, is_transient, snapshot
 from shared.errors import LeadlineError
 from shared.events.coordinator import PhaseRequested
 from shared.events.envelope import WorkBody
@@ -130,56 +130,68 @@ async def decide_price_basis(
 ) -> int:
     """Settle what can be, of these portfolios or of all; returns how many lots were. Nothing to do costs one indexed query.
 
-    A transaction a portfolio. One that cannot be settled does not hold up the others: it is logged, stays unpublished, and is
-    tried again at the next turn. Transient errors are the caller's.
+    A portfolio in slices, each a transaction. One that cannot be settled does not hold up the others: it is logged, stays
+    unpublished, and is tried again at the next turn. Transient errors are the caller's.
     """
     async with engine.connect() as conn:
-        waiting = sorted({row["portfolio_id"] for row in await _undecided_positions(conn, portfolios)})
+        waiting = sorted(await undecided_lots.waiting_portfolios(conn, portfolios))
     settled = 0
     for portfolio in waiting:
         with log_context(portfolio=portfolio):
             try:
-                async with engine.begin() as conn:
-                    await acquire_commit_order_lock(conn)
-                    await load_closures(conn)
-                    settled += await _settle(conn, clock, portfolio)
-                    failpoint("settlement.before_commit")
+                after = ""
+                while lots := await _compare(engine, clock, portfolio, after):
+                    after = lots[-1].position.symbol
+                    written = await _write(engine, clock, portfolio, lots)
+                    if written:
+                        failpoint("settlement.after_commit")
+                        settled += written
+                        wake()
             except (DBAPIError, LeadlineError, ArithmeticError) as error:
                 if is_transient(error):
                     raise
                 log.exception("price_basis_not_settled", remedy="correct the lot: PATCH its quantity or price")
-            else:
-                failpoint("settlement.after_commit")
-                wake()
     return settled
 
 
-async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
-    """Needs the commit-order lock: what is waiting is read again behind it, with the prices it is compared with."""
-    before = await store.get(conn, portfolio)
-    rows = await _undecided_positions(conn, [portfolio])
-    if before is None or not rows:
-        return 0
-    # The rest of the same files, decided earlier: their days were ingested before.
-    others = await _decided_positions(conn, portfolio, rows)
-    every = [*rows, *others]
-    positions = [_stated(number, row) for number, row in enumerate(every, start=1)]
-    decisions = await validation.decide_price_basis(
-        conn,
-        positions,
-        clock,
-        Issues(),
-        files=[row["created_at"] for row in every],
-        decided=[*[None] * len(rows), *[row["price_basis"] for row in others]],
-        final=True,
-    )
-    positions, decisions = positions[: len(rows)], decisions[: len(rows)]
-    lots = [
+async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: str) -> list[Lot]:
+    """Some lots that can be settled, of the symbols that follow, with what is decided of them. Before the commit-order lock: of fifty
+    thousand it takes seconds, and what it reads is one view, as if it were done at that instant."""
+    async with snapshot(engine) as conn:
+        await load_closures(conn)
+        rows = await undecided_lots.read_slice(conn, portfolio, after)
+        if not rows:
+            return []
+        # The rest of the same files, decided earlier: their days were ingested before.
+        others = await undecided_lots.decided_positions(conn, portfolio, rows)
+        every = [*rows, *others]
+        positions = [_stated(number, row) for number, row in enumerate(every, start=1)]
+        decisions = await validation.decide_price_basis(
+            conn,
+            positions,
+            clock,
+            Issues(),
+            files=[row["created_at"] for row in every],
+            decided=[*[None] * len(rows), *[row["price_basis"] for row in others]],
+            final=True,
+        )
+    return [
         # Ingest has asked every provider, and there is none: no later answer is being waited for.
         Lot(row, position, replace(decision, assumed=False, reason=basis.NO_CLOSE) if decision.assumed else decision)
-        for row, position, decision in zip(rows, positions, decisions, strict=True)
+        for row, position, decision in zip(rows, positions, decisions, strict=False)
     ]
-    await apply(conn, clock, before, lots, source="onboarding")
+
+
+async def _write(engine: AsyncEngine, clock: Clock, portfolio: UUID, lots: Sequence[Lot]) -> int:
+    """Store what was decided; returns how many lots were. None where one is no longer what was compared: the next turn reads anew."""
+    async with engine.begin() as conn:
+        await acquire_commit_order_lock(conn)
+        await load_closures(conn)
+        before = await store.get(conn, portfolio)
+        if before is None or not await undecided_lots.are_unchanged(conn, [lot.row for lot in lots]):
+            return 0
+        await apply(conn, clock, before, lots, source="onboarding")
+        failpoint("settlement.before_commit")
     doubts = (basis.NO_CLOSE, basis.MISMATCH, basis.AMBIGUOUS)
     doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in doubts}
     log.info("price_basis_settled", lots=len(lots), converted=sum(lot.moved for lot in lots), doubtful=sorted(doubtful))
@@ -189,7 +201,8 @@ async def _settle(conn: AsyncConnection, clock: Clock, portfolio: UUID) -> int:
 async def apply(
     conn: AsyncConnection, clock: Clock, before: Portfolio, lots: Sequence[Lot], *, source: str
 ) -> Change | None:
-    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited."""
+    """Store decisions. If a number or a doubt moved, raise snapshots from there on and return the change; else only wake who waited:
+    for a lot that was settled before, without a close, nobody does."""
     fresh = [lot for lot in lots if lot.moved or lot.settled]
     if not fresh:
         return None
@@ -198,58 +211,14 @@ async def apply(
     restated = [lot.position.entry_session for lot in fresh if lot.restates]
     if restated:
         return await ledger_effects.record_change(conn, clock, before, min(restated), Phase.SNAPSHOTS, source=source)
+    waited_for = [lot.position.entry_session for lot in fresh if lot.row["basis_assumed"]]
+    if not waited_for:
+        return None
     await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
-    first = min(lot.position.entry_session for lot in fresh)
+    first = min(waited_for)
     body = WorkBody(portfolios=[before.id], first=first, last=max(first, clock.last_due()))
     await outbox.publish(conn, [PhaseRequested(work=body, phase=Phase.SNAPSHOTS)], source=SERVICE)
     return None
-
-
-async def _undecided_positions(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[RowMapping]:
-    """Lots that can be settled now.
-
-    Assumed ones whose entry session is ingested, so that their closes are known or known to be absent, with every split there
-    is; and ones settled without a close that has come since.
-    """
-    rows = await conn.execute(
-        text("""
-            SELECT x.* FROM coordinator.positions x
-            JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
-            JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.entry_session AND u.phase = 'ingest'
-                AND u.completed_revision >= u.required_revision
-            WHERE x.deleted_at IS NULL AND x.basis_awaits IS NOT NULL
-              AND (CAST(:portfolios AS uuid[]) IS NULL OR x.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
-              AND (x.basis_assumed OR EXISTS (
-                  SELECT 1 FROM ingest.symbols y JOIN ingest.prices q ON q.symbol_id = y.id
-                  WHERE y.symbol = x.symbol AND q.session = x.basis_awaits))
-            ORDER BY x.portfolio_id, x.entry_session, x.id
-        """),
-        {"portfolios": None if portfolios is None else list(portfolios)},
-    )
-    return rows.mappings().all()
-
-
-async def _decided_positions(
-    conn: AsyncConnection, portfolio: UUID, undecided: Sequence[RowMapping]
-) -> Sequence[RowMapping]:
-    """Lots of the same files and symbols that were compared already. The rows of a file were created in one transaction."""
-    rows = await conn.execute(
-        text("""
-            SELECT x.* FROM coordinator.positions x
-            JOIN (SELECT DISTINCT * FROM unnest(CAST(:created AS timestamptz[]), CAST(:symbols AS text[])) AS f (created_at, symbol)) f
-                ON f.created_at = x.created_at AND f.symbol = x.symbol
-            WHERE x.portfolio_id = :portfolio AND x.deleted_at IS NULL AND NOT x.id = ANY (CAST(:undecided AS uuid[]))
-              AND x.basis_reason IN ('compared', 'ambiguous', 'mismatch') AND x.price_basis IN ('as_traded', 'split_adjusted')
-            ORDER BY x.entry_session, x.id
-        """),
-        {
-            "portfolio": portfolio,
-            "created": [row["created_at"] for row in undecided],
-            "symbols": [row["symbol"] for row in undecided],
-            "undecided": [row["id"] for row in undecided],
-        },
-    )
-    return rows.mappings().all()
 
 
 def _stated(number: int, row: RowMapping) -> Position:

@@ -138,7 +138,7 @@ async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
     """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = [
+    records = (
         (
             portfolio,
             position.symbol,
@@ -168,9 +168,8 @@ async def insert_positions(
             from_trades,
         )
         for position, decision, key in rows
-    ]
-    if records:
-        await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
+    )
+    await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:

@@ -134,8 +134,9 @@ async def decide_price_basis(
 
     The other arguments are those of `basis.decide_file`.
     """
+    calendar = clock.calendar()
     compared = [position for position in positions if basis.applies(position)]
-    known = iter(await entry_closes.read(conn, compared, clock.calendar()) if compared else [])
+    known = iter(await entry_closes.read(conn, compared, calendar) if compared else [])
     markets = [next(known) if basis.applies(position) else None for position in positions]
 
     def decide() -> list[Decision]:
@@ -143,19 +144,18 @@ async def decide_price_basis(
         decisions = basis.decide_file(asked, markets, issues, files=files, decided=decided, final=final)
         basis_warnings.warn_unknown(positions, decisions, issues)
         basis_warnings.warn_converted(positions, decisions, issues)
-        return decisions
+        return [
+            replace(decision, awaits=calendar.on_or_before(position.entry_date))
+            if decision.assumed or (final and not decision.known and basis.applies(position))
+            else decision
+            for position, decision in zip(positions, decisions, strict=True)
+        ]
 
     # Of fifty thousand lots it takes seconds, in which the event loop has others to answer.
     decisions = await asyncio.to_thread(decide)
     if not final:
         await _doubt_exits(conn, list(zip(positions, decisions, strict=True)), clock, issues)
-    calendar = clock.calendar()
-    return [
-        replace(decision, awaits=calendar.on_or_before(position.entry_date))
-        if decision.assumed or (final and not decision.known and basis.applies(position))
-        else decision
-        for position, decision in zip(positions, decisions, strict=True)
-    ]
+    return decisions
 
 
 async def _doubt_exits(
