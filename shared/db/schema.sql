@@ -1846,6 +1846,7 @@ GRANT SELECT ON TABLE coordinator.closures TO leadline_factors, leadline_ingest,
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.closures TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.flows TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.flows TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE coordinator.fund_holdings TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.fund_holdings TO leadline_api, leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.idempotency TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.import_lots TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
