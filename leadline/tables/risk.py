@@ -64,11 +64,11 @@ def _options(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
         console.print(rows)
 
 
-def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST) -> None:
-    """`most`: of the contributions to the volatility, the largest first."""
+def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST, whole: bool = False) -> None:
+    """`most`: of the contributions to the volatility, the largest first. `whole`: also what repeats something else."""
     _volatility(console, of)
     _tail(console, of)
-    _covered(console, of.get("covered_only") or {})
+    _covered(console, of.get("covered_only") or {}, always=whole)
     _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
     _three_volatilities(console, of)
     compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
@@ -110,10 +110,10 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     console.print(rows)
 
 
-def _covered(console: Console, of: Mapping[str, Any]) -> None:
-    """Only where something is not covered: else it repeats what stands above."""
+def _covered(console: Console, of: Mapping[str, Any], *, always: bool) -> None:
+    """always : also where everything is covered, and it repeats what stands above"""
     backing = [of.get(f"coverage_{window}") for window in (21, 63, 252, "var")]
-    if not any(share is not None and share < 1.0 for share in backing):
+    if not of or not (always or any(share is not None and share < 1.0 for share in backing)):
         return
     rows = table("Of covered value alone", "figure", "value", "covered")
     for window in (21, 63, 252):
@@ -121,17 +121,15 @@ def _covered(console: Console, of: Mapping[str, Any]) -> None:
         rows.add_row(f"volatility, {window} sessions", percent(of[f"realized_{window}"], 1), share)
     rows.add_row("forecast, 21 sessions", percent(of["forecast_21"], 1), percent(of["coverage_var"], 1))
     rows.add_row("beta realized", number(of["beta"]), percent(of["coverage_252"], 1))
-    for tail in of["var"]:
-        if tail["method"] == "historical":
-            words_of = f"VaR {percent(tail['level'], 1)}, historical"
-            rows.add_row(words_of, percent(tail["var"]), percent(of["coverage_var"], 1))
     console.print(rows)
+    _losses(console, "Value at risk of covered value alone, one day, of NAV", of["var"])
 
 
 def _losses(console: Console, title: str, tails: Sequence[Mapping[str, Any]]) -> None:
     bounded = any("var_low" in tail for tail in tails)
     between = ("at least", "at most") if bounded else ()
-    rows = table(title, "method", "level", "VaR", *between, "expected shortfall", "returns", left=2)
+    counted = ("returns",) if any("n_obs" in tail for tail in tails) else ()
+    rows = table(title, "method", "level", "VaR", *between, "expected shortfall", *counted, left=2)
     for tail in tails:
         bounds = [percent(tail.get(key)) for key in ("var_low", "var_high")] if bounded else []
         rows.add_row(
@@ -140,7 +138,7 @@ def _losses(console: Console, title: str, tails: Sequence[Mapping[str, Any]]) ->
             percent(tail["var"]),
             *bounds,
             percent(tail.get("es")),
-            count(tail.get("n_obs")),
+            *(count(tail.get("n_obs")) for _ in counted),
         )
     if rows.row_count:
         console.print(rows)
