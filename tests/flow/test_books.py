@@ -51,6 +51,14 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for day in SESSIONS
         if day not in ABSENT
     ]
+    # Two for one on 2020-09-15, as traded, and nobody lists it.
+    rows += [
+        f"RAWS,{day},{100 if day < date(2020, 9, 15) else 50},{100 if day < date(2020, 9, 15) else 50}"
+        for day in SESSIONS
+    ]
+    # The same in a file that is adjusted for it.
+    rows += [f"ADJS,{day},50,50" for day in SESSIONS]
+    rows += [f"SPUN,{day},8,8" for day in SESSIONS]
     rows += [f"HUGE,{day},140,140" for day in SESSIONS]
     rows += [f"TINY,{day},0.00012,0.00012" for day in SESSIONS]
     (folder / "prices.csv").write_text("\n".join(["symbol,date,close,adj_close", *rows, ""]))
@@ -67,8 +75,13 @@ async def fresh(server: Server, broker: TestBroker, prices: Path) -> AsyncIterat
     await databases.drop(database)
 
 
-async def book(leadline: Pipeline, *rows: str, equity: int = 50_000, price_basis: str = "auto") -> str:
-    content = "\n".join(("symbol,quantity,entry_date,entry_price,exit_date,exit_price,investment_subtype", *rows, ""))
+LOTS = "symbol,quantity,entry_date,entry_price,exit_date,exit_price,investment_subtype"
+
+
+async def book(
+    leadline: Pipeline, *rows: str, equity: int = 50_000, price_basis: str = "auto", header: str = LOTS
+) -> str:
+    content = "\n".join((header, *rows, ""))
     answer = await leadline.api.post(
         "/portfolios/import",
         data={"name": rows[0], "account_type": "taxable", "equity_balance": str(equity), "price_basis": price_basis},
@@ -134,6 +147,37 @@ async def test_a_price_far_from_the_only_closes_is_said_on_the_first_import(
     assert (symbol, "price_basis_mismatch") in await reasons(fresh, portfolio)
     (lot,) = status["price_basis"]
     assert (lot["symbol"], lot["basis_reason"]) == (symbol, "mismatch")
+
+
+TRADES = "date,action,symbol,quantity,price"
+
+
+async def test_a_trade_far_from_its_close_is_partial_on_the_first_import(fresh: Pipeline) -> None:
+    """Stated as traded, as all trades are: it was a warning of the second import, and the snapshots were complete."""
+    portfolio = await book(fresh, f"{ENTRY},buy,NOAC,10,10", header=TRADES, equity=5_000)
+    (status,) = await fresh.complete(portfolio)
+    assert ("NOAC", "price_basis_mismatch") in partial(status)
+    assert ("NOAC", "price_basis_mismatch") in await reasons(fresh, portfolio, ENTRY), "from its first session on"
+    (lot,) = status["price_basis"]
+    assert (lot["symbol"], lot["basis_reason"], lot["stored_quantity"]) == ("NOAC", "stated_mismatch", 10.0)
+
+
+@pytest.mark.parametrize("symbol", ["RAWS", "ADJS"])
+async def test_a_split_and_a_spin_off_that_only_the_broker_lists_are_right_in_money(
+    fresh: Pipeline, symbol: str
+) -> None:
+    """100 at 100 and two for one: the shares were 100 all the while, and half their value was gone."""
+    portfolio = await book(
+        fresh,
+        f"{ENTRY},buy,{symbol},100,100", f"2020-09-15,split,{symbol},100,", "2020-09-16,spin-off,SPUN,50,",
+        f"2020-09-24,sell,{symbol},150,50", header=TRADES,
+    )  # fmt: skip
+    await fresh.complete(portfolio)
+    worth = [(ENTRY, 0), (date(2020, 9, 14), 0), (date(2020, 9, 15), 0), (date(2020, 9, 16), 400), (AS_OF, 400)]
+    for session, gained in worth:
+        assert await nav(fresh, portfolio, session) == pytest.approx(50_000 + gained, abs=0.01)
+    found = await reasons(fresh, portfolio)
+    assert not {(symbol, code) for symbol, code in found if code in ("price_basis_mismatch", "exit_price_mismatch")}
 
 
 async def test_another_security_under_the_ticker_is_remarked(fresh: Pipeline) -> None:

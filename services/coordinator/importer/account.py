@@ -50,12 +50,27 @@ def equity(text: str, issues: Issues) -> Decimal:
         return Decimal(0)
     value = cells.number(text)
     if value is None:
-        issues.error(None, "equity_balance", "ERR_PORT_005", f"equity_balance {text!r} is not a number.", text)
+        issues.error(
+            None, "equity_balance", "ERR_PORT_005",
+            f"equity_balance {text!r} is not a number. Write digits alone, with a point in decimals, such as 50000.", text,
+        )  # fmt: skip
         return Decimal(0)
     if value <= 0:
-        issues.error(None, "equity_balance", "ERR_PORT_006", f"equity_balance {text} must be above zero.", text)
+        issues.error(
+            None,
+            "equity_balance",
+            "ERR_PORT_006",
+            f"equity_balance {text} must be above zero: it pays for the lots.",
+            text,
+        )
     elif value > MAX_EQUITY:
-        issues.error(None, "equity_balance", "ERR_PORT_007", f"equity_balance {text} is beyond {MAX_EQUITY:,f}.", text)
+        issues.error(
+            None,
+            "equity_balance",
+            "ERR_PORT_007",
+            f"equity_balance {text} is beyond {MAX_EQUITY:,f}. Check its unit.",
+            text,
+        )
     elif cells.decimals(value) > 4:
         issues.error(
             None, "equity_balance", "ERR_PORT_011", f"equity_balance {text} has over 4 decimals. Round it.", text

@@ -19,11 +19,14 @@ from services.coordinator.importer.basis_model import (
     ADJUSTED,
     AMBIGUOUS,
     AS_TRADED,
+    BY_THE_USER,
     COMPARED,
+    DOUBTFUL,
     MISMATCH,
     NO_CLOSE,
     SPLIT_ADJUSTED,
     STATED,
+    STATED_MISMATCH,
     Decision,
     Market,
 )
@@ -31,8 +34,8 @@ from services.coordinator.importer.model import PUBLIC, Issues, Position
 from shared.market.symbols import is_cash_like
 
 __all__ = [
-    "ADJUSTED", "AMBIGUOUS", "AS_TRADED", "COMPARED", "MISMATCH", "NO_CLOSE", "SPLIT_ADJUSTED", "STATED", "Decision", "Market",
-    "applies", "decide", "decide_file", "near",
+    "ADJUSTED", "AMBIGUOUS", "AS_TRADED", "BY_THE_USER", "COMPARED", "DOUBTFUL", "MISMATCH", "NO_CLOSE", "SPLIT_ADJUSTED", "STATED",
+    "STATED_MISMATCH", "Decision", "Market", "applies", "decide", "decide_file", "near",
 ]  # fmt: skip
 
 # Outside half to double of the close the price is not of that day, or not of that symbol.
@@ -150,7 +153,7 @@ def _decide(
     if not fits:
         basis_warnings.warn_far(position, close, f"close, {chosen.replace('_', ' ')},", issues)
     found = AMBIGUOUS if ambiguous and factor != 1.0 else COMPARED
-    reason = STATED if stated else found if fits else MISMATCH
+    reason = (STATED if fits else STATED_MISMATCH) if stated else found if fits else MISMATCH
     if chosen == SPLIT_ADJUSTED:
         decision = _convert(position, market, reason)
     else:

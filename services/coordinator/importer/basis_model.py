@@ -9,6 +9,10 @@ from decimal import Decimal
 
 AS_TRADED, SPLIT_ADJUSTED, ADJUSTED = "as_traded", "split_adjusted", "adjusted"
 STATED, COMPARED, AMBIGUOUS, MISMATCH, NO_CLOSE = "stated", "compared", "ambiguous", "mismatch", "no_close"
+# The user's word stands, and the price is far from the close of its day all the same.
+STATED_MISMATCH = "stated_mismatch"
+BY_THE_USER = frozenset({STATED, STATED_MISMATCH})
+DOUBTFUL = frozenset({AMBIGUOUS, MISMATCH, STATED_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Decision:
     known: bool
     """Whether there was a price to compare with."""
     reason: str | None = None
-    """Who or what decided: STATED, COMPARED, AMBIGUOUS, MISMATCH or NO_CLOSE; None where nobody has yet, or nothing is to be decided."""
+    """Who or what decided: STATED, STATED_MISMATCH, COMPARED, AMBIGUOUS, MISMATCH or NO_CLOSE; None where nobody has yet, or nothing is
+    to be decided."""
     assumed: bool = False
     """Stored as stated because nothing is known yet."""
     awaits: date | None = None

@@ -158,7 +158,8 @@ def amount(
             column,
             codes.not_a_number,
             f"{column} {text!r} is not a number{_because(text)}. Write digits, with a point in decimals"
-            f"{' and a minus for negative' if signed is not None else ''}, such as 1234.50; {dialects.HINT_NUMBER}.",
+            f"{' and a minus for negative' if signed is not None else ''}, such as 1234.50"
+            f"{dialects.readings(text, dialects.plain_number, issues.dialect)}.",
             text,
         )
     elif signed is not None and value == 0:
@@ -202,15 +203,26 @@ def day(
             row,
             column,
             codes.not_a_date,
-            f"{column} {text!r} is not a date{_serial(text) or _timed(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD; "
-            f"{dialects.HINT_DATE}.",
+            f"{column} {text!r} is not a date{_serial(text) or _timed(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD"
+            f"{dialects.readings(text, dialects.plain_date, issues.dialect)}.",
             text,
         )
     elif last is not None and value > last:
-        issues.error(row, column, codes.future, f"{column} {text} is in the future; today is {last} in New York.", text)
+        issues.error(
+            row,
+            column,
+            codes.future,
+            f"{column} {text} is in the future; today is {last} in New York. Correct it.",
+            text,
+        )
     elif value < first:
         issues.error(
-            row, column, codes.too_old, f"{column} {text} is before {first}, where the exchange calendar begins.", text
+            row,
+            column,
+            codes.too_old,
+            f"{column} {text} is before {first}, where the exchange calendar begins. Enter it on that day, at its "
+            "value then.",
+            text,
         )
     else:
         return value

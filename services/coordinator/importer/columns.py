@@ -20,6 +20,7 @@ OPTIONAL = (
     "price_basis",
 )
 COLUMNS = REQUIRED + OPTIONAL
+CURRENCY = "currency"
 
 # Files made for the engine this replaces name these two differently; its other ten headers differ only in case and spaces.
 _ALIASES = {"entrypricepershare": "entry_price", "exitpricepershare": "exit_price"}

@@ -4,6 +4,7 @@ thousand in Berlin and one in Boston, and 03/04 is two different days."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -32,8 +33,11 @@ DIALECTS = {
 }
 PLAIN = DIALECTS["iso"]
 MINUS = "\N{MINUS SIGN}"
-HINT_NUMBER = "in a file, dialect=us reads $1,234.50 and (100), dialect=eu 1.234,50"
-HINT_DATE = "in a file, dialect=us reads MM/DD/YYYY, dialect=uk and dialect=eu DD/MM/YYYY"
+_CURRENCIES = {
+    "$": frozenset({"USD", "CAD", "AUD", "NZD", "HKD", "SGD", "MXN"}),
+    "€": frozenset({"EUR"}),
+    "£": frozenset({"GBP"}),
+}
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -58,6 +62,31 @@ def _pattern(group: str, mark: str) -> re.Pattern[str]:
 
 
 _GROUPED = {".": _pattern(",", r"\."), ",": _pattern(r"[. '\u00a0\u202f]", ",")}
+
+
+def has_money_sign(text: str) -> bool:
+    return any(sign in text for sign in _CURRENCIES)
+
+
+def other_currency(text: str, currency: str) -> str | None:
+    """The sign of money in a number that is none of a currency's; None where there is no such sign."""
+    return next((sign for sign, own in _CURRENCIES.items() if sign in text and currency not in own), None)
+
+
+def readings(text: str, read: Callable[[str, Dialect], str | None], chosen: str) -> str:
+    """Which dialects beside the chosen one read a text, and as what, for a message; '' where none does."""
+    found: dict[str, list[str]] = {}
+    for dialect in DIALECTS.values():
+        value = read(text, dialect) if dialect.grouped and dialect.name != chosen else None
+        if value is not None:
+            found.setdefault(value, []).append(f"dialect={dialect.name}")
+    told = [
+        f"{', '.join(names[:-1])}{' and ' if names[:-1] else ''}{names[-1]} read{'' if names[:-1] else 's'} it as {value}"
+        for value, names in found.items()
+    ]
+    if chosen == PLAIN.name:
+        return f"; in a file, {', '.join(told)}" if told else ""
+    return "".join(f"; {each}" for each in (f"the file is read as dialect={chosen} ({DIALECTS[chosen].means})", *told))
 
 
 def plain_number(text: str, dialect: Dialect) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+from services.coordinator.importer.presets import ADDING
 from services.coordinator.importer.trades import Trade
 from shared.market.split_ratio import ratio
 
@@ -17,7 +18,7 @@ Splits = Mapping[str, Sequence[tuple[date, Decimal]]]
 _KEPT = Decimal(1).scaleb(-10)
 _BROKERS_DIGIT = Fraction(1, 10**6)
 # A broker books a split around its ex-date; a listed one within these days is the same.
-_SPLIT_DAYS = 10
+SPLIT_DAYS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,26 @@ class Dividend:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """Shares that came without money and that the price source does not list, with the shares that were held before."""
+
+    trade: Trade
+    held: Fraction
+
+    @property
+    def ratio(self) -> Fraction:
+        """Shares of after per share of before; 0 where none were held."""
+        return (self.held + Fraction(self.trade.quantity or 0)) / self.held if self.held else Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
+    """received : splits, stock dividends and spin-offs that the file alone has, whose shares entered for nothing"""
+
     lots: tuple[Lot, ...]
     unplaced: tuple[Unplaced, ...]
     dividends: tuple[Dividend, ...]
+    received: tuple[Received, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,18 +95,21 @@ def match(trades: Sequence[Trade], splits: Splits) -> Book:
     """All lots of all symbols. A sale closes long lots only, a cover short ones; what finds none is listed, never a short.
 
     trades : oldest first, as `trades.in_order` leaves them
-    splits : known from the price source; a split that only the broker's file has counts as the file says
+    splits : known from the price source. Shares that only the broker's file adds enter at 0 on its day: prices of a source that
+             lists no split go on as they were traded, so that shares of before at their price and new ones at none are worth what
+             was held.
     """
     lots: list[Lot] = []
     unplaced: list[Unplaced] = []
     dividends: list[Dividend] = []
+    received: list[Received] = []
     by_symbol: dict[str, list[Trade]] = {}
     for trade in trades:
         by_symbol.setdefault(trade.symbol, []).append(trade)
     for symbol, own in by_symbol.items():
-        _match_symbol(own, list(splits.get(symbol, ())), lots, unplaced, dividends)
+        _match_symbol(own, list(splits.get(symbol, ())), lots, unplaced, dividends, received)
     lots.sort(key=lambda lot: (lot.opened.day, lot.opened.time, lot.opened.sequence))
-    return Book(tuple(lots), tuple(unplaced), tuple(dividends))
+    return Book(tuple(lots), tuple(unplaced), tuple(dividends), tuple(received))
 
 
 def _match_symbol(
@@ -98,6 +118,7 @@ def _match_symbol(
     lots: list[Lot],
     unplaced: list[Unplaced],
     dividends: list[Dividend],
+    received: list[Received],
 ) -> None:
     books: dict[int, deque[_Open]] = {1: deque(), -1: deque()}
     known = list(listed)
@@ -111,8 +132,8 @@ def _match_symbol(
             sign = 1 if trade.kind == "buy" else -1
             assert trade.quantity is not None
             books[sign].append(_Open(trade, trade.quantity, Fraction(trade.quantity), sign=sign))
-        elif trade.kind == "split":
-            _split(trade, books[1], known, unplaced)
+        elif trade.kind in ADDING:
+            _add_shares(trade, books[1], known, unplaced, received)
         elif trade.kind == "dividend":
             held = sum((lot.available * lot.sign for book in books.values() for lot in book), Fraction(0))
             dividends.append(Dividend(trade, _decimal(held)))
@@ -149,16 +170,35 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
         )
 
 
-def _split(trade: Trade, book: deque[_Open], listed: Sequence[tuple[date, Decimal]], unplaced: list[Unplaced]) -> None:
-    if any(abs((day - trade.day).days) <= _SPLIT_DAYS for day, _ in listed):
-        return
+def _add_shares(
+    trade: Trade,
+    book: deque[_Open],
+    listed: Sequence[tuple[date, Decimal]],
+    unplaced: list[Unplaced],
+    received: list[Received],
+) -> None:
+    """Shares that came without money, each part beside the lot it came of: sold first in, first out, the two leave together."""
     assert trade.quantity is not None
+    same = any(abs((day - trade.day).days) <= SPLIT_DAYS for day, _ in listed)
     held = sum((lot.available for lot in book), Fraction(0))
-    if not held:
+    if not held and (same or trade.kind == "split"):
         unplaced.append(Unplaced(trade, trade.quantity, "nothing was held that could split"))
         return
-    for lot in book:
-        lot.factor *= (held + Fraction(trade.quantity)) / held
+    if same:
+        return
+    received.append(Received(trade, held))
+    free = replace(trade, price=Decimal(0))
+    if not held:
+        book.append(_Open(free, trade.quantity, Fraction(trade.quantity)))
+        return
+    before, left = list(book), trade.quantity
+    book.clear()
+    for lot in before:
+        part = Fraction(trade.quantity) * lot.available / held
+        # What rounding leaves is the last one's: all parts together are what came.
+        rounded = left if lot is before[-1] else _decimal(part)
+        left -= rounded
+        book.extend((lot, _Open(free, rounded, part)))
 
 
 def _decimal(quantity: Fraction) -> Decimal:

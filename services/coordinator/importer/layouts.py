@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from services.coordinator.importer import dialects, own_headers
-from services.coordinator.importer.columns import canonical
+from services.coordinator.importer import dialects, own_headers, tables
+from services.coordinator.importer.columns import COLUMNS, REQUIRED, canonical
 from services.coordinator.importer.dialects import Dialect
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.presets import POSITIONS, TRADES, Preset, header_key, presets
@@ -16,14 +17,12 @@ from services.coordinator.importer.reading import (
     NOTHING,
     NUMBERS,
     PREAMBLE,
+    TRADE_COLUMNS,
     TRADE_REQUIRED,
     Layout,
     Options,
     Record,
 )
-
-# Names that a header must share with another one to be a header itself.
-_SHARED_NAMES = 3
 
 
 def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
@@ -34,9 +33,11 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             None, "preset", "ERR_CSV_008", f"There is no layout {options.preset!r}. There is {names}.", options.preset
         )
         return None
-    if options.mapping:
-        return own_headers.mapped(sheet, options, issues)
     found = None if options.preset == "none" else recognised(sheet, options)
+    if options.mapping:
+        found = None if found is None else _renamed(found, sheet.rows[found.header], options)
+        if found is None:
+            return own_headers.mapped(sheet, options, issues)
     if found is not None:
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
@@ -52,18 +53,22 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
 
 
 def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
-    """The rows below the header that are data: not of another section or table, and no repeated header."""
-    count, where = 0, layout.where
+    """The rows below the header that are data: not of another section or table, and no header again."""
+    count = 0
+    where: Mapping[str, int] = layout.where
+    width = layout.width
     unread: Counter[str] = Counter()
     above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
     symbol = next(filter(None, above), "")
-    for index, row in _table(sheet, layout, issues):
+    for index, row, found in tables.rows(sheet, layout, issues):
         named = _section_symbol(layout, row)
         if named is not None:
             symbol = named
             continue
         cells = row.cells
-        if layout.section is not None:
+        if layout.section is None:
+            where, width = found
+        else:
             if cells[0] != layout.section or len(cells) < 2 or cells[1] not in ("Header", "Data"):
                 unread[cells[0]] += cells[0] != layout.section and cells[1:2] == ["Data"]
                 continue
@@ -78,53 +83,13 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
             )  # fmt: skip
             return
         count += 1
-        yield row, _record(row, layout, where, symbol)
+        yield row, _record(row, layout, where, width, symbol)
     if told := ", ".join(f"{name} ({rows})" for name, rows in unread.items() if rows):
         issues.warn(
             None, None, "skipped_row", f"Read is {layout.section} alone. Not read, with their numbers of rows: {told}.", told
         )  # fmt: skip
     if not count and not issues.refused:
         issues.error(None, None, "ERR_CSV_003", "The file has a header and no rows. Add at least one position.")
-
-
-def _table(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[int, Row]]:
-    """Rows of the header's table, with their index. A broker's statement may go on with other tables, which are named."""
-    header, other = sheet.rows[layout.header].cells, False
-    whole = layout.preset is None or layout.section is not None
-    for index, row in enumerate(sheet.rows[layout.header + 1 :], start=layout.header + 1):
-        if row.cells == header:
-            other = False
-            continue
-        if not whole and not other and _is_other_header(header, row.cells):
-            other = True
-            issues.warn(
-                row.line, None, "skipped_row", f"Row {row.line}: another table begins here, which is not read.",
-                ",".join(filter(None, row.cells)),
-            )  # fmt: skip
-        if not other:
-            yield index, row
-
-
-def refuse_shifted(record: Record, layout: Layout, issues: Issues) -> bool:
-    """Whether a row has more cells than the header, so that none of them is known to be what its place says; reports it."""
-    if record.surplus:
-        issues.error(
-            record.row, None, "ERR_CSV_006",
-            f"Line {record.row} has {layout.width + record.surplus} cells, the header {layout.width}. Quote cells that contain a "
-            "comma.",
-        )  # fmt: skip
-    return record.surplus > 0
-
-
-def refuse_foreign(record: Record, layout: Layout, columns: Iterable[str], issues: Issues) -> None:
-    """Report numbers that are none of the file's dialect and would pass as plain ones: a file is in one notation."""
-    for column in sorted(record.foreign.intersection(columns)):
-        raw = dict(record.written)[column]
-        issues.error(
-            record.row, column, "ERR_CSV_009",
-            f"{column} {raw!r} is no number of dialect={layout.dialect.name} ({layout.dialect.means}). Write it so, or choose the "
-            "dialect the file is in.", raw,
-        )  # fmt: skip
 
 
 def levels(sheet: Sheet, layout: Layout) -> dict[str, str]:
@@ -157,15 +122,7 @@ def warn_levels(left: Mapping[str, int], layout: Layout, issues: Issues) -> None
         )  # fmt: skip
 
 
-def _is_other_header(header: Sequence[str], cells: Sequence[str]) -> bool:
-    """Whether a row names columns, some of them as the header does: a statement's next table."""
-    told = [cell for cell in cells if cell]
-    known = {header_key(cell) for cell in header if cell}
-    shared = sum(header_key(cell) in known for cell in told)
-    return shared >= _SHARED_NAMES and not any(character.isdigit() for cell in told for character in cell)
-
-
-def _record(row: Row, layout: Layout, where: Mapping[str, int], symbol: str) -> Record:
+def _record(row: Row, layout: Layout, where: Mapping[str, int], width: int, symbol: str) -> Record:
     cells: dict[str, str] = {}
     written, foreign = [], set()
     for column, at in where.items():
@@ -191,21 +148,22 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], symbol: str) -> 
     if symbol and not cells.get("symbol"):
         cells["symbol"] = symbol
     surplus = 0
-    if (
-        layout.section is None
-        and not (layout.preset is not None and layout.preset.tail)
-        and any(row.cells[layout.width :])
-    ):
-        surplus = len(row.cells) - layout.width
-    return Record(row.line, cells, tuple(written), surplus, frozenset(foreign))
+    if layout.section is None and not (layout.preset is not None and layout.preset.tail) and any(row.cells[width:]):
+        surplus = len(row.cells) - width
+    return Record(row.line, cells, tuple(written), width, surplus, frozenset(foreign))
 
 
 def recognised(sheet: Sheet, options: Options) -> Layout | None:
     """The layout whose header some row is. Of several, the more telling one."""
     chosen = None if options.preset in (None, "") else options.preset
     best: tuple[tuple[int, int], int, Preset] | None = None
+    names = frozenset(name for preset in presets().values() for either in preset.header for name in either)
+    fewest = min(len(preset.header) for preset in presets().values())
     for index, row in enumerate(sheet.rows):
         keys = {header_key(cell) for cell in row.cells}
+        if len(keys & names) < fewest:
+            # Nearly all rows: none of the layouts need be asked.
+            continue
         for preset in presets().values():
             if chosen is not None and preset.name != chosen:
                 continue
@@ -247,6 +205,17 @@ def _where(preset: Preset, header: Sequence[str]) -> dict[str, int]:
         if preset.kind == POSITIONS and ours is not None and ours not in where and at not in where.values():
             where[ours] = at
     return where
+
+
+def _renamed(layout: Layout, header: Row, options: Options) -> Layout | None:
+    """A broker's layout with some of its columns under the names the user gives; None where the user names all that a row needs."""
+    known = TRADE_COLUMNS if layout.kind == TRADES else (*COLUMNS, "close_price")
+    keys = [header_key(cell) for cell in header.cells]
+    named = {ours: header_key(theirs) for ours, theirs in options.mapping.items()}
+    alone = {*TRADE_REQUIRED} if "action" in named else {*REQUIRED}
+    if alone <= set(named) or not set(named) <= set(known) or not set(named.values()) <= set(keys):
+        return None
+    return replace(layout, where={**layout.where, **{ours: keys.index(key) for ours, key in named.items()}})
 
 
 def _whole(layout: Layout, row: Row, issues: Issues) -> bool:

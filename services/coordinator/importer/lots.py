@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-from services.coordinator.importer import rules, special_rows
+from services.coordinator.importer import cells, rules, special_rows
 from services.coordinator.importer.columns import REQUIRED
 from services.coordinator.importer.identifiers import identifier_of, no_ticker
-from services.coordinator.importer.layouts import other_level, records, refuse_foreign, refuse_shifted, warn_levels
+from services.coordinator.importer.layouts import other_level, records, warn_levels
 from services.coordinator.importer.model import OPTIONS, PRIVATE, Issues, Position
 from services.coordinator.importer.option_names import occ_of
+from services.coordinator.importer.presets import Preset
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import NOTHING, Layout, Options, Record
+from services.coordinator.importer.row_refusals import refuse_foreign, refuse_money, refuse_shifted
 from services.coordinator.importer.rules import Rules
 from services.coordinator.importer.special_rows import say_no_class
 from shared.market.symbols import normalise
@@ -39,7 +41,7 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
     day = _day(layout, options, issues)
     if day is None:
         return
-    undated = 0
+    undated: Counter[bool] = Counter()
     repeated: Counter[str] = Counter()
     for row, record in records(sheet, layout, issues):
         level = other_level(record, layout)
@@ -48,23 +50,33 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
             continue
         if _other(row.cells, record, layout, options, issues) or refuse_shifted(record, layout, issues):
             continue
+        if refuse_money(record, _NUMBERS_READ, options.currency, issues):
+            continue
         refuse_foreign(record, layout, _NUMBERS_READ, issues)
         values, without_date, at_close = _values(record, layout, options, day)
         if layout.preset is not None and _unnamed(record.row, values, issues):
             continue
         position = rules.position(record.row, values, context, issues)
-        undated += without_date
         if position is not None:
-            yield replace(position, at_close=at_close, written=record.written)
+            undated[at_close] += without_date
+            own = cells.number(record.cells.get("close_price", "")) if at_close else None
+            of = date.fromisoformat(layout.file_date) if at_close and layout.file_date else None
+            yield replace(position, at_close=at_close, file_price=own, file_day=of, written=record.written)
     warn_levels(repeated, layout, issues)
-    if undated:
-        source = "as entry_date says" if day.named else "the day the file is of"
-        price = "the file's price of that day" if _has_price(layout, day) else "that day's close"
-        issues.warn(
-            None, "entry_date", "entered_at_date",
-            f"{undated} position{'s have' if undated > 1 else ' has'} no entry date and enter{'' if undated > 1 else 's'} on "
-            f"{day.text}, {source}, at {price}. What was gained before is not in the file.", day.text,
-        )  # fmt: skip
+    for at_close, count in undated.items():
+        if count:
+            _say_undated(count, day, issues, at_close=at_close)
+
+
+def _say_undated(count: int, day: _Day, issues: Issues, *, at_close: bool) -> None:
+    source = "as entry_date says" if day.named else "the day the file is of"
+    # A price that stands in the file with a day the user names is what the user says it was then.
+    price = "that day's close" if at_close else "the price the file gives"
+    issues.warn(
+        None, "entry_date", "entered_at_date",
+        f"{count} position{'s have' if count > 1 else ' has'} no entry date and enter{'' if count > 1 else 's'} on {day.text}, "
+        f"{source}, at {price}. What was gained before is not in the file.", day.text,
+    )  # fmt: skip
 
 
 def _day(layout: Layout, options: Options, issues: Issues) -> _Day | None:
@@ -85,7 +97,8 @@ def _day(layout: Layout, options: Options, issues: Issues) -> _Day | None:
         issues.error(
             None, "entry_date", "ERR_CSV_007",
             "The file says neither when its positions were entered nor of which day it is. Give that day as entry_date "
-            "(--entry-date YYYY-MM-DD): they enter then, at that day's close.",
+            "(--entry-date YYYY-MM-DD): they enter then, at that day's close"
+            f"{' or, where none is stored yet, at the price the file gives' if 'close_price' in layout.where else ''}.",
         )  # fmt: skip
         return None
     return _Day("", named=True)
@@ -98,7 +111,7 @@ def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tupl
     }
     preset = layout.preset
     symbol = values.get("symbol", "")
-    values["symbol"] = options.symbols.get(symbol, symbol)
+    values["symbol"] = options.renamed(symbol) or symbol
     if preset is not None and preset.classes and not values.get("investment_class"):
         kind = record.cells.get("type", "")
         values["investment_class"] = (kind and preset.of_class(kind)) or ""
@@ -123,8 +136,23 @@ def _unnamed(row: int, values: dict[str, str], issues: Issues) -> bool:
     return kind is not None
 
 
-def _has_price(layout: Layout, day: _Day) -> bool:
-    return "entry_price" in layout.where or ("close_price" in layout.where and not day.named)
+def _of_other_currency(record: Record, preset: Preset | None, own: str, issues: Issues) -> bool:
+    """Whether a row is priced in another currency than the portfolio's; says so. Of a broker's file the rest counts."""
+    currency = record.cells.get("currency", "").upper()
+    if not currency or currency == own:
+        return False
+    if preset is None:
+        issues.error(
+            record.row, "currency", "ERR_CSV_010",
+            f"Row {record.row} is priced in {currency}, the portfolio in {own}. Amounts are not converted: write them in {own}, or leave "
+            "the row out.", currency,
+        )  # fmt: skip
+    else:
+        issues.warn(
+            record.row, "currency", "not_placed",
+            f"Row {record.row} is left out: it is priced in {currency}, the portfolio in {own}.", currency,
+        )  # fmt: skip
+    return True
 
 
 def _other(row: list[str], record: Record, layout: Layout, options: Options, issues: Issues) -> bool:
@@ -138,18 +166,17 @@ def _other(row: list[str], record: Record, layout: Layout, options: Options, iss
             else:
                 say_no_class(record.row, got.get("symbol", ""), kind, issues)
             return True
-        currency = got.get("currency", "").upper()
-        if currency and currency != options.currency:
-            issues.warn(
-                record.row, "currency", "not_placed",
-                f"Row {record.row} is left out: it is priced in {currency}, the portfolio in {options.currency}.", currency,
-            )  # fmt: skip
-            return True
+    if _of_other_currency(record, preset, options.currency, issues):
+        return True
     needed = REQUIRED if preset is None else ("symbol", "quantity")
     filled = sum(bool(got.get(column)) and got[column].casefold() not in NOTHING for column in needed)
     # Below a heading that names the symbol, the first cell says what a row is.
     named = preset is not None and preset.symbol_line is not None
     what = special_rows.reason(row, "" if named else got.get("symbol") or got.get("name", ""), preset, filled)
+    if what is None and not any(got.values()):
+        what = "nothing in the columns that are read"
+    if what is None and preset is None and got.get("symbol", "").upper() == options.currency and filled < len(REQUIRED):
+        what = "cash"
     if what is None and preset is not None and filled == 1 and len([cell for cell in row if cell]) <= 2:
         what = "a footer"
     if what is None and preset is not None and not got.get("quantity"):

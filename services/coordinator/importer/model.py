@@ -59,6 +59,10 @@ class Position:
     """What the user says the numbers are; None leaves the decision to the comparison with the closes."""
     at_close: bool = False
     """The file gives no price: it enters at the close of its day, which is filled in before anything is stored."""
+    file_price: Decimal | None = field(default=None, compare=False)
+    """What the file says a share was worth on `file_day`; None where it says none."""
+    file_day: date | None = field(default=None, compare=False)
+    """The day the file is of; None where it does not say, and the user does."""
     class_stated: bool = field(default=False, compare=False)
     """Whether the class is the user's word; else it is what the symbol says."""
     written: tuple[tuple[str, str], ...] = field(default=(), compare=False)
@@ -89,6 +93,12 @@ class Issues:
     total: int = 0
     shown: int = MAX_ISSUES
     """How many errors an answer repeats; `total` counts all of them."""
+    dialect: str = "iso"
+    """How the file at hand is read; a remedy names no dialect that is chosen already."""
+
+    def of_row(self) -> Issues:
+        """For what is wrong in one row, which `extend` adds."""
+        return Issues(dialect=self.dialect)
 
     def error(self, row: int | None, column: str | None, code: str, message: str, value: str | None = None) -> None:
         self.total += 1

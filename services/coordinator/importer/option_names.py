@@ -6,7 +6,7 @@ IBKR          AAPL  210115C00130000 (the OCC form, padded), AAPL 15JAN21 130 C
 Robinhood     AAPL 1/15/2021 Call $130.00
 E*TRADE       AAPL Jan 15 '21 $130 Call
 thinkorswim   .AAPL210115C130, AAPL_011521C130
-in words      AAPL Jan 15 2021 $130 Call, AAPL 15 Jan 2021 130 Call, AAPL 2021-01-15 130 C
+in words      AAPL Jan 15 2021 $130 Call, AAPL 15 Jan 2021 130 Call, AAPL 2021-01-15 130 C, CALL AAPL 01/15/21 130.000
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _SPELLINGS = tuple(
         rf"{_ROOT}_(?P<mm>\d\d)(?P<dd>\d\d)(?P<yy>\d\d)(?P<side>[CP]){_STRIKE}",
         rf"{_ROOT} (?P<mm>\d\d?)/(?P<dd>\d\d?)/(?:20)?(?P<yy>\d\d) (?P<side>[CP])\$?{_STRIKE}",
         rf"{_ROOT} (?P<dd>\d\d?) (?P<month>[A-Z]{{3}}) (?:20)?(?P<yy>\d\d) \$?{_STRIKE} (?P<side>[CP])(?:ALL|UT)?",
+        rf"(?P<side>[CP])(?:ALL|UT) {_ROOT} (?P<mm>\d\d?)/(?P<dd>\d\d?)/(?:20)?(?P<yy>\d\d) \$?{_STRIKE}(?: EXP)?",
         rf"{_ROOT} 20(?P<yy>\d\d)-?(?P<mm>\d\d)-?(?P<dd>\d\d) \$?{_STRIKE} (?P<side>[CP])(?:ALL|UT)?",
     )
 )

@@ -48,7 +48,7 @@ def contract(
     """
     stated = {column: values.get(column, "").strip() for column in FIELDS}
     occ = None if symbol is None else parse_occ(symbol)
-    found = Issues()
+    found = issues.of_row()
     underlying = strike = expiration = side = None
     if stated["underlying_symbol"]:
         underlying = cells.symbol(stated["underlying_symbol"], row, "underlying_symbol", found)

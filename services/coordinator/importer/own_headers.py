@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.coordinator.importer import columns
-from services.coordinator.importer.columns import COLUMNS, REQUIRED, canonical
+from services.coordinator.importer.columns import COLUMNS, CURRENCY, REQUIRED, canonical
 from services.coordinator.importer.dialects import PLAIN
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.presets import POSITIONS, TRADES, header_key, presets
 from services.coordinator.importer.reader import MAX_COLUMNS, Row, Sheet
 from services.coordinator.importer.reading import PREAMBLE, TRADE_COLUMNS, TRADE_REQUIRED, Layout, Options
 
+# More words than that are no list of what can be done.
+_ACTIONS = 40
+
 
 def mapped(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     """The columns as the user names them; those that are not named are matched by our own names."""
     kind = TRADES if "action" in options.mapping else POSITIONS
-    known = TRADE_COLUMNS if kind == TRADES else COLUMNS
+    known = TRADE_COLUMNS if kind == TRADES else (*COLUMNS, CURRENCY)
     for named in options.mapping:
         if named not in known:
             issues.error(
@@ -42,11 +45,14 @@ def mapped(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             )  # fmt: skip
     if issues.refused or first is None:
         return None
+    if kind == POSITIONS and _refuse_trades(sheet, first, issues):
+        return None
     header = sheet.rows[first].cells
     keys = [header_key(cell) for cell in header]
     where = {column: keys.index(name) for column, name in theirs.items()}
     for at, cell in enumerate(header):
-        ours = canonical(cell) if kind == POSITIONS else (header_key(cell) if header_key(cell) in known else None)
+        own = header_key(cell) if header_key(cell) in known else None
+        ours = canonical(cell) or _currency(cell) if kind == POSITIONS else own
         if ours is not None and ours not in where and at not in where.values():
             where[ours] = at
     trades = presets()["trades"] if kind == TRADES else None
@@ -64,6 +70,11 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     if first is None:
         first = max(range(min(len(sheet.rows), PREAMBLE)), key=lambda n: (columns.likeness(sheet.rows[n].cells), -n))
     row = sheet.rows[first]
+    how = (
+        "write a first line that says so, such as sep=;"
+        if dialect.grouped
+        else "say how the file is written: dialect=eu (1.234,50) or dialect=us (1,234.50)"
+    )
     for above in (row, *sheet.rows[:PREAMBLE]) if sheet.separator == "," else ():
         other = columns.other_separator(above.cells, _of_a_layout)
         if other is None:
@@ -71,7 +82,7 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         issues.error(
             above.line, None, "ERR_CSV_004",
             f"The cells are separated by {other}, not commas. Save the sheet as comma-separated CSV (UTF-8), with a point in "
-            "decimals, or say how the file is written: dialect=eu (1.234,50) or dialect=us (1,234.50).",
+            f"decimals, or {how}.",
         )  # fmt: skip
         return None
     if len(row.cells) > MAX_COLUMNS:
@@ -79,6 +90,8 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             row.line, None, "ERR_CSV_006",
             f"Line {row.line} has {len(row.cells)} cells; at most {MAX_COLUMNS} columns are read. Remove some.",
         )  # fmt: skip
+        return None
+    if _refuse_trades(sheet, first, issues):
         return None
     where = _matched(row, issues)
     if not _none_missing(needed, where, row, issues) or issues.refused_at(row.line):
@@ -89,6 +102,38 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             ",".join(preamble.cells),
         )  # fmt: skip
     return Layout(POSITIONS, dialect, first, where, len(row.cells))
+
+
+def _refuse_trades(sheet: Sheet, first: int, issues: Issues) -> bool:
+    """Whether a column says what each row does, so that its sales would be read as purchases; reports it, with what to map."""
+    header = sheet.rows[first]
+    rows = [row.cells for row in sheet.rows[first + 1 :]]
+    for at, name in enumerate(header.cells):
+        words = {cells[at] for cells in rows if at < len(cells) and cells[at]} if name else set()
+        told = [presets()["trades"].action(word) for word in words] if len(words) <= _ACTIONS else []
+        if "sell" not in told or told.count(None) * 2 > len(told):
+            continue
+        free = [cell for cell in header.cells if cell and cell != name]
+        like = {"date": "entry_date", "symbol": "symbol", "quantity": "quantity", "price": "entry_price"}
+        guesses = {ours: _named(ours, of, free) for ours, of in like.items()}
+        named = " ".join(f"{ours}={theirs!r}" for ours, theirs in {**guesses, "action": name}.items())
+        issues.error(
+            header.line, name, "ERR_CSV_004",
+            f"Column {name!r} says what each row does: the file is a list of trades, and not of positions. Name its columns: map {named}.",
+            name,
+        )  # fmt: skip
+        return True
+    return False
+
+
+def _named(ours: str, column: str, headers: Sequence[str]) -> str:
+    own = next((header for header in headers if header_key(header) == ours or canonical(header) == column), None)
+    return own or columns.likely(column, headers) or "…"
+
+
+def _currency(header: str) -> str | None:
+    """The column that is only compared with the portfolio's: nothing is converted."""
+    return CURRENCY if header_key(header) in ("currency", "currencycode", "ccy") else None
 
 
 def _of_a_layout(cells: Sequence[str]) -> bool:
@@ -105,7 +150,7 @@ def _matched(row: Row, issues: Issues) -> dict[str, int]:
     """Position of each known column in the header row. Reports repeated columns, warns of unknown ones."""
     found: dict[str, int] = {}
     for index, header in enumerate(row.cells):
-        column = canonical(header)
+        column = canonical(header) or _currency(header)
         if column is None:
             if header:
                 issues.warn(

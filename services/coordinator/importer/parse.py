@@ -40,7 +40,8 @@ def parse_csv(content: bytes, filename: str | None, context: Rules, options: Opt
     layout = layouts.locate(sheet, options, issues) if sheet.rows else None
     if layout is None:
         return Parsed((), issues)
-    layout.levels = layouts.levels(sheet, layout)
+    layout.separator = sheet.separator
+    layout.levels, issues.dialect = layouts.levels(sheet, layout), layout.dialect.name
     found = _reading(layout, sheet.rows[layout.header].line)
     if layout.kind == TRADES:
         listed = tuple(trades.read(sheet, layout, context, options, issues))

@@ -81,7 +81,11 @@ def read(content: bytes, filename: str | None, issues: Issues, dialect: Dialect 
     in the cells are found in the same pass."""
     if filename is not None and not filename.lower().endswith(".csv"):
         issues.error(
-            None, None, "ERR_CSV_002", f"{filename!r} is not a .csv file. Save the sheet as CSV (UTF-8).", filename
+            None,
+            None,
+            "ERR_CSV_002",
+            f"{filename!r} is not a .csv file. Save the sheet as CSV (UTF-8); a file of text with columns needs that ending alone.",
+            filename,
         )
     if len(content) > MAX_BYTES:
         issues.error(
@@ -120,7 +124,7 @@ def _decode(content: bytes, issues: Issues) -> str | None:
     return text
 
 
-def _separator(text: str, dialect: Dialect) -> tuple[str, bool]:
+def _separator(text: str, dialect: Dialect, issues: Issues) -> tuple[str, bool]:
     """What separates the cells, and whether the first line says so (`sep=;`, as spreadsheets write it).
 
     Without such a line it is looked for only under a dialect: semicolons usually come with decimal commas.
@@ -128,10 +132,23 @@ def _separator(text: str, dialect: Dialect) -> tuple[str, bool]:
     lines = [line for line in text.split("\n", 40) if line.strip()]
     declared = _DECLARED.fullmatch(lines[0].strip("\r\n")) if lines else None
     if declared:
-        return declared[1], True
+        return _followed(declared[1], lines[1:40], issues), True
     if not dialect.grouped:
         return ",", False
     return max(_SEPARATORS, key=lambda mark: _regularity(lines[:40], mark)), False
+
+
+def _followed(declared: str, lines: Sequence[str], issues: Issues) -> str:
+    """The separator that the first line names, but where the rows are cut by another: the line then is of another file."""
+    best = max(_SEPARATORS, key=lambda mark: _regularity(lines, mark))
+    if _regularity(lines, declared)[0] or not _regularity(lines, best)[0]:
+        return declared
+    issues.warn(
+        1, None, "separator_differs",
+        f"The first line names {declared!r} as what separates the cells, and the rows are separated by {best!r}, which is taken.",
+        declared,
+    )  # fmt: skip
+    return best
 
 
 def _regularity(lines: Sequence[str], mark: str) -> tuple[bool, int]:
@@ -141,7 +158,7 @@ def _regularity(lines: Sequence[str], mark: str) -> tuple[bool, int]:
 
 
 def _rows(text: str, dialect: Dialect, issues: Issues) -> Sheet:
-    separator, declared = _separator(text, dialect)
+    separator, declared = _separator(text, dialect, issues)
     lines = _Lines(text)
     # strict: a stray quote is an error here, not a guess about where the cell ends.
     reader = csv.reader(lines, strict=True, delimiter=separator, skipinitialspace=True)

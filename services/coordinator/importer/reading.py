@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.coordinator.importer.dialects import Dialect
 from services.coordinator.importer.presets import Preset
+from shared.market.symbols import normalise
 
 TRADE_COLUMNS = (
     "date", "time", "action", "symbol", "isin", "name", "quantity", "price", "fee", "commission", "amount", "currency", "broker_id",
@@ -17,6 +18,7 @@ NUMBERS = frozenset({
     "quantity", "entry_price", "exit_price", "strike_price", "price", "close_price", "fee", "commission", "amount",
 })  # fmt: skip
 DATES = frozenset({"entry_date", "exit_date", "expiration_date", "date"})
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 NOTHING = frozenset({"--", "-", "n/a", "na", "none"})
 # A preamble is a few lines; a header that stands lower is looked for only by the layouts of statements.
 PREAMBLE = 60
@@ -37,6 +39,14 @@ class Options:
     price_basis: str = ""
     currency: str = "USD"
 
+    def renamed(self, text: str) -> str | None:
+        """Our symbol for a broker's name of a security, however the file spells that; None where the user names none."""
+        if not self.symbols or not text:
+            return None
+        return self.symbols.get(text) or {normalise(name): ours for name, ours in self.symbols.items()}.get(
+            normalise(text)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -45,6 +55,8 @@ class Record:
     row: int
     cells: dict[str, str]
     written: tuple[tuple[str, str], ...] = ()
+    width: int = 0
+    """Cells of its header."""
     surplus: int = 0
     """Cells beyond the header's: a comma that is not quoted moves all that stand behind it."""
     foreign: frozenset[str] = frozenset()
@@ -65,6 +77,8 @@ class Layout:
     file_date: str | None = None
     levels: Mapping[str, str] = field(default_factory=dict)
     """Columns that tell at which level of detail a row is, and the one level that counts, in lower case."""
+
+    separator: str = ","
 
     @property
     def section(self) -> str | None:

@@ -45,7 +45,7 @@ class Rules:
 
 def position(row: int, values: Mapping[str, str], rules: Rules, issues: Issues) -> Position | None:
     """A position from cells in snake case, or None after reporting every cell that is wrong."""
-    found = Issues()
+    found = issues.of_row()
 
     def get(column: str) -> str:
         return values.get(column, "").strip()

@@ -59,7 +59,9 @@ def reason(cells: Sequence[str], symbol: str, preset: Preset | None, filled: int
     told = [cell for cell in cells if cell]
     if not told:
         return "an empty row"
-    first = " ".join((symbol or told[0]).rstrip(":").replace("-", " ").split())
+    # Where there is no symbol, the first cell in words: cash may stand in columns of its own.
+    said = symbol or next((cell for cell in told if not _NUMBER.fullmatch(cell)), told[0])
+    first = " ".join(said.rstrip(":").replace("-", " ").split())
     if (len(told) == 1 and _FOOTER.fullmatch(told[0])) or _is_prose(told, symbol, own=preset is None):
         return "a footer"
     if _PENDING.fullmatch(first):

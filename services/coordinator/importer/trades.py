@@ -10,19 +10,23 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from services.coordinator.importer import cells, special_rows
+from services.coordinator.importer import cells, special_rows, trade_rows
 from services.coordinator.importer.identifiers import identifier_of
-from services.coordinator.importer.layouts import other_level, records, refuse_foreign, refuse_shifted, warn_levels
-from services.coordinator.importer.model import OPTIONS, Issues
+from services.coordinator.importer.layouts import other_level, records, warn_levels
+from services.coordinator.importer.model import Issues
 from services.coordinator.importer.option_names import occ_of
-from services.coordinator.importer.presets import Preset
+from services.coordinator.importer.presets import ADDING, KINDS
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import Layout, Options, Record
+from services.coordinator.importer.row_refusals import refuse_foreign, refuse_money, refuse_shifted
 from services.coordinator.importer.rules import Rules
 from shared.market.symbols import parse_occ
 
 OPENING, CLOSING = frozenset({"buy", "short"}), frozenset({"sell", "cover", "expire"})
 NOT_PLACED = "not_placed"
+_NUMBERS_READ = ("quantity", "price", "amount")
+# Of the money of a split's two bookings, whose prices are rounded; and how far apart prices of one moment are by nothing else.
+_ROUNDING, _TELLING = Decimal("0.01"), Decimal("0.04")
 _SIDE_SUFFIX = re.compile(r"([0-9.]+)[SL]")
 
 
@@ -30,8 +34,8 @@ _SIDE_SUFFIX = re.compile(r"([0-9.]+)[SL]")
 class Trade:
     """One fill, split or dividend as the broker reports it. Quantities are positive: `kind` says which way.
 
-    quantity : shares or contracts; of a split the shares that were added; None of a dividend
-    price    : per share; None of a split or dividend; 0 of what expired or came for nothing
+    quantity : shares or contracts; of a split or of what was received the shares that were added; None of a dividend
+    price    : per share; None of a split, a dividend and what was received; 0 of what expired or came for nothing
     amount   : money, of a dividend
     """
 
@@ -76,7 +80,37 @@ def read(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues:
             f"Fees and commissions of {fees} are not part of the lots: prices are kept as traded. Enter them as cash flows if "
             "they are to count.", str(fees),
         )  # fmt: skip
+    if layout.preset is not None and layout.preset.split_pairs:
+        found = _join_split_pairs(found, issues)
     return keyed(in_order(found), layout)
+
+
+def _join_split_pairs(trades: Sequence[Trade], issues: Issues) -> list[Trade]:
+    """With one split instead of each sale of all shares and purchase of the new ones, for the same money at one moment."""
+    sales = {(each.symbol, each.day, each.time): each for each in trades if each.kind == "sell"}
+    result = {id(each): each for each in trades}
+    for bought in trades:
+        sold = sales.get((bought.symbol, bought.day, bought.time)) if bought.kind == "buy" else None
+        if (
+            sold is None
+            or id(sold) not in result
+            or not (bought.price and bought.quantity and sold.price and sold.quantity)
+        ):
+            continue
+        added, paid = bought.quantity - sold.quantity, bought.quantity * bought.price
+        if abs(paid - sold.quantity * sold.price) > paid * _ROUNDING or abs(bought.price / sold.price - 1) < _TELLING:
+            continue
+        del result[id(sold)], result[id(bought)]
+        if added > 0:
+            result[id(bought)] = replace(bought, kind="split", quantity=added, price=None)
+        else:
+            _left(
+                bought.row,
+                trade_rows.lacks_shares("split", {"quantity": str(added)}),
+                issues,
+                bought.symbol,
+            )
+    return list(result.values())
 
 
 def in_order(trades: Sequence[Trade]) -> list[Trade]:
@@ -90,7 +124,7 @@ def in_order(trades: Sequence[Trade]) -> list[Trade]:
 
 def place(trade: Trade) -> tuple[date, bool, str, bool]:
     """Where a trade stands among others: by day and time. A split is in force from the open of its day."""
-    return trade.day, trade.kind != "split", trade.time, trade.kind in CLOSING
+    return trade.day, trade.kind not in ADDING, trade.time, trade.kind in CLOSING
 
 
 def keyed(trades: Sequence[Trade], layout: Layout | None = None) -> list[Trade]:
@@ -121,7 +155,7 @@ def _trade(
 ) -> Trade | None:
     preset, got = layout.preset, record.cells
     assert preset is not None
-    what = _holding(row, record, layout)
+    what = trade_rows.not_a_trade(row, record, layout)
     if what is not None:
         issues.warn(
             record.row, None, "skipped_row", f"Row {record.row}: {what}, not a trade.", ",".join(filter(None, row))
@@ -133,9 +167,14 @@ def _trade(
         return None
     if refuse_shifted(record, layout, issues):
         return None
-    kind = _kind(got, layout)
+    kind = trade_rows.kind_of(got, layout)
     if kind is None:
-        _left(record.row, f"its action {got.get('action', '')!r} is none that is known", issues, got.get("action"))
+        _left(
+            record.row,
+            f"its action {got.get('action', '')!r} is none that is known. If it is one of {', '.join(KINDS)}, write that instead",
+            issues,
+            got.get("action"),
+        )
         return None
     if kind == "cash":
         issues.warn(
@@ -148,19 +187,16 @@ def _trade(
     if currency and currency != options.currency:
         _left(record.row, f"it is priced in {currency}, the portfolio in {options.currency}", issues, currency)
         return None
-    refuse_foreign(record, layout, ("quantity", "price"), issues)
-    if kind == "split" and got.get("quantity", "").startswith("-"):
-        _left(
-            record.row,
-            "it takes shares away (a reverse split): the price source's splits count",
-            issues,
-            got["quantity"],
-        )
+    if refuse_money(record, _NUMBERS_READ, options.currency, issues):
+        return None
+    refuse_foreign(record, layout, _NUMBERS_READ, issues)
+    if why := trade_rows.lacks_shares(kind, got):
+        _left(record.row, why, issues, got.get("quantity") or got.get("symbol"))
         return None
     symbol = _symbol(record, layout, options, issues)
     if symbol is None:
         return None
-    if parse_occ(symbol) is None and _is_of_option(kind, got, preset):
+    if parse_occ(symbol) is None and trade_rows.is_of_option(kind, got, preset):
         _left(
             record.row,
             f"{got.get('action') or kind!r} is of an option, and {symbol} names none that can be read",
@@ -171,44 +207,13 @@ def _trade(
     return _checked(kind, symbol, record, context, issues)
 
 
-def _holding(row: Sequence[str], record: Record, layout: Layout) -> str | None:
-    """What a row is instead of a trade."""
-    preset, got = layout.preset, record.cells
-    assert preset is not None
-    if preset.classes and preset.of_class(got.get("type", "")) == "":
-        return f"{got['type']}: money"
-    filled = sum(bool(got.get(column)) for column in ("date", "quantity", "price", "symbol"))
-    # The date is what every trade has: totals and footers begin with words there.
-    first = got.get("symbol", "") if got.get("date") else ""
-    return special_rows.reason(row, first, preset, filled)
-
-
-def _kind(got: dict[str, str], layout: Layout) -> str | None:
-    preset = layout.preset
-    assert preset is not None
-    if preset.actions and "action" in layout.where:
-        kind = preset.action(got.get("action", ""))
-    elif preset.signed:
-        kind = "sell" if got.get("quantity", "").startswith("-") else "buy"
-    else:
-        return None
-    codes = {code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";")}
-    if kind == "sell" and "O" in codes and "C" not in codes:
-        return "short"
-    if kind == "buy" and "C" in codes and "O" not in codes:
-        return "cover"
-    if kind == "sell" and "EP" in codes:
-        return "expire"
-    return kind
-
-
 def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) -> str | None:
     got, preset = record.cells, layout.preset
     assert preset is not None
     isin = got.get("isin", "")
     for name in (got.get("symbol", ""), isin):
-        if name and name in options.symbols:
-            return cells.symbol(options.symbols[name], record.row, "symbol", issues)
+        if ours := options.renamed(name):
+            return cells.symbol(ours, record.row, "symbol", issues)
     if preset.option_from:
         option = occ_of(got.get(preset.option_from, "").splitlines()[0] if got.get(preset.option_from) else "")
         if option is not None:
@@ -230,18 +235,8 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
     return symbol
 
 
-def _is_of_option(kind: str, got: dict[str, str], preset: Preset) -> bool:
-    """Whether a row trades an option, whatever its symbol: taken for the share it would be a hundredth of its money."""
-    action = got.get("action", "").strip()
-    return (
-        kind == "expire"
-        or any(only.fullmatch(action) for only in preset.options_only)
-        or preset.of_class(got.get("type", "")) == OPTIONS
-    )
-
-
 def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:
-    got, row, found = record.cells, record.row, Issues()
+    got, row, found = record.cells, record.row, issues.of_row()
     first, today = context.calendar.first, context.today
     day = cells.day(got.get("date", ""), row, "date", cells.DATE, found, first=first, last=today)
     quantity = price = amount = None
@@ -267,6 +262,8 @@ def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Iss
         price = Decimal(0)
     elif kind == "dividend":
         amount = cells.number(got.get("amount", ""))
+        if amount is None and (shares := cells.number(got.get("quantity", ""))):
+            amount = shares * (cells.number(got.get("price", "")) or 0)
     name = cells.words(got.get("name", ""), row, "name", found)
     issues.extend(found)
     if found.refused or day is None:

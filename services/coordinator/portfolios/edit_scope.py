@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from services.coordinator.importer.basis_model import DOUBTFUL
 from shared.market.symbols import is_cash_like
 from shared.work import Phase
 
@@ -13,7 +14,6 @@ from shared.work import Phase
 _LABELS = frozenset({
     "name", "investment_subtype", "basis_reason", "stated_quantity", "stated_entry_price", "stated_exit_price",
 })  # fmt: skip
-_DOUBTS = frozenset({"ambiguous", "mismatch"})
 # The date itself counts, too: a dividend belongs to who held the lot on its ex-date.
 _EXIT = frozenset({"exit_date", "exit_session", "exit_price"})
 
@@ -27,7 +27,7 @@ def edit_scope(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dat
     differing = {column for column in before if before[column] != after[column]}
     money = is_cash_like(before["investment_subtype"]) is not is_cash_like(after["investment_subtype"])
     # Whether the numbers are doubtful is said beside every snapshot of the lot.
-    doubted = "basis_reason" in differing and not _DOUBTS.isdisjoint((before["basis_reason"], after["basis_reason"]))
+    doubted = "basis_reason" in differing and not DOUBTFUL.isdisjoint((before["basis_reason"], after["basis_reason"]))
     differing -= _LABELS
     if money:
         differing.add("investment_subtype")

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.importer.fifo import SPLIT_DAYS
 from services.coordinator.importer.trades import Trade
 from shared.db.bulk import copy
 
@@ -146,6 +147,35 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
     ]
 
 
+async def to_match_anew(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> dict[UUID, set[str]]:
+    """Symbols by portfolio whose trades may be other lots by what is stored since."""
+    found = await splits_after_matching(conn, portfolios)
+    for portfolio, symbol in await _closes_beside_unlisted_splits(conn, portfolios):
+        found.setdefault(portfolio, set()).add(symbol)
+    return found
+
+
+async def _closes_beside_unlisted_splits(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> Sequence[Any]:
+    """Symbols of which the trades list a split, and closes came since they were matched, or that the lots were not compared with."""
+    rows = await conn.execute(
+        text("""
+            SELECT DISTINCT x.portfolio_id, x.symbol FROM coordinator.positions x
+            JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
+            JOIN ingest.symbols y ON y.symbol = x.symbol
+            JOIN ingest.prices q ON q.symbol_id = y.id AND q.session = coalesce(x.basis_awaits, x.entry_session)
+            JOIN ledger.units u ON u.portfolio_id = x.portfolio_id AND u.session = x.entry_session AND u.phase = 'ingest'
+                AND u.completed_revision >= u.required_revision
+            WHERE x.from_trades AND x.deleted_at IS NULL AND (x.basis_awaits IS NOT NULL OR q.known_from > x.created_at)
+              AND (CAST(:portfolios AS uuid[]) IS NULL OR x.portfolio_id = ANY (CAST(:portfolios AS uuid[])))
+              AND EXISTS (
+                  SELECT 1 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
+                  WHERE t.portfolio_id = x.portfolio_id AND t.symbol = x.symbol AND t.kind IN ('split', 'receive'))
+        """),
+        {"portfolios": None if portfolios is None else list(portfolios)},
+    )
+    return rows.all()
+
+
 async def splits_after_matching(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> dict[UUID, set[str]]:
     """Symbols by portfolio of which a split between an opening and a closing trade was stored after the lots were.
 
@@ -162,8 +192,11 @@ async def splits_after_matching(conn: AsyncConnection, portfolios: Sequence[UUID
             JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL
             JOIN (
                 SELECT t.portfolio_id, t.symbol,
-                       min(t.day) FILTER (WHERE t.kind IN ('buy', 'short')) AS opened,
-                       max(t.day) FILTER (WHERE t.kind IN ('sell', 'cover', 'expire')) AS closed
+                       min(t.day - CASE t.kind WHEN 'receive' THEN :apart ELSE 0 END)
+                           FILTER (WHERE t.kind IN ('buy', 'short', 'receive')) AS opened,
+                       -- A broker books a split some days from its ex-date.
+                       max(t.day + CASE WHEN t.kind IN ('split', 'receive') THEN :apart ELSE 0 END)
+                           FILTER (WHERE t.kind NOT IN ('buy', 'short')) AS closed
                 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
                 WHERE CAST(:portfolios AS uuid[]) IS NULL OR t.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
                 GROUP BY t.portfolio_id, t.symbol
@@ -173,7 +206,7 @@ async def splits_after_matching(conn: AsyncConnection, portfolios: Sequence[UUID
                 WHERE s.symbol = x.symbol AND a.type = 'split' AND a.known_from > x.matched_at
                   AND a.ex_session > t.opened AND a.ex_session <= t.closed)
         """),
-        {"portfolios": None if portfolios is None else list(portfolios)},
+        {"portfolios": None if portfolios is None else list(portfolios), "apart": SPLIT_DAYS},
     )
     found: dict[UUID, set[str]] = {}
     for portfolio, symbol in rows:

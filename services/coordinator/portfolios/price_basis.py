@@ -33,8 +33,7 @@ from shared.work import Phase
 
 log = logger(__name__)
 
-_DOUBTS = frozenset({basis.AMBIGUOUS, basis.MISMATCH})
-_DECIDED = (basis.STATED, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
+_DECIDED = (*basis.BY_THE_USER, basis.COMPARED, basis.AMBIGUOUS, basis.MISMATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Lot:
     def restates(self) -> bool:
         """Whether published snapshots of it say something else now: a number, or that its numbers are doubtful."""
         reasons = self.row["basis_reason"], self.decision.reason
-        doubted = reasons[0] != reasons[1] and not _DOUBTS.isdisjoint(reasons)
+        doubted = reasons[0] != reasons[1] and not basis.DOUBTFUL.isdisjoint(reasons)
         return self.moved or (doubted and not self.row["basis_assumed"])
 
     @property
@@ -78,7 +77,7 @@ def with_kept_basis(row: RowMapping, edited: Position) -> Position:
     The user's word stands. A comparison stands while what was compared does: of another symbol or day it says nothing.
     'adjusted' is what the prices force, not what a user can state.
     """
-    kept = row["basis_reason"] == basis.STATED or (row["basis_reason"] in _DECIDED and _same_entry(row, edited))
+    kept = row["basis_reason"] in basis.BY_THE_USER or (row["basis_reason"] in _DECIDED and _same_entry(row, edited))
     return replace(edited, price_basis=row["price_basis"] if kept and row["price_basis"] in rules.BASES else None)
 
 
@@ -105,7 +104,8 @@ def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Deci
         exit_price=exit_price,
         reason=row["basis_reason"],
         assumed=row["basis_assumed"],
-        awaits=row["basis_awaits"] if untouched else None,
+        # A stated one is still to be compared, whatever its exit is by then.
+        awaits=row["basis_awaits"] if untouched or row["basis_reason"] in basis.BY_THE_USER else None,
     )
 
 
@@ -192,7 +192,7 @@ async def _write(engine: AsyncEngine, clock: Clock, portfolio: UUID, lots: Seque
             return 0
         await apply(conn, clock, before, lots, source="onboarding")
         failpoint("settlement.before_commit")
-    doubts = (basis.NO_CLOSE, basis.MISMATCH, basis.AMBIGUOUS)
+    doubts = {basis.NO_CLOSE, *basis.DOUBTFUL}
     doubtful = {lot.position.symbol for lot in lots if lot.decision.reason in doubts}
     log.info("price_basis_settled", lots=len(lots), converted=sum(lot.moved for lot in lots), doubtful=sorted(doubtful))
     return len(lots)
@@ -211,7 +211,13 @@ async def apply(
     restated = [lot.position.entry_session for lot in fresh if lot.restates]
     if restated:
         return await ledger_effects.record_change(conn, clock, before, min(restated), Phase.SNAPSHOTS, source=source)
-    waited_for = [lot.position.entry_session for lot in fresh if lot.row["basis_assumed"]]
+    # Snapshots leave out what is to be compared as well, as soon as there is a close to compare it with.
+    waited_for = [
+        lot.position.entry_session
+        for lot in fresh
+        if lot.row["basis_assumed"]
+        or (lot.row["basis_reason"] in basis.BY_THE_USER and lot.row["basis_awaits"] is not None)
+    ]
     if not waited_for:
         return None
     await ledger.record_progress(conn, Phase.SNAPSHOTS, [before.id])
@@ -241,5 +247,5 @@ def _stated(number: int, row: RowMapping) -> Position:
         exit_price=row["stated_exit_price"],
         name=row["name"],
         sector=row["sector"],
-        price_basis=row["price_basis"] if row["basis_reason"] == basis.STATED else None,
+        price_basis=row["price_basis"] if row["basis_reason"] in basis.BY_THE_USER else None,
     )

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 
 from services.coordinator.importer import content
+from services.coordinator.importer.basis_model import BY_THE_USER
 from services.coordinator.importer.model import Issues, Position
 
 # What a corrected file may say anew of a lot it knows. Symbol, day, quantity and price are what it is known by.
@@ -171,7 +172,7 @@ def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:
 
 def _stored_text(lot: Row, name: str) -> str | None:
     if name == "price_basis":
-        return str(lot["price_basis"]) if lot["basis_reason"] == "stated" else None
+        return str(lot["price_basis"]) if lot["basis_reason"] in BY_THE_USER else None
     value = lot["stated_exit_price" if name == "exit_price" else name]
     return None if value is None else _text(value)
 

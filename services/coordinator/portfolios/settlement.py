@@ -32,12 +32,13 @@ async def settle(
 async def _match_trades_anew(
     engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID] | None, *, wake: Callable[[], None]
 ) -> int:
-    """Match trades again where a split between two of them became known later than their lots: shares sold after it are others.
+    """Match trades again where a split between two of them became known later than their lots, and shares sold after it are
+    others; or where closes came that tell whether the source knows of a split that it does not list.
 
     A transaction a portfolio; one that cannot be matched holds up no other.
     """
     async with engine.connect() as conn:
-        waiting = sorted(await import_store.splits_after_matching(conn, portfolios))
+        waiting = sorted(await import_store.to_match_anew(conn, portfolios))
     moved = 0
     for portfolio in waiting:
         with log_context(portfolio=portfolio):
@@ -46,7 +47,7 @@ async def _match_trades_anew(
                     await acquire_commit_order_lock(conn)
                     await load_closures(conn)
                     before = await store.get(conn, portfolio)
-                    symbols = (await import_store.splits_after_matching(conn, [portfolio])).get(portfolio)
+                    symbols = (await import_store.to_match_anew(conn, [portfolio])).get(portfolio)
                     if before is None or not symbols:
                         continue
                     moved += await trade_imports.match_anew(conn, clock, before, symbols)

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer import fifo, rules
 from services.coordinator.importer.basis_model import AS_TRADED, SPLIT_ADJUSTED
 from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.presets import ADDING
 from services.coordinator.importer.trades import NOT_PLACED, Trade, place
-from services.coordinator.portfolios import import_store, validation
+from services.coordinator.portfolios import import_store, unlisted_splits, validation
 from shared.clock import Clock
 
 # From the ex-date to the payment a month may pass, at some foreign companies two.
@@ -27,7 +28,11 @@ async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, i
     """The lots, first in, first out. What cannot be placed becomes a warning, a lot that breaks a rule an error."""
     splits = await import_store.splits(conn, {trade.symbol for trade in trades})
     ordered, adjusted = on_one_basis(sorted(trades, key=place), splits)
-    book = fifo.match(ordered, {symbol: listed for symbol, listed in splits.items() if symbol not in adjusted})
+    listed = {symbol: own for symbol, own in splits.items() if symbol not in adjusted}
+    book = fifo.match(ordered, listed)
+    if in_prices := await unlisted_splits.in_the_closes(conn, ordered, book.received, clock):
+        book = fifo.match(unlisted_splits.on_their_shares(ordered, in_prices), listed)
+        unlisted_splits.warn(in_prices, issues)
     for left in book.unplaced:
         issues.warn(
             left.trade.row, "quantity", NOT_PLACED,
@@ -39,9 +44,34 @@ async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, i
         for each in book.dividends
     ]
     await _compare_dividends(conn, paid, issues)
+    _say_received([each.trade for each in book.received], issues)
     context = validation.rules_now(clock)
-    lots = (rules.position(lot.opened.row, _cells(lot), context, issues) for lot in book.lots)
+    lots = (_position(lot, context, issues) for lot in book.lots)
     return [replace(lot, class_stated=False) for lot in lots if lot is not None]
+
+
+def _say_received(received: Sequence[Trade], issues: Issues) -> None:
+    """Shares that the file alone knows of: right as long as the price source's closes are as traded and know nothing of them."""
+    for trade in received:
+        issues.warn(
+            trade.row, "quantity", "shares_received",
+            f"Row {trade.row}: {_text(trade.quantity)} {trade.symbol} came on {trade.day} without money, and no split of the price source "
+            "near that day is stored. They enter at 0, and their value is gain on that day, as the fall of the shares that were held is "
+            "loss. Once the source lists the split, that counts instead, by itself. If it lists a spin-off as a split of the parent "
+            "company, or its prices are adjusted for a small stock dividend that it does not list, take the import back and "
+            "import the file without this row.",
+            _text(trade.quantity),
+        )  # fmt: skip
+
+
+def _position(lot: fifo.Lot, context: rules.Rules, issues: Issues) -> Position | None:
+    found = Issues()
+    position = rules.position(lot.opened.row, _cells(lot), context, found)
+    if lot.opened.kind in ADDING:
+        # Said once for all lots that its shares came beside.
+        found.warnings = [each for each in found.warnings if (each.column, each.code) != ("entry_price", "zero_price")]
+    issues.extend(found)
+    return position
 
 
 def _cells(lot: fifo.Lot) -> dict[str, str]:
@@ -67,13 +97,16 @@ def on_one_basis(trades: Sequence[Trade], splits: fifo.Splits) -> tuple[list[Tra
     """
     bases: dict[str, set[str]] = {}
     for trade in trades:
-        if trade.kind not in ("split", "dividend"):
+        if trade.kind not in (*ADDING, "dividend"):
             bases.setdefault(trade.symbol, set()).add(trade.price_basis or AS_TRADED)
     adjusted = frozenset(symbol for symbol, found in bases.items() if found == {SPLIT_ADJUSTED})
-    result = []
+    result: list[Trade] = []
+    held: set[str] = set()
     for trade in trades:
-        if trade.symbol in adjusted and trade.kind == "split":
+        # What a holding brought is in numbers of today; what came of another company is not.
+        if trade.symbol in adjusted and (trade.kind == "split" or (trade.kind == "receive" and trade.symbol in held)):
             continue
+        held.add(trade.symbol)
         if trade.symbol not in adjusted and trade.price_basis == SPLIT_ADJUSTED:
             factor = _factor(splits, trade)
             trade = replace(  # noqa: PLW2901 (the same trade in other numbers)

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 LOTS_A_SLICE = 5_000
 
 # Lots that can be settled now: assumed ones whose entry session is ingested, so that their closes are known or known to be
-# absent, with every split there is; and ones settled without a close that has come since, unless what arrives is taken up together a
-# little later: a portfolio that waits for five hundred prices would be computed five hundred times.
+# absent, with every split there is; ones whose basis is stated, which are only compared; and ones settled without a close that has
+# come since. Of the latter two not while what arrives is taken up together a little later: a portfolio that waits for five hundred
+# prices would be computed five hundred times.
 _UNDECIDED = """
     FROM coordinator.positions x
     JOIN coordinator.portfolios p ON p.id = x.portfolio_id AND p.deleted_at IS NULL

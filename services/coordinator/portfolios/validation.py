@@ -146,7 +146,8 @@ async def decide_price_basis(
         basis_warnings.warn_converted(positions, decisions, issues)
         return [
             replace(decision, awaits=calendar.on_or_before(position.entry_date))
-            if decision.assumed or (final and not decision.known and basis.applies(position))
+            # Of what the user states nothing is assumed; it is compared with the closes all the same, once there are any.
+            if not decision.known and basis.applies(position)
             else decision
             for position, decision in zip(positions, decisions, strict=True)
         ]

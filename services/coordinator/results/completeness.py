@@ -225,7 +225,7 @@ async def _price_basis(conn: AsyncConnection, portfolio: UUID) -> list[dict[str,
             SELECT id, symbol, entry_date, price_basis, basis_reason, stated_quantity, stated_entry_price, quantity, entry_price
             FROM coordinator.positions
             WHERE portfolio_id = :id AND deleted_at IS NULL AND NOT basis_assumed
-              AND (basis_reason IN ('ambiguous', 'mismatch', 'no_close') OR quantity <> stated_quantity)
+              AND (basis_reason IN ('ambiguous', 'mismatch', 'stated_mismatch', 'no_close') OR quantity <> stated_quantity)
             ORDER BY symbol, entry_session, id LIMIT :shown
         """),
         {"id": portfolio, "shown": SHOWN},

@@ -41,7 +41,7 @@ from shared.work import Batch, Phase, UnitKey
 
 _EPOCH = date(1970, 1, 1).toordinal()
 # By what the comparison of the entry price with the closes of its day found.
-_DOUBTS = {"mismatch": MISMATCH, "ambiguous": AMBIGUOUS}
+_DOUBTS = {"mismatch": MISMATCH, "stated_mismatch": MISMATCH, "ambiguous": AMBIGUOUS}
 _BASES = {basis.name.lower(): int(basis) for basis in Basis}
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.coordinator.control.reconciler import Reconciler
 from services.coordinator.portfolios.price_basis import decide_price_basis
+from shared.db import migrations
 from shared.market.calendar import calendar
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api
 
 ENTRY = date(2020, 8, 28)
+SQL = Path(next(iter(migrations.__path__))) / "sql"
 
 
 def csv(*rows: str, header: str = "symbol,quantity,entry_date,entry_price") -> str:
@@ -189,8 +192,17 @@ async def test_the_users_word_at_import_is_never_decided_again(api: Api) -> None
     assert await one(api, answer["id"]) == ("as_traded", "stated", False, 40.0, 124.81)
     await quote(api, "AAPL", *FORWARD)
     await api.complete(answer["id"])
+    assert await settled(api) == 1, "it is compared, once"
+    assert await one(api, answer["id"]) == ("as_traded", "stated_mismatch", False, 40.0, 124.81)
     assert await settled(api) == 0
-    assert await one(api, answer["id"]) == ("as_traded", "stated", False, 40.0, 124.81)
+    status = (await api.client.get(f"{PREFIX}/portfolios/{answer['id']}/status")).json()
+    assert [lot["basis_reason"] for lot in status["price_basis"]] == ["stated_mismatch"]
+    # Lots that were believed unseen before are compared after the upgrade.
+    await api.run("UPDATE coordinator.positions SET basis_reason = 'stated'")
+    upgrade = (SQL / "0034_shares_received.sql").read_text()
+    await api.run(upgrade[upgrade.index("UPDATE coordinator.positions") :])
+    assert await settled(api) == 1
+    assert await one(api, answer["id"]) == ("as_traded", "stated_mismatch", False, 40.0, 124.81)
 
 
 async def test_the_users_word_by_the_endpoint_ends_the_wait(api: Api) -> None:
@@ -203,7 +215,8 @@ async def test_the_users_word_by_the_endpoint_ends_the_wait(api: Api) -> None:
     assert await events(api) == [("PhaseRequested", "snapshots")]
     await quote(api, "AAPL", *FORWARD)
     await api.complete(portfolio)
-    assert await settled(api) == 0
+    assert await settled(api) == 1
+    assert await one(api, portfolio) == ("as_traded", "stated_mismatch", False, 40.0, 124.81)
     assert (await api.client.post(url, params={"basis": "split_adjusted"})).json()["positions"] == 1
     assert await one(api, portfolio) == ("split_adjusted", "stated", False, 10.0, 499.24)
 

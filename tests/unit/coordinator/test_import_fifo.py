@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from math import prod
+from fractions import Fraction
+from math import log, prod
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from services.coordinator.importer.basis_model import SPLIT_ADJUSTED
 from services.coordinator.importer.fifo import Lot, match
 from services.coordinator.importer.trades import Trade, in_order, keyed
 from services.coordinator.portfolios.trade_lots import on_one_basis
+from services.coordinator.portfolios.unlisted_splits import on_their_shares, told_by
 
 FIRST = date(2020, 3, 2)
 SIDE = {"buy": 1, "cover": 1, "sell": -1, "short": -1}
@@ -67,10 +69,65 @@ def test_a_split_between_is_counted_once_from_the_source_or_the_file() -> None:
     sale = [trade("buy", 0, "100", "400"), trade("sell", 30, "300", "110")]
     source = {"KO": [(FIRST + timedelta(days=10), Decimal(4))]}
     in_file = [sale[0], trade("split", 11, "300", None), sale[1]]
-    for trades, splits in ((sale, source), (in_file, {}), (in_file, source)):
-        assert sorted(told(match(trades, splits).lots)) == [(0, 25, None), (0, 75, 30)]
+    for trades in (sale, in_file):
+        assert sorted(told(match(trades, source).lots)) == [(0, 25, None), (0, 75, 30)]
     late = match([trade("buy", 12, "100"), trade("sell", 30, "100")], source)
     assert told(late.lots) == [(12, 100, 30)], "a split before the purchase is none of its business"
+
+
+def test_shares_that_the_file_alone_adds_enter_at_nothing_beside_those_they_came_of() -> None:
+    """100 at 400 and 4 for 1 in the file: prices of a source that lists no split fall to 100, and 300 shares at 0 make up for it. Of
+    the 100 shares alone three quarters would be gone."""
+    for kind in ("split", "receive"):
+        trades = [trade("buy", 0, "60", "400"), trade("buy", 1, "40", "410"), trade(kind, 11, "300", None)]
+        book = match([*trades, trade("sell", 30, "240", "110")], {})
+        assert [each.trade.kind for each in book.received] == [kind]
+        lots = [(float(lot.opened.price or 0), float(lot.quantity), lot.closed is not None) for lot in book.lots]
+        assert sorted(lots) == [(0, 120, False), (0, 180, True), (400, 60, True), (410, 40, False)], (
+            "the first 60, with theirs"
+        )
+        assert sum(lot.quantity for lot in book.lots if lot.closed is None) == 160
+    thirds = match([trade("buy", day, "1") for day in range(3)] + [trade("split", 5, "1", None)], {})
+    assert sum(lot.quantity for lot in thirds.lots) == 4, "to the last digit"
+
+
+def test_a_stock_dividend_counts_once_and_a_spin_off_is_a_lot_of_its_own() -> None:
+    bought, listed = trade("buy", 0, "100", "50"), {"KO": [(FIRST + timedelta(days=8), Decimal("1.05"))]}
+    book = match([bought, trade("receive", 11, "5", None), trade("sell", 30, "105", "49")], listed)
+    assert (told(book.lots), book.received, book.unplaced) == ([(0, 100, 30)], (), ()), "the source lists it as a split"
+    book = match(
+        [bought, trade("receive", 11, "20", None, symbol="PEP"), trade("sell", 30, "20", "9", symbol="PEP")], listed
+    )
+    [spun] = [lot for lot in book.lots if lot.opened.symbol == "PEP"]
+    assert spun.closed is not None
+    assert [spun.quantity, spun.opened.price, spun.closed.price] == [20, 0, 9]
+    [left] = match([trade("receive", 11, "5", None)], listed).unplaced
+    assert "nothing was held" in left.why, "a split of what was bought before the file begins"
+    today = [replace(each, price_basis=SPLIT_ADJUSTED) for each in (bought, trade("receive", 11, "5", None))]
+    assert [each.kind for each in on_one_basis(today, {})[0]] == ["buy"], "numbers of today have it"
+
+
+def test_closes_that_are_adjusted_for_a_split_of_the_file_alone_tell_so() -> None:
+    """Two splits, 2 and 3 for 1: of a source adjusted for both, the later or none; and one too small to be told from a day's move."""
+    trades = keyed([
+        trade("buy", 0, "10", "60"), trade("split", 5, "10", None), trade("buy", 6, "10", "31"), trade("split", 9, "60", None),
+        trade("buy", 12, "1", "10.2"), trade("receive", 20, "1", None),
+    ])  # fmt: skip
+    splits = match(trades, {}).received
+    assert [each.ratio for each in splits] == [2, 3, Fraction(92, 91)]
+
+    def distances(*closes: float) -> list[tuple[str, date, float]]:
+        return [
+            ("KO", each.day, log(float(each.price or 0) / close))
+            for each, close in zip([trades[0], trades[2]], closes, strict=True)
+        ]
+
+    for closes, found in (((10.1, 10.0), [3, 2]), ((20.2, 10.0), [3]), ((59.0, 30.0), [])):
+        assert [each.ratio for each in told_by(splits, distances(*closes))] == found
+    both = on_their_shares(trades, told_by(splits, distances(10.1, 10.0)))
+    assert [(each.kind, str(each.quantity), str(each.price)) for each in both] == [
+        ("buy", "60.0000000000", "10.0000000000"), ("buy", "30.0000000000", "10.3333333333"), ("buy", "1", "10.2"), ("receive", "1", "None")
+    ]  # fmt: skip
 
 
 def test_what_is_sold_in_parts_after_an_odd_split_leaves_nothing_over() -> None:
@@ -143,6 +200,42 @@ def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
     assert gained == ledger
     for symbol, shares in held.items():
         assert sum(lot.quantity for lot in book.lots if lot.opened.symbol == symbol and lot.closed is None) == shares
+
+
+additions = st.lists(
+    st.tuples(st.sampled_from(["split", "receive"]), st.integers(0, 40), amounts, st.sampled_from(sorted(MARK))),
+    max_size=4,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(fills, additions)
+def test_shares_that_came_without_money_are_gain_of_what_they_are_worth(
+    rows: list[tuple[str, int, Decimal, Decimal, str]], came: list[tuple[str, int, Decimal, str]]
+) -> None:
+    """A ledger of cash and shares knows no splits: shares come, and no money goes."""
+    trades = [trade(kind, day, str(quantity), str(price), symbol) for kind, day, quantity, price, symbol in rows]
+    trades = in_order(trades + [trade(kind, day, str(quantity), None, symbol) for kind, day, quantity, symbol in came])
+    book = match(trades, {})
+    left = defaultdict[int, Decimal](Decimal)
+    for missing in book.unplaced:
+        left[missing.trade.sequence] += missing.quantity
+    ledger, held = Decimal(0), defaultdict[str, Decimal](Decimal)
+    for each in trades:
+        assert each.quantity is not None
+        shares = (each.quantity - left[each.sequence]) * SIDE.get(each.kind, 1)
+        held[each.symbol] += shares
+        ledger += shares * (MARK[each.symbol] - (each.price or 0))
+    gained = Decimal(0)
+    for lot in book.lots:
+        assert lot.opened.price is not None
+        out = MARK[lot.opened.symbol] if lot.closed is None else lot.closed.price
+        assert out is not None
+        gained += lot.quantity * (out - lot.opened.price)
+    assert abs(gained - ledger) < Decimal("0.0001")
+    for symbol, shares in held.items():
+        kept = sum((lot.quantity for lot in book.lots if lot.opened.symbol == symbol and not lot.closed), Decimal(0))
+        assert abs(kept - shares) < Decimal("0.000001")
 
 
 ratios = st.sampled_from([Decimal(2), Decimal(4), Decimal("1.5"), Decimal("0.5"), Decimal("0.1")])

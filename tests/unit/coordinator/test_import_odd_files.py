@@ -23,6 +23,7 @@ FLEX = (
 )
 ROBINHOOD = '"Activity Date","Instrument","Description","Trans Code","Quantity","Price","Amount"\n'
 SCHWAB = '"Date","Action","Symbol","Description","Quantity","Price","Fees & Comm","Amount"\n'
+FIDELITY_HISTORY = "Run Date,Action,Symbol,Description,Quantity,Price ($),Amount ($)\n"
 FIDELITY = "Account Number,Account Name,Symbol,Description,Quantity,Last Price,Current Value,Type\n"
 ACTIVITY = "Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,C. Price,Comm/Fee,Code\n"
 EU, US = Options(dialect=DIALECTS["eu"]), Options(dialect=DIALECTS["us"])
@@ -43,6 +44,42 @@ def said(parsed: Parsed, code: str) -> list[tuple[int | None, str]]:
 def trades(parsed: Parsed) -> list[tuple[str, str, float]]:
     assert parsed.issues.errors == []
     return [(trade.kind, trade.symbol, float(trade.quantity or 0)) for trade in parsed.trades or ()]
+
+
+# --- money -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "sign"),
+    [
+        ('"€1,234.50"', US, "€"), ('"1.234,50 €"', EU, "€"), ("£12", Options(), "£"),
+        ('"$12.50"', Options(US.dialect, currency="EUR"), "$"),
+    ],
+)  # fmt: skip
+def test_money_of_another_currency_is_never_read_as_the_portfolios(cell: str, options: Options, sign: str) -> None:
+    """Euros were taken for as many dollars."""
+    parsed = parse(HEADER + f"KO,5,2020-03-04,{cell}\n", options)
+    [issue] = parsed.issues.errors
+    assert (issue.row, issue.column, issue.code) == (2, "entry_price", "ERR_CSV_010")
+    assert f"is in {sign}, the portfolio in {options.currency}" in issue.message
+
+
+def test_money_of_the_portfolios_currency_is_read() -> None:
+    [lot] = parse(HEADER + 'KO,5,2020-03-04,"€1,234.50"\n', Options(US.dialect, currency="EUR")).positions
+    assert lot.entry_price == 1234.5
+
+
+def test_a_column_of_currencies_is_compared_with_the_portfolios() -> None:
+    parsed = parse(HEADER.replace("\n", ",Currency\n") + "KO,5,2020-03-04,50,usd\nSAP,5,2020-03-04,100,EUR\n")
+    assert errors(parsed) == [(3, "currency", "ERR_CSV_010")]
+    assert [lot.symbol for lot in parsed.positions] == ["KO"]
+
+
+def test_a_trade_in_euros_is_refused_and_an_accounts_own_total_is_not() -> None:
+    head = SCHWAB + '"03/04/2020","Buy","KO","COCA COLA","10","{price}","","{amount}"\n'
+    refused = parse(head.format(price="50.00", amount="-€500.00"))
+    assert errors(refused) == [(2, "amount", "ERR_CSV_010")]
+    assert trades(parse(head.format(price="$50.00", amount="-€455.00"))) == [("buy", "KO", 10)]
 
 
 # --- numbers, dates, cells -------------------------------------------------------------------------------------------
@@ -319,3 +356,186 @@ def test_a_name_that_is_no_ticker_may_be_named_for_the_whole_file() -> None:
     assert "symbols BAC PRL=TICKER (--symbol)" in parsed.issues.errors[0].message
     [lot] = parse(HEADER + "BAC PRL,1,2020-03-04,1400\n", Options(symbols={"BAC PRL": "BAC-PL"})).positions
     assert lot.symbol == "BAC-PL"
+
+
+# --- what is in the way ----------------------------------------------------------------------------------------------
+
+
+def test_a_header_that_stands_again_is_read_with_its_own_order() -> None:
+    """Files that were put together: the second one's columns stand in another order, or lack a label."""
+    text = (
+        HEADER.replace("\n", ",sector\n")
+        + "KO,5,2020-03-04,50,Staples\nSymbol,Quantity,Entry Date,Entry Price,Sector\nPEP,1,2020-03-04,140,\n"
+    )
+    text += "entry_date,symbol,entry_price,quantity\n2020-03-05,MSFT,170,3\n"
+    parsed = parse(text)
+    assert parsed.issues.errors == []
+    assert [(lot.symbol, float(lot.quantity), float(lot.entry_price)) for lot in parsed.positions] == [
+        ("KO", 5, 50),
+        ("PEP", 1, 140),
+        ("MSFT", 3, 170),
+    ]
+    [(row, message)] = said(parsed, "repeated_header")
+    assert (row, "lines 3, 5" in message) == (3, True)
+    again = parse(
+        ROBINHOOD
+        + '"3/4/2020","KO","Coca","Buy","5","$50","($250)"\n'
+        + ROBINHOOD
+        + '"3/5/2020","KO","Coca","Sell","2","$51","$102"\n'
+    )
+    assert [(trade.kind, trade.row) for trade in again.trades or ()] == [("buy", 2), ("sell", 4)]
+
+
+@pytest.mark.parametrize(
+    "row", [",,,,,5000", ",5000,,,Cash & Cash Investments,", ",,,,Cash,5000", "USD,5000,,,,", ",,,,Total,9000"]
+)
+def test_cash_in_columns_of_its_own_is_named(row: str) -> None:
+    parsed = parse(HEADER.replace("\n", ",name,cash\n") + f"KO,5,2020-03-04,50,Coca,\n{row}\n")
+    assert (errors(parsed), len(parsed.positions)) == ([], 1)
+    assert [row for row, _ in said(parsed, "skipped_row")] == [3]
+
+
+def test_sales_are_never_read_as_purchases() -> None:
+    """A list of trades whose columns were named as those of positions held twice what was sold."""
+    text = "Date,Action,Ticker,Shares,Price\n2020-03-04,Buy,KO,10,50\n2020-03-05,Sell,KO,4,51\n"
+    named = {"symbol": "Ticker", "quantity": "Shares", "entry_date": "Date", "entry_price": "Price"}
+    for options in (None, Options(mapping=named)):
+        [issue] = parse(text, options).issues.errors
+        assert "map date='Date' symbol='Ticker' quantity='Shares' price='Price' action='Action'" in issue.message
+    followed = {"date": "Date", "action": "Action", "symbol": "Ticker", "quantity": "Shares", "price": "Price"}
+    assert trades(parse(text, Options(mapping=followed))) == [("buy", "KO", 10), ("sell", "KO", 4)]
+
+
+def test_a_column_that_a_brokers_file_calls_otherwise_is_named_within_its_layout() -> None:
+    """The message that a column is missing asks for that; it was read as a file without a layout, and refused."""
+    named = (
+        SCHWAB.replace('"Amount"', '"Amount","Unit price"')
+        + '"03/04/2020","Buy","KO","COCA COLA","1,000","","","-$50,000","$50.00"\n'
+    )
+    [trade] = parse(named, Options(mapping={"price": "Unit price"})).trades or ()
+    assert trade.price == 50
+    assert trade.quantity == 1000
+
+
+def test_an_identifier_is_named_as_the_file_or_the_message_writes_it() -> None:
+    [issue] = parse(HEADER + "us1912161007,5,2020-03-04,50\n").issues.errors
+    assert "symbols US1912161007=TICKER" in issue.message
+    [lot] = parse(HEADER + "us1912161007,5,2020-03-04,50\n", Options(symbols={"US1912161007": "KO"})).positions
+    assert lot.symbol == "KO"
+
+
+# --- shares without money --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (
+            SCHWAB + '"03/04/2020","Stock Dividend","KO","K","5","","",""\n"03/05/2020","Spin-off","XYZ","X","7","","",""\n',
+            "receive receive",
+        ),
+        (ROBINHOOD + '"3/4/2020","XYZ","Spun","SOFF","7","",""\n"3/5/2020","KO","Coca","SPL","5","",""\n', "receive split"),
+        (
+            FIDELITY_HISTORY + "03/04/2020,DISTRIBUTION SPINOFF FROM:191216100,XYZ,X,7,,\n03/05/2020,DISTRIBUTION,FUND,F,,,12.50\n",
+            "receive dividend",
+        ),
+        (TRADES + "2020-03-04,stock dividend,KO,5,,,\n2020-03-05,spin-off,XYZ,7,,,\n", "receive receive"),
+    ],
+)  # fmt: skip
+def test_stock_dividends_and_spin_offs_bring_shares(text: str, kinds: str) -> None:
+    """`Stock Dividend` was taken for a dividend of no money, and a spin-off for a split of what is not held."""
+    parsed = parse(text)
+    assert parsed.issues.errors == []
+    assert " ".join(trade.kind for trade in parsed.trades or ()) == kinds
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ('"Qualified Dividend","KO","COCA","5","","",""', "write the action receive"),
+        ('"Stock Split","KO","COCA","","","",""', "Give the quantity that was added"),
+        ('"Stock Split","KO","COCA","-90","","",""', "write a sale of the shares of before"),
+        ('"Reverse Split","KO","COCA","-90","","",""', "If it is one of buy, sell"),
+    ],
+)
+def test_shares_that_cannot_be_placed_are_listed_with_a_remedy(row: str, words: str) -> None:
+    parsed = parse(SCHWAB + '"03/03/2020","Buy","KO","COCA","100","$50","",""\n' + f'"03/04/2020",{row}\n')
+    [(line, message)] = said(parsed, NOT_PLACED)
+    assert (line, words in message) == (3, True)
+
+
+def test_a_word_of_ours_counts_in_a_brokers_file() -> None:
+    """Messages ask for it."""
+    assert trades(parse(SCHWAB + '"03/04/2020","receive","KO","COCA","5","","",""\n')) == [("receive", "KO", 5)]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Action,Time,ISIN,Ticker,Name,No. of shares,Price / share,Currency (Price / share),Exchange rate,Result (EUR),Total (EUR),Notes,ID",
+        "Action,Time,Ticker,Name,No. of shares,Price per share,Currency,Total (EUR),ID",
+    ],
+)
+def test_older_headers_of_a_broker_are_recognised(header: str) -> None:
+    values = {"Action": "Limit sell", "Time": "2020-03-04 14:30:06", "Ticker": "KO", "No. of shares": "2.5", "Price / share": "50.5",
+              "Price per share": "50.5", "Currency (Price / share)": "USD", "Currency": "USD", "ID": "EOF1"}  # fmt: skip
+    rows = [header, ",".join(values.get(name, "") for name in header.split(","))]
+    rows.append(rows[1].replace("USD", "GBX").replace("EOF1", "EOF2"))
+    parsed = parse("\n".join(rows))
+    assert trades(parsed) == [("sell", "KO", 2.5)]
+    assert [row for row, _ in said(parsed, NOT_PLACED)] == [3]
+
+
+def test_a_split_that_is_booked_as_sale_and_purchase_is_a_split() -> None:
+    """Matched as trades beside the source's split, the sale would close a tenth of the shares at ten times their price."""
+    head = "Datum,Tijd,Product,ISIN,Beurs,Uitvoeringsplaats,Aantal,Koers,,Lokale waarde,,Waarde EUR,Order ID\n"
+    rows = [
+        '29-06-2020,00:00,COCA COLA,US1912161007,NSY,,60,"35,026",USD,"-2101,56",USD,,',
+        '29-06-2020,00:00,COCA COLA,US1912161007,NSY,,-6,"350,26",USD,"2101,56",USD,,',
+        '04-03-2020,15:30,COCA COLA,US1912161007,NSY,,6,"300,00",USD,"-1800,00",USD,,ab',
+        '04-03-2020,15:30,COCA COLA,US1912161007,NSY,,-1,"300,10",USD,"300,10",USD,,ac',
+        '05-03-2020,15:30,SAP,DE0007164600,XET,,1,"100,00",EUR,"-100,00",EUR,,ad',
+    ]
+    parsed = parse(head + "\n".join(rows), Options(symbols={"US1912161007": "KO"}))
+    assert parsed.reading is not None
+    assert parsed.reading["preset"] == "degiro-local"
+    assert trades(parsed) == [("buy", "KO", 6), ("sell", "KO", 1), ("split", "KO", 54)]
+    assert [row for row, _ in said(parsed, NOT_PLACED)] == [6]
+    reverse = parse(
+        head + "\n".join([rows[0].replace(",60,", ",-60,"), rows[1].replace(",-6,", ",6,"), rows[2]]),
+        Options(symbols={"US1912161007": "KO"}),
+    )
+    assert trades(reverse) == [("buy", "KO", 6)]
+    assert "takes shares away" in said(reverse, NOT_PLACED)[0][1]
+
+
+def test_a_split_of_trading_212_is_a_split() -> None:
+    """A row opens the new shares and another closes the old ones."""
+    head = "Action,Time,ISIN,Ticker,Name,No. of shares,Price / share,Currency (Price / share),ID\n"
+    rows = [("Market buy", "2020-03-04 14:30:06", "1.5", "120", "EOF1"), ("Stock split open", "2020-03-10 00:00:00", "6", "30.6", "EOF2"),
+            ("Stock split close", "2020-03-10 00:00:00", "1.5", "122.5", "EOF3")]  # fmt: skip
+    text = head + "".join(
+        f"{what},{when},US1,KO,Coca,{shares},{price},USD,{id_}\n" for what, when, shares, price, id_ in rows
+    )
+    assert trades(parse(text)) == [("buy", "KO", 1.5), ("split", "KO", 4.5)]
+
+
+def test_an_activity_file_names_options_in_words() -> None:
+    text = (
+        "All Transactions Activity Types\n\nAccount Activity for X -0000 from Prior Year\n\nTotal:,-1.00\n\n"
+        "Activity/Trade Date,Transaction Date,Settlement Date,Activity Type,Description,Symbol,Cusip,Quantity #,Price $,Amount $,"
+        "Commission,Category,Note\n"
+        "03/04/20,03/04/20,03/06/20,Bought,COCA COLA,KO,--,10,50.25,-502.50,0.0,--,--\n"
+        "03/05/20,03/05/20,03/05/20,Sold Short,PUT  KO     06/19/20    50.000,KO,--,-1.0,1.5,149.49,0.51,--,--\n"
+        "03/06/20,03/06/20,03/06/20,Online Transfer,ACH DEPOSIT,--,--,,,1000.0,0.0,--,--\n"
+        "04/01/20,04/01/20,04/01/20,Qualified Dividend,COCA COLA,KO,--,,,4.10,0.0,--,--\n"
+        "06/19/20,06/19/20,06/22/20,Option Expired,PUT  KO     06/19/20    50.000 EXP,KO,--,1.0,0.00,0.00,0.0,--,--\n"
+    )
+    parsed = parse(text)
+    assert trades(parsed) == [
+        ("buy", "KO", 10),
+        ("short", "KO200619P00050000", 1),
+        ("dividend", "KO", 0),
+        ("expire", "KO200619P00050000", 1),
+    ]
+    assert [row for row, _ in said(parsed, "skipped_row")] == [10]

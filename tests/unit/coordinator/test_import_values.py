@@ -60,23 +60,43 @@ def test_dates_are_read_as_their_dialect_writes_them(text: str, dialect: str, da
 
 
 @pytest.mark.parametrize(
-    ("cell", "character"), [("2,500", "a comma"), ("$30", "'$'"), ("(40)", "'('"), ("1 000", "a blank"), ("5k", "'k'")]
-)
-def test_a_refused_number_names_the_character_and_the_dialect(cell: str, character: str) -> None:
+    ("cell", "character", "read"),
+    [
+        ("2,500", "a comma", "dialect=us and dialect=uk read it as 2500, dialect=eu reads it as 2.500"),
+        ("$30", "'$'", "dialect=us, dialect=uk and dialect=eu read it as 30"),
+        ("(40)", "'('", "read it as -40"), ("1 000", "a blank", "in a file, dialect=eu reads it as 1000"), ("5k", "'k'", ""),
+    ],
+)  # fmt: skip
+def test_a_refused_number_names_the_character_and_who_reads_it(cell: str, character: str, read: str) -> None:
     [(row, column, message)] = errors(HEADER + f'KO,"{cell}",2020-03-04,50\n')
     assert (row, column) == (2, "quantity")
     assert character in message
-    assert "dialect=us" in message
-    assert "dialect=eu" in message
+    assert read in message
+    assert ("dialect=" in message) is bool(read), "a dialect that does not read it is no remedy"
     assert "minus" in message, "a negative quantity is allowed, so the message does not say otherwise"
 
 
 def test_a_refused_date_names_the_dialect_and_a_spreadsheets_number_its_day() -> None:
     [(_, _, message)] = errors(HEADER + "KO,5,03/04/2020,50\n")
     assert "a slash" in message
-    assert "dialect=us reads MM/DD/YYYY" in message
+    assert "dialect=us reads it as 2020-03-04, dialect=uk and dialect=eu read it as 2020-04-03" in message
+    [(_, _, message)] = errors(HEADER + "KO,5,2020/10/01,50\n")
+    assert "dialect=us, dialect=uk and dialect=eu read it as 2020-10-01" in message
     [(_, _, message)] = errors(HEADER + "KO,5,43894,50\n")
     assert "2020-03-04" in message
+
+
+def test_a_remedy_is_no_dialect_that_is_chosen_already() -> None:
+    us = Options(dialect=DIALECTS["us"])
+    text = HEADER + 'KO,"1.234,50",13/02/2020,50\nKO,1,March,fifty\n'
+    told = {(row, column): message for row, column, message in errors(text, us)}
+    for column, read in (("quantity", "1234.50"), ("entry_date", "2020-02-13")):
+        message = told[2, column]
+        assert "the file is read as dialect=us (numbers as $1,234.50" in message
+        assert "dialect=eu read" in message
+        assert read in message
+        assert "dialect=us read" not in message
+    assert "dialect=eu" not in told[3, "entry_date"], "no dialect reads it"
 
 
 def test_the_unicode_minus_is_a_minus() -> None:
@@ -98,6 +118,12 @@ def test_a_number_is_echoed_as_it_is_written() -> None:
     assert (lot.quantity, dict(lot.written)["quantity"]) == (Decimal(1), "1.000")
     [lot] = parse(HEADER.replace(",", ";") + "KO;1.000;04.03.2020;50,5\n", Options(dialect=DIALECTS["eu"])).positions
     assert (lot.quantity, lot.entry_price, dict(lot.written)["quantity"]) == (Decimal(1000), Decimal("50.5"), "1.000")
+
+
+def test_a_declaration_of_another_separator_than_the_rows_have_is_said() -> None:
+    parsed = parse("sep=;\n" + HEADER + "KO,5,2020-03-04,50\n")
+    assert [lot.quantity for lot in parsed.positions] == [5]
+    assert [issue.code for issue in parsed.issues.warnings] == ["separator_differs"]
 
 
 def test_a_declared_separator_is_followed() -> None:

@@ -81,6 +81,17 @@ def test_the_users_word_stands() -> None:
     assert decide("499.23", AAPL, price_basis="split_adjusted")[0].quantity == 25
 
 
+def test_a_stated_price_far_from_the_close_is_marked_and_the_word_stands() -> None:
+    """Trades are as traded by their nature: one at a tenth of its price was a warning, and the book complete."""
+    for stated, price in (("as_traded", "49.9"), ("split_adjusted", "499.23")):
+        far, issues = decide(price, AAPL, price_basis=stated)
+        assert (far.price_basis, far.reason) == (stated, "stated_mismatch")
+        assert [issue.code for issue in issues.warnings] == ["price_basis_mismatch"]
+    for price in ("450", "0"):
+        near, issues = decide(price, AAPL, price_basis="as_traded")
+        assert (near.reason, issues.warnings) == ("stated", [])
+
+
 def test_without_a_price_as_traded_is_assumed_and_said() -> None:
     decision, issues = decide("124.81", None)
     assert (decision.price_basis, decision.known, issues.warnings) == ("as_traded", False, [])

@@ -126,7 +126,8 @@ def test_messages_name_the_thing_and_give_the_value() -> None:
         "row": 1,
         "column": "entry_date",
         "code": "ERR_POS_015",
-        "message": "entry_date 1989-12-29 is before 1990-01-02, where the exchange calendar begins.",
+        "message": "entry_date 1989-12-29 is before 1990-01-02, where the exchange calendar begins. Enter it on that day, at its value "
+        "then.",
         "value": "1989-12-29",
     }
 

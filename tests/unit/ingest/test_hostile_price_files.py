@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,49 @@ def test_odd_parquet_is_refused_with_its_column(tmp_path: Path, columns: dict[st
     assert "prices.parquet" in said
     assert all(word in said for word in words), said
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("2020/8/27", "write 2020-08-27"), ("08/27/2020", "write the year first"), ("44070", "a spreadsheet counts 2020-08-27 so"),
+        ("2020-08-32", "there is no such day"), ("date", "the header again, delete the row"), ("last week", "is no price, delete"),
+    ],
+)  # fmt: skip
+def test_a_date_that_cannot_be_read_is_told_what_to_write(tmp_path: Path, cell: str, remedy: str) -> None:
+    said = refused(csv(tmp_path, f"symbol,date,close\nKO,2020-08-26,49\nKO,{cell},49.5\n"))
+    assert "prices.csv, column date, row 3" in said
+    assert remedy in said
+    assert "symbol KO" in said
+
+
+def _flipped(content: bytes, at: int, end: int) -> bytes:
+    return content[:at] + bytes(byte ^ 0xFF for byte in content[at:end]) + content[end:]
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda content: content[: len(content) // 2], ["ends in the middle", "copy it again"]),
+        (lambda content: _flipped(content, len(content) - 60, len(content) - 8), ["cannot be read as Parquet", "copy it again"]),
+        (lambda content: _flipped(content, 4, len(content) // 2), ["cannot be read as Parquet, column ", "It is damaged"]),
+        (lambda _: b"PAR1PAR1", ["cannot be read as Parquet", "write it again"]),
+        (lambda _: b"", ["is empty", "write it again"]),
+        (lambda _: b"symbol,date,close\nKO,2020-08-27,49\n", ["is no Parquet file", "the ending .csv"]),
+        (lambda _: b"<!doctype html><p>Moved", ["but a web page", "save the data itself"]),
+    ],
+    ids=["cut", "footer", "column", "ends alone", "empty", "csv", "page"],
+)  # fmt: skip
+def test_a_damaged_parquet_file_is_refused_with_a_remedy(
+    tmp_path: Path, harm: Callable[[bytes], bytes], words: list[str]
+) -> None:
+    days = [date(1990, 1, 1) + timedelta(days=n) for n in range(5_000)]
+    provider = parquet(tmp_path, symbol=["KO"] * 5_000, date=days, close=[40.0 + n / 7 for n in range(5_000)])
+    file = tmp_path / "prices.parquet"
+    file.write_bytes(harm(file.read_bytes()))
+    said = refused(provider)
+    assert "prices.parquet" in said
+    assert all(word in said for word in words), said
 
 
 def test_stamps_below_a_microsecond_are_days(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 from services.coordinator.importer.dialects import DIALECTS, Dialect
 
 POSITIONS, TRADES = "positions", "trades"
-KINDS = ("buy", "sell", "short", "cover", "expire", "split", "dividend", "cash")
+# Shares without money: of a split, and of a stock dividend or a spin-off.
+ADDING = frozenset({"split", "receive"})
+KINDS = ("buy", "sell", "short", "cover", "expire", "split", "receive", "dividend", "cash")
 _FIELDS = frozenset({
     "title", "kind", "dialect", "header", "columns", "actions", "classes", "skip", "section", "symbol_line", "date_line",
     "only", "unique_id", "signed", "option_from", "documented", "rank", "positional", "tail",
-    "options_only",
+    "options_only", "split_pairs",
 })  # fmt: skip
 
 
@@ -44,6 +46,8 @@ class Preset:
     """Whether the broker's id names one execution; an order's id may stand on several."""
     signed: bool = False
     """Whether the sign of the quantity says buy or sell."""
+    split_pairs: bool = False
+    """Whether a split is booked as a sale of all shares and a purchase of the new ones for the same money, at one moment."""
     options_only: tuple[re.Pattern[str], ...] = ()
     """Actions that are of options alone: with a symbol that is none, the contract could not be read."""
     option_from: str | None = None
@@ -115,6 +119,7 @@ def parse(name: str, text: str) -> Preset:
             only={key: tuple(values) for key, values in document.get("only", {}).items()},
             unique_id=document.get("unique_id", False),
             signed=document.get("signed", False),
+            split_pairs=document.get("split_pairs", False),
             options_only=tuple(re.compile(pattern, re.IGNORECASE) for pattern in document.get("options_only", [])),
             option_from=document.get("option_from"),
             documented=document.get("documented", ""),

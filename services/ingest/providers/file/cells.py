@@ -1,12 +1,14 @@
 """Columns of a price file as values: what a cell may hold, and what is said of one that does not, by column and row."""
 
-from datetime import date, datetime
+import re
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.ingest.providers.file.columns import folded
 from services.ingest.providers.file.problems import Problems
 from services.ingest.providers.normalise import PRICE_AT_MOST
 from shared.arrays import DateVector, FloatVector
@@ -98,19 +100,35 @@ def _parsed(column: Any, type_: Any, parse: Any, name: str, wanted: str, problem
             try:
                 values.append(None if text is None else parse(text))
             except ValueError:
-                problems.add(name, row, f"{text[:100]!r} is not {wanted}{_remedy(text, wanted)}")
+                problems.add(name, row, f"{text[:100]!r} is not {wanted}{_remedy(text, wanted, name)}")
                 values.append(None)
         return pa.chunked_array([pa.array(values, type=type_)])
 
 
-def _remedy(text: str, wanted: str) -> str:
+def _remedy(text: str, wanted: str, name: str) -> str:
+    if folded(text) == name:
+        return "; it is the header again, delete the row"
     if wanted != "a number":
-        return "; 10/01/2020 is 2020-10-01 or 2020-01-10, so write the year first" if "/" in text else ""
+        return _date_remedy(text)
     if ":" in text or "/" in text:
         return "; write new shares per old as one number: 4 for 4:1, 0.25 for 1:4"
     if any(character in text for character in "$€£, "):
         return "; write digits and a point alone, without thousands separators and currency signs"
     return "; leave the cell empty where there is none"
+
+
+def _date_remedy(text: str) -> str:
+    if year_first := re.fullmatch(r"([0-9]{4})/([0-9]{1,2})/([0-9]{1,2})", text):
+        year, month, day = year_first.groups()
+        return f"; write {year}-{int(month):02d}-{int(day):02d}"
+    if "/" in text:
+        return "; 10/01/2020 is 2020-10-01 or 2020-01-10, so write the year first"
+    if re.fullmatch(r"[0-9]{5}", text):
+        day_counted = date(1899, 12, 30) + timedelta(days=int(text))
+        return f"; a spreadsheet counts {day_counted} so, give the column a date format before saving"
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return "; there is no such day, correct it"
+    return "; a row that is no price, delete"
 
 
 def _as_date(text: str) -> date:

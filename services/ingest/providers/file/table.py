@@ -17,6 +17,7 @@ MAX_COLUMNS = 64
 # Once unpacked: 30 years of 8,000 symbols take about 5 GB, more than a process should hold.
 MAX_BYTES = 8 * 1024**3
 MAX_HEADER = 64 * 1024
+_MAGIC = b"PAR1"
 # What stands for bytes that are no text.
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -33,7 +34,10 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
     except UnicodeEncodeError as error:
         raise BadPriceFile(f"{path.name}, row 1: is not UTF-8; save it as CSV UTF-8") from error
     except OSError as error:
-        raise BadPriceFile(f"{path.name} cannot be read as {'Parquet' if parquet else 'CSV'}: {error}") from error
+        raise BadPriceFile(
+            f"{path.name} cannot be read: {error}. Give the user that runs ingest the right to read it, or name another file by "
+            "LEADLINE_DATA (--data)"
+        ) from error
     names = [folded(name) for name in table.column_names]
     for name in {name for name in names if names.count(name) > 1}:
         problems.add(name, None, "is there twice; keep one of them")
@@ -149,6 +153,51 @@ def _without_ragged(names: list[str], problems: Problems) -> pa.csv.ParseOptions
 
 
 def _parquet(path: Path) -> pa.Table:
+    _check_magic(path)
+    try:
+        return _parquet_columns(path)
+    except (OSError, pa.ArrowException) as error:
+        raise BadPriceFile(
+            f"{path.name} cannot be read as Parquet{_damaged(path)}: {' '.join(str(error).split())[:200].rstrip('.')}. It is damaged: copy "
+            "it again from where it came from, or write it again"
+        ) from error
+
+
+def _check_magic(path: Path) -> None:
+    """Refuses what is no Parquet file or is cut off: both ends of one are marked."""
+    with path.open("rb") as file:
+        head = file.read(512)
+        file.seek(max(0, path.stat().st_size - len(_MAGIC)))
+        tail = file.read()
+    if not head:
+        raise BadPriceFile(f"{path.name} is empty; copy it again from where it came from, or write it again")
+    if not head.startswith(_MAGIC):
+        kind = other_kind(head)
+        raise BadPriceFile(
+            f"{path.name} is no Parquet file"
+            + (f" but {kind}" if kind else "; if it is CSV, give its name the ending .csv")
+        )
+    if tail != _MAGIC:
+        raise BadPriceFile(
+            f"{path.name} ends in the middle of the Parquet file; copy it again from where it came from, or write it again"
+        )
+
+
+def _damaged(path: Path) -> str:
+    """The first column that cannot be read, where the list of columns can."""
+    try:
+        names = pq.read_schema(path).names
+    except (OSError, pa.ArrowException):
+        return ""
+    for name in names:
+        try:
+            pq.read_table(path, columns=[name])
+        except (OSError, pa.ArrowException):
+            return f", column {name}"
+    return ""
+
+
+def _parquet_columns(path: Path) -> pa.Table:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         _check_width(path, len(schema.names))

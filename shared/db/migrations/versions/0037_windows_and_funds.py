@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.util import await_only
 
 revision = "0037"
-down_revision = "0033"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 

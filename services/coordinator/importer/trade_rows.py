@@ -1,0 +1,75 @@
+"""What a row of a broker's list of trades is: which kind of trade, or what instead of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from services.coordinator.importer import cells, special_rows
+from services.coordinator.importer.model import OPTIONS
+from services.coordinator.importer.presets import ADDING, KINDS, Preset
+from services.coordinator.importer.reading import Layout, Record
+
+
+def lacks_shares(kind: str, got: Mapping[str, str]) -> str:
+    """Why a row that should bring shares brings none, or one that should not may; '' where there is no doubt."""
+    quantity = got.get("quantity", "")
+    if kind in ADDING and quantity.startswith("-"):
+        return (
+            "it takes shares away (a reverse split): the price source's splits count. If it lists none, write a sale of the shares of "
+            "before and a purchase of those of after, both at what they were worth"
+        )
+    shares = cells.number(quantity)
+    if kind in ADDING and not shares:
+        return "it names no number of shares that came. Give the quantity that was added"
+    if kind == "dividend" and shares and not any(cells.number(got.get(column, "")) for column in ("amount", "price")):
+        return (
+            f"it is a dividend of {quantity} shares without an amount of money. If the shares were received, write the action receive; "
+            "if it was paid in money, give the amount"
+        )
+    return ""
+
+
+def not_a_trade(row: Sequence[str], record: Record, layout: Layout) -> str | None:
+    """What a row is instead of a trade."""
+    preset, got = layout.preset, record.cells
+    assert preset is not None
+    if preset.classes and preset.of_class(got.get("type", "")) == "":
+        return f"{got['type']}: money"
+    filled = sum(bool(got.get(column)) for column in ("date", "quantity", "price", "symbol"))
+    # The date is what every trade has: totals and footers begin with words there.
+    first = got.get("symbol", "") if got.get("date") else ""
+    return special_rows.reason(row, first, preset, filled)
+
+
+def kind_of(got: dict[str, str], layout: Layout) -> str | None:
+    preset = layout.preset
+    assert preset is not None
+    if preset.actions and "action" in layout.where:
+        word = got.get("action", "").strip()
+        # In our own words too, as messages ask for them.
+        kind = preset.action(word) or (word.lower() if word.lower() in KINDS else None)
+        if kind in ADDING and not got.get("quantity") and got.get("amount"):
+            # Funds distribute money, too.
+            kind = "dividend"
+    elif preset.signed:
+        kind = "sell" if got.get("quantity", "").startswith("-") else "buy"
+    else:
+        return None
+    codes = {code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";")}
+    if kind == "sell" and "O" in codes and "C" not in codes:
+        return "short"
+    if kind == "buy" and "C" in codes and "O" not in codes:
+        return "cover"
+    if kind == "sell" and "EP" in codes:
+        return "expire"
+    return kind
+
+
+def is_of_option(kind: str, got: dict[str, str], preset: Preset) -> bool:
+    """Whether a row trades an option, whatever its symbol: taken for the share it would be a hundredth of its money."""
+    action = got.get("action", "").strip()
+    return (
+        kind == "expire"
+        or any(only.fullmatch(action) for only in preset.options_only)
+        or preset.of_class(got.get("type", "")) == OPTIONS
+    )
