@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from services.coordinator.api.models.common import Answer, Envelope, Json, Number, Quality, Reason
 
 
@@ -114,6 +116,9 @@ class Risk(Envelope):
     decomposition: dict[str, Json] | None
     var: list[dict[str, Json]] | None = None
     var_10d: list[dict[str, Json]] | None = None
+    covered_only: dict[str, Json] | None = Field(
+        default=None, description="Of covered value alone; elsewhere the market stands in for what a holding lacks"
+    )
     es_factors: dict[str, Json] | None = None
     reverse_stress: dict[str, Json] | None = None
     drawdown: dict[str, Json] | None = None
