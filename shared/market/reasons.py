@@ -387,13 +387,13 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "No provider said anything of it by the session", "figure", "you", "Enable a provider of company data"
     ),
     ReasonCode.NO_DURATION: ReasonInfo(
-        "No duration is dated on or before the session",
+        "No duration is dated on or before the session, or no yield curve in the month before it",
         "figure",
         "you",
         "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a dated duration to the scenario file",
     ),
     ReasonCode.STALE_DURATION: ReasonInfo(
-        "The newest duration is older than 400 days",
+        "The newest duration is more than 31 days old",
         "figure",
         "you",
         "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",

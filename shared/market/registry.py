@@ -196,7 +196,7 @@ IMPLAUSIBLE_SIGMAS: Final = (
     5.0  # of √63 sessions: what is read as a fund's return and was meant as a style's goes to fifteen and more
 )
 REVERSE_LOSS: Final = 0.10  # of NAV: what a reverse stress asks for; the move grows with it in proportion
-STRESS_DURATION_DAYS: Final = 400  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
+STRESS_DURATION_DAYS: Final = 31  # an older one is answered with a remark: a bond fund's moves by a twentieth a year
 
 # --- Performance, attribution, liquidity: computed where they are read (docs/methods.md §16) -----------------------------------------
 

@@ -80,6 +80,14 @@ def test_a_start_without_prices_says_how_to_have_some(tmp_path: Path, monkeypatc
     run.assert_prices_named(IngestSettings(data=tmp_path / "prices.csv"))
 
 
+def test_the_readme_says_what_a_start_without_prices_says() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        run.assert_prices_named(IngestSettings(providers=("file",), data=None))
+    blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1::2]
+    assert str(refused.value) in {" ".join(block.split()) for block in blocks}
+    assert any(block.strip().startswith("LEADLINE_PROVIDERS=yahoo .venv/bin/leadline up") for block in blocks)
+
+
 @pytest.mark.parametrize(
     ("data", "named", "said"),
     [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,13 +18,14 @@ from services.coordinator.explain.portfolios import explain
 from services.coordinator.results.portfolios import risk_document
 from services.factors.workflow import FactorsWorker
 from services.risk.compute.report import build_reports
+from services.risk.store import curves as stored_curves
 from services.risk.workflow import RiskResults, RiskWorker, load_scenarios
 from shared.arrays import FloatVector
 from shared.db import bulk
 from shared.ledger import Completed
 from shared.market import registry
 from shared.market.calendar import calendar
-from shared.market.curve import long_bond
+from shared.market.curve import Curve, long_bond
 from shared.work import Batch, UnitKey
 from tests.support import curves
 from tests.support.databases import act_as
@@ -457,3 +458,14 @@ async def test_the_returns_on_the_curve_are_the_ones_the_factors_were_computed_o
     row = panel.returns[panel.symbols.index(registry.CURVE_PROXY)]
     assert np.isfinite(row[-252:]).all()
     assert row[-252:].tolist() == inputs.curve.returns[-252:].tolist()
+
+
+async def test_the_newest_curve_before_the_month_is_read_however_old_it_is(db: AsyncConnection) -> None:
+    """That curves are fetched here decides that nothing written down years ago stands in for one that stayed away."""
+    old = [Curve(LAST - timedelta(days=age), (0.25, 20.0, 30.0), (0.03,) * 3) for age in (400, 200)]
+    assert await stored_curves.read(db, LAST, LAST) == ()
+    await curves.store(db, old)
+    assert [of.date for of in await stored_curves.read(db, LAST, LAST)] == [LAST - timedelta(days=200)]
+    await curves.store(db, [replace(old[0], date=LAST - timedelta(days=age)) for age in (32, 31, 1)])
+    found = [(LAST - of.date).days for of in await stored_curves.read(db, LAST, LAST)]
+    assert found == [32, 31, 1]

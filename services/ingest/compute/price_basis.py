@@ -41,7 +41,7 @@ def contradicts_stored(request: FetchRequest, answer: ChainResult, stored: Store
     if part is not None and request.first > request.known[0]:
         still = {(session, type_) for session, type_, _ in listed}
         for action in stored.actions:
-            at_edge = action.ex_session == request.first and action.provider == part.provider
+            at_edge = action.ex_session == request.first and action.provider == part.actions_by
             if at_edge and (action.ex_session, action.type) not in still:
                 return True
     if not basis_mismatch(answer, stored.closes, calendar):

@@ -8,6 +8,7 @@ import numpy as np
 
 from services.ingest.compute.returns import BASES, REMARKS, Events, Returns, split_factor, total_returns
 from services.ingest.model.market import Action, Bars, ChainResult, History, LeftOut
+from services.ingest.model.steps import may_hold_split
 from services.ingest.model.write_set import FetchRequest
 from shared.arrays import FloatVector, IntVector
 from shared.market.calendar import Calendar
@@ -29,7 +30,10 @@ def price_rows(
     series = np.repeat(np.arange(len(bars)), lengths)
     sessions = np.concatenate([bar.sessions for bar in bars])
     ordinal = np.searchsorted(calendar.sessions, sessions).astype(np.int64)
-    adjusted = np.array([bar.split_adjusted for bar in bars])
+    # As traded without a list of splits: on the newest basis all the same where no close moves as by a split.
+    adjusted = np.array(
+        [of.bars.split_adjusted or (of.actions_refused and not may_hold_split(of.bars)) for of in histories]
+    )
     listed = np.array([history.lists_splits for history in histories])
     splits, dividends = (
         _events([[action for action in history.actions if action.type == type_] for history in histories], calendar)

@@ -154,7 +154,7 @@ def _actions(ask: FetchRequest, answer: ChainResult, calendar: Calendar) -> dict
         values = sorted(action.value for action in same)
         value = prod(values) if type_ == "split" else sum(values)
         assert part is not None
-        rows[id_, ex_session, type_] = ActionRow(id_, ex_session, type_, value, same[-1].ex_date, part.provider)
+        rows[id_, ex_session, type_] = ActionRow(id_, ex_session, type_, value, same[-1].ex_date, part.actions_by)
     return rows
 
 

@@ -195,6 +195,8 @@ class History:
     renamed      : what became of a symbol whose series ends within the range.
     left_out     : payments in another currency, which are not among the actions.
     unserved     : days of the question that the plan or the hour kept from being asked about.
+    actions_refused : the plan has prices and no lists of actions; another source may have them.
+    actions_from    : whose actions these are, if they are not the source's own.
     """
 
     symbol: str
@@ -207,6 +209,8 @@ class History:
     renamed: Rename | None = None
     left_out: tuple[LeftOut, ...] = ()
     unserved: tuple[Unserved, ...] = ()
+    actions_refused: bool = False
+    actions_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +247,11 @@ class ProviderSeries:
 
     provider: str
     history: History
+
+    @property
+    def actions_by(self) -> str:
+        """Whose actions are in it."""
+        return self.history.actions_from or self.provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Every later step multiplies and divides by these numbers; one of nought or of infinity would stop a batch, or be stored in every close.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from math import isfinite, prod
 from typing import Final
@@ -33,6 +34,11 @@ def dividend(provider: str, day: date, value: float) -> Action:
     if not (isfinite(value) and 0 < value <= DIVIDEND_AT_MOST):
         raise SchemaChanged(provider, f"a dividend of {value:g} on {day} can not be")
     return Action(day, "dividend", value)
+
+
+def in_effect(actions: Iterable[Action], today: date) -> list[Action]:
+    """Those that have happened, or will today. What is only announced is in no price yet, and may be called off."""
+    return [action for action in actions if action.ex_date <= today]
 
 
 def check_actions(provider: str, actions: tuple[Action, ...]) -> tuple[Action, ...]:

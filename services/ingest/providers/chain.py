@@ -75,8 +75,21 @@ class Chain:
                 rest = [request] if isinstance(answer, NoData) else self._rest_of_request(request, answer)
                 still_open += [(attempt, part) for part in rest]
             open_ = [(attempt, request) for attempt, request in still_open if not attempt.ended]
+        self._find_refused_actions(attempts)
         unanswered = {id(attempt) for attempt, _ in open_}
         return [attempt.result(complete=id(attempt) not in unanswered) for attempt in attempts]
+
+    def _find_refused_actions(self, attempts: "Sequence[_Attempt]") -> None:
+        """For bars whose source has no lists of actions by its plan: those of the first other source that lists them."""
+        for place, provider in enumerate(self._providers):
+            without = [attempt for attempt in attempts if attempt.lacks_actions_of(provider.name)]
+            for other in self._providers[place + 1 :]:
+                if not without or source_of(other) == source_of(provider):
+                    continue
+                answers = _fetch_safely(other, [attempt.request for attempt in without])
+                for attempt, answer in zip(without, answers, strict=True):
+                    attempt.take_actions(provider.name, other.name, answer)
+                without = [attempt for attempt in without if attempt.lacks_actions_of(provider.name)]
 
     @property
     def has_second(self) -> bool:
@@ -146,6 +159,29 @@ class _Attempt:
             self.ended = self.ended or _final(answer, request)
         else:
             self.parts.append(ProviderSeries(provider, answer))
+
+    def lacks_actions_of(self, provider: str) -> bool:
+        return any(
+            part.provider == provider and part.history.actions_refused and len(part.history.bars.sessions)
+            for part in self.parts
+        )
+
+    def take_actions(self, provider: str, other: str, answer: Answer) -> None:
+        """Put what another source lists beside the bars of one that has no list; a source without bars knows nothing of the symbol."""
+        if not isinstance(answer, History) or not answer.lists_splits or not len(answer.bars.sessions):
+            return
+        self.asked += [other] if other not in self.asked else []
+        for place, part in enumerate(self.parts):
+            if part.provider == provider and part.history.actions_refused:
+                history = replace(
+                    part.history,
+                    actions=answer.actions,
+                    left_out=answer.left_out,
+                    lists_splits=True,
+                    actions_refused=False,
+                    actions_from=other,
+                )
+                self.parts[place] = ProviderSeries(provider, history)
 
     def result(self, *, complete: bool) -> ChainResult:
         """complete : every session was answered about, so that what others did not have is of no interest"""

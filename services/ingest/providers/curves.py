@@ -11,12 +11,15 @@ from typing import Any, Protocol
 
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter
-from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp
+from services.ingest.providers.transport.refusals import VendorErrorRules
 from shared.market.curve import Curve
 
 log = logging.getLogger(__name__)
 # Fewer columns than these are no curve, whatever else the header says.
 LEAST_TENORS = 6
+# In years: what is longer is no bill.
+SHORTEST_BOND = 2.0
 _MISSING = {"", ".", "N/A", "NA"}
 # The column of the six-week bill, new in 2025, is named like a number and unlike the others.
 _TENOR = re.compile(r"(\d+(?:\.\d+)?)\s*(mo|month|yr|year)s?", re.IGNORECASE)
@@ -127,7 +130,9 @@ def curves_of(
             day = day_of(row[0])
             known = [(tenors[i], row[i].strip()) for i in columns if i < len(row)]
             points = [(tenor, float(value) / 100.0) for tenor, value in known if value not in _MISSING]
-            if points:
+            # Bills were at nought at times, bonds never: a nought there is a value that is missing, a row of them no curve.
+            points = [(tenor, value) for tenor, value in points if value != 0.0 or tenor < SHORTEST_BOND]
+            if any(value != 0.0 for _, value in points):
                 found[day] = Curve(day, tuple(tenor for tenor, _ in points), tuple(value for _, value in points))
         except ValueError as error:
             unreadable += 1

@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from services.ingest.model.market import Listing, NoData, Profile, Rename, Request
+from services.ingest.model.market import CURRENCY, Listing, NoData, Profile, Rename, Request
 from services.ingest.providers.base import Provider
 
 
@@ -129,10 +129,12 @@ class NetworkProvider(Provider, Protocol):
 
 
 def pe_ratio(price: float | None, incomes: Sequence[Statement]) -> float | None:
-    """Price over the diluted earnings of the four newest quarters, if they are four consecutive ones and a profit."""
+    """Price over the diluted earnings of the four newest quarters, if they are four consecutive ones, a profit, and in dollars."""
     newest = sorted((s for s in incomes if s.kind is StatementKind.INCOME), key=lambda s: s.period_end)[-4:]
     earnings = [statement.values.get("eps_diluted") for statement in newest]
     if price is None or len(newest) < 4 or (newest[-1].period_end - newest[0].period_end).days > 300:
+        return None
+    if any(statement.currency not in (None, CURRENCY) for statement in newest):
         return None
     known = [value for value in earnings if value is not None]
     total = sum(known)

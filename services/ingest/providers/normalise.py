@@ -114,9 +114,15 @@ def encoded(vendor_symbol: str) -> str:
     return quote(vendor_symbol, safe="")
 
 
+def is_ours(currency: str) -> bool:
+    """Whether prices in `currency` are in dollars, however it is written. A small letter at the end is a hundredth: GBp, USd."""
+    name = currency.strip()
+    return name.upper() == CURRENCY and name[:-1].isupper() <= name[-1:].isupper()
+
+
 def assert_currency(provider: str, symbol: str, currency: str | None) -> None:
     """Raises `ForeignCurrency` unless prices in `currency` are ours; one that a vendor does not tell is its market's, ours."""
-    if currency is not None and currency != CURRENCY:
+    if currency is not None and not is_ours(currency):
         raise ForeignCurrency(provider, f"{symbol} is priced in {currency}; nothing is converted to {CURRENCY}")
 
 

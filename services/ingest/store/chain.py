@@ -82,7 +82,9 @@ async def unpriced(conn: AsyncConnection, recent: timedelta) -> Unpriced | None:
         await conn.execute(
             text("""
                 SELECT count(*) AS symbols, max(s.covered_to) - CAST(:recent AS interval) AS since,
-                       (SELECT g.reason FROM ingest.gaps g GROUP BY g.reason ORDER BY count(*) DESC, g.reason LIMIT 1) AS reason
+                       -- The reason of most days: beside a plan's years its newest session is late, for each symbol too.
+                       (SELECT g.reason FROM ingest.gaps g
+                        GROUP BY g.reason ORDER BY sum(g.last - g.first + 1) DESC, g.reason LIMIT 1) AS reason
                 FROM ingest.symbols s WHERE s.covered_to IS NOT NULL
             """),
             {"recent": recent},

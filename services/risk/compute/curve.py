@@ -22,9 +22,10 @@ def with_curve_durations(scenarios: Scenarios, curves: Sequence[Curve], sessions
     """The scenarios with the duration that counts on each of the sessions.
 
     One that is written down and dated within the month before the session counts first: it may be the fund's own. Then the par bond
-    on the curve; then an older one that is written down, which is answered with a remark when it is too old.
+    on a curve of that month. Where curves are fetched nothing older counts: the newest one may have stayed away, and what is written
+    down may be of another decade. Without any, an older one that is written down does, and is answered with a remark.
 
-    curves : ascending by date
+    curves : ascending by date, with the newest one there is before the first session, however old
     """
     return (
         scenarios
@@ -37,9 +38,11 @@ def _duration(scenarios: Scenarios, curves: Sequence[Curve], session: date) -> D
     stated = scenarios.duration_on(session)
     if stated is not None and session - stated.as_of <= timedelta(days=CURVE_MOST_DAYS):
         return stated
+    if curves[0].date >= session:
+        return stated
     curve = before(curves, session)
     bond = None if curve is None else long_bond(curve)
-    return stated if curve is None or bond is None else Duration(curve.date, bond.duration, bond.convexity)
+    return None if curve is None or bond is None else Duration(curve.date, bond.duration, bond.convexity)
 
 
 def option_rate(curves: Sequence[Curve], session: date, years: float) -> float:

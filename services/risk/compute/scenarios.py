@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from shared.errors import PermanentError
+from shared.market.curve import CURVE_MOST_DAYS
 from shared.market.registry import FACTOR_NAMES, FACTORS, GROWTH, RATES, STYLES, VALUE, Factor
 
 RATES_BP = "rates_bp"
@@ -161,8 +162,8 @@ class Scenarios:
         )
 
     def digest(self) -> str:
-        """Of everything that moves a figure. Sixteen digits tell apart more sets of scenarios than anybody will ever write."""
-        return hashlib.sha256(f"{self.described()}\n{self.dated()}".encode()).hexdigest()[:16]
+        """Of everything that moves a figure, the age of curves among it. Sixteen digits tell apart more sets than anybody will write."""
+        return hashlib.sha256(f"{self.described()}\n{self.dated()}\n{CURVE_MOST_DAYS}".encode()).hexdigest()[:16]
 
     def duration_on(self, session: date) -> Duration | None:
         """What counts on the session; else the newest that is dated on or before it."""

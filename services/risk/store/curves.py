@@ -14,9 +14,13 @@ AFTER = timedelta(days=7)
 
 
 async def read(conn: AsyncConnection, first: date, last: date) -> tuple[Curve, ...]:
-    """Curves that sessions of [first, last] may look at, ascending: from a month before the first on."""
+    """Curves that sessions of [first, last] may look at, ascending: from a month before the first on, and the one before those, which
+    tells that curves are fetched here."""
     rows = await conn.execute(
-        text("SELECT date, tenors, yields FROM ingest.yields WHERE date BETWEEN :first AND :last ORDER BY date"),
+        text(
+            "SELECT date, tenors, yields FROM ingest.yields WHERE date <= :last AND date >= coalesce("
+            "(SELECT max(date) FROM ingest.yields WHERE date < :first), :first) ORDER BY date"
+        ),
         {"first": first - timedelta(days=CURVE_MOST_DAYS), "last": last + AFTER},
     )
     return tuple(Curve(day, tuple(tenors), tuple(yields)) for day, tenors, yields in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,13 @@ from services.ingest.providers.normalise import is_foreign_listing, to_vendor
 from shared.market.calendar import exchange_calendar
 from tests.contract.providers.conftest import FIRST, LAST, Case, needs_yahooquery, running
 from tests.contract.providers.test_answers import ask, history
-from tests.contract.providers.test_nonsense import changed, meta
+from tests.contract.providers.test_nonsense import changed, event, meta
 from tests.contract.providers.test_nonsense import massive as massive_change
 from tests.support.vendors import Call, Reply, document, reply
 
 
 @pytest.mark.parametrize("name", ["yahoo", pytest.param("yahooquery", marks=needs_yahooquery)])
-@pytest.mark.parametrize("currency", ["GBp", "GBX", "CAD", "usd"])
+@pytest.mark.parametrize("currency", ["GBp", "GBX", "CAD", "CNY", "EUR", "USd", "USX"])
 def test_yahoos_price_in_another_currency_is_none(name: str, currency: str) -> None:
     with running(name) as case:
         changed(case, "/chart/", meta(currency=currency))
@@ -27,6 +28,18 @@ def test_yahoos_price_in_another_currency_is_none(name: str, currency: str) -> N
     assert isinstance(answer, NoData)
     assert (answer.reason, answer.fault, answer.retry_at) == (NoDataReason.FOREIGN_CURRENCY, None, None)
     assert currency in (answer.detail or "")
+
+
+@pytest.mark.parametrize("currency", ["usd", "Usd", " USD"])
+def test_dollars_are_dollars_however_they_are_written(yahoo: Case, currency: str) -> None:
+    def of_both(body: Any) -> None:
+        meta(currency=currency)(body)
+        event("dividends", currency=currency)(body)
+
+    changed(yahoo, "/chart/", of_both)
+    found = history(yahoo, "AAPL")
+    assert [action.type for action in found.actions].count("dividend") == 1
+    assert found.left_out == ()
 
 
 def test_a_currency_that_is_not_told_is_the_markets_own(yahoo: Case) -> None:

@@ -118,6 +118,17 @@ def test_a_year_of_nothing_but_odd_cells_is_a_changed_format(server: VendorServe
         MAKERS["treasury"](server.url).curves(2026)
 
 
+def test_noughts_are_values_that_are_missing_but_of_bills(server: VendorServer) -> None:
+    """A row of them is a day without a curve; one of a bond is a tenor without a yield; a bill's may be its yield."""
+    header = "Date,1 Mo,3 Mo,6 Mo,1 Yr,2 Yr,10 Yr,20 Yr,30 Yr"
+    rows = ["01/02/2026,0.00,0.00,0.00,0.00,0.00,0.00,0.00,0.00", "01/05/2026,0.00,0.05,0.1,0.2,0.4,1.9,2.4,0.00"]
+    server.fail(Reply("\n".join([header, *rows]).encode(), content_type="text/csv"))
+    (found,) = MAKERS["treasury"](server.url).curves(2026)
+    assert found.date == date(2026, 1, 5)
+    assert found.tenors == (1 / 12, 0.25, 0.5, 1.0, 2.0, 10.0, 20.0)
+    assert found.yields[0] == 0.0
+
+
 def test_a_tenor_without_a_yield_is_left_out_and_a_holiday_is_no_curve(server: VendorServer) -> None:
     body = (
         (vendors.PAYLOADS / "fred" / "2026.csv").read_text().replace("observation_date", "DATE").replace(",4.86", ",.")

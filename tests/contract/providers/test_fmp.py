@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Rename, Request
-from tests.contract.providers.conftest import Case, running
+from tests.contract.providers.conftest import FIRST, LAST, Case, running
 from tests.contract.providers.test_answers import ask, history
-from tests.support.vendors import Reply, reply, stored
+from tests.support.vendors import Call, Reply, document, reply, stored
 
 
 @pytest.mark.parametrize("status", [200, 429])
@@ -138,3 +138,36 @@ def test_options_are_not_asked_for(fmp: Case) -> None:
 def test_prices_are_not_served_without_their_splits(fmp: Case) -> None:
     fmp.server.fail(Reply(b"{}", 500), "/splits")
     assert isinstance(ask(fmp, "AAPL"), NoData)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hour", "until"),
+    [
+        # In UTC, four hours ahead of New York. LAST is 2020-09-02.
+        ("AAPL", "2020-09-02 21:59", "2020-09-02 22:00"),
+        ("AAPL", "2020-09-02 22:01", None),
+        ("VADRX", "2020-09-02 22:01", "2020-09-03 04:30"),
+        ("VADRX", "2020-09-03 04:29", "2020-09-03 04:30"),
+        ("VADRX", "2020-09-03 04:31", None),
+    ],
+)
+@pytest.mark.parametrize("only", [True, False], ids=["newest session", "range"])
+def test_what_is_not_out_yet_is_late(symbol: str, hour: str, until: str | None, only: bool) -> None:
+    """Shares until six in the evening of New York, funds until half past midnight."""
+    rows = [row | {"symbol": symbol} for row in document("fmp", "history") if row["date"] < LAST.isoformat()]
+    profile = [document("fmp", "profile")[0] | {"symbol": symbol, "isActivelyTrading": True}]
+    with running("fmp", now=datetime.fromisoformat(hour).replace(tzinfo=UTC)) as case:
+        served = case.server.answer
+
+        def answer(call: Call) -> Reply:
+            if "/historical" in call.path:
+                return reply([row for row in rows if call.query["from"] <= row["date"] <= call.query["to"]])
+            return reply(profile) if call.path.endswith("/profile") else served(call)
+
+        case.server.answer = answer
+        found = history(case, symbol, LAST if only else FIRST, LAST)
+    expected = (
+        [] if until is None else [(LAST, LAST, NoDataReason.LATE, datetime.fromisoformat(until).replace(tzinfo=UTC))]
+    )
+    assert [(one.first, one.last, one.reason, one.retry_at) for one in found.unserved] == expected
+    assert len(found.bars.sessions) == (0 if only else 20)

@@ -97,11 +97,84 @@ def test_a_split_before_the_range_that_can_not_be_costs_nothing_after_it(
     assert answer.fault is ProviderErrorKind.SCHEMA_CHANGED
 
 
+@pytest.mark.parametrize("path", ["/historical", "/splits", "/dividends"])
+@pytest.mark.parametrize("day", ["soon", "", None, "0000-00-00", 20200812])
+def test_a_row_without_a_day_costs_itself_wherever_it_stands(
+    fmp: Case, path: str, day: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = history(fmp, "AAPL")
+    at(fmp, path, lambda body: body.extend([body[0] | {"date": day}, None]))
+    found = history(fmp, "AAPL")
+    assert as_traded(found) == as_traded(whole)
+    assert found.actions == whole.actions
+    assert "left out" in caplog.text
+
+
+def test_lists_of_companies_with_odd_rows_still_tell_of_the_others(fmp: Case) -> None:
+    served = fmp.server.answer
+
+    def answer(call: Call) -> Reply:
+        given = served(call)
+        if not call.path.endswith(("/symbol-change", "/delisted-companies")):
+            return given
+        rows = json.loads(given.body)
+        return reply(
+            [rows[0] | {"date": "soon", "delistedDate": "?"}, rows[0] | {"symbol": None, "newSymbol": None}, *rows]
+        )
+
+    fmp.server.answer = answer
+    (renamed,) = fmp.vendor.renames(["FB"])
+    assert renamed is not None
+    assert not isinstance(renamed, NoData)
+    assert renamed.new == "META"
+    gone = history(fmp, "TWTR")
+    assert gone.delisted_on == date(2022, 11, 8)
+
+
+PLANS = [
+    {"Error Message": "Restricted Endpoint: This endpoint is not part of your current plan, please visit our page."},
+    {"Error Message": "You need to UPGRADE to use this symbol."},
+    {"error": "Your subscription doesn\u2019t include mutual funds"},
+    {"message": "This is a Premium feature"},
+]
+
+
+@pytest.mark.parametrize("said", PLANS)
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_403_in_the_words_of_a_plan_is_no_refused_key_and_keeps_them(
+    fmp: Case, said: dict[str, str], status: int
+) -> None:
+    fmp.server.fail(reply(said, status), "/historical")
+    answer = ask(fmp, "AAPL")
+    assert isinstance(answer, NoData)
+    assert (answer.reason, answer.fault) == (NoDataReason.PLAN_LIMIT, ProviderErrorKind.PLAN)
+    assert next(iter(said.values())) in (answer.detail or "")
+    assert fmp.vendor.health().disabled is None
+
+
+def test_prices_stand_where_the_plan_has_no_lists_of_actions(fmp: Case) -> None:
+    whole = history(fmp, "AAPL")
+    fmp.server.fail(reply(PLANS[0], 403), "/(splits|dividends)$")
+    found = history(fmp, "AAPL")
+    assert found.bars.close.tolist() == whole.bars.close.tolist()
+    assert (found.actions, found.lists_splits, found.actions_refused) == ((), False, True)
+
+
 def test_a_dividend_of_nought_is_converted_from_todays_shares(fmp: Case) -> None:
     def zero(body: list[Any]) -> None:
         body[:] = [{"symbol": "AAPL", "date": "2020-08-07", "dividend": 0, "adjDividend": 0.21}]
 
     at(fmp, "/dividends", zero)
+    paid = [action.value for action in history(fmp, "AAPL").actions if action.type == "dividend"]
+    assert paid == pytest.approx([0.84])
+
+
+@pytest.mark.parametrize("odd", [{"dividend": "0.84"}, {"adjDividend": "0.21"}])
+def test_a_dividend_of_which_one_column_can_be_read_is_that(fmp: Case, odd: dict[str, object]) -> None:
+    def text(body: list[Any]) -> None:
+        body[:] = [{"symbol": "AAPL", "date": "2020-08-07", "dividend": 0.84, "adjDividend": 0.21, **odd}]
+
+    at(fmp, "/dividends", text)
     paid = [action.value for action in history(fmp, "AAPL").actions if action.type == "dividend"]
     assert paid == pytest.approx([0.84])
 

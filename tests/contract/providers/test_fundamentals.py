@@ -9,8 +9,8 @@ from datetime import date
 import pytest
 
 from services.ingest.model.market import NoData, NoDataReason
-from services.ingest.providers.network import ITEMS, Fundamentals, Statement, StatementKind, pe_ratio
-from tests.contract.providers.conftest import Case
+from services.ingest.providers.network import ITEMS, Described, Fundamentals, Statement, StatementKind, pe_ratio
+from tests.contract.providers.conftest import Case, needs_yahooquery, running
 from tests.support.vendors import Call, Reply
 
 QUARTERS = [date(2019, 9, 28), date(2019, 12, 28), date(2020, 3, 28), date(2020, 6, 27)]
@@ -92,6 +92,42 @@ def test_a_number_beyond_any_double_is_a_schema_fault_or_no_value(case: Case) ->
     case.server.answer = absurd
     income = of(fundamentals(case), StatementKind.INCOME)[QUARTERS[-1]]
     assert income.values["revenue"] is None
+
+
+CURRENCIES = {
+    "fmp": ('"reportedCurrency": "USD"', '"reportedCurrency": "{}"'),
+    "yahoo": ('"financialCurrency": "USD"', '"financialCurrency": "{}"'),
+    "yahooquery": ('"currencyCode": "USD"', '"currencyCode": "{}"'),
+}
+
+
+@pytest.mark.parametrize("currency", ["CNY", "EUR"])
+@pytest.mark.parametrize("name", ["fmp", "yahoo", pytest.param("yahooquery", marks=needs_yahooquery)])
+def test_statements_in_another_currency_say_so_and_the_quote_stays_in_dollars(name: str, currency: str) -> None:
+    """A company abroad that is listed here: its books are in yuan, its price is not. Massive's statements tell no currency."""
+    old, new = CURRENCIES[name]
+    with running(name) as case:
+        served = case.server.answer
+
+        def abroad(call: Call) -> Reply:
+            answer = served(call)
+            if answer.content_type != "application/json" or answer.body[:1] not in (b"{", b"["):
+                return answer
+            text = json.dumps(json.loads(answer.body)).replace(old, new.format(currency))
+            return Reply(text.encode(), answer.status, answer.headers, answer.content_type)
+
+        case.server.answer = abroad
+        figures = fundamentals(case)
+        (described,) = case.vendor.profiles(["AAPL"])
+    assert figures.statements
+    assert {statement.currency for statement in figures.statements} == {currency}
+    assert of(figures, StatementKind.INCOME)[QUARTERS[-1]].values["revenue"] == 59685e6, (
+        "in its own money, not converted"
+    )
+    assert figures.market_cap == 2247235270000
+    assert name != "fmp" or figures.pe_ratio is None, "a price in dollars over earnings in yuan is no ratio"
+    assert isinstance(described, Described)
+    assert described.profile.currency == "USD"
 
 
 def test_an_unknown_symbol_has_none(case: Case) -> None:

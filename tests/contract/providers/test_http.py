@@ -17,7 +17,8 @@ from services.ingest.providers.errors import AddressRefused, ProviderDown, Provi
 from services.ingest.providers.normalise import encoded, to_vendor
 from services.ingest.providers.transport.address import allowed, environment_proxy, public_address
 from services.ingest.providers.transport.gate import LocalRateLimiter
-from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules, retry_at
+from services.ingest.providers.transport.http import Bounds, ProviderHttp, retry_at
+from services.ingest.providers.transport.refusals import VendorErrorRules
 from services.ingest.providers.yahoo.session import YahooSession
 from tests.contract.providers.conftest import QUICK
 from tests.support.vendors import Reply, VendorServer, serving

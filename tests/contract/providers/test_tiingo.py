@@ -346,6 +346,74 @@ def test_a_limit_on_the_list_is_everybodys_limit() -> None:
     assert of.asked == [LATEST]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_listed_late_beside_joined_nights_is_found_within_two_weeks(refused: bool) -> None:
+    """After the night that should have had it, a dividend of the eve is listed. Each night is one call, until the history is asked for.
+
+    refused : the first time it is, the hour's calls are used up: that costs the night nothing, and the next one asks again.
+    """
+    days = exchange_calendar()
+    known = [row for row in document("tiingo", "history") if row["date"][:10] <= EVE.isoformat()]
+    now = [NOW - timedelta(days=1)]
+    today = [EVE]
+    late = [0.0]
+
+    def rows() -> list[dict[str, Any]]:
+        found = [row | {"divCash": late[0] if row["date"][:10] == EVE.isoformat() else row["divCash"]} for row in known]
+        extra = days.between(days.next(EVE), today[0]) if today[0] > EVE else []
+        return [*found, *(known[-1] | {"date": f"{day}T00:00:00.000Z", "divCash": 0.0} for day in extra)]
+
+    def answer(call: Call) -> Reply:
+        if call.path == LATEST:
+            return reply([rows()[-1] | {"ticker": symbol} for symbol in ("AAPL", "MSFT")])
+        return reply(rows())
+
+    calls, found = [], []
+    with serving(answer) as server:
+        vendor = Tiingo(
+            "good", exchange_calendar, gate=LocalRateLimiter(now=lambda: now[0]), base_url=server.url, allow_loopback=True,
+            bounds=QUICK, now=lambda: now[0],
+        )  # fmt: skip
+        list(vendor.fetch([Request(symbol, FIRST, EVE) for symbol in ("AAPL", "MSFT")]))
+        late[0] = 0.33
+        for number in range(10):
+            limited = stored("tiingo", "error_429", 429) if refused and number == 5 else None
+            server.fail(limited, "/tiingo/daily/.+/prices")
+            before, today[0] = today[0], days.next(today[0])
+            now[0] = datetime.combine(today[0], datetime.min.time(), UTC) + timedelta(hours=23)
+            server.calls.clear()
+            requests = [Request(symbol, before, today[0]) for symbol in ("AAPL", "MSFT")]
+            expected = vendor.calls(requests)
+            nights = [one for one in vendor.fetch(requests) if isinstance(one, History)]
+            assert len(nights) == 2
+            assert len(server.calls) == expected
+            assert all(one.bars.sessions.tolist() == [before, today[0]] for one in nights)
+            calls.append(expected)
+            found.append({one.symbol for one in nights for action in one.actions if action.ex_date == EVE})
+        vendor.close()
+    assert calls[:4] == [1, 1, 1, 1]
+    assert sum(calls) == 12 + refused, "ten lists, and each history once"
+    assert set().union(*found[4:]) == {"AAPL", "MSFT"}
+
+
+@pytest.mark.parametrize("close", [26.2, 400.0])
+def test_a_close_far_from_the_last_one_is_asked_about(close: float) -> None:
+    """A split that the newest row does not tell of."""
+    with night() as of:
+        of.latest(close=close)
+        of.ask()
+        assert of.asked == [LATEST, OWN]
+
+
+def test_a_row_without_a_date_costs_itself(tiingo: Case) -> None:
+    whole = history(tiingo, "AAPL")
+    rows = document("tiingo", "history")
+    tiingo.server.fail(reply([*rows[:5], rows[5] | {"date": "soon"}, None, *rows[6:]]), "/tiingo/daily/AAPL/prices")
+    found = history(tiingo, "AAPL")
+    assert len(found.bars.sessions) == len(whole.bars.sessions) - 1
+    assert found.actions == whole.actions
+
+
 def test_calls_of_a_whole_night_stay_within_the_free_hour() -> None:
     """35 symbols: a first history is 35 calls, every night after it one."""
     symbols = [f"S{number:03}" for number in range(35)]

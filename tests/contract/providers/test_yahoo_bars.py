@@ -18,12 +18,12 @@ YAHOOS = ["yahoo", pytest.param("yahooquery", marks=needs_yahooquery)]
 MIDDLE = 10
 
 
-def served(case: Case, change: Callable[[dict[str, Any]], None]) -> History:
-    """AAPL's history, its chart changed."""
+def served(case: Case, change: Callable[[dict[str, Any]], None], symbol: str = "AAPL") -> History:
+    """AAPL's history, its chart changed; under another symbol if one is given."""
     body = document("yahoo", "chart")
     change(body["chart"]["result"][0])
     case.server.answer = lambda call: reply(body) if "/chart/" in call.path else vendors.yahoo(call)
-    (answer,) = case.vendor.fetch([Request("AAPL", FIRST, LAST)])
+    (answer,) = case.vendor.fetch([Request(symbol, FIRST, LAST)])
     assert isinstance(answer, History), answer
     return answer
 
@@ -46,6 +46,17 @@ def test_a_bar_without_a_price_is_none_of_its_session_alone(name: str, close: fl
         found = served(case, empty).bars
     priced = [day for day, value in zip(found.sessions.tolist(), found.close, strict=True) if not math.isnan(value)]
     assert priced == [day for index, day in enumerate(whole.sessions.tolist()) if index != MIDDLE]
+
+
+@pytest.mark.parametrize("name", YAHOOS)
+def test_a_bar_without_an_instant_costs_itself(name: str) -> None:
+    def untimed(result: dict[str, Any]) -> None:
+        result["timestamp"][MIDDLE] = None
+
+    with running(name) as case:
+        whole = served(case, lambda _: None).bars.sessions.tolist()
+        found = served(case, untimed).bars.sessions.tolist()
+    assert found == [*whole[:MIDDLE], *whole[MIDDLE + 1 :]]
 
 
 @pytest.mark.parametrize("name", YAHOOS)
@@ -120,12 +131,17 @@ def test_a_funds_value_that_is_not_out_yet_is_late_until_after_midnight(
             column.pop()
         result["timestamp"].pop()
 
-    def fund(result: dict[str, Any]) -> None:
-        without_the_last(result)
-        result["meta"]["instrumentType"] = "MUTUALFUND"
+    def fund(kind: str | None, symbol: str = "AAPL") -> Callable[[dict[str, Any]], None]:
+        def change(result: dict[str, Any]) -> None:
+            without_the_last(result)
+            result["meta"] |= {"instrumentType": kind, "symbol": symbol}
+
+        return change
 
     with running(name, now=instant(hour)) as case:
-        late = served(case, fund).unserved
+        late = served(case, fund("MUTUALFUND")).unserved
+        assert served(case, fund("MONEYMARKET")).unserved == late
+        assert served(case, fund(None, "VADRX"), "VADRX").unserved == late, "a share class whose kind is not told"
         share = served(case, without_the_last).unserved
     assert share == (), "a share's bar is out when its session is due"
     expected = [] if asked is None else [(LAST, LAST, NoDataReason.LATE, instant(asked))]

@@ -291,6 +291,79 @@ def test_a_mistyped_symbol_is_not_found_with_what_a_search_says(name: str, meta:
     assert "AAPL (Apple Inc.)" in (answer.detail or "")
 
 
+def all_null(result: dict[str, Any]) -> None:
+    for values in result["indicators"]["quote"][0].values():
+        values[:] = [None] * len(values)
+    result["indicators"]["adjclose"] = [{}]
+
+
+def without_values(result: dict[str, Any]) -> None:
+    result["indicators"] = {"quote": [{}], "adjclose": [{}]}
+
+
+def no_times(result: dict[str, Any]) -> None:
+    result["timestamp"] = []
+    without_values(result)
+
+
+def years_ago(result: dict[str, Any]) -> None:
+    result["timestamp"] = [stamp - 3 * 365 * 86_400 for stamp in result["timestamp"]]
+
+
+def its_last_price_again(result: dict[str, Any]) -> None:
+    quote = result["indicators"]["quote"][0]
+    for name, values in quote.items():
+        values[:] = [0 if name == "volume" else 5.25] * len(values)
+
+
+@pytest.mark.parametrize("name", YAHOOS)
+@pytest.mark.parametrize(
+    ("meta", "change"),
+    [
+        *((meta, change) for meta in (UNKNOWN, {"firstTradeDate": None}) for change in (all_null, no_times, years_ago)),
+        *(({"exchangeName": "YHD"}, change) for change in (all_null, without_values, years_ago, its_last_price_again)),
+    ],
+)
+def test_a_mistyped_symbol_with_bars_that_are_none_is_not_found_either(
+    name: str, meta: dict[str, object], change: Callable[[dict[str, Any]], None]
+) -> None:
+    def answer(call: Call) -> Reply:
+        if call.path == "/v1/finance/search":
+            return reply({"quotes": [{"symbol": "AAPL", "longname": "Apple Inc.", "quoteType": "EQUITY"}]})
+        body = document("yahoo", "chart")
+        result = body["chart"]["result"][0]
+        result["meta"] |= {"symbol": "APPL", **meta}
+        del result["events"]
+        change(result)
+        return reply(body)
+
+    with running(name) as case:
+        served = case.server.answer
+        case.server.answer = lambda call: answer(call) if "APPL" in call.path or "search" in call.path else served(call)
+        (found,) = prices(case.vendor, "APPL")
+    assert isinstance(found, NoData)
+    assert (found.reason, found.fault) == (NoDataReason.NOT_FOUND, None)
+    assert [one.symbol for one in found.candidates] == ["AAPL"]
+
+
+@pytest.mark.parametrize("name", YAHOOS)
+@pytest.mark.parametrize("change", [all_null, its_last_price_again])
+def test_a_listed_name_whose_bars_say_nothing_is_known(name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """A share that is halted has no prices, and a fund of money the same one every day."""
+
+    def answer(call: Call) -> Reply:
+        body = document("yahoo", "chart")
+        result = body["chart"]["result"][0]
+        del result["events"]
+        change(result)
+        return reply(body)
+
+    with running(name) as case:
+        served = case.server.answer
+        case.server.answer = lambda call: answer(call) if "/chart/" in call.path else served(call)
+        assert isinstance(prices(case.vendor)[0], History)
+
+
 @pytest.mark.parametrize("name", YAHOOS)
 def test_a_search_that_cannot_be_made_changes_no_answer(name: str) -> None:
     with running(name) as case:

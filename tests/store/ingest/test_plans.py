@@ -99,10 +99,14 @@ async def test_the_doctor_says_when_nothing_is_priced_and_why(clean: Ingest) -> 
         "INSERT INTO ingest.symbols (symbol, covered_from, covered_to) VALUES ('ABA', :first, :last), ('ABB', :first, :last)",
         first=DAYS.back(LAST, 3), last=LAST,
     )  # fmt: skip
-    await clean.execute(
-        "INSERT INTO ingest.gaps SELECT id, :first, :last, 'plan_limit', true, 'massive', now(), NULL FROM ingest.symbols",
-        first=DAYS.back(LAST, 3), last=LAST,
-    )  # fmt: skip
+    for reason, first, last in (
+        ("plan_limit", DAYS.back(LAST, 3), DAYS.previous(LAST)),
+        ("late", LAST, LAST),  # the newest session of each, beside the years that the plan leaves out
+    ):
+        await clean.execute(
+            "INSERT INTO ingest.gaps SELECT id, :first, :last, :reason, true, 'massive', now(), NULL FROM ingest.symbols",
+            first=first, last=last, reason=reason,
+        )  # fmt: skip
     said = await nothing_priced(clean.worker._engine)
     assert said is not None
     assert said.startswith("nothing is priced: plan. None of 2 symbols")

@@ -46,10 +46,28 @@ def test_a_duration_written_down_within_the_month_goes_before_the_curve_and_an_o
     assert chosen([flat(0.048)], (replace(own, as_of=DAY - timedelta(days=32)),)).as_of == BEFORE  # type: ignore[union-attr]
 
 
-def test_a_curve_older_than_a_month_or_without_long_bonds_is_none() -> None:
-    assert chosen([flat(0.048, DAY - timedelta(days=32))]) == SCENARIOS.durations[-1]
-    assert chosen([Curve(BEFORE, (0.25, 10.0), (0.04, 0.04))]) == SCENARIOS.durations[-1]
+def test_where_curves_are_fetched_no_duration_is_older_than_a_month() -> None:
+    """The newest curve stayed away, or has no long bonds: what was written down years ago does not stand in for it."""
+    assert chosen([flat(0.048, DAY - timedelta(days=31))]) is not None
+    assert chosen([flat(0.048, DAY - timedelta(days=32))]) is None
+    assert chosen([Curve(BEFORE, (0.25, 10.0), (0.04, 0.04))]) is None
     assert chosen([flat(0.048, DAY - timedelta(days=32))], ()) is None
+
+
+def test_before_the_first_curve_what_is_written_down_stands() -> None:
+    assert chosen([flat(0.048, DAY)]) == SCENARIOS.durations[-1]
+    days = [DAY, DAY + timedelta(days=1)]
+    found = with_curve_durations(Scenarios((), SCENARIOS.durations), [flat(0.048, DAY)], days)
+    assert [of and of.as_of for of in map(found.duration_on, days)] == [SCENARIOS.durations[-1].as_of, DAY]
+
+
+def test_a_scenario_on_a_curve_that_stayed_away_is_null_with_its_reason() -> None:
+    panel = chain.panel(chain.market(21, 504, ["AAA"]), labels=[DAY])
+    book = chain.book(panel, [Unit(1000.0, {"AAA": 1000.0})])
+    scenarios = with_curve_durations(SCENARIOS, [flat(0.048, DAY - timedelta(days=40))], panel.sessions)
+    of = answered(build_reports(panel, book, scenarios)[0], scenarios)
+    told = next(row for row in of.stress["scenarios"] if row["id"] == "rates_up_100")
+    assert (told["duration_as_of"], told["reason"], told["direct"]) == (None, "no_duration", None)
 
 
 def test_without_curves_nothing_is_different() -> None:

@@ -147,12 +147,16 @@ def _about_figures() -> tuple[Words, ...]:
         ("no_series", _("the contract is another one every day"), _("Nothing to do.")),
         ("no_provider", _("no provider has said anything of it"), _("A provider of company data.")),
         ("broken_chain", _("a snapshot before it is missing"), _("Comes with the snapshots.")),
-        ("no_duration", _("no duration on or before the session"), _("Date a duration in the scenario file.")),
+        (
+            "no_duration",
+            _("no duration or yield curve of the month before"),
+            _("Date a duration in the scenario file."),
+        ),
         (
             "basis_undecided",
             _("whether its price is as traded is not settled yet"),
             _("Settled with the prices of the entry session."),
         ),
-        ("stale_duration", _("the newest duration is over 400 days old"), _("Date a newer one.")),
+        ("stale_duration", _("the newest duration is over 31 days old"), _("Date a newer one.")),
         ("no_benchmark", _("no benchmark weights are loaded"), _("Load them: leadline benchmark import.")),
     )

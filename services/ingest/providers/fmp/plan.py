@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 
 from services.ingest.providers.errors import PlanLimited, ProviderError
+from services.ingest.providers.transport.refusals import comparable
 from shared.market.symbols import normalise
 
 # As of October 2025. A symbol that has joined since is asked for with the first refusal of a day, at the latest after a month.
@@ -43,7 +44,7 @@ class Plan:
     def learn(self, symbol: str, refused: PlanLimited) -> None:
         """After a refusal: is it the free plan's? One call a day, about a symbol that any other plan serves."""
         known = self._learnt is not None and self._learnt[0] == self._today()
-        if known or "'symbol'" not in str(refused) or normalise(symbol) in FREE:
+        if known or "'symbol'" not in comparable(str(refused)) or normalise(symbol) in FREE:
             return
         said = str(refused).removeprefix(f"{self._provider}: ")
         try:

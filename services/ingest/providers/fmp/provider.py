@@ -5,13 +5,14 @@ asked for its actions, and why this provider stands last in the chain.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from services.ingest.model.market import Answer, History, NoData, NoDataReason, Rename, Request
+from services.ingest.model.market import Action, Answer, History, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.errors import PlanLimited, SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
-from services.ingest.providers.fmp.rows import each_row, listed_actions, price_row
+from services.ingest.providers.fmp.rows import listed_actions, price_row
 from services.ingest.providers.normalise import (
     Row,
     assert_currency,
@@ -21,9 +22,11 @@ from services.ingest.providers.normalise import (
     invalid_symbol,
     is_foreign_listing,
 )
+from services.ingest.providers.publication import is_fund, published_at, unpublished
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp, VendorErrorRules
-from services.ingest.providers.transport.payload import Record, records
+from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp
+from services.ingest.providers.transport.payload import Record, each_row, records
+from services.ingest.providers.transport.refusals import VendorErrorRules
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -31,12 +34,14 @@ BASE_URL = "https://financialmodelingprep.com/stable"
 # One answer holds at most 5,000 rows; fifteen years are 3,780 sessions.
 YEARS_A_CALL = 15
 ENDED_EARLY = 5
+# When a session's rows are out, in New York.
+PUBLISHED_AT = time(18, 0)
 
 
 def _refusal(body: Any) -> str | None:
     """Errors are `{"Error Message": …}`, some with status 200; plan limits may be a bare text."""
     if isinstance(body, dict):
-        said = body.get("Error Message") or body.get("error")
+        said = body.get("Error Message") or body.get("error") or body.get("message")
         return str(said)[:300] if said else None
     return body[:300] if isinstance(body, str) else None
 
@@ -50,12 +55,8 @@ def _bare(body: bytes) -> str | None:
 ERROR_RULES = VendorErrorRules(
     name="fmp",
     variable="LEADLINE_FMP_API_KEY",
-    plan_phrases=(
-        "exclusive endpoint",
-        "premium",
-        "special endpoint",
-        "not available under your current subscription",
-    ),
+    plan_phrases=("exclusive endpoint", "restricted endpoint", "special endpoint"),
+    plan_words=("plan", "plans", "premium", "subscribe", "subscription", "upgrade", "upgrading"),
     gone_phrases=("legacy endpoint",),
     bare=_bare,
     limit_phrases=("limit reach", "too many requests"),
@@ -127,18 +128,30 @@ class Fmp(FmpReference):
                 assert_currency(self.name, request.symbol, company.opt_text("currency"))
         rows = [row for first, last in _spans(request.first, request.last) for row in self._rows(name, first, last)]
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
+        late = unpublished(
+            request, found, self._calendar(), self._now(),
+            lambda session: published_at(session, PUBLISHED_AT, fund=is_fund(request.symbol)),
+        )  # fmt: skip
         if not len(found.sessions):
-            return self._why(request, name)
-        actions = listed_actions(
+            why = self._why(request, name)
+            return replace(why, unserved=late) if isinstance(why, History) else why
+        due = self._calendar().on_or_before(request.last)
+        ended = found.sessions[-1].item() < self._calendar().back(due, ENDED_EARLY)
+        delisted = self._delisted_on(request.symbol, name) if ended else None
+        history = History(request.symbol, found, delisted_on=delisted, unserved=late)
+        try:
+            return replace(history, actions=self._actions(request, name), lists_splits=True)
+        except PlanLimited as error:
+            self._http.noted(error)
+            return replace(history, actions_refused=True)
+
+    def _actions(self, request: Request, name: str) -> tuple[Action, ...]:
+        return listed_actions(
             self.name, name, self._list("/splits", {"symbol": name}), self._list("/dividends", {"symbol": name}),
             # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
             # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
             since=request.first, until=self._calendar().last_due(self._now()),
         )  # fmt: skip
-        due = self._calendar().on_or_before(request.last)
-        ended = found.sessions[-1].item() < self._calendar().back(due, ENDED_EARLY)
-        delisted = self._delisted_on(request.symbol, name) if ended else None
-        return History(request.symbol, found, actions, lists_splits=True, delisted_on=delisted)
 
     def _why(self, request: Request, name: str) -> Answer:
         """No prices: unknown, renamed, delisted, or just not traded. One call for the profile, two more for one that is gone."""

@@ -20,7 +20,8 @@ from services.ingest.providers.network import (
 )
 from services.ingest.providers.normalise import from_vendor
 from services.ingest.providers.transport.http import Parameters
-from services.ingest.providers.transport.payload import Record, records
+from services.ingest.providers.transport.payload import Record, dated, each_row, records
+from services.ingest.providers.transport.refusals import comparable
 from services.ingest.providers.transport.rest import RestProvider
 
 QUARTERS = 12
@@ -112,12 +113,8 @@ class FmpReference(RestProvider):
         if not statements and quote is None:
             raise UnknownToProvider(self.name, f"no statements of {name}")
         today = self._today()
-        reports = [
-            item.day("date")
-            for item in records(
-                self.name, "/earnings", self._http.get("/earnings", {"symbol": name, "limit": EARNINGS})
-            )
-        ]
+        earnings = records(self.name, "/earnings", self._http.get("/earnings", {"symbol": name, "limit": EARNINGS}))
+        reports = [day for day, _ in dated(self.name, f"earnings of {name}", earnings, "date")]
         return Fundamentals(
             symbol,
             today,
@@ -137,11 +134,11 @@ class FmpReference(RestProvider):
             return [
                 _statement(kind, item)
                 for kind, path in _STATEMENTS
-                for item in records(self.name, path, self._http.get(path, asked))
+                for _, item in dated(self.name, path, records(self.name, path, self._http.get(path, asked)), "date")
             ]
         except PlanLimited as error:
             # The free plan's sentence about a symbol is about that one alone.
-            if "'symbol'" not in str(error):
+            if "'symbol'" not in comparable(str(error)):
                 self._no_quarters = self._today()
             return []
 
@@ -171,9 +168,11 @@ class FmpReference(RestProvider):
         except PlanLimited:
             return []
         listed = records(self.name, "/symbol-change", answer)
-        changes = [
-            Rename(from_vendor(r.text("oldSymbol")), from_vendor(r.text("newSymbol")), r.day("date")) for r in listed
-        ]
+
+        def change(item: Record) -> Rename:
+            return Rename(from_vendor(item.text("oldSymbol")), from_vendor(item.text("newSymbol")), item.day("date"))
+
+        changes = each_row(self.name, "/symbol-change", listed, change)
         return sorted(changes, key=lambda change: change.on)
 
     def _delisted_on(self, symbol: str, name: str, known: Sequence[Record] | None = None) -> date | None:
@@ -193,11 +192,13 @@ class FmpReference(RestProvider):
                 answer = self._http.get("/delisted-companies", {"page": page, "limit": 100})
             except PlanLimited:
                 return  # then there is no dated announcement, and nothing is called delisted
-            listed = [
-                (from_vendor(item.text("symbol")), item.day("delistedDate"))
-                for item in records(self.name, "/delisted-companies", answer)
-            ]
-            yield from listed
+            listed = list(records(self.name, "/delisted-companies", answer))
+            yield from each_row(
+                self.name,
+                "/delisted-companies",
+                listed,
+                lambda item: (from_vendor(item.text("symbol")), item.day("delistedDate")),
+            )
             if len(listed) < 100:
                 return
 

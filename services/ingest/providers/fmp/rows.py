@@ -1,38 +1,18 @@
 """FMP's rows, each by itself: an odd one costs what it says and not its symbol. What is left out is told in the log."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from math import prod
-from typing import TypeVar
 
 from services.ingest.model.market import Action
 from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.normalise import Row
-from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.payments import Payments
+from services.ingest.providers.transport.payload import Record, dated
 
-Made = TypeVar("Made")
 log = logging.getLogger(__name__)
-
-
-def each_row(provider: str, name: str, items: Iterable[Record], read: Callable[[Record], Made | None]) -> list[Made]:
-    """What can be read of the items. Raises `SchemaChanged` if none can: then it is the format that is another."""
-    made: list[Made] = []
-    odd: list[SchemaChanged] = []
-    for item in items:
-        try:
-            row = read(item)
-        except SchemaChanged as error:
-            odd.append(error)
-        else:
-            if row is not None:
-                made.append(row)
-    if odd and not made:
-        raise odd[0]
-    if odd:
-        log.warning("%s: %d rows of %s were left out: %s", provider, len(odd), name, odd[0])
-    return made
 
 
 def price_row(provider: str, name: str, item: Record) -> Row:
@@ -62,8 +42,7 @@ def listed_actions(
     """
     found: list[Action] = []
     unknown_before = date.min
-    for item in splits:
-        day = item.day("date")
+    for day, item in dated(provider, f"splits of {name}", splits, "date"):
         try:
             if day <= until:
                 one = split(provider, day, item.number("numerator"), item.number("denominator"))
@@ -75,24 +54,36 @@ def listed_actions(
             log.warning("%s: a split of %s before what was asked for was left out: %s", provider, name, error)
     found = [action for action in found if action.ex_date > unknown_before]
     listed = list(found)
-    seen: set[object] = set()
-    for item in dividends:
-        day = item.day("date")
+    payments = Payments()
+    for day, item in dated(provider, f"dividends of {name}", dividends, "date"):
         if day <= unknown_before:
             continue
         try:
-            paid, adjusted = item.opt_number("dividend"), item.opt_number("adjDividend")
-            if not paid and adjusted:
-                paid = adjusted * prod(s.value for s in listed if s.ex_date > day)
-            # The same payment is listed twice at times; two payments of a day differ in amount or in the day they are paid on.
-            told = (day, paid, item.opt_text("paymentDate"))
-            if told in seen:
-                continue
-            seen.add(told)
-            if paid:
+            paid = _paid(item, prod(s.value for s in listed if s.ex_date > day))
+            if paid and payments.is_new(day, paid, item.opt_text("paymentDate")):
                 found.append(dividend(provider, day, paid))
         except SchemaChanged as error:
             if day >= since:
                 raise
             log.warning("%s: a dividend of %s before what was asked for was left out: %s", provider, name, error)
     return check_actions(provider, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
+
+
+def _paid(item: Record, later: float) -> float | None:
+    """Cash per share of the day, by the one of its two columns that can be read. Raises `SchemaChanged` where none of them can be.
+
+    later : new shares per old of the splits after it
+    """
+    found: list[float | None] = []
+    odd: list[SchemaChanged] = []
+    for key, factor in (("dividend", 1.0), ("adjDividend", later)):
+        try:
+            value = item.opt_number(key)
+        except SchemaChanged as error:
+            odd.append(error)
+        else:
+            found.append(value * factor if value else value)
+    paid = next((value for value in found if value), None)
+    if paid is None and odd:
+        raise odd[0]
+    return paid

@@ -12,7 +12,8 @@ from services.ingest.providers.actions import dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.massive.night import KEPT
-from services.ingest.providers.normalise import from_vendor
+from services.ingest.providers.normalise import from_vendor, market_day
+from services.ingest.providers.payments import Payments
 from services.ingest.providers.transport.payload import Record
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,9 +46,18 @@ class ListedActions:
         self._items = items
         self._now = now
         self._kept: tuple[datetime, date, Found] | None = None
+        self._refused_on: date | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the plan has no lists of actions. Asked again the next day: it may have been changed."""
+        return self._refused_on == market_day(self._now())
+
+    def refuse(self) -> None:
+        self._refused_on = market_day(self._now())
 
     def cost(self, symbols: int, first: date, *, night: bool) -> int:
-        if self._at_hand(first) is not None:
+        if self.refused or self._at_hand(first) is not None:
             return 0
         return 2 + self._more_pages(first) if night and self._by_day(symbols, first) else 2
 
@@ -76,44 +86,81 @@ class ListedActions:
         return self._kept[2]
 
     def _read(self, names: str | None, first: date) -> Found:
-        """What is listed twice under one id is one."""
-        found, seen = Found({}, {}), set[str]()
+        reading, since = _Reading(self._provider), first.isoformat()
+        answer = self._client.list_stocks_splits(
+            ticker_any_of=names, execution_date_gte=since, limit=ROWS_A_PAGE, sort="execution_date.asc", raw=True
+        )
+        reading.take(self._items("splits", answer), "execution_date", partial(_split, self._provider))
+        answer = self._client.list_stocks_dividends(
+            ticker_any_of=names, ex_dividend_date_gte=since, limit=ROWS_A_PAGE, sort="ex_dividend_date.asc", raw=True
+        )
+        reading.take(self._items("dividends", answer), "ex_dividend_date", reading.payment)
+        return reading.found
 
-        def take(item: Record, made: Callable[[], Action | LeftOut | None]) -> None:
+
+class _Reading:
+    """One answer's lists. What is listed twice is one: under one id, or under two with the amount, kind and day of payment of one."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._ids: set[str] = set()
+        self._payments: dict[str, Payments] = {}
+        self.found = Found({}, {})
+
+    def take(self, items: Iterable[Record], key: str, made: Callable[[Record], Action | LeftOut | None]) -> None:
+        """Raises `SchemaChanged` where no row of several has a day."""
+        undated: SchemaChanged | None = None
+        dated = False
+        for item in items:
             try:
                 ticker = from_vendor(item.text("ticker"))
             except SchemaChanged as error:
                 # In a list of everybody a row without a name is nobody's: it must not cost those who are asked for.
                 log.warning("action_of_nobody", provider=self._provider, fault=str(error))
-                return
+                continue
             try:
-                if (id_ := item.opt_text("id")) is not None:
-                    if id_ in seen:
-                        return
-                    seen.add(id_)
-                action = made()
+                item.day(key)
+                dated = True
             except SchemaChanged as error:
-                found.unreadable.setdefault(ticker, error)
-            else:
-                if action is not None:
-                    found.actions.setdefault(ticker, []).append(action)
+                undated = error
+                log.warning("action_without_day", provider=self._provider, symbol=ticker, fault=str(error))
+                continue
+            self._take_one(ticker, item, made)
+        if undated is not None and not dated:
+            raise undated
 
-        since = first.isoformat()
-        answer = self._client.list_stocks_splits(
-            ticker_any_of=names, execution_date_gte=since, limit=ROWS_A_PAGE, sort="execution_date.asc", raw=True
-        )
-        for item in self._items("splits", answer):
-            take(item, partial(_split, self._provider, item))
-        answer = self._client.list_stocks_dividends(
-            ticker_any_of=names, ex_dividend_date_gte=since, limit=ROWS_A_PAGE, sort="ex_dividend_date.asc", raw=True
-        )
-        for item in self._items("dividends", answer):
-            take(item, partial(_dividend, self._provider, item))
-        return found
+    def _take_one(self, ticker: str, item: Record, made: Callable[[Record], Action | LeftOut | None]) -> None:
+        try:
+            if (id_ := item.opt_text("id")) is not None:
+                if id_ in self._ids:
+                    return
+                self._ids.add(id_)
+            action = made(item)
+        except SchemaChanged as error:
+            self.found.unreadable.setdefault(ticker, error)
+            return
+        listed = self.found.actions.get(ticker, ())
+        again = isinstance(action, Action) and action.type == "split" and action in listed
+        if action is not None and not again:
+            self.found.actions.setdefault(ticker, []).append(action)
+
+    def payment(self, item: Record) -> Action | LeftOut | None:
+        made, mark = _dividend(self._provider, item), _mark(item)
+        if made is None or (mark is None and item.has("id")):
+            return made
+        of = self._payments.setdefault(from_vendor(item.text("ticker")), Payments())
+        return made if of.is_new(made.ex_date, made.value, mark) else None
 
 
 def _split(provider: str, item: Record) -> Action:
     return split(provider, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
+
+
+def _mark(item: Record) -> str | None:
+    """What two rows of one payment have in common beside the amount; None where the list does not tell when it is paid."""
+    paid = item.opt_text("pay_date")
+    kind = item.opt_text("distribution_type") or item.opt_text("dividend_type")
+    return None if paid is None else f"{paid} {kind or ''} {item.opt_text('currency') or ''}"
 
 
 def _dividend(provider: str, item: Record) -> Action | LeftOut | None:

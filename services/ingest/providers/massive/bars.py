@@ -1,7 +1,8 @@
 """Massive's bars: one question a symbol, as far as the plan reaches, or one a day for a night's symbols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,13 +19,16 @@ from services.ingest.providers.massive.night import Day, Night
 from services.ingest.providers.massive.plan import Plan, Served
 from services.ingest.providers.massive.reference import MassiveReference
 from services.ingest.providers.normalise import Row, bars, encoded, invalid_symbol
+from services.ingest.providers.publication import published_at, unpublished
 from services.ingest.providers.quota.limits import PlanMemory
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import ProviderHttp
-from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.transport.payload import Record, each_row
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
+# A session's bar may still come or change until trading after hours has ended and its delay is over, in New York.
+PUBLISHED_AT = time(20, 15)
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -44,6 +48,17 @@ class MassiveBars(MassiveReference):
         self._calendar = calendar
         self._plan = Plan(plan, calendar, now)
         self._night = Night(calendar, now)
+        self._as_traded = True
+        self._adjusted = False
+        """Whether bars are asked for adjusted for splits."""
+
+    def _adjusted_for_splits(self, request: Request) -> Priced | NoData:
+        """One more question of a symbol whose splits are not told: as traded, nobody could tell one from a loss."""
+        self._adjusted = True
+        try:
+            return self._bars_of(request)
+        finally:
+            self._adjusted = False
 
     def _priced_all(self, requests: Sequence[Request]) -> tuple[list[Priced | NoData], bool]:
         """And whether some came of whole days."""
@@ -88,9 +103,20 @@ class MassiveBars(MassiveReference):
         rows = [days[day][name] for day in asked if name in days[day]]
         if not rows and any(days[day] for day in asked):
             return self._bars_of(request)
-        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
         last = request.last if len(asked) == len(self._night.sessions(request)) else asked[-1]
-        return Priced(found, last, self._plan.late(last, request.last))
+        return self._priced(request, rows, last, self._plan.late(last, request.last))
+
+    def _priced(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
+        """The rows as bars. A newest session that is missing before its hour is late, and does not make a series end early."""
+        adjusted = self._adjusted and not self._as_traded
+        found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=adjusted)
+        late = unpublished(
+            replace(request, last=last), found, self._calendar(), self._now(),
+            lambda session: published_at(session, PUBLISHED_AT, fund=False),
+        )  # fmt: skip
+        if late:
+            last = self._calendar().previous(late[0].first)
+        return Priced(found, last, unserved + late)
 
     def _whole_day(self, day: date) -> Day:
         """Every ticker's row. One that cannot be read is its ticker's affair: it is asked about by itself."""
@@ -131,9 +157,8 @@ class MassiveBars(MassiveReference):
                 raise gone
             rows = [row for one in served for row in one.rows]
             unserved += [span for one in served for span in one.unserved]
-            found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
             last = max((one.last for one in served), default=request.last)
-            return Priced(found, min(last, request.last), tuple(unserved))
+            return self._priced(request, rows, min(last, request.last), tuple(unserved))
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
 
@@ -142,21 +167,25 @@ class MassiveBars(MassiveReference):
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
         answer = self._client.list_aggs(
-            encoded(name), 1, "day", first, last, adjusted=False, sort="asc", limit=50_000, raw=True
+            encoded(name), 1, "day", first, last, adjusted=self._adjusted, sort="asc", limit=50_000, raw=True
         )
         for page in self._pages("aggregates", answer):
             # Another ticker's prices are nobody's.
             if answered := page.opt_text("ticker"):
                 self._same(name, answered)
-            for item in self._check_rows(page):
-                yield self._row(item, item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date())
+            yield from each_row(self.name, name, self._check_rows(page), self._dated_row)
 
     def _check_rows(self, page: Record) -> Iterator[Record]:
         # Adjusted prices under an unadjusted label would be converted twice.
-        if page.has("adjusted") and page.flag("adjusted"):
+        if page.has("adjusted") and page.flag("adjusted") and not self._adjusted:
             raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")
+        # A mirror may know as traded alone.
+        self._as_traded = page.has("adjusted") and not page.flag("adjusted")
         # A range without a trade has `resultsCount` 0 and no `results`.
         return page.records("results", missing_is_empty=page.opt_number("resultsCount") == 0)
+
+    def _dated_row(self, item: Record) -> Row:
+        return self._row(item, item.epoch("t", per_second=1000).astimezone(_NEW_YORK).date())
 
     def _row(self, item: Record, day: date) -> Row:
         return Row(

@@ -85,6 +85,12 @@ class Plan:
             self._oldest = min(self._oldest, *(row.day for row in rows))
         return Served(rows, high, self._find_unserved(first, low, rows) + self.late(high, last))
 
+    def begins(self, first: date) -> list[date]:
+        """Where a list of what happened since `first` may begin, the next one after a refusal: as far back as the plan goes."""
+        years = self._known_years()
+        first = max(first, self._edge(years)) if years else first
+        return [first, *(edge for years in YEARS if (edge := self._edge(years)) > first)]
+
     def finished(self, last: date) -> date:
         """`last`, or the session before one that was refused today."""
         if self._refused is None or self._refused[0] != market_day(self._now()) or last < self._refused[1]:

@@ -21,15 +21,23 @@ from services.ingest.model.market import (
     Rename,
     Request,
 )
-from services.ingest.providers.actions import check_actions
-from services.ingest.providers.errors import ProviderError, SchemaChanged, TimeframeRefused, TodayRefused
-from services.ingest.providers.massive.actions import ListedActions
+from services.ingest.model.steps import may_hold_split
+from services.ingest.providers.actions import check_actions, in_effect
+from services.ingest.providers.errors import (
+    PlanLimited,
+    ProviderError,
+    SchemaChanged,
+    TimeframeRefused,
+    TodayRefused,
+)
+from services.ingest.providers.massive.actions import Found, ListedActions
 from services.ingest.providers.massive.bars import MassiveBars, Priced, segments
 from services.ingest.providers.massive.plan import LocalPlan
 from services.ingest.providers.normalise import assert_currency, from_vendor
 from services.ingest.providers.quota.limits import PlanMemory
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
+from services.ingest.providers.transport.http import Bounds, ProviderHttp
+from services.ingest.providers.transport.refusals import VendorErrorRules
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
@@ -48,17 +56,26 @@ _STATUSES = ("OK", "DELAYED")
 def _refusal(body: Any) -> str | None:
     if not isinstance(body, dict) or body.get("status") in (*_STATUSES, None):
         return None
-    return str(body.get("error") or body.get("message") or body["status"])[:300]
+    status = str(body["status"])
+    said = str(body.get("error") or body.get("message") or status)[:300]
+    # Of a plan it says that status whatever its sentence; of a key it does not know, another one.
+    return f"{said} ({status})" if status == "NOT_AUTHORIZED" and "api key" not in said.lower() else said
 
 
 ERROR_RULES = VendorErrorRules(
     name="massive",
     variable="LEADLINE_MASSIVE_API_KEY",
     plans=(
-        ("attempted to request today's data", TodayRefused),
-        ("doesn't include this data timeframe", TimeframeRefused),
+        ("today's data", TodayRefused),
+        ("before end of day", TodayRefused),
+        ("before the end of the day", TodayRefused),
+        ("current day", TodayRefused),
+        ("timeframe", TimeframeRefused),
+        ("time frame", TimeframeRefused),
+        ("historical data", TimeframeRefused),
     ),
-    plan_phrases=("upgrade your plan", "not entitled", "your plan doesn't include"),
+    plan_phrases=("not_authorized",),
+    plan_words=("entitled", "entitlement", "plan", "plans", "subscription", "upgrade", "upgrading"),
     limit_phrases=("exceeded the maximum requests",),
     refusal=_refusal,
 )
@@ -104,28 +121,23 @@ class Massive(MassiveBars):
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
-        priced, night = self._priced_all(requests)
-        late = [
-            isinstance(found, Priced)
-            and len(found.bars.sessions) > 0
-            and found.bars.sessions[-1].item() < self._due(found)
-            for found in priced
-        ]
-        patience = ENDED_EARLY if sum(late) > STRAGGLERS else 0
-        answers = [
-            found if isinstance(found, NoData) else self._answer_or_refusal(request, found, patience)
-            for request, found in zip(requests, priced, strict=True)
-        ]
+        answers, night = self._judged(requests)
         known = [
             request
             for request, answer in zip(requests, answers, strict=True)
             if isinstance(answer, History) and len(answer.bars.sessions)
         ]
-        if known:
+        if known and self._listed.refused:
+            answers = self._without_actions(requests, answers)
+        elif known:
             first = min(request.first for request in requests) - LISTED_LATE
             names = {name for request in known for symbol, _, _ in segments(request) if (name := self._spelled(symbol))}
             try:
-                actions, unreadable = self._listed.of(names, first, night=night)
+                actions, unreadable = self._actions_of(names, first, night=night)
+            except PlanLimited as error:
+                self._http.noted(error)
+                self._listed.refuse()
+                answers = self._without_actions(requests, answers)
             except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
@@ -135,6 +147,45 @@ class Massive(MassiveBars):
                     for request, answer in zip(requests, answers, strict=True)
                 ]
         yield from answers
+
+    def _judged(self, requests: Sequence[Request]) -> tuple[list[Answer], bool]:
+        """Answers without their actions, and whether some came of whole days."""
+        priced, night = self._priced_all(requests)
+        late = [
+            isinstance(found, Priced)
+            and len(found.bars.sessions) > 0
+            and found.bars.sessions[-1].item() < self._due(found)
+            for found in priced
+        ]
+        patience = ENDED_EARLY if sum(late) > STRAGGLERS else 0
+        return [
+            found if isinstance(found, NoData) else self._answer_or_refusal(request, found, patience)
+            for request, found in zip(requests, priced, strict=True)
+        ], night
+
+    def _without_actions(self, requests: Sequence[Request], answers: Sequence[Answer]) -> list[Answer]:
+        """The bars alone, as traded; of a symbol that may have split meanwhile the vendor's own adjusted ones, for a call more."""
+
+        def one(request: Request, answer: Answer) -> Answer:
+            if not isinstance(answer, History) or not len(answer.bars.sessions):
+                return answer
+            alone = replace(answer, lists_splits=False, actions_refused=True)
+            if not may_hold_split(answer.bars):
+                return alone
+            found = self._adjusted_for_splits(request)
+            return found if isinstance(found, NoData) else replace(alone, bars=found.bars)
+
+        return [one(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def _actions_of(self, names: set[str], first: date, *, night: bool) -> Found:
+        """From as early a day as the plan has them. Raises `PlanLimited` if it has none."""
+        *others, last = self._plan.begins(first)
+        for begin in others:
+            try:
+                return self._listed.of(names, begin, night=night)
+            except TimeframeRefused:
+                continue
+        return self._listed.of(names, last, night=night)
 
     def _due(self, found: Priced) -> date:
         return self._calendar().on_or_before(found.last)
@@ -197,7 +248,7 @@ class Massive(MassiveBars):
                 return self._failed(request.symbol, error)
             own += [action for action in actions.get(from_vendor(symbol), ()) if low <= action.ex_date <= high]
         try:
-            listed = [action for action in own if isinstance(action, Action)]
+            listed = in_effect((action for action in own if isinstance(action, Action)), self._today())
             left_out = tuple(gone for gone in own if isinstance(gone, LeftOut))
             for gone in left_out:
                 log.warning(

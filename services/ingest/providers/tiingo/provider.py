@@ -2,14 +2,13 @@
 
 A history is one call a symbol. A night is one call for all symbols: the list of everybody's newest row, joined to the row that was
 served last of each symbol. A symbol that has a dividend or a split in that row is asked for by itself, and so is one that this process
-has not served before.
+has not served before, and each before its history is two weeks old (`night`).
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from services.ingest.model.market import (
     LISTED_LATE,
@@ -28,10 +27,12 @@ from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.network import Described, Fundamentals, Matches
 from services.ingest.providers.normalise import Row, bars, encoded, from_vendor, invalid_symbol, is_foreign_listing
-from services.ingest.providers.publication import unpublished
+from services.ingest.providers.publication import is_fund, published_at, unpublished
+from services.ingest.providers.tiingo.night import Day, ServedRows
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
-from services.ingest.providers.transport.http import Bounds, ProviderHttp, VendorErrorRules
-from services.ingest.providers.transport.payload import Record, records
+from services.ingest.providers.transport.http import Bounds, ProviderHttp
+from services.ingest.providers.transport.payload import Record, dated, records
+from services.ingest.providers.transport.refusals import VendorErrorRules
 from services.ingest.providers.transport.rest import RestProvider
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
@@ -39,10 +40,8 @@ from shared.market.symbols import parse_occ
 BASE_URL = "https://api.tiingo.com"
 # When a session's rows are out, in New York. Exchanges send corrections until 20:00; net asset values of funds come after midnight.
 PUBLISHED_AT = time(17, 30)
-FUNDS_PUBLISHED_AT = time(0, 30)
 # The list of everybody's newest row is asked for again after so long, if a symbol's row is not the one asked for.
 LATEST_IS_FRESH = timedelta(minutes=10)
-_NEW_YORK = ZoneInfo("America/New_York")
 _ASSET_TYPES = {"stock": "stock", "etf": "etf", "mutual fund": "fund"}
 
 
@@ -70,18 +69,6 @@ DIALECT = VendorErrorRules(
 )
 
 
-class _Day(NamedTuple):
-    """One row of an answer: prices, and what took effect that day."""
-
-    row: Row
-    dividend: float
-    split: float
-
-    @property
-    def has_action(self) -> bool:
-        return self.dividend != 0.0 or self.split != 1.0
-
-
 class Tiingo(RestProvider):
     name = "tiingo"
     separator = "-"
@@ -104,18 +91,15 @@ class Tiingo(RestProvider):
         super().__init__(http, now)
         self._calendar = calendar
         self._lock = threading.Lock()
-        self._served: dict[str, _Day] = {}
-        """By the vendor's spelling, the newest row that was served: what the next night's row is joined to."""
+        self._served = ServedRows()
         self._latest: dict[str, Record] = {}
         self._latest_at: datetime | None = None
         self._refused_on: date | None = None
         """The day on which the list was refused; it is not asked for again before the next one."""
 
     def published_at(self, symbol: str, session: date) -> datetime:
-        """When the symbol's row of a session is out (aware). Five letters that end in X are a fund's, by the exchange's convention."""
-        fund = len(symbol) == 5 and symbol.isalpha() and symbol.upper().endswith("X")
-        day, at = (session + timedelta(days=1), FUNDS_PUBLISHED_AT) if fund else (session, PUBLISHED_AT)
-        return datetime.combine(day, at, _NEW_YORK).astimezone(UTC)
+        """When the symbol's row of a session is out (aware)."""
+        return published_at(session, PUBLISHED_AT, fund=is_fund(symbol))
 
     def _late(self, request: Request, found: Bars) -> tuple[Unserved, ...]:
         """The newest sessions of a question that are missing because their hour has not come."""
@@ -126,7 +110,8 @@ class Tiingo(RestProvider):
     def calls(self, requests: Sequence[Request]) -> int:
         """One a symbol; one for all whose newest row is all that is asked for, none while that list is fresh."""
         nightly = self._nightly(requests)
-        return len(requests) - len(nightly) + (1 if nightly and not self._is_fresh() else 0)
+        old = sum(self._is_old(request) for request in requests if request.symbol in nightly)
+        return len(requests) - len(nightly) + old + (1 if nightly and not self._is_fresh() else 0)
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         nightly = self._nightly(requests)
@@ -151,25 +136,38 @@ class Tiingo(RestProvider):
     def _answer(self, request: Request, name: str, *, from_latest: bool) -> Answer:
         try:
             with asking_about(request.symbol):
-                found = self._joined(request, name) if from_latest else None
-                return found or self._history(request, name)
+                joined = self._joined(request, name) if from_latest else None
+                if joined is None:
+                    return self._history(request, name)
+                return self._asked_anew(request, name) or joined if self._is_old(request) else joined
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
             return self._failed(request.symbol, error)
+
+    def _asked_anew(self, request: Request, name: str) -> Answer | None:
+        """The history, for what was listed late; None if it cannot be had now: the night has its row, and the next one asks again."""
+        try:
+            return self._history(request, name)
+        except ProviderError as error:
+            self._http.noted(error)
+            return None
+
+    def _is_old(self, request: Request) -> bool:
+        calendar = self._calendar()
+        return self._served.is_old(self._spelled(request.symbol) or "", calendar.last_due(self._now()), calendar)
 
     def _nightly(self, requests: Sequence[Request]) -> set[str]:
         """Symbols of which only the newest session is asked for, next to the one that was served last; none if it is one symbol."""
         calendar, found = self._calendar(), set()
         newest = calendar.last_due(self._now())
-        with self._lock:
-            for request in requests:
-                before = self._served.get(self._spelled(request.symbol) or "")
-                if (
-                    before is not None
-                    and calendar.on_or_before(request.last) == newest
-                    and calendar.on_or_after(request.first) in {calendar.back(newest, 1), newest}
-                    and before.row.day == calendar.back(newest, 1)
-                ):
-                    found.add(request.symbol)
+        for request in requests:
+            before = self._served.newest(self._spelled(request.symbol) or "")
+            if (
+                before is not None
+                and calendar.on_or_before(request.last) == newest
+                and calendar.on_or_after(request.first) in {calendar.back(newest, 1), newest}
+                and before.row.day == calendar.back(newest, 1)
+            ):
+                found.add(request.symbol)
         return found if self._refused_on != self._today() and (len(found) > 1 or self._is_fresh()) else set()
 
     def _is_fresh(self) -> bool:
@@ -190,15 +188,15 @@ class Tiingo(RestProvider):
 
     def _joined(self, request: Request, name: str) -> History | None:
         """The row served last and the newest one; None if the symbol has to be asked for by itself."""
-        record = self._latest.get(name)
-        if record is None:
+        record, before = self._latest.get(name), self._served.newest(name)
+        if record is None or before is None:
             return None
-        before, newest = self._served[name], self._day(record)
-        if newest.has_action or newest.row.day > request.last:
+        newest = self._day(record)
+        if newest.has_action or newest.row.day > request.last or newest.leaps_from(before):
             return None
         rows = [before.row] + ([newest.row] if newest.row.day > before.row.day else [])
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
-        self._remember(name, newest)
+        self._served.joined(name, newest)
         own = tuple(self._actions_of([before]))
         return History(request.symbol, found, own, lists_splits=True, unserved=self._late(request, found))
 
@@ -207,18 +205,17 @@ class Tiingo(RestProvider):
         # To today, whatever is asked for: splits after the range are needed, because users' quantities are on the newest basis.
         start = request.first - LISTED_LATE
         asked = {"startDate": start.isoformat(), "endDate": max(self._today(), request.last).isoformat()}
-        days = sorted(
-            map(self._day, records(self.name, path, self._http.get(path, asked))), key=lambda day: day.row.day
-        )
+        items = records(self.name, path, self._http.get(path, asked))
+        days = [self._day(item) for day, item in dated(self.name, name, items, "date") if day <= self._today()]
+        days.sort(key=lambda day: day.row.day)
         found = bars((day.row for day in days), request.first, request.last, self._calendar(), split_adjusted=False)
-        if days:
-            self._remember(name, days[-1])
+        self._served.asked(name, days[-1] if days else None, self._calendar().last_due(self._now()))
         listed_from = days[0].row.day if days and days[0].row.day > request.first else self._listed_from(name, days)
         actions = check_actions(self.name, tuple(self._actions_of(days)))
         late = self._late(request, found)
         return History(request.symbol, found, actions, lists_splits=True, listed_from=listed_from, unserved=late)
 
-    def _listed_from(self, name: str, days: Sequence[_Day]) -> date | None:
+    def _listed_from(self, name: str, days: Sequence[Day]) -> date | None:
         """Of a symbol without a row in the range, when its rows begin. Raises `UnknownToProvider`."""
         if days:
             return None
@@ -226,11 +223,7 @@ class Tiingo(RestProvider):
         first = Record(self.name, path, self._http.get(path)).opt_day("startDate")
         return first if first is not None and first <= self._today() else None
 
-    def _remember(self, name: str, day: _Day) -> None:
-        with self._lock:
-            self._served[name] = day
-
-    def _day(self, item: Record) -> _Day:
+    def _day(self, item: Record) -> Day:
         close = item.opt_number("close")
         # An adjusted close of a day without a close says nothing of what anybody paid.
         adjusted = item.opt_number("adjClose") if close else None
@@ -239,9 +232,9 @@ class Tiingo(RestProvider):
             item.opt_number("volume"),
         )  # fmt: skip
         ratio = item.opt_number("splitFactor")
-        return _Day(row, item.opt_number("divCash") or 0.0, 1.0 if ratio is None else ratio)
+        return Day(row, item.opt_number("divCash") or 0.0, 1.0 if ratio is None else ratio)
 
-    def _actions_of(self, days: Sequence[_Day]) -> Iterator[Action]:
+    def _actions_of(self, days: Sequence[Day]) -> Iterator[Action]:
         """Dividends as paid, by ex-date; both are in the row of the day they take effect on. Of two rows of a day the last
         stands, as among bars."""
         for day in {day.row.day: day for day in days}.values():

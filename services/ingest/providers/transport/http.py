@@ -8,7 +8,6 @@
   it is an answer, with the time to come back.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,10 +33,9 @@ from services.ingest.providers.errors import (
 from services.ingest.providers.network import ProviderStats
 from services.ingest.providers.transport.address import environment_proxy, public_address
 from services.ingest.providers.transport.gate import RateLimiter
+from services.ingest.providers.transport.refusals import RETRY_AFTER, VendorErrorRules, comparable
 
 Parameters = Mapping[str, str | int]
-# A vendor that says "too fast" and not for how long.
-RETRY_AFTER = timedelta(minutes=1)
 # A clock that is wrong, ours or theirs, must not park a provider for a year.
 LONGEST_RETRY = timedelta(days=1)
 
@@ -53,45 +51,6 @@ class Bounds:
     attempts: int = 3
     wait_initial: float = 0.5
     wait_max: float = 5.0
-
-
-def read_json(body: bytes) -> tuple[Any, bool]:
-    """The document, and whether the body is one."""
-    try:
-        return json.loads(body), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-@dataclass(frozen=True, slots=True)
-class VendorErrorRules:
-    """What is peculiar to a vendor's refusals.
-
-    variable     : the environment variable of the key, named where it is refused.
-    plan_phrases : of a 402 or 403 body that is about the plan and not about the key, in lower case.
-    plans        : phrases of refusals for which there is a kind of its own, looked for before `plan_phrases`.
-    refusal      : reads a body, of any status, that is an error in the vendor's own words; None if it is none.
-    bare         : the same of a body that is not in the vendor's format; None if it is no sentence either.
-    gone_phrases : of a refusal that no key and no plan lifts, because the vendor's interface is another by now, in lower case.
-    retry_after  : for a 429 without Retry-After.
-    read         : a body as a document, and whether it is one; JSON unless the vendor answers in something else.
-    """
-
-    name: str
-    variable: str
-    plan_phrases: tuple[str, ...] = ()
-    plans: tuple[tuple[str, type[PlanLimited]], ...] = ()
-    refusal: Callable[[Any], str | None] = lambda _body: None
-    bare: Callable[[bytes], str | None] = lambda _body: None
-    gone_phrases: tuple[str, ...] = ()
-    limit_phrases: tuple[str, ...] = ()
-    retry_after: timedelta = RETRY_AFTER
-    read: Callable[[bytes], tuple[Any, bool]] = read_json
-
-    def plan(self, said: str) -> type[PlanLimited] | None:
-        """What of the plan a refusal (in lower case) is about; None if it is about something else."""
-        kind = next((kind for phrase, kind in self.plans if phrase in said), None)
-        return kind or (PlanLimited if any(phrase in said for phrase in self.plan_phrases) else None)
 
 
 class ProviderHttp:
@@ -225,7 +184,7 @@ class ProviderHttp:
         name = self._dialect.name
         document, readable = self._dialect.read(body)
         said = (self._dialect.refusal(document) if readable else self._dialect.bare(body)) or ""
-        low = said.lower()
+        low = comparable(said)
         if status == 429 or any(phrase in low for phrase in self._dialect.limit_phrases):
             raise RateLimited(name, f"limit reached at {path}. {said}".strip(), retry_at=self._retry_at(headers))
         if any(phrase in low for phrase in self._dialect.gone_phrases):
@@ -258,7 +217,7 @@ class ProviderHttp:
 
     def _refused(self, path: str, said: str) -> ProviderError:
         """An error that came with status 200."""
-        low, name = said.lower(), self._dialect.name
+        low, name = comparable(said), self._dialect.name
         if "api key" in low:
             return AuthRefused(name, f"refused the key; set {self._dialect.variable} to a valid one. {said}")
         if kind := self._dialect.plan(low):

@@ -1,13 +1,16 @@
 """Reading a vendor's JSON: what is not as documented is `SchemaChanged`, naming the field; nothing is guessed, nothing zeroed."""
 
+import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from services.ingest.providers.errors import SchemaChanged
 
+Made = TypeVar("Made")
+log = logging.getLogger(__name__)
 _LARGEST = sys.float_info.max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,6 +33,10 @@ class Record:
     def names(self, key: str) -> bool:
         """Whether the key is there, though perhaps null."""
         return key in self._value
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._value
 
     def text(self, key: str) -> str:
         value = self.opt_text(key)
@@ -139,10 +146,50 @@ class Record:
 
 
 def records(provider: str, where: str, value: Any) -> Iterator[Record]:
-    """The objects of an array."""
+    """The objects of an array. What is none among them costs itself; raises `SchemaChanged` if none of them is."""
     if not isinstance(value, list):
         raise SchemaChanged(provider, f"{where} should be an array and is {_kind(value)}")
-    return iter([Record(provider, f"{where}[{index}]", item) for index, item in enumerate(value)])
+    found = [Record(provider, f"{where}[{index}]", item) for index, item in enumerate(value) if isinstance(item, dict)]
+    if value and not found:
+        Record(provider, f"{where}[0]", value[0])
+    if len(found) < len(value):
+        log.warning("%s: %d items of %s are no objects and were left out", provider, len(value) - len(found), where)
+    return iter(found)
+
+
+def each_row(provider: str, name: str, items: Iterable[Record], read: Callable[[Record], Made | None]) -> list[Made]:
+    """What can be read of the items. Raises `SchemaChanged` if none can: then it is the format that is another."""
+    made: list[Made] = []
+    odd: list[SchemaChanged] = []
+    for item in items:
+        try:
+            row = read(item)
+        except SchemaChanged as error:
+            odd.append(error)
+        else:
+            if row is not None:
+                made.append(row)
+    if odd and not made:
+        raise odd[0]
+    if odd:
+        log.warning("%s: %d rows of %s were left out: %s", provider, len(odd), name, odd[0])
+    return made
+
+
+def dated(provider: str, what: str, items: Iterable[Record], key: str) -> list[tuple[date, Record]]:
+    """The items whose day can be read, with it; the others cost themselves. Raises `SchemaChanged` if none of several can be."""
+    found: list[tuple[date, Record]] = []
+    odd: list[SchemaChanged] = []
+    for item in items:
+        try:
+            found.append((item.day(key), item))
+        except SchemaChanged as error:
+            odd.append(error)
+    if odd and not found:
+        raise odd[0]
+    if odd:
+        log.warning("%s: %d rows of %s have no date and were left out: %s", provider, len(odd), what, odd[0])
+    return found
 
 
 def _kind(value: Any) -> str:

@@ -7,14 +7,15 @@ Saturday to the Friday; yahooquery loses that payment, never asks for capital ga
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from math import isnan
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.ingest.model.market import CURRENCY, Action, LeftOut
-from services.ingest.providers.actions import dividend, split
+from services.ingest.model.market import Action, LeftOut
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.normalise import NAN, Row
 from services.ingest.providers.transport.payload import Record
+from services.ingest.providers.yahoo.events import read_events
 
 URL = "https://query2.finance.yahoo.com/v8/finance/chart/"
 EVENTS = "div,splits,capitalGains"
@@ -41,8 +42,11 @@ def read(provider: str, result: Mapping[str, Any] | None) -> Chart:
     chart = Record(provider, "chart", result)
     meta = chart.record("meta")
     zone = _zone(provider, meta)
-    actions, left_out = _events(provider, chart, meta.opt_text("symbol") or "", zone)
-    return Chart(meta, list(_rows(provider, chart, zone)), actions, tuple(left_out))
+    rows = list(_rows(provider, chart, zone))
+    actions, left_out = read_events(
+        provider, chart, meta.opt_text("symbol") or "", rows, lambda one: _day(provider, one.number("date"), zone)
+    )
+    return Chart(meta, rows, actions, tuple(left_out))
 
 
 def _zone(provider: str, meta: Record) -> ZoneInfo:
@@ -55,13 +59,14 @@ def _zone(provider: str, meta: Record) -> ZoneInfo:
 
 
 def _rows(provider: str, chart: Record, zone: ZoneInfo) -> Iterator[Row]:
-    if not chart.has("timestamp"):
+    if not chart.has("timestamp") or not (times := chart.numbers("timestamp")):
         return  # known, and not traded in the range
-    times = chart.numbers("timestamp")
     indicators = chart.record("indicators")
     quote = next(indicators.records("quote"), None)
     if quote is None:
         raise SchemaChanged(provider, "chart.indicators.quote holds nothing")
+    if quote.is_empty:
+        return
     adjusted = next(indicators.records("adjclose", missing_is_empty=True), None)
     nothing = [NAN] * len(times)
     columns = [
@@ -72,37 +77,11 @@ def _rows(provider: str, chart: Record, zone: ZoneInfo) -> Iterator[Row]:
         adjusted.numbers("adjclose", length=len(times)) if adjusted and adjusted.has("adjclose") else nothing
     )
     columns.append(quote.numbers("volume", length=len(times)) if quote.has("volume") else nothing)
-    for time, *values in zip(times, *columns, strict=True):
+    timed = [(time, values) for time, *values in zip(times, *columns, strict=True) if not isnan(time)]
+    if not timed:
+        raise SchemaChanged(provider, "chart.timestamp holds no instants")
+    for time, values in timed:  # a bar of no instant is nobody's
         yield Row(_day(provider, time, zone), *values)
-
-
-def _events(provider: str, chart: Record, symbol: str, zone: ZoneInfo) -> tuple[list[Action], list[LeftOut]]:
-    if not chart.has("events"):
-        return [], []
-    events = chart.record("events")
-    actions = [
-        split(provider, _day(provider, one.number("date"), zone), one.number("numerator"), one.number("denominator"))
-        for one in events.values("splits")
-    ]
-    left_out: list[LeftOut] = []
-    paid: dict[date, float] = {}
-    for kind in ("dividends", "capitalGains"):
-        for one in events.values(kind):
-            day, amount = _day(provider, one.number("date"), zone), one.number("amount")
-            currency = one.opt_text("currency")
-            # GBp is a hundredth of GBP, so case matters abroad; ours is told in capitals.
-            if currency is not None and currency != CURRENCY:
-                left_out.append(LeftOut(day, amount, currency))
-                log.warning(
-                    "%s: a payment of %s on %s was left out: it is in %s, and nothing is converted",
-                    provider, symbol, day, currency,
-                )  # fmt: skip
-            # A fund's dividend of the day already holds its capital gain, mostly; counted twice it would be a return nobody had.
-            elif amount and not (kind == "capitalGains" and paid.get(day, 0.0) >= amount):
-                actions.append(dividend(provider, day, amount))
-                if kind == "dividends":
-                    paid[day] = paid.get(day, 0.0) + amount
-    return actions, left_out
 
 
 def _day(provider: str, seconds: float, zone: ZoneInfo) -> date:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from services.ingest.model.market import (
     LISTED_LATE,
@@ -18,7 +18,7 @@ from services.ingest.model.market import (
     Request,
     Unserved,
 )
-from services.ingest.providers.actions import check_actions
+from services.ingest.providers.actions import check_actions, in_effect
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.network import ITEMS, Fundamentals, Statement, StatementKind
 from services.ingest.providers.normalise import (
@@ -28,21 +28,27 @@ from services.ingest.providers.normalise import (
     from_vendor,
     unadjust_dividends,
 )
-from services.ingest.providers.publication import unpublished
+from services.ingest.providers.publication import (
+    FUNDS_PUBLISHED_AT,
+    NEW_YORK,
+    in_new_york,
+    is_fund,
+    published_at,
+    unpublished,
+)
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo.chart import Chart
 from shared.market.calendar import Calendar
 
-_NEW_YORK = ZoneInfo("America/New_York")
 # The exchange of Yahoo's list of dead and unknown names. What stands on it with bars has a past all the same.
 NOWHERE = "YHD"
 # Net asset values are stamped at eight in the evening of New York and come in the hours after it. Until half past midnight one that is
 # missing is not out yet; it is asked for a quarter past eight, and hourly then.
-VALUES_AT, VALUES_OUT, VALUES_POLL = time(20, 15), time(0, 30), timedelta(hours=1)
+VALUES_AT, VALUES_POLL = time(20, 15), timedelta(hours=1)
 SUGGESTIONS = 3
 TYPES: Mapping[str, str] = MappingProxyType(
     {
-        "EQUITY": "stock", "ETF": "etf", "MUTUALFUND": "fund", "INDEX": "index", "CRYPTOCURRENCY": "crypto",
+        "EQUITY": "stock", "ETF": "etf", "MUTUALFUND": "fund", "INDEX": "index", "MONEYMARKET": "fund", "CRYPTOCURRENCY": "crypto",
         "CURRENCY": "currency", "FUTURE": "future", "OPTION": "option",
     }
 )  # fmt: skip
@@ -92,37 +98,45 @@ def history(
         # Yahoo answers a question about days with weeks or months where it sees fit; one bar a month is no daily close.
         raise SchemaChanged(provider, f"asked for days, answered with {granularity}")
     first = meta.opt_epoch("firstTradeDate")
-    if not chart.rows and (first is None or meta.opt_text("exchangeName") == NOWHERE):
+    found = bars(chart.rows, request.first, request.last, calendar, split_adjusted=True)
+    if _is_unknown(request, chart, found, first):
         detail = f"{provider}: {name} has neither an exchange nor a first trade"
         return NoData(request.symbol, NoDataReason.NOT_FOUND, detail=detail)
     assert_currency(provider, request.symbol, meta.opt_text("currency"))
-    found = bars(chart.rows, request.first, request.last, calendar, split_adjusted=True)
-    fund = TYPES.get((meta.opt_text("instrumentType") or "").upper()) == "fund"
-    today = now.astimezone(_NEW_YORK).date()
+    # Share classes of funds, and funds that hold money, are told under several names; their symbols are made alike.
+    fund = TYPES.get((meta.opt_text("instrumentType") or "").upper()) == "fund" or is_fund(request.symbol)
+    today = now.astimezone(NEW_YORK).date()
     return History(
         request.symbol,
         found,
-        check_actions(provider, unadjust_dividends(chart.actions)),
+        check_actions(provider, unadjust_dividends(in_effect(chart.actions, today))),
         lists_splits=True,
-        listed_from=check_listing_date(provider, first.astimezone(_NEW_YORK).date(), today) if first else None,
+        listed_from=check_listing_date(provider, first.astimezone(NEW_YORK).date(), today) if first else None,
         left_out=chart.left_out,
         unserved=late_values(request, found, calendar, now) if fund else (),
     )
 
 
+def _is_unknown(request: Request, chart: Chart, found: Bars, first: datetime | None) -> bool:
+    """Whether nobody trades a name: it has no first trade, and no price since the range began; or it stands on the list of such names
+    without a price in the range, or with its last one again and again and no volume."""
+    closes = [(row.day, row.close) for row in chart.rows if row.close is not None and isfinite(row.close)]
+    if chart.meta.opt_text("exchangeName") != NOWHERE:
+        return first is None and all(day < request.first for day, _ in closes)
+    moved = len({close for _, close in closes}) > 1
+    traded = moved or any(row.volume is not None and row.volume > 0 for row in chart.rows)
+    return not len(found.sessions) or not traded
+
+
 def late_values(request: Request, found: Bars, calendar: Calendar, now: datetime) -> tuple[Unserved, ...]:
     """Net asset values of a fund that are not out yet, and when they are asked for next."""
     late = unpublished(
-        request, found, calendar, now, lambda session: _in_new_york(session + timedelta(days=1), VALUES_OUT)
+        request, found, calendar, now, lambda session: published_at(session, FUNDS_PUBLISHED_AT, fund=True)
     )
     newest = calendar.on_or_before(request.last)
-    evening = _in_new_york(newest, VALUES_AT)
+    evening = in_new_york(newest, VALUES_AT)
     ask_at = evening if now < evening else now + VALUES_POLL
     return tuple(replace(one, retry_at=min(ask_at, one.retry_at or ask_at)) for one in late)
-
-
-def _in_new_york(day: date, at: time) -> datetime:
-    return datetime.combine(day, at, _NEW_YORK).astimezone(UTC)
 
 
 def suggested(absent: NoData, name: str, found: Sequence[Listing]) -> NoData:
