@@ -145,7 +145,7 @@ class Concentration(Answer):
     risk_hhi: Number = Field(description="Of the contributions to volatility")
 
 
-class SectorExposure(Answer):
+class SectorWeights(Answer):
     """Fractions of NAV."""
 
     sector: str
@@ -186,7 +186,7 @@ class Risk(Envelope):
     reverse_stress: ReverseStress | None = None
     drawdown: DrawdownFigures | None = None
     concentration: Concentration | None = None
-    sectors: list[SectorExposure] | None = None
+    sectors: list[SectorWeights] | None = None
     benchmark: str | None = None
     benchmark_date: str | None = None
     scorecard: ScorecardSummary
