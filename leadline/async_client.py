@@ -156,6 +156,16 @@ class AsyncClient:
         """share : of a day's mean volume that is sold a day"""
         return await self.send(calls.liquidity(portfolio_id, session, share))
 
+    async def look_through(
+        self, portfolio_id: str, session: Session = None, *, most: int | None = None
+    ) -> models.LookThrough:
+        """What stands behind the funds; `most` of the names, the largest first."""
+        return await self.send(calls.look_through(portfolio_id, session, most))
+
+    async def sector_exposures(self, portfolio_id: str, session: Session = None) -> models.SectorExposures:
+        """Betas to the funds of sectors, beyond the market's."""
+        return await self.send(calls.sector_exposures(portfolio_id, session))
+
     async def what_if(self, portfolio_id: str, trades: Mapping[str, float], session: Session = None) -> models.WhatIf:
         """Risk before and after trades, which are quantities by symbol; nothing is stored."""
         return await self.send(calls.what_if(portfolio_id, trades, session))

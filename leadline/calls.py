@@ -88,6 +88,14 @@ def liquidity(portfolio_id: str, session: Session, share: float | None) -> Call[
     return Call("GET", f"/portfolios/{portfolio_id}/liquidity", {"session": session, "share": share})
 
 
+def look_through(portfolio_id: str, session: Session, most: int | None) -> Call[models.LookThrough]:
+    return Call("GET", f"/portfolios/{portfolio_id}/look-through", {"session": session, "most": most})
+
+
+def sector_exposures(portfolio_id: str, session: Session) -> Call[models.SectorExposures]:
+    return Call("GET", f"/portfolios/{portfolio_id}/sector-exposures", {"session": session})
+
+
 def what_if(portfolio_id: str, trades: Mapping[str, float], session: Session) -> Call[models.WhatIf]:
     listed = [{"symbol": symbol, "quantity": quantity} for symbol, quantity in trades.items()]
     return Call("POST", f"/portfolios/{portfolio_id}/what-if", json={"trades": listed, "session": session})

@@ -20,6 +20,7 @@ from leadline.commands import (
     benchmarks,
     calendar,
     dead_letters,
+    funds,
     imports,
     notifications,
     operations,
@@ -92,6 +93,7 @@ def options(
 
 app.add_typer(dead_letters.commands(lambda: client()), name="dead-letters")  # noqa: PLW0108 (looked up when called)
 app.add_typer(benchmarks.commands(lambda: client()), name="benchmark")  # noqa: PLW0108 (the same)
+app.add_typer(funds.commands(lambda: client()), name="fund")  # noqa: PLW0108
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108

@@ -115,6 +115,16 @@ class Client(http.Client):
         """share : of a day's mean volume that is sold a day"""
         return self.send(calls.liquidity(portfolio_id, session, share))
 
+    def look_through(
+        self, portfolio_id: str, session: Session = None, *, most: int | None = None
+    ) -> models.LookThrough:
+        """What stands behind the funds; `most` of the names, the largest first."""
+        return self.send(calls.look_through(portfolio_id, session, most))
+
+    def sector_exposures(self, portfolio_id: str, session: Session = None) -> models.SectorExposures:
+        """Betas to the funds of sectors, beyond the market's."""
+        return self.send(calls.sector_exposures(portfolio_id, session))
+
     def what_if(self, portfolio_id: str, trades: Mapping[str, float], session: Session = None) -> models.WhatIf:
         """Risk before and after trades, which are quantities by symbol; nothing is stored."""
         return self.send(calls.what_if(portfolio_id, trades, session))

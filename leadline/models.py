@@ -166,6 +166,21 @@ class Liquidity(Result):
     items: list[dict[str, Any]]
 
 
+class LookThrough(Result):
+    looked_through: float | None
+    funds: list[dict[str, Any]]
+    sectors: list[dict[str, Any]] | None
+    concentration: dict[str, float | None]
+    names: int
+    items: list[dict[str, Any]]
+
+
+class SectorExposures(Result):
+    market: str | None
+    covered_weight: float
+    items: list[dict[str, Any]]
+
+
 class WhatIf(Result):
     trades: list[dict[str, Any]]
     before: dict[str, Any]

@@ -11,8 +11,8 @@ from leadline.http import Client
 def gather(client: Client, portfolio_id: str, session: str | None = None, *, full: bool = False) -> dict[str, Any]:
     """All answers about one session as one document; null where there is nothing yet.
 
-    full : with the scorecard method by method, performance, the session's attribution, liquidity, and the facts of each symbol, which are
-        two calls a symbol
+    full : with the scorecard method by method, performance, the session's attribution, liquidity, what stands behind funds, betas to
+        sectors, and the facts of each symbol, which are two calls a symbol
 
     Without a session, the newest one that risk has completed is taken for all of them, so that the figures belong together.
     """
@@ -41,6 +41,8 @@ def gather(client: Client, portfolio_id: str, session: str | None = None, *, ful
         document["performance"] = client.find(f"{base}/performance", to=when)
         document["attribution"] = client.find(f"{base}/attribution", **{"from": when, "to": when}) if when else None
         document["liquidity"] = client.find(f"{base}/liquidity", session=when)
+        document["look_through"] = client.find(f"{base}/look-through", session=when)
+        document["sector_exposures"] = client.find(f"{base}/sector-exposures", session=when)
         document["symbols"] = _symbols(client, exposures, when)
     return document
 

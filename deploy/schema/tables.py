@@ -24,6 +24,7 @@ TABLES: Mapping[str, str] = {
     "coordinator.idempotency": "An answer to a request with an `Idempotency-Key`, given again to the same request.",
     "coordinator.symbol_choices": "Which security a user meant by an ambiguous symbol, while that holds.",
     "coordinator.benchmarks": "Sector weights of a benchmark from a date on. Never changed: what replaces a row marks it.",
+    "coordinator.fund_holdings": "What a fund holds from a date on, as the user says it.",
     "coordinator.closures": "A session on which the exchange stays closed or closes early and the calendar library does not know it.",
     "coordinator.price_decisions": "What an operator decided about a price that was held back; the newest stands.",
     "coordinator.imports": "A file that was imported into a portfolio.",

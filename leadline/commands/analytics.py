@@ -23,6 +23,7 @@ def register(app: typer.Typer, client: Callable[[], Client]) -> None:
     """Add the commands. client : made per command; tests put another one in its place"""
     _ranges(app, client)
     _sessions(app, client)
+    _funds(app, client)
 
 
 def _ranges(app: typer.Typer, client: Callable[[], Client]) -> None:
@@ -33,11 +34,16 @@ def _ranges(app: typer.Typer, client: Callable[[], Client]) -> None:
         first: From = None,
         last: To = None,
         benchmark: Annotated[str | None, typer.Option(metavar="SYMBOL", help="Stands beside it, such as SPY")] = None,
+        interest: Annotated[bool, typer.Option("--interest", help="Say what money would have earned and cost")] = False,  # noqa: FBT002
+        margin_spread: Annotated[float, typer.Option(min=0.0, max=0.5, help="A year, over the bill")] = 0.0,
+        borrow_rate: Annotated[float, typer.Option(min=0.0, max=2.0, help="A year, of what is short")] = 0.0,
         as_json: Json = False,  # noqa: FBT002 (a command's option)
     ) -> None:
         """Returns, ratios, drawdowns and a calendar of a range."""
         arguments.assert_in_order(first, last)
-        answer = _figures(client, portfolio, "performance", **{"from": first, "to": last, "benchmark": benchmark})
+        money = {"interest": "true", "margin_spread": margin_spread, "borrow_rate": borrow_rate} if interest else {}
+        query = {"from": first, "to": last, "benchmark": benchmark} | money
+        answer = _figures(client, portfolio, "performance", **query)
         _show(answer, tables.performance, as_json=as_json)
 
     @app.command()
@@ -96,6 +102,31 @@ def _sessions(app: typer.Typer, client: Callable[[], Client]) -> None:
         with client() as api:
             answer = api.post(f"/portfolios/{portfolio_of(api, portfolio)}/what-if", json=body)
         _show(answer, tables.what_if, as_json=as_json)
+
+
+def _funds(app: typer.Typer, client: Callable[[], Client]) -> None:
+    @app.command("look-through")
+    @reports
+    def look_through(
+        portfolio: Portfolio,
+        session: Session = None,
+        most: Annotated[int, typer.Option(min=1, max=20_000, help="Names, the largest first")] = 20,
+        as_json: Json = False,  # noqa: FBT002
+    ) -> None:
+        """What stands behind the funds, by sector and name; their holdings: `leadline fund import`."""
+        answer = _figures(client, portfolio, "look-through", session=session, most=most)
+        _show(answer, tables.look_through, as_json=as_json)
+
+    @app.command("sectors")
+    @reports
+    def sectors(
+        portfolio: Portfolio,
+        session: Session = None,
+        as_json: Json = False,  # noqa: FBT002
+    ) -> None:
+        """Betas to the funds of sectors (XLK and so on), beyond the market's."""
+        answer = _figures(client, portfolio, "sector-exposures", session=session)
+        _show(answer, tables.sector_exposures, as_json=as_json)
 
 
 def parsed(trades: Sequence[str]) -> list[dict[str, Any]]:

@@ -26,6 +26,11 @@ def sections(console: Console, document: Document) -> None:
     for name, render in (("performance", performance), ("attribution", attribution), ("liquidity", liquidity)):
         if document.get(name):
             render(console, document[name])
+    # Both say nothing of a book without funds, and of an installation without the sectors' prices.
+    if (document.get("look_through") or {}).get("funds"):
+        look_through(console, document["look_through"])
+    if any(item["beta"] is not None for item in (document.get("sector_exposures") or {}).get("items", ())):
+        sector_exposures(console, document["sector_exposures"])
 
 
 def performance(console: Console, of: Document) -> None:
@@ -38,11 +43,23 @@ def performance(console: Console, of: Document) -> None:
         day = of[name]
         rows.add_row(words(name), DASH if day is None else f"{percent(day['return'])} on {day['session']}")
     console.print(rows)
+    if of.get("carry"):
+        _carry(console, of["carry"])
     if of["benchmark"] is not None:
         _benchmark(console, of["benchmark"])
     _drawdowns(console, of["drawdowns"])
     _calendar(console, of)
     reasons(console, of)
+
+
+def _carry(console: Console, of: Document) -> None:
+    rows = table("What money would have earned and cost; in no other figure", "figure", "value")
+    for name in ("interest", "margin", "borrow"):
+        rows.add_row(words(name), money(of[name]))
+    rows.add_row("total return with it", percent(of["total_return"]))
+    rows.add_row("over the bill, of debit", percent(of["margin_spread"]))
+    rows.add_row("a year, of what is short", percent(of["borrow_rate"]))
+    console.print(rows)
 
 
 def _benchmark(console: Console, of: Document) -> None:
@@ -141,6 +158,58 @@ def liquidity(console: Console, of: Document) -> None:
     console.print(rows)
     parts = [f"{percent(part['share'], 1)} within {part['sessions']}" for part in of["within"]]
     console.print(f"Sold by sessions: {', '.join(parts)}; unknown {percent(of['unknown_share'], 1)}.")
+    reasons(console, of)
+
+
+def look_through(console: Console, of: Document) -> None:
+    funds = table(f"Funds on {of['session']}", "fund", "of NAV", "list of", "holdings", "told", "reason")
+    for item in of["funds"]:
+        funds.add_row(
+            text(item["symbol"]), percent(item["weight"], 1), item["as_of"] or DASH, count(item["holdings"]),
+            percent(item["told"], 1), escape(words(item["reason"])),
+        )  # fmt: skip
+    if funds.row_count:
+        console.print(funds)
+    sides = ("direct", "through", "net", "gross")
+    sectors = table("Sectors, of NAV", "sector", *sides)
+    for item in of["sectors"] or []:
+        sectors.add_row(text(item["sector"]), *(percent(item[side], 1) for side in sides))
+    console.print(sectors)
+    names = table(
+        f"Names, {count(len(of['items']))} of {count(of['names'])}",
+        "symbol",
+        "sector",
+        "direct",
+        "through funds",
+        "of NAV",
+    )
+    for item in of["items"]:
+        names.add_row(
+            text(item["symbol"]),
+            text(item["sector"]),
+            money(item["direct"]),
+            money(item["through"]),
+            percent(item["weight"], 1),
+        )
+    console.print(names)
+    spread = of["concentration"]
+    console.print(
+        f"Effective names {number(spread['effective'], 1)}, largest three {percent(spread['top_3'], 1)}; "
+        f"of the funds {percent(of['looked_through'], 1)} is looked through."
+    )
+    reasons(console, of)
+
+
+def sector_exposures(console: Console, of: Document) -> None:
+    title = f"Funds of sectors on {of['session']}, beside {of['market'] or 'no market'}"
+    rows = table(title, "sector", "fund", "beta", "error", "t", "money", "R²", "reason", left=2)
+    rows.columns[-1].justify = "left"
+    for item in of["items"]:
+        rows.add_row(
+            text(item["sector"]), text(item["fund"]), number(item["beta"]), number(item["stderr_hac"]), number(item["t_hac"], 1),
+            money(item["money"]), number(item["r2"]), escape(words(item["reason"])),
+        )  # fmt: skip
+    console.print(rows)
     reasons(console, of)
 
 

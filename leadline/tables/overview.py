@@ -223,7 +223,7 @@ def _risk(console: Console, of: Mapping[str, Any], scorecard: Mapping[str, Any] 
     if not full:
         risk.risk(console, of)
         return
-    risk.risk(console, of, most=len(of["decomposition"]["contributions"]))
+    risk.risk(console, of, most=len(of["decomposition"]["contributions"]), whole=True)
     full_tables.series(console, of["positions"])
     if scorecard:
         full_tables.scorecard(console, scorecard)

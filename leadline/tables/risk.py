@@ -64,11 +64,13 @@ def _options(console: Console, positions: Sequence[Mapping[str, Any]]) -> None:
         console.print(rows)
 
 
-def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST) -> None:
-    """`most`: of the contributions to the volatility, the largest first."""
+def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST, whole: bool = False) -> None:
+    """`most`: of the contributions to the volatility, the largest first. `whole`: also what repeats something else."""
     _volatility(console, of)
     _tail(console, of)
+    _covered(console, of.get("covered_only") or {}, always=whole)
     _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
+    _three_volatilities(console, of)
     compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
     sectors = table(
         f"Sectors, of NAV{escape(compared)}", "sector", "long", "short", "net", "gross", "benchmark", "active"
@@ -108,10 +110,26 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     console.print(rows)
 
 
+def _covered(console: Console, of: Mapping[str, Any], *, always: bool) -> None:
+    """always : also where everything is covered, and it repeats what stands above"""
+    backing = [of.get(f"coverage_{window}") for window in (21, 63, 252, "var")]
+    if not of or not (always or any(share is not None and share < 1.0 for share in backing)):
+        return
+    rows = table("Of covered value alone", "figure", "value", "covered")
+    for window in (21, 63, 252):
+        share = percent(of[f"coverage_{window}"], 1)
+        rows.add_row(f"volatility, {window} sessions", percent(of[f"realized_{window}"], 1), share)
+    rows.add_row("forecast, 21 sessions", percent(of["forecast_21"], 1), percent(of["coverage_var"], 1))
+    rows.add_row("beta realized", number(of["beta"]), percent(of["coverage_252"], 1))
+    console.print(rows)
+    _losses(console, "Value at risk of covered value alone, one day, of NAV", of["var"])
+
+
 def _losses(console: Console, title: str, tails: Sequence[Mapping[str, Any]]) -> None:
     bounded = any("var_low" in tail for tail in tails)
     between = ("at least", "at most") if bounded else ()
-    rows = table(title, "method", "level", "VaR", *between, "expected shortfall", "returns", left=2)
+    counted = ("returns",) if any("n_obs" in tail for tail in tails) else ()
+    rows = table(title, "method", "level", "VaR", *between, "expected shortfall", *counted, left=2)
     for tail in tails:
         bounds = [percent(tail.get(key)) for key in ("var_low", "var_high")] if bounded else []
         rows.add_row(
@@ -120,7 +138,7 @@ def _losses(console: Console, title: str, tails: Sequence[Mapping[str, Any]]) ->
             percent(tail["var"]),
             *bounds,
             percent(tail.get("es")),
-            count(tail.get("n_obs")),
+            *(count(tail.get("n_obs")) for _ in counted),
         )
     if rows.row_count:
         console.print(rows)
@@ -189,6 +207,18 @@ def _decomposition(console: Console, of: Mapping[str, Any], concentration: Mappi
         "largest three, ten", f"{percent(concentration.get('top_3'), 1)}, {percent(concentration.get('top_10'), 1)}"
     )
     console.print(figures)
+
+
+def _three_volatilities(console: Console, of: Mapping[str, Any]) -> None:
+    """Of one book; they differ for a reason, which is said where any of them is known."""
+    made = of.get("decomposition") or {}
+    figures = [of["volatility"].get("realized_252"), made.get("volatility"), made.get("model_vol")]
+    if any(figure is not None for figure in figures):
+        realized, shrunk, model = (percent(figure) for figure in figures)
+        console.print(
+            f"Three volatilities: {realized} of the series itself; {shrunk} of its shrunk correlations; {model} of factors, which take "
+            "what they leave for uncorrelated (too little for twins)."
+        )
 
 
 def _scorecard(console: Console, of: Mapping[str, Any]) -> None:

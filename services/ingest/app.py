@@ -51,7 +51,12 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
 
         providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
         made = IngestWorker(
-            service.engine, Chain(providers, exchange_calendar), service.clock, bind=loop.bind, patience=chosen.patience
+            service.engine,
+            Chain(providers, exchange_calendar),
+            service.clock,
+            bind=loop.bind,
+            patience=chosen.patience,
+            everybodys=chosen.everybodys,
         )
         profiles = Profiles(service.engine, providers, loop.bind)
         service.background.append(

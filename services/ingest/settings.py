@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from shared.market.registry import SECTOR_FUNDS
 from shared.settings import ServiceSettings
 
 PROVIDERS = ("file", "yahoo", "yahooquery", "massive", "fmp", "tiingo")
@@ -35,6 +36,11 @@ class IngestSettings(ServiceSettings):
         default=None,
         description="Who is asked for the yield curve, in order: some of treasury,fred, or `none`; by default both, "
         "where LEADLINE_PROVIDERS names somebody on the network",
+    )
+    sector_funds: bool | None = Field(
+        default=None,
+        description="Whether the eleven Select Sector funds (XLK and so on) are fetched for everybody; by default where "
+        "LEADLINE_PROVIDERS is `file` alone, which costs no calls",
     )
     retry_poll_seconds: float = Field(
         default=5.0, gt=0, description="How often absences whose time has come are looked for"
@@ -80,6 +86,14 @@ class IngestSettings(ServiceSettings):
         default="refuse",
         description="What a bad row of a price file does: refuse the file, or skip the row (said in the log and by doctor)",
     )
+
+    @property
+    def everybodys(self) -> tuple[str, ...]:
+        """Symbols that are fetched whoever holds them, beside the factors' proxies and the reference funds."""
+        wanted = self.sector_funds
+        if wanted is None:
+            wanted = not NETWORK_PROVIDERS.intersection(self.providers)
+        return tuple(SECTOR_FUNDS.values()) if wanted else ()
 
     @property
     def curve_sources(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0034 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0037 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -546,6 +546,18 @@ CREATE TABLE coordinator.closures (
     CONSTRAINT closures_reason_check CHECK ((reason <> ''::text))
 );
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.closures FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+
+CREATE TABLE coordinator.fund_holdings (
+    symbol    text NOT NULL,
+    date      date NOT NULL,
+    holdings  text[] NOT NULL,
+    weights   double precision[] NOT NULL,
+    sectors   text[] NOT NULL,
+    loaded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT fund_holdings_pkey PRIMARY KEY (symbol, date),
+    CONSTRAINT a_weight_and_a_sector_each CHECK (((cardinality(holdings) = cardinality(weights)) AND (cardinality(holdings) = cardinality(sectors)) AND (cardinality(holdings) > 0))),
+    CONSTRAINT weights_not_negative CHECK (((0)::double precision <= ALL (weights)))
+);
 
 CREATE TABLE coordinator.idempotency (
     key          text NOT NULL,
@@ -1431,9 +1443,10 @@ CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_
 CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
 
 CREATE TABLE risk.scenario_choice (
-    one    boolean NOT NULL DEFAULT true,
-    digest text NOT NULL,
-    since  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    one        boolean NOT NULL DEFAULT true,
+    digest     text NOT NULL,
+    since      timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    as_written text,
     CONSTRAINT scenario_choice_pkey PRIMARY KEY (one),
     CONSTRAINT scenario_choice_one_check CHECK (one)
 );
@@ -1833,6 +1846,8 @@ GRANT SELECT ON TABLE coordinator.closures TO leadline_factors, leadline_ingest,
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.closures TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.flows TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.flows TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE coordinator.fund_holdings TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.fund_holdings TO leadline_api, leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.idempotency TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.import_lots TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_lots TO leadline_api, leadline_coordinator;

@@ -84,6 +84,7 @@ class ReasonCode(StrEnum):
     NOT_EXCHANGE_TRADED = "not_exchange_traded"
     WINDOW_NOT_PAST = "window_not_past"
     NO_SECTOR_FUND = "no_sector_fund"
+    NO_FUND_HOLDINGS = "no_fund_holdings"
     # Work
     BLOCKED = "blocked"
 
@@ -399,7 +400,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Let the yield curve be fetched (`LEADLINE_REFERENCE_PROVIDERS`), or add a newer duration to the scenario file",
     ),
     ReasonCode.IMPLAUSIBLE: ReasonInfo(
-        "The scenario moves a style or rates further from the market than five standard deviations of a quarter",
+        "The scenario moves a style or rates further from the market than five standard deviations of a quarter; of a "
+        "reverse stress, losing that much takes more than five",
         "figure",
         "you",
         "Read it as hypothetical, or script the move with `sigmas`",
@@ -459,10 +461,16 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Ask for a later session, or an earlier range",
     ),
     ReasonCode.NO_SECTOR_FUND: ReasonInfo(
-        "The sector's fund has no return on every session of the range, and stands for the benchmark's sector",
+        "The fund that stands for the sector does not have every return of the range, or of the 252 sessions",
         "figure",
         "you",
-        "Hold a lot of the sector funds in a portfolio, such as XLK, so that their prices are fetched",
+        "Let the funds be fetched (`LEADLINE_SECTOR_FUNDS=true`), or add their prices to the file",
+    ),
+    ReasonCode.NO_FUND_HOLDINGS: ReasonInfo(
+        "No list of what the fund holds is dated on or before the session: it is not looked through",
+        "figure",
+        "you",
+        "Load its holdings: `leadline fund import`",
     ),
     ReasonCode.BLOCKED: ReasonInfo(
         "The work failed eight times with an error that does not pass by itself; it is tried once a day",

@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "4"
+MODEL_VERSION: Final = "5"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ ITEMS: dict[str, tuple[tuple[str, ...], str]] = {
     "risk.decomposition.factors": (("factor",), "share"),
     "risk.var": (("method", "level"), "var"),
     "risk.var_10d": (("method", "level"), "var"),
+    "risk.covered_only.var": (("method", "level"), "var"),
     "risk.sectors": (("sector",), ""),
     "stress.scenarios": (("id",), ""),
     "scorecard.forecasts": (("method",), ""),

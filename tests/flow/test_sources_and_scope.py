@@ -262,10 +262,9 @@ async def test_a_scoped_run_leaves_other_symbols_alone_and_equals_a_universe_run
                 await leadline.complete(portfolio)
                 await leadline.quiet()
             fetched = {row[0] for row in await leadline.query("SELECT symbol FROM ingest.symbols")}
-            allowed = (
-                {s for symbols in books for s in symbols} | set(registry.PROXY_SYMBOLS) | set(registry.REFERENCE_ETFS)
-            )
-            assert fetched <= allowed, "holdings and factor proxies, no more"
+            everybodys = {*registry.PROXY_SYMBOLS, *registry.REFERENCE_ETFS, *registry.SECTOR_FUNDS.values()}
+            assert fetched <= everybodys | {s for symbols in books for s in symbols}, "holdings and proxies, no more"
+            assert "XLK" in fetched, "funds of sectors too, where asking costs nothing"
             facts[name] = [
                 await leadline.query(
                     "SELECT s.symbol, e.session, market, market_shrunk, spreads, joint, joint_fit, e.n_obs, e.reasons::text,"

@@ -149,7 +149,15 @@ def joint_set(given: Given) -> Mapping[str, Any]:
     shown = {name: of.joint[0, x, k] for k, name in enumerate(FACTOR_NAMES)}
     b = {f"b_{name}": table.slopes[0, k] for k, name in enumerate(FACTOR_NAMES)}
     sigma = {f"sigma_{name}": table.sigmas[0, k] for k, name in enumerate(FACTOR_NAMES)}
-    return {**shown, **b, **sigma, "ir_beta": of.ir_beta[0, x], "r2": of.fit[0, x, 0], "resid_sd": of.fit[0, x, 2]}
+    return {
+        **shown,
+        **b,
+        **sigma,
+        "stderr_quality": of.joint_stderr[0, x, FACTOR_NAMES.index("quality")],
+        "ir_beta": of.ir_beta[0, x],
+        "r2": of.fit[0, x, 0],
+        "resid_sd": of.fit[0, x, 2],
+    }
 
 
 @example
@@ -451,6 +459,9 @@ def scored(given: Given) -> Mapping[str, Any]:
         "exceedances": tail.count,
         "kupiec_lr": tail.lr,
         "p": tail.p,
+        "christoffersen_lr": tail.independence_lr,
+        "christoffersen_p": tail.independence_p,
+        "zone": tail.zone,
     }
 
 

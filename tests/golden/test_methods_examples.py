@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.golden import risk_examples
 from tests.golden.examples import EXAMPLES
 
+assert risk_examples.__name__, "imported for the examples that it adds"
 METHODS = Path(__file__).parents[2] / "docs" / "methods.md"
 BLOCK = re.compile(r"^```yaml\n(example: .*?)^```$", re.MULTILINE | re.DOTALL)
 # Beyond half a unit of the last digit shown: the number is rounded, and a tie may have gone either way.

@@ -14,6 +14,7 @@ from scipy import stats
 
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
+from services.coordinator.compute.sector_funds import sector_beta
 from shared.arrays import FloatVector
 from shared.market.calendar import calendar
 from shared.market.internal_rate import period_rate
@@ -139,3 +140,29 @@ def test_the_rate_of_a_period_is_pyxirrs_over_its_length(days: int) -> None:
 
 def test_on_the_first_day_the_rate_is_what_was_gained_on_what_was_put_in() -> None:
     assert period_rate([(10, 1000.0), (10, 500.0)], 10, 1530.0) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_betas_to_funds_of_sectors_are_statsmodels_with_the_market_beside(seed: int) -> None:
+    found = chain.market(seed, 252, ["S0", "S1"])
+    book, fund, market = (np.array(found[name])[-252:] for name in ("S0", "S1", "SPY"))
+    use = np.arange(252) % 17 != 3
+    mine = sector_beta(book, market, fund, use)
+    n = int(use.sum())
+    fit = sm.OLS(book[use], sm.add_constant(np.column_stack([market, fund])[use])).fit(
+        cov_type="HAC", cov_kwds={"maxlags": hac_lag(n), "kernel": "bartlett", "use_correction": False}
+    )
+    assert [mine.beta, mine.stderr_hac, mine.t_hac, mine.r2] == pytest.approx(
+        [fit.params[2], fit.bse[2], fit.tvalues[2], fit.rsquared], rel=1e-8
+    )
+    assert mine.n_obs == n
+
+
+def test_a_fund_that_is_the_market_has_no_beta_beyond_it_and_one_that_is_the_book_has_no_error() -> None:
+    found = chain.market(0, 252, ["S0"])
+    book, market, every = np.array(found["S0"])[-252:], np.array(found["SPY"])[-252:], np.ones(252, np.bool_)
+    assert np.isnan(sector_beta(book, market, 2.0 * market, every).beta)
+    assert np.isnan(sector_beta(book[:62], market[:62], book[:62], every[:62]).beta)
+    own = sector_beta(book, market, book, every)
+    assert [own.beta, own.stderr_hac] == pytest.approx([1.0, 0.0])
+    assert np.isnan(own.t_hac)

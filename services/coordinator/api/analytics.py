@@ -10,13 +10,17 @@ from fastapi import APIRouter, Query
 from services.coordinator.api.bodies import WhatIfBody
 from services.coordinator.api.context import Ctx
 from services.coordinator.api.models import analytics as models
+from services.coordinator.api.models import look_through as look_through_models
 from services.coordinator.api.query_dates import Day, assert_in_order, session_snapshot
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.results import attribution as attributions
 from services.coordinator.results import liquidity as liquidities
+from services.coordinator.results import look_through as look_throughs
 from services.coordinator.results import performance as performances
 from services.coordinator.results import replay as replays
+from services.coordinator.results import sector_exposures as sector_exposures_
 from services.coordinator.results import what_if as what_ifs
+from services.coordinator.results.carry import Terms
 from services.coordinator.results.what_if import Trade
 from shared.db.engine import snapshot
 from shared.market.registry import ADV_SHARE
@@ -35,12 +39,20 @@ Symbol = Annotated[str | None, Query(max_length=100, description="Such as SPY; i
     response_model=models.PerformanceAnswer,
 )
 async def performance(
-    portfolio_id: UUID, context: Ctx, first: From = None, last: To = None, benchmark: Symbol = None
+    portfolio_id: UUID,
+    context: Ctx,
+    first: From = None,
+    last: To = None,
+    benchmark: Symbol = None,
+    interest: Annotated[bool, Query(description="Say what money would have earned and cost, in `carry`")] = False,  # noqa: FBT002
+    margin_spread: Annotated[float, Query(ge=0.0, le=0.5, description="A year, over the bill; with `interest`")] = 0.0,
+    borrow_rate: Annotated[float, Query(ge=0.0, le=2.0, description="A year, of what is short; with `interest`")] = 0.0,
 ) -> dict[str, Any]:
     """Time-weighted and money-weighted. As CSV: the months. A benchmark that is not stored is refused, never fetched."""
     assert_in_order(first, last)
+    terms = Terms(margin_spread, borrow_rate) if interest else None
     async with snapshot(context.engine) as conn:
-        return await performances.read(conn, portfolio_id, first, last, benchmark)
+        return await performances.read(conn, portfolio_id, first, last, benchmark, terms)
 
 
 @router.get(
@@ -86,6 +98,33 @@ async def liquidity(
 ) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:
         return await liquidities.read(conn, portfolio_id, session, share)
+
+
+@router.get(
+    "/portfolios/{portfolio_id}/look-through",
+    summary="What stands behind a session's funds: sectors, names, concentration",
+    response_model=look_through_models.LookThrough,
+)
+async def look_through(
+    portfolio_id: UUID,
+    context: Ctx,
+    session: Session = None,
+    most: Annotated[int, Query(ge=1, le=20_000, description="Names, the largest first")] = 100,
+) -> dict[str, Any]:
+    """With the lists of holdings dated on or before the session (`PUT /funds/…`); a fund without one stays a name. As CSV: the names."""
+    async with session_snapshot(context, portfolio_id, session) as conn:
+        return await look_throughs.read(conn, portfolio_id, session, most)
+
+
+@router.get(
+    "/portfolios/{portfolio_id}/sector-exposures",
+    summary="Sensitivity to the funds of sectors, beyond the market's",
+    response_model=look_through_models.SectorExposures,
+)
+async def sector_exposures(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
+    """Of the Select Sector funds (XLK and so on) whose 252 returns are stored; nothing is fetched. As CSV: the sectors."""
+    async with session_snapshot(context, portfolio_id, session) as conn:
+        return await sector_exposures_.read(conn, portfolio_id, session)
 
 
 @router.post(

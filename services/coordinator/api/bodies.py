@@ -95,6 +95,21 @@ class BenchmarkBody(Body):
     weights: Annotated[dict[Line, Number], Field(max_length=100, examples=[{"Financials": 0.4, "Energy": 0.6}])]
 
 
+class FundHoldingBody(Body):
+    symbol: Line
+    weight: Annotated[Number, Field(description="Of the fund's value: 0.07 is 7 %")]
+    sector: Annotated[Line | None, Field(description="A GICS name or a vendor's; without one as vendors say")] = None
+
+
+class FundHoldingsBody(Body):
+    """Weights at or above 0 whose sum is at most 1 (+ 0.01, then rescaled); what is missing to 1 stays the fund's own."""
+
+    holdings: Annotated[
+        list[FundHoldingBody],
+        Field(max_length=20_000, examples=[[{"symbol": "AAPL", "weight": 0.07, "sector": "Information Technology"}]]),
+    ]
+
+
 class LetterBody(Body):
     """What to put in place of a dead letter's body and headers before it is replayed; what is left out stays."""
 

@@ -21,7 +21,7 @@ _ENVELOPE: Final = {
     "portfolio_id": _ID,
     "session": "2020-12-30",
     "revision": 7,
-    "model_version": "4",
+    "model_version": "5",
     "computed_at": "2020-12-30T21:35:00Z",
     "quality": "complete",
     "coverage": 1.0,
@@ -45,6 +45,14 @@ _SIDE: Final = {
     "concentration": {"hhi": 1250.0, "effective": 8.0, "top_3": 0.52, "top_10": 1.0},
 }
 
+_FUND: Final = {
+    "symbol": "SPY",
+    "date": "2020-12-15",
+    "told": 0.0667,
+    "holdings": [{"symbol": "AAPL", "weight": 0.0667, "sector": "Information Technology"}],
+    "loaded_at": "2020-12-30T21:15:00Z",
+}
+
 ANALYTICS: Final[dict[str, dict[str, Any]]] = {
     "PerformanceAnswer": {
         "portfolio_id": _ID, "from": "2019-01-02", "to": "2020-12-30", "sessions": 503, "n_obs": 503, "stale": False,
@@ -57,6 +65,7 @@ ANALYTICS: Final[dict[str, dict[str, Any]]] = {
         "benchmark": {"symbol": "SPY", "n_obs": 503, "return": 0.55, "active_return": -0.24, "tracking_error": 0.08,
                       "information_ratio": -0.9, "beta": 0.86, "alpha": -0.03, "alpha_stderr_hac": 0.05, "alpha_t_hac": -0.6, "r2": 0.9,
                       "up_capture": 0.84, "down_capture": 0.91},
+        "carry": {"margin_spread": 0.015, "borrow_rate": 0.003, "interest": 310.0, "margin": 0.0, "borrow": -42.0, "total_return": 0.3127},
         "years": [{"year": "2020", "sessions": 251, "return": 0.11, "benchmark": 0.17}],
         "items": [{"month": "2020-12", "sessions": 21, "return": 0.03, "benchmark": 0.035}],
         "reasons": [_REASON],
@@ -78,6 +87,7 @@ ANALYTICS: Final[dict[str, dict[str, Any]]] = {
     "Replay": {
         **_ENVELOPE, "from": "2020-02-19", "to": "2020-03-23", "sessions": 23,
         "proxies": [{"factor": "market", "proxy": "SPY", "return": -0.337}],
+        "sector_funds": [{"sector": "Energy", "fund": "XLE", "return": -0.561}],
         "factors": {"money": -30330.0, "fraction": -0.3033, "uncovered_value": 0.0, "by_factor": {"market": -30330.0}},
         "positions": {"money": -27900.0, "fraction": -0.279, "uncovered_value": 0.0},
         "items": [{"symbol": "AAPL", "market_value": 90000.0, "factor_return": -0.337, "factor_money": -30330.0, "own_return": -0.31,
@@ -88,6 +98,23 @@ ANALYTICS: Final[dict[str, dict[str, Any]]] = {
         "items": [{"symbol": "AAPL", "quantity": 700.0, "market_value": 93600.0, "weight": 0.72, "adv": 110000000.0,
                    "adv_value": 14709200000.0, "share_of_adv": 0.0000063636, "days": 0.0000318182, "n_obs": 63, "reason": None}],
     },
+    "LookThrough": {
+        **_ENVELOPE, "looked_through": 0.98, "names": 503,
+        "funds": [{"symbol": "SPY", "market_value": 37199.0, "weight": 0.37199, "as_of": "2020-12-15", "holdings": 502, "told": 0.98,
+                   "reason": None}],
+        "sectors": [{"sector": "Information Technology", "direct": 0.13, "through": 0.1, "long": 0.23, "short": 0.0, "net": 0.23,
+                     "gross": 0.23}],
+        "concentration": {"hhi": 310.0, "effective": 32.26, "top_3": 0.21, "top_10": 0.37},
+        "items": [{"symbol": "AAPL", "sector": "Information Technology", "direct": 13372.0, "through": 2500.0, "money": 15872.0,
+                   "weight": 0.15872}],
+    },
+    "SectorExposures": {
+        **_ENVELOPE, "market": "SPY", "covered_weight": 1.0,
+        "items": [{"sector": "Energy", "fund": "XLE", "beta": -0.08, "stderr_hac": 0.03, "t_hac": -2.7, "r2": 0.91, "n_obs": 252,
+                   "money": -8000.0, "reason": None}],
+    },
+    "FundLists": {"items": [_FUND]},
+    "FundOutcome": _FUND | {"changed": True},
     "WhatIf": {
         **_ENVELOPE, "trades": [{"symbol": "SPY", "quantity": -100.0, "price": 371.99, "money": 37199.0}],
         "before": _SIDE, "after": _SIDE | {"cash": 57199.0, "short_value": -37199.0, "net_exposure": 42801.0, "gross_exposure": 117199.0},

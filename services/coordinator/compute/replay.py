@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market.option_terms import Terms
 from shared.market.registry import COVERAGE_GATE
+
+NO_OPTIONS: Mapping[int, Terms] = MappingProxyType({})
 
 
 def compound(returns: FloatMatrix, ends: FloatMatrix) -> FloatVector:
@@ -44,14 +49,25 @@ class ByFactors:
     """(F,) money; their sum is the sum of `money`."""
 
 
+def revalued(terms: Terms, move: float) -> float:
+    """What an option returns when its underlying returns `move` at once, at most all lost; NaN of one that is unknown."""
+    return float(terms.returns(np.array([move]))[0]) if np.isfinite(move) else float("nan")
+
+
 def by_factors(
-    value: FloatVector, exposure: FloatVector, betas: FloatMatrix, slopes: FloatVector, shocks: FloatVector
+    value: FloatVector,
+    exposure: FloatVector,
+    betas: FloatMatrix,
+    slopes: FloatVector,
+    shocks: FloatVector,
+    options: Mapping[int, Terms] = NO_OPTIONS,
 ) -> ByFactors:
     """value, exposure (K,) signed money; betas (K, F) of the joint set, the market first; slopes (F,) of the proxies on the market;
     shocks (F,) raw returns of the proxies, NaN where there is none: its residual is then 0.
 
     What a holding moves with returns β_m s_m + Σ β_k (s_k - b_k s_m), at worst -1; the holding moves exposure / value times that, at
     worst -1 too: a long option loses at most its value, a short gains at most its value. Factors are scaled pro rata where floored.
+    options : by place, those that are revalued in full at what their underlying moves, instead of by their delta
     """
     own = shocks - slopes * shocks[0]
     own[0] = shocks[0]
@@ -61,6 +77,8 @@ def by_factors(
     total = parts.sum(axis=1)
     leverage = np.divide(exposure, value, out=np.ones_like(value), where=covered & (value != 0.0))
     moved = np.maximum(leverage * np.maximum(total, -1.0), -1.0)
+    for k, terms in options.items():
+        moved[k] = revalued(terms, float(total[k]))
     scale = np.divide(moved, total, out=np.zeros_like(total), where=total != 0.0)
     factors = (value * scale) @ parts
     return ByFactors(np.where(covered, moved, np.nan), np.where(covered, value * moved, np.nan), factors)

@@ -106,14 +106,17 @@ def figures(
     betas: FloatMatrix,
     series: Series,
     groups: list[str],
+    full: FloatMatrix | None = None,
 ) -> Figures:
     """gross (K,) value of the long lots less that of the short ones, exposure (K,) what moves (NaN uncovered), betas (K, F) of the
-    joint set (NaN uncovered or no proxy), groups : the underlying of each symbol."""
+    joint set (NaN uncovered or no proxy), groups : the underlying of each symbol, full (K, T) : returns as value at risk has them, of an
+    option over its leverage."""
     moves = np.where(np.isfinite(exposure), exposure, 0.0)
     weight = moves / nav if nav > 0.0 else np.full_like(moves, np.nan)
     # Without holdings nothing moves, as stored risk has it; without a positive NAV there is no share of it that could.
     nothing = 0.0 if nav > 0.0 else NAN
     path = weight @ series.filled if len(weight) else np.full(series.filled.shape[1], nothing)
+    path_in_full = path if full is None or not len(weight) else weight @ full
     real = series.real & np.isfinite(exposure)[:, None]
     share = _share(gross, real)
     largest = VOLATILITY_WINDOWS[-1]
@@ -122,10 +125,10 @@ def figures(
     exposed = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0)
     known = np.isfinite(betas[covered]).any(axis=0) | (len(gross) == 0)
     total = weight @ exposed if len(weight) else np.full(betas.shape[1], nothing)
-    hhi, top_3, top_10 = _concentration(gross, groups)
+    hhi, top_3, top_10 = concentration(gross, groups)
     return Figures(
         {window: _volatility(path, series.valid, share, window) for window in VOLATILITY_WINDOWS},
-        [_tail(path, series.valid, share, level) for level in VAR_LEVELS],
+        [_tail(path_in_full, series.valid, share, level) for level in VAR_LEVELS],
         np.where(known & (of_betas >= COVERAGE_GATE), total, np.nan),
         of_betas,
         float(share[-largest:].mean()),
@@ -173,7 +176,7 @@ def _tail(path: FloatVector, valid: BoolMatrix, share: FloatVector, level: float
     return Tail(level, 0.0 - quantile, 0.0 - float(losses[losses <= quantile].mean()), n)
 
 
-def _concentration(gross: FloatVector, groups: list[str]) -> tuple[float, float, float]:
+def concentration(gross: FloatVector, groups: list[str]) -> tuple[float, float, float]:
     """(HHI from 0 to 10,000, largest three, largest ten) of gross value by underlying; NaN where nothing is held."""
     sums: dict[str, float] = {}
     for name, size in zip(groups, gross.tolist(), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -13,9 +13,10 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results import portfolios
+from services.coordinator.results import option_values, portfolios
 from services.coordinator.results.portfolios import Session
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
+from shared.market.option_terms import Terms
 from shared.market.reasons import ReasonCode
 from shared.market.registry import FACTOR_NAMES
 from shared.market.symbols import SymbolKind, classify, is_cash_like, parse_occ
@@ -58,6 +59,8 @@ class Book:
     betas: FloatMatrix
     """(K, F) of the joint set."""
     proxies: list[str | None]
+    terms: dict[int, Terms] = field(default_factory=dict)
+    """By place, of the options that can be revalued in full."""
 
     @property
     def gross(self) -> float:
@@ -94,7 +97,7 @@ async def _risk(conn: AsyncConnection, portfolio: UUID, session: date) -> RowMap
     rows = await conn.execute(
         text("""
             SELECT session, revision, model_version, computed_at, quality, coverage, provisional, CAST(reasons AS text) AS reasons,
-                   exposures, symbols, exposure_values, betas, proxies
+                   exposures, symbols, exposure_values, betas, proxies, greeks
             FROM risk.results WHERE portfolio_id = :id AND session = :session
         """),
         {"id": portfolio, "session": session},
@@ -141,13 +144,17 @@ async def _book(
     rows = found.all()
     symbols = [row["symbol"] for row in rows]
     exposure, betas = _exposures(symbols, risk)
+    holdings = [holding(row["symbol"], dict(row)) for row in rows]
+    roots = {symbol: each.root for symbol, each in zip(symbols, holdings, strict=True)}
+    volatilities = {} if risk is None else option_values.implied_volatilities(dict(risk))
+    terms = await option_values.read(conn, chosen.session, roots, volatilities)
     return Book(
         envelope=envelope,
         session=chosen.session,
         nav=snapshot["nav"],
         cash=snapshot["cash"],
         symbols=symbols,
-        holdings=[holding(row["symbol"], dict(row)) for row in rows],
+        holdings=holdings,
         quantity=np.array([float(row["quantity"]) for row in rows]),
         value=np.array([float(row["value"]) / UNITS for row in rows]),
         bought=np.array([float(row["bought"]) for row in rows]),
@@ -156,6 +163,7 @@ async def _book(
         exposure=exposure,
         betas=betas,
         proxies=list(risk["proxies"]) if risk is not None else [None] * len(FACTOR_NAMES),
+        terms={at: terms[symbol] for at, symbol in enumerate(symbols) if symbol in terms},
     )
 
 

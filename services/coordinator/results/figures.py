@@ -20,6 +20,7 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("risk", "decomposition", "factors"): ("factor",),
     ("risk", "var"): ("method", "level"),
     ("risk", "var_10d"): ("method", "level"),
+    ("risk", "covered_only", "var"): ("method", "level"),
     ("risk", "sectors"): ("sector",),
     ("risk", "decomposition", "excluded"): ("symbol",),
     ("correlations", "excluded"): ("symbol",),
@@ -39,6 +40,7 @@ _MATRICES = ("matrix", "n_obs")
 _SILENT: Mapping[Name, str] = {
     ("risk", "var", "*", "*"): "var",
     ("risk", "var_10d", "*", "*"): "var",
+    ("risk", "covered_only", "var", "*", "*"): "var",
     ("risk", "decomposition", "factors", "*"): "share",
     ("risk", "decomposition", "excluded", "*"): "reason",
     ("correlations", "excluded", "*"): "reason",

@@ -15,7 +15,9 @@ from services.coordinator.compute.benchmark import Comparison, compare
 from services.coordinator.compute.drawdowns import Fall
 from services.coordinator.compute.performance import Part, Performance, Range, by_calendar, measure
 from services.coordinator.errors import NotFound
+from services.coordinator.results import carry as carries
 from services.coordinator.results import history
+from services.coordinator.results.carry import Terms
 from services.coordinator.results.history import Snapshots
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
@@ -35,9 +37,17 @@ _EPOCH = np.datetime64(0, "D")
 
 
 async def read(
-    conn: AsyncConnection, portfolio: UUID, first: date | None, last: date | None, benchmark: str | None = None
+    conn: AsyncConnection,
+    portfolio: UUID,
+    first: date | None,
+    last: date | None,
+    benchmark: str | None = None,
+    terms: Terms | None = None,
 ) -> dict[str, Any]:
-    """The answer: of the sessions in [first, last] that there are; without them, from the first to the newest."""
+    """The answer: of the sessions in [first, last] that there are; without them, from the first to the newest.
+
+    terms : what money costs; without them nothing is said of it
+    """
     found = await history.snapshots(conn, portfolio, last)
     part = found.cut(first, last)
     if part.start >= part.stop:
@@ -48,7 +58,9 @@ async def read(
     if benchmark is not None:
         [(symbol, identity)] = (await history.stored(conn, [benchmark], "benchmark")).items()
         [other] = await history.of_prices(conn, "total_return", [identity], sessions)
-    return await asyncio.to_thread(_answer, portfolio, found, part, history.risk_free(known, sessions), symbol, other)
+    free = history.risk_free(known, sessions)
+    paid = None if terms is None else await carries.read(conn, portfolio, found, part, free, terms)
+    return await asyncio.to_thread(_answer, portfolio, found, part, free, symbol, other) | {"carry": paid}
 
 
 def _answer(

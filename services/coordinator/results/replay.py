@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,16 +12,16 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.replay import by_factors, compound, total
+from services.coordinator.compute.replay import ByFactors, by_factors, compound, revalued, total
 from services.coordinator.errors import Contradictory, NotFound
 from services.coordinator.results import book, factor_returns, history
-from services.coordinator.results.book import Book
+from services.coordinator.results.book import Book, Holding
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import DateVector, FloatVector
 from shared.clock import Clock
 from shared.market.reasons import ReasonCode
-from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, JOINT_FACTORS, REPORTED_FACTOR, proxy_legs
+from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, JOINT_FACTORS, REPORTED_FACTOR, SECTOR_FUNDS, proxy_legs
 from shared.market.symbols import SymbolKind
 from shared.work import Phase
 
@@ -46,7 +47,8 @@ async def read(
     [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
     shocks = await _shocks(conn, of.proxies, stretch)
     own = await _own(conn, of, stretch) if stretch.last <= of.session else None
-    return await asyncio.to_thread(_answer, of, stretch, slopes[0], shocks, own)
+    sectors = await _compounded(conn, list(SECTOR_FUNDS.values()), stretch)
+    return await asyncio.to_thread(_answer, of, stretch, slopes[0], shocks, own, sectors)
 
 
 def _stretch(clock: Clock, first: date, last: date) -> _Stretch:
@@ -89,24 +91,32 @@ async def _compounded(conn: AsyncConnection, symbols: list[str], stretch: _Stret
 
 
 async def _own(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVector:
-    """(K,) what each holding itself returned; money stands still, options and private holdings have no series."""
+    """(K,) what each holding itself returned; money stands still, an option is worth what its underlying's return makes of it, private
+    holdings have no series."""
     listed = [
-        symbol
-        for symbol, holding in zip(of.symbols, of.holdings, strict=True)
-        if holding.kind is SymbolKind.PUBLIC and not holding.cash
+        holding.root
+        for at, holding in enumerate(of.holdings)
+        if at in of.terms or (holding.kind is SymbolKind.PUBLIC and not holding.cash)
     ]
-    found = await _compounded(conn, listed, stretch)
-    return np.array(
-        [
-            0.0 if holding.cash else found.get(symbol, np.nan)
-            for symbol, holding in zip(of.symbols, of.holdings, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    found = await _compounded(conn, list(dict.fromkeys(listed)), stretch)
+
+    def own(at: int, holding: Holding) -> float:
+        if holding.cash:
+            return 0.0
+        if at in of.terms:
+            return revalued(of.terms[at], found.get(holding.root, np.nan))
+        return found.get(holding.root, np.nan) if holding.kind is SymbolKind.PUBLIC else np.nan
+
+    return np.array([own(at, holding) for at, holding in enumerate(of.holdings)], dtype=np.float64)
 
 
 def _answer(
-    of: Book, stretch: _Stretch, slopes: FloatVector, shocks: FloatVector, own: FloatVector | None
+    of: Book,
+    stretch: _Stretch,
+    slopes: FloatVector,
+    shocks: FloatVector,
+    own: FloatVector | None,
+    sectors: Mapping[str, float],
 ) -> dict[str, Any]:
     reasons = [
         _entry(f"factors.{name}", None, ReasonCode.NO_PROXY if proxy is None else ReasonCode.NOT_FETCHED)
@@ -116,7 +126,9 @@ def _answer(
     modelled, by_factor = None, None
     if np.isfinite(shocks[0]):
         # A factor that is only reported moves nothing: it is in the others already.
-        modelled = by_factors(of.value, of.exposure, of.betas, slopes, np.where(JOINT_FACTORS, shocks, np.nan))
+        modelled = by_factors(
+            of.value, of.exposure, of.betas, slopes, np.where(JOINT_FACTORS, shocks, np.nan), of.terms
+        )
         by_factor = {
             name: to_json(money) if np.isfinite(shock) else None
             for name, money, shock in zip(FACTOR_NAMES, modelled.factors.tolist(), shocks.tolist(), strict=True)
@@ -125,9 +137,7 @@ def _answer(
     known = np.full(len(of.symbols), np.nan) if own is None else own
     why = _why(of, known, past=own is not None)
     reasons += [_entry("positions", symbol, code) for symbol, code in why.items()]
-    if own is None:
-        reasons.append(_entry("positions", None, ReasonCode.WINDOW_NOT_PAST))
-    nothing = np.full(len(of.symbols), np.nan)
+    reasons += [_entry("positions", None, ReasonCode.WINDOW_NOT_PAST)] if own is None else []
     legs = {
         name: _leg(of, moved)
         for name, moved in (("factors", None if modelled is None else modelled.returns), ("positions", own))
@@ -138,31 +148,49 @@ def _answer(
     ]
     if "factors" in legs and legs["factors"]["money"] is None:
         by_factor = dict.fromkeys(by_factor or ())
-    returns, money = (nothing, nothing) if modelled is None else (modelled.returns, modelled.money)
     return {
         **of.envelope,
         "from": stretch.base.isoformat(),
         "to": stretch.last.isoformat(),
         "sessions": len(stretch.sessions),
+        **_market(of, shocks, sectors),
+        "factors": legs["factors"] | {"by_factor": by_factor} if "factors" in legs else None,
+        "positions": legs.get("positions"),
+        "items": _items(of, modelled, known, why),
+        "reasons": of.envelope["reasons"] + documents(reasons, (), phase=Phase.RISK.value),
+    }
+
+
+def _items(
+    of: Book, modelled: ByFactors | None, known: FloatVector, why: Mapping[str, ReasonCode]
+) -> list[dict[str, Any]]:
+    nothing = np.full(len(of.symbols), np.nan)
+    returns, money = (nothing, nothing) if modelled is None else (modelled.returns, modelled.money)
+    return [
+        {
+            "symbol": symbol,
+            "market_value": float(of.value[k]),
+            "factor_return": to_json(float(returns[k])),
+            "factor_money": to_json(float(money[k])),
+            "own_return": to_json(float(known[k])),
+            "own_money": to_json(float(of.value[k] * known[k])),
+            "reason": None if symbol not in why else why[symbol].value,
+        }
+        for k, symbol in enumerate(of.symbols)
+    ]
+
+
+def _market(of: Book, shocks: FloatVector, sectors: Mapping[str, float]) -> dict[str, Any]:
+    """What the proxies returned, and the funds of sectors, which are in no total."""
+    return {
         "proxies": [
             {"factor": name, "proxy": proxy, "return": to_json(shock)}
             for name, proxy, shock in zip(FACTOR_NAMES, of.proxies, shocks.tolist(), strict=True)
         ],
-        "factors": legs["factors"] | {"by_factor": by_factor} if "factors" in legs else None,
-        "positions": legs.get("positions"),
-        "items": [
-            {
-                "symbol": symbol,
-                "market_value": float(of.value[k]),
-                "factor_return": to_json(float(returns[k])),
-                "factor_money": to_json(float(money[k])),
-                "own_return": to_json(float(known[k])),
-                "own_money": to_json(float(of.value[k] * known[k])),
-                "reason": None if symbol not in why else why[symbol].value,
-            }
-            for k, symbol in enumerate(of.symbols)
+        "sector_funds": [
+            {"sector": sector, "fund": fund, "return": to_json(sectors.get(fund, np.nan))}
+            for sector, fund in SECTOR_FUNDS.items()
         ],
-        "reasons": of.envelope["reasons"] + documents(reasons, (), phase=Phase.RISK.value),
     }
 
 

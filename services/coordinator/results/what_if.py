@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,19 +13,18 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, fill, hedge
+from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, hedge
 from services.coordinator.errors import NotFetched
-from services.coordinator.results import book, factor_returns, history
+from services.coordinator.results import book, factor_returns, history, past_returns
 from services.coordinator.results.book import Book, Holding
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import FloatMatrix, FloatVector
-from shared.market.calendar import calendar
+from shared.market.option_terms import Terms
 from shared.market.reasons import ReasonCode
 from shared.market.registry import (
     COVERAGE_GATE,
     FACTOR_NAMES,
-    LOOKBACK,
     OPTION_MULTIPLIER,
     PRICE_INDICES,
     REPORTED_FACTOR,
@@ -56,6 +55,8 @@ class _Universe:
     """(K,) money that moves for each unit of value; NaN uncovered."""
     betas: FloatMatrix
     series: Series
+    full: FloatMatrix
+    """(K, T) returns of value, of an option revalued in full over its leverage: what value at risk is of."""
     hedge: tuple[str | None, float]
     """The market's proxy and what a share of it costs; NaN where it is no fund or has no close."""
     reasons: dict[str, ReasonCode]
@@ -88,7 +89,7 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
     exposure = np.append(of.moves, np.full(len(new), np.nan))
     [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
-    shrunk, joint = await _facts(conn, ids, of.session)
+    shrunk, joint = await past_returns.facts(conn, ids, of.session)
     reasons: dict[str, ReasonCode] = {}
     for at, symbol in enumerate(symbols):
         if symbol not in new:
@@ -101,9 +102,21 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
         if not np.isfinite(betas[at, 0]):
             reasons[symbol] = ReasonCode.NOT_HELD
     quantity = np.array([moved.get(symbol, 0.0) for symbol in symbols])
-    series = await _series(conn, of, holdings, ids, shrunk)
+    series = await past_returns.of_holdings(conn, of, holdings, ids, shrunk)
     fund = of.proxies[0], await _price_of_fund(conn, of.proxies[0], of.session)
-    return _Universe(symbols, holdings, price, held, held.traded(quantity), exposure, betas, series, fund, reasons)
+    full = _in_full(series.filled, exposure, of.terms)
+    return _Universe(
+        symbols, holdings, price, held, held.traded(quantity), exposure, betas, series, full, fund, reasons
+    )
+
+
+def _in_full(filled: FloatMatrix, leverage: FloatVector, options: Mapping[int, Terms]) -> FloatMatrix:
+    """The returns with options at what the underlying's move makes of them; the same array without options."""
+    whole = filled.copy() if options else filled
+    for k, terms in options.items():
+        if np.isfinite(leverage[k]) and leverage[k] != 0.0:
+            whole[k] = terms.returns(filled[k]) / leverage[k]
+    return whole
 
 
 def _of_proxy(symbol: str, proxies: Sequence[str | None], slopes: FloatVector) -> FloatVector:
@@ -143,44 +156,6 @@ async def _stored_closes(conn: AsyncConnection, symbols: Sequence[str], session:
         {"symbols": [symbol for symbol in symbols if symbol.isprintable()], "session": session},
     )
     return {row.symbol: float(row.price) for row in rows if row.price is not None}
-
-
-async def _facts(
-    conn: AsyncConnection, ids: dict[str, int], session: date
-) -> tuple[dict[str, float], dict[str, FloatVector]]:
-    """(shrunk market beta, joint betas) by symbol, of those that have facts of the session."""
-    rows = await conn.execute(
-        text("""
-            SELECT symbol_id, market_shrunk, joint FROM factors.exposures
-            WHERE symbol_id = ANY (CAST(:ids AS int[])) AND session = :session
-        """),
-        {"ids": list(ids.values()), "session": session},
-    )
-    names = {identity: symbol for symbol, identity in ids.items()}
-    shrunk, joint = {}, {}
-    for identity, beta, values in rows:
-        shrunk[names[identity]] = np.nan if beta is None else float(beta)
-        joint[names[identity]] = np.array(values, dtype=np.float64)
-    return shrunk, joint
-
-
-async def _series(
-    conn: AsyncConnection, of: Book, holdings: Sequence[Holding], ids: dict[str, int], shrunk: dict[str, float]
-) -> Series:
-    days = calendar()
-    sessions = np.array(days.between(days.back(of.session, LOOKBACK - 1), of.session), dtype="datetime64[D]")
-    names = list(ids)
-    rows = await history.of_prices(conn, "total_return", list(ids.values()), sessions)
-    stored = dict(zip(names, rows, strict=True))
-    nothing = np.full(len(sessions), np.nan)
-    own = np.array([np.zeros(len(sessions)) if h.cash else stored.get(h.root, nothing) for h in holdings])
-    still = np.array([h.kind is SymbolKind.PRIVATE for h in holdings], dtype=np.bool_)
-    beta = np.array([shrunk.get(h.root, np.nan) for h in holdings], dtype=np.float64)
-    market = nothing if of.proxies[0] is None else stored.get(of.proxies[0], nothing)
-    series = fill(own.reshape(len(holdings), len(sessions)), market, beta, still)
-    old = np.zeros(len(holdings), dtype=np.bool_)
-    old[: len(of.symbols)] = of.old
-    return Series(series.filled, series.real & ~old[:, None], series.valid)
 
 
 def _answer(of: Book, universe: _Universe, moved: dict[str, float]) -> dict[str, Any]:
@@ -238,7 +213,8 @@ def _figures(
     exposure = np.where(money, value, exposure)
     series = Series(of.series.filled[held], of.series.real[held], of.series.valid)
     roots = [h.root for h, there in zip(of.holdings, held.tolist(), strict=True) if there]
-    found = figures(nav, long - short, exposure, of.betas[held], series, roots)
+    full = None if of.full is of.series.filled else of.full[held]
+    found = figures(nav, long - short, exposure, of.betas[held], series, roots, full)
     symbol, price = of.hedge
     bought, paid = hedge(float(found.betas[0]), nav, price)
     hedge_document = {"symbol": symbol, "quantity": to_json(bought), "money": to_json(paid)}

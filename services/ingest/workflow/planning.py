@@ -16,10 +16,15 @@ from shared.market.registry import LOOKBACK, PROXY_SYMBOLS, REFERENCE_ETFS
 from shared.work import Batch
 
 
-async def uncovered_symbols(engine: AsyncEngine, batch: Batch, calendar: Calendar) -> dict[str, tuple[date, date]]:
-    """Find symbols without coverage of the needed range, with that range."""
+async def uncovered_symbols(
+    engine: AsyncEngine, batch: Batch, calendar: Calendar, everybodys: Sequence[str] = ()
+) -> dict[str, tuple[date, date]]:
+    """Find symbols without coverage of the needed range, with that range.
+
+    everybodys : symbols that are needed whoever holds them, beside the factors' proxies and the reference funds
+    """
     everyone = (calendar.back(batch.first, LOOKBACK), batch.last)
-    needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS), everyone)
+    needed = dict.fromkeys((*PROXY_SYMBOLS, *REFERENCE_ETFS, *everybodys), everyone)
     async with snapshot(engine) as conn:
         held = await universe.required_coverage(conn, batch.portfolios, batch.first, batch.last)
         for symbol, (first, last) in held.items():

@@ -60,11 +60,14 @@ class IngestWorker:
         *,
         bind: Callable[[], None] = lambda: None,
         patience: float = PATIENCE,
+        everybodys: Sequence[str] = (),
     ) -> None:
         """
         bind     : called on the event loop before the chain is asked in a thread, for quotas that live in the database
         patience : seconds a unit waits for what may still come
+        everybodys : as `planning.uncovered_symbols` has it
         """
+        self._everybodys = tuple(everybodys)
         self._patience = Patience(patience, chain.name)
         self._engine = engine
         self._chain = chain
@@ -84,7 +87,7 @@ class IngestWorker:
         await self.refresh(batch.portfolios)
         done = Completed({})
         deadline = asyncio.get_running_loop().time() + CLAIM_WAIT_SECONDS
-        while lacking := await planning.uncovered_symbols(self._engine, batch, self._calendar):
+        while lacking := await planning.uncovered_symbols(self._engine, batch, self._calendar, self._everybodys):
             async with lease_symbols(self._engine, list(lacking)) as claim:
                 try:
                     asks, known_absent = await planning.plan_requests(

@@ -17,9 +17,9 @@ from vollib.black_scholes.implied_volatility import implied_volatility  # type: 
 
 from services.risk.compute.curve import option_rate
 from services.risk.compute.inputs import Book, Deltas, Greeks, Panel
-from services.risk.compute.option_terms import Terms
 from shared.arrays import IntVector
 from shared.market.curve import Curve
+from shared.market.option_terms import Terms
 from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY
 from shared.market.symbols import Occ, parse_occ
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.option_terms import Terms
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.curve import Curve
+from shared.market.option_terms import Terms
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
 

@@ -13,6 +13,7 @@ from services.risk.compute import depth, stress
 from services.risk.compute.aggregation import aggregate
 from services.risk.compute.consecutive_windows import steady_series
 from services.risk.compute.correlations import FactorLabels, Structure, factor_labels, structures
+from services.risk.compute.covered_only import RealOf, real_returns
 from services.risk.compute.depth import Depth
 from services.risk.compute.exposure_errors import Design, design, exposure_errors
 from services.risk.compute.exposures import exposure_columns
@@ -122,6 +123,8 @@ class _Group:
     series: FloatMatrix
     depth: Depth
     returns: ReturnsOf
+    real: RealOf | None
+    """None where every return is the holdings' own."""
 
 
 def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, RiskReport]) -> None:
@@ -147,6 +150,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             steady_series(panel, book, stack),
             depth.whole(stack, priced_share(book, stack)),
             own_returns(panel, stack),
+            None,
         )
         for stack in portfolio_groups(book, units[steady], most=MOST_HOLDINGS)
     ]
@@ -156,6 +160,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
             portfolio_series(filled, stack),
             depth.measured(filled, stack, priced_share(book, stack)),
             filled_returns(filled, stack),
+            real_returns(filled, stack),
         )
         for stack in portfolio_groups(book, units[~steady], most=MOST_HOLDINGS)
     ]
@@ -172,7 +177,8 @@ def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, gro
     mine = stack.units.tolist()
     own = measured.nav_volatility.of(np.searchsorted(measured.units, stack.units))
     risk, columns, covered = risk_documents(
-        panel, book, shared.model, shared.labels, stack, measured.pairs, group.series, group.depth, group.returns, joint,
+        panel, book, shared.model, shared.labels, stack, measured.pairs, group.series, group.depth, group.returns,
+        group.real, joint,
         [measured.matrices[u] for u in mine], [measured.drawdowns[u] for u in mine], own, reasons,
     )  # fmt: skip
     columns["realized_return"] = nullable(measured.realized[stack.units])

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from services.risk.compute.inputs import Book, PortfolioGroup
-from services.risk.compute.option_terms import Terms
 from services.risk.compute.tail_parts import ReturnsOf
 from shared.arrays import FloatCube, FloatMatrix, FloatVector, IntVector
+from shared.market.option_terms import Terms
 
 
 def full_returns(

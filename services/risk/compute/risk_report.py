@@ -8,11 +8,13 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.by_factor import es_factors, reverse_stress
 from services.risk.compute.concentration import concentration
 from services.risk.compute.correlations import FactorLabels, Structure
+from services.risk.compute.covered_only import RealOf, covered_only, covered_series
 from services.risk.compute.depth import Depth
 from services.risk.compute.factor_model import FactorModel, ModelRisk, model_risk
 from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
+    IMPLAUSIBLE,
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_BENCHMARK,
@@ -37,7 +39,7 @@ from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, SeriesF
 from services.risk.compute.tail import NavVolatility
 from services.risk.compute.tail_parts import ReturnsOf, es_parts
 from shared.arrays import FloatMatrix, FloatVector, IntVector
-from shared.market.registry import COVERAGE_GATE, LOOKBACK
+from shared.market.registry import COVERAGE_GATE, IMPLAUSIBLE_SIGMAS, LOOKBACK
 
 SECTOR_FIGURES = ("long", "short", "net", "gross", "benchmark", "active")
 
@@ -52,6 +54,7 @@ def risk_documents(
     series: FloatMatrix,
     depth: Depth,
     returns: ReturnsOf,
+    real: RealOf | None,
     joint: Exposures,
     structures: list[Structure],
     drawdowns: list[tuple[Document, str | None]],
@@ -61,7 +64,7 @@ def risk_documents(
     """One document and one value of each column a unit of the stack, and each unit's coverage over 252 sessions.
 
     series : (g, LOOKBACK) returns of the units with the weights of their sessions. depth : how far back they rest on real ones.
-    returns : of a unit's holdings.
+    returns : of a unit's holdings. real : which of them are the holdings' own; None: all.
     """
     index = pairs.find(stack.sessions[:, None], stack.source)
     # A price that is no longer evidence covers nothing, whatever returns it once had.
@@ -69,6 +72,8 @@ def risk_documents(
     covered = {window: coverage(stack.gross, share[index] * counted) for window, share in pairs.shares.items()}
     in_full, own = full_returns(book, stack, series, returns)
     whole = series_figures(panel, stack, series, in_full, joint, covered, depth, nav_volatility, reasons)
+    alone = covered_series(stack, counted, real, returns, own)
+    on_covered = covered_only(panel, stack, whole, alone, covered, depth, reasons)
     by_model = _by_model(panel, model, stack, joint)
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
     model_shares = listed(by_model.shares)
@@ -92,7 +97,7 @@ def risk_documents(
         _explain_decomposition(
             decomposition, why, empty=stack.rows.shape[1] == 0, positive=positive[i], market=market[i]
         )
-        tail: Document = {"es_factors": shortfall[i], "reverse_stress": reverse[i]}
+        tail: Document = {"covered_only": on_covered[i], "es_factors": shortfall[i], "reverse_stress": reverse[i]}
         known = bool(np.isfinite(joint.beta[i, 0]))
         _explain_tail(
             tail, why, known=known, deep=known and bool(depth.covered[i] >= COVERAGE_GATE),
@@ -121,6 +126,8 @@ def _explain_tail(tail: Document, why: Reasons, *, known: bool, deep: bool, posi
         why.add(SHORT_HISTORY if deep else unknown, figure="es_factors")
     if tail["reverse_stress"] is None:
         why.add(ZERO_VARIANCE if known and market else unknown, figure="reverse_stress")
+    elif tail["reverse_stress"]["sigmas"] > IMPLAUSIBLE_SIGMAS:
+        why.add(IMPLAUSIBLE, figure="reverse_stress")
 
 
 def _document(

@@ -225,9 +225,13 @@ def _replay(of: Any, where: str) -> Replay:
         raise BadScenarios(
             f"{where}: replay ends on {last}, not after {first}; `from` is the close before the first return"
         )
-    returns = of.get("returns")
+    if "returns" not in of:
+        return Replay(first, last, {}, from_prices=True)
+    returns = of["returns"]
     if not isinstance(returns, Mapping) or not returns:
-        raise BadScenarios(f"{where}: replay has no returns of proxies; write it as {_REPLAY}")
+        raise BadScenarios(
+            f"{where}: replay has no returns of proxies; write it as {_REPLAY}, or leave `returns` out: those of stored prices count"
+        )
     for unknown in returns:
         if unknown not in PROXY_SYMBOLS:
             raise BadScenarios(f"{where}: replay has a return of {unknown!r}; known are {', '.join(PROXY_SYMBOLS)}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from shared.errors import PermanentError
@@ -44,14 +44,17 @@ class Replay:
     last: date
     returns: Mapping[str, float]
     """Total return from the close of `first` to that of `last`, decimal, by symbol of a proxy."""
+    from_prices: bool = False
+    """Whether the file states the window alone, and the returns are those of stored prices."""
 
     def described(self) -> dict[str, object]:
-        """As a scenario file writes it."""
-        return {
+        """As a scenario file writes it; of a window alone also what was found."""
+        of: dict[str, object] = {
             "from": self.first.isoformat(),
             "to": self.last.isoformat(),
             "returns": dict(sorted(self.returns.items())),
         }
+        return of | {"from_prices": True} if self.from_prices else of
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,9 @@ class Scenario:
         if factor.name == GROWTH:
             return False
         if self.replay is not None:
-            return any(proxy in self.replay.returns for proxy in factor.proxies)
+            # A window whose prices are not there yet is about all of them.
+            empty = self.replay.from_prices and not self.replay.returns
+            return empty or any(proxy in self.replay.returns for proxy in factor.proxies)
         return (factor.name == VALUE and GROWTH in self.shocks) or (
             factor.name in self.shocks
             or factor.name in self.sigmas
@@ -161,6 +166,21 @@ class Scenarios:
             ]
         )
 
+    def windows(self) -> tuple[tuple[date, date], ...]:
+        """(from, to) of the replays whose returns are those of stored prices, each once, ascending."""
+        of = (scenario.replay for scenario in self.scenarios)
+        return tuple(
+            sorted({(replay.first, replay.last) for replay in of if replay is not None and replay.from_prices})
+        )
+
+    def filled(self, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenarios:
+        """These with the returns of their windows; of one that is not named, with none."""
+        return replace(self, scenarios=tuple(_filled(scenario, returns) for scenario in self.scenarios))
+
+    def as_written(self) -> str:
+        """Digest of what the file says, whatever prices are stored: services that share a file have the same."""
+        return self.filled({}).digest()
+
     def digest(self) -> str:
         """Of everything that moves a figure, the age of curves among it. Sixteen digits tell apart more sets than anybody will write."""
         return hashlib.sha256(f"{self.described()}\n{self.dated()}\n{CURVE_MOST_DAYS}".encode()).hexdigest()[:16]
@@ -171,3 +191,10 @@ class Scenarios:
             return self.by_session[session]
         index = bisect_right([duration.as_of for duration in self.durations], session)
         return self.durations[index - 1] if index else None
+
+
+def _filled(scenario: Scenario, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenario:
+    of = scenario.replay
+    if of is None or not of.from_prices:
+        return scenario
+    return replace(scenario, replay=replace(of, returns=dict(returns.get((of.first, of.last), {}))))

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.reasons import NO_DURATION, NO_PROXY
+from services.risk.compute.reasons import NO_DURATION, NO_PROXY, NOT_FETCHED
 from services.risk.compute.scenarios import Replay, Scenario, Scenarios
 from shared.arrays import BoolCube, BoolMatrix, BoolVector, FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import (
@@ -89,7 +89,7 @@ def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel,
             if scenario.rates_bp is not None:
                 moved = [0.0 if of is None else of.proxy_return(scenario.rates_bp) for of in durations]
                 value[c, :, FACTOR_NAMES.index(RATES)] = moved
-        reasons.append(_reasons(good[c], there))
+        reasons.append(_reasons(good[c], there, absent=_absent(scenario)))
     value[~good] = 0.0
     return Scripts(scripted, relative, value, good, tuple(reasons), not_replayed)
 
@@ -121,10 +121,15 @@ def _returns(replay: Replay, model: FactorModel) -> FloatMatrix:
     return np.where(model.available, table.reshape(model.available.shape), np.nan)
 
 
-def _reasons(good: BoolVector, there: BoolVector) -> tuple[str | None, ...]:
+def _absent(scenario: Scenario) -> str:
+    """Why a scenario lacks the move of a proxy: of a window alone, because its prices are not stored."""
+    return NOT_FETCHED if scenario.replay is not None and scenario.replay.from_prices else NO_PROXY
+
+
+def _reasons(good: BoolVector, there: BoolVector, *, absent: str) -> tuple[str | None, ...]:
     if good.all():
         return (None,) * len(good)
     return tuple(
-        None if fine else NO_DURATION if proxies else NO_PROXY
+        None if fine else NO_DURATION if proxies else absent
         for fine, proxies in zip(good.tolist(), there.tolist(), strict=True)
     )

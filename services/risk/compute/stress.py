@@ -9,10 +9,10 @@ from datetime import date
 import numpy as np
 
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.option_terms import Terms
 from services.risk.compute.scenarios import Scenario, Scenarios
 from services.risk.compute.scripts import QUARTER, Scripts, scripts
 from shared.arrays import BoolCube, BoolMatrix, FloatCube, FloatMatrix, FloatVector
+from shared.market.option_terms import Terms
 from shared.market.registry import IMPLAUSIBLE_SIGMAS, STRESS_CAP_SIGMAS
 
 SMALLEST = 1e-12  # of a variance: what of it the other factors do not explain is nothing but rounding below that

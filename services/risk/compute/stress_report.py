@@ -11,7 +11,6 @@ import numpy as np
 from services.risk.compute.aggregation import Exposures
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.inputs import Book, PortfolioGroup
-from services.risk.compute.option_terms import Terms
 from services.risk.compute.reasons import (
     IMPLAUSIBLE,
     LOW_COVERAGE,
@@ -26,6 +25,7 @@ from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
 from shared.arrays import BoolMatrix, BoolVector, FloatCube, FloatMatrix, FloatVector
+from shared.market.option_terms import Terms
 from shared.market.registry import COVERAGE_GATE, FACTOR_NAMES, GROWTH, STRESS_DURATION_DAYS, VALUE
 
 MOST_CELLS = 30_000  # holdings × scenarios revalued at a time: what stays in a core's cache

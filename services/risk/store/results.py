@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -69,20 +71,48 @@ async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str, dur
     )
 
 
-async def chosen_scenarios(conn: AsyncConnection) -> str | None:
-    """Digest of the set in force; None before any service started."""
-    digest = await conn.scalar(text("SELECT digest FROM risk.scenario_choice"))
-    return None if digest is None else str(digest)
+Window = tuple[date, date]
 
 
-async def choose_scenarios(conn: AsyncConnection, digest: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The set in force."""
+
+    digest: str
+    as_written: str
+    """Digest of the file behind it, without the returns that stored prices gave its windows."""
+    returns: Mapping[Window, Mapping[str, float]]
+    """Those, by the window's dates and the proxy."""
+
+
+async def chosen_scenarios(conn: AsyncConnection) -> Chosen | None:
+    """None before any service started."""
+    rows = await conn.execute(
+        text("""
+            SELECT c.digest, coalesce(c.as_written, c.digest) AS as_written,
+                   CAST((SELECT json_agg(e.scenario -> 'replay') FROM jsonb_array_elements(s.scenarios) AS e (scenario)
+                         WHERE e.scenario -> 'replay' ? 'from_prices') AS text) AS windows
+            FROM risk.scenario_choice c LEFT JOIN risk.scenario_sets s USING (digest)
+        """)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        return None
+    windows = {
+        (date.fromisoformat(of["from"]), date.fromisoformat(of["to"])): of["returns"]
+        for of in json.loads(row.windows or "[]")
+    }
+    return Chosen(row.digest, row.as_written, windows)
+
+
+async def choose_scenarios(conn: AsyncConnection, digest: str, as_written: str) -> None:
     """Put a set in force. Needs the commit-order lock."""
     await conn.execute(
         text("""
-            INSERT INTO risk.scenario_choice (digest) VALUES (:digest)
-            ON CONFLICT (one) DO UPDATE SET digest = excluded.digest, since = clock_timestamp()
+            INSERT INTO risk.scenario_choice (digest, as_written) VALUES (:digest, :as_written)
+            ON CONFLICT (one) DO UPDATE SET digest = excluded.digest, as_written = excluded.as_written, since = clock_timestamp()
         """),
-        {"digest": digest},
+        {"digest": digest, "as_written": as_written},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from services.risk.compute.scenario_file import parse
 from services.risk.compute.scenarios import BadScenarios, Scenarios
 from services.risk.store import results as store
 from services.risk.workflow.assemble import Inputs, read
-from services.risk.workflow.scenario_sets import assert_active_scenarios
+from services.risk.workflow.scenario_sets import scenarios_in_force
 from shared.ledger import Completed, Outcome
 from shared.market.registry import MODEL_VERSION
 from shared.work import Batch, Phase, UnitKey
@@ -74,6 +74,8 @@ class RiskResults:
 
     outcomes: Mapping[UnitKey, Outcome]
     rows: Mapping[UnitKey, bytes]
+    scenarios: Scenarios
+    """What they were computed with."""
 
 
 class RiskWorker:
@@ -83,19 +85,19 @@ class RiskWorker:
 
     def __init__(self, scenarios: Scenarios) -> None:
         self._scenarios = scenarios
-        self._digest = scenarios.digest()
         # The matrices are small: BLAS threads wait for each other longer than they compute (a hundredfold on two busy cores),
         # and their number would have a say in the last digit. For the process, since the setting has no other scope.
         threadpool_limits(limits=1, user_api="blas")
 
     async def load(self, conn: AsyncConnection, batch: Batch) -> Inputs:
         """Holdings, prices and factor facts of the batch, from the caller's snapshot. Raises `OtherScenarios`."""
-        await assert_active_scenarios(conn, self._digest)
-        return await read(conn, batch)
+        scenarios = await scenarios_in_force(conn, self._scenarios)
+        return replace(await read(conn, batch), scenarios=scenarios)
 
     def compute(self, inputs: Inputs) -> RiskResults:
         """Pure; rows are encoded here too, since this runs off the event loop."""
-        scenarios = with_curve_durations(self._scenarios, inputs.panel.curves, inputs.panel.sessions)
+        own = inputs.scenarios or self._scenarios
+        scenarios = with_curve_durations(own, inputs.panel.curves, inputs.panel.sessions)
         found = build_reports(inputs.panel, inputs.book, scenarios)
         keys = [UnitKey(report.portfolio_id, report.session) for report in found]
         whole: dict[str, Sequence[Any]] = {
@@ -103,7 +105,7 @@ class RiskWorker:
             "coverage": [report.coverage for report in found],
             "reasons": [_json(report.reasons) for report in found],
             "risk": [_json(report.risk) for report in found],
-            "scenario_set": [self._digest] * len(found),
+            "scenario_set": [own.digest()] * len(found),
             "provisional": [key in inputs.provisional for key in keys],
         }
         figures = {name: [report.columns[name] for report in found] for name in store.FIGURE_COLUMNS}
@@ -112,11 +114,12 @@ class RiskWorker:
             for key, report in zip(keys, found, strict=True)
         ]
         return RiskResults(
-            dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True))
+            dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True)), own
         )
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
         """Write the results of the units that were raised, and of no other."""
         if raised.revision:
-            await store.save_scenarios(conn, self._digest, self._scenarios.described(), self._scenarios.dated())
+            of = results.scenarios
+            await store.save_scenarios(conn, of.digest(), of.described(), of.dated())
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

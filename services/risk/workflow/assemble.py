@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.risk.compute.inputs import Benchmark, Book, Gap, Kind, Panel
 from services.risk.compute.reasons import NO_PROXY, SHORT_HISTORY, ZERO_VARIANCE
+from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.sectors import VendorSector
 from services.risk.store import curves
 from services.risk.store import inputs as store
@@ -30,6 +31,8 @@ class Inputs:
     book: Book
     provisional: frozenset[UnitKey] = frozenset()
     """Units of which something they are computed from was completed while a price was waited for."""
+    scenarios: Scenarios | None = None
+    """Those in force in the snapshot; None: the worker's own."""
 
 
 async def read(conn: AsyncConnection, batch: Batch) -> Inputs:

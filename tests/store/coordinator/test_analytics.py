@@ -227,6 +227,26 @@ async def test_performance_is_of_the_stored_snapshots(api: Api, world: World) ->
     assert "short_history" in {reason["reason"] for reason in part["reasons"]}
 
 
+async def test_money_is_said_where_it_is_asked_for_and_in_no_other_figure(api: Api, world: World) -> None:
+    plain = await get(api, world, "performance")
+    assert plain["carry"] is None
+    found = await get(api, world, "performance", interest="true", margin_spread=0.02, borrow_rate=0.01)
+    own = _own(world)
+    cash = np.concatenate([[EQUITY], (world.nav - own["AAPL"] - own["MSFT"])[:-1]])
+    short = np.concatenate([[0.0], own["MSFT"][:-1]])
+    balance = cash + short
+    margin, borrow = np.minimum(balance, 0.0) * 0.02 / 252, short * 0.01 / 252
+    # No curve is stored: the bill is 0, and the answer says so.
+    assert (found["carry"]["interest"], "no_risk_free" in {r["reason"] for r in found["reasons"]}) == (0.0, True)
+    assert found["carry"]["margin"] == pytest.approx(margin.sum(), abs=1e-6)
+    assert found["carry"]["borrow"] == pytest.approx(borrow.sum())
+    flow = np.zeros(len(DAYS))
+    flow[FLOW_AT] = FLOW
+    capital = np.concatenate([[EQUITY], world.nav[:-1]]) + flow
+    assert found["carry"]["total_return"] == pytest.approx(np.prod(1 + world.returns + (margin + borrow) / capital) - 1)
+    assert {k: v for k, v in found.items() if k != "carry"} == {k: v for k, v in plain.items() if k != "carry"}
+
+
 async def test_performance_as_a_table_a_series_and_an_explanation(api: Api, world: World) -> None:
     sheet = await api.client.get(f"{PREFIX}/portfolios/{world.portfolio}/performance", headers={"Accept": "text/csv"})
     lines = sheet.text.splitlines()
@@ -419,6 +439,74 @@ async def test_a_replay_is_of_the_holdings_where_it_is_past_and_of_the_factors_a
         assert answer.status_code == status, answer.text
 
 
+async def test_a_fund_is_looked_through_with_the_newest_list_of_the_session(api: Api, world: World) -> None:
+    """The short is a fund of two names here, of which one is held itself."""
+    path = f"{PREFIX}/funds/msft/holdings"
+    body = {"holdings": [{"symbol": "AAPL", "weight": 0.5}, {"symbol": "XOM", "weight": "0.3", "sector": "Energy"}]}
+    refused = await api.client.put(f"{path}/2020-06-30", json={"holdings": [{"symbol": "A", "weight": 7}]})
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "ERR_FUND_006")
+    assert (await api.client.put(f"{path}/2020-06-30?dry_run=true", json=body)).json()["changed"] is False
+    assert (await api.client.get(f"{PREFIX}/funds")).json() == {"items": []}
+    for changed in (True, False):
+        put = await api.client.put(f"{path}/2020-06-30", json=body)
+        assert (put.status_code, put.json()["changed"], put.json()["told"]) == (200, changed, pytest.approx(0.8))
+    later = {"holdings": [{"symbol": "KO", "weight": 1}]}
+    assert (await api.client.put(f"{path}/2020-12-30", json=later)).status_code == 200
+    found = await get(api, world, "look-through", session="2020-12-29")
+    at = EARLIER.index(date(2020, 12, 29))
+    value = {symbol: HELD[symbol] * world.price[symbol][at] for symbol in HELD}
+    nav = world.nav[at - len(EARLIER)]
+    [fund] = found["funds"]
+    assert (fund["symbol"], fund["as_of"], fund["holdings"], fund["told"]) == (
+        "MSFT",
+        "2020-06-30",
+        2,
+        pytest.approx(0.8),
+    )
+    assert found["looked_through"] == pytest.approx(0.8)
+    items = {item["symbol"]: item for item in found["items"]}
+    assert items["AAPL"]["money"] == pytest.approx(value["AAPL"] + 0.5 * value["MSFT"])
+    assert items["XOM"]["weight"] == pytest.approx(0.3 * value["MSFT"] / nav)
+    assert sum(item["money"] for item in found["items"]) == pytest.approx(sum(value.values()))
+    sectors = {of["sector"]: of for of in found["sectors"]}
+    assert sectors["Energy"]["net"] == sectors["Energy"]["short"] == pytest.approx(0.3 * value["MSFT"] / nav)
+    assert sectors["ETF"]["direct"] == pytest.approx(0.2 * value["MSFT"] / nav)
+    gross = np.array([value["AAPL"] - 0.5 * value["MSFT"], -0.3 * value["MSFT"], -0.2 * value["MSFT"]])
+    assert found["concentration"]["hhi"] == pytest.approx(10_000 * ((gross / gross.sum()) ** 2).sum())
+    newest = await get(api, world, "look-through", most=1)
+    assert (newest["funds"][0]["as_of"], len(newest["items"]), newest["names"]) == ("2020-12-30", 1, 2)
+    before = await get(api, world, "look-through", session="2020-06-29")
+    assert before["funds"] == []
+    for day in ("2020-06-30", "2020-12-30"):
+        assert (await api.client.delete(f"{path}/{day}")).status_code == 200
+    assert (await api.client.delete(f"{path}/2020-06-30")).status_code == 404
+    assert (await api.client.get(f"{PREFIX}/funds", params={"symbol": "MSFT"})).json() == {"items": []}
+
+
+async def test_betas_to_funds_of_sectors_are_of_the_books_own_series(api: Api, world: World) -> None:
+    await api.run(
+        """WITH fund AS (INSERT INTO ingest.symbols (symbol) VALUES ('XLV') ON CONFLICT DO NOTHING RETURNING id)
+           INSERT INTO ingest.prices (symbol_id, session, close, total_return, return_basis, basis, provider, fetched_at, change)
+           SELECT fund.id, p.session, p.close, p.total_return, 'adjusted', 'as_traded', 'file', now(), 1
+           FROM fund, ingest.prices p JOIN ingest.symbols s ON s.id = p.symbol_id WHERE s.symbol = 'QQQ'"""
+    )
+    found = await get(api, world, "sector-exposures")
+    items = {item["sector"]: item for item in found["items"]}
+    weight = {symbol: HELD[symbol] * world.price[symbol][-1] / world.nav[-1] for symbol in HELD}
+    book = sum(weight[symbol] * world.daily(symbol)[-252:] for symbol in HELD)
+    market, fund = world.daily("SPY")[-252:], world.daily("QQQ")[-252:]
+    beta = np.linalg.lstsq(np.column_stack([np.ones(252), market, fund]), book, rcond=None)[0][2]
+    assert (items["Health Care"]["fund"], items["Health Care"]["n_obs"]) == ("XLV", 252)
+    assert items["Health Care"]["beta"] == pytest.approx(beta)
+    assert items["Health Care"]["money"] == pytest.approx(beta * world.nav[-1])
+    assert (items["Utilities"]["beta"], items["Utilities"]["reason"]) == (None, "no_sector_fund")
+    asked = {"from": "2020-02-19", "to": "2020-03-23", "session": "2020-12-30"}
+    funds = {of["fund"]: of["return"] for of in (await get(api, world, "stress/replay", **asked))["sector_funds"]}
+    a, b = EARLIER.index(date(2020, 2, 19)), EARLIER.index(date(2020, 3, 23))
+    assert funds["XLV"] == pytest.approx(world.price["QQQ"][b] / world.price["QQQ"][a] - 1)
+    assert funds["XLU"] is None
+
+
 async def test_what_if_says_before_and_after_and_stores_nothing(api: Api, world: World) -> None:
     tables = (
         "coordinator.positions",
@@ -451,6 +539,16 @@ async def test_what_if_says_before_and_after_and_stores_nothing(api: Api, world:
         assert side["volatility"]["realized_252"] == pytest.approx(empyrical.annual_volatility(path_of_returns[-252:]))
         [tail] = [tail for tail in side["var"] if tail["level"] == 0.95]
         assert (tail["var"], tail["n_obs"]) == (pytest.approx(-np.quantile(path_of_returns, 0.05)), 504)
+    hedge = before["hedge"]
+    assert hedge == {
+        "symbol": "SPY",
+        "money": pytest.approx(-(1.2 * value["AAPL"] + value["MSFT"])),
+        "quantity": pytest.approx(-(1.2 * value["AAPL"] + value["MSFT"]) / world.price["SPY"][-1]),
+    }
+    hedged = await api.client.post(path, json={"trades": [{"symbol": "SPY", "quantity": hedge["quantity"]}]})
+    of_market = {factor["factor"]: factor["beta"] for factor in hedged.json()["after"]["factors"]}["market"]
+    assert of_market == pytest.approx(0.0, abs=1e-12), "the trade that is named does what is said of it"
+    assert hedged.json()["after"]["hedge"]["money"] == pytest.approx(0.0, abs=1e-6)
     nobody = (await api.client.post(path, json={"trades": [{"symbol": "QQQ", "quantity": 10}]})).json()
     assert ("QQQ", "not_held") in {(reason["symbol"], reason["reason"]) for reason in nobody["reasons"]}
     assert len(FACTOR_NAMES) == len(nobody["after"]["factors"])

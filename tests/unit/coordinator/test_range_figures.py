@@ -8,18 +8,21 @@ from datetime import date
 
 import numpy as np
 import pytest
+from vollib.black_scholes import black_scholes  # type: ignore[import-untyped]
 
 from services.coordinator.compute import attribution, liquidity, what_if
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
-from services.coordinator.compute.replay import by_factors, compound, total
-from services.coordinator.results import factor_returns, history
+from services.coordinator.compute.replay import by_factors, compound, revalued, total
+from services.coordinator.results import factor_returns, history, option_values
+from services.coordinator.results import what_if as what_ifs
 from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
 from services.risk.compute import concentration, tail, volatility
 from shared.arrays import FloatVector
 from shared.market import curve
 from shared.market.calendar import calendar
+from shared.market.option_terms import Terms
 from shared.market.registry import LOOKBACK, VAR_LEVELS, VOLATILITY_WINDOWS, proxy_legs
 from tests.support import curves
 
@@ -242,6 +245,45 @@ def test_a_replay_is_floored_and_its_factors_add_up() -> None:
     assert found.money[1] == pytest.approx(100.0), "a short gains its value at most"
     without = by_factors(value, exposure, betas, np.array([1.0, 1.2]), np.array([-0.3, math.nan]))
     assert without.returns[0] == pytest.approx(-0.3), "a proxy that is not there moves nothing of its own"
+
+
+PUT = Terms(-1, 110.0, 100.0, 0.5, 0.02, 0.4, black_scholes("p", 110.0, 100.0, 0.5, 0.02, 0.4))
+
+
+def test_an_option_of_a_replay_is_worth_what_the_textbook_says_and_not_its_delta() -> None:
+    """Two short puts in a crash: by their delta they would lose about half of what they do."""
+    value, delta = np.array([-200.0 * PUT.price]), -0.29
+    exposure = value * (delta * PUT.spot / PUT.price)
+    betas, slopes, shocks = np.array([[1.2, 0.0]]), np.array([1.0, 1.0]), np.array([-0.3, math.nan])
+    found = by_factors(value, exposure, betas, slopes, shocks, {0: PUT})
+    worth = black_scholes("p", 110.0 * (1 - 0.36), 100.0, 0.5, 0.02, 0.4)
+    assert found.money[0] == pytest.approx(-200.0 * (worth - PUT.price))
+    assert found.factors.sum() == pytest.approx(found.money[0]), "the factors have all of it"
+    assert found.money[0] < 1.5 * by_factors(value, exposure, betas, slopes, shocks).money[0] < 0.0
+    assert math.isnan(revalued(PUT, math.nan))
+
+
+def test_value_at_risk_after_trades_has_options_in_full_and_volatility_their_deltas() -> None:
+    chance = np.random.default_rng(4)
+    own = chance.normal(0.0, 0.02, (1, 504))
+    series = what_if.fill(own, own[0], np.ones(1), np.zeros(1, np.bool_))
+    leverage = np.array([-0.29 * PUT.spot / PUT.price])
+    full = what_ifs._in_full(series.filled, leverage, {0: PUT})
+    assert what_ifs._in_full(series.filled, leverage, {}) is series.filled
+    value = np.array([-300.0])
+    args = (1000.0, np.abs(value), value * leverage, np.ones((1, 8)), series, ["AAPL"])
+    found, linear = what_if.figures(*args, full), what_if.figures(*args)
+    worth = [black_scholes("p", 110.0 * (1 + r), 100.0, 0.5, 0.02, 0.4) for r in own[0]]
+    lost = 0.3 * (np.array(worth) / PUT.price - 1.0)
+    assert found.tails[0].var == pytest.approx(np.quantile(lost, 0.95))
+    assert found.tails[0].var > linear.tails[0].var
+    assert found.volatility == linear.volatility
+
+
+def test_volatilities_are_read_by_symbol_and_only_where_there_are_any() -> None:
+    row = {"symbols": ["AAPL", "X"], "greeks": [math.nan] * 5 + [0.31, 0.5, 0.1, 0.2, -0.1]}
+    assert option_values.implied_volatilities(row) == {"X": 0.31}
+    assert option_values.implied_volatilities(row | {"greeks": None}) == {}
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,14 @@ from leadline.tables import risk as risk_tables
 from leadline.tables.text import DASH
 from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.results import scorecard
+from services.coordinator.web.views import factors as factor_views
+from services.coordinator.web.views import risk as risk_views
+from services.coordinator.web.views.figures import Figures
 from tests.unit.coordinator.test_scorecard import made
 from tests.unit.risk.cases import Unit
 from tests.unit.risk.test_options import CALL, PUT, contracts, market, one, picture
+
+COVERAGES = ("coverage_21", "coverage_63", "coverage_252", "coverage_var")
 
 
 def shown(draw: Any, document: Any) -> str:
@@ -46,6 +51,38 @@ def test_risk_shows_every_part_of_its_answer(of: Any) -> None:
     assert f"{risk['decomposition']['effective_bets']:.1f}" in text
     assert f"{risk['scorecard']['har_qlike']:.4f}" in text
     assert f"{risk['scorecard']['var_95']['exceedances']} of 399" in text
+
+
+def test_what_is_not_covered_has_its_figures_beside_and_what_is_repeats_nothing(of: Any) -> None:
+    title = "Of covered value alone"
+    whole = of.risk | {"covered_only": of.risk["covered_only"] | dict.fromkeys(COVERAGES, 1.0)}
+    assert title not in shown(risk_tables.risk, whole | {"scorecard": {}})
+    assert not risk_views._figures(Figures("p", "2020-12-30"), whole)[3:]
+    holed = of.risk | {
+        "covered_only": of.risk["covered_only"] | dict.fromkeys(COVERAGES, 0.9) | {"realized_252": 0.1234}
+    }
+    text = shown(risk_tables.risk, holed | {"scorecard": {}})
+    assert (title in text, "12.3 %" in text, "90.0 %" in text) == (True, True, True)
+    [(name, figures)] = risk_views._figures(Figures("p", "2020-12-30"), holed)[3:]
+    assert name == title
+    assert {figure.text for _, figure in figures} >= {"12.34%", "90.00%"}
+    assert "Three volatilities" in text
+
+
+def test_the_page_calls_size_what_it_is_and_shows_what_is_not_told_from_0_quieter(of: Any) -> None:
+    names = [factor["factor"] for factor in of.exposures["factors"]]
+    size = names.index("size")
+    changed = [dict(factor) for factor in of.exposures["factors"]]
+    changed[size] |= {"label": "low-size tilt", "t_hac": -1.9}
+    changed[0] |= {"t_hac": 40.0}
+    document = of.exposures | {"session": "2020-12-30", "factors": changed}
+    view = factor_views.view("p", document)
+    row = view["joint"][[r["name"] for r in view["joint"]].index("Low-size tilt")]
+    assert (row["weak"], row["t"].text) == (True, "-1.9")
+    assert view["joint"][0]["weak"] is False
+    assert "Low-size tilt" in view["columns"]
+    plain = factor_views.view("p", of.exposures | {"session": "2020-12-30"})
+    assert "Size" in plain["columns"]
 
 
 def test_exposures_show_both_sets_and_the_greeks(of: Any) -> None:

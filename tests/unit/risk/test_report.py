@@ -347,9 +347,13 @@ def test_every_key_of_the_shapes_is_there() -> None:
     }
     assert {"symbol", "weight", "exposure_value", "betas", "greeks", "reason"} == set(of.exposures["positions"][0])
     assert {
-        "volatility", "positions", "beta", "decomposition", "var", "var_10d", "es_factors", "reverse_stress", "drawdown", "concentration",
-        "sectors", "benchmark", "benchmark_date",
+        "volatility", "positions", "beta", "decomposition", "var", "var_10d", "covered_only", "es_factors", "reverse_stress", "drawdown",
+        "concentration", "sectors", "benchmark", "benchmark_date",
     } == set(of.risk)  # fmt: skip
+    assert {
+        "realized_21", "realized_63", "realized_252", "forecast_21", "beta", "var", "coverage_21", "coverage_63", "coverage_252",
+        "coverage_var",
+    } == set(of.risk["covered_only"])  # fmt: skip
     assert {
         "realized_21", "realized_63", "realized_252", "realized_nav_252", "percentile_252", "trend", "forecast_21",
     } == set(of.risk["volatility"])  # fmt: skip
@@ -405,6 +409,7 @@ def test_every_null_figure_has_its_reason(market: Panel) -> None:
             "volatility": ("volatility.",),
             "beta": ("beta.",),
             "var": ("var",),
+            "covered_only": ("covered_only",),
             "drawdown": ("drawdown",),
             "concentration": ("concentration",),
         }.items():

@@ -153,6 +153,33 @@ class BenchmarkOutcome(Answer):
     run_id: str | None
 
 
+class FundHolding(Answer):
+    symbol: str
+    weight: float
+    sector: str | None
+
+
+class FundList(Answer):
+    symbol: str
+    date: str
+    told: float = Field(description="Sum of the weights; what is missing to 1 stays the fund's own")
+    holdings: list[FundHolding]
+    loaded_at: str | None
+
+
+class FundLists(Answer):
+    items: list[FundList]
+
+
+class FundOutcome(Answer):
+    symbol: str
+    date: str
+    told: Number = None
+    holdings: list[FundHolding] | None = Field(None, description="As stored; absent where they were removed")
+    loaded_at: str | None = None
+    changed: bool
+
+
 class CalendarSession(Answer):
     session: str
     close_at: str

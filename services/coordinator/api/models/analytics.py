@@ -53,6 +53,17 @@ class MonthReturn(Answer):
     benchmark: Number
 
 
+class MoneyCarry(Answer):
+    """Of money, which no other figure has; what is unknown of it is null."""
+
+    margin_spread: float
+    borrow_rate: float
+    interest: Number = Field(description="On a credit balance, at the bill's rate; money")
+    margin: Number = Field(description="Of a debit balance; at most 0")
+    borrow: Number = Field(description="Of what is short; at most 0")
+    total_return: Number = Field(description="Time-weighted, with them")
+
+
 class PerformanceAnswer(Answer):
     """Of the sessions in the range that there are; `items` are the months."""
 
@@ -82,6 +93,7 @@ class PerformanceAnswer(Answer):
     worst_day: DatedReturn | None
     drawdowns: list[DrawdownItem]
     benchmark: BenchmarkComparison | None
+    carry: MoneyCarry | None = Field(description="Where `interest` is asked for")
     years: list[YearReturn]
     items: list[MonthReturn]
     reasons: list[Reason]
@@ -144,6 +156,12 @@ class ReplayProxy(Answer):
     return_: Number = Field(alias="return")
 
 
+class ReplaySectorFund(Answer):
+    sector: str
+    fund: str
+    return_: Number = Field(alias="return", description="Null where its prices are not stored")
+
+
 class ReplayByPositions(Answer):
     money: Number = Field(description="Null where less than 0.80 of gross value is in it")
     fraction: Number
@@ -171,6 +189,7 @@ class Replay(Envelope):
     to: str
     sessions: int
     proxies: list[ReplayProxy]
+    sector_funds: list[ReplaySectorFund] = Field(description="Beside: in no total")
     factors: ReplayByFactors | None = Field(description="By the proxies' returns and the session's exposures")
     positions: ReplayByPositions | None = Field(description="By the holdings' own returns, where they are past")
     items: list[ReplayItem]

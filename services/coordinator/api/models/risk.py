@@ -173,6 +173,28 @@ class ScorecardSummary(Answer):
     var_95: VarRecord
 
 
+class CoveredTail(Answer):
+    method: str
+    level: float
+    var: Number
+    es: Number
+
+
+class CoveredOnly(Answer):
+    """Of covered value alone; elsewhere the market stands in for what a holding lacks."""
+
+    realized_21: Number
+    realized_63: Number
+    realized_252: Number
+    forecast_21: Number
+    beta: Number
+    var: list[CoveredTail]
+    coverage_21: Number
+    coverage_63: Number
+    coverage_252: Number
+    coverage_var: Number
+
+
 class Risk(Envelope):
     """Sections that the model's version does not know are absent; a withheld one is null with its reason."""
 
@@ -182,6 +204,7 @@ class Risk(Envelope):
     decomposition: Decomposition | None
     var: list[TailFigure] | None = None
     var_10d: list[TailFigure] | None = Field(None, description="Of ten sessions")
+    covered_only: CoveredOnly | None = None
     es_factors: ShortfallByFactor | None = None
     reverse_stress: ReverseStress | None = None
     drawdown: DrawdownFigures | None = None

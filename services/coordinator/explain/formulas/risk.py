@@ -27,6 +27,7 @@ _HAR = {
     "sessions_a_year": registry.SESSIONS_A_YEAR,
 }
 _TAIL = {"window": registry.LOOKBACK, "min_obs": registry.VAR_MIN_OBS}
+_ALONE = "the series to which a return that a holding lacks, or one at a price that is no evidence, adds 0"
 _PERCENTILE = registry.PERCENTILE_HISTORY + registry.TREND_WINDOW
 _OPTION = {
     "rate_without_curve": registry.OPTION_RATE,
@@ -130,6 +131,21 @@ RISK: tuple[Formula, ...] = (
     *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
         "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
       for tail in ("", "/**")),
+    *(formula(f"risk/covered_only/{name}", text, *BOOK, parameters=GATED | more, window=window)
+      for name, text, more, window in (
+        *((f"coverage_{of}", "share of gross value, each holding by the part of the window's returns that are its own", {"window": of},
+           of + 1) for of in registry.VOLATILITY_WINDOWS),
+        ("coverage_var",
+         "share of gross value backed by returns of its own, over the sessions since the first on which that was coverage_gate",
+         {"window": registry.LOOKBACK}, WHOLE))),
+    formula("risk/covered_only/beta", f"OLS of {_ALONE} on the market", *SERIES, parameters=GATED | {"window": registry.BETA_WINDOW},
+      window=registry.BETA_WINDOW + 1, steps=("coverage_252",)),
+    formula("risk/covered_only/forecast_21", f"as volatility.forecast_21, of {_ALONE}", *SERIES, parameters=GATED | _HAR, window=WHOLE,
+      steps=("coverage_var",)),
+    *(formula(f"risk/covered_only/realized_{window}", f"standard deviation of {_ALONE}, times the root of 252", *SERIES,
+        parameters=_ANNUAL | GATED | _SHARE | {"window": window}, window=window + 1, steps=(f"coverage_{window}",))
+      for window in registry.VOLATILITY_WINDOWS),
+    formula("risk/covered_only/**", f"as var, of {_ALONE}", *SERIES, parameters=GATED | _TAIL, window=WHOLE),
     formula("risk/es_factors/**", "of the historical expected shortfall at 97.5 %: minus the mean of beta_k f_k over the days at or "
       "below the quantile, f the market's return or the residual r_k - b_k m; specific is the rest",
       *SERIES, parameters=JOINT | GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),

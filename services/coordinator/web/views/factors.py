@@ -12,6 +12,7 @@ from shared.market.registry import proxy_legs
 
 Document = Mapping[str, Any]
 WIDTH = 520.0
+LEAST_T = 2.0
 
 
 def view(portfolio: str, exposures: Document) -> dict[str, Any]:
@@ -21,13 +22,16 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
     proxies = exposures["proxies"]
     rows = [
         {
-            "name": label(item["factor"]),
+            "name": _named(item),
             "set": item["set"],
             # A difference of two funds has a page for each.
             "funds": [fund for fund in proxy_legs(proxies.get(item["factor"]) or "") if fund],
             "beta": of.number(
                 f"exposures.factors.{item['factor']}.beta", item["beta"], reason=item["reason"], signed=True
             ),
+            "t": of.number(f"exposures.factors.{item['factor']}.t_hac", item["t_hac"], 1, signed=True),
+            # Not told from 0: shown, and quieter.
+            "weak": item["t_hac"] is not None and abs(item["t_hac"]) < LEAST_T,
             "money": of.money(
                 f"exposures.factors.{item['factor']}.money", item["money"], reason=item["reason"], signed=True
             ),
@@ -38,13 +42,14 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
         }
         for item in items
     ]
-    factors = [item["factor"] for item in items if item["set"] == "joint"]
+    joint = [item for item in items if item["set"] == "joint"]
+    factors = [item["factor"] for item in joint]
     return {
         "width": WIDTH,
         "zero": over(0.0),
         "joint": [row for row in rows if row["set"] == "joint"],
         "reported": [row for row in rows if row["set"] == "reported"],
-        "columns": [label(name) for name in factors],
+        "columns": [_named(item) for item in joint],
         "positions": [
             {
                 "symbol": item["symbol"],
@@ -61,3 +66,8 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
             for item in exposures["positions"]
         ],
     }
+
+
+def _named(item: Mapping[str, Any]) -> str:
+    """What the answer calls the factor, where that is not its own name: size may be a tilt of large and mid caps."""
+    return label(item["factor"] if item["label"] == item["factor"].replace("_", " ") else item["label"])

@@ -13,6 +13,8 @@ def label(name: str) -> str:
         "ir_beta": _("Interest-rate beta"),
         "low_volatility": _("Low volatility"),
         "rates": _("Rates"),
+        # The answer's own word for size where its proxy is an index of large and mid caps.
+        "low-size tilt": _("Low-size tilt"),
         "historical": _("Historical"),
         "normal": _("Normal"),
         "filtered": _("Filtered by volatility"),

@@ -93,6 +93,32 @@ def _figures(of: Figures, risk: Document) -> list[tuple[str, list[tuple[str, Fig
                 (_("Deepest drawdown"), of.percent("risk.drawdown.max", drawdown["max"])),
             ],
         ),
+        *_covered_only(of, risk.get("covered_only")),
+    ]
+
+
+def _covered_only(of: Figures, known: Document | None) -> list[tuple[str, list[tuple[str, Figure]]]]:
+    """Only where something is not covered: else it repeats what stands beside it."""
+    names = ("coverage_252", "coverage_var")
+    if known is None or all(known[name] is not None and known[name] >= 1.0 for name in names):
+        return []
+    var = [line["var"] for line in known["var"] if (line["method"], line["level"]) == ("historical", 0.95)]
+
+    def percent(name: str) -> Figure:
+        return of.percent(f"risk.covered_only.{name}", known[name])
+
+    return [
+        (
+            _("Of covered value alone"),
+            [
+                (_("Realized, 252"), percent("realized_252")),
+                (_("Forecast, 21 ahead"), percent("forecast_21")),
+                (_("Beta, realized"), of.number("risk.covered_only.beta", known["beta"])),
+                *((_("VaR 95"), of.percent("risk.covered_only.var.historical.0.95", value)) for value in var),
+                (_("Covered, 252 sessions"), percent("coverage_252")),
+                (_("Covered, of VaR"), percent("coverage_var")),
+            ],
+        )
     ]
 
 

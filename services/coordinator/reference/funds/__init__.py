@@ -1,0 +1,1 @@
+"""What funds hold, as the user says it: what is looked through."""

@@ -1,0 +1,65 @@
+"""Interest and borrow cost of a range, if they are asked for: from stored balances, and in no other figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.compute.carry import carry
+from services.coordinator.results.history import Snapshots
+from services.coordinator.results.values import to_json
+from shared.arrays import FloatVector
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A year, decimal."""
+
+    margin_spread: float
+    """Of a debit balance, over the bill."""
+    borrow_rate: float
+
+
+async def read(
+    conn: AsyncConnection, portfolio: UUID, found: Snapshots, part: slice, free: FloatVector, terms: Terms
+) -> dict[str, Any]:
+    """free : (n,) of the range, NaN where no curve says it, and 0 is used"""
+    rows = await conn.execute(
+        text("""
+            SELECT session, CAST(cash AS float8), CAST(short_value AS float8) FROM snapshots.snapshots
+            WHERE portfolio_id = :id AND session BETWEEN :first AND :last
+        """),
+        {
+            "id": portfolio,
+            "first": found.sessions[max(0, part.start - 1)].item(),
+            "last": found.sessions[part.stop - 1].item(),
+        },
+    )
+    stored = {np.datetime64(session, "D"): (cash, short) for session, cash, short in rows}
+    # Before the first session there is the opening equity, all in cash.
+    opening = [(found.equity, 0.0)] if part.start == 0 else []
+    before = found.sessions[part.start - 1 if part.start else 0 : part.stop - 1]
+    balances = np.array([*opening, *(stored.get(day, (np.nan, np.nan)) for day in before)], dtype=np.float64)
+    base = np.concatenate([[found.base(part.start)], found.nav[part.start : part.stop - 1]])
+    of = carry(
+        found.returns[part],
+        base + np.maximum(found.flow[part], 0.0),
+        balances[:, 0],
+        balances[:, 1],
+        np.nan_to_num(free, nan=0.0),
+        margin_spread=terms.margin_spread,
+        borrow_rate=terms.borrow_rate,
+    )
+    return {
+        "margin_spread": terms.margin_spread,
+        "borrow_rate": terms.borrow_rate,
+        "interest": to_json(of.interest),
+        "margin": to_json(of.margin),
+        "borrow": to_json(of.borrow),
+        "total_return": to_json(of.total_return),
+    }
