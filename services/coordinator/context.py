@@ -17,6 +17,8 @@ from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy, Conflict
 from services.coordinator.portfolios.limits import Limits
 from services.coordinator.results import sessions
+from services.coordinator.results.kept import Kept
+from services.coordinator.results.list_figures import Page
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
@@ -52,6 +54,11 @@ class Context:
     def changes(self) -> asyncio.Semaphore:
         """Changes that are made at a time."""
         return asyncio.Semaphore(max(1, self.settings.api_pool_size // 2))
+
+    @cached_property
+    def lists(self) -> Kept[Page]:
+        """Pages of the list of portfolios."""
+        return Kept()
 
     @property
     def limits(self) -> Limits:

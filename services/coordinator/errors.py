@@ -86,7 +86,7 @@ class NotFetched(Invalid):
         named = ", ".join(symbols)
         super().__init__(
             f"No price of {named} is stored. Prices are fetched for what portfolios hold: give one a lot of it "
-            "(leadline import FILE.csv --name Watch --equity 1000), or name a symbol that is held, or a factor's proxy such as SPY.",
+            "(leadline import FILE.csv --name Watch --equity 1000), or name a symbol that is held.",
             errors=[
                 {
                     "row": None,

@@ -80,16 +80,18 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
+def listed(row: Mapping[str, Any], figures: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
     """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
+    completeness, to = overview.completeness, overview.extent.complete_to
     return {
+        **figures,
         **row,
         "id": str(row["id"]),
-        "state": overview.state,
-        "coverage_min": overview.completeness.coverage,
+        "state": completeness.state,
+        "coverage_min": completeness.coverage,
         "coverage_gate": COVERAGE_GATE,
-        "needs_you": len(overview.completeness.needs),
-        "complete_to": None if (to := overview.complete_to) is None else to.isoformat(),
+        "needs_you": len(completeness.needs),
+        "complete_to": None if to is None else to.isoformat(),
     }
 
 

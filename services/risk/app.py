@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
@@ -14,6 +13,7 @@ from services.risk.settings import RiskSettings
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.scenario_sets import activate_scenarios, refresh_windows
 from shared.application import create_phase_app
+from shared.collection import collect_rarely
 from shared.db.engine import is_retried_by_loops
 from shared.phase.topics import TOPICS_OF_PHASE
 from shared.service import Service
@@ -25,14 +25,11 @@ AGAIN_SECONDS = 1.0
 # How often windows that a scenario file leaves to stored prices are looked up: each look that finds
 # other returns restates all risk, and prices of a first import come over minutes.
 WINDOWS_SECONDS = 60.0
-# Documents of a batch are hundreds of thousands of small containers without cycles: at Python's usual 700, looking for some again and
-# again is a sixth of what a batch costs.
-COLLECT_AFTER = (50_000, 20, 100)
 
 
 def create_app(settings: RiskSettings | None = None) -> FastAPI:
     """The application. Importing or building it connects nothing; its lifespan does."""
-    gc.set_threshold(*COLLECT_AFTER)
+    collect_rarely()
     settings = settings or RiskSettings()
     scenarios = load_scenarios(settings.risk_scenarios)
     app = create_phase_app("risk", settings, lambda _: RiskWorker(scenarios), TOPICS_OF_PHASE[Phase.RISK])

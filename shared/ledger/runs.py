@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import locks
 from shared.ledger import shortfalls
+from shared.ledger.among import AMONG, among
 from shared.ledger.states import STATE_OF_MISSING
 
 # Marks taken at once, so that no transaction is long. After a migration each stands for years of units, of a night for one session.
@@ -199,6 +200,12 @@ async def read_runs(
     return {of: [Run(*run) for run in zip(*arrays, strict=True)] for of, *arrays in rows.all()}
 
 
+async def has_marks(conn: AsyncConnection) -> bool:
+    """Whether there are changes that the runs or the shortfalls do not show yet."""
+    found = text("SELECT EXISTS (SELECT 1 FROM ledger.unit_changes) OR EXISTS (SELECT 1 FROM ledger.shortfall_changes)")
+    return bool(await conn.scalar(found))
+
+
 async def count_pending(conn: AsyncConnection) -> int:
     """Changes that the runs do not show yet."""
     return int(await conn.scalar(text("SELECT count(*) FROM ledger.unit_changes")) or 0)
@@ -225,16 +232,16 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
     """Of portfolios that have units, as the units have it in this snapshot: where they changed since the runs were last brought up to
     date, the units are read themselves."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             WITH marked AS MATERIALIZED (
-                SELECT DISTINCT portfolio_id FROM ledger.unit_changes WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
+                SELECT DISTINCT portfolio_id FROM ledger.unit_changes WHERE {AMONG}
             ), ends AS MATERIALIZED (
                 SELECT portfolio_id, max(last) FILTER (WHERE phase = 'snapshots' AND state IN ('complete', 'partial')) AS snapshots,
                        max(last) FILTER (WHERE phase = 'risk' AND state IN ('complete', 'partial')) AS risk,
                        min(first) FILTER (WHERE state IN ('missing', 'blocked')) AS missing,
                        bool_or(state = 'blocked') AS blocked, max(last) AS last
                 FROM ledger.unit_runs
-                WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND portfolio_id NOT IN (SELECT portfolio_id FROM marked)
+                WHERE {AMONG} AND portfolio_id NOT IN (SELECT portfolio_id FROM marked)
                 GROUP BY portfolio_id
                 UNION ALL
                 SELECT m.portfolio_id,
@@ -263,6 +270,6 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
                        SELECT max(u.session) FROM ledger.units u WHERE u.portfolio_id = e.portfolio_id AND u.session < e.missing) END
             FROM ends e WHERE e.last IS NOT NULL
         """),
-        {"ids": list(portfolios)},
+        among(portfolios),
     )
     return {row[0]: Extent._make(row[1:]) for row in rows.all()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,6 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.ledger.among import AMONG, among
 
 # Of each portfolio and phase in `scope`, its partial units from `low` on and before `high`: by quarter, equal shortfalls once.
 # Reasons are told apart by what they are and of which symbol; which figure falls short is the session's own to say.
@@ -80,17 +82,17 @@ async def mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
     )
 
 
-async def read_lacks(conn: AsyncConnection, portfolios: Sequence[UUID], since: date) -> dict[UUID, Lacks]:
+async def read_lacks(conn: AsyncConnection, portfolios: Collection[UUID], since: date) -> dict[UUID, Lacks]:
     """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: where they changed since the
     projection was last brought up to date, the units are read themselves."""
     rows = await conn.execute(
         text(f"""
             WITH scope AS MATERIALIZED (
                 SELECT DISTINCT portfolio_id, phase, CAST(:since AS date) AS low, date 'infinity' AS high
-                FROM ledger.shortfall_changes WHERE portfolio_id = ANY (CAST(:ids AS uuid[]))
+                FROM ledger.shortfall_changes WHERE {AMONG}
             ), {_GROUPED}, lately AS (
                 SELECT portfolio_id, phase, first, lacks, coverage FROM ledger.unit_shortfalls
-                WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND last >= :since
+                WHERE {AMONG} AND last >= :since
                   AND first >= CAST(date_trunc('quarter', CAST(CAST(:since AS date) AS timestamp)) AS date)
                   AND (portfolio_id, phase) NOT IN (SELECT portfolio_id, phase FROM scope)
                 UNION ALL
@@ -103,7 +105,7 @@ async def read_lacks(conn: AsyncConnection, portfolios: Sequence[UUID], since: d
             SELECT portfolio_id, array_agg(CAST(phase AS text)), array_agg(CAST(lacks AS text)), min(coverage), min(cut)
             FROM lacking GROUP BY portfolio_id
         """),
-        {"ids": list(portfolios), "since": since},
+        among(portfolios) | {"since": since},
     )
     found, unsure = {}, []
     for portfolio, phases, lacks, coverage, cut in rows.all():

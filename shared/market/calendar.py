@@ -155,6 +155,10 @@ class Calendar:
         low = bisect.bisect_left(self._sessions, first)
         return self._sessions[low : bisect.bisect_right(self._sessions, last)]
 
+    def count(self, first: date, last: date) -> int:
+        """How many sessions [first, last] has."""
+        return max(0, bisect.bisect_right(self._sessions, last) - bisect.bisect_left(self._sessions, first))
+
     def hours(self, session: date) -> tuple[datetime, datetime]:
         """When the exchange opens and closes, in UTC."""
         at = self.ordinal(session)

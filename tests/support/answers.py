@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -54,8 +54,24 @@ def declared(app: FastAPI) -> Declared:
     return _declared
 
 
+def undeclared(value: Any, path: str = "") -> Iterator[str]:
+    """Where an answer that was read with its model has keys that the model does not know: clients may not fail at them, and cannot
+    find them either."""
+    if isinstance(value, BaseModel):
+        yield from (f"{path}.{name}" for name in value.model_extra or ())
+        for name in type(value).model_fields:
+            yield from undeclared(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from undeclared(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from undeclared(item, f"{path}[]")
+
+
 def checker(app: FastAPI) -> Hook:
-    """A hook of a client that fails where an answer does not fit the model of its operation, or is not declared at all."""
+    """A hook of a client that fails where an answer does not fit the model of its operation, says what that does not declare, or is not
+    declared at all."""
     known = declared(app)
 
     async def check(response: httpx2.Response) -> None:
@@ -77,12 +93,14 @@ def checker(app: FastAPI) -> Hook:
             assert str(response.status_code) in by_status, (method, path, response.status_code, sorted(by_status))
             model = by_status[str(response.status_code)]
             try:
-                if model is not None:
-                    model.validate_json(response.content)
+                read = None if model is None else model.validate_json(response.content)
             except ValueError as error:
-                problems.append(error)
-            else:
+                problems.append(str(error))
+                continue
+            unknown = sorted(set(undeclared(read)))
+            if not unknown:
                 return
+            problems.append(f"{type(read).__name__} does not declare {', '.join(unknown)}")
         raise AssertionError(f"{method} {path} answers what it does not declare: {problems[0]}")
 
     return check

@@ -6,10 +6,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
@@ -25,10 +27,11 @@ NAME = "Sample portfolio"
 
 @dataclass(frozen=True)
 class Served:
-    """A running Leadline, and the portfolio that is complete in it."""
+    """A running Leadline, the portfolio that is complete in it, and the file that its prices come from."""
 
     running: Pipeline
     portfolio: str
+    prices: Path
 
     @property
     def url(self) -> str:
@@ -38,6 +41,19 @@ class Served:
         answer = await self.running.api.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def change_price(self, symbol: str, session: date, factor: float) -> tuple[float, float]:
+        """Write another price of that day into the file: (old, new)."""
+        table = pq.read_table(self.prices)
+        day = pc.equal(table["date"], datetime.combine(session, time()))
+        here = pc.and_(pc.equal(table["symbol"], symbol), day)
+        column = next(name for name in ("close", "adj_close") if (pc.filter(table[name], here)[0].as_py() or 0.0) > 0.0)
+        new = pc.if_else(here, pc.multiply(table[column], factor), table[column])
+        changed = table.set_column(table.column_names.index(column), column, new)
+        written = self.prices.with_suffix(".new")
+        pq.write_table(changed, written)
+        written.replace(self.prices)
+        return pc.filter(table[column], here)[0].as_py(), pc.filter(new, here)[0].as_py()
 
 
 @dataclass
@@ -74,12 +90,13 @@ class Watched:
 
 
 @pytest.fixture(scope="session")
-async def served(server: Server, broker: TestBroker) -> AsyncIterator[Served]:
+async def served(server: Server, broker: TestBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     database = await databases.create(server)
-    async with pipeline.running(database, broker, as_of=AS_OF, stream_seconds=0.2) as running:
+    prices = Path(shutil.copy(pipeline.BUNDLED_PRICES, tmp_path_factory.mktemp("prices")))
+    async with pipeline.running(database, broker, as_of=AS_OF, data=prices, stream_seconds=0.2) as running:
         portfolio = await running.import_csv(SAMPLE.read_text(), name=NAME, equity=500_000)
         await running.complete(portfolio, within=120)
-        yield Served(running, portfolio)
+        yield Served(running, portfolio, prices)
     await databases.drop(database)
 
 

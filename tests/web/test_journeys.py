@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
 
+from services.coordinator.web import formats
 from shared.messaging import dead_letters
 from tests.support import notebooks
 from tests.web.conftest import NAME, Served, Watched, watching
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
+CHANGED = date(2020, 12, 30)
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "first_look.ipynb"
 # As a broker exports it: its own headers, an American date, thousands, and a column nobody needs.
 BROKER = """Ticker,Shares,Trade Date,Price,Fees
@@ -201,6 +204,37 @@ async def test_a_lot_is_changed_and_the_page_says_what_it_was(served: Served, br
     await cards.first.locator("a").click()
     await page.wait_for_url("**/explain**")
     assert "→" in await page.locator("main").inner_text()
+
+
+async def test_a_close_is_changed_and_the_page_names_the_cause(served: Served, browser: Watched) -> None:
+    portfolio = await served.running.create(
+        [{"symbol": "KO", "quantity": 100, "entry_date": "2020-12-29", "entry_price": 53.5}], name="One price"
+    )
+    await served.running.complete(portfolio)
+    before = (await served.api(f"/portfolios/{portfolio}/snapshots"))["items"][-2]["nav"]
+    old, new = served.change_price("KO", CHANGED, 1.02)
+    page = await browser.go(f"/p/{portfolio}/data")
+    form = page.locator("form", has=page.get_by_role("button", name="Ask", exact=True))
+    await form.get_by_label("What").select_option("all")
+    await form.get_by_label("Phase").select_option("ingest")
+    await form.locator("[name=first]").fill(CHANGED.isoformat())
+    await form.locator("[name=last]").fill(CHANGED.isoformat())
+    async with page.expect_navigation():
+        await form.get_by_role("button", name="Ask").click()
+    await served.running.complete(portfolio, served.portfolio)
+    await served.running.quiet(for_seconds=0.3)
+    page = await browser.go(f"/p/{portfolio}/data")
+    cause = page.get_by_role("link", name=re.compile(rf"^close of KO on {CHANGED}: {old:,.2f} → {new:,.2f} \(file, "))
+    await expect(cause).to_be_visible()
+    moved = abs((await served.api(f"/portfolios/{portfolio}/snapshots"))["items"][-2]["nav"] - before)
+    assert moved == pytest.approx(100 * (new - old), abs=0.01)
+    # What the rerun recomputed at once and what the announced price did are replacements of their own.
+    why = page.get_by_role("region", name="Why figures changed")
+    await expect(why.get_by_role("cell", name=f"{moved:,.2f}", exact=True)).to_be_visible()
+    await cause.click()
+    await page.wait_for_url("**/symbols/KO")
+    replaced = page.get_by_role("region", name="Replaced prices")
+    await expect(replaced).to_contain_text(f"{formats.price(old)} → {formats.price(new)}")
 
 
 async def test_everything_is_reached_by_keyboard(served: Served, browser: Watched) -> None:

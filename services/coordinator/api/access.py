@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.open_streams import OpenStream
-from services.coordinator.api.origins import HOST, is_own, on_loopback
+from services.coordinator.api.origins import HOST, is_nobodys, is_own, on_loopback
 from services.coordinator.api.problems import problem
 from services.coordinator.errors import (
     ForeignOrigin,
@@ -40,8 +40,9 @@ log = logger(__name__)
 PROTECTED = "/api"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 ANY_HOST = "*"
-# A probe calls a container by whatever address it has; what these say is no user's, and nothing can be changed by them.
-PROBED = frozenset({"/livez", "/readyz", "/metrics"})
+# A probe calls a container by whatever address it has; nothing can be changed by these.
+METRICS = "/metrics"
+PROBED = frozenset({"/livez", "/readyz", METRICS})
 DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
 # Changes nothing but the cookie and what this process remembers of it.
 SIGNING = frozenset({"/sign-in", "/sign-out"})
@@ -101,12 +102,12 @@ class Access:
         alone: bool = True,
         reads: bool = False,
     ) -> Access:
-        closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({"/metrics"}))
+        closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({METRICS}))
         return cls(frozenset(hosts), closed, alone, reads)
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused before its body is read; None where it may pass."""
-        return (None if _is_probe(scope) else self._host(scope)) or self._page(scope) or self._change(scope)
+        return self._host(scope) or self._page(scope) or self._change(scope)
 
     def is_protected(self, scope: Scope) -> bool:
         """Whether a call needs a token, where any does.
@@ -116,11 +117,14 @@ class Access:
         return any(_is_api(path) or path in self.closed for path in _paths(scope))
 
     def _host(self, scope: Scope) -> Refused | None:
-        if ANY_HOST in self.hosts:
+        probe = _is_probe(scope)
+        # Ready or not is nobody's secret; how many units wait and why is, and a name that points here could read it.
+        if ANY_HOST in self.hosts or (probe and _path_in_app(scope) != METRICS):
             return None
         given = _headers(scope, b"host")
         found = HOST.fullmatch(given[0]) if len(given) == 1 else None
-        if found is not None and found["name"].lower().rstrip(".") in LOOPBACK | self.hosts:
+        name = "" if found is None else found["name"].lower().rstrip(".")
+        if name in LOOPBACK | self.hosts or (probe and is_nobodys(name)):
             return None
         said = repr(printable(given[0])[:100]) if given else "no host"
         return Misdirected(

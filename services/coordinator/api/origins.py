@@ -20,6 +20,15 @@ def on_loopback(scope: Scope) -> bool:
         return True
 
 
+def is_nobodys(name: str) -> bool:
+    """Whether a host's name is an address, or one without a dot as a container has: none that a stranger can own and let point here."""
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return bool(name) and name.isascii() and name.replace("-", "").isalnum()
+    return True
+
+
 def is_own(origin: str, hosts: list[str]) -> bool:
     """Whether a page of that origin came from the host that is called. The scheme may differ: TLS can end at a proxy."""
     page = _ORIGIN.fullmatch(origin)

@@ -20,7 +20,7 @@ from services.coordinator.api.import_forms import Sent
 from services.coordinator.api.models import common as common_models
 from services.coordinator.api.models import portfolios as portfolios_models
 from services.coordinator.api.representation import DocumentRoute
-from services.coordinator.control.unit_runs import refresh_all
+from services.coordinator.control.unit_runs import refreshed_snapshot
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
 from services.coordinator.portfolios import flows, imports, lookups, service, store, validation
@@ -29,6 +29,7 @@ from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
 from services.coordinator.results import list_figures, providers, states
+from services.coordinator.results.list_figures import Page
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
@@ -153,18 +154,25 @@ async def page(
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
     """Each with the figures of its newest session; unknown ones are null, and the status says why."""
-    await refresh_all(context.engine)
-    async with snapshot(context.engine) as conn:
-        rows = await store.page(conn, limit=limit + 1, after=cursor)
-        ids = [row["id"] for row in rows[:limit]]
-        overviews = await states.read(conn, context.clock, ids)
-        figures = await list_figures.read(conn, overviews)
+    async with refreshed_snapshot(context.engine) as conn:
+
+        async def read() -> Page:
+            return await _page(conn, context, limit, cursor)
+
+        items, further = await context.lists.get(conn, (limit, cursor, context.clock.last_due()), read)
         refusals = await providers.refusals(conn)
+    return {"items": items, "next": further, "refusals": refusals}
+
+
+async def _page(conn: AsyncConnection, context: Context, limit: int, cursor: UUID | None) -> Page:
+    rows = await store.page(conn, limit=limit + 1, after=cursor)
+    ids = [row["id"] for row in rows[:limit]]
+    overviews = await states.read(conn, context.clock, ids)
+    figures = await list_figures.read(conn, overviews)
     items = [
-        {**figures.get(row["id"], list_figures.NONE), **serializers.listed(row, overviews[row["id"]])}
-        for row in rows[:limit]
+        serializers.listed(row, figures.get(row["id"], list_figures.NONE), overviews[row["id"]]) for row in rows[:limit]
     ]
-    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None, "refusals": refusals}
+    return items, items[-1]["id"] if len(rows) > limit else None
 
 
 @router.get(

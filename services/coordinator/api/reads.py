@@ -11,6 +11,7 @@ from services.coordinator.api.context import Ctx
 from services.coordinator.api.models import explained as explained_models
 from services.coordinator.api.models import ranges as ranges_models
 from services.coordinator.api.models import results as results_models
+from services.coordinator.api.models import risk as risk_models
 from services.coordinator.api.models import symbols as symbols_models
 from services.coordinator.api.query_dates import Day, Instant, assert_in_order, session_snapshot
 from services.coordinator.api.representation import DocumentRoute
@@ -58,7 +59,7 @@ async def factor_exposures(portfolio_id: UUID, context: Ctx, session: Session = 
 @router.get(
     "/portfolios/{portfolio_id}/risk",
     summary="Volatility, beta, decomposition, tail, concentration, sectors",
-    response_model=results_models.Risk,
+    response_model=risk_models.Risk,
 )
 async def risk(portfolio_id: UUID, context: Ctx, session: Session = None) -> dict[str, Any]:
     async with session_snapshot(context, portfolio_id, session) as conn:

@@ -7,7 +7,6 @@ of figures is megabytes, and everything else of the process would wait for it.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import cramjam
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic_core import to_json as encode
@@ -120,7 +120,7 @@ def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
     if status == 200 and (tag in wanted.known or "*" in wanted.known):
         return Response(status_code=304, headers=headers)
     if wanted.compressed and len(body) >= COMPRESSED_FROM:
-        body = gzip.compress(body, LEVEL, mtime=0)
+        body = bytes(cramjam.gzip.compress(body, level=LEVEL))
         headers["Content-Encoding"] = "gzip"
     return Response(body, status_code=status, headers=headers, media_type=kind)
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# What a spreadsheet takes for a formula. Names come from files of others, and a formula can call programs and addresses.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula, in full width too. Names come from files of others, and a formula can call programs and addresses.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 Row = Mapping[str, Any]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.db.engine import is_retried_by_loops
+from shared.db.engine import is_retried_by_loops, snapshot
 from shared.ledger import runs
 from shared.telemetry import logger
 
@@ -24,6 +26,18 @@ async def refresh_all(engine: AsyncEngine) -> int:
         total += 0 if done is None else done.marks
         if done is None or done.marks < runs.MARKS:
             return total
+
+
+@asynccontextmanager
+async def refreshed_snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A snapshot to read runs from. They are brought up to date before it where something changed, which mostly the loop has done."""
+    async with snapshot(engine) as conn:
+        if not await runs.has_marks(conn):
+            yield conn
+            return
+    await refresh_all(engine)
+    async with snapshot(engine) as conn:
+        yield conn
 
 
 class UnitRunsLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.results import list_figures, states
 from services.coordinator.results.values import to_json
 from shared.clock import Clock
+from shared.ledger import runs as ledger_runs
+from shared.ledger.states import DONE
 
 # Of a sparkline: about half a year is what its width can show.
 TRAIL = 126
@@ -28,7 +31,6 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
                 WHERE deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
             )
             SELECT p.id, p.name, p.currency, trail.returns AS trail,
-                   counts.expected, counts.completed, counts.partial, waits.next_at,
                    (SELECT count(*) FROM coordinator.positions x WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM listed p
             LEFT JOIN LATERAL (
@@ -36,16 +38,6 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
                     SELECT session, cumulative_return FROM snapshots.snapshots
                     WHERE portfolio_id = p.id ORDER BY session DESC LIMIT :trail) t
             ) trail ON true
-            CROSS JOIN LATERAL (
-                SELECT count(*) AS expected,
-                       count(*) FILTER (WHERE completed_revision >= required_revision) AS completed,
-                       count(*) FILTER (WHERE completed_revision >= required_revision AND quality = 'partial') AS partial
-                FROM ledger.units u WHERE u.portfolio_id = p.id
-            ) counts
-            LEFT JOIN LATERAL (
-                SELECT min(next_at) FILTER (WHERE next_at > clock_timestamp()) AS next_at
-                FROM ledger.schedule WHERE portfolio_id = p.id
-            ) waits ON counts.completed < counts.expected
             ORDER BY p.id
         """),
         {"after": after, "limit": limit + 1, "trail": TRAIL},
@@ -54,14 +46,45 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
     shown = [row["id"] for row in listed[:limit]]
     overviews = await states.read(conn, clock, shown)
     figures = await list_figures.read(conn, overviews)
+    waits = await _waits(conn, clock, [of for of in shown if overviews[of].completeness.missing])
     found = [
         list_figures.NONE
         | figures.get(row["id"], {})
         | {name: to_json(value) for name, value in row.items()}
         | _state(overviews[row["id"]])
+        | waits.get(row["id"], _DONE)
         for row in listed[:limit]
     ]
     return {"items": found, "next": found[-1]["id"] if len(listed) > limit else None}
+
+
+_DONE: dict[str, Any] = {"processed": 1.0, "next_at": None}
+
+
+async def _waits(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Of portfolios of which something is missing: the share of their units that is done, and when the next try is.
+
+    From the runs that are kept of them: five years of units are five thousand a portfolio, and their runs a handful.
+    """
+    if not portfolios:
+        return {}
+    next_tries = await conn.execute(
+        text("""
+            SELECT portfolio_id, min(next_at) FROM ledger.schedule
+            WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND next_at > clock_timestamp() GROUP BY portfolio_id
+        """),
+        {"ids": list(portfolios)},
+    )
+    tries = {portfolio: to_json(at) for portfolio, at in next_tries.all()}
+    known = await ledger_runs.read_runs(conn, None, None, None, portfolios)
+    count = clock.calendar().count
+    found = {}
+    for portfolio in portfolios:
+        lengths = [(run.state in DONE, count(run.first, run.last)) for run in known.get(portfolio, ())]
+        expected = sum(length for _, length in lengths)
+        done = sum(length for completed, length in lengths if completed)
+        found[portfolio] = {"processed": done / expected if expected else 0.0, "next_at": tries.get(portfolio)}
+    return found
 
 
 def _state(of: states.Overview) -> dict[str, Any]:

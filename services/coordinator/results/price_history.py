@@ -67,6 +67,34 @@ async def page(
     }
 
 
+async def replaced(conn: AsyncConnection, symbol: str, limit: int) -> list[dict[str, Any]]:
+    """The values that were replaced last, each with what took its place: of a session that has several, one after the other.
+
+    old, new : closes, or adjusted ones where the provider has no other; `new` is null where the session has no price any more
+    """
+    identity, _ = await symbol_id(conn, symbol)
+    rows = await conn.execute(
+        text("""
+            WITH gone AS (
+                SELECT session, coalesce(close, adj_close) AS old, known_from, known_until FROM ingest.prices_history
+                WHERE symbol_id = :id ORDER BY known_until DESC, session DESC LIMIT :limit
+            )
+            SELECT g.session, g.old, n.value AS new, n.provider, g.known_until AS replaced_at FROM gone g
+            LEFT JOIN LATERAL (
+                SELECT coalesce(v.close, v.adj_close) AS value, v.provider FROM (
+                    SELECT close, adj_close, provider, known_from FROM ingest.prices WHERE symbol_id = :id AND session = g.session
+                    UNION ALL
+                    SELECT close, adj_close, provider, known_from FROM ingest.prices_history
+                    WHERE symbol_id = :id AND session = g.session
+                ) v WHERE v.known_from >= g.known_until ORDER BY v.known_from LIMIT 1
+            ) n ON true
+            WHERE n.value IS DISTINCT FROM g.old ORDER BY g.known_until DESC, g.session DESC
+        """),
+        {"id": identity, "limit": limit},
+    )
+    return [to_json(dict(row)) for row in rows.mappings()]
+
+
 def _parse(cursor: str | None) -> date | None:
     if cursor is None:
         return None

@@ -34,6 +34,8 @@ class Wait:
     until: datetime | None
     jump: date | None = None
     """Of a price that is held back: the first session on which the reader has a jump to decide about."""
+    terminal: bool = False
+    """Nothing waits for it."""
 
 
 async def absences(
@@ -52,7 +54,7 @@ async def absences(
     rows = (
         await conn.execute(
             text("""
-                SELECT s.symbol, g.reason, g.first, g.last, g.provider, g.retry_at,
+                SELECT s.symbol, g.reason, g.first, g.last, g.provider, g.retry_at, g.terminal,
                        CASE WHEN g.reason = 'quarantined' THEN (
                            SELECT min(q.session) FROM ingest.quarantine q
                            WHERE q.symbol_id = g.symbol_id AND q.session BETWEEN g.first AND g.last AND q.released_at IS NULL
@@ -77,6 +79,7 @@ async def absences(
             _provider(row.provider, row.reason, closed),
             row.retry_at,
             row.jump,
+            row.terminal,
         )
         for row in rows
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from services.coordinator.compute.states import Completeness, Need, Shortfall, S
 from services.coordinator.results.reasons import Document, Wait, absences, document
 from shared.clock import Clock
 from shared.ledger import runs, shortfalls
+from shared.ledger.among import AMONG, among
 from shared.ledger.runs import Extent
 from shared.ledger.shortfalls import Lacks
 from shared.market import reasons
@@ -67,8 +68,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) 
     lacks = await shortfalls.read_lacks(conn, portfolios, window_start(clock))
     extents = await runs.read_extents(conn, portfolios)
     provisional = await _provisional(conn, portfolios)
-    held = await _held_back(conn, portfolios)
-    left_out = await _left_out(conn, lacks.values())
+    held, left_out = await _held_back(conn, portfolios, _told(lacks.values()))
     found = {}
     for portfolio in portfolios:
         extent, lack, waits = extents.get(portfolio, _NOTHING), lacks.get(portfolio, _COMPLETE), held.get(portfolio, ())
@@ -98,48 +98,52 @@ def _needs(lacking: tuple[tuple[str, str], ...]) -> tuple[Need, ...]:
 async def _provisional(conn: AsyncConnection, portfolios: Sequence[UUID]) -> set[UUID]:
     """Of which something was computed while prices were waited for. The only place that asks."""
     rows = await conn.scalars(
-        text(
-            "SELECT DISTINCT portfolio_id FROM ledger.units WHERE provisional AND portfolio_id = ANY (CAST(:ids AS uuid[]))"
-        ),
-        {"ids": list(portfolios)},
+        text(f"SELECT DISTINCT portfolio_id FROM ledger.units WHERE provisional AND {AMONG}"),
+        among(portfolios),
     )
     return set(rows.all())
 
 
-async def _left_out(conn: AsyncConnection, lacks: Iterable[Lacks]) -> tuple[Wait, ...]:
-    """Of symbols whose price is held back: the sessions on which it jumped, which the reader decides about."""
+def _told(lacks: Iterable[Lacks]) -> set[str]:
+    """Symbols that are lacking because a price of theirs is held back."""
     told = {text for lack in lacks for _, text in lack.shortfalls if ReasonCode.QUARANTINED in text}
-    symbols = {
+    return {
         symbol
         for text in told
         for symbol, reason in shortfalls.reasons_of(text)
         if symbol is not None and reason == ReasonCode.QUARANTINED
     }
-    return tuple(wait for wait in await absences(conn, symbols) if wait.reason == ReasonCode.QUARANTINED)
 
 
-async def _held_back(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dict[UUID, tuple[Wait, ...]]:
-    """Absences that units wait for and only the reader can end, such as a price that is held back."""
+async def _held_back(
+    conn: AsyncConnection, portfolios: Sequence[UUID], told: Collection[str]
+) -> tuple[dict[UUID, tuple[Wait, ...]], tuple[Wait, ...]]:
+    """(by portfolio the absences that its units wait for and only the reader can end, such as a price that is held back; of the symbols
+    of `told` the sessions on which a price jumped, which the reader decides about)."""
     rows = (
         await conn.execute(
             # From what is held back, which is little, to who holds it.
-            text("""
+            text(f"""
                 WITH held AS MATERIALIZED (
                     SELECT DISTINCT s.symbol FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
                     WHERE NOT g.terminal AND g.reason = ANY (CAST(:yours AS text[]))
                 )
-                SELECT DISTINCT p.portfolio_id, p.symbol FROM held h JOIN coordinator.positions p ON p.symbol = h.symbol
-                WHERE p.portfolio_id = ANY (CAST(:ids AS uuid[])) AND p.deleted_at IS NULL
-                ORDER BY p.portfolio_id, p.symbol
+                SELECT DISTINCT portfolio_id, symbol FROM held h CROSS JOIN LATERAL (
+                    -- OFFSET: found by the symbol, not by a thousand portfolios.
+                    SELECT portfolio_id FROM coordinator.positions p WHERE p.symbol = h.symbol AND p.deleted_at IS NULL OFFSET 0
+                ) p
+                WHERE {AMONG} ORDER BY portfolio_id, symbol
             """),
-            {"ids": list(portfolios), "yours": [code for code in ReasonCode if reasons.info(code).acts == "you"]},
+            among(portfolios) | {"yours": [code for code in ReasonCode if reasons.info(code).acts == "you"]},
         )
     ).all()
+    waits = await absences(conn, {row.symbol for row in rows} | set(told))
     mine: dict[str, list[Wait]] = defaultdict(list)
-    for wait in await absences(conn, {row.symbol for row in rows}, open_only=True):
-        if reasons.info(wait.reason).acts == "you":
+    for wait in waits:
+        if not wait.terminal and reasons.info(wait.reason).acts == "you":
             mine[wait.symbol].append(wait)
     found: dict[UUID, tuple[Wait, ...]] = {}
     for row in rows:
         found[row.portfolio_id] = (*found.get(row.portfolio_id, ()), *mine[row.symbol])
-    return found
+    jumped = (wait for wait in waits if wait.symbol in told and wait.reason == ReasonCode.QUARANTINED)
+    return found, tuple(jumped)

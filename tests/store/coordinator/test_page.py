@@ -225,6 +225,17 @@ async def test_names_are_text_wherever_they_stand(api: Api) -> None:
         assert "&lt;script&gt;alert" in answer.text, path
 
 
+async def test_the_list_says_how_far_a_portfolio_is_from_what_is_kept_of_its_units(api: Api) -> None:
+    """Five years of units are five thousand a portfolio: the list counts none of them."""
+    of = (await api.create())["id"]
+    await api.complete(of, phase="ingest")
+    assert "healing, 25.0% done" in (await api.client.get("/")).text
+    await api.run("UPDATE ledger.unit_runs SET state = 'complete' WHERE phase = 'factors'")
+    assert "healing, 50.0% done" in (await api.client.get("/")).text
+    await api.complete(of)
+    assert "% done" not in (await api.client.get("/")).text
+
+
 async def test_pages_and_files_are_compressed_and_ranges_are_not(api: Api) -> None:
     for path in ("/", "/static/leadline.css", "/static/vendor/htmx-4.0.1.min.js", "/openapi.json"):
         answer = await api.client.get(path, headers={"accept-encoding": "gzip"})

@@ -249,6 +249,8 @@ async def test_a_prices_history_has_what_stands_and_what_it_replaced(api: Api, j
     assert page["next"] == "2020-12-28"
     rest = await get(api, "/symbols/JPM/prices/history", cursor=page["next"])
     assert ([item["session"] for item in rest["items"]], rest["next"]) == (["2020-12-29"], None)
+    shown = (await api.client.get("/symbols/JPM")).text
+    assert "<s>79.10</s> → 80.684<" in shown
 
 
 async def test_restatements_are_grouped_by_what_caused_them(api: Api, jpm: int) -> None:

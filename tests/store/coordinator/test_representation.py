@@ -23,12 +23,13 @@ def rows(body: str) -> list[dict[str, str]]:
 
 async def test_a_table_can_be_had_as_csv_and_a_formula_in_it_is_text(api: Api) -> None:
     """A spreadsheet would call a formula that somebody wrote into a name; a negative number is none."""
-    for name in ("=HYPERLINK(1)", "+1", "-cmd", "@SUM(1)", "plain, with comma"):
+    for name in ("=HYPERLINK(1)", "+1", "-cmd", "@SUM(1)", "\uff1d1+1", "plain, with comma"):
         await api.create(name=name)
     answer = await api.client.get(LIST, headers={"Accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     found = rows(answer.text)
-    assert [row["name"] for row in found] == ["'=HYPERLINK(1)", "'+1", "'-cmd", "'@SUM(1)", "plain, with comma"]
+    names = ["'=HYPERLINK(1)", "'+1", "'-cmd", "'@SUM(1)", "'\uff1d1+1", "plain, with comma"]
+    assert [row["name"] for row in found] == names
     assert {row["nav"] for row in found} == {""}
     assert {row["equity_balance"] for row in found} == {"100000.0"}
 

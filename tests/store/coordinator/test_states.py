@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
 from services.coordinator.control.reconciler import Reconciler, ReconcilerSettings
 from services.coordinator.results import states
@@ -245,3 +246,19 @@ async def test_who_refuses_and_how_old_the_curve_is_stand_in_status_and_list(api
     finally:
         for table in ("chain", "yields", "yield_years"):
             await api.run(f"DELETE FROM ingest.{table}")
+
+
+async def test_a_list_that_was_asked_for_knows_what_is_committed_afterwards_and_nothing_before(api: Api) -> None:
+    """A page is kept while nothing is committed: also what was running when it was read is something."""
+    await complete(api)
+
+    async def names() -> list[str]:
+        return [line["name"] for line in (await api.client.get(f"{PREFIX}/portfolios")).json()["items"]]
+
+    async with api.admin.connect() as conn:
+        await conn.execute(text("UPDATE coordinator.portfolios SET name = 'Later'"))
+        assert [await names(), await names()] == [["Test"], ["Test"]]
+        await conn.commit()
+    assert await names() == ["Later"]
+    await api.run("UPDATE coordinator.portfolios SET name = 'Later still'")
+    assert await names() == ["Later still"]

@@ -109,8 +109,27 @@ def test_a_star_is_every_name_and_probes_need_none() -> None:
     for path in ("/livez", "/readyz", "/metrics"):
         assert code(OPEN, request(path=path, host="10.1.2.3:8000")) is None
         assert code(OPEN, request("POST", path, host="10.1.2.3:8000")) == "unknown_host"
+    for path in ("/livez", "/readyz"):
+        assert code(OPEN, request(path=path, host="evil.example")) is None
     for path in ("/docs", "/openapi.json", "/asyncapi", "/livez/../api/v1/portfolios"):
         assert code(OPEN, request(path=path, host="10.1.2.3:8000")) == "unknown_host"
+
+
+@pytest.mark.parametrize(
+    "host", ["coordinator:8000", "leadline-coordinator", "[fd00::7]:8000", "127.0.0.2", "localhost."]
+)
+def test_metrics_are_scraped_by_an_address_or_by_the_name_of_a_container(host: str) -> None:
+    assert code(OPEN, request(path="/metrics", host=host)) is None
+    assert code(OPEN, request("HEAD", "/metrics", host=host)) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "coordinator.evil.example.", "évil", "", []]
+)
+def test_no_name_that_a_stranger_can_own_reads_the_metrics(host: str | list[str]) -> None:
+    """A page whose owner lets its name point here would be of the same origin: what is measured is the operator's."""
+    assert code(OPEN, request(path="/metrics", host=host)) == "unknown_host"
+    assert code(Access.of(("*",)), request(path="/metrics", host=host)) is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])

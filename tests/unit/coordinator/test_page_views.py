@@ -105,8 +105,7 @@ def line(name: str, **changes: Any) -> dict[str, Any]:
         "reasons": [],
         "state": "complete",
         "needs_you": [],
-        "expected": 4,
-        "completed": 4,
+        "processed": 1.0,
         "partial": 0,
         "complete_to": "2020-12-31",
         "coverage_min": 1.0,
@@ -118,8 +117,8 @@ def test_what_needs_you_stands_first() -> None:
     rows = home.rows(
         [
             line("Calm"),
-            line("Healing", state="healing", completed=2, next_at="2026-11-28T18:40:00Z"),
-            line("Blocked", state="blocked", completed=3),
+            line("Healing", state="healing", processed=0.5, next_at="2026-11-28T18:40:00Z"),
+            line("Blocked", state="blocked", processed=0.75),
             line("Untradable", state="partial", needs_you=[need("TWTR", "not_found")]),
         ]
     )
@@ -241,3 +240,35 @@ def test_windows_and_ages_in_words() -> None:
     assert operations.span(60.0) == "minute"
     assert operations.span(86_400.0) == "day"
     assert operations.age(7_300.0) == "2 h"
+
+
+LINE: dict[str, Any] = {
+    "symbol": "AAPL", "investment_class": "PUBLIC", "price_basis": "as_traded", "price_basis_known": True, "entry_price": 100.0,
+    "close_as_traded": 101.0, "close_split_adjusted": 101.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "doubt"),
+    [
+        ({}, "fits the close", False),
+        ({"close_as_traded": 80.0}, "differs by 25% from the close", True),
+        ({"price_basis": "split_adjusted", "close_as_traded": 404.0}, "converted 4:1", False),
+        ({"investment_class": "PRIVATE", "close_as_traded": None}, "as stated", False),
+        (
+            {"price_basis_known": False, "close_as_traded": None, "close_split_adjusted": None},
+            "not compared yet: no price of the session is stored",
+            True,
+        ),
+        # Nothing is stored, and the price source has said what the closes are.
+        ({"price_basis_known": False}, "fits the close", False),
+        ({"price_basis_known": False, "close_as_traded": 404.0}, "fits the split-adjusted close", False),
+        ({"price_basis_known": False, "close_as_traded": 804.0, "close_split_adjusted": 201.0}, "differs by 50% from the close", True),
+        ({"symbol": "APPL", "price_basis_known": False}, "no price source has it; AAPL, APLE?", True),
+        ({"symbol": "ZZZZ", "price_basis_known": False}, "no price source has it", True),
+    ],
+)  # fmt: skip
+def test_a_row_of_a_preview_is_judged_in_words(line: dict[str, Any], verdict: str, doubt: bool) -> None:
+    unknown = [{"symbol": "APPL", "suggestions": ["AAPL", "APLE"]}, {"symbol": "ZZZZ", "suggestions": []}]
+    [row] = importing.preview({"preview": [LINE | line], "unknown_symbols": unknown})
+    assert (row["verdict"], row["doubt"]) == (verdict, doubt)

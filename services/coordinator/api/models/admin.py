@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Json, Number
+from services.coordinator.api.models.common import Answer, Number, Scalar
 
 
 class Scope(Answer):
@@ -15,6 +15,10 @@ class Scope(Answer):
     to: str | None
     phase: str | None
     what: str
+    revision: int | None = Field(None, description="That was required; of a run that a change made")
+    benchmark: str | None = Field(None, description="Whose weights were loaded or removed")
+    model_version: str | None = Field(None, description="Of a release that computes anew")
+    calendar: str | None = Field(None, description="The day whose closure was entered or taken back")
 
 
 class RunProgress(Answer):
@@ -82,7 +86,7 @@ class DeadLetter(Answer):
     topic: str
     partition: int | None
     offset: int | None
-    headers: dict[str, Json]
+    headers: dict[str, Scalar]
     body: str | None = Field(description="The first 4,096 characters")
     reason: str
     error: str | None
@@ -221,6 +225,7 @@ class ClosureOutcome(Answer):
     close_at: str | None = None
     close_at_new_york: str | None = None
     reason: str | None = Field(None, description="In the user's words")
+    entered_at: str | None = None
     changed: bool
     withdrawn_units: int
     required_units: int

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Number: TypeAlias = float | None
 """A figure; null is unknown, never zero."""
+Scalar: TypeAlias = bool | float | str | None
+FigureValue: TypeAlias = bool | float | str | list[str] | list[list[str]] | list[dict[str, Scalar]] | None
+"""Of a figure by its name: a number, nearly always; a text, such as a reason; a list whose items nothing tells apart, such as clusters."""
 Quality: TypeAlias = Literal["complete", "partial"]
 PhaseName: TypeAlias = Literal["ingest", "factors", "snapshots", "risk"]
 
@@ -96,6 +99,3 @@ class RunAccepted(Answer):
 
 class Accepted(Answer):
     accepted: bool
-
-
-Json: TypeAlias = Any

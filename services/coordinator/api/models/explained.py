@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Json
+from services.coordinator.api.models.common import Answer, FigureValue, Number, Reason
 
 
 class Input(Answer):
@@ -18,22 +16,35 @@ class Input(Answer):
     fetched_at: str | None
     price_version: int | None
     revision: int | None
+    return_: float | None = Field(None, alias="return", description="Of a price that was held back: its jump")
+    state: str | None = Field(None, description="Of a price that was held back: what became of it")
+    reason: str | None = Field(None, description="Of a price that was held back: in whose words")
 
 
 class Step(Answer):
     name: str
-    value: Json
+    value: FigureValue
 
 
 class Explained(Answer):
     """A figure: what it is, how it came about, and the data behind it."""
 
+    portfolio_id: str | None = Field(None, description="Absent for a symbol's figure, which is every portfolio's")
+    symbol: str | None = Field(None, description="Absent for a portfolio's figure")
     session: str
+    revision: int | None = None
+    price_version: int | None = None
+    model_version: str | None = None
+    computed_at: str | None = None
+    quality: str | None = None
+    coverage: Number = None
+    provisional: bool | None = None
+    reasons: list[Reason] = Field(default_factory=list)
     stale: bool
     figure: str
-    value: Json
+    value: FigureValue
     formula: str
-    parameters: dict[str, Any]
+    parameters: dict[str, FigureValue]
     steps: list[Step]
     inputs: list[Input]
     no_inputs: str | None
@@ -45,6 +56,8 @@ class FigureName(Answer):
 
 
 class FigureNames(Answer):
+    portfolio_id: str | None = Field(None, description="Absent for a symbol")
+    symbol: str | None = Field(None, description="Absent for a portfolio")
     session: str | None
     figures: list[FigureName]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Change, FieldError, Json
+from services.coordinator.api.models.common import Answer, Change, FieldError
 
 
 class ImportedFile(Answer):
@@ -34,8 +34,8 @@ class Layout(Answer):
     title: str
     kind: str
     dialect: str
-    columns: dict[str, list[str]]
-    documented: Json
+    columns: dict[str, list[str]] = Field(description="Our field to the names its column may have")
+    documented: str = Field(description="Where the layout is described")
 
 
 class Layouts(Answer):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Change, FieldError, Json, Number, Reason
+from services.coordinator.api.models.common import Answer, Change, FieldError, Number, Reason, Scalar
 
 
 class PreviewRow(Answer):
@@ -17,6 +17,14 @@ class PreviewRow(Answer):
     investment_class: str
     entry_date: str
     entry_session: str
+    name: str | None = Field(None, description="As the file has it")
+    company: str | None = Field(None, description="Of the symbol, where a provider said it")
+    asked: str | None = Field(None, description="The price source that was asked about the entry's day")
+    quantity: Number = None
+    multiplier: Number = Field(None, description="Shares of a contract; 1 of a share")
+    written: dict[str, str] = Field(default_factory=dict, description="Cells of the row as the file has them")
+    exit_date: str | None = None
+    exit_price: Number = None
     entry_price: float
     close_as_traded: Number
     close_split_adjusted: Number
@@ -29,6 +37,45 @@ class PreviewRow(Answer):
 class Estimate(Answer):
     """What prices an import needs, and how long that takes."""
 
+    symbols: int = Field(description="To be fetched")
+    known: int = Field(description="Needed, and stored already")
+    calls: int = Field(description="Of the first provider on the network, at most")
+    seconds: float = Field(description="At most, within that provider's quota")
+    provider: str | None = Field(description="Null where nobody on the network is asked")
+
+
+class ChangedValue(Answer):
+    stored: Scalar
+    file: Scalar
+
+
+class LotDifference(Answer):
+    """A stored lot of which the file says something else."""
+
+    row: int
+    position_id: str
+    symbol: str
+    entry_date: str
+    changes: dict[str, ChangedValue]
+
+
+class FileReading(Answer):
+    """How a file was understood."""
+
+    preset: str | None = Field(description="The broker's layout; null: Leadline's own columns, or those of a mapping")
+    title: str
+    kind: str = Field(description="`positions` or `trades`")
+    dialect: str
+    dialect_means: str = Field(description="How numbers and dates are read")
+    header_row: int
+    file_date: str | None = Field(description="The day that the file itself names")
+
+
+class UnknownSymbol(Answer):
+    symbol: str
+    message: str
+    suggestions: list[str]
+
 
 class Imported(Change):
     """The answer to a create, an import or a changed lot; `preview` and `estimate` where it was a dry run."""
@@ -37,14 +84,18 @@ class Imported(Change):
     positions: int
     unchanged: int
     changed: int | None = Field(None, description="Stored lots that the file updated")
-    would_change: list[dict[str, Json]] | None = Field(
+    would_change: list[LotDifference] | None = Field(
         None, description="Stored lots of which the file says something else"
     )
     import_id: str | None = None
-    reading: dict[str, Json] | None = Field(None, description="How the file was read")
+    reading: FileReading | None = Field(None, description="How the file was read")
     warnings: list[FieldError]
     preview: list[PreviewRow] | None = None
     estimate: Estimate | None = None
+    cost: Number = Field(None, description="Of the lots of the first session; of a dry run")
+    equity: Number = Field(None, description="Stated, beside the cost")
+    unknown_symbols: list[UnknownSymbol] | None = Field(None, description="Of a dry run: what no price source has")
+    not_asked: list[str] | None = Field(None, description="Of a dry run: symbols nobody was asked about in time")
     position_id: str | None = None
 
 
@@ -106,7 +157,27 @@ class Lot(Answer):
     symbol: str
     quantity: float
     entry_date: str
+    entry_session: str = Field(description="That it counts from")
     entry_price: float
+    exit_date: str | None
+    exit_session: str | None
+    exit_price: Number
+    investment_class: str
+    investment_subtype: str | None
+    underlying_symbol: str | None
+    strike_price: Number
+    expiration_date: str | None
+    option_type: str | None
+    name: str | None
+    sector: str | None
+    price_basis: str
+    basis_assumed: bool = Field(description="Nobody has said or seen yet what the numbers are")
+    basis_reason: str | None
+    basis_awaits: str | None
+    stated_quantity: Number
+    stated_entry_price: Number
+    stated_exit_price: Number
+    created_at: str
 
 
 class Flow(Answer):

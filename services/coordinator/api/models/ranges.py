@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Json, Number, Reason
+from services.coordinator.api.models.common import Answer, FigureValue, Number, Reason
 
 
 class SeriesReason(Reason):
@@ -15,7 +15,9 @@ class SeriesReason(Reason):
 class Series(Answer):
     portfolio_id: str
     sessions: list[str]
-    figures: dict[str, list[Json]] = Field(description="Under each name a value a session; null where it is not known")
+    figures: dict[str, list[FigureValue]] = Field(
+        description="Under each name a value a session; null where it is not known"
+    )
     stale: list[bool]
     reasons: list[SeriesReason]
 
@@ -63,11 +65,12 @@ class Restatement(Answer):
     session: str
     phase: str
     figure: str
-    old: Json
-    new: Json
+    old: FigureValue
+    new: FigureValue
     old_revision: int
     new_revision: int | None
-    withdrawn: bool
+    withdrawn: bool = Field(description="Nothing took its place: the day is no session of the portfolio any more")
+    cause: str | None = Field(None, description="Where the replaced answer said that it would change")
     replaced_at: str
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Envelope, Json, Number, Quality, Reason
+from services.coordinator.api.models.common import Answer, Envelope, Number, Quality, Reason
+from services.coordinator.api.models.risk import ExcludedHolding
 
 
 class Snapshot(Answer):
@@ -33,6 +34,7 @@ class Snapshot(Answer):
     short_positions: int
     coverage: Number
     quality: Quality
+    provisional: bool | None = Field(None, description="Computed while a price was waited for")
     revision: int
     computed_at: str
     reasons: list[Reason]
@@ -62,6 +64,7 @@ class PositionRow(Answer):
     dividends: Number
     quality: Quality
     reason: str | None
+    reasons: list[Reason] = Field(default_factory=list, description="The same with remedy and, where known, cause")
 
 
 class Positions(Envelope):
@@ -92,12 +95,22 @@ class FactorExposure(Answer):
     reason: str | None
 
 
+class Greeks(Answer):
+    """Of one share of an option: a year, a point of volatility, a calendar day."""
+
+    implied_volatility: Number
+    delta: Number
+    gamma: Number
+    vega: Number
+    theta: Number
+
+
 class PositionExposure(Answer):
     symbol: str
     weight: Number
     exposure_value: Number
     betas: dict[str, Number]
-    greeks: dict[str, Number] | None
+    greeks: Greeks | None = Field(description="Null where it is no option, or one without a delta")
     reason: str | None
 
 
@@ -105,28 +118,6 @@ class FactorExposures(Envelope):
     proxies: dict[str, str | None]
     factors: list[FactorExposure]
     positions: list[PositionExposure]
-
-
-class Risk(Envelope):
-    """Sections that the model's version does not know are absent; a withheld one is null with its reason."""
-
-    volatility: dict[str, Json] | None = None
-    positions: list[dict[str, Json]]
-    beta: dict[str, Json] | None = None
-    decomposition: dict[str, Json] | None
-    var: list[dict[str, Json]] | None = None
-    var_10d: list[dict[str, Json]] | None = None
-    covered_only: dict[str, Json] | None = Field(
-        default=None, description="Of covered value alone; elsewhere the market stands in for what a holding lacks"
-    )
-    es_factors: dict[str, Json] | None = None
-    reverse_stress: dict[str, Json] | None = None
-    drawdown: dict[str, Json] | None = None
-    concentration: dict[str, Json] | None = None
-    sectors: list[dict[str, Json]] | None = None
-    benchmark: str | None = None
-    benchmark_date: str | None = None
-    scorecard: dict[str, Json]
 
 
 class ScorecardForecast(Answer):
@@ -159,10 +150,18 @@ class ScorecardInterval(Answer):
     reason: str | None
 
 
+class ScorecardCommon(Answer):
+    """Of the forecasts that both methods made."""
+
+    n: int
+    har_qlike: Number
+    ewma_qlike: Number
+
+
 class Scorecard(Envelope):
     horizon: int
     forecasts: list[ScorecardForecast]
-    common: dict[str, Number]
+    common: ScorecardCommon
     var: list[ScorecardTail]
     interval: ScorecardInterval
 
@@ -180,7 +179,7 @@ class Correlations(Envelope):
     shrinkage: Number
     mean_abs: Number
     clusters: list[list[str]] | None
-    excluded: list[dict[str, str]]
+    excluded: list[ExcludedHolding]
     factors: FactorMatrix
 
 

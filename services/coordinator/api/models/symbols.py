@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from services.coordinator.api.models.common import Answer, Json, Number, Reason
+from services.coordinator.api.models.common import Answer, Number, Reason
 
 
 class SymbolGap(Answer):
@@ -13,6 +15,32 @@ class SymbolGap(Answer):
     reason: str
     terminal: bool
     retry_at: str | None
+    provider: str | None = Field(None, description="Who was asked; with prices")
+    checked_at: str | None = Field(None, description="With prices")
+    severity: Literal["nav", "risk", "figure"] | None = Field(None, description="With prices")
+    acts: Literal["us", "wait", "you"] | None = Field(None, description="With prices")
+    until: str | None = Field(None, description="With prices")
+    remedy: str | None = Field(None, description="With prices")
+
+
+class AskedAs(Answer):
+    """What a symbol is asked for as: a choice of the user's, or a rename that a provider told."""
+
+    symbol: str
+    valid_from: str | None
+    valid_to: str | None
+    renamed_on: str | None
+    said_by: str
+
+
+class Candidate(Answer):
+    """One of several securities that a symbol may mean."""
+
+    symbol: str
+    exchange: str | None
+    name: str | None
+    asset_type: str | None
+    currency: str | None
 
 
 class SymbolFacts(Answer):
@@ -26,8 +54,8 @@ class SymbolFacts(Answer):
     covered_to: str | None
     priced_from: str | None
     priced_to: str | None
-    asked_as: list[dict[str, Json]]
-    candidates: list[dict[str, Json]]
+    asked_as: list[AskedAs]
+    candidates: list[Candidate]
     gaps: list[SymbolGap]
 
 
@@ -44,6 +72,46 @@ class MarketBeta(Answer):
     reason: str | None
 
 
+class ShrunkBeta(Answer):
+    beta: Number
+    flagged: bool = Field(description="Beyond ±5, which is nearly always bad data")
+
+
+class RateBeta(ShrunkBeta):
+    reason: str | None
+
+
+class SpreadBeta(Answer):
+    beta: Number
+    stderr_hac: Number
+    r2: Number
+    n_obs: int
+    flagged: bool
+    reason: str | None
+
+
+class JointBetas(Answer):
+    """Of all factors at once."""
+
+    n_obs: int
+    r2: Number
+    condition: Number
+    resid_sd: Number = Field(description="Daily")
+    betas: dict[str, Number]
+    stderr_hac: dict[str, Number]
+    flagged: list[str] = Field(description="Factors whose beta is beyond ±5")
+    reasons: dict[str, str] = Field(description="Why a beta, or all of them, are null")
+
+
+class ProviderBeta(Answer):
+    """A vendor's own, which never stands in for ours."""
+
+    value: Number
+    date: str | None
+    provider: str | None
+    reason: str | None
+
+
 class SymbolFactors(Answer):
     symbol: str
     session: str
@@ -51,12 +119,21 @@ class SymbolFactors(Answer):
     price_version: int
     proxies: dict[str, str | None]
     market_beta: MarketBeta
-    market_beta_shrunk: dict[str, Json]
-    ir_beta: dict[str, Json]
-    spreads: dict[str, dict[str, Json]]
-    joint: dict[str, Json]
-    reasons: list[dict[str, Json]] | None = Field(None, description="What falls short, by figure")
-    provider_beta: dict[str, Json]
+    market_beta_shrunk: ShrunkBeta
+    ir_beta: RateBeta
+    spreads: dict[str, SpreadBeta]
+    joint: JointBetas
+    reasons: list[Reason] | None = Field(None, description="What falls short, by figure")
+    provider_beta: ProviderBeta
+
+
+class Fundamentals(Answer):
+    """What a provider said last, on or before the session."""
+
+    market_cap: Number
+    pe: Number
+    as_of: str | None
+    provider: str | None
 
 
 class SymbolMetrics(Answer):
@@ -67,12 +144,12 @@ class SymbolMetrics(Answer):
     price_return: dict[str, Number]
     total_return: dict[str, Number]
     volatility: dict[str, Number]
-    fundamentals: dict[str, Json]
+    fundamentals: Fundamentals
     quality: str
     reasons: list[Reason]
 
 
-class Price(Answer):
+class StoredPrice(Answer):
     session: str
     close: Number
     adj_close: Number
@@ -81,6 +158,17 @@ class Price(Answer):
     provider: str
     fetched_at: str
     price_version: int
+
+
+class Price(StoredPrice):
+    """As traded; `adj_close` is adjusted for splits and dividends, as the provider has it."""
+
+    open: Number = None
+    high: Number = None
+    low: Number = None
+    volume: Number = None
+    return_basis: str | None = Field(None, description="What the return was computed from")
+    return_remark: str | None = None
 
 
 class SymbolAction(Answer):
@@ -99,7 +187,7 @@ class SymbolPrices(Answer):
     gaps: list[SymbolGap] = Field(default_factory=list)
 
 
-class PriceVersion(Price):
+class PriceVersion(StoredPrice):
     known_from: str
     known_until: str | None = Field(description="Null for the value that stands")
 

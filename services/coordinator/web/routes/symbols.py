@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from services.coordinator.context import Ctx
 from services.coordinator.errors import NotFound
 from services.coordinator.reference import symbols as symbols_
-from services.coordinator.results import holdings, identities, symbols
+from services.coordinator.results import holdings, identities, price_history, symbols
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import Day, back, changed
 from services.coordinator.web.routes.common import router as made
@@ -20,6 +20,7 @@ from services.coordinator.web.views import symbol as views
 from shared.db.engine import snapshot
 
 router = made()
+SHOWN_REPLACED = 20
 
 
 @router.get("/symbols")
@@ -46,8 +47,9 @@ async def one(request: Request, symbol: str, context: Ctx) -> Response:
             except NotFound:
                 found.append(None)
         holders = await holdings.holders(conn, facts["symbol"])
+        replaced = await price_history.replaced(conn, symbol, SHOWN_REPLACED)
     metrics, factors = found
-    return page(request, "symbol.html", view=views.view(facts, prices, metrics, factors, holders))
+    return page(request, "symbol.html", replaced=replaced, view=views.view(facts, prices, metrics, factors, holders))
 
 
 @router.post("/symbols/{symbol}/resolve")

@@ -40,7 +40,12 @@ function plot(box) {
   const ink = colour("--quiet"), rule = colour("--line");
   const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 }, font: "11px system-ui, sans-serif" };
   const cursor = { sync: { key: "portfolio" }, drag: { x: true, y: false } };
-  const day = (u, value) => (value == null ? "–" : new Date(value * 1000).toISOString().slice(0, 10));
+  // Where nothing is pointed at, the legend says the newest values.
+  const said = (values, write) => (u, v, of, at) => {
+    const value = values[at ?? values.length - 1];
+    return value == null ? "–" : write(value);
+  };
+  const day = said(data.sessions, (session) => session);
   const marks = (u) => {
     const ctx = u.ctx;
     ctx.save();
@@ -58,11 +63,11 @@ function plot(box) {
   const drawnHere = document.createElement("div");
   const lines = [
     { label: data.labels.session, value: day },
-    { label: data.labels.nav, stroke: colour("--own"), width: 1.6, value: (u, v) => (v == null ? "–" : money.format(v)) },
+    { label: data.labels.nav, stroke: colour("--own"), width: 1.6, value: said(data.nav, money.format) },
   ];
   const series = [seconds, data.nav];
   if (data.benchmark) {
-    lines.push({ label: data.labels.benchmark, stroke: colour("--other"), width: 1, value: (u, v) => (v == null ? "–" : money.format(v)) });
+    lines.push({ label: data.labels.benchmark, stroke: colour("--other"), width: 1, value: said(data.benchmark, money.format) });
     series.push(data.benchmark);
   }
   const width = box.clientWidth;
@@ -71,7 +76,7 @@ function plot(box) {
       axes: [{ ...axis, size: 8, values: (u, ticks) => ticks.map(() => "") }, { ...axis, size: 56, values: (u, ticks) => ticks.map((v) => short.format(v)) }] }, series, drawnHere);
   const below = new window.uPlot(
     { width, height: 130, cursor, tzDate: (ts) => window.uPlot.tzDate(new Date(ts * 1e3), "UTC"),
-      series: [{ label: data.labels.session, value: day }, { label: data.labels.drawdown, stroke: colour("--down"), fill: colour("--down").replace("rgb(", "rgba(").replace(")", ", .15)"), width: 1, value: (u, v) => (v == null ? "–" : share.format(v)) }],
+      series: [{ label: data.labels.session, value: day }, { label: data.labels.drawdown, stroke: colour("--down"), fill: colour("--down").replace("rgb(", "rgba(").replace(")", ", .15)"), width: 1, value: said(data.drawdown, share.format) }],
       axes: [axis, { ...axis, size: 56, values: (u, ticks) => ticks.map((v) => share.format(v)) }] }, [seconds, data.drawdown], drawnHere);
   drawnHere.setAttribute("aria-hidden", "true");
   box.append(drawnHere);

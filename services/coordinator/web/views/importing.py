@@ -248,30 +248,44 @@ def _sample(found: Sheet, index: int) -> str:
     return next((row[index].strip() for row in rows if index < len(row) and row[index].strip()), "")
 
 
+# Further away, a price is not that of the day.
+_NEAR = 0.05
+
+
 def preview(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Row by row how a price was understood, with the verdict in words."""
-    return [item | {"verdict": _verdict(item), "doubt": _doubt(item)} for item in document["preview"][:SHOWN_ROWS]]
+    """Row by row how a price was understood, with the verdict in words, and whether there is something to look at."""
+    unknown = {item["symbol"]: item["suggestions"] for item in document.get("unknown_symbols") or ()}
+    found = []
+    for item in document["preview"][:SHOWN_ROWS]:
+        verdict, doubt = _judged(item, unknown)
+        found.append(item | {"verdict": verdict, "doubt": doubt})
+    return found
 
 
-def _verdict(item: Mapping[str, Any]) -> str:
+def _judged(item: Mapping[str, Any], unknown: Mapping[str, Sequence[str]]) -> tuple[str, bool]:
     if item["investment_class"] != "PUBLIC":
-        return _("as stated")
-    if not item["price_basis_known"]:
-        return _("not compared yet: no price of the session is stored")
+        return _("as stated"), False
+    if item["symbol"] in unknown:
+        meant = ", ".join(unknown[item["symbol"]][:3])
+        return _("no price source has it; {names}?").format(names=meant) if meant else _("no price source has it"), True
     traded, adjusted, price = item["close_as_traded"], item["close_split_adjusted"], item["entry_price"]
-    close = adjusted if item["price_basis"] == "split_adjusted" else traded
-    if item["price_basis"] == "split_adjusted" and traded and adjusted and traded != adjusted:
-        return _("converted {ratio}:1").format(ratio=f"{traded / adjusted:.4g}")
-    if close and price and abs(price / close - 1.0) > 0.05:
-        return _("differs by {share} from the close").format(share=f"{abs(price / close - 1.0):.0%}")
-    return _("fits the close")
-
-
-def _doubt(item: Mapping[str, Any]) -> bool:
-    return item["investment_class"] == "PUBLIC" and (
-        not item["price_basis_known"]
-        or _verdict(item).startswith(_("differs by {share} from the close").split("{", 1)[0])
-    )
+    split = bool(traded and adjusted and traded != adjusted)
+    if item["price_basis_known"]:
+        if split and item["price_basis"] == "split_adjusted":
+            return _("converted {ratio}:1").format(ratio=f"{traded / adjusted:.4g}"), False
+        closes = [adjusted if item["price_basis"] == "split_adjusted" else traded]
+    elif traded is None and adjusted is None:
+        return _("not compared yet: no price of the session is stored"), True
+    else:
+        # What the price source says; which of the two it is taken for is decided once it is stored.
+        closes = [traded, adjusted]
+    away = {close: abs(price / close - 1.0) for close in closes if close and price}
+    nearest = min(away, key=away.__getitem__, default=None)
+    if nearest is not None and away[nearest] > _NEAR:
+        return _("differs by {share} from the close").format(share=f"{away[nearest]:.0%}"), True
+    if split and not item["price_basis_known"] and nearest == adjusted:
+        return _("fits the split-adjusted close"), False
+    return _("fits the close"), False
 
 
 def minutes(seconds: float) -> str:

@@ -29,7 +29,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """processed: share of units whose work is done; coverage_min: the lowest of the last year; both decimals."""
+    """processed: share of units whose work is done; coverage_min: the lowest of the last year; both decimals. partial: units with a
+    remark, which a list does not count."""
 
     name: str
     processed: float
@@ -92,24 +93,23 @@ class State:
 def of_status(status: Mapping[str, Any]) -> State:
     """From the status document."""
     waits = [hole["next_at"] for hole in status["holes"] if hole["next_at"]]
-    return _state(status, status["processed"], min(waits, default=None))
+    return _state(status, min(waits, default=None), status["partial"])
 
 
 def of_line(line: Mapping[str, Any]) -> State:
     """The same from a line of the list of portfolios."""
-    expected = line["expected"]
-    return _state(line, line["completed"] / expected if expected else 1.0, line["next_at"])
+    return _state(line, line["next_at"])
 
 
-def _state(of: Mapping[str, Any], processed: float, next_at: str | None) -> State:
+def _state(of: Mapping[str, Any], next_at: str | None, partial: int = 0) -> State:
     return State(
         name=of["state"],
-        processed=processed,
+        processed=of["processed"],
         coverage_min=of["coverage_min"],
         needs_you=tuple(_need(item["symbol"], item["reason"], item["remedy"]) for item in of["needs_you"]),
         complete_to=of["complete_to"],
         next_at=next_at,
-        partial=of["partial"],
+        partial=partial,
     )
 
 
