@@ -15,6 +15,8 @@ from shared.market.reasons import ABSENCES, ReasonCode
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {code.value for code in ReasonCode}
+# What names no code anywhere need not be parsed.
+_ANY_CODE = re.compile("|".join(map(re.escape, sorted(CODES))))
 # Words of everyday that are codes too: found everywhere as what they mean.
 COMMON = {ReasonCode.BLOCKED.value}
 
@@ -85,6 +87,8 @@ def _literals(tree: ast.AST) -> Iterator[ast.Constant]:
 def written_out(name: str, source: str) -> list[str]:
     """Places where a code stands as a literal."""
     known = HOMONYMS.get(name, frozenset())
+    if not _ANY_CODE.search(source):
+        return []
     return [
         f"{name}:{node.lineno} {node.value!r}"
         for node in _literals(ast.parse(source))
@@ -105,6 +109,8 @@ def unknown_in_sql(name: str, source: str) -> list[str]:
 def named_unknown(name: str, source: str) -> list[str]:
     """String literals given as a reason, by keyword or under the key of a document, that the registry lacks."""
     given: list[ast.expr] = []
+    if "reason" not in source:
+        return []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             given += [word.value for word in node.keywords if word.arg == "reason"]

@@ -43,8 +43,9 @@ def test_the_tests_of_a_module_stay_in_one_process(tmp_path: Path) -> None:
         (tmp_path / f"test_{module}.py").write_text(body)
     how = options[options.index("--dist") :].split()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "2", *how, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
+        [sys.executable, "-m", "pytest", "-p", "xdist", "-q", "-n", "2", *how, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
         capture_output=True, text=True, check=False, timeout=100, cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # three processes start: without what only the suite needs
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name[0] for path in tmp_path.glob("?-*")) == ["a", "b", "c", "d"]
