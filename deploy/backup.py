@@ -251,7 +251,7 @@ async def _assert_empty(conn: AsyncConnection) -> None:
 
 
 @contextlib.asynccontextmanager
-async def administrated(directory: Path | None, *, empty: bool = False) -> AsyncIterator[str]:
+async def open_administrator_url(directory: Path | None, *, empty: bool = False) -> AsyncIterator[str]:
     """An administrator's address: of `LEADLINE_ADMIN_DATABASE_URL` if no directory was chosen, else of the embedded database there,
     which is started if nothing runs on it.
 

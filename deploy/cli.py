@@ -98,7 +98,7 @@ def backup(
     from deploy import backup as work
 
     async def run() -> work.Manifest:
-        async with work.administrated(state) as url:
+        async with work.open_administrator_url(state) as url:
             return await work.backup(url, path)
 
     print(f"{path}: {asyncio.run(run()).summary()}")
@@ -114,7 +114,7 @@ def restore(
     from deploy import backup as work
 
     async def run() -> work.Manifest:
-        async with work.administrated(state, empty=True) as url:
+        async with work.open_administrator_url(state, empty=True) as url:
             return await work.restore(url, path)
 
     print(f"restored, and the same as what was backed up: {asyncio.run(run()).summary()}")

@@ -22,7 +22,7 @@ from services.coordinator.results.providers import curve
 from services.ingest.providers.base import Provider
 from services.ingest.providers.quota.limits import Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import create_providers
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow.quotas import (
     DatabaseQuota,
@@ -234,7 +234,7 @@ async def check_providers(settings: IngestSettings, engine: AsyncEngine) -> list
             answers, said = False, f"cannot be read: {error}"
         return ProviderCheck(provider.name, answers, said, ())
 
-    providers = enabled(settings, exchange_calendar, quota, lambda: exchange_calendar().horizon)
+    providers = create_providers(settings, exchange_calendar, quota, lambda: exchange_calendar().horizon)
     return list(await asyncio.gather(*map(one, providers)))
 
 

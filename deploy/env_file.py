@@ -35,7 +35,7 @@ def write_env(path: Path) -> list[str]:
     """Add a secret for each name that has no value in the file; returns those names. The file ends with mode 0600."""
     kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     # A later line wins, in compose as here: one without a value would undo what is drawn.
-    given = {name for line in kept if (name := _assigned(line)) in NAMES}
+    given = {name for line in kept if (name := _assigned_name(line)) in NAMES}
     missing = [name for name in NAMES if name not in given]
     write_values(path, {name: secrets.token_urlsafe(32) for name in missing})
     return missing
@@ -52,7 +52,7 @@ def write_values(path: Path, values: Mapping[str, str]) -> None:
     draft.replace(path)
 
 
-def _assigned(line: str) -> str:
+def _assigned_name(line: str) -> str:
     """The name that a line gives a value to; else nothing."""
     name, _, value = line.partition("=")
     return name.strip() if value.strip().strip("\"'") and not line.lstrip().startswith("#") else ""

@@ -32,7 +32,7 @@ def documents() -> Iterator[tuple[str, str]]:
         assert isinstance(made, Service)
         yield f"asyncapi/{service}.json", _text(asyncapi.describe(service, made.broker))
     yield "kafka-rights.md", acls.markdown()
-    yield "configuration.md", settings_reference.updated(DOCS / "configuration.md")
+    yield "configuration.md", settings_reference.update_table(DOCS / "configuration.md")
 
 
 def _text(document: object) -> str:

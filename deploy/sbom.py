@@ -86,7 +86,7 @@ def licence_of(name: str, found: Message) -> str:
     return " AND ".join(dict.fromkeys(known)) or UNKNOWN
 
 
-def locked(lock: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def find_pins(lock: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Name, version and SHA-256 hashes of every pin."""
     for found in re.finditer(r"^([A-Za-z0-9._-]+)==(\S+)(.*?)(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL):
         yield found[1], found[2], tuple(re.findall(r"sha256:([0-9a-f]{64})", found[3]))
@@ -94,7 +94,7 @@ def locked(lock: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 def packages() -> list[Part]:
     parts = []
-    for name, version, hashes in locked(LOCK.read_text(encoding="utf-8")):
+    for name, version, hashes in find_pins(LOCK.read_text(encoding="utf-8")):
         try:
             licence = licence_of(name, cast("Message", metadata.metadata(name)))
         except metadata.PackageNotFoundError:
@@ -117,7 +117,7 @@ def scripts() -> list[Part]:
 
 def absent() -> set[str]:
     """Pins that are for another platform or interpreter than this one."""
-    return {name for name, _, _ in locked(LOCK.read_text(encoding="utf-8")) if not _is_installed(name)}
+    return {name for name, _, _ in find_pins(LOCK.read_text(encoding="utf-8")) if not _is_installed(name)}
 
 
 def _is_installed(name: str) -> bool:

@@ -92,7 +92,7 @@ def _default(field: FieldInfo) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def updated(document: Path) -> str:
+def update_table(document: Path) -> str:
     """The document with its table as the classes have it now."""
     before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
     _, found, after = rest.partition(END)

@@ -36,7 +36,7 @@ from leadline.agent_answers import (
 from leadline.async_client import AsyncClient
 from leadline.calls import Call
 from leadline.errors import Failed
-from leadline.names import matching
+from leadline.names import find_portfolios
 
 INSTRUCTIONS = (
     "Portfolio risk. A figure that is null is unknown, never zero: 'reasons' say why, who can mend it and how, and 'explain' says what "
@@ -46,7 +46,7 @@ READ = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
 T = TypeVar("T")
 
 
-def _picked(kind: type[T], document: Mapping[str, Any]) -> T:
+def _pick_fields(kind: type[T], document: Mapping[str, Any]) -> T:
     """What the tool promises, of what the server answers. A field that an older server lacks is null."""
     return kind(**{each.name: document.get(each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ class Tools:
         except ValueError:
             pass
         items = [dict(item) async for item in self._client.portfolios()]
-        found = matching(items, portfolio)
+        found = find_portfolios(items, portfolio)
         if len(found) != 1:
             known = ", ".join(f"{item['name']} ({item['id']})" for item in (found or items)[:20])
             count = len(found) or "no"
@@ -74,7 +74,7 @@ class Tools:
         return str(found[0]["id"])
 
     async def _result(self, kind: type[T], what: str, portfolio: str, session: date | None) -> T:
-        return _picked(kind, await self._get(f"/portfolios/{await self._id(portfolio)}/{what}", session=session))
+        return _pick_fields(kind, await self._get(f"/portfolios/{await self._id(portfolio)}/{what}", session=session))
 
     async def _range(
         self, kind: type[T], what: str, portfolio: str, first: date | None, last: date | None, **more: object
@@ -82,15 +82,15 @@ class Tools:
         answer = await self._get(
             f"/portfolios/{await self._id(portfolio)}/{what}", **{"from": first, "to": last}, **more
         )
-        return _picked(kind, answer | {"first": answer["from"], "last": answer["to"]})
+        return _pick_fields(kind, answer | {"first": answer["from"], "last": answer["to"]})
 
     async def list_portfolios(self) -> Portfolios:
         """All portfolios: state, coverage and net asset value of each."""
-        return Portfolios([_picked(PortfolioLine, item) async for item in self._client.portfolios()])
+        return Portfolios([_pick_fields(PortfolioLine, item) async for item in self._client.portfolios()])
 
     async def status(self, portfolio: str) -> Status:
         """Whether a portfolio is complete, partial, healing or blocked; what is missing and why; what a person must do."""
-        return _picked(Status, await self._get(f"/portfolios/{await self._id(portfolio)}/status"))
+        return _pick_fields(Status, await self._get(f"/portfolios/{await self._id(portfolio)}/status"))
 
     async def positions(self, portfolio: str, session: date | None = None) -> Positions:
         """Every lot on a session: quantity, price, value, weight, profit and loss. Without a session the newest complete one."""
@@ -126,24 +126,24 @@ class Tools:
     async def liquidity(self, portfolio: str, session: date | None = None, share: float | None = None) -> Liquidity:
         """How many sessions it takes to sell. share : of a day's mean volume that is sold a day, such as 0.2"""
         path = f"/portfolios/{await self._id(portfolio)}/liquidity"
-        return _picked(Liquidity, await self._get(path, session=session, share=share))
+        return _pick_fields(Liquidity, await self._get(path, session=session, share=share))
 
     async def what_if(self, portfolio: str, trades: dict[str, float], session: date | None = None) -> WhatIf:
         """Risk before and after trades at the session's closes; nothing is stored. trades : quantity by symbol, negative to sell"""
         listed = [{"symbol": symbol, "quantity": quantity} for symbol, quantity in trades.items()]
         body = {"trades": listed, "session": None if session is None else session.isoformat()}
         path = f"/portfolios/{await self._id(portfolio)}/what-if"
-        return _picked(WhatIf, await self._client.send(Call[Any]("POST", path, json=body)))
+        return _pick_fields(WhatIf, await self._client.send(Call[Any]("POST", path, json=body)))
 
     async def limits(self) -> Limits:
         """Limits on figures, in which portfolios each is breached, and since when."""
-        return _picked(Limits, await self._get("/limits"))
+        return _pick_fields(Limits, await self._get("/limits"))
 
     async def explain(self, portfolio: str, figure: str, session: date | None = None) -> Explained:
         """Where a figure comes from: formula, parameters, steps, and the data with provider and time. Figures are named like
         snapshots.nav, risk.var.historical.0.95 or risk.volatility.realized_252."""
         path = f"/portfolios/{await self._id(portfolio)}/explain"
-        return _picked(Explained, await self._get(path, figure=figure, session=session))
+        return _pick_fields(Explained, await self._get(path, figure=figure, session=session))
 
     async def restatements(self, portfolio: str, first: date | None = None, last: date | None = None) -> Restatements:
         """What was computed again between two sessions, and why, newest first."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from leadline import calls, frames, http, models
 from leadline.calls import Call, Pages, Session, What
 from leadline.client import ATTEMPTS
-from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, finished, not_in_time
+from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, is_finished, not_in_time
 
 # Loaded by the first client: `leadline --help` calls nobody, and would wait for it as long as for everything else.
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def send(self, call: Call[T]) -> T:
-        arguments = {"params": http.given(call.params), "json": call.json, "data": call.data, "files": call.files}
+        arguments = {"params": http.to_query(call.params), "json": call.json, "data": call.data, "files": call.files}
         answer = await self._answer(call.method, call.path, **arguments)
         return cast("T", answer.json() if answer.content else None)
 
@@ -195,7 +195,7 @@ class AsyncClient:
 
     async def report(self, portfolio_id: str, session: Session = None) -> str:
         """The risk report as one HTML file."""
-        params = http.given({"session": session, "inline": "true"})
+        params = http.to_query({"session": session, "inline": "true"})
         return (await self._answer("GET", f"{self.url}/report/{portfolio_id}", params=params)).text
 
     async def wait_until_complete(
@@ -210,7 +210,7 @@ class AsyncClient:
         until = time.monotonic() + seconds
         while True:
             status = await self.status(portfolio_id)
-            if finished(status):
+            if is_finished(status):
                 return status
             if time.monotonic() + poll > until:
                 raise not_in_time(status, seconds)

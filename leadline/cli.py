@@ -124,7 +124,7 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Create a portfolio from a CSV file, or add to one; prints its id."""
-    imports.checked(file, name, equity, into, undo, on_match, dry_run=dry_run)
+    imports.check_arguments(file, name, equity, into, undo, on_match, dry_run=dry_run)
     if undo is not None:
         with client() as api:
             imports.show_undone(imports.undo(api, str(into), undo), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from leadline import calls, frames, http, models
 from leadline.calls import Call, Pages, Session, What
-from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, finished, not_in_time
+from leadline.waiting import POLL_SECONDS, WAIT_SECONDS, is_finished, not_in_time
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,7 +35,7 @@ class Client(http.Client):
         super().__init__(url, token, attempts=attempts, transport=transport)
 
     def send(self, call: Call[T]) -> T:
-        arguments = {"params": http.given(call.params), "json": call.json, "data": call.data, "files": call.files}
+        arguments = {"params": http.to_query(call.params), "json": call.json, "data": call.data, "files": call.files}
         return cast("T", self._call(call.method, call.path, **arguments))
 
     def iterate(self, pages: Pages[T]) -> Iterator[T]:
@@ -168,7 +168,7 @@ class Client(http.Client):
         until = time.monotonic() + seconds
         while True:
             status = self.status(portfolio_id)
-            if finished(status):
+            if is_finished(status):
                 return status
             if time.monotonic() + poll > until:
                 raise not_in_time(status, seconds)

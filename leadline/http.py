@@ -103,7 +103,7 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **params: object) -> Any:
-        return self._call("GET", path, params=given(params))
+        return self._call("GET", path, params=to_query(params))
 
     def find(self, path: str, **params: object) -> Any:
         """Like `get`, but None where nothing is there yet, or of a symbol without a price. Any other failure is one."""
@@ -123,20 +123,20 @@ class Client:
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         json: Any = None,
     ) -> Any:
-        return self._call("POST", path, params=given(params or {}), data=data, files=files, json=json)
+        return self._call("POST", path, params=to_query(params or {}), data=data, files=files, json=json)
 
     def patch(self, path: str, *, json: Any) -> Any:
         return self._call("PATCH", path, json=json)
 
     def put(self, path: str, *, params: Mapping[str, object] | None = None, json: Any) -> Any:
-        return self._call("PUT", path, params=given(params or {}), json=json)
+        return self._call("PUT", path, params=to_query(params or {}), json=json)
 
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
 
     def page(self, path: str, **params: object) -> str:
         """The text of one of the server's pages, which stand beside the API."""
-        return self._answer("GET", self.url + path, params=given(params)).text
+        return self._answer("GET", self.url + path, params=to_query(params)).text
 
     def pages(self, path: str, **params: object) -> list[dict[str, Any]]:
         """All items of a paged list."""
@@ -191,7 +191,7 @@ def failure(answer: httpx2.Response) -> Failed:
     return kind(str(body.get("detail") or body), status=answer.status_code, body=body)
 
 
-def given(params: Mapping[str, object]) -> dict[str, str | list[str]]:
+def to_query(params: Mapping[str, object]) -> dict[str, str | list[str]]:
     """What was given, as text; a list is the parameter repeated."""
     return {
         key: [str(item) for item in value] if isinstance(value, list) else str(value)

@@ -14,7 +14,7 @@ from leadline.http import Client, Failed
 LEAST = 4
 
 
-def matching(items: Sequence[Mapping[str, Any]], given: str) -> list[Mapping[str, Any]]:
+def find_portfolios(items: Sequence[Mapping[str, Any]], given: str) -> list[Mapping[str, Any]]:
     """The portfolios that are meant; the closest way of naming one that fits any counts."""
     low = given.lower()
     ways: tuple[Callable[[Mapping[str, Any]], bool], ...] = (
@@ -36,7 +36,7 @@ def portfolio_of(api: Client, given: str) -> str:
         return str(UUID(given))
     except ValueError:
         pass
-    found = matching(api.pages("/portfolios"), given)
+    found = find_portfolios(api.pages("/portfolios"), given)
     if len(found) == 1:
         return str(found[0]["id"])
     if found:

@@ -8,7 +8,7 @@ from leadline.models import Status
 WAIT_SECONDS, POLL_SECONDS = 600.0, 1.0
 
 
-def finished(status: Status) -> bool:
+def is_finished(status: Status) -> bool:
     """Whether nothing is missing that comes by itself. Raises Blocked where nothing comes without a person."""
     if status["state"] == "blocked":
         why = "; ".join(dict.fromkeys(hole["reason"] for hole in status["holes"] if hole["reason"]))

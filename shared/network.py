@@ -6,7 +6,7 @@ import ipaddress
 import urllib.request
 
 
-def allowed(address: str, *, allow_loopback: bool = False) -> bool:
+def is_allowed_address(address: str, *, allow_loopback: bool = False) -> bool:
     """Whether an address is global unicast: not private, link-local (cloud metadata), loopback, shared, multicast or reserved."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):

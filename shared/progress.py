@@ -46,7 +46,7 @@ def report() -> None:
 
 
 @contextlib.contextmanager
-def tracked() -> Iterator[Progress]:
+def track_progress() -> Iterator[Progress]:
     """Around a handler: what it calls reports here."""
     progress = Progress()
     token = _current.set(progress)

@@ -40,7 +40,7 @@ EXIT_STUCK = 70
 
 @dataclass
 class Service:
-    """The running parts of one service. Built without connecting; `running` connects and cleans up."""
+    """The running parts of one service. Built without connecting; `lifespan` connects and cleans up."""
 
     name: str
     settings: ServiceSettings
@@ -84,7 +84,7 @@ class Service:
             self.relay.wake()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
         """Start the relay, the consumers and the background loops; on the way out drain, in the reverse order."""
         producer = create_producer(self.settings, service=self.name) if self.messaging else None
         try:
@@ -132,7 +132,7 @@ class Service:
         """What only a restart would mend. Empty before the start and while stopping."""
         if self.stopping.is_set():
             return []
-        found = self.ended()
+        found = self.ended_tasks()
         if self.relay is None:
             return found
         silent = time.monotonic() - self.relay.last_turn
@@ -140,7 +140,7 @@ class Service:
             found.append(f"the relay has not looked for {silent:.0f} s")
         return found + self.watch.problems()
 
-    def ended(self) -> list[str]:
+    def ended_tasks(self) -> list[str]:
         """The tasks that should run until the stop and do not, each with what ended it: nobody starts them again."""
         if self.stopping.is_set():
             return []

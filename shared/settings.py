@@ -199,12 +199,12 @@ class ServiceSettings(BaseSettings):
         return self
 
 
-def _set(settings: ServiceSettings, *names: str) -> list[str]:
+def _variables_set(settings: ServiceSettings, *names: str) -> list[str]:
     """Which of these fields are set, as variables."""
     return [PREFIX + name.upper() for name in names if getattr(settings, name) is not None]
 
 
-def _missing(settings: ServiceSettings, *names: str) -> list[str]:
+def _missing_variables(settings: ServiceSettings, *names: str) -> list[str]:
     return [PREFIX + name.upper() for name in names if getattr(settings, name) is None]
 
 
@@ -212,34 +212,36 @@ def _sasl_faults(settings: ServiceSettings) -> list[str]:
     protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
     credentials = ("kafka_username", "kafka_password")
     if not protocol.startswith("SASL"):
-        unused = _set(settings, "kafka_sasl_mechanism", *credentials)
+        unused = _variables_set(settings, "kafka_sasl_mechanism", *credentials)
         return [f"{', '.join(unused)} need LEADLINE_KAFKA_SECURITY_PROTOCOL=SASL_SSL"] if unused else []
     if mechanism is None:
         return ["LEADLINE_KAFKA_SASL_MECHANISM is missing: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"]
     if mechanism == "OAUTHBEARER":
-        unused = _set(settings, *credentials)
+        unused = _variables_set(settings, *credentials)
         return [f"{', '.join(unused)} are for PLAIN and SCRAM, not for OAUTHBEARER"] if unused else []
-    absent = _missing(settings, *credentials)
+    absent = _missing_variables(settings, *credentials)
     return [f"{mechanism} needs {' and '.join(absent)}"] if absent else []
 
 
 def _oauth_faults(settings: ServiceSettings) -> list[str]:
     asked = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
-    given = _set(settings, *asked, "kafka_oauth_scope", "kafka_oauth_token_path")
+    given = _variables_set(settings, *asked, "kafka_oauth_scope", "kafka_oauth_token_path")
     if settings.kafka_sasl_mechanism != "OAUTHBEARER":
         return [f"{', '.join(given)} need LEADLINE_KAFKA_SASL_MECHANISM=OAUTHBEARER"] if given else []
     if settings.kafka_oauth_token_path is not None:
         others = [name for name in given if not name.endswith("_TOKEN_PATH")]
         return [f"LEADLINE_KAFKA_OAUTH_TOKEN_PATH and {', '.join(others)}: keep one way to a token"] if others else []
-    absent = _missing(settings, *asked)
+    absent = _missing_variables(settings, *asked)
     return [f"OAUTHBEARER needs {' and '.join(absent)}, or LEADLINE_KAFKA_OAUTH_TOKEN_PATH"] if absent else []
 
 
 def _tls_faults(settings: ServiceSettings) -> list[str]:
     files = ("kafka_ssl_ca", "kafka_ssl_cert", "kafka_ssl_key")
     if not settings.kafka_security_protocol.endswith("SSL"):
-        unused = _set(settings, *files, "kafka_ssl_key_password")
+        unused = _variables_set(settings, *files, "kafka_ssl_key_password")
         return [f"{', '.join(unused)} need LEADLINE_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL"] if unused else []
-    if settings.kafka_ssl_cert is None and (unused := _set(settings, "kafka_ssl_key", "kafka_ssl_key_password")):
+    if settings.kafka_ssl_cert is None and (
+        unused := _variables_set(settings, "kafka_ssl_key", "kafka_ssl_key_password")
+    ):
         return [f"{', '.join(unused)} need LEADLINE_KAFKA_SSL_CERT"]
     return []

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from deploy.embedded.run import Options, embedded
+from deploy.embedded.run import Options, run_embedded
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "services" / "coordinator" / "api" / "recorded_examples.json"
@@ -177,7 +177,7 @@ async def _operations(recorder: Recorder, at: Mapping[str, str]) -> None:
 async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="leadline-examples-") as state:
         options = Options(state=Path(state), port=0, data=SAMPLE.with_name("prices.parquet"), as_of=AS_OF)
-        async with embedded(options) as leadline:
+        async with run_embedded(options) as leadline:
             bearer = {"Authorization": f"Bearer {leadline.token}"}
             async with httpx2.AsyncClient(base_url=f"{leadline.url}/api/v1", timeout=60, headers=bearer) as api:
                 found = await record(api)

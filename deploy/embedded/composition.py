@@ -208,7 +208,7 @@ async def _healthy(running: Composition, tasks: list[asyncio.Task[None]], token:
             if response.status_code == 200:
                 del waiting[service]
             # Nobody starts such a task again: waiting would only hide what it said.
-            if ended := app.state.service.ended():
+            if ended := app.state.service.ended_tasks():
                 raise ConfigurationError(f"the {service} service cannot go on: {'; '.join(ended)}")
         for task in tasks:
             if task.done():

@@ -16,7 +16,7 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.embedded.run import Embedded, Options, embedded, until_stopped
+from deploy.embedded.run import Embedded, Options, run_embedded, until_stopped
 from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from leadline.cli import Client, Failed, console_for, render_risk_overview
@@ -58,8 +58,8 @@ async def _demo(options: Options, console: Console, *, serve: bool) -> None:
         lambda: supervisor.begin_stop(code=1, words="stopped; the next run goes on from there")
     )
     began = time.monotonic()
-    with _saying(console, "Starting PostgreSQL, a Kafka-protocol broker and the five services …"):
-        running = embedded(options, supervisor)
+    with _show_status(console, "Starting PostgreSQL, a Kafka-protocol broker and the five services …"):
+        running = run_embedded(options, supervisor)
         leadline = await unless_stopped(running.__aenter__(), asked_to_stop)
     if leadline is None:
         raise LeadlineError("stopped before everything had started")
@@ -177,7 +177,7 @@ async def _read_recorded(leadline: Embedded) -> Recorded:
 
 
 @contextlib.contextmanager
-def _saying(console: Console, what: str) -> Iterator[None]:
+def _show_status(console: Console, what: str) -> Iterator[None]:
     if console.is_terminal:
         with console.status(what):
             yield

@@ -21,6 +21,6 @@ def check(settings: ServiceSettings) -> str:
     skip = settings.data_bad_rows == "skip"
     provider = FileProvider(settings.data, exchange_calendar, skip_bad_rows=skip)
     said = f"{settings.data}, {len(provider.symbols()):,} symbols"
-    for left in provider.skipped():
+    for left in provider.skipped_rows():
         said += f"; {left.rows:,} bad rows of {left.file} left out, the first: {left.why[0]}"
     return said

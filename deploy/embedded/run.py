@@ -70,7 +70,7 @@ class Embedded:
 
 
 @contextlib.asynccontextmanager
-async def embedded(
+async def run_embedded(
     options: Options, supervisor: Supervisor | None = None, say: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[Embedded]:
     """Run everything until the block ends, then stop it in the order that loses nothing: services, broker, database.
@@ -92,11 +92,11 @@ async def embedded(
         log = stack.enter_context(_log_of(directory))
         await asyncio.to_thread(prices.check, settings_of("ingest", **values))
         say("PostgreSQL")
-        database = await _started(
+        database = await _start_server(
             stack, supervisor, lambda port, give_up: postgres.serve(directory, port=port, give_up=give_up)
         )
         say("the broker")
-        bus = await _started(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
+        bus = await _start_server(stack, supervisor, lambda port, _: broker.serve(directory, port=port))
         passwords = state.passwords(directory)
         token = own_token or state.token(directory)
         say("the schema")
@@ -114,7 +114,7 @@ async def embedded(
                 stack, supervisor, listener, directory=directory, urls=urls, values=values
             )
         stack.enter_context(
-            state.announced(
+            state.announce_addresses(
                 directory,
                 url=services.url,
                 database=urls["coordinator"],
@@ -125,9 +125,9 @@ async def embedded(
             )
         )
         if own_token is None:
-            stack.enter_context(state.registered(directory, services.port))
+            stack.enter_context(state.register_server(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
-        await stack.enter_async_context(supervisor.running())
+        await stack.enter_async_context(supervisor.keep_watch())
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
 
 
@@ -142,7 +142,7 @@ async def _start_services(
 ) -> tuple[Composition, computation.Computation]:
     """Start the coordinator here and the services that compute in a process of their own, both at once."""
     starting = asyncio.create_task(
-        _started(
+        _start_server(
             stack,
             supervisor,
             lambda port, give_up: computation.serve(directory, urls, values, _log_limit(), port=port, give_up=give_up),
@@ -173,7 +173,7 @@ async def _serve(options: Options) -> None:
     asked_to_stop = stop_on_signals(supervisor.begin_stop)
     say = progress(sys.stderr)
     async with contextlib.AsyncExitStack() as stack:
-        starting = embedded(options, supervisor, lambda part: say(f"starting {part} …"))
+        starting = run_embedded(options, supervisor, lambda part: say(f"starting {part} …"))
         running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
         if running is not None:
             print(f"ready {running.url}", flush=True)
@@ -244,7 +244,7 @@ def _values(options: Options) -> dict[str, Any]:
     return values
 
 
-async def _started(
+async def _start_server(
     stack: contextlib.AsyncExitStack,
     supervisor: Supervisor,
     serve: Callable[[int | None, threading.Event], Server],

@@ -86,7 +86,7 @@ def token(state: Path) -> str:
 
 
 @contextlib.contextmanager
-def registered(state: Path, port: int) -> Iterator[None]:
+def register_server(state: Path, port: int) -> Iterator[None]:
     """Let the command line find the state directory of the server on a port, in the user's own directory, while it runs.
 
     A directory that cannot be written is told: the command line then needs LEADLINE_STATE or LEADLINE_TOKEN.
@@ -112,7 +112,7 @@ def registered(state: Path, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def announced(state: Path, **addresses: str | None) -> Iterator[None]:
+def announce_addresses(state: Path, **addresses: str | None) -> Iterator[None]:
     """Leave the addresses and the choices of what runs here for `leadline doctor`, while it runs."""
     path = state / "running.json"
     path.unlink(missing_ok=True)

@@ -97,7 +97,7 @@ class Supervisor:
                 watched.then = then
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def keep_watch(self) -> AsyncIterator[None]:
         """Watch until the block ends; then nothing is started again."""
         task = asyncio.create_task(self.run(), name="supervisor")
         try:

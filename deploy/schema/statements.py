@@ -56,7 +56,7 @@ def _relation(relation: Relation) -> str:
         return "\n".join((f"CREATE VIEW {relation.name} AS\n{relation.view.rstrip()}", *relation.extras))
     width = max(len(column.name) for column in relation.columns)
     lines = [_column(column, width) for column in relation.columns]
-    lines += [f"CONSTRAINT {key.name} {key.definition}" for key in relation.constraints if not _unproven(key)]
+    lines += [f"CONSTRAINT {key.name} {key.definition}" for key in relation.constraints if not _is_unproven(key)]
     closing = f" PARTITION BY {relation.partitioned_by}" if relation.partitioned_by else ""
     closing += f" WITH ({relation.options})" if relation.options else ""
     body = ",\n".join(f"    {line}" for line in lines)
@@ -64,7 +64,7 @@ def _relation(relation: Relation) -> str:
     statements += [
         f"ALTER TABLE {relation.name} ADD CONSTRAINT {key.name} {key.definition};"
         for key in relation.constraints
-        if _unproven(key)
+        if _is_unproven(key)
     ]
     statements += [
         f"ALTER TABLE {relation.name} ALTER {column.name} SET STORAGE {column.storage};"
@@ -78,7 +78,7 @@ def _relation(relation: Relation) -> str:
     return "\n".join((*statements, *relation.extras))
 
 
-def _unproven(key: Constraint) -> bool:
+def _is_unproven(key: Constraint) -> bool:
     """Held for what is written from now on: a table that is made with it would have it for all."""
     return key.definition.endswith(" NOT VALID")
 

@@ -98,7 +98,7 @@ def _sessions(app: typer.Typer, client: Callable[[], Client]) -> None:
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """What trades would do to the risk; nothing is stored."""
-        body = {"trades": parsed(trades), "session": session}
+        body = {"trades": parse_trades(trades), "session": session}
         with client() as api:
             answer = api.post(f"/portfolios/{portfolio_of(api, portfolio)}/what-if", json=body)
         _show(answer, tables.what_if, as_json=as_json)
@@ -129,7 +129,7 @@ def _funds(app: typer.Typer, client: Callable[[], Client]) -> None:
         _show(answer, tables.sector_exposures, as_json=as_json)
 
 
-def parsed(trades: Sequence[str]) -> list[dict[str, Any]]:
+def parse_trades(trades: Sequence[str]) -> list[dict[str, Any]]:
     """SYMBOL=QUANTITY as the interface takes it; a usage error names the one that cannot be read."""
     found = []
     for given in trades:

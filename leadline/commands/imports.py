@@ -119,7 +119,7 @@ def show_undone(answer: dict[str, Any], *, as_json: bool) -> None:
     echo(f"{answer['removed']} lots removed, {answer['restored']} restored")
 
 
-def checked(
+def check_arguments(
     file: Path | None,
     name: str | None,
     equity: str | None,

@@ -77,7 +77,7 @@ def limits(client: Callable[[], Client]) -> typer.Typer:
             items, missing = api.get("/limits")["items"], f"There is no limit {limit!r}"
             found = one_named(items, limit, missing=missing, listing="leadline limit list")
             api.delete(f"/limits/{found['id']}")
-        _said(found, "deleted", as_json=as_json)
+        _tell_done(found, "deleted", as_json=as_json)
 
     return app
 
@@ -126,7 +126,7 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
         with client() as api:
             found = _webhook(api, webhook)
             api.post(f"/admin/webhooks/{found['id']}/test")
-        _said(found, "sent a test", as_json=as_json)
+        _tell_done(found, "sent a test", as_json=as_json)
 
     @app.command("remove")
     @reports
@@ -138,7 +138,7 @@ def webhooks(client: Callable[[], Client]) -> typer.Typer:
         with client() as api:
             found = _webhook(api, webhook)
             api.delete(f"/admin/webhooks/{found['id']}")
-        _said(found, "deleted", as_json=as_json)
+        _tell_done(found, "deleted", as_json=as_json)
 
     return app
 
@@ -148,7 +148,7 @@ def _webhook(api: Client, given: str) -> Mapping[str, Any]:
     return one_named(items, given, missing=f"There is no webhook {given!r}", listing="leadline notify list")
 
 
-def _said(found: Mapping[str, Any], done: str, *, as_json: bool) -> None:
+def _tell_done(found: Mapping[str, Any], done: str, *, as_json: bool) -> None:
     tell({"id": found["id"], "done": done}, f"{found['name']} is {done}", as_json=as_json)
 
 

@@ -68,7 +68,7 @@ def risk(console: Console, of: Mapping[str, Any], *, most: int = MOST, whole: bo
     """`most`: of the contributions to the volatility, the largest first. `whole`: also what repeats something else."""
     _volatility(console, of)
     _tail(console, of)
-    _covered(console, of.get("covered_only") or {}, always=whole)
+    _render_covered(console, of.get("covered_only") or {}, always=whole)
     _decomposition(console, of.get("decomposition") or {}, of.get("concentration") or {}, most)
     _three_volatilities(console, of)
     compared = f"; benchmark {of['benchmark']} of {of['benchmark_date']}" if of.get("benchmark") else ""
@@ -110,7 +110,7 @@ def _volatility(console: Console, of: Mapping[str, Any]) -> None:
     console.print(rows)
 
 
-def _covered(console: Console, of: Mapping[str, Any], *, always: bool) -> None:
+def _render_covered(console: Console, of: Mapping[str, Any], *, always: bool) -> None:
     """always : also where everything is covered, and it repeats what stands above"""
     backing = [of.get(f"coverage_{window}") for window in (21, 63, 252, "var")]
     if not of or not (always or any(share is not None and share < 1.0 for share in backing)):

@@ -106,7 +106,7 @@ def create_app(settings: CoordinatorSettings | None = None) -> FastAPI:
         Retention(service.engine, Keep.of(chosen)).run,
         NotificationsLoop(service.engine, service.clock, Sender(private=chosen.webhook_private)).run,
     ]
-    return _answering(service, chosen, reconciler.wake, measures=True)
+    return _create_http_app(service, chosen, reconciler.wake, measures=True)
 
 
 def create_api(settings: CoordinatorSettings | None = None) -> FastAPI:
@@ -117,11 +117,11 @@ def create_api(settings: CoordinatorSettings | None = None) -> FastAPI:
     chosen = settings or CoordinatorSettings()
     service = Service.build(SERVICE, chosen, read_only=chosen.read_only)
     if chosen.read_only:
-        return _answering(service, chosen, lambda: None, measures=False)
+        return _create_http_app(service, chosen, lambda: None, measures=False)
     # The reconciler that loops is in another process: who asks for a turn here gets one here, and its events go through the outbox.
     reconciler = _reconciler(service, chosen)
     service.background.append(reconciler.run_on_request)
-    return _answering(service, chosen, reconciler.wake, measures=False)
+    return _create_http_app(service, chosen, reconciler.wake, measures=False)
 
 
 def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
@@ -131,7 +131,7 @@ def _reconciler(service: Service, settings: CoordinatorSettings) -> Reconciler:
     )
 
 
-def _answering(
+def _create_http_app(
     service: Service, settings: CoordinatorSettings, wake_reconciler: Callable[[], None], *, measures: bool
 ) -> FastAPI:
     context = Context(

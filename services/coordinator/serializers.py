@@ -28,7 +28,7 @@ def change(changed: Change) -> dict[str, Any]:
     }
 
 
-def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
+def import_answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     """The answer to a create or import; with `preview` also how each price was understood."""
     body: dict[str, Any] = {
         "id": to_json(result.portfolio_id),
@@ -80,7 +80,7 @@ def imported(result: Imported, *, preview: bool = False) -> dict[str, Any]:
     return body
 
 
-def listed(row: Mapping[str, Any], figures: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
+def portfolio_line(row: Mapping[str, Any], figures: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
     """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
     completeness, to = overview.completeness, overview.extent.complete_to
     return {

@@ -12,7 +12,7 @@ from services.ingest.providers.file.problems import BadPriceFile
 from services.ingest.providers.file.provider import FileProvider
 from services.ingest.providers.quota.limits import Quota, Window
 from services.ingest.providers.quota.rate_limited import RateLimitedProvider
-from services.ingest.providers.registry import curve_sources, enabled
+from services.ingest.providers.registry import create_providers, curve_sources
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.lookups import Network, answer_open
@@ -49,7 +49,7 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         def quota(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
             return DatabaseQuota(service.engine, loop, provider, account_of(counted, key), windows)
 
-        providers = enabled(chosen, exchange_calendar, quota, service.clock.last_due)
+        providers = create_providers(chosen, exchange_calendar, quota, service.clock.last_due)
         made = IngestWorker(
             service.engine,
             Chain(providers, exchange_calendar),
@@ -60,11 +60,11 @@ def create_app(settings: IngestSettings | None = None) -> FastAPI:
         )
         profiles = Profiles(service.engine, providers, loop.bind)
         service.background.append(
-            _refreshing(service, "profiles", lambda: profiles.refresh_one(service.clock.last_due()), PROFILE_POLL)
+            _refresh_loop(service, "profiles", lambda: profiles.refresh_one(service.clock.last_due()), PROFILE_POLL)
         )
         if sources := curve_sources(chosen):
             curves = YieldCurves(service.engine, sources, service.clock)
-            service.background.append(_refreshing(service, "yields", curves.refresh_one, YIELD_POLL))
+            service.background.append(_refresh_loop(service, "yields", curves.refresh_one, YIELD_POLL))
         service.background.append(_retries(service, made, providers, chosen.retry_poll_seconds))
         service.background.append(_measures(service, providers))
         service.background.append(_lookups(service, providers, loop.bind, chosen.preview_symbols))
@@ -125,7 +125,7 @@ def _measures(service: Service, providers: list[Provider]) -> Callable[[], Await
     return loop
 
 
-def _refreshing(
+def _refresh_loop(
     service: Service, what: str, refresh_one: Callable[[], Awaitable[bool]], poll: float
 ) -> Callable[[], Awaitable[None]]:
     """One question after the other, with pauses, for what comes after prices.

@@ -122,7 +122,7 @@ class IngestSettings(ServiceSettings):
 
     @field_validator("providers")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _refuse_unknown(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in value if name not in PROVIDERS]
         if unknown or not value or len(set(value)) < len(value):
             raise ValueError(f"LEADLINE_PROVIDERS must name some of {', '.join(PROVIDERS)}, each once; got {value!r}")

@@ -38,14 +38,14 @@ def schemas() -> dict[str, str]:
     }
 
 
-def committed(directory: Path = SCHEMAS) -> dict[str, str]:
+def read_committed(directory: Path = SCHEMAS) -> dict[str, str]:
     """File name to text, as committed. Versions that the code no longer speaks stay among them."""
     return {path.name: path.read_text() for path in sorted(directory.glob("*.json"))}
 
 
 def drift(directory: Path = SCHEMAS) -> list[str]:
     """What differs between code and committed files, a sentence each."""
-    now, then = schemas(), committed(directory)
+    now, then = schemas(), read_committed(directory)
     found = [f"{name} is not committed" for name in now if name not in then]
     found += [f"{name} is not what the code produces" for name in now if name in then and now[name] != then[name]]
     return found

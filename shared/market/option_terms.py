@@ -45,7 +45,7 @@ class Terms:
         worth = np.where(spot > 0.0, self.sign * (spot * up - bond * down), max(0.0, -self.sign * bond))
         return np.where((moves == 0.0) & (sigma == self.volatility), 0.0, worth / self.price - 1.0)
 
-    def shocked(self, relative: FloatVector, points: FloatVector) -> FloatVector:
+    def shock_volatility(self, relative: FloatVector, points: FloatVector) -> FloatVector:
         """Volatility times (1 + relative) plus points (0.10: ten points), at least a thousandth."""
         found: FloatVector = np.maximum(self.volatility * (1.0 + relative) + points, 1e-3)
         return found

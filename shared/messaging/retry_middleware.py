@@ -31,7 +31,7 @@ from shared.messaging.failpoints import failpoint
 from shared.messaging.outbox import causation, correlation
 from shared.messaging.records import UndecodableBatch
 from shared.messaging.replays import REPLAY_FOR
-from shared.progress import Progress, tracked
+from shared.progress import Progress, track_progress
 from shared.telemetry import DEAD_LETTERS, HANDLE_SECONDS, HANDLED, RETRIES, consumer_span, log_context, logger
 
 log = logger(__name__)
@@ -116,11 +116,11 @@ class RetryDeadLetterMiddleware:
         return max((time.monotonic() - running.at for running in self._running.values()), default=0.0)
 
     @contextlib.contextmanager
-    def handling(self) -> Iterator[None]:
+    def track_message(self) -> Iterator[None]:
         """Around each message."""
         self._messages += 1
         key = self._messages
-        with tracked() as self._running[key]:
+        with track_progress() as self._running[key]:
             try:
                 yield
             finally:
@@ -197,7 +197,7 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         if (seconds := self._guard.limit.seconds_to_next_try()) > 0:
             await self._guard.hold(seconds)
-        with self._guard.handling():
+        with self._guard.track_message():
             return await self._consume(call_next, msg)
 
     async def _consume(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:

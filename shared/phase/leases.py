@@ -19,7 +19,9 @@ log = logger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def renewed(engine: AsyncEngine, phase: Phase, owner: str, cutoff: Cutoff, seconds: float) -> AsyncIterator[None]:
+async def keep_renewed(
+    engine: AsyncEngine, phase: Phase, owner: str, cutoff: Cutoff, seconds: float
+) -> AsyncIterator[None]:
     """Renew the owner's leases every so many seconds until the block ends; what was deleted meanwhile is cut off."""
     renewal = asyncio.create_task(_renew(engine, phase, owner, cutoff, seconds))
     try:

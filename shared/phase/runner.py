@@ -35,7 +35,7 @@ from shared.phase.workers import (
     PhaseWorker,
     ResultsT,
     deferred_units,
-    earliest,
+    earliest_by_portfolio,
 )
 from shared.telemetry import BATCH_SECONDS, COMPLETED, log_context, logger, span
 from shared.work import MAX_ROWS, MAX_UNITS, Batch, MissingUnit, UnitKey, Work, cut, rows_per_session
@@ -106,7 +106,7 @@ class PhaseRunner:
             return 0
         deaths = max(lease.deaths for lease in held)
         done = 0
-        async with leases.renewed(self._engine, self.phase, owner, cutoff, RENEW_SECONDS):
+        async with leases.keep_renewed(self._engine, self.phase, owner, cutoff, RENEW_SECONDS):
             try:
                 await self._count_deaths(held, bounds)
                 while held:
@@ -285,7 +285,7 @@ class PhaseRunner:
         if raised:
             await outbox.publish_completions(conn, self.phase, raised.keys, batch.sessions)
             await ledger.record_progress(conn, self.phase, batch.portfolios)
-        if deferred := earliest(deferred_units(results)):
+        if deferred := earliest_by_portfolio(deferred_units(results)):
             await ledger.defer_each(conn, self.phase, deferred)
             failpoint("deferral.before_commit")
         failpoint("phase.before_commit")

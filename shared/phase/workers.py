@@ -70,7 +70,7 @@ def deferred_units(results: object) -> Mapping[UnitKey, Deferral]:
     return results.deferred if isinstance(results, DefersUnits) else {}
 
 
-def earliest(deferred: Mapping[UnitKey, Deferral]) -> dict[UUID, Deferral]:
+def earliest_by_portfolio(deferred: Mapping[UnitKey, Deferral]) -> dict[UUID, Deferral]:
     """When each portfolio is looked at again: when the first of its units may go on."""
     found: dict[UUID, Deferral] = {}
     for key, deferral in sorted(deferred.items()):

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from shared.events.export import SCHEMAS, breaks, committed, drift, main, schemas
+from shared.events.export import SCHEMAS, breaks, drift, main, read_committed, schemas
 from shared.events.topics import EVENT_TYPES
 from tests.support.events import example
 
@@ -33,7 +33,7 @@ def test_a_schema_that_moved_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     assert drift(tmp_path) == [f"{names[0]} is not committed", f"{names[1]} is not what the code produces"]
     monkeypatch.setattr("sys.argv", ["export", "--check"])
     assert main() == 0
-    monkeypatch.setattr("shared.events.export.committed", lambda _: committed(tmp_path))
+    monkeypatch.setattr("shared.events.export.read_committed", lambda _: read_committed(tmp_path))
     assert main() == 1
 
 
@@ -43,13 +43,13 @@ def test_what_was_released_goes_with_what_is(path: Path) -> None:
 
 
 def test_every_event_was_released_once() -> None:
-    assert {path.name for path in RELEASED.glob("*.json")} <= set(committed())
+    assert {path.name for path in RELEASED.glob("*.json")} <= set(read_committed())
     assert len(list(RELEASED.glob("*.json"))) == 10
 
 
 @pytest.mark.parametrize("name", sorted(EVENT_TYPES))
 def test_what_is_sent_satisfies_its_schema(name: str) -> None:
-    schema = json.loads(committed()[f"{name}.v1.json"])
+    schema = json.loads(read_committed()[f"{name}.v1.json"])
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     assert validator.is_valid(json.loads(example(name).body()))
@@ -124,7 +124,7 @@ BREAKING: dict[str, tuple[Callable[[Document], None], str]] = {
 
 
 def _changed(change: Callable[[Document], None]) -> tuple[Document, Document]:
-    old = json.loads(committed()["DateDue.v1.json"])
+    old = json.loads(read_committed()["DateDue.v1.json"])
     new = copy.deepcopy(old)
     change(new)
     return old, new

@@ -35,7 +35,7 @@ def test_a_run_is_examined_with_its_own_choices(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LEADLINE_AS_OF", "2001-01-02")
     monkeypatch.setenv("LEADLINE_PROVIDERS", "yahoo")
     monkeypatch.setenv("LEADLINE_DATA", "elsewhere.csv")
-    with state.lock_state(tmp_path), state.announced(tmp_path, **RUN):
+    with state.lock_state(tmp_path), state.announce_addresses(tmp_path, **RUN):
         patient = doctor.find(tmp_path)
     settings = patient.settings
     assert (settings.as_of, settings.providers, settings.data) == (date(2020, 12, 31), ("file",), PRICES)
@@ -48,7 +48,7 @@ def test_a_directory_on_which_nothing_runs_is_not_taken_for_the_environment(tmp_
 
 
 def test_what_a_killed_run_announced_counts_for_nothing(tmp_path: Path) -> None:
-    with state.announced(tmp_path, **RUN):
+    with state.announce_addresses(tmp_path, **RUN):
         (tmp_path / "lock").touch()
         assert state.find_running(tmp_path) is None
 

@@ -122,12 +122,12 @@ def test_a_running_server_is_noted_for_its_user_alone(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     noted = tmp_path / "home" / "leadline" / "servers" / "8123.json"
-    with state.registered(tmp_path, 8123):
+    with state.register_server(tmp_path, 8123):
         assert noted.stat().st_mode & 0o777 == 0o600
         assert noted.parent.stat().st_mode & 0o777 == 0o700
         assert str(tmp_path) in noted.read_text()
     assert not noted.exists()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    with state.registered(tmp_path, 8123):
+    with state.register_server(tmp_path, 8123):
         assert f"commands need LEADLINE_STATE={tmp_path}" in capsys.readouterr().err

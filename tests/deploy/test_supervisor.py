@@ -86,7 +86,7 @@ async def test_a_server_that_is_killed_is_started_again_on_its_port(
     watched = watching.watch(server, starts)
     watching.after_restart(server, then)
     try:
-        async with watching.running():
+        async with watching.keep_watch():
             kill(server)
             await restarted(watched, server)
             await asyncio.wait_for(after.wait(), 30)
@@ -106,7 +106,7 @@ async def test_a_server_that_does_not_start_again_is_given_up_with_a_line(
 ) -> None:
     watching.watch(server, starts)
     starts.works = False
-    async with watching.running():
+    async with watching.keep_watch():
         kill(server)
         await asyncio.wait_for(watching.failed.wait(), 60)
     assert starts.count == 1 + len(supervisor.PAUSES_SECONDS)
@@ -127,7 +127,7 @@ async def test_what_is_to_follow_a_start_is_not_waited_for_on_a_server_that_died
         await asyncio.Event().wait()
 
     watching.after_restart(server, then)
-    async with watching.running():
+    async with watching.keep_watch():
         kill(server)
         await asyncio.wait_for(watching.failed.wait(), 60)
 
@@ -136,7 +136,7 @@ async def test_once_a_stop_has_begun_nothing_is_started_again(
     watching: Supervisor, starts: Starts, server: Broker
 ) -> None:
     watching.watch(server, starts)
-    async with watching.running():
+    async with watching.keep_watch():
         watching.begin_stop()
         kill(server)
         await asyncio.sleep(1.0)

@@ -235,8 +235,8 @@ async def test_a_background_task_that_ends_with_an_error_is_logged_and_named(
 
     service = toy.build(settings, Worker())
     service.background.append(loses)
-    async with service.running():
-        await until(lambda: _now(bool(service.ended())))
+    async with service.lifespan():
+        await until(lambda: _now(bool(service.ended_tasks())))
         named = "task ingest-loop ended: prices.csv, column date, row 3: 'soon' is not a date"
         assert service.problems() == [named]
         transport = httpx2.ASGITransport(app=create_service_app(service, title="Toy"))

@@ -49,7 +49,7 @@ async def test_messages_wait_for_a_database_that_is_read_only(
             assert len(lines) < 60, "pauses, not a loop"
             await read_only(admin, database, "RESET default_transaction_read_only")
             await wire.drained(60)
-            assert service.ended() == []
+            assert service.ended_tasks() == []
     async with admin.connect() as conn:
         assert {letter.reason for letter in await dead_letters.page(conn)} == {"not_json"}
         written = set((await conn.execute(text("SELECT portfolio_id FROM ingest.toy"))).scalars())

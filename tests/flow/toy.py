@@ -129,7 +129,7 @@ def build(settings: ServiceSettings, worker: Worker, handler: Handler = run_even
 @contextlib.asynccontextmanager
 async def running(settings: ServiceSettings, worker: Worker, handler: Handler = run_event) -> AsyncIterator[Service]:
     service = build(settings, worker, handler)
-    async with service.running():
+    async with service.lifespan():
         yield service
 
 

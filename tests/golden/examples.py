@@ -265,7 +265,9 @@ def money_weighted(given: Given) -> Mapping[str, Any]:
 @example
 def realized(given: Given) -> Mapping[str, Any]:
     r = series(given["returns"], LOOKBACK)[None]
-    found = {f"realized_{w}": volatility.realized(r, everything(r), w)[0] for w in registry.VOLATILITY_WINDOWS}
+    found = {
+        f"realized_{w}": volatility.realized_volatility(r, everything(r), w)[0] for w in registry.VOLATILITY_WINDOWS
+    }
     z = volatility.trend(r, everything(r))[0]
     return {
         **found, "percentile_252": volatility.percentile(r, everything(r))[0], "trend_z": z,
@@ -510,7 +512,7 @@ def linked(given: Given) -> Mapping[str, Any]:
     capital = np.array(given["capital"], dtype=np.float64)
     pnl = np.column_stack([np.array(each, dtype=np.float64) for each in given["pnl"].values()])
     returns = pnl.sum(axis=1) / capital
-    parts = attribution.add_up(pnl, capital, attribution.linking(returns))
+    parts = attribution.add_up(pnl, capital, attribution.linking_coefficients(returns))
     return {
         "total_return": parts.contribution.sum(),
         "contribution": dict(zip(given["pnl"], parts.contribution.tolist(), strict=True)),

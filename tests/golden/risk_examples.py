@@ -10,7 +10,7 @@ import numpy as np
 
 from services.coordinator.compute import attribution
 from services.coordinator.compute.carry import carry
-from services.coordinator.compute.look_through import Line, Told, behind, concentrated
+from services.coordinator.compute.look_through import Line, Told, behind, concentration_of
 from services.coordinator.compute.sector_funds import sector_beta
 from services.coordinator.compute.what_if import hedge as hedge_of
 from services.risk.compute import stress
@@ -130,7 +130,7 @@ def option_stressed(given: Given) -> Mapping[str, Any]:
     years = (contract.expiration - given["session"]).days / 365.0
     terms = Terms(-1, spot, float(contract.strike), years, 0.02, found.volatility, price)
     move, money = np.array([float(given["move"])]), given["quantity"] * 100 * price
-    higher = terms.shocked(np.array([float(given["vol_relative"])]), np.zeros(1))
+    higher = terms.shock_volatility(np.array([float(given["vol_relative"])]), np.zeros(1))
     plain, raised = terms.returns(move)[0], terms.returns(move, higher)[0]
     return {
         "volatility": found.volatility,
@@ -182,7 +182,7 @@ def look_through(given: Given) -> Mapping[str, Any]:
         for name, weights in given["funds"].items()
     }
     names = behind(lines, funds)
-    spread = concentrated(names)
+    spread = concentration_of(names)
     return {
         "money": {name: of.net for name, of in names.items()},
         "gross": {name: of.gross for name, of in names.items()},

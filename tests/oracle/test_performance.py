@@ -80,7 +80,7 @@ def test_month_and_year_to_date_are_empyricals_at_their_ends(rows: Rows) -> None
 @pytest.mark.parametrize("window", [21, 63, 252])
 def test_realized_volatility_is_empyricals_annual_volatility(window: int) -> None:
     """Both: sample standard deviation (ddof=1) times √252."""
-    found = volatility.realized(SERIES, VALID, window)
+    found = volatility.realized_volatility(SERIES, VALID, window)
     expected = [empyrical.annual_volatility(r[-window:]) for r in SERIES]
     np.testing.assert_allclose(found, expected, rtol=ROUNDING)
 

@@ -214,7 +214,7 @@ def test_a_crash_in_which_quality_funds_rise_would_uncapped_send_momentum_down_8
     model = factor_model(panel)
     script = {"market": -0.35, "size": -0.3, "quality": 0.1}
     scenario = Scenario("x", "x", script, None)
-    index = list(scenario.scripted())
+    index = list(scenario.scripted_factors())
     s = np.array([scenario.shocks[FACTOR_NAMES[k]] for k in index])
     lift = np.eye(8)
     lift[1:, 0] = model.slopes[0, 1:]

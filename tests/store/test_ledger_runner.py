@@ -540,7 +540,7 @@ async def test_a_run_reports_each_batch_to_the_handler_around_it(
             progress.report()
         idle.append(time.monotonic() - handler.at)
 
-    with progress.tracked() as handler:
+    with progress.track_progress() as handler:
         await runner(engines, Worker(Phase.INGEST, on_compute=compute)).run(Work((large,), D[0], D[1]))
         assert time.monotonic() - handler.at < 500, "a finished batch is progress"
     assert (max(idle) < 500) is steps

@@ -44,7 +44,7 @@ async def finished(conn: AsyncConnection, count: int) -> list[UUID]:
     return portfolios
 
 
-OWN = load_scenarios().extended(parse({"scenarios": [{"id": "market_down_10", "shocks": {"market": -0.12}}]}))
+OWN = load_scenarios().extend(parse({"scenarios": [{"id": "market_down_10", "shocks": {"market": -0.12}}]}))
 
 
 async def test_another_script_restates_what_the_old_one_computed(restartable: Database) -> None:
@@ -92,7 +92,7 @@ async def test_results_of_an_unrecorded_set_are_restated_at_the_first_start(rest
         await admin.dispose()
 
 
-WINDOW = load_scenarios().extended(
+WINDOW = load_scenarios().extend(
     parse({"scenarios": [{"id": "february", "replay": {"from": date(2020, 2, 19), "to": date(2020, 2, 25)}}]})
 )
 

@@ -21,7 +21,7 @@ from typing import Any
 import httpx2
 from playwright.async_api import Browser, async_playwright
 
-from deploy.embedded.run import Embedded, Options, embedded
+from deploy.embedded.run import Embedded, Options, run_embedded
 from tests.web.pages import pages
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ async def main(target: Path, only: list[str]) -> None:
         sys.exit("There is no Chromium: install the package chromium, or name it in CHROMIUM.")
     with tempfile.TemporaryDirectory() as state:
         options = Options(state=Path(state), port=0, data=PRICES, as_of=date(2020, 12, 31))
-        async with embedded(options) as leadline:
+        async with run_embedded(options) as leadline:
             portfolio = await _portfolio(leadline.url, leadline.token)
             async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

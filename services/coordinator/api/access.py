@@ -169,7 +169,7 @@ class Login:
             self._access.alone
             and not _is_probe(scope)
             and not on_loopback(scope)
-            and not await self._authenticator.needed()
+            and not await self._authenticator.requires_token()
         ):
             raise Unauthorised(
                 "This server can be reached from beyond its own machine and has no token, so it answers nobody. "

@@ -72,7 +72,7 @@ async def _portfolios(
             ids.append(UUID(name))
         except ValueError:
             rejected.append(_rejection(name, "is not a portfolio id (a UUID)"))
-    known = await store.active(conn, ids)
+    known = await store.find_portfolios(conn, ids)
     rejected += [_rejection(str(missing), "does not exist or was deleted") for missing in ids if missing not in known]
     if not known:
         raise Invalid("None of the portfolios named exists; nothing was started.", errors=rejected)

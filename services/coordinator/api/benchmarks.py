@@ -38,7 +38,7 @@ async def listed(
 ) -> dict[str, Any]:
     wanted = None if code is None else rules.code_of(code)
     async with snapshot(context.engine) as conn:
-        chosen = await store.chosen(conn)
+        chosen = await store.find_comparison_code(conn)
         found = await store.current(conn, wanted)
     return {"compared_with": chosen, "items": [_document(of, loaded_at) for of, loaded_at in found]}
 
@@ -65,7 +65,7 @@ async def load(
         done = await service.load(conn, context.clock, of)
         return 200, _document(of, done.loaded_at) | _outcome(done.restated, changed=done.changed)
 
-    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given_fields(), sort_keys=True))
 
 
 @router.delete(

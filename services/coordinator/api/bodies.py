@@ -27,12 +27,12 @@ def _storable(value: Value) -> Value:
     return value
 
 
-def _shown(value: Value) -> Value:
+def _refuse_unprintable_text(value: Value) -> Value:
     """A text that may be shown anywhere: JSON can spell characters that act on a terminal, or that nobody sees."""
     return _refuse_unprintable(value, lines=True)
 
 
-def _shown_in_a_line(value: Value) -> Value:
+def _refuse_unprintable_line(value: Value) -> Value:
     return _refuse_unprintable(value, lines=False)
 
 
@@ -44,10 +44,10 @@ def _refuse_unprintable(value: Value, *, lines: bool) -> Value:
     return value
 
 
-Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_shown)]
-Words: TypeAlias = Annotated[StrictStr, AfterValidator(_shown)]
+Number: TypeAlias = Annotated[StrictInt | StrictFloat | StrictStr | None, AfterValidator(_refuse_unprintable_text)]
+Words: TypeAlias = Annotated[StrictStr, AfterValidator(_refuse_unprintable_text)]
 Text: TypeAlias = Words | None
-Line: TypeAlias = Annotated[StrictStr, AfterValidator(_shown_in_a_line)]
+Line: TypeAlias = Annotated[StrictStr, AfterValidator(_refuse_unprintable_line)]
 """Words that stand in a line with others: who says so, a name."""
 Raw: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
 """What a message holds, whoever wrote it: only what cannot be stored is refused."""
@@ -56,7 +56,7 @@ Raw: TypeAlias = Annotated[StrictStr, AfterValidator(_storable)] | None
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Any]:
+    def given_fields(self) -> dict[str, Any]:
         """Only the fields that the caller wrote: absent and null are different things in a PATCH."""
         return self.model_dump(exclude_unset=True)
 

@@ -46,7 +46,7 @@ async def shown(
     context: Ctx, sessions: Annotated[int, Query(ge=1, le=300, description="How many to list")] = 5
 ) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        entered = await store.active(conn)
+        entered = await store.find_active(conn)
     days, last_due, now = context.clock.calendar(), context.clock.last_due(), context.clock.now()
     left = days.days_to_horizon(datetime.now(UTC))
     return {
@@ -74,13 +74,13 @@ async def shown(
 )
 async def listed(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return {"items": [_closure(each) for each in await store.active(conn)]}
+        return {"items": [_closure(each) for each in await store.find_active(conn)]}
 
 
 @router.get("/closures/{day}", summary="One of them", response_model=admin_models.Closure)
 async def read(day: Day, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return _closure(await service.of(conn, day))
+        return _closure(await service.require_active(conn, day))
 
 
 @router.put(
@@ -95,9 +95,9 @@ async def enter(day: Day, body: ClosureBody, request: Request, context: Ctx) -> 
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         done = await service.add(conn, context.clock, day, at, body.reason)
-        return 200, _closure(await service.of(conn, day)) | _outcome(done)
+        return 200, _closure(await service.require_active(conn, day)) | _outcome(done)
 
-    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given_fields(), sort_keys=True))
 
 
 @router.delete(

@@ -67,7 +67,7 @@ async def letters(
 @router.get("/{letter_id}", summary="One of them", response_model=admin_models.DeadLetter)
 async def letter(letter_id: LetterId, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        found = await _existing(conn, letter_id)
+        found = await _get_existing(conn, letter_id)
     return serializers.dead_letter(found, document(found.headers))
 
 
@@ -84,10 +84,10 @@ async def edit(request: Request, letter_id: LetterId, body: LetterBody, context:
             raise Invalid(f"{error}.", code=error.code) from error
         if not edited:
             await _refuse_settled(conn, letter_id)
-        found = await _existing(conn, letter_id)
+        found = await _get_existing(conn, letter_id)
         return 200, serializers.dead_letter(found, document(found.headers))
 
-    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True))
+    return await idempotent_write(request, context, act, json.dumps(body.given_fields(), sort_keys=True))
 
 
 @router.post(
@@ -101,7 +101,7 @@ async def replay(request: Request, letter_id: LetterId, context: Ctx) -> Respons
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         sent = await _replay(conn, letter_id)
-        found = await _existing(conn, letter_id)
+        found = await _get_existing(conn, letter_id)
         if found.replayed_at is None:
             await _refuse_settled(conn, letter_id)
         return 202, {"id": letter_id, "replayed": True, "sent": sent, "event_id": str(found.replay_event_id)}
@@ -185,7 +185,7 @@ async def _many(
     return await idempotent_write(request, context, act, json.dumps(filters, sort_keys=True))
 
 
-async def _existing(conn: AsyncConnection, letter_id: int) -> DeadLetter:
+async def _get_existing(conn: AsyncConnection, letter_id: int) -> DeadLetter:
     found = await dead_letters.get(conn, letter_id)
     if found is None:
         raise NotFound(f"There is no dead letter {letter_id}.")
@@ -200,5 +200,5 @@ async def _replay(conn: AsyncConnection, letter_id: int) -> bool:
 
 
 async def _refuse_settled(conn: AsyncConnection, letter_id: int) -> None:
-    await _existing(conn, letter_id)
+    await _get_existing(conn, letter_id)
     raise Conflict(f"Dead letter {letter_id} was already replayed, purged or resolved.")

@@ -34,7 +34,7 @@ async def listed(
 ) -> dict[str, Any]:
     wanted = None if symbol is None else rules.symbol_of(symbol)
     async with snapshot(context.engine) as conn:
-        found = await store.listed(conn, wanted)
+        found = await store.find_loaded(conn, wanted)
     return {"items": [_document(of, loaded_at) for of, loaded_at in found]}
 
 
@@ -52,7 +52,7 @@ async def load(
     dry_run: Annotated[bool, Query(description="Check, save nothing")] = False,  # noqa: FBT002
 ) -> Response:
     """Nothing that is stored rests on it: `…/look-through` uses it when it is asked. The same list again changes nothing."""
-    of = rules.check(symbol, day, [row.given() for row in body.holdings], context.clock.today())
+    of = rules.check(symbol, day, [row.given_fields() for row in body.holdings], context.clock.today())
     if dry_run:
         return JSONResponse(_document(of, None) | {"changed": False})
 
@@ -60,7 +60,7 @@ async def load(
         loaded_at, changed = await store.save(conn, of)
         return 200, _document(of, loaded_at) | {"changed": changed}
 
-    return await idempotent_write(request, context, act, json.dumps(body.given(), sort_keys=True, default=str))
+    return await idempotent_write(request, context, act, json.dumps(body.given_fields(), sort_keys=True, default=str))
 
 
 @router.delete(

@@ -44,7 +44,7 @@ class MappingBody(Body):
 )
 async def listed(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        await service.existing(conn, portfolio_id)
+        await service.get_existing(conn, portfolio_id)
         rows = await import_store.imports(conn, portfolio_id)
     return {"items": [to_json(dict(row)) for row in rows]}
 

@@ -80,7 +80,7 @@ class OpenStream:
 
     async def _is_in_force(self, identity: Identity) -> bool:
         try:
-            return await self.authenticator.still(identity) is not None
+            return await self.authenticator.refresh_identity(identity) is not None
         except Unavailable:
             # The stream reads the same database: it has nothing to tell until it is back.
             return True

@@ -40,7 +40,7 @@ router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
 @router.post("/portfolios", status_code=201, summary="Create a portfolio", response_model=portfolios_models.Imported)
 async def create(request: Request, body: PortfolioBody, context: Ctx) -> Response:
-    given = body.given()
+    given = body.given_fields()
     draft = await asyncio.to_thread(validation.from_json, given, context.clock)
     return await _create(request, context, draft, json.dumps(given, sort_keys=True))
 
@@ -92,7 +92,7 @@ async def import_new(
         )
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        return 201, serializers.imported(await imports.create(conn, context.clock, prepared[0]))
+        return 201, serializers.import_answer(await imports.create(conn, context.clock, prepared[0]))
 
     parts: tuple[bytes | str, ...] = (
         name,
@@ -123,7 +123,7 @@ async def import_more(
     content, filename = await _content(file)
     update = import_forms.on_match(on_match)
     async with snapshot(context.engine) as conn:
-        options = await sent.options(conn, (await service.existing(conn, portfolio_id)).currency)
+        options = await sent.options(conn, (await service.get_existing(conn, portfolio_id)).currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, filename, options, context.clock)
     described = Described(filename)
 
@@ -133,7 +133,7 @@ async def import_more(
         result = await imports.add(
             conn, context.clock, portfolio_id, parsed, described, update=update, dry_run=dry_run, limits=context.limits
         )
-        body = serializers.imported(result, preview=dry_run)
+        body = serializers.import_answer(result, preview=dry_run)
         if dry_run:
             previewed.append(result)
             body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
@@ -170,7 +170,8 @@ async def _page(conn: AsyncConnection, context: Context, limit: int, cursor: UUI
     overviews = await states.read(conn, context.clock, ids)
     figures = await list_figures.read(conn, overviews)
     items = [
-        serializers.listed(row, figures.get(row["id"], list_figures.NONE), overviews[row["id"]]) for row in rows[:limit]
+        serializers.portfolio_line(row, figures.get(row["id"], list_figures.NONE), overviews[row["id"]])
+        for row in rows[:limit]
     ]
     return items, items[-1]["id"] if len(rows) > limit else None
 
@@ -182,9 +183,9 @@ async def _page(conn: AsyncConnection, context: Context, limit: int, cursor: UUI
 )
 async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        found = await service.existing(conn, portfolio_id)
+        found = await service.get_existing(conn, portfolio_id)
         positions = await store.positions(conn, portfolio_id)
-        moved = await flows.of(conn, portfolio_id)
+        moved = await flows.find_flows(conn, portfolio_id)
     return serializers.portfolio(found, positions, moved)
 
 
@@ -194,12 +195,12 @@ async def read(portfolio_id: UUID, context: Ctx) -> dict[str, Any]:
     response_model=portfolios_models.Portfolio,
 )
 async def edit(request: Request, portfolio_id: UUID, body: PortfolioPatch, context: Ctx) -> Response:
-    given = body.given()
+    given = body.given_fields()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         changed = await service.edit(conn, context.clock, portfolio_id, given)
-        found = await service.existing(conn, portfolio_id)
-        rows = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
+        found = await service.get_existing(conn, portfolio_id)
+        rows = await store.positions(conn, portfolio_id), await flows.find_flows(conn, portfolio_id)
         return 200, serializers.portfolio(found, *rows) | {"run_id": changed and serializers.change(changed)["run_id"]}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
@@ -222,7 +223,7 @@ async def delete(request: Request, portfolio_id: UUID, context: Ctx) -> Response
 )
 async def calculate(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        await service.existing(conn, portfolio_id)
+        await service.get_existing(conn, portfolio_id)
         # Who asks by hand has seen what blocked it.
         last_due = context.clock.last_due()
         await ledger.unblock(conn, [portfolio_id], context.clock.calendar().first, last_due, None)
@@ -248,7 +249,7 @@ async def settle_basis(
 ) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         result = await service.settle_basis(conn, context.clock, portfolio_id, basis, dry_run=dry_run)
-        return 200, serializers.imported(result, preview=True)
+        return 200, serializers.import_answer(result, preview=True)
 
     if dry_run:
         async with snapshot(context.engine) as conn:
@@ -263,7 +264,7 @@ async def _create(request: Request, context: Context, draft: Draft, *parts: byte
         prepared.append(await service.prepare(conn, context.clock, draft, context.limits))
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        return 201, serializers.imported(await service.create(conn, context.clock, prepared[0]))
+        return 201, serializers.import_answer(await service.create(conn, context.clock, prepared[0]))
 
     return await idempotent_write(request, context, act, *parts, prepare=prepare)
 
@@ -272,7 +273,7 @@ async def _preview(context: Context, draft: Draft) -> dict[str, Any]:
     """What the file would create, what it would cost in calls, and how its lots compare with the stated equity."""
     async with snapshot(context.engine) as conn:
         result = await imports.preview(conn, context.clock, draft, context.limits)
-        body = serializers.imported(result, preview=True)
+        body = serializers.import_answer(result, preview=True)
         body["estimate"] = (await estimate(conn, context.clock, [lot for lot, _ in result.decisions])).document()
     body |= imports.cost_against_equity(draft.account, [lot for lot, _ in result.decisions])
     await lookups.annotate(context.engine, context.clock, result.decisions, body)

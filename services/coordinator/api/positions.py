@@ -29,11 +29,11 @@ router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
     response_model=portfolios_models.Imported,
 )
 async def add_position(request: Request, portfolio_id: UUID, body: PositionBody, context: Ctx) -> Response:
-    given = body.given()
+    given = body.given_fields()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         result = await service.add_position(conn, context.clock, portfolio_id, given, context.limits)
-        return 201, serializers.imported(result) | {"position_id": str(result.position_id)}
+        return 201, serializers.import_answer(result) | {"position_id": str(result.position_id)}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
@@ -46,12 +46,12 @@ async def add_position(request: Request, portfolio_id: UUID, body: PositionBody,
 async def edit_position(
     request: Request, portfolio_id: UUID, position_id: UUID, body: PositionBody, context: Ctx
 ) -> Response:
-    given = body.given()
+    given = body.given_fields()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         limits = context.limits
         result = await service.edit_position(conn, context.clock, portfolio_id, position_id, given, limits)
-        return 200, serializers.imported(result) | {"position_id": str(result.position_id)}
+        return 200, serializers.import_answer(result) | {"position_id": str(result.position_id)}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
 
@@ -76,7 +76,7 @@ async def delete_position(request: Request, portfolio_id: UUID, position_id: UUI
     response_model=portfolios_models.FlowAdded,
 )
 async def add_flow(request: Request, portfolio_id: UUID, body: FlowBody, context: Ctx) -> Response:
-    given = body.given()
+    given = body.given_fields()
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
         ids, changed = await service.add_flows(conn, context.clock, portfolio_id, [given])

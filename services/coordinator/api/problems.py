@@ -101,12 +101,12 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     headers, detail = dict(error.headers or {}), str(error.detail)
     if error.status_code == 405:
         # The framework names the methods of the first route that has the path, and a path may have several.
-        headers["Allow"] = ", ".join(allowed(request))
+        headers["Allow"] = ", ".join(allowed_methods(request))
         detail = f"{request.method} is not known here. {request.url.path} takes {headers['Allow']}."
     return problem(error.status_code, str(error.detail), detail, code="http", headers=headers)
 
 
-def allowed(request: Request) -> list[str]:
+def allowed_methods(request: Request) -> list[str]:
     """The methods that a path takes, of all its routes; HEAD wherever GET is, but for streams, which have no end."""
     found = [
         method

@@ -120,7 +120,7 @@ async def flows(portfolio_id: UUID, context: Ctx, first: From = None, last: To =
 
     async def read(conn: AsyncConnection) -> dict[str, Any]:
         await portfolios.require_portfolio(conn, portfolio_id)
-        rows = await stored_flows.of(conn, portfolio_id)
+        rows = await stored_flows.find_flows(conn, portfolio_id)
         kept = [row for row in rows if (first or date.min) <= row["date"] <= (last or date.max)]
         return {"portfolio_id": str(portfolio_id), "items": [to_json(dict(row)) for row in kept]}
 

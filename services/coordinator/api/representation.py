@@ -86,11 +86,11 @@ class DocumentRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if inspect.iscoroutinefunction(endpoint):
-            endpoint = _rendering(endpoint, status=options.get("status_code") or 200)
+            endpoint = _render_answers_of(endpoint, status=options.get("status_code") or 200)
         super().__init__(path, endpoint, **options)
 
 
-def _rendering(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
+def _render_answers_of(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
     @wraps(endpoint)
     async def handler(**given: Any) -> Response:
         document = await endpoint(**given)

@@ -13,7 +13,7 @@ import numpy as np
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 
 
-def linking(returns: FloatVector) -> FloatVector:
+def linking_coefficients(returns: FloatVector) -> FloatVector:
     """(T,) by what each session's parts are multiplied: (ln(1+r)/r) / (ln(1+R)/R); NaN throughout where R is unknown or -1."""
     total = float(np.prod(1.0 + returns) - 1.0)
     if not np.isfinite(total) or (returns <= -1.0).any():
@@ -48,7 +48,7 @@ class Parts:
 
 
 def add_up(pnl: FloatMatrix, base: FloatVector, link: FloatVector) -> Parts:
-    """pnl (T, M) money; base (T,) each session's capital, whose 0 is only beside a P&L of 0; link (T,) of `linking`."""
+    """pnl (T, M) money; base (T,) each session's capital, whose 0 is only beside a P&L of 0; link (T,) of `linking_coefficients`."""
     capital = np.where(base == 0.0, 1.0, base)
     return Parts(pnl.sum(axis=0), (pnl / capital[:, None] * link[:, None]).sum(axis=0))
 

@@ -43,7 +43,7 @@ def compare(own: Range, other: FloatVector) -> Comparison:
     """other : (n,) the benchmark's daily total returns on the range's sessions; NaN where it has none."""
     reasons: dict[str, str] = {}
     found = dict.fromkeys(_PAIRED, NAN)
-    both = own.measured() & np.isfinite(other)
+    both = own.between_well_priced() & np.isfinite(other)
     n = int(both.sum())
     whole = bool(np.isfinite(other).all())
     total = float(np.prod(1.0 + other) - 1.0) if whole else NAN

@@ -84,7 +84,7 @@ class Concentration:
     top_10: float
 
 
-def concentrated(names: Mapping[str, Behind]) -> Concentration:
+def concentration_of(names: Mapping[str, Behind]) -> Concentration:
     gross = np.array([of.gross for of in names.values()], dtype=np.float64)
     hhi, top_3, top_10 = concentration(gross, list(names))
     return Concentration(hhi, 10_000.0 / hhi if hhi > 0.0 else NAN, top_3, top_10)

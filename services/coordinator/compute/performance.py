@@ -45,7 +45,7 @@ class Range:
         good: BoolMatrix = self.coverage >= COVERAGE_GATE
         return good
 
-    def measured(self) -> BoolMatrix:
+    def between_well_priced(self) -> BoolMatrix:
         """Returns between two sessions whose value is evidence: a price that comes back moves all it missed at once."""
         good = self.well_priced()
         both: BoolMatrix = good & np.concatenate([[self.began_covered], good[:-1]]) & np.isfinite(self.returns)
@@ -100,7 +100,7 @@ OF_THE_CHAIN = ("total_return", "annual_return", "calmar", "max_drawdown", "cdar
 
 def measure(of: Range) -> Performance:
     """Every figure of the range that is made of returns alone."""
-    n, known = len(of.sessions), of.measured()
+    n, known = len(of.sessions), of.between_well_priced()
     broken = of.broken_by()
     whole = broken is None
     reasons: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     r, excess = of.returns[known], of.excess()[known]
     n = len(r)
     if (why := short_of(n, len(known))) is not None:
-        return found | _said(reasons, dict.fromkeys(names, why))
+        return found | _note_reasons(reasons, dict.fromkeys(names, why))
     mean, centred = float(excess.mean()), r - r.mean()
     below = math.sqrt(float(np.square(np.minimum(excess, 0.0)).mean()))
     sd = float(r.std(ddof=1))
@@ -179,7 +179,7 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     return found
 
 
-def _said(reasons: dict[str, str], more: dict[str, str]) -> dict[str, float]:
+def _note_reasons(reasons: dict[str, str], more: dict[str, str]) -> dict[str, float]:
     reasons |= more
     return {}
 

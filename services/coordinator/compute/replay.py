@@ -49,7 +49,7 @@ class ByFactors:
     """(F,) money; their sum is the sum of `money`."""
 
 
-def revalued(terms: Terms, move: float) -> float:
+def option_return(terms: Terms, move: float) -> float:
     """What an option returns when its underlying returns `move` at once, at most all lost; NaN of one that is unknown."""
     return float(terms.returns(np.array([move]))[0]) if np.isfinite(move) else float("nan")
 
@@ -78,7 +78,7 @@ def by_factors(
     leverage = np.divide(exposure, value, out=np.ones_like(value), where=covered & (value != 0.0))
     moved = np.maximum(leverage * np.maximum(total, -1.0), -1.0)
     for k, terms in options.items():
-        moved[k] = revalued(terms, float(total[k]))
+        moved[k] = option_return(terms, float(total[k]))
     scale = np.divide(moved, total, out=np.zeros_like(total), where=total != 0.0)
     factors = (value * scale) @ parts
     return ByFactors(np.where(covered, moved, np.nan), np.where(covered, value * moved, np.nan), factors)

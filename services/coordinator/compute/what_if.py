@@ -89,7 +89,7 @@ class Quantities:
         there: BoolMatrix = (self.long != 0.0) | (self.short != 0.0)
         return there
 
-    def traded(self, quantity: FloatVector) -> Quantities:
+    def apply_trade(self, quantity: FloatVector) -> Quantities:
         """What is bought covers short lots first, what is sold is taken of long ones first; the rest is new."""
         covered = np.clip(quantity, 0.0, -self.short)
         sold = np.clip(-quantity, 0.0, self.long)
@@ -121,7 +121,7 @@ def figures(
     share = _share(gross, real)
     largest = VOLATILITY_WINDOWS[-1]
     covered = np.isfinite(exposure) & np.isfinite(betas[:, 0])
-    of_betas = _weighted(gross, covered)
+    of_betas = _covered_share(gross, covered)
     exposed = np.where(np.isfinite(betas) & covered[:, None], betas, 0.0)
     known = np.isfinite(betas[covered]).any(axis=0) | (len(gross) == 0)
     total = weight @ exposed if len(weight) else np.full(betas.shape[1], nothing)
@@ -151,7 +151,7 @@ def _share(gross: FloatVector, real: BoolMatrix) -> FloatVector:
     return (gross @ real) / whole if whole > 0.0 else np.ones(real.shape[1])
 
 
-def _weighted(gross: FloatVector, covered: BoolMatrix) -> float:
+def _covered_share(gross: FloatVector, covered: BoolMatrix) -> float:
     whole = float(gross.sum())
     return float(gross[covered].sum()) / whole if whole > 0.0 else 1.0
 

@@ -105,7 +105,7 @@ async def audit(
         await load_closures(conn)
         report = Report(clock.now(), clock.last_due())
         report.drift += await _orphan_units(conn, portfolio)
-        active = await runs.active(conn, None if portfolio is None else [portfolio])
+        active = await runs.find_portfolios(conn, None if portfolio is None else [portfolio])
     for top in range(0, len(active), SLICE):
         async with snapshot(engine) as conn:
             await _audit_slice(conn, clock, active[top : top + SLICE], report, events_within)

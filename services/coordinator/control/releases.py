@@ -131,7 +131,7 @@ async def _model(engine: AsyncEngine, clock: Clock, version: str) -> None:
         return
     raised = 0
     async with engine.connect() as conn:
-        portfolios = await runs.active(conn, None)
+        portfolios = await runs.find_portfolios(conn, None)
     for top in range(0, len(portfolios), MAX_PORTFOLIOS):
         raised += await require_outdated(engine, clock, portfolios[top : top + MAX_PORTFOLIOS], version)
     await _record_model(engine, version)

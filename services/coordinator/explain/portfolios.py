@@ -18,7 +18,7 @@ from services.coordinator.explain.formulas.registry import formula_of
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.scopes import scope_of
 from services.coordinator.results import attribution, liquidity, performance, portfolios
-from services.coordinator.results.figures import Name, flatten, joined
+from services.coordinator.results.figures import Name, flatten, join_name
 
 # The answers there are, by the first part of a figure's name.
 ANSWERS = (
@@ -39,7 +39,7 @@ _ENVELOPE = (
 async def explain(conn: AsyncConnection, portfolio: UUID, session: date | None, figure: str) -> dict[str, Any]:
     """The explanation as answered. `NotFound` names figures that are close."""
     envelope, figures = await _figures(conn, portfolio, session, answer_of(figure, ANSWERS))
-    return await _explained(conn, portfolio, figure, envelope, figures)
+    return await _explain_figure(conn, portfolio, figure, envelope, figures)
 
 
 async def explain_many(
@@ -55,22 +55,22 @@ async def explain_many(
             answer = answer_of(figure, ANSWERS)
             if answer not in answers:
                 answers[answer] = await _figures(conn, portfolio, session, answer)
-            items.append(await _explained(conn, portfolio, figure, *answers[answer]))
+            items.append(await _explain_figure(conn, portfolio, figure, *answers[answer]))
         except NotFound as error:
             unknown.append({"figure": figure, "code": error.code, "message": str(error)})
     return {"portfolio_id": str(portfolio), "items": items, "unknown": unknown}
 
 
-async def _explained(
+async def _explain_figure(
     conn: AsyncConnection, portfolio: UUID, figure: str, envelope: Mapping[str, Any], figures: Mapping[Name, Any]
 ) -> dict[str, Any]:
     # Off the event loop: names that are close are looked for among tens of thousands.
-    name, formula = await asyncio.to_thread(chosen, figure, figures, envelope["session"])
+    name, formula = await asyncio.to_thread(find_figure, figure, figures, envelope["session"])
     scope = await scope_of(conn, portfolio, date.fromisoformat(envelope["session"]), formula, name, figures)
     script = await portfolio_sources.script(conn, scope) if Source.SCENARIO in formula.sources else None
     return {
         **envelope,
-        "figure": joined(name),
+        "figure": join_name(name),
         "value": figures[name],
         "formula": formula.text,
         "parameters": dict(formula.parameters) | (script["parameters"] if script else {}),
@@ -91,14 +91,14 @@ async def names(conn: AsyncConnection, portfolio: UUID, session: date | None) ->
             await portfolios.require_portfolio(conn, portfolio)
             continue
         when = max(when or envelope["session"], envelope["session"])
-        found += await asyncio.to_thread(listed, figures)
+        found += await asyncio.to_thread(list_figures, figures)
     return {"portfolio_id": str(portfolio), "session": when, "figures": found}
 
 
 async def values_of(conn: AsyncConnection, portfolio: UUID, session: date | None, answer: str) -> dict[str, Any]:
     """The values of all figures of one of `ANSWERS`, by name. Raises `NotFound` where the session has none."""
     _, figures = await _figures(conn, portfolio, session, answer)
-    return {joined(name): value for name, value in figures.items()}
+    return {join_name(name): value for name, value in figures.items()}
 
 
 async def check_name(conn: AsyncConnection, portfolio: UUID, figure: str) -> None:
@@ -107,7 +107,7 @@ async def check_name(conn: AsyncConnection, portfolio: UUID, figure: str) -> Non
         envelope, figures = await _figures(conn, portfolio, None, answer_of(figure, ANSWERS))
     except NotFound:
         return
-    await asyncio.to_thread(chosen, figure, figures, envelope["session"])
+    await asyncio.to_thread(find_figure, figure, figures, envelope["session"])
 
 
 def answer_of(figure: str, answers: Collection[str]) -> str:
@@ -118,10 +118,10 @@ def answer_of(figure: str, answers: Collection[str]) -> str:
     return answer
 
 
-def chosen(figure: str, figures: Mapping[Name, Any], session: str) -> tuple[Name, Formula]:
+def find_figure(figure: str, figures: Mapping[Name, Any], session: str) -> tuple[Name, Formula]:
     """The figure of that name and its formula. Raises `NotFound` with the names that are close."""
     figure = figure.strip()
-    known = {joined(name): name for name in figures}
+    known = {join_name(name): name for name in figures}
     name = known.get(figure)
     if name is None:
         close = ", ".join(difflib.get_close_matches(figure, known, n=3))
@@ -134,10 +134,10 @@ def chosen(figure: str, figures: Mapping[Name, Any], session: str) -> tuple[Name
     return name, formula
 
 
-def listed(figures: Mapping[Name, Any]) -> list[dict[str, Any]]:
+def list_figures(figures: Mapping[Name, Any]) -> list[dict[str, Any]]:
     """Every figure by name, with its formula."""
     formulas = {name: formula_of(name) for name in figures}
-    return [{"figure": joined(name), "formula": of.text if of else None} for name, of in formulas.items()]
+    return [{"figure": join_name(name), "formula": of.text if of else None} for name, of in formulas.items()]
 
 
 def steps(formula: Formula, name: Name, figures: Mapping[Name, Any]) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def steps(formula: Formula, name: Name, figures: Mapping[Name, Any]) -> list[dic
         for depth in range(len(name), 0, -1):
             beside = (*name[:depth], *step.split("."))
             if beside in figures and beside != name:
-                found.append({"name": joined(beside), "value": figures[beside]})
+                found.append({"name": join_name(beside), "value": figures[beside]})
                 break
     return found
 

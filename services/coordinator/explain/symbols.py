@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.explain.formulas.model import Formula
-from services.coordinator.explain.portfolios import answer_of, chosen, listed, steps
+from services.coordinator.explain.portfolios import answer_of, find_figure, list_figures, steps
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.sources import Scope
 from services.coordinator.results import symbols
-from services.coordinator.results.figures import Name, flatten, joined
+from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.results.values import to_json
 from shared.market.calendar import calendar
 from shared.market.registry import HORIZON_MONTHS
@@ -41,7 +41,7 @@ _DAY = timedelta(days=1)
 async def explain(conn: AsyncConnection, symbol: str, session: date | None, figure: str) -> dict[str, Any]:
     """The explanation as answered. `NotFound` names figures that are close."""
     envelope, figures = await _figures(conn, symbol, session, answer_of(figure, ANSWERS))
-    name, formula = await asyncio.to_thread(chosen, figure, figures, envelope["session"])
+    name, formula = await asyncio.to_thread(find_figure, figure, figures, envelope["session"])
     when = date.fromisoformat(envelope["session"])
     first = base_of(name[-1], when) if formula.based else calendar().back(when, _sessions(formula) - 1)
     own = envelope["symbol"]
@@ -60,7 +60,7 @@ async def explain(conn: AsyncConnection, symbol: str, session: date | None, figu
     versions = [item["price_version"] for item in behind["inputs"] if item["price_version"] is not None]
     return envelope | {
         "stale": max(versions, default=0) > envelope["price_version"],
-        "figure": joined(name),
+        "figure": join_name(name),
         "value": figures[name],
         "formula": formula.text,
         "parameters": dict(formula.parameters),
@@ -80,7 +80,7 @@ async def names(conn: AsyncConnection, symbol: str, session: date | None) -> dic
         except NotFound:
             continue
         when = max(when or envelope["session"], envelope["session"])
-        found += await asyncio.to_thread(listed, figures)
+        found += await asyncio.to_thread(list_figures, figures)
     return {"symbol": name, "session": when, "figures": found}
 
 

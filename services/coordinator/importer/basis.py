@@ -35,7 +35,7 @@ from shared.market.symbols import is_cash_like
 
 __all__ = [
     "ADJUSTED", "AMBIGUOUS", "AS_TRADED", "BY_THE_USER", "COMPARED", "DOUBTFUL", "MISMATCH", "NO_CLOSE", "SPLIT_ADJUSTED", "STATED",
-    "STATED_MISMATCH", "Decision", "Market", "applies", "decide", "decide_file", "near",
+    "STATED_MISMATCH", "Decision", "Market", "applies", "decide", "decide_file", "is_near",
 ]  # fmt: skip
 
 # Outside half to double of the close the price is not of that day, or not of that symbol.
@@ -174,7 +174,7 @@ def _convert(position: Position, market: Market, reason: str) -> Decision:
     )
 
 
-def near(price: float, close: float) -> bool:
+def is_near(price: float, close: float) -> bool:
     """Whether a price may be of the close's day and symbol."""
     return MISMATCH_LOW <= price / close <= MISMATCH_HIGH
 

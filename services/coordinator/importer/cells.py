@@ -203,7 +203,7 @@ def day(
             row,
             column,
             codes.not_a_date,
-            f"{column} {text!r} is not a date{_serial(text) or _timed(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD"
+            f"{column} {text!r} is not a date{_serial(text) or _time_remark(text) or _because(text, dates=True)}. Write it as YYYY-MM-DD"
             f"{dialects.readings(text, dialects.plain_date, issues.dialect)}.",
             text,
         )
@@ -235,7 +235,7 @@ def _because(text: str, *, dates: bool = False) -> str:
     return "" if found is None else f": it holds {found}"
 
 
-def _timed(text: str) -> str:
+def _time_remark(text: str) -> str:
     """A time beside the day."""
     return ": a time stands beside it, which is read under a dialect" if _DAY_AND_TIME.fullmatch(text) else ""
 

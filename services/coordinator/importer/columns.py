@@ -67,7 +67,7 @@ def other_separator(headers: Sequence[str], is_header: Callable[[Sequence[str]],
     return None
 
 
-def likely(column: str, headers: Sequence[str]) -> str | None:
+def likely_header(column: str, headers: Sequence[str]) -> str | None:
     """The header that most probably means one of our columns; None where none comes near."""
     keys = {"".join(header.split()).replace("_", "").casefold(): header for header in headers if header.strip()}
     for key, header in keys.items():
@@ -80,6 +80,6 @@ def likely(column: str, headers: Sequence[str]) -> str | None:
 def likeness(headers: Sequence[str]) -> int:
     """How many of the columns that are needed a row seems to name: what tells a header from a preamble."""
     return sum(
-        any(canonical(header) == column for header in headers) or likely(column, headers) is not None
+        any(canonical(header) == column for header in headers) or likely_header(column, headers) is not None
         for column in REQUIRED
     )

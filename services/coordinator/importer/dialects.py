@@ -131,9 +131,9 @@ def plain_date(text: str, dialect: Dialect) -> str | None:
         month, day = (one, two) if dialect.dates == "mdy" else (two, one)
         return _day(_whole_year(year), month, day)
     if found := _NAMED.fullmatch(text):
-        return _named(found[3], found[1], found[2])
+        return _day_with_month_name(found[3], found[1], found[2])
     if found := _NAMED_DAY_FIRST.fullmatch(text):
-        return _named(_whole_year(found[3]), found[2], found[1])
+        return _day_with_month_name(_whole_year(found[3]), found[2], found[1])
     return None
 
 
@@ -154,7 +154,7 @@ def _whole_year(year: str) -> str:
     return year if len(year) == 4 else "20" + year
 
 
-def _named(year: str, month: str, day: str) -> str | None:
+def _day_with_month_name(year: str, month: str, day: str) -> str | None:
     name = month.lower()
     return _day(year, str(_MONTHS.index(name) + 1), day) if name in _MONTHS else None
 

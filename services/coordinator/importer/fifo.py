@@ -86,7 +86,7 @@ class _Open:
         return self.exact * self.factor
 
     @property
-    def rounding(self) -> Fraction:
+    def rounding_tolerance(self) -> Fraction:
         """What a broker may have rounded of what a split made of a fraction of a share: it closes the lot all the same."""
         return _BROKERS_DIGIT if self.factor.denominator > 1 else Fraction(0)
 
@@ -140,7 +140,7 @@ def _match_symbol(
         else:
             _close(trade, books, lots, unplaced)
     for book in books.values():
-        lots.extend(Lot(lot.trade, (lot.sign * lot.left).quantize(_KEPT)) for lot in book if _kept(lot.left))
+        lots.extend(Lot(lot.trade, (lot.sign * lot.left).quantize(_KEPT)) for lot in book if _is_kept(lot.left))
 
 
 def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplaced: list[Unplaced]) -> None:
@@ -150,18 +150,18 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
     wanted = Fraction(trade.quantity)
     while wanted > 0 and book:
         lot = book[0]
-        whole = abs(lot.available - wanted) <= lot.rounding
+        whole = abs(lot.available - wanted) <= lot.rounding_tolerance
         taken = lot.available if whole else min(lot.available, wanted)
         # All that is left, without a division: shares of the entry day stay as they were bought.
         part = lot.left if taken == lot.available else min(lot.left, _decimal(taken / lot.factor))
-        if _kept(part):
+        if _is_kept(part):
             lots.append(Lot(lot.trade, side * part, trade))
         lot.left -= part
         lot.exact -= taken / lot.factor
         wanted = Fraction(0) if whole else wanted - taken
-        if not lot.exact or not _kept(lot.left):
+        if not lot.exact or not _is_kept(lot.left):
             book.popleft()
-    if _kept(_decimal(wanted)):
+    if _is_kept(_decimal(wanted)):
         what = "no short lot to cover" if side < 0 else "no lot to sell"
         unplaced.append(
             Unplaced(
@@ -205,5 +205,5 @@ def _decimal(quantity: Fraction) -> Decimal:
     return (Decimal(quantity.numerator) / Decimal(quantity.denominator)).quantize(_KEPT)
 
 
-def _kept(quantity: Decimal) -> bool:
+def _is_kept(quantity: Decimal) -> bool:
     return quantity.quantize(_KEPT) != 0

@@ -33,11 +33,11 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             None, "preset", "ERR_CSV_008", f"There is no layout {options.preset!r}. There is {names}.", options.preset
         )
         return None
-    found = None if options.preset == "none" else recognised(sheet, options)
+    found = None if options.preset == "none" else recognise_layout(sheet, options)
     if options.mapping:
-        found = None if found is None else _renamed(found, sheet.rows[found.header], options)
+        found = None if found is None else _with_named_columns(found, sheet.rows[found.header], options)
         if found is None:
-            return own_headers.mapped(sheet, options, issues)
+            return own_headers.match_mapped_headers(sheet, options, issues)
     if found is not None:
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
@@ -49,7 +49,7 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             "with map.", options.preset,
         )  # fmt: skip
         return None
-    return own_headers.own(sheet, options, issues)
+    return own_headers.match_own_headers(sheet, options, issues)
 
 
 def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
@@ -153,7 +153,7 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], width: int, symb
     return Record(row.line, cells, tuple(written), width, surplus, frozenset(foreign))
 
 
-def recognised(sheet: Sheet, options: Options) -> Layout | None:
+def recognise_layout(sheet: Sheet, options: Options) -> Layout | None:
     """The layout whose header some row is. Of several, the more telling one."""
     chosen = None if options.preset in (None, "") else options.preset
     best: tuple[tuple[int, int], int, Preset] | None = None
@@ -207,7 +207,7 @@ def _where(preset: Preset, header: Sequence[str]) -> dict[str, int]:
     return where
 
 
-def _renamed(layout: Layout, header: Row, options: Options) -> Layout | None:
+def _with_named_columns(layout: Layout, header: Row, options: Options) -> Layout | None:
     """A broker's layout with some of its columns under the names the user gives; None where the user names all that a row needs."""
     known = TRADE_COLUMNS if layout.kind == TRADES else (*COLUMNS, "close_price")
     keys = [header_key(cell) for cell in header.cells]

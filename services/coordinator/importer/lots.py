@@ -54,7 +54,7 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
             continue
         refuse_foreign(record, layout, _NUMBERS_READ, issues)
         values, without_date, at_close = _values(record, layout, options, day)
-        if layout.preset is not None and _unnamed(record.row, values, issues):
+        if layout.preset is not None and _leave_out_unnamed(record.row, values, issues):
             continue
         position = rules.position(record.row, values, context, issues)
         if position is not None:
@@ -111,7 +111,7 @@ def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tupl
     }
     preset = layout.preset
     symbol = values.get("symbol", "")
-    values["symbol"] = options.renamed(symbol) or symbol
+    values["symbol"] = options.symbol_of_name(symbol) or symbol
     if preset is not None and preset.classes and not values.get("investment_class"):
         kind = record.cells.get("type", "")
         values["investment_class"] = (kind and preset.of_class(kind)) or ""
@@ -127,7 +127,7 @@ def _values(record: Record, layout: Layout, options: Options, day: _Day) -> tupl
     return values, undated, at_close
 
 
-def _unnamed(row: int, values: dict[str, str], issues: Issues) -> bool:
+def _leave_out_unnamed(row: int, values: dict[str, str], issues: Issues) -> bool:
     """Whether a broker names a security by a number alone (most bonds): left out and named, the rest of its file counts."""
     symbol = normalise(values["symbol"])
     kind = None if values.get("investment_class", "").upper() == PRIVATE else identifier_of(symbol)

@@ -16,7 +16,7 @@ from services.coordinator.importer.reading import PREAMBLE, TRADE_COLUMNS, TRADE
 _ACTIONS = 40
 
 
-def mapped(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
+def match_mapped_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
     """The columns as the user names them; those that are not named are matched by our own names."""
     kind = TRADES if "action" in options.mapping else POSITIONS
     known = TRADE_COLUMNS if kind == TRADES else (*COLUMNS, CURRENCY)
@@ -57,12 +57,12 @@ def mapped(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
             where[ours] = at
     trades = presets()["trades"] if kind == TRADES else None
     layout = Layout(kind, options.dialect or PLAIN, first, where, len(header), trades)
-    needed = TRADE_REQUIRED if kind == TRADES else _required(options)
+    needed = TRADE_REQUIRED if kind == TRADES else _required_columns(options)
     return layout if _none_missing(needed, where, sheet.rows[first], issues) else None
 
 
-def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
-    dialect, needed = options.dialect or PLAIN, _required(options)
+def match_own_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
+    dialect, needed = options.dialect or PLAIN, _required_columns(options)
     first = next(
         (n for n, row in enumerate(sheet.rows[:PREAMBLE]) if {canonical(cell) for cell in row.cells} >= set(needed)),
         None,
@@ -93,7 +93,7 @@ def own(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         return None
     if _refuse_trades(sheet, first, issues):
         return None
-    where = _matched(row, issues)
+    where = _match_columns(row, issues)
     if not _none_missing(needed, where, row, issues) or issues.refused_at(row.line):
         return None
     for preamble in sheet.rows[:first]:
@@ -115,7 +115,7 @@ def _refuse_trades(sheet: Sheet, first: int, issues: Issues) -> bool:
             continue
         free = [cell for cell in header.cells if cell and cell != name]
         like = {"date": "entry_date", "symbol": "symbol", "quantity": "quantity", "price": "entry_price"}
-        guesses = {ours: _named(ours, of, free) for ours, of in like.items()}
+        guesses = {ours: _name_of_column(ours, of, free) for ours, of in like.items()}
         named = " ".join(f"{ours}={theirs!r}" for ours, theirs in {**guesses, "action": name}.items())
         issues.error(
             header.line, name, "ERR_CSV_004",
@@ -126,9 +126,9 @@ def _refuse_trades(sheet: Sheet, first: int, issues: Issues) -> bool:
     return False
 
 
-def _named(ours: str, column: str, headers: Sequence[str]) -> str:
+def _name_of_column(ours: str, column: str, headers: Sequence[str]) -> str:
     own = next((header for header in headers if header_key(header) == ours or canonical(header) == column), None)
-    return own or columns.likely(column, headers) or "…"
+    return own or columns.likely_header(column, headers) or "…"
 
 
 def _currency(header: str) -> str | None:
@@ -141,12 +141,12 @@ def _of_a_layout(cells: Sequence[str]) -> bool:
     return any(preset.is_header(keys) for preset in presets().values())
 
 
-def _required(options: Options) -> tuple[str, ...]:
+def _required_columns(options: Options) -> tuple[str, ...]:
     # A day that the user names stands for the column, and the close of that day for the price.
     return REQUIRED[:2] if options.entry_date else REQUIRED
 
 
-def _matched(row: Row, issues: Issues) -> dict[str, int]:
+def _match_columns(row: Row, issues: Issues) -> dict[str, int]:
     """Position of each known column in the header row. Reports repeated columns, warns of unknown ones."""
     found: dict[str, int] = {}
     for index, header in enumerate(row.cells):
@@ -170,7 +170,7 @@ def _none_missing(needed: Sequence[str], where: Mapping[str, int], row: Row, iss
     missing = [column for column in needed if column not in where]
     used = {row.cells[at] for at in where.values()}
     free = [cell for cell in row.cells if cell not in used]
-    guesses = {column: columns.likely(column, free) for column in missing}
+    guesses = {column: columns.likely_header(column, free) for column in missing}
     together = " ".join(f"{ours}={theirs!r}" for ours, theirs in guesses.items() if theirs)
     for column, theirs in guesses.items():
         hint = (

@@ -42,7 +42,7 @@ def parse_csv(content: bytes, filename: str | None, context: Rules, options: Opt
         return Parsed((), issues)
     layout.separator = sheet.separator
     layout.levels, issues.dialect = layouts.levels(sheet, layout), layout.dialect.name
-    found = _reading(layout, sheet.rows[layout.header].line)
+    found = _describe_layout(layout, sheet.rows[layout.header].line)
     if layout.kind == TRADES:
         listed = tuple(trades.read(sheet, layout, context, options, issues))
         if not listed and not issues.refused:
@@ -60,7 +60,7 @@ def is_recognised(text: str) -> bool:
     """Whether some row of the file is the header of a broker's layout."""
     issues = Issues()
     sheet = reader.read(text.encode("utf-8", errors="replace"), None, issues)
-    return layouts.recognised(sheet, Options()) is not None
+    return layouts.recognise_layout(sheet, Options()) is not None
 
 
 def _dialect(options: Options) -> dialects.Dialect:
@@ -68,7 +68,7 @@ def _dialect(options: Options) -> dialects.Dialect:
     return options.dialect or PLAIN
 
 
-def _reading(layout: Layout, header: int) -> dict[str, object]:
+def _describe_layout(layout: Layout, header: int) -> dict[str, object]:
     preset = layout.preset
     return {
         "preset": None if preset is None else preset.name,

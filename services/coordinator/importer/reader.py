@@ -132,13 +132,13 @@ def _separator(text: str, dialect: Dialect, issues: Issues) -> tuple[str, bool]:
     lines = [line for line in text.split("\n", 40) if line.strip()]
     declared = _DECLARED.fullmatch(lines[0].strip("\r\n")) if lines else None
     if declared:
-        return _followed(declared[1], lines[1:40], issues), True
+        return _declared_or_better(declared[1], lines[1:40], issues), True
     if not dialect.grouped:
         return ",", False
     return max(_SEPARATORS, key=lambda mark: _regularity(lines[:40], mark)), False
 
 
-def _followed(declared: str, lines: Sequence[str], issues: Issues) -> str:
+def _declared_or_better(declared: str, lines: Sequence[str], issues: Issues) -> str:
     """The separator that the first line names, but where the rows are cut by another: the line then is of another file."""
     best = max(_SEPARATORS, key=lambda mark: _regularity(lines, mark))
     if _regularity(lines, declared)[0] or not _regularity(lines, best)[0]:
@@ -184,7 +184,7 @@ def _rows(text: str, dialect: Dialect, issues: Issues) -> Sheet:
             continue
         if len(rows) == MAX_LINES:
             return Sheet(rows, separator, cut=True)
-        rows.append(Row(lines.start, [_unwrapped(cell.strip()) for cell in cells]))
+        rows.append(Row(lines.start, [_unwrap_cell(cell.strip()) for cell in cells]))
     if not rows and not issues.refused:
         issues.error(None, None, "ERR_CSV_003", "The file holds only comments. It needs a header row and positions.")
     return Sheet(rows, separator)
@@ -195,7 +195,7 @@ def _is_comment(line: str) -> bool:
     return text.startswith("#") and not _SHEET_ERROR.match(text)
 
 
-def _unwrapped(cell: str) -> str:
+def _unwrap_cell(cell: str) -> str:
     """`="AAPL"` is how spreadsheets keep a text from being read as a number."""
     return cell[2:-1].strip() if cell.startswith('="') and cell.endswith('"') and len(cell) > 2 else cell
 

@@ -39,7 +39,7 @@ class Options:
     price_basis: str = ""
     currency: str = "USD"
 
-    def renamed(self, text: str) -> str | None:
+    def symbol_of_name(self, text: str) -> str | None:
         """Our symbol for a broker's name of a security, however the file spells that; None where the user names none."""
         if not self.symbols or not text:
             return None

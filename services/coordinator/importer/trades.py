@@ -82,7 +82,7 @@ def read(sheet: Sheet, layout: Layout, context: Rules, options: Options, issues:
         )  # fmt: skip
     if layout.preset is not None and layout.preset.split_pairs:
         found = _join_split_pairs(found, issues)
-    return keyed(in_order(found), layout)
+    return assign_keys(in_order(found), layout)
 
 
 def _join_split_pairs(trades: Sequence[Trade], issues: Issues) -> list[Trade]:
@@ -104,7 +104,7 @@ def _join_split_pairs(trades: Sequence[Trade], issues: Issues) -> list[Trade]:
         if added > 0:
             result[id(bought)] = replace(bought, kind="split", quantity=added, price=None)
         else:
-            _left(
+            _leave_out(
                 bought.row,
                 trade_rows.lacks_shares("split", {"quantity": str(added)}),
                 issues,
@@ -127,7 +127,7 @@ def place(trade: Trade) -> tuple[date, bool, str, bool]:
     return trade.day, trade.kind not in ADDING, trade.time, trade.kind in CLOSING
 
 
-def keyed(trades: Sequence[Trade], layout: Layout | None = None) -> list[Trade]:
+def assign_keys(trades: Sequence[Trade], layout: Layout | None = None) -> list[Trade]:
     """With keys that tell them apart. An id that stands on several rows is an order's, and names none of its fills."""
     unique = layout is not None and layout.preset is not None and layout.preset.unique_id
     named = Counter((trade.broker_id, trade.kind) for trade in trades if trade.broker_id)
@@ -169,7 +169,7 @@ def _trade(
         return None
     kind = trade_rows.kind_of(got, layout)
     if kind is None:
-        _left(
+        _leave_out(
             record.row,
             f"its action {got.get('action', '')!r} is none that is known. If it is one of {', '.join(KINDS)}, write that instead",
             issues,
@@ -185,26 +185,26 @@ def _trade(
         return None
     currency = got.get("currency", "").upper()
     if currency and currency != options.currency:
-        _left(record.row, f"it is priced in {currency}, the portfolio in {options.currency}", issues, currency)
+        _leave_out(record.row, f"it is priced in {currency}, the portfolio in {options.currency}", issues, currency)
         return None
     if refuse_money(record, _NUMBERS_READ, options.currency, issues):
         return None
     refuse_foreign(record, layout, _NUMBERS_READ, issues)
     if why := trade_rows.lacks_shares(kind, got):
-        _left(record.row, why, issues, got.get("quantity") or got.get("symbol"))
+        _leave_out(record.row, why, issues, got.get("quantity") or got.get("symbol"))
         return None
     symbol = _symbol(record, layout, options, issues)
     if symbol is None:
         return None
     if parse_occ(symbol) is None and trade_rows.is_of_option(kind, got, preset):
-        _left(
+        _leave_out(
             record.row,
             f"{got.get('action') or kind!r} is of an option, and {symbol} names none that can be read",
             issues,
             symbol,
         )
         return None
-    return _checked(kind, symbol, record, context, issues)
+    return _check_trade(kind, symbol, record, context, issues)
 
 
 def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) -> str | None:
@@ -212,7 +212,7 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
     assert preset is not None
     isin = got.get("isin", "")
     for name in (got.get("symbol", ""), isin):
-        if ours := options.renamed(name):
+        if ours := options.symbol_of_name(name):
             return cells.symbol(ours, record.row, "symbol", issues)
     if preset.option_from:
         option = occ_of(got.get(preset.option_from, "").splitlines()[0] if got.get(preset.option_from) else "")
@@ -220,22 +220,24 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
             return option
     text = got.get("symbol", "")
     if not text and isin:
-        _left(
+        _leave_out(
             record.row, f"the broker writes no ticker for {got.get('name') or isin}: name it with symbols {isin}=TICKER", issues, isin
         )  # fmt: skip
         return None
     if not text and "symbol" not in layout.where:
-        _left(record.row, "the file names no symbol", issues)
+        _leave_out(record.row, "the file names no symbol", issues)
         return None
     symbol = occ_of(text) or cells.symbol(text, record.row, "symbol", issues)
     number = None if symbol is None else identifier_of(symbol)
     if symbol is not None and number is not None:
-        _left(record.row, f"{symbol} is {number}, not a ticker: name it with symbols {symbol}=TICKER", issues, symbol)
+        _leave_out(
+            record.row, f"{symbol} is {number}, not a ticker: name it with symbols {symbol}=TICKER", issues, symbol
+        )
         return None
     return symbol
 
 
-def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:
+def _check_trade(kind: str, symbol: str, record: Record, context: Rules, issues: Issues) -> Trade | None:
     got, row, found = record.cells, record.row, issues.of_row()
     first, today = context.calendar.first, context.today
     day = cells.day(got.get("date", ""), row, "date", cells.DATE, found, first=first, last=today)
@@ -245,7 +247,7 @@ def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Iss
         suffixed = _SIDE_SUFFIX.fullmatch(text)
         text = suffixed[1] if suffixed else text
         if kind in ("buy", "cover") and text.startswith("-"):
-            _left(
+            _leave_out(
                 row, f"a purchase of {text} {symbol} takes an earlier one back: take both out of the file, or enter what was held",
                 issues, symbol,
             )  # fmt: skip
@@ -272,5 +274,5 @@ def _checked(kind: str, symbol: str, record: Record, context: Rules, issues: Iss
                  broker_id=got.get("broker_id") or None, name=name, amount=amount)  # fmt: skip
 
 
-def _left(row: int, why: str, issues: Issues, value: str | None = None) -> None:
+def _leave_out(row: int, why: str, issues: Issues, value: str | None = None) -> None:
     issues.warn(row, None, NOT_PLACED, f"Row {row} is left out: {why}.", value)

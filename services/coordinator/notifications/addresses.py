@@ -8,7 +8,7 @@ import socket
 from urllib.parse import urlsplit
 
 from services.coordinator.errors import Invalid
-from shared.network import allowed
+from shared.network import is_allowed_address
 
 MOST = 2_000
 
@@ -33,7 +33,7 @@ def check_url(url: str, *, private: bool) -> str:
             url, "Only https is sent to; http to this machine alone (127.0.0.1), or with LEADLINE_WEBHOOK_PRIVATE."
         )
     literal = _literal(host)
-    if literal is not None and not (private or allowed(literal, allow_loopback=True)):
+    if literal is not None and not (private or is_allowed_address(literal, allow_loopback=True)):
         raise _invalid(
             url, f"{host} is not a public address. LEADLINE_WEBHOOK_PRIVATE allows those of one's own network."
         )
@@ -53,7 +53,7 @@ async def resolve(host: str, port: int, *, private: bool) -> str:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
-        if not private and not allowed(address, allow_loopback=is_loopback(host)):
+        if not private and not is_allowed_address(address, allow_loopback=is_loopback(host)):
             raise PermissionError(f"{host} leads to {address}, which is not a public address; nothing was sent")
     return min(addresses, key=lambda address: ":" in address)
 

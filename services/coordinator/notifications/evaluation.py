@@ -72,7 +72,9 @@ async def evaluate(engine: AsyncEngine, clock: Clock) -> int:
         own = [limit for limit in limits if limit.portfolio in (None, row.id)]
         overview = overviews.get(row.id)
         values = {} if overview is None else status_figures(overview, row.first_session, clock)
-        readings = [(limit, _reading(values, limit.figure, None, STATUS)) for limit in own if _answer(limit) == STATUS]
+        readings = [
+            (limit, _read_figure(values, limit.figure, None, STATUS)) for limit in own if _answer(limit) == STATUS
+        ]
         if unread := _unread(row, own, known):
             async with snapshot(engine) as conn:
                 readings += await _results(conn, row, unread)
@@ -118,7 +120,7 @@ async def _results(
             said = f"The figure could not be read ({type(error).__name__}); the log says why."
             found += [(each, Reading(None, said, row.session, seen)) for each in limits]
             continue
-        found += [(each, _reading(values, each.figure, row.session, seen)) for each in limits]
+        found += [(each, _read_figure(values, each.figure, row.session, seen)) for each in limits]
     return found
 
 
@@ -142,7 +144,7 @@ async def _record(engine: AsyncEngine, portfolio: UUID, readings: Sequence[tuple
         return await webhook_store.enqueue_changes(conn)
 
 
-def _reading(values: Mapping[str, Any], figure: str, session: date | None, seen: str) -> Reading:
+def _read_figure(values: Mapping[str, Any], figure: str, session: date | None, seen: str) -> Reading:
     if figure not in values:
         return Reading(None, f"This portfolio has no figure {figure}.", session, seen)
     value = values[figure]

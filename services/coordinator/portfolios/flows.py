@@ -32,7 +32,7 @@ async def insert(conn: AsyncConnection, portfolio: UUID, new: Sequence[Flow]) ->
     return list(ids)
 
 
-async def of(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
+async def find_flows(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
     rows = await conn.execute(
         text("""
             SELECT id, date, session, amount, note, created_at FROM coordinator.flows

@@ -53,12 +53,12 @@ async def state_fresh(
 ) -> None:
     ids = await lot_store.ids_of_keys(conn, portfolio)
     # One by one, as they are sent: of fifty thousand lots it takes a second, and the event loop has others to answer.
-    said = ((ids[key], reimport.stated(lot, complete=True)) for lot, key in zip(positions, keys, strict=True))
+    said = ((ids[key], reimport.statement_of(lot, complete=True)) for lot, key in zip(positions, keys, strict=True))
     await import_store.insert_statements(conn, import_id, said)
 
 
 async def state_known(conn: AsyncConnection, import_id: UUID, found: reimport.Comparison, *, update: bool) -> None:
     """What the file says of lots that were there. What was only listed was not taken, so it does not count as said."""
     untaken = {} if update else {entry.lot["id"]: entry.changes for entry in found.differences}
-    said = ((row["id"], reimport.stated(lot, without=untaken.get(row["id"], ()))) for row, lot in found.known)
+    said = ((row["id"], reimport.statement_of(lot, without=untaken.get(row["id"], ()))) for row, lot in found.known)
     await import_store.insert_statements(conn, import_id, said)

@@ -31,7 +31,7 @@ from services.coordinator.portfolios import (
 from services.coordinator.portfolios.import_records import File, Undone, record, state_fresh, state_known
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.lot_changes import Affected, announce, edit, propose
-from services.coordinator.portfolios.service import DEFAULTS, Imported, existing
+from services.coordinator.portfolios.service import DEFAULTS, Imported, get_existing
 from services.coordinator.portfolios.validation import Draft
 from shared.clock import Clock
 from shared.work import Phase
@@ -148,7 +148,7 @@ async def add(
     """Add a file to a portfolio. Rows that are there already change nothing; what they say anew is listed, and done where
     `update`. Raises `Invalid`, `NotFound`."""
     validation.refuse(parsed.issues)
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     if parsed.trades is not None:
         return await trade_imports.add(conn, clock, before, parsed, file, dry_run=dry_run, limits=limits)
     parsed = replace(parsed, positions=await entry_prices.fill(conn, parsed.positions, clock, parsed.issues))
@@ -185,7 +185,7 @@ async def add(
 
 async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: UUID) -> Undone:
     """Take an import back. Its lots go, but for those that another import states too: they become what that one says."""
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     kind = await import_store.mark_undone(conn, portfolio, import_id)
     if kind is None:
         raise NotFound(f"Portfolio {portfolio} has no import {import_id} that counts. It may have been undone already.")
@@ -199,8 +199,8 @@ async def undo(conn: AsyncConnection, clock: Clock, portfolio: UUID, import_id: 
     for lot, statements in beside.items():
         if not statements:
             continue
-        body = reimport.restoring(stored[lot], reimport.folded(statements), taken_back=True)
-        position = lot_edits.proposed(stored[lot], body, clock, issues) if body else None
+        body = reimport.restoring_edit(stored[lot], reimport.merge_statements(statements), taken_back=True)
+        position = lot_edits.parse_proposed_lot(stored[lot], body, clock, issues) if body else None
         if position is not None:
             proposals.append((stored[lot], body, position))
     validation.refuse(issues)

@@ -96,7 +96,7 @@ def _first_of_each(found: Mapping[Question, RowMapping]) -> Iterable[tuple[str, 
 
 def _doubt(position: Position, closes: tuple[float, float], issues: Issues) -> None:
     stated = float(position.entry_price)
-    if stated and not any(basis.near(stated, close) for close in closes):
+    if stated and not any(basis.is_near(stated, close) for close in closes):
         shown = " and ".join(f"{close:.4f}" for close in dict.fromkeys(closes))
         issues.warn(
             position.row, "entry_price", ReasonCode.PRICE_BASIS_MISMATCH.value,
@@ -117,7 +117,7 @@ def _doubt_exit(position: Position, row: RowMapping | None, issues: Issues) -> N
     stated = float(position.exit_price or 0)
     if row is None or row["close"] is None or not stated:
         return
-    if not any(basis.near(stated, close) for close in (row["close"], row["adjusted"])):
+    if not any(basis.is_near(stated, close) for close in (row["close"], row["adjusted"])):
         basis_warnings.warn_far_exit(position, row["close"], "close", issues)
 
 

@@ -26,7 +26,7 @@ def propose(differences: Sequence[Difference], clock: Clock, issues: Issues) -> 
     proposals: list[Proposal] = []
     for difference in differences:
         body = {name: value for name, (_, value) in difference.changes.items()}
-        position = lot_edits.proposed(difference.lot, body, clock, issues)
+        position = lot_edits.parse_proposed_lot(difference.lot, body, clock, issues)
         if position is not None:
             proposals.append((difference.lot, body, position))
     return proposals

@@ -30,7 +30,7 @@ class Edited:
     affected: tuple[date, Phase] | None
 
 
-def proposed(row: RowMapping, body: Mapping[str, Any], clock: Clock, issues: Issues) -> Position | None:
+def parse_proposed_lot(row: RowMapping, body: Mapping[str, Any], clock: Clock, issues: Issues) -> Position | None:
     """The lot as it would be stated; None after reporting why it cannot be."""
     current = {
         **{column: row[column] for column in COLUMNS},

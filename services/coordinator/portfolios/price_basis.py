@@ -89,7 +89,7 @@ def keep_decision(row: RowMapping, edited: Position, decision: Decision) -> Deci
     same_entry, same_exit = _same_entry(row, edited), _same_exit(row, edited)
     applies = basis.applies(edited)
     decided = row["basis_reason"] in _DECIDED and not row["basis_assumed"] and applies
-    untouched = same_exit and applies == basis.applies(_stated(edited.row, row))
+    untouched = same_exit and applies == basis.applies(_stated_position(edited.row, row))
     if not same_entry or not (decided or untouched):
         return decision
     if same_exit:
@@ -165,7 +165,7 @@ async def _compare(engine: AsyncEngine, clock: Clock, portfolio: UUID, after: st
         # The rest of the same files, decided earlier: their days were ingested before.
         others = await undecided_lots.decided_positions(conn, portfolio, rows)
         every = [*rows, *others]
-        positions = [_stated(number, row) for number, row in enumerate(every, start=1)]
+        positions = [_stated_position(number, row) for number, row in enumerate(every, start=1)]
         decisions = await validation.decide_price_basis(
             conn,
             positions,
@@ -227,7 +227,7 @@ async def apply(
     return None
 
 
-def _stated(number: int, row: RowMapping) -> Position:
+def _stated_position(number: int, row: RowMapping) -> Position:
     """The lot as the user wrote it."""
     return Position(
         row=number,

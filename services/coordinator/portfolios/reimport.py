@@ -69,7 +69,7 @@ def compare(stored: Sequence[Row], positions: Sequence[Position]) -> Comparison:
     return result
 
 
-def stated(position: Position, *, without: Iterable[str] = (), complete: bool = False) -> dict[str, str]:
+def statement_of(position: Position, *, without: Iterable[str] = (), complete: bool = False) -> dict[str, str]:
     """What a file says of a lot, beside what it is known by. `complete`: of a new lot, whose class counts as said."""
     values = {name: getattr(position, name) for name in _FIELDS}
     if not (position.class_stated or complete):
@@ -79,7 +79,7 @@ def stated(position: Position, *, without: Iterable[str] = (), complete: bool = 
     }
 
 
-def folded(statements: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def merge_statements(statements: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Several files' words of one lot, oldest first: the later over the earlier, and silence erases nothing."""
     result: dict[str, str] = {}
     for statement in statements:
@@ -87,7 +87,7 @@ def folded(statements: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return result
 
 
-def restoring(lot: Row, wanted: Mapping[str, str], *, taken_back: bool) -> dict[str, str | None]:
+def restoring_edit(lot: Row, wanted: Mapping[str, str], *, taken_back: bool) -> dict[str, str | None]:
     """The edit that makes a stored lot say what the files that are left say of it."""
     body: dict[str, str | None] = {}
     for name in _FIELDS:
@@ -161,7 +161,7 @@ def warn_both_kinds(stored: Sequence[Row], symbols: AbstractSet[str], issues: Is
 
 
 def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:
-    said = stated(position)
+    said = statement_of(position)
     changes = {
         name: (_stored_text(lot, name), value) for name, value in said.items() if value != _stored_text(lot, name)
     }

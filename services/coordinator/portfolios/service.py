@@ -61,7 +61,7 @@ class Imported:
     """Stored lots of which the file says something else, and which stay as they are."""
 
 
-async def existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
+async def get_existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:
     found = await store.get(conn, portfolio)
     if found is None:
         raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
@@ -124,7 +124,7 @@ async def add_position(
     """Add one lot. Two identical calls are two lots; `Idempotency-Key` makes a repeated call safe."""
     parsed = parse.parse_items([body], validation.rules_now(clock))
     validation.refuse(parsed.issues)
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     held = await extents.read(conn, portfolio)
     refuse_growth(held, held + Extent.of(parsed.positions), limits, clock)
     decisions = await validation.decide_price_basis(conn, parsed.positions, clock, parsed.issues)
@@ -149,12 +149,12 @@ async def edit_position(
     limits: Limits = DEFAULTS,
 ) -> Imported:
     """Change fields of a lot; null clears an optional one. Numbers mean what the lot's basis says, unless it is changed too."""
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     row = await store.position(conn, portfolio, position_id)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
     issues = Issues()
-    position = lot_edits.proposed(row, body, clock, issues)
+    position = lot_edits.parse_proposed_lot(row, body, clock, issues)
     validation.refuse(issues)
     assert position is not None
     others = await extents.read(conn, portfolio, without=[position_id])
@@ -178,7 +178,7 @@ def as_it_was(portfolio: Portfolio, clock: Clock) -> Change:
 
 
 async def remove_position(conn: AsyncConnection, clock: Clock, portfolio: UUID, position_id: UUID) -> Change:
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     row = await store.position(conn, portfolio, position_id)
     if row is None:
         raise NotFound(f"Portfolio {portfolio} has no position {position_id}.")
@@ -192,7 +192,7 @@ async def add_flows(
     issues = Issues()
     new = parse.parse_flows(items, validation.rules_now(clock), issues)
     validation.refuse(issues)
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     validation.check_flows(new, before.first_session, issues)
     validation.refuse(issues)
     ids = await flows.insert(conn, portfolio, new)
@@ -201,7 +201,7 @@ async def add_flows(
 
 
 async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow: UUID) -> Change:
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     session = await flows.delete(conn, portfolio, flow)
     if session is None:
         raise NotFound(f"Portfolio {portfolio} has no flow {flow}.")
@@ -210,7 +210,7 @@ async def remove_flow(conn: AsyncConnection, clock: Clock, portfolio: UUID, flow
 
 async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mapping[str, Any]) -> Change | None:
     """Change the header. Only the equity moves numbers: it is the capital at the start of the chain."""
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     issues = Issues()
     values: dict[str, object] = {}
     checks = {"name": account.name, "account_type": account.account_type, "currency": account.currency}
@@ -233,7 +233,7 @@ async def edit(conn: AsyncConnection, clock: Clock, portfolio: UUID, body: Mappi
 
 async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
     """Gone at once: its units leave the ledger, so work in flight lands nowhere. The rows themselves stay, marked."""
-    await existing(conn, portfolio)
+    await get_existing(conn, portfolio)
     await store.delete(conn, portfolio)
     await ledger.remove_units(conn, portfolio)
     await outbox.publish(conn, [PortfolioDeleted(portfolio_id=portfolio)], source=SERVICE)
@@ -244,7 +244,7 @@ async def settle_basis(conn: AsyncConnection, clock: Clock, portfolio: UUID, wan
 
     wanted : 'auto' to compare with the closes, or the basis the user says all lots are on
     """
-    before = await existing(conn, portfolio)
+    before = await get_existing(conn, portfolio)
     rows = [row for row in await store.positions(conn, portfolio) if row["investment_class"] == "PUBLIC"]
     items = [
         {

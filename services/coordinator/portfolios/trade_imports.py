@@ -47,7 +47,7 @@ async def add(
     keys = {trade.key for trade in known}
     repeated = sum(trade.key in keys for trade in parsed.trades if trade.kind != "dividend")
     _warn_of_basis(known, parsed.trades, parsed.issues)
-    wanted = await trade_lots.derive(conn, trade_lots.together(known, parsed.trades), clock, parsed.issues)
+    wanted = await trade_lots.derive(conn, trade_lots.merge_trades(known, parsed.trades), clock, parsed.issues)
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, before.id)
     plan = _plan(stored, wanted)

@@ -139,7 +139,7 @@ async def _compare_dividends(conn: AsyncConnection, paid: Sequence[fifo.Dividend
         if not trade.amount or not dividend.shares:
             continue
         each = abs(float(trade.amount) / float(dividend.shares))
-        near = [value for day, value in own if _paid(day, trade.day)]
+        near = [value for day, value in own if _is_payment_of(day, trade.day)]
         if not any(abs(value - each) <= _TOLERANCE * max(value, each) for value in near):
             known = f"lists {', '.join(f'{value:g}' for value in near)}" if near else "lists none near that day"
             issues.warn(
@@ -156,7 +156,7 @@ async def _compare_dividends(conn: AsyncConnection, paid: Sequence[fifo.Dividend
         )  # fmt: skip
 
 
-def _paid(ex: date, paid: date) -> bool:
+def _is_payment_of(ex: date, paid: date) -> bool:
     return -3 <= (paid - ex).days <= _PAID_WITHIN
 
 
@@ -164,7 +164,7 @@ def _text(value: Decimal | None) -> str:
     return "" if value is None else format(value.normalize(), "f")
 
 
-def together(stored: Iterable[Trade], new: Iterable[Trade]) -> list[Trade]:
+def merge_trades(stored: Iterable[Trade], new: Iterable[Trade]) -> list[Trade]:
     """All trades, each once: one that both have is the one stored."""
     known = list(stored)
     keys = {trade.key for trade in known}

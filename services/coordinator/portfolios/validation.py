@@ -171,7 +171,11 @@ async def _doubt_exits(
         asked, await entry_closes.read_days(conn, days, clock.calendar()), strict=True
     ):
         close = None if market is None else market.close
-        if close is not None and decision.exit_price is not None and not basis.near(float(decision.exit_price), close):
+        if (
+            close is not None
+            and decision.exit_price is not None
+            and not basis.is_near(float(decision.exit_price), close)
+        ):
             basis_warnings.warn_far_exit(position, close, "close as traded", issues)
 
 

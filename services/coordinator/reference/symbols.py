@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict, Invalid
-from services.coordinator.results.quarantine import SETTLED, one
+from services.coordinator.results.quarantine import SETTLED, find_held_price
 from services.coordinator.results.symbols import symbol_id
 from services.coordinator.results.values import to_json
 from shared.market.symbols import SymbolKind, classify, normalise
@@ -45,7 +45,7 @@ async def decide(
     """
     if not reason.strip() or not by.strip():
         raise Invalid("reason and by must say something: they are what is read later.")
-    jump = await one(conn, symbol, session)
+    jump = await find_held_price(conn, symbol, session)
     wanted = {"release": "released", "reject": "rejected"}[decision]
     if jump["state"] != wanted:
         if jump["state"] in SETTLED:
@@ -66,5 +66,5 @@ async def decide(
                 "by": by.strip(),
             },
         )
-        jump = await one(conn, symbol, session)
+        jump = await find_held_price(conn, symbol, session)
     return {key: to_json(value) for key, value in jump.items()}

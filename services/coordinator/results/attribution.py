@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.attribution import ByFactor, add_up, brinson_fachler, by_factor, linking
+from services.coordinator.compute.attribution import ByFactor, add_up, brinson_fachler, by_factor, linking_coefficients
 from services.coordinator.errors import NotFound
 from services.coordinator.results import attribution_inputs
 from services.coordinator.results.attribution_inputs import Inputs
@@ -90,7 +90,7 @@ def _by_session(of: Inputs) -> list[tuple[date, dict[str, Any]]]:
 def _answer(portfolio: UUID, of: Inputs) -> dict[str, Any]:
     found, part, held = of.found, of.part, of.held
     returns, pnl = found.returns[part], found.pnl[part]
-    link, base = linking(returns), of.base
+    link, base = linking_coefficients(returns), of.base
     broken = found.range(part, np.zeros_like(returns)).broken_by()
     entries = [] if broken is None else [_entry("total_return", broken)]
     positions = add_up(held.pnl, base, link)

@@ -69,9 +69,11 @@ async def read(conn: AsyncConnection, portfolio: UUID, first: date | None, last:
     sessions = found.sessions[part]
     # Of the session before each one; what is before the portfolio's first session held nothing.
     before = found.sessions[max(0, part.start - 1) : part.stop - 1] if part.stop > 1 else found.sessions[:0]
-    held = await _held(conn, portfolio, sessions, before)
+    held = await _find_held(conn, portfolio, sessions, before)
     exposure = await _exposures(conn, portfolio, before)
-    names, slopes = await factor_returns.chosen(conn, before) if len(before) else ([], np.zeros((0, len(FACTOR_NAMES))))
+    names, slopes = (
+        await factor_returns.find_proxies(conn, before) if len(before) else ([], np.zeros((0, len(FACTOR_NAMES))))
+    )
     proxies = {name for row in names for name in row if name is not None}
     returns = factor_returns.laid_out(
         names, await factor_returns.of_proxies(conn, proxies, sessions[len(sessions) - len(before) :])
@@ -86,13 +88,13 @@ async def read(conn: AsyncConnection, portfolio: UUID, first: date | None, last:
 
     return Inputs(
         found, part, held,
-        await sector_names.of(conn, portfolio, held.symbols, sessions[-1].astype(date)),
+        await sector_names.find_sectors(conn, portfolio, held.symbols, sessions[-1].astype(date)),
         padded(exposure), padded(slopes), padded(returns),
         await _benchmark(conn, sessions),
     )  # fmt: skip
 
 
-async def _held(conn: AsyncConnection, portfolio: UUID, sessions: DateVector, before: DateVector) -> Held:
+async def _find_held(conn: AsyncConnection, portfolio: UUID, sessions: DateVector, before: DateVector) -> Held:
     rows = (
         await conn.execute(
             text("""

@@ -16,7 +16,7 @@ from shared.market.curve import MOST_SESSIONS_WITHOUT, Curve, long_bond_returns
 from shared.market.registry import CURVE_PROXY, FACTOR_NAMES, proxy_legs
 
 
-async def chosen(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list[str | None]], FloatMatrix]:
+async def find_proxies(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list[str | None]], FloatMatrix]:
     """By session the proxy of each factor, and their slopes on the market (T, F); none and NaN where nothing was chosen."""
     rows = await conn.execute(
         text("SELECT session, proxies, slopes FROM factors.proxies WHERE session BETWEEN :first AND :last"),
@@ -35,7 +35,7 @@ async def chosen(conn: AsyncConnection, sessions: DateVector) -> tuple[list[list
 async def of_proxies(conn: AsyncConnection, proxies: Collection[str], sessions: DateVector) -> dict[str, FloatVector]:
     """Daily returns (T,) of each proxy; NaN where a session has none. What is not stored is not there."""
     funds = {fund for proxy in proxies for fund in proxy_legs(proxy) if fund is not None and fund != CURVE_PROXY}
-    identities = await history.known(conn, sorted(funds))
+    identities = await history.find_symbol_ids(conn, sorted(funds))
     rows = await history.of_prices(conn, "total_return", list(identities.values()), sessions)
     of_funds: dict[str, FloatVector] = dict(zip(identities, rows, strict=True))
     if CURVE_PROXY in proxies:

@@ -15,7 +15,7 @@ from services.coordinator.compute.scorecard import Record, score
 from services.coordinator.errors import Invalid
 from services.coordinator.results import scorecard, worked_out_series
 from services.coordinator.results.figures import Name, flatten
-from services.coordinator.results.named_values import Values, picked, unknown
+from services.coordinator.results.named_values import Values, select_figures, unknown_figure
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
@@ -122,7 +122,7 @@ async def _snapshots(conn: AsyncConnection, window: Mapping[str, Any], names: Se
     columns = {name: name.partition(".")[2] for name in names}
     for name, column in columns.items():
         if column not in SNAPSHOT_FIELDS:
-            raise unknown(name, [f"snapshots.{field}" for field in SNAPSHOT_FIELDS])
+            raise unknown_figure(name, [f"snapshots.{field}" for field in SNAPSHOT_FIELDS])
     listed = ", ".join(dict.fromkeys(["session", *columns.values()]))
     rows = await conn.execute(
         text(f"SELECT {listed} FROM snapshots.snapshots WHERE portfolio_id = :id AND session BETWEEN :first AND :last"),
@@ -144,9 +144,9 @@ async def _positions(conn: AsyncConnection, window: Mapping[str, Any], names: Se
         try:
             lots[name] = UUID(identity), column
         except ValueError:
-            raise unknown(name, [f"positions.POSITION_ID.{field}" for field in _LOT]) from None
+            raise unknown_figure(name, [f"positions.POSITION_ID.{field}" for field in _LOT]) from None
         if column not in _LOT:
-            raise unknown(name, [f"positions.{identity}.{field}" for field in _LOT])
+            raise unknown_figure(name, [f"positions.{identity}.{field}" for field in _LOT])
     rows = await conn.execute(
         text(f"""
             SELECT session, position_id, {", ".join(_LOT)} FROM snapshots.positions
@@ -181,7 +181,7 @@ async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequenc
     )
     kept = rows.all()
     return await asyncio.to_thread(
-        picked,
+        select_figures,
         ((row.session, flatten("risk", {**document(row.risk), "coverage": row.coverage})) for row in kept),
         names,
         strict=strict,
@@ -204,7 +204,7 @@ async def _arrays(conn: AsyncConnection, window: Mapping[str, Any], names: Seque
     )
     found = [dict(row) for row in rows.mappings() if row[answer.columns[0]] is not None]
     return await asyncio.to_thread(
-        picked,
+        select_figures,
         ((row["session"], flatten(which, {**answer.body(row), "coverage": row["coverage"]})) for row in found),
         names,
         strict=strict,
@@ -228,7 +228,9 @@ async def _scorecard(conn: AsyncConnection, window: Mapping[str, Any], names: Se
         return own | flatten("risk", {"scorecard": scorecard.summary(known)})
 
     shown = [row for row in rows if row.session >= window["first"]]
-    return await asyncio.to_thread(lambda: picked(((row.session, of(row)) for row in shown), names, strict=strict))
+    return await asyncio.to_thread(
+        lambda: select_figures(((row.session, of(row)) for row in shown), names, strict=strict)
+    )
 
 
 _READERS = {

@@ -102,5 +102,5 @@ def _matrix(path: Name, labels: Sequence[str], rows: Sequence[Sequence[Any]]) ->
             yield (*path, one, other), entry
 
 
-def joined(name: Name) -> str:
+def join_name(name: Name) -> str:
     return ".".join(name)

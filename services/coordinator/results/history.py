@@ -104,7 +104,7 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -
     )
 
 
-async def stored(conn: AsyncConnection, symbols: Sequence[str], column: str) -> dict[str, int]:
+async def require_symbol_ids(conn: AsyncConnection, symbols: Sequence[str], column: str) -> dict[str, int]:
     """Ingest's number of each symbol as normalised. Raises `NotFetched` naming those that it does not know."""
     names = [normalise(symbol) for symbol in symbols]
     rows = await conn.execute(
@@ -117,7 +117,7 @@ async def stored(conn: AsyncConnection, symbols: Sequence[str], column: str) -> 
     return {name: known[name] for name in names}
 
 
-async def known(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, int]:
+async def find_symbol_ids(conn: AsyncConnection, symbols: Sequence[str]) -> dict[str, int]:
     """Ingest's numbers of those symbols that it knows."""
     rows = await conn.execute(
         text("SELECT symbol, id FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"),

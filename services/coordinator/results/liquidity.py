@@ -125,7 +125,7 @@ async def _market(conn: AsyncConnection, symbols: Sequence[str], first: date, la
     """What sessions of [first, last] look at."""
     days = calendar()
     sessions = np.array(days.between(days.back(first, ADV_WINDOW - 1), last), dtype="datetime64[D]")
-    ids = await history.known(conn, symbols)
+    ids = await history.find_symbol_ids(conn, symbols)
     names = {identity: symbol for symbol, identity in ids.items()}
     volumes = await history.of_prices(conn, "volume", list(ids.values()), sessions)
     splits = await conn.execute(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.look_through import Behind, Line, Told, behind, concentrated
+from services.coordinator.compute.look_through import Behind, Line, Told, behind, concentration_of
 from services.coordinator.results import book, fund_lists, sector_names
 from services.coordinator.results.book import Book
 from services.coordinator.results.reasons import documents
@@ -32,7 +32,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, mos
     lists = await fund_lists.current_on(conn, roots, of.session)
     inside = {name for fund in lists.values() for name in fund.names}
     known = await sector_names.asset_types(conn, roots | inside, of.session)
-    held = await sector_names.of(conn, portfolio, of.symbols, of.session)
+    held = await sector_names.find_sectors(conn, portfolio, of.symbols, of.session)
     sectors = _sectors(of, lists, known, held)
     return await asyncio.to_thread(_answer, of, lists, known, sectors, most)
 
@@ -80,7 +80,7 @@ def _answer(
         reasons.append(_entry("look_through.concentration", None, ReasonCode.NO_HOLDINGS))
     if not of.nav > 0.0:
         reasons.append(_entry("look_through.sectors", None, ReasonCode.NAV_NOT_POSITIVE))
-    spread = concentrated(names)
+    spread = concentration_of(names)
     ordered = sorted(names.items(), key=lambda item: (-item[1].gross, item[0]))
     return {
         **of.envelope,

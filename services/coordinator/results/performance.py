@@ -56,7 +56,7 @@ async def read(
     known = await history.curves(conn, sessions[0].astype(date), sessions[-1].astype(date))
     symbol, other = None, None
     if benchmark is not None:
-        [(symbol, identity)] = (await history.stored(conn, [benchmark], "benchmark")).items()
+        [(symbol, identity)] = (await history.require_symbol_ids(conn, [benchmark], "benchmark")).items()
         [other] = await history.of_prices(conn, "total_return", [identity], sessions)
     free = history.risk_free(known, sessions)
     paid = None if terms is None else await carries.read(conn, portfolio, found, part, free, terms)

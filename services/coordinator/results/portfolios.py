@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
 from services.coordinator.results import scorecard, sessions
-from services.coordinator.results.reasons import Document, Wait, absences, described, documents
+from services.coordinator.results.reasons import Document, Wait, absences, describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
 from shared.market.reasons import ABSENCES
@@ -89,7 +89,7 @@ async def envelope(
         "quality": row["quality"],
         "coverage": to_json(row["coverage"]),
         "provisional": row["provisional"],
-        "reasons": await described(conn, document(row["reasons"]), phase=phase, session=row["session"]),
+        "reasons": await describe_reasons(conn, document(row["reasons"]), phase=phase, session=row["session"]),
         "stale": chosen.stale,
     }
 

@@ -67,7 +67,7 @@ async def page(
     }
 
 
-async def replaced(conn: AsyncConnection, symbol: str, limit: int) -> list[dict[str, Any]]:
+async def find_replaced(conn: AsyncConnection, symbol: str, limit: int) -> list[dict[str, Any]]:
     """The values that were replaced last, each with what took its place: of a session that has several, one after the other.
 
     old, new : closes, or adjusted ones where the provider has no other; `new` is null where the session has no price any more

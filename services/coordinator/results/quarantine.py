@@ -64,7 +64,7 @@ async def page(conn: AsyncConnection, *, state: str | None, limit: int, cursor: 
     return {"items": items, "next": f"{items[-1]['session']}~{items[-1]['symbol']}" if more else None}
 
 
-async def one(conn: AsyncConnection, symbol: str, session: date) -> dict[str, Any]:
+async def find_held_price(conn: AsyncConnection, symbol: str, session: date) -> dict[str, Any]:
     identity, name = await symbol_id(conn, symbol)
     row = (
         (

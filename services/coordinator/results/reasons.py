@@ -142,7 +142,7 @@ def documents(entries: Iterable[Entry], waits: Iterable[Wait], *, phase: str) ->
     ]
 
 
-async def described(
+async def describe_reasons(
     conn: AsyncConnection, entries: Sequence[Entry], *, phase: Phase, session: date | None = None
 ) -> list[Document]:
     """The same, with the absences read that they speak of."""

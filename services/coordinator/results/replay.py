@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.replay import ByFactors, by_factors, compound, revalued, total
+from services.coordinator.compute.replay import ByFactors, by_factors, compound, option_return, total
 from services.coordinator.errors import Contradictory, NotFound
 from services.coordinator.results import book, factor_returns, history
 from services.coordinator.results.book import Book, Holding
@@ -44,10 +44,10 @@ async def read(
     """The answer: returns from the close of `first` to the close of `last`, or of the sessions before them."""
     stretch = _stretch(clock, first, last)
     of = await book.read(conn, portfolio, session)
-    [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
+    [_], slopes = await factor_returns.find_proxies(conn, np.array([of.session], dtype="datetime64[D]"))
     shocks = await _shocks(conn, of.proxies, stretch)
-    own = await _own(conn, of, stretch) if stretch.last <= of.session else None
-    sectors = await _compounded(conn, list(SECTOR_FUNDS.values()), stretch)
+    own = await _returns_of_holdings(conn, of, stretch) if stretch.last <= of.session else None
+    sectors = await _compound_returns(conn, list(SECTOR_FUNDS.values()), stretch)
     return await asyncio.to_thread(_answer, of, stretch, slopes[0], shocks, own, sectors)
 
 
@@ -69,7 +69,7 @@ async def _shocks(conn: AsyncConnection, proxies: list[str | None], stretch: _St
     """(F,) what each proxy of the session returned over the stretch; NaN without one."""
     legs = {proxy: proxy_legs(proxy) for proxy in proxies if proxy is not None}
     funds = sorted({fund for pair in legs.values() for fund in pair if fund is not None})
-    whole = await _compounded(conn, [fund for fund in funds if fund != CURVE_PROXY], stretch)
+    whole = await _compound_returns(conn, [fund for fund in funds if fund != CURVE_PROXY], stretch)
     if CURVE_PROXY in funds:
         [daily] = (await factor_returns.of_proxies(conn, {CURVE_PROXY}, stretch.sessions)).values()
         whole[CURVE_PROXY] = float(np.prod(1.0 + daily) - 1.0)
@@ -81,8 +81,8 @@ async def _shocks(conn: AsyncConnection, proxies: list[str | None], stretch: _St
     return found
 
 
-async def _compounded(conn: AsyncConnection, symbols: list[str], stretch: _Stretch) -> dict[str, float]:
-    ids = await history.known(conn, symbols)
+async def _compound_returns(conn: AsyncConnection, symbols: list[str], stretch: _Stretch) -> dict[str, float]:
+    ids = await history.find_symbol_ids(conn, symbols)
     numbers = list(ids.values())
     returns = await history.of_prices(conn, "total_return", numbers, stretch.sessions)
     both = np.array([stretch.base, stretch.last], dtype="datetime64[D]")
@@ -90,7 +90,7 @@ async def _compounded(conn: AsyncConnection, symbols: list[str], stretch: _Stret
     return dict(zip(ids, compound(returns, ends).tolist(), strict=True))
 
 
-async def _own(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVector:
+async def _returns_of_holdings(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVector:
     """(K,) what each holding itself returned; money stands still, an option is worth what its underlying's return makes of it, private
     holdings have no series."""
     listed = [
@@ -98,13 +98,13 @@ async def _own(conn: AsyncConnection, of: Book, stretch: _Stretch) -> FloatVecto
         for at, holding in enumerate(of.holdings)
         if at in of.terms or (holding.kind is SymbolKind.PUBLIC and not holding.cash)
     ]
-    found = await _compounded(conn, list(dict.fromkeys(listed)), stretch)
+    found = await _compound_returns(conn, list(dict.fromkeys(listed)), stretch)
 
     def own(at: int, holding: Holding) -> float:
         if holding.cash:
             return 0.0
         if at in of.terms:
-            return revalued(of.terms[at], found.get(holding.root, np.nan))
+            return option_return(of.terms[at], found.get(holding.root, np.nan))
         return found.get(holding.root, np.nan) if holding.kind is SymbolKind.PUBLIC else np.nan
 
     return np.array([own(at, holding) for at, holding in enumerate(of.holdings)], dtype=np.float64)

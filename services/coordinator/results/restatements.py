@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Invalid
-from services.coordinator.results.figures import Name, flatten, joined
+from services.coordinator.results.figures import Name, flatten, join_name
 from services.coordinator.results.portfolios import SNAPSHOT_FIELDS, require_portfolio
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import UNKNOWN_CURSOR, document, to_json
@@ -106,12 +106,12 @@ async def _changes(conn: AsyncConnection, portfolio: UUID, row: RowMapping, pref
     old, _ = await read(conn, portfolio, row["session"], row["revision"], exactly=True)
     new, revision = await read(conn, portfolio, row["session"], row["revision"], exactly=False)
     # A lot or symbol that is new or gone is no figure that changed its value on one side: it is null there.
-    names = [name for name in {**old, **new} if joined(name).startswith(prefix)]
+    names = [name for name in {**old, **new} if join_name(name).startswith(prefix)]
     return [
         {
             "session": row["session"].isoformat(),
             "phase": row["phase"],
-            "figure": joined(name),
+            "figure": join_name(name),
             "old": old.get(name),
             "new": new.get(name),
             "old_revision": row["revision"],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.coordinator.results.values import document, named, to_json
+from services.coordinator.results.values import document, name_values, to_json
 from shared.market import layouts
 from shared.market.registry import CORRELATION_WINDOW, FACTOR_NAMES, LOW_SIZE_TILT, MARKET, REPORTED_FACTOR, SIZE
 
@@ -52,7 +52,7 @@ def exposures(row: Row) -> Body:
                 "symbol": symbol,
                 "weight": to_json(weight),
                 "exposure_value": to_json(value),
-                "betas": named(FACTOR_NAMES, betas),
+                "betas": name_values(FACTOR_NAMES, betas),
                 # Null where the position is no option, or one without a delta.
                 "greeks": greeks,
                 "reason": reason,
@@ -100,7 +100,7 @@ def risk(row: Row) -> Body:
                 "realized_252": to_json(realized),
                 "forecast_21": known,
                 "method": None if known is None else "combined" if har else "ewma",
-                "es_975": named(layouts.TAIL_PARTS, tail),
+                "es_975": name_values(layouts.TAIL_PARTS, tail),
                 "reason": reason,
             }
         )
@@ -121,7 +121,7 @@ def risk(row: Row) -> Body:
             {"factor": name, "share": to_json(share)}
             for name, share in zip(row["model_factors"], row["factor_shares"], strict=True)
         ],
-        "excluded": _excluded(row),
+        "excluded": _excluded_symbols(row),
     }
     return body
 
@@ -140,7 +140,7 @@ def correlations(row: Row) -> Body:
         "shrinkage": to_json(row["shrinkage"]),
         "mean_abs": to_json(row["mean_correlation"]),
         "clusters": list(clusters.values()) if clusters or not labels else None,
-        "excluded": _excluded(row),
+        "excluded": _excluded_symbols(row),
         "factors": {
             "labels": list(factors),
             "matrix": _square(row["factor_correlations"], len(factors)),
@@ -186,7 +186,7 @@ def stress(row: Row) -> Body:
         strict=True,
     )
     for number, (of, reason, shocks, direct, propagated) in enumerate(rows):
-        moved, vol = named(FACTOR_NAMES, shocks), of.get("vol")
+        moved, vol = name_values(FACTOR_NAMES, shocks), of.get("vol")
         scenarios.append(
             {
                 "id": of["id"],
@@ -261,7 +261,7 @@ def _greeks(row: Row) -> list[Body | None]:
     """By position, null where it is no option or one without a delta."""
     if not row["greeks"]:
         return [None] * len(row["symbols"])
-    found = [named(GREEKS, values) for values in _cut(row["greeks"], len(GREEKS))]
+    found = [name_values(GREEKS, values) for values in _cut(row["greeks"], len(GREEKS))]
     return [None if of["delta"] is None else dict(of) for of in found]
 
 
@@ -270,7 +270,7 @@ def _members(row: Row) -> list[str]:
     return [symbol for symbol, reason in zip(row["symbols"], row["excluded"], strict=True) if reason is None]
 
 
-def _excluded(row: Row) -> list[Body]:
+def _excluded_symbols(row: Row) -> list[Body]:
     return [
         {"symbol": symbol, "reason": reason}
         for symbol, reason in zip(row["symbols"], row["excluded"], strict=True)

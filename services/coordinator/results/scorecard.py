@@ -94,12 +94,12 @@ def reasons(of: Scorecard) -> list[dict[str, Any]]:
     """Why parts of the summary are null: no forecast of that kind has seen its horizon pass."""
     return [
         {"figure": f"scorecard.{name}", "symbol": None, "reason": SHORT_HISTORY}
-        for name, value in _unknown(summary(of)).items()
+        for name, value in _statistics(summary(of)).items()
         if value is None
     ]
 
 
-def _unknown(body: Mapping[str, Any]) -> dict[str, Any]:
+def _statistics(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value["kupiec_lr"] if isinstance(value, dict) else value for name, value in body.items()}
 
 

@@ -29,7 +29,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> 
     of = await book.read(conn, portfolio, session)
     market = of.proxies[0]
     roots = {holding.root for holding in of.holdings} | (set() if market is None else {market})
-    ids = await history.known(conn, sorted(roots))
+    ids = await history.find_symbol_ids(conn, sorted(roots))
     shrunk, _ = await past_returns.facts(conn, ids, of.session)
     series = await past_returns.of_holdings(conn, of, of.holdings, ids, shrunk)
     funds = await _returns(conn, [*SECTOR_FUNDS.values(), *([] if market is None else [market])], of.session)
@@ -39,7 +39,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> 
 async def _returns(conn: AsyncConnection, symbols: list[str], session: date) -> dict[str, FloatVector]:
     days = calendar()
     sessions = np.array(days.between(days.back(session, BETA_WINDOW - 1), session), dtype="datetime64[D]")
-    ids = await history.known(conn, symbols)
+    ids = await history.find_symbol_ids(conn, symbols)
     rows = await history.of_prices(conn, "total_return", list(ids.values()), sessions)
     return dict(zip(ids, rows, strict=True))
 

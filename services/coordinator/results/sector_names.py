@@ -70,7 +70,9 @@ async def investment_classes(
     return {row.symbol: (row.investment_class, row.sector, row.underlying_symbol) for row in rows}
 
 
-async def of(conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], session: date) -> dict[str, str]:
+async def find_sectors(
+    conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], session: date
+) -> dict[str, str]:
     """The sector of each symbol; an option is in its underlying's."""
     stated = await investment_classes(conn, portfolio, symbols, session)
     roots = {}

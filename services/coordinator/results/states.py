@@ -68,7 +68,7 @@ async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) 
     lacks = await shortfalls.read_lacks(conn, portfolios, window_start(clock))
     extents = await runs.read_extents(conn, portfolios)
     provisional = await _provisional(conn, portfolios)
-    held, left_out = await _held_back(conn, portfolios, _told(lacks.values()))
+    held, left_out = await _held_back(conn, portfolios, _symbols_held_back(lacks.values()))
     found = {}
     for portfolio in portfolios:
         extent, lack, waits = extents.get(portfolio, _NOTHING), lacks.get(portfolio, _COMPLETE), held.get(portfolio, ())
@@ -104,7 +104,7 @@ async def _provisional(conn: AsyncConnection, portfolios: Sequence[UUID]) -> set
     return set(rows.all())
 
 
-def _told(lacks: Iterable[Lacks]) -> set[str]:
+def _symbols_held_back(lacks: Iterable[Lacks]) -> set[str]:
     """Symbols that are lacking because a price of theirs is held back."""
     told = {text for lack in lacks for _, text in lack.shortfalls if ReasonCode.QUARANTINED in text}
     return {

@@ -11,8 +11,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import NotFound
-from services.coordinator.results.reasons import described, gap_document
-from services.coordinator.results.values import document, named, to_json
+from services.coordinator.results.reasons import describe_reasons, gap_document
+from services.coordinator.results.values import document, name_values, to_json
 from shared.market import layouts
 from shared.market.calendar import calendar, closures
 from shared.market.reasons import ReasonCode
@@ -100,7 +100,7 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
         text("SELECT proxies FROM factors.proxies WHERE session = :session"), {"session": row.session}
     )
     reasons: dict[str, str] = document(row.reasons)
-    market = named(layouts.MARKET, row.market)
+    market = name_values(layouts.MARKET, row.market)
     n_obs = dict(zip(layouts.OBSERVATIONS, row.n_obs, strict=True))
     return {
         "symbol": name,
@@ -132,10 +132,10 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
         },
         "joint": {
             "n_obs": n_obs["joint"],
-            **named(layouts.JOINT_FIT, row.joint_fit),
-            "betas": named(layouts.JOINT, row.joint),
+            **name_values(layouts.JOINT_FIT, row.joint_fit),
+            "betas": name_values(layouts.JOINT, row.joint),
             # Null in facts from before they were stored.
-            "stderr_hac": named(layouts.JOINT_STDERR, row.joint_stderr or [math.nan] * len(layouts.JOINT_STDERR)),
+            "stderr_hac": name_values(layouts.JOINT_STDERR, row.joint_stderr or [math.nan] * len(layouts.JOINT_STDERR)),
             "flagged": [name for name, beta in zip(FACTOR_NAMES, row.joint, strict=True) if _is_suspicious(beta)],
             "reasons": {key: reasons[key] for key in ("joint", *FACTOR_NAMES) if key in reasons},
         },
@@ -147,12 +147,12 @@ async def factors(conn: AsyncConnection, symbol: str, session: date | None) -> d
 def _spreads(values: Sequence[float]) -> Iterator[tuple[str, dict[str, float | None]]]:
     width = len(layouts.SPREAD)
     for index, spread in enumerate(SPREAD_NAMES):
-        yield spread, named(layouts.SPREAD, values[width * index : width * (index + 1)])
+        yield spread, name_values(layouts.SPREAD, values[width * index : width * (index + 1)])
 
 
 async def _reasons(conn: AsyncConnection, symbol: str, of: Mapping[str, str], session: date) -> list[dict[str, Any]]:
     entries = [{"figure": figure, "symbol": symbol, "reason": reason} for figure, reason in sorted(of.items())]
-    return await described(conn, entries, phase=Phase.FACTORS, session=session)
+    return await describe_reasons(conn, entries, phase=Phase.FACTORS, session=session)
 
 
 def _is_suspicious(beta: float | None) -> bool:
@@ -196,9 +196,9 @@ async def metrics(conn: AsyncConnection, symbol: str, session: date | None) -> d
         "session": row.session.isoformat(),
         "price": to_json(row.price),
         "price_basis": row.price_basis,
-        "price_return": named(layouts.RETURNS, row.price_return),
-        "total_return": named(layouts.RETURNS, row.total_return),
-        "volatility": named(layouts.VOLATILITY, row.volatility),
+        "price_return": name_values(layouts.RETURNS, row.price_return),
+        "total_return": name_values(layouts.RETURNS, row.total_return),
+        "volatility": name_values(layouts.VOLATILITY, row.volatility),
         "fundamentals": {
             "market_cap": None if said is None else to_json(said.market_cap),
             "pe": None if said is None else to_json(said.pe),

@@ -39,6 +39,6 @@ def document(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def named(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
+def name_values(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
     """An array of figures under its names, NaN as null."""
     return dict(zip(names, (to_json(value) for value in values), strict=True))

@@ -85,10 +85,10 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     held = Quantities(np.append(of.bought, nothing), np.append(of.quantity - of.bought, nothing))
     price = np.concatenate([of.price, [prices[symbol] for symbol in new]])
     roots = {holding.root for holding in holdings} | ({of.proxies[0]} - {None})
-    ids = await history.known(conn, sorted(str(root) for root in roots))
+    ids = await history.find_symbol_ids(conn, sorted(str(root) for root in roots))
     betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
     exposure = np.append(of.moves, np.full(len(new), np.nan))
-    [_], slopes = await factor_returns.chosen(conn, np.array([of.session], dtype="datetime64[D]"))
+    [_], slopes = await factor_returns.find_proxies(conn, np.array([of.session], dtype="datetime64[D]"))
     shrunk, joint = await past_returns.facts(conn, ids, of.session)
     reasons: dict[str, ReasonCode] = {}
     for at, symbol in enumerate(symbols):
@@ -106,7 +106,7 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     fund = of.proxies[0], await _price_of_fund(conn, of.proxies[0], of.session)
     full = _in_full(series.filled, exposure, of.terms)
     return _Universe(
-        symbols, holdings, price, held, held.traded(quantity), exposure, betas, series, full, fund, reasons
+        symbols, holdings, price, held, held.apply_trade(quantity), exposure, betas, series, full, fund, reasons
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.results import attribution, liquidity, performance
 from services.coordinator.results.figures import flatten
-from services.coordinator.results.named_values import Values, picked, unknown
+from services.coordinator.results.named_values import Values, select_figures, unknown_figure
 
 
 async def read_performance(
@@ -21,7 +21,7 @@ async def read_performance(
     known = {f"performance.{figure}": figure for figure in performance.FIGURES}
     for name in names:
         if name not in known:
-            raise unknown(name, known)
+            raise unknown_figure(name, known)
     found = await performance.series(
         conn, window["id"], window["first"], window["last"], [known[name] for name in names]
     )
@@ -36,4 +36,4 @@ async def read_by_session(
     read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
     found = await read_series(conn, window["id"], window["first"], window["last"])
     documents = ((session, flatten(which, figures)) for session, figures in found)
-    return await asyncio.to_thread(picked, documents, names, strict=strict)
+    return await asyncio.to_thread(select_figures, documents, names, strict=strict)

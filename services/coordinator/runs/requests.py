@@ -93,12 +93,12 @@ async def request(conn: AsyncConnection, clock: Clock, scope: Scope, *, source: 
     """Start a run, or join the unfinished one of the same source, scope and kind. Returns the run's id."""
     document = scope.document(what)
     key = scope_key(document)
-    joined = await store.unfinished(conn, source, what, key)
+    joined = await store.find_unfinished_run(conn, source, what, key)
     if joined is not None:
         # Whoever asks wants it to go on now, whoever asked first.
         await _wake(conn, await store.open_spans(conn, joined))
         return joined
-    portfolios = await store.active(conn, scope.portfolios)
+    portfolios = await store.find_portfolios(conn, scope.portfolios)
     calendar, last_due = clock.calendar(), clock.last_due()
     first = scope.first or calendar.first
     last = min(scope.last or last_due, last_due)

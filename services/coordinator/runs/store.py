@@ -104,7 +104,7 @@ async def insert(conn: AsyncConnection, source: str, what: str, scope: Mapping[s
     return run_id
 
 
-async def unfinished(conn: AsyncConnection, source: str, what: str, scope_key: str) -> UUID | None:
+async def find_unfinished_run(conn: AsyncConnection, source: str, what: str, scope_key: str) -> UUID | None:
     """The newest run of this source, scope and kind that still waits for a unit that is not blocked."""
     run_id = await conn.scalar(
         text("""
@@ -188,7 +188,7 @@ async def add_units(
     return [Span(portfolio, Phase(name), first, last, units) for portfolio, name, first, last, units in rows]
 
 
-async def active(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> list[UUID]:
+async def find_portfolios(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> list[UUID]:
     """The portfolios that exist: of those asked for, or all."""
     rows = await conn.scalars(
         text("""

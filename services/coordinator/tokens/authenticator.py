@@ -67,7 +67,7 @@ class Authenticator:
     def server_has_token(self) -> bool:
         return self._token is not None
 
-    async def needed(self) -> bool:
+    async def requires_token(self) -> bool:
         """Whether calls need a token. Raises `Unavailable` where only the database could say, and does not."""
         return self._token is not None or (await self._current()).closed
 
@@ -78,7 +78,7 @@ class Authenticator:
         `Unavailable` where only the database could say, and does not.
         """
         if not secret:
-            if await self.needed():
+            if await self.requires_token():
                 raise Unauthorised(
                     "This server wants a bearer token: send 'Authorization: Bearer …' once (LEADLINE_TOKEN for the CLI)."
                 )
@@ -92,7 +92,7 @@ class Authenticator:
             )
         found = await self._owner(given, mark)
         if found is None:
-            if not await self.needed():
+            if not await self.requires_token():
                 return EVERYBODY
             self._brake.note_wrong(address, mark)
             raise Unauthorised(
@@ -102,7 +102,7 @@ class Authenticator:
         self._brake.note_right(address, mark)
         return found
 
-    async def still(self, identity: Identity) -> Identity | None:
+    async def refresh_identity(self, identity: Identity) -> Identity | None:
         """A session's identity as it is now; None once its token is revoked or expired."""
         if identity.token_id is None:
             return identity

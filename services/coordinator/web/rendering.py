@@ -40,7 +40,7 @@ def address(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
-def inlined(name: str) -> Markup:
+def inline_static(name: str) -> Markup:
     """The text of a static file, for a page that has to stand alone. Ours, so it is not escaped."""
     return Markup((STATIC / name).read_text(encoding="utf-8"))  # noqa: S704 (no user's text is in it)
 
@@ -57,7 +57,7 @@ def environment() -> Environment:
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
     )
     made.install_gettext_callables(texts.gettext, texts.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.globals.update(static=address, inlined=inlined, fmt=formats, charts=charts, reason=reasons.reason)
+    made.globals.update(static=address, inline_static=inline_static, fmt=formats, charts=charts, reason=reasons.reason)
     return made
 
 

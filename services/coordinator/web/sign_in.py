@@ -29,7 +29,7 @@ def authenticator_of(request: Request) -> Authenticator:
 
 async def identity_of_token(request: Request, given: str) -> Identity | None:
     """Whose token this is; None for nobody's. Where nobody has to sign in, nothing fits."""
-    if not given.strip() or not await needed(request):
+    if not given.strip() or not await requires_sign_in(request):
         return None
     try:
         return await authenticator_of(request).identify(given.strip(), client_of(request.scope))
@@ -37,8 +37,8 @@ async def identity_of_token(request: Request, given: str) -> Identity | None:
         return None
 
 
-async def needed(request: Request) -> bool:
-    return await authenticator_of(request).needed()
+async def requires_sign_in(request: Request) -> bool:
+    return await authenticator_of(request).requires_token()
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Sessions:
         self.until[_digest(session)] = (time.monotonic() + SESSION_SECONDS, identity)
         return session
 
-    def known(self, session: str) -> Identity | None:
+    def find_identity(self, session: str) -> Identity | None:
         until, identity = self.until.get(_digest(session), (0.0, None))
         return identity if until > time.monotonic() else None
 
@@ -85,7 +85,7 @@ class SignInNeeded(Unauthorised):
 async def require(request: Request) -> None:
     """A dependency of every page: lets through whose role allows it, and everybody where no token is needed."""
     request.state.signed_in = False
-    if not await needed(request):
+    if not await requires_sign_in(request):
         return
     found = await _identity(request)
     if found is None:
@@ -111,9 +111,9 @@ async def _identity(request: Request) -> Identity | None:
     """Whoever sent the request: by a token, as a program that saves a report has it, or by the cookie of a session."""
     if (given := bearer_of(request.scope)) is not None:
         return await identity_of_token(request, given)
-    found = sessions_of(request).known(request.cookies.get(cookie_name(request), ""))
+    found = sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
     request.state.signed_in = found is not None
-    return None if found is None else await authenticator_of(request).still(found)
+    return None if found is None else await authenticator_of(request).refresh_identity(found)
 
 
 def cookie_name(request: Request) -> str:

@@ -73,7 +73,7 @@ class Exposures:
         enough = np.where(self.n_obs >= registry.BETA_FULL_OBS, "full", "limited")
         return np.where(np.isnan(self.market[..., 0]), "none", enough)
 
-    def flagged(self) -> BoolMatrix:
+    def beyond_beta_flag(self) -> BoolMatrix:
         """(K, S) whether any beta lies beyond ±5. Flagged, never clipped."""
         betas = np.concatenate(
             [self.market[..., :1], self.ir_beta[..., None], self.spreads[..., 0], self.joint], axis=-1

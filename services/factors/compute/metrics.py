@@ -207,7 +207,7 @@ def _corrections(prices: Prices, remark: NDArray[np.int64]) -> FloatMatrix:
     return np.where(np.isfinite(out), out, 1.0)
 
 
-def priced(prices: Prices, at: IntVector) -> BoolMatrix:
+def has_recent_price(prices: Prices, at: IntVector) -> BoolMatrix:
     """(K, S) whether a symbol has any price in the `FACT_LOOKBACK` sessions up to row `at` and on it. Where not, it has no figure.
 
     at : (K,) rows of the sessions asked for

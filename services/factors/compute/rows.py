@@ -49,7 +49,7 @@ def exposure_rows(facts: Exposures, labels: FactIndex) -> list[Row]:
             _scalars(facts.ir_beta[cells]), facts.spreads.reshape(*labels.needed.shape, -1)[cells].tolist(),
             facts.joint[cells].tolist(), facts.joint_stderr[cells].tolist(), facts.fit[cells].tolist(),
             facts.observations()[cells].tolist(),
-            facts.quality()[cells].tolist(), facts.flagged()[cells].tolist(), reasons, strict=True,
+            facts.quality()[cells].tolist(), facts.beyond_beta_flag()[cells].tolist(), reasons, strict=True,
         )
     )  # fmt: skip
 

@@ -100,7 +100,7 @@ class FactorsWorker:
             ids=[ids[i] for i in todo],
             # Of a symbol without any price there is nothing to store: a file of unknown ones would be a million empty rows. Why it
             # has none is told by the unit, and by whoever reads the gap.
-            needed=needed & (compute.priced(prices, inputs.at) | inputs.has_row[:, todo]),
+            needed=needed & (compute.has_recent_price(prices, inputs.at) | inputs.has_row[:, todo]),
             versions=inputs.versions[:, todo],
             absent=lambda k, s: absent.get((k, names[todo[s]])),
         )

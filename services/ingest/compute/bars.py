@@ -9,7 +9,7 @@ from services.ingest.model.market import Bars, ChainResult, History, ProviderSer
 from shared.market.calendar import Calendar
 
 
-def only(history: History, rows: NDArray[np.bool_]) -> History:
+def with_rows(history: History, rows: NDArray[np.bool_]) -> History:
     """The history with these bars alone."""
     bars = history.bars
     cut = Bars(
@@ -31,7 +31,7 @@ def _on_sessions(part: ProviderSeries, calendar: Calendar) -> ProviderSeries:
     history = part.history
     traded = np.isin(history.bars.sessions, calendar.sessions)
     if not traded.all():
-        history = only(history, traded)
+        history = with_rows(history, traded)
     if any(action.ex_date < calendar.first for action in history.actions):
         within = tuple(action for action in history.actions if action.ex_date >= calendar.first)
         history = replace(history, actions=within)

@@ -31,7 +31,7 @@ def last_close(stored: Sequence[StoredClose], history: History) -> Last | None:
     return next((Last(one.session, one.close) for one in reversed(stored) if one.session < first), None)
 
 
-def doubted(ask: FetchRequest, session: date, earlier: OutlierDecision | None, calendar: Calendar) -> bool:
+def needs_confirmation(ask: FetchRequest, session: date, earlier: OutlierDecision | None, calendar: Calendar) -> bool:
     """Whether a jump needs a second word: an old one until somebody has decided, a new one if its session is only now decided."""
     if earlier is not None:
         return earlier.confirmed is None

@@ -18,7 +18,7 @@ class Explained(NamedTuple):
     retry_at: datetime | None
 
 
-def explained(gap: GapRange, answer: ChainResult, calendar: Calendar) -> Iterator[Explained]:
+def split_by_reason(gap: GapRange, answer: ChainResult, calendar: Calendar) -> Iterator[Explained]:
     """The parts of an absence, ascending: those that a source did not answer about have its reason, the others their own."""
     spans = [
         (
@@ -46,4 +46,4 @@ def explained(gap: GapRange, answer: ChainResult, calendar: Calendar) -> Iterato
 
 def explain_all(gaps: Sequence[GapRange], answer: ChainResult, calendar: Calendar) -> Iterator[Explained]:
     for gap in gaps:
-        yield from explained(gap, answer, calendar)
+        yield from split_by_reason(gap, answer, calendar)

@@ -18,8 +18,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from services.ingest.compute.aliases import request_of
-from services.ingest.compute.bars import only
-from services.ingest.compute.outliers import AGREE, SIGMAS, Move, doubted, last_close, price_jumps, price_move
+from services.ingest.compute.bars import with_rows
+from services.ingest.compute.outliers import (
+    AGREE,
+    SIGMAS,
+    Move,
+    last_close,
+    needs_confirmation,
+    price_jumps,
+    price_move,
+)
 from services.ingest.compute.price_basis import basis_mismatch, contradicts_stored, next_session
 from services.ingest.compute.splits import Crossing
 from services.ingest.model.market import ChainResult, NoData, NoDataReason, ProviderSeries, Request
@@ -161,7 +169,7 @@ def _judge_jumps(request: FetchRequest, answer: ChainResult, evidence: Evidence,
             original, evidence.stored, [jump.session for jump in price_jumps(original.history, limit, calendar, last)]
         )
         for jump in price_jumps(part.history, limit, calendar, last):
-            if not doubted(request, jump.session, evidence.stored.decisions.get(jump.session), calendar):
+            if not needs_confirmation(request, jump.session, evidence.stored.decisions.get(jump.session), calendar):
                 continue
             # Under the name the first was asked for: an alias is the same security for the second.
             question = Question(Request(part.history.symbol, jump.before, jump.session), part.provider)
@@ -171,7 +179,7 @@ def _judge_jumps(request: FetchRequest, answer: ChainResult, evidence: Evidence,
             outliers.append(_outlier(request, part, jump, sigma, opinion, calendar))
             if not outliers[-1].confirmed:
                 part = ProviderSeries(
-                    part.provider, only(part.history, part.history.bars.sessions < np.datetime64(jump.session))
+                    part.provider, with_rows(part.history, part.history.bars.sessions < np.datetime64(jump.session))
                 )
                 # Whoever has answered otherwise will hardly say anything else: only who has not yet is waited for.
                 left = replace(left, undecided=isinstance(opinion.answer, NoData))
@@ -186,7 +194,7 @@ def _without_rejected(part: ProviderSeries, stored: StoredEvidence, sessions: Se
     for session in sessions:
         if (known := stored.decisions.get(session)) and known.confirmed is False:
             kept = part.history.bars.sessions != np.datetime64(session)
-            part = ProviderSeries(part.provider, only(part.history, kept))
+            part = ProviderSeries(part.provider, with_rows(part.history, kept))
     return part
 
 

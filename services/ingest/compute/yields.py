@@ -43,7 +43,7 @@ def news(
     return out
 
 
-def looking(changed: Sequence[date], known: Sequence[date]) -> list[tuple[date, date]]:
+def affected_days(changed: Sequence[date], known: Sequence[date]) -> list[tuple[date, date]]:
     """Days [first, last] whose newest curve dated before them is one of `changed`, ascending and disjoint.
 
     known : dates of all curves there are around, ascending, the changed ones among them

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from services.ingest.model.market import Answer, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
 from services.ingest.providers.base import Provider
-from services.ingest.providers.errors import unexpected
+from services.ingest.providers.errors import unexpected_answer
 from shared.market.calendar import Calendar
 
 EXCHANGE_TIME = ZoneInfo("America/New_York")
@@ -132,7 +132,9 @@ def _fetch_safely(provider: Provider, requests: Sequence[Request]) -> list[Answe
     try:
         return list(provider.fetch(requests))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return [unexpected(provider.name, request.symbol, error).absent(request.symbol) for request in requests]
+        return [
+            unexpected_answer(provider.name, request.symbol, error).to_no_data(request.symbol) for request in requests
+        ]
 
 
 def source_of(provider: Provider) -> str:

@@ -99,7 +99,7 @@ class CurveCsv(ABC):
             raise SchemaChanged(
                 self.name, f"the first column of the yield curve is {first[:40]!r}, not {self.expected}"
             )
-        return curves_of(self.name, rows, named(rows[0], self.tenor_of), self.day_of)
+        return curves_of(self.name, rows, tenor_columns(rows[0], self.tenor_of), self.day_of)
 
     def close(self) -> None:
         self._http.close()
@@ -142,6 +142,6 @@ def curves_of(
     return [found[day] for day in sorted(found)]
 
 
-def named(header: Iterable[str], years: Callable[[str], float | None]) -> dict[int, float]:
+def tenor_columns(header: Iterable[str], years: Callable[[str], float | None]) -> dict[int, float]:
     """Years by column of a header, of the columns that are tenors."""
     return {i: tenor for i, name in enumerate(header) if (tenor := years(name)) is not None}

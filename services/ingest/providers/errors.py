@@ -43,7 +43,7 @@ class ProviderError(LeadlineError):
             self.answered or self.fault in {ProviderErrorKind.BAD_BODY, ProviderErrorKind.SCHEMA_CHANGED}
         )
 
-    def absent(self, symbol: str) -> NoData:
+    def to_no_data(self, symbol: str) -> NoData:
         return NoData(symbol, self.absence, self.retry_at, fault=self.fault, detail=str(self))
 
 
@@ -137,7 +137,7 @@ class NotPublished(ProviderError, TransientError):
     code = "late"
     absence = NoDataReason.LATE
 
-    def absent(self, symbol: str) -> NoData:
+    def to_no_data(self, symbol: str) -> NoData:
         return NoData(symbol, self.absence, self.retry_at, detail=str(self))
 
 
@@ -147,7 +147,7 @@ class ForeignCurrency(ProviderError, PermanentError):
     code = "foreign_currency"
     absence = NoDataReason.FOREIGN_CURRENCY
 
-    def absent(self, symbol: str) -> NoData:
+    def to_no_data(self, symbol: str) -> NoData:
         return NoData(symbol, NoDataReason.FOREIGN_CURRENCY, detail=str(self))
 
 
@@ -157,11 +157,11 @@ class UnknownToProvider(ProviderError, PermanentError):
     code = "not_found"
     absence = NoDataReason.NOT_FOUND
 
-    def absent(self, symbol: str) -> NoData:
+    def to_no_data(self, symbol: str) -> NoData:
         return NoData(symbol, NoDataReason.NOT_FOUND, detail=str(self))
 
 
-def unexpected(provider: str, symbol: str, error: Exception) -> SchemaChanged:
+def unexpected_answer(provider: str, symbol: str, error: Exception) -> SchemaChanged:
     """The last resort: what nobody foresaw ends one symbol's question, never the batch. The log has the traceback."""
     log.error("%s: an answer about %s could not be read", provider, symbol[:40], exc_info=error)
     return SchemaChanged(provider, f"an answer that we cannot read ({type(error).__name__}: {str(error)[:200]})")

@@ -109,7 +109,7 @@ def from_vendor(vendor_symbol: str) -> str:
     return normalise(vendor_symbol)
 
 
-def encoded(vendor_symbol: str) -> str:
+def encode_path_segment(vendor_symbol: str) -> str:
     """For one segment of a URL path: `^` and the like percent-encoded, a slash impossible."""
     return quote(vendor_symbol, safe="")
 

@@ -26,7 +26,7 @@ def published_at(session: date, shares: time, *, fund: bool) -> datetime:
     return in_new_york(session + timedelta(days=1), FUNDS_PUBLISHED_AT) if fund else in_new_york(session, shares)
 
 
-def unpublished(
+def unpublished_sessions(
     request: Request, found: Bars, calendar: Calendar, now: datetime, published: Callable[[date], datetime]
 ) -> tuple[Unserved, ...]:
     """The newest sessions of a question that are missing and not out yet, as one span to be asked for at the hour of its last; or none."""

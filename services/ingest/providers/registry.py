@@ -25,7 +25,7 @@ QuotaOf = Callable[[str, str, str, tuple[Window, ...]], Quota]
 """(provider, who the vendor counts, key, windows) -> the shared quota"""
 
 
-def enabled(
+def create_providers(
     settings: IngestSettings, calendar: Callable[[], Calendar], quota_of: QuotaOf, newest: Callable[[], object]
 ) -> list[Provider]:
     """Raises `ConfigurationError` where a provider lacks its key or its library.

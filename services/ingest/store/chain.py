@@ -76,7 +76,7 @@ async def read_chain(conn: AsyncConnection) -> list[Link]:
     ]
 
 
-async def unpriced(conn: AsyncConnection, recent: timedelta) -> Unpriced | None:
+async def find_unpriced(conn: AsyncConnection, recent: timedelta) -> Unpriced | None:
     """None if anything has a price within `recent` of the newest session that was asked for, or nothing was asked for."""
     row = (
         await conn.execute(

@@ -64,7 +64,7 @@ async def prices_wait(conn: AsyncConnection) -> bool:
     )
 
 
-async def dated(conn: AsyncConnection, found: Sequence[Described], learnt: date) -> list[ProfileRow]:
+async def date_profiles(conn: AsyncConnection, found: Sequence[Described], learnt: date) -> list[ProfileRow]:
     """Profiles with the day each counts from, of those that say something new.
 
     What bears no date and is the first its provider says counts from the beginning; a difference from what it said before counts from

@@ -88,7 +88,7 @@ async def release(conn: AsyncConnection, uses: Sequence[int], unused: int) -> No
     )
 
 
-async def succeeded(conn: AsyncConnection, provider: str, account: str) -> None:
+async def record_success(conn: AsyncConnection, provider: str, account: str) -> None:
     """Resets the breaker. A limit the vendor told somebody else meanwhile stands."""
     await conn.execute(
         text("""
@@ -99,7 +99,9 @@ async def succeeded(conn: AsyncConnection, provider: str, account: str) -> None:
     )
 
 
-async def limited(conn: AsyncConnection, provider: str, account: str, wait: timedelta, fault: str) -> datetime | None:
+async def record_limit(
+    conn: AsyncConnection, provider: str, account: str, wait: timedelta, fault: str
+) -> datetime | None:
     """The vendor said to come back after `wait`: it alone is delayed, for every replica and every adapter that asks it."""
     return await _close(
         conn,
@@ -110,7 +112,7 @@ async def limited(conn: AsyncConnection, provider: str, account: str, wait: time
     )
 
 
-async def failed(
+async def record_failure(
     conn: AsyncConnection,
     provider: str,
     account: str,
@@ -155,7 +157,7 @@ async def failed(
     )
 
 
-async def refused(
+async def record_refusal(
     conn: AsyncConnection, provider: str, account: str, fault: str, *, trip: int, wait: timedelta
 ) -> datetime | None:
     """The key is refused: closed, and then one call at a time is tried. Another key is another account."""
@@ -217,7 +219,7 @@ async def standing(
     return (Health(*row) if row else None), standings
 
 
-async def noted(conn: AsyncConnection, provider: str, account: str, fault: str) -> None:
+async def record_fault(conn: AsyncConnection, provider: str, account: str, fault: str) -> None:
     """A refusal that closes nothing, in the vendor's words."""
     await conn.execute(
         text("""

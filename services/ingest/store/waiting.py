@@ -99,7 +99,7 @@ async def record_unasked(
         """),
         {"symbols": list(symbols), "first": first, "last": last},
     )
-    absent = _unknown([(row[0], row[1], row[2]) for row in rows], first, last, calendar)
+    absent = _days_outside([(row[0], row[1], row[2]) for row in rows], first, last, calendar)
     if not absent:
         return []
     parameters = {
@@ -141,7 +141,7 @@ async def record_unasked(
     return sorted({symbol for symbol, _, _ in absent})
 
 
-def _unknown(
+def _days_outside(
     coverage: Sequence[tuple[str, date | None, date]], first: date, last: date, calendar: Calendar
 ) -> list[tuple[str, date, date]]:
     """What lies within [first, last] and outside (symbol, covered from, covered to), as (symbol, from, to)."""

@@ -52,7 +52,7 @@ async def schedule_year(
     )
 
 
-async def stored(conn: AsyncConnection, first: date, last: date) -> list[tuple[Curve, str]]:
+async def find_curves(conn: AsyncConnection, first: date, last: date) -> list[tuple[Curve, str]]:
     """Curves dated within [first, last], ascending, with their providers."""
     rows = await conn.execute(
         text(

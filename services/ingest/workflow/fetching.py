@@ -61,11 +61,11 @@ class Case:
     verdict: Verdict
 
     @property
-    def stored(self) -> StoredEvidence:
+    def stored_evidence(self) -> StoredEvidence:
         return self.evidence.stored
 
     @property
-    def taken(self) -> ChainResult:
+    def accepted_answer(self) -> ChainResult:
         """What is taken of the answer."""
         assert isinstance(self.verdict, (Fits, HoldBack))
         return self.verdict.answer
@@ -108,7 +108,7 @@ class Fetcher:
             self._bind()
             cases = await asyncio.to_thread(self._ask_second, cases)
         rows = await asyncio.to_thread(self._rows, cases, renames, now)
-        silent = {case.request.symbol for case in cases if (absent := case.taken.absent) and absent.transient}
+        silent = {case.request.symbol for case in cases if (absent := case.accepted_answer.absent) and absent.transient}
         return Fetch([case.request for case in cases], rows, now, silent)
 
     async def _ask(self, asks: Sequence[FetchRequest], *, decided: bool = False) -> tuple[list[Case], list[Found]]:
@@ -171,8 +171,12 @@ class Fetcher:
         newest = self._clock.last_due()
         rows = build_rows(
             [case.request for case in cases],
-            [case.taken for case in cases],
-            {index: case.stored.anchor for index, case in enumerate(cases) if case.stored.anchor is not None},
+            [case.accepted_answer for case in cases],
+            {
+                index: case.stored_evidence.anchor
+                for index, case in enumerate(cases)
+                if case.stored_evidence.anchor is not None
+            },
             self._clock.calendar(),
             chain=self._chain.name,
             now=now,
@@ -184,18 +188,20 @@ class Fetcher:
         return replace(
             rows,
             renames=renames,
-            candidates=[found for case in cases for found in candidates(case.request, case.taken)],
+            candidates=[found for case in cases for found in candidates(case.request, case.accepted_answer)],
             decided={
                 (case.request.symbol_id, session): decision
                 for case in cases
-                for session, decision in case.stored.decisions_within(case.request.first, case.request.last).items()
+                for session, decision in case.stored_evidence.decisions_within(
+                    case.request.first, case.request.last
+                ).items()
             },
-            chosen={case.request.symbol_id: choice_of(case.request, case.stored.aliases) for case in cases},
+            chosen={case.request.symbol_id: choice_of(case.request, case.stored_evidence.aliases) for case in cases},
         )
 
 
 def _has_decision(cases: Sequence[Case]) -> bool:
-    return any(case.stored.decisions for case in cases)
+    return any(case.stored_evidence.decisions for case in cases)
 
 
 def _find_unadjusted(parts: Sequence[ProviderSeries], calendar: Calendar) -> list[Crossing]:

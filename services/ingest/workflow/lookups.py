@@ -87,10 +87,10 @@ def _answers(provider: FileProvider, questions: Iterable[Question]) -> list[Look
 def _answer(provider: FileProvider, known: frozenset[str], symbol: str, session: date) -> Lookup:
     if symbol not in known:
         near = difflib.get_close_matches(symbol, sorted(known), n=SUGGESTIONS, cutoff=0.6)
-        return _unknown(provider.name, (symbol, session), near)
+        return _unknown_lookup(provider.name, (symbol, session), near)
     [answer] = provider.fetch([_request((symbol, session))])
     if not isinstance(answer, History):
-        return _unknown(provider.name, (symbol, session))
+        return _unknown_lookup(provider.name, (symbol, session))
     return _of_history(provider.name, (symbol, session), answer)
 
 
@@ -131,7 +131,7 @@ def _of_answer(provider: str, question: Question, answer: Answer) -> Lookup | No
         return _of_history(provider, question, answer)
     if answer.reason not in (NoDataReason.NOT_FOUND, NoDataReason.AMBIGUOUS):
         return None
-    return _unknown(provider, question, _suggestions(answer))
+    return _unknown_lookup(provider, question, _suggestions(answer))
 
 
 def _suggestions(answer: NoData) -> list[str]:
@@ -146,12 +146,12 @@ def _request(question: Question) -> Request:
     return Request(symbol, session - BACK, session)
 
 
-def _unknown(provider: str, question: Question, near: Sequence[str] = ()) -> Lookup:
+def _unknown_lookup(provider: str, question: Question, near: Sequence[str] = ()) -> Lookup:
     return Lookup(*question, provider, found=False, company=None, close=None, adjusted=None, suggestions=tuple(near))
 
 
 def _not_asked(question: Question) -> Lookup:
-    return _unknown(NOT_ASKED, question)
+    return _unknown_lookup(NOT_ASKED, question)
 
 
 def _of_history(provider: str, question: Question, history: History) -> Lookup:

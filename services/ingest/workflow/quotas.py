@@ -113,11 +113,11 @@ class DatabaseQuota:
     def release(self, uses: Sequence[int], unused: int) -> None:
         self._run(lambda conn: quotas.release(conn, uses, unused))
 
-    def succeeded(self) -> None:
-        self._run(lambda conn: quotas.succeeded(conn, self.provider, self.account))
+    def record_success(self) -> None:
+        self._run(lambda conn: quotas.record_success(conn, self.provider, self.account))
 
-    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
-        until = self._run(lambda conn: self._failed(conn, error, confirmed=confirmed))
+    def record_failure(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
+        until = self._run(lambda conn: self._record_failure(conn, error, confirmed=confirmed))
         if until is None:
             return None
         if isinstance(error, RateLimited) or error.fault.permanent:
@@ -125,19 +125,19 @@ class DatabaseQuota:
             return error
         return refusal(self.provider, "provider_down", str(error), until)
 
-    async def _failed(self, conn: AsyncConnection, error: ProviderError, *, confirmed: bool) -> datetime | None:
+    async def _record_failure(self, conn: AsyncConnection, error: ProviderError, *, confirmed: bool) -> datetime | None:
         """Plan limits are about the question, and change nothing for the next one."""
         breaker, fault = self._breaker, str(error)[:500]
         # A wait, not an instant: the vendor's time to come back was told on our clock, and is kept on the database's.
         wait = None if error.retry_at is None else max(error.retry_at - datetime.now(UTC), timedelta(0))
         if isinstance(error, RateLimited):
-            return await quotas.limited(conn, self.provider, self.account, wait or timedelta(minutes=1), fault)
+            return await quotas.record_limit(conn, self.provider, self.account, wait or timedelta(minutes=1), fault)
         if isinstance(error, AuthRefused | AddressRefused):
-            return await quotas.refused(
+            return await quotas.record_refusal(
                 conn, self.provider, self.account, fault, trip=breaker.trip, wait=breaker.refused
             )
         if isinstance(error, ProviderDown | SchemaChanged):
-            return await quotas.failed(
+            return await quotas.record_failure(
                 conn, self.provider, self.account, fault,
                 trip=breaker.trip, pause=breaker.pause, longest=breaker.longest, wait=wait,
                 # An answer one adapter cannot read another may: that is no fault of the vendor's.
@@ -145,7 +145,7 @@ class DatabaseQuota:
             )  # fmt: skip
         # That the day has not ended is no news, and every evening's.
         if isinstance(error, PlanLimited) and not isinstance(error, TodayRefused):
-            await quotas.noted(conn, self.provider, self.account, fault)
+            await quotas.record_fault(conn, self.provider, self.account, fault)
         return None
 
     def plan_years(self) -> int | None:
@@ -224,7 +224,7 @@ def _health_text(health: Health | None, now: datetime) -> tuple[bool, str]:
 async def nothing_priced(engine: AsyncEngine) -> str | None:
     """That no symbol has a price of late, why, and what to do; None if one has."""
     async with engine.connect() as conn:
-        found = await chain.unpriced(conn, RECENT)
+        found = await chain.find_unpriced(conn, RECENT)
     if found is None:
         return None
     kind = "plan" if found.reason == NoDataReason.PLAN_LIMIT else found.reason

@@ -86,7 +86,7 @@ async def write_rows(
     affected += settled_by(ended, calendar)
     await _restate_quality(conn, ended, calendar)
     affected += await instrument_class.record_profiles(
-        conn, await profiles.dated(conn, rows.described, clock.last_due())
+        conn, await profiles.date_profiles(conn, rows.described, clock.last_due())
     )
     demands = await readiness.affected_units(conn, affected, PROXY_SYMBOLS)
     raised = await ledger.require(conn, demands, change)

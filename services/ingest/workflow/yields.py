@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.ingest.compute.yields import ask_again_at, looking, news, spans_without
+from services.ingest.compute.yields import affected_days, ask_again_at, news, spans_without
 from services.ingest.providers.curves import CurveSource
 from services.ingest.providers.errors import ProviderError
 from services.ingest.store import yields
@@ -104,7 +104,7 @@ class YieldCurves:
         if not found:
             return
         around = timedelta(days=CURVE_MOST_DAYS)
-        before = await yields.stored(conn, found[0].date, found[-1].date + around)
+        before = await yields.find_curves(conn, found[0].date, found[-1].date + around)
         order = [source.name for source in self._sources]
         fresh = news(found, answer.provider, {curve.date: (curve, by) for curve, by in before}, order)
         if not fresh:
@@ -125,7 +125,7 @@ async def _demand(
     Risk, where it is the newest curve before the session; the factors, where the curve stands for rates and is in the window.
     """
     units = 0
-    for first, last in looking(changed, known):
+    for first, last in affected_days(changed, known):
         if portfolios := await yields.portfolios(conn, last):
             units += await ledger.require_all(conn, portfolios, first, last, Phase.RISK, change)
     first = calendar.on_or_after(changed[0])

@@ -31,7 +31,7 @@ class ConsecutiveWindows:
     anchor: IntVector
     """(R,) column of `returns` that is the anchor of all the run's windows."""
 
-    def shifted(self) -> FloatCube:
+    def less_anchor(self) -> FloatCube:
         """(R, K, window - 1 + L) the returns less the anchor's."""
         return self.returns - np.take_along_axis(self.returns, self.anchor[:, None, None], axis=2)
 

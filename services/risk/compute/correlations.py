@@ -13,10 +13,10 @@ from services.risk.compute import covariance
 from services.risk.compute.concentration import risk_hhi
 from services.risk.compute.consecutive_windows import cut
 from services.risk.compute.factor_model import FactorModel
-from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series, held, portfolio_group
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, flatten_holdings, has_series, portfolio_group
 from services.risk.compute.matrix_members import matrix_members
 from services.risk.compute.pairs import Pairs
-from services.risk.compute.reasons import Document, listed, nullable
+from services.risk.compute.reasons import Document, nullable, to_rows
 from services.risk.compute.series import Filled, coverage
 from shared.arrays import FloatMatrix, FloatVector, IntVector
 from shared.market.registry import CORRELATION_MIN_OBS, CORRELATION_WINDOW, COVERAGE_GATE, FACTOR_NAMES
@@ -44,7 +44,7 @@ def structures(
     steady : by unit whether its pairs are whole; `filled` has the series of the others'.
     """
     columns = covariance.columns(filled.values, filled.real, filled.valid)
-    holdings, owner = held(book, units)
+    holdings, owner = flatten_holdings(book, units)
     source = book.source[holdings]
     sessions = book.session[units][owner]
     at, alone = pairs.find(sessions, source), ~steady[owner]
@@ -132,7 +132,7 @@ def _stack(
             for u, why, share, none_moves in zip(units.tolist(), excluded, covered.tolist(), flat.tolist(), strict=True)
         }
     k = exposure_weight.shape[1]
-    shown = covariance.displayed(matrix)
+    shown = covariance.displayed_correlations(matrix)
     labels = list(covariance.clusters(shown))
     parts = covariance.decompose(matrix, exposure_weight)
     enough = covered >= COVERAGE_GATE
@@ -140,10 +140,10 @@ def _stack(
     contributions = np.where(trusted[:, None], parts.contributions, np.nan)
     hhi = nullable(risk_hhi(contributions))
     upper, whole = np.triu_indices(k, 1), np.triu_indices(k)
-    grids = listed(shown[:, upper[0], upper[1]])
+    grids = to_rows(shown[:, upper[0], upper[1]])
     counts = list(matrix.joint_obs[:, whole[0], whole[1]].astype(np.int64))
-    shares = listed(np.where(trusted[:, None], parts.shares, np.nan))
-    euler = listed(contributions)
+    shares = to_rows(np.where(trusted[:, None], parts.shares, np.nan))
+    euler = to_rows(contributions)
     single = nullable(
         np.where(
             trusted[:, None],
@@ -152,7 +152,7 @@ def _stack(
         )
     )
     mean = nullable(np.where(enough, covariance.mean_absolute(shown), np.nan))
-    shrinkage, tilts = nullable(np.where(enough, matrix.shrinkage, np.nan)), listed(exposure_weight)
+    shrinkage, tilts = nullable(np.where(enough, matrix.shrinkage, np.nan)), to_rows(exposure_weight)
     behind, shares_covered, good = n_obs.tolist(), covered.tolist(), enough.tolist()
     return {
         u: Structure(
@@ -235,7 +235,7 @@ def factor_labels(model: FactorModel) -> FactorLabels:
         same = np.flatnonzero((model.available == pattern).all(axis=1))
         index = np.flatnonzero(pattern)
         upper = np.triu_indices(len(index))
-        triangles = listed(model.correlation[same[:, None], index[upper[0]], index[upper[1]]])
+        triangles = to_rows(model.correlation[same[:, None], index[upper[0]], index[upper[1]]])
         names = [FACTOR_NAMES[k] for k in index.tolist()]
         for s, triangle in zip(same.tolist(), triangles, strict=True):
             of.index[s], of.names[s], of.correlations[s] = index.tolist(), names, triangle

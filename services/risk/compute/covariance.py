@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.risk.compute.consecutive_windows import ConsecutiveWindows, windows
-from services.risk.compute.series import blocks, masked
+from services.risk.compute.series import blocks, mask_unused
 from services.risk.compute.shrinkage import distance, eigenvalue_shrunk, towards_single_index, unit_diagonal
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import (
@@ -51,18 +51,18 @@ def columns(values: FloatMatrix, real: BoolMatrix, valid: BoolMatrix) -> Columns
         part, use = values[rows, window], valid[rows, window]
         count[rows] = use.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = masked(part, use).sum(axis=1) / count[rows]
-            centred = masked(part - mean[:, None], use)
+            mean = mask_unused(part, use).sum(axis=1) / count[rows]
+            centred = mask_unused(part - mean[:, None], use)
             squares = (centred * centred).sum(axis=1)
             sd0, sd1 = np.sqrt(squares / count[rows]), np.sqrt(squares / (count[rows] - 1.0))
-            sd[rows] = moving(sd1, count[rows])
+            sd[rows] = zero_where_constant(sd1, count[rows])
             centred /= np.where(sd[rows] > 0.0, sd0, np.inf)[:, None]
         standard[rows] = centred
     own = real[:, window] & valid[:, window]
     return Columns(standard, sd, own, count, own.sum(axis=1))
 
 
-def moving(sd: FloatVector, count: IntVector | int) -> FloatVector:
+def zero_where_constant(sd: FloatVector, count: IntVector | int) -> FloatVector:
     """The standard deviations (ddof=1), 0 where a series does not move: a constant one leaves rounding behind, not movement."""
     return np.where(sd * np.sqrt((count - 1.0) / count) > 1e-14, sd, 0.0)
 
@@ -97,7 +97,7 @@ def covariance_of_windows(of: ConsecutiveWindows, mean: FloatMatrix, sd: FloatMa
 
     mean, sd : (R * L, K), daily, the mean less the anchor's return, ddof=1.
     """
-    year, k = of.shifted(), mean.shape[1]
+    year, k = of.less_anchor(), mean.shape[1]
     n = float(CORRELATION_WINDOW)
     x = windows(year, CORRELATION_WINDOW)
     gram = np.matmul(x, x.swapaxes(-1, -2)).reshape(-1, k, k) / n - mean[:, :, None] * mean[:, None, :]
@@ -178,7 +178,7 @@ def decompose(of: Covariance, weight: FloatMatrix) -> Decomposition:
         )
 
 
-def displayed(of: Covariance) -> FloatCube:
+def displayed_correlations(of: Covariance) -> FloatCube:
     """(g, K, K) correlations, NaN for pairs with fewer than 63 jointly real returns."""
     shown = of.correlation.copy()
     k = shown.shape[1]

@@ -71,8 +71,8 @@ def covered_series(
             there = there & real(at)[0]
         if there.all():
             continue
-        plain = _weighted(weight[unit], returns(at)[0], there)
-        found.append((unit, plain, plain if in_full is returns else _weighted(weight[unit], in_full(at)[0], there)))
+        plain = _weighted_sum(weight[unit], returns(at)[0], there)
+        found.append((unit, plain, plain if in_full is returns else _weighted_sum(weight[unit], in_full(at)[0], there)))
     return CoveredSeries(
         np.array([unit for unit, _, _ in found], dtype=np.int64),
         np.array([plain for _, plain, _ in found]).reshape(len(found), LOOKBACK),
@@ -80,7 +80,7 @@ def covered_series(
     )
 
 
-def _weighted(weight: FloatVector, returns: FloatMatrix, there: Any) -> FloatVector:
+def _weighted_sum(weight: FloatVector, returns: FloatMatrix, there: Any) -> FloatVector:
     """(LOOKBACK,) an accumulation over holdings in their sorted order."""
     total = np.zeros(returns.shape[1])
     for own, each, known in zip(weight.tolist(), returns, there, strict=True):
@@ -101,7 +101,7 @@ def covered_only(
     backed = {f"coverage_{window}": covered[window].tolist() for window in VOLATILITY_WINDOWS}
     backed["coverage_var"] = depth.covered.tolist()
     documents = [_as_measured(whole, i) for i in range(len(stack.units))]
-    for i, document in zip(alone.units.tolist(), _measured(panel, stack, alone, covered, depth), strict=True):
+    for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth), strict=True):
         documents[i] = document
     market = panel.proxies[stack.sessions, 0] >= 0
     for i, document in enumerate(documents):
@@ -124,7 +124,7 @@ def _as_measured(whole: SeriesFigures, i: int) -> Document:
     }
 
 
-def _measured(
+def _measure(
     panel: Panel, stack: PortfolioGroup, alone: CoveredSeries, covered: dict[int, FloatVector], depth: Depth
 ) -> list[Document]:
     """Of the units of `alone`, in their order."""
@@ -135,7 +135,9 @@ def _measured(
     market, valid, since = whole_market[at], there[at], depth.of(there)[at]
     deep = depth.covered[at]
     columns = {
-        f"realized_{window}": nullable(gate(volatility.realized(alone.series, valid, window), covered[window][at]))
+        f"realized_{window}": nullable(
+            gate(volatility.realized_volatility(alone.series, valid, window), covered[window][at])
+        )
         for window in VOLATILITY_WINDOWS
     }
     columns["forecast_21"] = nullable(

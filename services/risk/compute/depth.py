@@ -27,15 +27,16 @@ class Depth:
         return since
 
 
-def whole(stack: PortfolioGroup, counted: FloatMatrix) -> Depth:
+def depth_without_holes(stack: PortfolioGroup, counted: FloatMatrix) -> Depth:
     """Of units whose holdings have every return of the lookback. counted : (g, K) 0 where a price is no evidence, else 1."""
     covered = coverage(stack.gross, counted)
     good = covered >= COVERAGE_GATE
     return Depth(np.where(good, 0, LOOKBACK), np.where(good, covered, 0.0))
 
 
-def measured(filled: Filled, stack: PortfolioGroup, counted: FloatMatrix) -> Depth:
-    """Of units with holes: session by session, an accumulation over holdings in their sorted order. Arguments as in `whole`."""
+def depth_with_holes(filled: Filled, stack: PortfolioGroup, counted: FloatMatrix) -> Depth:
+    """Of units with holes: session by session, an accumulation over holdings in their sorted order. Arguments as in
+    `depth_without_holes`."""
     index = filled.find(stack.sessions[:, None], stack.source)
     gross = np.ascontiguousarray(stack.gross).sum(axis=-1)
     backed = np.zeros((len(stack.units), LOOKBACK))

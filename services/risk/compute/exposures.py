@@ -18,8 +18,8 @@ from services.risk.compute.reasons import (
     SHORT_HISTORY,
     Columns,
     Reasons,
-    listed,
     texts,
+    to_rows,
 )
 from services.risk.compute.reasons import symbol_reason as reason_of
 from shared.arrays import BoolMatrix
@@ -74,13 +74,13 @@ def exposure_columns(
     parts = {"beta": beta, "money": money, "covered_weight": covered}
     return {
         "symbols": [[symbols[row] for row in rows] for rows in stack.rows.tolist()],
-        "weights": listed(stack.weight),
-        "exposure_values": listed(np.where(panel.kinds[stack.source] == OPTION, np.nan, stack.exposure)),
-        "betas": listed(joint.betas.reshape(g, -1)),
+        "weights": to_rows(stack.weight),
+        "exposure_values": to_rows(np.where(panel.kinds[stack.source] == OPTION, np.nan, stack.exposure)),
+        "betas": to_rows(joint.betas.reshape(g, -1)),
         "beta_reasons": beta_reasons,
         "greeks": _greeks(stack, greeks),
         "proxies": [proxies[s] for s in sessions],
-        "exposures": listed(np.stack([parts[name] for name in layouts.EXPOSURE], axis=-1).reshape(g, -1)),
+        "exposures": to_rows(np.stack([parts[name] for name in layouts.EXPOSURE], axis=-1).reshape(g, -1)),
         "exposure_limited": list(np.concatenate([joint.limited, reported.limited], axis=1)),
         "exposure_reasons": why,
     }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute.inputs import PUBLIC, Panel
-from services.risk.compute.series import blocks, masked
+from services.risk.compute.series import blocks, mask_unused
 from shared.arrays import BoolMatrix, FloatCube, FloatMatrix, FloatVector
 from shared.market.registry import (
     CORRELATION_WINDOW,
@@ -64,7 +64,7 @@ def factor_model(panel: Panel) -> FactorModel:
     slopes = np.where(available, panel.slopes, 0.0)
     sample, recent = np.empty((2, sessions, factors, factors))
     for part in blocks(sessions):
-        raw = masked(
+        raw = mask_unused(
             windows[row[part], at[part]], np.broadcast_to(available[part, :, None], (*row[part].shape, STRESS_WINDOW))
         )
         residual = raw - slopes[part, :, None] * raw[:, :1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.risk.compute import har
-from services.risk.compute.series import masked
+from services.risk.compute.series import mask_unused
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import COMBINED_MIN_ROWS, EWMA_DECAY, EWMA_MIN_OBS
 
@@ -34,7 +34,7 @@ def ewma_path(series: FloatMatrix, valid: BoolMatrix) -> FloatMatrix:
 
     Weights count valid sessions by their age in sessions. A step of the recursion is for all series at once, each alone.
     """
-    squares = np.ascontiguousarray(masked(series * series, valid).T)
+    squares = np.ascontiguousarray(mask_unused(series * series, valid).T)
     there = np.ascontiguousarray(valid.T).astype(np.float64)
     for of in (squares, there):
         for t in range(1, len(of)):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.risk.compute.rolling import restarts, spans, trailing_rms
-from services.risk.compute.series import masked
+from services.risk.compute.series import mask_unused
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, IntVector
 from shared.market.registry import HAR_HORIZON, HAR_MIN_OBS, HAR_MIN_ROWS, HAR_MONTH, HAR_SINGULAR, HAR_WEEK, LOOKBACK
 
@@ -54,7 +54,7 @@ class Design:
 def design(series: FloatMatrix, valid: BoolMatrix) -> Design:
     """series, valid : (n, LOOKBACK)."""
     use, current = _complete(valid)
-    return Design(*_regressors(masked(series, valid)), use, current & (valid.sum(axis=1) >= HAR_MIN_OBS))
+    return Design(*_regressors(mask_unused(series, valid)), use, current & (valid.sum(axis=1) >= HAR_MIN_OBS))
 
 
 def on_series(of: Design) -> Har:
@@ -83,8 +83,8 @@ def as_known(of: Design) -> FloatMatrix:
     count = use.sum(axis=1)[:, None]
     each = np.broadcast_to(use[:, None, :], table.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        level = masked(table, each).sum(axis=-1) / count
-        shifted = masked(table - level[:, :, None], each)[:, :, : ROWS - HAR_HORIZON]
+        level = mask_unused(table, each).sum(axis=-1) / count
+        shifted = mask_unused(table - level[:, :, None], each)[:, :, : ROWS - HAR_HORIZON]
         rows: IntVector = np.cumsum(known, axis=1, dtype=np.int64)
         sums = np.cumsum(shifted, axis=-1)
         mean = [sums[:, i] / rows for i in range(4)]
@@ -120,7 +120,7 @@ def on_windows(returns: FloatMatrix, days: DateVector) -> Har:
     grams = np.empty((len(pairs), *shape))
     for span in spans(restarts(days[FIRST : FIRST + count], ROWS), count, ROWS):
         into = slice(span.start, span.start + span.high - span.low)
-        parts = [span.shifted(column) for column in columns]
+        parts = [span.less_anchor(column) for column in columns]
         for i, part in enumerate(parts):
             mean[i, :, into] = span.over(np.add, part) / ROWS
         for at, (i, j) in enumerate(pairs):
@@ -156,8 +156,8 @@ def _centre(table: FloatCube, use: BoolMatrix, rows: IntVector) -> tuple[FloatMa
     """(means (n, 4), products of the centred columns (n, 4, 4)): one (4, rows) by (rows, 4) product a series."""
     each = np.broadcast_to(use[:, None, :], table.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = masked(table, each).sum(axis=-1) / rows.astype(np.float64)[:, None]
-        centred = masked(table - mean[:, :, None], each)
+        mean = mask_unused(table, each).sum(axis=-1) / rows.astype(np.float64)[:, None]
+        centred = mask_unused(table - mean[:, :, None], each)
         return mean, np.matmul(centred, centred.transpose(0, 2, 1))
 
 

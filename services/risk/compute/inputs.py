@@ -247,7 +247,7 @@ class PortfolioGroup:
         """(g, K) exposure over NAV."""
         return self.exposure / self.nav[:, None]
 
-    def netted(self, covered: BoolMatrix) -> FloatMatrix:
+    def net_weights(self, covered: BoolMatrix) -> FloatMatrix:
         """(g, K) `exposure_weight` with covered holdings of one source together, at the place of the first; 0 at the others'.
 
         What is not covered stands for itself: a share at a price that is no evidence does not take an option on it with it.
@@ -264,7 +264,7 @@ class PortfolioGroup:
         return net
 
 
-def held(book: Book, units: IntVector) -> tuple[IntVector, IntVector]:
+def flatten_holdings(book: Book, units: IntVector) -> tuple[IntVector, IntVector]:
     """(holdings, owners) of the units, flat: indices into the book's arrays and into `units`, in order."""
     counts = np.diff(book.starts)[units]
     owner = np.repeat(np.arange(len(units)), counts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.risk.compute.inputs import Book, Panel, held
+from services.risk.compute.inputs import Book, Panel, flatten_holdings
 from services.risk.compute.reasons import SHORT_HISTORY, TOO_MANY, WITH_UNDERLYING, ZERO_VARIANCE, symbol_reason
 from shared.arrays import BoolVector, FloatVector, IntVector
 from shared.market.registry import CORRELATION_WINDOW
@@ -34,7 +34,7 @@ def matrix_members(panel: Panel, book: Book, units: IntVector, long_enough: Bool
 
     good : (H,) holdings with a series that can be correlated
     """
-    holdings, owner = held(book, units)
+    holdings, owner = flatten_holdings(book, units)
     rows, source = book.rows[holdings], book.source[holdings]
     sessions, begins = book.session[units][owner], book.starts[units]
     excluded: list[list[str | None]] = [[None] * count for count in np.diff(book.starts)[units].tolist()]

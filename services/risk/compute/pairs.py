@@ -99,7 +99,7 @@ def _measure_whole(panel: Panel, session: IntVector, row: IntVector) -> tuple[Fl
     by_har = np.isfinite(ahead)
     forecast = volatility.combine(ahead, smoothed, 0.5)
     sd = np.sqrt(variance)
-    return np.stack([volatility.ANNUAL * sd, forecast, mean, covariance.moving(sd, YEAR)]), by_har
+    return np.stack([volatility.ANNUAL * sd, forecast, mean, covariance.zero_where_constant(sd, YEAR)]), by_har
 
 
 def _measure_filled(
@@ -109,7 +109,7 @@ def _measure_filled(
     shares = real_shares(of, windows)
     depth = of_shares(of.real.astype(np.float64))
     realized, forecast = (
-        volatility.realized(of.values, of.valid, YEAR),
+        volatility.realized_volatility(of.values, of.valid, YEAR),
         volatility.forecast(of.values, depth.of(of.valid), judged=False),
     )
     columns = covariance.columns(of.values, of.real, of.valid)

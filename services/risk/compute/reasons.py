@@ -60,7 +60,7 @@ class Reasons:
         """Whether a holding falls short, which makes the unit partial."""
         return any(symbol is not None for _, symbol, _ in self._entries)
 
-    def listed(self) -> list[Document]:
+    def to_documents(self) -> list[Document]:
         return [
             {"figure": figure, "symbol": symbol, "reason": reason}
             for figure, symbol, reason in (*self._entries, *self._remarks)
@@ -77,7 +77,7 @@ def nullable(values: NDArray[np.float64]) -> Any:
     return boxed.tolist()
 
 
-def listed(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def to_rows(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """The array's rows, NaN where they are not finite; a negative zero is a zero."""
     return list(np.where(np.isfinite(values), values + 0.0, np.nan))
 

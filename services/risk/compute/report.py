@@ -19,7 +19,7 @@ from services.risk.compute.exposure_errors import Design, design, exposure_error
 from services.risk.compute.exposures import exposure_columns
 from services.risk.compute.factor_model import FactorModel, factor_model
 from services.risk.compute.greeks import with_deltas
-from services.risk.compute.inputs import Book, Panel, PortfolioGroup, held, portfolio_groups
+from services.risk.compute.inputs import Book, Panel, PortfolioGroup, flatten_holdings, portfolio_groups
 from services.risk.compute.odd_moves import OddMoves, find_odd_moves
 from services.risk.compute.pairs import Pairs, measure
 from services.risk.compute.reasons import (
@@ -29,8 +29,8 @@ from services.risk.compute.reasons import (
     SHORT_HISTORY,
     Document,
     Reasons,
-    listed,
     nullable,
+    to_rows,
 )
 from services.risk.compute.risk_report import priced_share, risk_documents
 from services.risk.compute.scenarios import Scenarios
@@ -128,7 +128,7 @@ class _Group:
 
 
 def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: dict[int, RiskReport]) -> None:
-    holdings, owner = held(book, units)
+    holdings, owner = flatten_holdings(book, units)
     sessions, source = book.session[units][owner], book.source[holdings]
     pairs = measure(panel, sessions, source, WINDOWS)
     # A unit with a hole in one of its windows takes the longer way, whatever the units beside it are like.
@@ -148,7 +148,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
         _Group(
             stack,
             steady_series(panel, book, stack),
-            depth.whole(stack, priced_share(book, stack)),
+            depth.depth_without_holes(stack, priced_share(book, stack)),
             own_returns(panel, stack),
             None,
         )
@@ -158,7 +158,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
         _Group(
             stack,
             portfolio_series(filled, stack),
-            depth.measured(filled, stack, priced_share(book, stack)),
+            depth.depth_with_holes(filled, stack, priced_share(book, stack)),
             filled_returns(filled, stack),
             real_returns(filled, stack),
         )
@@ -183,7 +183,7 @@ def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, gro
     )  # fmt: skip
     columns["realized_return"] = nullable(measured.realized[stack.units])
     errors = exposure_errors(measured.regressors, stack.sessions, group.series)
-    columns["exposure_errors"] = listed(np.where(np.isfinite(joint.beta), gate(errors.T, covered).T, np.nan))
+    columns["exposure_errors"] = to_rows(np.where(np.isfinite(joint.beta), gate(errors.T, covered).T, np.nan))
     greeks = {} if book.deltas is None else book.deltas.greeks
     columns |= exposure_columns(
         panel, stack, book.unpriceable[stack.holdings], greeks, joint, reported, shared.model.proxies, reasons
@@ -199,7 +199,7 @@ def _reports(panel: Panel, book: Book, shared: _Shared, measured: _Measured, gro
             session=panel.sessions[book.session[u]],
             quality="partial" if short else "complete",
             coverage=float(covered[i]),
-            reasons=reasons[i].listed(),
+            reasons=reasons[i].to_documents(),
             risk=risk[i],
             columns=dict(zip(columns, values, strict=True)) | measured.matrices[u].columns,
         )

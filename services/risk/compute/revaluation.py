@@ -20,7 +20,7 @@ def full_returns(
     series : (g, LOOKBACK) with deltas. returns : of the underlyings. Without options both come back as they are; else the holdings'
     returns are a unit's of *value*, to be weighted by exposure: what the option returned over its leverage.
     """
-    options = list(revalued(book, stack))
+    options = list(find_revalued_options(book, stack))
     if not options:
         return series, returns
     corrected, weight = series.copy(), stack.exposure_weight
@@ -42,7 +42,7 @@ def full_returns(
     return corrected, of
 
 
-def revalued(book: Book, stack: PortfolioGroup) -> Iterator[tuple[int, int, Terms]]:
+def find_revalued_options(book: Book, stack: PortfolioGroup) -> Iterator[tuple[int, int, Terms]]:
     """(unit, holding, terms) of the stack's options that have a volatility."""
     if book.deltas is None or not book.deltas.terms:
         return

@@ -27,10 +27,10 @@ from services.risk.compute.reasons import (
     Columns,
     Document,
     Reasons,
-    listed,
     nullable,
     symbol_reason,
     texts,
+    to_rows,
 )
 from services.risk.compute.revaluation import full_returns
 from services.risk.compute.sectors import sector_weights
@@ -76,7 +76,7 @@ def risk_documents(
     on_covered = covered_only(panel, stack, whole, alone, covered, depth, reasons)
     by_model = _by_model(panel, model, stack, joint)
     model_vol, specific = nullable(by_model.volatility), nullable(by_model.specific)
-    model_shares = listed(by_model.shares)
+    model_shares = to_rows(by_model.shares)
     _record_symbol_reasons(panel, book, stack, index, pairs, covered | {LOOKBACK: depth.covered}, reasons)
     priced = coverage(stack.gross, counted)
     sectors = _sectors(panel, book, stack, priced, reasons)
@@ -87,7 +87,7 @@ def risk_documents(
     shortfall = es_factors(panel, model, stack, in_full, since, joint.beta, *whole.shortfall)
     reverse = reverse_stress(model, stack, joint.beta)
     trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
-    columns["tail_parts"] = listed(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
+    columns["tail_parts"] = to_rows(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
     for i, structure in enumerate(structures):
@@ -116,7 +116,7 @@ def _by_model(panel: Panel, model: FactorModel, stack: PortfolioGroup, joint: Ex
     known = np.isfinite(joint.betas[:, :, 0])
     resid = np.where(known, panel.resid_sd[stack.sessions[:, None], stack.source], np.nan)
     of = stack.sessions
-    return model_risk(model.sample[of], model.available[of], joint.beta, stack.netted(np.isfinite(resid)), resid)
+    return model_risk(model.sample[of], model.available[of], joint.beta, stack.net_weights(np.isfinite(resid)), resid)
 
 
 def _explain_tail(tail: Document, why: Reasons, *, known: bool, deep: bool, positive: bool, market: bool) -> None:
@@ -195,8 +195,8 @@ def _positions(panel: Panel, stack: PortfolioGroup, index: IntVector, pairs: Pai
             else symbol_reason(panel, int(stack.sessions[i]), row, LOOKBACK, unpriceable=False)
         )
     return {
-        "realized_252": listed(realized),
-        "forecast_21": listed(forecast),
+        "realized_252": to_rows(realized),
+        "forecast_21": to_rows(forecast),
         "har": list(pairs.har[index]),
         "series_reasons": why,
     }

@@ -31,7 +31,7 @@ class Span:
     high: int
     """One beyond the last column of the last window."""
 
-    def shifted(self, values: FloatMatrix) -> FloatMatrix:
+    def less_anchor(self, values: FloatMatrix) -> FloatMatrix:
         """The columns of the span less the anchor's: a series that stands still becomes exact zeros, and little cancels."""
         return values[..., self.start : self.high] - values[..., self.anchor, None]
 
@@ -79,7 +79,7 @@ def moments(values: FloatMatrix, days: DateVector, length: int) -> tuple[FloatMa
     """(mean less the anchor's value, variance with ddof=1) of each window; values (n, W), results (n, W - length + 1)."""
     mean, variance = np.empty((2, len(values), values.shape[1] - length + 1))
     for span in spans(restarts(days, length), values.shape[1], length):
-        part, into = span.shifted(values), slice(span.start, span.start + span.high - span.low)
+        part, into = span.less_anchor(values), slice(span.start, span.start + span.high - span.low)
         mean[:, into] = span.over(np.add, part) / length
         squares = span.over(np.add, part * part) - length * mean[:, into] * mean[:, into]
         variance[:, into] = np.maximum(squares, 0.0) / (length - 1.0)

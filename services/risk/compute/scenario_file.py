@@ -40,7 +40,7 @@ def parse(document: object) -> Scenarios:
     """Scenarios of a parsed YAML document. Raises `BadScenarios` naming the first entry that is wrong."""
     if not isinstance(document, Mapping):
         raise BadScenarios("the scenario file is not a mapping; it has a list `scenarios`, and may have `rates`")
-    _known(document, ("scenarios", "rates"), "the scenario file")
+    _refuse_unknown_keys(document, ("scenarios", "rates"), "the scenario file")
     durations = _durations(document["rates"]) if "rates" in document else ()
     listed = document.get("scenarios", () if durations else None)
     if not isinstance(listed, Sequence) or isinstance(listed, str):
@@ -53,7 +53,7 @@ def parse(document: object) -> Scenarios:
     ids = [scenario.id for scenario in scenarios]
     for twice in sorted({id_ for id_ in ids if ids.count(id_) > 1}):
         raise BadScenarios(f"scenario id {twice!r} occurs twice; give one of them another id")
-    return Scenarios(scenarios, durations).checked()
+    return Scenarios(scenarios, durations).check_rates()
 
 
 def _durations(rates: Any) -> tuple[Duration, ...]:
@@ -61,7 +61,7 @@ def _durations(rates: Any) -> tuple[Duration, ...]:
         raise BadScenarios(
             f"rates is {rates!r}, not a mapping with a list `durations` of {_FORM}; or leave `rates` out"
         )
-    _known(rates, ("durations",), "rates")
+    _refuse_unknown_keys(rates, ("durations",), "rates")
     listed = rates.get("durations")
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
         raise BadScenarios(f"rates: durations is {listed!r}, not a list of {_FORM}; or leave `rates` out")
@@ -82,7 +82,7 @@ def _duration(item: Any) -> Duration:
             f"rates: as_of is {as_of!r}, not a date; write 2020-12-31, without a time and without quotes"
         )
     where = f"rates: the duration of {as_of}"
-    _known(item, ("as_of", "duration", "convexity"), where)
+    _refuse_unknown_keys(item, ("as_of", "duration", "convexity"), where)
     duration, convexity = _number(item, "duration", where), _number(item, "convexity", where)
     if not 0.0 < duration <= _LONGEST:
         raise BadScenarios(f"{where}: duration is {duration:g}; it is positive and in years, at most {_LONGEST:g}")
@@ -106,7 +106,7 @@ def _scenario(item: Any) -> Scenario:
     if isinstance(id_, bool) or not isinstance(id_, str | int) or not _ID.fullmatch(str(id_)):
         raise BadScenarios(f"scenario id {id_!r}: an id is at most 64 letters, digits, _ and -")
     where = f"scenario {str(id_)!r}"
-    _known(item, ("id", "name", "shocks", "relative", "sigmas", "replay", "vol"), where)
+    _refuse_unknown_keys(item, ("id", "name", "shocks", "relative", "sigmas", "replay", "vol"), where)
     name = item.get("name", id_)
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BadScenarios(f"{where}: name is {name!r}, not a text")
@@ -215,7 +215,7 @@ def _one_axis(sigmas: dict[str, float], where: str) -> dict[str, float]:
 def _replay(of: Any, where: str) -> Replay:
     if not isinstance(of, Mapping):
         raise BadScenarios(f"{where}: replay is {of!r}; write it as {_REPLAY}")
-    _known(of, ("from", "to", "returns"), f"{where}: replay")
+    _refuse_unknown_keys(of, ("from", "to", "returns"), f"{where}: replay")
     days: list[Any] = [of.get(key) for key in ("from", "to")]
     for key, day in zip(("from", "to"), days, strict=True):
         if not isinstance(day, date) or isinstance(day, datetime):
@@ -245,7 +245,7 @@ def _replay(of: Any, where: str) -> Replay:
     return Replay(first, last, found)
 
 
-def _known(of: Mapping[Any, Any], keys: Sequence[str], where: str) -> None:
+def _refuse_unknown_keys(of: Mapping[Any, Any], keys: Sequence[str], where: str) -> None:
     for key in of:
         if key not in keys:
             raise BadScenarios(f"{where}: {key!r} is not known; known are {', '.join(keys)}")

@@ -47,7 +47,7 @@ class Replay:
     from_prices: bool = False
     """Whether the file states the window alone, and the returns are those of stored prices."""
 
-    def described(self) -> dict[str, object]:
+    def to_document(self) -> dict[str, object]:
         """As a scenario file writes it; of a window alone also what was found."""
         of: dict[str, object] = {
             "from": self.first.isoformat(),
@@ -64,7 +64,7 @@ class VolatilityMove:
     relative: float = 0.0
     points: float = 0.0
 
-    def described(self) -> dict[str, float]:
+    def to_document(self) -> dict[str, float]:
         """As a scenario file writes it."""
         return {"relative": self.relative} if self.relative else {"points": 100.0 * self.points}
 
@@ -86,7 +86,7 @@ class Scenario:
     """Instead of all these."""
     vol: VolatilityMove | None = None
 
-    def scripted(self) -> tuple[int, ...]:
+    def scripted_factors(self) -> tuple[int, ...]:
         """Indices of the shocked factors, ascending; of a replay, of those that it knows a proxy of. Growth is a move of value's axis."""
         return tuple(k for k, factor in enumerate(FACTORS) if self._scripts(factor))
 
@@ -109,19 +109,19 @@ class Scenario:
             or (factor.name == RATES and self.rates_bp is not None)
         )
 
-    def described(self) -> dict[str, object]:
+    def to_document(self) -> dict[str, object]:
         """For stored results: what is beyond id, name, factors, shocks and basis points only where the script has it."""
         more: dict[str, object] = {"relative": True} if self.relative else {}
         if self.sigmas:
             more["sigmas"] = {name: self.sigmas[name] for name in FACTOR_NAMES if name in self.sigmas}
         if self.replay is not None:
-            more["replay"] = self.replay.described()
+            more["replay"] = self.replay.to_document()
         if self.vol is not None:
-            more["vol"] = self.vol.described()
+            more["vol"] = self.vol.to_document()
         return {
             "id": self.id,
             "name": self.name,
-            "factors": [FACTOR_NAMES[k] for k in self.scripted()],
+            "factors": [FACTOR_NAMES[k] for k in self.scripted_factors()],
             "shocks": {name: self.shocks[name] for name in FACTOR_NAMES if name in self.shocks},
             RATES_BP: self.rates_bp,
         } | more
@@ -135,13 +135,13 @@ class Scenarios:
     by_session: Mapping[date, Duration | None] = field(default_factory=dict, compare=False)
     """What counts on a session, where more is known than what is written down (`curve.with_curve_durations`)."""
 
-    def extended(self, own: Scenarios) -> Scenarios:
+    def extend(self, own: Scenarios) -> Scenarios:
         """These with a user's own: an id or a date that occurs in both is the user's. Raises `BadScenarios`."""
         scenarios = {scenario.id: scenario for scenario in (*self.scenarios, *own.scenarios)}
         durations = {duration.as_of: duration for duration in (*self.durations, *own.durations)}
-        return Scenarios(tuple(scenarios.values()), tuple(durations[day] for day in sorted(durations))).checked()
+        return Scenarios(tuple(scenarios.values()), tuple(durations[day] for day in sorted(durations))).check_rates()
 
-    def checked(self) -> Scenarios:
+    def check_rates(self) -> Scenarios:
         """Themselves. Raises `BadScenarios` where a move of yields is larger than duration and convexity can tell."""
         for scenario in self.scenarios:
             for of in self.durations:
@@ -153,11 +153,11 @@ class Scenarios:
                     )
         return self
 
-    def described(self) -> str:
+    def to_json(self) -> str:
         """JSON of the scenarios of stored results: id, name, the factors that are scripted, and the script."""
-        return json.dumps([of.described() for of in self.scenarios])
+        return json.dumps([of.to_document() for of in self.scenarios])
 
-    def dated(self) -> str:
+    def durations_to_json(self) -> str:
         """JSON of the durations behind moves of yields, by date."""
         return json.dumps(
             [
@@ -173,17 +173,19 @@ class Scenarios:
             sorted({(replay.first, replay.last) for replay in of if replay is not None and replay.from_prices})
         )
 
-    def filled(self, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenarios:
+    def with_returns(self, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenarios:
         """These with the returns of their windows; of one that is not named, with none."""
-        return replace(self, scenarios=tuple(_filled(scenario, returns) for scenario in self.scenarios))
+        return replace(self, scenarios=tuple(_with_returns(scenario, returns) for scenario in self.scenarios))
 
     def as_written(self) -> str:
         """Digest of what the file says, whatever prices are stored: services that share a file have the same."""
-        return self.filled({}).digest()
+        return self.with_returns({}).digest()
 
     def digest(self) -> str:
         """Of everything that moves a figure, the age of curves among it. Sixteen digits tell apart more sets than anybody will write."""
-        return hashlib.sha256(f"{self.described()}\n{self.dated()}\n{CURVE_MOST_DAYS}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.to_json()}\n{self.durations_to_json()}\n{CURVE_MOST_DAYS}".encode()).hexdigest()[
+            :16
+        ]
 
     def duration_on(self, session: date) -> Duration | None:
         """What counts on the session; else the newest that is dated on or before it."""
@@ -193,7 +195,7 @@ class Scenarios:
         return self.durations[index - 1] if index else None
 
 
-def _filled(scenario: Scenario, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenario:
+def _with_returns(scenario: Scenario, returns: Mapping[tuple[date, date], Mapping[str, float]]) -> Scenario:
     of = scenario.replay
     if of is None or not of.from_prices:
         return scenario

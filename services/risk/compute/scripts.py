@@ -72,7 +72,7 @@ def scripts(scenarios: Scenarios, asked: Sequence[Scenario], model: FactorModel,
             not_replayed[c] = ~scripted[c] & there[:, None] & np.array(JOINT_FACTORS)
             scripted[c] &= there[:, None]
         else:
-            index = list(scenario.scripted())
+            index = list(scenario.scripted_factors())
             scripted[c, :, index] = True
             relative[c, :, [k for k in index if scenario.is_relative(FACTOR_NAMES[k])]] = True
             there = (model.available | ~scripted[c]).all(axis=1) & model.available[:, 0]

@@ -21,7 +21,7 @@ def blocks(count: int) -> Iterator[slice]:
         yield slice(low, min(low + BLOCK, count))
 
 
-def masked(values: NDArray[np.float64], use: NDArray[np.bool_]) -> NDArray[np.float64]:
+def mask_unused(values: NDArray[np.float64], use: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The values, 0 where they are not used; without a copy where all are."""
     return values if use.all() else np.where(use, values, 0.0)
 
@@ -121,7 +121,7 @@ def masked_moments(values: FloatMatrix, valid: NDArray[np.bool_]) -> tuple[Float
     """(count, mean, variance with ddof=1) of the valid entries along the last axis; NaN where there are too few."""
     count = valid.sum(axis=-1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = masked(values, valid).sum(axis=-1) / count
-        deviation = masked(values - mean[..., None], valid)
+        mean = mask_unused(values, valid).sum(axis=-1) / count
+        deviation = mask_unused(values - mean[..., None], valid)
         variance = (deviation * deviation).sum(axis=-1) / (count - 1.0)
     return count, mean, np.where(count > 1.0, variance, np.nan)

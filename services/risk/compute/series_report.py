@@ -25,7 +25,7 @@ from services.risk.compute.reasons import (
     nullable,
 )
 from services.risk.compute.scorecard import scored_forecasts
-from services.risk.compute.series import masked
+from services.risk.compute.series import mask_unused
 from services.risk.compute.tail import NavVolatility, Tail, tails, ten_days
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
@@ -68,7 +68,7 @@ def market_of(panel: Panel, stack: PortfolioGroup) -> tuple[FloatMatrix, BoolMat
     row = panel.proxies[stack.sessions, 0]
     windows = panel.windows()[np.maximum(row, 0), stack.sessions]
     valid = np.isfinite(windows) & (row >= 0)[:, None]
-    return masked(windows, valid), valid
+    return mask_unused(windows, valid), valid
 
 
 def series_figures(
@@ -137,7 +137,7 @@ def _volatilities(
 ) -> dict[str, list[float | None]]:
     """Annual, as decimals; a value a unit, null below its window's coverage."""
     return {
-        f"realized_{window}": nullable(gate(volatility.realized(series, valid, window), covered[window]))
+        f"realized_{window}": nullable(gate(volatility.realized_volatility(series, valid, window), covered[window]))
         for window in VOLATILITY_WINDOWS
     } | {
         "realized_nav_252": nullable(nav_volatility.values),

@@ -201,7 +201,7 @@ def apply(
         # Where the underlying stands still factors have nothing to share, and the option stands still too.
         scale[i, :, j] = np.divide(whole, moved, out=np.zeros_like(moved), where=moved != 0.0)
         if volatility is not None and covered[i, 0, j]:
-            shocked = terms.returns(np.maximum(moved, -1.0), terms.shocked(*volatility))
+            shocked = terms.returns(np.maximum(moved, -1.0), terms.shock_volatility(*volatility))
             more[i, j] = value[i, j] * (np.maximum(shocked, -1.0) - whole)
     scale *= value[:, None]
     by_factor = shock * np.matmul(scale, exposed)

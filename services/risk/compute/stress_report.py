@@ -18,9 +18,9 @@ from services.risk.compute.reasons import (
     STALE_DURATION,
     Columns,
     Reasons,
-    listed,
+    to_rows,
 )
-from services.risk.compute.revaluation import revalued
+from services.risk.compute.revaluation import find_revalued_options
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.series import coverage
 from services.risk.compute.stress import Shocks, apply
@@ -86,11 +86,11 @@ def moves(model: FactorModel, shocks: list[Shocks], scenarios: Scenarios, sessio
         _volatility(shocks),
         withheld,
         reasons,
-        listed(shown.reshape(len(reasons), -1)),
+        to_rows(shown.reshape(len(reasons), -1)),
         capped,
         durations,
         stale,
-        _listed([shock.implausible.any(axis=1) for shock in shocks]),
+        _scenarios_by_session([shock.implausible.any(axis=1) for shock in shocks]),
         _listed_pairs([shock.not_replayed for shock in shocks]),
     )
 
@@ -102,7 +102,7 @@ def _volatility(shocks: list[Shocks]) -> FloatMatrix | None:
     return np.array([[getattr(of, what) if of else 0.0 for of in (*moved, *moved)] for what in ("relative", "points")])
 
 
-def _listed(of: Sequence[BoolVector | np.bool_]) -> list[list[int]]:
+def _scenarios_by_session(of: Sequence[BoolVector | np.bool_]) -> list[list[int]]:
     """By session, the scenarios that it is true of."""
     return [np.flatnonzero(row).tolist() for row in np.stack(of, axis=1)]
 
@@ -137,7 +137,7 @@ def stress_columns(book: Book, stack: PortfolioGroup, joint: Exposures, of: Move
         for c, k in of.not_replayed[s]:
             if not withheld[i, c]:
                 reasons[i].add(NOT_REPLAYED, figure=f"stress.{of.ids[c]}.shocks.{FACTOR_NAMES[k]}")
-    direct, propagated = _legs(stack, joint, of, withheld, list(revalued(book, stack)))
+    direct, propagated = _legs(stack, joint, of, withheld, list(find_revalued_options(book, stack)))
     return {
         "stress_reasons": why,
         "stress_shocks": [of.shown[s] for s in stack.sessions.tolist()],
@@ -168,7 +168,7 @@ def _legs(
             [loss.money[:, :, None], fraction[:, :, None], loss.by_factor, loss.by_position], axis=-1
         )
         table[np.tile(withheld[part], 2)] = np.nan
-        rows = listed(table.reshape(2 * len(table), -1))
+        rows = to_rows(table.reshape(2 * len(table), -1))
         direct += rows[::2]
         propagated += rows[1::2]
     return direct, propagated

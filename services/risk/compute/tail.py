@@ -53,11 +53,11 @@ def tails(
         known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
         result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
     return result + _by_order(
-        "filtered", *filtered(series, valid, ewma_path(series, valid) if path is None else path), levels, enough
+        "filtered", *filter_returns(series, valid, ewma_path(series, valid) if path is None else path), levels, enough
     )
 
 
-def filtered(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
+def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
     """(returns at today's volatility, which there are): r_t σ_D/σ_{t-1} with the EWMA as of D and as of the session before t."""
     before = np.concatenate([np.full((len(series), 1), np.nan), path[:, :-1]], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -53,7 +53,7 @@ class Forecast:
     ewma_variance: FloatVector
 
 
-def realized(series: FloatMatrix, valid: BoolMatrix, window: int) -> FloatVector:
+def realized_volatility(series: FloatMatrix, valid: BoolMatrix, window: int) -> FloatVector:
     """Sample standard deviation (ddof=1) of the last `window` returns; at least 80 % of them must be valid."""
     count, _, variance = masked_moments(series[:, -window:], valid[:, -window:])
     return np.where(count >= VOLATILITY_MIN_SHARE * window, ANNUAL * np.sqrt(variance), np.nan)

@@ -98,7 +98,7 @@ class Facts:
     values: FloatMatrix
 
 
-async def held(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[HeldRow]:
+async def find_holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[HeldRow]:
     """Lots and NAV of every snapshot of the portfolios in [first, last]."""
     rows = await conn.execute(
         text("""
@@ -137,7 +137,7 @@ async def user_classifications(conn: AsyncConnection, lots: Iterable[UUID]) -> d
     return {row[0]: UserClassification(*row[1:]) for row in rows}
 
 
-async def known(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
+async def find_symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:
     """Ingest's number of each symbol it knows."""
     rows = await conn.execute(
         text("SELECT symbol, id FROM ingest.symbols WHERE symbol = ANY (CAST(:symbols AS text[]))"),

@@ -55,7 +55,7 @@ COLUMNS = WHOLE | FIGURES
 RESULT_COLUMNS = (*KEY_COLUMNS, *COLUMNS)
 
 
-def encoded(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
+def encode_rows(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
     """Rows without their key columns, as `save` takes them; documents come as JSON. One value a row in each of `COLUMNS`."""
     return [b"".join(row) for row in zip(*(encode(columns[name]) for name, encode in COLUMNS.items()), strict=True)]
 

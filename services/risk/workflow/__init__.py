@@ -40,7 +40,7 @@ def load_scenarios(own: Path | None = None) -> Scenarios:
         return scenarios
     mine = _read(own)
     try:
-        return scenarios.extended(mine)
+        return scenarios.extend(mine)
     except BadScenarios as error:
         raise BadScenarios(f"{own}: {error}") from error
 
@@ -114,12 +114,14 @@ class RiskWorker:
             for key, report in zip(keys, found, strict=True)
         ]
         return RiskResults(
-            dict(zip(keys, outcomes, strict=True)), dict(zip(keys, store.encoded(whole | figures), strict=True)), own
+            dict(zip(keys, outcomes, strict=True)),
+            dict(zip(keys, store.encode_rows(whole | figures), strict=True)),
+            own,
         )
 
     async def save(self, conn: AsyncConnection, results: RiskResults, raised: Completed) -> None:
         """Write the results of the units that were raised, and of no other."""
         if raised.revision:
             of = results.scenarios
-            await store.save_scenarios(conn, of.digest(), of.described(), of.dated())
+            await store.save_scenarios(conn, of.digest(), of.to_json(), of.durations_to_json())
         await store.save(conn, results.rows, raised.revision, MODEL_VERSION)

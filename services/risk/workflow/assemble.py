@@ -41,7 +41,7 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
     previous_session = days.back(first, 1)
-    snapshots = await store.held(conn, batch.portfolios, previous_session, last)
+    snapshots = await store.find_holdings(conn, batch.portfolios, previous_session, last)
     user_classes = await store.user_classifications(conn, {lot for row in snapshots for lot in row.lots})
     held = [Held(row, merge_lots(row, user_classes)) for row in snapshots]
     proxies = await store.proxies(conn, first, last)
@@ -52,7 +52,7 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     options = {symbol for (symbol, kind), _ in lots if kind == Kind.OPTION}
     roots = {root for (_, kind), root in lots if kind == Kind.OPTION}
     rows = sorted({row for row, _ in lots} | {(name, Kind.PUBLIC) for name in proxy_names | roots})
-    known = await store.known(conn, {symbol for symbol, _ in rows})
+    known = await store.find_symbol_ids(conn, {symbol for symbol, _ in rows})
     ids = sorted({known[symbol] for symbol, kind in rows if kind == Kind.PUBLIC and symbol in known})
     panel = build_panel(
         tuple(batch.sessions),

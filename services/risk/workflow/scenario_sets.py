@@ -48,7 +48,7 @@ async def scenarios_in_force(conn: AsyncConnection, own: Scenarios) -> Scenarios
             f"scenario set {chosen.digest} is in force and this service has {own.digest()}: give all risk services the same "
             "LEADLINE_RISK_SCENARIOS and start them anew"
         )
-    return own.filled(chosen.returns)
+    return own.with_returns(chosen.returns)
 
 
 async def activate_scenarios(engine: AsyncEngine, scenarios: Scenarios) -> int:
@@ -75,12 +75,12 @@ async def refresh_windows(engine: AsyncEngine, scenarios: Scenarios) -> int:
 
 
 async def _activate(conn: AsyncConnection, own: Scenarios) -> int:
-    scenarios = own.filled(await _returns(conn, own.windows()))
+    scenarios = own.with_returns(await _returns(conn, own.windows()))
     digest = scenarios.digest()
     known = await store.chosen_scenarios(conn)
     if known is not None and known.digest == digest:
         return 0
-    await store.save_scenarios(conn, digest, scenarios.described(), scenarios.dated())
+    await store.save_scenarios(conn, digest, scenarios.to_json(), scenarios.durations_to_json())
     await store.choose_scenarios(conn, digest, own.as_written())
     if known is None and not await store.with_other_scenarios(conn, digest):
         return 0

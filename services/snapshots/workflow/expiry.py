@@ -48,7 +48,7 @@ def intrinsic(contract: Occ, close: float) -> Decimal:
 
 async def settle(conn: AsyncConnection, positions: Rows, last: date) -> Sequence[Any]:
     """The lots, with the exit that those have whose contract ended by `last`. Their order stays."""
-    ended = [(at, *of) for at, row in enumerate(positions) if (of := _ended(row, last)) is not None]
+    ended = [(at, *of) for at, row in enumerate(positions) if (of := _ended_contract(row, last)) is not None]
     if not ended:
         return positions
     closes = await store.closes_at_expiry(
@@ -63,7 +63,7 @@ async def settle(conn: AsyncConnection, positions: Rows, last: date) -> Sequence
     return rows
 
 
-def _ended(row: Any, last: date) -> tuple[Occ, str, date] | None:
+def _ended_contract(row: Any, last: date) -> tuple[Occ, str, date] | None:
     """(contract, underlying, last session) of an option without a stated exit. Not of an adjusted contract: its shares are not 100."""
     contract = parse_occ(row.symbol) if row.exit_session is None and row.investment_class != "PRIVATE" else None
     if contract is None or contract.expiration > last:
@@ -74,7 +74,7 @@ def _ended(row: Any, last: date) -> tuple[Occ, str, date] | None:
     return None if session < row.entry_session else (contract, row.underlying_symbol or contract.underlying, session)
 
 
-def assigned(positions: Sequence[Any]) -> Collection[UUID]:
+def find_assigned_lots(positions: Sequence[Any]) -> Collection[UUID]:
     """Lots that look like the delivery of an option of their portfolio: entered at its strike within three sessions of its end. The
     option's settlement and such a lot say the same money twice, unless the option has its exit stated."""
     ends = {(row.portfolio_id, *of) for row in positions for of in _deliveries(row)}

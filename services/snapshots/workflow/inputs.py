@@ -62,7 +62,7 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     earliest = _earliest(positions, batch.first)
     market = await _market(conn, symbols, (previous, *batch.sessions), earliest)
     market = await _with_history(conn, market, symbols, earliest, batch.last)
-    opening = await asyncio.to_thread(_opening, lots, holdings, batch.first)
+    opening = await asyncio.to_thread(_opening_state, lots, holdings, batch.first)
     waits = await ledger.find_provisional(conn, [Phase.INGEST], ids, batch.first, batch.last)
     before = [living[portfolio].provisional and living[portfolio].first_session < batch.first for portfolio in ids]
     return Inputs(portfolios, lots, market, opening, _provisional(ids, batch.sessions, before, waits))
@@ -140,7 +140,7 @@ def _lots(ids: tuple[UUID, ...], positions: Sequence[Any], first: date) -> tuple
     (
         owner, identity, symbol, stated, quantity, entry_price, exit_price, entry, out, entry_session, exit_session, subtype, basis, _,
     ) = zip(*rows, strict=True) if rows else ((),) * 14  # fmt: skip
-    delivered = expiry.assigned(rows)
+    delivered = expiry.find_assigned_lots(rows)
     kinds = {key: classify(*key) for key in set(zip(symbol, stated, strict=True))}
     kind = [kinds[key] for key in zip(symbol, stated, strict=True)]
     cash_like = [is_cash_like(of) for of in subtype]
@@ -236,7 +236,7 @@ def _date(day: int) -> date:
     return date.fromordinal(day + _EPOCH)
 
 
-def _opening(lots: Lots, holdings: Rows, first: date) -> LotState:
+def _opening_state(lots: Lots, holdings: Rows, first: date) -> LotState:
     """The holdings rows laid out like the lots. A portfolio that begins now has none, whatever an older edit left behind."""
     place = {
         position: number for number, position in enumerate(chain.from_iterable(row.position_ids for row in holdings))

@@ -14,8 +14,8 @@ import pytest
 
 from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import AddressRefused, ProviderDown, ProviderError, SchemaChanged
-from services.ingest.providers.normalise import encoded, to_vendor
-from services.ingest.providers.transport.address import allowed, environment_proxy, public_address
+from services.ingest.providers.normalise import encode_path_segment, to_vendor
+from services.ingest.providers.transport.address import environment_proxy, is_allowed_address, public_address
 from services.ingest.providers.transport.gate import LocalRateLimiter
 from services.ingest.providers.transport.http import Bounds, ProviderHttp, retry_at
 from services.ingest.providers.transport.refusals import VendorErrorRules
@@ -57,20 +57,20 @@ def client(
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
-    assert not allowed(address)
+    assert not is_allowed_address(address)
 
 
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::"]
 )
 def test_public_addresses_are_allowed(address: str) -> None:
-    assert allowed(address)
+    assert is_allowed_address(address)
 
 
 def test_loopback_needs_to_be_asked_for_and_opens_nothing_else() -> None:
-    assert allowed("127.0.0.1", allow_loopback=True)
-    assert not allowed("10.0.0.1", allow_loopback=True)
-    assert not allowed("169.254.169.254", allow_loopback=True)
+    assert is_allowed_address("127.0.0.1", allow_loopback=True)
+    assert not is_allowed_address("10.0.0.1", allow_loopback=True)
+    assert not is_allowed_address("169.254.169.254", allow_loopback=True)
 
 
 def _resolving_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
@@ -187,9 +187,9 @@ class Closed:
     def acquire(self) -> None:
         raise ProviderDown("yahoo", "not asked", retry_at=datetime(2020, 9, 3, tzinfo=UTC))
 
-    def succeeded(self) -> None: ...
+    def record_success(self) -> None: ...
 
-    def failed(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> None:
         self.told.append(error)
 
 
@@ -291,4 +291,4 @@ def test_spelling(symbol: str, dash: str | None, dot: str | None) -> None:
 
 
 def test_encoding_leaves_no_way_out_of_the_path() -> None:
-    assert encoded("^A/../B?x=1#y") == "%5EA%2F..%2FB%3Fx%3D1%23y"
+    assert encode_path_segment("^A/../B?x=1#y") == "%5EA%2F..%2FB%3Fx%3D1%23y"

@@ -213,7 +213,7 @@ class Full(LocalRateLimiter):
         if self.room < 0:
             raise QuotaUsedUp("yahoo", "limit reached", retry_at=NOW + timedelta(minutes=1))
 
-    def failed(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> None:
         self.told.append(error)
 
 

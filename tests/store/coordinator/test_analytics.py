@@ -352,7 +352,9 @@ async def test_the_sector_stated_of_the_lots_that_are_held_counts_the_first_by_n
     }
     async with api.admin.connect() as conn:
         for session, sector in days.items():
-            assert await sector_names.of(conn, UUID(str(made["id"])), ["XOM"], session) == {"XOM": sector}, session
+            assert await sector_names.find_sectors(conn, UUID(str(made["id"])), ["XOM"], session) == {"XOM": sector}, (
+                session
+            )
 
 
 async def test_sectors_are_compared_with_the_chosen_benchmark(api: Api, world: World) -> None:

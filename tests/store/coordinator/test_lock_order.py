@@ -42,8 +42,8 @@ async def act(api: Api, who: str, portfolio: UUID) -> None:
             [row] = await store.positions(conn, portfolio)
             quantity, price = row["quantity"] * 2, row["entry_price"]
             doubled = Decision(1, row["price_basis"], quantity, price, None, None, None, True, basis.COMPARED)
-            lot = Lot(row, price_basis._stated(1, row), doubled)
-            before = await service.existing(conn, portfolio)
+            lot = Lot(row, price_basis._stated_position(1, row), doubled)
+            before = await service.get_existing(conn, portfolio)
             assert await price_basis.apply(conn, Clock(AS_OF), before, [lot], source="settings"), "a number moved"
 
 

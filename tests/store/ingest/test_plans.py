@@ -71,22 +71,24 @@ async def test_the_doctor_reads_what_the_running_service_recorded(clean: Ingest)
 
     mine = quota(clean)
     permit = await asyncio.to_thread(mine.reserve, 2, 1, Priority.TODAY)
-    await asyncio.to_thread(mine.succeeded)
+    await asyncio.to_thread(mine.record_success)
     assert permit.calls == 2
     _, answered = await check_running(clean.worker._engine)
     assert answered.answers
     assert answered.said.startswith("last answered 2")
     assert answered.left == ((WINDOWS[0], 3),)
 
-    await asyncio.to_thread(mine.failed, PlanLimited("massive", "the plan does not cover /v2/aggs. Upgrade"))
-    await asyncio.to_thread(mine.failed, TodayRefused("massive", "the day has not ended"))
+    await asyncio.to_thread(mine.record_failure, PlanLimited("massive", "the plan does not cover /v2/aggs. Upgrade"))
+    await asyncio.to_thread(mine.record_failure, TodayRefused("massive", "the day has not ended"))
     _, refused = await check_running(clean.worker._engine)
     assert refused.answers
     assert "the plan does not cover /v2/aggs. Upgrade" in refused.said
 
     async with clean.admin.connect() as conn:
         now = (await conn.exec_driver_sql("SELECT now()")).scalar_one()
-    await asyncio.to_thread(mine.failed, RateLimited("massive", "limit reached", retry_at=now + timedelta(minutes=9)))
+    await asyncio.to_thread(
+        mine.record_failure, RateLimited("massive", "limit reached", retry_at=now + timedelta(minutes=9))
+    )
     _, closed = await check_running(clean.worker._engine)
     assert not closed.answers
     assert "is not asked until" in closed.said

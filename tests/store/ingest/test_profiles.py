@@ -11,7 +11,7 @@ from services.ingest.model.market import Profile
 from services.ingest.model.stored import ProfileRow
 from services.ingest.providers.network import Fundamentals, Statement, StatementKind
 from services.ingest.providers.quota.limits import Quota, Window
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import create_providers
 from services.ingest.settings import IngestSettings
 from services.ingest.store import profiles as store
 from services.ingest.workflow.profiles import Profiles, _wait
@@ -36,7 +36,7 @@ def refresher(ingest: Ingest, massive: VendorServer, fmp: VendorServer, quota: s
     def shared(provider: str, counted: str, key: str, windows: tuple[Window, ...]) -> Quota:
         return DatabaseQuota(engine, loop, provider, account_of(counted, key), windows)
 
-    return Profiles(engine, enabled(settings, exchange_calendar, shared, lambda: LAST), loop.bind)
+    return Profiles(engine, create_providers(settings, exchange_calendar, shared, lambda: LAST), loop.bind)
 
 
 async def test_a_held_symbol_is_described_once_and_again_after_earnings(ingest: Ingest) -> None:

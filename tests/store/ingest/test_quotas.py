@@ -66,10 +66,10 @@ class Quota:
         await asyncio.to_thread(self.of.release, [grant.reservation], unused)
 
     async def failed(self, error: ProviderError) -> ProviderError | None:
-        return await asyncio.to_thread(self.of.failed, error)
+        return await asyncio.to_thread(self.of.record_failure, error)
 
     async def succeeded(self) -> None:
-        await asyncio.to_thread(self.of.succeeded)
+        await asyncio.to_thread(self.of.record_success)
 
 
 async def age(engine: AsyncEngine, seconds: float) -> None:

@@ -14,7 +14,7 @@ from deploy.doctor import check_providers
 from services.ingest.model.market import Answer, NoData, NoDataReason, Request
 from services.ingest.providers.chain import Chain
 from services.ingest.providers.quota.limits import Quota, Window
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import create_providers
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
@@ -71,7 +71,7 @@ def worker(ingest: Ingest, breaker: Breaker | None = None, **values: str) -> Ing
 
     return IngestWorker(
         engine,
-        Chain(enabled(settings, exchange_calendar, quota, lambda: LAST), exchange_calendar),
+        Chain(create_providers(settings, exchange_calendar, quota, lambda: LAST), exchange_calendar),
         Clock(LAST),
         bind=loop.bind,
     )

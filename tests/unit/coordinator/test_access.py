@@ -306,7 +306,7 @@ async def test_a_revoked_token_works_for_five_seconds_at_most_and_an_expired_one
     assert await table.login("two") == "database_unavailable"
     assert await table.login(None) == "database_unavailable", "it is not known that no token is needed"
     with pytest.raises(Unavailable):
-        await table.authenticator.needed()
+        await table.authenticator.requires_token()
 
 
 async def test_where_there_was_never_a_token_none_is_needed_on_the_loopback_and_nobody_is_answered_beyond_it() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.coordinator.importer.basis_model import SPLIT_ADJUSTED
 from services.coordinator.importer.fifo import Lot, match
-from services.coordinator.importer.trades import Trade, in_order, keyed
+from services.coordinator.importer.trades import Trade, assign_keys, in_order
 from services.coordinator.portfolios.trade_lots import on_one_basis
 from services.coordinator.portfolios.unlisted_splits import on_their_shares, told_by
 
@@ -109,7 +109,7 @@ def test_a_stock_dividend_counts_once_and_a_spin_off_is_a_lot_of_its_own() -> No
 
 def test_closes_that_are_adjusted_for_a_split_of_the_file_alone_tell_so() -> None:
     """Two splits, 2 and 3 for 1: of a source adjusted for both, the later or none; and one too small to be told from a day's move."""
-    trades = keyed([
+    trades = assign_keys([
         trade("buy", 0, "10", "60"), trade("split", 5, "10", None), trade("buy", 6, "10", "31"), trade("split", 9, "60", None),
         trade("buy", 12, "1", "10.2"), trade("receive", 20, "1", None),
     ])  # fmt: skip
@@ -151,9 +151,9 @@ def test_files_come_in_both_orders_and_trades_of_a_day_by_the_clock() -> None:
 
 
 def test_equal_fills_have_keys_of_their_own_and_the_same_in_the_next_file() -> None:
-    twice = keyed([trade("buy", 0, "1"), trade("buy", 0, "1"), trade("buy", 1, "1")])
+    twice = assign_keys([trade("buy", 0, "1"), trade("buy", 0, "1"), trade("buy", 1, "1")])
     assert len({each.key for each in twice}) == 3
-    assert [each.key for each in keyed(twice[:2])] == [each.key for each in twice[:2]]
+    assert [each.key for each in assign_keys(twice[:2])] == [each.key for each in twice[:2]]
 
 
 amounts = st.decimals(min_value="0.01", max_value=500, places=2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.coordinator.compute.look_through import Line, Told, behind, concentrated
+from services.coordinator.compute.look_through import Line, Told, behind, concentration_of
 from services.coordinator.errors import Invalid
 from services.coordinator.reference.funds.rules import check
 
@@ -27,14 +27,14 @@ def test_a_fund_is_its_holdings_and_what_is_not_told_stays_its_own() -> None:
     assert found["AAPL"].gross == 700.0
     assert sum(of.gross for of in found.values()) == pytest.approx(1300.0)
     shares = np.array([700.0, 300.0, 200.0, 100.0]) / 1300.0
-    assert concentrated(found).hhi == pytest.approx(10_000 * (shares**2).sum())
-    assert concentrated(found).top_3 == pytest.approx(1200 / 1300)
+    assert concentration_of(found).hhi == pytest.approx(10_000 * (shares**2).sum())
+    assert concentration_of(found).top_3 == pytest.approx(1200 / 1300)
 
 
 def test_a_short_fund_is_short_of_what_it_holds_and_funds_within_are_names() -> None:
     found = behind([Line("FUND", 0.0, -1000.0)], {"FUND": Told(("INNER", "AAPL"), np.array([0.6, 0.4])), "INNER": FUND})
     assert {name: of.net for name, of in found.items()} == {"INNER": -600.0, "AAPL": -400.0}
-    assert np.isnan(concentrated({}).hhi)
+    assert np.isnan(concentration_of({}).hhi)
 
 
 def test_a_list_is_one_row_a_name_in_the_field_s_sectors() -> None:

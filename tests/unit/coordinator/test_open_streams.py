@@ -30,7 +30,7 @@ class Tokens(Authenticator):
         self.asked = 0
         self.asked_thrice = asyncio.Event()
 
-    async def still(self, identity: Identity) -> Identity | None:
+    async def refresh_identity(self, identity: Identity) -> Identity | None:
         self.asked += 1
         if self.asked == 3:
             self.asked_thrice.set()

@@ -129,15 +129,15 @@ def test_what_needs_you_stands_first() -> None:
 
 def test_the_day_in_one_sentence() -> None:
     row = {"daily_return": -0.004}
-    assert performance.morning(row, 0.016) == "It lost 0.4%, as a day like this should: VaR 95 is 1.6%."
-    assert "more than its VaR 95" in performance.morning({"daily_return": -0.03}, 0.016)
-    assert performance.morning({"daily_return": None}, 0.016) == ""
+    assert performance.summarize_day(row, 0.016) == "It lost 0.4%, as a day like this should: VaR 95 is 1.6%."
+    assert "more than its VaR 95" in performance.summarize_day({"daily_return": -0.03}, 0.016)
+    assert performance.summarize_day({"daily_return": None}, 0.016) == ""
 
 
 def test_a_period_begins_with_the_session_before_it() -> None:
     rows = [{"session": f"20{year}-0{month}-15"} for year in (19, 20) for month in range(1, 4)]
-    assert next(row["session"] for row in performance.within(rows, "ytd")) == "2019-03-15"
-    assert len(performance.within(rows, "max")) == 6
+    assert next(row["session"] for row in performance.snapshots_within(rows, "ytd")) == "2019-03-15"
+    assert len(performance.snapshots_within(rows, "max")) == 6
 
 
 def test_the_same_money_in_the_benchmark_takes_flows_along() -> None:
@@ -193,8 +193,8 @@ def test_a_brokers_file_is_read_with_its_own_columns() -> None:
     found = importing.sheet(text)
     mapping = importing.columns(found, {})
     assert [column.chosen for column in mapping] == ["symbol", "quantity", "entry_date", "entry_price", ""]
-    assert importing.missing(mapping) == []
-    lines = importing.rewritten(text, found, mapping).split("\n")
+    assert importing.missing_columns(mapping) == []
+    lines = importing.rewrite_for_importer(text, found, mapping).split("\n")
     # Lines stay where they were: an error names a line of the file.
     assert lines[1] == "symbol,quantity,entry_date,entry_price,Fees"
     assert lines[3] == "AAPL,1,2020-01-02,75.5,0"
@@ -210,7 +210,7 @@ def test_a_file_whose_quotes_do_not_match_is_left_to_the_importer() -> None:
     text = 'symbol,quantity\n"AAPL,1\n'
     found = importing.sheet(text)
     assert found.header is None
-    assert importing.rewritten(text, found, importing.columns(found, {})) == text
+    assert importing.rewrite_for_importer(text, found, importing.columns(found, {})) == text
 
 
 def test_a_column_that_was_chosen_is_taken_from_nobody_else() -> None:

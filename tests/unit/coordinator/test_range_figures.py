@@ -13,7 +13,7 @@ from vollib.black_scholes import black_scholes  # type: ignore[import-untyped]
 from services.coordinator.compute import attribution, liquidity, what_if
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
-from services.coordinator.compute.replay import by_factors, compound, revalued, total
+from services.coordinator.compute.replay import by_factors, compound, option_return, total
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results import what_if as what_ifs
 from services.coordinator.results.book import Book, holding
@@ -149,17 +149,17 @@ def test_linked_parts_add_up_to_the_return_of_the_range() -> None:
     chance = np.random.default_rng(3)
     pnl, base = chance.normal(0.0, 900.0, (250, 7)), chance.uniform(80_000.0, 120_000.0, 250)
     returns = pnl.sum(axis=1) / base
-    parts = attribution.add_up(pnl, base, attribution.linking(returns))
+    parts = attribution.add_up(pnl, base, attribution.linking_coefficients(returns))
     assert parts.contribution.sum() == pytest.approx(np.prod(1 + returns) - 1, rel=1e-12)
     assert parts.money == pytest.approx(pnl.sum(axis=0))
-    again = attribution.add_up(pnl[:, ::-1], base, attribution.linking(returns))
+    again = attribution.add_up(pnl[:, ::-1], base, attribution.linking_coefficients(returns))
     assert again.contribution[::-1] == pytest.approx(parts.contribution), "whatever stands beside a part"
 
 
 @pytest.mark.parametrize("returns", [[0.0, 0.0], [0.1, 1 / 1.1 - 1], [0.0, 0.05], [-0.2, 0.25]])
 def test_linking_goes_through_its_limits(returns: list[float]) -> None:
     r = np.array(returns)
-    found = attribution.add_up(r[:, None] * 100.0, np.full(2, 100.0), attribution.linking(r))
+    found = attribution.add_up(r[:, None] * 100.0, np.full(2, 100.0), attribution.linking_coefficients(r))
     assert found.contribution[0] == pytest.approx(np.prod(1 + r) - 1, abs=1e-12)
 
 
@@ -172,7 +172,7 @@ def test_a_day_like_the_benchmarks_is_linked_by_the_limit() -> None:
 
 def test_of_an_unknown_return_nothing_is_linked() -> None:
     for returns in ([0.1, math.nan], [0.1, -1.0]):
-        assert np.isnan(attribution.linking(np.array(returns))).all()
+        assert np.isnan(attribution.linking_coefficients(np.array(returns))).all()
 
 
 def test_factors_and_the_rest_are_the_whole_and_each_is_a_plain_product() -> None:
@@ -260,7 +260,7 @@ def test_an_option_of_a_replay_is_worth_what_the_textbook_says_and_not_its_delta
     assert found.money[0] == pytest.approx(-200.0 * (worth - PUT.price))
     assert found.factors.sum() == pytest.approx(found.money[0]), "the factors have all of it"
     assert found.money[0] < 1.5 * by_factors(value, exposure, betas, slopes, shocks).money[0] < 0.0
-    assert math.isnan(revalued(PUT, math.nan))
+    assert math.isnan(option_return(PUT, math.nan))
 
 
 def test_value_at_risk_after_trades_has_options_in_full_and_volatility_their_deltas() -> None:
@@ -340,7 +340,7 @@ def test_lots_of_one_symbol_do_not_net_before_trades_nor_after() -> None:
     of = what_if.Quantities(np.array([5.0, 4.0]), np.array([0.0, -4.0]))
     assert (of.net.tolist(), of.held.tolist()) == ([5.0, 0.0], [True, True])
     for quantity, long, short in ((3.0, 4.0, -1.0), (6.0, 6.0, 0.0), (-3.0, 1.0, -4.0), (-6.0, 0.0, -6.0)):
-        after = of.traded(np.array([0.0, quantity]))
+        after = of.apply_trade(np.array([0.0, quantity]))
         assert (after.long[1], after.short[1], after.net[0]) == (long, short, 5.0), quantity
 
 
@@ -370,7 +370,7 @@ def test_what_if_has_the_definitions_of_stored_risk() -> None:
     valid = np.isfinite(market)
     for window in VOLATILITY_WINDOWS:
         assert found.volatility[window] == pytest.approx(
-            volatility.realized(path[None], valid[None], window)[0], rel=1e-12
+            volatility.realized_volatility(path[None], valid[None], window)[0], rel=1e-12
         )
     expected = [of for of in tail.tails(path[None], valid[None], VAR_LEVELS) if of.method == "historical"]
     assert [(t.var, t.es, t.n_obs) for t in found.tails] == [

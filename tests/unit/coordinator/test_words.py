@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from leadline import cli
 from services.coordinator.explain.formulas.registry import FORMULAS, formula_of
-from services.coordinator.results.figures import flatten, joined
+from services.coordinator.results.figures import flatten, join_name
 from services.coordinator.runs import requests
 from shared.work import Phase
 
@@ -84,7 +84,7 @@ def test_figures_are_named_by_what_identifies_them() -> None:
         "var": [{"method": "normal", "level": 0.99, "var": 0.03, "es": 0.04, "n_obs": 504}],
         "beta": {"aggregated": 1.0, "realized": None},
     }
-    assert {joined(name): value for name, value in flatten("risk", document).items()} == {
+    assert {join_name(name): value for name, value in flatten("risk", document).items()} == {
         "risk.var.normal.0.99": 0.03,
         "risk.var.normal.0.99.es": 0.04,
         "risk.var.normal.0.99.n_obs": 504,

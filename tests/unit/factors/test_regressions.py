@@ -185,7 +185,7 @@ def test_a_beta_beyond_five_is_flagged_and_kept() -> None:
     data.returns[:, 0] = 7.0 * data.proxy("SPY")
     data.returns[:, 1] = 0.5 * data.proxy("SPY")
     result = exposures(data.returns, data.proxies, at(data.last))
-    assert result.flagged().tolist() == [[True, False]]
+    assert result.beyond_beta_flag().tolist() == [[True, False]]
     np.testing.assert_allclose(result.market[0, 0, 0], 7.0)
 
 

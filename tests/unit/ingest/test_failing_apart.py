@@ -28,11 +28,11 @@ class Shut(Priced):
                     self.gate.acquire()
                     if request.symbol == self.dead:
                         error = RateLimited("v", "limit reached", retry_at=datetime.now(UTC) + timedelta(minutes=1))
-                        self.gate.failed(error)
+                        self.gate.record_failure(error)
                         raise error
-                    self.gate.succeeded()
+                    self.gate.record_success()
         except ProviderError as error:
-            yield from (error.absent(request.symbol) for request in requests)
+            yield from (error.to_no_data(request.symbol) for request in requests)
             return
         for request in requests:
             self.asked.append(request.symbol)
@@ -70,7 +70,7 @@ def test_what_questions_about_companies_end_in_closes_no_prices(error: ProviderE
     for _ in range(3):
         with provider.background(1) as refused:
             assert refused is None
-            gate.failed(error)
+            gate.record_failure(error)
     assert quota.failures == []
     with provider.background(1) as refused:
         assert refused is not None, "three in a row: companies are not asked about for a while"
@@ -78,7 +78,7 @@ def test_what_questions_about_companies_end_in_closes_no_prices(error: ProviderE
     assert len(quota.taken) == 3
     with gate.batch(Priority.HISTORY, 1, 1) as grant:
         assert grant.refused is None
-        gate.failed(error)
+        gate.record_failure(error)
     assert quota.failures == [error], "of prices it is told"
 
 
@@ -87,7 +87,7 @@ def test_a_limit_that_companies_meet_is_on_prices_too() -> None:
     gate = SharedRateLimiter(quota)
     error = RateLimited("v", "limit reached", retry_at=datetime.now(UTC))
     with RateLimitedProvider(Priced(gate), gate, quota, lambda _: False).background(1):
-        gate.failed(error)
+        gate.record_failure(error)
     assert quota.failures == [error]
 
 
@@ -95,14 +95,14 @@ def test_the_pause_of_companies_doubles_and_an_answer_ends_it() -> None:
     at = [datetime(2026, 11, 29, tzinfo=UTC)]
     breaker = CompanyBreaker(lambda: at[0])
     for _ in range(9):
-        assert not breaker.failed(PlanLimited("v", "not in the plan"))
-    assert breaker.refused is None
+        assert not breaker.record_failure(PlanLimited("v", "not in the plan"))
+    assert breaker.refusal is None
     pauses = []
     for _ in range(9):
-        assert breaker.failed(DOWN)
-        until = getattr(breaker.refused, "retry_at", None)
+        assert breaker.record_failure(DOWN)
+        until = getattr(breaker.refusal, "retry_at", None)
         pauses.append(timedelta(0) if until is None else until - at[0])
         at[0] += pauses[-1]
     assert pauses == [timedelta(0)] * 2 + [PAUSE, 2 * PAUSE, 4 * PAUSE, 8 * PAUSE] + [LONGEST] * 3
-    breaker.succeeded()
-    assert breaker.refused is None
+    breaker.record_success()
+    assert breaker.refusal is None

@@ -224,7 +224,7 @@ def test_rows_with_cells_too_many_or_too_few_are_left_out_by_the_rule_too(tmp_pa
     [answer] = provider.fetch([ASKED])
     assert isinstance(answer, History)
     assert answer.bars.close.tolist() == [49.0, 50.0]
-    [left] = provider.skipped()
+    [left] = provider.skipped_rows()
     assert left.rows == 2
     assert "column close, row 6: 'x' is not a number" in left.why[1], "rows are counted as they stand in the file"
 
@@ -246,7 +246,7 @@ def test_bad_rows_can_be_left_out_by_a_stated_rule(tmp_path: Path, caplog: pytes
     assert isinstance(answer, History)
     assert answer.bars.sessions.tolist() == [date(2020, 8, 27)]
     assert answer.bars.close.tolist() == [49.0], "of two rows of a day the first counts"
-    [left] = provider.skipped()
+    [left] = provider.skipped_rows()
     assert (left.file, left.rows) == ("prices.csv", 3)
     assert "3 rows were left out (LEADLINE_DATA_BAD_ROWS=skip): prices.csv, column close, row" in caplog.text
     assert "row 5: KO has a second row" in caplog.text
@@ -297,7 +297,7 @@ def test_a_row_that_is_not_utf8_is_named_and_may_be_left_out(tmp_path: Path) -> 
     assert "is not UTF-8; save the file as CSV UTF-8" in said
     provider = FileProvider(tmp_path / "prices.csv", exchange_calendar, skip_bad_rows=True)
     assert provider.symbols() == {"KO"}
-    assert [left.rows for left in provider.skipped()] == [1]
+    assert [left.rows for left in provider.skipped_rows()] == [1]
 
 
 @pytest.mark.parametrize(

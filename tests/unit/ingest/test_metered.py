@@ -44,14 +44,14 @@ class Count:
         self.settled.append((list(uses), unused))
         self.left += unused
 
-    def succeeded(self) -> None: ...
+    def record_success(self) -> None: ...
 
     def plan_years(self) -> int | None:
         return None
 
     def learn_plan(self, years: int) -> None: ...
 
-    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
+    def record_failure(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
         self.failures.append(error)
         return self.closing
 
@@ -76,7 +76,7 @@ class Priced:
             self.gate.acquire()
             self.gate.acquire()
         except ProviderError as error:
-            yield from (error.absent(request.symbol) for request in requests)
+            yield from (error.to_no_data(request.symbol) for request in requests)
             return
         for request in requests:
             self.asked.append(request.symbol)
@@ -155,10 +155,10 @@ def test_a_closed_provider_is_not_asked_again_within_the_portion() -> None:
     closed = RateLimited("v", "later", retry_at=datetime.now(UTC) + timedelta(minutes=1))
     with gate.batch(Priority.TODAY, 10, 1):
         gate.acquire()
-        gate.failed(ProviderDown("v", "500"))
+        gate.record_failure(ProviderDown("v", "500"))
         gate.acquire()
         quota.closing = closed
-        gate.failed(closed)
+        gate.record_failure(closed)
         with pytest.raises(RateLimited):
             gate.acquire()
     assert quota.settled == [([1], 8)]
@@ -184,11 +184,11 @@ def test_a_vendor_is_tried_with_who_was_answered_about_and_never_with_who_failed
     odd = ProviderDown("v", "an answer nobody can use", answered=True)
     assert gate.reference() == "SPY"
     with asking_about("SPY"):
-        gate.failed(odd)
+        gate.record_failure(odd)
     assert gate.reference() == "QQQ"
     with asking_about("ABA"):
-        gate.succeeded()
+        gate.record_success()
     assert gate.reference() == "ABA"
     with asking_about("ABA"):
-        gate.failed(odd)
+        gate.record_failure(odd)
     assert gate.reference() == "SPY"

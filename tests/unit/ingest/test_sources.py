@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.ingest.model.market import Answer, Bars, History, ProviderSeries, Request
 from services.ingest.providers.chain import Chain, source_of
 from services.ingest.providers.quota.limits import Quota
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import create_providers
 from services.ingest.settings import IngestSettings
 from shared.market.calendar import calendar, exchange_calendar
 
@@ -54,8 +54,10 @@ def test_a_second_opinion_comes_from_another_source_and_not_from_another_name() 
 
 
 def test_yahoo_under_its_two_names_is_one_source() -> None:
-    made = enabled(IngestSettings(providers=("yahoo",)), exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST)
+    made = create_providers(
+        IngestSettings(providers=("yahoo",)), exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST
+    )
     assert [source_of(provider) for provider in made] == ["yahoo"]
     settings = IngestSettings(providers=("yahoo", "yahooquery", "massive"), massive_api_key=SecretStr("k"))
-    made = enabled(settings, exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST)
+    made = create_providers(settings, exchange_calendar, lambda *_: cast(Quota, None), lambda: LAST)
     assert [source_of(provider) for provider in made] == ["yahoo", "yahoo", "massive"]

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.ingest.compute.yields import RETRY, ask_again_at, looking, news
+from services.ingest.compute.yields import RETRY, affected_days, ask_again_at, news
 from shared.market.calendar import exchange_calendar
 from shared.market.curve import Curve
 
@@ -38,18 +38,18 @@ def test_a_correction_is_news_from_its_source_and_from_one_before_it_and_from_no
 
 def test_sessions_up_to_the_next_curve_look_at_one() -> None:
     days = [date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7), date(2026, 1, 9)]
-    assert looking([days[0]], days) == [(date(2026, 1, 6), date(2026, 1, 6))]
-    assert looking([days[2]], days) == [(date(2026, 1, 8), date(2026, 1, 9))]
-    assert looking(days[:2], days) == [(date(2026, 1, 6), date(2026, 1, 7))]
-    assert looking([days[0], days[2]], days) == [
+    assert affected_days([days[0]], days) == [(date(2026, 1, 6), date(2026, 1, 6))]
+    assert affected_days([days[2]], days) == [(date(2026, 1, 8), date(2026, 1, 9))]
+    assert affected_days(days[:2], days) == [(date(2026, 1, 6), date(2026, 1, 7))]
+    assert affected_days([days[0], days[2]], days) == [
         (date(2026, 1, 6), date(2026, 1, 6)),
         (date(2026, 1, 8), date(2026, 1, 9)),
     ]
 
 
 def test_the_newest_one_is_looked_at_for_a_month() -> None:
-    assert looking([DAY], [DAY]) == [(date(2026, 1, 6), date(2026, 2, 5))]
-    assert looking([], [DAY]) == []
+    assert affected_days([DAY], [DAY]) == [(date(2026, 1, 6), date(2026, 2, 5))]
+    assert affected_days([], [DAY]) == []
 
 
 def at(day: date, hour: int = 22) -> datetime:

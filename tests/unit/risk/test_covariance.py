@@ -114,7 +114,7 @@ def test_jointly_real_sessions_are_counted_and_too_few_are_not_shown() -> None:
     assert found.joint_obs[0, 0, 1] == 0.0
     assert found.joint_obs[0, 0, 2] == 126.0
     assert found.joint_obs[0, 1, 2] == 64.0
-    shown = covariance.displayed(found)[0]
+    shown = covariance.displayed_correlations(found)[0]
     assert np.isnan(shown[0, 1])
     assert np.isfinite(shown[0, 2])
     assert np.isfinite(shown[1, 2])

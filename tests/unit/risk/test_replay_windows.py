@@ -52,17 +52,17 @@ def test_returns_are_compounded_else_the_ratio_of_adjusted_closes_else_absent() 
 def test_a_window_alone_is_read_filled_and_known_by_what_is_written() -> None:
     read = parse({"scenarios": [OWN]})
     assert read.windows() == (WINDOW,)
-    filled = read.filled({WINDOW: {"SPY": -0.11, "TLT": 0.02}})
+    filled = read.with_returns({WINDOW: {"SPY": -0.11, "TLT": 0.02}})
     assert filled.digest() != read.digest()
     assert filled.as_written() == read.as_written() == read.digest()
-    assert filled.filled({}) == read
+    assert filled.with_returns({}) == read
     of = filled.scenarios[0].replay
     assert of is not None
-    assert of.described() == {
+    assert of.to_document() == {
         "from": "2020-02-22", "to": "2020-02-28", "returns": {"SPY": -0.11, "TLT": 0.02}, "from_prices": True,
     }  # fmt: skip
     # Stated returns are nobody's to fill.
-    assert cases.SCENARIOS.filled({}) == cases.SCENARIOS
+    assert cases.SCENARIOS.with_returns({}) == cases.SCENARIOS
     with pytest.raises(BadScenarios, match="leave `returns` out"):
         parse({"scenarios": [{"id": "x", "replay": OWN["replay"] | {"returns": {}}}]})  # type: ignore[operator]
 
@@ -75,7 +75,7 @@ def test_without_prices_it_is_withheld_as_not_fetched_and_with_them_it_moves_the
     bare = scripts(read, read.scenarios, model, session)
     assert bare.reasons == (("not_fetched",),)
     assert not bare.good.any()
-    filled = read.filled({WINDOW: {"SPY": -0.11, "TLT": 0.02}})
+    filled = read.with_returns({WINDOW: {"SPY": -0.11, "TLT": 0.02}})
     moved = scripts(filled, filled.scenarios, model, session)
     assert moved.reasons == ((None,),)
     assert moved.value[0, 0, 0] == -0.11

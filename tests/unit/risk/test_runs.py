@@ -121,7 +121,7 @@ def test_figures_of_whole_pairs_are_those_of_their_series() -> None:
     of = measured(panel, book(panel, range(SESSIONS)))
     assert of.whole.all()
     filled = series.fill(panel, *np.divmod(of.keys, of.symbols))
-    assert of.realized_252 == pytest.approx(volatility.realized(filled.values, filled.valid, 252), rel=1e-11)
+    assert of.realized_252 == pytest.approx(volatility.realized_volatility(filled.values, filled.valid, 252), rel=1e-11)
     assert of.forecast == pytest.approx(volatility.forecast(filled.values, filled.valid, judged=False).value, rel=1e-9)
     assert of.har.all()
     assert of.sd == pytest.approx(covariance.columns(filled.values, filled.real, filled.valid).sd, rel=1e-11)

@@ -79,7 +79,7 @@ def test_recent_covariance_against_a_plain_loop() -> None:
 @pytest.mark.parametrize("id_", sorted(BY_ID))
 def test_a_scripted_shock_comes_out_as_scripted(id_: str) -> None:
     found = moved(BY_ID[id_])
-    index = list(BY_ID[id_].scripted())
+    index = list(BY_ID[id_].scripted_factors())
     assert found.reasons == (None, None, None)
     relative = [k for k in index if BY_ID[id_].is_relative(FACTOR_NAMES[k])]
     stated = [k for k in index if k not in relative]
@@ -92,7 +92,7 @@ def test_a_scripted_shock_comes_out_as_scripted(id_: str) -> None:
     assert rebuilt == pytest.approx(found.raw, abs=1e-15)
 
 
-@pytest.mark.parametrize("id_", [id_ for id_, s in BY_ID.items() if s.scripted() == (0,)])
+@pytest.mark.parametrize("id_", [id_ for id_, s in BY_ID.items() if s.scripted_factors() == (0,)])
 def test_a_market_only_scenario_propagated_is_the_direct_one(id_: str) -> None:
     found = moved(BY_ID[id_])
     assert found.propagated == pytest.approx(found.direct, abs=1e-14)
@@ -348,7 +348,7 @@ def test_a_users_scenario_replaces_the_one_of_the_same_id() -> None:
     own = parse(
         {"scenarios": [{"id": "market_down_10", "shocks": {"market": -0.12}}, {"id": "mine", "shocks": {"size": 0.1}}]}
     )
-    merged = cases.SCENARIOS.extended(own)
+    merged = cases.SCENARIOS.extend(own)
     assert len(merged.scenarios) == 25
     assert {s.id: s for s in merged.scenarios}["market_down_10"].shocks == {"market": -0.12}
     assert merged.durations == cases.SCENARIOS.durations
@@ -454,7 +454,7 @@ def test_growth_in_sigmas_is_value_with_the_sign_turned() -> None:
 
 
 def test_durations_alone_are_a_file() -> None:
-    merged = cases.SCENARIOS.extended(parse({"rates": {"durations": [ENTRY]}}))
+    merged = cases.SCENARIOS.extend(parse({"rates": {"durations": [ENTRY]}}))
     assert merged.scenarios == cases.SCENARIOS.scenarios
     assert merged.duration_on(date(2020, 1, 2)) == Duration(**ENTRY)  # type: ignore[arg-type]
     assert merged.duration_on(date(2020, 1, 1)) == cases.SCENARIOS.durations[-1]
@@ -463,7 +463,7 @@ def test_durations_alone_are_a_file() -> None:
 
 def test_a_users_move_of_yields_is_held_against_the_built_in_durations() -> None:
     with pytest.raises(BadScenarios, match="Script the return of the proxy"):
-        cases.SCENARIOS.extended(parse({"scenarios": [{"id": "x", "shocks": {"rates_bp": 900}}]}))
+        cases.SCENARIOS.extend(parse({"scenarios": [{"id": "x", "shocks": {"rates_bp": 900}}]}))
 
 
 def test_the_digest_is_of_all_that_moves_a_figure() -> None:

@@ -29,15 +29,15 @@ def holes(columns: list[int]) -> tuple[FloatMatrix, BoolMatrix]:
 @pytest.mark.parametrize("window", [21, 63, 252])
 def test_realized_is_the_sample_standard_deviation(window: int) -> None:
     expected = pd.DataFrame(SERIES.T).tail(window).std(ddof=1) * math.sqrt(252)
-    assert volatility.realized(SERIES, VALID, window) == pytest.approx(expected.to_numpy(), rel=1e-12)
+    assert volatility.realized_volatility(SERIES, VALID, window) == pytest.approx(expected.to_numpy(), rel=1e-12)
 
 
 def test_realized_skips_dropped_sessions_and_needs_four_fifths_of_the_window() -> None:
     series, valid = holes([LOOKBACK - 1, LOOKBACK - 5, LOOKBACK - 6, LOOKBACK - 9])
     expected = pd.DataFrame(np.where(valid, SERIES, np.nan).T).tail(21).std(ddof=1) * math.sqrt(252)
-    assert volatility.realized(series, valid, 21) == pytest.approx(expected.to_numpy(), rel=1e-12)
+    assert volatility.realized_volatility(series, valid, 21) == pytest.approx(expected.to_numpy(), rel=1e-12)
     series, valid = holes(list(range(LOOKBACK - 5, LOOKBACK)))
-    assert np.isnan(volatility.realized(series, valid, 21)).all()
+    assert np.isnan(volatility.realized_volatility(series, valid, 21)).all()
 
 
 def test_percentile_is_the_share_of_earlier_months_strictly_below() -> None:
@@ -221,7 +221,7 @@ def test_a_series_that_does_not_move_has_no_volatility() -> None:
     valid = np.ones(still.shape, dtype=np.bool_)
     found = volatility.forecast(still, valid)
     assert (found.value[0], found.har[0]) == (0.0, False)
-    assert volatility.realized(still, valid, 252)[0] == 0.0
+    assert volatility.realized_volatility(still, valid, 252)[0] == 0.0
     assert np.isnan(volatility.trend(still, valid)[0])
 
 
@@ -229,7 +229,7 @@ def test_an_unknown_series_has_unknown_figures_and_disturbs_no_other() -> None:
     series = SERIES.copy()
     series[2] = np.nan
     figures: list[Callable[[FloatMatrix], FloatVector]] = [
-        lambda x: volatility.realized(x, VALID, 252),
+        lambda x: volatility.realized_volatility(x, VALID, 252),
         lambda x: volatility.percentile(x, VALID),
         lambda x: volatility.trend(x, VALID),
         lambda x: volatility.forecast(x, VALID).value,

@@ -111,7 +111,7 @@ def test_standing_still_behind_is_a_stall_and_moving_is_none(watching: ConsumerM
 def test_an_empty_topic_and_a_running_handler_are_no_stall(watching: ConsumerMonitor) -> None:
     for now in (0.0, 1_000.0, 2_000.0):
         assert watching.judge("g", {A: 3}, {A: 3}, now=now) == 0
-    with watching._guard.handling():
+    with watching._guard.track_message():
         for now in (3_000.0, 4_000.0):
             watching.judge("g", {A: 3}, {A: 9}, now=now)
     assert watching.problems() == []

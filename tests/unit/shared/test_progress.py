@@ -40,7 +40,7 @@ def watched() -> tuple[RetryDeadLetterMiddleware, ConsumerMonitor]:
 
 async def test_a_handler_that_reports_may_take_as_long_as_it_takes(clock: Clock) -> None:
     guard, watch = watched()
-    with guard.handling():
+    with guard.track_message():
         for _ in range(20):
             clock.now += MAX_IDLE_SECONDS / 2
             await asyncio.to_thread(progress.report)
@@ -51,7 +51,7 @@ async def test_a_handler_that_reports_may_take_as_long_as_it_takes(clock: Clock)
 
 async def test_a_handler_that_gets_no_further_is_stuck(clock: Clock) -> None:
     guard, watch = watched()
-    with guard.handling():
+    with guard.track_message():
         clock.now += 10
         progress.report()
         clock.now += MAX_IDLE_SECONDS + 1
@@ -66,7 +66,7 @@ async def test_one_handler_s_progress_is_not_another_s_life(clock: Clock) -> Non
     guard, watch = watched()
 
     async def handler(*, gets_on: bool, until: asyncio.Event) -> None:
-        with guard.handling():
+        with guard.track_message():
             while not until.is_set():
                 if gets_on:
                     progress.report()

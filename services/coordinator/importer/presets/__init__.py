@@ -114,8 +114,8 @@ def parse(name: str, text: str) -> Preset:
             classes={key.casefold(): value for key, value in document.get("classes", {}).items()},
             skip=tuple(re.compile(pattern, re.IGNORECASE) for pattern in document.get("skip", [])),
             section=document.get("section"),
-            symbol_line=_compiled(document.get("symbol_line")),
-            date_line=_compiled(document.get("date_line")),
+            symbol_line=_compile_pattern(document.get("symbol_line")),
+            date_line=_compile_pattern(document.get("date_line")),
             only={key: tuple(values) for key, values in document.get("only", {}).items()},
             unique_id=document.get("unique_id", False),
             signed=document.get("signed", False),
@@ -131,5 +131,5 @@ def parse(name: str, text: str) -> Preset:
         raise ValueError(f"layout {name} cannot be read: {error}") from error
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+def _compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
     return None if pattern is None else re.compile(pattern, re.IGNORECASE)

@@ -70,7 +70,7 @@ async def apply_default_benchmark(
 
 async def _restate(conn: AsyncConnection, clock: Clock, code: str, day: date, revision: int) -> Restated | None:
     """The sessions of one table. A benchmark that nobody is compared with moves no figure."""
-    if await store.chosen(conn) != code:
+    if await store.find_comparison_code(conn) != code:
         return None
     until = await store.next_date(conn, code, day)
     last = clock.last_due() if until is None else min(until - timedelta(days=1), clock.last_due())
@@ -80,7 +80,7 @@ async def _restate(conn: AsyncConnection, clock: Clock, code: str, day: date, re
 async def _require(
     conn: AsyncConnection, clock: Clock, code: str, first: date, last: date, revision: int
 ) -> Restated | None:
-    demands = [(portfolio, first, last, Phase.RISK) for portfolio in await runs.active(conn, None)]
+    demands = [(portfolio, first, last, Phase.RISK) for portfolio in await runs.find_portfolios(conn, None)]
     scope = Scope(first=first, last=last, phase=Phase.RISK).document("all") | {"benchmark": code, "revision": revision}
     restated = await requests.restate(conn, clock, demands, revision, source="settings", scope=scope, empty_run=False)
     if restated.run_id is None:

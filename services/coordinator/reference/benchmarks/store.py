@@ -83,7 +83,7 @@ async def first_date(conn: AsyncConnection, codes: Collection[str]) -> date | No
     return found if isinstance(found, date) else None
 
 
-async def chosen(conn: AsyncConnection) -> str | None:
+async def find_comparison_code(conn: AsyncConnection) -> str | None:
     """The code that portfolios are compared with; None before a coordinator said so."""
     found = await conn.scalar(text("SELECT version FROM coordinator.versions WHERE name = :name"), {"name": CHOSEN})
     return found if isinstance(found, str) else None

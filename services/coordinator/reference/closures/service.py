@@ -36,8 +36,8 @@ class Outcome:
     run_id: UUID | None = None
 
 
-async def of(conn: AsyncConnection, day: date) -> ActiveClosure:
-    found = await store.active(conn, day)
+async def require_active(conn: AsyncConnection, day: date) -> ActiveClosure:
+    found = await store.find_active(conn, day)
     if not found:
         raise NotFound(f"No closure of {day} was entered. GET /api/v1/calendar/closures lists them.")
     return found[0]
@@ -46,14 +46,14 @@ async def of(conn: AsyncConnection, day: date) -> ActiveClosure:
 async def add(conn: AsyncConnection, clock: Clock, day: date, at: time | None, reason: str) -> Outcome:
     """The exchange stays closed on the day, or closes early. The same again changes nothing."""
     closure = rules.check(day, at, reason)
-    if [entered.closure for entered in await store.active(conn, day)] == [closure]:
+    if [entered.closure for entered in await store.find_active(conn, day)] == [closure]:
         return Outcome(changed=False)
     return await _replace(conn, clock, day, closure)
 
 
 async def remove(conn: AsyncConnection, clock: Clock, day: date) -> Outcome:
     """The day is what the library says it is."""
-    await of(conn, day)
+    await require_active(conn, day)
     return await _replace(conn, clock, day, None)
 
 
@@ -91,7 +91,7 @@ async def _replace(conn: AsyncConnection, clock: Clock, day: date, closure: Clos
 
 async def _require(conn: AsyncConnection, clock: Clock, day: date, withdrawn: int, revision: int) -> Outcome:
     """Every phase of every session behind the day: chains run over it, and windows reach over it."""
-    portfolios = await runs.active(conn, None)
+    portfolios = await runs.find_portfolios(conn, None)
     sessions = clock.calendar().between(day, clock.last_due())
     if not portfolios or not sessions:
         return Outcome(changed=True, withdrawn=withdrawn)

@@ -21,7 +21,7 @@ class ActiveClosure:
     entered_at: datetime
 
 
-async def active(conn: AsyncConnection, day: date | None = None) -> list[ActiveClosure]:
+async def find_active(conn: AsyncConnection, day: date | None = None) -> list[ActiveClosure]:
     """Those that were not taken back, of one day or of all, by day."""
     rows = await conn.execute(
         text("""

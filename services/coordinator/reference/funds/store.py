@@ -12,7 +12,7 @@ from services.coordinator.reference.funds.rules import FundHoldings
 _COLUMNS = "symbol, date, holdings, weights, sectors"
 
 
-async def listed(conn: AsyncConnection, symbol: str | None) -> list[tuple[FundHoldings, datetime]]:
+async def find_loaded(conn: AsyncConnection, symbol: str | None) -> list[tuple[FundHoldings, datetime]]:
     """With when each was loaded: of a fund or of all; by symbol, newest date first."""
     rows = await conn.execute(
         text(f"""

@@ -61,7 +61,7 @@ class PageRoute(APIRoute):
             try:
                 return await inner(request)
             except sign_in.SignInNeeded:
-                return RedirectResponse(f"/sign-in?{urlencode({'next': _own(request)})}", status_code=303)
+                return RedirectResponse(f"/sign-in?{urlencode({'next': _return_address(request)})}", status_code=303)
             except Refused as error:
                 return refusal(request, error.status, error.title, str(error), errors=error.errors)
             except PermanentError as error:
@@ -80,7 +80,7 @@ class PageRoute(APIRoute):
         return handler
 
 
-async def spoken(request: Request) -> None:
+async def set_language(request: Request) -> None:
     """Streams write texts too, long after the request: the language is chosen before anything else."""
     texts.speak(request.headers.get("accept-language", ""))
 
@@ -91,7 +91,7 @@ def refusal(
     return page(request, "refused.html", status=code, code=code, what=title, detail=detail, errors=errors or [])
 
 
-def _own(request: Request) -> str:
+def _return_address(request: Request) -> str:
     """Where to go on after signing in; a form that was sent is filled in again from its page."""
     if request.method != "GET":
         return "/"
@@ -108,7 +108,7 @@ def router(*further: Callable[[Request], Awaitable[None]]) -> APIRouter:
     """further : what else is done before a page of these, after the reader was let in"""
     return APIRouter(
         route_class=PageRoute,
-        dependencies=[Depends(each) for each in (spoken, on_trading_days, sign_in.require, *further)],
+        dependencies=[Depends(each) for each in (set_language, on_trading_days, sign_in.require, *further)],
         include_in_schema=False,
     )
 
@@ -117,7 +117,7 @@ async def portfolio_header(
     conn: AsyncConnection, context: Context, portfolio: UUID, session: date | None
 ) -> tuple[Portfolio, Header, dict[str, Any]]:
     """The portfolio, the head of its pages on the session, and its status. `NotFound` for a day that can have no values."""
-    found = await service.existing(conn, portfolio)
+    found = await service.get_existing(conn, portfolio)
     await sessions.check_of(conn, context.clock, portfolio, session)
     document = await completeness.read(conn, context.clock, portfolio)
     if document is None:
@@ -134,7 +134,7 @@ async def portfolio_header(
     return found, header(about, document, row, context.clock.calendar()), document
 
 
-async def changed(
+async def apply_change(
     context: Context, act: Callable[[AsyncConnection], Awaitable[T]], prepare: Preparation | None = None
 ) -> T:
     """Do a change as the API does: in one transaction that takes the commit-order lock, and send at once what it announces."""

@@ -13,7 +13,7 @@ from services.coordinator.errors import Invalid
 from services.coordinator.portfolios import service
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
-from services.coordinator.web.routes.common import Day, back, changed
+from services.coordinator.web.routes.common import Day, apply_change, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from shared.work import Phase
@@ -27,7 +27,7 @@ _LOT = ("symbol", "quantity", "entry_date", "entry_price", "exit_date", "exit_pr
 @router.post("/p/{portfolio_id}/edit")
 async def edit(portfolio_id: UUID, context: Ctx, name: Text = "", equity_balance: Text = "") -> Response:
     given = {key: value for key, value in (("name", name), ("equity_balance", equity_balance)) if value.strip()}
-    await changed(context, lambda conn: service.edit(conn, context.clock, portfolio_id, given))
+    await apply_change(context, lambda conn: service.edit(conn, context.clock, portfolio_id, given))
     return back(f"/p/{portfolio_id}/data", _("Saved."))
 
 
@@ -35,7 +35,7 @@ async def edit(portfolio_id: UUID, context: Ctx, name: Text = "", equity_balance
 async def delete(portfolio_id: UUID, context: Ctx, sure: Text = "") -> Response:
     if sure != "yes":
         raise Invalid(_("Nothing was deleted: tick the box that says you are sure."))
-    await changed(context, lambda conn: service.delete(conn, portfolio_id))
+    await apply_change(context, lambda conn: service.delete(conn, portfolio_id))
     return back("/", _("The portfolio is deleted."))
 
 
@@ -43,7 +43,7 @@ async def delete(portfolio_id: UUID, context: Ctx, sure: Text = "") -> Response:
 async def add_lot(request: Request, portfolio_id: UUID, context: Ctx) -> Response:
     form = await request.form()
     given = {key: str(form[key]) for key in _LOT if str(form.get(key, "")).strip()}
-    await changed(context, lambda conn: service.add_position(conn, context.clock, portfolio_id, given))
+    await apply_change(context, lambda conn: service.add_position(conn, context.clock, portfolio_id, given))
     return back(f"/p/{portfolio_id}/positions", _("The lot is added; what depends on it is computed again."))
 
 
@@ -51,13 +51,13 @@ async def add_lot(request: Request, portfolio_id: UUID, context: Ctx) -> Respons
 async def edit_lot(request: Request, portfolio_id: UUID, lot: UUID, context: Ctx) -> Response:
     form = await request.form()
     given = {key: str(form[key]).strip() or None for key in _LOT if key in form}
-    await changed(context, lambda conn: service.edit_position(conn, context.clock, portfolio_id, lot, given))
+    await apply_change(context, lambda conn: service.edit_position(conn, context.clock, portfolio_id, lot, given))
     return back(f"/p/{portfolio_id}/positions", _("The lot is changed; what depends on it is computed again."))
 
 
 @router.post("/p/{portfolio_id}/lots/{lot}/delete")
 async def delete_lot(portfolio_id: UUID, lot: UUID, context: Ctx) -> Response:
-    await changed(context, lambda conn: service.remove_position(conn, context.clock, portfolio_id, lot))
+    await apply_change(context, lambda conn: service.remove_position(conn, context.clock, portfolio_id, lot))
     return back(f"/p/{portfolio_id}/positions", _("The lot is gone, as if it had never been."))
 
 
@@ -70,13 +70,13 @@ async def add_flow(
     note: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     given = {"date": date, "amount": amount, "note": note or None}
-    await changed(context, lambda conn: service.add_flows(conn, context.clock, portfolio_id, [given]))
+    await apply_change(context, lambda conn: service.add_flows(conn, context.clock, portfolio_id, [given]))
     return back(f"/p/{portfolio_id}/positions", _("The flow is added."))
 
 
 @router.post("/p/{portfolio_id}/flows/{flow}/delete")
 async def delete_flow(portfolio_id: UUID, flow: UUID, context: Ctx) -> Response:
-    await changed(context, lambda conn: service.remove_flow(conn, context.clock, portfolio_id, flow))
+    await apply_change(context, lambda conn: service.remove_flow(conn, context.clock, portfolio_id, flow))
     return back(f"/p/{portfolio_id}/positions", _("The flow is gone."))
 
 
@@ -93,7 +93,9 @@ async def rerun(
     """Ask for work again: one cell, a rectangle of the grid, or everything. The same request twice is one run."""
     wanted = Scope(tuple(portfolio) if portfolio else None, first, last, Phase(phase) if phase else None)
     requests.check(wanted, context.clock, what=what, force=None)
-    run = await changed(context, lambda conn: requests.request(conn, context.clock, wanted, source="admin", what=what))
+    run = await apply_change(
+        context, lambda conn: requests.request(conn, context.clock, wanted, source="admin", what=what)
+    )
     # Only ways into this server: an address that a form brings along must not lead elsewhere.
     safe = then if then.startswith("/") and not then.startswith(("//", "/\\")) else "/ops#runs"
     return back(safe, _("Asked for. Run {id} says how far it is.").format(id=run))

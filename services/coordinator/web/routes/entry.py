@@ -28,8 +28,8 @@ async def form(request: Request, code: str = "", next: str = "/") -> Response:  
         "sign_in.html",
         status=401 if code else 200,
         wrong=wrong,
-        go_on=_own(next),
-        needed=await sign_in.needed(request),
+        go_on=_own_address(next),
+        needed=await sign_in.requires_sign_in(request),
     )
 
 
@@ -46,8 +46,8 @@ async def sign(
             "sign_in.html",
             status=401,
             wrong=_("That is not a token of this server, or it is expired or revoked."),
-            go_on=_own(next),
-            needed=await sign_in.needed(request),
+            go_on=_own_address(next),
+            needed=await sign_in.requires_sign_in(request),
         )
     return _signed_in(request, next, found)
 
@@ -61,11 +61,11 @@ async def out(request: Request) -> Response:
 
 
 def _signed_in(request: Request, wanted: str, identity: Identity) -> Response:
-    answer = RedirectResponse(_own(wanted), status_code=303)
+    answer = RedirectResponse(_own_address(wanted), status_code=303)
     sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin(identity))
     return answer
 
 
-def _own(address: str) -> str:
+def _own_address(address: str) -> str:
     """Only ways into this server: a link that somebody sends must not lead elsewhere after signing in."""
     return address if address.startswith("/") and not address.startswith(("//", "/\\")) else "/"

@@ -26,7 +26,7 @@ from services.coordinator.portfolios import imports, lookups, service, validatio
 from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.web.rendering import STATIC, page
-from services.coordinator.web.routes.common import back, changed
+from services.coordinator.web.routes.common import apply_change, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import importing as views
@@ -60,7 +60,7 @@ class Given:
         return Options(dialect=DIALECTS.get(self.dialect), price_basis=self.basis, currency=currency)
 
 
-async def _given(
+async def _read_form(
     request: Request,
     file: Annotated[UploadFile | None, File()] = None,
     text: Annotated[str, Form()] = "",
@@ -114,7 +114,7 @@ def _repairs(pressed: str, form: dict[str, str]) -> tuple[list[tuple[int, str, s
         return written, set()
 
 
-Form_ = Annotated[Given, Depends(_given)]
+Form_ = Annotated[Given, Depends(_read_form)]
 
 
 @router.get("/import")
@@ -127,23 +127,23 @@ async def empty(
     if sample:
         text = (STATIC / "sample.csv").read_text(encoding="utf-8")
         given = Given(text, "sample.csv", "Sample", "500000", "taxable", "USD", "auto", "", None, {}, [], set())
-    return page(request, "import.html", **_shown(given))
+    return page(request, "import.html", **_view_of_form(given))
 
 
 @router.post("/import")
-async def checked(request: Request, context: Ctx, given: Form_) -> Response:
+async def check_import(request: Request, context: Ctx, given: Form_) -> Response:
     """Steps one to four: read, map, check and estimate. Saves nothing."""
     if given.fixes:
         given.text = views.with_cells(given.text, given.fixes)
     if given.dropped:
         given.text = views.without_rows(given.text, given.dropped)
-    shown = _shown(given)
+    shown = _view_of_form(given)
     if not given.text.strip():
         return page(request, "import.html", status=422, **(shown | {"nothing": _("Choose a file or paste its rows.")}))
     try:
         preview = await _preview(context, given, shown["csv"])
     except Refused as error:
-        return page(request, "import.html", status=422, **(shown | _refused(error)))
+        return page(request, "import.html", status=422, **(shown | _view_of_faults(error)))
     rows = views.preview(preview)
     return page(
         request,
@@ -155,13 +155,13 @@ async def checked(request: Request, context: Ctx, given: Form_) -> Response:
 @router.post("/import/commit")
 async def commit(request: Request, context: Ctx, given: Form_) -> Response:
     """Imports what was checked, and checks it again: prices may have come in between."""
-    shown = _shown(given)
+    shown = _view_of_form(given)
     content, file = shown["csv"].encode(), Described(given.filename or None)
     try:
         if given.into is not None:
             into = given.into
-            parsed = await _parsed(context, given, into, content)
-            result = await changed(
+            parsed = await _parse_into(context, given, into, content)
+            result = await apply_change(
                 context,
                 lambda conn: imports.add(
                     conn, context.clock, into, parsed, file, update=False, dry_run=False, limits=context.limits
@@ -175,9 +175,9 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
                     await imports.prepare(conn, context.clock, draft, file, context.limits, allow_duplicate_name=False)
                 )
 
-            result = await changed(context, lambda conn: imports.create(conn, context.clock, prepared[0]), prepare)
+            result = await apply_change(context, lambda conn: imports.create(conn, context.clock, prepared[0]), prepare)
     except Refused as error:
-        return page(request, "import.html", status=422, **(shown | _refused(error)))
+        return page(request, "import.html", status=422, **(shown | _view_of_faults(error)))
     said = _("{n} positions imported. Figures arrive while you watch.").format(n=result.positions)
     undo = "" if given.into else "?imported=1"
     return back(f"/p/{result.portfolio_id}{undo}", said)
@@ -186,7 +186,7 @@ async def commit(request: Request, context: Ctx, given: Form_) -> Response:
 async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, Any]:
     content, file = csv_text.encode(), Described(given.filename or None)
     if given.into is not None:
-        parsed = await _parsed(context, given, given.into, content)
+        parsed = await _parse_into(context, given, given.into, content)
         async with snapshot(context.engine) as conn:
             result = await imports.add(
                 conn, context.clock, given.into, parsed, file, update=False, dry_run=True, limits=context.limits
@@ -197,15 +197,15 @@ async def _preview(context: Context, given: Given, csv_text: str) -> dict[str, A
         async with snapshot(context.engine) as conn:
             result = await imports.preview(conn, context.clock, draft, context.limits)
             costs = await estimate(conn, context.clock, [lot for lot, _ in result.decisions])
-    body = serializers.imported(result, preview=True) | {"estimate": costs.document()}
+    body = serializers.import_answer(result, preview=True) | {"estimate": costs.document()}
     await lookups.annotate(context.engine, context.clock, result.decisions, body)
     return body
 
 
-async def _parsed(context: Context, given: Given, into: UUID, content: bytes) -> Parsed:
+async def _parse_into(context: Context, given: Given, into: UUID, content: bytes) -> Parsed:
     async with snapshot(context.engine) as conn:
         # A row in another currency than the portfolio's is none of its lots.
-        currency = (await service.existing(conn, into)).currency
+        currency = (await service.get_existing(conn, into)).currency
     options = replace(given.options(), currency=currency)
     parsed = await asyncio.to_thread(validation.from_csv, content, None, options, context.clock)
     # Each faulty cell can be mended here, so each is shown.
@@ -229,7 +229,7 @@ async def _draft(context: Context, given: Given, content: bytes) -> validation.D
     return draft
 
 
-def _shown(given: Given) -> dict[str, Any]:
+def _view_of_form(given: Given) -> dict[str, Any]:
     """What every step shows: the text, what its columns are taken for, and the text as the importer reads it."""
     found = views.sheet(given.text)
     mapping = views.columns(found, given.columns)
@@ -238,9 +238,9 @@ def _shown(given: Given) -> dict[str, Any]:
     return {
         "given": given,
         "columns": mapping,
-        "missing": views.missing(mapping) if found.headers and not known else [],
+        "missing": views.missing_columns(mapping) if found.headers and not known else [],
         "separator": found.separator,
-        "csv": given.text if known else views.rewritten(given.text, found, mapping),
+        "csv": given.text if known else views.rewrite_for_importer(given.text, found, mapping),
         "ours": COLUMNS,
         "account_types": ACCOUNT_TYPES,
         "dialects": [(of.name, of.means) for of in DIALECTS.values()],
@@ -257,7 +257,7 @@ def _shown(given: Given) -> dict[str, Any]:
     }
 
 
-def _refused(error: Refused) -> dict[str, Any]:
+def _view_of_faults(error: Refused) -> dict[str, Any]:
     found = views.faults(error.errors)
     shown = found[: views.SHOWN_ERRORS]
     cells = [[fault.row, fault.column, fault.repair] for fault in found if fault.row and fault.column and fault.repair]

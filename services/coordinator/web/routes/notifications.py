@@ -12,7 +12,7 @@ from services.coordinator.context import Ctx
 from services.coordinator.errors import Invalid
 from services.coordinator.notifications import service
 from services.coordinator.notifications.model import Op
-from services.coordinator.web.routes.common import back, changed
+from services.coordinator.web.routes.common import apply_change, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.settings import settings_page
 from services.coordinator.web.texts import gettext as _
@@ -31,15 +31,17 @@ async def create_limit(
     name: Annotated[str, Form(max_length=100)] = "",
     portfolio: Annotated[str, Form()] = "",
 ) -> Response:
-    called = _checked(name.strip() or f"{figure.strip()} {op.value} {value:g}"[:100])
+    called = _check_name(name.strip() or f"{figure.strip()} {op.value} {value:g}"[:100])
     only = UUID(portfolio) if portfolio else None
-    await changed(context, lambda conn: service.add_limit(conn, called, only, _checked(figure.strip()), op, value))
+    await apply_change(
+        context, lambda conn: service.add_limit(conn, called, only, _check_name(figure.strip()), op, value)
+    )
     return back(_SECTION, _("It is watched from now on."))
 
 
 @router.post("/settings/limits/{limit_id}/delete")
 async def delete_limit(limit_id: UUID, context: Ctx) -> Response:
-    await changed(context, lambda conn: service.delete_limit(conn, limit_id))
+    await apply_change(context, lambda conn: service.delete_limit(conn, limit_id))
     return back(_SECTION, _("Deleted."))
 
 
@@ -53,7 +55,7 @@ async def create_webhook(
     """Answered with the page and not with a redirect: the secret stands on it, and nowhere else and never again."""
     async with context.engine.begin() as conn:
         webhook, secret = await service.add_webhook(
-            conn, _checked(name.strip()), url, private=context.settings.webhook_private
+            conn, _check_name(name.strip()), url, private=context.settings.webhook_private
         )
     return await settings_page(request, context, signing=(webhook.name, secret))
 
@@ -72,7 +74,7 @@ async def delete_webhook(webhook_id: UUID, context: Ctx) -> Response:
     return back(_SECTION, _("Deleted."))
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not name:
         raise Invalid(_("Give it a name."))
     if (found := unprintable(name, lines=False)) is not None:

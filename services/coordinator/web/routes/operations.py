@@ -25,7 +25,7 @@ from services.coordinator.results import providers, quarantine
 from services.coordinator.results.values import document
 from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import HEADERS, live_part, page, text_of
-from services.coordinator.web.routes.common import Day, back, changed, changes, runs_up_to_date
+from services.coordinator.web.routes.common import Day, apply_change, back, changes, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import operations as views
@@ -60,9 +60,9 @@ async def operations(
                 serializers.dead_letter(letter, document(letter.headers))
                 for letter in await dead_letters.page(conn, limit=LETTERS, before=None)
             ],
-            "held": views.held(await quarantine.page(conn, state=None, limit=HELD, cursor=None)),
+            "held": views.held_prices(await quarantine.page(conn, state=None, limit=HELD, cursor=None)),
             "providers": views.providers(await providers.chain(conn)),
-            "calendar": _calendar(context, await closure_store.active(conn)),
+            "calendar": _calendar(context, await closure_store.find_active(conn)),
         }
     return page(
         request,
@@ -195,7 +195,7 @@ async def settle_letter(
             done = await dead_letters.edit(conn, letter_id, body=sent, headers=None)
         return await dead_letters.replay(conn, letter_id) if action == "replay" else done
 
-    if not await changed(context, act):
+    if not await apply_change(context, act):
         raise Conflict(_("Dead letter {id} was already replayed, purged or resolved.").format(id=letter_id))
     said = {"edit": _("Saved."), "replay": _("Sent again."), "purge": _("Given up for good.")}[action]
     return back(f"/ops/dead-letters/{letter_id}" if action == "edit" else "/ops#dead-letters", said)
@@ -211,7 +211,7 @@ async def decide_price(
     by: Annotated[str, Form(max_length=100)] = "operator",
 ) -> Response:
     """Accept a price that was held back, or leave it out."""
-    await changed(
+    await apply_change(
         context, lambda conn: symbols.decide(conn, symbol, session, decision, reason=reason, by=by or "operator")
     )
     said = _("Released: the price counts at ingest's next look.") if decision == "release" else _("Rejected.")
@@ -226,11 +226,11 @@ async def close_day(
     close_at: Annotated[str, Form(pattern=r"^$|^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "",
 ) -> Response:
     at = clock_time.fromisoformat(close_at) if close_at else None
-    await changed(context, lambda conn: closures.add(conn, context.clock, day, at, reason))
+    await apply_change(context, lambda conn: closures.add(conn, context.clock, day, at, reason))
     return back("/ops#calendar", _("Entered."))
 
 
 @router.post("/ops/closures/{day}/delete")
 async def open_day(day: date, context: Ctx) -> Response:
-    await changed(context, lambda conn: closures.remove(conn, context.clock, day))
+    await apply_change(context, lambda conn: closures.remove(conn, context.clock, day))
     return back("/ops#calendar", _("Taken back: the day is a session again."))

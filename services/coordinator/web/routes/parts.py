@@ -26,7 +26,7 @@ To = Annotated[Day, Query(alias="to", description="Last session of a range")]
 View = Callable[[AsyncConnection, date], Awaitable[dict[str, Any]]]
 
 
-def moving(head: Header, lane: Strip) -> dict[str, Any]:
+def live_header(head: Header, lane: Strip) -> dict[str, Any]:
     """What every part's page shows of the portfolio, and the piece of it that the stream writes again."""
     return {"head": head, "strip": lane, **live_part("_live.html", head=head, strip=lane, arrived=False)}
 
@@ -61,7 +61,7 @@ async def part_page(
                     raise
                 # Values are there and risk is not yet.
                 found = None
-    return page(request, f"{part}.html", **moving(head, lane), part=part, view=found)
+    return page(request, f"{part}.html", **live_header(head, lane), part=part, view=found)
 
 
 def assert_in_order(first: date | None, last: date) -> None:

@@ -23,7 +23,7 @@ from services.coordinator.runs import store as runs
 from services.coordinator.web.rendering import digest, page, text_of
 from services.coordinator.web.routes.common import Session, portfolio_header, runs_up_to_date
 from services.coordinator.web.routes.common import router as made
-from services.coordinator.web.routes.parts import From, To, moving, part_page, strip_of
+from services.coordinator.web.routes.parts import From, To, live_header, part_page, strip_of
 from services.coordinator.web.routes.questions import USUAL_SHARE, Share, liquidity_of, replay_of
 from services.coordinator.web.texts import locale
 from services.coordinator.web.views import correlations as correlation_views
@@ -61,7 +61,9 @@ async def performance(
         view = None
         if head.session is not None:
             view = await performance_of(conn, portfolio_id, date.fromisoformat(head.session), period)
-    return page(request, "performance.html", **moving(head, lane), part="performance", view=view, imported=imported)
+    return page(
+        request, "performance.html", **live_header(head, lane), part="performance", view=view, imported=imported
+    )
 
 
 async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: date, period: str) -> dict[str, Any]:
@@ -69,7 +71,7 @@ async def performance_of(conn: AsyncConnection, portfolio_id: UUID, session: dat
     rows = (await portfolios.snapshots(conn, portfolio_id, None, session))["items"]
     benchmark, closes = await _benchmark(conn, portfolio_id, session)
     view = performance_views.view(str(portfolio_id), rows, period, benchmark, closes)
-    view["morning"] = performance_views.morning(rows[-1], await _var(conn, portfolio_id, session))
+    view["morning"] = performance_views.summarize_day(rows[-1], await _var(conn, portfolio_id, session))
     return view
 
 
@@ -163,7 +165,7 @@ async def positions(
     async with snapshot(context.engine) as conn:
         found, head, _ = await portfolio_header(conn, context, portfolio_id, session)
         lane = await strip_of(conn, context, portfolio_id)
-        stored, moved = await store.positions(conn, portfolio_id), await flows.of(conn, portfolio_id)
+        stored, moved = await store.positions(conn, portfolio_id), await flows.find_flows(conn, portfolio_id)
         document = serializers.portfolio(found, stored, moved)
         held: dict[str, Any] = {"items": [], "session": None}
         selling = None
@@ -173,7 +175,7 @@ async def positions(
             selling = await liquidity_of(conn, portfolio_id, on, share)
     view = position_views.view(str(portfolio_id), held, document["positions"], document["flows"])
     view["liquidity"] = selling
-    return page(request, "positions.html", **moving(head, lane), part="positions", view=view, account=document)
+    return page(request, "positions.html", **live_header(head, lane), part="positions", view=view, account=document)
 
 
 @router.get("/p/{portfolio_id}/data")
@@ -188,7 +190,7 @@ async def data(request: Request, portfolio_id: UUID, context: Ctx, session: Sess
     return page(
         request,
         "data.html",
-        **moving(head, lane),
+        **live_header(head, lane),
         part="data",
         account=serializers.portfolio(found, [], []),
         view=data_views.view(str(portfolio_id), document, said, why),

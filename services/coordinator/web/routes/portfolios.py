@@ -26,7 +26,7 @@ PAGE = 200
 
 
 @router.get("/")
-async def listed(request: Request, context: Ctx, cursor: UUID | None = None) -> Response:
+async def list_portfolios(request: Request, context: Ctx, cursor: UUID | None = None) -> Response:
     view = await _view(context, cursor)
     return page(request, "portfolios.html", next=view["next"], **live_part("_portfolios.html", **view))
 

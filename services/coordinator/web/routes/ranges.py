@@ -51,7 +51,7 @@ async def _performance(
 ) -> dict[str, Any]:
     if benchmark is not None:
         return await performances.read(conn, portfolio_id, first, last, benchmark.strip() or None)
-    [chosen], _ = await factor_returns.chosen(conn, np.array([on], dtype="datetime64[D]"))
+    [chosen], _ = await factor_returns.find_proxies(conn, np.array([on], dtype="datetime64[D]"))
     market = chosen[0] or PROXY_SYMBOLS[0]
     try:
         return await performances.read(conn, portfolio_id, first, last, market)

@@ -25,7 +25,7 @@ from services.coordinator.web.views import factors as factor_views
 from services.coordinator.web.views import positions as position_views
 from services.coordinator.web.views import returns as return_views
 from services.coordinator.web.views import stress as stress_views
-from services.coordinator.web.views.reasons import grouped
+from services.coordinator.web.views.reasons import group_by_reason
 from shared.db.engine import snapshot
 
 router = made()
@@ -77,7 +77,7 @@ async def _read(conn: AsyncConnection, context: Context, portfolio_id: UUID, ses
         exposures = await portfolios.risk_document(conn, portfolio_id, "exposures", on)
         view["factors"] = factor_views.view(of, exposures)
         view["stress"] = stress_views.view(of, await portfolios.risk_document(conn, portfolio_id, "stress", on), None)
-        view["reasons"], view["model"] = grouped(exposures["reasons"]), exposures["model_version"]
+        view["reasons"], view["model"] = group_by_reason(exposures["reasons"]), exposures["model_version"]
     except NotFound:
         # Values are there and risk is not yet: the sheet says so in its place.
         view["risk"] = None

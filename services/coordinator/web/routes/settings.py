@@ -60,12 +60,12 @@ async def settings_page(
         limits, standings = await limit_store.all_limits(conn), await limit_store.standings(conn)
         names = {row.id: row.name for row in await conn.execute(text(_NAMES))}
         tables = await benchmarks.current(conn, None)
-        chosen = await benchmarks.chosen(conn)
+        chosen = await benchmarks.find_comparison_code(conn)
         server = await conn.scalar(text("SHOW server_version"))
     return page(
         request,
         "settings.html",
-        token_set=await sign_in.needed(request),
+        token_set=await sign_in.requires_sign_in(request),
         tokens=None if listed is None else token_views.view(listed, datetime.now(UTC)),
         roles=token_views.roles(),
         fresh=fresh,

@@ -13,7 +13,7 @@ from services.coordinator.errors import NotFound
 from services.coordinator.reference import symbols as symbols_
 from services.coordinator.results import holdings, identities, price_history, symbols
 from services.coordinator.web.rendering import page
-from services.coordinator.web.routes.common import Day, back, changed
+from services.coordinator.web.routes.common import Day, apply_change, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.views import symbol as views
@@ -24,7 +24,7 @@ SHOWN_REPLACED = 20
 
 
 @router.get("/symbols")
-async def listed(request: Request, context: Ctx, q: str = "") -> Response:
+async def list_symbols(request: Request, context: Ctx, q: str = "") -> Response:
     async with snapshot(context.engine) as conn:
         found = await holdings.universe(conn)
     wanted = q.strip().upper()
@@ -47,7 +47,7 @@ async def one(request: Request, symbol: str, context: Ctx) -> Response:
             except NotFound:
                 found.append(None)
         holders = await holdings.holders(conn, facts["symbol"])
-        replaced = await price_history.replaced(conn, symbol, SHOWN_REPLACED)
+        replaced = await price_history.find_replaced(conn, symbol, SHOWN_REPLACED)
     metrics, factors = found
     return page(request, "symbol.html", replaced=replaced, view=views.view(facts, prices, metrics, factors, holders))
 
@@ -60,5 +60,5 @@ async def resolve(
     valid_from: Annotated[Day, Form()] = None,
     valid_to: Annotated[Day, Form()] = None,
 ) -> Response:
-    await changed(context, lambda conn: symbols_.choose(conn, symbol, chosen, valid_from, valid_to))
+    await apply_change(context, lambda conn: symbols_.choose(conn, symbol, chosen, valid_from, valid_to))
     return back(f"/symbols/{quote(symbol, safe='')}", _("Saved. Its prices are asked for under that name."))

@@ -35,7 +35,7 @@ def view(portfolio: str, status: Document, changes: Document, why: Document) -> 
             for span in status["partials"]
         ],
         "partials_total": status["partials_total"],
-        "changes": changed(portfolio, changes["items"]),
+        "changes": change_cards(portfolio, changes["items"]),
         "changes_total": len(changes["items"]),
         "more": changes["next"],
         "causes": causes(why["items"]),
@@ -57,7 +57,7 @@ def causes(groups: Sequence[Document]) -> list[dict[str, Any]]:
     ]
 
 
-def changed(portfolio: str, items: Sequence[Document]) -> list[dict[str, Any]]:
+def change_cards(portfolio: str, items: Sequence[Document]) -> list[dict[str, Any]]:
     """Cards of what changed, the figures people know first."""
     ranked = sorted(
         items,

@@ -22,7 +22,7 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
     proxies = exposures["proxies"]
     rows = [
         {
-            "name": _named(item),
+            "name": _label_of(item),
             "set": item["set"],
             # A difference of two funds has a page for each.
             "funds": [fund for fund in proxy_legs(proxies.get(item["factor"]) or "") if fund],
@@ -49,7 +49,7 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
         "zero": over(0.0),
         "joint": [row for row in rows if row["set"] == "joint"],
         "reported": [row for row in rows if row["set"] == "reported"],
-        "columns": [_named(item) for item in joint],
+        "columns": [_label_of(item) for item in joint],
         "positions": [
             {
                 "symbol": item["symbol"],
@@ -68,6 +68,6 @@ def view(portfolio: str, exposures: Document) -> dict[str, Any]:
     }
 
 
-def _named(item: Mapping[str, Any]) -> str:
+def _label_of(item: Mapping[str, Any]) -> str:
     """What the answer calls the factor, where that is not its own name: size may be a tilt of large and mid caps."""
     return label(item["factor"] if item["label"] == item["factor"].replace("_", " ") else item["label"])

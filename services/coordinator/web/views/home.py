@@ -11,7 +11,7 @@ from services.coordinator.web.texts import gettext as _
 from services.coordinator.web.texts import ngettext
 from services.coordinator.web.views import charts
 from services.coordinator.web.views.figures import Figure, Figures
-from services.coordinator.web.views.performance import morning
+from services.coordinator.web.views.performance import summarize_day
 from services.coordinator.web.views.state import BLOCKED, HEALING, State, of_line
 
 Line = Mapping[str, Any]
@@ -74,7 +74,7 @@ def day_of(lines: Sequence[Line]) -> str:
     """What the day did to the one portfolio there is; of several the list says it."""
     if len(lines) != 1 or lines[0]["session"] is None:
         return ""
-    return morning(lines[0], lines[0]["var_95"])
+    return summarize_day(lines[0], lines[0]["var_95"])
 
 
 def _row(line: Line) -> Row:

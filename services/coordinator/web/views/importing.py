@@ -107,7 +107,7 @@ def columns(found: Sheet, chosen: Mapping[int, str]) -> list[Column]:
         exact = canonical(header)
         guess = chosen.get(index)
         if guess is None:
-            guess = exact or _resembling(header)
+            guess = exact or _closest_column(header)
             if guess in taken:
                 guess = IGNORED
         if guess:
@@ -120,13 +120,13 @@ def columns(found: Sheet, chosen: Mapping[int, str]) -> list[Column]:
     return result
 
 
-def missing(found: Sequence[Column]) -> list[str]:
+def missing_columns(found: Sequence[Column]) -> list[str]:
     """Required columns that nothing in the file was taken for."""
     have = {column.chosen for column in found}
     return [name for name in REQUIRED if name not in have]
 
 
-def rewritten(text: str, found: Sheet, mapping: Sequence[Column]) -> str:
+def rewrite_for_importer(text: str, found: Sheet, mapping: Sequence[Column]) -> str:
     """The file as the importer reads it: commas, our headers, the same lines."""
     if found.header is None:
         return text
@@ -232,7 +232,7 @@ def _number(value: str) -> str | None:
     return result if result != value else None
 
 
-def _resembling(header: str) -> str:
+def _closest_column(header: str) -> str:
     key = re.sub(r"[^a-z0-9]", "", header.casefold())
     if key in _FOREIGN:
         return _FOREIGN[key]
@@ -257,12 +257,12 @@ def preview(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     unknown = {item["symbol"]: item["suggestions"] for item in document.get("unknown_symbols") or ()}
     found = []
     for item in document["preview"][:SHOWN_ROWS]:
-        verdict, doubt = _judged(item, unknown)
+        verdict, doubt = _verdict(item, unknown)
         found.append(item | {"verdict": verdict, "doubt": doubt})
     return found
 
 
-def _judged(item: Mapping[str, Any], unknown: Mapping[str, Sequence[str]]) -> tuple[str, bool]:
+def _verdict(item: Mapping[str, Any], unknown: Mapping[str, Sequence[str]]) -> tuple[str, bool]:
     if item["investment_class"] != "PUBLIC":
         return _("as stated"), False
     if item["symbol"] in unknown:

@@ -34,5 +34,5 @@ def label(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def joined(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
     return ", ".join(names)

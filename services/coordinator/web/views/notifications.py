@@ -27,7 +27,7 @@ def limits(limits: Sequence[Limit], standings: Sequence[Standing], names: Mappin
                 "name": limit.name,
                 "rule": f"{limit.figure} {limit.op.value} {limit.value:g}",
                 "scope": _("every portfolio") if limit.portfolio is None else names.get(limit.portfolio, "–"),
-                "breached": [_standing(limit, of, names) for of in breached[:SHOWN]],
+                "breached": [_standing_row(limit, of, names) for of in breached[:SHOWN]],
                 "more": max(0, len(breached) - SHOWN),
                 "read": bool(own),
                 "unknown": unknown,
@@ -36,7 +36,7 @@ def limits(limits: Sequence[Limit], standings: Sequence[Standing], names: Mappin
     return sorted(rows, key=lambda row: not row["breached"])
 
 
-def _standing(limit: Limit, of: Standing, names: Mapping[UUID, str]) -> dict[str, Any]:
+def _standing_row(limit: Limit, of: Standing, names: Mapping[UUID, str]) -> dict[str, Any]:
     session = of.reading.session
     page = f"/p/{of.portfolio}"
     explained = session is not None and not limit.figure.startswith("status.")

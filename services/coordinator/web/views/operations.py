@@ -143,7 +143,7 @@ def providers(document: Document) -> list[dict[str, Any]]:
     ]
 
 
-def held(document: Document) -> list[dict[str, Any]]:
+def held_prices(document: Document) -> list[dict[str, Any]]:
     return [
         item
         | {

@@ -25,7 +25,7 @@ def view(
 ) -> dict[str, Any]:
     """rows: snapshots up to the session that is looked at, oldest first, at least one; closes: of the benchmark, by session."""
     last = rows[-1]
-    shown = within(rows, period)
+    shown = snapshots_within(rows, period)
     of = Figures(portfolio, last["session"])
     sessions = [row["session"] for row in shown]
     nav = [row["nav"] for row in shown]
@@ -72,7 +72,7 @@ def view(
     }
 
 
-def within(rows: Sequence[Mapping[str, Any]], period: str) -> Sequence[Mapping[str, Any]]:
+def snapshots_within(rows: Sequence[Mapping[str, Any]], period: str) -> Sequence[Mapping[str, Any]]:
     """The snapshots of a period that ends with the last one, with the one before it: a change needs two."""
     if period == "ytd":
         year = rows[-1]["session"][:4]
@@ -163,7 +163,7 @@ def _cell(portfolio: str, row: Mapping[str, Any], field: str, full: float = FULL
     return figure, charts.shade(row[field], full)
 
 
-def morning(row: Mapping[str, Any], var: float | None) -> str:
+def summarize_day(row: Mapping[str, Any], var: float | None) -> str:
     """One sentence about the day, made of numbers that exist."""
     gained = row["daily_return"]
     if gained is None:

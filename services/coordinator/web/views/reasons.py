@@ -38,7 +38,7 @@ def reason(code: str | None) -> Reason:
         return known
     if code in set(ReasonCode):
         of = info(str(code))
-        return _known(str(code), of.meaning, f"{of.remedy}.")
+        return _with_words(str(code), of.meaning, f"{of.remedy}.")
     return Reason(code or "", (code or _("unknown")).replace("_", " "), "")
 
 
@@ -46,7 +46,7 @@ def words(code: str | None) -> str:
     return reason(code).means
 
 
-def grouped(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+def group_by_reason(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """(reason, figures and symbols): what one cause keeps from being known is said once."""
     found: dict[str, list[str]] = {}
     for item in items:
@@ -71,14 +71,14 @@ def of_part(items: Iterable[Mapping[str, Any]], part: str) -> list[tuple[str, li
     return [(code, list(names)) for code, names in found.items()]
 
 
-def _known(code: str, means: str, remedy: str) -> Reason:
+def _with_words(code: str, means: str, remedy: str) -> Reason:
     """The page's own words for a code; what it touches and who acts is the registry's."""
     of = info(code)
     return Reason(code, means, remedy, of.severity, of.acts)
 
 
 def _table() -> Mapping[str, Reason]:
-    return {row[0]: _known(*row) for row in (*_about_prices(), *_about_figures())}
+    return {row[0]: _with_words(*row) for row in (*_about_prices(), *_about_figures())}
 
 
 Words = tuple[str, str, str]

@@ -35,7 +35,7 @@ def view(portfolio: str, risk: Document, series: Document, exceeded: Document, s
         "figures": _figures(of, risk),
         "volatility": _volatility(series),
         "tail": _tail(of, risk),
-        "exceeded": _exceeded(of, scorecard),
+        "exceeded": _var_exceedances(of, scorecard),
         "exceedances": _exceedances(exceeded),
         "forecasts": _forecasts(of, scorecard),
         "by_position": _contributions(of, risk),
@@ -181,7 +181,7 @@ def _tail(of: Figures, risk: Document) -> list[dict[str, Any]]:
     ]
 
 
-def _exceeded(of: Figures, scorecard: Document) -> list[dict[str, Any]]:
+def _var_exceedances(of: Figures, scorecard: Document) -> list[dict[str, Any]]:
     """The product shows its own misses: how often VaR was exceeded, how often it should have been."""
     return [
         {

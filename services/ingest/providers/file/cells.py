@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.ingest.providers.file.columns import folded
+from services.ingest.providers.file.columns import normalise_header
 from services.ingest.providers.file.problems import Problems
 from services.ingest.providers.normalise import PRICE_AT_MOST
 from shared.arrays import DateVector, FloatVector
@@ -61,7 +61,7 @@ def dates(table: pa.Table, name: str, problems: Problems, *, optional: bool = Fa
         # A day is asked for: what stands below a microsecond is cut, not refused.
         column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.date32(), safe=False)
     elif not pa.types.is_date(column.type):
-        column = _parsed(column, pa.date32(), _as_date, name, "a date YYYY-MM-DD", problems)
+        column = _parse_column(column, pa.date32(), _as_date, name, "a date YYYY-MM-DD", problems)
     column = column.cast(pa.date32())
     if not optional and column.null_count:
         for row in np.flatnonzero(column.is_null().to_numpy()):
@@ -73,7 +73,7 @@ def numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool, a
     """float64 with NaN for an empty cell. Infinite, and zero or negative prices, are errors: no source means them."""
     column = plain(table[name])
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = _parsed(column, pa.float64(), float, name, "a number", problems)
+        column = _parse_column(column, pa.float64(), float, name, "a number", problems)
     values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     bad = (np.abs(values) > PRICE_AT_MOST) | (values <= 0 if positive else values < 0)
     what = "split or dividend" if action else "price" if positive else "volume"
@@ -88,7 +88,7 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _parsed(column: Any, type_: Any, parse: Any, name: str, wanted: str, problems: Problems) -> Any:
+def _parse_column(column: Any, type_: Any, parse: Any, name: str, wanted: str, problems: Problems) -> Any:
     """Text as values. Arrow does it at once; only a file with an error is gone through cell by cell, to name the cells."""
     trimmed = pc.utf8_trim_whitespace(column)
     trimmed = pc.if_else(pc.is_in(trimmed, pa.array(["", "NaN", "nan", "null", "NULL", "N/A", "-"])), None, trimmed)
@@ -106,7 +106,7 @@ def _parsed(column: Any, type_: Any, parse: Any, name: str, wanted: str, problem
 
 
 def _remedy(text: str, wanted: str, name: str) -> str:
-    if folded(text) == name:
+    if normalise_header(text) == name:
         return "; it is the header again, delete the row"
     if wanted != "a number":
         return _date_remedy(text)

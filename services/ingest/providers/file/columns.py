@@ -20,18 +20,18 @@ _ADJUSTED = frozenset({"adjusted_close", "adj._close", "adjclose"})
 _ADD = {"symbol": "a file of one symbol has it in each row", "date": "one row for each symbol and session"}
 
 
-def folded(name: str) -> str:
+def normalise_header(name: str) -> str:
     """A header as it is compared: in lower case, blanks as underscores."""
     return "_".join(name.strip().lower().split())
 
 
 def is_header(names: Sequence[str]) -> bool:
     """Whether a first row names columns. A line above the header, or a row of prices, names none."""
-    told = {folded(name) for name in names}
+    told = {normalise_header(name) for name in names}
     return bool(told & KNOWN) or any(not told.isdisjoint(others) for others in _LIKE.values())
 
 
-def lacking(names: Sequence[str], required: Iterable[str]) -> Iterable[tuple[str, str]]:
+def find_missing(names: Sequence[str], required: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Each required column that is not there, with what is wrong and what to do."""
     for name in required:
         if name not in names:

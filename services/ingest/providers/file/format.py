@@ -42,7 +42,7 @@ class Prices:
     skipped: Skipped
 
 
-def _refusing(read: Callable[..., Result]) -> Callable[..., Result]:
+def _refuse_unreadable(read: Callable[..., Result]) -> Callable[..., Result]:
     """Whatever a file holds that its reader did not foresee is a file that cannot be read, not a fault of the service."""
 
     @functools.wraps(read)
@@ -59,7 +59,7 @@ def _refusing(read: Callable[..., Result]) -> Callable[..., Result]:
     return guarded
 
 
-@_refusing
+@_refuse_unreadable
 def read_prices(path: Path, *, skip: bool = False) -> Prices:
     """Raises `BadPriceFile`. `skip`: rows with a fault are left out, and a second row of a day too."""
     table, problems = open_table(path, skip=skip)
@@ -76,7 +76,7 @@ def read_prices(path: Path, *, skip: bool = False) -> Prices:
     }
     problems.raise_if_any()
     names, codes = np.unique(np.array(symbols, dtype=str), return_inverse=True)
-    good = np.flatnonzero(problems.kept(len(dates)))
+    good = np.flatnonzero(problems.rows_without_fault(len(dates)))
     order = good[np.lexsort((dates[good], codes[good]))]
     codes, dates = codes[order], dates[order]
     again = (
@@ -97,11 +97,11 @@ def read_prices(path: Path, *, skip: bool = False) -> Prices:
         starts=tuple(int(start) for start in starts),
         dates=dates,
         columns={name: values[order] for name, values in columns.items()},
-        skipped=problems.skipped(),
+        skipped=problems.skipped_rows(),
     )
 
 
-@_refusing
+@_refuse_unreadable
 def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Action, ...]], Skipped]:
     """Actions by symbol, by ex-date. Raises `BadPriceFile`."""
     table, problems = open_table(path, skip=skip)
@@ -127,7 +127,7 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
     _check_repeated(symbols, dates.tolist(), types, values.tolist(), problems)
     problems.raise_if_any()
     found: dict[str, list[Action]] = {}
-    kept = problems.kept(len(symbols)).tolist()
+    kept = problems.rows_without_fault(len(symbols)).tolist()
     for good, symbol, day, type_, value in zip(kept, symbols, dates.tolist(), types, values.tolist(), strict=True):
         if not good:
             continue
@@ -135,7 +135,7 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
         if type_ != NO_ACTIONS:
             actions.append(Action(day, "split" if type_ == "split" else "dividend", value))
     ordered = {symbol: tuple(sorted(actions, key=lambda a: (a.ex_date, a.type))) for symbol, actions in found.items()}
-    return ordered, problems.skipped()
+    return ordered, problems.skipped_rows()
 
 
 def _check_repeated(
@@ -192,7 +192,7 @@ def _check_stated(
             problems.add("type", row, f"{said}; remove one of the two")
 
 
-@_refusing
+@_refuse_unreadable
 def read_profiles(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Profile, date | None]], Skipped]:
     """Profile and, where a column `delisted_on` gives one, the announced end of trading. Raises `BadPriceFile`."""
     table, problems = open_table(path, skip=skip)
@@ -211,7 +211,7 @@ def read_profiles(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Pr
                 "symbol", row, f"{symbol} is described in row {problems.line(first)} already; keep one of them"
             )
     problems.raise_if_any()
-    kept = problems.kept(len(symbols))
+    kept = problems.rows_without_fault(len(symbols))
     profiles = {
         symbol: (
             Profile(
@@ -225,4 +225,4 @@ def read_profiles(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Pr
         for row, symbol in enumerate(symbols)
         if kept[row]
     }
-    return profiles, problems.skipped()
+    return profiles, problems.skipped_rows()

@@ -106,13 +106,13 @@ class Problems:
                 self.starts = record_starts(lines, empty=self.counts_empty)
         return self.starts
 
-    def kept(self, rows: int) -> NDArray[np.bool_]:
+    def rows_without_fault(self, rows: int) -> NDArray[np.bool_]:
         """The rows without a fault."""
         mask = np.ones(rows, dtype=np.bool_)
         mask[list(self.rows)] = False
         return mask
 
-    def skipped(self) -> Skipped:
+    def skipped_rows(self) -> Skipped:
         return Skipped(self.path.name, len(self.rows) + self.ragged, tuple(self.found))
 
     def refuse_all(self) -> None:

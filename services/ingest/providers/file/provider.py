@@ -85,7 +85,7 @@ class FileProvider:
             log.debug("%s", error)
         return self._reads
 
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped_rows(self) -> tuple[Skipped, ...]:
         """Rows that were left out, by file; empty where a file with a bad row is refused."""
         return self._read().skipped
 

@@ -9,7 +9,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from services.ingest.providers.file.columns import DATES, KNOWN, NUMBERS, folded, is_header, lacking, lacking_close
+from services.ingest.providers.file.columns import (
+    DATES,
+    KNOWN,
+    NUMBERS,
+    find_missing,
+    is_header,
+    lacking_close,
+    normalise_header,
+)
 from services.ingest.providers.file.problems import BadPriceFile, Problems
 from shared.file_kinds import other_kind
 
@@ -38,7 +46,7 @@ def open_table(path: Path, *, skip: bool = False) -> tuple[pa.Table, Problems]:
             f"{path.name} cannot be read: {error}. Give the user that runs ingest the right to read it, or name another file by "
             "LEADLINE_DATA (--data)"
         ) from error
-    names = [folded(name) for name in table.column_names]
+    names = [normalise_header(name) for name in table.column_names]
     for name in {name for name in names if names.count(name) > 1}:
         problems.add(name, None, "is there twice; keep one of them")
     problems.raise_if_any()
@@ -158,8 +166,8 @@ def _parquet(path: Path) -> pa.Table:
         return _parquet_columns(path)
     except (OSError, pa.ArrowException) as error:
         raise BadPriceFile(
-            f"{path.name} cannot be read as Parquet{_damaged(path)}: {' '.join(str(error).split())[:200].rstrip('.')}. It is damaged: copy "
-            "it again from where it came from, or write it again"
+            f"{path.name} cannot be read as Parquet{_bad_column(path)}: {' '.join(str(error).split())[:200].rstrip('.')}. "
+            "It is damaged: copy it again from where it came from, or write it again"
         ) from error
 
 
@@ -183,7 +191,7 @@ def _check_magic(path: Path) -> None:
         )
 
 
-def _damaged(path: Path) -> str:
+def _bad_column(path: Path) -> str:
     """The first column that cannot be read, where the list of columns can."""
     try:
         names = pq.read_schema(path).names
@@ -245,7 +253,7 @@ def _numeric_or_text(type_: pa.DataType) -> bool:
 
 
 def require_columns(table: pa.Table, names: Sequence[str], problems: Problems) -> None:
-    for name, said in lacking(table.column_names, names):
+    for name, said in find_missing(table.column_names, names):
         problems.add(name, None, said)
 
 

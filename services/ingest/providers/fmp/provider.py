@@ -22,7 +22,7 @@ from services.ingest.providers.normalise import (
     invalid_symbol,
     is_foreign_listing,
 )
-from services.ingest.providers.publication import is_fund, published_at, unpublished
+from services.ingest.providers.publication import is_fund, published_at, unpublished_sessions
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds, Parameters, ProviderHttp
 from services.ingest.providers.transport.payload import Record, each_row, records
@@ -96,7 +96,7 @@ class Fmp(FmpReference):
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for request in requests:
-            name = self._spelled(request.symbol)
+            name = self._vendor_symbol(request.symbol)
             if name is None or parse_occ(request.symbol):
                 yield (
                     invalid_symbol(request.symbol)
@@ -116,7 +116,7 @@ class Fmp(FmpReference):
                     self._plan.learn(request.symbol, error)
                     raise
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return self._failed(request.symbol, error)
+            return self._to_no_data(request.symbol, error)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
         return self._each(symbols, lambda symbol, _name: self._find_rename(symbol))
@@ -128,7 +128,7 @@ class Fmp(FmpReference):
                 assert_currency(self.name, request.symbol, company.opt_text("currency"))
         rows = [row for first, last in _spans(request.first, request.last) for row in self._rows(name, first, last)]
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=True)
-        late = unpublished(
+        late = unpublished_sessions(
             request, found, self._calendar(), self._now(),
             lambda session: published_at(session, PUBLISHED_AT, fund=is_fund(request.symbol)),
         )  # fmt: skip
@@ -142,7 +142,7 @@ class Fmp(FmpReference):
         try:
             return replace(history, actions=self._actions(request, name), lists_splits=True)
         except PlanLimited as error:
-            self._http.noted(error)
+            self._http.record_error(error)
             return replace(history, actions_refused=True)
 
     def _actions(self, request: Request, name: str) -> tuple[Action, ...]:

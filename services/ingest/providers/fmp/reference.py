@@ -20,7 +20,7 @@ from services.ingest.providers.network import (
 )
 from services.ingest.providers.normalise import from_vendor
 from services.ingest.providers.transport.http import Parameters
-from services.ingest.providers.transport.payload import Record, dated, each_row, records
+from services.ingest.providers.transport.payload import Record, each_row, records, with_days
 from services.ingest.providers.transport.refusals import comparable
 from services.ingest.providers.transport.rest import RestProvider
 
@@ -82,7 +82,7 @@ class FmpReference(RestProvider):
             )
             return Matches(tuple(map(self._candidate, found)))
         except ProviderError as error:
-            return Matches(failed=self._failed(text, error))
+            return Matches(failed=self._to_no_data(text, error))
 
     def _profile(self, symbol: str, name: str) -> Described | NoData:
         found = self._companies(name)
@@ -114,7 +114,7 @@ class FmpReference(RestProvider):
             raise UnknownToProvider(self.name, f"no statements of {name}")
         today = self._today()
         earnings = records(self.name, "/earnings", self._http.get("/earnings", {"symbol": name, "limit": EARNINGS}))
-        reports = [day for day, _ in dated(self.name, f"earnings of {name}", earnings, "date")]
+        reports = [day for day, _ in with_days(self.name, f"earnings of {name}", earnings, "date")]
         return Fundamentals(
             symbol,
             today,
@@ -134,7 +134,7 @@ class FmpReference(RestProvider):
             return [
                 _statement(kind, item)
                 for kind, path in _STATEMENTS
-                for _, item in dated(self.name, path, records(self.name, path, self._http.get(path, asked)), "date")
+                for _, item in with_days(self.name, path, records(self.name, path, self._http.get(path, asked)), "date")
             ]
         except PlanLimited as error:
             # The free plan's sentence about a symbol is about that one alone.

@@ -10,7 +10,7 @@ from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import SchemaChanged
 from services.ingest.providers.normalise import Row
 from services.ingest.providers.payments import Payments
-from services.ingest.providers.transport.payload import Record, dated
+from services.ingest.providers.transport.payload import Record, with_days
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def listed_actions(
     """
     found: list[Action] = []
     unknown_before = date.min
-    for day, item in dated(provider, f"splits of {name}", splits, "date"):
+    for day, item in with_days(provider, f"splits of {name}", splits, "date"):
         try:
             if day <= until:
                 one = split(provider, day, item.number("numerator"), item.number("denominator"))
@@ -55,11 +55,11 @@ def listed_actions(
     found = [action for action in found if action.ex_date > unknown_before]
     listed = list(found)
     payments = Payments()
-    for day, item in dated(provider, f"dividends of {name}", dividends, "date"):
+    for day, item in with_days(provider, f"dividends of {name}", dividends, "date"):
         if day <= unknown_before:
             continue
         try:
-            paid = _paid(item, prod(s.value for s in listed if s.ex_date > day))
+            paid = _cash_per_share(item, prod(s.value for s in listed if s.ex_date > day))
             if paid and payments.is_new(day, paid, item.opt_text("paymentDate")):
                 found.append(dividend(provider, day, paid))
         except SchemaChanged as error:
@@ -69,7 +69,7 @@ def listed_actions(
     return check_actions(provider, tuple(sorted(found, key=lambda action: (action.ex_date, action.type))))
 
 
-def _paid(item: Record, later: float) -> float | None:
+def _cash_per_share(item: Record, later: float) -> float | None:
     """Cash per share of the day, by the one of its two columns that can be read. Raises `SchemaChanged` where none of them can be.
 
     later : new shares per old of the splits after it

@@ -18,8 +18,8 @@ from services.ingest.providers.errors import (
 from services.ingest.providers.massive.night import Day, Night
 from services.ingest.providers.massive.plan import Plan, Served
 from services.ingest.providers.massive.reference import MassiveReference
-from services.ingest.providers.normalise import Row, bars, encoded, invalid_symbol
-from services.ingest.providers.publication import published_at, unpublished
+from services.ingest.providers.normalise import Row, bars, encode_path_segment, invalid_symbol
+from services.ingest.providers.publication import published_at, unpublished_sessions
 from services.ingest.providers.quota.limits import PlanMemory
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.http import ProviderHttp
@@ -62,13 +62,13 @@ class MassiveBars(MassiveReference):
 
     def _priced_all(self, requests: Sequence[Request]) -> tuple[list[Priced | NoData], bool]:
         """And whether some came of whole days."""
-        chosen = {index for index in self._night.chosen(requests) if not parse_occ(requests[index].symbol)}
+        chosen = {index for index in self._night.choose_requests(requests) if not parse_occ(requests[index].symbol)}
         days: dict[date, Day] = {}
         refused: set[date] = set()
         failed: Exception | None = None
         try:
             for day in sorted({day for index in chosen for day in self._night.sessions(requests[index])}):
-                if self._plan.finished(day) < day:
+                if self._plan.last_served(day) < day:
                     refused.add(day)
                     continue
                 try:
@@ -85,32 +85,32 @@ class MassiveBars(MassiveReference):
         def one(index: int, request: Request) -> Priced | NoData:
             if index not in chosen:
                 return self._bars_of(request)
-            return self._failed(request.symbol, failed) if failed else self._of_days(request, days, refused)
+            return self._to_no_data(request.symbol, failed) if failed else self._of_days(request, days, refused)
 
         return [one(index, request) for index, request in enumerate(requests)], bool(chosen)
 
     def _of_days(self, request: Request, days: dict[date, Day], refused: set[date]) -> Priced | NoData:
         """A symbol's bars of whole days; of one that none of them has (the days leave some markets out), by its own question."""
-        name = self._spelled(request.symbol)
+        name = self._vendor_symbol(request.symbol)
         if name is None:
             return invalid_symbol(request.symbol)
         asked = [day for day in self._night.sessions(request) if day not in refused]
         if not asked:
             until = self._plan.morning()
-            return NotPublished(self.name, f"{request.last} is served when the day has ended", retry_at=until).absent(
-                request.symbol
-            )
+            return NotPublished(
+                self.name, f"{request.last} is served when the day has ended", retry_at=until
+            ).to_no_data(request.symbol)
         rows = [days[day][name] for day in asked if name in days[day]]
         if not rows and any(days[day] for day in asked):
             return self._bars_of(request)
         last = request.last if len(asked) == len(self._night.sessions(request)) else asked[-1]
-        return self._priced(request, rows, last, self._plan.late(last, request.last))
+        return self._to_bars(request, rows, last, self._plan.late(last, request.last))
 
-    def _priced(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
+    def _to_bars(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
         """The rows as bars. A newest session that is missing before its hour is late, and does not make a series end early."""
         adjusted = self._adjusted and not self._as_traded
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=adjusted)
-        late = unpublished(
+        late = unpublished_sessions(
             replace(request, last=last), found, self._calendar(), self._now(),
             lambda session: published_at(session, PUBLISHED_AT, fund=False),
         )  # fmt: skip
@@ -138,7 +138,7 @@ class MassiveBars(MassiveReference):
             unserved: list[Unserved] = []
             gone: ProviderError | None = None
             for symbol, low, high in segments(request):
-                name = self._spelled(symbol)
+                name = self._vendor_symbol(symbol)
                 if name is None:
                     return invalid_symbol(request.symbol)
                 first, last = max(low, request.first), min(high, request.last)
@@ -158,16 +158,24 @@ class MassiveBars(MassiveReference):
             rows = [row for one in served for row in one.rows]
             unserved += [span for one in served for span in one.unserved]
             last = max((one.last for one in served), default=request.last)
-            return self._priced(request, rows, min(last, request.last), tuple(unserved))
+            return self._to_bars(request, rows, min(last, request.last), tuple(unserved))
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return self._failed(request.symbol, error)
+            return self._to_no_data(request.symbol, error)
 
     def _ask(self, name: str, first: date, last: date) -> Served:
         return self._plan.ask(self.name, lambda low, high: list(self._rows(name, low, high)), first, last)
 
     def _rows(self, name: str, first: date, last: date) -> Iterator[Row]:
         answer = self._client.list_aggs(
-            encoded(name), 1, "day", first, last, adjusted=self._adjusted, sort="asc", limit=50_000, raw=True
+            encode_path_segment(name),
+            1,
+            "day",
+            first,
+            last,
+            adjusted=self._adjusted,
+            sort="asc",
+            limit=50_000,
+            raw=True,
         )
         for page in self._pages("aggregates", answer):
             # Another ticker's prices are nobody's.

@@ -28,7 +28,7 @@ class Night:
     def sessions(self, request: Request) -> list[date]:
         return self._calendar().between(request.first, request.last)
 
-    def chosen(self, requests: Sequence[Request]) -> set[int]:
+    def choose_requests(self, requests: Sequence[Request]) -> set[int]:
         """Indices of the requests whose days are asked for as wholes."""
         if self._useless_on == self._now().date():
             return set()

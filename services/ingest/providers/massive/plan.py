@@ -60,7 +60,7 @@ class Plan:
         Raises `PlanLimited` if the plan covers none of it, `NotPublished` if all of it is today's.
         """
         years = self._known_years()
-        low, high = max(first, self._edge(years) if years else first), self.finished(last)
+        low, high = max(first, self._edge(years) if years else first), self.last_served(last)
         while True:
             if high < first:
                 raise NotPublished(provider, f"{last} is served when the day has ended", retry_at=self.morning())
@@ -91,7 +91,7 @@ class Plan:
         first = max(first, self._edge(years)) if years else first
         return [first, *(edge for years in YEARS if (edge := self._edge(years)) > first)]
 
-    def finished(self, last: date) -> date:
+    def last_served(self, last: date) -> date:
         """`last`, or the session before one that was refused today."""
         if self._refused is None or self._refused[0] != market_day(self._now()) or last < self._refused[1]:
             return last

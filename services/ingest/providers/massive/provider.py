@@ -105,7 +105,7 @@ class Massive(MassiveBars):
 
     def calls(self, requests: Sequence[Request]) -> int:
         """One for each name of a symbol, and two for each fifty; of a night one a day and what the actions of all cost."""
-        chosen = self._night.chosen(requests)
+        chosen = self._night.choose_requests(requests)
         named = sum(len(segments(request)) for index, request in enumerate(requests) if index not in chosen)
         calls = named + self._night.cost(requests, chosen)
         for start in range(0, len(requests), SYMBOLS_A_CALL):
@@ -121,7 +121,7 @@ class Massive(MassiveBars):
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
-        answers, night = self._judged(requests)
+        answers, night = self._answers_and_night(requests)
         known = [
             request
             for request, answer in zip(requests, answers, strict=True)
@@ -131,16 +131,18 @@ class Massive(MassiveBars):
             answers = self._without_actions(requests, answers)
         elif known:
             first = min(request.first for request in requests) - LISTED_LATE
-            names = {name for request in known for symbol, _, _ in segments(request) if (name := self._spelled(symbol))}
+            names = {
+                name for request in known for symbol, _, _ in segments(request) if (name := self._vendor_symbol(symbol))
+            }
             try:
                 actions, unreadable = self._actions_of(names, first, night=night)
             except PlanLimited as error:
-                self._http.noted(error)
+                self._http.record_error(error)
                 self._listed.refuse()
                 answers = self._without_actions(requests, answers)
             except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
-                answers = [self._failed(a.symbol, error) if isinstance(a, History) else a for a in answers]
+                answers = [self._to_no_data(a.symbol, error) if isinstance(a, History) else a for a in answers]
             else:
                 answers = [
                     self._with(answer, request, actions, unreadable) if isinstance(answer, History) else answer
@@ -148,7 +150,7 @@ class Massive(MassiveBars):
                 ]
         yield from answers
 
-    def _judged(self, requests: Sequence[Request]) -> tuple[list[Answer], bool]:
+    def _answers_and_night(self, requests: Sequence[Request]) -> tuple[list[Answer], bool]:
         """Answers without their actions, and whether some came of whole days."""
         priced, night = self._priced_all(requests)
         late = [
@@ -191,14 +193,14 @@ class Massive(MassiveBars):
         return self._calendar().on_or_before(found.last)
 
     def _answer_or_refusal(self, request: Request, found: Priced, patience: int) -> Answer:
-        name = self._spelled(request.symbol)
+        name = self._vendor_symbol(request.symbol)
         assert name is not None
         try:
             with asking_about(request.symbol):
                 answer = self._judge(request, name, found, patience)
                 return replace(answer, unserved=found.unserved) if isinstance(answer, History) else answer
         except Exception as error:  # noqa: BLE001 - as above
-            return self._failed(request.symbol, error)
+            return self._to_no_data(request.symbol, error)
 
     def _judge(self, request: Request, name: str, priced: Priced, patience: int) -> Answer:
         """A series that is there to the end speaks for itself. Of one that is not, the vendor's list of tickers tells why."""
@@ -245,7 +247,7 @@ class Massive(MassiveBars):
         own = []
         for symbol, low, high in segments(request):
             if error := unreadable.get(from_vendor(symbol)):
-                return self._failed(request.symbol, error)
+                return self._to_no_data(request.symbol, error)
             own += [action for action in actions.get(from_vendor(symbol), ()) if low <= action.ex_date <= high]
         try:
             listed = in_effect((action for action in own if isinstance(action, Action)), self._today())
@@ -257,7 +259,7 @@ class Massive(MassiveBars):
                 )  # fmt: skip
             ordered = check_actions(self.name, tuple(sorted(listed, key=lambda action: (action.ex_date, action.type))))
         except SchemaChanged as error:
-            return self._failed(request.symbol, error)
+            return self._to_no_data(request.symbol, error)
         return replace(history, actions=ordered, left_out=left_out)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:

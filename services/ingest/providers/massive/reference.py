@@ -9,7 +9,7 @@ from services.ingest.model.market import Listing, NoData, Profile, Rename
 from services.ingest.providers.errors import ProviderError, SchemaChanged, UnknownToProvider
 from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.network import ITEMS, Described, Fundamentals, Matches, Statement, StatementKind
-from services.ingest.providers.normalise import encoded, from_vendor
+from services.ingest.providers.normalise import encode_path_segment, from_vendor
 from services.ingest.providers.transport.http import ProviderHttp
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.transport.rest import RestProvider
@@ -81,10 +81,10 @@ class MassiveReference(RestProvider):
             page = self._page("tickers", self._client.list_tickers(search=text[:100], active=True, limit=20, raw=True))
             return Matches(tuple(map(_listing, page.records("results", missing_is_empty=True))))
         except ProviderError as error:
-            return Matches(failed=self._failed(text, error))
+            return Matches(failed=self._to_no_data(text, error))
 
     def _profile(self, symbol: str, name: str) -> Described:
-        answer = self._client.get_ticker_details(encoded(name), raw=True)
+        answer = self._client.get_ticker_details(encode_path_segment(name), raw=True)
         item = self._page("ticker details", answer).record("results")
         self._same(symbol, item.text("ticker"))
         listing = _listing(item)
@@ -146,7 +146,7 @@ class MassiveReference(RestProvider):
 
     def _find_rename(self, symbol: str, name: str, figi: str) -> Rename | None:
         try:
-            answer = self._client.get_ticker_events(encoded(figi), types="ticker_change", raw=True)
+            answer = self._client.get_ticker_events(encode_path_segment(figi), types="ticker_change", raw=True)
         except UnknownToProvider:
             return None
         events = self._page("ticker events", answer).record("results").records("events")
@@ -176,8 +176,8 @@ class MassiveReference(RestProvider):
     def _page(self, where: str, answer: Document) -> Record:
         return Record(self.name, where, answer.read)
 
-    def _spelled(self, symbol: str) -> str | None:
-        name = super()._spelled(symbol)
+    def _vendor_symbol(self, symbol: str) -> str | None:
+        name = super()._vendor_symbol(symbol)
         return f"O:{name}" if name and parse_occ(name) else name
 
     def _same(self, symbol: str, answered: str) -> None:

@@ -24,7 +24,7 @@ class CompanyBreaker:
         self._failures = 0
         self._refused: ProfilesRefused | None = None
 
-    def failed(self, error: ProviderError) -> bool:
+    def record_failure(self, error: ProviderError) -> bool:
         """Whether this is kept from prices."""
         if isinstance(error, RateLimited | PlanLimited):
             return False
@@ -36,12 +36,12 @@ class CompanyBreaker:
                 self._refused = ProfilesRefused(error.provider, told, retry_at=until)
         return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
             self._failures, self._refused = 0, None
 
     @property
-    def refused(self) -> ProfilesRefused | None:
+    def refusal(self) -> ProfilesRefused | None:
         """Why nobody is asked now; None if somebody may be."""
         with self._lock:
             refused = self._refused

@@ -86,9 +86,9 @@ class Quota(PlanMemory, Protocol):
         """The calls have been made, but for `unused` of them."""
         ...
 
-    def succeeded(self) -> None: ...
+    def record_success(self) -> None: ...
 
-    def failed(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
+    def record_failure(self, error: ProviderError, *, confirmed: bool = False) -> ProviderError | None:
         """Record it; the error that says until when nobody is to ask, if the provider is closed now.
 
         confirmed : several answers could not be used, nor could one about another symbol: closed at once

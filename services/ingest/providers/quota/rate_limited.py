@@ -126,20 +126,20 @@ class SharedRateLimiter:
                 self._quota.renew(self._uses)
                 self._renewed = time.monotonic()
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
             self._odd, self._suspicion = 0, None
             self._last_answered = subject() or self._last_answered
             self._failing.discard(subject() or "")
             if self._companies:
-                self.companies.succeeded()
+                self.companies.record_success()
             if not self._told:
-                self._quota.succeeded()
+                self._quota.record_success()
                 self._told = True
 
-    def failed(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> None:
         with self._lock:
-            if self._companies and self.companies.failed(error):
+            if self._companies and self.companies.record_failure(error):
                 return
             symbol = subject()
             if symbol is not None:
@@ -155,7 +155,7 @@ class SharedRateLimiter:
                 return
             self._told = False
             confirmed = self._probing and error.of_one_answer
-            self._closed = self._quota.failed(error, confirmed=confirmed) or self._closed
+            self._closed = self._quota.record_failure(error, confirmed=confirmed) or self._closed
 
     @property
     def suspicious(self) -> bool:
@@ -182,7 +182,7 @@ class SharedRateLimiter:
             return next(symbol for symbol in choices if symbol is not None and symbol != self._last_failed)
 
     @contextmanager
-    def probing(self) -> Iterator[None]:
+    def probe(self) -> Iterator[None]:
         """Within it calls pass in spite of a suspicion, and what they end in is about the vendor."""
         with self._lock:
             self._probing = True
@@ -195,7 +195,7 @@ class SharedRateLimiter:
                     self._odd, self._suspicion = 0, None
 
     @property
-    def closed(self) -> ProviderError | None:
+    def closed_by(self) -> ProviderError | None:
         """Why nobody is to ask any more, if a call of this portion ended so."""
         with self._lock:
             return self._closed
@@ -248,7 +248,7 @@ class RateLimitedProvider:
                         break
                     if grant.probe and self._answers_about_another(asked[0]):
                         continue  # open again: the next portion is a whole one
-                    if grant.probe and (closed := self._gate.closed) is not None:
+                    if grant.probe and (closed := self._gate.closed_by) is not None:
                         self._refuse(closed, requests, queue, answers)
                         break
                     size = self._affordable(asked, grant.calls)
@@ -263,14 +263,14 @@ class RateLimitedProvider:
     def _answers_about_another(self, like: Request) -> bool:
         """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""
         first = max(like.first, like.last - PROBE_SPAN)
-        with self._gate.probing():
+        with self._gate.probe():
             list(self.provider.fetch([Request(self._gate.reference(), first, like.last)]))
         return self._gate.answered
 
     @contextmanager
     def background(self, calls: int) -> Iterator[ProviderError | None]:
         """A portion of the lowest priority, for what can wait (profiles, statements)."""
-        if (closed := self._gate.companies.refused) is not None:
+        if (closed := self._gate.companies.refusal) is not None:
             yield closed
             return
         with self._gate.batch(Priority.BACKGROUND, calls, calls) as grant:
@@ -295,5 +295,5 @@ class RateLimitedProvider:
             costs = [self.provider.calls([requests[index]]) for index in queue]
             waits = list(spread(costs, base, self.quota.windows))
         for index, wait in zip(queue, waits, strict=True):
-            absent: NoData = refused.absent(requests[index].symbol)
+            absent: NoData = refused.to_no_data(requests[index].symbol)
             answers[index] = replace(absent, retry_at=wait)

@@ -51,11 +51,11 @@ class ServedRows:
         with self._lock:
             return self._rows.get(name)
 
-    def joined(self, name: str, day: Day) -> None:
+    def record_joined(self, name: str, day: Day) -> None:
         with self._lock:
             self._rows[name] = day
 
-    def asked(self, name: str, newest: Day | None, session: date) -> None:
+    def record_history(self, name: str, newest: Day | None, session: date) -> None:
         """The history was served, with what is listed up to the session."""
         with self._lock:
             self._histories[name] = session

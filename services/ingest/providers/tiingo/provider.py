@@ -26,12 +26,19 @@ from services.ingest.model.market import (
 from services.ingest.providers.actions import check_actions, dividend, split
 from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.network import Described, Fundamentals, Matches
-from services.ingest.providers.normalise import Row, bars, encoded, from_vendor, invalid_symbol, is_foreign_listing
-from services.ingest.providers.publication import is_fund, published_at, unpublished
+from services.ingest.providers.normalise import (
+    Row,
+    bars,
+    encode_path_segment,
+    from_vendor,
+    invalid_symbol,
+    is_foreign_listing,
+)
+from services.ingest.providers.publication import is_fund, published_at, unpublished_sessions
 from services.ingest.providers.tiingo.night import Day, ServedRows
 from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimiter, asking_about
 from services.ingest.providers.transport.http import Bounds, ProviderHttp
-from services.ingest.providers.transport.payload import Record, dated, records
+from services.ingest.providers.transport.payload import Record, records, with_days
 from services.ingest.providers.transport.refusals import VendorErrorRules
 from services.ingest.providers.transport.rest import RestProvider
 from shared.market.calendar import Calendar
@@ -103,7 +110,7 @@ class Tiingo(RestProvider):
 
     def _late(self, request: Request, found: Bars) -> tuple[Unserved, ...]:
         """The newest sessions of a question that are missing because their hour has not come."""
-        return unpublished(
+        return unpublished_sessions(
             request, found, self._calendar(), self._now(), lambda session: self.published_at(request.symbol, session)
         )
 
@@ -120,10 +127,10 @@ class Tiingo(RestProvider):
                 self._read_latest()
             except ProviderError as error:
                 # Each is asked for by itself: if nobody may be asked now, the gate says so without a call.
-                self._http.noted(error)
+                self._http.record_error(error)
                 self._refused_on = self._today()
         for request in requests:
-            name = self._spelled(request.symbol)
+            name = self._vendor_symbol(request.symbol)
             if name is None:
                 yield invalid_symbol(request.symbol)
             elif parse_occ(request.symbol) or name.startswith("^") or is_foreign_listing(name) or name[:1].isdigit():
@@ -136,31 +143,31 @@ class Tiingo(RestProvider):
     def _answer(self, request: Request, name: str, *, from_latest: bool) -> Answer:
         try:
             with asking_about(request.symbol):
-                joined = self._joined(request, name) if from_latest else None
+                joined = self._join_rows(request, name) if from_latest else None
                 if joined is None:
                     return self._history(request, name)
                 return self._asked_anew(request, name) or joined if self._is_old(request) else joined
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return self._failed(request.symbol, error)
+            return self._to_no_data(request.symbol, error)
 
     def _asked_anew(self, request: Request, name: str) -> Answer | None:
         """The history, for what was listed late; None if it cannot be had now: the night has its row, and the next one asks again."""
         try:
             return self._history(request, name)
         except ProviderError as error:
-            self._http.noted(error)
+            self._http.record_error(error)
             return None
 
     def _is_old(self, request: Request) -> bool:
         calendar = self._calendar()
-        return self._served.is_old(self._spelled(request.symbol) or "", calendar.last_due(self._now()), calendar)
+        return self._served.is_old(self._vendor_symbol(request.symbol) or "", calendar.last_due(self._now()), calendar)
 
     def _nightly(self, requests: Sequence[Request]) -> set[str]:
         """Symbols of which only the newest session is asked for, next to the one that was served last; none if it is one symbol."""
         calendar, found = self._calendar(), set()
         newest = calendar.last_due(self._now())
         for request in requests:
-            before = self._served.newest(self._spelled(request.symbol) or "")
+            before = self._served.newest(self._vendor_symbol(request.symbol) or "")
             if (
                 before is not None
                 and calendar.on_or_before(request.last) == newest
@@ -186,7 +193,7 @@ class Tiingo(RestProvider):
             self._latest = {name: Record(self.name, where, item) for item, name in named if name in self._served}
             self._latest_at = self._now()
 
-    def _joined(self, request: Request, name: str) -> History | None:
+    def _join_rows(self, request: Request, name: str) -> History | None:
         """The row served last and the newest one; None if the symbol has to be asked for by itself."""
         record, before = self._latest.get(name), self._served.newest(name)
         if record is None or before is None:
@@ -196,20 +203,20 @@ class Tiingo(RestProvider):
             return None
         rows = [before.row] + ([newest.row] if newest.row.day > before.row.day else [])
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=False)
-        self._served.joined(name, newest)
+        self._served.record_joined(name, newest)
         own = tuple(self._actions_of([before]))
         return History(request.symbol, found, own, lists_splits=True, unserved=self._late(request, found))
 
     def _history(self, request: Request, name: str) -> Answer:
-        path = f"/tiingo/daily/{encoded(name)}/prices"
+        path = f"/tiingo/daily/{encode_path_segment(name)}/prices"
         # To today, whatever is asked for: splits after the range are needed, because users' quantities are on the newest basis.
         start = request.first - LISTED_LATE
         asked = {"startDate": start.isoformat(), "endDate": max(self._today(), request.last).isoformat()}
         items = records(self.name, path, self._http.get(path, asked))
-        days = [self._day(item) for day, item in dated(self.name, name, items, "date") if day <= self._today()]
+        days = [self._day(item) for day, item in with_days(self.name, name, items, "date") if day <= self._today()]
         days.sort(key=lambda day: day.row.day)
         found = bars((day.row for day in days), request.first, request.last, self._calendar(), split_adjusted=False)
-        self._served.asked(name, days[-1] if days else None, self._calendar().last_due(self._now()))
+        self._served.record_history(name, days[-1] if days else None, self._calendar().last_due(self._now()))
         listed_from = days[0].row.day if days and days[0].row.day > request.first else self._listed_from(name, days)
         actions = check_actions(self.name, tuple(self._actions_of(days)))
         late = self._late(request, found)
@@ -219,7 +226,7 @@ class Tiingo(RestProvider):
         """Of a symbol without a row in the range, when its rows begin. Raises `UnknownToProvider`."""
         if days:
             return None
-        path = f"/tiingo/daily/{encoded(name)}"
+        path = f"/tiingo/daily/{encode_path_segment(name)}"
         first = Record(self.name, path, self._http.get(path)).opt_day("startDate")
         return first if first is not None and first <= self._today() else None
 
@@ -260,7 +267,7 @@ class Tiingo(RestProvider):
             found = records(self.name, where, self._http.get(where, {"query": text[:100]}))
             return Matches(tuple(map(self._listing, found)))
         except ProviderError as error:
-            return Matches(failed=self._failed(text, error))
+            return Matches(failed=self._to_no_data(text, error))
 
     def _listing(self, item: Record) -> Listing:
         kind = _ASSET_TYPES.get((item.opt_text("assetType") or "").lower(), "unknown")

@@ -8,9 +8,9 @@ import socket
 
 from services.ingest.model.market import ProviderErrorKind
 from services.ingest.providers.errors import AddressRefused, ProviderDown
-from shared.network import allowed, environment_proxy
+from shared.network import environment_proxy, is_allowed_address
 
-__all__ = ["allowed", "environment_proxy", "public_address"]
+__all__ = ["environment_proxy", "is_allowed_address", "public_address"]
 
 
 def public_address(provider: str, host: str, port: int, *, allow_loopback: bool = False) -> str:
@@ -21,7 +21,7 @@ def public_address(provider: str, host: str, port: int, *, allow_loopback: bool 
         raise ProviderDown(provider, f"{host} has no address: {error}", fault=ProviderErrorKind.OUTAGE) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
-        if not allowed(address, allow_loopback=allow_loopback):
+        if not is_allowed_address(address, allow_loopback=allow_loopback):
             raise AddressRefused(
                 provider, f"{host} leads to {address}, which is not a public address; it was not asked"
             )

@@ -40,11 +40,11 @@ class RateLimiter(Protocol):
         """Return if one call may be made now. Raises `RateLimited`, `ProviderDown` (both with `retry_at`) or `AuthRefused`."""
         ...
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """The vendor answered, be it that it knows no such symbol."""
         ...
 
-    def failed(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> None:
         """The call ended so. Never told of a refusal by `acquire`: nobody was asked."""
         ...
 
@@ -80,13 +80,13 @@ class LocalRateLimiter:
                 return
         raise closed_by
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
             self._failures = 0
             if (symbol := subject()) is not None:
                 self._answered.add(symbol)
 
-    def failed(self, error: ProviderError) -> None:
+    def record_failure(self, error: ProviderError) -> None:
         with self._lock:
             if isinstance(error, RateLimited | AuthRefused):
                 self._closed_by = error

@@ -87,15 +87,15 @@ class ProviderHttp:
 
     def get(self, path: str, parameters: Parameters | None = None) -> Any:
         """The JSON document at a path of the vendor's, whose segments are encoded already. Raises `ProviderError`."""
-        return self._retried(self._base + path, parameters)
+        return self._get_with_retries(self._base + path, parameters)
 
     def get_url(self, url: str) -> Any:
         """The JSON document at a URL the vendor gave (`next_url`). Raises `AddressRefused` if it leaves the vendor's origin."""
         if _origin(url) != self._origin:
-            raise self.noted(
+            raise self.record_error(
                 AddressRefused(self._dialect.name, "the next page lies on another origin; it was not asked")
             )
-        return self._retried(url, None)
+        return self._get_with_retries(url, None)
 
     @property
     def base(self) -> str:
@@ -104,7 +104,7 @@ class ProviderHttp:
     def close(self) -> None:
         self._client.close()
 
-    def _retried(self, url: str, parameters: Parameters | None) -> Any:
+    def _get_with_retries(self, url: str, parameters: Parameters | None) -> Any:
         bounds = self._bounds
         for attempt in stamina.retry_context(
             on=lambda error: isinstance(error, ProviderDown) and error.again_at_once,
@@ -119,17 +119,17 @@ class ProviderHttp:
                 try:
                     document = self._once(url, parameters)
                 except UnknownToProvider:
-                    self._gate.succeeded()
+                    self._gate.record_success()
                     raise
                 except ProviderError as error:
-                    self._gate.failed(self.noted(error))
+                    self._gate.record_failure(self.record_error(error))
                     raise
-                self._gate.succeeded()
+                self._gate.record_success()
                 self.journal.disabled = None
                 return document
         raise AssertionError("stamina ends with a result or an error")
 
-    def noted(self, error: ProviderError) -> ProviderError:
+    def record_error(self, error: ProviderError) -> ProviderError:
         """Keep what `condition` tells; for errors found while reading a document too. That a symbol is unknown is none."""
         if not isinstance(error, UnknownToProvider):
             self.journal.last_fault = str(error)
@@ -205,7 +205,7 @@ class ProviderHttp:
         if status >= 400:
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said}".strip())
         if said:
-            raise self._refused(path, said)
+            raise self._error_of_refusal(path, said)
         if not readable:
             html = body.lstrip()[:1] == b"<"
             raise ProviderDown(
@@ -215,7 +215,7 @@ class ProviderHttp:
             )
         return document
 
-    def _refused(self, path: str, said: str) -> ProviderError:
+    def _error_of_refusal(self, path: str, said: str) -> ProviderError:
         """An error that came with status 200."""
         low, name = comparable(said), self._dialect.name
         if "api key" in low:

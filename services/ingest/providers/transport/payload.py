@@ -176,7 +176,7 @@ def each_row(provider: str, name: str, items: Iterable[Record], read: Callable[[
     return made
 
 
-def dated(provider: str, what: str, items: Iterable[Record], key: str) -> list[tuple[date, Record]]:
+def with_days(provider: str, what: str, items: Iterable[Record], key: str) -> list[tuple[date, Record]]:
     """The items whose day can be read, with it; the others cost themselves. Raises `SchemaChanged` if none of several can be."""
     found: list[tuple[date, Record]] = []
     odd: list[SchemaChanged] = []

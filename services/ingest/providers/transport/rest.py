@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from services.ingest.model.market import NoData
-from services.ingest.providers.errors import ProviderError, unexpected
+from services.ingest.providers.errors import ProviderError, unexpected_answer
 from services.ingest.providers.network import Matches, ProviderHealth
 from services.ingest.providers.normalise import invalid_symbol, market_day, to_vendor
 from services.ingest.providers.transport.gate import asking_about
@@ -50,19 +50,19 @@ class RestProvider:
             yield self._one(symbol, ask)
 
     def _one(self, symbol: str, ask: Callable[[str, str], Answered | NoData]) -> Answered | NoData:
-        name = self._spelled(symbol)
+        name = self._vendor_symbol(symbol)
         if name is None:
             return invalid_symbol(symbol)
         try:
             with asking_about(symbol):
                 return ask(symbol, name)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return self._failed(symbol, error)
+            return self._to_no_data(symbol, error)
 
-    def _failed(self, symbol: str, error: Exception) -> NoData:
+    def _to_no_data(self, symbol: str, error: Exception) -> NoData:
         """What a question about a symbol ended in; an error that nobody foresaw is a schema that nobody knew."""
-        known = error if isinstance(error, ProviderError) else unexpected(self.name, symbol, error)
-        return self._http.noted(known).absent(symbol)
+        known = error if isinstance(error, ProviderError) else unexpected_answer(self.name, symbol, error)
+        return self._http.record_error(known).to_no_data(symbol)
 
-    def _spelled(self, symbol: str) -> str | None:
+    def _vendor_symbol(self, symbol: str) -> str | None:
         return to_vendor(symbol, self.separator)

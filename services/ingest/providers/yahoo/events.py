@@ -37,7 +37,7 @@ def read_events(
         return [], []
     events = chart.record("events")
     actions: list[Action] = []
-    for day, one in _dated(provider, symbol, events.values("splits"), day_of):
+    for day, one in _with_days(provider, symbol, events.values("splits"), day_of):
         made = split(provider, day, one.number("numerator"), one.number("denominator"))
         actions += [made] if made not in actions else []
     left_out: list[LeftOut] = []
@@ -45,7 +45,7 @@ def read_events(
     for kind in ("dividends", "capitalGains"):
         listed: list[Payment] = []
         foreign: list[LeftOut] = []
-        for day, one in _dated(provider, symbol, events.values(kind), day_of):
+        for day, one in _with_days(provider, symbol, events.values(kind), day_of):
             # Null is nothing paid; another name for it is another format.
             amount = one.opt_number("amount") if one.names("amount") else one.number("amount")
             currency = one.opt_text("currency")
@@ -72,7 +72,7 @@ def read_events(
     return actions, left_out
 
 
-def _dated(
+def _with_days(
     provider: str, symbol: str, items: Iterable[Record], day_of: Callable[[Record], date]
 ) -> list[tuple[date, Record]]:
     """By day, so that the order of the keys is of no account. Raises `SchemaChanged` where the day has another name."""

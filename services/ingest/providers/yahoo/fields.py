@@ -34,7 +34,7 @@ from services.ingest.providers.publication import (
     in_new_york,
     is_fund,
     published_at,
-    unpublished,
+    unpublished_sessions,
 )
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo.chart import Chart
@@ -130,7 +130,7 @@ def _is_unknown(request: Request, chart: Chart, found: Bars, first: datetime | N
 
 def late_values(request: Request, found: Bars, calendar: Calendar, now: datetime) -> tuple[Unserved, ...]:
     """Net asset values of a fund that are not out yet, and when they are asked for next."""
-    late = unpublished(
+    late = unpublished_sessions(
         request, found, calendar, now, lambda session: published_at(session, FUNDS_PUBLISHED_AT, fund=True)
     )
     newest = calendar.on_or_before(request.last)
@@ -139,7 +139,7 @@ def late_values(request: Request, found: Bars, calendar: Calendar, now: datetime
     return tuple(replace(one, retry_at=min(ask_at, one.retry_at or ask_at)) for one in late)
 
 
-def suggested(absent: NoData, name: str, found: Sequence[Listing]) -> NoData:
+def add_suggestions(absent: NoData, name: str, found: Sequence[Listing]) -> NoData:
     """An unknown symbol with what a search for it finds: mostly a typing mistake."""
     others = tuple(one for one in found if one.symbol != from_vendor(name))[:SUGGESTIONS]
     if not others:

@@ -34,7 +34,7 @@ class ProfileBreaker:
             if self._said is not None and self._until is not None and self._now() < self._until:
                 raise self._said
 
-    def refused(self, provider: str, said: str, until: datetime | None = None) -> ProfilesRefused:
+    def record_refusal(self, provider: str, said: str, until: datetime | None = None) -> ProfilesRefused:
         """The error to raise. until : of a limit, when the vendor said to come back."""
         kind = ProfilesRefused if until is None else ProfilesLimited
         with self._lock:
@@ -49,7 +49,7 @@ class ProfileBreaker:
             )
             return self._said
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
             self._refusals, self._until, self._said = 0, None, None
 
@@ -63,11 +63,11 @@ class CrumbRefusals:
         self._failures = 0
         self._kept: tuple[datetime, Response] | None = None
 
-    def kept(self) -> Response | None:
+    def kept_response(self) -> Response | None:
         with self._lock:
             return self._kept[1] if self._kept is not None and self._now() < self._kept[0] else None
 
-    def answered(self, response: Response) -> None:
+    def record_answer(self, response: Response) -> None:
         words = response.content[:200].strip()
         limited = response.status_code == 429 or b"Too Many Requests" in words
         with self._lock:

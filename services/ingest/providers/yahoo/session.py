@@ -111,37 +111,37 @@ class YahooSession(Session[Response]):
         self._seen.fault = None
         self._seen.refused = None
 
-    def refused(self) -> tuple[int, str] | None:
+    def last_refusal(self) -> tuple[int, str] | None:
         """401 or 403 and the path, if that was the last word about data: the libraries get one try with a new crumb."""
         return getattr(self._seen, "refused", None)
 
     def verdict(self, error: Exception | None = None, *, library: str = "") -> ProviderError | None:
         """What a question ended in: what the session saw, and only then what the library made of it (`error`)."""
-        seen, refused = self.fault(), self.refused()
+        seen, refused = self.fault(), self.last_refusal()
         if seen is not None:
             return seen
         if refused is not None:
-            return self.noted(self._refusal(*refused))
+            return self.record_error(self._refusal(*refused))
         if error is None:
             return None
         if isinstance(error, RequestException):
-            return self.noted(
+            return self.record_error(
                 ProviderDown(self._provider, f"{type(error).__name__} before any data (curl {int(error.code)})")
             )
         said = f"an answer {library} cannot read ({type(error).__name__}: {str(error)[:200]})"
-        return self.noted(SchemaChanged(self._provider, said))
+        return self.record_error(SchemaChanged(self._provider, said))
 
     def _refusal(self, status: int, path: str) -> ProviderError:
         """Yahoo has no key that could be mended: it may let this machine in again by itself."""
         if not path.startswith(answers.CHART):
-            return self._profiles.refused(self._provider, f"{path} refuses this machine ({status})")
+            return self._profiles.record_refusal(self._provider, f"{path} refuses this machine ({status})")
         message = _REFUSED.format(status=status, name=self._provider)
         return AuthRefused(self._provider, message, retry_at=self._now() + BARRED)
 
-    def noted(self, error: ProviderError) -> ProviderError:
+    def record_error(self, error: ProviderError) -> ProviderError:
         """Keep what `condition` tells, and tell the gate: but not of profiles, whose refusal says nothing about prices."""
         if not isinstance(error, ProfilesRefused):
-            self._gate.failed(error)
+            self._gate.record_failure(error)
         self.journal.last_fault = str(error)
         if isinstance(error, AuthRefused):
             self.journal.disabled = str(error)
@@ -163,13 +163,13 @@ class YahooSession(Session[Response]):
             wait_jitter=limits.wait_initial,
         ):
             with attempt:
-                return self._admitted(method, url, arguments, data=data)
+                return self._send_within_limits(method, url, arguments, data=data)
         raise AssertionError("stamina ends with a result or an error")
 
-    def _admitted(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
+    def _send_within_limits(self, method: Any, url: str, arguments: Mapping[str, Any], *, data: bool) -> Response:
         path = urlsplit(url).path
         of_profiles = data and not path.startswith(answers.CHART)
-        if not data and (kept := self._crumbs.kept()) is not None:
+        if not data and (kept := self._crumbs.kept_response()) is not None:
             return kept
         self._acquire(self._profiles.assert_open if of_profiles else None)
         try:
@@ -177,24 +177,24 @@ class YahooSession(Session[Response]):
             if data:
                 self._judge(path, response)
             else:
-                response = self._followed(url, response)
+                response = self._follow_redirects(url, response)
         except UnknownToProvider as error:
-            self._gate.succeeded()
+            self._gate.record_success()
             self._seen.fault = error
             raise
         except ProviderError as error:
             if error is not self.fault():
-                self.noted(error)
+                self.record_error(error)
             raise
         if url == _COOKIES:
             self._cookies_given = response
         if path == _CRUMB:
-            self._crumbs.answered(response)
+            self._crumbs.record_answer(response)
         if data and response.status_code < 400:
-            self._gate.succeeded()
+            self._gate.record_success()
             self._seen.fault = self._seen.refused = None
             if of_profiles:
-                self._profiles.succeeded()
+                self._profiles.record_success()
             else:
                 self.journal.disabled = None
         return response
@@ -209,7 +209,7 @@ class YahooSession(Session[Response]):
             self._seen.fault = refused
             raise
 
-    def _followed(self, url: str, response: Response) -> Response:
+    def _follow_redirects(self, url: str, response: Response) -> Response:
         """The end of the redirects of a page about cookies or consent, as long as they stay with Yahoo. Data are never redirected."""
         for _ in range(REDIRECTS):
             to = response.headers.get("location")
@@ -276,10 +276,10 @@ class YahooSession(Session[Response]):
         if status == 429 or response.content[:64].startswith((b"Too Many Requests", b"Edge: Too Many Requests")):
             at = retry_at(response.headers.get("retry-after"), self._now(), default=RETRY_AFTER)
             if not path.startswith(answers.CHART):
-                raise self._profiles.refused(name, f"limit reached at {path}", at)
+                raise self._profiles.record_refusal(name, f"limit reached at {path}", at)
             raise RateLimited(name, f"limit reached at {path}", retry_at=at)
         if status in {401, 403}:
-            if self.refused():
+            if self.last_refusal():
                 raise self._refusal(status, path)
             self._seen.refused = status, path
             self._cookies_given = None  # they are worth nothing any more

@@ -58,7 +58,7 @@ class YahooSource(ABC):
         """`ask(item, the symbol in Yahoo's spelling)` of each, in order; a fault is the answer about its symbol."""
 
     @abstractmethod
-    def _guarded(
+    def _ask_guarded(
         self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str
     ) -> Answered | NoData:
         """`ask`'s answer, or why there is none."""
@@ -99,7 +99,7 @@ class YahooSource(ABC):
         def ask(given: str, _name: str) -> tuple[Listing, ...]:
             return self._listings(given)
 
-        answer = self._guarded(text, text, ask, symbol=text)
+        answer = self._ask_guarded(text, text, ask, symbol=text)
         return Matches(failed=answer) if isinstance(answer, NoData) else Matches(answer)
 
     def renames(self, symbols: Sequence[str]) -> Iterator[Rename | NoData | None]:
@@ -126,5 +126,5 @@ class YahooSource(ABC):
         found = chart.read(self.name, self._session.chart())
         answer = fields.history(self.name, request, name, found, self._calendar(), self._now())
         if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
-            return fields.suggested(answer, name, self._session.suggestions(name))
+            return fields.add_suggestions(answer, name, self._session.suggestions(name))
         return answer

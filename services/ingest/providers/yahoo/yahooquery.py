@@ -12,9 +12,9 @@ from typing import Any
 from curl_cffi.requests.exceptions import RequestException
 
 from services.ingest.model.market import Listing, NoData, Request
-from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected
+from services.ingest.providers.errors import ProviderError, UnknownToProvider, unexpected_answer
 from services.ingest.providers.network import Statement, StatementKind
-from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
+from services.ingest.providers.normalise import encode_path_segment, invalid_symbol, to_vendor
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
@@ -57,25 +57,25 @@ class YahooQuery(YahooSource):
                 yield invalid_symbol(symbol)
                 continue
             with asking_about(symbol):
-                answer = self._guarded(item, name, ask, symbol=symbol)
+                answer = self._ask_guarded(item, name, ask, symbol=symbol)
             yield answer
 
-    def _guarded(
+    def _ask_guarded(
         self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str
     ) -> Answered | NoData:
         """`ask`'s answer, or why there is none. A refusal gets one more try, with a new crumb."""
         with self._lock:
-            answer = self._asked(item, name, ask, symbol)
+            answer = self._ask_once(item, name, ask, symbol)
             if answer is None:
                 self._made = None
-                answer = self._asked(item, name, ask, symbol)
+                answer = self._ask_once(item, name, ask, symbol)
             if answer is not None:
                 return answer
             refusal = self._session.verdict()
             assert refusal is not None
-            return refusal.absent(symbol)
+            return refusal.to_no_data(symbol)
 
-    def _asked(
+    def _ask_once(
         self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], symbol: str
     ) -> Answered | NoData | None:
         """None if Yahoo refused with 401 or 403."""
@@ -86,17 +86,19 @@ class YahooQuery(YahooSource):
         try:
             answer = ask(item, name)
         except ProviderError as raised:
-            if session.fault() is None and session.refused() is not None:
+            if session.fault() is None and session.last_refusal() is not None:
                 return None  # without data there is no chart either: the refusal is what happened
-            return raised.absent(symbol)
+            return raised.to_no_data(symbol)
         except _UNEXPECTED as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return (session.fault() or session.noted(unexpected(self.name, symbol, raised))).absent(symbol)
-        if session.fault() is None and session.refused() is not None:
+            return (session.fault() or session.record_error(unexpected_answer(self.name, symbol, raised))).to_no_data(
+                symbol
+            )
+        if session.fault() is None and session.last_refusal() is not None:
             return None
         verdict = session.verdict(error, library="yahooquery")
-        return answer if verdict is None else verdict.absent(symbol)
+        return answer if verdict is None else verdict.to_no_data(symbol)
 
     def _ticker(self, name: str) -> Any:
         """One for all symbols: making one costs a call for the crumb."""
@@ -106,7 +108,9 @@ class YahooQuery(YahooSource):
         return self._made
 
     def _ask_chart(self, name: str, asked: Mapping[str, str]) -> None:
-        self._session.get(chart.URL + encoded(name), params={**self._ticker(name).default_query_params, **asked})
+        self._session.get(
+            chart.URL + encode_path_segment(name), params={**self._ticker(name).default_query_params, **asked}
+        )
 
     def _listings(self, text: str) -> tuple[Listing, ...]:
         """Through our session: yahooquery's own search opens one of its own, without our bounds."""

@@ -15,9 +15,9 @@ from yfinance.data import YfData
 from yfinance.exceptions import YFException, YFRateLimitError
 
 from services.ingest.model.market import Listing, NoData, Request
-from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected
+from services.ingest.providers.errors import ProviderError, RateLimited, UnknownToProvider, unexpected_answer
 from services.ingest.providers.network import Statement, StatementKind
-from services.ingest.providers.normalise import encoded, invalid_symbol, to_vendor
+from services.ingest.providers.normalise import encode_path_segment, invalid_symbol, to_vendor
 from services.ingest.providers.transport.gate import asking_about
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
@@ -67,12 +67,12 @@ class Yahoo(YahooSource):
             if name is None:
                 return invalid_symbol(symbol)
             with asking_about(symbol):
-                return self._guarded(item, name, ask, symbol=symbol)
+                return self._ask_guarded(item, name, ask, symbol=symbol)
 
         for start in range(0, len(items), SYMBOLS_A_BATCH):
             yield from self._pool.map(one, items[start : start + SYMBOLS_A_BATCH])
 
-    def _guarded(
+    def _ask_guarded(
         self, item: Given, name: str, ask: Callable[[Given, str], Answered | NoData], *, symbol: str
     ) -> Answered | NoData:
         """`ask`'s answer, or why there is none: what the session saw counts, not what the library made of it."""
@@ -83,19 +83,23 @@ class Yahoo(YahooSource):
         try:
             return ask(item, name)
         except ProviderError as error:
-            return error.absent(symbol)
+            return error.to_no_data(symbol)
         except YFRateLimitError:
             limited = RateLimited(self.name, "limit reached", retry_at=self._now() + RETRY_AFTER)
-            return (session.fault() or session.noted(limited)).absent(symbol)
+            return (session.fault() or session.record_error(limited)).to_no_data(symbol)
         except (*_UNEXPECTED, RequestException) as error:
             verdict = session.verdict(error, library="yfinance")
             assert verdict is not None
-            return verdict.absent(symbol)
+            return verdict.to_no_data(symbol)
         except Exception as error:  # noqa: BLE001 - one symbol's answer, whatever is in it, never stops the others
-            return (session.fault() or session.noted(unexpected(self.name, symbol, error))).absent(symbol)
+            return (session.fault() or session.record_error(unexpected_answer(self.name, symbol, error))).to_no_data(
+                symbol
+            )
 
     def _ask_chart(self, name: str, asked: Mapping[str, str]) -> None:
-        YfData(session=self._session).get(chart.URL + encoded(name), dict(asked), timeout=self._session.seconds)
+        YfData(session=self._session).get(
+            chart.URL + encode_path_segment(name), dict(asked), timeout=self._session.seconds
+        )
 
     def _listings(self, text: str) -> tuple[Listing, ...]:
         found = yfinance.Search(text[:100], max_results=20, news_count=0, lists_count=0, session=self._session)
