@@ -5,6 +5,10 @@
 demo: .venv/.ready
 	@.venv/bin/leadline demo $(if $(PORT),--port $(PORT))
 
+# Bytecode is kept, whatever the shell says: half of what every process of the suite needs to begin is rewriting the assertions of six
+# hundred modules and compiling ours, and so it is for each service that a test starts.
+export PYTHONDONTWRITEBYTECODE =
+
 # The suite is shared by LEADLINE_TEST_WORKERS processes (2; 0: this process alone, for a debugger)
 PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist loadfile --no-loadscope-reorder
 
