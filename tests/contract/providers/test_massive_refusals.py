@@ -119,6 +119,35 @@ def test_without_lists_of_actions_bars_stand_adjusted_for_splits(massive: Case, 
     assert {row["basis"] for row in stored.values()} == {"file"}
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"<html>Forbidden</html>", b"Forbidden", b'{"error": "Forbidden"}', b'{"message": "Unknown API Key"}',
+     b'{"status": "ERROR", "error": "Unknown API Key"}', b'{"message": "Please upgrade"}'],
+)  # fmt: skip
+def test_lists_that_are_refused_to_a_key_that_was_served_bars_are_the_plans_affair(
+    massive: Case, status: int, body: bytes
+) -> None:
+    served = massive.server.answer
+    massive.server.answer = lambda call: Reply(body, status) if call.path in ACTIONS else served(call)
+    first = date(2020, 8, 31)
+    for _ in range(2):
+        found = history(massive, "AAPL", first, LAST)
+        assert (len(found.bars.sessions), found.actions_refused) == (3, True)
+    assert len(massive.server.asked("/stocks/v1/")) == 1, "what was learnt costs nothing that day"
+    assert massive.vendor.health().disabled is None
+    massive.server.answer = served
+    assert isinstance(ask(massive, "AAPL"), History), "nothing is closed"
+
+
+@pytest.mark.parametrize("body", [{"message": "Please upgrade your plan"}, {"error": "You are not entitled to this"}])
+def test_the_words_of_a_plan_need_no_status(massive: Case, body: dict[str, str]) -> None:
+    massive.server.fail(reply(body, 403))
+    answer = ask(massive, "AAPL")
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.PLAN_LIMIT
+
+
 def test_a_mirror_that_knows_bars_as_traded_alone_has_bars_all_the_same(massive: Case) -> None:
     served = massive.server.answer
     massive.server.answer = lambda call: NO_ACTIONS if call.path in ACTIONS else served(call)

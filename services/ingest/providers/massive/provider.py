@@ -54,8 +54,11 @@ _STATUSES = ("OK", "DELAYED")
 
 
 def _refusal(body: Any) -> str | None:
-    if not isinstance(body, dict) or body.get("status") in (*_STATUSES, None):
+    if not isinstance(body, dict) or body.get("status") in _STATUSES:
         return None
+    if body.get("status") is None:
+        told = body.get("error") or body.get("message")
+        return told[:300] if isinstance(told, str) and "results" not in body else None
     status = str(body["status"])
     said = str(body.get("error") or body.get("message") or status)[:300]
     # Of a plan it says that status whatever its sentence; of a key it does not know, another one.
@@ -135,7 +138,8 @@ class Massive(MassiveBars):
                 name for request in known for symbol, _, _ in segments(request) if (name := self._vendor_symbol(symbol))
             }
             try:
-                actions, unreadable = self._actions_of(names, first, night=night)
+                with self._http.with_accepted_key():  # which has been served the bars
+                    actions, unreadable = self._actions_of(names, first, night=night)
             except PlanLimited as error:
                 self._http.record_error(error)
                 self._listed.refuse()
