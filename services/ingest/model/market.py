@@ -101,6 +101,7 @@ class Request:
     formerly : what the security was called before, oldest first, for vendors that file prices under the symbol of the day;
                others have the whole history under the newest.
     chosen   : the user has said that this is the security, so that a vendor's other ideas are no question any more.
+    split_adjusted : asked of a source again that has bars as traded and no lists of actions: its bars adjusted for splits.
     """
 
     symbol: str
@@ -108,6 +109,7 @@ class Request:
     last: date
     formerly: tuple[Rename, ...] = ()
     chosen: bool = False
+    split_adjusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

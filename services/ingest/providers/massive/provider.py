@@ -21,7 +21,6 @@ from services.ingest.model.market import (
     Rename,
     Request,
 )
-from services.ingest.model.steps import may_hold_split
 from services.ingest.providers.actions import check_actions, in_effect
 from services.ingest.providers.errors import (
     PlanLimited,
@@ -120,7 +119,9 @@ class Massive(MassiveBars):
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for start in range(0, len(requests), SYMBOLS_A_CALL):
-            yield from self._batch(requests[start : start + SYMBOLS_A_CALL])
+            batch = requests[start : start + SYMBOLS_A_CALL]
+            found = iter(list(self._batch([request for request in batch if not request.split_adjusted])))
+            yield from (self._adjusted(request) if request.split_adjusted else next(found) for request in batch)
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
@@ -131,7 +132,7 @@ class Massive(MassiveBars):
             if isinstance(answer, History) and len(answer.bars.sessions)
         ]
         if known and self._listed.refused:
-            answers = self._without_actions(requests, answers)
+            answers = self._without_actions(answers)
         elif known:
             first = min(request.first for request in requests) - LISTED_LATE
             names = {
@@ -143,7 +144,7 @@ class Massive(MassiveBars):
             except PlanLimited as error:
                 self._http.record_error(error)
                 self._listed.refuse()
-                answers = self._without_actions(requests, answers)
+                answers = self._without_actions(answers)
             except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._to_no_data(a.symbol, error) if isinstance(a, History) else a for a in answers]
@@ -169,19 +170,20 @@ class Massive(MassiveBars):
             for request, found in zip(requests, priced, strict=True)
         ], night
 
-    def _without_actions(self, requests: Sequence[Request], answers: Sequence[Answer]) -> list[Answer]:
-        """The bars alone, as traded; of a symbol that may have split meanwhile the vendor's own adjusted ones, for a call more."""
+    def _without_actions(self, answers: Sequence[Answer]) -> list[Answer]:
+        """The bars alone, as traded. Of one that may have split meanwhile, adjusted ones are asked for if nobody else lists splits."""
+        return [
+            replace(answer, lists_splits=False, actions_refused=True)
+            if isinstance(answer, History) and len(answer.bars.sessions)
+            else answer
+            for answer in answers
+        ]
 
-        def one(request: Request, answer: Answer) -> Answer:
-            if not isinstance(answer, History) or not len(answer.bars.sessions):
-                return answer
-            alone = replace(answer, lists_splits=False, actions_refused=True)
-            if not may_hold_split(answer.bars):
-                return alone
-            found = self._adjusted_for_splits(request)
-            return found if isinstance(found, NoData) else replace(alone, bars=found.bars)
-
-        return [one(request, answer) for request, answer in zip(requests, answers, strict=True)]
+    def _adjusted(self, request: Request) -> Answer:
+        found = self._adjusted_for_splits(request)
+        if isinstance(found, NoData):
+            return found
+        return History(request.symbol, found.bars, unserved=found.unserved, actions_refused=True)
 
     def _actions_of(self, names: set[str], first: date, *, night: bool) -> Found:
         """From as early a day as the plan has them. Raises `PlanLimited` if it has none."""
