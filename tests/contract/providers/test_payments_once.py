@@ -42,6 +42,7 @@ from tests.support.worlds import Lot, Portfolio, Symbol, World, run
 
 YAHOOS = [pytest.param("yahoo"), pytest.param("yahooquery", marks=needs_yahooquery)]
 AFTER = SPAN[-39]
+WHOLE: dict[str, object] = {"pay_date": "2020-08-13", "distribution_type": "recurring"}
 
 
 @dataclass
@@ -209,6 +210,19 @@ def test_fmp_pays_what_is_nearly_the_same_once(fmp: Case, items: list[dict[str, 
         ([cash(None), cash(None, cash_amount=0.8437)], [0.84]),
         ([cash("E1", pay_date="2020-08-13"), cash("E2", pay_date="2020-08-13", cash_amount=0.8401)], [0.84]),
         ([cash("E1", pay_date="2020-08-13"), cash("E2", pay_date="2020-08-20")], [0.84, 0.84]),
+        *(
+            (rows, [0.84])
+            for lacking in (
+                {"currency": None},
+                {"currency": "usd"},
+                {"pay_date": None},
+                {"distribution_type": None},
+                {"pay_date": None, "distribution_type": None},
+                {"distribution_type": None, "dividend_type": "CD"},
+            )
+            for whole, other in [(cash("E1", **WHOLE), cash("E2", **WHOLE | lacking))]
+            for rows in ([whole, other], [other, whole])
+        ),
         (
             [
                 cash("E1", pay_date="2020-08-13", distribution_type="recurring"),
@@ -246,12 +260,15 @@ def test_massive_splits_once_what_it_lists_under_two_ids(massive: Case) -> None:
 
 def test_payments_are_told_apart_by_amount_and_mark() -> None:
     seen = Payments()
-    assert seen.is_new(PAID, 1.0, "a")
-    assert not seen.is_new(PAID, 1.009, "a")
+    assert seen.is_new(PAID, 1.0, ("a",))
+    assert not seen.is_new(PAID, 1.009, ("a",))
     assert not seen.is_new(PAID, 1.0)
-    assert seen.is_new(PAID, 1.0, "b")
-    assert seen.is_new(PAID, 1.02, "a")
-    assert seen.is_new(AFTER, 1.0, "a")
+    assert seen.is_new(PAID, 1.0, ("b",))
+    assert seen.is_new(PAID, 1.02, ("a",))
+    assert seen.is_new(AFTER, 1.0, ("a",))
+    assert seen.is_new(AFTER, 2.0, ("a", None, "x"))
+    assert not seen.is_new(AFTER, 2.0, (None, "y", "x"))
+    assert seen.is_new(AFTER, 2.0, (None, "y", "z"))
 
 
 @dataclass(frozen=True)

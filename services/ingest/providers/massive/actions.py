@@ -13,7 +13,7 @@ from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.massive.night import KEPT
 from services.ingest.providers.normalise import from_vendor, market_day
-from services.ingest.providers.payments import Payments
+from services.ingest.providers.payments import Mark, Payments
 from services.ingest.providers.transport.payload import Record
 
 log = structlog.stdlib.get_logger(__name__)
@@ -145,22 +145,22 @@ class _Reading:
             self.found.actions.setdefault(ticker, []).append(action)
 
     def payment(self, item: Record) -> Action | LeftOut | None:
-        made, mark = _dividend(self._provider, item), _mark(item)
-        if made is None or (mark is None and item.has("id")):
-            return made
+        made = _dividend(self._provider, item)
+        if made is None:
+            return None
         of = self._payments.setdefault(from_vendor(item.text("ticker")), Payments())
-        return made if of.is_new(made.ex_date, made.value, mark) else None
+        return made if of.is_new(made.ex_date, made.value, _mark(item)) else None
 
 
 def _split(provider: str, item: Record) -> Action:
     return split(provider, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
 
 
-def _mark(item: Record) -> str | None:
-    """What two rows of one payment have in common beside the amount; None where the list does not tell when it is paid."""
-    paid = item.opt_text("pay_date")
-    kind = item.opt_text("distribution_type") or item.opt_text("dividend_type")
-    return None if paid is None else f"{paid} {kind or ''} {item.opt_text('currency') or ''}"
+def _mark(item: Record) -> Mark:
+    """What two rows of one payment have in common beside the amount. Where nothing is told but the id, that tells them apart."""
+    told = tuple(item.opt_text(key) for key in ("pay_date", "distribution_type", "dividend_type"))
+    currency = item.opt_text("currency")
+    return (*told, currency and currency.upper(), None if any(told) else item.opt_text("id"))
 
 
 def _dividend(provider: str, item: Record) -> Action | LeftOut | None:
