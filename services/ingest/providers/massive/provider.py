@@ -72,6 +72,8 @@ ERROR_RULES = VendorErrorRules(
         ("before end of day", TodayRefused),
         ("before the end of the day", TodayRefused),
         ("current day", TodayRefused),
+        ("same-day", TodayRefused),
+        ("same day", TodayRefused),
         ("timeframe", TimeframeRefused),
         ("time frame", TimeframeRefused),
         ("historical data", TimeframeRefused),
