@@ -197,7 +197,7 @@ class History:
     renamed      : what became of a symbol whose series ends within the range.
     left_out     : payments in another currency, which are not among the actions.
     unserved     : days of the question that the plan or the hour kept from being asked about.
-    actions_refused : the plan has prices and no lists of actions; another source may have them.
+    actions_refused : the plan has prices and no lists of actions, or none of dividends; another source may have them.
     actions_from    : whose actions these are, if they are not the source's own.
     """
 

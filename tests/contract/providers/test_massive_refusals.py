@@ -327,3 +327,25 @@ def test_an_action_without_a_day_costs_itself_and_one_of_tomorrow_is_none(massiv
 
     massive.server.answer = answer
     assert history(massive, "AAPL").actions == whole.actions
+
+
+@pytest.mark.parametrize(("day", "costs"), [("2020-08-03", False), ("2020-08-12", True)])
+def test_an_action_that_can_not_be_costs_itself_before_the_range(massive: Case, day: str, costs: bool) -> None:
+    served = massive.server.answer
+    whole = history(massive, "AAPL")
+
+    def answer(call: Call) -> Reply:
+        if call.path != ACTIONS[1]:
+            return served(call)
+        body = document("massive", "dividends")
+        odd = body["results"][0] | {"id": "X", "ex_dividend_date": day, "cash_amount": -1}
+        return reply(body | {"results": [*body["results"], odd]})
+
+    massive.server.answer = answer
+    found = ask(massive, "AAPL")
+    if costs:
+        assert isinstance(found, NoData)
+        assert found.fault is ProviderErrorKind.SCHEMA_CHANGED
+    else:
+        assert isinstance(found, History)
+        assert found.actions == whole.actions

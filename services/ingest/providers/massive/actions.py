@@ -31,10 +31,11 @@ ItemsOf = Callable[[str, Document], Iterable[Record]]
 
 
 class Found(NamedTuple):
-    """Actions by symbol, and the symbols of which something is listed that can not be: they have no prices, the others do."""
+    """Actions by symbol, and the symbols of which something is listed that can not be, with the last such day: from before then
+    they have no prices, the others do."""
 
     actions: dict[str, list[Action | LeftOut]]
-    unreadable: dict[str, ProviderError]
+    unreadable: dict[str, tuple[date, ProviderError]]
 
 
 class ListedActions:
@@ -119,17 +120,19 @@ class _Reading:
                 log.warning("action_of_nobody", provider=self._provider, fault=str(error))
                 continue
             try:
-                item.day(key)
+                day = item.day(key)
                 dated = True
             except SchemaChanged as error:
                 undated = error
                 log.warning("action_without_day", provider=self._provider, symbol=ticker, fault=str(error))
                 continue
-            self._take_one(ticker, item, made)
+            self._take_one(ticker, day, item, made)
         if undated is not None and not dated:
             raise undated
 
-    def _take_one(self, ticker: str, item: Record, made: Callable[[Record], Action | LeftOut | None]) -> None:
+    def _take_one(
+        self, ticker: str, day: date, item: Record, made: Callable[[Record], Action | LeftOut | None]
+    ) -> None:
         try:
             if (id_ := item.opt_text("id")) is not None:
                 if id_ in self._ids:
@@ -137,7 +140,10 @@ class _Reading:
                 self._ids.add(id_)
             action = made(item)
         except SchemaChanged as error:
-            self.found.unreadable.setdefault(ticker, error)
+            log.warning("action_unreadable", provider=self._provider, symbol=ticker, fault=str(error))
+            known = self.found.unreadable.get(ticker)
+            if known is None or known[0] < day:
+                self.found.unreadable[ticker] = day, error
             return
         listed = self.found.actions.get(ticker, ())
         again = isinstance(action, Action) and action.type == "split" and action in listed

@@ -249,12 +249,14 @@ class Massive(MassiveBars):
         history: History,
         request: Request,
         actions: Mapping[str, list[Action | LeftOut]],
-        unreadable: Mapping[str, ProviderError],
+        unreadable: Mapping[str, tuple[date, ProviderError]],
     ) -> Answer:
         """A history with the actions of its symbols, each on the days on which it had that symbol."""
         own = []
         for symbol, low, high in segments(request):
-            if error := unreadable.get(from_vendor(symbol)):
+            day, error = unreadable.get(from_vendor(symbol), (date.min, None))
+            # Before the range it changes none of its closes, and costs itself.
+            if error is not None and day >= request.first:
                 return self._to_no_data(request.symbol, error)
             own += [action for action in actions.get(from_vendor(symbol), ()) if low <= action.ex_date <= high]
         try:
