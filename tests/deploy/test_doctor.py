@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import deploy.cli  # noqa: F401  (adds the commands of a server to the client's)
 from deploy import doctor
-from deploy.cli import app
 from deploy.embedded import run, state
 from deploy.embedded.demo import PRICES
+from leadline.cli import app
 from services.ingest.settings import IngestSettings
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError

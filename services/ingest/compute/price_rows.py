@@ -35,7 +35,6 @@ def price_rows(
         [of.bars.split_adjusted or (of.actions_refused and not may_hold_split(of.bars)) for of in histories]
     )
     listed = np.array([history.lists_splits for history in histories])
-    refused = np.array([history.actions_refused for history in histories])
     splits, dividends = (
         _events([[action for action in history.actions if action.type == type_] for history in histories], calendar)
         for type_ in ("split", "dividend")
@@ -54,7 +53,7 @@ def price_rows(
         splits=splits,
         dividends=dividends,
         left_out=_events([history.left_out for history in histories], calendar),
-        lists_actions=(listed & ~refused)[series],
+        lists_actions=np.array([of.lists_splits and not of.actions_refused for of in histories])[series],
     )
     level = _bring_to_level(delivered["adj_close"], sessions, ends, of_ask, levels)
     symbol = np.array([asks[index].symbol_id for index in of_ask], dtype=np.int64)[series]

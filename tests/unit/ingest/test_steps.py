@@ -12,7 +12,7 @@ from services.ingest.model.steps import may_hold_split
 def bars(*moves: float, calm: int = 60) -> Bars:
     """As many days of a per cent up and down, and then the moves."""
     daily = [0.01 * (-1) ** day for day in range(calm)]
-    close = 100.0 * np.cumprod(1.0 + np.array([0.0, *daily, *moves]))
+    close = np.cumprod(1.0 + np.array([0.0, *daily, *moves])).astype(np.float64)
     sessions = np.datetime64("2020-01-01") + np.arange(len(close))
     return Bars(sessions, close, close, close, close, close, close, split_adjusted=False)
 
