@@ -123,7 +123,7 @@ class Massive(MassiveBars):
         for start in range(0, len(requests), SYMBOLS_A_CALL):
             batch = requests[start : start + SYMBOLS_A_CALL]
             found = iter(list(self._batch([request for request in batch if not request.split_adjusted])))
-            yield from (self._adjusted(request) if request.split_adjusted else next(found) for request in batch)
+            yield from (self._fetch_adjusted(request) if request.split_adjusted else next(found) for request in batch)
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
@@ -181,7 +181,7 @@ class Massive(MassiveBars):
             for answer in answers
         ]
 
-    def _adjusted(self, request: Request) -> Answer:
+    def _fetch_adjusted(self, request: Request) -> Answer:
         found = self._adjusted_for_splits(request)
         if isinstance(found, NoData):
             return found
