@@ -116,14 +116,18 @@ async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID,
 
 
 async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
-    """The trades of all imports that count, each once, oldest first."""
+    """The trades of all imports that count, each once and as the newest of them says it, oldest first."""
+    said = ", ".join("t." + column for column in _TRADE if column != "sequence")
     rows = await conn.execute(
         text(f"""
-            SELECT * FROM (
-                SELECT DISTINCT ON (t.trade_key) {", ".join("t." + column for column in _TRADE)}, t.trade_key, t.import_id
+            SELECT {", ".join(_TRADE)}, trade_key FROM (
+                SELECT DISTINCT ON (t.trade_key) {said}, t.trade_key,
+                       first_value(t.import_id) OVER oldest AS first_import, first_value(t.sequence) OVER oldest AS sequence
                 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
-                WHERE t.portfolio_id = :id ORDER BY t.trade_key, t.import_id
-            ) once ORDER BY day, time, import_id, sequence
+                WHERE t.portfolio_id = :id
+                WINDOW oldest AS (PARTITION BY t.trade_key ORDER BY t.import_id)
+                ORDER BY t.trade_key, t.import_id DESC
+            ) once ORDER BY day, time, first_import, sequence
         """),
         {"id": portfolio},
     )
@@ -143,7 +147,7 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
             basis,
             key,
         )
-        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, basis, key, _ in rows
+        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, basis, key in rows
     ]
 
 

@@ -165,7 +165,9 @@ def _text(value: Decimal | None) -> str:
 
 
 def merge_trades(stored: Iterable[Trade], new: Iterable[Trade]) -> list[Trade]:
-    """All trades, each once: one that both have is the one stored."""
-    known = list(stored)
-    keys = {trade.key for trade in known}
-    return known + [trade for trade in new if trade.key not in keys]
+    """All trades, each once: one that both have is as the new ones say it, in its place among the stored ones."""
+    merged = {trade.key: trade for trade in stored}
+    for trade in new:
+        kept = merged.get(trade.key)
+        merged[trade.key] = trade if kept is None else replace(trade, sequence=kept.sequence)
+    return list(merged.values())
