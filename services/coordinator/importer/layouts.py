@@ -39,6 +39,8 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         if found is None:
             return own_headers.match_mapped_headers(sheet, options, issues)
     if found is not None:
+        if found.preset is presets()["trades"]:
+            own_headers.warn_ignored(sheet.rows[found.header], found.where, issues)
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
         chosen = presets()[str(options.preset)]
@@ -57,7 +59,11 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
     count = 0
     where: Mapping[str, int] = layout.where
     width = layout.width
+    if layout.preset is not None:
+        tables.warn_above(sheet, layout, issues)
     unread: Counter[str] = Counter()
+    if layout.section is not None:
+        unread.update(row.cells[0] for row in sheet.rows[: layout.header] if row.cells[1:2] == ["Data"])
     above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
     symbol = next(filter(None, above), "")
     for index, row, found in tables.rows(sheet, layout, issues):
@@ -233,7 +239,9 @@ def _whole(layout: Layout, row: Row, issues: Issues) -> bool:
             f"The file looks like {preset.title}, and has no column {column}. Export it again with all columns, or name the "
             f"column with map {column}=…",
         )  # fmt: skip
-    return not missing
+    read = {column: header_key(row.cells[at]) for column, at in layout.where.items() if at < len(row.cells)}
+    named = {column: key for column, key in read.items() if key and column not in preset.positional}
+    return not tables.refuse_twice(row, named, issues) and not missing
 
 
 def _file_date(rows: Sequence[Row], preset: Preset, dialect: Dialect) -> str | None:

@@ -12,6 +12,7 @@ from services.coordinator.importer import cells, identifiers, options
 from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
 from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.reading import NOTHING
+from services.coordinator.importer.row_refusals import refuse_unread_option
 from shared.market.calendar import Calendar
 from shared.market.registry import OPTION_MULTIPLIER
 from shared.market.symbols import CASH_SUBTYPES, CASH_SYMBOL, SymbolKind, classify
@@ -204,7 +205,9 @@ def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
 
 
 def _refuse_identifier(row: int, symbol: str | None, kind: str | None, issues: Issues) -> None:
-    """A number that names a security: every source would answer that it does not know it."""
+    """A number that names a security, or an option that cannot be read: every source would answer that it does not know it."""
+    if symbol is not None and kind == PUBLIC and refuse_unread_option(symbol, row, issues):
+        return
     identifier = identifiers.identifier_of(symbol) if symbol is not None and kind == PUBLIC else None
     if symbol is not None and identifier is not None:
         issues.error(row, "symbol", "ERR_POS_028", identifiers.no_ticker(symbol, identifier), symbol)

@@ -126,7 +126,7 @@ def _changes(kept: Trade, listed: Trade) -> dict[str, tuple[str | None, str]]:
     found = {}
     for name in _FIELDS:
         before, after = getattr(kept, name), getattr(listed, name)
-        if after is None or after == "" or before == after:
+        if after is None or after in ("", before):
             continue
         if name == "time" and (not before or before.startswith(after) or after.startswith(before)):
             continue
