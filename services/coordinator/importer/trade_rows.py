@@ -75,14 +75,19 @@ def kind_of(got: dict[str, str], layout: Layout) -> str | None:
         kind = "sell" if got.get("quantity", "").startswith("-") else "buy"
     else:
         return None
-    codes = {code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";")}
+    codes = codes_of(got)
     if kind == "sell" and "O" in codes and "C" not in codes:
         return "short"
-    if kind == "buy" and "C" in codes and "O" not in codes:
+    if kind == "buy" and "C" in codes:
         return "cover"
     if kind == "sell" and "EP" in codes:
         return "expire"
     return kind
+
+
+def codes_of(got: Mapping[str, str]) -> frozenset[str]:
+    """What the broker says a fill does: O opens, C closes; one that goes through zero does both."""
+    return frozenset(code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";"))
 
 
 def is_of_option(kind: str, got: dict[str, str], preset: Preset) -> bool:

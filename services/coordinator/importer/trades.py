@@ -57,6 +57,8 @@ class Trade:
     amount: Decimal | None = None
     price_basis: str | None = None
     """What the user says quantity and price are; None: as traded, as a confirmation of a trade is."""
+    opens_rest: bool = False
+    """Whether the broker says of one fill that it closes and opens: what is left once all is closed opens the other side."""
     written: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """Column and text of each number as the file at hand writes it; empty of a trade that is kept."""
     key: str = ""
@@ -283,7 +285,8 @@ def _check_trade(kind: str, symbol: str, record: Record, context: Rules, issues:
     if found.refused or day is None:
         return None
     return Trade(row, kind, symbol, day, quantity, price, got.get("time", ""),
-                 broker_id=got.get("broker_id") or None, name=name, amount=amount, written=record.written)  # fmt: skip
+                 broker_id=got.get("broker_id") or None, name=name, amount=amount, written=record.written,
+                 opens_rest=kind in ("sell", "cover") and trade_rows.codes_of(got) >= {"C", "O"})  # fmt: skip
 
 
 def _leave_out(row: int, why: str, issues: Issues, value: str | None = None) -> None:

@@ -202,3 +202,36 @@ def test_the_lots_of_trades_show_their_numbers_as_they_are_written() -> None:
     rows = '"03/04/2020","Buy","KO","","1,000","$56.20","",""\n"11/16/2020","Sell","KO","","1,000","$53.35","",""\n'
     [lot] = fifo.match(parse(SCHWAB + rows).trades or (), {}).lots
     assert dict(_written(lot)) == {"quantity": "1,000", "entry_price": "$56.20", "exit_price": "$53.35"}
+
+
+ACTIVITY = "Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,C. Price,Comm/Fee,Code\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rest"),
+    [
+        (("10", "O"), ("-15", "C;O"), -5), (("-10", "O"), ("15", "C;O"), 5), (("10", "O"), ("-15", "O;C"), -5),
+        (("10", "O"), ("-10", "C;O"), None),
+    ],
+)  # fmt: skip
+def test_a_fill_through_zero_closes_and_opens_the_other_side(
+    first: tuple[str, str], second: tuple[str, str], rest: int | None
+) -> None:
+    """The remainder of a sale was "not placed", that of a purchase opened the whole of it."""
+    parsed = parse(ACTIVITY + "".join(
+        f'Trades,Data,Order,Stocks,USD,KO,"2020-{month:02d}-04, 10:00:00",{quantity},50,50,0,{code}\n'
+        for month, (quantity, code) in ((3, first), (4, second))
+    ))  # fmt: skip
+    book = fifo.match(parsed.trades or (), {})
+    assert book.unplaced == ()
+    assert [int(lot.quantity) for lot in book.lots if lot.closed] == [int(first[0])]
+    assert [(int(lot.quantity), lot.opened.day.month) for lot in book.lots if not lot.closed] == (
+        [] if rest is None else [(rest, 4)]
+    )
+
+
+def test_a_split_that_the_file_alone_lists_reaches_short_lots() -> None:
+    text = "date,action,symbol,quantity,price\n2020-03-04,short,KO,10,50\n2020-03-10,split,KO,10,\n2020-03-20,cover,KO,20,25\n"
+    book = fifo.match(parse(text).trades or (), {})
+    assert book.unplaced == ()
+    assert sorted((int(lot.quantity), lot.closed is not None) for lot in book.lots) == [(-10, True), (-10, True)]

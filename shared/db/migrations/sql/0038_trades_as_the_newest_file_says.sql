@@ -10,3 +10,6 @@ FROM (
 WHERE t.portfolio_id = f.portfolio_id AND t.trade_key = f.trade_key AND t.import_id > f.import_id
   AND (t.kind, t.symbol, t.day, t.time, t.quantity, t.price, t.price_basis)
       IS DISTINCT FROM (f.kind, f.symbol, f.day, f.time, f.quantity, f.price, f.price_basis);
+
+-- A fill that closes a position and goes on to open the other side.
+ALTER TABLE coordinator.trades ADD COLUMN IF NOT EXISTS opens_rest boolean NOT NULL DEFAULT false;
