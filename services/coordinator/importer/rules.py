@@ -31,6 +31,8 @@ SUBTYPES: dict[str, frozenset[str]] = {
 _INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
 # SPAXX, VMFXX, SWVXX: five letters, the last two X.
 _MONEY_MARKET = re.compile(r"[A-Z]{3}XX")
+# What a line of sums is called: with a date and a price it is what the user says it is.
+_SUMS = frozenset({"TOTAL", "TOTALS", "SUBTOTAL", "SUM", "SUMME", "GESAMT", "TOTAAL", "TOTALE", "SALDO", "BALANCE"})
 BASES = ("as_traded", "split_adjusted")
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
@@ -197,6 +199,8 @@ def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
         message = f"{symbol} looks like a broker's instrument code; as a listed symbol write {code[1]}"
     elif kind == PRIVATE:
         message = f"{symbol} is taken for a private holding, held at its stated value; state investment_class=PUBLIC if it is listed"
+    elif symbol in _SUMS:
+        message = f"{symbol} is taken for a ticker; delete the row if it is a sum of the others"
     elif "_" in symbol:
         message = f"{symbol} is taken for a listed symbol; state investment_class=PRIVATE if it has no market"
     else:

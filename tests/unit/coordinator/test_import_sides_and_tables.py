@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from services.coordinator.importer import fifo
+from services.coordinator.importer.dialects import DIALECTS
 from services.coordinator.importer.parse import Parsed, parse_csv
 from services.coordinator.importer.presets import presets
 from services.coordinator.importer.reading import Options
@@ -235,3 +236,17 @@ def test_a_split_that_the_file_alone_lists_reaches_short_lots() -> None:
     book = fifo.match(parse(text).trades or (), {})
     assert book.unplaced == ()
     assert sorted((int(lot.quantity), lot.closed is not None) for lot in book.lots) == [(-10, True), (-10, True)]
+
+
+def test_years_of_two_digits_are_said_once() -> None:
+    text = "symbol,quantity,entry_date,entry_price\nKO,5,03/04/20,50\nPEP,5,03/05/20,140\n"
+    parsed = parse(text, dialect=DIALECTS["us"])
+    assert said(parsed, "two_digit_year") == [
+        (2, "Years of two digits are taken as 20xx: 03/04/20 as 2020-03-04. Write four digits if another is meant.")
+    ]
+    assert said(parse(text.replace("/20,", "/2020,"), dialect=DIALECTS["us"]), "two_digit_year") == []
+
+
+def test_a_sum_with_a_date_and_a_price_is_a_ticker_with_a_remark() -> None:
+    parsed = parse("symbol,quantity,entry_date,entry_price\nTOTAL,5,2020-03-04,50\nTTE,5,2020-03-04,50\n")
+    assert [(row, "sum of the others" in message) for row, message in said(parsed, "symbol_doubtful")] == [(2, True)]
