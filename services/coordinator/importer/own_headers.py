@@ -45,7 +45,7 @@ def match_mapped_headers(sheet: Sheet, options: Options, issues: Issues) -> Layo
         return None
     header = sheet.rows[first].cells
     keys = [header_key(cell) for cell in header]
-    tables.refuse_twice(sheet.rows[first], theirs, issues)
+    twice = tables.refuse_twice(sheet.rows[first], theirs, issues)
     where = {column: keys.index(name) for column, name in theirs.items()}
     for at, cell in enumerate(header):
         own = header_key(cell) if header_key(cell) in known else None
@@ -53,7 +53,7 @@ def match_mapped_headers(sheet: Sheet, options: Options, issues: Issues) -> Layo
         if ours is not None and ours not in where and at not in where.values():
             where[ours] = at
     dialect = options.dialect or PLAIN
-    if issues.refused or (kind == POSITIONS and refuse_sides(sheet, first, where, dialect, issues)):
+    if twice or (kind == POSITIONS and refuse_sides(sheet, first, where, dialect, issues)):
         return None
     warn_ignored(sheet.rows[first], where, issues)
     trades = presets()["trades"] if kind == TRADES else None

@@ -9,10 +9,13 @@ from decimal import Decimal
 import pytest
 
 from services.coordinator.importer.model import Issues
+from services.coordinator.importer.parse import parse_csv
 from services.coordinator.importer.presets import presets
 from services.coordinator.importer.reading import Layout
+from services.coordinator.importer.rules import Rules
 from services.coordinator.importer.trade_matches import Comparison, compare, warn_similar
 from services.coordinator.importer.trades import Trade, assign_keys
+from shared.market.calendar import calendar
 
 DAY = date(2020, 3, 4)
 OWN = Layout("trades", presets()["trades"].dialect, 0, {}, 0, presets()["trades"])
@@ -81,7 +84,7 @@ def test_an_id_with_other_content_is_a_difference_that_an_update_takes() -> None
     assert dict(difference.changes) == {"day": ("2020-03-04", "2020-03-05"), "quantity": ("10", "12")}
     assert (found.fresh, similar) == ([], [])
     assert [each.quantity for each in found.as_kept(update=False)] == [10]
-    assert [(each.day.day, each.quantity) for each in found.as_kept(update=True)] == [(5, 12)]
+    assert [(each.day.day, int(each.quantity or 0)) for each in found.as_kept(update=True)] == [(5, 12)]
 
 
 def test_an_id_that_came_later_is_known_from_then_on() -> None:
@@ -95,3 +98,22 @@ def test_numbers_on_another_basis_are_no_correction() -> None:
     found, _ = against([trade(broker_id="7")], [trade("40", "12.5", broker_id="7", price_basis="split_adjusted")])
     assert (found.fresh, found.differences) == ([], [])
     assert [each.quantity for each in found.as_kept(update=True)] == [10]
+
+
+def test_a_statement_and_a_query_of_the_same_trades_meet() -> None:
+    """The one names no trade, the other each by its id: both counted."""
+    activity = (
+        "Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,C. Price,Comm/Fee,Code\n"
+        'Trades,Data,Order,Stocks,USD,KO,"2020-03-04, 09:30:01",10,50.0,50,-1,O\n'
+        'Trades,Data,Order,Stocks,USD,KO,"2020-03-05, 10:00:00",-4,51.25,51,-1,C\n'
+    )
+    flex = (
+        '"AssetClass","Symbol","CurrencyPrimary","DateTime","Quantity","TradePrice","Buy/Sell","TradeID","LevelOfDetail"\n'
+        '"STK","KO","USD","20200304;093001","10","50","BUY","71","EXECUTION"\n'
+        '"STK","KO","USD","20200305;100000","-4","51.25","SELL","72","EXECUTION"\n'
+    )
+    rules = Rules(calendar(), date(2020, 12, 30))
+    one, other = (parse_csv(text.encode(), "a.csv", rules).trades or () for text in (activity, flex))
+    for kept, listed in ((one, other), (other, one)):
+        found = compare(kept, listed)
+        assert (len(found.known), found.fresh, found.differences) == (2, [], [])
