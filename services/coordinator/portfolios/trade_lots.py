@@ -71,10 +71,10 @@ def _position(lot: fifo.Lot, context: rules.Rules, issues: Issues) -> Position |
         # Said once for all lots that its shares came beside.
         found.warnings = [each for each in found.warnings if (each.column, each.code) != ("entry_price", "zero_price")]
     issues.extend(found)
-    return None if position is None else replace(position, written=_written(lot))
+    return None if position is None else replace(position, written=_numbers_as_written(lot))
 
 
-def _written(lot: fifo.Lot) -> tuple[tuple[str, str], ...]:
+def _numbers_as_written(lot: fifo.Lot) -> tuple[tuple[str, str], ...]:
     """The numbers of a lot as the file at hand writes them in its rows; of rows of earlier files nothing is kept."""
     opened, closed = dict(lot.opened.written), {} if lot.closed is None else dict(lot.closed.written)
     texts = {"quantity": opened.get("quantity"), "entry_price": opened.get("price"), "exit_price": closed.get("price")}

@@ -13,7 +13,7 @@ from services.coordinator.importer.parse import Parsed, parse_csv
 from services.coordinator.importer.presets import presets
 from services.coordinator.importer.reading import Options
 from services.coordinator.importer.rules import Rules
-from services.coordinator.portfolios.trade_lots import _written
+from services.coordinator.portfolios.trade_lots import _numbers_as_written
 from shared.market.calendar import calendar
 from tests.unit.coordinator import test_import_layouts as layouts
 from tests.unit.coordinator.test_import_odd_files import errors, said, trades
@@ -202,7 +202,7 @@ def test_a_ticker_is_no_option_and_a_private_holding_may_be_named_as_one_is() ->
 def test_the_lots_of_trades_show_their_numbers_as_they_are_written() -> None:
     rows = '"03/04/2020","Buy","KO","","1,000","$56.20","",""\n"11/16/2020","Sell","KO","","1,000","$53.35","",""\n'
     [lot] = fifo.match(parse(SCHWAB + rows).trades or (), {}).lots
-    assert dict(_written(lot)) == {"quantity": "1,000", "entry_price": "$56.20", "exit_price": "$53.35"}
+    assert dict(_numbers_as_written(lot)) == {"quantity": "1,000", "entry_price": "$56.20", "exit_price": "$53.35"}
 
 
 ACTIVITY = "Trades,Header,DataDiscriminator,Asset Category,Currency,Symbol,Date/Time,Quantity,T. Price,C. Price,Comm/Fee,Code\n"
