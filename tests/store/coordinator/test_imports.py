@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -336,6 +337,23 @@ async def test_a_corrected_trade_is_listed_taken_when_told_to_and_taken_back(api
         "as the file says that is left"
     )
 
+
+async def test_an_upgrade_keeps_the_lots_of_trades_that_the_oldest_import_was_believed_of(api: Api) -> None:
+    first, other = TRADES + "2020-12-02,buy,KO,10,52,1\n", TRADES + "2020-12-03,buy,KO,12,52,1\n"
+    portfolio = (await api.create(first))["id"]
+    await add(api, portfolio, other)
+    # As it was kept before: each import in its own words, of which those of the oldest counted.
+    await api.run(
+        "UPDATE coordinator.trades SET quantity = 12 WHERE import_id = (SELECT max(id::text)::uuid FROM coordinator.imports)"
+    )
+    await api.run(NEWEST_SAYS.split(";")[0])
+    kept = await api.rows(
+        "SELECT DISTINCT quantity FROM coordinator.trades WHERE portfolio_id = :id", id=UUID(portfolio)
+    )
+    assert [int(row[0]) for row in kept] == [10]
+
+
+NEWEST_SAYS = Path("shared/db/migrations/sql/0038_trades_as_the_newest_file_says.sql").read_text()
 
 FILLS = [
     TRADES + "2020-12-02,buy,KO,10,52,1\n2020-12-03,buy,KO,5,53,2\n",
