@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0037 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0038 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -810,6 +810,7 @@ CREATE TABLE coordinator.trades (
     name         text,
     trade_key    text NOT NULL,
     price_basis  text,
+    opens_rest   boolean NOT NULL DEFAULT false,
     CONSTRAINT trades_pkey PRIMARY KEY (id),
     CONSTRAINT trades_kind_check CHECK ((kind = ANY (ARRAY['buy'::text, 'sell'::text, 'short'::text, 'cover'::text, 'expire'::text, 'split'::text, 'receive'::text]))),
     CONSTRAINT trades_price_basis_check CHECK ((price_basis = ANY (ARRAY['as_traded'::text, 'split_adjusted'::text]))),

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from shared.market.registry import XIRR_HIGHEST, XIRR_LOWEST, XIRR_YEAR_DAYS
 
 # Only sequences that change sign more than once can have several roots; among those with the sign of the profit the one nearest to
-# zero is taken, found on this grid of the continuous rate.
+# zero is taken, found on this grid of the continuous rate. Where there are others, it counts only near what the money earned on average.
 _GRID = 512
+# How far apart the two may be, as continuous returns: the average knows no interest on interest.
+_AGREEMENT = 2.0
 _ITERATIONS = 200
 _PRECISION = 1e-15
 
@@ -25,7 +27,8 @@ def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
     flows : (day, amount put in; withdrawals negative), ascending, the first being the opening equity; those after `day` are left out
     value : NAV on `day`
     NaN within a year of the first flow, or without a root in [-0.9999, 10] that has the sign of the profit: where amounts change
-    sign more than once the equation has roots that no money earned, such as a loss of 90 % a year where more came out than went in.
+    sign more than once the equation has roots that no money earned, such as a loss of 90 % a year where more came out than went in. Of
+    several roots one counts only within a factor of two of the profit over the average capital, as continuous returns.
     """
     start = flows[0][0]
     if day - start < XIRR_YEAR_DAYS:
@@ -57,10 +60,14 @@ def _rate(terms: Sequence[tuple[float, float]], low: float, high: float) -> floa
         loss = _excess(terms, 0.0)[0]
         if loss == 0:
             return 0.0
-        bracket = _nearest_bracket(terms, *((low, 0.0) if loss > 0 else (0.0, high)))
-        if bracket is None:
+        halves = [(low, 0.0), (0.0, high)] if loss > 0 else [(0.0, high), (low, 0.0)]
+        own, others = (_crossings(terms, *half) for half in halves)
+        if not own:
             return math.nan
-        low, high = bracket
+        rate = _root(terms, *min(own, key=lambda ends: abs(ends[0] + ends[1])))
+        if len(own) + len(others) > 1 and not _agrees_with_average(terms, rate):
+            return math.nan
+        return math.expm1(rate)
     return math.expm1(_root(terms, low, high))
 
 
@@ -79,13 +86,23 @@ def _excess(terms: Sequence[tuple[float, float]], rate: float) -> tuple[float, f
     return total, slope
 
 
-def _nearest_bracket(terms: Sequence[tuple[float, float]], low: float, high: float) -> tuple[float, float] | None:
+def _crossings(terms: Sequence[tuple[float, float]], low: float, high: float) -> list[tuple[float, float]]:
     points = [low + (high - low) * k / _GRID for k in range(_GRID)] + [high]
     values = [_excess(terms, point)[0] for point in points]
-    crossings = [
+    return [
         (points[k], points[k + 1]) for k in range(_GRID) if values[k] == 0 or (values[k] > 0) != (values[k + 1] > 0)
     ]
-    return min(crossings, key=lambda ends: abs(ends[0] + ends[1])) if crossings else None
+
+
+def _agrees_with_average(terms: Sequence[tuple[float, float]], rate: float) -> bool:
+    """Whether a continuous rate is near the profit over the average capital (modified Dietz), where that says anything."""
+    span = max(years for years, _ in terms)
+    profit = -sum(amount for _, amount in terms)
+    capital = sum(amount * years / span for years, amount in terms)
+    if capital <= 0 or profit / capital <= -1:
+        return False
+    average, found = math.log1p(profit / capital), rate * span
+    return average * found > 0 and 1 / _AGREEMENT <= found / average <= _AGREEMENT
 
 
 def _root(terms: Sequence[tuple[float, float]], low: float, high: float) -> float:

@@ -300,7 +300,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Nothing for the past; month and year begin anew",
     ),
     ReasonCode.NO_ROOT: ReasonInfo(
-        "No rate between −99.99 % and 1,000 % a year with the sign of the profit explains the flows",
+        "No rate between −99.99 % and 1,000 % a year with the sign of the profit explains the flows, or several do and none is near what "
+        "the money earned on average",
         "figure",
         "wait",
         "Nothing to do",

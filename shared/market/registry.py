@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "5"
+MODEL_VERSION: Final = "6"
 
 
 @dataclass(frozen=True, slots=True)

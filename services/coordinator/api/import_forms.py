@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.errors import Invalid, NotFound
 from services.coordinator.importer.dialects import DIALECTS
 from services.coordinator.importer.reading import Options
-from services.coordinator.portfolios import import_store
+from services.coordinator.portfolios import mapping_store
 
 ON_MATCH = ("list", "update")
 _SAVED = ("dialect", "preset", "map", "symbols")
@@ -61,9 +61,9 @@ class ImportForm:
         """With a saved mapping, what is sent beside it goes before. Raises `Invalid`, `NotFound`."""
         saved: dict[str, Any] = {}
         if self.mapping:
-            found = await import_store.mapping(conn, self.mapping)
+            found = await mapping_store.mapping(conn, self.mapping)
             if found is None:
-                names = ", ".join(name for name, _ in await import_store.mappings(conn)) or "none yet"
+                names = ", ".join(name for name, _ in await mapping_store.mappings(conn)) or "none yet"
                 raise NotFound(
                     f"There is no saved mapping {self.mapping!r}. There is {names}. Save one with PUT /imports/mappings/NAME."
                 )

@@ -20,7 +20,7 @@ from services.coordinator.api.models import imports as models
 from services.coordinator.api.representation import DocumentRoute
 from services.coordinator.errors import NotFound
 from services.coordinator.importer.presets import presets
-from services.coordinator.portfolios import import_store, imports, service
+from services.coordinator.portfolios import import_store, imports, mapping_store, service
 from services.coordinator.results.values import to_json
 from shared.db.engine import snapshot
 
@@ -90,7 +90,7 @@ async def layouts() -> dict[str, Any]:
 @router.get("/imports/mappings", summary="Saved mappings", response_model=models.Mappings)
 async def mappings(context: Ctx) -> dict[str, Any]:
     async with snapshot(context.engine) as conn:
-        return {"items": [{"name": name, **settings} for name, settings in await import_store.mappings(conn)]}
+        return {"items": [{"name": name, **settings} for name, settings in await mapping_store.mappings(conn)]}
 
 
 @router.put("/imports/mappings/{name}", summary="Save how files are read, under a name", response_model=models.Mapping)
@@ -100,7 +100,7 @@ async def save(request: Request, name: Name, body: MappingBody, context: Ctx) ->
     options(dialect=body.dialect, preset=body.preset, columns=dict(body.map), symbols=dict(body.symbols))
 
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        await import_store.save_mapping(conn, name, given)
+        await mapping_store.save_mapping(conn, name, given)
         return 200, {"name": name, **given}
 
     return await idempotent_write(request, context, act, json.dumps(given, sort_keys=True))
@@ -109,7 +109,7 @@ async def save(request: Request, name: Name, body: MappingBody, context: Ctx) ->
 @router.delete("/imports/mappings/{name}", status_code=204, summary="Forget a saved mapping")
 async def forget(request: Request, name: Name, context: Ctx) -> Response:
     async def act(conn: AsyncConnection) -> tuple[int, Any]:
-        if not await import_store.delete_mapping(conn, name):
+        if not await mapping_store.delete_mapping(conn, name):
             raise NotFound(f"There is no saved mapping {name!r}. GET /imports/mappings lists them.")
         return 204, None
 

@@ -133,7 +133,9 @@ def _match_symbol(
             assert trade.quantity is not None
             books[sign].append(_Open(trade, trade.quantity, Fraction(trade.quantity), sign=sign))
         elif trade.kind in ADDING:
-            _add_shares(trade, books[1], known, unplaced, received)
+            # What splits may be short; what is received beside a short position is owed by it, and no split.
+            short = trade.kind == "split" and not books[1]
+            _add_shares(trade, books[-1 if short else 1], known, unplaced, received)
         elif trade.kind == "dividend":
             held = sum((lot.available * lot.sign for book in books.values() for lot in book), Fraction(0))
             dividends.append(Dividend(trade, _decimal(held)))
@@ -161,7 +163,10 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
         wanted = Fraction(0) if whole else wanted - taken
         if not lot.exact or not _is_kept(lot.left):
             book.popleft()
-    if _is_kept(_decimal(wanted)):
+    if trade.opens_rest and _is_kept(_decimal(wanted)):
+        rest = replace(trade, kind="buy" if side < 0 else "short", quantity=_decimal(wanted))
+        books[-side].append(_Open(rest, _decimal(wanted), wanted, sign=-side))
+    elif _is_kept(_decimal(wanted)):
         what = "no short lot to cover" if side < 0 else "no lot to sell"
         unplaced.append(
             Unplaced(
@@ -191,6 +196,7 @@ def _add_shares(
     if not held:
         book.append(_Open(free, trade.quantity, Fraction(trade.quantity)))
         return
+    sign = book[0].sign
     before, left = list(book), trade.quantity
     book.clear()
     for lot in before:
@@ -198,7 +204,7 @@ def _add_shares(
         # What rounding leaves is the last one's: all parts together are what came.
         rounded = left if lot is before[-1] else _decimal(part)
         left -= rounded
-        book.extend((lot, _Open(free, rounded, part)))
+        book.extend((lot, _Open(free, rounded, part, sign=sign)))
 
 
 def _decimal(quantity: Fraction) -> Decimal:

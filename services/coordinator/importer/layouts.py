@@ -39,6 +39,8 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
         if found is None:
             return own_headers.match_mapped_headers(sheet, options, issues)
     if found is not None:
+        if found.preset is presets()["trades"]:
+            own_headers.warn_ignored(sheet.rows[found.header], found.where, issues)
         return found if _whole(found, sheet.rows[found.header], issues) else None
     if options.preset not in (None, "", "none"):
         chosen = presets()[str(options.preset)]
@@ -54,10 +56,14 @@ def locate(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
 
 def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row, Record]]:
     """The rows below the header that are data: not of another section or table, and no header again."""
-    count = 0
+    count, told_years = 0, False
     where: Mapping[str, int] = layout.where
     width = layout.width
+    if layout.preset is not None:
+        tables.warn_above(sheet, layout, issues)
     unread: Counter[str] = Counter()
+    if layout.section is not None:
+        unread.update(row.cells[0] for row in sheet.rows[: layout.header] if row.cells[1:2] == ["Data"])
     above = (_section_symbol(layout, row) for row in reversed(sheet.rows[: layout.header]))
     symbol = next(filter(None, above), "")
     for index, row, found in tables.rows(sheet, layout, issues):
@@ -83,7 +89,15 @@ def records(sheet: Sheet, layout: Layout, issues: Issues) -> Iterator[tuple[Row,
             )  # fmt: skip
             return
         count += 1
-        yield row, _record(row, layout, where, width, symbol)
+        record = _record(row, layout, where, width, symbol)
+        # Of a broker's layout it is known.
+        if record.short_year and not told_years and layout.preset in (None, presets()["trades"]):
+            told_years = True
+            issues.warn(
+                row.line, None, "two_digit_year",
+                f"Years of two digits are taken as 20xx: {record.short_year}. Write four digits if another is meant.", record.short_year,
+            )  # fmt: skip
+        yield row, record
     if told := ", ".join(f"{name} ({rows})" for name, rows in unread.items() if rows):
         issues.warn(
             None, None, "skipped_row", f"Read is {layout.section} alone. Not read, with their numbers of rows: {told}.", told
@@ -125,6 +139,7 @@ def warn_levels(left: Mapping[str, int], layout: Layout, issues: Issues) -> None
 def _record(row: Row, layout: Layout, where: Mapping[str, int], width: int, symbol: str) -> Record:
     cells: dict[str, str] = {}
     written, foreign = [], set()
+    short_year = ""
     for column, at in where.items():
         raw = row.cells[at] if at < len(row.cells) else ""
         if layout.preset is not None and raw.casefold() in NOTHING:
@@ -137,6 +152,8 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], width: int, symb
                 foreign.add(column)
         elif raw and column in DATES:
             plain = dialects.plain_date(raw, layout.dialect)
+            if plain is not None and plain[:4] not in raw:
+                short_year = f"{raw} as {plain}"
             if column == "date" and not cells.get("time"):
                 cells["time"] = dialects.time_of(raw)
         elif column == "time":
@@ -150,7 +167,7 @@ def _record(row: Row, layout: Layout, where: Mapping[str, int], width: int, symb
     surplus = 0
     if layout.section is None and not (layout.preset is not None and layout.preset.tail) and any(row.cells[width:]):
         surplus = len(row.cells) - width
-    return Record(row.line, cells, tuple(written), width, surplus, frozenset(foreign))
+    return Record(row.line, cells, tuple(written), width, surplus, short_year, frozenset(foreign))
 
 
 def recognise_layout(sheet: Sheet, options: Options) -> Layout | None:
@@ -233,7 +250,9 @@ def _whole(layout: Layout, row: Row, issues: Issues) -> bool:
             f"The file looks like {preset.title}, and has no column {column}. Export it again with all columns, or name the "
             f"column with map {column}=…",
         )  # fmt: skip
-    return not missing
+    read = {column: header_key(row.cells[at]) for column, at in layout.where.items() if at < len(row.cells)}
+    named = {column: key for column, key in read.items() if key and column not in preset.positional}
+    return not tables.refuse_twice(row, named, issues) and not missing
 
 
 def _file_date(rows: Sequence[Row], preset: Preset, dialect: Dialect) -> str | None:

@@ -61,7 +61,9 @@ def positions(sheet: Sheet, layout: Layout, context: Rules, options: Options, is
             undated[at_close] += without_date
             own = cells.number(record.cells.get("close_price", "")) if at_close else None
             of = date.fromisoformat(layout.file_date) if at_close and layout.file_date else None
-            yield replace(position, at_close=at_close, file_price=own, file_day=of, written=record.written)
+            yield replace(
+                position, at_close=at_close, undated=without_date, file_price=own, file_day=of, written=record.written
+            )
     warn_levels(repeated, layout, issues)
     for at_close, count in undated.items():
         if count:

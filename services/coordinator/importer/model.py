@@ -59,6 +59,8 @@ class Position:
     """What the user says the numbers are; None leaves the decision to the comparison with the closes."""
     at_close: bool = False
     """The file gives no price: it enters at the close of its day, which is filled in before anything is stored."""
+    undated: bool = field(default=False, compare=False)
+    """The file does not say when it was bought: it enters on the day the file is of, or that the user names."""
     file_price: Decimal | None = field(default=None, compare=False)
     """What the file says a share was worth on `file_day`; None where it says none."""
     file_day: date | None = field(default=None, compare=False)

@@ -38,6 +38,14 @@ _SPELLINGS = tuple(
 )
 _PREFIX = re.compile(r"OPTION (?:EXPIRATION|ASSIGNMENT|EXERCISE) FOR ")
 
+# Letters, a date, a side and a number: no ticker is built so.
+_OPTION_LIKE = re.compile(r"[-._]*\d?[A-Z]{1,6}\d?[-._]*(?:\d{6}|\d{8})[-._]*[CP](?:ALL|UT)?[-._]*\d[\d.]*")
+
+
+def looks_like_option(symbol: str) -> bool:
+    """Whether a symbol is built as an option's is, and is no OCC symbol."""
+    return parse_occ(symbol) is None and _OPTION_LIKE.fullmatch(symbol.upper()) is not None
+
 
 def occ_of(text: str) -> str | None:
     """The OCC symbol that a broker's spelling means; None where it is no option."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.coordinator.importer import columns
+from services.coordinator.importer import columns, tables
 from services.coordinator.importer.columns import COLUMNS, CURRENCY, REQUIRED, canonical
 from services.coordinator.importer.dialects import PLAIN
 from services.coordinator.importer.model import Issues
 from services.coordinator.importer.presets import POSITIONS, TRADES, header_key, presets
 from services.coordinator.importer.reader import MAX_COLUMNS, Row, Sheet
 from services.coordinator.importer.reading import PREAMBLE, TRADE_COLUMNS, TRADE_REQUIRED, Layout, Options
-
-# More words than that are no list of what can be done.
-_ACTIONS = 40
+from services.coordinator.importer.sides import refuse_sides
 
 
 def match_mapped_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout | None:
@@ -45,18 +43,23 @@ def match_mapped_headers(sheet: Sheet, options: Options, issues: Issues) -> Layo
             )  # fmt: skip
     if issues.refused or first is None:
         return None
-    if kind == POSITIONS and _refuse_trades(sheet, first, issues):
-        return None
     header = sheet.rows[first].cells
     keys = [header_key(cell) for cell in header]
+    twice = tables.refuse_twice(sheet.rows[first], theirs, issues)
     where = {column: keys.index(name) for column, name in theirs.items()}
     for at, cell in enumerate(header):
         own = header_key(cell) if header_key(cell) in known else None
         ours = canonical(cell) or _currency(cell) if kind == POSITIONS else own
         if ours is not None and ours not in where and at not in where.values():
             where[ours] = at
+    dialect = options.dialect or PLAIN
+    if twice or (kind == POSITIONS and refuse_sides(sheet, first, where, dialect, issues)):
+        return None
+    warn_ignored(sheet.rows[first], where, issues)
     trades = presets()["trades"] if kind == TRADES else None
-    layout = Layout(kind, options.dialect or PLAIN, first, where, len(header), trades)
+    layout = Layout(kind, dialect, first, where, len(header), trades)
+    if trades is None:
+        tables.warn_above(sheet, layout, issues)
     needed = TRADE_REQUIRED if kind == TRADES else _required_columns(options)
     return layout if _none_missing(needed, where, sheet.rows[first], issues) else None
 
@@ -91,7 +94,8 @@ def match_own_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout 
             f"Line {row.line} has {len(row.cells)} cells; at most {MAX_COLUMNS} columns are read. Remove some.",
         )  # fmt: skip
         return None
-    if _refuse_trades(sheet, first, issues):
+    known = {column: at for at, cell in enumerate(row.cells) if (column := canonical(cell))}
+    if refuse_sides(sheet, first, known, dialect, issues):
         return None
     where = _match_columns(row, issues)
     if not _none_missing(needed, where, row, issues) or issues.refused_at(row.line):
@@ -102,33 +106,6 @@ def match_own_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout 
             ",".join(preamble.cells),
         )  # fmt: skip
     return Layout(POSITIONS, dialect, first, where, len(row.cells))
-
-
-def _refuse_trades(sheet: Sheet, first: int, issues: Issues) -> bool:
-    """Whether a column says what each row does, so that its sales would be read as purchases; reports it, with what to map."""
-    header = sheet.rows[first]
-    rows = [row.cells for row in sheet.rows[first + 1 :]]
-    for at, name in enumerate(header.cells):
-        words = {cells[at] for cells in rows if at < len(cells) and cells[at]} if name else set()
-        told = [presets()["trades"].action(word) for word in words] if len(words) <= _ACTIONS else []
-        if "sell" not in told or told.count(None) * 2 > len(told):
-            continue
-        free = [cell for cell in header.cells if cell and cell != name]
-        like = {"date": "entry_date", "symbol": "symbol", "quantity": "quantity", "price": "entry_price"}
-        guesses = {ours: _name_of_column(ours, of, free) for ours, of in like.items()}
-        named = " ".join(f"{ours}={theirs!r}" for ours, theirs in {**guesses, "action": name}.items())
-        issues.error(
-            header.line, name, "ERR_CSV_004",
-            f"Column {name!r} says what each row does: the file is a list of trades, and not of positions. Name its columns: map {named}.",
-            name,
-        )  # fmt: skip
-        return True
-    return False
-
-
-def _name_of_column(ours: str, column: str, headers: Sequence[str]) -> str:
-    own = next((header for header in headers if header_key(header) == ours or canonical(header) == column), None)
-    return own or columns.likely_header(column, headers) or "…"
 
 
 def _currency(header: str) -> str | None:
@@ -152,18 +129,23 @@ def _match_columns(row: Row, issues: Issues) -> dict[str, int]:
     for index, header in enumerate(row.cells):
         column = canonical(header) or _currency(header)
         if column is None:
-            if header:
-                issues.warn(
-                    row.line, header, "unknown_column", f"Column {header!r} is not known and is ignored.", header
-                )
-        elif column in found:
+            continue
+        if column in found:
             issues.error(
                 row.line, column, "ERR_CSV_005",
                 f"Two columns mean {column}: {row.cells[found[column]]!r} and {header!r}. Keep one of them.", header,
             )  # fmt: skip
         else:
             found[column] = index
+    warn_ignored(row, found, issues)
     return found
+
+
+def warn_ignored(row: Row, where: Mapping[str, int], issues: Issues) -> None:
+    """Columns that are not read, each by its name."""
+    for at, header in enumerate(row.cells):
+        if header and at not in where.values():
+            issues.warn(row.line, header, "unknown_column", f"Column {header!r} is not known and is ignored.", header)
 
 
 def _none_missing(needed: Sequence[str], where: Mapping[str, int], row: Row, issues: Issues) -> bool:

@@ -59,6 +59,8 @@ class Record:
     """Cells of its header."""
     surplus: int = 0
     """Cells beyond the header's: a comma that is not quoted moves all that stand behind it."""
+    short_year: str = ""
+    """A date whose year has two digits, as it is written and as it was read."""
     foreign: frozenset[str] = frozenset()
     """Columns whose number is plain and none of the file's dialect: `1.50` where a comma is the decimal mark."""
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from services.coordinator.importer import dialects
 from services.coordinator.importer.model import Issues
+from services.coordinator.importer.option_names import looks_like_option
 from services.coordinator.importer.reading import SEPARATORS, Layout, Record
 
 
@@ -50,3 +51,18 @@ def refuse_foreign(record: Record, layout: Layout, columns: Collection[str], iss
             f"{column} {raw!r} is no number of dialect={layout.dialect.name} ({layout.dialect.means}). Write it so, or choose the "
             f"dialect the file is in{dialects.readings(raw, dialects.plain_number, layout.dialect.name)}.", raw,
         )  # fmt: skip
+
+
+def refuse_unread_option(symbol: str, row: int, issues: Issues) -> bool:
+    """Whether a symbol is built as an option's and names none: as a share it would be a hundredth of its money; reports it.
+
+    symbol : as `normalise` leaves it
+    """
+    found = looks_like_option(symbol)
+    if found:
+        issues.error(
+            row, "symbol", "ERR_POS_003",
+            f"Symbol {symbol!r} looks like an option and cannot be read as one. Write its OCC symbol: the underlying, the expiration as "
+            "YYMMDD, C or P, and the strike times 1000 in eight digits, such as AAPL210115C00130000 for a call at 130.", symbol,
+        )  # fmt: skip
+    return found

@@ -12,6 +12,7 @@ from services.coordinator.importer import cells, identifiers, options
 from services.coordinator.importer.model import CLASSES, OPTIONS, PRIVATE, PUBLIC, Flow, Issues, Position
 from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.reading import NOTHING
+from services.coordinator.importer.row_refusals import refuse_unread_option
 from shared.market.calendar import Calendar
 from shared.market.registry import OPTION_MULTIPLIER
 from shared.market.symbols import CASH_SUBTYPES, CASH_SYMBOL, SymbolKind, classify
@@ -30,6 +31,8 @@ SUBTYPES: dict[str, frozenset[str]] = {
 _INSTRUMENT_CODE = re.compile(r"([A-Z0-9.]+)_[A-Z]{2}_EQ")
 # SPAXX, VMFXX, SWVXX: five letters, the last two X.
 _MONEY_MARKET = re.compile(r"[A-Z]{3}XX")
+# What a line of sums is called: with a date and a price it is what the user says it is.
+_SUMS = frozenset({"TOTAL", "TOTALS", "SUBTOTAL", "SUM", "SUMME", "GESAMT", "TOTAAL", "TOTALE", "SALDO", "BALANCE"})
 BASES = ("as_traded", "split_adjusted")
 _CLASS_OF = {SymbolKind.PUBLIC: PUBLIC, SymbolKind.OPTION: OPTIONS, SymbolKind.PRIVATE: PRIVATE}
 
@@ -196,6 +199,8 @@ def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
         message = f"{symbol} looks like a broker's instrument code; as a listed symbol write {code[1]}"
     elif kind == PRIVATE:
         message = f"{symbol} is taken for a private holding, held at its stated value; state investment_class=PUBLIC if it is listed"
+    elif symbol in _SUMS:
+        message = f"{symbol} is taken for a ticker; delete the row if it is a sum of the others"
     elif "_" in symbol:
         message = f"{symbol} is taken for a listed symbol; state investment_class=PRIVATE if it has no market"
     else:
@@ -204,7 +209,9 @@ def _doubt_symbol(row: int, symbol: str, kind: str, issues: Issues) -> None:
 
 
 def _refuse_identifier(row: int, symbol: str | None, kind: str | None, issues: Issues) -> None:
-    """A number that names a security: every source would answer that it does not know it."""
+    """A number that names a security, or an option that cannot be read: every source would answer that it does not know it."""
+    if symbol is not None and kind == PUBLIC and refuse_unread_option(symbol, row, issues):
+        return
     identifier = identifiers.identifier_of(symbol) if symbol is not None and kind == PUBLIC else None
     if symbol is not None and identifier is not None:
         issues.error(row, "symbol", "ERR_POS_028", identifiers.no_ticker(symbol, identifier), symbol)

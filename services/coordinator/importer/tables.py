@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from services.coordinator.importer.model import Issues
-from services.coordinator.importer.presets import header_key
+from services.coordinator.importer.presets import Preset, header_key, presets
 from services.coordinator.importer.reader import Row, Sheet
 from services.coordinator.importer.reading import Layout
 
@@ -67,6 +67,8 @@ def _again(layout: Layout, header: Sequence[str], cells: Sequence[str]) -> Mappi
     keys, wanted = [header_key(cell) for cell in cells], [header_key(cell) for cell in header]
     if keys[: len(wanted)] == wanted:
         return layout.where
+    if _of_another_layout(layout.preset, keys, wanted):
+        return None
     there = {
         column: keys.index(wanted[at])
         for column, at in layout.where.items()
@@ -76,6 +78,48 @@ def _again(layout: Layout, header: Sequence[str], cells: Sequence[str]) -> Mappi
         return None
     # A column without a name has its place from the one before it, and nothing says where that is now.
     return None if layout.preset is not None and layout.preset.positional else there
+
+
+def _of_another_layout(own: Preset | None, keys: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether a header is another table's, though it shares names with this one: a list of trades below one of holdings."""
+    if own is not None and own.is_header(keys):
+        return False
+    known = [preset for preset in presets().values() if preset is not own]
+    if any(preset.is_header(keys) for preset in known):
+        return True
+    telling = {name for preset in known for column in ("date", "action") for name in preset.columns.get(column, ())}
+    return own is not None and not telling.isdisjoint(set(keys) - set(wanted))
+
+
+def refuse_twice(row: Row, names: Mapping[str, str], issues: Issues) -> bool:
+    """Whether a column that is read stands twice in the header, so that nothing says which one is meant; reports each.
+
+    names : ours to the header's key
+    """
+    twice = False
+    for ours, name in names.items():
+        there = [cell for cell in row.cells if header_key(cell) == name]
+        if len(there) > 1:
+            twice = True
+            issues.error(
+                row.line, ours, "ERR_CSV_005",
+                f"Two columns are named {there[0]!r}, which is read as {ours}. Keep one of them, or give them different names.", there[0],
+            )  # fmt: skip
+    return twice
+
+
+def warn_above(sheet: Sheet, layout: Layout, issues: Issues) -> None:
+    """Name the tables above the header, of which nothing is read. A title or an account's name is a cell or two."""
+    rows = [row for row in sheet.rows[: layout.header] if sum(map(bool, row.cells)) >= _SHARED_NAMES]
+    if rows and layout.section is None:
+        first, last = rows[0].line, rows[-1].line
+        lines = f"line {first}" if first == last else f"lines {first} to {last}"
+        issues.warn(
+            first, None, "skipped_row",
+            f"Above the header in line {sheet.rows[layout.header].line} stand{'s' if len(rows) == 1 else ''} {len(rows)} "
+            f"row{'' if len(rows) == 1 else 's'} ({lines}) that {'is' if len(rows) == 1 else 'are'} not read. If they are another table, "
+            "import it as a file of its own.", ",".join(filter(None, rows[0].cells)),
+        )  # fmt: skip
 
 
 def _is_other_header(header: Sequence[str], cells: Sequence[str]) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from services.coordinator.importer import cells, special_rows
 from services.coordinator.importer.model import OPTIONS
 from services.coordinator.importer.presets import ADDING, KINDS, Preset
 from services.coordinator.importer.reading import Layout, Record
+
+# Money that moves between an account and its fund of cash is counted in shares, too.
+_MONEY = re.compile(r"\b(?:sweeps?|core|money ?market|in lieu|interest|tax|fees?|dividend|cash)\b", re.IGNORECASE)
+_MONEY_FUND = re.compile(r"[A-Z]{3}XX\**|CASH|FCASH|USD|QACDS")
 
 
 def lacks_shares(kind: str, got: Mapping[str, str]) -> str:
@@ -27,6 +32,21 @@ def lacks_shares(kind: str, got: Mapping[str, str]) -> str:
             "if it was paid in money, give the amount"
         )
     return ""
+
+
+def moved_shares(got: Mapping[str, str]) -> str:
+    """Why a row that the layout takes for money is none: a transfer of shares from or to another account; '' where it is money."""
+    shares, symbol = cells.number(got.get("quantity", "")), got.get("symbol", "")
+    told = f"{got.get('action', '')} {got.get('name', '')}"
+    if not shares or not symbol or _MONEY.search(told) or _MONEY_FUND.fullmatch(symbol.upper()):
+        return ""
+    moved = f"{got.get('action') or 'it'!r} moves {abs(shares):f} shares of {symbol} without a price"
+    if shares < 0:
+        return f"{moved}. If they left the portfolio, write a sale of them (sell) on that day, at what they were worth"
+    return (
+        f"{moved}. If they came into the portfolio, write a purchase (buy) with what they cost, or receive if they came for nothing; if "
+        "they left it, a sale (sell) at what they were worth"
+    )
 
 
 def not_a_trade(row: Sequence[str], record: Record, layout: Layout) -> str | None:
@@ -55,14 +75,19 @@ def kind_of(got: dict[str, str], layout: Layout) -> str | None:
         kind = "sell" if got.get("quantity", "").startswith("-") else "buy"
     else:
         return None
-    codes = {code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";")}
+    codes = codes_of(got)
     if kind == "sell" and "O" in codes and "C" not in codes:
         return "short"
-    if kind == "buy" and "C" in codes and "O" not in codes:
+    if kind == "buy" and "C" in codes:
         return "cover"
     if kind == "sell" and "EP" in codes:
         return "expire"
     return kind
+
+
+def codes_of(got: Mapping[str, str]) -> frozenset[str]:
+    """What the broker says a fill does: O opens, C closes; one that goes through zero does both."""
+    return frozenset(code.strip().upper() for code in got.get("open_close", "").replace(",", ";").split(";"))
 
 
 def is_of_option(kind: str, got: dict[str, str], preset: Preset) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -18,7 +18,12 @@ from services.coordinator.importer.option_names import occ_of
 from services.coordinator.importer.presets import ADDING, KINDS
 from services.coordinator.importer.reader import Sheet
 from services.coordinator.importer.reading import Layout, Options, Record
-from services.coordinator.importer.row_refusals import refuse_foreign, refuse_money, refuse_shifted
+from services.coordinator.importer.row_refusals import (
+    refuse_foreign,
+    refuse_money,
+    refuse_shifted,
+    refuse_unread_option,
+)
 from services.coordinator.importer.rules import Rules
 from shared.market.symbols import parse_occ
 
@@ -52,6 +57,10 @@ class Trade:
     amount: Decimal | None = None
     price_basis: str | None = None
     """What the user says quantity and price are; None: as traded, as a confirmation of a trade is."""
+    opens_rest: bool = False
+    """Whether the broker says of one fill that it closes and opens: what is left once all is closed opens the other side."""
+    written: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """Column and text of each number as the file at hand writes it; empty of a trade that is kept."""
     key: str = ""
     """What makes it the same trade in another file: the broker's id, else its content and occurrence."""
 
@@ -176,6 +185,9 @@ def _trade(
             got.get("action"),
         )
         return None
+    if kind == "cash" and (why := trade_rows.moved_shares(got)):
+        _leave_out(record.row, why, issues, got.get("quantity"))
+        return None
     if kind == "cash":
         issues.warn(
             record.row, "action", "skipped_row",
@@ -228,6 +240,8 @@ def _symbol(record: Record, layout: Layout, options: Options, issues: Issues) ->
         _leave_out(record.row, "the file names no symbol", issues)
         return None
     symbol = occ_of(text) or cells.symbol(text, record.row, "symbol", issues)
+    if symbol is not None and refuse_unread_option(symbol, record.row, issues):
+        return None
     number = None if symbol is None else identifier_of(symbol)
     if symbol is not None and number is not None:
         _leave_out(
@@ -271,7 +285,8 @@ def _check_trade(kind: str, symbol: str, record: Record, context: Rules, issues:
     if found.refused or day is None:
         return None
     return Trade(row, kind, symbol, day, quantity, price, got.get("time", ""),
-                 broker_id=got.get("broker_id") or None, name=name, amount=amount)  # fmt: skip
+                 broker_id=got.get("broker_id") or None, name=name, amount=amount, written=record.written,
+                 opens_rest=kind in ("sell", "cover") and trade_rows.codes_of(got) >= {"C", "O"})  # fmt: skip
 
 
 def _leave_out(row: int, why: str, issues: Issues, value: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""SQL of what files said: `coordinator.imports`, `import_lots`, `trades` and `import_mappings`."""
+"""SQL of what files said: `coordinator.imports`, `import_lots` and `trades`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,20 @@ async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[U
 
 # --- trades ----------------------------------------------------------------------------------------------------------
 
-_TRADE = ("row", "kind", "symbol", "day", "time", "sequence", "quantity", "price", "broker_id", "name", "price_basis")
+_TRADE = (
+    "row",
+    "kind",
+    "symbol",
+    "day",
+    "time",
+    "sequence",
+    "quantity",
+    "price",
+    "broker_id",
+    "name",
+    "price_basis",
+    "opens_rest",
+)
 
 
 async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID, trades: Iterable[Trade]) -> None:
@@ -116,14 +129,18 @@ async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID,
 
 
 async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
-    """The trades of all imports that count, each once, oldest first."""
+    """The trades of all imports that count, each once and as the newest of them says it, oldest first."""
+    said = ", ".join("t." + column for column in _TRADE if column != "sequence")
     rows = await conn.execute(
         text(f"""
-            SELECT * FROM (
-                SELECT DISTINCT ON (t.trade_key) {", ".join("t." + column for column in _TRADE)}, t.trade_key, t.import_id
+            SELECT {", ".join(_TRADE)}, trade_key FROM (
+                SELECT DISTINCT ON (t.trade_key) {said}, t.trade_key,
+                       first_value(t.import_id) OVER oldest AS first_import, first_value(t.sequence) OVER oldest AS sequence
                 FROM coordinator.trades t JOIN coordinator.imports i ON i.id = t.import_id AND i.undone_at IS NULL
-                WHERE t.portfolio_id = :id ORDER BY t.trade_key, t.import_id
-            ) once ORDER BY day, time, import_id, sequence
+                WHERE t.portfolio_id = :id
+                WINDOW oldest AS (PARTITION BY t.trade_key ORDER BY t.import_id)
+                ORDER BY t.trade_key, t.import_id DESC
+            ) once ORDER BY day, time, first_import, sequence
         """),
         {"id": portfolio},
     )
@@ -141,9 +158,10 @@ async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:
             name,
             None,
             basis,
-            key,
+            opens_rest,
+            key=key,
         )
-        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, basis, key, _ in rows
+        for row, kind, symbol, day, time, sequence, quantity, price, broker_id, name, basis, opens_rest, key in rows
     ]
 
 
@@ -193,7 +211,7 @@ async def splits_after_matching(conn: AsyncConnection, portfolios: Sequence[UUID
             JOIN (
                 SELECT t.portfolio_id, t.symbol,
                        min(t.day - CASE t.kind WHEN 'receive' THEN :apart ELSE 0 END)
-                           FILTER (WHERE t.kind IN ('buy', 'short', 'receive')) AS opened,
+                           FILTER (WHERE t.kind IN ('buy', 'short', 'receive') OR t.opens_rest) AS opened,
                        -- A broker books a split some days from its ex-date.
                        max(t.day + CASE WHEN t.kind IN ('split', 'receive') THEN :apart ELSE 0 END)
                            FILTER (WHERE t.kind NOT IN ('buy', 'short')) AS closed
@@ -254,35 +272,3 @@ async def _actions(conn: AsyncConnection, symbols: Iterable[str], kind: str) -> 
         {"kind": kind, "symbols": sorted(set(symbols))},
     )
     return rows.all()
-
-
-# --- mappings --------------------------------------------------------------------------------------------------------
-
-
-async def save_mapping(conn: AsyncConnection, name: str, settings: Mapping[str, Any]) -> None:
-    await conn.execute(
-        text("""
-            INSERT INTO coordinator.import_mappings (name, settings) VALUES (:name, CAST(:settings AS jsonb))
-            ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, saved_at = clock_timestamp()
-        """),
-        {"name": name, "settings": json.dumps(settings, sort_keys=True)},
-    )
-
-
-async def mapping(conn: AsyncConnection, name: str) -> Mapping[str, Any] | None:
-    found = await conn.scalar(
-        text("SELECT CAST(settings AS text) FROM coordinator.import_mappings WHERE name = :name"), {"name": name}
-    )
-    return None if found is None else dict(json.loads(found))
-
-
-async def mappings(conn: AsyncConnection) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = await conn.execute(
-        text("SELECT name, CAST(settings AS text) FROM coordinator.import_mappings ORDER BY name")
-    )
-    return [(name, json.loads(settings)) for name, settings in rows]
-
-
-async def delete_mapping(conn: AsyncConnection, name: str) -> bool:
-    done = await conn.execute(text("DELETE FROM coordinator.import_mappings WHERE name = :name"), {"name": name})
-    return bool(done.rowcount)

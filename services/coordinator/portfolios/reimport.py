@@ -160,6 +160,28 @@ def warn_both_kinds(stored: Sequence[Row], symbols: AbstractSet[str], issues: Is
         )  # fmt: skip
 
 
+def warn_held_already(stored: Sequence[Row], found: Comparison, issues: Issues) -> None:
+    """A list of holdings says what is held in all, so that the next one of them repeats what the last one brought."""
+    named = {row["id"] for row, _ in found.known}
+    open_lots: dict[str, list[Row]] = defaultdict(list)
+    for row in stored:
+        # Of lots from trades `warn_both_kinds` speaks.
+        if row["id"] not in named and row["exit_date"] is None and not row["from_trades"]:
+            open_lots[row["symbol"]].append(row)
+    again = sorted({lot.symbol for lot in found.fresh if lot.undated and lot.symbol in open_lots})
+    if again:
+        told = ", ".join(
+            f"{symbol} ({_text(sum((row['stated_quantity'] for row in open_lots[symbol]), Decimal(0)))})"
+            for symbol in again[:10]
+        ) + (f" and {len(again) - 10} more" if len(again) > 10 else "")
+        issues.warn(
+            None, "symbol", "held_already",
+            f"{told}: open lots of it are stored, and this file, whose lots have no entry date, adds its holdings to them. Both count. If "
+            "they are the same shares at a later day, take the earlier import back (--undo) and import this file again, or import "
+            "what was bought and sold since as a list of trades or as lots with their dates.", again[0],
+        )  # fmt: skip
+
+
 def _changes(lot: Row, position: Position) -> dict[str, tuple[str | None, str]]:
     said = statement_of(position)
     changes = {

@@ -16,6 +16,7 @@ from services.coordinator.importer import account, content, parse
 from services.coordinator.importer.basis import STATED, Decision
 from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.trade_matches import TradeDifference
 from services.coordinator.portfolios import (
     extents,
     flows,
@@ -57,8 +58,8 @@ class Imported:
     reading: Mapping[str, object] | None = None
     """How the file was understood."""
     changed: int = 0
-    would_change: Sequence[Difference] = ()
-    """Stored lots of which the file says something else, and which stay as they are."""
+    would_change: Sequence[Difference | TradeDifference] = ()
+    """Stored lots and trades of which the file says something else, and which stay as they are."""
 
 
 async def get_existing(conn: AsyncConnection, portfolio: UUID) -> Portfolio:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.importer import content
+from services.coordinator.importer import content, trade_matches
 from services.coordinator.importer.basis import AS_TRADED, Decision
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.parse import Parsed
-from services.coordinator.importer.trades import NOT_PLACED, Trade
+from services.coordinator.importer.trades import NOT_PLACED
 from services.coordinator.portfolios import (
     extents,
     import_records,
@@ -39,15 +39,25 @@ log = logger(__name__)
 
 
 async def add(
-    conn: AsyncConnection, clock: Clock, before: Portfolio, parsed: Parsed, file: File, *, dry_run: bool, limits: Limits
+    conn: AsyncConnection,
+    clock: Clock,
+    before: Portfolio,
+    parsed: Parsed,
+    file: File,
+    *,
+    update: bool,
+    dry_run: bool,
+    limits: Limits,
 ) -> Imported:
-    """Match all trades of the portfolio anew, and move its lots to what they now say."""
+    """Match all trades of the portfolio anew, and move its lots to what they now say. What the file says otherwise of trades that
+    are kept is listed, and taken where `update`."""
     assert parsed.trades is not None
     known = await import_store.trades(conn, before.id)
-    keys = {trade.key for trade in known}
-    repeated = sum(trade.key in keys for trade in parsed.trades if trade.kind != "dividend")
-    _warn_of_basis(known, parsed.trades, parsed.issues)
-    wanted = await trade_lots.derive(conn, trade_lots.merge_trades(known, parsed.trades), clock, parsed.issues)
+    found = trade_matches.compare(known, parsed.trades)
+    trade_matches.warn_similar(known, found, parsed.issues)
+    _warn_of_basis(found, parsed.issues)
+    listed = found.as_kept(update=update)
+    wanted = await trade_lots.derive(conn, trade_lots.merge_trades(known, listed), clock, parsed.issues)
     validation.refuse(parsed.issues)
     stored = await lot_store.whole_positions(conn, before.id)
     plan = _plan(stored, wanted)
@@ -59,20 +69,20 @@ async def add(
     validation.refuse(parsed.issues)
     import_id, change = None, service.as_it_was(before, clock)
     if not dry_run:
-        import_id = await import_records.record(conn, before.id, parsed, file)
+        import_id = await import_records.record(conn, before.id, replace(parsed, trades=tuple(listed)), file)
         change = await _apply(conn, clock, before, plan, decisions) or change
     pairs = [(lot, decision) for (lot, _), decision in zip(plan.added, decisions, strict=True)]
-    return Imported(before.id, before.name, len(pairs), repeated, change, parsed.issues, pairs, import_id=import_id,
-                    reading=parsed.reading)  # fmt: skip
+    return Imported(
+        before.id, before.name, len(pairs), len(found.known) - len(found.differences), change, parsed.issues, pairs,
+        import_id=import_id, reading=parsed.reading, changed=len(found.differences) if update and not dry_run else 0,
+        would_change=[] if update and not dry_run else found.differences,
+    )  # fmt: skip
 
 
-def _warn_of_basis(known: Sequence[Trade], listed: Sequence[Trade], issues: Issues) -> None:
+def _warn_of_basis(found: trade_matches.Comparison, issues: Issues) -> None:
     """A trade that is kept stays on the basis it was imported with."""
-    stored = {trade.key: trade.price_basis or AS_TRADED for trade in known}
     other = [
-        trade
-        for trade in listed
-        if stored.get(trade.key, trade.price_basis or AS_TRADED) != (trade.price_basis or AS_TRADED)
+        listed for kept, listed in found.known if (kept.price_basis or AS_TRADED) != (listed.price_basis or AS_TRADED)
     ]
     if other:
         issues.warn(

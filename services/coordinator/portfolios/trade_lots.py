@@ -71,7 +71,14 @@ def _position(lot: fifo.Lot, context: rules.Rules, issues: Issues) -> Position |
         # Said once for all lots that its shares came beside.
         found.warnings = [each for each in found.warnings if (each.column, each.code) != ("entry_price", "zero_price")]
     issues.extend(found)
-    return position
+    return None if position is None else replace(position, written=_numbers_as_written(lot))
+
+
+def _numbers_as_written(lot: fifo.Lot) -> tuple[tuple[str, str], ...]:
+    """The numbers of a lot as the file at hand writes them in its rows; of rows of earlier files nothing is kept."""
+    opened, closed = dict(lot.opened.written), {} if lot.closed is None else dict(lot.closed.written)
+    texts = {"quantity": opened.get("quantity"), "entry_price": opened.get("price"), "exit_price": closed.get("price")}
+    return tuple((column, text) for column, text in texts.items() if text)
 
 
 def _cells(lot: fifo.Lot) -> dict[str, str]:
@@ -165,7 +172,9 @@ def _text(value: Decimal | None) -> str:
 
 
 def merge_trades(stored: Iterable[Trade], new: Iterable[Trade]) -> list[Trade]:
-    """All trades, each once: one that both have is the one stored."""
-    known = list(stored)
-    keys = {trade.key for trade in known}
-    return known + [trade for trade in new if trade.key not in keys]
+    """All trades, each once: one that both have is as the new ones say it, in its place among the stored ones."""
+    merged = {trade.key: trade for trade in stored}
+    for trade in new:
+        kept = merged.get(trade.key)
+        merged[trade.key] = trade if kept is None else replace(trade, sequence=kept.sequence)
+    return list(merged.values())

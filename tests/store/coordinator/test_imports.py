@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -296,6 +297,63 @@ async def test_holdings_and_trades_of_one_symbol_in_a_portfolio_are_asked_about(
     told = await add(api, portfolio, HEADER + "KO,3,2020-12-03,52,,,,\nMSFT,1,2020-12-04,214,,,,\n")
     assert [w["value"] for w in told["warnings"] if w["code"] == "held_twice"] == ["KO"]
 
+
+async def test_a_later_list_of_holdings_is_asked_about_and_dated_lots_are_not(api: Api) -> None:
+    """Of holdings at the price of another day, none was like a stored lot, and the book was held twice."""
+    holdings = "symbol,quantity,entry_price\nKO,10,{}\nPEP,5,{}\n"
+    created = await api.create(holdings.format(52, 145), entry_date="2020-12-02")
+    portfolio = created["id"]
+    later = await add(api, portfolio, holdings.format(54, 148), entry_date="2020-12-21", dry_run="true")
+    [message] = [w["message"] for w in later["warnings"] if w["code"] == "held_already"]
+    assert message.startswith("KO (10), PEP (5): open lots of it are stored")
+    same = await add(api, portfolio, holdings.format(52, 145), entry_date="2020-12-02", dry_run="true")
+    dated = await add(api, portfolio, HEADER + "KO,10,2020-12-21,54,,,,\n", dry_run="true")
+    other = await add(
+        api, portfolio, "symbol,quantity,entry_price\nMSFT,1,214\n", entry_date="2020-12-21", dry_run="true"
+    )
+    assert [w for answer in (same, dated, other) for w in answer["warnings"] if w["code"] == "held_already"] == []
+
+
+async def test_a_corrected_trade_is_listed_taken_when_told_to_and_taken_back(api: Api) -> None:
+    """By its id it was known, and its other content ignored without a word; without one it counted twice."""
+    first, corrected = TRADES + "2020-12-02,buy,KO,10,52,1\n", TRADES + "2020-12-03,buy,KO,12,52,1\n"
+    portfolio = (await api.create(first))["id"]
+    listed = await add(api, portfolio, corrected)
+    assert (listed["positions"], listed["unchanged"], listed["changed"]) == (0, 0, 0)
+    [difference] = listed["would_change"]
+    assert (difference["symbol"], difference["position_id"], difference["entry_date"]) == ("KO", None, "2020-12-02")
+    assert difference["changes"]["quantity"] == {"stored": "10", "file": "12"}
+    assert [lot[1:4] for lot in await lots(api, portfolio)] == [("10", "2020-12-02", "52")]
+    done = await add(api, portfolio, corrected, on_match="update")
+    assert (done["changed"], done["would_change"], done["run_id"] is not None) == (1, [], True)
+    assert [lot[1:4] for lot in await lots(api, portfolio)] == [("12", "2020-12-03", "52")]
+    assert (await add(api, portfolio, corrected))["unchanged"] == 1
+    beside = await add(api, portfolio, TRADES + "2020-12-03,buy,KO,12,52.5,\n", dry_run="true")
+    assert [(w["row"], w["column"]) for w in beside["warnings"] if w["code"] == "similar_trade"] == [(2, "price")]
+    imports = (await api.client.get(f"{PREFIX}/portfolios/{portfolio}/imports")).json()["items"]
+    for entry in imports[:2]:
+        await undo(api, portfolio, entry["id"])
+    assert [lot[1:4] for lot in await lots(api, portfolio)] == [("10", "2020-12-02", "52")], (
+        "as the file says that is left"
+    )
+
+
+async def test_an_upgrade_keeps_the_lots_of_trades_that_the_oldest_import_was_believed_of(api: Api) -> None:
+    first, other = TRADES + "2020-12-02,buy,KO,10,52,1\n", TRADES + "2020-12-03,buy,KO,12,52,1\n"
+    portfolio = (await api.create(first))["id"]
+    await add(api, portfolio, other)
+    # As it was kept before: each import in its own words, of which those of the oldest counted.
+    await api.run(
+        "UPDATE coordinator.trades SET quantity = 12 WHERE import_id = (SELECT max(id::text)::uuid FROM coordinator.imports)"
+    )
+    await api.run(NEWEST_SAYS.split(";")[0])
+    kept = await api.rows(
+        "SELECT DISTINCT quantity FROM coordinator.trades WHERE portfolio_id = :id", id=UUID(portfolio)
+    )
+    assert [int(row[0]) for row in kept] == [10]
+
+
+NEWEST_SAYS = Path("shared/db/migrations/sql/0038_trades_as_the_newest_file_says.sql").read_text()
 
 FILLS = [
     TRADES + "2020-12-02,buy,KO,10,52,1\n2020-12-03,buy,KO,5,53,2\n",

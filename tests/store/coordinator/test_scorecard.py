@@ -15,7 +15,7 @@ async def test_a_scorecard_by_method_with_how_many_forecasts_it_rests_on(api: Ap
         INSERT INTO risk.results (portfolio_id, session, revision, model_version, quality, coverage, risk, forecasts,
             realized_return, symbols, weights, excluded, realized_252, forecast_21, har, series_reasons, contributions,
             contribution_shares, model_factors, factor_shares)
-        SELECT portfolio_id, session, 1, '1', 'complete', 1, '{"decomposition": {}}', '{NaN,NaN,0.04,0.01,NaN}',
+        SELECT portfolio_id, session, 1, '1', 'complete', 1, '{"decomposition": {"volatility": null}}', '{NaN,NaN,0.04,0.01,NaN}',
                CASE session WHEN '2020-12-23' THEN -0.02 ELSE 0.001 END, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
                '{}', '{}'
         FROM ledger.units WHERE portfolio_id = :id AND phase = 'risk'

@@ -35,7 +35,7 @@ from datetime import date
 from pathlib import Path
 from uuid import UUID
 from services.ingest.providers.chain import Chain
-from services.ingest.providers.registry import enabled
+from services.ingest.providers.registry import create_providers
 from services.ingest.settings import IngestSettings
 from services.ingest.workflow import IngestWorker
 from services.ingest.workflow.profiles import Profiles
@@ -52,7 +52,7 @@ async def main(url, vendor, quota, last, portfolio, stop):
     days = clock.calendar()
     settings = IngestSettings(provider_loopback=True, massive_api_key="m", providers="massive", massive_url=vendor, massive_quota=quota)
     counted = lambda provider, who, key, windows: DatabaseQuota(engine, loop, provider, account_of(who, key), windows)
-    providers = enabled(settings, clock.calendar, counted, clock.last_due)
+    providers = create_providers(settings, clock.calendar, counted, clock.last_due)
     worker = IngestWorker(engine, Chain(providers, clock.calendar), clock, bind=loop.bind)
     background = Profiles(engine, providers, loop.bind)
 

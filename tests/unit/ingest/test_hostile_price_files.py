@@ -343,3 +343,37 @@ def test_actions_that_are_there_twice_or_cannot_be_are_named(tmp_path: Path, row
 def test_a_symbol_is_described_once(tmp_path: Path) -> None:
     (tmp_path / "symbols.csv").write_text("symbol,name\nBRK-B,x\nBRK.B,y\n")
     assert "symbols.csv, column symbol, row 3: BRK.B is described in row 2 already" in refused(csv(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("rows", "whole"),
+    [
+        ("KO,2020-08-31,split,four\n", False), ("KO,2020-08-31,splt,4\n", False),
+        ("KO,2020-08-31,split,4,\n", False), ("KO,,none,\n", False), ("KO,2020-08-28,dividend,0.4\n", True),
+    ],
+)  # fmt: skip
+def test_a_symbol_of_which_a_row_of_actions_is_left_out_has_no_whole_list(
+    tmp_path: Path, rows: str, *, whole: bool
+) -> None:
+    """Its split was dropped, and its closes were taken for those of a share that never split. A row pasted twice lacks nothing."""
+    actions = f"symbol,ex_date,type,value\nKO,2020-08-28,dividend,0.4\nPEP,2020-08-28,dividend,1\n{rows}"
+    provider = csv(tmp_path, GOOD, actions=actions, skip=True)
+    [answer] = provider.fetch([ASKED])
+    assert isinstance(answer, History)
+    assert (answer.lists_splits, len(answer.actions)) == ((True, 1) if whole else (False, 0))
+    [left] = provider.skipped_rows()
+    assert ("the other actions of KO are not used either" in " ".join(left.why)) is not whole
+    assert "PEP are not used" not in " ".join(left.why)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("KO,2020-08-27,1_000", "'1_000' is not a number"), ("KO,2020-08-27,١٢", "'١٢' is not a number"),
+        ("KO,2020-W35-4,50", "'2020-W35-4' is not a date"), ("KO,٢٠٢٠-٠٨-٢٧,50", "is not a date"),
+    ],
+)  # fmt: skip
+def test_what_only_a_programming_language_takes_for_a_number_or_a_date_is_refused(
+    tmp_path: Path, row: str, words: str
+) -> None:
+    assert words in refused(csv(tmp_path, f"symbol,date,close\n{row}\n"))

@@ -49,10 +49,14 @@ def test_equals_a_bisection(later: list[tuple[int, float]], equity: float, value
     if abs(loss) < 1e-9 * scale:
         return
     # A rate that calls a loss a gain, or a gain a loss, was earned by nobody.
-    roots = [root for root in slow_roots(everything, day, value) if (root < 0) == (loss > 0)]
+    every = slow_roots(everything, day, value)
+    roots = [root for root in every if (root < 0) == (loss > 0)]
     if math.isnan(found):
         # Two roots within one step of our grid may be missed, and a root on the very edge; a single one may not.
-        assert len(roots) != 1 or min(abs(roots[0] + 0.9999), abs(roots[0] - 10), abs(roots[0])) < 1e-2
+        # Of several, none may count.
+        assert (
+            len(every) > 1 or len(roots) != 1 or min(abs(roots[0] + 0.9999), abs(roots[0] - 10), abs(roots[0])) < 1e-2
+        )
     else:
         assert -0.9999 <= found <= 10
         assert (found < 0) == (loss > 0)
@@ -88,6 +92,31 @@ def test_of_several_roots_the_one_nearest_to_zero() -> None:
     """100 (x - 1.1)(x - 1.2)(x - 1.3) as flows of three years: a profit of 0.60, and 10, 20 and 30 % all solve it."""
     found = xirr([(0, 100.0), (365, -360.0), (730, 431.0), (1095, -171.6)], 1095, 0.0)
     assert math.isclose(found, 0.1, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("flows", "day", "value"),
+    [
+        ([(0, 1000.0), (100, -2500.0), (200, 1550.0)], 400, 10.0),  # a loss of 40 as -99.987 % a year
+        ([(0, 1000.0), (48, -1800.0), (183, 700.0), (471, 900.0)], 730, 550.0),  # -51 % and 205 % a year
+    ],
+)
+def test_of_several_roots_one_far_from_what_the_money_earned_is_none(
+    flows: list[tuple[int, float]], day: int, value: float
+) -> None:
+    assert math.isnan(xirr(flows, day, value))
+
+
+def test_of_several_roots_the_one_near_what_the_money_earned_counts() -> None:
+    """Other roots, near -67 and -99.9 % or at 347 %, take nothing from the one that average capital and profit speak for."""
+    loss = [(0, 1000.0), (512, -2100.0), (633, 700.0), (683, 1100.0)]
+    gain = [(0, 1000.0), (36, -2300.0), (220, 2800.0), (510, -800.0)]
+    for flows, value, rate in ((loss, 500.0, -0.25502854877523695), (gain, 1050.0, 0.3468416841216161)):
+        roots = slow_roots(flows, 730, value)
+        assert len(roots) > 1
+        found = xirr(flows, 730, value)
+        assert math.isclose(found, rate, rel_tol=1e-9)
+        assert min(abs(found - root) for root in roots) < 1e-9
 
 
 def test_a_root_against_the_sign_of_the_profit_is_none() -> None:

@@ -50,10 +50,10 @@ class ChangedValue(Answer):
 
 
 class LotDifference(Answer):
-    """A stored lot of which the file says something else."""
+    """A stored lot, or a kept trade, of which the file says something else."""
 
     row: int
-    position_id: str
+    position_id: str | None = Field(description="The lot; null: a trade, from which lots follow")
     symbol: str
     entry_date: str
     changes: dict[str, ChangedValue]
@@ -83,9 +83,9 @@ class Imported(Change):
     name: str
     positions: int
     unchanged: int
-    changed: int | None = Field(None, description="Stored lots that the file updated")
+    changed: int | None = Field(None, description="Stored lots and trades that the file updated")
     would_change: list[LotDifference] | None = Field(
-        None, description="Stored lots of which the file says something else"
+        None, description="Stored lots and trades of which the file says something else"
     )
     import_id: str | None = None
     reading: FileReading | None = Field(None, description="How the file was read")

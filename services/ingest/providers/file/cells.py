@@ -73,7 +73,7 @@ def numbers(table: pa.Table, name: str, problems: Problems, *, positive: bool, a
     """float64 with NaN for an empty cell. Infinite, and zero or negative prices, are errors: no source means them."""
     column = plain(table[name])
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = _parse_column(column, pa.float64(), float, name, "a number", problems)
+        column = _parse_column(column, pa.float64(), _as_number, name, "a number", problems)
     values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     bad = (np.abs(values) > PRICE_AT_MOST) | (values <= 0 if positive else values < 0)
     what = "split or dividend" if action else "price" if positive else "volume"
@@ -131,5 +131,15 @@ def _date_remedy(text: str) -> str:
     return "; a row that is no price, delete"
 
 
+def _as_number(text: str) -> float:
+    """Only what people write as a number: Python takes `1_000` and digits of other scripts too, which Arrow does not."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
+
+
 def _as_date(text: str) -> date:
+    if not text.isascii() or "W" in text:
+        # A day of a week, which nobody writes by intent.
+        raise ValueError(text)
     return datetime.fromisoformat(text).date()

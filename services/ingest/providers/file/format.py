@@ -5,7 +5,7 @@ Rows are numbered as a person would find them: in a CSV the line number (the hea
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import prod
 from pathlib import Path
@@ -22,10 +22,13 @@ from services.ingest.providers.file.columns import NUMBERS
 from services.ingest.providers.file.problems import BadPriceFile, Problems, Skipped
 from services.ingest.providers.file.table import open_table, require_closes, require_columns
 from shared.arrays import DateVector, FloatVector
+from shared.market.symbols import normalise
 
 ACTION_TYPES = ("split", "dividend")
 # A row of this type states that the symbol had no split and paid no dividend: its list of actions is whole, and empty.
 NO_ACTIONS = "none"
+# Symbols that a message names.
+_NAMED = 10
 __all__ = ["BadPriceFile", "Prices", "Skipped", "read_actions", "read_prices", "read_profiles"]
 
 Result = TypeVar("Result")
@@ -103,7 +106,8 @@ def read_prices(path: Path, *, skip: bool = False) -> Prices:
 
 @_refuse_unreadable
 def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Action, ...]], Skipped]:
-    """Actions by symbol, by ex-date. Raises `BadPriceFile`."""
+    """Actions by symbol, by ex-date. Raises `BadPriceFile`. `skip`: a symbol of which a row is left out has no list of actions, for
+    one that lacks a split would be taken for whole."""
     table, problems = open_table(path, skip=skip)
     require_columns(table, ("symbol", "ex_date", "type", "value"), problems)
     problems.raise_if_any()
@@ -124,7 +128,7 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
     beyond = (values > np.where(split, SPLIT_AT_MOST, DIVIDEND_AT_MOST)) | (split & (values < 1 / SPLIT_AT_MOST))
     for large in np.flatnonzero(beyond & ~stated):
         problems.add("value", int(large), f"{values[large]:g} is no {types[large]} that can be; correct it")
-    _check_repeated(symbols, dates.tolist(), types, values.tolist(), problems)
+    repeated = _check_repeated(symbols, dates.tolist(), types, values.tolist(), problems)
     problems.raise_if_any()
     found: dict[str, list[Action]] = {}
     kept = problems.rows_without_fault(len(symbols)).tolist()
@@ -134,8 +138,18 @@ def read_actions(path: Path, *, skip: bool = False) -> tuple[dict[str, tuple[Act
         actions = found.setdefault(symbol, [])
         if type_ != NO_ACTIONS:
             actions.append(Action(day, "split" if type_ == "split" else "dividend", value))
-    ordered = {symbol: tuple(sorted(actions, key=lambda a: (a.ex_date, a.type))) for symbol, actions in found.items()}
-    return ordered, problems.skipped_rows()
+    in_part = {symbols[row] for row in problems.rows - repeated} | {normalise(cell) for cell in problems.ragged_cells}
+    ordered = {
+        symbol: tuple(sorted(actions, key=lambda a: (a.ex_date, a.type)))
+        for symbol, actions in found.items()
+        if symbol not in in_part
+    }
+    left_out = problems.skipped_rows()
+    if lacking := sorted(found.keys() & in_part):
+        named = ", ".join(lacking[:_NAMED]) + (f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else "")
+        said = f"the other actions of {named} are not used either: without those rows the lists are not whole; correct them"
+        left_out = replace(left_out, why=(said, *left_out.why))
+    return ordered, left_out
 
 
 def _check_repeated(
@@ -144,15 +158,17 @@ def _check_repeated(
     types: Sequence[str],
     values: Sequence[float],
     problems: Problems,
-) -> None:
+) -> set[int]:
     """Equal rows are one action, pasted twice: taken as two, a split of 4 would make 16 shares of one. So would splits of a size that
-    together no share has had."""
+    together no share has had. Returns the rows that repeat another one, without which nothing is lacking."""
+    repeated: set[int] = set()
     seen: dict[tuple[object, ...], int] = {}
     for row, action in enumerate(zip(symbols, dates, types, values, strict=True)):
         if row in problems.rows or action[2] == NO_ACTIONS:
             continue
         first = seen.setdefault(action, row)
         if first != row:
+            repeated.add(row)
             said = f"{action[0]} has the same {action[2]} in row {problems.line(first)}; keep one of them"
             remedy = ", or add up the amounts in one row" if action[2] == "dividend" else ""
             problems.add("type", row, said + remedy)
@@ -166,6 +182,7 @@ def _check_repeated(
             problems.add(
                 "value", last, f"the splits of {symbol} make {prod(each):g} shares of one together; correct them"
             )
+    return repeated
 
 
 def _check_stated(

@@ -53,13 +53,15 @@ class Problems:
     starts: Sequence[int] = ()
     ragged: int = 0
     """How many of them have too many or too few cells."""
+    ragged_cells: set[str] = field(default_factory=set)
+    """What stands in those: whose rows they may be."""
 
     unreadable: str = ""
     """The character that marks cells which are not UTF-8; empty where all are."""
 
     def forget(self) -> None:
         """Before a file is read once more."""
-        self.found, self.gaps, self.count, self.ragged = [], [], 0, 0
+        self.found, self.gaps, self.count, self.ragged, self.ragged_cells = [], [], 0, 0, set()
 
     def add(self, column: str, row: int | None, message: str) -> None:
         if row is not None:
@@ -81,6 +83,7 @@ class Problems:
         """A line that cannot be a row. Only under the rule that rows are left out is anything read after it."""
         self.gaps.append(record)
         self.ragged += 1
+        self.ragged_cells.update(cell.strip().strip('"') for cell in text.split(","))
         self.count += 1
         if len(self.found) < MAX_ERRORS:
             remedy = "check its quotes" if text.count('"') % 2 else "give each row a cell for each column"
