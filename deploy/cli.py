@@ -67,7 +67,11 @@ def demo(
 def doctor(
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="Directory of an embedded run; without it .leadline, or the environment."),
+        typer.Option(
+            "--state",
+            envvar="LEADLINE_STATE",
+            help="Directory of an embedded run; without it .leadline, or the environment.",
+        ),
     ] = None,
 ) -> None:
     """Check broker, topics, database, migrations, providers, clock and calendar horizon."""

@@ -34,6 +34,7 @@ from services.ingest.workflow.quotas import (
     nothing_priced,
 )
 from shared.clock import Clock
+from shared.db.closures import load_closures
 from shared.db.engine import create_engine
 from shared.db.migrate import at_head, head
 from shared.errors import ConfigurationError, LeadlineError
@@ -73,11 +74,14 @@ def find(chosen: Path | None) -> Target:
     if running is None:
         if chosen is not None:
             raise ConfigurationError(
-                f"no embedded Leadline runs on {chosen} (or it has not started yet); without --state the environment is examined"
+                f"no embedded Leadline runs on {chosen} (or it has not started yet); "
+                "without --state and LEADLINE_STATE the environment is examined"
             )
         return Target(IngestSettings(), "LEADLINE_DATABASE_URL and LEADLINE_KAFKA")
     choices: dict[str, Any] = {
-        name: running[name] for name in ("kafka", "kafka_namespace", "as_of", "providers", "data")
+        name: running[name]
+        for name in ("kafka", "kafka_namespace", "as_of", "providers", "reference_providers", "data")
+        if name in running
     }
     settings = IngestSettings(database_url=str(running["database"]), **choices)
     return Target(settings, f"the embedded Leadline of {directory}, {running['url']}", running["ingest_database"])
@@ -194,6 +198,7 @@ async def _yields(settings: IngestSettings, *, ingest: str | None = None) -> str
     engine = create_engine(ingest or settings.database_address, application="leadline-doctor", pool_size=1)
     try:
         async with engine.connect() as conn:
+            await load_closures(conn)
             found = await curve(conn)
     finally:
         await engine.dispose()

@@ -29,7 +29,7 @@ MORE = {
 # What is read elsewhere than by a service: variable, default, who reads it, meaning.
 OTHERS = (
     ("LEADLINE_URL", "http://127.0.0.1:8000", "client", "where the coordinator is"),
-    ("LEADLINE_STATE", "", "`up`, `demo`, client", "state directory of the embedded run; the client takes the server's token from there"),
+    ("LEADLINE_STATE", "", "`up`, `demo`, `doctor`, client", "state directory of the embedded run; the client takes the token from there"),
     ("LEADLINE_ADMIN_DATABASE_URL", "", "migrations", "PostgreSQL, as a role that may create roles and schemas; or `…_FILE`"),
     ("LEADLINE_SUPERUSER_DATABASE_URL", "", "`shared.db.bootstrap`", "a superuser's address, once; or `…_FILE`"),
     ("LEADLINE_MIGRATOR_PASSWORD", "", "`shared.db.bootstrap`", "password that the migrating role gets; or `…_FILE`"),

@@ -211,6 +211,7 @@ def _choices(values: Mapping[str, Any]) -> dict[str, str | None]:
         "kafka_namespace": settings.kafka_namespace,
         "as_of": None if settings.as_of is None else settings.as_of.isoformat(),
         "providers": ",".join(settings.providers),
+        "reference_providers": ",".join(settings.curve_sources) or "none",
         "data": None if settings.data is None else str(settings.data.resolve()),
     }
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+import deploy.cli  # noqa: F401  (adds the commands of a server to the client's)
 from deploy import doctor
 from deploy.embedded import run, state
 from deploy.embedded.demo import PRICES
+from leadline.cli import app
 from services.ingest.settings import IngestSettings
 from shared.db.engine import create_engine
 from shared.errors import ConfigurationError
@@ -27,6 +30,7 @@ RUN = {
     "kafka_namespace": "",
     "as_of": "2020-12-31",
     "providers": "file",
+    "reference_providers": "none",
     "data": str(PRICES),
 }
 
@@ -35,11 +39,35 @@ def test_a_run_is_examined_with_its_own_choices(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LEADLINE_AS_OF", "2001-01-02")
     monkeypatch.setenv("LEADLINE_PROVIDERS", "yahoo")
     monkeypatch.setenv("LEADLINE_DATA", "elsewhere.csv")
+    monkeypatch.setenv("LEADLINE_REFERENCE_PROVIDERS", "fred")
     with state.lock_state(tmp_path), state.announce_addresses(tmp_path, **RUN):
         patient = doctor.find(tmp_path)
     settings = patient.settings
     assert (settings.as_of, settings.providers, settings.data) == (date(2020, 12, 31), ("file",), PRICES)
     assert (settings.database_url, patient.ingest) == (RUN["database"], RUN["ingest_database"])
+    assert settings.curve_sources == ()
+
+
+def test_a_run_announces_whose_curves_it_asks_for() -> None:
+    def announced(*names: str, references: tuple[str, ...] | None = None) -> str | None:
+        return run._choices({"providers": names, "reference_providers": references})["reference_providers"]
+
+    assert announced("file") == "none"
+    assert announced("yahoo") == "treasury,fred"
+    assert announced("yahoo", references=("fred",)) == "fred"
+
+
+def test_the_state_directory_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path | None] = []
+
+    async def run_checks(chosen: Path | None) -> bool:
+        asked.append(chosen)
+        return True
+
+    monkeypatch.setattr(doctor, "run_checks", run_checks)
+    monkeypatch.setenv("LEADLINE_STATE", str(tmp_path))
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+    assert asked == [tmp_path]
 
 
 def test_a_directory_on_which_nothing_runs_is_not_taken_for_the_environment(tmp_path: Path) -> None:

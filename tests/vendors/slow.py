@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
-from services.ingest.providers.quota import rate_limited
+from services.ingest.providers.quota import patience
 from tests.crash.checks import WATCH
 from tests.store.ingest.conftest import DAYS, LAST
 from tests.store.ingest.test_vendors import COMMON
@@ -111,7 +111,7 @@ async def run(database: Database, broker: TestBroker, *, symbols: int, speed: fl
     closes = dict(zip([*names, *sorted(COMMON)], series(symbols + len(COMMON)), strict=True))
     world = World(closes=closes)
     report = Report(symbols, speed)
-    patience, rate_limited.PATIENCE_SECONDS = rate_limited.PATIENCE_SECONDS, 150.0 / speed
+    kept, patience.PATIENCE_SECONDS = patience.PATIENCE_SECONDS, 150.0 / speed
     try:
         with serving(world.massive) as server:
             values: dict[str, Any] = {
@@ -136,7 +136,7 @@ async def run(database: Database, broker: TestBroker, *, symbols: int, speed: fl
                     await _watch(leadline, portfolio, clock, report, closes, within)
             report.calls = len(server.calls)
     finally:
-        rate_limited.PATIENCE_SECONDS = patience
+        patience.PATIENCE_SECONDS = kept
     judge(report)
     return report
 

@@ -53,7 +53,7 @@ def price_rows(
         splits=splits,
         dividends=dividends,
         left_out=_events([history.left_out for history in histories], calendar),
-        lists_actions=listed[series],
+        lists_actions=np.array([of.lists_splits and not of.actions_refused for of in histories])[series],
     )
     level = _bring_to_level(delivered["adj_close"], sessions, ends, of_ask, levels)
     symbol = np.array([asks[index].symbol_id for index in of_ask], dtype=np.int64)[series]

@@ -55,7 +55,8 @@ def build_rows(
         (ask.symbol_id, ask.first, ask.last, part.provider)
         for ask, answer in zip(asks, fetched, strict=True)
         for part in answer.parts[:1]
-        if part.history.lists_splits and len(part.history.bars.sessions)
+        # What a list that is refused held before stands.
+        if part.history.lists_splits and not part.history.actions_refused and len(part.history.bars.sessions)
     ]
     rows = price_rows(asks, fetched, levels, calendar)
     return WriteSet(

@@ -101,6 +101,7 @@ class Request:
     formerly : what the security was called before, oldest first, for vendors that file prices under the symbol of the day;
                others have the whole history under the newest.
     chosen   : the user has said that this is the security, so that a vendor's other ideas are no question any more.
+    split_adjusted : asked of a source again that has bars as traded and no lists of actions: its bars adjusted for splits.
     """
 
     symbol: str
@@ -108,6 +109,7 @@ class Request:
     last: date
     formerly: tuple[Rename, ...] = ()
     chosen: bool = False
+    split_adjusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ class History:
     renamed      : what became of a symbol whose series ends within the range.
     left_out     : payments in another currency, which are not among the actions.
     unserved     : days of the question that the plan or the hour kept from being asked about.
-    actions_refused : the plan has prices and no lists of actions; another source may have them.
+    actions_refused : the plan has prices and no lists of actions, or none of dividends; another source may have them.
     actions_from    : whose actions these are, if they are not the source's own.
     """
 

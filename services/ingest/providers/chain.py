@@ -14,7 +14,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from services.ingest.model.market import Answer, ChainResult, History, NoData, NoDataReason, ProviderSeries, Request
+from services.ingest.model.market import (
+    Answer,
+    Bars,
+    ChainResult,
+    History,
+    NoData,
+    NoDataReason,
+    ProviderSeries,
+    Request,
+)
+from services.ingest.model.steps import may_hold_split
 from services.ingest.providers.base import Provider
 from services.ingest.providers.errors import unexpected_answer
 from shared.market.calendar import Calendar
@@ -76,8 +86,11 @@ class Chain:
                 still_open += [(attempt, part) for part in rest]
             open_ = [(attempt, request) for attempt, request in still_open if not attempt.ended]
         self._find_refused_actions(attempts)
+        self._ask_adjusted(attempts)
         unanswered = {id(attempt) for attempt, _ in open_}
-        return [attempt.result(complete=id(attempt) not in unanswered) for attempt in attempts]
+        return [
+            attempt.result(complete=id(attempt) not in unanswered and not attempt.bars_lost) for attempt in attempts
+        ]
 
     def _find_refused_actions(self, attempts: "Sequence[_Attempt]") -> None:
         """For bars whose source has no lists of actions by its plan: those of the first other source that lists them."""
@@ -90,6 +103,25 @@ class Chain:
                 for attempt, answer in zip(without, answers, strict=True):
                     attempt.take_actions(provider.name, other.name, answer)
                 without = [attempt for attempt in without if attempt.lacks_actions_of(provider.name)]
+
+    def _ask_adjusted(self, attempts: "Sequence[_Attempt]") -> None:
+        """Bars as traded that may hold a split nobody lists are asked for once more: nobody could tell one from a loss."""
+        for provider in self._providers:
+            unsure = [attempt for attempt in attempts if attempt.bars_that_may_split(provider.name)]
+            if not unsure:
+                continue
+            requests = [
+                replace(
+                    attempt.request,
+                    first=bars.sessions[0].item(),
+                    last=bars.sessions[-1].item(),
+                    split_adjusted=True,
+                )
+                for attempt in unsure
+                if (bars := attempt.bars_that_may_split(provider.name))
+            ]
+            for attempt, answer in zip(unsure, _fetch_safely(provider, requests), strict=True):
+                attempt.take_adjusted(provider.name, answer)
 
     @property
     def has_second(self) -> bool:
@@ -152,6 +184,8 @@ class _Attempt:
     absences: list[tuple[str, NoData]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     ended: bool = False
+    bars_lost: bool = False
+    """Bars were not taken, because it is not known whether they hold a split."""
 
     def take(self, provider: str, request: Request, answer: Answer) -> None:
         if provider not in self.asked:
@@ -167,6 +201,25 @@ class _Attempt:
             part.provider == provider and part.history.actions_refused and len(part.history.bars.sessions)
             for part in self.parts
         )
+
+    def bars_that_may_split(self, provider: str) -> Bars | None:
+        for part in self.parts:
+            bars = part.history.bars
+            if part.provider == provider and part.history.actions_refused and not bars.split_adjusted:
+                return bars if may_hold_split(bars) else None
+        return None
+
+    def take_adjusted(self, provider: str, answer: Answer) -> None:
+        """Put a source's adjusted bars in the place of those as traded, which without them are none."""
+        place = next(
+            i for i, part in enumerate(self.parts) if part.provider == provider and part.history.actions_refused
+        )
+        if isinstance(answer, NoData):
+            del self.parts[place]
+            self.absences.append((provider, answer))
+            self.bars_lost = True
+        elif len(answer.bars.sessions):
+            self.parts[place] = ProviderSeries(provider, replace(self.parts[place].history, bars=answer.bars))
 
     def take_actions(self, provider: str, other: str, answer: Answer) -> None:
         """Put what another source lists beside the bars of one that has no list; a source without bars knows nothing of the symbol."""

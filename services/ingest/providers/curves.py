@@ -99,7 +99,14 @@ class CurveCsv(ABC):
             raise SchemaChanged(
                 self.name, f"the first column of the yield curve is {first[:40]!r}, not {self.expected}"
             )
-        return curves_of(self.name, rows, tenor_columns(rows[0], self.tenor_of), self.day_of)
+
+        def day_of(text: str) -> date:
+            day = self.day_of(text)
+            if day.year != year:
+                raise ValueError(f"{text!r} is no day of {year}")
+            return day
+
+        return curves_of(self.name, rows, tenor_columns(rows[0], self.tenor_of), day_of)
 
     def close(self) -> None:
         self._http.close()

@@ -136,3 +136,24 @@ def test_a_tenor_without_a_yield_is_left_out_and_a_holiday_is_no_curve(server: V
     server.fail(Reply(body.encode(), content_type="text/csv"))
     first, second = MAKERS["fred"](server.url).curves(2026)
     assert (first.tenors[-1], second.tenors[-1]) == (20.0, 30.0)
+
+
+HEADER = "Date,1 Mo,3 Mo,6 Mo,1 Yr,2 Yr,5 Yr,10 Yr,30 Yr"
+
+
+@pytest.mark.parametrize("day", ["11/25/26", "11/25/2016", "01/02/2027"])
+def test_a_row_of_no_day_of_the_year_is_refused(day: str) -> None:
+    values = ",3.9,3.8,3.7,3.6,3.5,3.6,4.0,4.6"
+
+    def curves(*days: str) -> list[date]:
+        body = "\n".join([HEADER, *(one + values for one in days)]).encode()
+        with serving(lambda _: Reply(body, content_type="text/csv")) as server:
+            source = MAKERS["treasury"](server.url)
+            try:
+                return [curve.date for curve in source.curves(2026)]
+            finally:
+                source.close()
+
+    assert curves("11/24/2026", day) == [date(2026, 11, 24)]
+    with pytest.raises(SchemaChanged, match="none of 1 rows"):
+        curves(day)

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.ingest.compute.rows import build_rows
 from services.ingest.model.market import History, NoData, NoDataReason, ProviderErrorKind, Request
+from services.ingest.model.write_set import FetchRequest
+from services.ingest.providers.chain import Chain
 from services.ingest.providers.network import Fundamentals
-from tests.contract.providers.conftest import FIRST, LAST, Case
+from services.ingest.store.prices import STAGED
+from shared.market.calendar import calendar, exchange_calendar
+from tests.contract.providers.conftest import FIRST, LAST, NOW, Case
 from tests.contract.providers.test_answers import TRADED, as_traded, ask, history
 from tests.support.vendors import Call, Reply, document, reply
 
+DAYS = calendar()
 DAY = date(2020, 8, 12)
 
 
@@ -158,6 +164,30 @@ def test_prices_stand_where_the_plan_has_no_lists_of_actions(fmp: Case) -> None:
     found = history(fmp, "AAPL")
     assert found.bars.close.tolist() == whole.bars.close.tolist()
     assert (found.actions, found.lists_splits, found.actions_refused) == ((), False, True)
+
+
+def test_splits_stand_where_the_plan_has_no_dividends(fmp: Case) -> None:
+    whole = history(fmp, "AAPL")
+    fmp.server.fail(reply(PLANS[0], 403), "/dividends$")
+    found = history(fmp, "AAPL")
+    assert found.actions == tuple(action for action in whole.actions if action.type == "split") != ()
+    assert as_traded(found) == pytest.approx(TRADED, abs=1e-4)
+    [fetched] = Chain([fmp.vendor], exchange_calendar).fetch([Request("AAPL", FIRST, LAST)])
+    span = ((DAYS.ordinal(FIRST), DAYS.ordinal(LAST)),)
+    written = build_rows(
+        [FetchRequest(1, "AAPL", FIRST, LAST, span, None)], [fetched], {}, DAYS, chain="fmp", now=NOW, newest=LAST
+    )
+    rows = [dict(zip(STAGED, row, strict=True)) for row in written.prices]
+    assert {row["return_basis"] for row in rows[1:]} == {"price_only"}, "nobody knows of dividends"
+    assert written.listed == [], "dividends that are stored stay"
+
+
+@pytest.mark.parametrize("path", ["/splits", "/dividends"])
+def test_a_row_of_another_symbol_is_none_of_its_lists(fmp: Case, path: str) -> None:
+    whole = history(fmp, "AAPL").actions
+    other = {"symbol": "TSLA", "date": "2020-08-31", "numerator": 5, "denominator": 1, "dividend": 1, "adjDividend": 1}
+    at(fmp, path, lambda body: body.append(other))
+    assert history(fmp, "AAPL").actions == whole
 
 
 def test_a_dividend_of_nought_is_converted_from_todays_shares(fmp: Case) -> None:

@@ -55,16 +55,21 @@ class Free:
     clips: bool = False
     grouped: bool = True
     memory: LocalPlan = field(default_factory=LocalPlan)
+    later: int = 0
+    """Days by which the plan begins later than two years ago."""
+    behind: int = 0
+    """Days before today that count as today's."""
+    too_old: Reply = TOO_OLD
 
     def __call__(self, call: Call) -> Reply:
         if match := re.search(r"/range/1/day/([\d-]+)/([\d-]+)$", call.path):
             low, high = map(date.fromisoformat, match.groups())
             today = self.now.date()
-            if high >= today:
+            if high >= today - timedelta(days=self.behind):
                 return NOT_TODAY
-            edge = today.replace(year=today.year - 2)
+            edge = today.replace(year=today.year - 2) + timedelta(days=self.later)
             if low < edge and not self.clips:
-                return TOO_OLD
+                return self.too_old
             path = call.path[: match.start()] + f"/range/1/day/{max(low, edge)}/{high}"
             return self.world.massive(Call(path, call.query, call.headers))
         if match := re.search(r"/grouped/.*/([\d-]+)$", call.path):
@@ -144,6 +149,53 @@ def test_the_free_plan_prices_what_it_covers_and_says_why_of_the_rest(clips: boo
     assert ranges[2 : 2 + len(extra)] == extra
     assert len(ranges) == 3 + len(extra), "what the first symbol taught, the second is not refused for"
     assert free.memory.years == (None if clips else 2)
+
+
+@pytest.mark.parametrize(("later", "begins", "calls"), [(3, "2018-09-10", 3), (29, "2018-10-08", 4)])
+def test_a_plan_whose_days_are_counted_otherwise_is_found_once(later: int, begins: str, calls: int) -> None:
+    free = Free(world("ABA", "ABB"), later=later)
+    with serving(free) as server:
+        vendor = adapter(server, free)
+        answers = fetch(vendor, "ABA", "ABB", last=date(2020, 9, 1))
+        ranges = asked(server)
+    assert [low for low, _ in ranges[-2:]] == [begins, begins]
+    assert len(ranges) == calls + 1, "the second is not refused"
+    for answer in answers:
+        assert isinstance(answer, History)
+        assert answer.unserved == (
+            Unserved(FIRST, date.fromisoformat(begins) - timedelta(days=1), NoDataReason.PLAN_LIMIT),
+        )
+
+
+def test_a_refusal_in_other_words_of_what_begins_before_the_plan_asks_once_from_its_edge() -> None:
+    words = reply({"status": "NOT_AUTHORIZED", "message": "Only recent bars come with what you pay for."}, 403)
+    free = Free(world("ABA"), too_old=words)
+    with serving(free) as server:
+        (answer,) = fetch(adapter(server, free), "ABA", last=date(2020, 9, 1))
+        assert asked(server) == [(str(FIRST), "2020-09-01"), (str(EDGE), "2020-09-01")]
+        assert isinstance(answer, History)
+        free.later = 60
+        (nothing,) = fetch(adapter(server, Free(free.world)), "ABA", last=date(2020, 9, 1))
+        assert len(asked(server)) == 4
+    assert isinstance(nothing, NoData)
+    assert nothing.reason is NoDataReason.PLAN_LIMIT
+
+
+@pytest.mark.parametrize(("behind", "served"), [(1, date(2020, 8, 31)), (5, None)])
+def test_a_day_that_is_refused_as_todays_twice_leaves_one_more_and_then_is_late(
+    behind: int, served: date | None
+) -> None:
+    free = Free(world("ABA"), behind=behind)
+    with serving(free) as server:
+        (answer,) = fetch(adapter(server, free), "ABA", first=date(2020, 8, 3))
+        assert len(asked(server)) == 3
+    if served is None:
+        assert isinstance(answer, NoData)
+        assert (answer.reason, answer.fault, answer.retry_at) == (NoDataReason.LATE, None, MORNING)
+    else:
+        assert isinstance(answer, History)
+        assert answer.bars.sessions[-1].item() == served
+        assert answer.unserved == (Unserved(served + timedelta(days=1), TODAY, NoDataReason.LATE, MORNING),)
 
 
 def test_an_answer_that_begins_two_years_ago_to_the_day_is_clipped_too() -> None:

@@ -93,10 +93,24 @@ def basic(served: Callable[[Call], Reply], refused: tuple[str, ...] = ACTIONS) -
     return answer
 
 
+def chained(case: Case, last: date = LAST) -> History:
+    [found] = Chain([case.vendor], exchange_calendar).fetch([Request("AAPL", FIRST, last)])
+    [part] = found.parts
+    return part.history
+
+
+def test_bars_that_may_hold_a_split_wait_where_adjusted_ones_are_not_to_be_had_now(massive: Case) -> None:
+    served = basic(massive.server.answer)
+    massive.server.answer = lambda call: Reply(b"", 429) if call.query.get("adjusted") == "true" else served(call)
+    [found] = Chain([massive.vendor], exchange_calendar).fetch([Request("AAPL", FIRST, LAST)])
+    assert (found.parts, found.absent) == ([], NoDataReason.RATE_LIMITED)
+    assert found.retry_at is not None
+
+
 @pytest.mark.parametrize("refused", [ACTIONS, ACTIONS[:1], ACTIONS[1:]])
 def test_without_lists_of_actions_bars_stand_adjusted_for_splits(massive: Case, refused: tuple[str, ...]) -> None:
     massive.server.answer = basic(massive.server.answer, refused)
-    found = history(massive, "AAPL")
+    found = chained(massive)
     assert (found.actions, found.lists_splits, found.actions_refused) == ((), False, True)
     assert found.bars.split_adjusted
     split = date(2020, 8, 31)
@@ -104,7 +118,7 @@ def test_without_lists_of_actions_bars_stand_adjusted_for_splits(massive: Case, 
     assert found.bars.close.tolist() == pytest.approx(expected)
 
     massive.server.calls.clear()
-    assert isinstance(ask(massive, "AAPL"), History)
+    chained(massive)
     assert [call.query["adjusted"] for call in massive.server.calls] == ["false", "true"], (
         "what was learnt costs nothing that day"
     )
@@ -119,13 +133,42 @@ def test_without_lists_of_actions_bars_stand_adjusted_for_splits(massive: Case, 
     assert {row["basis"] for row in stored.values()} == {"file"}
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"<html>Forbidden</html>", b"Forbidden", b'{"error": "Forbidden"}', b'{"message": "Unknown API Key"}',
+     b'{"status": "ERROR", "error": "Unknown API Key"}', b'{"message": "Please upgrade"}'],
+)  # fmt: skip
+def test_lists_that_are_refused_to_a_key_that_was_served_bars_are_the_plans_affair(
+    massive: Case, status: int, body: bytes
+) -> None:
+    served = massive.server.answer
+    massive.server.answer = lambda call: Reply(body, status) if call.path in ACTIONS else served(call)
+    first = date(2020, 8, 31)
+    for _ in range(2):
+        found = history(massive, "AAPL", first, LAST)
+        assert (len(found.bars.sessions), found.actions_refused) == (3, True)
+    assert len(massive.server.asked("/stocks/v1/")) == 1, "what was learnt costs nothing that day"
+    assert massive.vendor.health().disabled is None
+    massive.server.answer = served
+    assert isinstance(ask(massive, "AAPL"), History), "nothing is closed"
+
+
+@pytest.mark.parametrize("body", [{"message": "Please upgrade your plan"}, {"error": "You are not entitled to this"}])
+def test_the_words_of_a_plan_need_no_status(massive: Case, body: dict[str, str]) -> None:
+    massive.server.fail(reply(body, 403))
+    answer = ask(massive, "AAPL")
+    assert isinstance(answer, NoData)
+    assert answer.reason is NoDataReason.PLAN_LIMIT
+
+
 def test_a_mirror_that_knows_bars_as_traded_alone_has_bars_all_the_same(massive: Case) -> None:
     served = massive.server.answer
     massive.server.answer = lambda call: NO_ACTIONS if call.path in ACTIONS else served(call)
-    over_a_split = history(massive, "AAPL")
+    over_a_split = chained(massive)
     assert (len(over_a_split.bars.sessions), over_a_split.bars.split_adjusted) == (21, False)
     assert over_a_split.bars.close.tolist() == list(TRADED.values())
-    before = history(massive, "AAPL", FIRST, date(2020, 8, 28))
+    before = chained(massive, last=date(2020, 8, 28))
     assert not before.bars.split_adjusted
     assert over_a_split.actions_refused
     assert before.actions_refused
@@ -164,6 +207,9 @@ def test_the_next_provider_lists_the_actions_of_bars_whose_plan_has_none(massive
         [found] = Chain([massive.vendor, other.vendor], exchange_calendar).fetch([Request("AAPL", FIRST, LAST)])
         asked = len(other.server.calls)
         [unknown] = Chain([massive.vendor, other.vendor], exchange_calendar).fetch([Request("LAZY", FIRST, LAST)])
+    assert [call for call in massive.server.calls if call.query.get("adjusted") == "true"] == [], (
+        "somebody lists splits"
+    )
     [part] = found.parts
     assert (part.provider, part.actions_by, found.asked) == ("massive", second, ("massive", second))
     assert part.history.actions == whole.actions
@@ -281,3 +327,25 @@ def test_an_action_without_a_day_costs_itself_and_one_of_tomorrow_is_none(massiv
 
     massive.server.answer = answer
     assert history(massive, "AAPL").actions == whole.actions
+
+
+@pytest.mark.parametrize(("day", "costs"), [("2020-08-03", False), ("2020-08-12", True)])
+def test_an_action_that_can_not_be_costs_itself_before_the_range(massive: Case, day: str, costs: bool) -> None:
+    served = massive.server.answer
+    whole = history(massive, "AAPL")
+
+    def answer(call: Call) -> Reply:
+        if call.path != ACTIONS[1]:
+            return served(call)
+        body = document("massive", "dividends")
+        odd = body["results"][0] | {"id": "X", "ex_dividend_date": day, "cash_amount": -1}
+        return reply(body | {"results": [*body["results"], odd]})
+
+    massive.server.answer = answer
+    found = ask(massive, "AAPL")
+    if costs:
+        assert isinstance(found, NoData)
+        assert found.fault is ProviderErrorKind.SCHEMA_CHANGED
+    else:
+        assert isinstance(found, History)
+        assert found.actions == whole.actions

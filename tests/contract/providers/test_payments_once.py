@@ -17,6 +17,7 @@ from services.ingest.compute.rows import build_rows
 from services.ingest.model.market import ChainResult, ProviderSeries, Request
 from services.ingest.model.write_set import FetchRequest
 from services.ingest.providers.payments import Payments
+from services.ingest.providers.yahoo.events import _gains_beside
 from services.ingest.store.prices import STAGED
 from services.snapshots.compute import from_units
 from tests.contract.providers.conftest import NOW, Case, needs_yahooquery, running
@@ -41,6 +42,7 @@ from tests.support.worlds import Lot, Portfolio, Symbol, World, run
 
 YAHOOS = [pytest.param("yahoo"), pytest.param("yahooquery", marks=needs_yahooquery)]
 AFTER = SPAN[-39]
+WHOLE: dict[str, object] = {"pay_date": "2020-08-13", "distribution_type": "recurring"}
 
 
 @dataclass
@@ -109,14 +111,17 @@ def test_two_payments_are_two(name: str) -> None:
     [
         (9.4, 8.9, 9.4, 9.4),  # inside
         (9.4, 8.9, 18.3, 18.3),  # beside it: the close fell by both
-        (3.0, 2.0, 5.0, 5.0),
+        (3.0, 2.0, 5.0, 3.0),  # as a market that falls by 2.00 may leave it
         (3.0, 2.0, 3.0, 3.0),
+        (1.7, 1.6, 1.7 + 2.1, 1.7),
+        (3.0, 3.05, 3.0, 3.0),
+        (3.0, 3.05, 6.05, 6.05),
         (8.9, 8.9004, 8.9, 8.9),  # the same to rounding, inside
         (0.2, 1.5, 1.7, 1.7),  # larger than the dividend, it cannot be in it
         (0.05, 0.04, 0.09, 0.05),  # too small to tell by: inside, as mostly
     ],
 )
-def test_a_gain_is_in_the_dividend_unless_the_close_fell_by_both(
+def test_a_gain_is_in_the_dividend_unless_it_is_too_large_or_the_fall_beyond_any_market(
     name: str, dividend: float, gain: float, fall: float, paid: float
 ) -> None:
     closes = path(71.0, {PAID: fall})
@@ -126,13 +131,40 @@ def test_a_gain_is_in_the_dividend_unless_the_close_fell_by_both(
     assert sum(value for _, value in found) == pytest.approx(paid, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", YAHOOS)
-def test_a_gain_of_a_few_bars_is_judged_without_their_spread(name: str) -> None:
-    closes = dict(list(path(71.0, {PAID: 11.4}).items())[-43:-38])
-    with running(name) as case:
-        listed = (("dividends", at(PAID), {"amount": 9.4}), ("capitalGains", at(PAID), {"amount": 2.0}))
-        case.server.answer = Listed(closes, listed=listed).answer
-        assert paid_by(history(case, "FUND", SPAN[0], LAST).actions) == [9.4, 2.0]
+def test_what_holds_a_gain_is_the_same_for_every_span_asked_for() -> None:
+    """The market falls by 2.95 per cent on the day on which a dividend of 1.70 is paid that holds a gain of 1.60."""
+    closes = [(day, 83.32) for day in SPAN[:10]] + [(day, 79.16) for day in SPAN[10:20]]
+    day = SPAN[10]
+    for low in (0, 5, 9, 10):
+        for high in (11, 20):
+            assert _gains_beside(closes[low:high], [(day, 1.7)], [(day, 1.6)]) == []
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_a_gain_dated_a_session_beside_its_dividend_is_in_it(shift: int) -> None:
+    closes = path(71.0, {PAID: 9.4})
+    day = SPAN[SPAN.index(PAID) + shift]
+    listed = [("dividends", at(PAID), {"amount": 9.4}), ("capitalGains", at(day), {"amount": 8.9})]
+    assert actions("yahoo", closes, *listed) == [(PAID, 9.4)]
+
+
+def test_gains_that_no_dividend_is_large_enough_for_are_beside_it() -> None:
+    listed = [
+        ("dividends", at(PAID), {"amount": 6.0}),
+        *(("capitalGains", at(PAID, hour), {"amount": gain}) for hour, gain in enumerate((5.0, 3.0))),
+    ]
+    assert sum(value for _, value in actions("yahoo", path(71.0, {PAID: 14.0}), *listed)) == 14.0
+    assert sum(value for _, value in actions("yahoo", path(71.0, {PAID: 6.0}), *listed)) == 6.0
+
+
+def test_a_second_payment_of_the_same_amount_is_one_where_the_close_fell_by_it() -> None:
+    both = [("capitalGains", at(PAID), {"amount": 1.5}), ("capitalGains", at(PAID, 1), {"amount": 1.5})]
+    assert actions("yahoo", path(71.0, {PAID: 3.0}), *both) == [(PAID, 1.5), (PAID, 1.5)]
+    assert actions("yahoo", path(71.0, {PAID: 1.5}), *both) == [(PAID, 1.5)]
+    later = SPAN[SPAN.index(PAID) + 2]
+    twice = [("dividends", at(PAID), {"amount": 2.0}), ("dividends", at(later), {"amount": 2.0})]
+    assert actions("yahoo", path(71.0, {PAID: 2.0, later: 2.0}), *twice) == [(PAID, 2.0), (later, 2.0)]
+    assert actions("yahoo", path(71.0, {PAID: 2.0}), *twice) == [(PAID, 2.0)]
 
 
 @pytest.mark.parametrize("name", YAHOOS)
@@ -178,6 +210,19 @@ def test_fmp_pays_what_is_nearly_the_same_once(fmp: Case, items: list[dict[str, 
         ([cash(None), cash(None, cash_amount=0.8437)], [0.84]),
         ([cash("E1", pay_date="2020-08-13"), cash("E2", pay_date="2020-08-13", cash_amount=0.8401)], [0.84]),
         ([cash("E1", pay_date="2020-08-13"), cash("E2", pay_date="2020-08-20")], [0.84, 0.84]),
+        *(
+            (rows, [0.84])
+            for lacking in (
+                {"currency": None},
+                {"currency": "usd"},
+                {"pay_date": None},
+                {"distribution_type": None},
+                {"pay_date": None, "distribution_type": None},
+                {"distribution_type": None, "dividend_type": "CD"},
+            )
+            for whole, other in [(cash("E1", **WHOLE), cash("E2", **WHOLE | lacking))]
+            for rows in ([whole, other], [other, whole])
+        ),
         (
             [
                 cash("E1", pay_date="2020-08-13", distribution_type="recurring"),
@@ -215,12 +260,15 @@ def test_massive_splits_once_what_it_lists_under_two_ids(massive: Case) -> None:
 
 def test_payments_are_told_apart_by_amount_and_mark() -> None:
     seen = Payments()
-    assert seen.is_new(PAID, 1.0, "a")
-    assert not seen.is_new(PAID, 1.009, "a")
+    assert seen.is_new(PAID, 1.0, ("a",))
+    assert not seen.is_new(PAID, 1.009, ("a",))
     assert not seen.is_new(PAID, 1.0)
-    assert seen.is_new(PAID, 1.0, "b")
-    assert seen.is_new(PAID, 1.02, "a")
-    assert seen.is_new(AFTER, 1.0, "a")
+    assert seen.is_new(PAID, 1.0, ("b",))
+    assert seen.is_new(PAID, 1.02, ("a",))
+    assert seen.is_new(AFTER, 1.0, ("a",))
+    assert seen.is_new(AFTER, 2.0, ("a", None, "x"))
+    assert not seen.is_new(AFTER, 2.0, (None, "y", "x"))
+    assert seen.is_new(AFTER, 2.0, (None, "y", "z"))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -147,6 +148,24 @@ def test_a_day_that_comes_twice_pays_and_splits_once(tiingo: Case) -> None:
     twice = history(tiingo, "AAPL")
     assert twice.actions == once.actions
     assert twice.bars.sessions.tolist() == once.bars.sessions.tolist()
+
+
+@pytest.mark.parametrize("key", ["volume", "divCash", "open", "adjClose"])
+def test_a_value_that_is_a_text_costs_itself(tiingo: Case, key: str) -> None:
+    whole = history(tiingo, "AAPL")
+    served = tiingo.server.answer
+
+    def answer(call: Call) -> Reply:
+        given = served(call)
+        if not call.path.endswith("AAPL/prices"):
+            return given
+        rows = json.loads(given.body)
+        rows[12][key] = "n/a"
+        return reply(rows)
+
+    tiingo.server.answer = answer
+    found = history(tiingo, "AAPL")
+    assert (found.bars.close.tolist(), found.actions) == (whole.bars.close.tolist(), whole.actions)
 
 
 def test_a_symbol_listed_within_the_range_says_since_when(tiingo: Case) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from services.ingest.model.market import History, NoDataReason, Request
 from tests.contract.providers.conftest import FIRST, LAST, Case, needs_yahooquery, running
+from tests.contract.providers.test_answers import history
 from tests.support import vendors
 from tests.support.vendors import document, reply
 
@@ -166,3 +167,12 @@ def test_a_young_listing_answers_a_longer_question_from_its_first_bar_on(name: s
         found = served(case, young)
     first = whole.sessions[5].item()
     assert (found.bars.sessions[0].item(), found.listed_from) == (first, first)
+
+
+@pytest.mark.parametrize("name", ["yahoo", pytest.param("yahooquery", marks=needs_yahooquery)])
+def test_a_range_without_data_is_of_a_symbol_that_is_known(name: str) -> None:
+    said = {"code": "Bad Request", "description": "Data doesn't exist for startDate = 1596585600, endDate = 1599091199"}
+    with running(name) as case:
+        case.server.fail(reply({"chart": {"result": None, "error": said}}, 400), case.data)
+        found = history(case, "AAPL")
+    assert (len(found.bars.sessions), found.actions) == (0, ())

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import Context
 from datetime import timedelta
 
 import pytest
 
+from deploy import doctor
 from services.ingest.model.stored import Link
 from services.ingest.providers.errors import PlanLimited, RateLimited, TodayRefused
 from services.ingest.providers.quota.limits import Priority, Window
+from services.ingest.settings import IngestSettings
 from services.ingest.store import chain
 from services.ingest.workflow.quotas import DatabaseQuota, Loop, check_running, nothing_priced
 from tests.store.ingest.conftest import DAYS, LAST, Ingest
+from tests.support.databases import Database
 
 WINDOWS = (Window(5, 60.0),)
 
@@ -116,3 +120,11 @@ async def test_the_doctor_says_when_nothing_is_priced_and_why(clean: Ingest) -> 
     clean.market.quote("AAA")
     await clean.run(await clean.portfolio(("AAA", LAST)))
     assert await nothing_priced(clean.worker._engine) is None
+
+
+async def test_the_doctor_says_how_old_the_yields_are_where_nobody_has_chosen_a_calendar(
+    clean: Ingest, committed: Database
+) -> None:
+    settings = IngestSettings(providers=("yahoo",), reference_providers=("fred",), as_of=LAST)
+    asking = doctor._yields(settings, ingest=committed.url("ingest"))
+    assert await asyncio.create_task(asking, context=Context()) == "no curve was asked for yet"

@@ -22,6 +22,8 @@ from services.ingest.providers.errors import (
     SchemaChanged,
 )
 from services.ingest.providers.quota.limits import Permit, Priority, Window
+from services.ingest.providers.quota.patience import PATIENCE_SECONDS
+from services.ingest.providers.quota.rate_limited import SharedRateLimiter
 from services.ingest.store import quotas
 from services.ingest.workflow.quotas import Breaker, DatabaseQuota, Loop, account_of
 from shared.db.engine import create_engine
@@ -124,6 +126,23 @@ async def test_who_is_refused_because_of_calls_being_made_comes_back_after_a_win
     assert refused is not None
     assert refused.retry_at is not None
     assert refused.retry_at - datetime.now(UTC) <= timedelta(seconds=61)
+
+
+async def test_a_call_beyond_those_reserved_is_made_when_the_window_has_passed(engine: AsyncEngine) -> None:
+    """The portion's own calls, counted as being made, must not keep it waiting for ever."""
+    quota = Quota(engine, Window(5, 0.3)).of
+
+    def spend() -> tuple[float, int]:
+        gate = SharedRateLimiter(quota)
+        with gate.batch(Priority.HISTORY, 4, 1) as grant:
+            for _ in range(grant.calls + 1):
+                gate.acquire()
+        with gate.batch(Priority.HISTORY, 3, 1) as grant:
+            return gate.patience.left, grant.calls
+
+    left, next_portion = await asyncio.wait_for(asyncio.to_thread(spend), 5)
+    assert PATIENCE_SECONDS - left < 0.6
+    assert next_portion == 3
 
 
 async def test_a_dead_process_gives_its_calls_back_when_its_lease_and_the_window_have_passed(

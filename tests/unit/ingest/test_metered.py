@@ -71,8 +71,9 @@ class Priced:
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         try:
             for request in requests:
-                for _ in range(1 + (self.extra if request.symbol == self.dead else 0)):
-                    self.gate.acquire()
+                with asking_about(request.symbol):
+                    for _ in range(1 + (self.extra if request.symbol == self.dead else 0)):
+                        self.gate.acquire()
             self.gate.acquire()
             self.gate.acquire()
         except ProviderError as error:
@@ -129,7 +130,33 @@ def test_what_was_begun_is_waited_for_in_place() -> None:
     provider.fetch([Request("GONE", *YEARS)])
     assert vendor.asked == ["GONE"]
     assert len(slept) == 1
-    assert quota.settled == [([1, 2, 3, 4], 0)]
+    assert quota.settled == [([1, 2, 3], 0), ([4], 0)], (
+        "before the wait, so that the calls made leave the window, and at the end"
+    )
+
+
+def test_who_used_up_the_patience_is_asked_for_last_and_alone() -> None:
+    """Its unforeseen calls keep the others of its portion waiting, each time it is asked for with them."""
+    quota = Count(5, timedelta(seconds=60))
+    provider, vendor, slept = metered(quota, dead="DEAR", extra=12)
+    both = [Request("DEAR", *YEARS), Request("USUAL", *YEARS)]
+    quota.left = 5
+    first = provider.fetch(both)
+    assert {answer.reason for answer in first if isinstance(answer, NoData)} == {NoDataReason.RATE_LIMITED}
+    assert slept == pytest.approx([60, 60], abs=0.1)
+    vendor.extra, quota.left = 7, 5
+    provider.fetch(both)
+    assert vendor.asked == ["USUAL"]
+    quota.left = 5
+    provider.fetch(both)
+    assert vendor.asked == ["USUAL", "USUAL"]
+    quota.left = 3
+    provider.fetch(both[:1])
+    assert vendor.asked[-1] == "DEAR"
+    quota.left = 5
+    vendor.extra = 0
+    provider.fetch(both)
+    assert vendor.asked[-2:] == ["DEAR", "USUAL"], "answered about, it has its place again"
 
 
 def test_patience_ends() -> None:

@@ -4,12 +4,13 @@ One symbol a call, so a history costs three calls. The free plan has 250 a day, 
 asked for its actions, and why this provider stands last in the chain.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from services.ingest.model.market import Action, Answer, History, NoData, NoDataReason, Rename, Request
+from services.ingest.model.market import Answer, History, NoData, NoDataReason, Rename, Request
 from services.ingest.providers.errors import PlanLimited, SchemaChanged
 from services.ingest.providers.fmp.reference import FmpReference
 from services.ingest.providers.fmp.rows import listed_actions, price_row
@@ -30,6 +31,7 @@ from services.ingest.providers.transport.refusals import VendorErrorRules
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
+log = logging.getLogger(__name__)
 BASE_URL = "https://financialmodelingprep.com/stable"
 # One answer holds at most 5,000 rows; fifteen years are 3,780 sessions.
 YEARS_A_CALL = 15
@@ -140,18 +142,36 @@ class Fmp(FmpReference):
         delisted = self._delisted_on(request.symbol, name) if ended else None
         history = History(request.symbol, found, delisted_on=delisted, unserved=late)
         try:
-            return replace(history, actions=self._actions(request, name), lists_splits=True)
+            splits = self._rows_of_symbol("/splits", name)
         except PlanLimited as error:
             self._http.record_error(error)
             return replace(history, actions_refused=True)
-
-    def _actions(self, request: Request, name: str) -> tuple[Action, ...]:
-        return listed_actions(
-            self.name, name, self._list("/splits", {"symbol": name}), self._list("/dividends", {"symbol": name}),
+        refused = False
+        dividends: Iterable[Record] = ()
+        try:
+            dividends = self._rows_of_symbol("/dividends", name)
+        except PlanLimited as error:
+            self._http.record_error(error)
+            refused = True
+        actions = listed_actions(
+            self.name, name, splits, dividends,
             # One that is only announced is in no price yet; converted with it, every close would be wrong by its ratio.
             # The session decides, not the date: at eight in the evening of New York it is the next day in UTC.
             since=request.first, until=self._calendar().last_due(self._now()),
         )  # fmt: skip
+        return replace(history, actions=actions, lists_splits=True, actions_refused=refused)
+
+    def _rows_of_symbol(self, path: str, name: str) -> list[Record]:
+        """A list's rows without those that are said to be another symbol's."""
+        found = []
+        for item in self._list(path, {"symbol": name}):
+            try:
+                self._same(name, item)
+            except SchemaChanged as error:
+                log.warning("fmp: a row of %s was left out: %s", path, error)
+            else:
+                found.append(item)
+        return found
 
     def _why(self, request: Request, name: str) -> Answer:
         """No prices: unknown, renamed, delisted, or just not traded. One call for the profile, two more for one that is gone."""

@@ -60,7 +60,7 @@ def listed_actions(
             continue
         try:
             paid = _cash_per_share(item, prod(s.value for s in listed if s.ex_date > day))
-            if paid and payments.is_new(day, paid, item.opt_text("paymentDate")):
+            if paid and payments.is_new(day, paid, (item.opt_text("paymentDate"),)):
                 found.append(dividend(provider, day, paid))
         except SchemaChanged as error:
             if day >= since:

@@ -13,7 +13,7 @@ from services.ingest.providers.errors import ProviderError, SchemaChanged
 from services.ingest.providers.massive.client import Client, Document
 from services.ingest.providers.massive.night import KEPT
 from services.ingest.providers.normalise import from_vendor, market_day
-from services.ingest.providers.payments import Payments
+from services.ingest.providers.payments import Mark, Payments
 from services.ingest.providers.transport.payload import Record
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,10 +31,11 @@ ItemsOf = Callable[[str, Document], Iterable[Record]]
 
 
 class Found(NamedTuple):
-    """Actions by symbol, and the symbols of which something is listed that can not be: they have no prices, the others do."""
+    """Actions by symbol, and the symbols of which something is listed that can not be, with the last such day: from before then
+    they have no prices, the others do."""
 
     actions: dict[str, list[Action | LeftOut]]
-    unreadable: dict[str, ProviderError]
+    unreadable: dict[str, tuple[date, ProviderError]]
 
 
 class ListedActions:
@@ -119,17 +120,19 @@ class _Reading:
                 log.warning("action_of_nobody", provider=self._provider, fault=str(error))
                 continue
             try:
-                item.day(key)
+                day = item.day(key)
                 dated = True
             except SchemaChanged as error:
                 undated = error
                 log.warning("action_without_day", provider=self._provider, symbol=ticker, fault=str(error))
                 continue
-            self._take_one(ticker, item, made)
+            self._take_one(ticker, day, item, made)
         if undated is not None and not dated:
             raise undated
 
-    def _take_one(self, ticker: str, item: Record, made: Callable[[Record], Action | LeftOut | None]) -> None:
+    def _take_one(
+        self, ticker: str, day: date, item: Record, made: Callable[[Record], Action | LeftOut | None]
+    ) -> None:
         try:
             if (id_ := item.opt_text("id")) is not None:
                 if id_ in self._ids:
@@ -137,7 +140,10 @@ class _Reading:
                 self._ids.add(id_)
             action = made(item)
         except SchemaChanged as error:
-            self.found.unreadable.setdefault(ticker, error)
+            log.warning("action_unreadable", provider=self._provider, symbol=ticker, fault=str(error))
+            known = self.found.unreadable.get(ticker)
+            if known is None or known[0] < day:
+                self.found.unreadable[ticker] = day, error
             return
         listed = self.found.actions.get(ticker, ())
         again = isinstance(action, Action) and action.type == "split" and action in listed
@@ -145,22 +151,22 @@ class _Reading:
             self.found.actions.setdefault(ticker, []).append(action)
 
     def payment(self, item: Record) -> Action | LeftOut | None:
-        made, mark = _dividend(self._provider, item), _mark(item)
-        if made is None or (mark is None and item.has("id")):
-            return made
+        made = _dividend(self._provider, item)
+        if made is None:
+            return None
         of = self._payments.setdefault(from_vendor(item.text("ticker")), Payments())
-        return made if of.is_new(made.ex_date, made.value, mark) else None
+        return made if of.is_new(made.ex_date, made.value, _mark(item)) else None
 
 
 def _split(provider: str, item: Record) -> Action:
     return split(provider, item.day("execution_date"), item.number("split_to"), item.number("split_from"))
 
 
-def _mark(item: Record) -> str | None:
-    """What two rows of one payment have in common beside the amount; None where the list does not tell when it is paid."""
-    paid = item.opt_text("pay_date")
-    kind = item.opt_text("distribution_type") or item.opt_text("dividend_type")
-    return None if paid is None else f"{paid} {kind or ''} {item.opt_text('currency') or ''}"
+def _mark(item: Record) -> Mark:
+    """What two rows of one payment have in common beside the amount. Where nothing is told but the id, that tells them apart."""
+    told = tuple(item.opt_text(key) for key in ("pay_date", "distribution_type", "dividend_type"))
+    currency = item.opt_text("currency")
+    return (*told, currency and currency.upper(), None if any(told) else item.opt_text("id"))
 
 
 def _dividend(provider: str, item: Record) -> Action | LeftOut | None:

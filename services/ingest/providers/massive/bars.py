@@ -49,16 +49,16 @@ class MassiveBars(MassiveReference):
         self._plan = Plan(plan, calendar, now)
         self._night = Night(calendar, now)
         self._as_traded = True
-        self._adjusted = False
+        self._asks_adjusted = False
         """Whether bars are asked for adjusted for splits."""
 
     def _adjusted_for_splits(self, request: Request) -> Priced | NoData:
         """One more question of a symbol whose splits are not told: as traded, nobody could tell one from a loss."""
-        self._adjusted = True
+        self._asks_adjusted = True
         try:
             return self._bars_of(request)
         finally:
-            self._adjusted = False
+            self._asks_adjusted = False
 
     def _priced_all(self, requests: Sequence[Request]) -> tuple[list[Priced | NoData], bool]:
         """And whether some came of whole days."""
@@ -108,7 +108,7 @@ class MassiveBars(MassiveReference):
 
     def _to_bars(self, request: Request, rows: list[Row], last: date, unserved: tuple[Unserved, ...]) -> Priced:
         """The rows as bars. A newest session that is missing before its hour is late, and does not make a series end early."""
-        adjusted = self._adjusted and not self._as_traded
+        adjusted = self._asks_adjusted and not self._as_traded
         found = bars(rows, request.first, request.last, self._calendar(), split_adjusted=adjusted)
         late = unpublished_sessions(
             replace(request, last=last), found, self._calendar(), self._now(),
@@ -172,7 +172,7 @@ class MassiveBars(MassiveReference):
             "day",
             first,
             last,
-            adjusted=self._adjusted,
+            adjusted=self._asks_adjusted,
             sort="asc",
             limit=50_000,
             raw=True,
@@ -185,7 +185,7 @@ class MassiveBars(MassiveReference):
 
     def _check_rows(self, page: Record) -> Iterator[Record]:
         # Adjusted prices under an unadjusted label would be converted twice.
-        if page.has("adjusted") and page.flag("adjusted") and not self._adjusted:
+        if page.has("adjusted") and page.flag("adjusted") and not self._asks_adjusted:
             raise SchemaChanged(self.name, "aggregates are adjusted for splits though we asked for as traded")
         # A mirror may know as traded alone.
         self._as_traded = page.has("adjusted") and not page.flag("adjusted")

@@ -35,7 +35,7 @@ class Night:
         short = {
             index
             for index, request in enumerate(requests)
-            if not request.formerly and 0 < len(self.sessions(request)) <= SESSIONS
+            if not (request.formerly or request.split_adjusted) and 0 < len(self.sessions(request)) <= SESSIONS
         }
         return short if self.cost(requests, short) < len(short) else set()
 

@@ -1,5 +1,7 @@
 """What a key's plan lets be asked: not the day that has not ended, and nothing older than so many years. Learnt from refusals."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
@@ -13,6 +15,10 @@ from shared.market.calendar import Calendar
 
 # Plans reach so many years back; the free one two.
 YEARS = (10, 5, 2)
+# Whose days are counted in weeks or whole months begins so much later.
+LATER = (timedelta(days=7), timedelta(days=35))
+# So many sessions are tried that are older than one refused as today's; then it is late.
+SESSIONS_LESS = 2
 # A first bar so many days after the edge of a plan is the plan's doing: the edge may lie on a weekend and a holiday.
 NEAR = timedelta(days=5)
 # What the database knows is looked up this often.
@@ -28,6 +34,14 @@ class Served(NamedTuple):
     rows: list[Row]
     last: date
     unserved: tuple[Unserved, ...] = ()
+
+
+class _Edge(NamedTuple):
+    """Where a plan of so many years begins, some days later than the calendar has it."""
+
+    years: int
+    late_by: timedelta
+    day: date
 
 
 class LocalPlan:
@@ -53,14 +67,17 @@ class Plan:
         self._years: tuple[datetime, int | None] | None = None
         self._refused: tuple[date, date] | None = None
         self._oldest = date.max
+        self._late_by = timedelta(0)
 
     def ask(self, provider: str, question: Callable[[date, date], list[Row]], first: date, last: date) -> Served:
         """The rows of a question as far as the plan reaches; `question` is asked once more after each kind of refusal.
 
         Raises `PlanLimited` if the plan covers none of it, `NotPublished` if all of it is today's.
         """
-        years = self._known_years()
-        low, high = max(first, self._edge(years) if years else first), self.last_served(last)
+        known = self._known_years()
+        low, high = max(first, self._edge(known)) if known else first, self.last_served(last)
+        edge: _Edge | None = None
+        less = 0
         while True:
             if high < first:
                 raise NotPublished(provider, f"{last} is served when the day has ended", retry_at=self.morning())
@@ -70,17 +87,20 @@ class Plan:
                 rows = question(low, high)
                 break
             except TodayRefused:
-                if high < last:
-                    raise
+                less += 1
+                if less > SESSIONS_LESS:
+                    raise NotPublished(provider, f"{high} is not served yet", retry_at=self.morning()) from None
                 high = self.refuse(high)
-            except TimeframeRefused:
-                shorter = next((years for years in YEARS if self._edge(years) > low), None)
-                if shorter is None:
+            except PlanLimited as error:
+                edge = self._next_edge(low, error, edge)
+                if edge is None:
                     raise
-                low, years = self._edge(shorter), shorter
-        if years is not None and years != self._known_years():
-            self._memory.learn_plan(years)
-            self._years = self._now(), years
+                low = edge.day
+        if edge is not None:
+            self._late_by = edge.late_by
+            if edge.years != known:
+                self._memory.learn_plan(edge.years)
+                self._years = self._now(), edge.years
         if rows:
             self._oldest = min(self._oldest, *(row.day for row in rows))
         return Served(rows, high, self._find_unserved(first, low, rows) + self.late(high, last))
@@ -89,7 +109,19 @@ class Plan:
         """Where a list of what happened since `first` may begin, the next one after a refusal: as far back as the plan goes."""
         years = self._known_years()
         first = max(first, self._edge(years)) if years else first
-        return [first, *(edge for years in YEARS if (edge := self._edge(years)) > first)]
+        return [first, *(edge.day for edge in self._edges() if edge.day > first)]
+
+    def _edges(self) -> list[_Edge]:
+        """Where a plan may begin, the longest one's first; the shortest one's later too, as its day may be counted otherwise."""
+        found = [_Edge(years, timedelta(0), self._edge(years, timedelta(0))) for years in YEARS]
+        return found + [_Edge(YEARS[-1], late, self._edge(YEARS[-1], late)) for late in LATER]
+
+    def _next_edge(self, low: date, refused: PlanLimited, before: _Edge | None) -> _Edge | None:
+        """Where to ask from after a refusal. One that does not speak of days may be about them: the shortest plan's edge tells."""
+        if isinstance(refused, TimeframeRefused):
+            return next((edge for edge in self._edges() if edge.day > low), None)
+        shortest = next(edge for edge in self._edges() if edge.years == YEARS[-1])
+        return shortest if before is None and shortest.day > low else None
 
     def last_served(self, last: date) -> date:
         """`last`, or the session before one that was refused today."""
@@ -132,8 +164,13 @@ class Plan:
             self._years = self._now(), self._memory.plan_years()
         return self._years[1]
 
-    def _edge(self, years: int) -> date:
-        """The first day that a plan of so many years serves, with a day to spare."""
+    def _edge(self, years: int, late_by: timedelta | None = None) -> date:
+        """The first day that a plan of so many years serves, with a day to spare.
+
+        late_by : what is known of the shortest plan unless given
+        """
+        if late_by is None:
+            late_by = self._late_by if years == YEARS[-1] else timedelta(0)
         today = market_day(self._now())
         # From the first of March if today is a leap day.
         year = today.year - years
@@ -142,4 +179,4 @@ class Plan:
             if (today.month, today.day) == (2, 29)
             else today.replace(year=year)
         )
-        return past + timedelta(days=1)
+        return past + timedelta(days=1) + late_by

@@ -21,7 +21,6 @@ from services.ingest.model.market import (
     Rename,
     Request,
 )
-from services.ingest.model.steps import may_hold_split
 from services.ingest.providers.actions import check_actions, in_effect
 from services.ingest.providers.errors import (
     PlanLimited,
@@ -54,8 +53,11 @@ _STATUSES = ("OK", "DELAYED")
 
 
 def _refusal(body: Any) -> str | None:
-    if not isinstance(body, dict) or body.get("status") in (*_STATUSES, None):
+    if not isinstance(body, dict) or body.get("status") in _STATUSES:
         return None
+    if body.get("status") is None:
+        told = body.get("error") or body.get("message")
+        return told[:300] if isinstance(told, str) and "results" not in body else None
     status = str(body["status"])
     said = str(body.get("error") or body.get("message") or status)[:300]
     # Of a plan it says that status whatever its sentence; of a key it does not know, another one.
@@ -70,6 +72,8 @@ ERROR_RULES = VendorErrorRules(
         ("before end of day", TodayRefused),
         ("before the end of the day", TodayRefused),
         ("current day", TodayRefused),
+        ("same-day", TodayRefused),
+        ("same day", TodayRefused),
         ("timeframe", TimeframeRefused),
         ("time frame", TimeframeRefused),
         ("historical data", TimeframeRefused),
@@ -117,7 +121,9 @@ class Massive(MassiveBars):
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         for start in range(0, len(requests), SYMBOLS_A_CALL):
-            yield from self._batch(requests[start : start + SYMBOLS_A_CALL])
+            batch = requests[start : start + SYMBOLS_A_CALL]
+            found = iter(list(self._batch([request for request in batch if not request.split_adjusted])))
+            yield from (self._fetch_adjusted(request) if request.split_adjusted else next(found) for request in batch)
 
     def _batch(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """Bars first: a symbol without any costs no call for its actions."""
@@ -128,18 +134,19 @@ class Massive(MassiveBars):
             if isinstance(answer, History) and len(answer.bars.sessions)
         ]
         if known and self._listed.refused:
-            answers = self._without_actions(requests, answers)
+            answers = self._without_actions(answers)
         elif known:
             first = min(request.first for request in requests) - LISTED_LATE
             names = {
                 name for request in known for symbol, _, _ in segments(request) if (name := self._vendor_symbol(symbol))
             }
             try:
-                actions, unreadable = self._actions_of(names, first, night=night)
+                with self._http.with_accepted_key():  # which has been served the bars
+                    actions, unreadable = self._actions_of(names, first, night=night)
             except PlanLimited as error:
                 self._http.record_error(error)
                 self._listed.refuse()
-                answers = self._without_actions(requests, answers)
+                answers = self._without_actions(answers)
             except Exception as error:  # noqa: BLE001 - of these symbols, not of the batches to come
                 # Prices without their splits would be taken for a loss; all wait for the next time.
                 answers = [self._to_no_data(a.symbol, error) if isinstance(a, History) else a for a in answers]
@@ -165,19 +172,20 @@ class Massive(MassiveBars):
             for request, found in zip(requests, priced, strict=True)
         ], night
 
-    def _without_actions(self, requests: Sequence[Request], answers: Sequence[Answer]) -> list[Answer]:
-        """The bars alone, as traded; of a symbol that may have split meanwhile the vendor's own adjusted ones, for a call more."""
+    def _without_actions(self, answers: Sequence[Answer]) -> list[Answer]:
+        """The bars alone, as traded. Of one that may have split meanwhile, adjusted ones are asked for if nobody else lists splits."""
+        return [
+            replace(answer, lists_splits=False, actions_refused=True)
+            if isinstance(answer, History) and len(answer.bars.sessions)
+            else answer
+            for answer in answers
+        ]
 
-        def one(request: Request, answer: Answer) -> Answer:
-            if not isinstance(answer, History) or not len(answer.bars.sessions):
-                return answer
-            alone = replace(answer, lists_splits=False, actions_refused=True)
-            if not may_hold_split(answer.bars):
-                return alone
-            found = self._adjusted_for_splits(request)
-            return found if isinstance(found, NoData) else replace(alone, bars=found.bars)
-
-        return [one(request, answer) for request, answer in zip(requests, answers, strict=True)]
+    def _fetch_adjusted(self, request: Request) -> Answer:
+        found = self._adjusted_for_splits(request)
+        if isinstance(found, NoData):
+            return found
+        return History(request.symbol, found.bars, unserved=found.unserved, actions_refused=True)
 
     def _actions_of(self, names: set[str], first: date, *, night: bool) -> Found:
         """From as early a day as the plan has them. Raises `PlanLimited` if it has none."""
@@ -241,12 +249,14 @@ class Massive(MassiveBars):
         history: History,
         request: Request,
         actions: Mapping[str, list[Action | LeftOut]],
-        unreadable: Mapping[str, ProviderError],
+        unreadable: Mapping[str, tuple[date, ProviderError]],
     ) -> Answer:
         """A history with the actions of its symbols, each on the days on which it had that symbol."""
         own = []
         for symbol, low, high in segments(request):
-            if error := unreadable.get(from_vendor(symbol)):
+            day, error = unreadable.get(from_vendor(symbol), (date.min, None))
+            # Before the range it changes none of its closes, and costs itself.
+            if error is not None and day >= request.first:
                 return self._to_no_data(request.symbol, error)
             own += [action for action in actions.get(from_vendor(symbol), ()) if low <= action.ex_date <= high]
         try:

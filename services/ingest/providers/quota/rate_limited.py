@@ -2,7 +2,8 @@
 
 The adapter's calls all pass its gate, retries and unforeseen ones too. A portion is begun only if the quota has room for what
 it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because
-a portion broken off halfway would be begun again and again, and never end.
+a portion broken off halfway would be begun again and again, and never end. Before such a wait the calls already made are
+settled: while they count as being made they leave no window. Symbols over which the patience ended are asked for last, one a portion.
 
 A fault about one answer (`ProviderError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
 held, and a symbol that was answered about before is asked for: if that fails too the vendor is down, else the faults were the symbols' own.
@@ -14,22 +15,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import takewhile
 
 from services.ingest.model.market import Answer, NoData, Request
-from services.ingest.providers.errors import (
-    NotAsked,
-    ProviderError,
-    QuotaUsedUp,
-)
+from services.ingest.providers.errors import NotAsked, ProviderError, QuotaUsedUp
 from services.ingest.providers.network import NetworkProvider
 from services.ingest.providers.quota.companies import CompanyBreaker
 from services.ingest.providers.quota.limits import Permit, Priority, Quota, spread
+from services.ingest.providers.quota.patience import Patience, Turn
 from services.ingest.providers.transport.gate import TRIP_AFTER, subject
 
 REQUESTS_A_BATCH = 50
-# Of one portion, in all. Under the consumer's poll interval with room to spare.
-PATIENCE_SECONDS = 150.0
 # A lease of calls being made is renewed after this; far below the lease, far above a call's usual time.
 RENEW_SECONDS = 30.0
 # Asked for where nothing was answered yet: in every vendor's data and in every plan. The second where the first has just failed.
@@ -47,7 +44,7 @@ class SharedRateLimiter:
         self._priority = Priority.HISTORY
         self._uses: list[int] = []
         self._left = 0
-        self._patience = PATIENCE_SECONDS
+        self.patience = Patience()
         self._renewed = 0.0
         self._closed: ProviderError | None = None
         self._told = False
@@ -81,7 +78,8 @@ class SharedRateLimiter:
 
     def _begin(self, grant: Permit, priority: Priority) -> None:
         with self._lock:
-            self._priority, self._left, self._patience = priority, grant.calls, PATIENCE_SECONDS
+            self._priority, self._left = priority, grant.calls
+            self.patience.begin()
             # One call that a closed vendor is tried with is about the vendor, whatever it asks.
             self._companies = priority is Priority.BACKGROUND and not grant.probe
             self._uses = [] if grant.reservation is None else [grant.reservation]
@@ -116,15 +114,11 @@ class SharedRateLimiter:
                     self._uses.append(grant.reservation)
                 self._left = grant.calls - 1
                 return
-            refused = grant.refused
-            wait = (refused.retry_at - datetime.now(UTC)).total_seconds() + 0.01 if refused.retry_at else self._patience
-            if not isinstance(refused, QuotaUsedUp) or wait >= self._patience:
-                raise refused
-            self._patience -= max(wait, 0.05)
-            self._sleep(max(wait, 0.05))
+            wait = self.patience.take_wait(grant.refused, subject())
             if self._uses:
-                self._quota.renew(self._uses)
-                self._renewed = time.monotonic()
+                self._quota.release(self._uses, 0)
+            self._uses = []
+            self._sleep(wait)
 
     def record_success(self) -> None:
         with self._lock:
@@ -163,11 +157,11 @@ class SharedRateLimiter:
         with self._lock:
             return self._suspicion is not None and self._closed is None
 
-    def is_failing(self, symbol: str) -> bool:
-        """Whether the last call about the symbol failed. Such ones are asked for last and by themselves: one that closes the vendor
-        each time it is asked for does so when the others are served."""
+    def turn(self, symbol: str) -> Turn:
+        """When a symbol is asked for. One whose last call failed comes last: it may close the vendor each time."""
         with self._lock:
-            return symbol in self._failing
+            usual = Turn.COSTLY if self.patience.is_costly(symbol) else Turn.USUAL
+            return Turn.FAILING if symbol in self._failing else usual
 
     def take_held(self) -> set[str]:
         """Symbols that were not asked for because of a suspicion, each told once."""
@@ -237,10 +231,9 @@ class RateLimitedProvider:
         of_today = [self._is_today(request) for request in requests]
         for priority in (Priority.TODAY, Priority.HISTORY):
             queue = [index for index, today in enumerate(of_today) if today is (priority is Priority.TODAY)]
-            queue.sort(key=lambda index: self._gate.is_failing(requests[index].symbol))
+            queue.sort(key=lambda index: self._gate.turn(requests[index].symbol))
             while queue:
-                odd = [self._gate.is_failing(requests[index].symbol) for index in queue[:REQUESTS_A_BATCH]]
-                portion = queue[: len(odd) if odd[0] else len(odd) - sum(odd)]
+                portion = self._next_portion(requests, queue)
                 asked = [requests[index] for index in portion]
                 with self._gate.batch(priority, self.provider.calls(asked), self.provider.calls(asked[:1])) as grant:
                     if grant.refused is not None:
@@ -253,12 +246,20 @@ class RateLimitedProvider:
                         break
                     size = self._affordable(asked, grant.calls)
                     answers |= zip(portion[:size], self.provider.fetch(asked[:size]), strict=True)
+                    self._gate.patience.forget(answers[index] for index in portion[:size])
                     held = self._gate.take_held()
                     if self._gate.suspicious:
                         self._answers_about_another(asked[0])
                 again = [index for index in portion[:size] if requests[index].symbol in held]
                 queue = [*again, *queue[size:]]
         return [answers[index] for index in range(len(requests))]
+
+    def _next_portion(self, requests: Sequence[Request], queue: Sequence[int]) -> list[int]:
+        """The next requests of one turn; of costly symbols one."""
+        turns = [self._gate.turn(requests[index].symbol) for index in queue[:REQUESTS_A_BATCH]]
+        if turns[0] is Turn.COSTLY:
+            return [queue[0]]
+        return list(queue[: sum(1 for _ in takewhile(lambda turn: turn is turns[0], turns))])
 
     def _answers_about_another(self, like: Request) -> bool:
         """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""

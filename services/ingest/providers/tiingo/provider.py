@@ -5,6 +5,7 @@ served last of each symbol. A symbol that has a dividend or a split in that row 
 has not served before, and each before its history is two weeks old (`night`).
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -44,6 +45,7 @@ from services.ingest.providers.transport.rest import RestProvider
 from shared.market.calendar import Calendar
 from shared.market.symbols import parse_occ
 
+log = logging.getLogger(__name__)
 BASE_URL = "https://api.tiingo.com"
 # When a session's rows are out, in New York. Exchanges send corrections until 20:00; net asset values of funds come after midnight.
 PUBLISHED_AT = time(17, 30)
@@ -231,15 +233,21 @@ class Tiingo(RestProvider):
         return first if first is not None and first <= self._today() else None
 
     def _day(self, item: Record) -> Day:
+        """A value that is no number costs itself, but for a close and what a close is divided by."""
+
+        def number(key: str) -> float | None:
+            try:
+                return item.opt_number(key)
+            except SchemaChanged as error:
+                log.warning("tiingo: a value was left out: %s", error)
+                return None
+
         close = item.opt_number("close")
         # An adjusted close of a day without a close says nothing of what anybody paid.
-        adjusted = item.opt_number("adjClose") if close else None
-        row = Row(
-            item.day("date"), item.opt_number("open"), item.opt_number("high"), item.opt_number("low"), close, adjusted,
-            item.opt_number("volume"),
-        )  # fmt: skip
+        adjusted = number("adjClose") if close else None
+        row = Row(item.day("date"), number("open"), number("high"), number("low"), close, adjusted, number("volume"))
         ratio = item.opt_number("splitFactor")
-        return Day(row, item.opt_number("divCash") or 0.0, 1.0 if ratio is None else ratio)
+        return Day(row, number("divCash") or 0.0, 1.0 if ratio is None else ratio)
 
     def _actions_of(self, days: Sequence[Day]) -> Iterator[Action]:
         """Dividends as paid, by ex-date; both are in the row of the day they take effect on. Of two rows of a day the last

@@ -9,7 +9,8 @@
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -75,6 +76,7 @@ class ProviderHttp:
         self._allow_loopback = allow_loopback
         self._bounds = bounds or Bounds()
         self._now = now
+        self._key_accepted = False
         self._proxy = environment_proxy(self._origin[0], self._origin[1])
         self._client = httpx2.Client(
             headers={"Accept": "application/json", "User-Agent": "leadline", **headers},
@@ -96,6 +98,15 @@ class ProviderHttp:
                 AddressRefused(self._dialect.name, "the next page lies on another origin; it was not asked")
             )
         return self._get_with_retries(url, None)
+
+    @contextmanager
+    def with_accepted_key(self) -> Iterator[None]:
+        """Within it the key has just been served something else: a refusal, or a path that is not found, is the plan's doing."""
+        self._key_accepted = True
+        try:
+            yield
+        finally:
+            self._key_accepted = False
 
     @property
     def base(self) -> str:
@@ -190,11 +201,13 @@ class ProviderHttp:
         if any(phrase in low for phrase in self._dialect.gone_phrases):
             raise SchemaChanged(name, f"{path} is served no more: a newer version of Leadline is needed. {said}")
         if status in {401, 402, 403}:
-            if (kind := self._dialect.plan(low)) or status == 402:
+            if (kind := self._dialect.plan(low)) or status == 402 or self._key_accepted:
                 raise (kind or PlanLimited)(name, f"the plan does not cover {path}. {said}".strip())
             raise AuthRefused(
                 name, f"refused the key ({status}); set {self._dialect.variable} to a valid one. {said}".strip()
             )
+        if status == 404 and self._key_accepted:
+            raise PlanLimited(name, f"the plan does not have {path}. {said}".strip())
         if status == 404:
             raise UnknownToProvider(name, f"{path} was not found")
         if status in {408, 425} or status >= 500:
@@ -218,9 +231,9 @@ class ProviderHttp:
     def _error_of_refusal(self, path: str, said: str) -> ProviderError:
         """An error that came with status 200."""
         low, name = comparable(said), self._dialect.name
-        if "api key" in low:
+        if "api key" in low and not self._key_accepted:
             return AuthRefused(name, f"refused the key; set {self._dialect.variable} to a valid one. {said}")
-        if kind := self._dialect.plan(low):
+        if kind := self._dialect.plan(low) or (PlanLimited if "api key" in low else None):
             return kind(name, f"the plan does not cover {path}. {said}")
         return SchemaChanged(name, f"{path} refused our question. {said}")
 

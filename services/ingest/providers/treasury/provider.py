@@ -27,4 +27,6 @@ class Treasury(CurveCsv):
 
     def day_of(self, text: str) -> date:
         month, day, year = text.strip().split("/")
+        if len(year) != 4:
+            raise ValueError(f"{text!r} is no date of four digits of year")
         return date(int(year), int(month), int(day))

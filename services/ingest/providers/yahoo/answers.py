@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ DATA = {
     "/ws/fundamentals-timeseries": "timeseries",
     "/v1/finance/search": None,
 }
+
+NO_BARS: Mapping[str, Any] = MappingProxyType({})
+"""Stands for a chart that Yahoo refuses because it has no data of the range: it knows the symbol, else it would say so."""
 
 
 def is_yahoos(url: str) -> bool:

@@ -15,12 +15,16 @@ from services.ingest.providers.normalise import Row, is_ours
 from services.ingest.providers.payments import SAME_PAYMENT, Payments, is_alike
 from services.ingest.providers.transport.payload import Record
 
-# A fund's daily return is mostly within so much, where its own say nothing or next to nothing.
-LEAST_SIGMA, USUAL_SIGMA = 0.002, 0.0075
+# A fund's daily return is mostly within so much, where its own closes are too few to tell.
+USUAL_SIGMA: Final = 0.0075
 # Of a normal distribution, the median of what is left without its sign.
 _MEDIAN: Final = 0.6745
-# How much likelier the closes must be with both payments, as a difference of squared standard deviations, before both are believed.
-MUCH_LIKELIER: Final = 6.0
+# No market falls by so much on a day that is not remembered; what fell further without a payment was paid.
+BEYOND_MARKETS: Final = -0.07
+# A gain above its dividend by no more may be one with it, told by another department; above that it cannot be inside.
+NEARLY: Final = 0.05
+# A payment listed again is a second one where the close fell by at least so much, and three times what is left with both.
+LEAST_FALL, MANY_SIGMAS, MUCH_NEARER = 0.0125, 2.0, 3.0
 
 log = logging.getLogger(__name__)
 Payment = tuple[date, float]
@@ -41,6 +45,7 @@ def read_events(
         made = split(provider, day, one.number("numerator"), one.number("denominator"))
         actions += [made] if made not in actions else []
     left_out: list[LeftOut] = []
+    closes = _closes(rows)
     paid: dict[str, list[Payment]] = {}
     for kind in ("dividends", "capitalGains"):
         listed: list[Payment] = []
@@ -55,19 +60,14 @@ def read_events(
                 foreign.append(LeftOut(day, amount, currency))
             else:
                 listed.append((day, amount))
-        paid[kind] = _each_once(provider, symbol, listed)
+        paid[kind] = _each_once(provider, symbol, listed, closes)
         for gone in dict.fromkeys(foreign):
             log.warning(
                 "%s: a payment of %s on %s was left out: it is in %s, and nothing is converted",
                 provider, symbol, gone.ex_date, gone.currency,
             )  # fmt: skip
             left_out.append(gone)
-    dividends = _sums(paid["dividends"])
-    gains = [
-        (day, amount)
-        for day, amount in paid["capitalGains"]
-        if not (_is_as_large(dividends.get(day, 0.0), amount) and _holds(rows, day, dividends[day], amount))
-    ]
+    gains = _gains_beside(closes, paid["dividends"], paid["capitalGains"])
     actions += [dividend(provider, day, amount) for day, amount in [*paid["dividends"], *gains]]
     return actions, left_out
 
@@ -87,13 +87,17 @@ def _with_days(
     return sorted(found, key=lambda one: one[0])
 
 
-def _each_once(provider: str, symbol: str, listed: Sequence[Payment]) -> list[Payment]:
+def _each_once(provider: str, symbol: str, listed: Sequence[Payment], closes: Sequence[Payment]) -> list[Payment]:
     """Without those that are listed again: at another hour of the day, or within days of the first, as after a holiday.
 
-    Who pays as much every day pays often; of that one, only what is listed twice for a day is one.
+    Who pays as much every day pays often; of that one, only what is listed twice for a day is one. What the closes fell by once
+    more was paid once more.
     """
     within, of_day = Payments(), Payments()
-    kept = [one for one in listed if within.is_new(*one, around=SAME_PAYMENT)]
+    kept: list[Payment] = []
+    for one in listed:
+        if within.is_new(*one, around=SAME_PAYMENT) or _fell_again(closes, one, kept):
+            kept.append(one)
     once = [one for one in listed if of_day.is_new(*one)]
     if len(once) - len(kept) > len(kept):
         kept = once
@@ -102,34 +106,70 @@ def _each_once(provider: str, symbol: str, listed: Sequence[Payment]) -> list[Pa
     return kept
 
 
-def _is_as_large(paid: float, gain: float) -> bool:
-    return paid >= gain or is_alike(paid, gain)
+def _fell_again(closes: Sequence[Payment], again: Payment, paid: Iterable[Payment]) -> bool:
+    """Whether a close fell by a payment as well as by those of the same day that are paid already."""
+    day, amount = again
+    of_day = sum(other for at, other in paid if at == day)
+    moves = _moves(closes, day, day, of_day, amount)
+    if moves is None:
+        return False
+    alone, both = moves
+    return alone <= -max(LEAST_FALL, MANY_SIGMAS * _sigma(closes, day)) and abs(both) * MUCH_NEARER <= abs(alone)
 
 
-def _sums(payments: Iterable[Payment]) -> dict[date, float]:
-    found: dict[date, float] = {}
-    for day, amount in payments:
-        found[day] = found.get(day, 0.0) + amount
-    return found
+def _gains_beside(closes: Sequence[Payment], dividends: Sequence[Payment], gains: Sequence[Payment]) -> list[Payment]:
+    """The gains that no dividend of the same days holds."""
+    beside: list[Payment] = []
+    held: dict[date, list[Payment]] = {}
+    for gain in gains:
+        near = [day for day, _ in dividends if abs(day - gain[0]) <= SAME_PAYMENT]
+        if not near:
+            beside.append(gain)
+        else:
+            held.setdefault(min(near, key=lambda day: (abs(day - gain[0]), day)), []).append(gain)
+    for day, of_day in held.items():
+        paid = sum(amount for at, amount in dividends if at == day)
+        days = (day, *(at for at, _ in of_day))
+        if not _holds(closes, (min(days), max(days)), paid, [amount for _, amount in of_day]):
+            beside += of_day
+    return sorted(beside)
 
 
-def _holds(rows: Sequence[Row], day: date, paid: float, gain: float) -> bool:
-    """Whether a fund's dividend of the day holds its gain, as it mostly does: unless the fall of the close is that of both.
+def _holds(closes: Sequence[Payment], days: tuple[date, date], paid: float, gains: Sequence[float]) -> bool:
+    """Whether a fund's dividend holds its gains, as Yahoo's do: unless they are too large for it, or the fall for any market.
 
-    The adjusted closes do not tell: Yahoo takes off both either way.
+    A market that falls on the day looks like a gain beside, so that a likely fall tells nothing. It is asked only where the gains
+    are hardly larger than the dividend. The adjusted closes do not tell: Yahoo takes off both either way.
     """
-    closes = _closes(rows)
-    place = next((i for i, (at, _) in enumerate(closes) if at >= day), None)
-    if not place:
+    if max(gains) > paid * (1.0 + NEARLY):
+        return False
+    total = sum(gains)
+    moves = _moves(closes, *days, paid, total)
+    if moves is None:
         return True
-    before, here = closes[place - 1][1], closes[place][1]
+    alone, both = moves
+    if total > paid and not is_alike(total, paid):
+        return abs(alone) <= abs(both)
+    return alone > BEYOND_MARKETS or abs(both) * MUCH_NEARER > abs(alone)
+
+
+def _moves(closes: Sequence[Payment], first: date, last: date, paid: float, more: float) -> tuple[float, float] | None:
+    """Returns from the close before `first` to that of `last`, with what was paid, and with `more`; None without those closes."""
+    before = [close for day, close in closes if day < first]
+    here = [close for day, close in closes if day >= last]
+    if not before or not here:
+        return None
+    return (here[0] + paid) / before[-1] - 1.0, (here[0] + paid + more) / before[-1] - 1.0
+
+
+def _sigma(closes: Sequence[Payment], day: date) -> float:
+    """Of daily returns, by their median, without those around the day."""
+    place = next((i for i, (at, _) in enumerate(closes) if at >= day), len(closes))
     near = closes[max(0, place - 64) : place + 64]
     moves = [
         abs(later / earlier - 1.0) for (_, earlier), (at, later) in pairwise(near) if abs(at - day) > timedelta(days=5)
     ]
-    sigma = max(median(moves) / _MEDIAN, LEAST_SIGMA) if len(moves) >= 5 else USUAL_SIGMA
-    alone, both = ((here + paid) / before - 1.0) / sigma, ((here + paid + gain) / before - 1.0) / sigma
-    return alone**2 - both**2 < MUCH_LIKELIER
+    return median(moves) / _MEDIAN if len(moves) >= 5 else USUAL_SIGMA
 
 
 def _closes(rows: Iterable[Row]) -> list[tuple[date, float]]:

@@ -117,6 +117,13 @@ def history(
     )
 
 
+def without_bars(request: Request, calendar: Calendar, now: datetime) -> History:
+    """A symbol that is known, and has nothing in the range."""
+    found = bars((), request.first, request.last, calendar, split_adjusted=True)
+    late = late_values(request, found, calendar, now) if is_fund(request.symbol) else ()
+    return History(request.symbol, found, lists_splits=True, unserved=late)
+
+
 def _is_unknown(request: Request, chart: Chart, found: Bars, first: datetime | None) -> bool:
     """Whether nobody trades a name: it has no first trade, and no price since the range began; or it stands on the list of such names
     without a price in the range, or with its last one again and again and no volume."""

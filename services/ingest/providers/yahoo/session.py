@@ -292,9 +292,9 @@ class YahooSession(Session[Response]):
             raise ProviderDown(name, f"{path} answered {status}", retry_at=until, answered=True)
         if 300 <= status < 400:
             raise SchemaChanged(name, f"{path} answered a redirect ({status}), which is not followed")
-        if status >= 400 and not (status == 400 and said and "Data doesn't exist" in said):
+        nothing = status == 400 and "Data doesn't exist" in (said or "")
+        if status >= 400 and not nothing:
             raise SchemaChanged(name, f"{path} refused our question ({status}). {said or ''}".strip())
-        if status < 400:
-            chart = answers.check(name, path, response)
-            if chart is not None:
-                self._seen.chart = chart
+        chart = answers.NO_BARS if nothing else answers.check(name, path, response)
+        if chart is not None:
+            self._seen.chart = chart

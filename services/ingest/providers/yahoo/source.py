@@ -12,6 +12,7 @@ from services.ingest.providers.transport.gate import LocalRateLimiter, RateLimit
 from services.ingest.providers.transport.http import Bounds
 from services.ingest.providers.transport.payload import Record
 from services.ingest.providers.yahoo import chart, fields
+from services.ingest.providers.yahoo.answers import NO_BARS
 from services.ingest.providers.yahoo.session import YahooSession
 from shared.market.calendar import Calendar
 
@@ -123,7 +124,9 @@ class YahooSource(ABC):
 
     def _history(self, request: Request, name: str) -> Answer:
         self._ask_chart(name, chart.parameters(fields.range_for(request.first, self._today())))
-        found = chart.read(self.name, self._session.chart())
+        if (result := self._session.chart()) is NO_BARS:
+            return fields.without_bars(request, self._calendar(), self._now())
+        found = chart.read(self.name, result)
         answer = fields.history(self.name, request, name, found, self._calendar(), self._now())
         if isinstance(answer, NoData) and answer.reason is NoDataReason.NOT_FOUND:
             return fields.add_suggestions(answer, name, self._session.suggestions(name))
