@@ -213,18 +213,20 @@ additions = st.lists(
 def test_shares_that_came_without_money_are_gain_of_what_they_are_worth(
     rows: list[tuple[str, int, Decimal, Decimal, str]], came: list[tuple[str, int, Decimal, str]]
 ) -> None:
-    """A ledger of cash and shares knows no splits: shares come, and no money goes."""
+    """A ledger of cash and shares knows no splits: shares come, and no money goes. Of a short position alone a split makes more owed."""
     trades = [trade(kind, day, str(quantity), str(price), symbol) for kind, day, quantity, price, symbol in rows]
     trades = in_order(trades + [trade(kind, day, str(quantity), None, symbol) for kind, day, quantity, symbol in came])
     book = match(trades, {})
     left = defaultdict[int, Decimal](Decimal)
     for missing in book.unplaced:
         left[missing.trade.sequence] += missing.quantity
-    ledger, held = Decimal(0), defaultdict[str, Decimal](Decimal)
+    ledger, held, owned = Decimal(0), defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
     for each in trades:
         assert each.quantity is not None
-        shares = (each.quantity - left[each.sequence]) * SIDE.get(each.kind, 1)
+        owes = each.kind == "split" and abs(owned[each.symbol]) < Decimal("0.000001")
+        shares = (each.quantity - left[each.sequence]) * (-1 if owes else SIDE.get(each.kind, 1))
         held[each.symbol] += shares
+        owned[each.symbol] += 0 if owes or each.kind in ("short", "cover") else shares
         ledger += shares * (MARK[each.symbol] - (each.price or 0))
     gained = Decimal(0)
     for lot in book.lots:
