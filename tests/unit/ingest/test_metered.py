@@ -135,6 +135,20 @@ def test_what_was_begun_is_waited_for_in_place() -> None:
     )
 
 
+def test_bars_adjusted_for_splits_are_waited_for_in_place_from_the_beginning() -> None:
+    """They are the rest of bars as traded, which have just used up the quota, and are thrown away without them."""
+    quota = Count(5, timedelta(seconds=60))
+    provider, vendor, slept = metered(quota)
+    quota.left = 0
+    adjusted = Request("SPLIT", *YEARS, split_adjusted=True)
+    provider.fetch([adjusted])
+    assert (vendor.asked, len(slept)) == (["SPLIT"], 1)
+    quota.left, quota.refill = 0, timedelta(hours=1)
+    [answer] = provider.fetch([adjusted])
+    assert isinstance(answer, NoData)
+    assert (answer.reason, len(slept)) == (NoDataReason.RATE_LIMITED, 1), "no longer than patience lasts"
+
+
 def test_who_used_up_the_patience_is_asked_for_last_and_alone() -> None:
     """Its unforeseen calls keep the others of its portion waiting, each time it is asked for with them."""
     quota = Count(5, timedelta(seconds=60))

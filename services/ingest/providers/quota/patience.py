@@ -12,6 +12,13 @@ PATIENCE_SECONDS = 150.0
 LEAST_WAIT = 0.05
 
 
+def wait_of(refused: ProviderError) -> float | None:
+    """Seconds until what was refused for want of room may be tried again; None where waiting is of no use."""
+    if not isinstance(refused, QuotaUsedUp) or refused.retry_at is None:
+        return None
+    return max((refused.retry_at - datetime.now(UTC)).total_seconds() + 0.01, LEAST_WAIT)
+
+
 class Turn(IntEnum):
     """In what order symbols are asked for. Costly ones one a portion."""
 
@@ -38,9 +45,9 @@ class Patience:
         """
         if symbol is not None:
             self._waited_for.add(symbol)
-        if not isinstance(refused, QuotaUsedUp) or refused.retry_at is None:
+        wait = wait_of(refused)
+        if wait is None:
             raise refused
-        wait = max((refused.retry_at - datetime.now(UTC)).total_seconds() + 0.01, LEAST_WAIT)
         if wait >= self.left:
             if wait < PATIENCE_SECONDS:
                 self._costly |= self._waited_for

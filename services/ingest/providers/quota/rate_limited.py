@@ -1,9 +1,10 @@
 """A vendor under a shared quota: asked in portions it can afford, today's questions first, the rest told when to come back.
 
 The adapter's calls all pass its gate, retries and unforeseen ones too. A portion is begun only if the quota has room for what
-it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because
-a portion broken off halfway would be begun again and again, and never end. Before such a wait the calls already made are
-settled: while they count as being made they leave no window. Symbols over which the patience ended are asked for last, one a portion.
+it is expected to cost; what it then needs beyond that (why has this symbol no prices?) is waited for in place, because a portion
+broken off halfway would be begun again and again, and never end. So are bars adjusted for splits, without which those as traded are
+worth nothing. Before such a wait the calls already made are settled: while they count as being made they leave no window. Symbols over
+which the patience ended are asked for last, one a portion.
 
 A fault about one answer (`ProviderError.of_one_answer`) says little about the vendor. After several in a row the rest of the portion is
 held, and a symbol that was answered about before is asked for: if that fails too the vendor is down, else the faults were the symbols' own.
@@ -14,16 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 
-from services.ingest.model.market import Answer, NoData, Request
-from services.ingest.providers.errors import NotAsked, ProviderError, QuotaUsedUp
+from services.ingest.model.market import Answer, Request
+from services.ingest.providers.errors import NotAsked, ProviderError
 from services.ingest.providers.network import NetworkProvider
+from services.ingest.providers.quota import patience
 from services.ingest.providers.quota.companies import CompanyBreaker
-from services.ingest.providers.quota.limits import Permit, Priority, Quota, spread
-from services.ingest.providers.quota.patience import Patience, Turn
+from services.ingest.providers.quota.limits import Permit, Priority, Quota
+from services.ingest.providers.quota.patience import Patience, Turn, wait_of
+from services.ingest.providers.quota.portions import affordable, come_back_later
 from services.ingest.providers.transport.gate import TRIP_AFTER, subject
 
 REQUESTS_A_BATCH = 50
@@ -60,21 +62,32 @@ class SharedRateLimiter:
         self.companies = CompanyBreaker()
 
     @contextmanager
-    def batch(self, priority: Priority, wanted: int, least: int) -> Iterator[Permit]:
-        """Room for `wanted` calls, or at least `least`; look at the grant's `refused` first."""
-        with self._portion:
-            grant = self._quota.reserve(wanted, least, priority)
-            if grant.refused is not None:
-                yield grant
-                return
-            self._begin(grant, priority)
-            try:
-                yield grant
-            finally:
-                with self._lock:
-                    uses, left, self._uses, self._left = self._uses, self._left, [], 0
-                if uses:
-                    self._quota.release(uses, left)
+    def batch(self, priority: Priority, wanted: int, least: int, *, waits: float = 0.0) -> Iterator[Permit]:
+        """Room for `wanted` calls, or at least `least`; look at the grant's `refused` first. waits: seconds that it may take."""
+        while True:
+            with self._portion:
+                grant = self._quota.reserve(wanted, least, priority)
+                wait = None if grant.refused is None else wait_of(grant.refused)
+                if grant.refused is None or wait is None or wait >= waits:
+                    with self._hold_portion(grant, priority):
+                        yield grant
+                    return
+            waits -= wait
+            self._sleep(wait)
+
+    @contextmanager
+    def _hold_portion(self, grant: Permit, priority: Priority) -> Iterator[None]:
+        if grant.refused is not None:
+            yield
+            return
+        self._begin(grant, priority)
+        try:
+            yield
+        finally:
+            with self._lock:
+                uses, left, self._uses, self._left = self._uses, self._left, [], 0
+            if uses:
+                self._quota.release(uses, left)
 
     def _begin(self, grant: Permit, priority: Priority) -> None:
         with self._lock:
@@ -92,8 +105,7 @@ class SharedRateLimiter:
             if self._closed is not None:
                 raise self._closed
             if self._suspicion is not None and not self._probing and (symbol := subject()) is not None:
-                if symbol not in self._odd_symbols:
-                    self._held.add(symbol)
+                self._held |= {symbol} - self._odd_symbols
                 raise NotAsked(
                     self._suspicion.provider,
                     f"not asked: {self._odd} answers in a row could not be used, the last one was: {self._suspicion}",
@@ -228,6 +240,7 @@ class RateLimitedProvider:
 
     def fetch(self, requests: Sequence[Request]) -> list[Answer]:
         answers: dict[int, Answer] = {}
+        until = time.monotonic() + patience.PATIENCE_SECONDS
         of_today = [self._is_today(request) for request in requests]
         for priority in (Priority.TODAY, Priority.HISTORY):
             queue = [index for index, today in enumerate(of_today) if today is (priority is Priority.TODAY)]
@@ -235,7 +248,9 @@ class RateLimitedProvider:
             while queue:
                 portion = self._next_portion(requests, queue)
                 asked = [requests[index] for index in portion]
-                with self._gate.batch(priority, self.provider.calls(asked), self.provider.calls(asked[:1])) as grant:
+                waits = until - time.monotonic() if asked[0].split_adjusted else 0.0
+                calls = self.provider.calls(asked), self.provider.calls(asked[:1])
+                with self._gate.batch(priority, *calls, waits=waits) as grant:
                     if grant.refused is not None:
                         self._refuse(grant.refused, requests, queue, answers)
                         break
@@ -244,7 +259,7 @@ class RateLimitedProvider:
                     if grant.probe and (closed := self._gate.closed_by) is not None:
                         self._refuse(closed, requests, queue, answers)
                         break
-                    size = self._affordable(asked, grant.calls)
+                    size = affordable(self.provider.calls, asked, grant.calls)
                     answers |= zip(portion[:size], self.provider.fetch(asked[:size]), strict=True)
                     self._gate.patience.forget(answers[index] for index in portion[:size])
                     held = self._gate.take_held()
@@ -262,7 +277,7 @@ class RateLimitedProvider:
         return list(queue[: sum(1 for _ in takewhile(lambda turn: turn is turns[0], turns))])
 
     def _answers_about_another(self, like: Request) -> bool:
-        """Ask about the reference symbol over a few days; whether the vendor answered. What it ended in the gate was told."""
+        """Ask about the reference symbol over a few days; whether the vendor answered."""
         first = max(like.first, like.last - PROBE_SPAN)
         with self._gate.probe():
             list(self.provider.fetch([Request(self._gate.reference(), first, like.last)]))
@@ -277,24 +292,9 @@ class RateLimitedProvider:
         with self._gate.batch(Priority.BACKGROUND, calls, calls) as grant:
             yield grant.refused
 
-    def _affordable(self, asked: Sequence[Request], calls: int) -> int:
-        """How many of the requests so many calls pay for; at least one, which may wait for the rest of what it costs."""
-        if self.provider.calls(asked) <= calls:
-            return len(asked)
-        low, high = 1, len(asked)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.provider.calls(asked[:middle]) <= calls else (low, middle)
-        return low
-
     def _refuse(
         self, refused: ProviderError, requests: Sequence[Request], queue: Sequence[int], answers: dict[int, Answer]
     ) -> None:
-        base = refused.retry_at
-        waits: list[datetime | None] = [base] * len(queue)
-        if base is not None and isinstance(refused, QuotaUsedUp):
-            costs = [self.provider.calls([requests[index]]) for index in queue]
-            waits = list(spread(costs, base, self.quota.windows))
-        for index, wait in zip(queue, waits, strict=True):
-            absent: NoData = refused.to_no_data(requests[index].symbol)
-            answers[index] = replace(absent, retry_at=wait)
+        costs = [self.provider.calls([requests[index]]) for index in queue]
+        symbols = [requests[index].symbol for index in queue]
+        answers |= zip(queue, come_back_later(refused, symbols, costs, self.quota.windows), strict=True)
