@@ -157,14 +157,31 @@ def test_gains_that_no_dividend_is_large_enough_for_are_beside_it() -> None:
     assert sum(value for _, value in actions("yahoo", path(71.0, {PAID: 6.0}), *listed)) == 6.0
 
 
-def test_a_second_payment_of_the_same_amount_is_one_where_the_close_fell_by_it() -> None:
-    both = [("capitalGains", at(PAID), {"amount": 1.5}), ("capitalGains", at(PAID, 1), {"amount": 1.5})]
-    assert actions("yahoo", path(71.0, {PAID: 3.0}), *both) == [(PAID, 1.5), (PAID, 1.5)]
-    assert actions("yahoo", path(71.0, {PAID: 1.5}), *both) == [(PAID, 1.5)]
+def test_a_second_payment_of_the_same_amount_is_one_where_the_close_fell_as_no_market_does() -> None:
+    both = [("capitalGains", at(PAID), {"amount": 6.0}), ("capitalGains", at(PAID, 1), {"amount": 6.0})]
+    assert actions("yahoo", path(71.0, {PAID: 12.0}), *both) == [(PAID, 6.0), (PAID, 6.0)]
+    assert actions("yahoo", path(71.0, {PAID: 6.0}), *both) == [(PAID, 6.0)]
     later = SPAN[SPAN.index(PAID) + 2]
-    twice = [("dividends", at(PAID), {"amount": 2.0}), ("dividends", at(later), {"amount": 2.0})]
-    assert actions("yahoo", path(71.0, {PAID: 2.0, later: 2.0}), *twice) == [(PAID, 2.0), (later, 2.0)]
-    assert actions("yahoo", path(71.0, {PAID: 2.0}), *twice) == [(PAID, 2.0)]
+    for amount, kept in ((6.0, 2), (2.0, 1)):
+        twice = [("dividends", at(PAID), {"amount": amount}), ("dividends", at(later), {"amount": amount})]
+        fell = actions("yahoo", path(71.0, {PAID: amount, later: amount}), *twice)
+        assert fell == [(PAID, amount), (later, amount)][:kept], "a fall of less may be the market's"
+        assert actions("yahoo", path(71.0, {PAID: amount}), *twice) == [(PAID, amount)]
+
+
+def test_a_payment_listed_on_a_closed_day_and_on_the_session_after_it_is_one() -> None:
+    """Good Friday and the Monday after: the close falls once, on the session to which both belong."""
+    closed, session = date(2020, 4, 10), date(2020, 4, 13)
+    for amount in (1.5, 6.0):
+        twice = [("dividends", at(closed), {"amount": amount}), ("dividends", at(session), {"amount": amount})]
+        assert len(actions("yahoo", path(71.0, {session: amount}), *twice)) == 1
+
+
+def test_a_gain_is_held_by_the_dividend_that_is_large_enough_for_it() -> None:
+    early, day = SPAN[SPAN.index(PAID) - 1], PAID
+    listed = [(early, 0.3), (day, 4.9)]
+    closes = sorted(path(71.0, {early: 0.3, day: 4.9}).items())
+    assert _gains_beside(closes, listed, [(early, 4.9)]) == []
 
 
 @pytest.mark.parametrize("name", YAHOOS)

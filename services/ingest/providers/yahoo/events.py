@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
-from itertools import pairwise
+from datetime import date
 from math import isfinite
-from statistics import median
 from typing import Final
 
 from services.ingest.model.market import Action, LeftOut
@@ -15,16 +13,12 @@ from services.ingest.providers.normalise import Row, is_ours
 from services.ingest.providers.payments import SAME_PAYMENT, Payments, is_alike
 from services.ingest.providers.transport.payload import Record
 
-# A fund's daily return is mostly within so much, where its own closes are too few to tell.
-USUAL_SIGMA: Final = 0.0075
-# Of a normal distribution, the median of what is left without its sign.
-_MEDIAN: Final = 0.6745
 # No market falls by so much on a day that is not remembered; what fell further without a payment was paid.
 BEYOND_MARKETS: Final = -0.07
 # A gain above its dividend by no more may be one with it, told by another department; above that it cannot be inside.
 NEARLY: Final = 0.05
-# A payment listed again is a second one where the close fell by at least so much, and three times what is left with both.
-LEAST_FALL, MANY_SIGMAS, MUCH_NEARER = 0.0125, 2.0, 3.0
+# Two payments explain a fall where one leaves three times as much of it as both.
+MUCH_NEARER: Final = 3.0
 
 log = logging.getLogger(__name__)
 Payment = tuple[date, float]
@@ -107,14 +101,19 @@ def _each_once(provider: str, symbol: str, listed: Sequence[Payment], closes: Se
 
 
 def _fell_again(closes: Sequence[Payment], again: Payment, paid: Iterable[Payment]) -> bool:
-    """Whether a close fell by a payment as well as by those of the same day that are paid already."""
+    """Whether the close fell by a payment as well as by those of the same session that are paid already, as no market falls.
+
+    A payment on a closed day belongs to the next session.
+    """
     day, amount = again
-    of_day = sum(other for at, other in paid if at == day)
-    moves = _moves(closes, day, day, of_day, amount)
+    before = max((at for at, _ in closes if at < day), default=None)
+    until = min((at for at, _ in closes if at >= day), default=day)
+    of_session = sum(other for at, other in paid if before is not None and before < at <= until)
+    moves = _moves(closes, day, day, of_session, amount)
     if moves is None:
         return False
     alone, both = moves
-    return alone <= -max(LEAST_FALL, MANY_SIGMAS * _sigma(closes, day)) and abs(both) * MUCH_NEARER <= abs(alone)
+    return alone <= BEYOND_MARKETS and abs(both) * MUCH_NEARER <= abs(alone)
 
 
 def _gains_beside(closes: Sequence[Payment], dividends: Sequence[Payment], gains: Sequence[Payment]) -> list[Payment]:
@@ -122,7 +121,8 @@ def _gains_beside(closes: Sequence[Payment], dividends: Sequence[Payment], gains
     beside: list[Payment] = []
     held: dict[date, list[Payment]] = {}
     for gain in gains:
-        near = [day for day, _ in dividends if abs(day - gain[0]) <= SAME_PAYMENT]
+        around = [(day, paid) for day, paid in dividends if abs(day - gain[0]) <= SAME_PAYMENT]
+        near = [day for day, paid in around if paid * (1.0 + NEARLY) >= gain[1]] or [day for day, _ in around]
         if not near:
             beside.append(gain)
         else:
@@ -160,16 +160,6 @@ def _moves(closes: Sequence[Payment], first: date, last: date, paid: float, more
     if not before or not here:
         return None
     return (here[0] + paid) / before[-1] - 1.0, (here[0] + paid + more) / before[-1] - 1.0
-
-
-def _sigma(closes: Sequence[Payment], day: date) -> float:
-    """Of daily returns, by their median, without those around the day."""
-    place = next((i for i, (at, _) in enumerate(closes) if at >= day), len(closes))
-    near = closes[max(0, place - 64) : place + 64]
-    moves = [
-        abs(later / earlier - 1.0) for (_, earlier), (at, later) in pairwise(near) if abs(at - day) > timedelta(days=5)
-    ]
-    return median(moves) / _MEDIAN if len(moves) >= 5 else USUAL_SIGMA
 
 
 def _closes(rows: Iterable[Row]) -> list[tuple[date, float]]:
