@@ -15,10 +15,15 @@ from services.coordinator.importer.reader import Sheet
 _ACTIONS = 40
 _SALES = frozenset({"sell", "short", "cover"})
 _LONG, _SHORT = frozenset({"long", "l"}), frozenset({"short", "s"})
-# A lot is held for the short or the long term, which is no side.
-_TERM = ("term", "holdingperiod", "gain")
-# One letter may mean anything unless the column's name or the other letter says what: a kind S of stocks.
-_NAMES_OF_SIDES = ("side", "action", "buy", "sell", "b/s", "l/s", "long", "direction", "transaction", "trade", "verb")
+# Long and short, purchase and redemption, letters and opinions are sides only where the column's name says so: a lot is held for the
+# short term, a fund is of small companies, an analyst says sell.
+_PARTS_OF_NAMES = (
+    "side", "action", "buy", "sell", "b/s", "l/s", "long/", "direction", "transaction", "trade", "verb", "operation", "activity", "order",
+)  # fmt: skip
+_NAMES = frozenset({"type", "pos", "position", "positiontype", "way", "ls", "bs", "long", "short", "longshort"})
+_TERM = ("term", "holdingperiod", "gain", "tax", "lt/st", "rating", "recommend", "opinion")
+# Nothing but what is done, whatever the column is named.
+_DEEDS = ("sell", "sold", "sld", "bot", "buy to ")
 
 
 def refuse_sides(sheet: Sheet, first: int, where: Mapping[str, int], dialect: Dialect, issues: Issues) -> bool:
@@ -32,28 +37,26 @@ def refuse_sides(sheet: Sheet, first: int, where: Mapping[str, int], dialect: Di
         if not name or canonical(name) is not None or at in where.values():
             continue
         words = {cells[at].strip().casefold() for cells in rows if at < len(cells) and cells[at].strip()}
-        if not words or len(words) > _ACTIONS or not _may_be_sides(name, words):
+        if not words or len(words) > _ACTIONS or any(part in header_key(name) for part in _TERM):
             continue
-        if words <= _LONG | _SHORT:
-            if words & _SHORT and not _any_of_term(name) and not _are_signed(rows, at, where, dialect):
+        named = _names_sides(name)
+        if named and words <= _LONG | _SHORT:
+            if words & _SHORT and not _are_signed(rows, at, where, dialect):
                 _refuse_short(header.line, name, issues)
                 return True
             continue
         told = [presets()["trades"].action(word) for word in words]
+        if not (named or any(word.startswith(_DEEDS) for word in words)):
+            continue
         if not _SALES.isdisjoint(told) and told.count(None) * 2 <= len(told):
             _refuse_trades(header.cells, header.line, name, issues)
             return True
     return False
 
 
-def _any_of_term(name: str) -> bool:
-    return any(part in header_key(name) for part in _TERM)
-
-
-def _may_be_sides(name: str, words: set[str]) -> bool:
-    letters = {word for word in words if len(word) == 1}
-    both = {"b", "s"} <= letters or {"l", "s"} <= letters
-    return letters != words or both or any(part in header_key(name) for part in _NAMES_OF_SIDES)
+def _names_sides(name: str) -> bool:
+    key = header_key(name)
+    return key in _NAMES or any(part in key for part in _PARTS_OF_NAMES)
 
 
 def _are_signed(rows: Sequence[Sequence[str]], at: int, where: Mapping[str, int], dialect: Dialect) -> bool:
@@ -72,7 +75,7 @@ def _refuse_short(line: int, name: str, issues: Issues) -> None:
     issues.error(
         line, name, "ERR_CSV_004",
         f"Column {name!r} says which rows are short, and their quantities do not: a short position has a negative quantity. Write the "
-        f"minus in the rows that are short, and leave the column {name!r} out.", name,
+        f"minus in the rows that are short, and leave the column {name!r} out; leave it out alone if it says something else.", name,
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ def parse(text: str, **options: object) -> Parsed:
         ("Side", "Long", "Short", "negative quantity"), ("L/S", "L", "S", "negative quantity"), ("Pos", "long", "short", "negative"),
         ("Way", "Buy", "Sell short", "list of trades"), ("Way", "Sell short", "Buy to cover", "list of trades"),
         ("Transaction", "Purchase", "Redemption", "list of trades"), ("Way", "Bought", "Sold Short", "list of trades"),
+        ("What", "BOT", "SLD", "list of trades"), ("Long/Short", "Long", "Short", "negative quantity"),
     ],
 )  # fmt: skip
 def test_a_column_that_says_which_way_a_row_goes_is_refused(header: str, long: str, short: str, remedy: str) -> None:
@@ -58,7 +59,9 @@ def test_a_column_that_says_which_way_a_row_goes_is_refused(header: str, long: s
     ("header", "one", "quantity", "other"),
     [
         ("Side", "Long", "-5", "Short"), ("Term", "Long", "5", "Short"), ("Holding Period", "Short", "5", "Long"),
-        ("Side", "Long", "5", "Long"), ("Kind", "S", "5", "S"), ("Rating", "Buy", "5", "Hold"),
+        ("Side", "Long", "5", "Long"), ("Kind", "S", "5", "S"), ("Rating", "Buy", "5", "Hold"), ("Rating", "Sell", "5", "Buy"),
+        ("LT/ST", "Long", "5", "Short"), ("Tax status", "Short", "5", "Long"), ("Horizon", "Long", "5", "Short"), ("Size", "S", "5", "L"),
+        ("Class", "B", "5", "S"), ("Grade", "B", "5", "S"), ("Style", "Long", "5", "Short"), ("Source", "Purchase", "5", "Redemption"),
     ],
 )  # fmt: skip
 def test_a_column_that_repeats_the_sign_or_says_no_side_is_only_ignored(
