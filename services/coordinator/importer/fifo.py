@@ -163,7 +163,8 @@ def _close(trade: Trade, books: dict[int, deque[_Open]], lots: list[Lot], unplac
         wanted = Fraction(0) if whole else wanted - taken
         if not lot.exact or not _is_kept(lot.left):
             book.popleft()
-    if trade.opens_rest and _is_kept(_decimal(wanted)):
+    # Of a fill that closes and opens: where nothing was there to close, the history is not whole, and how much it opened is not known.
+    if trade.opens_rest and wanted < trade.quantity and _is_kept(_decimal(wanted)):
         rest = replace(trade, kind="buy" if side < 0 else "short", quantity=_decimal(wanted))
         books[-side].append(_Open(rest, _decimal(wanted), wanted, sign=-side))
     elif _is_kept(_decimal(wanted)):
