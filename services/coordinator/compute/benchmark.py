@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.coordinator.compute import newey_west
 from services.coordinator.compute.performance import ANNUAL, NAN, Range, short_of
 from shared.arrays import FloatVector
 from shared.market.reasons import ReasonCode
-from shared.market.registry import SESSIONS_A_YEAR, hac_lag
+from shared.market.registry import SESSIONS_A_YEAR
 
 _ROUNDING = 1e-12
 
@@ -79,14 +80,8 @@ def _regress(y: FloatVector, x: FloatVector) -> dict[str, float]:
     beta = float(centred @ (y - y.mean()) / (centred @ centred))
     alpha = float(y.mean() - beta * x.mean())
     residual = y - alpha - beta * x
-    moved = design * residual[:, None]
-    meat = moved.T @ moved
-    lag = hac_lag(n)
-    for k in range(1, lag + 1):
-        cross = moved[k:].T @ moved[:-k]
-        meat += (1.0 - k / (lag + 1.0)) * (cross + cross.T)
     bread = np.linalg.inv(design.T @ design)
-    error = math.sqrt(max(0.0, float((bread @ meat @ bread)[0, 0])))
+    error = math.sqrt(max(0.0, float(newey_west.covariance(design, residual, bread)[0, 0])))
     spread = float(np.square(y - y.mean()).sum())
     return {
         "beta": beta,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.coordinator.compute import newey_west
 from services.coordinator.compute.what_if import NAN
 from shared.arrays import BoolMatrix, FloatVector
-from shared.market.registry import BETA_MIN_OBS, hac_lag
+from shared.market.registry import BETA_MIN_OBS
 
 _SAME = 1e-12
 
@@ -43,13 +44,7 @@ def sector_beta(book: FloatVector, market: FloatVector, fund: FloatVector, use: 
     inverse = np.linalg.inv(x.T @ x)
     beta = inverse @ (x.T @ y)
     residual = y - x @ beta
-    scores = x * residual[:, None]
-    filling = scores.T @ scores
-    lag = hac_lag(n)
-    for k in range(1, lag + 1):
-        pairs = scores[k:].T @ scores[:-k]
-        filling += (1.0 - k / (lag + 1.0)) * (pairs + pairs.T)
-    error = math.sqrt(max(float((inverse @ filling @ inverse)[2, 2]), 0.0))
+    error = math.sqrt(max(float(newey_west.covariance(x, residual, inverse)[2, 2]), 0.0))
     total = float(((y - y.mean()) ** 2).sum())
     unexplained = float((residual**2).sum())
     explained = unexplained <= _SAME * total

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 from shared.market.registry import OPTION_MULTIPLIER
 
@@ -17,6 +19,10 @@ SHOWN_ERRORS = 20
 
 PUBLIC, OPTIONS, PRIVATE = "PUBLIC", "OPTIONS", "PRIVATE"
 CLASSES = (PUBLIC, OPTIONS, PRIVATE)
+
+
+Kept = TypeVar("Kept")
+"""What is kept of a lot or a trade: its fields by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,15 @@ class Flow:
     session: date
     amount: Decimal
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference(Generic[Kept]):
+    """A stored lot, or a kept trade, of which the file says something else. `changes`: field to (stored, in the file), as text."""
+
+    row: int
+    lot: Kept
+    changes: Mapping[str, tuple[str | None, str]]
 
 
 @dataclass(slots=True)

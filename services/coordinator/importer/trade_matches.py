@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from services.coordinator.importer.model import Issues
+from services.coordinator.importer.model import Difference, Issues
 from services.coordinator.importer.trades import Trade
 
 # What makes another trade of it, in the words of a position: what the difference is shown in.
@@ -17,21 +17,12 @@ _DAYS_APART = 31
 
 
 @dataclass(frozen=True, slots=True)
-class TradeDifference:
-    """A kept trade of which the file says something else. `changes`: field to (kept, in the file), as text."""
-
-    row: int
-    lot: Mapping[str, object]
-    changes: Mapping[str, tuple[str | None, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """fresh : not kept yet; known : (as kept, as listed); differences : of the known ones, where the file says otherwise"""
 
     fresh: list[Trade] = field(default_factory=list)
     known: list[tuple[Trade, Trade]] = field(default_factory=list)
-    differences: list[TradeDifference] = field(default_factory=list)
+    differences: list[Difference[Mapping[str, object]]] = field(default_factory=list)
 
     def as_kept(self, *, update: bool) -> list[Trade]:
         """What to keep of the file: known trades under the key that is theirs, in the file's words only where it updates them.
@@ -79,7 +70,7 @@ def compare(kept: Sequence[Trade], listed: Sequence[Trade]) -> Comparison:
         result.known.append((known, trade))
         if changes := _changes(known, trade):
             lot = {"id": None, "symbol": known.symbol, "entry_date": known.day}
-            result.differences.append(TradeDifference(trade.row, lot, changes))
+            result.differences.append(Difference(trade.row, lot, changes))
     return result
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.model import Difference, Issues, Position
 from services.coordinator.portfolios import ledger_effects, lot_edits
 from services.coordinator.portfolios.ledger_effects import Change
-from services.coordinator.portfolios.reimport import Difference
 from services.coordinator.portfolios.store import Portfolio
 from shared.clock import Clock
 from shared.work import Phase
@@ -22,7 +21,7 @@ Affected = tuple[date, Phase]
 Proposal = tuple[RowMapping, Mapping[str, Any], Position]
 
 
-def propose(differences: Sequence[Difference], clock: Clock, issues: Issues) -> list[Proposal]:
+def propose(differences: Sequence[Difference[RowMapping]], clock: Clock, issues: Issues) -> list[Proposal]:
     proposals: list[Proposal] = []
     for difference in differences:
         body = {name: value for name, (_, value) in difference.changes.items()}

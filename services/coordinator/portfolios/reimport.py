@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 
 from services.coordinator.importer import content
 from services.coordinator.importer.basis_model import BY_THE_USER
-from services.coordinator.importer.model import Issues, Position
+from services.coordinator.importer.model import Difference, Issues, Position
 
 # What a corrected file may say anew of a lot it knows. Symbol, day, quantity and price are what it is known by.
 _FIELDS = ("exit_date", "exit_price", "price_basis", "sector", "investment_class", "investment_subtype", "name")
@@ -23,19 +23,10 @@ Row = RowMapping
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A stored lot of which the file says something else. `changes`: field to (stored, in the file), as text."""
-
-    row: int
-    lot: Row
-    changes: Mapping[str, tuple[str | None, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     fresh: list[Position] = field(default_factory=list)
     known: list[tuple[Row, Position]] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Difference[Row]] = field(default_factory=list)
 
 
 def compare(stored: Sequence[Row], positions: Sequence[Position]) -> Comparison:

@@ -15,8 +15,7 @@ from services.coordinator.errors import NotFound
 from services.coordinator.importer import account, content, parse
 from services.coordinator.importer.basis import STATED, Decision
 from services.coordinator.importer.columns import COLUMNS
-from services.coordinator.importer.model import Issues, Position
-from services.coordinator.importer.trade_matches import TradeDifference
+from services.coordinator.importer.model import Difference, Issues, Position
 from services.coordinator.portfolios import (
     extents,
     flows,
@@ -29,7 +28,6 @@ from services.coordinator.portfolios import (
 from services.coordinator.portfolios.ledger_effects import SERVICE, Change
 from services.coordinator.portfolios.limits import Extent, Limits, refuse_growth
 from services.coordinator.portfolios.price_basis import Lot
-from services.coordinator.portfolios.reimport import Difference
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.portfolios.validation import Draft
 from shared import ledger
@@ -58,7 +56,7 @@ class Imported:
     reading: Mapping[str, object] | None = None
     """How the file was understood."""
     changed: int = 0
-    would_change: Sequence[Difference | TradeDifference] = ()
+    would_change: Sequence[Difference[Any]] = ()
     """Stored lots and trades of which the file says something else, and which stay as they are."""
 
 

@@ -157,7 +157,14 @@ def records(provider: str, where: str, value: Any) -> Iterator[Record]:
     return iter(found)
 
 
-def each_row(provider: str, name: str, items: Iterable[Record], read: Callable[[Record], Made | None]) -> list[Made]:
+def each_row(
+    provider: str,
+    name: str,
+    items: Iterable[Record],
+    read: Callable[[Record], Made | None],
+    *,
+    fault: str = "were left out",
+) -> list[Made]:
     """What can be read of the items. Raises `SchemaChanged` if none can: then it is the format that is another."""
     made: list[Made] = []
     odd: list[SchemaChanged] = []
@@ -172,24 +179,13 @@ def each_row(provider: str, name: str, items: Iterable[Record], read: Callable[[
     if odd and not made:
         raise odd[0]
     if odd:
-        log.warning("%s: %d rows of %s were left out: %s", provider, len(odd), name, odd[0])
+        log.warning("%s: %d rows of %s %s: %s", provider, len(odd), name, fault, odd[0])
     return made
 
 
 def with_days(provider: str, what: str, items: Iterable[Record], key: str) -> list[tuple[date, Record]]:
     """The items whose day can be read, with it; the others cost themselves. Raises `SchemaChanged` if none of several can be."""
-    found: list[tuple[date, Record]] = []
-    odd: list[SchemaChanged] = []
-    for item in items:
-        try:
-            found.append((item.day(key), item))
-        except SchemaChanged as error:
-            odd.append(error)
-    if odd and not found:
-        raise odd[0]
-    if odd:
-        log.warning("%s: %d rows of %s have no date and were left out: %s", provider, len(odd), what, odd[0])
-    return found
+    return each_row(provider, what, items, lambda item: (item.day(key), item), fault="have no date and were left out")
 
 
 def _kind(value: Any) -> str:

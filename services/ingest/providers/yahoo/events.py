@@ -84,8 +84,8 @@ def _with_days(
 def _each_once(provider: str, symbol: str, listed: Sequence[Payment], closes: Sequence[Payment]) -> list[Payment]:
     """Without those that are listed again: at another hour of the day, or within days of the first, as after a holiday.
 
-    Who pays as much every day pays often; of that one, only what is listed twice for a day is one. What the closes fell by once
-    more was paid once more.
+    Who pays as much every day pays often; of that one, only what is listed twice for a day is one. What the close fell by once
+    more, as no market falls, was paid once more.
     """
     within, of_day = Payments(), Payments()
     kept: list[Payment] = []
@@ -106,13 +106,11 @@ def _fell_again(closes: Sequence[Payment], again: Payment, paid: Iterable[Paymen
     A payment on a closed day belongs to the next session.
     """
     day, amount = again
-    before = max((at for at, _ in closes if at < day), default=None)
-    until = min((at for at, _ in closes if at >= day), default=day)
-    of_session = sum(other for at, other in paid if before is not None and before < at <= until)
-    moves = _moves(closes, day, day, of_session, amount)
-    if moves is None:
+    around = _around(closes, day, day)
+    if around is None:
         return False
-    alone, both = moves
+    (before, _), (session, _) = around
+    alone, both = _moves(around, sum(other for at, other in paid if before < at <= session), amount)
     return alone <= BEYOND_MARKETS and abs(both) * MUCH_NEARER <= abs(alone)
 
 
@@ -144,22 +142,26 @@ def _holds(closes: Sequence[Payment], days: tuple[date, date], paid: float, gain
     if max(gains) > paid * (1.0 + NEARLY):
         return False
     total = sum(gains)
-    moves = _moves(closes, *days, paid, total)
-    if moves is None:
+    around = _around(closes, *days)
+    if around is None:
         return True
-    alone, both = moves
+    alone, both = _moves(around, paid, total)
     if total > paid and not is_alike(total, paid):
         return abs(alone) <= abs(both)
     return alone > BEYOND_MARKETS or abs(both) * MUCH_NEARER > abs(alone)
 
 
-def _moves(closes: Sequence[Payment], first: date, last: date, paid: float, more: float) -> tuple[float, float] | None:
-    """Returns from the close before `first` to that of `last`, with what was paid, and with `more`; None without those closes."""
-    before = [close for day, close in closes if day < first]
-    here = [close for day, close in closes if day >= last]
-    if not before or not here:
-        return None
-    return (here[0] + paid) / before[-1] - 1.0, (here[0] + paid + more) / before[-1] - 1.0
+def _around(closes: Sequence[Payment], first: date, last: date) -> tuple[Payment, Payment] | None:
+    """The close before `first` and that of `last`, with their days; None without one of them."""
+    before = [close for close in closes if close[0] < first]
+    here = [close for close in closes if close[0] >= last]
+    return (before[-1], here[0]) if before and here else None
+
+
+def _moves(around: tuple[Payment, Payment], paid: float, more: float) -> tuple[float, float]:
+    """Returns from one close to the other, with what was paid, and with `more`."""
+    (_, before), (_, here) = around
+    return (here + paid) / before - 1.0, (here + paid + more) / before - 1.0
 
 
 def _closes(rows: Iterable[Row]) -> list[tuple[date, float]]:
