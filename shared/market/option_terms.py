@@ -29,6 +29,13 @@ class Terms:
     volatility: float
     price: float
 
+    @property
+    def leverage(self) -> float:
+        """Money exposed to the underlying for each unit of the option's value: delta · S / P."""
+        root = self.volatility * math.sqrt(self.years)
+        d1 = (math.log(self.spot / self.strike) + (self.rate + 0.5 * self.volatility**2) * self.years) / root
+        return self.sign * float(_normal(self.sign * d1)) * self.spot / self.price
+
     def returns(self, moves: FloatVector, volatility: FloatVector | None = None) -> FloatVector:
         """Return of the option when its underlying returns `moves` (decimal, at least -1) at once; 0 where nothing moves.
 

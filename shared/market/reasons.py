@@ -332,7 +332,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Add prices of one of the factor's proxies",
     ),
     ReasonCode.PRICE_INDEX: ReasonInfo(
-        "The alpha is against an index without dividends", "figure", "you", "Add prices of SPY"
+        "An index without dividends stands for the market: they are in an alpha against it, and nobody can trade it",
+        "figure",
+        "you",
+        "Add prices of SPY",
     ),
     ReasonCode.SHORT_HISTORY: ReasonInfo(
         "Fewer observations than the figure needs; for `xirr` less than a year",
@@ -438,10 +441,10 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "Give a portfolio a lot of it with an entry in the range: `leadline import FILE.csv --name Watch --equity 1000`",
     ),
     ReasonCode.NOT_HELD: ReasonInfo(
-        "Exposures are computed for what is held, and no portfolio held the symbol on the session",
+        "No portfolio held the symbol on the session, and fewer than 63 of its returns are stored: no betas can be fitted",
         "figure",
         "you",
-        "Hold a lot of it in a portfolio, or trade a factor's proxy instead",
+        "Hold a lot of it in a portfolio: its prices are fetched for two years before",
     ),
     ReasonCode.NO_VOLUME: ReasonInfo(
         "Fewer than 42 of the last 63 sessions have a volume above 0",

@@ -12,9 +12,9 @@ import pytest
 from services.coordinator.compute import scorecard as judged
 from services.coordinator.results import risk as answered
 from services.factors.compute import regression
-from services.risk.compute.inputs import Greeks
 from services.risk.store.inputs import _FACT_COLUMNS
 from shared.market import layouts
+from shared.market.option_greeks import Greeks
 from shared.market.registry import FACTOR_NAMES, JOINT_FACTORS, SPREAD_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -31,7 +31,6 @@ from services.risk.compute.beta import realized_beta
 from services.risk.compute.concentration import concentration
 from services.risk.compute.covariance import Covariance
 from services.risk.compute.factor_model import FactorModel, model_risk
-from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import Benchmark
 from services.risk.compute.scenarios import Duration, Scenario, Scenarios
 from services.risk.compute.sectors import sector_weights
@@ -42,6 +41,7 @@ from shared.market import registry
 from shared.market.calendar import calendar
 from shared.market.curve import Curve
 from shared.market.curve import par_bond as bond_at_par
+from shared.market.option_greeks import greeks
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
 from shared.market.sectors import gics
 from shared.market.symbols import parse_occ

@@ -17,13 +17,13 @@ from services.risk.compute import stress
 from services.risk.compute.by_factor import reverse_stress as reverse_of
 from services.risk.compute.factor_model import FactorModel
 from services.risk.compute.forecast_weights import ewma_path
-from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import portfolio_groups
 from services.risk.compute.replay_windows import Daily, returns_of
 from services.risk.compute.report import build_reports
 from services.risk.compute.scenarios import Scenario, Scenarios
 from services.risk.compute.tail import tails, ten_days
 from shared.arrays import FloatVector
+from shared.market.option_greeks import greeks
 from shared.market.option_terms import Terms
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK
 from shared.market.symbols import parse_occ

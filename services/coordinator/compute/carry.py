@@ -19,7 +19,7 @@ class Carry:
     margin: float
     """Of a debit balance, at the bill's rate and the spread; at most 0."""
     borrow: float
-    """Of what is short; at most 0."""
+    """Of what is borrowed to be short; at most 0."""
     total_return: float
 
 
@@ -35,9 +35,10 @@ def carry(
 ) -> Carry:
     """All (n,) of consecutive sessions; a year's rates as decimals.
 
-    capital : what the session's return is of; cash, short (<= 0) : at the close before; bill : the session's risk-free return.
-    The balance is cash less what is short: proceeds of a short sale are the lender's collateral and earn nothing here. Nothing is
-    reinvested, and a session's amounts count within its own return.
+    capital : what the session's return is of; cash, short (<= 0) : at the close before, short of what is borrowed: a written option is
+    not; bill : the session's risk-free return. The balance is cash less what is short: proceeds of a short sale are the lender's
+    collateral and earn nothing here, while the premium of a written option is the writer's. Nothing is reinvested, and a session's
+    amounts count within its own return.
     """
     balance = cash + short
     interest = np.maximum(balance, 0.0) * bill

@@ -1,4 +1,4 @@
-"""What stands behind a book's funds (docs/methods.md §16): values by name and sector, of funds whose holdings the user gives. Pure."""
+"""What stands behind a book's funds (docs/methods.md §16): money by name and sector, of funds whose holdings the user gives. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,19 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A holding by value: long >= 0, short <= 0, in money."""
+    """A holding: long >= 0, short <= 0, in money."""
 
     name: str
-    """Of an option its underlying."""
+    """Of an option with a delta its underlying."""
     long: float
     short: float
+
+    @classmethod
+    def of(cls, name: str, long: float, short: float, leverage: float = 1.0) -> Line:
+        """long, short : values of the long and short lots; leverage : money exposed to the name for each unit of value. Of a put it is
+        negative: a long one is short of what stands behind it."""
+        up, down = sorted((long * leverage, short * leverage), reverse=True)
+        return cls(name, max(up, 0.0), min(down, 0.0))
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ The definitions are those of stored risk, for one book at a time, so that what i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -137,6 +137,15 @@ def figures(
         top_3,
         top_10,
     )
+
+
+def withhold(of: Figures, *, series: bool) -> Figures:
+    """The figures without betas, and with `series` without volatility and tails too."""
+    unknown = replace(of, betas=np.full_like(of.betas, np.nan))
+    if not series:
+        return unknown
+    tails = [replace(tail, var=NAN, es=NAN) for tail in of.tails]
+    return replace(unknown, volatility=dict.fromkeys(of.volatility, NAN), tails=tails)
 
 
 def hedge(beta: float, nav: float, price: float) -> tuple[float, float]:

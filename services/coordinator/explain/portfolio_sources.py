@@ -109,6 +109,20 @@ async def benchmark(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     )
 
 
+async def fund_lists(conn: AsyncConnection, scope: Scope) -> list[Entry]:
+    """Of each fund among the symbols the newest list dated by the session."""
+    return await rows(
+        conn,
+        Source.FUND_LISTS,
+        """
+            SELECT DISTINCT ON (symbol) symbol, date AS "from", date AS "to", 'user' AS provider, loaded_at AS fetched_at
+            FROM coordinator.fund_holdings WHERE symbol = ANY (CAST(:symbols AS text[])) AND date <= :session ORDER BY symbol, date DESC
+        """,
+        symbols=list(scope.symbols),
+        session=scope.session,
+    )
+
+
 async def equity(conn: AsyncConnection, scope: Scope) -> list[Entry]:
     return await rows(
         conn,

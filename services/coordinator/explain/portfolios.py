@@ -17,19 +17,20 @@ from services.coordinator.explain.formulas.model import Formula, Source
 from services.coordinator.explain.formulas.registry import formula_of
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.scopes import scope_of
-from services.coordinator.results import attribution, liquidity, performance, portfolios
+from services.coordinator.results import attribution, liquidity, look_through, performance, portfolios, sector_exposures
 from services.coordinator.results.figures import Name, flatten, join_name
 
 # The answers there are, by the first part of a figure's name.
 ANSWERS = (
     "snapshots", "positions", "exposures", "risk", "correlations", "stress", "scorecard", "performance", "attribution",
-    "liquidity",
+    "liquidity", "look_through", "sector_exposures",
 )  # fmt: skip
 # Worked out of snapshots when they are asked for: under the envelope of the session's snapshot.
 _ON_SNAPSHOTS: Mapping[str, Callable[[AsyncConnection, UUID, date], Awaitable[dict[str, Any]]]] = {
     "performance": performance.document,
     "attribution": attribution.document,
     "liquidity": liquidity.document,
+    "look_through": look_through.document,
 }
 _ENVELOPE = (
     "portfolio_id", "session", "revision", "model_version", "computed_at", "quality", "coverage", "provisional", "reasons", "stale",
@@ -160,6 +161,8 @@ async def _figures(
         document = await portfolios.positions(conn, portfolio, session)
     elif answer == "scorecard":
         document = await portfolios.scorecard_document(conn, portfolio, session)
+    elif answer == "sector_exposures":
+        document = await portfolios.risk_document(conn, portfolio, "risk", session)
     else:
         document = await portfolios.risk_document(conn, portfolio, answer, session)
     envelope = {key: document[key] for key in _ENVELOPE}
@@ -168,4 +171,6 @@ async def _figures(
         [document] = (await portfolios.snapshots(conn, portfolio, when, when))["items"]
     elif answer in _ON_SNAPSHOTS:
         document = await _ON_SNAPSHOTS[answer](conn, portfolio, date.fromisoformat(document["session"]))
+    elif answer == "sector_exposures":
+        document = await sector_exposures.document(conn, portfolio, date.fromisoformat(document["session"]))
     return envelope, await asyncio.to_thread(flatten, answer, document)

@@ -26,6 +26,7 @@ _OF: Mapping[Source, Callable[[AsyncConnection, Scope], Awaitable[list[Entry]]]]
     Source.HISTORY: book.history,
     Source.RESULTS: book.results,
     Source.BENCHMARK: book.benchmark,
+    Source.FUND_LISTS: book.fund_lists,
     Source.SCENARIO: book.scenario,
     Source.YIELDS: market.yields,
     Source.BILLS: market.bills,

@@ -14,6 +14,7 @@ from services.coordinator.explain.formulas.model import Formula, Span
 from services.coordinator.explain.sources import Scope
 from services.coordinator.results.figures import Name
 from shared.market.calendar import calendar
+from shared.market.registry import SECTOR_FUNDS
 from shared.market.symbols import parse_occ
 
 _DAY = timedelta(days=1)
@@ -36,7 +37,8 @@ async def scope_of(
     else:
         symbols = {_subject(name)} if formula.own else await _holdings(conn, portfolio, session)
         symbols |= await _underlyings(conn, portfolio, symbols)
-        reach = dict.fromkeys(sorted(symbols), (first, session))
+        priced_too = {fund} if name[0] == "sector_exposures" and (fund := SECTOR_FUNDS.get(name[1])) else set()
+        reach = dict.fromkeys(sorted(symbols | priced_too), (first, session))
         if formula.window == 1:
             # A value may rest on a price from before.
             priced, _ = await _price_spans(conn, portfolio, session, session, formula, None)

@@ -35,7 +35,7 @@ STATUS_FIGURES: Final[Mapping[str, str]] = {
 }
 """Figures of the moment beside those that can be explained: `status.hours_late > 9` is "not complete by 07:00"."""
 # Worked out of snapshots when they are asked for; all others rest on risk.
-_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
+_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity", "look_through"})
 
 
 def check_figure(figure: str) -> str:

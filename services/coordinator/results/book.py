@@ -23,7 +23,7 @@ from shared.market.symbols import SymbolKind, classify, is_cash_like, parse_occ
 from shared.work import Phase
 
 UNITS = 10_000  # of money in the arrays of holdings
-_OLD = (ReasonCode.AMOUNT_TOO_LARGE.value, ReasonCode.UNPRICEABLE.value)
+OLD_REASONS = (ReasonCode.AMOUNT_TOO_LARGE.value, ReasonCode.UNPRICEABLE.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,12 @@ class Book:
 
     @property
     def moves(self) -> FloatVector:
-        """(K,) money that moves for each unit of value: of what is held long and short alike too, where it is no option."""
-        offset = np.array([h.kind is SymbolKind.PUBLIC for h in self.holdings], dtype=np.bool_) & (self.value == 0.0)
+        """(K,) money that moves for each unit of value: of what is held long and short alike too, where the value says nothing of it."""
         ratio = self.exposure / np.where(self.value == 0.0, np.nan, self.value)
-        return np.where(offset & np.isfinite(self.betas[:, 0]), 1.0, ratio)
+        for k in np.flatnonzero(self.value == 0.0).tolist():
+            of_option = self.terms[k].leverage if k in self.terms else np.nan
+            ratio[k] = of_option if self.holdings[k].kind is SymbolKind.OPTION else 1.0
+        return ratio
 
 
 async def read(conn: AsyncConnection, portfolio: UUID, session: date | None, *, phase: Phase = Phase.RISK) -> Book:
@@ -138,12 +140,12 @@ async def _book(
                 LEFT JOIN coordinator.positions p ON p.id = l.id
                 WHERE h.portfolio_id = :id AND h.session = :session AND l.quantity <> 0 GROUP BY l.symbol ORDER BY l.symbol
             """),
-            {"id": portfolio, "session": chosen.session, "old": list(_OLD)},
+            {"id": portfolio, "session": chosen.session, "old": list(OLD_REASONS)},
         )
     ).mappings()
     rows = found.all()
     symbols = [row["symbol"] for row in rows]
-    exposure, betas = _exposures(symbols, risk)
+    exposure, betas = exposures_of(symbols, risk)
     holdings = [holding(row["symbol"], dict(row)) for row in rows]
     roots = {symbol: each.root for symbol, each in zip(symbols, holdings, strict=True)}
     volatilities = {} if risk is None else option_values.implied_volatilities(dict(risk))
@@ -175,7 +177,8 @@ def holding(symbol: str, stated: Mapping[str, Any]) -> Holding:
     return Holding(kind, is_cash_like(stated.get("subtype")), root if kind is SymbolKind.OPTION else symbol)
 
 
-def _exposures(symbols: list[str], risk: RowMapping | None) -> tuple[FloatVector, FloatMatrix]:
+def exposures_of(symbols: list[str], risk: RowMapping | None) -> tuple[FloatVector, FloatMatrix]:
+    """((K,) money that moves, (K, F) betas) of a row of `risk.results`; NaN uncovered."""
     exposure, betas = np.full(len(symbols), np.nan), np.full((len(symbols), len(FACTOR_NAMES)), np.nan)
     if risk is None:
         return exposure, betas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from services.coordinator.compute.carry import carry
 from services.coordinator.results.history import Snapshots
 from services.coordinator.results.values import to_json
 from shared.arrays import FloatVector
+from shared.market.symbols import SymbolKind, classify
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,10 @@ async def read(
             SELECT session, CAST(cash AS float8), CAST(short_value AS float8) FROM snapshots.snapshots
             WHERE portfolio_id = :id AND session BETWEEN :first AND :last
         """),
-        {
-            "id": portfolio,
-            "first": found.sessions[max(0, part.start - 1)].item(),
-            "last": found.sessions[part.stop - 1].item(),
-        },
+        {"id": portfolio, **_window(found, part)},
     )
-    stored = {np.datetime64(session, "D"): (cash, short) for session, cash, short in rows}
+    written = await _written_options(conn, portfolio, found, part)
+    stored = {np.datetime64(day, "D"): (cash, short - written.get(day, 0.0)) for day, cash, short in rows}
     # Before the first session there is the opening equity, all in cash.
     opening = [(found.equity, 0.0)] if part.start == 0 else []
     before = found.sessions[part.start - 1 if part.start else 0 : part.stop - 1]
@@ -63,3 +62,29 @@ async def read(
         "borrow": to_json(of.borrow),
         "total_return": to_json(of.total_return),
     }
+
+
+def _window(found: Snapshots, part: slice) -> dict[str, date]:
+    """The sessions whose balances enter, the one before the range among them."""
+    return {"first": found.sessions[max(0, part.start - 1)].item(), "last": found.sessions[part.stop - 1].item()}
+
+
+async def _written_options(conn: AsyncConnection, portfolio: UUID, found: Snapshots, part: slice) -> dict[date, float]:
+    """By session the value (<= 0) of the lots of options that are short: nothing is borrowed for them."""
+    lots = await conn.execute(
+        text("SELECT id, symbol, investment_class AS class FROM coordinator.positions WHERE portfolio_id = :id"),
+        {"id": portfolio},
+    )
+    options = [lot.id for lot in lots if classify(lot.symbol, lot[2]) is SymbolKind.OPTION]
+    if not options:
+        return {}
+    rows = await conn.execute(
+        text("""
+            SELECT h.session, sum(l.value) / 10000.0 AS value FROM snapshots.holdings h
+            CROSS JOIN LATERAL unnest(h.position_ids, h.market_value) AS l (id, value)
+            WHERE h.portfolio_id = :id AND h.session BETWEEN :first AND :last AND l.value < 0 AND l.id = ANY (CAST(:options AS uuid[]))
+            GROUP BY h.session
+        """),
+        {"id": portfolio, "options": options, **_window(found, part)},
+    )
+    return {row.session: float(row.value) for row in rows}

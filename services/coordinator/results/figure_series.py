@@ -26,7 +26,7 @@ _OF_ARRAYS = frozenset({"positions", "decomposition"})
 _LOT = ("symbol", "quantity", "price", "price_session", "price_basis", "market_value", "daily_pnl", "cumulative_pnl",
         "realized_pnl", "unrealized_pnl", "dividends", "reason")  # fmt: skip
 _JSON = ("risk", "scenarios")
-_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity"})
+_ON_SNAPSHOTS = frozenset({"snapshots", "positions", "performance", "attribution", "liquidity", "look_through"})
 
 
 async def read(
@@ -244,4 +244,6 @@ _READERS = {
     "performance": worked_out_series.read_performance,
     "attribution": worked_out_series.read_by_session,
     "liquidity": worked_out_series.read_by_session,
+    "look_through": worked_out_series.read_look_through,
+    "sector_exposures": worked_out_series.read_by_session,
 }

@@ -29,11 +29,19 @@ _IDENTITY: Mapping[Name, tuple[str, ...]] = {
     ("attribution", "sectors"): ("sector",),
     ("attribution", "positions"): ("symbol",),
     ("liquidity", "positions"): ("symbol",),
+    ("look_through", "funds"): ("symbol",),
+    ("look_through", "sectors"): ("sector",),
+    ("look_through", "items"): ("symbol",),
+    ("sector_exposures", "items"): ("sector",),
     ("scorecard", "forecasts"): ("method",),
     ("scorecard", "var"): ("method", "level"),
 }
 # Lists that an answer consists of: their own name says nothing.
-_PLAIN: Mapping[Name, Name] = {("positions", "items"): ("positions",), ("stress", "scenarios"): ("stress",)}
+_PLAIN: Mapping[Name, Name] = {
+    ("positions", "items"): ("positions",),
+    ("stress", "scenarios"): ("stress",),
+    ("sector_exposures", "items"): ("sector_exposures",),
+}
 # Square matrices, and where their labels stand beside them.
 _MATRICES = ("matrix", "n_obs")
 # Left out of a name: the only figure of its item, or a container that says nothing.

@@ -151,7 +151,7 @@ def correlations(row: Row) -> Body:
 
 def stress(row: Row) -> Body:
     """The body of stress."""
-    symbols, model = row["symbols"], row["model_factors"]
+    symbols, model, options = row["symbols"], row["model_factors"], _options(row)
     width = 2 + len(FACTOR_NAMES) + len(symbols)
     factors = [FACTOR_NAMES.index(name) for name in model]
     capped: dict[int, list[str]] = {}
@@ -160,9 +160,9 @@ def stress(row: Row) -> Body:
         capped.setdefault(scenario, []).append(FACTOR_NAMES[factor])
 
     def leg(values: Sequence[float], market: float | None, vol: object | None) -> Body:
-        # What is without exposures, as the return series have it: with the market's move.
-        parts = zip(row["weights"], values[2 + len(FACTOR_NAMES) :], strict=True)
-        uncovered = sum(weight for weight, part in parts if math.isnan(part))
+        # What is without exposures, as the return series have it: with the market's move, and an option not at all.
+        parts = zip(row["weights"], values[2 + len(FACTOR_NAMES) :], options, strict=True)
+        uncovered = sum(weight for weight, part, option in parts if math.isnan(part) and not option)
         by_factor = {name: to_json(values[2 + k]) for name, k in zip(model, factors, strict=True)}
         return {
             "money": to_json(values[0]),
@@ -241,7 +241,7 @@ ANSWERS: dict[str, Answer] = {
     "stress": Answer(
         (
             "scenarios", "symbols", "model_factors", "stress_reasons", "stress_shocks", "stress_capped", "stress_direct",
-            "stress_propagated", "uncovered_value", "duration_as_of", "weights",
+            "stress_propagated", "uncovered_value", "duration_as_of", "weights", "exposure_values", "greeks",
         ),
         stress,
     ),
@@ -263,6 +263,13 @@ def _greeks(row: Row) -> list[Body | None]:
         return [None] * len(row["symbols"])
     found = [name_values(GREEKS, values) for values in _cut(row["greeks"], len(GREEKS))]
     return [None if of["delta"] is None else dict(of) for of in found]
+
+
+def _options(row: Row) -> list[bool]:
+    """By position: without a delta the money that moves is unknown, with one the greeks are there."""
+    return [
+        math.isnan(of) or greeks is not None for of, greeks in zip(row["exposure_values"], _greeks(row), strict=True)
+    ]
 
 
 def _members(row: Row) -> list[str]:

@@ -90,3 +90,25 @@ async def find_sectors(
         else:
             found[symbol] = ETF if asset_type in FUND_TYPES else gics(vendors) or gics(said) or UNCLASSIFIED
     return found
+
+
+async def changes(
+    conn: AsyncConnection, portfolio: UUID, symbols: Collection[str], roots: Collection[str], last: date
+) -> list[date]:
+    """The days up to `last`, ascending, from which on something else may be known of the names behind these symbols: lists of what funds
+    hold, profiles, lots of the portfolio that come or go."""
+    days = await conn.scalars(
+        text("""
+            WITH lists AS (SELECT date, holdings FROM coordinator.fund_holdings WHERE symbol = ANY (CAST(:roots AS text[]))),
+                 names AS (SELECT unnest(CAST(:roots AS text[])) AS symbol UNION SELECT unnest(holdings) FROM lists),
+                 days AS (
+                     SELECT date AS day FROM lists
+                     UNION SELECT p.as_of FROM names n JOIN ingest.symbols s ON s.symbol = n.symbol
+                         JOIN ingest.symbol_profiles p ON p.symbol_id = s.id
+                     UNION SELECT entry_date FROM coordinator.positions WHERE portfolio_id = :id AND symbol = ANY (CAST(:symbols AS text[]))
+                     UNION SELECT exit_date FROM coordinator.positions WHERE portfolio_id = :id AND symbol = ANY (CAST(:symbols AS text[])))
+            SELECT day FROM days WHERE day <= :last ORDER BY day
+        """),
+        {"id": portfolio, "symbols": sorted(symbols), "roots": sorted(roots), "last": last},
+    )
+    return list(days)

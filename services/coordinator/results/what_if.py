@@ -13,9 +13,9 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, hedge
+from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, hedge, withhold
 from services.coordinator.errors import NotFetched
-from services.coordinator.results import book, factor_returns, history, past_returns
+from services.coordinator.results import book, history, past_returns, traded
 from services.coordinator.results.book import Book, Holding
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
@@ -25,9 +25,9 @@ from shared.market.reasons import ReasonCode
 from shared.market.registry import (
     COVERAGE_GATE,
     FACTOR_NAMES,
+    MARKET,
     OPTION_MULTIPLIER,
     PRICE_INDICES,
-    REPORTED_FACTOR,
     VAR_MIN_OBS,
 )
 from shared.market.symbols import SymbolKind, normalise
@@ -86,28 +86,32 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     price = np.concatenate([of.price, [prices[symbol] for symbol in new]])
     roots = {holding.root for holding in holdings} | ({of.proxies[0]} - {None})
     ids = await history.find_symbol_ids(conn, sorted(str(root) for root in roots))
-    betas = np.concatenate([of.betas, np.full((len(new), len(FACTOR_NAMES)), np.nan)])
-    exposure = np.append(of.moves, np.full(len(new), np.nan))
-    [_], slopes = await factor_returns.find_proxies(conn, np.array([of.session], dtype="datetime64[D]"))
     shrunk, joint = await past_returns.facts(conn, ids, of.session)
-    reasons: dict[str, ReasonCode] = {}
-    for at, symbol in enumerate(symbols):
-        if symbol not in new:
-            continue
-        if holdings[at].kind is not SymbolKind.PUBLIC:
-            reasons[symbol] = ReasonCode.NO_DELTA
-            continue
-        exposure[at] = 1.0
-        betas[at] = joint.get(symbol, _of_proxy(symbol, of.proxies, slopes[0]))
-        if not np.isfinite(betas[at, 0]):
-            reasons[symbol] = ReasonCode.NOT_HELD
+    known = await traded.read(conn, of, dict(zip(new, holdings[len(of.symbols) :], strict=True)), ids, joint)
+    exposure = np.append(of.moves, [known[symbol].leverage for symbol in new])
+    betas = np.concatenate([of.betas, np.array([known[symbol].betas for symbol in new]).reshape(-1, len(FACTOR_NAMES))])
+    terms = dict(of.terms) | {symbols.index(symbol): each.terms for symbol, each in known.items() if each.terms}
     quantity = np.array([moved.get(symbol, 0.0) for symbol in symbols])
     series = await past_returns.of_holdings(conn, of, holdings, ids, shrunk)
     fund = of.proxies[0], await _price_of_fund(conn, of.proxies[0], of.session)
-    full = _in_full(series.filled, exposure, of.terms)
-    return _Universe(
-        symbols, holdings, price, held, held.apply_trade(quantity), exposure, betas, series, full, fund, reasons
-    )
+    full = _in_full(series.filled, exposure, terms)
+    reasons = {symbol: reason for symbol, each in known.items() if (reason := each.reason) is not None}
+    reasons |= _reasons_of_held(of, exposure, moved)
+    after = held.apply_trade(quantity)
+    return _Universe(symbols, holdings, price, held, after, exposure, betas, series, full, fund, reasons)
+
+
+def _reasons_of_held(of: Book, exposure: FloatVector, moved: Mapping[str, float]) -> dict[str, ReasonCode]:
+    """Why it is unknown how something moves that is held and traded."""
+    found = {}
+    for k, (symbol, holding) in enumerate(zip(of.symbols, of.holdings, strict=True)):
+        if moved.get(symbol, 0.0) == 0.0 or holding.cash or holding.kind is SymbolKind.PRIVATE:
+            continue
+        if np.isnan(exposure[k]):
+            found[symbol] = ReasonCode.NO_DELTA
+        elif np.isnan(of.betas[k, 0]):
+            found[symbol] = ReasonCode.UNPRICEABLE if of.old[k] else ReasonCode.SHORT_HISTORY
+    return found
 
 
 def _in_full(filled: FloatMatrix, leverage: FloatVector, options: Mapping[int, Terms]) -> FloatMatrix:
@@ -117,17 +121,6 @@ def _in_full(filled: FloatMatrix, leverage: FloatVector, options: Mapping[int, T
         if np.isfinite(leverage[k]) and leverage[k] != 0.0:
             whole[k] = terms.returns(filled[k]) / leverage[k]
     return whole
-
-
-def _of_proxy(symbol: str, proxies: Sequence[str | None], slopes: FloatVector) -> FloatVector:
-    """The betas of a fund that stands for a factor and is held by nobody: its slope on the market, and 1 on its own factor."""
-    found = np.full(len(FACTOR_NAMES), np.nan)
-    alone = FACTOR_NAMES.index(REPORTED_FACTOR)
-    if symbol in proxies and (k := list(proxies).index(symbol)) != alone:
-        found[[proxy is not None and f != alone for f, proxy in enumerate(proxies)]] = 0.0
-        found[0] = slopes[k]
-        found[k] = 1.0
-    return found
 
 
 async def _price_of_fund(conn: AsyncConnection, symbol: str | None, session: date) -> float:
@@ -159,9 +152,10 @@ async def _stored_closes(conn: AsyncConnection, symbols: Sequence[str], session:
 
 
 def _answer(of: Book, universe: _Universe, moved: dict[str, float]) -> dict[str, Any]:
-    before, before_why = _figures(of.nav, of.cash, universe, universe.before, "before")
+    before, before_why = _figures(of.nav, of.cash, universe, universe.before, "before", {})
     spent = {symbol: float(q * universe.price[universe.symbols.index(symbol)]) for symbol, q in moved.items()}
-    after, after_why = _figures(of.nav, of.cash - sum(spent.values()), universe, universe.after, "after")
+    cash = of.cash - sum(spent.values())
+    after, after_why = _figures(of.nav, cash, universe, universe.after, "after", universe.reasons)
     named = [
         {"figure": "what_if.exposure", "symbol": symbol, "reason": reason.value}
         for symbol, reason in universe.reasons.items()
@@ -201,9 +195,10 @@ def _weight(value: float, nav: float) -> float | None:
 
 
 def _figures(
-    nav: float, cash: float, of: _Universe, quantity: Quantities, when: str
+    nav: float, cash: float, of: _Universe, quantity: Quantities, when: str, unknown: Mapping[str, ReasonCode]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One side of the answer, and why figures of it are null."""
+    """One side of the answer, and why figures of it are null. unknown : traded symbols that it is not known of how they move; what
+    they would change is withheld, however little they weigh: it is what is asked about."""
     held = quantity.held
     long, short = (part[held] * of.price[held] for part in (quantity.long, quantity.short))
     value = long + short
@@ -215,11 +210,16 @@ def _figures(
     roots = [h.root for h, there in zip(of.holdings, held.tolist(), strict=True) if there]
     full = None if of.full is of.series.filled else of.full[held]
     found = figures(nav, long - short, exposure, of.betas[held], series, roots, full)
+    there = {symbol for symbol, here in zip(of.symbols, held.tolist(), strict=True) if here}
+    codes = [reason for name, reason in unknown.items() if name in there and reason is not ReasonCode.PRIVATE]
+    code = ReasonCode.NO_DELTA if ReasonCode.NO_DELTA in codes else next(iter(codes), None)
+    if code is not None:
+        found = withhold(found, series=code is ReasonCode.NO_DELTA)
     symbol, price = of.hedge
     bought, paid = hedge(float(found.betas[0]), nav, price)
     hedge_document = {"symbol": symbol, "quantity": to_json(bought), "money": to_json(paid)}
     body = _body(nav, cash, float(long.sum()), float(short.sum()), found) | {"hedge": hedge_document}
-    return body, _why(nav, found, body, when)
+    return body, _why(nav, found, body, when, code)
 
 
 def _body(nav: float, cash: float, long: float, short: float, of: Figures) -> dict[str, Any]:
@@ -250,22 +250,29 @@ def _body(nav: float, cash: float, long: float, short: float, of: Figures) -> di
     }
 
 
-def _why(nav: float, of: Figures, body: dict[str, Any], when: str) -> list[dict[str, Any]]:
+def _why(nav: float, of: Figures, body: dict[str, Any], when: str, withheld: ReasonCode | None) -> list[dict[str, Any]]:
+    """withheld : why what a trade would change is not said; of a trade in an option without a delta all that moves, else the betas"""
     reasons: dict[str, ReasonCode] = {}
     usual = ReasonCode.NAV_NOT_POSITIVE if nav <= 0.0 else ReasonCode.LOW_COVERAGE
+    of_series = ReasonCode.NO_DELTA if withheld is ReasonCode.NO_DELTA and nav > 0.0 else None
     for name, figure in body["volatility"].items():
         if figure is None:
-            reasons[f"volatility.{name}"] = (
-                usual if of.coverage < COVERAGE_GATE or nav <= 0.0 else ReasonCode.SHORT_HISTORY
-            )
+            low = of.coverage < COVERAGE_GATE or nav <= 0.0
+            reasons[f"volatility.{name}"] = of_series or (usual if low else ReasonCode.SHORT_HISTORY)
     for tail in of.tails:
         if np.isnan(tail.var):
             short = tail.n_obs < VAR_MIN_OBS and nav > 0.0
-            reasons[f"var.historical.{tail.level}"] = ReasonCode.SHORT_HISTORY if short else usual
+            reasons[f"var.historical.{tail.level}"] = of_series or (ReasonCode.SHORT_HISTORY if short else usual)
+    of_betas = withheld if nav > 0.0 else None
     for factor in body["factors"]:
         if factor["beta"] is None:
             low = of.covered_weight < COVERAGE_GATE or nav <= 0.0
-            reasons[f"factors.{factor['factor']}"] = usual if low else ReasonCode.NO_PROXY
+            reasons[f"factors.{factor['factor']}"] = of_betas or (usual if low else ReasonCode.NO_PROXY)
+    if body["hedge"]["money"] is None:
+        reasons["hedge"] = reasons[f"factors.{MARKET}"]
+    elif body["hedge"]["quantity"] is None:
+        index = body["hedge"]["symbol"] in PRICE_INDICES
+        reasons["hedge.quantity"] = ReasonCode.PRICE_INDEX if index else ReasonCode.NOT_FETCHED
     if body["concentration"]["hhi"] is None:
         reasons["concentration"] = ReasonCode.NO_HOLDINGS
     return [

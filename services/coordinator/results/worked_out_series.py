@@ -1,4 +1,4 @@
-"""Figures over time that are worked out when they are asked for: performance, attribution, days to sell."""
+"""Figures over time that are worked out when they are asked for: performance, attribution, days to sell, what stands behind funds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.results import attribution, liquidity, performance
+from services.coordinator.results import attribution, liquidity, look_through, performance, sector_exposures
 from services.coordinator.results.figures import flatten
 from services.coordinator.results.named_values import Values, select_figures, unknown_figure
+
+_BEHIND = "look_through.items."
 
 
 async def read_performance(
@@ -33,7 +35,21 @@ async def read_by_session(
 ) -> Values:
     """Of each session alone."""
     which = names[0].partition(".")[0]
-    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
+    read_series = {
+        "attribution": attribution.series,
+        "liquidity": liquidity.series,
+        "sector_exposures": sector_exposures.series,
+    }[which]
     found = await read_series(conn, window["id"], window["first"], window["last"])
     documents = ((session, flatten(which, figures)) for session, figures in found)
+    return await asyncio.to_thread(select_figures, documents, names, strict=strict)
+
+
+async def read_look_through(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of each session alone. Behind a fund are thousands of names: those that are asked for are laid out, and no other."""
+    asked = {name.removeprefix(_BEHIND).rpartition(".")[0] for name in names if name.startswith(_BEHIND)}
+    found = await look_through.series(conn, window["id"], window["first"], window["last"], asked)
+    documents = ((session, flatten("look_through", figures)) for session, figures in found)
     return await asyncio.to_thread(select_figures, documents, names, strict=strict)

@@ -1,4 +1,4 @@
-"""What risk takes from the yield curve: durations of the rates proxy, an option's rate, the risk-free rate (docs/methods.md §5, §9).
+"""What risk takes from the yield curve: durations of the rates proxy, the risk-free rate (docs/methods.md §9).
 
 Every figure of a session uses the newest curve dated before it, at most a month old (`shared.market.curve.before`), so it does not
 depend on whether the session's own curve, published after the close, was there already.
@@ -14,8 +14,7 @@ import numpy as np
 
 from services.risk.compute.scenarios import Duration, Scenarios
 from shared.arrays import FloatVector
-from shared.market.curve import CURVE_MOST_DAYS, Curve, before, continuous_rate, long_bond, risk_free
-from shared.market.registry import OPTION_RATE
+from shared.market.curve import CURVE_MOST_DAYS, Curve, before, long_bond, risk_free
 
 
 def with_curve_durations(scenarios: Scenarios, curves: Sequence[Curve], sessions: Iterable[date]) -> Scenarios:
@@ -43,12 +42,6 @@ def _duration(scenarios: Scenarios, curves: Sequence[Curve], session: date) -> D
     curve = before(curves, session)
     bond = None if curve is None else long_bond(curve)
     return None if curve is None or bond is None else Duration(curve.date, bond.duration, bond.convexity)
-
-
-def option_rate(curves: Sequence[Curve], session: date, years: float) -> float:
-    """Rate to an option's expiry, a year, continuous; without a curve `OPTION_RATE`. curves: ascending by date."""
-    curve = before(curves, session)
-    return OPTION_RATE if curve is None else continuous_rate(curve, years)
 
 
 def risk_free_returns(curves: Sequence[Curve], sessions: Sequence[date]) -> FloatVector:

@@ -9,7 +9,7 @@ from dataclasses import astuple, fields
 import numpy as np
 
 from services.risk.compute.aggregation import Exposures
-from services.risk.compute.inputs import OPTION, PUBLIC, Greeks, Panel, PortfolioGroup
+from services.risk.compute.inputs import OPTION, PUBLIC, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -24,6 +24,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.reasons import symbol_reason as reason_of
 from shared.arrays import BoolMatrix
 from shared.market import layouts
+from shared.market.option_greeks import Greeks
 from shared.market.registry import BETA_WINDOW, COVERAGE_GATE, FACTOR_NAMES, SPREADS, VALUE, is_one_leg
 
 # The factors whose proxies a reported exposure needs.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.curve import Curve
+from shared.market.option_greeks import Greeks
 from shared.market.option_terms import Terms
 from shared.market.registry import COVERAGE_GATE, LOOKBACK
 
@@ -147,17 +148,6 @@ class Book:
     def leverage(self) -> FloatVector:
         """(H,) money exposed to the source for each unit of market value: delta S / P of an option, else 1."""
         return np.ones(len(self.rows)) if self.deltas is None else self.deltas.leverage
-
-
-@dataclass(frozen=True, slots=True)
-class Greeks:
-    """Of one share of an option: implied volatility and delta a year, vega a point of volatility, theta a calendar day."""
-
-    volatility: float
-    delta: float
-    gamma: float
-    vega: float
-    theta: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.risk.compute.greeks import deltas
-from services.risk.compute.inputs import PRIVATE, Book, Panel, has_series
+from services.risk.compute.inputs import Book, Panel, has_series
 from services.risk.compute.tail import Tail
 from services.risk.compute.volatility import Forecast
 from shared.arrays import FloatVector
@@ -41,9 +41,10 @@ def scored_forecasts(forecast: Forecast, tails: Sequence[Tail], covered: FloatVe
 def realized_returns(panel: Panel, book: Book) -> FloatVector:
     """(U,) w_{D-1} · r_D: the return on each unit's session of what was held at the close before, cash included.
 
-    A missing return is filled as in the series, by `market_beta_shrunk` at D (else 1.0) times the market's; private holdings
-    contribute 0; an option is revalued in full at its volatility of D-1, as in the value at risk that this is compared with. NaN without
-    a snapshot of D-1 or a positive NAV, without a market return, or with real returns behind less than 80 % of gross value.
+    A missing return is filled as in the series, by `market_beta_shrunk` at D (else 1.0) times the market's; private holdings and
+    options without a delta contribute 0; an option is revalued in full at its volatility of D-1, as in the value at risk that this is
+    compared with. NaN without a snapshot of D-1 or a positive NAV, without a market return, or with real returns behind less than 80 %
+    of gross value.
     """
     before, count = book.before, len(book.nav)
     if before is None:
@@ -62,7 +63,7 @@ def realized_returns(panel: Panel, book: Book) -> FloatVector:
     real = np.isfinite(own) & own_series
     beta = panel.shrunk[session, source]
     beta = np.where(np.isfinite(beta) & own_series, beta, 1.0)
-    filled = np.where(real, own, np.where(kind == PRIVATE, 0.0, beta * markets[session]))
+    filled = np.where(real, own, np.where(own_series, beta * markets[session], 0.0))
     for holding, terms in {} if moved is None else moved.terms.items():
         if leverage[holding] != 0.0 and np.isfinite(filled[holding]):
             filled[holding] = terms.returns(filled[holding : holding + 1])[0] / leverage[holding]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.risk.compute.inputs import Kind, Panel, PortfolioGroup, has_series
+from services.risk.compute.inputs import Panel, PortfolioGroup, has_series
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
 
@@ -56,14 +56,15 @@ def market_windows(panel: Panel) -> FloatMatrix:
 def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
     """Series of the distinct pairs (sessions[i], rows[i]).
 
-    A missing return is `market_beta_shrunk` at D (else 1.0) times the market's; a private holding contributes 0 and an
-    option without a delta has no return of its own. Elementwise, so that no digit depends on which pairs stand together.
+    A missing return is `market_beta_shrunk` at D (else 1.0) times the market's; a private holding contributes 0, and so does an
+    option without a delta: the market in its place would make a put raise risk. Elementwise, so that no digit depends on which pairs
+    stand together.
     """
     count = len(panel.symbols)
     keys = np.unique(sessions * count + rows)
     session, row = np.divmod(keys, count)
     windows, markets = panel.windows(), market_windows(panel)
-    public, private = has_series(panel.kinds[row]), panel.kinds[row] == Kind.PRIVATE
+    public = has_series(panel.kinds[row])
     beta = panel.shrunk[session, row]
     beta = np.where(np.isfinite(beta) & public, beta, 1.0)
     values = np.empty((len(keys), LOOKBACK))
@@ -76,7 +77,7 @@ def fill(panel: Panel, sessions: IntVector, rows: IntVector) -> Filled:
             values[part] = own
             continue
         filled = np.where(real[part], own, beta[part, None] * market)
-        filled[private[part]] = 0.0
+        filled[~public[part]] = 0.0
         values[part] = np.where(valid[part], filled, 0.0)
     return Filled(keys, count, values, real, valid)
 

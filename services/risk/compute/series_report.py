@@ -13,7 +13,7 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.beta import RealizedBeta, realized_beta
 from services.risk.compute.depth import Depth
 from services.risk.compute.forecast_weights import ewma_path
-from services.risk.compute.inputs import Panel, PortfolioGroup
+from services.risk.compute.inputs import OPTION, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
@@ -87,7 +87,7 @@ def series_figures(
     in_full : the series with options revalued in full, which value at risk is of; all else has them by their deltas
     """
     market, valid = market_of(panel, stack)
-    betas = _betas(stack, joint, realized_beta(series, market, valid), covered)
+    betas = _betas(stack, joint, realized_beta(series, market, valid), covered, panel.kinds[stack.rows] == OPTION)
     z = nullable(gate(volatility.trend(series, valid), covered[YEAR]))
     columns = _volatilities(series, valid, covered, nav_volatility)
     since = depth.of(valid)
@@ -146,10 +146,17 @@ def _volatilities(
 
 
 def _betas(
-    stack: PortfolioGroup, joint: Exposures, slope: RealizedBeta, covered: dict[int, FloatVector]
+    stack: PortfolioGroup,
+    joint: Exposures,
+    slope: RealizedBeta,
+    covered: dict[int, FloatVector],
+    option: BoolMatrix,
 ) -> dict[str, list[Any]]:
-    """To the market: of the holdings, of the holdings with 1 for those without one, and of the series; a value a unit."""
-    without = np.where(np.isfinite(joint.betas[:, :, 0]), 0.0, stack.weight)
+    """To the market: of the holdings, of the holdings with 1 for those without one, and of the series; a value a unit.
+
+    `option` (g, K): an option without a beta adds nothing, for it does not move as the market does: a put would raise the beta.
+    """
+    without = np.where(np.isfinite(joint.betas[:, :, 0]) | option, 0.0, stack.weight)
     return {
         "aggregated": nullable(joint.beta[:, 0]),
         "aggregated_filled": nullable(joint.beta[:, 0] + without.sum(axis=-1)),

@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from services.risk.compute.curve import option_rate, risk_free_returns, with_curve_durations
-from services.risk.compute.greeks import greeks
+from services.risk.compute.curve import risk_free_returns, with_curve_durations
 from services.risk.compute.report import build_reports
 from services.risk.compute.scenarios import Duration, Scenarios
 from shared.market.curve import Curve, par_bond
+from shared.market.option_greeks import greeks, option_rate
 from shared.market.registry import OPTION_RATE
 from tests.support import chain
 from tests.support.chain import SCENARIOS, Unit

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.compute.greeks import greeks
 from services.risk.compute.inputs import Book, Kind, Panel
 from services.risk.compute.report import build_reports
 from services.risk.compute.scenario_file import parse
 from services.risk.compute.scorecard import realized_returns
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
+from shared.market.option_greeks import greeks
 from shared.market.registry import FACTOR_NAMES, LOOKBACK, OPTION_MOST_VOLATILITY, OPTION_RATE
 from shared.market.symbols import Occ, occ_symbol, parse_occ
 from tests.support.risk import Answered, answered
@@ -361,3 +361,30 @@ def test_an_underlying_at_a_price_that_is_no_evidence_does_not_take_its_option_w
     ]
     for figure in ("model_vol", "specific_share"):
         assert with_old.risk["decomposition"][figure] == pytest.approx(without.risk["decomposition"][figure], rel=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "sign"), [(PUT, 1.0), (CALL, -1.0)])
+def test_an_option_without_a_delta_moves_nothing(kind: str, sign: float) -> None:
+    """With the market in its place a put would raise what it lowers."""
+    held = {"BBB": 900.0}
+    with_option = held | {kind: sign * 10_000 / (100 * PRICE[kind]["price"])}
+    of, alone = one(market(without=[kind]), with_option), one(market(), held)
+    assert of.coverage == pytest.approx(0.9)
+    for window in (21, 63, 252):
+        name = f"realized_{window}"
+        assert of.risk["volatility"][name] == pytest.approx(alone.risk["volatility"][name], rel=1e-12)
+        assert of.risk["covered_only"][name] == pytest.approx(alone.risk["covered_only"][name], rel=1e-12)
+    assert of.risk["beta"] == pytest.approx(alone.risk["beta"], rel=1e-9)
+    for line, other in zip(of.risk["var"], alone.risk["var"], strict=True):
+        assert (line["var"], line["es"]) == pytest.approx((other["var"], other["es"]), rel=1e-9)
+    for scenario in of.stress["scenarios"]:
+        for leg in (scenario["direct"], scenario["propagated"]):
+            assert leg is None or leg["fraction_filled"] == leg["fraction"]
+    assert of.stress["scenarios"][0]["uncovered_value"] == pytest.approx(10_000.0)
+
+
+def test_what_came_of_an_option_without_a_delta_is_nothing() -> None:
+    panel = market(2, without=[PUT])
+    units = [Unit(100_000.0, contracts(panel, {"BBB": 900.0, PUT: 5.0}), session=s) for s in range(2)]
+    found = realized_returns(panel, book(panel, *units))[1]
+    assert found == pytest.approx(0.9 * panel.returns[panel.symbols.index("BBB"), LOOKBACK])

@@ -30,7 +30,7 @@ class SectorBehind(Answer):
 
 
 class NameBehind(Answer):
-    """Money; an option counts as its underlying, by its value."""
+    """Money; an option counts as its underlying, by its exposure (a long put is short of it), without a delta by its value as itself."""
 
     symbol: str
     sector: str
@@ -43,7 +43,7 @@ class NameBehind(Answer):
 class LookThrough(Envelope):
     """`items` are the largest names by gross value. One level deep: a fund within a fund is a name."""
 
-    looked_through: Number = Field(description="Of the funds' gross value; null without funds")
+    looked_through: Number = Field(description="Of the gross money in funds; null without funds")
     funds: list[OpenedFund]
     sectors: list[SectorBehind] | None
     concentration: dict[str, Number]

@@ -60,7 +60,9 @@ class PortfolioBeta(Answer):
     """To the market."""
 
     aggregated: Number = Field(description="Of the holdings")
-    aggregated_filled: Number = Field(None, description="With 1 for holdings without one")
+    aggregated_filled: Number = Field(
+        None, description="With 1 for holdings without one; an option without one adds nothing"
+    )
     realized: Number = Field(description="Of the portfolio's returns")
     r2: Number
     n_obs: int | None

@@ -30,6 +30,7 @@ class Source(StrEnum):
     """All of the window."""
     RESULTS = "result"
     BENCHMARK = "benchmark"
+    FUND_LISTS = "fund_list"
     SCENARIO = "scenario"
     YIELDS = "yield_curve"
     BILLS = "bill"
@@ -58,6 +59,7 @@ NOTHING: Mapping[Source, str] = {
     Source.HISTORY: "no snapshot",
     Source.RESULTS: "no forecast",
     Source.BENCHMARK: "no table of benchmark weights",
+    Source.FUND_LISTS: "no list of what a fund holds",
     Source.SCENARIO: "no scenario",
     Source.YIELDS: "no yield curve of the month before",
     Source.BILLS: "no yield curve",

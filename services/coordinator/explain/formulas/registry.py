@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from services.coordinator.explain.formulas.analytics import ANALYTICS
 from services.coordinator.explain.formulas.model import Formula, fits
+from services.coordinator.explain.formulas.reported import REPORTED
 from services.coordinator.explain.formulas.risk import RISK
 from services.coordinator.explain.formulas.snapshots import LEDGER
 from services.coordinator.explain.formulas.stress import MODELS
 from services.coordinator.explain.formulas.symbols import FACTS
 from services.coordinator.results.figures import Name
 
-FORMULAS: tuple[Formula, ...] = (*LEDGER, *RISK, *MODELS, *ANALYTICS, *FACTS)
+FORMULAS: tuple[Formula, ...] = (*LEDGER, *RISK, *MODELS, *ANALYTICS, *REPORTED, *FACTS)
 
 
 def formula_of(name: Name) -> Formula | None:

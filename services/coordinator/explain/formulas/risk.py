@@ -103,7 +103,7 @@ RISK: tuple[Formula, ...] = (
     # --- beta, decomposition ---
     formula("risk/beta/aggregated", "sum of weight_i times the joint market beta_i", *SERIES, parameters=JOINT | GATED,
       window=registry.BETA_WINDOW + 1),
-    formula("risk/beta/aggregated_filled", "beta.aggregated, and the holdings without a beta as if they moved with the market",
+    formula("risk/beta/aggregated_filled", "beta.aggregated, and the holdings without a beta as if they moved with the market; options not",
       *SERIES, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1),
     formula("risk/beta/**", "OLS of the series of constant weights on the market", *SERIES,
       parameters=GATED | {"window": registry.BETA_WINDOW}, window=registry.BETA_WINDOW + 1, steps=("n_obs", "r2")),

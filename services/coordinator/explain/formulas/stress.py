@@ -58,7 +58,7 @@ MODELS: tuple[Formula, ...] = (
     formula("stress/*/reason", "why the scenario is withheld", *_DIRECT, parameters=JOINT, window=_STRESSED),
     *(formula(f"stress/*/direct{below}",
         "sum of value_i (beta_m s_m + sum of beta_k e_k), e_k = s_k - b_k s_m, or as scripted where relative; others are zero; a "
-        "holding loses at most all; fraction: over NAV; fraction_filled: with what is uncovered moving as the market",
+        "holding loses at most all; fraction: over NAV; fraction_filled: with what is uncovered moving as the market, options not at all",
         *_DIRECT, parameters=JOINT | GATED, window=registry.BETA_WINDOW + 1,
         steps=("uncovered_value",)) for below in ("", "/**")),
     formula("stress/*/propagated/shocks/*", "scripted factors as scripted; the others at their mean given those, S_us S_ss^-1 s_s (EWMA "
