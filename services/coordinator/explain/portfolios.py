@@ -17,7 +17,15 @@ from services.coordinator.explain.formulas.model import Formula, Source
 from services.coordinator.explain.formulas.registry import formula_of
 from services.coordinator.explain.provenance import inputs
 from services.coordinator.explain.scopes import scope_of
-from services.coordinator.results import attribution, liquidity, look_through, performance, portfolios, sector_exposures
+from services.coordinator.results import (
+    attribution,
+    book,
+    liquidity,
+    look_through,
+    performance,
+    portfolios,
+    sector_exposures,
+)
 from services.coordinator.results.figures import Name, flatten, join_name
 
 # The answers there are, by the first part of a figure's name.
@@ -162,7 +170,7 @@ async def _figures(
     elif answer == "scorecard":
         document = await portfolios.scorecard_document(conn, portfolio, session)
     elif answer == "sector_exposures":
-        document = await portfolios.risk_document(conn, portfolio, "risk", session)
+        document = (await book.read(conn, portfolio, session)).envelope
     else:
         document = await portfolios.risk_document(conn, portfolio, answer, session)
     envelope = {key: document[key] for key in _ENVELOPE}

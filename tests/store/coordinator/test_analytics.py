@@ -16,13 +16,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.compute.joint_fit import joint_betas
 from services.coordinator.results import sector_names
 from services.coordinator.results.performance import FIGURES
 from services.snapshots.compute import xirr
 from shared.arrays import FloatMatrix, FloatVector
 from shared.market.calendar import calendar
 from shared.market.layouts import EXPOSURES
+from shared.market.option_greeks import greeks, terms
 from shared.market.registry import FACTOR_NAMES, MODEL_VERSION
+from shared.market.symbols import Occ, parse_occ
 from tests.store.coordinator.conftest import AS_OF, PREFIX, Api, client
 
 BEGAN = date(2019, 10, 1)
@@ -245,6 +248,22 @@ async def test_money_is_said_where_it_is_asked_for_and_in_no_other_figure(api: A
     capital = np.concatenate([[EQUITY], world.nav[:-1]]) + flow
     assert found["carry"]["total_return"] == pytest.approx(np.prod(1 + world.returns + (margin + borrow) / capital) - 1)
     assert {k: v for k, v in found.items() if k != "carry"} == {k: v for k, v in plain.items() if k != "carry"}
+
+
+async def test_nothing_is_borrowed_for_a_written_option(api: Api) -> None:
+    """What is short and no option costs; the premium of one that is written is the writer's cash."""
+    own = await stored(api)
+    terms = {"interest": "true", "margin_spread": 0.02, "borrow_rate": 0.01}
+    borrowed = (await get(api, own, "performance", **terms))["carry"]
+    await api.run(
+        "UPDATE coordinator.positions SET investment_class = 'OPTIONS' WHERE symbol = 'MSFT' AND portfolio_id = :id",
+        id=UUID(own.portfolio),
+    )
+    written = (await get(api, own, "performance", **terms))["carry"]
+    assert borrowed["borrow"] < 0.0
+    assert written["borrow"] == 0.0
+    cash = np.concatenate([[EQUITY], (own.nav - _own(own)["AAPL"] - _own(own)["MSFT"])[:-1]])
+    assert written["margin"] == pytest.approx(np.minimum(cash, 0.0).sum() * 0.02 / 252, abs=1e-9)
 
 
 async def test_performance_as_a_table_a_series_and_an_explanation(api: Api, world: World) -> None:
@@ -479,6 +498,23 @@ async def test_a_fund_is_looked_through_with_the_newest_list_of_the_session(api:
     assert (newest["funds"][0]["as_of"], len(newest["items"]), newest["names"]) == ("2020-12-30", 1, 2)
     before = await get(api, world, "look-through", session="2020-06-29")
     assert before["funds"] == []
+    names = ["look_through.items.AAPL.money", "look_through.looked_through", "look_through.sectors.Energy.net"]
+    over_time = await get(
+        api, world, "risk/series", figures=",".join(names), **{"from": "2020-06-29", "to": "2020-12-29"}
+    )
+    figures, days = over_time["figures"], over_time["sessions"]
+    assert (days[0], days[-1]) == ("2020-06-29", "2020-12-29")
+    assert [figures[name][-1] for name in names] == [
+        items["AAPL"]["money"], found["looked_through"], sectors["Energy"]["net"],
+    ]  # fmt: skip
+    listed = days.index("2020-06-30")
+    assert figures[names[1]] == [None] * listed + [pytest.approx(0.8)] * (len(days) - listed)
+    why = await get(api, world, "explain", figure="look_through.concentration.hhi", session="2020-12-29")
+    assert why["value"] == found["concentration"]["hhi"]
+    assert {"fund_list", "snapshot", "price"} <= {item["kind"] for item in why["inputs"]}
+    assert [i["from"] for i in why["inputs"] if i["kind"] == "fund_list"] == ["2020-06-30"]
+    told = await get(api, world, "explain", figure="look_through.funds.MSFT.told", session="2020-12-29")
+    assert told["value"] == pytest.approx(0.8)
     for day in ("2020-06-30", "2020-12-30"):
         assert (await api.client.delete(f"{path}/{day}")).status_code == 200
     assert (await api.client.delete(f"{path}/2020-06-30")).status_code == 404
@@ -502,6 +538,22 @@ async def test_betas_to_funds_of_sectors_are_of_the_books_own_series(api: Api, w
     assert items["Health Care"]["beta"] == pytest.approx(beta)
     assert items["Health Care"]["money"] == pytest.approx(beta * world.nav[-1])
     assert (items["Utilities"]["beta"], items["Utilities"]["reason"]) == (None, "no_sector_fund")
+    names = [
+        "sector_exposures.Health Care.beta",
+        "sector_exposures.Utilities.reason",
+        "sector_exposures.covered_weight",
+    ]
+    over_time = (await get(api, world, "risk/series", figures=",".join(names), **{"from": "2020-12-01"}))["figures"]
+    assert [over_time[name][-1] for name in names] == [
+        items["Health Care"]["beta"],
+        "no_sector_fund",
+        found["covered_weight"],
+    ]
+    early = await get(api, world, "sector-exposures", session="2020-12-01")
+    assert over_time[names[0]][0] == {item["sector"]: item for item in early["items"]}["Health Care"]["beta"]
+    why = await get(api, world, "explain", figure=names[0])
+    assert why["value"] == items["Health Care"]["beta"]
+    assert {"AAPL", "MSFT", "XLV"} <= {item["symbol"] for item in why["inputs"] if item["kind"] == "price"}
     asked = {"from": "2020-02-19", "to": "2020-03-23", "session": "2020-12-30"}
     funds = {of["fund"]: of["return"] for of in (await get(api, world, "stress/replay", **asked))["sector_funds"]}
     a, b = EARLIER.index(date(2020, 2, 19)), EARLIER.index(date(2020, 3, 23))
@@ -552,7 +604,13 @@ async def test_what_if_says_before_and_after_and_stores_nothing(api: Api, world:
     assert of_market == pytest.approx(0.0, abs=1e-12), "the trade that is named does what is said of it"
     assert hedged.json()["after"]["hedge"]["money"] == pytest.approx(0.0, abs=1e-6)
     nobody = (await api.client.post(path, json={"trades": [{"symbol": "QQQ", "quantity": 10}]})).json()
-    assert ("QQQ", "not_held") in {(reason["symbol"], reason["reason"]) for reason in nobody["reasons"]}
+    assert {reason["symbol"] for reason in nobody["reasons"]} == {None}, "its betas are fitted on what is stored"
+    factors = np.full((len(FACTOR_NAMES), 252), math.nan)
+    for name, fund in (("market", "SPY"), ("momentum", "MTUM")):
+        factors[FACTOR_NAMES.index(name)] = world.daily(fund)[-252:]
+    fitted = joint_betas(world.daily("QQQ")[-252:], factors)[0]
+    moved = 1.2 * value["AAPL"] + value["MSFT"] + fitted * 10 * world.price["QQQ"][-1]
+    assert {of["factor"]: of["beta"] for of in nobody["after"]["factors"]}["market"] == pytest.approx(moved / nav)
     assert len(FACTOR_NAMES) == len(nobody["after"]["factors"])
     bodies: list[dict[str, Any]] = [
         {"trades": []},
@@ -563,3 +621,39 @@ async def test_what_if_says_before_and_after_and_stores_nothing(api: Api, world:
     for body in bodies:
         refused = await api.client.post(path, json=body)
         assert refused.status_code == (404 if "session" in body else 422), refused.text
+
+
+async def test_an_option_bought_new_is_asked_about_at_what_its_closes_imply(api: Api, world: World) -> None:
+    """A put on what is held takes market risk away; of one without its underlying's close nothing is said after the trade."""
+    put, unknown = "AAPL210618P00100000", "ZZZZ210618P00010000"
+    spot = float(world.price["AAPL"][-1])
+    [price] = terms(contract_of(put), AS_OF, 1.0, spot, 0.4).returns(np.array([0.0001])) + 1.0
+    for symbol, close in ((put, float(price)), (unknown, 1.0)):
+        await api.run("INSERT INTO ingest.symbols (symbol) VALUES (:s) ON CONFLICT DO NOTHING", s=symbol)
+        await api.run(
+            """INSERT INTO ingest.prices (symbol_id, session, close, basis, provider, fetched_at, change)
+               SELECT id, :day, :close, 'as_traded', 'file', now(), 1 FROM ingest.symbols WHERE symbol = :s""",
+            s=symbol, day=AS_OF, close=close,
+        )  # fmt: skip
+    path = f"{PREFIX}/portfolios/{world.portfolio}/what-if"
+    found = (await api.client.post(path, json={"trades": [{"symbol": put, "quantity": 2}]})).json()
+    of = greeks(contract_of(put), AS_OF, float(price), spot)
+    assert of is not None
+    betas = [
+        {line["factor"]: line["beta"] for line in found[side]["factors"]}["market"] for side in ("before", "after")
+    ]
+    assert betas[1] - betas[0] == pytest.approx(200 * of.delta * spot * 1.2 / world.nav[-1])
+    assert found["trades"][0]["money"] == pytest.approx(-200 * price)
+    levels = [{line["level"]: line["var"] for line in found[side]["var"]} for side in ("before", "after")]
+    assert levels[1][0.95] < levels[0][0.95]
+    assert {reason["symbol"] for reason in found["reasons"]} == {None}
+    nothing = (await api.client.post(path, json={"trades": [{"symbol": unknown, "quantity": 1}]})).json()
+    assert set(nothing["after"]["volatility"].values()) == {None}
+    assert nothing["before"] == found["before"]
+    assert (unknown, "no_delta") in {(reason["symbol"], reason["reason"]) for reason in nothing["reasons"]}
+
+
+def contract_of(symbol: str) -> Occ:
+    found = parse_occ(symbol)
+    assert found is not None
+    return found

@@ -11,6 +11,9 @@ import pytest
 from services.coordinator.compute.look_through import Line, Told, behind, concentration_of
 from services.coordinator.errors import Invalid
 from services.coordinator.reference.funds.rules import check
+from services.coordinator.results.book import holding
+from services.coordinator.results.held import Held
+from services.coordinator.results.look_through import Facts, figures
 
 DAY, TODAY = date(2020, 6, 30), date(2020, 12, 31)
 FUND = Told(("AAPL", "XOM"), np.array([0.5, 0.3]))
@@ -35,6 +38,64 @@ def test_a_short_fund_is_short_of_what_it_holds_and_funds_within_are_names() -> 
     found = behind([Line("FUND", 0.0, -1000.0)], {"FUND": Told(("INNER", "AAPL"), np.array([0.6, 0.4])), "INNER": FUND})
     assert {name: of.net for name, of in found.items()} == {"INNER": -600.0, "AAPL": -400.0}
     assert np.isnan(concentration_of({}).hhi)
+
+
+DAY_OF_OPTIONS = date(2020, 1, 2)
+PUT, CALL = "SPY200701P00100000", "SPY200701C00100000"
+PROFILED: dict[str, tuple[str, str | None]] = {"SPY": ("etf", None)}
+
+
+def held(values: dict[str, tuple[float, float]], nav: float = 10_000.0) -> Held:
+    """values : (long, short) of each symbol"""
+    long, short = (np.array([pair[k] for pair in values.values()]) for k in (0, 1))
+    names = list(values)
+    return Held(
+        DAY_OF_OPTIONS, nav, names, [holding(name, {}) for name in names], long + short, long - short,
+        np.zeros(len(names), np.bool_),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "leverage", "behind_spy", "gross"),
+    [
+        ({PUT: (500.0, 0.0)}, -8.0, -4000.0, 4000.0),
+        ({PUT: (0.0, -500.0)}, -8.0, 4000.0, 4000.0),
+        ({CALL: (500.0, 0.0)}, 9.0, 4500.0, 4500.0),
+        ({CALL: (0.0, -500.0)}, 9.0, -4500.0, 4500.0),
+        ({CALL: (500.0, -200.0)}, 9.0, 2700.0, 6300.0),
+    ],
+)
+def test_an_option_on_a_fund_is_what_it_moves(
+    values: dict[str, tuple[float, float]], leverage: float, behind_spy: float, gross: float
+) -> None:
+    """A long put is short of what the fund holds: by its value it would add to it."""
+    facts = Facts(
+        {"SPY": Told(("AAPL", "XOM"), np.array([0.5, 0.3]), ("Information Technology", "Energy"))}, PROFILED, {}
+    )
+    body, reasons = figures(held(values), facts, np.array([leverage]))
+    items = {item["symbol"]: item["money"] for item in body["items"]}
+    assert items == pytest.approx({"AAPL": 0.5 * behind_spy, "XOM": 0.3 * behind_spy, "SPY": 0.2 * behind_spy})
+    sectors = {line["sector"]: line for line in body["sectors"]}
+    assert sectors["Energy"]["net"] == pytest.approx(0.3 * behind_spy / 10_000.0)
+    assert sum(line["gross"] for line in body["sectors"]) == pytest.approx(gross / 10_000.0)
+    assert (body["looked_through"], reasons) == (pytest.approx(0.8), [])
+
+
+def test_an_option_without_a_delta_stands_under_its_own_name_and_says_so() -> None:
+    facts = Facts({"SPY": Told(("AAPL",), np.array([1.0]), ("",))}, PROFILED, {PUT: "ETF"})
+    body, reasons = figures(held({"SPY": (1000.0, 0.0), PUT: (500.0, 0.0)}), facts, np.array([1.0, np.nan]))
+    assert {item["symbol"]: item["money"] for item in body["items"]} == {"AAPL": 1000.0, PUT: 500.0}
+    assert {item["symbol"]: item["sector"] for item in body["items"]}[PUT] == "Unclassified"
+    assert body["looked_through"] == pytest.approx(1000 / 1500)
+    assert {(reason["symbol"], reason["reason"]) for reason in reasons} == {(PUT, "no_delta")}
+    assert {fund["symbol"]: fund["reason"] for fund in body["funds"]} == {"SPY": None, PUT: "no_delta"}
+
+
+def test_of_nothing_held_nothing_stands_behind() -> None:
+    body, reasons = figures(held({}), Facts({}, {}, {}), np.zeros(0))
+    assert (body["items"], body["funds"], body["sectors"], body["looked_through"]) == ([], [], [], None)
+    assert set(body["concentration"].values()) == {None}
+    assert [reason["reason"] for reason in reasons] == ["no_holdings"]
 
 
 def test_a_list_is_one_row_a_name_in_the_field_s_sectors() -> None:
