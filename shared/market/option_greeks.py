@@ -13,7 +13,14 @@ from datetime import date
 
 from shared.market.curve import Curve, before, continuous_rate
 from shared.market.option_terms import Terms
-from shared.market.registry import OPTION_DAYS_A_YEAR, OPTION_MOST_VOLATILITY, OPTION_RATE
+from shared.market.registry import (
+    OPTION_DAYS_A_YEAR,
+    OPTION_DEEP,
+    OPTION_LEAST_VOLATILITY,
+    OPTION_MOST_VOLATILITY,
+    OPTION_PARITY,
+    OPTION_RATE,
+)
 from shared.market.symbols import Occ
 
 
@@ -40,7 +47,8 @@ def greeks(
     """Greeks of one share of the contract at the closes of a session, money per share.
 
     curves : by date, ascending; the rate to expiry is of the newest one before the session
-    None where an input lacks, on the day of expiry and after it, and where the price is not between the contract's bounds.
+    None where an input lacks, on the day of expiry and after it, and where the price is not between the contract's bounds. A price
+    that has no time value left is at the lower one, give or take a hundredth of the underlying, where exercise is worth a tenth of it.
     """
     days = (contract.expiration - session).days
     strike, flag = float(contract.strike), "c" if contract.option_type == "CALL" else "p"
@@ -51,16 +59,20 @@ def greeks(
     # The bounds are checked here, since what the library does at their edge is a matter of its version.
     least = max(0.0, (1.0 if flag == "c" else -1.0) * (underlying - strike * math.exp(-rate * years)))
     most = underlying if flag == "c" else strike * math.exp(-rate * years)
-    if not least < price < most:
+    deep = least >= OPTION_DEEP * underlying
+    parity = deep and least - OPTION_PARITY * underlying <= price <= least
+    if not (least < price or parity) or not price < most:
         return None
     # It brings scipy along: only who has an option pays for it.
     from vollib.black_scholes.greeks import analytical  # type: ignore[import-untyped]
     from vollib.black_scholes.implied_volatility import implied_volatility  # type: ignore[import-untyped]
 
     try:
-        volatility = float(implied_volatility(price, underlying, strike, years, rate, flag))
+        implied = 0.0 if parity else float(implied_volatility(price, underlying, strike, years, rate, flag))
     except (ArithmeticError, ValueError):
         return None
+    # So near to the bound that the inversion says less than the least is without time value too.
+    volatility = max(implied, OPTION_LEAST_VOLATILITY) if deep else implied
     if not 0.0 < volatility <= OPTION_MOST_VOLATILITY:
         return None
     at = flag, underlying, strike, years, rate, volatility

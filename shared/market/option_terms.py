@@ -39,18 +39,23 @@ class Terms:
     def returns(self, moves: FloatVector, volatility: FloatVector | None = None) -> FloatVector:
         """Return of the option when its underlying returns `moves` (decimal, at least -1) at once; 0 where nothing moves.
 
-        volatility : of each move, a year; by default the session's own
+        What it is worth by the formula then, less what it is worth by it now, over the price: a price without time value may lie a little
+        beside the formula. volatility : of each move, a year; by default the session's own
         """
         sigma = self.volatility if volatility is None else volatility
-        bond = self.strike * math.exp(-self.rate * self.years)
         spot = self.spot * (1.0 + np.maximum(moves, -1.0))
+        change = self._worth(spot, sigma) - self._worth(np.array([self.spot]), self.volatility)[0]
+        return np.where((moves == 0.0) & (sigma == self.volatility), 0.0, change / self.price)
+
+    def _worth(self, spot: FloatVector, sigma: FloatVector | float) -> FloatVector:
+        """Of one share by the formula at each spot."""
+        bond = self.strike * math.exp(-self.rate * self.years)
         root = sigma * math.sqrt(self.years)
         with np.errstate(divide="ignore"):
             d1 = (np.log(spot / self.strike) + (self.rate + 0.5 * sigma**2) * self.years) / root
         up = _normal(self.sign * d1).astype(np.float64)
         down = _normal(self.sign * (d1 - root)).astype(np.float64)
-        worth = np.where(spot > 0.0, self.sign * (spot * up - bond * down), max(0.0, -self.sign * bond))
-        return np.where((moves == 0.0) & (sigma == self.volatility), 0.0, worth / self.price - 1.0)
+        return np.where(spot > 0.0, self.sign * (spot * up - bond * down), max(0.0, -self.sign * bond))
 
     def shock_volatility(self, relative: FloatVector, points: FloatVector) -> FloatVector:
         """Volatility times (1 + relative) plus points (0.10: ten points), at least a thousandth."""

@@ -130,6 +130,11 @@ OPTION_RATE: Final = (
     0.02  # a year, continuous; no curve is stored, and little hangs on it: since the volatility is implied
 )
 # by the option's own price, a point of rate moves the delta of a three-month option at the money by 0.006
+OPTION_DEEP: Final = (
+    0.10  # of the underlying that exercise is worth: from there on a price without time value is no broken quote
+)
+OPTION_PARITY: Final = 0.01  # of the underlying that such a price may lie below it: its last trade is of another minute
+OPTION_LEAST_VOLATILITY: Final = 0.001  # a year, of what has no time value: it moves with its underlying one for one
 OPTION_DAYS_A_YEAR: Final = 365  # calendar days to expiry: how the exchanges and the library quote time
 OPTION_MOST_VOLATILITY: Final = (
     8.0  # beyond it a price is that of a broken quote: a share that moves fifty per cent a day

@@ -150,7 +150,8 @@ def withhold(of: Figures, *, series: bool) -> Figures:
 
 def hedge(beta: float, nav: float, price: float) -> tuple[float, float]:
     """(shares, money) of the market's proxy, whose own market beta is 1, that would bring a book's beta to 0; NaN unknown."""
-    money = -beta * nav
+    # Less a zero: a book without beta needs nothing, not its negative.
+    money = 0.0 - beta * nav
     return money / price, money
 
 

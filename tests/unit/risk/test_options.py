@@ -20,7 +20,7 @@ from services.risk.compute.scenario_file import parse
 from services.risk.compute.scorecard import realized_returns
 from services.risk.workflow import RiskWorker
 from services.risk.workflow.assemble import Inputs
-from shared.market.option_greeks import greeks
+from shared.market.option_greeks import greeks, terms
 from shared.market.registry import FACTOR_NAMES, LOOKBACK, OPTION_MOST_VOLATILITY, OPTION_RATE
 from shared.market.symbols import Occ, occ_symbol, parse_occ
 from tests.support.risk import Answered, answered
@@ -101,13 +101,31 @@ def test_put_call_parity() -> None:
         (DAY, math.nan, 100.0),
         (DAY, 5.0, math.nan),
         (DAY, 0.0, 100.0),
-        (DAY, 30.0, 140.0),  # under what exercising it is worth
+        (DAY, 30.0, 140.0),  # far under what exercising it is worth
+        (DAY, 1.0, 107.5),  # under it, and not deep in the money: a stale trade
         (DAY, 100.0, 100.0),  # a call as dear as the share
         (DAY, 99.999999, 100.0),
     ],
 )
 def test_without_usable_inputs_there_are_no_greeks(session: date, price: float, spot: float) -> None:
     assert greeks(contract("CALL"), session, price, spot) is None
+
+
+@pytest.mark.parametrize(("kind", "spot"), [("CALL", 150.0), ("PUT", 70.0)])
+@pytest.mark.parametrize("below", [0.0, 0.005])
+def test_a_price_without_time_value_moves_one_for_one(kind: str, spot: float, below: float) -> None:
+    """What is deep in the money trades at what exercise is worth, or a little below: its risk is the share's, and known."""
+    sign = 1.0 if kind == "CALL" else -1.0
+    parity = sign * (spot - STRIKE * math.exp(-OPTION_RATE * (EXPIRY - DAY).days / 365))
+    price = parity - below * spot
+    of = greeks(contract(kind), DAY, price, spot)
+    assert of is not None
+    assert (of.delta, of.gamma, of.vega) == pytest.approx((sign, 0.0, 0.0), abs=1e-12)
+    held = terms(contract(kind), DAY, price, spot, of.volatility)
+    moves = np.array([-0.1, -1e-9, 0.0, 1e-9, 0.1])
+    assert held.returns(moves) == pytest.approx(sign * spot * moves / price, abs=1e-9), "without a step at no move"
+    assert held.leverage == pytest.approx(sign * spot / price)
+    assert greeks(contract(kind), DAY, parity - 0.011 * spot, spot) is None
 
 
 def test_an_absurd_volatility_is_a_broken_quote() -> None:
