@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.arrays import FloatMatrix, FloatVector
+from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_MIN_OBS,
     BETA_WINDOW,
@@ -28,7 +28,7 @@ def joint_betas(own: FloatVector, proxies: FloatMatrix) -> FloatVector:
     found = np.full(len(FACTOR_NAMES), np.nan)
     rows = np.isfinite(own)
     n = int(rows.sum())
-    whole = np.isfinite(proxies).all(axis=1)
+    whole: BoolMatrix = np.asarray(np.isfinite(proxies).all(axis=1))
     raw = np.where(whole[:, None], proxies, 0.0)
     centred = raw - raw.mean(axis=1)[:, None]
     market = centred[0]

@@ -21,7 +21,7 @@ from shared.market.curve import Curve
 from shared.market.option_greeks import terms
 from shared.market.option_terms import Terms
 from shared.market.registry import BETA_WINDOW, FACTOR_NAMES, LOOKBACK, PROXY_COLUMNS, PROXY_SYMBOLS
-from shared.market.symbols import parse_occ
+from shared.market.symbols import Occ, parse_occ
 from tests.support.risk import Answered
 from tests.unit.risk import cases
 from tests.unit.risk.test_options import CALL, KINDS, PRICE, PUT, SPOT, market, one
@@ -59,10 +59,14 @@ def number(values: Iterable[float | None]) -> FloatVector:
     return np.array([math.nan if value is None else value for value in values])
 
 
-def terms_of(symbol: str, volatility: float) -> Terms:
+def parse(symbol: str) -> Occ:
     contract = parse_occ(symbol)
     assert contract is not None
-    return terms(contract, DAY, PRICE[symbol]["price"], SPOT, volatility)
+    return contract
+
+
+def terms_of(symbol: str, volatility: float) -> Terms:
+    return terms(parse(symbol), DAY, PRICE[symbol]["price"], SPOT, volatility)
 
 
 @dataclass
@@ -136,15 +140,29 @@ HELD = {
     "a put that has no close": {"BBB": 900.0, PUT: 10.0},
     "shares alone": {"AAPL": 400.0, "BBB": -200.0},
     "nothing": {},
+    "returns that are missing": {"AAPL": 400.0, "BBB": 300.0, PUT: 2.0},
+    "a share without betas": {"AAPL": 700.0, "BBB": 100.0},
+    "an option on a share without betas": {"AAPL": 10.0, PUT: -3.0, "BBB": 700.0},
 }
+
+
+def odd(name: str) -> Panel:
+    panel = on_day(market(without=[PUT])) if "no close" in name else PANEL
+    if "missing" in name:
+        panel = cases.forget(cases.forget(panel, "BBB", 300, 340), cases.MARKET, 400, 401)
+    if "without betas" in name:
+        joint = panel.joint.copy()
+        joint[:, panel.symbols.index("AAPL" if "option" in name else "BBB")] = np.nan
+        panel = replace(panel, joint=joint)
+    return panel
 
 
 @pytest.mark.parametrize("name", HELD)
 async def test_before_is_what_is_stored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    panel = on_day(market(without=[PUT])) if "no close" in name else PANEL
+    panel = odd(name)
     Stored(panel).install(monkeypatch)
     of = one(panel, HELD[name])
-    agree((await answer(book_of(of), {"BBB": 1.0}))["before"], of)
+    agree((await answer(book_of(of), {"SPY": 1.0}))["before"], of)
 
 
 @pytest.mark.parametrize(
@@ -246,3 +264,16 @@ def test_betas_of_what_nobody_holds_are_those_that_would_be_stored() -> None:
     without = table.copy()
     without[3, 5] = np.nan
     assert np.isnan(joint_betas(own[-BETA_WINDOW:], without)).tolist() == [k == 3 for k in range(len(table))]
+
+
+def test_what_is_held_long_and_short_alike_moves_with_more_of_it() -> None:
+    """Its value is 0 and says nothing: an option moves by its delta, a share one for one, with betas or without."""
+    leverage = PRICE[PUT]["delta"] * SPOT / PRICE[PUT]["price"]
+    nothing = np.zeros(2)
+    of = Book(
+        {}, DAY, NAV, NAV, [PUT, "YNG"], [holding(PUT, {}), holding("YNG", {})], nothing, nothing, np.ones(2),
+        np.full(2, 2.0), np.zeros(2, np.bool_), nothing, np.full((2, 8), math.nan), [None] * 8,
+        {0: terms(parse(PUT), cases.FIRST, PRICE[PUT]["price"], SPOT, 0.3)},
+    )  # fmt: skip
+    assert of.moves == pytest.approx([leverage, 1.0], rel=1e-9)
+    assert np.isnan(replace(of, terms={}).moves).tolist() == [True, False]
