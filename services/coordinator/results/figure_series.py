@@ -245,5 +245,5 @@ _READERS = {
     "attribution": worked_out_series.read_by_session,
     "liquidity": worked_out_series.read_by_session,
     "look_through": worked_out_series.read_look_through,
-    "sector_exposures": worked_out_series.read_by_session,
+    "sector_exposures": worked_out_series.read_sector_exposures,
 }

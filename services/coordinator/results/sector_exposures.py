@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -56,8 +56,10 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
     return found[0][1]
 
 
-async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[tuple[date, dict[str, Any]]]:
-    """The documents of all sessions in [first, last] that have risk."""
+async def series(
+    conn: AsyncConnection, portfolio: UUID, first: date, last: date, sectors: Collection[str] = tuple(SECTOR_FUNDS)
+) -> list[tuple[date, dict[str, Any]]]:
+    """The documents of all sessions in [first, last] that have risk. sectors : those that are wanted; each costs a regression a session"""
     books = {of.session: of for of in await held.of_range(conn, portfolio, first, last)}
     rows = await conn.execute(
         text("""
@@ -83,7 +85,7 @@ async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date
         of, market = books[session], row["proxies"][0]
         exposure, _ = book.exposures_of(of.symbols, row)
         laid_out = past_returns.lay_out(of.holdings, window, market, shrunk.get(session, {}), of.old)
-        return figures(of, exposure, market, laid_out, window)
+        return figures(of, exposure, market, laid_out, window, sectors)
 
     return await asyncio.to_thread(lambda: [(session, one(session, row)) for session, row in risk.items()])
 
@@ -97,7 +99,12 @@ async def _returns(conn: AsyncConnection, symbols: list[str], session: date) -> 
 
 
 def figures(
-    of: Held, exposure: FloatVector, market_symbol: str | None, series: Series, funds: Mapping[str, FloatVector]
+    of: Held,
+    exposure: FloatVector,
+    market_symbol: str | None,
+    series: Series,
+    funds: Mapping[str, FloatVector],
+    sectors: Collection[str] = tuple(SECTOR_FUNDS),
 ) -> dict[str, Any]:
     """The body. exposure : (K,) money that moves, NaN unknown. funds : (252,) returns of the sectors' funds and of the market"""
     window = slice(-BETA_WINDOW, None)
@@ -110,7 +117,7 @@ def figures(
     covered = float((of.gross @ real).mean()) / whole if whole > 0.0 else 1.0
     market = None if market_symbol is None else funds.get(market_symbol)
     items: list[dict[str, Any]] = []
-    for sector, fund in SECTOR_FUNDS.items():
+    for sector, fund in ((name, fund) for name, fund in SECTOR_FUNDS.items() if name in sectors):
         returns = funds.get(fund)
         why = _why(of.nav, market, returns, covered)
         if why is None and market is not None and returns is not None:

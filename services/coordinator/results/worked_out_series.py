@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.results import attribution, liquidity, look_through, performance, sector_exposures
 from services.coordinator.results.figures import flatten
 from services.coordinator.results.named_values import Values, select_figures, unknown_figure
+from shared.market.registry import SECTOR_FUNDS
 
 _BEHIND = "look_through.items."
 
@@ -35,11 +36,7 @@ async def read_by_session(
 ) -> Values:
     """Of each session alone."""
     which = names[0].partition(".")[0]
-    read_series = {
-        "attribution": attribution.series,
-        "liquidity": liquidity.series,
-        "sector_exposures": sector_exposures.series,
-    }[which]
+    read_series = {"attribution": attribution.series, "liquidity": liquidity.series}[which]
     found = await read_series(conn, window["id"], window["first"], window["last"])
     documents = ((session, flatten(which, figures)) for session, figures in found)
     return await asyncio.to_thread(select_figures, documents, names, strict=strict)
@@ -52,4 +49,16 @@ async def read_look_through(
     asked = {name.removeprefix(_BEHIND).rpartition(".")[0] for name in names if name.startswith(_BEHIND)}
     found = await look_through.series(conn, window["id"], window["first"], window["last"], asked)
     documents = ((session, flatten("look_through", figures)) for session, figures in found)
+    return await asyncio.to_thread(select_figures, documents, names, strict=strict)
+
+
+async def read_sector_exposures(
+    conn: AsyncConnection, window: Mapping[str, Any], names: Sequence[str], *, strict: bool
+) -> Values:
+    """Of each session alone, of the sectors that are asked for."""
+    asked = {name.split(".")[1] for name in names if name.count(".") > 1}
+    # Of a sector that there is not all are wanted: those that are close are named.
+    sectors = asked if all(name in SECTOR_FUNDS for name in asked) else set(SECTOR_FUNDS)
+    found = await sector_exposures.series(conn, window["id"], window["first"], window["last"], sectors)
+    documents = ((session, flatten("sector_exposures", figures)) for session, figures in found)
     return await asyncio.to_thread(select_figures, documents, names, strict=strict)

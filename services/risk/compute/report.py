@@ -35,7 +35,7 @@ from services.risk.compute.reasons import (
 from services.risk.compute.risk_report import priced_share, risk_documents
 from services.risk.compute.scenarios import Scenarios
 from services.risk.compute.scorecard import realized_returns
-from services.risk.compute.series import fill, masked_moments, portfolio_series
+from services.risk.compute.series import fill, masked_moments, portfolio_series, without_rounding
 from services.risk.compute.series_report import WINDOWS, gate
 from services.risk.compute.stress_report import Moves, moves, stress_columns
 from services.risk.compute.tail import Drawdown, NavVolatility, drawdowns
@@ -147,7 +147,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
     whole = [
         _Group(
             stack,
-            steady_series(panel, book, stack),
+            without_rounding(steady_series(panel, book, stack), stack),
             depth.depth_without_holes(stack, priced_share(book, stack)),
             own_returns(panel, stack),
             None,
@@ -157,7 +157,7 @@ def _chunk(panel: Panel, book: Book, shared: _Shared, units: IntVector, found: d
     holed = [
         _Group(
             stack,
-            portfolio_series(filled, stack),
+            without_rounding(portfolio_series(filled, stack), stack),
             depth.depth_with_holes(filled, stack, priced_share(book, stack)),
             filled_returns(filled, stack),
             real_returns(filled, stack),

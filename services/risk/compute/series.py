@@ -12,6 +12,7 @@ from services.risk.compute.inputs import Panel, PortfolioGroup, has_series
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import LOOKBACK
 
+ROUNDING = 1e-14  # of gross exposure over NAV, in returns of a day
 BLOCK = 64  # series worked on at a time: the temporaries of a block stay in a core's cache
 
 
@@ -95,6 +96,14 @@ def portfolio_series(filled: Filled, stack: PortfolioGroup) -> FloatMatrix:
     # Without holdings there is no weight to carry an unknown NAV into the series.
     total[np.isnan(stack.nav)] = np.nan
     return total
+
+
+def without_rounding(series: FloatMatrix, stack: PortfolioGroup) -> FloatMatrix:
+    """(g, LOOKBACK) the series, 0 throughout where all of it is the rounding of positions that cancel, such as a share and a call on it
+    that is deep in the money: a trend or a beta of that would be one of the last digit."""
+    largest = np.abs(series).max(axis=1)
+    nothing = largest <= ROUNDING * np.abs(stack.exposure_weight).sum(axis=1)
+    return np.where(nothing[:, None], 0.0, series) if nothing.any() else series
 
 
 def real_share(filled: Filled, window: int) -> FloatVector:

@@ -550,6 +550,10 @@ async def test_betas_to_funds_of_sectors_are_of_the_books_own_series(api: Api, w
         found["covered_weight"],
     ]
     early = await get(api, world, "sector-exposures", session="2020-12-01")
+    close = await api.client.get(
+        f"{PREFIX}/portfolios/{world.portfolio}/risk/series", params={"figures": "sector_exposures.Healthcare.beta"}
+    )
+    assert (close.status_code, "sector_exposures.Health Care.beta" in close.text) == (404, True)
     assert over_time[names[0]][0] == {item["sector"]: item for item in early["items"]}["Health Care"]["beta"]
     why = await get(api, world, "explain", figure=names[0])
     assert why["value"] == items["Health Care"]["beta"]

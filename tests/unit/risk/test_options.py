@@ -128,6 +128,26 @@ def test_a_price_without_time_value_moves_one_for_one(kind: str, spot: float, be
     assert greeks(contract(kind), DAY, parity - 0.011 * spot, spot) is None
 
 
+def test_positions_that_cancel_stand_still_and_their_rounding_is_no_trend() -> None:
+    """A share, and a call on it written at parity."""
+    panel = market()
+    deep = occ_symbol("AAPL", EXPIRY, "CALL", Decimal(40))
+    panel = replace(panel, symbols=tuple(deep if symbol == CALL else symbol for symbol in panel.symbols))
+    price = SPOT - 40 * math.exp(-OPTION_RATE * YEARS) - 0.1
+    panel.closes[panel.symbols.index(deep)] = np.full(2, price)
+    for weight in (1.0, 0.37, 1.7):
+        lots = (Lot("AAPL", weight * 100 * SPOT), Lot(deep, -weight * 100 * price))
+        [of] = [
+            answered(each, cases.SCENARIOS)
+            for each in build_reports(panel, book(panel, Unit(20_000.0, lots)), cases.SCENARIOS)
+        ]
+        assert position(of, deep)["exposure_value"] == pytest.approx(-weight * 100 * SPOT)
+        assert of.risk["volatility"]["realized_252"] == 0.0
+        assert (of.risk["volatility"]["trend"]["z"], of.risk["beta"]["r2"]) == (None, None)
+        assert of.risk["beta"]["realized"] == 0.0
+        assert {"figure": "volatility.trend", "symbol": None, "reason": "zero_variance"} in of.reasons
+
+
 def test_an_absurd_volatility_is_a_broken_quote() -> None:
     absurd = black_scholes(True, SPOT, STRIKE, YEARS, OPTION_MOST_VOLATILITY * 1.05)["price"]
     assert greeks(contract("CALL"), cases.FIRST, absurd, SPOT) is None
