@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from tests.support.pipeline import Pipeline
 AS_OF = date(2020, 12, 31)
 SAMPLE = Path(__file__).parents[2] / "deploy" / "embedded" / "data" / "portfolio.csv"
 NAME = "Sample portfolio"
+TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Watched:
     origin: str
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
+    # Requests of the page that are not answered yet. Streams never are.
+    waiting: set[Any] = field(default_factory=set)
 
     def watch(self) -> None:
         def said(message: Any) -> None:
@@ -71,25 +75,37 @@ class Watched:
                 self.errors.append(f"{message.type}: {message.text}")
 
         def asked(request: Any) -> None:
+            if request.resource_type != "eventsource":
+                self.waiting.add(request)
             if not request.url.startswith((self.origin, "data:", "blob:")):
                 self.elsewhere.append(request.url)
 
         self.page.on("console", said)
         self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         self.page.on("request", asked)
+        self.page.on("requestfinished", self.waiting.discard)
+        self.page.on("requestfailed", self.waiting.discard)
 
     async def go(self, path: str) -> Page:
+        self.waiting.clear()
         answer = await self.page.goto(self.origin + path, wait_until="load")
         assert answer is not None
         assert answer.status == 200, f"{path}: {answer.status}"
         return self.page
+
+    async def settle(self) -> None:
+        """What begins after the load, charts and streams, has begun, and what it asked for is answered."""
+        await self.page.evaluate(TWO_FRAMES)
+        async with asyncio.timeout(20):
+            while self.waiting:
+                await self.page.evaluate(TWO_FRAMES)
 
     def check(self) -> None:
         assert self.errors == []
         assert self.elsewhere == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def served(server: Server, broker: TestBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     database = await databases.create(server)
     prices = Path(shutil.copy(pipeline.BUNDLED_PRICES, tmp_path_factory.mktemp("prices")))
@@ -100,7 +116,7 @@ async def served(server: Server, broker: TestBroker, tmp_path_factory: pytest.Te
     await databases.drop(database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:

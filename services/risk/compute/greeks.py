@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
-from vollib.black_scholes.greeks import analytical  # type: ignore[import-untyped]
-from vollib.black_scholes.implied_volatility import implied_volatility  # type: ignore[import-untyped]
 
 from services.risk.compute.curve import option_rate
 from services.risk.compute.inputs import Book, Deltas, Greeks, Panel
@@ -43,6 +41,10 @@ def greeks(
     most = underlying if flag == "c" else strike * math.exp(-rate * years)
     if not least < price < most:
         return None
+    # The library brings scipy.stats, a second of every start: whoever holds no option never waits for it.
+    from vollib.black_scholes.greeks import analytical  # type: ignore[import-untyped]
+    from vollib.black_scholes.implied_volatility import implied_volatility  # type: ignore[import-untyped]
+
     try:
         volatility = float(implied_volatility(price, underlying, strike, years, rate, flag))
     except (ArithmeticError, ValueError):

@@ -231,3 +231,12 @@ def test_the_regular_calendar_is_the_same_under_a_closure() -> None:
         assert not calendar().is_session(closed)
         assert exchange_calendar().is_session(closed)
         assert exchange_calendar() is calendar(closures=NO_CLOSURES)
+
+
+def test_which_of_many_days_are_sessions() -> None:
+    """Against the look-up of each: any order, before the first and after the last, and a day that is none at all."""
+    span = DAYS.horizon - DAYS.first
+    days = [DAYS.first + timedelta(days=day) for day in range(span.days + 3, -4, -1)]
+    found = DAYS.are_sessions(np.array([*days, None], dtype="datetime64[D]"))
+    assert found.tolist() == [*(DAYS.is_session(day) for day in days), False]
+    assert DAYS.are_sessions(np.empty(0, dtype="datetime64[D]")).tolist() == []
