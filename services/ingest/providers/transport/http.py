@@ -85,10 +85,10 @@ class ProviderHttp:
             follow_redirects=False,
             trust_env=False,  # proxies are read above; .netrc and the like are nobody's business here
             proxy=self._proxy,
-            verify=self._trusted(),
+            verify=self._certificates(),
         )
 
-    def _trusted(self) -> ssl.SSLContext | bool:
+    def _certificates(self) -> ssl.SSLContext | bool:
         """Whose certificates are believed. Where nothing is encrypted none are read, which takes a fortieth of a second."""
         if self._origin[0] != "https" and self._proxy is None:
             return False
