@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -130,7 +130,19 @@ def make_app(
     app = FastAPI()
     # What a route takes and answers is worked out once a process: that takes a tenth of a second, and each test has an application.
     app.router.routes.extend(_routes())
-    return serve(app, context)
+    served = serve(app, context)
+    served.openapi = partial(_describe_once, served.openapi)  # type: ignore[method-assign]
+    return served
+
+
+_described: dict[str, Any] = {}
+
+
+def _describe_once(describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """All applications say the same of themselves, and to say it takes most of a second."""
+    if not _described:
+        _described.update(describe())
+    return _described
 
 
 @cache
