@@ -21,8 +21,9 @@ from functools import lru_cache
 
 import exchange_calendars
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.arrays import BoolVector, DateVector
+from shared.arrays import DateVector
 from shared.errors import PermanentError
 
 EXCHANGE = "XNYS"
@@ -103,11 +104,10 @@ class Calendar:
     def is_session(self, day: date) -> bool:
         return day in self._ordinals
 
-    def are_sessions(self, days: DateVector) -> BoolVector:
-        """Which of the days are sessions. Days: (n,), in any order; NaT is none. `isin` would sort thousands of sessions each time."""
+    def are_sessions(self, days: DateVector) -> NDArray[np.bool_]:
+        """Which of many days are sessions. Shape of `days`. A look-up each: the whole calendar is not sorted again for it."""
         at = np.searchsorted(self.sessions, days)
-        found: BoolVector = self.sessions[np.minimum(at, len(self.sessions) - 1)] == days
-        return found
+        return self.sessions[np.minimum(at, len(self.sessions) - 1)] == days
 
     def closure(self, day: date) -> Closure | None:
         """What a user entered about the day: closed, or closed early."""
