@@ -31,11 +31,11 @@ async def leadline(server: Server, broker: TestBroker) -> AsyncIterator[Pipeline
 
 
 @pytest.fixture(scope="package")
-async def held(leadline: Pipeline) -> str:
+async def portfolio(leadline: Pipeline) -> str:
     """A complete portfolio for those who only read."""
-    portfolio = await leadline.create(book())
-    await leadline.complete(portfolio)
-    return portfolio
+    created = await leadline.create(book())
+    await leadline.complete(created)
+    return created
 
 
 @pytest.fixture(autouse=True)

@@ -69,13 +69,13 @@ async def test_every_figure_of_every_answer_has_a_formula(leadline: Pipeline) ->
             assert (source["price_version"] is None) == (source["kind"] in without), source
 
 
-async def test_values_are_those_of_the_answers(leadline: Pipeline, held: str) -> None:
-    risk = await read(leadline, held, "risk")
-    exposures = await read(leadline, held, "factor-exposures")
-    positions = (await read(leadline, held, "positions"))["items"]
-    stress = await read(leadline, held, "stress")
-    correlations = await read(leadline, held, "correlations")
-    snapshot = (await read(leadline, held, "snapshots"))["items"][-1]
+async def test_values_are_those_of_the_answers(leadline: Pipeline, portfolio: str) -> None:
+    risk = await read(leadline, portfolio, "risk")
+    exposures = await read(leadline, portfolio, "factor-exposures")
+    positions = (await read(leadline, portfolio, "positions"))["items"]
+    stress = await read(leadline, portfolio, "stress")
+    correlations = await read(leadline, portfolio, "correlations")
+    snapshot = (await read(leadline, portfolio, "snapshots"))["items"][-1]
     normal = next(v for v in risk["var"] if (v["method"], v["level"]) == ("normal", 0.99))
     scenario = next(s for s in stress["scenarios"] if s["direct"])
     apple = next(p for p in positions if p["symbol"] == "AAPL")
@@ -102,12 +102,12 @@ async def test_values_are_those_of_the_answers(leadline: Pipeline, held: str) ->
     }
     for figure, value in expected.items():
         assert value is not None, figure
-        assert (await explained(leadline, held, figure))["value"] == value, figure
+        assert (await explained(leadline, portfolio, figure))["value"] == value, figure
 
 
-async def test_inputs_parameters_and_steps_are_the_figures_own(leadline: Pipeline, held: str) -> None:
+async def test_inputs_parameters_and_steps_are_the_figures_own(leadline: Pipeline, portfolio: str) -> None:
 
-    var = await explained(leadline, held, "risk.var.historical.0.95")
+    var = await explained(leadline, portfolio, "risk.var.historical.0.95")
     assert var["parameters"]["window"] == registry.LOOKBACK
     assert [step["name"] for step in var["steps"]] == ["risk.var.historical.0.95.n_obs"]
     priced = {item["symbol"]: item for item in var["inputs"] if item["kind"] == "price"}
@@ -121,12 +121,12 @@ async def test_inputs_parameters_and_steps_are_the_figures_own(leadline: Pipelin
     )
     assert priced["AAPL"]["price_version"] == change
 
-    own = await explained(leadline, held, "risk.positions.JPM.realized_252")
+    own = await explained(leadline, portfolio, "risk.positions.JPM.realized_252")
     assert {(item["kind"], item["symbol"]) for item in own["inputs"]} == {("price", "JPM")}
-    assert await explained(leadline, held, "snapshots.nav") == await explained(
-        leadline, held, " snapshots.nav ", session="2020-12-31"
+    assert await explained(leadline, portfolio, "snapshots.nav") == await explained(
+        leadline, portfolio, " snapshots.nav ", session="2020-12-31"
     )
-    earlier = await explained(leadline, held, "snapshots.nav", session="2020-10-01")
+    earlier = await explained(leadline, portfolio, "snapshots.nav", session="2020-10-01")
     assert earlier["session"] == "2020-10-01"
     assert {item["kind"] for item in earlier["inputs"]} >= {"lot", "price", "equity", "snapshot"}
     assert {step["name"] for step in earlier["steps"]} >= {"snapshots.cash", "snapshots.daily_pnl"}

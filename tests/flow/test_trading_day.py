@@ -66,11 +66,11 @@ async def test_every_stored_snapshot_satisfies_the_nav_identity(leadline: Pipeli
     assert flows == 5000, "a flow on a Saturday counts on the next session"
 
 
-async def test_every_read_answers_for_the_last_session(leadline: Pipeline, held: str) -> None:
+async def test_every_read_answers_for_the_last_session(leadline: Pipeline, portfolio: str) -> None:
 
     answers = {}
     for path in ("snapshots", "positions", "factor-exposures", "risk", "correlations", "stress"):
-        answer = await leadline.api.get(f"/portfolios/{held}/{path}")
+        answer = await leadline.api.get(f"/portfolios/{portfolio}/{path}")
         assert answer.status_code == 200, f"{path}: {answer.text}"
         answers[path] = answer.json()
     for path in ("AAPL/factors", "AAPL/metrics", "AAPL/prices?from=2020-12-01&to=2020-12-31"):
@@ -94,13 +94,13 @@ async def test_every_read_answers_for_the_last_session(leadline: Pipeline, held:
 
 
 async def test_duplicates_in_any_order_change_nothing(
-    leadline: Pipeline, kafka: str, broker: TestBroker, held: str
+    leadline: Pipeline, kafka: str, broker: TestBroker, portfolio: str
 ) -> None:
     await leadline.quiet()
-    before = await completions(leadline, held), await leadline.digest(held, facts=True)
+    before = await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)
     letters = await leadline.query("SELECT count(*) FROM bus.dead_letters")
     events = await leadline.query(
-        "SELECT topic, key, payload, headers FROM bus.outbox WHERE payload LIKE :about", about=f"%{held}%"
+        "SELECT topic, key, payload, headers FROM bus.outbox WHERE payload LIKE :about", about=f"%{portfolio}%"
     )
     assert len(events) >= 5, "created, ingested, factors, snapshots and risk at least"
     again = list(events) * 3
@@ -116,7 +116,7 @@ async def test_duplicates_in_any_order_change_nothing(
     await producer.stop()
     await leadline.quiet()
 
-    assert (await completions(leadline, held), await leadline.digest(held, facts=True)) == before
+    assert (await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)) == before
     assert await leadline.query("SELECT count(*) FROM bus.dead_letters") == letters
 
 
