@@ -83,8 +83,8 @@ class Watched:
         self.page.on("console", said)
         self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         self.page.on("request", asked)
-        self.page.on("requestfinished", self.waiting.discard)
-        self.page.on("requestfailed", self.waiting.discard)
+        for ended in ("requestfinished", "requestfailed"):
+            self.page.on(ended, lambda request: self.waiting.discard(request))  # noqa: PLW0108 (no built-in method will do)
 
     async def go(self, path: str) -> Page:
         self.waiting.clear()
