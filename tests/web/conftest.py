@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +23,7 @@ from tests.support.pipeline import Pipeline
 AS_OF = date(2020, 12, 31)
 SAMPLE = Path(__file__).parents[2] / "deploy" / "embedded" / "data" / "portfolio.csv"
 NAME = "Sample portfolio"
-TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+IDLE = "new Promise(done => requestAnimationFrame(() => requestIdleCallback(done, {timeout: 2000})))"
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,6 @@ class Watched:
     origin: str
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
-    # Requests of the page that are not answered yet. Streams never are.
-    waiting: set[Any] = field(default_factory=set)
 
     def watch(self) -> None:
         def said(message: Any) -> None:
@@ -75,30 +72,22 @@ class Watched:
                 self.errors.append(f"{message.type}: {message.text}")
 
         def asked(request: Any) -> None:
-            if request.resource_type != "eventsource":
-                self.waiting.add(request)
             if not request.url.startswith((self.origin, "data:", "blob:")):
                 self.elsewhere.append(request.url)
 
         self.page.on("console", said)
         self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         self.page.on("request", asked)
-        for ended in ("requestfinished", "requestfailed"):
-            self.page.on(ended, lambda request: self.waiting.discard(request))  # noqa: PLW0108 (no built-in method will do)
 
     async def go(self, path: str) -> Page:
-        self.waiting.clear()
         answer = await self.page.goto(self.origin + path, wait_until="load")
         assert answer is not None
         assert answer.status == 200, f"{path}: {answer.status}"
         return self.page
 
     async def settle(self) -> None:
-        """What begins after the load, charts and streams, has begun, and what it asked for is answered."""
-        await self.page.evaluate(TWO_FRAMES)
-        async with asyncio.timeout(20):
-            while self.waiting:
-                await self.page.evaluate(TWO_FRAMES)
+        """What begins after the load, charts and streams, has begun: the browser has drawn, and has nothing else to do."""
+        await self.page.evaluate(IDLE)
 
     def check(self) -> None:
         assert self.errors == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -361,3 +363,16 @@ def test_an_underlying_at_a_price_that_is_no_evidence_does_not_take_its_option_w
     ]
     for figure in ("model_vol", "specific_share"):
         assert with_old.risk["decomposition"][figure] == pytest.approx(without.risk["decomposition"][figure], rel=1e-12)
+
+
+def test_the_library_is_loaded_by_the_first_option_and_not_by_the_service() -> None:
+    """With it comes scipy.stats: a second of each start, and thirty megabytes."""
+    loaded = set()
+    for source in (Path(__file__).parents[3] / "services" / "risk").rglob("*.py"):
+        for node in ast.parse(source.read_text()).body:
+            if isinstance(node, ast.Import):
+                loaded |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                loaded.add((node.module or "").split(".")[0])
+    assert "numpy" in loaded
+    assert loaded & {"vollib", "scipy"} == set()
