@@ -15,7 +15,7 @@ from shared.messaging import dead_letters
 from tests.support import notebooks
 from tests.web.conftest import NAME, Served, Watched, watching
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CHANGED = date(2020, 12, 30)
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "first_look.ipynb"

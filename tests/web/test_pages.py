@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page
 from tests.web.conftest import NAME, Served, Watched, watching
 from tests.web.pages import pages
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Of other people's making, and framed by us: its own contrast is not ours to set.
 THIRD_PARTY = ("docs",)
