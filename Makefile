@@ -15,9 +15,9 @@ PYTEST = .venv/bin/python -m pytest -n $(or $(LEADLINE_TEST_WORKERS),2) --dist l
 test: .venv/.ready
 	@$(PYTEST) $(ARGS)
 
-# What starts no server. The describing of the whole interface, which takes ten seconds, is left out before it begins.
+# What starts no server
 unit: .venv/.ready
-	@$(PYTEST) -m unit --ignore=tests/store/coordinator/test_schemathesis.py $(ARGS)
+	@$(PYTEST) -m unit $(ARGS)
 
 # What needs PostgreSQL and no broker
 test-db: .venv/.ready

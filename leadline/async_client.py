@@ -37,7 +37,11 @@ class AsyncClient:
         self.url, headers = http.access(url, token)
         self._attempts = attempts
         self._http = httpx2.AsyncClient(
-            base_url=self.url + http.PREFIX, headers=headers, timeout=http.TIMEOUT_SECONDS, transport=transport
+            base_url=self.url + http.PREFIX,
+            headers=headers,
+            timeout=http.TIMEOUT_SECONDS,
+            transport=transport,
+            verify=http.needs_certificates(self.url),
         )
 
     async def __aenter__(self) -> Self:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.db.address import connection
 from shared.errors import PermanentError, TransientError
@@ -19,6 +23,9 @@ from shared.errors import PermanentError, TransientError
 # A statement that runs longer than this is a bug or a lock nobody will release; the handler's budget is longer.
 STATEMENT_TIMEOUT_MS = 120_000
 CONNECT_TIMEOUT_SECONDS = 10.0
+# A connection that was used so recently is used again without asking whether it still works.
+RESTED_SECONDS = 1.0
+_USED_AT = "used_at"
 # SQLSTATEs that say "later": classes 08 (connection), 40 (deadlock, serialisation), 53 (out of disk, memory, connections) and
 # 57 (shutdown, cancelled); a lock that was not to be had; a server that is read-only while it fails over; a disk that did not
 # answer. Not XX000, the server's "internal error": that is as often a bug, which fails the same way for ever.
@@ -45,16 +52,15 @@ def create_engine(
 
     read_only : the server refuses every write of it, whatever the role may do
 
-    `pool_pre_ping` is on because a restarted server leaves dead connections in the pool; a connection that breaks inside
+    A restarted server leaves dead connections in the pool: they are tried before they are used. A connection that breaks inside
     a transaction surfaces as a transient error and the unit is tried again.
     """
     parsed, arguments = connection(url)
-    return create_async_engine(
+    engine = create_async_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=4,
         pool_timeout=30,
-        pool_pre_ping=True,
         pool_recycle=1800,
         # What is in a statement's parameters is the users', and errors are logged and shown.
         hide_parameters=True,
@@ -74,6 +80,37 @@ def create_engine(
             },
         },
     )
+    _try_rested_connections(engine)
+    return engine
+
+
+def _try_rested_connections(engine: AsyncEngine) -> None:
+    """Ask the server whether a connection of the pool still works, unless it did a moment ago.
+
+    As `pool_pre_ping` does, which asks before each transaction: three messages more, as many as a short one has. One whose server
+    closed it is known to be closed without asking.
+    """
+
+    dialect = engine.dialect
+
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    def try_rested(given: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if given.driver_connection.is_closed():
+            raise InvalidatePoolError  # which takes a new one, and for all that were there
+        if time.monotonic() - record.info.get(_USED_AT, -math.inf) < RESTED_SECONDS:
+            return
+        try:
+            dialect.do_ping(given)
+        except dialect.loaded_dbapi.Error as error:
+            if dialect.is_disconnect(error, given, None):
+                raise InvalidatePoolError from error
+            raise
+
+    event.listen(engine.sync_engine, "connect", note)
+    event.listen(engine.sync_engine, "checkin", note)
+    event.listen(engine.sync_engine, "checkout", try_rested)
 
 
 @asynccontextmanager

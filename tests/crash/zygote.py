@@ -64,7 +64,7 @@ def _fork(command: dict[str, Any]) -> int:
         return pid
     try:
         os.setsid()
-        _die_with_parent()
+        die_with_parent()
         output = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         silence = os.open(os.devnull, os.O_RDONLY)
         os.dup2(silence, 0)
@@ -79,7 +79,7 @@ def _fork(command: dict[str, Any]) -> int:
     os._exit(0)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Whoever kills a test run kills the zygote; what it started must not live on."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

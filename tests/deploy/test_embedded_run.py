@@ -139,7 +139,12 @@ def _let_in_by_its_link_and_its_token(process: subprocess.Popen[str], url: str, 
         assert told.get(f"{url}/readyz").json()["checks"]["database"] == "ok"
 
 
-def test_what_a_killed_run_left_behind_is_taken_over(state: Path) -> None:
+def test_what_a_killed_run_left_behind_is_taken_over(running: tuple[subprocess.Popen[str], str, Path]) -> None:
+    """In the directory of the shared life, which need not be made again."""
+    ended, _, state = running
+    if ended.poll() is None:
+        ended.terminate()
+        ended.communicate(timeout=60)
     killed, first = up(state)
     assert find_token(first) is not None
     left = servers_of(state)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.db.engine import create_engine
 from shared.settings import ServiceSettings
 from tests.flow import toy
+from tests.flow.holdings import book
 from tests.flow.toy import Wire
 from tests.support import audit, databases, pipeline
 from tests.support.brokers import TestBroker
@@ -20,13 +21,21 @@ from tests.support.pipeline import Pipeline
 AS_OF = date(2020, 12, 31)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def leadline(server: Server, broker: TestBroker) -> AsyncIterator[Pipeline]:
     """Five services on the bundled real prices, as of the last session of 2020."""
     database = await databases.create(server)
     async with pipeline.running(database, broker, as_of=AS_OF) as running:
         yield running
     await databases.drop(database)
+
+
+@pytest.fixture(scope="package")
+async def portfolio(leadline: Pipeline) -> str:
+    """A complete portfolio for those who only read."""
+    created = await leadline.create(book())
+    await leadline.complete(created)
+    return created
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -79,92 +81,100 @@ async def revisions(leadline: Pipeline, before: date) -> list[Any]:
     )
 
 
-@pytest.fixture(scope="module")
-async def expected(server: Server, broker: TestBroker) -> AsyncIterator[tuple[list[dict[date, Any]], dict[Any, Any]]]:
-    """An installation that knew of the closure before anything was imported."""
-    database = await databases.create(server)
-    async with pipeline.running(database, broker, as_of=AS_OF) as fresh:
-        answer = await fresh.api.put(f"/calendar/closures/{DAY}", json={"reason": "Day of mourning"})
-        assert answer.status_code == 200, answer.text
-        portfolios = await create(fresh)
-        await fresh.complete(*portfolios)
-        yield [await figures(fresh, portfolio) for portfolio in portfolios], await facts(fresh)
-    await databases.drop(database)
+@dataclass(frozen=True)
+class Installation:
+    """A running Leadline, its two portfolios, and what it said of them when they were complete."""
+
+    leadline: Pipeline
+    portfolios: list[str]
+    figures: list[dict[date, Any]]
+    facts: dict[Any, Any]
 
 
-async def test_a_day_closed_afterwards_leaves_no_digit_behind_and_opened_again_all(
-    server: Server, broker: TestBroker, expected: tuple[list[dict[date, Any]], dict[Any, Any]]
-) -> None:
-    wanted, wanted_facts = expected
-    assert all(wanted)
-    assert DAY not in wanted[0]
-    assert len(wanted[0]) == len(SESSIONS) - 1
+@contextlib.asynccontextmanager
+async def installation(server: Server, broker: TestBroker, *, closed: bool) -> AsyncIterator[Installation]:
+    """closed : whether it knows of the closure before anything is imported"""
     database = await databases.create(server)
     async with pipeline.running(database, broker, as_of=AS_OF) as leadline:
+        if closed:
+            answer = await leadline.api.put(f"/calendar/closures/{DAY}", json={"reason": "Day of mourning"})
+            assert answer.status_code == 200, answer.text
         portfolios = await create(leadline)
         await leadline.complete(*portfolios)
         await leadline.quiet()
-        said = [await figures(leadline, portfolio) for portfolio in portfolios]
-        facts_said = await facts(leadline)
-        untouched = await revisions(leadline, DAY)
-        assert [DAY in rows for rows in said] == [True, True]
-        assert said[0] != wanted[0], "the day matters to what follows"
-
-        answer = await leadline.api.put(f"/calendar/closures/{DAY}", json={"reason": "Day of mourning"})
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["withdrawn_units"] == 4 * 2
-        for status in await leadline.complete(*portfolios):
-            assert status["holes"] == []
-        await leadline.quiet()
-
-        for portfolio, rows in zip(portfolios, wanted, strict=True):
-            healed = await figures(leadline, portfolio)
-            assert sorted(healed) == sorted(rows)
-            assert [day for day in rows if healed[day] != rows[day]] == []
-        assert differing(wanted_facts, await facts(leadline)) == []
-        assert await revisions(leadline, DAY) == untouched, "what was before the day was not looked at"
-        run = (await leadline.api.get(f"/admin/runs/{answer.json()['run_id']}")).json()
-        assert (run["state"], run["source"]) == ("complete", "settings")
-        assert (await leadline.api.get("/admin/audit")).json()["drift"] == []
-        await _reads(leadline, portfolios[0])
-
-        answer = await leadline.api.delete(f"/calendar/closures/{DAY}")
-        assert answer.status_code == 200, answer.text
-        await leadline.complete(*portfolios)
-        await leadline.quiet()
-        for portfolio, rows in zip(portfolios, said, strict=True):
-            again = await figures(leadline, portfolio)
-            assert sorted(again) == sorted(rows)
-            assert [day for day in rows if again[day] != rows[day]] == []
-        assert differing(facts_said, await facts(leadline)) == []
-        assert await revisions(leadline, DAY) == untouched
-        assert (await leadline.api.get("/admin/audit")).json()["drift"] == []
-        assert await leadline.query("SELECT count(*) FROM bus.dead_letters") == [(0,)]
+        found = [await figures(leadline, portfolio) for portfolio in portfolios]
+        yield Installation(leadline, portfolios, found, await facts(leadline))
     await databases.drop(database)
 
 
-async def test_opened_again_a_day_nobody_ever_asked_for_is_fetched(server: Server, broker: TestBroker) -> None:
+@pytest.fixture(scope="module")
+async def knew(server: Server, broker: TestBroker) -> AsyncIterator[Installation]:
+    async with installation(server, broker, closed=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def never(server: Server, broker: TestBroker) -> AsyncIterator[Installation]:
+    async with installation(server, broker, closed=False) as made:
+        yield made
+
+
+async def test_a_day_closed_afterwards_leaves_no_digit_behind_and_opened_again_all(
+    never: Installation, knew: Installation
+) -> None:
+    leadline, portfolios, wanted = never.leadline, never.portfolios, knew.figures
+    assert all(wanted)
+    assert DAY not in wanted[0]
+    assert len(wanted[0]) == len(SESSIONS) - 1
+    untouched = await revisions(leadline, DAY)
+    assert [DAY in rows for rows in never.figures] == [True, True]
+    assert never.figures[0] != wanted[0], "the day matters to what follows"
+
+    answer = await leadline.api.put(f"/calendar/closures/{DAY}", json={"reason": "Day of mourning"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["withdrawn_units"] == 4 * 2
+    for status in await leadline.complete(*portfolios):
+        assert status["holes"] == []
+    await leadline.quiet()
+
+    for portfolio, rows in zip(portfolios, wanted, strict=True):
+        healed = await figures(leadline, portfolio)
+        assert sorted(healed) == sorted(rows)
+        assert [day for day in rows if healed[day] != rows[day]] == []
+    assert differing(knew.facts, await facts(leadline)) == []
+    assert await revisions(leadline, DAY) == untouched, "what was before the day was not looked at"
+    run = (await leadline.api.get(f"/admin/runs/{answer.json()['run_id']}")).json()
+    assert (run["state"], run["source"]) == ("complete", "settings")
+    assert (await leadline.api.get("/admin/audit")).json()["drift"] == []
+    await _reads(leadline, portfolios[0])
+
+    answer = await leadline.api.delete(f"/calendar/closures/{DAY}")
+    assert answer.status_code == 200, answer.text
+    await leadline.complete(*portfolios)
+    await leadline.quiet()
+    for portfolio, rows in zip(portfolios, never.figures, strict=True):
+        again = await figures(leadline, portfolio)
+        assert sorted(again) == sorted(rows)
+        assert [day for day in rows if again[day] != rows[day]] == []
+    assert differing(never.facts, await facts(leadline)) == []
+    assert await revisions(leadline, DAY) == untouched
+    assert (await leadline.api.get("/admin/audit")).json()["drift"] == []
+    assert await leadline.query("SELECT count(*) FROM bus.dead_letters") == [(0,)]
+
+
+async def test_opened_again_a_day_nobody_ever_asked_for_is_fetched(never: Installation, knew: Installation) -> None:
     """The closure was a mistake, entered before the first import: prices of the day are asked for, and nothing shows that they
     came late."""
-    database = await databases.create(server)
-    other = await databases.create(server)
-    async with pipeline.running(database, broker, as_of=AS_OF) as leadline:
-        await leadline.api.put(f"/calendar/closures/{DAY}", json={"reason": "mistaken"})
-        late = await create(leadline)
-        await leadline.complete(*late)
-        assert await leadline.query("SELECT count(*) FROM ingest.prices WHERE session = :day", day=DAY) == [(0,)]
-        assert (await leadline.api.delete(f"/calendar/closures/{DAY}")).status_code == 200
-        await leadline.complete(*late)
-        await leadline.quiet()
-        opened = [await figures(leadline, portfolio) for portfolio in late], await facts(leadline)
-        async with pipeline.running(other, broker, as_of=AS_OF) as fresh:
-            portfolios = await create(fresh)
-            await fresh.complete(*portfolios)
-            never = [await figures(fresh, portfolio) for portfolio in portfolios], await facts(fresh)
-        assert [[day for day in never[0][k] if opened[0][k].get(day) != never[0][k][day]] for k in (0, 1)] == [[], []]
-        assert differing(never[1], opened[1]) == []
-    await databases.drop(database)
-    await databases.drop(other)
+    leadline, late = knew.leadline, knew.portfolios
+    assert await leadline.query("SELECT count(*) FROM ingest.prices WHERE session = :day", day=DAY) == [(0,)]
+    assert (await leadline.api.delete(f"/calendar/closures/{DAY}")).status_code == 200
+    await leadline.complete(*late)
+    await leadline.quiet()
+    opened = [await figures(leadline, portfolio) for portfolio in late]
+    assert [
+        [day for day in said if found.get(day) != said[day]] for said, found in zip(never.figures, opened, strict=True)
+    ] == [[], []]
+    assert differing(never.facts, await facts(leadline)) == []
 
 
 async def _reads(leadline: Pipeline, portfolio: str) -> None:

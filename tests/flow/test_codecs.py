@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -40,12 +41,12 @@ async def letters(admin: AsyncEngine) -> list[dead_letters.DeadLetter]:
 
 
 @contextlib.asynccontextmanager
-async def sender(settings: ServiceSettings, codec: str | None) -> AsyncIterator[Wire]:
+async def sender(wire: Wire, codec: str | None) -> AsyncIterator[Wire]:
     """The topic seen by a producer that compresses."""
-    made = AIOKafkaProducer(bootstrap_servers=settings.kafka, compression_type=codec)
+    made = AIOKafkaProducer(bootstrap_servers=wire.settings.kafka, compression_type=codec)
     await made.start()
     try:
-        yield Wire(settings, made)
+        yield replace(wire, producer=made)
     finally:
         await made.stop()
 
@@ -55,7 +56,7 @@ async def test_records_of_every_codec_are_read(
     admin: AsyncEngine, settings: ServiceSettings, wire: Wire, codec: str
 ) -> None:
     portfolios = await toy.prepare(admin, 3)
-    async with sender(settings, codec) as compressing:
+    async with sender(wire, codec) as compressing:
         for portfolio in portfolios:
             await compressing.announce(portfolio, headers={"padding": PADDING.encode()})
     async with toy.running(settings, Worker()) as service:
@@ -79,7 +80,7 @@ async def test_records_that_the_broker_compresses_are_read(
         )
     finally:
         await client.close()
-    async with sender(settings, None) as plain:
+    async with sender(wire, None) as plain:
         for portfolio in portfolios:
             await plain.announce(portfolio, headers={"padding": PADDING.encode()})
     async with toy.running(settings, Worker()) as service:
@@ -117,7 +118,7 @@ async def test_a_batch_that_cannot_be_decoded_is_set_aside_and_passed(
 
     monkeypatch.setattr(records, "TolerantRecords", Damaged)
     first, second, third = await toy.prepare(admin, 3)
-    async with sender(settings, None) as plain:
+    async with sender(wire, None) as plain:
         await plain.announce(first)
         bad = [await plain.send(MARK, []) for _ in range(2)]
         await plain.announce(second)

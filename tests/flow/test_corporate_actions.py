@@ -124,7 +124,7 @@ async def asked_again(leadline: Pipeline, portfolio: str) -> None:
     )  # fmt: skip
     assert answer.status_code == 202, answer.text
     await leadline.complete(portfolio)
-    await leadline.quiet(for_seconds=0.7)
+    await leadline.quiet()
 
 
 async def test_after_import_and_fetched_again(setting: Setting) -> None:
@@ -136,7 +136,7 @@ async def test_after_import_and_fetched_again(setting: Setting) -> None:
         before = await units(leadline)
     async with setting.running(END) as leadline:
         await leadline.complete(portfolio)
-        await leadline.quiet(for_seconds=0.7)
+        await leadline.quiet()
         await check(leadline, setting, portfolio, book, END)
         after = await units(leadline)
         assert {key: after[key] for key in before} == before, "actions of today restate nothing of yesterday"
@@ -164,7 +164,7 @@ async def test_before_import_as_traded_or_split_adjusted(setting: Setting) -> No
             content = actions.csv(setting.world, book, as_traded=as_traded)
             found.append(await leadline.import_csv(content, name=f"{as_traded}", equity=EQUITY))
         await leadline.complete(*found)
-        await leadline.quiet(for_seconds=0.7)
+        await leadline.quiet()
         for portfolio in found:
             await check(leadline, setting, portfolio, book, END)
         if setting.vendor == "massive":

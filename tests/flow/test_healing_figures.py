@@ -69,9 +69,7 @@ async def test_every_figure_of_every_answer_has_a_formula(leadline: Pipeline) ->
             assert (source["price_version"] is None) == (source["kind"] in without), source
 
 
-async def test_values_are_those_of_the_answers(leadline: Pipeline) -> None:
-    portfolio = await leadline.create(book())
-    await leadline.complete(portfolio)
+async def test_values_are_those_of_the_answers(leadline: Pipeline, portfolio: str) -> None:
     risk = await read(leadline, portfolio, "risk")
     exposures = await read(leadline, portfolio, "factor-exposures")
     positions = (await read(leadline, portfolio, "positions"))["items"]
@@ -107,9 +105,7 @@ async def test_values_are_those_of_the_answers(leadline: Pipeline) -> None:
         assert (await explained(leadline, portfolio, figure))["value"] == value, figure
 
 
-async def test_inputs_parameters_and_steps_are_the_figures_own(leadline: Pipeline) -> None:
-    portfolio = await leadline.create(book())
-    await leadline.complete(portfolio)
+async def test_inputs_parameters_and_steps_are_the_figures_own(leadline: Pipeline, portfolio: str) -> None:
 
     var = await explained(leadline, portfolio, "risk.var.historical.0.95")
     assert var["parameters"]["window"] == registry.LOOKBACK

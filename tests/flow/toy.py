@@ -1,6 +1,6 @@
 """A small phase service for tests of the machinery: it counts, and fails when it is told to.
 
-`python -m tests.flow.toy` runs it as a process, so that it can be killed at a named point (`LEADLINE_CRASH_AT`).
+`killed` runs it as a process that dies at a named point (`LEADLINE_CRASH_AT`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,17 +26,20 @@ from shared.db.roles import role_of
 from shared.events import topics
 from shared.events.envelope import WorkEvent
 from shared.ledger import Completed, Outcome
-from shared.messaging import dead_letters
+from shared.messaging import consumer, dead_letters
 from shared.messaging.broker import ensure_topics
 from shared.messaging.consumer import subscribe
 from shared.phase.runner import PhaseRunner
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Batch, Phase, UnitKey
+from tests.flow import forks
 from tests.support.brokers import TestBroker
 from tests.support.databases import Database
 from tests.support.ledger import SESSIONS, add
 
+# Of a process that will be killed: its successor waits so long for it, and no test is about that.
+SESSION_TIMEOUT_MS = 2_000
 # `times` counts how often a result was written: once a revision, however often its message comes.
 TABLE = """
     CREATE TABLE IF NOT EXISTS ingest.toy (
@@ -139,6 +143,8 @@ class Wire:
 
     settings: ServiceSettings
     producer: AIOKafkaProducer
+    admin: AIOKafkaAdminClient
+    reader: AIOKafkaConsumer
 
     @property
     def topic(self) -> str:
@@ -164,18 +170,10 @@ class Wire:
     async def position(self) -> tuple[int, int]:
         """Committed offset of the group, and end of the topic."""
         partition = TopicPartition(self.topic, 0)
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka)
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka)
-        await admin.start()
-        await consumer.start()
-        try:
-            group = f"{self.settings.kafka_namespace}leadline-toy"
-            committed = await admin.list_consumer_group_offsets(group, partitions=[partition])
-            ends = await consumer.end_offsets([partition])
-            return max(0, committed[partition].offset if partition in committed else 0), int(ends[partition])
-        finally:
-            await consumer.stop()
-            await admin.close()
+        group = f"{self.settings.kafka_namespace}leadline-toy"
+        committed = await self.admin.list_consumer_group_offsets(group, partitions=[partition])
+        ends = await self.reader.end_offsets([partition])
+        return max(0, committed[partition].offset if partition in committed else 0), int(ends[partition])
 
     async def drained(self, within: float = 40.0) -> int:
         """Wait until the group has committed everything; returns the end."""
@@ -185,7 +183,7 @@ class Wire:
             if committed == end:
                 return end
             assert asyncio.get_running_loop().time() < until, f"committed {committed} of {end}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -195,11 +193,13 @@ async def wire(settings: ServiceSettings) -> AsyncIterator[Wire]:
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka, max_request_size=4 * 1024 * 1024, compression_type="gzip"
     )
-    await producer.start()
-    try:
-        yield Wire(settings, producer)
-    finally:
-        await producer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    reader = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    async with contextlib.AsyncExitStack() as stack:
+        for client, close in ((producer, producer.stop), (admin, admin.close), (reader, reader.stop)):
+            await client.start()
+            stack.push_async_callback(close)
+        yield Wire(settings, producer, admin, reader)
 
 
 async def killed(settings: ServiceSettings, point: str) -> None:
@@ -213,15 +213,14 @@ async def killed(settings: ServiceSettings, point: str) -> None:
         "LEADLINE_AS_OF": str(SESSIONS[-1]),
         "LEADLINE_CRASH_AT": point,
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.flow.toy", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, log = await asyncio.wait_for(process.communicate(), 60)
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == -signal.SIGKILL, log.decode()[-2000:]
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "log"
+        try:
+            code = await asyncio.wait_for(asyncio.to_thread(forks.run, environment, log), 60)
+        except TimeoutError:
+            forks.stop()
+            raise
+        assert code == -signal.SIGKILL, log.read_text()[-2000:]
 
 
 async def replay(conn: AsyncConnection, letter: int) -> None:
@@ -239,10 +238,7 @@ async def forget_leases(admin: AsyncEngine) -> None:
 
 
 async def main() -> None:
-    """Run until killed, settings from the environment."""
+    """Run until killed, settings from the environment. That it is dead is noticed sooner than in production."""
+    consumer.SESSION_TIMEOUT_MS = SESSION_TIMEOUT_MS
     async with running(ServiceSettings(), Worker()):
         await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from services.snapshots.compute import from_units
 from tests.golden.ledger import cash, value
+from tests.support.examples import examples
 from tests.support.worlds import Lot, Portfolio, Rows, Symbol, World, run, weekdays
 
 MONDAY = date(2020, 3, 2)
@@ -160,13 +161,13 @@ def worlds(draw: st.DrawFn) -> World:
     return World(SESSIONS, known, (Portfolio(equity, tuple(lots), flows, 1),))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(worlds())
 def test_nav_identity_is_exact_over_any_trades_splits_dividends_flows_and_gaps(world: World) -> None:
     check(world)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(worlds(), st.sampled_from([2.0, 4.0, 10.0, 0.125]), st.integers(1, 11))
 def test_a_split_moves_no_pnl(world: World, ratio: float, at: int) -> None:
     """The same lots in a world where one more split divides every later price, dividend and exit price: P&L to the rounding."""

@@ -23,6 +23,7 @@ from shared.arrays import FloatVector
 from shared.market.registry import FACTOR_NAMES
 from tests.support import chain
 from tests.support.chain import SCENARIOS, Unit, pictured
+from tests.support.examples import examples
 from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
 
 STOCKS = [f"S{i}" for i in range(10)]
@@ -178,7 +179,7 @@ def test_what_holdings_have_in_the_expected_shortfall_equals_a_plain_loop() -> N
         assert math.fsum(part["component"] for part in parts.values()) == pytest.approx(es, rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.floats(-900.0, 900.0).filter(lambda v: abs(v) > 1.0), min_size=2, max_size=10))
 def test_contributions_sum_to_the_volatility(values: list[float]) -> None:
     unit = Unit(1000.0, dict(zip(STOCKS, values, strict=False)))
@@ -213,7 +214,7 @@ def moved(shocks: dict[str, float]) -> Shocks:
     return stress.shocks(SCENARIOS, Scenario("x", "x", shocks, None), MODEL, PANEL.sessions)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(shocks_of)
 def test_a_scripted_shock_comes_out_as_scripted(shocks: dict[str, float]) -> None:
     found = moved(shocks)
@@ -224,7 +225,7 @@ def test_a_scripted_shock_comes_out_as_scripted(shocks: dict[str, float]) -> Non
         assert rebuilt == pytest.approx(value, abs=1e-12), "and in market and residual terms"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.floats(-0.9, 0.9))
 def test_market_only_propagated_is_the_direct_one(value: float) -> None:
     found = moved({"market": value})
@@ -232,7 +233,7 @@ def test_market_only_propagated_is_the_direct_one(value: float) -> None:
     assert not found.capped.any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.floats(-900.0, 900.0).filter(lambda v: abs(v) > 1.0), min_size=1, max_size=10))
 def test_both_attributions_sum_to_the_total_in_every_scenario(values: list[float]) -> None:
     unit = Unit(1500.0, dict(zip(STOCKS, values, strict=False)))

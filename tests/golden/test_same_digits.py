@@ -19,6 +19,7 @@ from shared.arrays import FloatVector
 from shared.market.registry import PROXY_SYMBOLS
 from tests.support import chain
 from tests.support.chain import Unit, pictured
+from tests.support.examples import examples
 from tests.support.risk import Answered
 from tests.support.worlds import Lot, Portfolio, Rows, Symbol, World, only, run, weekdays
 
@@ -84,7 +85,7 @@ def stored(of: Exposures, k: int, s: int) -> bytes:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.sampled_from(STOCKS), min_size=1, unique=True), st.sets(st.integers(0, SESSIONS - 1), min_size=1))
 def test_permuting_and_leaving_out_symbols_changes_no_digit_of_a_symbols_facts(
     symbols: list[str], rows: set[int]
@@ -108,7 +109,7 @@ def test_a_live_run_has_the_digits_of_a_replay() -> None:
             assert digits(picture) == replay()[unit.portfolio, s], (unit.portfolio, s)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 8 * SESSIONS))
 def test_permuting_portfolios_and_batches_changes_no_digit(chance: Random, size: int) -> None:
     """Any of the units, in any order, cut into batches of any size."""
@@ -169,7 +170,7 @@ def ledger_digits(rows: Rows, row: int, portfolio: int) -> list[bytes]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(1, 5), min_size=1, unique=True), st.sets(st.integers(1, len(DAYS) - 1), max_size=3))
 def test_any_portfolios_in_any_cut_of_the_sessions_have_the_ledger_of_the_replay(
     some: list[int], cuts: set[int]

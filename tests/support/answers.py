@@ -38,8 +38,7 @@ _declared: Declared = []
 
 
 def declared(app: FastAPI) -> Declared:
-    """Method, path and model by status of every operation. Made of the first application: to describe itself takes one most of a
-    second, and all say the same."""
+    """Method, path and model by status of every operation. Made of the first application: all say the same."""
     if _declared:
         return _declared
     for path, item in app.openapi()["paths"].items():

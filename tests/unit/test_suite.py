@@ -51,10 +51,11 @@ def test_the_tests_of_a_module_stay_in_one_process(tmp_path: Path) -> None:
     assert sorted(path.name[0] for path in tmp_path.glob("?-*")) == ["a", "b", "c", "d"]
 
 
-def test_the_longest_modules_come_first_and_the_rest_as_collected() -> None:
-    last, first = "tests/store/test_b.py", groups.LONGEST_FIRST[0]
-    assert groups.in_order(["tests/unit/test_a.py", last, first, "tests/unit/test_a.py"]) == [
+def test_the_longest_modules_come_first_then_those_that_share_a_running_leadline_and_the_rest_as_collected() -> None:
+    last, first, shares = "tests/store/test_b.py", groups.LONGEST_FIRST[0], "tests/flow/test_c.py"
+    assert groups.in_order(["tests/unit/test_a.py", last, first, "tests/unit/test_a.py", shares]) == [
         first,
+        shares,
         "tests/unit/test_a.py",
         last,
     ]

@@ -23,6 +23,7 @@ from tests.support.pipeline import Pipeline
 AS_OF = date(2020, 12, 31)
 SAMPLE = Path(__file__).parents[2] / "deploy" / "embedded" / "data" / "portfolio.csv"
 NAME = "Sample portfolio"
+IDLE = "new Promise(done => requestAnimationFrame(() => requestIdleCallback(done, {timeout: 2000})))"
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,16 @@ class Watched:
         assert answer.status == 200, f"{path}: {answer.status}"
         return self.page
 
+    async def settle(self) -> None:
+        """What begins after the load, charts and streams, has begun: the browser has drawn, and has nothing else to do."""
+        await self.page.evaluate(IDLE)
+
     def check(self) -> None:
         assert self.errors == []
         assert self.elsewhere == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def served(server: Server, broker: TestBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     database = await databases.create(server)
     prices = Path(shutil.copy(pipeline.BUNDLED_PRICES, tmp_path_factory.mktemp("prices")))
@@ -100,7 +105,7 @@ async def served(server: Server, broker: TestBroker, tmp_path_factory: pytest.Te
     await databases.drop(database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:

@@ -66,7 +66,7 @@ async def crowd(server: Server) -> AsyncIterator[str]:
     await databases.drop(database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def crowded(server: Server) -> AsyncIterator[str]:
     async with crowd(server) as address:
         yield address

@@ -15,7 +15,7 @@ from shared.messaging import dead_letters
 from tests.support import notebooks
 from tests.web.conftest import NAME, Served, Watched, watching
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CHANGED = date(2020, 12, 30)
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "first_look.ipynb"
@@ -160,7 +160,7 @@ async def test_a_dead_letter_is_mended_and_sent_again(served: Served, browser: W
     found = await served.api(f"/admin/dead-letters/{letter}")
     assert found["body"] == event.payload
     assert found["replayed_at"]
-    await served.running.quiet(for_seconds=0.3)
+    await served.running.quiet()
     assert (await served.api("/admin/dead-letters"))["items"] == []
 
 
@@ -222,7 +222,7 @@ async def test_a_close_is_changed_and_the_page_names_the_cause(served: Served, b
     async with page.expect_navigation():
         await form.get_by_role("button", name="Ask").click()
     await served.running.complete(portfolio, served.portfolio)
-    await served.running.quiet(for_seconds=0.3)
+    await served.running.quiet()
     page = await browser.go(f"/p/{portfolio}/data")
     cause = page.get_by_role("link", name=re.compile(rf"^close of KO on {CHANGED}: {old:,.2f} → {new:,.2f} \(file, "))
     await expect(cause).to_be_visible()

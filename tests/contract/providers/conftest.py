@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ NOW = datetime(2020, 9, 3, 1, 0, tzinfo=UTC)
 FIRST, LAST = date(2020, 8, 5), date(2020, 9, 2)
 # Short, so that a timeout is a matter of a second; retries without waiting.
 QUICK = Bounds(connect=1.0, read=0.6, deadline=1.5, max_bytes=2_000_000, attempts=2, wait_initial=0.01, wait_max=0.02)
+# For what is expected to hang: whatever else it is asked for may come late as well, and says the same then.
+IMPATIENT = replace(QUICK, read=0.15, deadline=0.5)
 needs_yahooquery = pytest.mark.skipif(
     importlib.util.find_spec("yahooquery") is None, reason="the extra `yahooquery` is not installed"
 )
@@ -41,6 +43,11 @@ class Case:
     make: Callable[..., NetworkProvider]
     data: str
     vendor: NetworkProvider
+
+    def lose_patience(self) -> None:
+        """Who is about to be kept waiting need not wait long."""
+        self.vendor.close()
+        self.vendor = self.make(self.server, LocalRateLimiter(now=lambda: NOW, trip_after=1000), IMPATIENT, "good", NOW)
 
 
 def _massive(
@@ -98,10 +105,11 @@ def running(
     with serving(answer) as server:
         # Without a breaker: each question of a test is really asked.
         vendor = maker(server, gate or LocalRateLimiter(now=lambda: now, trip_after=1000), bounds, key, now)
+        made = Case(name, server, maker, data, vendor)
         try:
-            yield Case(name, server, maker, data, vendor)
+            yield made
         finally:
-            vendor.close()
+            made.vendor.close()
 
 
 @pytest.fixture(params=ALL)

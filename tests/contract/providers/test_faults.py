@@ -53,6 +53,8 @@ def ask(case: Case, symbol: str = "AAPL") -> History | NoData:
 @pytest.mark.parametrize("failure", FAILURES)
 def test_each_failure_gives_its_typed_reason(case: Case, failure: str) -> None:
     reply, reason, fault = FAILURES[failure]
+    if reply.delay:
+        case.lose_patience()
     case.server.fail(reply, case.data)
     answer = ask(case)
     assert isinstance(answer, NoData)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -292,3 +293,28 @@ def test_spelling(symbol: str, dash: str | None, dot: str | None) -> None:
 
 def test_encoding_leaves_no_way_out_of_the_path() -> None:
     assert encode_path_segment("^A/../B?x=1#y") == "%5EA%2F..%2FB%3Fx%3D1%23y"
+
+
+@pytest.mark.parametrize(
+    ("base", "proxy", "read"),
+    [
+        ("https://api.vendor.example", "", True),
+        ("http://127.0.0.1:9", "", False),
+        # What is said to a proxy may be encrypted whatever is asked for through it.
+        ("http://api.vendor.example", "https://proxy.example:3128", True),
+    ],
+)
+def test_certificates_are_verified_wherever_something_is_encrypted(
+    monkeypatch: pytest.MonkeyPatch, base: str, proxy: str, read: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+    http = ProviderHttp(DIALECT, base, {}, LocalRateLimiter(), allow_loopback=True)
+    found = http._certificates()
+    http.close()
+    assert isinstance(found, ssl.SSLContext) == read
+    if isinstance(found, ssl.SSLContext):
+        assert (found.verify_mode, found.check_hostname) == (ssl.CERT_REQUIRED, True)

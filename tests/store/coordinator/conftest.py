@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.routing import BaseRoute
 
 from services.coordinator.api.context import Context
 from services.coordinator.app import api_router, serve
@@ -126,8 +128,29 @@ def make_app(
         stopping=asyncio.Event(),
     )
     app = FastAPI()
-    app.include_router(api_router())
-    return serve(app, context)
+    # What a route takes and answers is worked out once a process: that takes a tenth of a second, and each test has an application.
+    app.router.routes.extend(_routes())
+    served = serve(app, context)
+    served.openapi = partial(_describe_once, served.openapi)  # type: ignore[method-assign]
+    return served
+
+
+_described: dict[str, Any] = {}
+
+
+def _describe_once(describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """All applications say the same of themselves, and to say it takes most of a second."""
+    if not _described:
+        _described.update(describe())
+    return _described
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    described = FastAPI()
+    there = len(described.router.routes)
+    described.include_router(api_router())
+    return tuple(described.router.routes[there:])
 
 
 @pytest.fixture(scope="session")

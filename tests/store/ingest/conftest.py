@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,15 @@ DAYS = calendar()
 LAST = date(2020, 12, 30)
 
 
+@cache
+def _path(symbol: str, first: date, last: date, start: float) -> Mapping[date, float]:
+    """A random walk, the same for the same symbol. Most tests quote the same forty."""
+    sessions = DAYS.between(first, last)
+    rng = np.random.default_rng(sum(map(ord, symbol)))
+    path = start * np.cumprod(1 + rng.normal(0, 0.01, len(sessions)))
+    return dict(zip(sessions, path.tolist(), strict=True))
+
+
 @dataclass
 class Market:
     """A provider whose truth the test writes. Remembers what it was asked."""
@@ -44,11 +54,8 @@ class Market:
     asked: list[Request] = field(default_factory=list)
 
     def quote(self, *symbols: str, first: date = date(2016, 1, 4), last: date = LAST, start: float = 100.0) -> None:
-        sessions = DAYS.between(first, last)
         for symbol in symbols:
-            rng = np.random.default_rng(sum(map(ord, symbol)))
-            path = start * np.cumprod(1 + rng.normal(0, 0.01, len(sessions)))
-            self.closes[symbol] = dict(zip(sessions, path.tolist(), strict=True))
+            self.closes[symbol] = dict(_path(symbol, first, last, start))
             self.adjusted[symbol] = dict(self.closes[symbol])
 
     def fetch(self, requests: Sequence[Request]) -> Iterator[Answer]:

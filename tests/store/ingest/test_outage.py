@@ -1,4 +1,4 @@
-"""The primary down for an hour, at six hundred times the speed: nobody intervenes, the fallback serves, the run ends by itself."""
+"""The primary down for an hour, at nine hundred times the speed: nobody intervenes, the fallback serves, the run ends by itself."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.support.vendors import Reply, VendorServer, serving
 
 ENTRY = DAYS.back(LAST, 9)
 NAMES = [f"A{index}" for index in range(6)]
-# An hour of outage in six seconds; the breaker's minute and quarter of an hour with it.
-HOUR = 6.0
-QUICK = Breaker(pause=timedelta(seconds=0.1), longest=timedelta(seconds=1.5))
+# An hour of outage in four seconds; the breaker's minute and quarter of an hour with it.
+HOUR = 4.0
+QUICK = Breaker(pause=timedelta(seconds=0.1), longest=timedelta(seconds=1.0))
 
 
 @dataclass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pytest
@@ -54,11 +55,16 @@ class Vendors:
 
 
 def quote(world: World, *symbols: str, first: date = date(2018, 1, 2)) -> None:
-    sessions = DAYS.between(first, LAST)
     for symbol in symbols:
-        steps = np.random.default_rng(sum(map(ord, symbol))).normal(0, 0.01, len(sessions))
-        path = np.round(100 * np.cumprod(1 + steps), 4)
-        world.closes[symbol] = dict(zip(sessions, path.tolist(), strict=True))
+        world.closes[symbol] = dict(_path(symbol, first))
+
+
+@cache
+def _path(symbol: str, first: date) -> Mapping[date, float]:
+    sessions = DAYS.between(first, LAST)
+    steps = np.random.default_rng(sum(map(ord, symbol))).normal(0, 0.01, len(sessions))
+    path = np.round(100 * np.cumprod(1 + steps), 4)
+    return dict(zip(sessions, path.tolist(), strict=True))
 
 
 def worker(ingest: Ingest, breaker: Breaker | None = None, **values: str) -> IngestWorker:

@@ -224,3 +224,26 @@ def test_the_examples_of_the_document_run(monkeypatch: pytest.MonkeyPatch, capsy
         exec(compile(example, "client.md", "exec"), {})  # noqa: S102 (our own document)
     printed = capsys.readouterr().out.splitlines()
     assert printed == ["Book complete 2020-12-30 0.257", "  rates no_proxy", "2.5", "cash + values 2", "['Book']"]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("url", "proxy", "verified"),
+    [
+        ("https://leadline.example", "", True),
+        ("http://127.0.0.1:8000", "", False),
+        ("http://127.0.0.1:8000", "https://proxy.example:3128", True),
+    ],
+)
+def test_certificates_are_verified_wherever_something_is_encrypted(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Client | AsyncClient], url: str, proxy: str, verified: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+    given: list[object] = []
+    monkeypatch.setattr(httpx2, kind.__name__, lambda **values: given.append(values["verify"]))
+    kind(url, "token")
+    assert given == [verified]

@@ -17,6 +17,7 @@ from services.coordinator.importer.fifo import Lot, match
 from services.coordinator.importer.trades import Trade, assign_keys, in_order
 from services.coordinator.portfolios.trade_lots import on_one_basis
 from services.coordinator.portfolios.unlisted_splits import on_their_shares, told_by
+from tests.support.examples import examples
 
 FIRST = date(2020, 3, 2)
 SIDE = {"buy": 1, "cover": 1, "sell": -1, "short": -1}
@@ -169,7 +170,7 @@ fills = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(fills)
 def test_any_trades_give_lots_with_the_profit_of_a_plain_ledger(
     rows: list[tuple[str, int, Decimal, Decimal, str]],
@@ -208,7 +209,7 @@ additions = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(fills, additions)
 def test_shares_that_came_without_money_are_gain_of_what_they_are_worth(
     rows: list[tuple[str, int, Decimal, Decimal, str]], came: list[tuple[str, int, Decimal, str]]
@@ -247,7 +248,7 @@ splits_of = st.dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(fills, splits_of)
 def test_with_splits_between_the_profit_is_a_plain_ledgers_and_the_basis_is_of_no_account(
     rows: list[tuple[str, int, Decimal, Decimal, str]], listed: dict[str, list[tuple[int, Decimal]]]

@@ -11,6 +11,7 @@ from services.coordinator.importer.columns import COLUMNS
 from services.coordinator.importer.parse import parse_csv, parse_items
 from services.coordinator.importer.rules import Rules
 from shared.market.calendar import calendar
+from tests.support.examples import examples
 
 RULES = Rules(calendar(), date(2020, 12, 30))
 HEADER = ",".join(COLUMNS)
@@ -24,14 +25,14 @@ cells = st.one_of(
 values = st.one_of(cells, st.none(), st.integers(), st.floats())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(content: bytes) -> None:
     parsed = parse_csv(content, "p.csv", RULES)
     assert parsed.issues.refused or parsed.positions
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.lists(cells, min_size=4, max_size=len(COLUMNS)), max_size=4))
 def test_any_cells(rows: list[list[str]]) -> None:
     text = "\n".join([HEADER, *(",".join(row) for row in rows)])
@@ -40,7 +41,7 @@ def test_any_cells(rows: list[list[str]]) -> None:
     assert all(issue.code.startswith("ERR_") and issue.message for issue in parsed.issues.errors)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.sampled_from(COLUMNS), values))
 def test_any_item(item: dict[str, object]) -> None:
     parsed = parse_items([item], RULES)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.factors.compute import Exposures, Metrics, Prices, exposures, metrics
 from shared.arrays import FloatMatrix, IntVector
+from tests.support.examples import examples
 from tests.unit.factors.market import WINDOW, Market, market
 
 SESSIONS = WINDOW + 40
@@ -43,7 +44,7 @@ def assert_same(part: Exposures, whole: Exposures, ks: IntVector, ss: IntVector)
     assert part.geometry.symbols == [whole.geometry.symbols[k] for k in ks]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), symbols=st.integers(1, SYMBOLS), sessions=st.integers(1, 12))
 def test_any_subset_in_any_order_has_the_same_digits(
     universe: Market, everything: Exposures, seed: int, symbols: int, sessions: int

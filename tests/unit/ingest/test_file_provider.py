@@ -229,6 +229,7 @@ def test_a_file_that_was_replaced_is_read_again_and_one_that_was_not_is_not(tmp_
 
 def test_actions_that_appear_beside_the_file_are_seen(tmp_path: Path) -> None:
     source = provider(tmp_path, GOOD)
+    aged(tmp_path / "prices.csv")
     assert not history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).lists_splits
     replaced(source, tmp_path, "symbol,ex_date,type,value\nAAPL,2020-08-31,split,4\n", "corporate_actions.csv")
     assert history(source, "AAPL", date(2020, 8, 28), date(2020, 8, 31)).lists_splits

@@ -23,6 +23,7 @@ from shared.market.calendar import (
     closures,
     using_calendar,
 )
+from tests.support.examples import examples
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR = calendar(closures=NO_CLOSURES)
@@ -39,7 +40,7 @@ def early(day: date, hour: int) -> Closures:
 
 
 @given(st.sets(st.sampled_from(SESSIONS), max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_sessions_are_those_of_the_library_without_the_closed_ones(days: set[date]) -> None:
     seen = calendar(closures=closed(*days))
     wanted = [day for day in SESSIONS if day not in days]
@@ -60,7 +61,7 @@ def test_sessions_are_those_of_the_library_without_the_closed_ones(days: set[dat
 
 
 @given(st.sampled_from(SESSIONS), st.sampled_from(SESSIONS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_closed_day_is_never_due(day: date, other: date) -> None:
     seen = calendar(closures=closed(day))
     after = REGULAR.due_at(other)

@@ -210,9 +210,7 @@ def test_a_users_scenario_file_is_read_beside_the_built_in_one(tmp_path: Path) -
     assert {s.id for s in load_scenarios(own).scenarios} - {s.id for s in load_scenarios().scenarios} == {"mine"}
 
 
-@pytest.mark.parametrize(
-    "text", ["scenarios: [", "scenarios: 1", "scenarios: " + "[" * 5_000 + "]" * 5_000, "#" * 300_000]
-)
+@pytest.mark.parametrize("text", ["scenarios: [", "scenarios: 1", "scenarios: " + "[" * 400 + "]" * 400, "#" * 300_000])
 def test_a_scenario_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text(text)

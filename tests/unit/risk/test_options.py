@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -426,3 +428,17 @@ def test_what_came_of_an_option_without_a_delta_is_nothing() -> None:
     units = [Unit(100_000.0, contracts(panel, {"BBB": 900.0, PUT: 5.0}), session=s) for s in range(2)]
     found = realized_returns(panel, book(panel, *units))[1]
     assert found == pytest.approx(0.9 * panel.returns[panel.symbols.index("BBB"), LOOKBACK])
+
+
+def test_the_library_is_loaded_by_the_first_option_and_not_by_the_service() -> None:
+    """With it comes scipy.stats: a second of each start, and thirty megabytes."""
+    loaded = set()
+    root = Path(__file__).parents[3]
+    for source in (*(root / "services" / "risk").rglob("*.py"), *(root / "shared" / "market").rglob("*.py")):
+        for node in ast.parse(source.read_text()).body:
+            if isinstance(node, ast.Import):
+                loaded |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                loaded.add((node.module or "").split(".")[0])
+    assert "numpy" in loaded
+    assert loaded & {"vollib", "scipy"} == set()

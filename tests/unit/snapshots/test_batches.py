@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.snapshots.compute import ChainBroken, LotTable, Snapshots, roll_forward
+from tests.support.examples import examples
 from tests.support.worlds import Rows, World, only, run
 from tests.unit.snapshots.strategies import SESSIONS, worlds
 
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = settings(max_examples=examples(30), deadline=None)
 
 
 def same(left: np.ndarray, right: np.ndarray) -> bool:
@@ -66,7 +67,7 @@ def test_the_order_of_symbols_changes_no_digit(world: World, order: list[str]) -
     assert_same_snapshots(part, whole, slice(None))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(worlds())
 def test_rows_that_do_not_add_up_are_not_gone_on_from(world: World) -> None:
     after = run(world, 0, 4)

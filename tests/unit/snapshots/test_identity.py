@@ -9,11 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 
 from services.snapshots.compute import Basis, Reason, from_units
+from tests.support.examples import examples
 from tests.support.worlds import World, day_number, run
 from tests.unit.snapshots.oracle import lot_history, portfolio_history
 from tests.unit.snapshots.strategies import worlds
 
-EXAMPLES = settings(max_examples=40, deadline=None)
+EXAMPLES = settings(max_examples=examples(40), deadline=None)
 
 
 @EXAMPLES

@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 from hypothesis import given, settings
 
+from tests.support.examples import examples
 from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
 from tests.unit.snapshots.strategies import worlds
 
@@ -25,7 +26,7 @@ def close(found: float, expected: float) -> bool:
     return (math.isnan(found) and math.isnan(expected)) or math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-11)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(worlds(portfolios=2, max_lots=3))
 def test_month_year_total_and_drawdown_equal_loops(world: World) -> None:
     snapshots = run(world).snapshots
