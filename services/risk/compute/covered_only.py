@@ -26,7 +26,7 @@ from services.risk.compute.reasons import (
     nullable,
 )
 from services.risk.compute.series import Filled
-from services.risk.compute.series_report import YEAR, SeriesFigures, gate, market_of
+from services.risk.compute.series_report import YEAR, SeriesFigures, gate, market_of, most_to_lose, possible
 from services.risk.compute.tail import tails
 from services.risk.compute.tail_parts import ReturnsOf
 from shared.arrays import BoolCube, FloatMatrix, FloatVector, IntVector
@@ -101,7 +101,7 @@ def covered_only(
     backed = {f"coverage_{window}": covered[window].tolist() for window in VOLATILITY_WINDOWS}
     backed["coverage_var"] = depth.covered.tolist()
     documents = [_as_measured(whole, i) for i in range(len(stack.units))]
-    for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth), strict=True):
+    for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth, reasons), strict=True):
         documents[i] = document
     market = panel.proxies[stack.sessions, 0] >= 0
     for i, document in enumerate(documents):
@@ -125,7 +125,12 @@ def _as_measured(whole: SeriesFigures, i: int) -> Document:
 
 
 def _measure(
-    panel: Panel, stack: PortfolioGroup, alone: CoveredSeries, covered: dict[int, FloatVector], depth: Depth
+    panel: Panel,
+    stack: PortfolioGroup,
+    alone: CoveredSeries,
+    covered: dict[int, FloatVector],
+    depth: Depth,
+    reasons: Sequence[Reasons],
 ) -> list[Document]:
     """Of the units of `alone`, in their order."""
     if not len(alone.units):
@@ -144,9 +149,11 @@ def _measure(
         gate(volatility.forecast(alone.series, since, path=ewma_path(alone.series, since)).value, deep)
     )
     columns["beta"] = nullable(gate(realized_beta(alone.series, market, valid).beta, covered[YEAR][at]))
+    own = [reasons[unit] for unit in at.tolist()]
+    most = most_to_lose(panel, stack)[at]
     losses = [
         (of.method, of.level, nullable(gate(of.var, deep)), nullable(gate(of.es, deep)))
-        for of in tails(alone.in_full, since, VAR_LEVELS)
+        for of in possible(tails(alone.in_full, since, VAR_LEVELS), most, "covered_only.var", deep, own)
     ]
     return [
         {name: column[i] for name, column in columns.items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from services.risk.compute.by_factor import reverse_stress
 from services.risk.compute.factor_model import factor_model
 from services.risk.compute.inputs import Panel
 from services.risk.compute.report import build_reports
@@ -74,6 +75,24 @@ def test_a_reverse_stress_is_the_likeliest_move_that_loses_so_much() -> None:
     held = {p["symbol"]: [p["betas"][name] for name in FACTOR_NAMES] for p in of.exposures["positions"]}
     small = apply(np.array([[*VALUES.values()]]), np.array([[held[s] for s in VALUES]]), shock / 10.0)
     assert small.money[0, 0] == pytest.approx(-1000.0 * REVERSE_LOSS / 10.0, rel=1e-9), "before any floor"
+
+
+def test_a_move_in_which_a_factor_loses_all_is_no_move() -> None:
+    """A thousandth of NAV in shares: nothing that the market does loses a tenth; how far off it is stands there all the same."""
+    of = pictured(nav=1000.0 * sum(VALUES.values()))
+    found = of.risk["reverse_stress"]
+    assert set(found["shocks"].values()) == {None}
+    assert found["sigmas"] > 5.0
+    assert {"figure": "reverse_stress", "symbol": None, "reason": "implausible"} in of.reasons
+    # Also where five deviations are more than everything: the volatility decides it, not the remark.
+    wild = replace(MODEL, recent=MODEL.recent * 200.0)
+    group = SimpleNamespace(sessions=np.array([1]))
+    beta = np.zeros((1, 8))
+    beta[0, 0] = 0.08
+    [move] = reverse_stress(wild, group, beta)  # type: ignore[arg-type]
+    assert move is not None
+    assert move["sigmas"] < 5.0
+    assert set(move["shocks"].values()) == {None}
 
 
 def test_without_exposures_or_nav_nothing_is_said_and_why() -> None:
