@@ -119,7 +119,7 @@ async def flows(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> Rows:
     return result.all()
 
 
-async def emptied(conn: AsyncConnection, ids: Sequence[UUID], last: date, below: float) -> Rows:
+async def find_empty_sessions(conn: AsyncConnection, ids: Sequence[UUID], last: date, below: float) -> Rows:
     """(portfolio, session) up to `last` at whose close nothing was left, ascending.
 
     ids : portfolios that money was taken out of, or that opened with none. below : amounts of less are nothing

@@ -140,7 +140,7 @@ async def _empty(
         if np.isnan(total) or any(amount < 0 for _, amount in flows)
     ]
     found: dict[UUID, list[tuple[int, int]]] = {}
-    for portfolio, session in await store.emptied(conn, drained, previous, EMPTY_BELOW) if drained else ():
+    for portfolio, session in await store.find_empty_sessions(conn, drained, previous, EMPTY_BELOW) if drained else ():
         found.setdefault(portfolio, []).append((_day(session), _day(calendar().next(session))))
     return tuple(tuple(merge_stretches(found.get(portfolio, []))) for portfolio in portfolios.portfolio_id)
 
