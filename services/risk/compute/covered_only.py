@@ -17,6 +17,7 @@ from services.risk.compute.depth import Depth
 from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.reasons import (
+    BEYOND_HOLDINGS,
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_PROXY,
@@ -104,6 +105,11 @@ def covered_only(
     for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth, reasons), strict=True):
         documents[i] = document
     market = panel.proxies[stack.sessions, 0] >= 0
+    for i in sorted(set(range(len(documents))) - set(alone.units.tolist())):
+        # As measured: what is withheld there is here.
+        for line in documents[i]["var"]:
+            if line["var"] is None and documents[i]["var"][0]["var"] is not None:
+                reasons[i].add(BEYOND_HOLDINGS, figure=f"covered_only.var.{line['method']}.{line['level']:g}")
     for i, document in enumerate(documents):
         document |= {name: column[i] for name, column in backed.items()}
         if any(value is None for value in (*document.values(), document["var"][0]["var"])):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from services.risk.compute.by_factor import reverse_stress
 from services.risk.compute.factor_model import factor_model
 from services.risk.compute.inputs import Panel
 from services.risk.compute.report import build_reports
@@ -84,15 +83,12 @@ def test_a_move_in_which_a_factor_loses_all_is_no_move() -> None:
     assert set(found["shocks"].values()) == {None}
     assert found["sigmas"] > 5.0
     assert {"figure": "reverse_stress", "symbol": None, "reason": "implausible"} in of.reasons
-    # Also where five deviations are more than everything: the volatility decides it, not the remark.
-    wild = replace(MODEL, recent=MODEL.recent * 200.0)
-    group = SimpleNamespace(sessions=np.array([1]))
-    beta = np.zeros((1, 8))
-    beta[0, 0] = 0.08
-    [move] = reverse_stress(wild, group, beta)  # type: ignore[arg-type]
-    assert move is not None
-    assert move["sigmas"] < 5.0
-    assert set(move["shocks"].values()) == {None}
+    # Also where five deviations are more than everything: of a market that moves eight times as much.
+    wild = replace(PANEL, returns=(8.0 * PANEL.returns).clip(-0.9, 3.0))
+    loud = pictured(wild, nav=20.0 * sum(VALUES.values()))
+    assert loud.risk["reverse_stress"]["sigmas"] < 5.0
+    assert set(loud.risk["reverse_stress"]["shocks"].values()) == {None}
+    assert {"figure": "reverse_stress", "symbol": None, "reason": "implausible"} in loud.reasons
 
 
 def test_without_exposures_or_nav_nothing_is_said_and_why() -> None:
