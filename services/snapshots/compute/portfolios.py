@@ -78,10 +78,12 @@ def _daily_returns(pnl: IntMatrix, base: IntMatrix) -> FloatMatrix:
     """P&L over the capital behind it, (T, P) decimal; NaN where no return describes the session.
 
     A base below zero has no return, and a loss of all of it or more ends every product of returns: after a factor at or below zero
-    the sign of each later one would be turned. An emptied account is no bankruptcy: nothing on nothing is 0.
+    the sign of each later one would be turned. An emptied account is no bankruptcy: nothing on nothing is 0, and nothing is what is less
+    than a cent, on either side: who pays out all is left with what a cent is rounded by.
     """
+    empty = np.abs(base) < EMPTY_BELOW * UNITS
     with np.errstate(divide="ignore", invalid="ignore"):
-        daily = np.where(base > 0, pnl / base, np.where((base == 0) & (pnl == 0), 0.0, np.nan))
+        daily = np.where((base > 0) & ~empty, pnl / base, np.where(empty & (pnl == 0), 0.0, np.nan))
     return np.where(1.0 + daily > 0.0, daily, np.nan)
 
 

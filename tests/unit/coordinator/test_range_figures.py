@@ -14,8 +14,10 @@ from services.coordinator.compute import attribution, liquidity, what_if
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.replay import by_factors, compound, option_return, total
+from services.coordinator.results import attribution as attributions
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results import what_if as what_ifs
+from services.coordinator.results.attribution_inputs import Held, Inputs, SectorBenchmark
 from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
 from services.risk.compute import concentration, tail, volatility
@@ -68,6 +70,14 @@ def test_a_hole_breaks_the_product_and_not_the_sample() -> None:
     assert found.volatility == pytest.approx(math.sqrt(252) * np.delete(whole.returns, 40).std(ddof=1))
     lost = measure(replace(whole, returns=returns))
     assert lost.reasons["total_return"] == "no_capital", "there is a snapshot, and it has no return"
+    # The session on which all was lost is the one that they would leave out.
+    assert {lost.reasons[name] for name in ("volatility", "sharpe", "semi_deviation", "positive_share")} == {
+        "no_capital"
+    }
+    assert math.isnan(lost.sharpe)
+    assert lost.worst is None
+    beside = compare(replace(whole, returns=returns), walk(300, 2))
+    assert {beside.reasons[name] for name in ("beta", "tracking_error", "active_return")} == {"no_capital"}
 
 
 def test_sessions_whose_prices_are_no_evidence_are_looked_through() -> None:
@@ -174,6 +184,26 @@ def test_of_a_range_without_money_nothing_is_known_and_it_is_said() -> None:
     assert found.reasons["total_return"] == "no_capital"
     beside = compare(of, walk(300))
     assert {beside.reasons[name] for name in ("return", "active_return")} == {"no_capital"}
+
+
+def test_against_sectors_an_empty_account_is_no_bet() -> None:
+    """Two sessions with half in Energy, then two without money while the benchmark falls: the two do not count."""
+    nothing = np.zeros(4)
+    found = history.Snapshots(
+        sessions(4), np.array([1010.0, 0.0, 0.0, 0.0]), np.array([0.01, 0.0, 0.0, 0.0]), np.array([10.0, 0.0, 0.0, 0.0]),
+        np.array([0.0, -1010.0, 0.0, 0.0]), np.ones(4), np.ones(4, np.bool_), np.zeros(4, np.bool_), nothing, 1000.0,
+    )  # fmt: skip
+    held = Held(["XOM"], np.array([[10.0], [0.0], [0.0], [0.0]]), np.array([[500.0], [505.0], [0.0], [0.0]]))
+    funds = np.array([[0.02], [0.0], [-0.3], [np.nan]])
+    against = SectorBenchmark("B", ["Energy"], np.ones((4, 1)), funds)
+    empty = np.zeros((4, 8))
+    of = Inputs(found, slice(0, 4), held, {"XOM": "Energy"}, empty, empty, empty, against)
+    answer, why = attributions._brinson(of, of.base, found.returns)
+    assert why == []
+    assert answer is not None
+    assert answer["return"] == pytest.approx(0.02)
+    assert answer["active_return"] == pytest.approx(-0.01)
+    assert sum(line["allocation"] + line["selection"] for line in answer["sectors"]) == pytest.approx(-0.01)
 
 
 def test_a_snapshot_says_itself_that_there_was_nothing_to_earn_on() -> None:
