@@ -140,8 +140,9 @@ async def _empty(
         if np.isnan(total) or any(amount < 0 for _, amount in flows)
     ]
     found: dict[UUID, list[tuple[int, int]]] = {}
-    for portfolio, session in await store.find_empty_sessions(conn, drained, previous, EMPTY_BELOW) if drained else ():
-        found.setdefault(portfolio, []).append((_day(session), _day(calendar().next(session))))
+    if drained:
+        for row in await store.find_empty_sessions(conn, drained, previous, EMPTY_BELOW):
+            found.setdefault(row.portfolio_id, []).append((_day(row.session), _day(calendar().next(row.session))))
     return tuple(tuple(merge_stretches(found.get(portfolio, []))) for portfolio in portfolios.portfolio_id)
 
 

@@ -59,8 +59,18 @@ def _in_own_environment() -> int:
         paths = {"base": folder, "platbase": folder}
         site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
         (site / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "-r", HERE / "requirements.txt"]
-        for command in (install, [python, "-W", "ignore", "-m", "tests.oracle.libraries", _INSIDE]):
+        install: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "-r",
+            HERE / "requirements.txt",
+        ]
+        inside: list[str | Path] = [python, "-W", "ignore", "-m", "tests.oracle.libraries", _INSIDE]
+        for command in (install, inside):
             # Only for drawing: there is no screen, and a cache of fonts is no matter of the user's.
             drawing = {"MPLBACKEND": "agg", "MPLCONFIGDIR": folder}
             code = subprocess.run(command, cwd=ROOT, env=os.environ | drawing, check=False).returncode

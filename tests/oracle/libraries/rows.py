@@ -57,7 +57,15 @@ def _of_components() -> list[float]:
     share = 0.025 * len(own)
     whole = math.ceil(share) - 1
     total = own[days[:whole]].sum(axis=0) + (share - whole) * own[days[whole]]
-    return (-ours.WEIGHTS * total / share).tolist()
+    return [float(part) for part in -ours.WEIGHTS * total / share]
+
+
+def _order_at(level: float) -> Callable[[Mapping[str, Figure]], Figure]:
+    return lambda _: _order(level)
+
+
+def _shortfall_at(level: float) -> Callable[[Mapping[str, Figure]], Figure]:
+    return lambda _: _shortfall(-ours.OWN, level)
 
 
 def _number(of: Mapping[str, Figure], name: str) -> float:
@@ -114,14 +122,14 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"es.normal.{level:g}", "quantstats", f"-cvar(r, confidence={level:g})") for level in ours.LEVELS),
     *(Row(f"es.historical.{level:g}", "quantstats", f"-cvar(r, confidence={level:g}, method='historical')") for level in ours.LEVELS),
     *(
-        Row(f"var.historical.{level:g}", library, call.format(level, 1 - level), theirs=lambda _, a=level: _order(a), why=_RANK)
+        Row(f"var.historical.{level:g}", library, call.format(level, 1 - level), theirs=_order_at(level), why=_RANK)
         for level in ours.LEVELS
         for library, call in (("skfolio", "value_at_risk(r, {:g})"), ("riskfolio", "VaR_Hist(r, {1:.2f})"))
     ),
     *(
         Row(
             f"es.historical.{level:g}", library, call.format(level, 1 - level), why=_IN_PART,
-            theirs=lambda _, a=level: _shortfall(-ours.OWN, a),
+            theirs=_shortfall_at(level),
         )
         for level in ours.LEVELS
         for library, call in (("skfolio", "cvar(r, {:g})"), ("riskfolio", "CVaR_Hist(r, {1:.2f})"))
