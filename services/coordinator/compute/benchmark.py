@@ -57,7 +57,7 @@ def compare(own: Range, other: FloatVector) -> Comparison:
         reasons["return"] = unknown
     if math.isnan(active):
         reasons["active_return"] = own.broken_by() or unknown
-    if (why := ReasonCode.NO_CAPITAL.value if own.ruined() else short_of(n, len(beside))) is not None:
+    if (why := ReasonCode.NO_CAPITAL.value if own.has_lost_all() else short_of(n, len(beside))) is not None:
         return Comparison(n, total, active, **found, reasons=reasons | dict.fromkeys(_PAIRED, why))
     r, b = own.returns[both], other[both]
     difference = r - b

@@ -67,7 +67,7 @@ class Range:
             self.absent[:end], None if self.idle is None else self.idle[:end],
         )  # fmt: skip
 
-    def ruined(self) -> bool:
+    def has_lost_all(self) -> bool:
         """Whether a session has no return because all its capital was lost, or there was none: what is left leaves that loss out."""
         return bool((~self.absent & ~np.isfinite(self.returns)).any())
 
@@ -152,7 +152,7 @@ def measure(of: Range) -> Performance:
         max_drawdown=drawdown,
         risk_free=float(np.prod(1.0 + bills) ** (SESSIONS_A_YEAR / len(bills)) - 1.0) if len(bills) else NAN,
         best=int(np.nanargmax(seen)) if count else None,
-        worst=int(np.nanargmin(seen)) if count and not of.ruined() else None,
+        worst=int(np.nanargmin(seen)) if count and not of.has_lost_all() else None,
         falls=deepest,
         reasons=reasons,
         **moments,
@@ -165,7 +165,7 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     found = dict.fromkeys(names, NAN)
     r, excess = of.returns[known], of.excess()[known]
     n, length = len(r), int(of.live().sum())
-    if (why := ReasonCode.NO_CAPITAL.value if of.ruined() else short_of(n, length)) is not None:
+    if (why := ReasonCode.NO_CAPITAL.value if of.has_lost_all() else short_of(n, length)) is not None:
         return found | _note_reasons(reasons, dict.fromkeys(names, why))
     mean, centred = float(excess.mean()), r - r.mean()
     below = math.sqrt(float(np.square(np.minimum(excess, 0.0)).mean()))
