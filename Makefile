@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured rolling chart containers env digests sbom audit
+.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured rolling chart containers env digests sbom audit libraries
 
 # SERVE=1 keeps serving; PORT=8010 where 8000 is taken
 demo: .venv/.ready
@@ -94,6 +94,10 @@ sbom: .venv/.ready
 # Known vulnerabilities of what the lock pins; asks a public database, so it needs the internet and uv
 audit:
 	@uvx pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
+
+# Figures beside quantstats, skfolio, pyfolio and riskfolio, installed in an environment of their own: docs/libraries.md
+libraries: .venv/.ready
+	@.venv/bin/python -m tests.oracle.libraries
 
 kafka: .venv/.ready
 	@.venv/bin/python -m deploy.kafka.kafka $(ARGS)

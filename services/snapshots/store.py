@@ -119,6 +119,23 @@ async def flows(conn: AsyncConnection, ids: Sequence[UUID], last: date) -> Rows:
     return result.all()
 
 
+async def find_empty_sessions(conn: AsyncConnection, ids: Sequence[UUID], last: date, below: float) -> Rows:
+    """(portfolio, session) up to `last` at whose close nothing was left, ascending.
+
+    ids : portfolios that money was taken out of, or that opened with none. below : amounts of less are nothing
+    """
+    result = await conn.execute(
+        text("""
+            SELECT portfolio_id, session FROM snapshots.snapshots
+            WHERE portfolio_id = ANY (CAST(:ids AS uuid[])) AND session <= :last
+              AND abs(nav) < :below AND long_value - short_value < :below
+            ORDER BY portfolio_id, session
+        """),
+        {"ids": list(ids), "last": last, "below": below},
+    )
+    return result.all()
+
+
 async def holdings(conn: AsyncConnection, ids: Sequence[UUID], session: date) -> Rows:
     """The lots' rows of one session."""
     result = await conn.execute(

@@ -12,6 +12,11 @@ from collections.abc import Sequence
 
 from shared.market.registry import XIRR_HIGHEST, XIRR_LOWEST, XIRR_YEAR_DAYS
 
+Flows = Sequence[tuple[int, float]]
+"""(day, amount put in; withdrawals negative), ascending; the first is the opening equity."""
+Stretches = Sequence[tuple[int, int]]
+"""(close after which nothing was in the account, the next day on which something was or could have been), ascending, disjoint."""
+
 # Only sequences that change sign more than once can have several roots; among those with the sign of the profit the one nearest to
 # zero is taken, found on this grid of the continuous rate. Where there are others, it counts only near what the money earned on average.
 _GRID = 512
@@ -21,36 +26,70 @@ _ITERATIONS = 200
 _PRECISION = 1e-15
 
 
-def xirr(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
-    """Annual rate r with Σ amount · (1 + r)^((day - d) / 365) = value; decimal.
+def xirr(flows: Flows, day: int, value: float, empty: Stretches = ()) -> float:
+    """Annual rate r with Σ amount · (1 + r)^(days left / 365) = value; decimal.
 
-    flows : (day, amount put in; withdrawals negative), ascending, the first being the opening equity; those after `day` are left out
-    value : NAV on `day`
-    NaN within a year of the first flow, or without a root in [-0.9999, 10] that has the sign of the profit: where amounts change
-    sign more than once the equation has roots that no money earned, such as a loss of 90 % a year where more came out than went in. Of
-    several roots one counts only within a factor of two of the profit over the average capital, as continuous returns.
+    flows : those after `day` are left out. value : NAV on `day`. empty : days that count nowhere, since no money was at work
+    NaN where money was at work for less than a year, or without a root in [-0.9999, 10] that has the sign of the profit: where amounts
+    change sign more than once the equation has roots that no money earned, such as a loss of 90 % a year where more came out than went
+    in. Of several roots one counts only within a factor of two of the profit over the average capital, as continuous returns.
     """
-    start = flows[0][0]
-    if day - start < XIRR_YEAR_DAYS:
+    worked = _days_left(flows, day, empty)
+    if _longest(worked) < XIRR_YEAR_DAYS:
         return math.nan
-    terms = [((day - when) / XIRR_YEAR_DAYS, amount) for when, amount in flows if when <= day]
+    terms = [(left / XIRR_YEAR_DAYS, amount) for left, amount in worked]
     return _rate([*terms, (0.0, -value)], math.log1p(XIRR_LOWEST), math.log1p(XIRR_HIGHEST))
 
 
-def period_rate(flows: Sequence[tuple[int, float]], day: int, value: float) -> float:
-    """The same money's rate over the whole period, r with Σ amount · (1 + r)^((day - d) / (day - start)) = value; decimal.
+def period_rate(flows: Flows, day: int, value: float, empty: Stretches = ()) -> float:
+    """The same money's rate over all days on which it was at work, r with Σ amount · (1 + r)^(days left / days in all) = value; decimal.
 
     Of a year or more it is (1 + xirr)^(days / 365) - 1; of less, the return that a rate a year would exaggerate. On the first day itself
     the value over what was put in, less one. NaN without a root: in [-0.9999, 10], of more than a year within those bounds a year.
     """
-    start = flows[0][0]
-    span = day - start
+    worked = _days_left(flows, day, empty)
+    span = _longest(worked)
     if span <= 0:
-        paid = sum(amount for when, amount in flows if when <= day)
+        paid = sum(amount for _, amount in worked)
         return value / paid - 1.0 if paid > 0 else math.nan
-    terms = [((day - when) / span, amount) for when, amount in flows if when <= day]
+    terms = [(left / span, amount) for left, amount in worked]
     years = max(1.0, span / XIRR_YEAR_DAYS)
     return _rate([*terms, (0.0, -value)], years * math.log1p(XIRR_LOWEST), years * math.log1p(XIRR_HIGHEST))
+
+
+def days_at_work(flows: Flows, day: int, empty: Stretches = ()) -> int:
+    """Days from the first amount that is not 0 up to `day`, without those on which nothing was in the account."""
+    return _longest(_days_left(flows, day, empty))
+
+
+def empty_stretches(days: Sequence[int], empty: Sequence[bool]) -> list[tuple[int, int]]:
+    """Of consecutive sessions and whether nothing was left at their closes, the stretches from one to the next session."""
+    return merge_stretches([(a, b) for a, b, nothing in zip(days, days[1:], empty, strict=False) if nothing])
+
+
+def merge_stretches(of: Stretches) -> list[tuple[int, int]]:
+    """Those that touch, as one."""
+    found: list[tuple[int, int]] = []
+    for begin, end in of:
+        first = found.pop()[0] if found and found[-1][1] == begin else begin
+        found.append((first, end))
+    return found
+
+
+def _days_left(flows: Flows, day: int, empty: Stretches) -> list[tuple[int, float]]:
+    """Of each amount up to `day`, the days it had to work: what was taken out earns nothing while nothing is in the account."""
+    if not empty:
+        return [(day - when, amount) for when, amount in flows if when <= day]
+
+    def left(when: int) -> int:
+        return day - when - sum(max(0, min(end, day) - max(begin, when)) for begin, end in empty)
+
+    return [(left(when), amount) for when, amount in flows if when <= day]
+
+
+def _longest(worked: Sequence[tuple[int, float]]) -> int:
+    """Of the first amount that is not 0: an account that opens with nothing begins with its first deposit."""
+    return next((left for left, amount in worked if amount), 0)
 
 
 def _rate(terms: Sequence[tuple[float, float]], low: float, high: float) -> float:

@@ -76,6 +76,7 @@ class ReasonCode(StrEnum):
     IMPLAUSIBLE = "implausible"
     NOT_REPLAYED = "not_replayed"
     FEW_EXCEEDANCES = "few_exceedances"
+    BEYOND_HOLDINGS = "beyond_holdings"
     NO_BENCHMARK = "no_benchmark"
     NO_RISK_FREE = "no_risk_free"
     NOT_FETCHED = "not_fetched"
@@ -294,7 +295,8 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "A holding without a market, at its stated value", "figure", "wait", "Nothing to do: it is not missing"
     ),
     ReasonCode.NO_CAPITAL: ReasonInfo(
-        "Nothing was left: a loss of all capital or more, or a P&L on no capital, somewhere in the product of returns",
+        "Nothing was left: a loss of all capital or more, or a P&L on no capital, somewhere in the product of returns; or nothing was in "
+        "the account on any session of the range",
         "figure",
         "wait",
         "Nothing for the past; month and year begin anew",
@@ -405,7 +407,7 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
     ),
     ReasonCode.IMPLAUSIBLE: ReasonInfo(
         "The scenario moves a style or rates further from the market than five standard deviations of a quarter; of a "
-        "reverse stress, losing that much takes more than five",
+        "reverse stress, losing that much takes more than five, or a factor that loses all",
         "figure",
         "you",
         "Read it as hypothetical, or script the move with `sigmas`",
@@ -421,6 +423,12 @@ REASONS: Final[dict[ReasonCode, ReasonInfo]] = {
         "figure",
         "wait",
         "Nothing to do: it fills up with time",
+    ),
+    ReasonCode.BEYOND_HOLDINGS: ReasonInfo(
+        "By this method the holdings would lose more than they are worth: what moved them in the past is not what moves them now",
+        "figure",
+        "wait",
+        "Read the historical figure beside it",
     ),
     ReasonCode.NO_BENCHMARK: ReasonInfo(
         "No benchmark weights are dated on or before the session",

@@ -7,7 +7,7 @@ Returns are simple, daily, decimal. Windows count returns (sessions ending at D)
 from dataclasses import dataclass
 from typing import Final
 
-MODEL_VERSION: Final = "6"
+MODEL_VERSION: Final = "7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,7 @@ OPTION_MULTIPLIER: Final = 100  # shares per listed US equity option contract
 XIRR_YEAR_DAYS: Final = (
     365  # ACT/365, and the least age: within a year a rate of a few weeks is raised to a power that says nothing
 )
+EMPTY_BELOW: Final = 0.01  # of money: what is less cannot be taken out, and an account that has no more is empty
 XIRR_LOWEST: Final = -0.9999  # a year: at -1 nothing is left to discount
 XIRR_HIGHEST: Final = 10.0  # a year: beyond elevenfold a year a root is a matter of a few days, not of the money
 
@@ -146,6 +147,10 @@ SCORED_LEVEL: Final = (
     0.95  # of VaR in the summary: a year has about thirteen exceedances to count; at 0.99 two or three
 )
 FEW_EXCEEDANCES: Final = 5  # below it one that follows another is as well chance as not
+ZONE_MIN_SESSIONS: Final = (
+    63  # of a traffic light, a quarter: at 99 % of ten sessions it would be yellow for a single loss, and of five
+)
+# for none at all
 
 # --- Volatility, correlation, tail (docs/methods.md §7 and §8) -------------------------------------------------------------
 
@@ -178,6 +183,9 @@ CLUSTER_CUT: Final = 0.15  # of (1 - rho) / 2: holdings correlated above 0.7 sta
 VAR_LEVELS: Final[tuple[float, ...]] = (0.95, 0.975, 0.99)  # 97.5: the level of expected shortfall in bank rules
 VAR_METHODS: Final[tuple[str, ...]] = ("historical", "normal", "filtered")
 VAR_INTERVAL: Final = 0.95  # of the order statistics around a historical quantile
+FILTER_SIGMAS: Final = (
+    10.0  # of its own day's volatility: a return beyond is a jump, whose size does not follow that volatility
+)
 VAR_DAYS: Final = 10  # sessions ahead, as bank rules ask for
 ES_LEVEL: Final = 0.975  # of what the holdings have in the expected shortfall
 VAR_MIN_OBS: Final = 252  # at 99 % that leaves two or three observations beyond the quantile: the least one can say

@@ -17,7 +17,7 @@ from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.sector_funds import sector_beta
 from shared.arrays import FloatVector
 from shared.market.calendar import calendar
-from shared.market.internal_rate import period_rate
+from shared.market.internal_rate import days_at_work, period_rate, xirr
 from shared.market.registry import hac_lag
 from tests.support import chain
 
@@ -119,7 +119,7 @@ def test_a_benchmark_is_compared_as_empyrical_and_statsmodels_do(seed: int) -> N
 def test_months_and_years_are_empyricals() -> None:
     range_, other, r, b = of(1)
     for unit, name in (("M", "monthly"), ("Y", "yearly")):
-        parts = by_calendar(range_.sessions, range_.returns, other, unit)
+        parts = by_calendar(range_, other, unit)
         assert [part.value for part in parts] == pytest.approx(empyrical.aggregate_returns(r, name).to_list(), rel=1e-9)
         assert [part.benchmark for part in parts] == pytest.approx(
             empyrical.aggregate_returns(b, name).to_list(), rel=1e-9
@@ -136,6 +136,36 @@ def test_the_rate_of_a_period_is_pyxirrs_over_its_length(days: int) -> None:
     annual = pyxirr.xirr(dates, [-amount for _, amount in flows] + [1450.0])
     assert annual is not None
     assert found == pytest.approx((1 + annual) ** (days / 365) - 1, abs=1e-8)
+
+
+def test_days_without_money_are_in_no_rate() -> None:
+    """What pyxirr says of the same amounts where the days between are cut out: time passes over nothing as if it did not."""
+    start = date(2015, 1, 2)
+    flows = [(0, 0.0), (700, 1000.0), (1100, -1050.0), (2900, 800.0), (3000, 200.0)]
+    empty = [(0, 700), (1100, 2900)]
+    cut = [(0, 1000.0), (400, -1050.0), (400, 800.0), (500, 200.0)]
+    dates = [start + timedelta(days=day) for day, _ in cut] + [start + timedelta(days=900)]
+    annual = pyxirr.xirr(dates, [-amount for _, amount in cut] + [1090.0])
+    assert annual is not None
+    assert xirr(flows, 3400, 1090.0, empty) == pytest.approx(annual, abs=1e-8)
+    assert period_rate(flows, 3400, 1090.0, empty) == pytest.approx((1 + annual) ** (900 / 365) - 1, abs=1e-8)
+    assert days_at_work(flows, 3400, empty) == 900
+
+
+@pytest.mark.parametrize(
+    ("flows", "empty", "day", "value", "rate"),
+    [
+        ([(0, 0.0), (1795, 1000.0)], [], 1825, 1010.0, 0.01),  # funded late
+        ([(0, 1000.0), (30, -1050.0)], [(30, 1825)], 1825, 0.0, 0.05),  # emptied with its gain
+        ([(0, 1000.0), (30, -1000.0), (1795, 1000.0)], [(30, 1795)], 1825, 1010.0, 0.01),  # flat, emptied, funded anew
+        ([(0, 1000.0), (30, -1050.0), (1795, 1000.0)], [(30, 1795)], 1825, 900.0, -0.0513),  # +5 %, then -10 %
+    ],
+)
+def test_an_account_that_was_empty_earned_what_its_money_did(
+    flows: list[tuple[int, float]], empty: list[tuple[int, int]], day: int, value: float, rate: float
+) -> None:
+    assert period_rate(flows, day, value, empty) == pytest.approx(rate, abs=5e-5)
+    assert np.isnan(xirr(flows, day, value, empty)), "at work for less than a year"
 
 
 def test_on_the_first_day_the_rate_is_what_was_gained_on_what_was_put_in() -> None:

@@ -8,15 +8,18 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.risk.store.inputs import return_histories
 from services.snapshots.compute import ChainBroken
 from services.snapshots.workflow import SnapshotsWorker
 from shared.db.bulk import copy
 from shared.ledger import Completed
 from shared.market.calendar import calendar
+from shared.market.internal_rate import xirr
 from shared.work import Batch, UnitKey
 from tests.support.databases import act_as
 
@@ -177,6 +180,31 @@ async def test_batches_of_any_cut_store_the_same_digits(db: AsyncConnection) -> 
         for low in range(0, len(SESSIONS), width):
             await complete(db, [portfolio_id], SESSIONS[low : low + width])
     assert (await stored(db, "snapshots"), await stored(db, "holdings")) == whole
+
+
+async def test_days_on_which_an_account_was_empty_are_in_no_rate_and_no_observations(db: AsyncConnection) -> None:
+    """Emptied with a gain on the sixth session, funded anew on the hundredth: by three batches, the second within the stretch."""
+    days = calendar().between(date(2018, 1, 2), date(2019, 12, 31))
+    lots = [
+        ("HOUSE", 1, days[0], 100_000, days[5], 101_000, "PRIVATE"),
+        ("BARN", 1, days[99], 50_000, days[-1], 55_000, "PRIVATE"),
+    ]
+    identity = await portfolio(db, lots, [(days[5], -101_000), (days[99], 50_000)])
+    for part in (days[:40], days[40:200], days[200:]):
+        await complete(db, [identity], part)
+    rows = (
+        await db.execute(text("SELECT session, nav, xirr, reasons FROM snapshots.snapshots ORDER BY session"))
+    ).all()
+    empty = (days[99] - days[5]).days
+    assert [float(row.nav) for row in rows[5:99]] == [0.0] * 94
+    first = next(row for row in rows if row.xirr is not None)
+    assert (first.session - days[0]).days - empty == 365
+    assert [reason["reason"] for reason in rows[300].reasons if reason["figure"] == "xirr"] == ["short_history"]
+    worked = (days[-1] - days[0]).days - empty
+    flows = [(0, 100_000.0), ((days[5] - days[0]).days, -101_000.0), ((days[5] - days[0]).days, 50_000.0)]
+    assert rows[-1].xirr == pytest.approx(xirr(flows, worked, 55_000.0), rel=1e-12)
+    history = (await return_histories(db, [identity], days[-1]))[identity]
+    assert np.isnan(history.daily_return).tolist() == [5 < k < 99 for k in range(len(days))]
 
 
 async def test_reasons_and_bases_are_told(db: AsyncConnection) -> None:

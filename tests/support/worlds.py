@@ -22,6 +22,7 @@ from services.snapshots.compute import (
     roll_forward,
     to_units,
 )
+from shared.market.internal_rate import empty_stretches, merge_stretches
 
 EPOCH = date(1970, 1, 1)
 
@@ -130,7 +131,10 @@ def arrays(world: World, first: int, stop: int, after: Rows | None) -> Inputs:
             dtype=np.int64,
         ),
     )
-    return Inputs(_portfolios(world, after), lots, _market(world, (before, *sessions)), _opening(lots, after))
+    portfolios = _portfolios(world, after)
+    if after is not None:
+        portfolios = replace(portfolios, empty=_empty(after, day_number(sessions[0])))
+    return Inputs(portfolios, lots, _market(world, (before, *sessions)), _opening(lots, after))
 
 
 def _market(world: World, days: tuple[date, ...]) -> Market:
@@ -170,6 +174,17 @@ def _portfolios(world: World, after: Rows | None) -> Portfolios:
         flows.append(tuple(by_session.items()))
     ids = tuple(UUID(int=portfolio.number) for portfolio in world.portfolios)
     return Portfolios(ids, equity, np.array(first_day, dtype=np.int64), *state, tuple(flows))
+
+
+def _empty(after: Rows, next_day: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """What the stored rows say of it, as the service reads them."""
+    own, days = after.snapshots, [*after.inputs.market.days[1:].tolist(), next_day]
+    nothing = np.maximum(np.abs(own.nav), own.long_value - own.short_value) < to_units(Decimal("0.01"))
+    earlier = after.inputs.portfolios.empty or ((),) * nothing.shape[1]
+    return tuple(
+        tuple(merge_stretches([*earlier[column], *empty_stretches(days, nothing[:, column].tolist())]))
+        for column in range(nothing.shape[1])
+    )
 
 
 def _opening(lots: Lots, after: Rows | None) -> LotState:

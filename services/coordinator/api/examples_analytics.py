@@ -21,7 +21,7 @@ _ENVELOPE: Final = {
     "portfolio_id": _ID,
     "session": "2020-12-30",
     "revision": 7,
-    "model_version": "6",
+    "model_version": "7",
     "computed_at": "2020-12-30T21:35:00Z",
     "quality": "complete",
     "coverage": 1.0,

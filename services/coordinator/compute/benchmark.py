@@ -41,19 +41,23 @@ _PAIRED = (
 
 
 def compare(own: Range, other: FloatVector) -> Comparison:
-    """other : (n,) the benchmark's daily total returns on the range's sessions; NaN where it has none."""
+    """other : (n,) the benchmark's daily total returns on the range's sessions; NaN where it has none. Sessions with nothing in the
+    account are in neither: what a benchmark did while no money could be in it is no one's active return."""
     reasons: dict[str, str] = {}
     found = dict.fromkeys(_PAIRED, NAN)
+    live = own.live()
     both = own.between_well_priced() & np.isfinite(other)
     n = int(both.sum())
-    whole = bool(np.isfinite(other).all())
-    total = float(np.prod(1.0 + other) - 1.0) if whole else NAN
+    beside = other[live]
+    whole = bool(np.isfinite(beside).all()) and len(beside) > 0
+    total = float(np.prod(1.0 + beside) - 1.0) if whole else NAN
     active = float(np.prod(1.0 + own.returns) - 1.0) - total
+    unknown = (ReasonCode.NOT_FETCHED if len(beside) else ReasonCode.NO_CAPITAL).value
     if not whole:
-        reasons["return"] = ReasonCode.SHORT_HISTORY.value
+        reasons["return"] = unknown
     if math.isnan(active):
-        reasons["active_return"] = own.broken_by() or ReasonCode.SHORT_HISTORY.value
-    if (why := short_of(n, len(other))) is not None:
+        reasons["active_return"] = own.broken_by() or unknown
+    if (why := ReasonCode.NO_CAPITAL.value if own.has_lost_all() else short_of(n, len(beside))) is not None:
         return Comparison(n, total, active, **found, reasons=reasons | dict.fromkeys(_PAIRED, why))
     r, b = own.returns[both], other[both]
     difference = r - b

@@ -40,6 +40,12 @@ class Range:
     """(n,) daily; NaN where no curve says it, and 0 is used."""
     absent: BoolMatrix
     """(n,) without a snapshot."""
+    idle: BoolMatrix | None = None
+    """(n,) with nothing in the account: their returns of 0 are no observations. None: none of them."""
+
+    def live(self) -> BoolMatrix:
+        """Sessions that are looked at."""
+        return np.ones(len(self.sessions), dtype=np.bool_) if self.idle is None else ~self.idle
 
     def well_priced(self) -> BoolMatrix:
         good: BoolMatrix = self.coverage >= COVERAGE_GATE
@@ -49,7 +55,7 @@ class Range:
         """Returns between two sessions whose value is evidence: a price that comes back moves all it missed at once."""
         good = self.well_priced()
         both: BoolMatrix = good & np.concatenate([[self.began_covered], good[:-1]]) & np.isfinite(self.returns)
-        return both
+        return both & self.live()
 
     def excess(self) -> FloatVector:
         return self.returns - np.nan_to_num(self.risk_free, nan=0.0)
@@ -58,13 +64,19 @@ class Range:
         """The first `end` sessions."""
         return Range(
             self.sessions[:end], self.returns[:end], self.coverage[:end], self.began_covered, self.risk_free[:end],
-            self.absent[:end],
+            self.absent[:end], None if self.idle is None else self.idle[:end],
         )  # fmt: skip
+
+    def has_lost_all(self) -> bool:
+        """Whether a session has no return because all its capital was lost, or there was none: what is left leaves that loss out."""
+        return bool((~self.absent & ~np.isfinite(self.returns)).any())
 
     def broken_by(self) -> str | None:
         """Why the product of the returns is unknown; None where it is known."""
         if self.absent.any():
             return ReasonCode.BROKEN_CHAIN.value
+        if not self.live().any():
+            return ReasonCode.NO_CAPITAL.value
         return None if np.isfinite(self.returns).all() else ReasonCode.NO_CAPITAL.value
 
 
@@ -100,12 +112,13 @@ OF_THE_CHAIN = ("total_return", "annual_return", "calmar", "max_drawdown", "cdar
 
 def measure(of: Range) -> Performance:
     """Every figure of the range that is made of returns alone."""
-    n, known = len(of.sessions), of.between_well_priced()
+    live, known = of.live(), of.between_well_priced()
+    n = int(live.sum())
     broken = of.broken_by()
     whole = broken is None
     reasons: dict[str, str] = {}
     total = float(np.prod(1.0 + of.returns) - 1.0) if whole else NAN
-    walked = path(of.returns, of.well_priced()) if whole else None
+    walked = path(of.returns, of.well_priced() & live) if whole else None
     deepest = falls(walked) if walked is not None else []
     # The start of the index is no session: where none is well priced, nothing is known of a fall.
     looked_at = walked is not None and len(walked.depths) > 1
@@ -127,9 +140,9 @@ def measure(of: Range) -> Performance:
         reasons.setdefault("calmar", ReasonCode.NO_DOWNSIDE.value)
     count = int(known.sum())
     seen = np.where(known, of.returns, np.nan)
-    if np.isnan(of.risk_free).any():
+    if np.isnan(of.risk_free[live]).any():
         reasons["risk_free"] = ReasonCode.NO_RISK_FREE.value
-    bills = of.risk_free[np.isfinite(of.risk_free)]
+    bills = of.risk_free[live & np.isfinite(of.risk_free)]
     return Performance(
         n_obs=count,
         total_return=total,
@@ -139,7 +152,7 @@ def measure(of: Range) -> Performance:
         max_drawdown=drawdown,
         risk_free=float(np.prod(1.0 + bills) ** (SESSIONS_A_YEAR / len(bills)) - 1.0) if len(bills) else NAN,
         best=int(np.nanargmax(seen)) if count else None,
-        worst=int(np.nanargmin(seen)) if count else None,
+        worst=int(np.nanargmin(seen)) if count and not of.has_lost_all() else None,
         falls=deepest,
         reasons=reasons,
         **moments,
@@ -151,8 +164,8 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     names = (*OF_RETURNS, "semi_deviation")
     found = dict.fromkeys(names, NAN)
     r, excess = of.returns[known], of.excess()[known]
-    n = len(r)
-    if (why := short_of(n, len(known))) is not None:
+    n, length = len(r), int(of.live().sum())
+    if (why := ReasonCode.NO_CAPITAL.value if of.has_lost_all() else short_of(n, length)) is not None:
         return found | _note_reasons(reasons, dict.fromkeys(names, why))
     mean, centred = float(excess.mean()), r - r.mean()
     below = math.sqrt(float(np.square(np.minimum(excess, 0.0)).mean()))
@@ -160,7 +173,7 @@ def _moments(of: Range, known: BoolMatrix, reasons: dict[str, str]) -> dict[str,
     found["positive_share"] = float((r > 0.0).mean())
     found["volatility"] = ANNUAL * sd
     found["downside_deviation"] = ANNUAL * below
-    if len(known) >= PERFORMANCE_YEAR:
+    if length >= PERFORMANCE_YEAR:
         found["semi_deviation"] = ANNUAL * math.sqrt(float(np.square(np.minimum(centred, 0.0)).sum() / (n - 1)))
     # A book that stands still has no ratio: what moves in its excess is the bill's rate alone.
     if sd > _ROUNDING:
@@ -201,13 +214,16 @@ class Part:
     benchmark: float
 
 
-def by_calendar(sessions: DateVector, returns: FloatVector, benchmark: FloatVector | None, unit: str) -> list[Part]:
-    """unit : `M` months as 2020-03, `Y` years"""
-    labels = sessions.astype(f"datetime64[{unit}]")
+def by_calendar(of: Range, benchmark: FloatVector | None, unit: str) -> list[Part]:
+    """Of the sessions with something in the account; unknown where there is none. unit : `M` months as 2020-03, `Y` years"""
+    labels, live = of.sessions.astype(f"datetime64[{unit}]"), of.live()
     starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
-    own = np.multiply.reduceat(1.0 + returns, starts) - 1.0
-    beside = np.full(len(starts), np.nan) if benchmark is None else np.multiply.reduceat(1.0 + benchmark, starts) - 1.0
-    counts = np.diff(np.append(starts, len(sessions)))
+    counts = np.add.reduceat(live.astype(np.int64), starts)
+
+    def whole(returns: FloatVector) -> FloatVector:
+        return np.where(counts > 0, np.multiply.reduceat(np.where(live, 1.0 + returns, 1.0), starts) - 1.0, np.nan)
+
+    own, beside = whole(of.returns), np.full(len(starts), np.nan) if benchmark is None else whole(benchmark)
     return [
         Part(str(labels[at]), int(count), float(mine), float(other))
         for at, count, mine, other in zip(starts.tolist(), counts.tolist(), own.tolist(), beside.tolist(), strict=True)

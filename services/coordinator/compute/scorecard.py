@@ -18,6 +18,7 @@ from shared.market.registry import (
     SESSIONS_A_YEAR,
     VAR_LEVELS,
     VAR_METHODS,
+    ZONE_MIN_SESSIONS,
 )
 
 HAR, HAR_VARIANCE, EWMA_VARIANCE, HISTORICAL, NORMAL = (
@@ -58,7 +59,7 @@ class Exceedances:
     """VaR against the next session's return; likelihood ratios are chi-squared with one degree of freedom.
 
     lr, p : Kupiec, whether there are as many as the level says. independence_lr, independence_p : Christoffersen, whether one follows
-    another; None below five. zone : `green`, `yellow` or `red`, by how likely so many or fewer are; None without a session.
+    another; None below five. zone : `green`, `yellow` or `red`, by how likely so many or fewer are; None with fewer than 63 sessions.
     """
 
     n: int
@@ -174,7 +175,7 @@ def _exceedances(var: FloatVector, realized_return: FloatVector, level: float) -
     independence = _independence(beyond, known) if x >= FEW_EXCEEDANCES else None
     return Exceedances(
         n, x, ratio, _survival(ratio), independence, None if independence is None else _survival(independence),
-        _zone(x, n, expected),
+        _zone(x, n, expected) if n >= ZONE_MIN_SESSIONS else None,
     )  # fmt: skip
 
 

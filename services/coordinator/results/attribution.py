@@ -170,10 +170,10 @@ def _brinson(of: Inputs, base: FloatVector, returns: FloatVector) -> tuple[dict[
     against = of.benchmark
     if against is None:
         return None, [_entry("brinson", ReasonCode.NO_BENCHMARK.value)]
+    # While nothing was in the account no benchmark was beaten or missed.
+    weights = np.where(of.found.idle()[of.part][:, None], 0.0, against.weights)
     without = [
-        name
-        for s, name in enumerate(against.sectors)
-        if np.isnan(against.returns[against.weights[:, s] > 0.0, s]).any()
+        name for s, name in enumerate(against.sectors) if np.isnan(against.returns[weights[:, s] > 0.0, s]).any()
     ]
     if without:
         return None, [_entry(f"brinson.{name}", ReasonCode.NO_SECTOR_FUND.value) for name in without]
@@ -187,7 +187,7 @@ def _brinson(of: Inputs, base: FloatVector, returns: FloatVector) -> tuple[dict[
         weight[:, s] += of.held.before[:, n] / capital[:, 0]
         part[:, s] += of.held.pnl[:, n] / capital[:, 0]
     for b, name in enumerate(against.sectors):
-        compared[:, place[name]], sector[:, place[name]] = against.weights[:, b], against.returns[:, b]
+        compared[:, place[name]], sector[:, place[name]] = weights[:, b], against.returns[:, b]
     found = brinson_fachler(weight, part, compared, sector, returns)
     lines = [
         {

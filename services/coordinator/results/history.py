@@ -17,7 +17,8 @@ from services.coordinator.results.portfolios import require_portfolio
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector
 from shared.market import curve
 from shared.market.curve import Curve
-from shared.market.registry import COVERAGE_GATE
+from shared.market.internal_rate import merge_stretches
+from shared.market.registry import COVERAGE_GATE, EMPTY_BELOW
 from shared.market.symbols import normalise
 from shared.text import printable
 
@@ -37,7 +38,23 @@ class Snapshots:
     coverage: FloatVector
     there: BoolMatrix
     stale: BoolMatrix
+    gross: FloatVector
+    """Long value less short value."""
     equity: float
+
+    def idle(self) -> BoolMatrix:
+        """Sessions with nothing to earn on: nothing from the session before, and nothing came in."""
+        with np.errstate(invalid="ignore"):
+            capital = np.abs(self.nav - self.pnl - np.minimum(self.flow, 0.0))
+            nothing: BoolMatrix = (capital < EMPTY_BELOW) & (self.pnl == 0.0)
+        return nothing
+
+    def empty_stretches(self) -> list[tuple[int, int]]:
+        """Days since 1970 from a close after which nothing was left to the next session; merged."""
+        days = (self.sessions - np.datetime64(0, "D")).astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            nothing = np.flatnonzero((np.abs(self.nav[:-1]) < EMPTY_BELOW) & (self.gross[:-1] < EMPTY_BELOW))
+        return merge_stretches(list(zip(days[nothing].tolist(), days[nothing + 1].tolist(), strict=True)))
 
     def cut(self, first: date | None, last: date | None) -> slice:
         """The positions of the sessions in [first, last]."""
@@ -54,8 +71,9 @@ class Snapshots:
     def range(self, part: slice, risk_free: FloatVector) -> Range:
         covered = part.start == 0 or bool(self.coverage[part.start - 1] >= COVERAGE_GATE)
         return Range(
-            self.sessions[part], self.returns[part], self.coverage[part], covered, risk_free, ~self.there[part]
-        )
+            self.sessions[part], self.returns[part], self.coverage[part], covered, risk_free, ~self.there[part],
+            self.idle()[part],
+        )  # fmt: skip
 
 
 async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -> Snapshots:
@@ -65,7 +83,8 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -
         await conn.execute(
             text("""
                 SELECT u.session, CAST(s.nav AS float8), s.daily_return, CAST(s.daily_pnl AS float8), CAST(s.flow AS float8),
-                       s.coverage, s.session IS NOT NULL, u.completed_revision < u.required_revision
+                       s.coverage, CAST(s.long_value - s.short_value AS float8), s.session IS NOT NULL,
+                       u.completed_revision < u.required_revision
                 FROM ledger.units u
                 LEFT JOIN snapshots.snapshots s ON s.portfolio_id = u.portfolio_id AND s.session = u.session
                 WHERE u.portfolio_id = :id AND u.phase = 'snapshots' AND (CAST(:last AS date) IS NULL OR u.session <= :last)
@@ -74,7 +93,7 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -
             {"id": portfolio, "last": last},
         )
     ).all()
-    while rows and not rows[-1][6]:
+    while rows and not rows[-1][7]:
         rows = rows[:-1]
     if not rows:
         until = "" if last is None else f" up to {last}"
@@ -90,7 +109,7 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -
     def numbers(values: Sequence[float | None]) -> FloatVector:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
-    nav, returns, pnl, flow, coverage = (numbers(column) for column in columns[1:6])
+    nav, returns, pnl, flow, coverage, gross = (numbers(column) for column in columns[1:7])
     return Snapshots(
         sessions=np.array(columns[0], dtype="datetime64[D]"),
         nav=nav,
@@ -98,8 +117,9 @@ async def snapshots(conn: AsyncConnection, portfolio: UUID, last: date | None) -
         pnl=pnl,
         flow=flow,
         coverage=coverage,
-        there=np.array(columns[6], dtype=np.bool_),
-        stale=np.array(columns[7], dtype=np.bool_),
+        there=np.array(columns[7], dtype=np.bool_),
+        stale=np.array(columns[8], dtype=np.bool_),
+        gross=gross,
         equity=float(equity or 0.0),
     )
 

@@ -22,7 +22,7 @@ from services.coordinator.results.history import Snapshots
 from services.coordinator.results.reasons import documents
 from services.coordinator.results.values import to_json
 from shared.arrays import FloatVector
-from shared.market.internal_rate import period_rate, xirr
+from shared.market.internal_rate import days_at_work, period_rate, xirr
 from shared.market.reasons import ReasonCode
 from shared.market.registry import DRAWDOWNS_LISTED, PRICE_INDICES, XIRR_YEAR_DAYS
 from shared.work import Phase
@@ -90,8 +90,8 @@ def _answer(
             _fall(found, part, rank, fall, last) for rank, fall in enumerate(figures.falls[:DRAWDOWNS_LISTED], start=1)
         ],
         "benchmark": None if beside is None else _comparison(str(symbol), beside),
-        "years": [_part("year", of_) for of_ in by_calendar(of.sessions, of.returns, other, "Y")],
-        "items": [_part("month", of_) for of_ in by_calendar(of.sessions, of.returns, other, "M")],
+        "years": [_part("year", of_) for of_ in by_calendar(of, other, "Y")],
+        "items": [_part("month", of_) for of_ in by_calendar(of, other, "M")],
         "reasons": documents(entries, (), phase=Phase.SNAPSHOTS.value),
     }
 
@@ -118,15 +118,18 @@ def _money_weighted(found: Snapshots, part: slice) -> tuple[float, float, dict[s
     flows = found.flow[part]
     if np.isnan(flows).any() or np.isnan(base):
         return nan, nan, dict.fromkeys(_MONEY, ReasonCode.BROKEN_CHAIN.value)
+    if found.idle()[part].all():
+        return nan, nan, dict.fromkeys(_MONEY, ReasonCode.NO_CAPITAL.value)
     dated = [(start, base)]
     dated += [(day, amount) for day, amount in zip(days[part].tolist(), flows.tolist(), strict=True) if amount]
     end = int(days[part.stop - 1])
-    whole, annual = period_rate(dated, end, value), xirr(dated, end, value)
+    empty = found.empty_stretches()
+    whole, annual = period_rate(dated, end, value, empty), xirr(dated, end, value, empty)
     why = {}
     if np.isnan(whole):
         why["money_weighted_return"] = ReasonCode.NO_ROOT.value
     if np.isnan(annual):
-        short = end - start < XIRR_YEAR_DAYS
+        short = days_at_work(dated, end, empty) < XIRR_YEAR_DAYS
         why["money_weighted_annual"] = (ReasonCode.SHORT_HISTORY if short else ReasonCode.NO_ROOT).value
     return whole, annual, why
 

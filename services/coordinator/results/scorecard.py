@@ -146,6 +146,6 @@ def body(of: Scorecard) -> dict[str, Any]:
 
 
 def _why(tail: Exceedances) -> str | None:
-    if tail.n == 0:
+    if tail.zone is None:
         return SHORT_HISTORY
     return ReasonCode.FEW_EXCEEDANCES.value if tail.count < FEW_EXCEEDANCES else None

@@ -63,7 +63,8 @@ def reverse_stress(model: FactorModel, stack: PortfolioGroup, beta: FloatMatrix)
     """By unit, the likeliest joint move of the factors that loses `REVERSE_LOSS` of NAV by the betas: -x Σb / (b'Σb), Σ the covariance of
     the market and the residuals with half-life 63. None where the exposures are unknown or nothing moves.
 
-    sigmas : how many standard deviations of a quarter that is. shocks : returns of the raw proxies. beta (g, F) joint.
+    sigmas : how many standard deviations of a quarter that is. shocks : returns of the raw proxies; null, all of them, where one would
+    have to lose all or more: then there is no such move. beta (g, F) joint.
     """
     s = stack.sessions
     available = model.available[s]
@@ -75,6 +76,7 @@ def reverse_stress(model: FactorModel, stack: PortfolioGroup, beta: FloatMatrix)
         sigmas = REVERSE_LOSS / np.sqrt(variance * STRESS_CAP_SESSIONS)
     raw = residual + model.slopes[s] * residual[:, :1]
     raw[:, 0] = residual[:, 0]
+    raw[(available & (raw <= -1.0)).any(axis=1)] = np.nan
     known = available[:, 0] & (variance > 0.0)
     return [
         {

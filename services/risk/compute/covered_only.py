@@ -17,6 +17,7 @@ from services.risk.compute.depth import Depth
 from services.risk.compute.forecast_weights import ewma_path
 from services.risk.compute.inputs import Panel, PortfolioGroup
 from services.risk.compute.reasons import (
+    BEYOND_HOLDINGS,
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_PROXY,
@@ -26,7 +27,7 @@ from services.risk.compute.reasons import (
     nullable,
 )
 from services.risk.compute.series import Filled
-from services.risk.compute.series_report import YEAR, SeriesFigures, gate, market_of
+from services.risk.compute.series_report import YEAR, SeriesFigures, gate, market_of, most_to_lose, possible
 from services.risk.compute.tail import tails
 from services.risk.compute.tail_parts import ReturnsOf
 from shared.arrays import BoolCube, FloatMatrix, FloatVector, IntVector
@@ -101,9 +102,14 @@ def covered_only(
     backed = {f"coverage_{window}": covered[window].tolist() for window in VOLATILITY_WINDOWS}
     backed["coverage_var"] = depth.covered.tolist()
     documents = [_as_measured(whole, i) for i in range(len(stack.units))]
-    for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth), strict=True):
+    for i, document in zip(alone.units.tolist(), _measure(panel, stack, alone, covered, depth, reasons), strict=True):
         documents[i] = document
     market = panel.proxies[stack.sessions, 0] >= 0
+    for i in sorted(set(range(len(documents))) - set(alone.units.tolist())):
+        # As measured: what is withheld there is here.
+        for line in documents[i]["var"]:
+            if line["var"] is None and documents[i]["var"][0]["var"] is not None:
+                reasons[i].add(BEYOND_HOLDINGS, figure=f"covered_only.var.{line['method']}.{line['level']:g}")
     for i, document in enumerate(documents):
         document |= {name: column[i] for name, column in backed.items()}
         if any(value is None for value in (*document.values(), document["var"][0]["var"])):
@@ -125,7 +131,12 @@ def _as_measured(whole: SeriesFigures, i: int) -> Document:
 
 
 def _measure(
-    panel: Panel, stack: PortfolioGroup, alone: CoveredSeries, covered: dict[int, FloatVector], depth: Depth
+    panel: Panel,
+    stack: PortfolioGroup,
+    alone: CoveredSeries,
+    covered: dict[int, FloatVector],
+    depth: Depth,
+    reasons: Sequence[Reasons],
 ) -> list[Document]:
     """Of the units of `alone`, in their order."""
     if not len(alone.units):
@@ -144,9 +155,11 @@ def _measure(
         gate(volatility.forecast(alone.series, since, path=ewma_path(alone.series, since)).value, deep)
     )
     columns["beta"] = nullable(gate(realized_beta(alone.series, market, valid).beta, covered[YEAR][at]))
+    own = [reasons[unit] for unit in at.tolist()]
+    most = most_to_lose(panel, stack)[at]
     losses = [
         (of.method, of.level, nullable(gate(of.var, deep)), nullable(gate(of.es, deep)))
-        for of in tails(alone.in_full, since, VAR_LEVELS)
+        for of in possible(tails(alone.in_full, since, VAR_LEVELS), most, "covered_only.var", deep, own)
     ]
     return [
         {name: column[i] for name, column in columns.items()}

@@ -15,6 +15,7 @@ from shared.market.registry import LOOKBACK
 NAV_NOT_POSITIVE = ReasonCode.NAV_NOT_POSITIVE.value
 NO_PROXY = ReasonCode.NO_PROXY.value
 NO_DURATION = ReasonCode.NO_DURATION.value
+BEYOND_HOLDINGS = ReasonCode.BEYOND_HOLDINGS.value
 IMPLAUSIBLE = ReasonCode.IMPLAUSIBLE.value
 NOT_REPLAYED = ReasonCode.NOT_REPLAYED.value
 NOT_FETCHED = ReasonCode.NOT_FETCHED.value

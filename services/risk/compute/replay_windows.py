@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -50,7 +51,7 @@ def returns_of(rows: Mapping[str, Sequence[Daily]], sessions: Sequence[date]) ->
             ends = [by_day[session].adj_close if session in by_day else None for session in (sessions[0], sessions[-1])]
             if ends[0] and ends[1]:
                 whole = ends[1] / ends[0]
-        # A fund that lost all, or more than doubled: refused in a file, and no more possible here.
-        if sessions and whole is not None and 0.0 < whole <= 2.0:
+        # A fund that lost all is an error of its prices. One that more than doubled is not: a window may be years long.
+        if sessions and whole is not None and 0.0 < whole < math.inf:
             found[symbol] = round(whole - 1.0, DIGITS)
     return found

@@ -126,7 +126,7 @@ def _explain_tail(tail: Document, why: Reasons, *, known: bool, deep: bool, posi
         why.add(SHORT_HISTORY if deep else unknown, figure="es_factors")
     if tail["reverse_stress"] is None:
         why.add(ZERO_VARIANCE if known and market else unknown, figure="reverse_stress")
-    elif tail["reverse_stress"]["sigmas"] > IMPLAUSIBLE_SIGMAS:
+    elif tail["reverse_stress"]["sigmas"] > IMPLAUSIBLE_SIGMAS or None in tail["reverse_stress"]["shocks"].values():
         why.add(IMPLAUSIBLE, figure="reverse_stress")
 
 

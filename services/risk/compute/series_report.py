@@ -13,8 +13,9 @@ from services.risk.compute.aggregation import Exposures
 from services.risk.compute.beta import RealizedBeta, realized_beta
 from services.risk.compute.depth import Depth
 from services.risk.compute.forecast_weights import ewma_path
-from services.risk.compute.inputs import OPTION, Panel, PortfolioGroup
+from services.risk.compute.inputs import OPTION, PUBLIC, Panel, PortfolioGroup
 from services.risk.compute.reasons import (
+    BEYOND_HOLDINGS,
     LOW_COVERAGE,
     NAV_NOT_POSITIVE,
     NO_PROXY,
@@ -26,7 +27,7 @@ from services.risk.compute.reasons import (
 )
 from services.risk.compute.scorecard import scored_forecasts
 from services.risk.compute.series import mask_unused
-from services.risk.compute.tail import NavVolatility, Tail, tails, ten_days
+from services.risk.compute.tail import NavVolatility, Tail, tails, ten_days, withhold_impossible
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_WINDOW,
@@ -94,9 +95,11 @@ def series_figures(
     path = ewma_path(series, since)
     of = volatility.forecast(series, since, path=path)
     forecasts = _forecasts(of, depth.covered)
+    most = most_to_lose(panel, stack)
     losses = tails(in_full, since, VAR_LEVELS, path if in_full is series else ewma_path(in_full, since))
-    lines = [_lines(tail, depth.covered) for tail in losses]
-    later = [_lines(tail, depth.covered) for tail in ten_days(in_full, since, losses)]
+    later = possible(ten_days(in_full, since, losses), most, "var_10d", depth.covered, reasons)
+    losses = possible(losses, most, "var", depth.covered, reasons)
+    lines, later_lines = ([_lines(tail, depth.covered) for tail in of_days] for of_days in (losses, later))
     tail = next(tail for tail in losses if (tail.method, tail.level) == ("historical", ES_LEVEL))
     shortfall = gate(tail.var, depth.covered), gate(tail.es, depth.covered)
     result = SeriesFigures([], [], [], [], scored_forecasts(of, losses, depth.covered), shortfall)
@@ -107,7 +110,7 @@ def series_figures(
         result.volatility.append(document)
         result.beta.append({name: column[i] for name, column in betas.items()})
         result.var.append([line[i] for line in lines])
-        result.var_10d.append([line[i] for line in later])
+        result.var_10d.append([line[i] for line in later_lines])
     _record_missing_bounds(lines, reasons)
     asked = (
         *(
@@ -122,7 +125,7 @@ def series_figures(
         ("beta.realized", betas["realized"], covered[BETA_WINDOW], SHORT_HISTORY),
         ("beta.r2", betas["r2"], covered[BETA_WINDOW], ZERO_VARIANCE),
         ("var", [line["var"] for line in lines[0]], depth.covered, SHORT_HISTORY),
-        ("var_10d", [line["var"] for line in later[-1]], depth.covered, SHORT_HISTORY),
+        ("var_10d", [line["var"] for line in later_lines[-1]], depth.covered, SHORT_HISTORY),
     )
     _record_missing(panel, stack, asked, reasons)
     for i, value in enumerate(columns["realized_nav_252"]):
@@ -130,6 +133,24 @@ def series_figures(
             why = LOW_COVERAGE if nav_volatility.uncovered[i] else SHORT_HISTORY
             reasons[i].add(why, figure="volatility.realized_nav_252")
     return result
+
+
+def most_to_lose(panel: Panel, stack: PortfolioGroup) -> FloatVector:
+    """(g,) fraction of NAV that is lost where everything held is worth nothing; infinite where something is short."""
+    kinds = panel.kinds[stack.rows]
+    moving = np.where((kinds == PUBLIC) | (kinds == OPTION), stack.weight, 0.0)
+    return np.where((moving < 0.0).any(axis=1), np.inf, moving.sum(axis=1))
+
+
+def possible(
+    of: Sequence[Tail], most: FloatVector, section: str, covered: FloatVector, reasons: Sequence[Reasons]
+) -> list[Tail]:
+    """The tails without losses of more than `most`, each withheld one named."""
+    found, withheld = withhold_impossible(of, most)
+    for tail, beyond in zip(of, withheld, strict=True):
+        for i in np.flatnonzero(beyond & (covered >= COVERAGE_GATE)).tolist():
+            reasons[i].add(BEYOND_HOLDINGS, figure=f"{section}.{tail.method}.{tail.level:g}")
+    return found
 
 
 def _volatilities(

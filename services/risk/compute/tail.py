@@ -15,7 +15,9 @@ from services.risk.compute.inputs import History
 from services.risk.compute.rolling import trailing_sums
 from services.risk.compute.series import masked_moments
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
+from shared.market.registry import FILTER_SIGMAS, VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,36 @@ def tails(
 
 
 def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
-    """(returns at today's volatility, which there are): r_t σ_D/σ_{t-1} with the EWMA as of D and as of the session before t."""
+    """(returns at today's volatility, which there are): r_t σ_D/σ_{t-1} with the EWMA as of D and as of the session before t.
+
+    What is more than `FILTER_SIGMAS` σ_{t-1} is a jump: a share that stood still until its merger failed did not move by 240 of its
+    deviations, and today's deviations say nothing of it. It counts as it was, or as so many of today's where that is more.
+    """
     before = np.concatenate([np.full((len(series), 1), np.nan), path[:, :-1]], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         still = (before == 0.0) & (path[:, -1:] == 0.0)
         brought = np.where(still, series, series * np.sqrt(path[:, -1:] / before))
+        most = np.maximum(np.abs(series), FILTER_SIGMAS * np.sqrt(path[:, -1:]))
+        jumped = series**2 > FILTER_SIGMAS**2 * before
+        brought = np.where(jumped & (np.abs(brought) > most), np.copysign(most, series), brought)
     known: BoolMatrix = valid & np.isfinite(brought)
     return brought, known
+
+
+def withhold_impossible(of: Sequence[Tail], most: FloatVector) -> tuple[list[Tail], list[NDArray[np.bool_]]]:
+    """(tails without what says that a portfolio loses more than it can, by tail of which units that was).
+
+    most : (n,) fraction of NAV that is lost where all that is held is worth nothing; infinite where something is short
+    """
+    found, withheld = [], []
+    for tail in of:
+        with np.errstate(invalid="ignore"):
+            beyond: NDArray[np.bool_] = np.maximum(tail.var, tail.es) > most * (1.0 + _ROUNDING)
+        var, es, low = (np.where(beyond, np.nan, figure) for figure in (tail.var, tail.es, tail.low))
+        high = np.where(beyond | np.isnan(tail.high), np.nan, np.fmin(tail.high, most))
+        found.append(replace(tail, var=var, es=es, low=low, high=high))
+        withheld.append(beyond)
+    return found, withheld
 
 
 def ten_days(series: FloatMatrix, valid: BoolMatrix, one_day: Sequence[Tail]) -> list[Tail]:

@@ -20,7 +20,7 @@ from shared.arrays import DateVector, FloatMatrix, FloatVector
 from shared.market import layouts
 from shared.market.layouts import sql_element
 from shared.market.reasons import ReasonCode
-from shared.market.registry import FACTOR_NAMES, SPREAD_NAMES
+from shared.market.registry import EMPTY_BELOW, FACTOR_NAMES, SPREAD_NAMES
 
 _EPOCH = np.datetime64("2000-01-01", "D")  # of PostgreSQL's dates
 _DAYS = "string_agg(int4send(session - DATE '2000-01-01'), ''::bytea ORDER BY session)"
@@ -81,7 +81,7 @@ class BenchmarkRow:
 
 @dataclass(frozen=True, slots=True)
 class ReturnHistory:
-    """A portfolio's snapshots, oldest first; NaN for no return."""
+    """A portfolio's snapshots, oldest first; NaN for no return, as of a session on which nothing was in the account."""
 
     sessions: DateVector
     daily_return: FloatVector
@@ -112,11 +112,15 @@ async def find_holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first
     return [HeldRow(*row) for row in rows]
 
 
+# A session on which there was nothing to earn on is no observation of the account's volatility.
+_RETURN = f"CASE WHEN daily_pnl <> 0 OR abs(nav - least(flow, 0)) >= {EMPTY_BELOW} THEN daily_return END"
+
+
 async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], last: date) -> dict[UUID, ReturnHistory]:
     """Daily returns, drawdowns and coverage of each portfolio from its first snapshot to `last`."""
     rows = await conn.execute(
         text(f"""
-            SELECT portfolio_id, {_DAYS}, {_pack("daily_return")}, {_pack("drawdown")}, {_pack("coverage")}
+            SELECT portfolio_id, {_DAYS}, {_pack(_RETURN)}, {_pack("drawdown")}, {_pack("coverage")}
             FROM snapshots.snapshots WHERE portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND session <= :last
             GROUP BY portfolio_id
         """),

@@ -139,6 +139,7 @@ class Portfolios:
 
     Before a portfolio's first session: NAV and cash are `equity`, the returns 0, the peak 1.
     flows : per portfolio the (session day, amount) of every flow up to the last session, ascending
+    empty : per portfolio the (session day, next session day) of every session before the first at whose close nothing was left
     """
 
     portfolio_id: tuple[UUID, ...]
@@ -152,6 +153,7 @@ class Portfolios:
     cumulative_return: FloatVector
     peak_index: FloatVector
     flows: tuple[tuple[tuple[int, int], ...], ...]
+    empty: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class Snapshots:
     peak_index: FloatMatrix
     drawdown: FloatMatrix
     xirr: FloatMatrix
+    days_at_work: IntMatrix
+    """Days on which there was money in the account, which `xirr` is of; not stored."""
     positions: IntMatrix
     long_positions: IntMatrix
     short_positions: IntMatrix

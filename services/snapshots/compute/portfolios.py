@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from services.snapshots.compute.model import BoolVector, ChainBroken, Inputs, LotTable, Reason, Snapshots
 from services.snapshots.compute.money import LARGEST_SUM, UNITS, AmountTooLarge, IntMatrix
 from shared.arrays import FloatMatrix, IntVector
-from shared.market.internal_rate import xirr
+from shared.market.internal_rate import days_at_work, empty_stretches, xirr
+from shared.market.registry import EMPTY_BELOW
 
 # Carried for at most five sessions, or priced: what a good input backs.
 _COVERED = (Reason.NONE, Reason.STALE, Reason.NO_DIVIDENDS)
@@ -45,6 +46,7 @@ def snapshots(inputs: Inputs, table: LotTable) -> Snapshots:
     held_long, held_short = table.live & (table.quantity > 0), table.live & (table.quantity < 0)
     gross = add_up(np.abs(value))
     covered = add_up(np.where(np.isin(table.reason, _COVERED), np.abs(value), 0))
+    rates, worked = _xirr(inputs, nav, gross)
     return Snapshots(
         nav=nav,
         cash=cash,
@@ -63,7 +65,8 @@ def snapshots(inputs: Inputs, table: LotTable) -> Snapshots:
         cumulative_return=chains[2],
         peak_index=chains[3],
         drawdown=(1.0 + chains[2]) / chains[3] - 1.0,
-        xirr=_xirr(inputs, nav),
+        xirr=rates,
+        days_at_work=worked,
         positions=add_up(table.live.astype(np.int64)),
         long_positions=add_up(held_long.astype(np.int64)),
         short_positions=add_up(held_short.astype(np.int64)),
@@ -75,10 +78,12 @@ def _daily_returns(pnl: IntMatrix, base: IntMatrix) -> FloatMatrix:
     """P&L over the capital behind it, (T, P) decimal; NaN where no return describes the session.
 
     A base below zero has no return, and a loss of all of it or more ends every product of returns: after a factor at or below zero
-    the sign of each later one would be turned. An emptied account is no bankruptcy: nothing on nothing is 0.
+    the sign of each later one would be turned. An emptied account is no bankruptcy: nothing on nothing is 0, and nothing is what is less
+    than a cent, on either side: who pays out all is left with what a cent is rounded by.
     """
+    empty = np.abs(base) < EMPTY_BELOW * UNITS
     with np.errstate(divide="ignore", invalid="ignore"):
-        daily = np.where(base > 0, pnl / base, np.where((base == 0) & (pnl == 0), 0.0, np.nan))
+        daily = np.where((base > 0) & ~empty, pnl / base, np.where(empty & (pnl == 0), 0.0, np.nan))
     return np.where(1.0 + daily > 0.0, daily, np.nan)
 
 
@@ -129,12 +134,17 @@ def _chains(inputs: Inputs, daily: FloatMatrix) -> tuple[FloatMatrix, FloatMatri
     return mtd, ytd, total, peak
 
 
-def _xirr(inputs: Inputs, nav: IntMatrix) -> FloatMatrix:
+def _xirr(inputs: Inputs, nav: IntMatrix, gross: IntMatrix) -> tuple[FloatMatrix, IntMatrix]:
+    """(rates, days on which money was at work), (T, P) each."""
     portfolios, days = inputs.portfolios, inputs.market.days[1:].tolist()
-    result = np.full(nav.shape, np.nan)
+    result, worked = np.full(nav.shape, np.nan), np.zeros(nav.shape, dtype=np.int64)
+    empty = (np.maximum(np.abs(nav), gross) < EMPTY_BELOW * UNITS).T.tolist()
+    earlier = portfolios.empty or ((),) * len(portfolios.flows)
     for column, flows in enumerate(portfolios.flows):
         dated = [(int(portfolios.first_day[column]), float(portfolios.equity[column]) / UNITS)]
         dated += [(day, amount / UNITS) for day, amount in flows]
+        stretches = [*earlier[column], *empty_stretches(days, empty[column])]
         for row, day in enumerate(days):
-            result[row, column] = xirr(dated, day, float(nav[row, column]) / UNITS)
-    return result
+            result[row, column] = xirr(dated, day, float(nav[row, column]) / UNITS, stretches)
+            worked[row, column] = days_at_work(dated, day, stretches)
+    return result, worked

@@ -45,18 +45,17 @@ def lot_reasons(inputs: Inputs, table: LotTable, row: int, lots: slice) -> list[
     return [Shortfall(figure=figure or None, symbol=symbol, reason=reason) for symbol, figure, reason in sorted(found)]
 
 
-def figure_reasons(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> list[Shortfall]:
+def figure_reasons(snapshots: Snapshots, row: int, portfolio: int) -> list[Shortfall]:
     """Why figures of the portfolio are null. They take nothing from its quality: there is nothing to heal."""
     return [
-        Shortfall(figure=figure, symbol=None, reason=reason)
-        for figure, reason in _nulls(inputs, snapshots, row, portfolio)
+        Shortfall(figure=figure, symbol=None, reason=reason) for figure, reason in _nulls(snapshots, row, portfolio)
     ]
 
 
-def _nulls(inputs: Inputs, snapshots: Snapshots, row: int, portfolio: int) -> Iterator[tuple[str, str]]:
+def _nulls(snapshots: Snapshots, row: int, portfolio: int) -> Iterator[tuple[str, str]]:
     for figure in _CHAINED:
         if np.isnan(getattr(snapshots, figure)[row, portfolio]):
             yield figure, ReasonCode.NO_CAPITAL.value
     if np.isnan(snapshots.xirr[row, portfolio]):
-        held = inputs.market.days[row + 1] - inputs.portfolios.first_day[portfolio]
-        yield "xirr", ReasonCode.SHORT_HISTORY.value if held < XIRR_YEAR_DAYS else ReasonCode.NO_ROOT.value
+        young = snapshots.days_at_work[row, portfolio] < XIRR_YEAR_DAYS
+        yield "xirr", ReasonCode.SHORT_HISTORY.value if young else ReasonCode.NO_ROOT.value

@@ -35,7 +35,8 @@ from services.snapshots.workflow import expiry
 from shared import ledger
 from shared.arrays import BoolMatrix, FloatVector, IntVector
 from shared.market.calendar import calendar
-from shared.market.registry import OPTION_MULTIPLIER, STALE_SESSIONS
+from shared.market.internal_rate import merge_stretches
+from shared.market.registry import EMPTY_BELOW, OPTION_MULTIPLIER, STALE_SESSIONS
 from shared.market.symbols import SymbolKind, classify, is_cash_like, parse_occ
 from shared.work import Batch, Phase, UnitKey
 
@@ -57,6 +58,7 @@ async def load_inputs(conn: AsyncConnection, batch: Batch) -> Inputs:
     holdings = await store.holdings(conn, ids, previous)
     flows = await store.flows(conn, ids, batch.last)
     portfolios = _portfolios(ids, [living[portfolio] for portfolio in ids], flows, batch.first)
+    portfolios = replace(portfolios, empty=await _empty(conn, portfolios, previous))
     # Fifty thousand lots are half a second of Python: off the event loop.
     lots, symbols = await asyncio.to_thread(_lots, ids, positions, batch.first)
     earliest = _earliest(positions, batch.first)
@@ -123,6 +125,25 @@ def _portfolios(ids: tuple[UUID, ...], rows: Rows, flows: Rows, first: date) -> 
         peak_index=np.where(begins, 1.0, _figures([row.peak_index for row in rows])),
         flows=tuple(tuple(by_portfolio[portfolio]) for portfolio in ids),
     )
+
+
+async def _empty(
+    conn: AsyncConnection, portfolios: Portfolios, previous: date
+) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """By portfolio the stretches up to the session after `previous` on which nothing was in the account."""
+    # Only what was taken out or lost whole leaves nothing: the others' past need not be looked through every night.
+    drained = [
+        portfolio
+        for portfolio, flows, total in zip(
+            portfolios.portfolio_id, portfolios.flows, portfolios.cumulative_return.tolist(), strict=True
+        )
+        if np.isnan(total) or any(amount < 0 for _, amount in flows)
+    ]
+    found: dict[UUID, list[tuple[int, int]]] = {}
+    if drained:
+        for row in await store.find_empty_sessions(conn, drained, previous, EMPTY_BELOW):
+            found.setdefault(row.portfolio_id, []).append((_day(row.session), _day(calendar().next(row.session))))
+    return tuple(tuple(merge_stretches(found.get(portfolio, []))) for portfolio in portfolios.portfolio_id)
 
 
 def _money(amounts: Sequence[Decimal | None]) -> IntVector:

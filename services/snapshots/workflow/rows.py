@@ -63,7 +63,7 @@ def unit_rows(inputs: Inputs, table: LotTable, snapshots: Snapshots) -> Mapping[
         for row, session in enumerate(sessions):
             of_portfolio = slice(start, start + entered[row])
             short = lot_reasons(inputs, table, row, of_portfolio) + doubts.shortfalls(row, of_portfolio)
-            reasons = short + doubts.remarks(row, of_portfolio) + figure_reasons(inputs, snapshots, row, portfolio)
+            reasons = short + doubts.remarks(row, of_portfolio) + figure_reasons(snapshots, row, portfolio)
             provisional = inputs.provisional is not None and bool(inputs.provisional[row, portfolio])
             outcome = _outcome(short, float(snapshots.coverage[row, portfolio]), provisional=provisional)
             rows[UnitKey(portfolio_id, session)] = UnitRow(

@@ -14,8 +14,10 @@ from services.coordinator.compute import attribution, liquidity, what_if
 from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.replay import by_factors, compound, option_return, total
+from services.coordinator.results import attribution as attributions
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results import what_if as what_ifs
+from services.coordinator.results.attribution_inputs import Held, Inputs, SectorBenchmark
 from services.coordinator.results.book import Book, holding
 from services.coordinator.tokens.model import Role, role_for_call
 from services.risk.compute import concentration, tail, volatility
@@ -68,6 +70,14 @@ def test_a_hole_breaks_the_product_and_not_the_sample() -> None:
     assert found.volatility == pytest.approx(math.sqrt(252) * np.delete(whole.returns, 40).std(ddof=1))
     lost = measure(replace(whole, returns=returns))
     assert lost.reasons["total_return"] == "no_capital", "there is a snapshot, and it has no return"
+    # The session on which all was lost is the one that they would leave out.
+    assert {lost.reasons[name] for name in ("volatility", "sharpe", "semi_deviation", "positive_share")} == {
+        "no_capital"
+    }
+    assert math.isnan(lost.sharpe)
+    assert lost.worst is None
+    beside = compare(replace(whole, returns=returns), walk(300, 2))
+    assert {beside.reasons[name] for name in ("beta", "tracking_error", "active_return")} == {"no_capital"}
 
 
 def test_sessions_whose_prices_are_no_evidence_are_looked_through() -> None:
@@ -114,10 +124,108 @@ def test_a_benchmark_with_too_few_returns_is_not_compared() -> None:
     other[:70] = np.nan
     found = compare(own, other)
     assert found.reasons["tracking_error"] == "low_coverage"
-    assert found.reasons["return"] == "short_history"
+    assert found.reasons["return"] == found.reasons["active_return"] == "not_fetched"
     assert math.isnan(found.active_return)
-    assert [part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")] == pytest.approx(
-        [math.nan, *[part.benchmark for part in by_calendar(own.sessions, own.returns, other, "Y")][1:]], nan_ok=True
+    assert [part.benchmark for part in by_calendar(own, other, "Y")] == pytest.approx(
+        [math.nan, *[part.benchmark for part in by_calendar(own, other, "Y")][1:]], nan_ok=True
+    )
+
+
+def emptied(whole: Range, first: int, count: int) -> Range:
+    """The range with `count` sessions before position `first` on which nothing was in the account."""
+    n = len(whole.sessions) + count
+    nothing = (np.arange(n) >= first) & (np.arange(n) < first + count)
+    returns = np.zeros(n)
+    returns[~nothing] = whole.returns
+    return replace(a_range(returns), idle=nothing)
+
+
+@pytest.mark.parametrize("first", [0, 120, 300])
+def test_sessions_on_which_nothing_was_in_the_account_are_no_observations(first: int) -> None:
+    """Before the first deposit, between a withdrawal and the next deposit, after the last: the figures are those of the rest."""
+    whole, bench = a_range(walk(300)), walk(300, 2)
+    of = emptied(whole, first, 260)
+    found, expected = measure(of), measure(whole)
+    for name in ("n_obs", "total_return", "annual_return", "volatility", "semi_deviation", "sharpe", "sortino", "skew", "calmar",
+                 "positive_share", "cdar_95", "max_drawdown", "risk_free"):  # fmt: skip
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-12), name
+    assert found.reasons == expected.reasons == {}
+    other = np.full(560, 0.003)
+    other[of.live()] = bench
+    beside, plain = compare(of, other), compare(whole, bench)
+    for name in (
+        "n_obs",
+        "total_return",
+        "active_return",
+        "tracking_error",
+        "beta",
+        "alpha",
+        "r2",
+        "up_capture",
+        "down_capture",
+    ):
+        assert getattr(beside, name) == pytest.approx(getattr(plain, name), rel=1e-12), name
+    months = by_calendar(of, other, "M")
+    assert sum(part.sessions for part in months) == 300
+    dead = [part for part in months if part.sessions == 0]
+    assert dead
+    assert all(math.isnan(part.value) and math.isnan(part.benchmark) for part in dead)
+    assert math.prod(1 + part.value for part in months if part.sessions) - 1 == pytest.approx(found.total_return)
+
+
+def test_of_a_range_without_money_nothing_is_known_and_it_is_said() -> None:
+    of = replace(a_range(np.zeros(300)), idle=np.ones(300, np.bool_))
+    found = measure(of)
+    assert math.isnan(found.total_return)
+    assert {found.reasons[name] for name in ("total_return", "max_drawdown", "annual_return")} <= {
+        "no_capital",
+        "short_history",
+    }
+    assert found.reasons["total_return"] == "no_capital"
+    beside = compare(of, walk(300))
+    assert {beside.reasons[name] for name in ("return", "active_return")} == {"no_capital"}
+
+
+def test_against_sectors_an_empty_account_is_no_bet() -> None:
+    """Two sessions with half in Energy, then two without money while the benchmark falls: the two do not count."""
+    nothing = np.zeros(4)
+    found = history.Snapshots(
+        sessions(4), np.array([1010.0, 0.0, 0.0, 0.0]), np.array([0.01, 0.0, 0.0, 0.0]), np.array([10.0, 0.0, 0.0, 0.0]),
+        np.array([0.0, -1010.0, 0.0, 0.0]), np.ones(4), np.ones(4, np.bool_), np.zeros(4, np.bool_), nothing, 1000.0,
+    )  # fmt: skip
+    held = Held(["XOM"], np.array([[10.0], [0.0], [0.0], [0.0]]), np.array([[500.0], [505.0], [0.0], [0.0]]))
+    funds = np.array([[0.02], [0.0], [-0.3], [np.nan]])
+    against = SectorBenchmark("B", ["Energy"], np.ones((4, 1)), funds)
+    empty = np.zeros((4, 8))
+    of = Inputs(found, slice(0, 4), held, {"XOM": "Energy"}, empty, empty, empty, against)
+    answer, why = attributions._brinson(of, of.base, found.returns)
+    assert why == []
+    assert answer is not None
+    assert answer["return"] == pytest.approx(0.02)
+    assert answer["active_return"] == pytest.approx(-0.01)
+    assert sum(line["allocation"] + line["selection"] for line in answer["sectors"]) == pytest.approx(-0.01)
+
+
+def test_a_snapshot_says_itself_that_there_was_nothing_to_earn_on() -> None:
+    """Opened with nothing, funded on the second session, emptied on the third to less than a cent, funded anew on the fifth."""
+    nan = math.nan
+    of = history.Snapshots(
+        sessions=sessions(7),
+        nav=np.array([0.0, 1000.0, 0.004, 0.004, 500.0, nan, -3.0]),
+        returns=np.zeros(7),
+        pnl=np.array([0.0, 0.0, 0.0, 0.0, 0.0, nan, 1.0]),
+        flow=np.array([0.0, 1000.0, -999.996, 0.0, 499.996, nan, 0.0]),
+        coverage=np.ones(7),
+        there=np.array([True] * 5 + [False, True]),
+        stale=np.zeros(7, np.bool_),
+        gross=np.array([0.0, 800.0, 0.0, 0.0, 0.0, nan, 9.0]),
+        equity=0.0,
+    )
+    assert of.idle().tolist() == [True, False, False, True, False, False, False]
+    days = (of.sessions - np.datetime64(0, "D")).astype(int).tolist()
+    assert of.empty_stretches() == [(days[0], days[1]), (days[2], days[4])]
+    assert replace(of, nav=np.zeros(7), gross=np.ones(7)).empty_stretches() == [], (
+        "long and short of one size is not nothing"
     )
 
 

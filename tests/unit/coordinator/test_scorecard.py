@@ -214,6 +214,19 @@ def test_exceedances_that_follow_one_another_are_not_independent() -> None:
     assert scorecard.body(score(Record(forecasts, few)))["var"][0]["reason"] == "few_exceedances"
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 62, 63, 80])
+@pytest.mark.parametrize("x", [0, 1])
+def test_a_few_sessions_light_nothing_and_none_beyond_is_never_yellow(n: int, x: int) -> None:
+    """At 99 % of five sessions so many or fewer than none has a chance of 95 %: that says nothing of a forecast."""
+    forecasts, came = np.full((n + 1, WIDTH), 1.0), np.full(n + 1, 0.5)
+    came[1 : 1 + x] = -2.0
+    of = score(Record(forecasts, came))
+    rows = {(row["method"], row["level"]): row for row in scorecard.body(of)["var"]}
+    for (method, level), tail in of.tails.items():
+        assert tail.zone == ("green" if n >= 63 else None), (method, level)
+        assert rows[method, level]["reason"] == ("few_exceedances" if n >= 63 else "short_history")
+
+
 @pytest.mark.parametrize("n", [250, 500])
 def test_the_traffic_light_is_the_binomials(n: int) -> None:
     at = layouts.element(layouts.FORECASTS, "var_historical_99")

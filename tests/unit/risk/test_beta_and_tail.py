@@ -9,7 +9,7 @@ from scipy import stats
 
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.inputs import History
-from services.risk.compute.tail import drawdowns, order_ranks, tails, ten_days
+from services.risk.compute.tail import drawdowns, order_ranks, tails, ten_days, withhold_impossible
 from services.risk.compute.tail_parts import _lowest
 from shared.market.registry import ES_LEVEL, LOOKBACK
 
@@ -147,6 +147,45 @@ def test_filtered_var_follows_a_rise_of_volatility_that_the_plain_one_averages_a
     assert other["filtered"] > 2.0 * other["historical"]
     still = tails(np.zeros((1, LOOKBACK)), everything, (0.95,))
     assert {t.var[0] for t in still} == {0.0}
+
+
+def pinned() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """A share at the price of its merger, which fails, and moves freely thereafter."""
+    rng = np.random.default_rng(3)
+    return np.concatenate([rng.normal(0.0001, 0.0005, 444), [-0.12], rng.normal(0.0, 0.03, 59)])[None]
+
+
+def test_a_jump_out_of_a_pinned_price_counts_ten_of_todays_deviations_at_most() -> None:
+    """-12 % was 240 deviations of its day: at today's 3 % that would be seven times the whole value."""
+    found = {(t.method, t.level): t for t in tails(pinned(), VALID[:1], (0.95, 0.99))}
+    assert found["historical", 0.99].es[0] == pytest.approx(0.081, abs=0.03)
+    for level in (0.95, 0.99):
+        assert 0.0 < found["filtered", level].var[0] <= found["filtered", level].es[0] < 0.5
+    # A move that the day's own volatility could make is brought to today's whole, and none counts for less than it was.
+    calm = np.where(np.abs(SERIES) > 0.04, 0.04, SERIES)
+    plain = next(t.es for t in tails(calm, VALID, (0.99,)) if t.method == "filtered")
+    assert np.isfinite(plain).all()
+    quiet = np.concatenate(
+        [np.random.default_rng(1).normal(0, 0.01, 400), [-0.3], np.random.default_rng(2).normal(0, 0.002, 103)]
+    )
+    [fallen] = [t for t in tails(quiet[None], VALID[:1], (0.99,)) if t.method == "filtered"]
+    assert fallen.es[0] < 0.3, "brought down with the volatility, as any other"
+
+
+def test_what_a_portfolio_cannot_lose_is_withheld_and_bounds_end_at_all_it_has() -> None:
+    wild = np.random.default_rng(4).normal(0.0, 0.5, (3, LOOKBACK)).clip(-0.99, 3.0)
+    before = tails(wild, VALID[:3], (0.95, 0.99))
+    after, withheld = withhold_impossible(before, np.array([1.0, 2.0, np.inf]))
+    for tail, old, beyond in zip(after, before, withheld, strict=True):
+        assert beyond.tolist() == [
+            bool(max(v, e) > m) for v, e, m in zip(old.var, old.es, (1.0, 2.0, np.inf), strict=True)
+        ]
+        assert np.isnan(tail.var).tolist() == np.isnan(tail.es).tolist() == beyond.tolist()
+        assert np.array_equal(tail.var[~beyond], old.var[~beyond])
+        assert not (tail.high[:2] > [1.0, 2.0]).any()
+    normal = next(t for t in after if (t.method, t.level) == ("normal", 0.99))
+    assert np.isnan(normal.var[0])
+    assert normal.var[2] > 1.0, "who is short may lose more"
 
 
 def test_ten_days_are_root_ten_and_overlapping_windows() -> None:

@@ -76,6 +76,21 @@ def test_a_reverse_stress_is_the_likeliest_move_that_loses_so_much() -> None:
     assert small.money[0, 0] == pytest.approx(-1000.0 * REVERSE_LOSS / 10.0, rel=1e-9), "before any floor"
 
 
+def test_a_move_in_which_a_factor_loses_all_is_no_move() -> None:
+    """A thousandth of NAV in shares: nothing that the market does loses a tenth; how far off it is stands there all the same."""
+    of = pictured(nav=1000.0 * sum(VALUES.values()))
+    found = of.risk["reverse_stress"]
+    assert set(found["shocks"].values()) == {None}
+    assert found["sigmas"] > 5.0
+    assert {"figure": "reverse_stress", "symbol": None, "reason": "implausible"} in of.reasons
+    # Also where five deviations are more than everything: of a market that moves eight times as much.
+    wild = replace(PANEL, returns=(8.0 * PANEL.returns).clip(-0.9, 3.0))
+    loud = pictured(wild, nav=20.0 * sum(VALUES.values()))
+    assert loud.risk["reverse_stress"]["sigmas"] < 5.0
+    assert set(loud.risk["reverse_stress"]["shocks"].values()) == {None}
+    assert {"figure": "reverse_stress", "symbol": None, "reason": "implausible"} in loud.reasons
+
+
 def test_without_exposures_or_nav_nothing_is_said_and_why() -> None:
     for of, reason in (
         (pictured(nav=-5.0), "nav_not_positive"),

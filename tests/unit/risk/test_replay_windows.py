@@ -49,6 +49,23 @@ def test_returns_are_compounded_else_the_ratio_of_adjusted_closes_else_absent() 
     assert found == {"SPY": round(whole, 4), "TLT": 0.04}
 
 
+def test_a_proxy_that_more_than_doubled_is_in_the_window_and_one_that_lost_all_is_not() -> None:
+    """Windows may be years long: SPY tripled from 2009 to 2014."""
+    sessions = sessions_of(WINDOW, calendar())
+    found = returns_of(
+        {
+            "SPY": days(0.5, 0.4, 0.3, 0.2, 0.1),
+            "VTV": days(0.5, None, 0.3, 0.2, 0.1, closes=(40.0, 140.0)),
+            "TLT": days(-1.0, 0.1, 0.0, 0.0, 0.0),
+        },
+        sessions,
+    )
+    assert found == {"SPY": round(1.5 * 1.4 * 1.3 * 1.2 * 1.1 - 1, 4), "VTV": 2.5}
+    filled = parse({"scenarios": [OWN]}).with_returns({WINDOW: found})
+    moved = scripts(filled, filled.scenarios, factor_model(cases.panel(["AAA"])), cases.panel(["AAA"]).sessions)
+    assert moved.value[0, 0, 0] == found["SPY"]
+
+
 def test_a_window_alone_is_read_filled_and_known_by_what_is_written() -> None:
     read = parse({"scenarios": [OWN]})
     assert read.windows() == (WINDOW,)

@@ -421,6 +421,45 @@ def test_every_null_figure_has_its_reason(market: Panel) -> None:
             assert (scenario["direct"] is None) == (scenario["reason"] is not None)
 
 
+def wild(*, borrowed: float = 0.0, short: float = 0.0, hole: bool = False) -> Answered:
+    """Half a year at two per mille a day, then forty-five per cent a day: by a normal more than all is lost on a bad one."""
+    rng = np.random.default_rng(4)
+    panel = cases.panel(["AAA", "BBB"])
+    returns = panel.returns.copy()
+    returns[panel.symbols.index("AAA")] = rng.normal(0.0, 0.45, LOOKBACK).clip(-0.95, 4.0)
+    panel = replace(panel, returns=returns)
+    if hole:
+        panel = cases.forget(panel, "BBB", 490, 495)
+    lots = [Lot("AAA", 900.0), Lot("BBB", 100.0)]
+    if short:
+        lots.append(Lot("SPY", -short))
+    return only(panel, Unit(1000.0 - borrowed, tuple(lots)))
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_a_long_book_is_never_said_to_lose_more_than_it_has(hole: bool) -> None:
+    of = wild(hole=hole)
+    lines = {(line["method"], line["level"]): line for line in of.risk["var"]}
+    assert lines["normal", 0.99]["var"] is lines["normal", 0.99]["es"] is None
+    assert lines["historical", 0.99]["es"] == pytest.approx(0.85, abs=0.05)
+    for section, key in (("var", "var"), ("var_10d", "var_10d"), ("covered_only.var", "covered_only")):
+        found = of.risk[key]["var"] if key == "covered_only" else of.risk[key]
+        for line in found:
+            assert line["es"] is None or line["es"] <= 1.0
+            assert line.get("var_high") is None or line["var_high"] <= 1.0
+            named = (f"{section}.{line['method']}.{line['level']:g}", None, "beyond_holdings") in reasons(of)
+            assert named == (line["var"] is None), (section, line)
+    scaled = {line["level"]: line["var"] for line in of.risk["var_10d"] if line["method"] == "scaled"}
+    assert set(scaled.values()) == {None}
+
+
+def test_who_borrowed_may_lose_what_is_held_and_who_is_short_more() -> None:
+    levered = {(line["method"], line["level"]): line for line in wild(borrowed=600.0).risk["var"]}
+    assert 1.0 < levered["historical", 0.99]["es"] <= 2.5
+    assert levered["normal", 0.99]["var"] is None
+    assert all(line["var"] is not None for line in wild(short=100.0).risk["var"])
+
+
 def test_documents_hold_plain_numbers_only(market: Panel) -> None:
     units = crowd(market, 12, 6)
     for of in pictured(market, cases.book(market, units)):

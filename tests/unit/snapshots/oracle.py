@@ -196,9 +196,10 @@ class _SlowLot:
 
 def simple_return(pnl: Decimal, base: Decimal) -> float | None:
     """Nothing on nothing is 0; a loss of all there was, or on nothing, is no return that could be multiplied."""
-    if base == 0 and pnl == 0:
+    empty = abs(base) < Decimal("0.01")
+    if empty and pnl == 0:
         return 0.0
-    if base <= 0 or pnl <= -base:
+    if empty or base < 0 or pnl <= -base:
         return None
     return float(pnl) / float(base)
 

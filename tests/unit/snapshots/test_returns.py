@@ -8,8 +8,10 @@ from datetime import date
 from decimal import Decimal
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
+from shared.market.internal_rate import xirr
 from tests.support.examples import examples
 from tests.support.worlds import Lot, Portfolio, Symbol, World, run, weekdays
 from tests.unit.snapshots.strategies import worlds
@@ -123,3 +125,50 @@ def test_an_emptied_account_goes_on_when_money_comes_back() -> None:
     assert s.daily_return[2:6, 0].tolist() == [0.0, 0.0, 0.0, 0.0]
     assert math.isclose(s.cumulative_return[-1, 0], 0.1, rel_tol=1e-12)
     assert s.drawdown[:, 0].tolist() == [0.0] * 8
+
+
+@pytest.mark.parametrize("left", ["-0.0033", "0.0049"])
+def test_what_a_cent_is_rounded_by_ends_no_product(left: str) -> None:
+    """All is paid out, to the cent: NAV is a fraction of one below or above nothing until money comes back, and nobody lost it."""
+    sessions = weekdays(date(2020, 3, 2), 8)
+    symbol = Symbol("AAA", dict(zip(sessions, [100.0] * 6 + [105.0, 110.0], strict=True)))
+    lots = (
+        Lot("AAA", Decimal(100), sessions[0], Decimal(100), sessions[1], Decimal(100), number=1),
+        Lot("AAA", Decimal(50), sessions[5], Decimal(100), number=2),
+    )
+    flows = {sessions[2]: Decimal(-10_000) + Decimal(left), sessions[5]: Decimal(5_000)}
+    s = run(World(sessions, {"AAA": symbol}, (Portfolio(Decimal(10_000), lots, flows),))).snapshots
+    assert s.nav[3, 0] == int(Decimal(left) * 10_000)
+    assert s.daily_return[2:6, 0].tolist() == [0.0] * 4
+    assert math.isclose(s.cumulative_return[-1, 0], 0.1, rel_tol=1e-5)
+    # What is earned on less than a cent is no return on capital.
+    early = (*lots[:1], Lot("AAA", Decimal(50), sessions[3], Decimal(99), number=2))
+    s = run(World(sessions, {"AAA": symbol}, (Portfolio(Decimal(10_000), early, flows),))).snapshots
+    assert np.isnan(s.daily_return[3, 0])
+
+
+@pytest.mark.parametrize("cut", [None, 9, 12, 268])
+def test_the_money_weighted_return_leaves_out_days_without_money(cut: int | None) -> None:
+    """Held for ten sessions, emptied for 250, held for 300 more: computed at once, or going on from what is stored."""
+    sessions = weekdays(date(2018, 1, 1), 560)
+    price = [100.0] * 260 + [100.0 + 0.1 * k for k in range(300)]
+    lots = (
+        Lot("AAA", Decimal(100), sessions[0], Decimal(100), sessions[9], Decimal(100), number=1),
+        Lot("AAA", Decimal(50), sessions[260], Decimal(100), number=2),
+    )
+    flows = {sessions[9]: Decimal(-10_000), sessions[260]: Decimal(5_000)}
+    world = World(
+        sessions,
+        {"AAA": Symbol("AAA", dict(zip(sessions, price, strict=True)))},
+        (Portfolio(Decimal(10_000), lots, flows),),
+    )
+    s = run(world).snapshots if cut is None else run(world, cut + 1, after=run(world, last=cut)).snapshots
+    gone = (sessions[260] - sessions[9]).days
+    worked = (sessions[-1] - sessions[0]).days - gone
+    assert s.days_at_work[-1, 0] == worked
+    first = xirr(
+        [(0, 10_000.0), (worked - (sessions[-1] - sessions[260]).days, -5_000.0)], worked, float(s.nav[-1, 0]) / 10_000
+    )
+    assert math.isclose(s.xirr[-1, 0], first, rel_tol=1e-12)
+    young = np.flatnonzero(np.isfinite(s.xirr[:, 0]))[0]
+    assert s.days_at_work[young, 0] >= 365 > s.days_at_work[young - 1, 0]

@@ -33,9 +33,11 @@ ANALYTICS: tuple[Formula, ...] = (
     _chain("total_return", "product of (1 + daily return) - 1, from the portfolio's first session on"),
     _chain("annual_return", "(1 + total return)^(252 / sessions) - 1", **_YEAR, **_LONG),
     _chain("money_weighted_return", "r with the sum of amount (1 + r)^(days left / days in all) = NAV; amounts: the opening equity and "
-      "every flow since", *_MONEY, lowest=registry.XIRR_LOWEST, highest=registry.XIRR_HIGHEST),
-    _chain("money_weighted_annual", "r with the sum of amount (1 + r)^(days left / 365) = NAV", *_MONEY,
-      lowest=registry.XIRR_LOWEST, highest=registry.XIRR_HIGHEST, year_days=registry.XIRR_YEAR_DAYS),
+      "every flow since; days with less than empty_below in the account do not count", *_MONEY, lowest=registry.XIRR_LOWEST,
+      highest=registry.XIRR_HIGHEST, empty_below=registry.EMPTY_BELOW),
+    _chain("money_weighted_annual", "r with the sum of amount (1 + r)^(days left / 365) = NAV; days with less than empty_below in the "
+      "account do not count", *_MONEY, lowest=registry.XIRR_LOWEST, highest=registry.XIRR_HIGHEST, year_days=registry.XIRR_YEAR_DAYS,
+      empty_below=registry.EMPTY_BELOW),
     _chain("volatility", f"standard deviation (ddof=1) of the daily returns times the root of 252, {_KNOWN}", **_YEAR, **_GATE),
     _chain("semi_deviation", "root of 252 times the root of the sum of squares of what returns lie below their mean, over n - 1; "
       f"{_KNOWN}", **_YEAR, **_GATE, **_LONG),

@@ -76,7 +76,8 @@ RISK: tuple[Formula, ...] = (
     formula("exposures/positions/*/**", "why there is no beta", Source.FACTS, *BOOK, parameters=JOINT, own=True,
       window=registry.BETA_WINDOW + 1),
     # --- volatility ---
-    formula("risk/volatility/realized_nav_252", "standard deviation of the snapshots' daily returns, times the root of 252",
+    formula("risk/volatility/realized_nav_252", "standard deviation of the snapshots' daily returns, times the root of 252; not of "
+      "sessions with nothing to earn on",
       Source.HISTORY, parameters=_ANNUAL | _SHARE | GATED | {"window": registry.NAV_WINDOW}, window=registry.NAV_WINDOW),
     *(formula(f"risk/volatility/realized_{window}", "standard deviation of the series of constant weights of the session, times the root "
         "of 252", *SERIES, parameters=_ANNUAL | GATED | _SHARE | {"window": window}, window=window + 1)
@@ -126,7 +127,8 @@ RISK: tuple[Formula, ...] = (
     *(formula(f"risk/var/normal/*{tail}", "normal: VaR = -(mean + z s), ES = -mean + s phi(z) / (1 - level)", *SERIES,
         parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",)) for tail in ("", "/**")),
     *(formula(f"risk/var/filtered/*{tail}", "filtered historical simulation: as historical, of the returns r_t s_D / s_(t-1) with the EWMA "
-        "volatility s (decay 0.94) as of D and of the session before t", *SERIES, parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",))
+        "volatility s (decay 0.94) as of D and of the session before t; beyond `jump` s_(t-1) at most the larger of itself and `jump` s_D",
+        *SERIES, parameters=GATED | _TAIL | {"jump": registry.FILTER_SIGMAS}, window=WHOLE, steps=("n_obs",))
       for tail in ("", "/**")),
     *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
         "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
@@ -150,7 +152,7 @@ RISK: tuple[Formula, ...] = (
       "below the quantile, f the market's return or the residual r_k - b_k m; specific is the rest",
       *SERIES, parameters=JOINT | GATED | _TAIL | {"level": registry.ES_LEVEL}, window=WHOLE),
     formula("risk/reverse_stress/**", "the likeliest joint move that loses x of NAV by the betas: -x Sb / (b'Sb), S the EWMA covariance of "
-      "the market and the residuals; sigmas = x / root(63 b'Sb); shocks: returns of the raw proxies",
+      "the market and the residuals; sigmas = x / root(63 b'Sb); shocks: returns of the raw proxies, null where one would lose all",
       *SERIES, parameters=JOINT | GATED | {"loss": registry.REVERSE_LOSS, "half_life": registry.STRESS_HALF_LIFE},
       window=registry.STRESS_WINDOW + 1),
     formula("risk/drawdown/**", "from the snapshots' return index: now, the deepest, and the sessions of its peak and trough",
@@ -185,7 +187,8 @@ RISK: tuple[Formula, ...] = (
         "exceedance and another after none over that with one for both, p from chi-squared(1); pairs of sessions that follow one another",
         *_SCORED, window=Span.CHAIN, steps=("exceedances",)) for name in ("christoffersen_lr", "christoffersen_p")),
     formula("scorecard/var/*/*/zone", "by the probability of so many exceedances or fewer, binomial(n, 1 - level): green below 95 %, "
-      "yellow below 99.99 %, else red", *_SCORED, window=Span.CHAIN, steps=("n", "exceedances")),
+      "yellow below 99.99 %, else red; null below `least` sessions", *_SCORED, parameters={"least": registry.ZONE_MIN_SESSIONS},
+      window=Span.CHAIN, steps=("n", "exceedances")),
     formula("scorecard/interval/**", "forecasts whose horizon has passed, and how many of the volatilities that came lay between low and "
       "high",
       *_SCORED, parameters=_LOSS, window=Span.CHAIN),

@@ -13,6 +13,7 @@ _CHAIN = (*_HOLDINGS, Source.FLOWS, Source.EARLIER, Source.EQUITY)
 _OPTIONS = {"option_multiplier": registry.OPTION_MULTIPLIER}
 _STALE = {"stale_sessions": registry.STALE_SESSIONS}
 _XIRR = {
+    "empty_below": registry.EMPTY_BELOW,
     "year_days": registry.XIRR_YEAR_DAYS,
     "lowest": registry.XIRR_LOWEST,
     "highest": registry.XIRR_HIGHEST,
@@ -65,8 +66,9 @@ LEDGER: tuple[Formula, ...] = (
               steps=("daily_return",)),
     _snapshot("drawdown", "I_t / peak_t - 1, I = 1 + cumulative return, its peak since the first session at least 1", *_CHAIN,
               window=Span.CHAIN, steps=("cumulative_return",)),
-    _snapshot("xirr", "annual rate at which equity and flows grow to NAV, ACT/365; null in the first year_days, and without a root in "
-              "[lowest, highest]", *_CHAIN, parameters=_XIRR, window=Span.CHAIN, steps=("nav", "cumulative_flow")),
+    _snapshot("xirr", "annual rate at which equity and flows grow to NAV, ACT/365, over the days with at least empty_below in the "
+              "account; null with fewer than year_days, and without a root in [lowest, highest]", *_CHAIN,
+              parameters=_XIRR, window=Span.CHAIN, steps=("nav", "cumulative_flow")),
     _snapshot("positions", "number of lots with a quantity other than zero", *_TRADED),
     _snapshot("long_positions", "number of lots with a quantity above zero", *_TRADED),
     _snapshot("short_positions", "number of lots with a quantity below zero", *_TRADED),
