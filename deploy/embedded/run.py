@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
-from deploy.embedded import broker, computation, postgres, prices, state
+from deploy.embedded import broker, computation, postgres, prices, priority, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
@@ -27,6 +27,7 @@ from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
+from shared.collection import keep_for_good
 from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
 from shared.db.roles import API, LOGINS, MIGRATOR, role_of
@@ -128,6 +129,7 @@ async def run_embedded(
             stack.enter_context(state.register_server(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.keep_watch())
+        await stack.enter_async_context(priority.keep_lowered(lambda: supervisor.current(database).child.process.pid))
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
 
 
@@ -176,6 +178,7 @@ async def _serve(options: Options) -> None:
         starting = run_embedded(options, supervisor, lambda part: say(f"starting {part} …"))
         running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
         if running is not None:
+            keep_for_good()
             print(f"ready {running.url}", flush=True)
             print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
             say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")

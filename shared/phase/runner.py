@@ -24,7 +24,7 @@ from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.phase import leases
+from shared.phase import leases, room
 from shared.phase.cutoff import BatchWithdrawn, Cutoff
 from shared.phase.failures import DIED, Failures
 from shared.phase.selection import select
@@ -135,9 +135,9 @@ class PhaseRunner:
             if lease.deaths >= SUSPICIOUS_DEATHS:
                 async with snapshot(self._engine) as conn:
                     with using_calendar(await closures.find_closures(conn)):
-                        batch = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
-                if batch is not None:
-                    failures.parts.append((batch, DIED.format(deaths=lease.deaths)))
+                        found = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
+                if found is not None:
+                    failures.parts.append((found[0], DIED.format(deaths=lease.deaths)))
         await failures.record(self._engine, self.phase)
 
     async def _drain(
@@ -153,13 +153,14 @@ class PhaseRunner:
                 async with snapshot(self._engine) as conn:
                     days = await closures.find_closures(conn)
                     with using_calendar(days):
-                        batch = await self._next(conn, portfolios, bounds, attempted, deaths)
-                if batch is None:
+                        found = await self._next(conn, portfolios, bounds, attempted, deaths)
+                if found is None:
                     return done, True
                 if attempted and time.monotonic() > deadline:
                     return done, False
+                batch, share = found
                 with using_calendar(days):
-                    raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
+                    raised = await self._bisect_on_failure(batch, share, attempted, failures, cutoff)
                 progress.report()
                 done += raised
                 if raised:
@@ -175,8 +176,9 @@ class PhaseRunner:
         bounds: Bounds,
         attempted: set[MissingUnit],
         deaths: int,
-    ) -> Batch | None:
-        """The next batch; half as large for each death in a row, because most die of memory."""
+    ) -> tuple[Batch, float] | None:
+        """The next batch, and its share of what a batch may cost; half as large for each death in a row, because most die of
+        memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
         units = select(self.phase, units, lambda unit: unit not in attempted)
         if not units:
@@ -184,10 +186,11 @@ class PhaseRunner:
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
         most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
-        return cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
+        batch = cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
+        return batch, rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[self.phase]
 
     async def _bisect_on_failure(
-        self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
+        self, batch: Batch, share: float, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
     ) -> int:
         """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
@@ -201,7 +204,7 @@ class PhaseRunner:
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
                     async with cutoff.around(batch):
-                        raised = await self._execute(batch, attempted)
+                        raised = await self._execute(batch, share, attempted)
             except BatchWithdrawn as withdrawn:
                 log.info("batch_withdrawn", reason=str(withdrawn))
                 attempted.update(batch.units)
@@ -224,15 +227,16 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        done = await self._bisect_on_failure(halves[0], attempted, failures, cutoff)
-        done += await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
+        done = await self._bisect_on_failure(halves[0], share, attempted, failures, cutoff)
+        done += await self._bisect_on_failure(halves[1], share, attempted, failures, cutoff)
         failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> Completed:
+    async def _execute(self, batch: Batch, share: float, attempted: set[MissingUnit]) -> Completed:
         worker = self._worker
         if not isinstance(worker, BatchWorker):
-            return await self._compute(worker, batch, attempted)
+            async with self._turns, room.of_this_process().take(share):
+                return await self._compute(worker, batch, attempted)
         attempted.update(batch.units)
         with BATCH_SECONDS.labels(self.phase.value, "all").time():
             return await worker.run_batch(batch)
@@ -240,7 +244,7 @@ class PhaseRunner:
     async def _compute(
         self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: set[MissingUnit]
     ) -> Completed:
-        async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
+        async with self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, LocksSharedInputs):
                 await worker.lock_inputs(conn, batch)
             # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.
@@ -257,6 +261,8 @@ class PhaseRunner:
             failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results = await asyncio.to_thread(worker.compute, inputs)
+            # What was read is as large as what was made of it, and saving takes as long as computing.
+            del inputs
             progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
                 return await self._save(conn, worker, current, results)

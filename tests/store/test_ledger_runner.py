@@ -524,6 +524,29 @@ async def test_a_run_that_lasts_too_long_hands_the_rest_on(
     assert await left(admin, Phase.SNAPSHOTS) == set()
 
 
+async def test_phases_of_one_process_compute_their_large_batches_one_after_the_other(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is as large as its phase may make one; together they would take what both may."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 5))
+    [first] = await portfolios(admin, 1, D[:3])
+    [second] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
+    await hold(admin, {first: 10, second: 10})
+    running, most = 0, 0
+
+    def compute(_: Batch) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+
+    works = [(Phase.INGEST, first), (Phase.FACTORS, second)]
+    runs = [runner(engines, Worker(phase, on_compute=compute)).run(Work((of,), D[0], D[2])) for phase, of in works]
+    assert await asyncio.gather(*runs) == [3, 3]
+    assert most == 1
+
+
 @pytest.mark.parametrize("steps", [False, True])
 async def test_a_run_reports_each_batch_to_the_handler_around_it(
     admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch, steps: bool

@@ -5,7 +5,7 @@ Portfolios ask for facts but do not enter them. Each (symbol, session) is comput
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,8 +28,8 @@ class Results:
     """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
 
     outcomes: Mapping[UnitKey, Outcome]
-    exposures: list[tuple[Any, ...]] = field(default_factory=list)
-    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    exposures: Collection[tuple[Any, ...]] = field(default_factory=list)
+    metrics: Collection[tuple[Any, ...]] = field(default_factory=list)
     proxies: list[tuple[Any, ...]] = field(default_factory=list)
     deferred: Mapping[UnitKey, Deferral] = field(default_factory=dict)
     """Units that wait for a proxy of one of their factors."""
