@@ -18,15 +18,17 @@ from shared.db.roles import PHASE_SERVICES, role_of
 
 # A third of the weight of who has none. Not less: what computes holds locks now and then, and the API waits for those.
 NICENESS = 5
+LEAST = 19
 LOOK_SECONDS = 2.0
 # As PostgreSQL names its processes: the role that is served, or what they do for nobody in particular.
 _LOW = tuple(f"postgres: {who} " for who in (*map(role_of, PHASE_SERVICES), "autovacuum worker"))
 
 
 def lower(pid: int) -> bool:
-    """Let a process and what it starts from now on come second. False if that was not possible now."""
+    """Let a process and what it starts from now on come after this one. False if that was not possible now."""
+    wanted = min(LEAST, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
     try:
-        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, pid, wanted)
         group = Path(f"/proc/{pid}/autogroup")
         if group.exists():
             group.write_text(str(NICENESS))

@@ -76,8 +76,8 @@ class LotTable:
         own = [_row(symbol, user_class) for symbol, user_class in zip(listed.read_symbols(), said, strict=True)]
         rows = sorted(set(own))
         at = {row: place for place, row in enumerate(rows)}
-        sector, sectors = _indexed([None if of is None else of.sector for of in said])
-        root, roots = _indexed(
+        sector, sectors = _index_names([None if of is None else of.sector for of in said])
+        root, roots = _index_names(
             [None if of is None or row[1] != Kind.OPTION else of.underlying for of, row in zip(said, own, strict=True)]
         )
         return cls(listed, rows, np.array([at[row] for row in own], dtype=np.int64), sector, sectors, root, roots)
@@ -168,7 +168,7 @@ def _root(row: Row) -> str:
     return symbol if contract is None else contract.underlying
 
 
-def _indexed(names: Sequence[str | None]) -> tuple[IntVector, list[str]]:
+def _index_names(names: Sequence[str | None]) -> tuple[IntVector, list[str]]:
     """Each name's place among the distinct ones, ascending; no name's place is behind them."""
     distinct = sorted({name for name in names if name})
     at = {name: place for place, name in enumerate(distinct)}
