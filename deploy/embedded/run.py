@@ -27,7 +27,6 @@ from deploy.embedded.stopping import stop_on_signals, unless_stopped
 from deploy.embedded.supervisor import Supervisor
 from services.coordinator.settings import CoordinatorSettings
 from services.ingest.settings import IngestSettings
-from shared.collection import keep_for_good
 from shared.db.bootstrap import bootstrap
 from shared.db.migrate import upgrade
 from shared.db.roles import API, LOGINS, MIGRATOR, role_of
@@ -178,7 +177,6 @@ async def _serve(options: Options) -> None:
         starting = run_embedded(options, supervisor, lambda part: say(f"starting {part} …"))
         running = await unless_stopped(stack.enter_async_context(starting), asked_to_stop)
         if running is not None:
-            keep_for_good()
             print(f"ready {running.url}", flush=True)
             print(f"sign in with a browser, once, within two minutes: {running.sign_in_link()}", flush=True)
             say(f"next: leadline import FILE.csv --name NAME --equity AMOUNT; the log is {running.log}; Ctrl-C stops")

@@ -11,6 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from weakref import WeakKeyDictionary
 
+from shared.phase.workers import BatchWorker
+
+# So long a batch waits for its room; then its run hands the work on, for who does not poll for five minutes loses its partitions.
+WAIT_SECONDS = 60.0
 # In whole batches, each as large as its phase may make one (`shared.work.MAX_ROWS`). The half is for what is quickly done.
 CAPACITY = 1.5
 
@@ -24,27 +28,44 @@ class Room:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
 
     @contextlib.asynccontextmanager
-    async def take(self, share: float) -> AsyncIterator[None]:
-        """Hold a share while the block runs. What is larger than all there is waits until it is alone."""
+    async def take(self, share: float, within: float) -> AsyncIterator[bool]:
+        """Hold a share while the block runs; False, and nothing held, if there was no room within so many seconds.
+
+        What is larger than all there is waits until it is alone.
+        """
         share = min(share, self._capacity)
-        if self._waiting or not self._fits(share):
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((share, turn))
-            try:
-                await turn
-            except BaseException:
-                if turn.cancelled():
-                    self._call_next()
-                else:
-                    # Its turn came and it was cancelled, both before it ran again.
-                    self._give_back(share)
-                raise
-        else:
-            self._taken += share
+        if not await self._admit(share, within):
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             self._give_back(share)
+
+    async def _admit(self, share: float, within: float) -> bool:
+        if not self._waiting and self._fits(share):
+            self._taken += share
+            return True
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((share, turn))
+        try:
+            async with asyncio.timeout(within):
+                await turn
+        except TimeoutError:
+            self._withdraw(share, turn)
+            return False
+        except BaseException:
+            self._withdraw(share, turn)
+            raise
+        return True
+
+    def _withdraw(self, share: float, turn: asyncio.Future[None]) -> None:
+        """Of who no longer waits. Its turn may have come in the moment in which it gave up."""
+        if turn.done() and not turn.cancelled():
+            self._give_back(share)
+        else:
+            turn.cancel()
+            self._call_next()
 
     def _fits(self, share: float) -> bool:
         # Sums of shares are floats: what was given back may leave a trace.
@@ -71,3 +92,10 @@ _rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, Room] = WeakKeyDictionary()
 def of_this_process() -> Room:
     """Of the running event loop, of which a process has one."""
     return _rooms.setdefault(asyncio.get_running_loop(), Room())
+
+
+def for_batch(worker: object, share: float) -> contextlib.AbstractAsyncContextManager[bool]:
+    """Room for a batch of a worker. Who asks vendors meanwhile needs none: its writes are small."""
+    if isinstance(worker, BatchWorker):
+        return contextlib.nullcontext(enter_result=True)
+    return of_this_process().take(share, WAIT_SECONDS)

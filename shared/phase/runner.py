@@ -159,8 +159,11 @@ class PhaseRunner:
                 if attempted and time.monotonic() > deadline:
                     return done, False
                 batch, share = found
-                with using_calendar(days):
-                    raised = await self._bisect_on_failure(batch, share, attempted, failures, cutoff)
+                async with room.for_batch(self._worker, share) as given:
+                    if not given:
+                        return done, False
+                    with using_calendar(days):
+                        raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
                 progress.report()
                 done += raised
                 if raised:
@@ -190,7 +193,7 @@ class PhaseRunner:
         return batch, rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[self.phase]
 
     async def _bisect_on_failure(
-        self, batch: Batch, share: float, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
+        self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
     ) -> int:
         """Run a batch; on permanent failure bisect it, so that one bad portfolio, or one bad session of it, fails alone.
 
@@ -204,7 +207,7 @@ class PhaseRunner:
             try:
                 with span(f"{self.phase.value} batch", portfolios=len(batch.portfolios), sessions=len(batch.sessions)):
                     async with cutoff.around(batch):
-                        raised = await self._execute(batch, share, attempted)
+                        raised = await self._execute(batch, attempted)
             except BatchWithdrawn as withdrawn:
                 log.info("batch_withdrawn", reason=str(withdrawn))
                 attempted.update(batch.units)
@@ -227,16 +230,15 @@ class PhaseRunner:
             attempted.update(batch.units)
             failures.parts.append((batch, error))
             return 0
-        done = await self._bisect_on_failure(halves[0], share, attempted, failures, cutoff)
-        done += await self._bisect_on_failure(halves[1], share, attempted, failures, cutoff)
+        done = await self._bisect_on_failure(halves[0], attempted, failures, cutoff)
+        done += await self._bisect_on_failure(halves[1], attempted, failures, cutoff)
         failures.merge(batch, halves)
         return done
 
-    async def _execute(self, batch: Batch, share: float, attempted: set[MissingUnit]) -> Completed:
+    async def _execute(self, batch: Batch, attempted: set[MissingUnit]) -> Completed:
         worker = self._worker
         if not isinstance(worker, BatchWorker):
-            async with self._turns, room.of_this_process().take(share):
-                return await self._compute(worker, batch, attempted)
+            return await self._compute(worker, batch, attempted)
         attempted.update(batch.units)
         with BATCH_SECONDS.labels(self.phase.value, "all").time():
             return await worker.run_batch(batch)
@@ -244,7 +246,7 @@ class PhaseRunner:
     async def _compute(
         self, worker: PhaseWorker[InputsT, ResultsT], batch: Batch, attempted: set[MissingUnit]
     ) -> Completed:
-        async with self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
+        async with self._turns, self._engine.begin() as conn, contextlib.AsyncExitStack() as calendar:
             if isinstance(worker, LocksSharedInputs):
                 await worker.lock_inputs(conn, batch)
             # Revision, inputs and price versions in one snapshot, opened after the claim: what the last holder wrote is in it.

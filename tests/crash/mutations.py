@@ -103,8 +103,19 @@ OVERLOAD = (
     Mutation(
         "overload: phases of one process fill its memory side by side",
         "shared/phase/runner.py",
-        (("async with self._turns, room.of_this_process().take(share):", "async with self._turns:"),),
+        (
+            (
+                "return room.of_this_process().take(share, ROOM_SECONDS)",
+                "return contextlib.nullcontext(enter_result=True)",
+            ),
+        ),
         f"{RUNNER}::test_phases_of_one_process_compute_their_large_batches_one_after_the_other",
+    ),
+    Mutation(
+        "overload: room is waited for without end",
+        "shared/phase/room.py",
+        (("async with asyncio.timeout(within):", "async with asyncio.timeout(None):"),),
+        "tests/unit/shared/test_room.py::test_who_waits_too_long_is_told_and_holds_up_nobody",
     ),
     Mutation(
         "overload: facts of a batch are Python's objects all at once",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from shared.phase import room
 from shared.phase.room import Room
 
@@ -31,7 +33,8 @@ class Batches:
             await asyncio.sleep(0)
 
     async def _hold(self, name: str, share: float) -> None:
-        async with self.room.take(share):
+        async with self.room.take(share, 30.0) as given:
+            assert given
             self.running.append(name)
             try:
                 await self._ends[name].wait()
@@ -87,12 +90,28 @@ async def test_who_is_cancelled_while_it_waits_holds_up_nobody() -> None:
 
 async def test_who_is_cancelled_as_its_turn_comes_gives_it_back() -> None:
     batches = Batches()
-    async with batches.room.take(1.0):
+    async with batches.room.take(1.0, 30.0):
         await batches.begin("second", 1.0)
     batches.tasks["second"].cancel()
     await batches.turns()
     await batches.begin("third", 1.5)
     assert batches.running == ["third"]
+
+
+@pytest.mark.timeout(10)
+async def test_who_waits_too_long_is_told_and_holds_up_nobody() -> None:
+    batches = Batches()
+    await batches.begin("first", 1.0)
+    waiting = asyncio.create_task(batches.room.take(1.0, 0.01).__aenter__())
+    await batches.turns()
+    await batches.begin("small", 0.1)
+    assert batches.running == ["first"], "nobody passes who waits"
+    assert await waiting is False
+    await batches.turns()
+    assert batches.running == ["first", "small"]
+    await batches.end("first")
+    await batches.begin("whole", 1.4)
+    assert batches.running == ["small", "whole"], "nothing was held"
 
 
 async def test_all_phases_of_a_process_share_one() -> None:
