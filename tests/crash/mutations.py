@@ -102,10 +102,10 @@ OVERLOAD = (
     ),
     Mutation(
         "overload: phases of one process fill its memory side by side",
-        "shared/phase/runner.py",
+        "shared/phase/room.py",
         (
             (
-                "return room.of_this_process().take(share, ROOM_SECONDS)",
+                "return of_this_process().take(share, WAIT_SECONDS)",
                 "return contextlib.nullcontext(enter_result=True)",
             ),
         ),
