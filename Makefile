@@ -29,6 +29,8 @@ check: .venv/.ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m tests.module_sizes
+	.venv/bin/python -m deploy.advisories
+	.venv/bin/python -m deploy.sbom --output build/leadline.cdx.json
 
 # All benchmarks, or one: make bench ARGS="night --portfolios 1000 --json FILE"; see docs/benchmarks.md
 bench: .venv/.ready

@@ -174,6 +174,7 @@ def main() -> int:
     else:
         text = json.dumps(document(parts), indent=1) + "\n"
     if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)
         given.output.write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)

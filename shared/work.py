@@ -38,12 +38,12 @@ CHAINED: frozenset[Phase] = frozenset({Phase.SNAPSHOTS})
 
 
 # What one computation makes at most, in rows of the phase (`rows_per_session`): it bounds a batch's memory and its time, which
-# units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0026-batches-by-cost.md.
+# units do not, because one unit may be one lot or fifty thousand. Measured: docs/decisions/0069-room-for-batches.md.
 MAX_ROWS: Mapping[Phase, int] = {
     Phase.INGEST: 500_000,
-    Phase.FACTORS: 250_000,
+    Phase.FACTORS: 125_000,
     Phase.SNAPSHOTS: 500_000,
-    Phase.RISK: 20_000_000,
+    Phase.RISK: 5_000_000,
 }
 
 

@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from deploy.embedded import priority
 from deploy.embedded.composition import HEALTHY_SECONDS, Composition, InnerServer, composition
 from deploy.embedded.process import Child, free_port, start, stop_orphan, wait_for_port
 from deploy.embedded.rotating_log import RotatingLog
@@ -82,6 +83,8 @@ def serve(
             log=state / "computation.err",
             env=_environment(),
         )
+        # Before it has a thread: those that it starts take it over.
+        priority.lower(child.process.pid)
         try:
             wait_for_port(child, chosen, within=HEALTHY_SECONDS)
         except ConfigurationError:

@@ -42,6 +42,7 @@ SETTINGS = {
     "shared_buffers": "256MB",
     "work_mem": "32MB",
     "maintenance_work_mem": "128MB",
+    "autovacuum_work_mem": "32MB",  # three may work at once
     "effective_cache_size": "2GB",
     "random_page_cost": "1.1",
     "jit": "off",  # set-based queries of a few milliseconds: compiling them never pays

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
-from deploy.embedded import broker, computation, postgres, prices, state
+from deploy.embedded import broker, computation, postgres, prices, priority, state
 from deploy.embedded.composition import Composition, composition, create_topics, settings_of
 from deploy.embedded.progress import progress
 from deploy.embedded.rotating_log import RotatingLog
@@ -128,6 +128,7 @@ async def run_embedded(
             stack.enter_context(state.register_server(directory, services.port))
         supervisor.after_restart(bus, lambda: create_topics(services.apps["coordinator"].state.service.settings))
         await stack.enter_async_context(supervisor.keep_watch())
+        await stack.enter_async_context(priority.keep_lowered(lambda: supervisor.current(database).child.process.pid))
         yield Embedded(services, database.url(), Path(log.name), supervisor, token)
 
 

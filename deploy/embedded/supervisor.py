@@ -63,6 +63,11 @@ class Watched:
     given_pauses: Sequence[float] | None = None
     then: Callable[[], Coroutine[Any, Any, None]] | None = None
     died: deque[float] = field(default_factory=deque)
+    first: Running = field(init=False)
+    """As it was started the first time, which is how others know it."""
+
+    def __post_init__(self) -> None:
+        self.first = self.server
 
     @property
     def pauses(self) -> Sequence[float]:
@@ -95,6 +100,10 @@ class Supervisor:
         for watched in self._watched:
             if watched.server is server:
                 watched.then = then
+
+    def current(self, server: Running) -> Running:
+        """What runs in the place of a server now."""
+        return next((of.server for of in self._watched if server in (of.server, of.first)), server)
 
     @contextlib.asynccontextmanager
     async def keep_watch(self) -> AsyncIterator[None]:

@@ -48,7 +48,7 @@ from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
 from shared.application import create_service_app
-from shared.collection import collect_rarely
+from shared.collection import collect_rarely, switch_often
 from shared.db.engine import IDLE_SECONDS, create_engine
 from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
@@ -162,6 +162,7 @@ def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEng
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     collect_rarely()
+    switch_often()
     given = context.settings
     secret = None if given.token is None else given.token.get_secret_value()
     authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))

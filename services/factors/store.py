@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -261,9 +260,9 @@ PROXY_COLUMNS = ("session", "model_version", "price_version", "proxies", "slopes
 
 async def save(
     conn: AsyncConnection,
-    exposures: Sequence[Sequence[Any]],
-    metrics: Sequence[Sequence[Any]],
-    proxies: Sequence[Sequence[Any]],
+    exposures: bulk.Records,
+    metrics: bulk.Records,
+    proxies: bulk.Records,
 ) -> None:
     """Store facts. One that was computed from older prices than the stored one is dropped, whoever commits first."""
     await _upsert(conn, "exposures", EXPOSURE_COLUMNS, ("symbol_id", "session"), exposures)
@@ -272,7 +271,7 @@ async def save(
 
 
 async def _upsert(
-    conn: AsyncConnection, table: str, columns: Sequence[str], key: Sequence[str], records: Sequence[Sequence[Any]]
+    conn: AsyncConnection, table: str, columns: Sequence[str], key: Sequence[str], records: bulk.Records
 ) -> None:
     if not records:
         return

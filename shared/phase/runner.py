@@ -24,7 +24,7 @@ from shared.ledger import Completed, Lease
 from shared.market.calendar import using_calendar
 from shared.messaging import outbox
 from shared.messaging.failpoints import failpoint
-from shared.phase import leases
+from shared.phase import leases, room
 from shared.phase.cutoff import BatchWithdrawn, Cutoff
 from shared.phase.failures import DIED, Failures
 from shared.phase.selection import select
@@ -135,9 +135,9 @@ class PhaseRunner:
             if lease.deaths >= SUSPICIOUS_DEATHS:
                 async with snapshot(self._engine) as conn:
                     with using_calendar(await closures.find_closures(conn)):
-                        batch = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
-                if batch is not None:
-                    failures.parts.append((batch, DIED.format(deaths=lease.deaths)))
+                        found = await self._next(conn, [lease.portfolio_id], bounds, set(), lease.deaths - 1)
+                if found is not None:
+                    failures.parts.append((found[0], DIED.format(deaths=lease.deaths)))
         await failures.record(self._engine, self.phase)
 
     async def _drain(
@@ -153,13 +153,17 @@ class PhaseRunner:
                 async with snapshot(self._engine) as conn:
                     days = await closures.find_closures(conn)
                     with using_calendar(days):
-                        batch = await self._next(conn, portfolios, bounds, attempted, deaths)
-                if batch is None:
+                        found = await self._next(conn, portfolios, bounds, attempted, deaths)
+                if found is None:
                     return done, True
                 if attempted and time.monotonic() > deadline:
                     return done, False
-                with using_calendar(days):
-                    raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
+                batch, share = found
+                async with room.for_batch(self._worker, share) as given:
+                    if not given:
+                        return done, False
+                    with using_calendar(days):
+                        raised = await self._bisect_on_failure(batch, attempted, failures, cutoff)
                 progress.report()
                 done += raised
                 if raised:
@@ -175,8 +179,9 @@ class PhaseRunner:
         bounds: Bounds,
         attempted: set[MissingUnit],
         deaths: int,
-    ) -> Batch | None:
-        """The next batch; half as large for each death in a row, because most die of memory."""
+    ) -> tuple[Batch, float] | None:
+        """The next batch, and its share of what a batch may cost; half as large for each death in a row, because most die of
+        memory."""
         units = await ledger.ready(conn, self.phase, portfolios, *bounds)
         units = select(self.phase, units, lambda unit: unit not in attempted)
         if not units:
@@ -184,7 +189,8 @@ class PhaseRunner:
         sessions = self._clock.calendar().between(min(u.session for u in units), max(u.session for u in units))
         rows = rows_per_session(self.phase, await sizes.read(conn, self.phase, units))
         most_units, most_rows = max(1, MAX_UNITS >> deaths), max(1, MAX_ROWS[self.phase] >> deaths)
-        return cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
+        batch = cut(units, sessions, max_units=most_units, rows=rows, max_rows=most_rows)[0]
+        return batch, rows(batch.portfolios) * len(batch.sessions) / MAX_ROWS[self.phase]
 
     async def _bisect_on_failure(
         self, batch: Batch, attempted: set[MissingUnit], failures: Failures, cutoff: Cutoff
@@ -257,6 +263,8 @@ class PhaseRunner:
             failpoint("phase.before_compute")
             with BATCH_SECONDS.labels(self.phase.value, "compute").time():
                 results = await asyncio.to_thread(worker.compute, inputs)
+            # What was read is as large as what was made of it, and saving takes as long as computing.
+            del inputs
             progress.report()
             with BATCH_SECONDS.labels(self.phase.value, "save").time():
                 return await self._save(conn, worker, current, results)

@@ -14,6 +14,8 @@ import psutil
 # Reading the sizes of forty processes is work that the run would otherwise have the processor for.
 SHARE_OF_TIME = 0.1
 LEAST_PAUSE = 0.2
+# What stands in the command line of each; the API is what is left.
+PARTS = {"deploy.embedded.computation": "computing", "postgres": "PostgreSQL", "tansu": "the broker"}
 
 
 def proportional_set_size(pid: int) -> int | None:
@@ -32,25 +34,48 @@ def with_children(pid: int) -> list[int]:
         return []
 
 
+def sizes(roots: Iterable[int]) -> dict[str, int]:
+    """Bytes of these processes and all that they started, by what they are."""
+    found: dict[str, int] = {}
+    for pid in {pid for root in roots for pid in with_children(root)}:
+        if (size := proportional_set_size(pid)) is not None:
+            part = part_of(pid)
+            found[part] = found.get(part, 0) + size
+    return found
+
+
 def total(roots: Iterable[int]) -> int | None:
     """Bytes of these processes and all that they started."""
-    pids = {pid for root in roots for pid in with_children(root)}
-    found = [size for pid in pids if (size := proportional_set_size(pid)) is not None]
-    return sum(found) if found else None
+    found = sizes(roots)
+    return sum(found.values()) if found else None
+
+
+def part_of(pid: int) -> str:
+    """Which part of a server a process is."""
+    try:
+        command = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        command = ""
+    return next((part for mark, part in PARTS.items() if mark in command), "the API")
 
 
 class Peak:
-    """Looks again and again while its block runs; `megabytes` is the highest sum, None where the system does not tell."""
+    """Looks again and again while its block runs; `megabytes` is the highest sum, None where the system does not tell, and `parts` what
+    it was the sum of."""
 
     def __init__(self, *roots: int) -> None:
         self._roots = roots
-        self._highest: int | None = None
+        self._highest: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     @property
     def megabytes(self) -> float | None:
-        return None if self._highest is None else round(self._highest / 1e6, 1)
+        return round(sum(self._highest.values()) / 1e6, 1) if self._highest else None
+
+    @property
+    def parts(self) -> dict[str, float]:
+        return {part: round(size / 1e6, 1) for part, size in sorted(self._highest.items())}
 
     def __enter__(self) -> Self:
         self._look()
@@ -72,6 +97,6 @@ class Peak:
             pause = max(LEAST_PAUSE, (time.perf_counter() - start) / SHARE_OF_TIME)
 
     def _look(self) -> None:
-        now = total(self._roots)
-        if now is not None:
-            self._highest = max(self._highest or 0, now)
+        now = sizes(self._roots)
+        if sum(now.values()) > sum(self._highest.values()):
+            self._highest = now

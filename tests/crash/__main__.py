@@ -48,8 +48,7 @@ starts it again. After that:
 *Healed* is the time from the end of the life, or from the death if that came later, until all was quiet: median and longest, in
 seconds. {patience}
 
-What this does not show: the reconciler (`X1` to `X5`) is not waited for as long as in production. It runs every second instead of
-every 15, with a grace period of one second instead of 30, and at `X1` to `X5` the portfolio's next turn is brought forward by the
+What this does not show: {pace} At `X1` to `X5` the portfolio's next turn is brought forward by the
 test, which also lets the bus lose every event but the reconciler's so that there is something to do. The corrected price is
 written by the test with the statements ingest uses, not fetched by ingest; the late one of `L1` and `L2` is fetched, by ingest, from
 a vendor of the test's. At `D1` it is the ingest phase that puts a unit off; the factors phase does it with the same function.
@@ -67,13 +66,32 @@ left undone was not done yet; life is held still meanwhile. Where it is fewer th
 |---|---|---:|---:|---:|---:|---:|---:|---:|
 """
 PATIENCE = {
-    "production": "A dead holder's lease (30 s) and a dead consumer's session (10 s) are waited out as in production;\n"
-    "the reconciler looks every second.",
+    "production": "A dead holder's lease (30 s) and a dead consumer's session (10 s) are waited out as in production.",
     "quick": "Leases last 4 s and consumers' sessions 2 s, and the reconciler's backoff is cut short, as in CI.",
 }
+# Variables of the reconciler's pace, and what is said of it. At production's a case takes minutes, so it is run with a seed or two.
+PACE: dict[str, tuple[dict[str, str], str]] = {
+    "quick": (
+        {},
+        (
+            "the reconciler is not waited for as long as in production. It runs every second instead of every 15, with a grace period "
+            "of one second instead of 30 (`--pace=production` takes those)."
+        ),
+    ),
+    "production": (
+        {"LEADLINE_RECONCILE_SECONDS": "15", "LEADLINE_GRACE_SECONDS": "30"},
+        (
+            "many moments of each death: [those](crash-matrix.md), at a quicker pace. The reconciler runs every 15 seconds with a grace "
+            "period of 30, as in production."
+        ),
+    ),
+}
+DOCUMENTS = {"quick": DOCUMENT, "production": DOCUMENT.with_name("crash-matrix-pace.md")}
 
 
-async def run(cases: list[Case], worlds: int, patience: str) -> tuple[list[Result | BaseException], str, str]:
+async def run(
+    cases: list[Case], worlds: int, patience: str, pace: str
+) -> tuple[list[Result | BaseException], str, str]:
     state = scratch.create()
     server = databases.start(state)
     broker = None
@@ -82,7 +100,7 @@ async def run(cases: list[Case], worlds: int, patience: str) -> tuple[list[Resul
         broker = brokers.start(brokers.choose(), state)
         if broker.restart is None and broker.kind == "embedded":
             sys.exit("the crash matrix needs Apache Kafka: Java and Maven, Docker, or LEADLINE_TEST_KAFKA")
-        return await _run(state, server, broker, cases, worlds, patience), broker.described, server.described
+        return await _run(state, server, broker, cases, worlds, patience, pace), broker.described, server.described
     finally:
         if broker is not None:
             broker.stop()
@@ -91,7 +109,7 @@ async def run(cases: list[Case], worlds: int, patience: str) -> tuple[list[Resul
 
 
 async def _run(
-    state: Path, server: Server, broker: TestBroker, cases: list[Case], worlds: int, patience: str
+    state: Path, server: Server, broker: TestBroker, cases: list[Case], worlds: int, patience: str, pace: str
 ) -> list[Result | BaseException]:
     waiting = [case for case in cases if POINTS[case.point].waits]
     plain = [case for case in cases if not POINTS[case.point].waits]
@@ -116,7 +134,7 @@ async def _run(
                     prices=prices,
                     patience=PRODUCTION if patience == "production" else QUICK,
                     vendor=clones if waits else None,
-                    variables=environment(server_) if waits else {},
+                    variables=PACE[pace][0] | (environment(server_) if waits else {}),
                 )
                 made.append(await stack.enter_async_context(context))
             oracles = await asyncio.gather(*(undisturbed(world) for world in made))
@@ -174,6 +192,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="seeds of the second deaths; a third of the seeds if not said")
     parser.add_argument("--worlds", type=int, default=4, help="Leadlines side by side")
     parser.add_argument("--patience", choices=sorted(PATIENCE), default="production")
+    parser.add_argument("--pace", choices=sorted(PACE), default="quick", help="of the reconciler")
     parser.add_argument("--points", default=",".join(POINTS), help="some points only; nothing is written then")
     asked = parser.parse_args()
     points = asked.points.split(",")
@@ -181,7 +200,7 @@ def main() -> None:
     cases = [Case(point, seed) for seed in range(asked.seeds) for point in points]
     cases += [Case(point, seed, PAIRS[point]) for seed in range(pairs) for point in points]
     began, date = time.monotonic(), datetime.now(UTC).date()
-    found, broker, database = asyncio.run(run(cases, asked.worlds, asked.patience))
+    found, broker, database = asyncio.run(run(cases, asked.worlds, asked.patience, asked.pace))
     results = [result for result in found if isinstance(result, Result)]
     bad = [str(result) for result in found if not isinstance(result, Result) or not result.good]
     minutes = (time.monotonic() - began) / 60
@@ -189,7 +208,11 @@ def main() -> None:
     twice = table_of_pairs([result for result in results if result.case.then], points)
     sys.stdout.write(f"\n{rows}\n{twice}\n{len(found)} cases in {minutes:.1f} minutes\n")
     if list(POINTS) == points and len(results) == len(found):
-        command = f"make crash SEEDS={asked.seeds}" + (" ARGS=--patience=quick" if asked.patience == "quick" else "")
+        options = " ".join(
+            [f"--patience={asked.patience}"] * (asked.patience == "quick")
+            + [f"--pace={asked.pace}"] * (asked.pace != "quick")
+        )
+        command = f"make crash SEEDS={asked.seeds}" + (f' ARGS="{options}"' if options else "")
         introduction = INTRODUCTION.format(
             command=command,
             date=date,
@@ -197,9 +220,10 @@ def main() -> None:
             broker=broker.partition(" at ")[0],
             database=database.partition(",")[0],
             patience=PATIENCE[asked.patience],
+            pace=PACE[asked.pace][1],
         )
         whole = f"{introduction}{rows}{TWICE}{twice}\n{len(found)} cases in {minutes:.0f} minutes.\n"
-        DOCUMENT.write_text(markdown.wrap(whole))
+        DOCUMENTS[asked.pace].write_text(markdown.wrap(whole))
     if bad:
         sys.exit("\n".join(bad))
 

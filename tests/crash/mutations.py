@@ -101,6 +101,38 @@ OVERLOAD = (
         f"{RUNNER}::test_batches_are_within_what_they_may_cost_the_phase",
     ),
     Mutation(
+        "overload: phases of one process fill its memory side by side",
+        "shared/phase/room.py",
+        (
+            (
+                "return of_this_process().take(share, WAIT_SECONDS)",
+                "return contextlib.nullcontext(enter_result=True)",
+            ),
+        ),
+        f"{RUNNER}::test_phases_of_one_process_compute_their_large_batches_one_after_the_other",
+    ),
+    Mutation(
+        "overload: room is waited for without end",
+        "shared/phase/room.py",
+        (("async with asyncio.timeout(within):", "async with asyncio.timeout(None):"),),
+        "tests/unit/shared/test_room.py::test_who_waits_too_long_is_told_and_holds_up_nobody",
+    ),
+    Mutation(
+        "overload: facts of a batch are Python's objects all at once",
+        "services/factors/compute/rows.py",
+        (
+            ("for low in range(0, len(k), ROWS_AT_ONCE):", "for low in range(0, len(k), max(1, len(k))):"),
+            ("k[low : low + ROWS_AT_ONCE], s[low : low + ROWS_AT_ONCE]", "k, s"),
+        ),
+        "tests/unit/factors/test_rows.py::test_rows_of_a_whole_batch_are_never_objects_all_at_once",
+    ),
+    Mutation(
+        "overload: lots of two hundred sessions are read at once",
+        "services/risk/workflow/lots.py",
+        (("width = max(1, LOTS_AT_ONCE // max(1, lots))", "width = 1_000_000"),),
+        "tests/unit/risk/test_lots.py::test_a_range_is_read_in_pieces_of_so_many_lots_that_cover_each_day_once",
+    ),
+    Mutation(
         "overload: a run without a bound in time",
         "shared/phase/runner.py",
         (("if attempted and time.monotonic() > deadline:", "if False:"),),

@@ -170,7 +170,7 @@ def _report(
     command: str,
     answers: Answers,
     onboarded: float | None,
-    peak: float | None,
+    peak: Peak,
     lock: LockWatch,
 ) -> str:
     commit = subprocess.run(
@@ -183,7 +183,8 @@ def _report(
         time="from before its import until it was complete" if given.throughout else f"for {given.seconds:.0f} s", **vars(given),
     )  # fmt: skip
     end = "did not end" if onboarded is None else f"complete {onboarded:.0f} s after its file was sent"
-    most = "not known here" if peak is None else f"{peak:,.0f} MB"
+    parts = ", ".join(f"{part} {size:,.0f}" for part, size in peak.parts.items())
+    most = "not known here" if peak.megabytes is None else f"{peak.megabytes:,.0f} MB ({parts})"
     return (
         f"{words}{answers.table()}\n\nThe portfolio that was computed meanwhile: {end}. Peak memory of all processes of the server, "
         f"the database's among them: {most}. The commit-order lock was held {lock.times:,} times, for {lock.longest:.2f} s at most.\n"
@@ -221,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
             process.terminate()
             process.wait(60)
     shown = " ".join(["python -m tests.load", *arguments])
-    report = _report(given, shown, answers, onboarded, peak.megabytes, lock)
+    report = _report(given, shown, answers, onboarded, peak, lock)
     sys.stdout.write(report + "\n")
     if given.document:
         given.document.write_text(markdown.wrap(report), encoding="utf-8")

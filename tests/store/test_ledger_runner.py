@@ -23,6 +23,7 @@ from shared.db.engine import acquire_commit_order_lock, create_engine, next_chan
 from shared.errors import TransientError
 from shared.ledger import MAX_RUNS, Completed, Deferral, Outcome
 from shared.market.calendar import calendar
+from shared.phase import room
 from shared.phase.failures import MOST_TRIES
 from shared.phase.runner import PhaseRunner
 from shared.work import Batch, MissingUnit, Phase, UnitKey, Work
@@ -522,6 +523,53 @@ async def test_a_run_that_lasts_too_long_hands_the_rest_on(
             assert event["work"]["from"] <= str(D[0])
             assert event["work"]["to"] >= str(D[2])
     assert await left(admin, Phase.SNAPSHOTS) == set()
+
+
+async def test_phases_of_one_process_compute_their_large_batches_one_after_the_other(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is as large as its phase may make one; together they would take what both may."""
+    monkeypatch.setattr("shared.phase.runner.MAX_ROWS", dict.fromkeys(Phase, 5))
+    [first] = await portfolios(admin, 1, D[:3])
+    [second] = await portfolios(admin, 1, D[:3], done=(Phase.INGEST,))
+    await hold(admin, {first: 10, second: 10})
+    ours, running, most, begun = room.of_this_process(), 0, 0, 0
+
+    def compute(_: Batch) -> None:
+        nonlocal running, most, begun
+        running, begun = running + 1, begun + 1
+        most = max(most, running)
+        until = time.monotonic() + 20
+        # The first one goes on once the other has come: to the room, or, without one, here.
+        while begun == 1 and not ours._waiting and time.monotonic() < until:
+            time.sleep(0.002)
+        most = max(most, running)
+        running -= 1
+
+    works = [(Phase.INGEST, first), (Phase.FACTORS, second)]
+    runs = [runner(engines, Worker(phase, on_compute=compute)).run(Work((of,), D[0], D[2])) for phase, of in works]
+    assert await asyncio.gather(*runs) == [3, 3]
+    assert most == 1
+
+
+async def test_a_run_that_finds_no_room_hands_its_work_on(
+    admin: AsyncEngine, engines: dict[Phase, AsyncEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of another phase may take minutes on a slow machine, and who waits for it does not poll."""
+    monkeypatch.setattr("shared.phase.room.WAIT_SECONDS", 0.01)
+    [only] = await portfolios(admin, 1, D[:2])
+    await hold(admin, {only: 10})
+    work = Work((only,), D[0], D[1])
+    async with room.of_this_process().take(room.CAPACITY, 1.0):
+        assert await runner(engines, Worker(Phase.INGEST)).run(work) == 0
+        async with admin.begin() as conn:
+            asked = await conn.scalars(
+                text("SELECT payload FROM bus.outbox WHERE type LIKE '%PhaseRequested%' AND payload LIKE '%ingest%'")
+            )
+            assert len(asked.all()) == 1
+            owners = await conn.scalars(text("SELECT lease_owner FROM ledger.schedule WHERE phase = 'ingest'"))
+            assert owners.all() == [None]
+    assert await runner(engines, Worker(Phase.INGEST)).run(work) == 2
 
 
 @pytest.mark.parametrize("steps", [False, True])

@@ -303,6 +303,16 @@ async def test_each_portfolio_and_session_alone_has_the_digits_of_the_batch(worl
         assert together.rows[UnitKey(portfolio, HELD[1])] == single.rows[UnitKey(portfolio, HELD[1])]
 
 
+async def test_lots_that_are_read_a_session_at_a_time_give_the_same_rows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portfolios = sorted([world.portfolio, world.other])
+    whole = await compute(world, portfolios)
+    monkeypatch.setattr("services.risk.workflow.lots.LOTS_AT_ONCE", 1)
+    assert (await compute(world, portfolios)).rows == whole.rows
+    assert len(whole.rows) == 6
+
+
 async def test_only_what_was_raised_is_written(world: World) -> None:
     results = await compute(world, [world.portfolio])
     await save(world, results, {UnitKey(world.portfolio, HELD[1]): 3})

@@ -24,7 +24,7 @@ REMARKS: Final = (
 )
 
 _HORIZONS: Final = len(registry.RETURN_HORIZONS)
-_SESSIONS_AT_ONCE: Final = 64
+_SESSIONS_AT_ONCE: Final = 8  # times 500 symbols times 252 returns: 8 MB, some times over
 
 
 @dataclass(frozen=True, slots=True)

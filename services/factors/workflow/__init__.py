@@ -17,6 +17,7 @@ from services.factors.workflow.inputs import Inputs, read_holdings, read_inputs
 from services.factors.workflow.outcomes import unit_outcomes
 from services.factors.workflow.waits import PATIENCE, find_deferred, find_factor_waits, judge, put_off_sessions
 from shared.arrays import FloatMatrix
+from shared.db import bulk
 from shared.ledger import Completed, Deferral, Outcome
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -28,8 +29,8 @@ class Results:
     """Rows for the tables, in the order of the store's columns, and the outcome of every unit of the batch."""
 
     outcomes: Mapping[UnitKey, Outcome]
-    exposures: list[tuple[Any, ...]] = field(default_factory=list)
-    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    exposures: bulk.Records = field(default_factory=list)
+    metrics: bulk.Records = field(default_factory=list)
     proxies: list[tuple[Any, ...]] = field(default_factory=list)
     deferred: Mapping[UnitKey, Deferral] = field(default_factory=dict)
     """Units that wait for a proxy of one of their factors."""

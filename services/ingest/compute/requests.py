@@ -10,7 +10,7 @@ from shared.market.calendar import Calendar
 from shared.market.reasons import ReasonCode
 
 # Rows of one write transaction. It holds the commit-order lock, so a large onboarding is written in parts.
-MAX_ROWS = 150_000
+MAX_ROWS = 50_000
 
 
 def gap_requests(

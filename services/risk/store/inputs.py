@@ -41,30 +41,6 @@ JOINT = slice(REPORTED.stop, REPORTED.stop + len(FACTOR_NAMES))
 RESIDUAL_SD, LIMITED = JOINT.stop, JOINT.stop + 1
 
 
-@dataclass(frozen=True, slots=True)
-class HeldRow:
-    """The lots of one portfolio on one session; values signed, in ten-thousandths. Closed lots have quantity 0."""
-
-    portfolio_id: UUID
-    session: date
-    nav: float
-    lots: list[UUID]
-    symbols: list[str]
-    quantity: list[float]
-    market_value: list[int]
-    reason: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class UserClassification:
-    """What the user says of a lot."""
-
-    investment_class: str
-    sector: str | None
-    underlying: str | None
-    subtype: str | None = None
-
-
 # The day it counts from, asset type, sector.
 VendorSectorRow: TypeAlias = tuple[date, str | None, str | None]
 
@@ -98,20 +74,6 @@ class Facts:
     values: FloatMatrix
 
 
-async def find_holdings(conn: AsyncConnection, portfolios: Sequence[UUID], first: date, last: date) -> list[HeldRow]:
-    """Lots and NAV of every snapshot of the portfolios in [first, last]."""
-    rows = await conn.execute(
-        text("""
-            SELECT h.portfolio_id, h.session, CAST(s.nav AS float8), h.position_ids, h.symbols, h.quantity, h.market_value, h.reason
-            FROM snapshots.holdings h JOIN snapshots.snapshots s USING (portfolio_id, session)
-            WHERE h.portfolio_id = ANY (CAST(:portfolios AS uuid[])) AND h.session BETWEEN :first AND :last
-            ORDER BY h.portfolio_id, h.session
-        """),
-        {"portfolios": list(portfolios), "first": first, "last": last},
-    )
-    return [HeldRow(*row) for row in rows]
-
-
 # A session on which there was nothing to earn on is no observation of the account's volatility.
 _RETURN = f"CASE WHEN daily_pnl <> 0 OR abs(nav - least(flow, 0)) >= {EMPTY_BELOW} THEN daily_return END"
 
@@ -127,18 +89,6 @@ async def return_histories(conn: AsyncConnection, portfolios: Sequence[UUID], la
         {"portfolios": list(portfolios), "last": last},
     )
     return {row[0]: ReturnHistory(_dates(row[1]), *map(_floats, row[2:])) for row in rows}
-
-
-async def user_classifications(conn: AsyncConnection, lots: Iterable[UUID]) -> dict[UUID, UserClassification]:
-    """What is said of these lots, and of no other: a lot of a later session says nothing of an earlier one's book."""
-    rows = await conn.execute(
-        text("""
-            SELECT id, investment_class, sector, underlying_symbol, investment_subtype FROM coordinator.positions
-            WHERE id = ANY (CAST(:lots AS uuid[]))
-        """),
-        {"lots": list(lots)},
-    )
-    return {row[0]: UserClassification(*row[1:]) for row in rows}
 
 
 async def find_symbol_ids(conn: AsyncConnection, symbols: Iterable[str]) -> dict[str, int]:

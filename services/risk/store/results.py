@@ -55,9 +55,17 @@ COLUMNS = WHOLE | FIGURES
 RESULT_COLUMNS = (*KEY_COLUMNS, *COLUMNS)
 
 
+# Rows of the largest portfolios are half a megabyte each, and twice that while their columns are joined.
+ROWS_AT_ONCE = 32
+
+
 def encode_rows(columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
     """Rows without their key columns, as `save` takes them; documents come as JSON. One value a row in each of `COLUMNS`."""
-    return [b"".join(row) for row in zip(*(encode(columns[name]) for name, encode in COLUMNS.items()), strict=True)]
+    rows: list[bytes] = []
+    for low in range(0, len(columns["quality"]), ROWS_AT_ONCE):
+        piece = [encode(columns[name][low : low + ROWS_AT_ONCE]) for name, encode in COLUMNS.items()]
+        rows += [b"".join(row) for row in zip(*piece, strict=True)]
+    return rows
 
 
 async def save_scenarios(conn: AsyncConnection, digest: str, scenarios: str, durations: str) -> None:

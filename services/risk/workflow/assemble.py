@@ -16,7 +16,8 @@ from services.risk.compute.sectors import VendorSector
 from services.risk.store import curves
 from services.risk.store import inputs as store
 from services.risk.store.inputs import Facts
-from services.risk.workflow.book import Held, Row, build_book, merge_lots
+from services.risk.workflow.book import build_book
+from services.risk.workflow.lots import Row, read_held
 from shared import ledger
 from shared.arrays import BoolMatrix, DateVector, FloatCube, FloatVector
 from shared.market.calendar import calendar
@@ -41,9 +42,7 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     window = days.between(days.back(first, LOOKBACK - 1), last)
     # What was held the session before is what this session's return comes of.
     previous_session = days.back(first, 1)
-    snapshots = await store.find_holdings(conn, batch.portfolios, previous_session, last)
-    user_classes = await store.user_classifications(conn, {lot for row in snapshots for lot in row.lots})
-    held = [Held(row, merge_lots(row, user_classes)) for row in snapshots]
+    held = await read_held(conn, batch.portfolios, previous_session, last)
     proxies = await store.proxies(conn, first, last)
     proxy_names = {name for names, _ in proxies.values() for name in names if name is not None}
     axes = proxy_names & set(AXIS_PROXIES)
@@ -82,8 +81,8 @@ async def read(conn: AsyncConnection, batch: Batch) -> Inputs:
     if axes:
         panel = with_axis_returns(panel, axes)
     return_histories = await store.return_histories(conn, batch.portfolios, last)
-    units = [of for of in held if of.row.session >= first]
-    previous_snapshots = [of for of in held if of.row.session < first]
+    units = [of for of in held if of.session >= first]
+    previous_snapshots = [of for of in held if of.session < first]
     vendor_rows = await store.vendor_sectors(conn, ids, last)
     vendor_sectors = {
         symbol: [VendorSector(*row) for row in vendor_rows.get(symbol_id, ())] for symbol, symbol_id in known.items()

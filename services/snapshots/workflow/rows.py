@@ -39,6 +39,10 @@ assert HOLDINGS_COLUMNS[3:] == (
 )  # fmt: skip
 
 
+# Lots times sessions whose columns are encoded before they are joined to rows.
+LOTS_AT_ONCE = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class UnitRow:
     outcome: Outcome
@@ -83,25 +87,34 @@ def _holdings(inputs: Inputs, table: LotTable, start: int, counts: Sequence[int]
     """Rows of `HOLDINGS_COLUMNS` after the key, encoded, of one portfolio and each session: the first so many of its lots.
 
     A portfolio at a time, and column by column: as Python's numbers a batch would need twenty times the memory, and making
-    them holds the interpreter for seconds.
+    them holds the interpreter for seconds. Of large portfolios some sessions at a time, because columns lie beside the rows that
+    they are joined to.
     """
-    lots = range(start, start + max(counts, default=0))
+    most = max(counts, default=0)
+    lots = range(start, start + most)
+    ids = binary.uuid_prefixes([inputs.lots.position_id[lot] for lot in lots], counts)
+    symbols = binary.text_prefixes([inputs.lots.symbol[lot] for lot in lots], counts)
+    rows: list[bytes] = []
+    step = max(1, LOTS_AT_ONCE // max(1, most))
+    for low in range(0, len(counts), step):
+        piece = counts[low : low + step]
 
-    def whole(values: NDArray[Any]) -> list[NDArray[Any]]:
-        return [values[row, start : start + count] for row, count in enumerate(counts)]
+        def whole(values: NDArray[Any], low: int = low, piece: Sequence[int] = piece) -> list[NDArray[Any]]:
+            return [values[row, start : start + count] for row, count in enumerate(piece, low)]
 
-    columns = [
-        binary.uuid_prefixes([inputs.lots.position_id[lot] for lot in lots], counts),
-        binary.text_prefixes([inputs.lots.symbol[lot] for lot in lots], counts),
-        binary.float8_arrays(whole(table.quantity)),
-        binary.float8_arrays(whole(table.price)),
-        binary.date_arrays(whole(table.price_day)),
-        binary.label_arrays(_BASES, whole(table.basis)),
-        binary.int2_arrays(whole(table.stale)),
-        *(binary.int8_arrays(whole(getattr(table, name))) for name in HOLDINGS_COLUMNS[10:15]),
-        binary.label_arrays(_REASONS, whole(table.reason)),
-    ]
-    return [b"".join(row) for row in zip(*columns, strict=True)]
+        columns = [
+            ids[low : low + step],
+            symbols[low : low + step],
+            binary.float8_arrays(whole(table.quantity)),
+            binary.float8_arrays(whole(table.price)),
+            binary.date_arrays(whole(table.price_day)),
+            binary.label_arrays(_BASES, whole(table.basis)),
+            binary.int2_arrays(whole(table.stale)),
+            *(binary.int8_arrays(whole(getattr(table, name))) for name in HOLDINGS_COLUMNS[10:15]),
+            binary.label_arrays(_REASONS, whole(table.reason)),
+        ]
+        rows += [b"".join(row) for row in zip(*columns, strict=True)]
+    return rows
 
 
 def _nullable(values: NDArray[np.int64] | NDArray[np.float64]) -> list[list[Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 
 import pytest
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from services.coordinator.app import create_api, create_app
 from services.coordinator.control.reconciler import Reconciler
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
+from shared.collection import COLLECT_AFTER, SWITCH_SECONDS
 from shared.errors import ConfigurationError
 from shared.service import Service
 
@@ -43,6 +46,17 @@ def test_it_has_every_route_and_no_subscription_and_no_loop() -> None:
     assert len(service(whole).background) == 6
     assert [loop.__name__ for loop in service(alone).background] == ["run_on_request"]
     assert service(alone).messaging, "it sends what it commits"
+
+
+def test_a_thread_that_parses_lets_the_loop_go_on_within_a_millisecond() -> None:
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        create_api(SETTINGS)
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+        assert gc.get_threshold() == COLLECT_AFTER
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_one_that_only_reads_knows_no_broker_and_has_nothing_to_do_by_itself() -> None:

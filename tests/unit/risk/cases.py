@@ -11,9 +11,9 @@ from uuid import UUID
 import numpy as np
 
 from services.risk.compute.inputs import Before, Book, Gap, History, Kind, Panel
-from services.risk.store.inputs import HeldRow, UserClassification
+from services.risk.store.holdings import HeldRow, LotList, UserClassification
 from services.risk.workflow import load_scenarios
-from services.risk.workflow.book import Merged, merge_lots
+from services.risk.workflow.lots import Merged, merge_lots
 from shared.arrays import FloatVector
 from shared.market import layouts
 from shared.market.registry import FACTORS, LOOKBACK
@@ -141,11 +141,10 @@ def merged(unit: Unit) -> list[Merged]:
         portfolio_id=UUID(int=unit.portfolio + 1),
         session=FIRST,
         nav=unit.nav,
-        lots=lots,
-        symbols=[lot.symbol for lot in unit.lots],
-        quantity=[1.0] * len(lots),
-        market_value=[lot.value for lot in unit.lots],  # type: ignore[misc]  # ten-thousandths would round made-up values
-        reason=["unpriceable" if lot.unpriceable else "" for lot in unit.lots],
+        lots=LotList.of(lots, [lot.symbol for lot in unit.lots]),
+        quantity=np.ones(len(lots)),
+        market_value=np.array([lot.value for lot in unit.lots]),  # ten-thousandths would round made-up values
+        no_evidence=[at for at, lot in enumerate(unit.lots) if lot.unpriceable],
     )
     # What class a lot is of is the panel's to say here, so none splits a symbol.
     stated = {lot: UserClassification("PUBLIC", of.sector, None) for lot, of in zip(lots, unit.lots, strict=True)}

@@ -16,11 +16,13 @@ from services.risk.compute.report import build_reports
 from services.risk.compute.scenarios import BadScenarios
 from services.risk.compute.sectors import VendorSector
 from services.risk.store import inputs as store
-from services.risk.store.inputs import Facts, HeldRow, ReturnHistory, UserClassification
+from services.risk.store.holdings import HeldRow, LotList, UserClassification
+from services.risk.store.inputs import Facts, ReturnHistory
 from services.risk.store.results import FIGURE_COLUMNS
 from services.risk.workflow import RiskWorker, load_scenarios
 from services.risk.workflow.assemble import Inputs, build_panel
-from services.risk.workflow.book import Held, build_book, merge_lots
+from services.risk.workflow.book import build_book
+from services.risk.workflow.lots import Held, merge_lots
 from shared.market.calendar import calendar
 from shared.market.registry import FACTOR_NAMES, LOOKBACK
 from tests.unit.risk import cases
@@ -30,11 +32,11 @@ DAY = date(2020, 12, 30)
 
 
 def held(
-    symbols: list[str], values: list[int], *, portfolio: UUID = ONE, reason: str = "", closed: int = -1
+    symbols: list[str], values: list[int], *, portfolio: UUID = ONE, no_evidence: bool = False, closed: int = -1
 ) -> HeldRow:
-    quantity = [0.0 if k == closed else 1.0 for k in range(len(symbols))]
-    lots = [UUID(int=100 + k) for k in range(len(symbols))]
-    return HeldRow(portfolio, DAY, 100.0, lots, symbols, quantity, values, [reason] * len(symbols))
+    quantity = np.array([0.0 if k == closed else 1.0 for k in range(len(symbols))])
+    lots = LotList.of([UUID(int=100 + k) for k in range(len(symbols))], symbols)
+    return HeldRow(portfolio, DAY, 100.0, lots, quantity, np.array(values), range(len(symbols)) if no_evidence else ())
 
 
 def test_lots_merge_by_symbol_and_closed_ones_are_left_out() -> None:
@@ -43,8 +45,8 @@ def test_lots_merge_by_symbol_and_closed_ones_are_left_out() -> None:
 
 
 def test_an_unpriceable_lot_marks_its_symbol() -> None:
-    assert merge_lots(held(["A"], [1], reason="unpriceable"), {})[0].unpriceable
-    assert not merge_lots(held(["A"], [1], reason="stale"), {})[0].unpriceable
+    assert merge_lots(held(["A"], [1], no_evidence=True), {})[0].unpriceable
+    assert not merge_lots(held(["A"], [1]), {})[0].unpriceable
 
 
 def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> None:
@@ -54,7 +56,7 @@ def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> No
         UserClassification("PRIVATE", "Cars", None),
         UserClassification("OPTIONS", None, "A"),
     ]  # fmt: skip
-    merged = merge_lots(book, dict(zip(book.lots, said, strict=False)))
+    merged = merge_lots(book, dict(zip(book.lots.read_ids(), said, strict=False)))
     assert [(lot.row, lot.long, lot.sector, lot.root) for lot in merged] == [
         (("A", Kind.PUBLIC), 1, "Tech", "A"),
         (("A", Kind.PRIVATE), 2, "Energy", "A"),
@@ -68,7 +70,10 @@ def test_each_lot_has_its_own_class_and_only_open_lots_of_the_book_speak() -> No
 def test_of_what_lots_of_one_symbol_say_the_first_by_name_stands_in_any_order() -> None:
     for sectors in (["Tech", None, "Cars"], ["Cars", "Tech", None]):
         book = held(["A"] * 3, [1, 2, 4])
-        said = {lot: UserClassification("PUBLIC", sector, None) for lot, sector in zip(book.lots, sectors, strict=True)}
+        said = {
+            lot: UserClassification("PUBLIC", sector, None)
+            for lot, sector in zip(book.lots.read_ids(), sectors, strict=True)
+        }
         assert [lot.sector for lot in merge_lots(book, said)] == ["Cars"]
 
 
@@ -159,11 +164,13 @@ def test_before_the_calendar_begins_there_are_no_returns() -> None:
 
 def test_an_option_stands_in_its_underlyings_sector_and_name() -> None:
     panel = cases.panel(["AAPL", "AAPL210115C00120000"], kinds={"AAPL210115C00120000": Kind.OPTION})
-    unit = HeldRow(ONE, panel.sessions[0], 10.0, [TWO], ["AAPL210115C00120000"], [1.0], [50_000], [""])
+    listed = LotList.of([TWO], ["AAPL210115C00120000"])
+    unit = HeldRow(ONE, panel.sessions[0], 10.0, listed, np.ones(1), np.array([50_000]))
+    lots = merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")})
     book = build_book(
         panel,
         [ONE],
-        [Held(unit, merge_lots(unit, {TWO: UserClassification("OPTIONS", None, "AAPL")}))],
+        [Held(ONE, unit.session, unit.nav, lots)],
         [],
         {"AAPL": [VendorSector(date.min, "stock", "Technology")]},
         {

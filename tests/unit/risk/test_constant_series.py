@@ -11,9 +11,9 @@ import pytest
 
 from services.risk.compute.inputs import Kind, Panel
 from services.risk.compute.report import build_reports
-from services.risk.store.inputs import HeldRow, UserClassification
+from services.risk.store.holdings import HeldRow, LotList, UserClassification
 from services.risk.workflow.assemble import build_panel
-from services.risk.workflow.book import merge_lots
+from services.risk.workflow.lots import merge_lots
 from shared.market.registry import FACTORS, LOOKBACK
 from tests.support.risk import Answered, answered
 from tests.unit.risk import cases
@@ -73,7 +73,8 @@ def test_with_nothing_else_the_risk_is_none_and_known() -> None:
 
 def test_a_lot_of_a_money_market_fund_is_money_and_another_lot_of_the_symbol_is_not() -> None:
     lots = [UUID(int=k) for k in (1, 2)]
-    held = HeldRow(UUID(int=9), date(2020, 12, 31), 1000.0, lots, ["FUND", "FUND"], [1.0, 1.0], [5, 7], ["", ""])
+    listed = LotList.of(lots, ["FUND", "FUND"])
+    held = HeldRow(UUID(int=9), date(2020, 12, 31), 1000.0, listed, np.ones(2), np.array([5, 7]))
     said = {
         lots[0]: UserClassification("PUBLIC", None, None, "MONEY_MARKET"),
         lots[1]: UserClassification("PUBLIC", None, None, "ETF"),
