@@ -9,7 +9,7 @@ from services.snapshots.compute.model import BoolVector, ChainBroken, Inputs, Lo
 from services.snapshots.compute.money import LARGEST_SUM, UNITS, AmountTooLarge, IntMatrix
 from shared.arrays import FloatMatrix, IntVector
 from shared.market.internal_rate import days_at_work, empty_stretches, xirr
-from shared.market.registry import EMPTY_BELOW
+from shared.market.registry import EMPTY_BELOW, XIRR_YEAR_DAYS
 
 # Carried for at most five sessions, or priced: what a good input backs.
 _COVERED = (Reason.NONE, Reason.STALE, Reason.NO_DIVIDENDS)
@@ -145,6 +145,8 @@ def _xirr(inputs: Inputs, nav: IntMatrix, gross: IntMatrix) -> tuple[FloatMatrix
         dated += [(day, amount / UNITS) for day, amount in flows]
         stretches = [*earlier[column], *empty_stretches(days, empty[column])]
         for row, day in enumerate(days):
-            result[row, column] = xirr(dated, day, float(nav[row, column]) / UNITS, stretches)
             worked[row, column] = days_at_work(dated, day, stretches)
+            # By the days of the calendar, as every spreadsheet: that money was away for years says only when a rate means something.
+            if worked[row, column] >= XIRR_YEAR_DAYS:
+                result[row, column] = xirr(dated, day, float(nav[row, column]) / UNITS)
     return result, worked

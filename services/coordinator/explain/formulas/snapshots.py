@@ -66,8 +66,8 @@ LEDGER: tuple[Formula, ...] = (
               steps=("daily_return",)),
     _snapshot("drawdown", "I_t / peak_t - 1, I = 1 + cumulative return, its peak since the first session at least 1", *_CHAIN,
               window=Span.CHAIN, steps=("cumulative_return",)),
-    _snapshot("xirr", "annual rate at which equity and flows grow to NAV, ACT/365, over the days with at least empty_below in the "
-              "account; null with fewer than year_days, and without a root in [lowest, highest]", *_CHAIN,
+    _snapshot("xirr", "annual rate at which equity and flows grow to NAV, ACT/365; null with fewer than year_days on which at "
+              "least empty_below was in the account, and without a root in [lowest, highest]", *_CHAIN,
               parameters=_XIRR, window=Span.CHAIN, steps=("nav", "cumulative_flow")),
     _snapshot("positions", "number of lots with a quantity other than zero", *_TRADED),
     _snapshot("long_positions", "number of lots with a quantity above zero", *_TRADED),
