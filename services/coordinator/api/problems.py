@@ -83,7 +83,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
         for found in errors[:5]
     )
-    return problem(422, "Invalid", detail, code="invalid", errors=errors)
+    cursor = all(found["code"] == validation_errors.CURSOR for found in errors)
+    return problem(422, "Invalid", detail, code=validation_errors.CURSOR if cursor else "invalid", errors=errors)
 
 
 def _not_declared_as_json(request: Request, error: RequestValidationError) -> str | None:

@@ -19,6 +19,8 @@ class Kept(Generic[Answer]):
     A snapshot names the first transaction that had not begun and those that were running: whatever commits later is one of these, and
     the next snapshot says something else. Equal ones see the same rows, so what is read in the one is true in the other. Only for what
     depends on rows and on `key`, not on the time of day.
+
+    A standby's snapshot does not name those that were running, so there nothing is kept.
     """
 
     def __init__(self) -> None:
@@ -26,13 +28,18 @@ class Kept(Generic[Answer]):
 
     async def get(self, conn: AsyncConnection, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
         """What is kept under the key, if nothing was committed since; else what `read` says. `conn` reads in one snapshot."""
-        seen = str(await conn.scalar(text("SELECT CAST(pg_current_snapshot() AS text)")))
+        seen = await conn.scalar(
+            text(
+                "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot() || ' ' || pg_postmaster_start_time() END"
+            )
+        )
         known = self._answers.get(key)
-        if known is not None and known[0] == seen:
+        if seen is not None and known is not None and known[0] == seen:
             return known[1]
         answer = await read()
-        self._answers[key] = (seen, answer)
-        self._answers.move_to_end(key)
+        if seen is not None:
+            self._answers[key] = (str(seen), answer)
+            self._answers.move_to_end(key)
         while len(self._answers) > MOST:
             self._answers.popitem(last=False)
         return answer

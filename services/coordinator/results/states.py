@@ -115,6 +115,33 @@ def _symbols_held_back(lacks: Iterable[Lacks]) -> set[str]:
     }
 
 
+_HELD = """
+    held AS MATERIALIZED (
+        SELECT DISTINCT s.symbol, g.reason FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+        WHERE NOT g.terminal AND g.reason = ANY (CAST(:yours AS text[]))
+    ), holders AS (
+        -- From what is held back, which is little, to who holds it. OFFSET: found by the symbol, not by a thousand portfolios.
+        SELECT DISTINCT portfolio_id, h.symbol, h.reason FROM held h CROSS JOIN LATERAL (
+            SELECT portfolio_id FROM coordinator.positions p WHERE p.symbol = h.symbol AND p.deleted_at IS NULL OFFSET 0
+        ) p
+    )
+"""
+_YOURS = [code for code in ReasonCode if reasons.info(code).acts == "you"]
+
+
+async def find_held_back(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, str]:
+    """The symbols, with the reasons, whose prices the units of a portfolio wait for and only the reader can end. Of others too."""
+    rows = await conn.execute(
+        text(f"""
+            WITH {_HELD}
+            SELECT portfolio_id, string_agg(symbol || ' ' || reason, ' ' ORDER BY symbol, reason)
+            FROM holders WHERE {AMONG} GROUP BY portfolio_id
+        """),
+        among(portfolios) | {"yours": _YOURS},
+    )
+    return {portfolio: held for portfolio, held in rows.all()}
+
+
 async def _held_back(
     conn: AsyncConnection, portfolios: Sequence[UUID], told: Collection[str]
 ) -> tuple[dict[UUID, tuple[Wait, ...]], tuple[Wait, ...]]:
@@ -122,19 +149,11 @@ async def _held_back(
     of `told` the sessions on which a price jumped, which the reader decides about)."""
     rows = (
         await conn.execute(
-            # From what is held back, which is little, to who holds it.
             text(f"""
-                WITH held AS MATERIALIZED (
-                    SELECT DISTINCT s.symbol FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-                    WHERE NOT g.terminal AND g.reason = ANY (CAST(:yours AS text[]))
-                )
-                SELECT DISTINCT portfolio_id, symbol FROM held h CROSS JOIN LATERAL (
-                    -- OFFSET: found by the symbol, not by a thousand portfolios.
-                    SELECT portfolio_id FROM coordinator.positions p WHERE p.symbol = h.symbol AND p.deleted_at IS NULL OFFSET 0
-                ) p
-                WHERE {AMONG} ORDER BY portfolio_id, symbol
+                WITH {_HELD}
+                SELECT DISTINCT portfolio_id, symbol FROM holders WHERE {AMONG} ORDER BY portfolio_id, symbol
             """),
-            among(portfolios) | {"yours": [code for code in ReasonCode if reasons.info(code).acts == "you"]},
+            among(portfolios) | {"yours": _YOURS},
         )
     ).all()
     waits = await absences(conn, {row.symbol for row in rows} | set(told))
