@@ -15,14 +15,21 @@ MOST = 20_000
 class Seen(NamedTuple):
     """What a snapshot saw.
 
-    source : the server and the table, as they were made and started: of another one nothing can be said
-    oldest : the oldest transaction that still ran
-    noted  : changes of it and of younger ones that had been committed all the same
+    source   : the server and the table, as they were made and started: of another one nothing can be said
+    snapshot : the first transaction that had not begun and those that ran. Whatever commits later is one of these, so two that are
+               equal see the same rows. None on a standby, which does not know those that ran
+    oldest   : the oldest transaction that still ran
+    noted    : changes of it and of younger ones that had been committed all the same
     """
 
     source: str
+    snapshot: str | None
     oldest: str
     noted: frozenset[int]
+
+    def sees_the_same(self, other: Seen | None) -> bool:
+        """Whether it is known that nothing was committed in between."""
+        return other is not None and self.snapshot is not None and self[:2] == other[:2]
 
 
 async def read(conn: AsyncConnection, since: Seen | None) -> tuple[Seen, frozenset[UUID] | None]:
@@ -35,6 +42,7 @@ async def read(conn: AsyncConnection, since: Seen | None) -> tuple[Seen, frozens
         await conn.execute(
             text("""
                 SELECT concat_ws(' ', pg_postmaster_start_time(), CAST(CAST('ledger.portfolio_changes' AS regclass) AS oid)) AS source,
+                       CASE WHEN NOT pg_is_in_recovery() THEN CAST(pg_current_snapshot() AS text) END AS snapshot,
                        CAST(now.oldest AS text) AS oldest, c.id, c.portfolio_id, c.xid >= now.oldest AS young
                 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest) AS now
                 LEFT JOIN ledger.portfolio_changes c ON c.xid >= coalesce(CAST(CAST(:since AS text) AS xid8), now.oldest)
@@ -42,7 +50,7 @@ async def read(conn: AsyncConnection, since: Seen | None) -> tuple[Seen, frozens
             {"since": None if since is None else since.oldest},
         )
     ).all()
-    seen = Seen(rows[0].source, rows[0].oldest, frozenset(row.id for row in rows if row.young))
+    seen = Seen(rows[0].source, rows[0].snapshot, rows[0].oldest, frozenset(row.id for row in rows if row.young))
     if since is None or since.source != seen.source:
         return seen, None
     changed = {row.portfolio_id for row in rows if row.id is not None and row.id not in since.noted}

@@ -83,18 +83,22 @@ async def mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
 
 
 async def read_lacks(conn: AsyncConnection, portfolios: Collection[UUID], since: date) -> dict[UUID, Lacks]:
-    """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: where they changed since the
-    projection was last brought up to date, the units are read themselves."""
+    """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: of quarters in which they
+    changed since the projection was last brought up to date, the units are read themselves."""
     rows = await conn.execute(
         text(f"""
             WITH scope AS MATERIALIZED (
-                SELECT DISTINCT portfolio_id, phase, CAST(:since AS date) AS low, date 'infinity' AS high
-                FROM ledger.shortfall_changes WHERE {AMONG}
+                SELECT portfolio_id, phase, quarter, greatest(quarter, CAST(:since AS date)) AS low, high FROM (
+                    SELECT portfolio_id, phase, CAST(date_trunc('quarter', CAST(min(first) AS timestamp)) AS date) AS quarter,
+                           CAST(date_trunc('quarter', CAST(max(last) AS timestamp)) + interval '3 months' AS date) AS high
+                    FROM ledger.shortfall_changes WHERE {AMONG} GROUP BY portfolio_id, phase
+                ) marked
             ), {_GROUPED}, lately AS (
-                SELECT portfolio_id, phase, first, lacks, coverage FROM ledger.unit_shortfalls
+                SELECT portfolio_id, phase, first, lacks, coverage FROM ledger.unit_shortfalls o
                 WHERE {AMONG} AND last >= :since
                   AND first >= CAST(date_trunc('quarter', CAST(CAST(:since AS date) AS timestamp)) AS date)
-                  AND (portfolio_id, phase) NOT IN (SELECT portfolio_id, phase FROM scope)
+                  AND NOT EXISTS (SELECT FROM scope m WHERE m.portfolio_id = o.portfolio_id AND m.phase = o.phase
+                                                        AND o.first >= m.quarter AND o.first < m.high)
                 UNION ALL
                 SELECT portfolio_id, phase, first, lacks, coverage FROM grouped
             ), lacking AS (

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.coordinator.compute.states import Need
 from services.coordinator.portfolios import store
 from services.coordinator.results import list_figures, states
-from services.coordinator.results.kept import Kept
 from services.coordinator.results.states import Overview
 from shared.clock import Clock
 from shared.ledger import portfolio_changes
 from shared.market.calendar import closures
 from shared.market.registry import COVERAGE_GATE
 
-# Some six hundred bytes each.
-MOST_LINES = 10_000
+# Some six hundred bytes a line.
+MOST_PAGES, MOST_LINES = 4, 10_000
 
 
 class Page(NamedTuple):
@@ -31,67 +32,74 @@ class Page(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line, and the prices of the portfolio's symbols that were held back when it was read."""
+    """A line, and what its portfolio's units waited for that only the reader can end."""
 
-    held_back: str | None
+    needs: tuple[Need, ...]
     text: bytes
 
 
 class Lists:
     """The last pages and their lines. What is answered is what the database has in the snapshot of `conn`.
 
-    A line depends on rows of its portfolio, whose changes are noted with them (`shared.ledger.portfolio_changes`), on the calendar
-    and the day, and on prices that are held back: these few are read for every page, and compared.
+    A page is answered again while nothing was committed. After a commit its lines are, but for those that depend on it: a line
+    depends on rows of its portfolio, whose changes are noted with them (`shared.ledger.portfolio_changes`), on the calendar and the
+    day, and on prices that are held back: these few are read for every page, and compared.
     """
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
         """To be held from before the snapshot until the page is there, so that no snapshot is older than what is kept; and a page that
         many ask for after a commit is read once."""
-        self._pages: Kept[Page] = Kept()
+        self._pages: OrderedDict[Hashable, Page] = OrderedDict()
         self._lines: dict[UUID, Line] = {}
         self._seen: portfolio_changes.Seen | None = None
-        self._days: tuple[object, ...] = ()
+        self._days: Hashable = None
 
     async def page(self, conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID | None) -> Page:
         """Up to `limit` portfolios in order of creation. Under the closures that the caller runs under."""
-        days = (clock.last_due(), closures())
-
-        async def read() -> Page:
+        await self._drop_changed(conn, (clock.last_due(), closures()))
+        key = limit, after
+        known = self._pages.get(key)
+        if known is None:
             ids = await store.find_ids(conn, limit=limit + 1, after=after)
-            lines = await self._read(conn, clock, ids[:limit], days)
-            return Page(b",".join(lines), str(ids[limit - 1]) if len(ids) > limit else None)
+            lines = await self._read(conn, clock, ids[:limit])
+            known = self._pages[key] = Page(b",".join(lines), str(ids[limit - 1]) if len(ids) > limit else None)
+            while len(self._pages) > MOST_PAGES:
+                self._pages.popitem(last=False)
+        return known
 
-        return await self._pages.get(conn, (limit, after, *days), read)
+    async def _drop_changed(self, conn: AsyncConnection, days: Hashable) -> None:
+        """Forget what may be otherwise in the snapshot of `conn`."""
+        seen, changed = await portfolio_changes.read(conn, self._seen)
+        if changed is None or days != self._days:
+            self._lines.clear()
+            self._pages.clear()
+        elif not seen.sees_the_same(self._seen):
+            for of in changed:
+                self._lines.pop(of, None)
+            self._pages.clear()
+        self._seen, self._days = seen, days
 
-    async def _read(
-        self, conn: AsyncConnection, clock: Clock, ids: Sequence[UUID], days: tuple[object, ...]
-    ) -> list[bytes]:
-        await self._drop_changed(conn, days)
-        held = await states.find_held_back(conn, ids)
+    async def _read(self, conn: AsyncConnection, clock: Clock, ids: Sequence[UUID]) -> list[bytes]:
+        needs = await states.find_held_back(conn, ids)
         known = self._lines
-        unread = [of for of in ids if (line := known.get(of)) is None or line.held_back != held.get(of)]
-        known |= {of: Line(held.get(of), line) for of, line in (await _read_lines(conn, clock, unread)).items()}
+        unread = [of for of in ids if (line := known.get(of)) is None or line.needs != needs.get(of, ())]
+        known |= {
+            of: Line(needs.get(of, ()), line) for of, line in (await _read_lines(conn, clock, unread, needs)).items()
+        }
         found = [known[of].text for of in ids]
         while len(known) > MOST_LINES:
             del known[next(iter(known))]
         return found
 
-    async def _drop_changed(self, conn: AsyncConnection, days: tuple[object, ...]) -> None:
-        seen, changed = await portfolio_changes.read(conn, self._seen)
-        if changed is None or days != self._days:
-            self._lines.clear()
-        else:
-            for of in changed:
-                self._lines.pop(of, None)
-        self._seen, self._days = seen, days
 
-
-async def _read_lines(conn: AsyncConnection, clock: Clock, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+async def _read_lines(
+    conn: AsyncConnection, clock: Clock, ids: Sequence[UUID], needs: Mapping[UUID, tuple[Need, ...]]
+) -> dict[UUID, bytes]:
     if not ids:
         return {}
     headers = await store.read_headers(conn, ids)
-    overviews = await states.read(conn, clock, ids)
+    overviews = await states.read_without_waits(conn, clock, ids, needs)
     figures = await list_figures.read(conn, overviews)
     # A thousand lines are some milliseconds, in which nobody else would be served.
     return await asyncio.to_thread(
