@@ -256,8 +256,12 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
                        (SELECT max(session) FROM ledger.units WHERE portfolio_id = m.portfolio_id)
                 FROM marked m
                 CROSS JOIN LATERAL (
-                    SELECT min(session) AS first FROM ledger.units
-                    WHERE portfolio_id = m.portfolio_id AND completed_revision < required_revision AND blocked_reason IS NULL
+                    -- OFFSET: from the index of what is missing, not from all of the portfolio's in order of sessions.
+                    SELECT min(session) AS first FROM (
+                        SELECT session FROM ledger.units
+                        WHERE portfolio_id = m.portfolio_id AND completed_revision < required_revision AND blocked_reason IS NULL
+                        OFFSET 0
+                    ) missing
                 ) open
                 CROSS JOIN LATERAL (
                     SELECT min(session) AS first FROM ledger.units

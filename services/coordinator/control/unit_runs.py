@@ -15,7 +15,7 @@ from shared.telemetry import logger
 log = logger(__name__)
 
 PERIOD_SECONDS = 5.0
-FEW_MARKS = 500
+FEW_MARKS = 250
 
 
 async def refresh_all(engine: AsyncEngine) -> int:
