@@ -58,7 +58,7 @@ async def book(api: Api) -> list[str]:
 
 
 # What is written, and of which of the three portfolios lines may be read for it.
-CHANGES = (
+CHANGES: tuple[tuple[str, set[int]], ...] = (
     ("UPDATE snapshots.snapshots SET nav = nav + 1, cash = cash + 1 WHERE session = '2020-12-30'", {0}),
     ("UPDATE snapshots.snapshots SET nav = nav + 1, cash = cash + 1 WHERE session = '2020-12-29'", {0}),
     ("UPDATE risk.results SET risk = jsonb_set(risk, '{volatility,realized_252}', '0.5')", {0}),
