@@ -137,7 +137,9 @@ async def _complete(admin: AsyncEngine, some: int) -> None:
     async with admin.begin() as conn:
         await conn.execute(text(f"{NIGHT} AND {SOME}"), {"s": LAST, "some": some})
         values = {"s": LAST, "some": some}
-        await conn.execute(text(f"UPDATE snapshots.snapshots SET drawdown = -random() WHERE session = :s AND {SOME}"), values)
+        await conn.execute(
+            text(f"UPDATE snapshots.snapshots SET drawdown = -random() WHERE session = :s AND {SOME}"), values
+        )
         await conn.execute(text(f"UPDATE risk.results SET coverage = random() WHERE session = :s AND {SOME}"), values)
 
 

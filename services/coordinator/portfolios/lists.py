@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.states import Need
-from services.coordinator.portfolios import store
+from services.coordinator.portfolios import list_store
 from services.coordinator.results import list_figures, states
 from services.coordinator.results.states import Overview
 from shared.clock import Clock
@@ -61,7 +61,7 @@ class Lists:
         key = limit, after
         known = self._pages.get(key)
         if known is None:
-            ids = await store.find_ids(conn, limit=limit + 1, after=after)
+            ids = await list_store.find_ids(conn, limit=limit + 1, after=after)
             lines = await self._read(conn, clock, ids[:limit])
             known = self._pages[key] = Page(b",".join(lines), str(ids[limit - 1]) if len(ids) > limit else None)
             while len(self._pages) > MOST_PAGES:
@@ -98,7 +98,7 @@ async def _read_lines(
 ) -> dict[UUID, bytes]:
     if not ids:
         return {}
-    headers = await store.read_headers(conn, ids)
+    headers = await list_store.read_headers(conn, ids)
     overviews = await states.read_without_waits(conn, clock, ids, needs)
     figures = await list_figures.read(conn, overviews)
     # A thousand lines are some milliseconds, in which nobody else would be served.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,7 +16,6 @@ from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
 from shared.db.bulk import copy
-from shared.ledger.among import AMONG, among
 
 _POSITION_COLUMNS = (
     "portfolio_id",
@@ -94,37 +93,6 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
         )
     ).one_or_none()
     return Portfolio(*row) if row else None
-
-
-async def find_ids(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list[UUID]:
-    """Portfolios in order of creation, as their ids are."""
-    rows = await conn.scalars(
-        text("""
-            SELECT id FROM coordinator.portfolios
-            WHERE deleted_at IS NULL AND id > coalesce(CAST(:after AS uuid), CAST(:none AS uuid)) ORDER BY id LIMIT :limit
-        """),
-        {"limit": limit, "after": after, "none": UUID(int=0)},
-    )
-    return list(rows)
-
-
-async def read_headers(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Portfolios, each with its number of lots. Numbers, days and instants as JSON has them."""
-    rows = await conn.execute(
-        text(f"""
-            SELECT portfolio_id AS id, name, account_type, currency, CAST(equity_balance AS double precision) AS equity_balance,
-                   CAST(first_session AS text) AS first_session,
-                   to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-                   to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at,
-                   (SELECT count(*) FROM coordinator.positions x
-                    WHERE x.portfolio_id = p.portfolio_id AND x.deleted_at IS NULL) AS positions
-            FROM (SELECT *, id AS portfolio_id FROM coordinator.portfolios) p
-            WHERE deleted_at IS NULL AND {AMONG}
-        """),
-        among(portfolios),
-    )
-    names = tuple(rows.keys())
-    return {row[0]: dict(zip(names, row, strict=True)) for row in rows.all()}
 
 
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
