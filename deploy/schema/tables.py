@@ -75,6 +75,7 @@ TABLES: Mapping[str, str] = {
     "ledger.unit_runs": "Consecutive units of a portfolio's phase in one state; what grids are read from.",
     "ledger.unit_shortfalls": "What the partial units of a portfolio's phase lack in a quarter, equal reasons once.",
     "ledger.shortfall_changes": "Where units changed since `unit_shortfalls` was last brought up to date.",
+    "ledger.portfolio_changes": "A portfolio that a transaction changed in a way that a list shows; without one, any.",
     "ledger.unit_changes": "Where units changed since `unit_runs` was last brought up to date.",
     "bus.outbox": "An event to be sent, or sent. Inserted in the transaction of the change it reports.",
     "bus.dead_letters": "A message that could not be read or handled, with the error, to be edited, replayed or purged.",

@@ -16,9 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy, Conflict
 from services.coordinator.portfolios.limits import Limits
+from services.coordinator.portfolios.lists import Lists
 from services.coordinator.results import sessions
-from services.coordinator.results.kept import Kept
-from services.coordinator.results.list_figures import Page
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db import closures
@@ -56,9 +55,9 @@ class Context:
         return asyncio.Semaphore(max(1, self.settings.api_pool_size // 2))
 
     @cached_property
-    def lists(self) -> Kept[Page]:
+    def lists(self) -> Lists:
         """Pages of the list of portfolios."""
-        return Kept()
+        return Lists()
 
     @property
     def limits(self) -> Limits:

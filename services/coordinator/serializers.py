@@ -10,10 +10,8 @@ from sqlalchemy import RowMapping
 from services.coordinator.portfolios.ledger_effects import Change
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.store import Portfolio
-from services.coordinator.results.states import Overview
 from services.coordinator.results.values import to_json
 from services.coordinator.runs.store import Run
-from shared.market.registry import COVERAGE_GATE
 from shared.messaging.dead_letters import DeadLetter
 
 # A dead letter's body is for a person to look at; the whole of it is replayed whatever is shown.
@@ -78,21 +76,6 @@ def import_answer(result: Imported, *, preview: bool = False) -> dict[str, Any]:
             for position, decision in result.decisions
         ]
     return body
-
-
-def portfolio_line(row: Mapping[str, Any], figures: Mapping[str, Any], overview: Overview) -> dict[str, Any]:
-    """One line of the list of portfolios. `needs_you` is how many things need the reader; the status names them."""
-    completeness, to = overview.completeness, overview.extent.complete_to
-    return {
-        **figures,
-        **row,
-        "id": str(row["id"]),
-        "state": completeness.state,
-        "coverage_min": completeness.coverage,
-        "coverage_gate": COVERAGE_GATE,
-        "needs_you": len(completeness.needs),
-        "complete_to": None if to is None else to.isoformat(),
-    }
 
 
 def portfolio(found: Portfolio, positions: Iterable[RowMapping], flows: Iterable[RowMapping]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0038 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0040 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -283,6 +283,25 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION ledger.forget_portfolio_changes(most bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+DECLARE
+    gone bigint;
+BEGIN
+    IF (SELECT count(*) FROM ledger.portfolio_changes) <= most THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM ledger.portfolio_changes;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    INSERT INTO ledger.portfolio_changes (portfolio_id) VALUES (NULL);
+    RETURN gone;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ledger.keep_history()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -306,6 +325,37 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION ledger.note_portfolio_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+DECLARE
+    before uuid;
+    after  uuid;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO ledger.portfolio_changes (portfolio_id) VALUES (NULL);
+        RETURN NULL;
+    END IF;
+    IF TG_TABLE_NAME = 'portfolios' THEN
+        before := OLD.id;
+        after := NEW.id;
+    ELSE
+        before := OLD.portfolio_id;
+        after := NEW.portfolio_id;
+    END IF;
+    INSERT INTO ledger.portfolio_changes (portfolio_id)
+    SELECT DISTINCT of FROM (VALUES (before), (after)) AS v (of) WHERE of IS NOT NULL;
+    PERFORM set_config('leadline.noted', coalesce(after, before)::text, true);
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ledger.note_unit_changes()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -317,6 +367,8 @@ BEGIN
         SELECT portfolio_id, phase, min(session) AS first, max(session) AS last FROM changed GROUP BY portfolio_id, phase
     ), of_runs AS (
         INSERT INTO ledger.unit_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted
+    ), of_lists AS (
+        INSERT INTO ledger.portfolio_changes (portfolio_id) SELECT DISTINCT portfolio_id FROM noted
     )
     INSERT INTO ledger.shortfall_changes (portfolio_id, phase, first, last) SELECT portfolio_id, phase, first, last FROM noted;
     RETURN NULL;
@@ -600,6 +652,10 @@ CREATE TABLE coordinator.portfolios (
     CONSTRAINT portfolios_equity_balance_check CHECK ((equity_balance > (0)::numeric))
 );
 CREATE INDEX portfolios_active ON coordinator.portfolios USING btree (id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER note_delete BEFORE DELETE ON coordinator.portfolios FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_insert BEFORE INSERT ON coordinator.portfolios FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_update BEFORE UPDATE ON coordinator.portfolios FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.id)::text) OR (old.id <> new.id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE TRIGGER unseen AFTER INSERT ON coordinator.portfolios REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('id');
 
@@ -714,6 +770,10 @@ CREATE INDEX positions_awaiting ON coordinator.positions USING btree (portfolio_
 CREATE UNIQUE INDEX positions_content ON coordinator.positions USING btree (portfolio_id, content_key) WHERE ((deleted_at IS NULL) AND (content_key IS NOT NULL));
 CREATE INDEX positions_of_portfolio ON coordinator.positions USING btree (portfolio_id) WHERE (deleted_at IS NULL);
 CREATE INDEX positions_of_symbol ON coordinator.positions USING btree (symbol) WHERE (deleted_at IS NULL);
+CREATE TRIGGER note_delete BEFORE DELETE ON coordinator.positions FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_insert BEFORE INSERT ON coordinator.positions FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON coordinator.positions FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_update BEFORE UPDATE ON coordinator.positions FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.positions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE TRIGGER unseen AFTER INSERT ON coordinator.positions REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('portfolio_id');
 
@@ -1286,6 +1346,10 @@ CREATE TABLE snapshots.snapshots (
     CONSTRAINT snapshots_short_value_check CHECK ((short_value <= (0)::numeric))
 ) WITH (fillfactor=90);
 CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON snapshots.snapshots FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('snapshots_history');
+CREATE TRIGGER note_delete BEFORE DELETE ON snapshots.snapshots FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_insert BEFORE INSERT ON snapshots.snapshots FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON snapshots.snapshots FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_update BEFORE UPDATE ON snapshots.snapshots FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 
 CREATE TABLE snapshots.snapshots_history (
     portfolio_id      uuid NOT NULL,
@@ -1383,6 +1447,10 @@ ALTER TABLE risk.results ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_propagated SET STORAGE EXTERNAL;
 CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON risk.results FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('results_history');
+CREATE TRIGGER note_delete BEFORE DELETE ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_insert BEFORE INSERT ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON risk.results FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE TRIGGER note_update BEFORE UPDATE ON risk.results FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 
 CREATE TABLE risk.results_history (
     portfolio_id        uuid NOT NULL,
@@ -1483,6 +1551,13 @@ CREATE POLICY own_phase_risk ON ledger.failures TO leadline_risk USING ((phase =
 CREATE POLICY own_phase_snapshots ON ledger.failures TO leadline_snapshots USING ((phase = 'snapshots'::ledger.phase)) WITH CHECK ((phase = 'snapshots'::ledger.phase));
 CREATE POLICY read ON ledger.failures FOR SELECT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 
+CREATE TABLE ledger.portfolio_changes (
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    portfolio_id uuid,
+    CONSTRAINT portfolio_changes_pkey PRIMARY KEY (xid, id)
+);
+
 CREATE TABLE ledger.schedule (
     portfolio_id   uuid NOT NULL,
     phase          ledger.phase NOT NULL,
@@ -1578,6 +1653,7 @@ CREATE INDEX units_partial_lately ON ledger.units USING btree (session, phase) W
 CREATE INDEX units_provisional ON ledger.units USING btree (portfolio_id, phase, session) WHERE provisional;
 CREATE TRIGGER note_delete AFTER DELETE ON ledger.units REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER note_insert AFTER INSERT ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_update AFTER UPDATE ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE OF required_revision ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE POLICY coordinate ON ledger.units TO leadline_coordinator USING (true) WITH CHECK (true);
@@ -1927,6 +2003,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ingest.yields_history TO leadline_
 GRANT DELETE, SELECT ON TABLE ledger.failures TO leadline_api;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.failures TO leadline_coordinator;
 GRANT DELETE, INSERT, SELECT ON TABLE ledger.failures TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT SELECT ON TABLE ledger.portfolio_changes TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT SELECT, UPDATE ON TABLE ledger.schedule TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE ledger.schedule TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE ledger.shortfall_changes TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
@@ -1971,7 +2048,10 @@ REVOKE EXECUTE ON FUNCTION ledger.begin_unseen() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.begin_unseen() TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.drop_history(timestamp with time zone,integer) TO leadline_coordinator;
+REVOKE EXECUTE ON FUNCTION ledger.forget_portfolio_changes(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.forget_portfolio_changes(bigint) TO leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ledger.keep_history() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ledger.note_portfolio_change() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.note_unit_changes() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.order_lock() TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots, PUBLIC;
 REVOKE EXECUTE ON FUNCTION ledger.release_withheld(uuid[]) FROM PUBLIC;

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
-FEW: Final = 50
+FEW: Final = 250
 AMONG: Final = """
     portfolio_id BETWEEN :low AND :high AND (CAST(:few AS uuid[]) IS NULL OR portfolio_id = ANY (CAST(:few AS uuid[])))
 """

@@ -200,10 +200,13 @@ async def read_runs(
     return {of: [Run(*run) for run in zip(*arrays, strict=True)] for of, *arrays in rows.all()}
 
 
-async def has_marks(conn: AsyncConnection) -> bool:
-    """Whether there are changes that the runs or the shortfalls do not show yet."""
-    found = text("SELECT EXISTS (SELECT 1 FROM ledger.unit_changes) OR EXISTS (SELECT 1 FROM ledger.shortfall_changes)")
-    return bool(await conn.scalar(found))
+async def has_marks(conn: AsyncConnection, *, beyond: int = 0) -> bool:
+    """Whether there are more than so many changes that the runs, or the shortfalls, do not show yet."""
+    found = text("""
+        SELECT EXISTS (SELECT 1 FROM ledger.unit_changes OFFSET :beyond)
+            OR EXISTS (SELECT 1 FROM ledger.shortfall_changes OFFSET :beyond)
+    """)
+    return bool(await conn.scalar(found, {"beyond": beyond}))
 
 
 async def count_pending(conn: AsyncConnection) -> int:
@@ -253,8 +256,12 @@ async def read_extents(conn: AsyncConnection, portfolios: Sequence[UUID]) -> dic
                        (SELECT max(session) FROM ledger.units WHERE portfolio_id = m.portfolio_id)
                 FROM marked m
                 CROSS JOIN LATERAL (
-                    SELECT min(session) AS first FROM ledger.units
-                    WHERE portfolio_id = m.portfolio_id AND completed_revision < required_revision AND blocked_reason IS NULL
+                    -- OFFSET: from the index of what is missing, not from all of the portfolio's in order of sessions.
+                    SELECT min(session) AS first FROM (
+                        SELECT session FROM ledger.units
+                        WHERE portfolio_id = m.portfolio_id AND completed_revision < required_revision AND blocked_reason IS NULL
+                        OFFSET 0
+                    ) missing
                 ) open
                 CROSS JOIN LATERAL (
                     SELECT min(session) AS first FROM ledger.units

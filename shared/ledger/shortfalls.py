@@ -16,11 +16,16 @@ from shared.ledger.among import AMONG, among
 
 # Of each portfolio and phase in `scope`, its partial units from `low` on and before `high`: by quarter, equal shortfalls once.
 # Reasons are told apart by what they are and of which symbol; which figure falls short is the session's own to say.
+# As bytes they are compared in a fifth of the time that documents take.
 _GROUPED = """
     equal AS (
-        SELECT m.portfolio_id, m.phase, min(u.session) AS first, max(u.session) AS last, u.reasons, min(u.coverage) AS coverage
-        FROM scope m JOIN ledger.units u ON u.portfolio_id = m.portfolio_id AND u.phase = m.phase
-        WHERE u.session >= m.low AND u.session < m.high AND u.quality = 'partial' AND u.completed_revision >= u.required_revision
+        SELECT m.portfolio_id, m.phase, min(u.session) AS first, max(u.session) AS last, CAST(u.reasons AS jsonb) AS reasons,
+               min(u.coverage) AS coverage
+        FROM scope m CROSS JOIN LATERAL (
+            SELECT session, coverage, CAST(reasons AS text) COLLATE "C" AS reasons FROM ledger.units
+            WHERE portfolio_id = m.portfolio_id AND phase = m.phase AND session >= m.low AND session < m.high
+              AND quality = 'partial' AND completed_revision >= required_revision OFFSET 0
+        ) u
         GROUP BY m.portfolio_id, m.phase, date_trunc('quarter', CAST(u.session AS timestamp)), u.reasons
     ), told AS (
         SELECT e.*, (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(each -> 'symbol', each -> 'reason')), '[]')
@@ -83,18 +88,22 @@ async def mend(conn: AsyncConnection, marks: Sequence[Any]) -> None:
 
 
 async def read_lacks(conn: AsyncConnection, portfolios: Collection[UUID], since: date) -> dict[UUID, Lacks]:
-    """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: where they changed since the
-    projection was last brought up to date, the units are read themselves."""
+    """What completed units from a session on lack, by portfolio, as the units have it in this snapshot: of quarters in which they
+    changed since the projection was last brought up to date, the units are read themselves."""
     rows = await conn.execute(
         text(f"""
             WITH scope AS MATERIALIZED (
-                SELECT DISTINCT portfolio_id, phase, CAST(:since AS date) AS low, date 'infinity' AS high
-                FROM ledger.shortfall_changes WHERE {AMONG}
+                SELECT portfolio_id, phase, quarter, greatest(quarter, CAST(:since AS date)) AS low, high FROM (
+                    SELECT portfolio_id, phase, CAST(date_trunc('quarter', CAST(min(first) AS timestamp)) AS date) AS quarter,
+                           CAST(date_trunc('quarter', CAST(max(last) AS timestamp)) + interval '3 months' AS date) AS high
+                    FROM ledger.shortfall_changes WHERE {AMONG} GROUP BY portfolio_id, phase
+                ) marked
             ), {_GROUPED}, lately AS (
-                SELECT portfolio_id, phase, first, lacks, coverage FROM ledger.unit_shortfalls
+                SELECT portfolio_id, phase, first, lacks, coverage FROM ledger.unit_shortfalls o
                 WHERE {AMONG} AND last >= :since
                   AND first >= CAST(date_trunc('quarter', CAST(CAST(:since AS date) AS timestamp)) AS date)
-                  AND (portfolio_id, phase) NOT IN (SELECT portfolio_id, phase FROM scope)
+                  AND NOT EXISTS (SELECT FROM scope m WHERE m.portfolio_id = o.portfolio_id AND m.phase = o.phase
+                                                        AND o.first >= m.quarter AND o.first < m.high)
                 UNION ALL
                 SELECT portfolio_id, phase, first, lacks, coverage FROM grouped
             ), lacking AS (

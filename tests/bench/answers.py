@@ -3,8 +3,9 @@
 1,000 portfolios of 30 lots, five years, four phases; 60 % of the portfolios are partial in snapshots and risk on every session, with
 reasons and a coverage that differs by the session, and of the others some are cut into many ranges. Through the whole application, in
 process: the least and the median of several calls, in milliseconds, with the processor time of this process (PostgreSQL's is not in
-it) and the size of the answer. The list is asked for again and again while nothing is written, as by those who watch it, and after a
-commit each time, so that nothing of the answer before is kept. Also what a mark costs: completing a night of all portfolios with the
+it) and the size of the answer. The list is asked for again and again while nothing is written, as by those who watch it; after a
+commit each time, which changed one portfolio, or completed a session of 50 or of 250 with new results; and by a process that has kept
+nothing. Also what a mark costs: completing a night of all portfolios with the
 triggers that note changes and without them, and bringing the ranges and shortfalls up to date afterwards.
 """
 
@@ -16,10 +17,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from statistics import median
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -32,6 +35,7 @@ from tests.support import databases
 
 PORTFOLIOS, FIRST, LAST, CALLS = 1000, date(2016, 1, 4), date(2020, 12, 30), 25
 NIGHT = "UPDATE ledger.units SET completed_revision = completed_revision + 1 WHERE session = :s AND phase = 'risk'"
+SOME = "portfolio_id IN (SELECT id FROM coordinator.portfolios ORDER BY md5(CAST(id AS text)) LIMIT :some)"
 REASONS = """[{"figure": null, "symbol": "S%s", "reason": "no_dividends"}, {"figure": "beta", "symbol": "S%s", "reason": "short_history"},
               {"figure": "risk", "symbol": null, "reason": "short_history"}]"""
 RISK = {
@@ -123,24 +127,43 @@ async def timed(
     return {"least_ms": round(min(took), 1), "median_ms": round(median(took), 1), "processor_ms": round(median(own), 1)}
 
 
+async def _rename(admin: AsyncEngine) -> None:
+    async with admin.begin() as conn:
+        await conn.execute(text("UPDATE coordinator.portfolios SET name = name || '' WHERE name = 'Portfolio 1'"))
+
+
+async def _complete(admin: AsyncEngine, some: int) -> None:
+    """As risk and snapshots do it, of portfolios here and there."""
+    async with admin.begin() as conn:
+        await conn.execute(text(f"{NIGHT} AND {SOME}"), {"s": LAST, "some": some})
+        values = {"s": LAST, "some": some}
+        await conn.execute(
+            text(f"UPDATE snapshots.snapshots SET drawdown = -random() WHERE session = :s AND {SOME}"), values
+        )
+        await conn.execute(text(f"UPDATE risk.results SET coverage = random() WHERE session = :s AND {SOME}"), values)
+
+
+async def _forget(app: FastAPI) -> None:
+    vars(app.state.context).pop("lists", None)
+
+
 async def measure(engine: AsyncEngine, admin: AsyncEngine) -> dict[str, Any]:
     found: dict[str, Any] = {}
     began = time.perf_counter()
     await refresh_all(engine)
     found["first refresh of everything"] = {"ms": round((time.perf_counter() - began) * 1000)}
 
-    async def commit() -> None:
-        async with admin.begin() as conn:
-            await conn.execute(
-                text("UPDATE coordinator.portfolios SET updated_at = updated_at WHERE name = 'Portfolio 1'")
-            )
-
-    transport = httpx2.ASGITransport(app=make_app(engine, []))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-        for title, path, anew in (
-            ("list, nothing written since", "/portfolios?limit=1000", False),
-            ("list, after each commit", "/portfolios?limit=1000", True),
-            ("completeness", "/completeness", False),
+    app = make_app(engine, [])
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://test", timeout=60
+    ) as client:
+        for title, path, before in (
+            ("list, nothing written since", "/portfolios?limit=1000", None),
+            ("list, one changed", "/portfolios?limit=1000", partial(_rename, admin)),
+            ("list, 50 completed", "/portfolios?limit=1000", partial(_complete, admin, 50)),
+            ("list, 250 completed", "/portfolios?limit=1000", partial(_complete, admin, 250)),
+            ("list, nothing kept", "/portfolios?limit=1000", partial(_forget, app)),
+            ("completeness", "/completeness", None),
         ):
 
             async def call(path: str = path) -> None:
@@ -148,7 +171,7 @@ async def measure(engine: AsyncEngine, admin: AsyncEngine) -> dict[str, Any]:
                 assert answer.status_code == 200, answer.text
 
             size = len((await client.get(PREFIX + path)).content)
-            found[title] = await timed(call, before=commit if anew else None) | {"bytes": size}
+            found[title] = await timed(call, before=before) | {"bytes": size}
     async with admin.connect() as conn:
         for title, prepare in (
             ("a night with notes", ""),

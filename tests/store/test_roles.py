@@ -37,9 +37,18 @@ PRIVATE = {"tokens", "idempotency", "limits", "limit_states", "webhooks", "subsc
 LOOPS = {"versions"}
 # Notes that only the trigger writes; who has worked them in deletes them.
 NOTED = {"unit_changes", "shortfall_changes"}
+# Notes that triggers write and one function drops.
+NOTED_FOR_LISTS = "portfolio_changes"
 # Functions that do what their caller may not.
 MAY_CALL = {
-    "coordinator": {"require", "withdraw", "withdraw_after", "withdraw_session", "drop_history"},
+    "coordinator": {
+        "require",
+        "withdraw",
+        "withdraw_after",
+        "withdraw_session",
+        "drop_history",
+        "forget_portfolio_changes",
+    },
     "ingest": {"require", "withhold", "release_withheld"},
     "risk": {"require"},
     "api": {"require", "withdraw", "withdraw_session"},
@@ -65,6 +74,8 @@ def allowed(service: str, schema: str, table: str) -> set[str]:
             return set() if service == API else {"DELETE"}
         return {"coordinator": {"INSERT", "UPDATE", "DELETE"}, API: {"UPDATE"}}.get(service, {"INSERT"})
     if schema == "ledger":
+        if table == NOTED_FOR_LISTS:
+            return set()
         if service == API:
             return {"failures": {"DELETE"}, **{name: {"DELETE"} for name in NOTED}}.get(
                 table, {"INSERT", "UPDATE", "DELETE"}

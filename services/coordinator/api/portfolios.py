@@ -19,7 +19,7 @@ from services.coordinator.api.idempotent_writes import idempotent_write
 from services.coordinator.api.import_forms import Sent
 from services.coordinator.api.models import common as common_models
 from services.coordinator.api.models import portfolios as portfolios_models
-from services.coordinator.api.representation import DocumentRoute
+from services.coordinator.api.representation import DocumentRoute, Encoded, encode
 from services.coordinator.control.unit_runs import refreshed_snapshot
 from services.coordinator.errors import Invalid
 from services.coordinator.importer.reader import MAX_BYTES
@@ -28,8 +28,7 @@ from services.coordinator.portfolios.estimate import estimate
 from services.coordinator.portfolios.import_records import File as Described
 from services.coordinator.portfolios.service import Imported
 from services.coordinator.portfolios.validation import Draft
-from services.coordinator.results import list_figures, providers, states
-from services.coordinator.results.list_figures import Page
+from services.coordinator.results import providers
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
@@ -152,28 +151,12 @@ async def page(
     context: Ctx,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
-) -> dict[str, Any]:
+) -> Encoded:
     """Each with the figures of its newest session; unknown ones are null, and the status says why."""
-    async with refreshed_snapshot(context.engine) as conn:
-
-        async def read() -> Page:
-            return await _page(conn, context, limit, cursor)
-
-        items, further = await context.lists.get(conn, (limit, cursor, context.clock.last_due()), read)
+    async with context.lists.turn, refreshed_snapshot(context.engine) as conn:
+        found = await context.lists.page(conn, context.clock, limit=limit, after=cursor)
         refusals = await providers.refusals(conn)
-    return {"items": items, "next": further, "refusals": refusals}
-
-
-async def _page(conn: AsyncConnection, context: Context, limit: int, cursor: UUID | None) -> Page:
-    rows = await store.page(conn, limit=limit + 1, after=cursor)
-    ids = [row["id"] for row in rows[:limit]]
-    overviews = await states.read(conn, context.clock, ids)
-    figures = await list_figures.read(conn, overviews)
-    items = [
-        serializers.portfolio_line(row, figures.get(row["id"], list_figures.NONE), overviews[row["id"]])
-        for row in rows[:limit]
-    ]
-    return items, items[-1]["id"] if len(rows) > limit else None
+    return Encoded(b'{"items":[%b],"next":%b,"refusals":%b}' % (found.items, encode(found.further), encode(refusals)))
 
 
 @router.get(

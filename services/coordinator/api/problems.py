@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.coordinator.api import validation_errors
+from services.coordinator.api.context import PREFIX
 from services.coordinator.api.problem_codes import type_of
 from services.coordinator.api.representation import STREAMS, Representation
 from services.coordinator.errors import Busy, Refused, TooLarge
@@ -36,6 +38,15 @@ TOO_SLOW = (
     f"The body did not arrive: nothing for {SILENT_SECONDS:.0f} s, or not all of it within {BODY_SECONDS:.0f} s. Nothing was done; "
     "send it again."
 )
+# Where a word stands that routes with an id in its place would take for one.
+NAMED = {
+    re.compile(PREFIX + path): methods
+    for path, methods in (
+        ("/portfolios/import", ["POST"]),
+        ("/portfolios/[^/]+/positions/range", ["GET"]),
+        ("/admin/dead-letters/(replay|purge)", ["POST"]),
+    )
+}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -78,12 +89,15 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if (said := _not_declared_as_json(request, error)) is not None:
         fault = {"row": None, "column": "Content-Type", "code": "content_type", "message": said, "value": None}
         return problem(422, "Invalid", said, code="invalid", errors=[fault])
+    if any(found["loc"][0] == "path" for found in error.errors()) and request.method not in allowed_methods(request):
+        return _http(request, HTTPException(405, "Method Not Allowed"))
     errors = validation_errors.validation_errors(request, error)
     detail = f"{len(errors)} field{'s' if len(errors) != 1 else ''} cannot be read or used: " + "; ".join(
         f"{'' if found['row'] is None else str(found['row']) + ': '}{found['column']}: {found['message']}"
         for found in errors[:5]
     )
-    return problem(422, "Invalid", detail, code="invalid", errors=errors)
+    cursor = all(found["code"] == validation_errors.CURSOR for found in errors)
+    return problem(422, "Invalid", detail, code=validation_errors.CURSOR if cursor else "invalid", errors=errors)
 
 
 def _not_declared_as_json(request: Request, error: RequestValidationError) -> str | None:
@@ -108,14 +122,18 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 
 def allowed_methods(request: Request) -> list[str]:
     """The methods that a path takes, of all its routes; HEAD wherever GET is, but for streams, which have no end."""
-    found = [
+    path = request.url.path
+    found = next((methods for named, methods in NAMED.items() if named.fullmatch(path)), None) or [
         method
         for method in METHODS
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
         )
     ]
-    return ["HEAD", *found] if "GET" in found and not request.url.path.endswith(STREAMS) else found
+    if not found:
+        # No route's: a file.
+        return ["HEAD", "GET"]
+    return ["HEAD", *found] if "GET" in found and not path.endswith(STREAMS) else found
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:

@@ -60,7 +60,8 @@ async def _read(
 
 
 def _names(figures: str) -> list[str]:
-    return [name for part in figures.split(",") if (name := part.strip())]
+    """Each once."""
+    return list(dict.fromkeys(name for part in figures.split(",") if (name := part.strip())))
 
 
 @router.get(
@@ -164,8 +165,11 @@ async def explain_bulk(
 ) -> dict[str, Any]:
     """At most 50. What is no figure of the session stands in `unknown` with why, and stops none of the others."""
     names = _names(figures)
-    if len(names) > MOST_EXPLAINED:
-        raise Invalid(f"{len(names)} figures are named, and at most {MOST_EXPLAINED} are explained at once. Ask twice.")
+    if not 1 <= len(names) <= MOST_EXPLAINED:
+        raise Invalid(
+            f"{len(names)} figures are named, and from 1 to {MOST_EXPLAINED} are explained at once. Ask for "
+            f"{'the others in a second request' if names else 'figures=snapshots.nav,risk.beta.realized, say'}."
+        )
 
     async def read(conn: AsyncConnection) -> dict[str, Any]:
         await sessions.check_of(conn, context.clock, portfolio_id, session)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import cramjam
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic_core import to_json as encode
+from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,49 +34,70 @@ LEVEL = 1
 # No cache keeps anybody's figures, not even on this machine's disk; a program that kept an answer sends its ETag itself.
 CACHE = "no-store"
 VARY = "Accept, Accept-Encoding"
+_QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+# Commas may stand in a tag.
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
 # An answer without an end has no head that a client could wait for.
 STREAMS = "/stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request says about the form of its answer."""
+    """What a request says about the form of its answer.
+
+    known : entity tags of answers that the client holds, without the mark of weak ones; None where any answer would do
+    """
 
     csv: bool = False
     json: bool = True
     compressed: bool = False
-    known: frozenset[str] = frozenset()
+    uncompressed: bool = True
+    known: frozenset[str] | None = frozenset()
 
     @classmethod
-    def by(cls, headers: Headers) -> Wanted:
-        accepted = _weights(headers.get("accept", ""))
-        csv = max(accepted.get(CSV, 0.0), accepted.get("text/*", 0.0))
-        json = max((accepted.get(kind, 0.0) for kind in (JSON, "application/*", "*/*")), default=0.0)
-        known = headers.get("if-none-match", "")
+    def by(cls, headers: Headers, method: str = "GET") -> Wanted:
+        accepted = _weights(headers, "accept")
+        # Only who names it wants a table: programs that take anything mean JSON.
+        csv = _weight(accepted, CSV, "text/*")
+        json = _weight(accepted, JSON, "application/*", "*/*") or 0.0
+        codings = _weights(headers, "accept-encoding")
+        gzip, plain = _weight(codings, "gzip", "x-gzip", "*") or 0.0, _weight(codings, "identity", "*")
         return cls(
-            csv=csv > 0.0 and csv >= json,
+            csv=csv is not None and csv > 0.0 and csv >= json,
             json=not accepted or json > 0.0,
-            compressed=_weights(headers.get("accept-encoding", "")).get("gzip", 0.0) > 0.0,
-            known=frozenset(tag.strip().removeprefix("W/") for tag in known.split(",") if tag.strip()),
+            compressed=gzip > 0.0 and gzip >= codings.get("identity", 0.0),
+            uncompressed=plain is None or plain > 0.0,
+            known=_tags(headers) if method in ("GET", "HEAD") else frozenset(),
         )
 
 
-def _weights(header: str) -> dict[str, float]:
-    """The parts of an Accept header with their weights; what cannot be read as a weight counts as none."""
+def _weight(weights: Mapping[str, float], *names: str) -> float | None:
+    """That of the first name which is said anything of, the narrowest before the widest."""
+    return next((weights[name] for name in names if name in weights), None)
+
+
+def _weights(headers: Headers, name: str) -> dict[str, float]:
+    """The parts of an Accept header with their weights, of all its lines; what cannot be read as a weight counts as none."""
     found: dict[str, float] = {}
-    for part in header.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if not name:
+    for part in ",".join(headers.getlist(name)).lower().split(","):
+        said, *parameters = (piece.strip() for piece in part.split(";"))
+        if not said:
             continue
-        weight = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    weight = float(parameter[2:])
-                except ValueError:
-                    weight = 0.0
-        found[name] = max(weight, found.get(name, 0.0))
+        given = next((piece[2:].strip() for piece in parameters if piece.startswith("q=")), "1")
+        weight = float(given) if _QUALITY.fullmatch(given) else 0.0
+        found[said] = max(weight, found.get(said, 0.0))
     return found
+
+
+def _tags(headers: Headers) -> frozenset[str] | None:
+    said = ",".join(headers.getlist("if-none-match")).strip()
+    return None if said == "*" else frozenset(_TAG.findall(said))
+
+
+class Encoded(NamedTuple):
+    """A document that is JSON already, written as `encode` writes it."""
+
+    body: bytes
 
 
 _wanted: ContextVar[Wanted | None] = ContextVar("wanted", default=None)
@@ -88,6 +110,11 @@ class DocumentRoute(APIRoute):
         if inspect.iscoroutinefunction(endpoint):
             endpoint = _render_answers_of(endpoint, status=options.get("status_code") or 200)
         super().__init__(path, endpoint, **options)
+
+
+def encode(document: Any) -> bytes:
+    """JSON, with null for what is not finite."""
+    return to_json(document, inf_nan_mode="null")
 
 
 def _render_answers_of(endpoint: Callable[..., Awaitable[Any]], *, status: int) -> Callable[..., Awaitable[Response]]:
@@ -104,10 +131,12 @@ def _render_answers_of(endpoint: Callable[..., Awaitable[Any]], *, status: int) 
 
 def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
     """The response of a document, or 304 where the client holds it. Raises `NotAcceptable` for a form there is none of."""
+    if wanted.csv and isinstance(document, Encoded):
+        document = from_json(document.body)
     if wanted.csv and tables.is_table(document):
         body, kind = tables.to_csv(document), f"{CSV}; charset=utf-8"
     elif wanted.json:
-        body, kind = encode(document, inf_nan_mode="null"), JSON
+        body, kind = document.body if isinstance(document, Encoded) else encode(document), JSON
     else:
         raise NotAcceptable(
             "This answer is not a table: ask for application/json."
@@ -117,9 +146,9 @@ def render(document: Any, wanted: Wanted, status: int = 200) -> Response:
     tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     # Weak: compressed or not, it is the same answer.
     headers = {"ETag": f"W/{tag}", "Cache-Control": CACHE, "Vary": VARY}
-    if status == 200 and (tag in wanted.known or "*" in wanted.known):
+    if status == 200 and (wanted.known is None or tag in wanted.known):
         return Response(status_code=304, headers=headers)
-    if wanted.compressed and len(body) >= COMPRESSED_FROM:
+    if wanted.compressed and (len(body) >= COMPRESSED_FROM or not wanted.uncompressed):
         body = bytes(cramjam.gzip.compress(body, level=LEVEL))
         headers["Content-Encoding"] = "gzip"
     return Response(body, status_code=status, headers=headers, media_type=kind)
@@ -135,7 +164,7 @@ class Representation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        _wanted.set(Wanted.by(Headers(scope=scope)))
+        _wanted.set(Wanted.by(Headers(scope=scope), scope["method"]))
         if scope["method"] != "HEAD" or str(scope["path"]).endswith(STREAMS):
             await self._app(scope, receive, send)
             return

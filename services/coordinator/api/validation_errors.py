@@ -18,10 +18,12 @@ from services.coordinator.importer import account, parse
 from services.coordinator.importer.model import MAX_ISSUES, Issues
 from services.coordinator.importer.rules import Rules
 from services.coordinator.portfolios import validation
+from services.coordinator.results.values import UNKNOWN_CURSOR
 
 Path = tuple[str | int, ...]
 Fault = dict[str, object]
 
+CURSOR = "unknown_cursor"
 _SOURCES = ("body", "query", "path", "header")
 # A field that takes a number or text is refused once for each of them; their names end the path.
 _TAGS = {"int_type": "int", "float_type": "float", "string_type": "str"}
@@ -58,13 +60,15 @@ def _path(found: Mapping[str, Any]) -> tuple[Path, bool]:
 def _fault(path: Path, found: Mapping[str, Any]) -> Fault:
     at = next((index for index, part in enumerate(path) if isinstance(part, int)), None)
     value = found.get("input")
+    cursor = tuple(found["loc"]) == ("query", "cursor")
     # Below an item of a list stands its field; the item itself goes by the list's name.
     named = path if at is None else path[at + 1 :] or path[:at]
     return {
         "row": None if at is None else int(path[at]) + 1,
         "column": ".".join(str(part) for part in named)[:200] or None,
-        "code": str(found["type"]),
-        "message": str(found["msg"]),
+        "code": CURSOR if cursor else str(found["type"]),
+        # What a check of ours says stands behind the framework's own words.
+        "message": UNKNOWN_CURSOR if cursor else str(found["msg"]).removeprefix("Value error, "),
         # A lone surrogate is a Python string and no UTF-8: the answer must still be one.
         "value": str(value)[:100].encode(errors="replace").decode() if isinstance(value, str | int | float) else None,
     }

@@ -1,7 +1,8 @@
 """Forget what nobody needs any more: by age, some rows at a time, each slice in a transaction of its own.
 
-By default only answers to idempotency keys go; all else is kept until a setting says for how long. What is open is never forgotten:
-dead letters that nobody settled, runs that still wait, events that were not sent.
+By default only answers to idempotency keys go, and notes of changes, without which nobody misses anything; all else is kept until a
+setting says for how long. What is open is never forgotten: dead letters that nobody settled, runs that still wait, events that were
+not sent.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.coordinator.settings import CoordinatorSettings
 from shared.db.engine import is_retried_by_loops
+from shared.ledger import portfolio_changes
 from shared.telemetry import FORGOTTEN, logger
 
 log = logger(__name__)
@@ -91,6 +93,8 @@ async def forget(engine: AsyncEngine, keep: Keep, *, size: int = SLICE) -> dict[
     await _delete_in_slices(engine, gone, "idempotency_answers", _KEYS, {"most": keep.keys}, size)
     async with engine.begin() as conn:
         gone["large_answers"] = int((await conn.execute(text(_LARGE))).rowcount)
+    async with engine.begin() as conn:
+        gone["portfolio_changes"] = await portfolio_changes.forget(conn)
     for what, statement, days in (
         ("dead_letters", _DEAD_LETTERS, keep.dead_letters),
         ("failed_events", _FAILED_EVENTS, keep.dead_letters),

@@ -15,6 +15,7 @@ from shared.telemetry import logger
 log = logger(__name__)
 
 PERIOD_SECONDS = 5.0
+FEW_MARKS = 250
 
 
 async def refresh_all(engine: AsyncEngine) -> int:
@@ -30,9 +31,10 @@ async def refresh_all(engine: AsyncEngine) -> int:
 
 @asynccontextmanager
 async def refreshed_snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A snapshot to read runs from. They are brought up to date before it where something changed, which mostly the loop has done."""
+    """A snapshot to read extents and shortfalls in, which are right whatever is kept. Where much changed they are brought up to date
+    before it; for little, which is mostly what the loop has left, that costs more than to read the units."""
     async with snapshot(engine) as conn:
-        if not await runs.has_marks(conn):
+        if not await runs.has_marks(conn, beyond=FEW_MARKS):
             yield conn
             return
     await refresh_all(engine)

@@ -79,6 +79,13 @@ def decimals(value: Decimal) -> int:
     return max(0, -exponent - zeros)
 
 
+def plain_text(value: object, *, none: str = "") -> str:
+    """A value as a cell says it, equal ones alike: 100 and 100.0 are "100". `none`: where there is no value."""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return none if value is None else str(value)
+
+
 def words(text: str, row: int | None, column: str, issues: Issues, *, lines: bool = True) -> str | None:
     """A name, label or note; None where it is empty, or holds a character that acts on what shows it.
 

@@ -8,13 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.model import Issues, Position
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    return None if value is None else str(value)
 
 
 def content(position: Position) -> str:
@@ -32,7 +27,9 @@ def content(position: Position) -> str:
         position.expiration_date,
         position.option_type,
     )
-    return hashlib.sha256(json.dumps([_text(field) for field in fields]).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        json.dumps([None if field is None else plain_text(field) for field in fields]).encode()
+    ).hexdigest()[:32]
 
 
 def content_keys(positions: Iterable[Position]) -> list[str]:
@@ -97,5 +94,5 @@ def ask_about_sales(positions: Sequence[Position], issues: Issues) -> None:
             f"Is row {position.row} a sale? It is taken as a short position in {position.symbol}, beside the long one of row "
             f"{held.row}. If it sells those shares, give row {held.row} its exit_date and exit_price and delete row "
             f"{position.row}, or import the file as a list of trades (columns date, action, symbol, quantity, price).",
-            _text(position.quantity),
+            plain_text(position.quantity),
         )

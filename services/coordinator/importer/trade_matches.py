@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.model import Difference, Issues
 from services.coordinator.importer.trades import Trade
 
@@ -121,7 +122,7 @@ def _changes(kept: Trade, listed: Trade) -> dict[str, tuple[str | None, str]]:
             continue
         if name == "time" and (not before or before.startswith(after) or after.startswith(before)):
             continue
-        found[name] = (None if before in (None, "") else _text(before), _text(after))
+        found[name] = (None if before in (None, "") else plain_text(before), plain_text(after))
     return found
 
 
@@ -149,13 +150,7 @@ def _likeness(other: Trade, trade: Trade, *, summed: Collection[tuple[object, ..
     if quantity and price:
         return "time", other.time or "none", trade.time or "none"
     if quantity:
-        return "price", _text(other.price), _text(trade.price)
+        return "price", plain_text(other.price, none="none"), plain_text(trade.price, none="none")
     if price or (trade.kind, trade.symbol, trade.day) in summed:
-        return "quantity", _text(other.quantity), _text(trade.quantity)
+        return "quantity", plain_text(other.quantity, none="none"), plain_text(trade.quantity, none="none")
     return "", "", ""
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "none"
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)

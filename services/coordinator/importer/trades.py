@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.coordinator.importer import cells, special_rows, trade_rows
+from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.identifiers import identifier_of
 from services.coordinator.importer.layouts import other_level, records, warn_levels
 from services.coordinator.importer.model import Issues
@@ -146,17 +147,13 @@ def assign_keys(trades: Sequence[Trade], layout: Layout | None = None) -> list[T
         if unique and trade.broker_id and named[trade.broker_id, trade.kind] == 1:
             key = f"id:{hashlib.sha256(trade.broker_id.encode()).hexdigest()[:32]}:{trade.kind}"
         else:
-            parts = (trade.kind, trade.symbol, trade.day, _text(trade.quantity), _text(trade.price), trade.time,
-                     _text(trade.amount), trade.broker_id)  # fmt: skip
+            parts = (trade.kind, trade.symbol, trade.day, plain_text(trade.quantity), plain_text(trade.price), trade.time,
+                     plain_text(trade.amount), trade.broker_id)  # fmt: skip
             digest = hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:32]
             seen[digest] += 1
             key = f"{digest}:{seen[digest]}"
         found.append(replace(trade, key=key))
     return found
-
-
-def _text(value: Decimal | None) -> str:
-    return "" if value is None else format(value.normalize(), "f")
 
 
 def _trade(

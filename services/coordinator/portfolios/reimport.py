@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 
 from services.coordinator.importer import content
 from services.coordinator.importer.basis_model import BY_THE_USER
+from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.model import Difference, Issues, Position
 
 # What a corrected file may say anew of a lot it knows. Symbol, day, quantity and price are what it is known by.
@@ -66,7 +67,9 @@ def statement_of(position: Position, *, without: Iterable[str] = (), complete: b
     if not (position.class_stated or complete):
         del values["investment_class"]
     return {
-        name: _text(value) for name, value in values.items() if value not in (None, "") and name not in set(without)
+        name: plain_text(value)
+        for name, value in values.items()
+        if value not in (None, "") and name not in set(without)
     }
 
 
@@ -129,11 +132,11 @@ def _likeness(row: Row, position: Position, *, named: bool) -> tuple[str, str, s
     if days or (quantity and price) or (named and not quantity and not price):
         return "", "", ""
     if price:
-        return "quantity", _text(row["stated_quantity"]), _text(position.quantity)
+        return "quantity", plain_text(row["stated_quantity"]), plain_text(position.quantity)
     if quantity:
-        return "entry_price", _text(row["stated_entry_price"]), _text(position.entry_price)
-    old = f"{_text(row['stated_quantity'])} at {_text(row['stated_entry_price'])}"
-    return "quantity", old, f"{_text(position.quantity)} at {_text(position.entry_price)}"
+        return "entry_price", plain_text(row["stated_entry_price"]), plain_text(position.entry_price)
+    old = f"{plain_text(row['stated_quantity'])} at {plain_text(row['stated_entry_price'])}"
+    return "quantity", old, f"{plain_text(position.quantity)} at {plain_text(position.entry_price)}"
 
 
 def warn_both_kinds(stored: Sequence[Row], symbols: AbstractSet[str], issues: Issues, *, from_trades: bool) -> None:
@@ -162,7 +165,7 @@ def warn_held_already(stored: Sequence[Row], found: Comparison, issues: Issues) 
     again = sorted({lot.symbol for lot in found.fresh if lot.undated and lot.symbol in open_lots})
     if again:
         told = ", ".join(
-            f"{symbol} ({_text(sum((row['stated_quantity'] for row in open_lots[symbol]), Decimal(0)))})"
+            f"{symbol} ({plain_text(sum((row['stated_quantity'] for row in open_lots[symbol]), Decimal(0)))})"
             for symbol in again[:10]
         ) + (f" and {len(again) - 10} more" if len(again) > 10 else "")
         issues.warn(
@@ -187,8 +190,4 @@ def _stored_text(lot: Row, name: str) -> str | None:
     if name == "price_basis":
         return str(lot["price_basis"]) if lot["basis_reason"] in BY_THE_USER else None
     value = lot["stated_exit_price" if name == "exit_price" else name]
-    return None if value is None else _text(value)
-
-
-def _text(value: object) -> str:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+    return None if value is None else plain_text(value)

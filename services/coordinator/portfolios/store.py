@@ -95,26 +95,6 @@ async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
     return Portfolio(*row) if row else None
 
 
-async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list[dict[str, Any]]:
-    """Portfolios in order of creation (ids are), each with its number of lots. Numbers, days and instants as JSON has them."""
-    rows = await conn.execute(
-        text("""
-            SELECT p.id, p.name, p.account_type, p.currency, CAST(p.equity_balance AS double precision) AS equity_balance,
-                   CAST(p.first_session AS text) AS first_session,
-                   to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-                   to_char(p.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at,
-                   (SELECT count(*) FROM coordinator.positions x
-                    WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
-            FROM coordinator.portfolios p
-            WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
-            ORDER BY p.id LIMIT :limit
-        """),
-        {"limit": limit, "after": after},
-    )
-    names = tuple(rows.keys())
-    return [dict(zip(names, row, strict=True)) for row in rows.all()]
-
-
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
     """Set columns of the header; the names are ours, never a user's."""
     assignments = "".join(f"{column} = :{column}, " for column in values)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer import fifo, rules
 from services.coordinator.importer.basis_model import AS_TRADED, SPLIT_ADJUSTED
+from services.coordinator.importer.cells import plain_text
 from services.coordinator.importer.model import Issues, Position
 from services.coordinator.importer.presets import ADDING
 from services.coordinator.importer.trades import NOT_PLACED, Trade, place
@@ -36,8 +37,8 @@ async def derive(conn: AsyncConnection, trades: Sequence[Trade], clock: Clock, i
     for left in book.unplaced:
         issues.warn(
             left.trade.row, "quantity", NOT_PLACED,
-            f"{left.trade.kind} of {_text(left.quantity)} {left.trade.symbol} on {left.trade.day} (row {left.trade.row}) is not "
-            f"placed: {left.why}. Import the file with the earlier trades too.", _text(left.quantity),
+            f"{left.trade.kind} of {plain_text(left.quantity)} {left.trade.symbol} on {left.trade.day} (row {left.trade.row}) is not "
+            f"placed: {left.why}. Import the file with the earlier trades too.", plain_text(left.quantity),
         )  # fmt: skip
     paid = [
         replace(each, shares=each.shares / _factor(splits, each.trade)) if each.trade.symbol in adjusted else each
@@ -55,12 +56,12 @@ def _say_received(received: Sequence[Trade], issues: Issues) -> None:
     for trade in received:
         issues.warn(
             trade.row, "quantity", "shares_received",
-            f"Row {trade.row}: {_text(trade.quantity)} {trade.symbol} came on {trade.day} without money, and no split of the price source "
-            "near that day is stored. They enter at 0, and their value is gain on that day, as the fall of the shares that were held is "
-            "loss. Once the source lists the split, that counts instead, by itself. If it lists a spin-off as a split of the parent "
-            "company, or its prices are adjusted for a small stock dividend that it does not list, take the import back and "
+            f"Row {trade.row}: {plain_text(trade.quantity)} {trade.symbol} came on {trade.day} without money, and no split of the price "
+            "source near that day is stored. They enter at 0, and their value is gain on that day, as the fall of the shares that were "
+            "held is loss. Once the source lists the split, that counts instead, by itself. If it lists a spin-off as a split of the "
+            "parent company, or its prices are adjusted for a small stock dividend that it does not list, take the import back and "
             "import the file without this row.",
-            _text(trade.quantity),
+            plain_text(trade.quantity),
         )  # fmt: skip
 
 
@@ -85,11 +86,11 @@ def _cells(lot: fifo.Lot) -> dict[str, str]:
     opened, closed = lot.opened, lot.closed
     return {
         "symbol": opened.symbol,
-        "quantity": _text(lot.quantity),
+        "quantity": plain_text(lot.quantity),
         "entry_date": opened.day.isoformat(),
-        "entry_price": _text(opened.price),
+        "entry_price": plain_text(opened.price),
         "exit_date": "" if closed is None else closed.day.isoformat(),
-        "exit_price": "" if closed is None else _text(closed.price),
+        "exit_price": "" if closed is None else plain_text(closed.price),
         "name": opened.name or "",
         # A confirmation of a trade says what was paid on its day.
         "price_basis": opened.price_basis or AS_TRADED,
@@ -165,10 +166,6 @@ async def _compare_dividends(conn: AsyncConnection, paid: Sequence[fifo.Dividend
 
 def _is_payment_of(ex: date, paid: date) -> bool:
     return -3 <= (paid - ex).days <= _PAID_WITHIN
-
-
-def _text(value: Decimal | None) -> str:
-    return "" if value is None else format(value.normalize(), "f")
 
 
 def merge_trades(stored: Iterable[Trade], new: Iterable[Trade]) -> list[Trade]:

@@ -171,13 +171,16 @@ async def _risk(conn: AsyncConnection, window: Mapping[str, Any], names: Sequenc
     sections = sorted({[*name.split("."), ""][1] for name in names})
     if _OF_ARRAYS & set(sections):
         return await _arrays(conn, window, names, strict=strict)
-    parts = ", ".join(f"CAST(:k{at} AS text), risk -> CAST(:k{at} AS text)" for at in range(len(sections)))
     rows = await conn.execute(
-        text(f"""
-            SELECT session, coverage, CAST(jsonb_build_object({parts}) AS text) AS risk FROM risk.results
+        # Those that there are: a section that is not, would be a figure whose value is not known.
+        text("""
+            SELECT session, coverage, CAST(coalesce(parts.risk, '{}') AS text) AS risk FROM risk.results r
+            CROSS JOIN LATERAL (
+                SELECT jsonb_object_agg(key, value) AS risk FROM jsonb_each(r.risk) WHERE key = ANY (CAST(:sections AS text[]))
+            ) parts
             WHERE portfolio_id = :id AND session BETWEEN :first AND :last ORDER BY session
         """),
-        {**window, **{f"k{at}": section for at, section in enumerate(sections)}},
+        {**window, "sections": sections},
     )
     kept = rows.all()
     return await asyncio.to_thread(

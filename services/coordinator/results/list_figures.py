@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,8 +20,6 @@ FIELDS = (
     "var_95", "forecast_21",
 )  # fmt: skip
 NONE: dict[str, Any] = dict.fromkeys(FIELDS)
-Page: TypeAlias = tuple[list[dict[str, Any]], str | None]
-"""Lines of the list, and the cursor of the next page."""
 
 
 async def read(conn: AsyncConnection, overviews: Mapping[UUID, Overview]) -> dict[UUID, dict[str, Any]]:

@@ -22,7 +22,9 @@ def select_figures(
     values: Values = {name: {} for name in names}
     wanted = dict.fromkeys(names)
     seen: dict[str, None] = {}
+    any_figure = False
     for session, figures in documents:
+        any_figure |= bool(figures)
         for parts, value in figures.items():
             full = join_name(parts)
             if full in wanted:
@@ -30,7 +32,7 @@ def select_figures(
             elif len(seen) < 5_000:
                 seen[full] = None
     for name in names:
-        if strict and seen and not values[name]:
+        if strict and any_figure and not values[name]:
             raise unknown_figure(name, seen)
     return values
 

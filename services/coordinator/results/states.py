@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Overview(NamedTuple):
 
     completeness: Completeness
     extent: Extent
-    waits: tuple[Wait, ...]
+    waits: tuple[Wait, ...] = ()
     left_out: tuple[Wait, ...] = ()
     """Prices that are held back and that nothing waits for."""
 
@@ -66,23 +66,39 @@ def window_start(clock: Clock) -> date:
 async def read(conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID]) -> dict[UUID, Overview]:
     """The overview of each portfolio, from what is kept of its units."""
     lacks = await shortfalls.read_lacks(conn, portfolios, window_start(clock))
+    held, left_out = await _held_back(conn, portfolios, _symbols_held_back(lacks.values()))
+    needs = {of: tuple(Need(wait.symbol, wait.reason) for wait in waits) for of, waits in held.items()}
+    found = await _overviews(conn, portfolios, lacks, needs)
+    return {of: overview._replace(waits=held.get(of, ()), left_out=left_out) for of, overview in found.items()}
+
+
+async def read_without_waits(
+    conn: AsyncConnection, clock: Clock, portfolios: Sequence[UUID], held_back: Mapping[UUID, tuple[Need, ...]]
+) -> dict[UUID, Overview]:
+    """The same for who does not show what needs the reader, but how much. held_back : what `find_held_back` says"""
+    lacks = await shortfalls.read_lacks(conn, portfolios, window_start(clock))
+    return await _overviews(conn, portfolios, lacks, held_back)
+
+
+async def _overviews(
+    conn: AsyncConnection,
+    portfolios: Sequence[UUID],
+    lacks: Mapping[UUID, Lacks],
+    held_back: Mapping[UUID, tuple[Need, ...]],
+) -> dict[UUID, Overview]:
     extents = await runs.read_extents(conn, portfolios)
     provisional = await _provisional(conn, portfolios)
-    held, left_out = await _held_back(conn, portfolios, _symbols_held_back(lacks.values()))
     found = {}
     for portfolio in portfolios:
-        extent, lack, waits = extents.get(portfolio, _NOTHING), lacks.get(portfolio, _COMPLETE), held.get(portfolio, ())
+        extent, lack = extents.get(portfolio, _NOTHING), lacks.get(portfolio, _COMPLETE)
         needs = _needs(lack.shortfalls)
-        if waits:
-            needs = tuple(dict.fromkeys((*needs, *(Need(wait.symbol, wait.reason) for wait in waits))))
+        if portfolio in held_back:
+            needs = tuple(dict.fromkeys((*needs, *held_back[portfolio])))
         if extent.blocked:
             needs = (Need(None, ReasonCode.BLOCKED.value), *needs)
         covered = (1.0 if lack.coverage is None else lack.coverage) if extent.valued else None
         found[portfolio] = Overview(
-            Completeness(extent.missing, extent.blocked, portfolio in provisional, covered, needs),
-            extent,
-            waits,
-            left_out,
+            Completeness(extent.missing, extent.blocked, portfolio in provisional, covered, needs), extent
         )
     return found
 
@@ -115,6 +131,33 @@ def _symbols_held_back(lacks: Iterable[Lacks]) -> set[str]:
     }
 
 
+_HELD = """
+    held AS MATERIALIZED (
+        SELECT DISTINCT s.symbol, g.reason FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
+        WHERE NOT g.terminal AND g.reason = ANY (CAST(:yours AS text[]))
+    ), holders AS (
+        -- From what is held back, which is little, to who holds it. OFFSET: found by the symbol, not by a thousand portfolios.
+        SELECT DISTINCT portfolio_id, h.symbol, h.reason FROM held h CROSS JOIN LATERAL (
+            SELECT portfolio_id FROM coordinator.positions p WHERE p.symbol = h.symbol AND p.deleted_at IS NULL OFFSET 0
+        ) p
+    )
+"""
+_YOURS = [code for code in ReasonCode if reasons.info(code).acts == "you"]
+
+
+async def find_held_back(conn: AsyncConnection, portfolios: Collection[UUID]) -> dict[UUID, tuple[Need, ...]]:
+    """Symbols whose prices the units of a portfolio wait for and only the reader can end, with the reasons. Of others too."""
+    rows = await conn.execute(
+        text(f"""
+            WITH {_HELD}
+            SELECT portfolio_id, array_agg(symbol ORDER BY symbol, reason), array_agg(reason ORDER BY symbol, reason)
+            FROM holders WHERE {AMONG} GROUP BY portfolio_id
+        """),
+        among(portfolios) | {"yours": _YOURS},
+    )
+    return {of: tuple(map(Need, symbols, codes)) for of, symbols, codes in rows.all()}
+
+
 async def _held_back(
     conn: AsyncConnection, portfolios: Sequence[UUID], told: Collection[str]
 ) -> tuple[dict[UUID, tuple[Wait, ...]], tuple[Wait, ...]]:
@@ -122,19 +165,11 @@ async def _held_back(
     of `told` the sessions on which a price jumped, which the reader decides about)."""
     rows = (
         await conn.execute(
-            # From what is held back, which is little, to who holds it.
             text(f"""
-                WITH held AS MATERIALIZED (
-                    SELECT DISTINCT s.symbol FROM ingest.gaps g JOIN ingest.symbols s ON s.id = g.symbol_id
-                    WHERE NOT g.terminal AND g.reason = ANY (CAST(:yours AS text[]))
-                )
-                SELECT DISTINCT portfolio_id, symbol FROM held h CROSS JOIN LATERAL (
-                    -- OFFSET: found by the symbol, not by a thousand portfolios.
-                    SELECT portfolio_id FROM coordinator.positions p WHERE p.symbol = h.symbol AND p.deleted_at IS NULL OFFSET 0
-                ) p
-                WHERE {AMONG} ORDER BY portfolio_id, symbol
+                WITH {_HELD}
+                SELECT DISTINCT portfolio_id, symbol FROM holders WHERE {AMONG} ORDER BY portfolio_id, symbol
             """),
-            among(portfolios) | {"yours": [code for code in ReasonCode if reasons.info(code).acts == "you"]},
+            among(portfolios) | {"yours": _YOURS},
         )
     ).all()
     waits = await absences(conn, {row.symbol for row in rows} | set(told))

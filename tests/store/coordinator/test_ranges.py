@@ -300,3 +300,32 @@ async def test_restatements_are_grouped_by_what_caused_them(api: Api, jpm: int) 
         "items"
     ]
     assert {row["session"] for row in rows} == {"2020-12-29"}
+
+
+async def test_a_figure_that_there_is_none_of_is_refused_whatever_stands_beside_it(api: Api) -> None:
+    """A section that risk does not have is none whose value is not known."""
+    identity = await complete_with_results(api)
+    path = f"{PREFIX}/portfolios/{identity}"
+    for names in (
+        "risk.nosuch",
+        f"risk.{'x' * 300}",
+        "risk.volatility.realized_21,risk.nosuch",
+        "risk.coverage,risk.nosuch.0.95",
+    ):
+        answer = await api.client.get(f"{path}/risk/series", params={"figures": names})
+        assert answer.status_code == 404, names
+        assert "There is no figure 'risk." in answer.json()["detail"]
+    known = await api.client.get(
+        f"{path}/risk/series", params={"figures": "risk.benchmark_date, risk.volatility.realized_21"}
+    )
+    assert [values[-1] for values in known.json()["figures"].values()] == [None, 0.2]
+
+
+async def test_figures_are_explained_once_each_and_some_at_a_time(api: Api) -> None:
+    identity = await complete_with_results(api)
+    path = f"{PREFIX}/portfolios/{identity}/explain/bulk"
+    once = await api.client.get(path, params={"figures": ",".join(["snapshots.nav"] * 60)})
+    assert [item["figure"] for item in once.json()["items"]] == ["snapshots.nav"]
+    for names, count in ((" , ,", 0), (",".join(f"risk.{n}" for n in range(51)), 51)):
+        refused = await api.client.get(path, params={"figures": names})
+        assert (refused.status_code, refused.json()["detail"][: len(str(count))]) == (422, str(count))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
+import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +18,7 @@ from tests.store.coordinator.conftest import PREFIX, Api
 from tests.store.coordinator.test_reads import complete_with_results
 
 LIST = f"{PREFIX}/portfolios"
+ROOT = Path(__file__).parents[3]
 
 
 def rows(body: str) -> list[dict[str, str]]:
@@ -123,6 +127,26 @@ async def test_a_method_that_is_not_known_is_told_all_that_are(api: Api) -> None
     assert (await api.client.head(f"{LIST}/{identity}/status/stream")).status_code == 405
 
 
+async def test_every_path_names_its_methods_and_head_where_get_is(api: Api) -> None:
+    """Also those whose last word another path takes for an id."""
+    identity, wrong = (await api.create())["id"], []
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    for path, item in document["paths"].items():
+        if not path.startswith(PREFIX):
+            continue
+        known = {method.upper() for method in item} & {"GET", "POST", "PUT", "PATCH", "DELETE"}
+        if "GET" in known and not path.endswith("/stream"):
+            known |= {"HEAD"}
+        filled = re.sub(r"\{\w+\}", identity, path.replace("{symbol}", "AAPL").replace("{session}", "2020-12-30"))
+        named = path.endswith(("/portfolios/import", "/positions/range", "/dead-letters/replay", "/dead-letters/purge"))
+        for method in ({"DELETE", "HEAD"} - known) if named else {"PROPFIND"}:
+            answer = await api.client.request(method, filled)
+            if answer.status_code != 405 or set(answer.headers["allow"].split(", ")) != known:
+                wrong.append((method, path, answer.status_code, answer.headers.get("allow")))
+    assert wrong == []
+    assert (await api.client.post("/static/page.css")).headers["allow"] == "HEAD, GET"
+
+
 @pytest.mark.parametrize(
     ("path", "query"),
     [
@@ -135,6 +159,9 @@ async def test_a_method_that_is_not_known_is_told_all_that_are(api: Api) -> None
         ("/portfolios/{id}/positions/range", {"cursor": "yesterday"}),
         ("/symbols/quarantined", {"cursor": "yesterday~X"}),
         ("/portfolios/{id}/risk/series", {"figures": "risk.\0"}),
+        ("/portfolios", {"cursor": "yesterday"}),
+        ("/admin/dead-letters", {"cursor": "-1"}),
+        ("/admin/runs", {"cursor": ""}),
     ],
 )
 async def test_hostile_values_are_refused_by_name(api: Api, path: str, query: dict[str, Any]) -> None:

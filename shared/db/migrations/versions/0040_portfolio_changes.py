@@ -1,0 +1,21 @@
+"""Of which portfolios something was changed that a list shows, and by which transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.util import await_only
+
+revision = "0040"
+down_revision = "0038"
+branch_labels = None
+depends_on = None
+
+SQL = Path(__file__).parent.parent / "sql" / "0040_portfolio_changes.sql"
+
+
+def upgrade() -> None:
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    await_only(driver.execute(SQL.read_text()))
