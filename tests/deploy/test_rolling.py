@@ -12,17 +12,23 @@ import re
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.coordinator.control.auditor import Auditor
+from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.roles import SERVICES
+from shared.market import registry
 from tests.flow.holdings import book
 from tests.support import compose, databases
 from tests.support.brokers import TestBroker
@@ -31,12 +37,12 @@ from tests.support.databases import PASSWORDS, Database, Server, drop, in_thread
 from tests.support.figures import digests
 
 ASKED = "LEADLINE_TEST_ROLLING"
-COMPLETE_SECONDS = 180.0
+COMPLETE_SECONDS = 300.0
+AS_OF = date(2020, 12, 31)
 # A topic has six partitions, and a portfolio is a key: with fewer, one side might have nothing to do.
 BESIDE = 8
 BEARER = {"Authorization": "Bearer a token of the rolling upgrade"}
-pytestmark = pytest.mark.timeout(900)
-Start = Callable[[str, Path, tuple[str, ...]], AbstractContextManager[dict[str, Process]]]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture
@@ -60,24 +66,48 @@ def empty(server: Server) -> Iterator[Database]:
     in_thread(lambda: drop(made))
 
 
+@dataclass(frozen=True)
+class Installation:
+    """One database and one broker, for processes of two versions."""
+
+    database: Database
+    broker: TestBroker
+    state: Path
+    variables: Mapping[str, str]
+
+    def migrate(self, tree: Path) -> None:
+        for job in compose.JOBS:
+            compose.run_job(job, variables=self.variables, database=self.database, broker=self.broker, root=tree)
+
+    def start(self, name: str, tree: Path) -> AbstractContextManager[dict[str, Process]]:
+        return compose.up(
+            self.state / f"rolling-{name}",
+            variables=self.variables,
+            database=self.database,
+            broker=self.broker,
+            root=tree,
+            jobs=(),
+        )
+
+
 @pytest.fixture
-def start(empty: Database, broker: TestBroker, scratch_directory: Path) -> Start:
+def installation(empty: Database, broker: TestBroker, scratch_directory: Path) -> Installation:
     variables = {f"LEADLINE_{service.upper()}_PASSWORD": password for service, password in PASSWORDS.items()}
     variables |= {"LEADLINE_MIGRATOR_PASSWORD": "test-migrator", "POSTGRES_PASSWORD": "unused"}
-    variables |= {"LEADLINE_TOKEN": BEARER["Authorization"].removeprefix("Bearer "), "LEADLINE_AS_OF": "2020-12-31"}
+    variables |= {"LEADLINE_TOKEN": BEARER["Authorization"].removeprefix("Bearer "), "LEADLINE_AS_OF": str(AS_OF)}
     variables |= {"LEADLINE_KAFKA_NAMESPACE": f"{empty.name}."}
-
-    def up(name: str, root: Path, jobs: tuple[str, ...]) -> AbstractContextManager[dict[str, Process]]:
-        state = scratch_directory / f"rolling-{name}"
-        return compose.up(state, variables=variables, database=empty, broker=broker, root=root, jobs=jobs)
-
-    return up
+    return Installation(empty, broker, scratch_directory, variables)
 
 
-def test_old_and_new_work_side_by_side_and_back_again(start: Start, earlier: Path, empty: Database) -> None:
-    with start("old", earlier, compose.JOBS) as old:
+def test_old_and_new_work_side_by_side_and_back_again(installation: Installation, earlier: Path) -> None:
+    empty = installation.database
+    installation.migrate(earlier)
+    with installation.start("old", earlier) as old:
         made = [computed(old, create(old, "Before"))]
-        with start("new", ROOT, compose.JOBS) as new:
+        installation.migrate(ROOT)
+        made.append(computed(old, create(old, "On the new schema")))
+        of_old = _one(empty, made)
+        with installation.start("new", ROOT) as new:
             done_before = {name: units(process) for name, process in old.items()}
             beside = [create((old, new)[number % 2], f"Beside {number}") for number in range(BESIDE)]
             made += [computed((new, old)[number % 2], portfolio) for number, portfolio in enumerate(beside)]
@@ -87,13 +117,60 @@ def test_old_and_new_work_side_by_side_and_back_again(start: Start, earlier: Pat
             for process in old.values():
                 process.child.stop(within=60.0)
             made.append(computed(new, create(new, "After")))
+            asyncio.run(_restated(empty))
+            of_new = _one(empty, [computed(new, portfolio) for portfolio in made])
     assert min(by_old.values()) > 0, by_old
     assert min(by_new.values()) > 0, by_new
-    with start("back", earlier, ()) as back:
-        made.append(computed(back, create(back, "Back")))
-    figures = {portfolio: asyncio.run(digests(empty, portfolio)) for portfolio in made}
-    assert len({str(sorted(of.items())) for of in figures.values()}) == 1, figures
+    with installation.start("back", earlier) as back:
+        assert _one(empty, [computed(back, create(back, "Back"))]) == of_old
+        assert all(computed(back, portfolio) for portfolio in made), "the old version serves what the new one computed"
+    assert _one(empty, made) == of_new, "and leaves it"
+    if _model(earlier) == registry.MODEL_VERSION:
+        assert of_old == of_new
     assert asyncio.run(_dead_letters(empty)) == []
+
+
+def _one(database: Database, portfolios: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """The figures that all of the portfolios have, to the last digit."""
+    figures = {portfolio: asyncio.run(digests(database, portfolio)) for portfolio in portfolios}
+    first, *others = figures.values()
+    assert all(found == first for found in others), figures
+    return first
+
+
+def _model(tree: Path) -> str:
+    """Version of the model of an earlier tree."""
+    [found] = re.findall(r'^MODEL_VERSION.* = "(.+)"$', (tree / "shared/market/registry.py").read_text(), re.MULTILINE)
+    return str(found)
+
+
+async def _restated(database: Database) -> None:
+    """Until nothing is left that an old process completed with its model after the new coordinator began: the hourly audit finds it."""
+    engine = create_engine(database.admin_url, application="test", pool_size=2)
+    auditing = asyncio.create_task(Auditor(engine, Clock(as_of=AS_OF), period=timedelta(seconds=1)).run())
+    until = time.monotonic() + COMPLETE_SECONDS
+    try:
+        while found := await _other_models(engine):
+            assert not auditing.done(), auditing
+            assert time.monotonic() < until, found
+            await asyncio.sleep(0.5)
+    finally:
+        auditing.cancel()
+        await asyncio.gather(auditing, return_exceptions=True)
+        await engine.dispose()
+
+
+async def _other_models(engine: AsyncEngine) -> dict[str, int]:
+    async with engine.connect() as conn:
+        rows = await conn.execute(
+            text("""
+                SELECT model_version, count(*) FROM (
+                    SELECT model_version FROM snapshots.snapshots UNION ALL SELECT model_version FROM risk.results
+                ) r WHERE model_version <> :model GROUP BY 1
+            """),
+            {"model": registry.MODEL_VERSION},
+        )
+        return {str(model): int(count) for model, count in rows.all()}
 
 
 _PHASES = tuple(service for service in SERVICES if service != "coordinator")
