@@ -63,9 +63,11 @@ long:
 teeth: .venv/.ready
 	@.venv/bin/python -m tests.crash.teeth $(ARGS)
 
-# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service; Java, Maven, openssl
+# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service, of which one is killed;
+# the flow tests run so too. Java, Maven, openssl
 secured: .venv/.ready
 	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/secured -v --durations=0 $(ARGS)
+	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/flow -v --timeout 600 --durations=10 $(ARGS)
 
 # Processes of an earlier commit and of this one side by side on one schema, and the way back: make rolling FROM=COMMIT
 rolling: .venv/.ready
