@@ -168,12 +168,20 @@ def at_home(steps: Steps) -> None:
         steps.take("home: restarted", lambda: _healthy(HOME))
         [listed] = server.client.get("/api/v1/portfolios").json()["items"]
         steps.take("home: what was computed is there", lambda: same(first, server.computed(listed["id"])))
+        steps.take("home: backed up, and restored into an empty server", _backed_up)
     except AssertionError:
         print(engine.run(["docker", "logs", "--tail", "40", HOME]), file=sys.stderr)
         raise
     finally:
         engine.run(["docker", "rm", "-f", "-v", HOME])
         engine.run(["docker", "volume", "rm", "-f", HOME])
+
+
+def _backed_up() -> str:
+    """As docs/configuration.md does it; the restored server is told apart by its directory in the same volume."""
+    engine.run(["docker", "exec", HOME, "leadline", "backup", "/data/backup", "--state", "/data"])
+    said = engine.run(["docker", "exec", HOME, "leadline", "restore", "/data/backup", "--state", "/data/restored"])
+    return " ".join(said.split())
 
 
 def _healthy(name: str) -> str:
