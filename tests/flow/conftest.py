@@ -13,10 +13,12 @@ from typing import cast
 
 import httpx2
 import pytest
+from aiokafka import AIOKafkaProducer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded.composition import Composition
 from shared.db.engine import create_engine
+from shared.messaging.broker import create_producer
 from shared.settings import ServiceSettings
 from tests.flow import toy
 from tests.flow.toy import Wire
@@ -78,6 +80,18 @@ def secured_leadline(
         services = cast("Composition", Processes(url))
         yield Pipeline(database, services, api, create_engine(database.admin_url, application="test", pool_size=4))
     databases.in_thread(lambda: databases.drop(database))
+
+
+@pytest.fixture
+async def producer(leadline: Pipeline, request: pytest.FixtureRequest) -> AsyncIterator[AIOKafkaProducer]:
+    """Sends to the broker that the shared Leadline listens to, as somebody who may."""
+    if secured_run.asked():
+        settings = secured_run.administrator(request.getfixturevalue("restricted_kafka"), "")
+    else:
+        broker: TestBroker = request.getfixturevalue("broker")
+        settings = ServiceSettings(kafka=broker.bootstrap, kafka_idempotence=broker.idempotence)
+    async with create_producer(settings, service="test") as sends:
+        yield sends
 
 
 @pytest.fixture(autouse=True)

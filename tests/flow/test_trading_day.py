@@ -95,7 +95,7 @@ async def test_every_read_answers_for_the_last_session(leadline: Pipeline) -> No
     assert rates["reason"] == "no_proxy", "the bundled data has no bond fund: withheld, with the reason"
 
 
-async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, kafka: str, broker: TestBroker) -> None:
+async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, producer: AIOKafkaProducer) -> None:
     portfolio = await leadline.create(book())
     await leadline.complete(portfolio)
     await leadline.quiet()
@@ -108,14 +108,11 @@ async def test_duplicates_in_any_order_change_nothing(leadline: Pipeline, kafka:
     again = list(events) * 3
     random.Random(11).shuffle(again)
 
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=broker.idempotence)
-    await producer.start()
     for event in again:
         headers = [(name, str(value).encode()) for name, value in event.headers.items()]
         await producer.send_and_wait(
             f"{leadline.database.name}.{event.topic}", event.payload.encode(), key=event.key.encode(), headers=headers
         )
-    await producer.stop()
     await leadline.quiet()
 
     assert (await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)) == before

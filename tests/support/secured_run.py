@@ -28,13 +28,9 @@ def asked() -> bool:
     return os.environ.get(ASKED) == "1"
 
 
-@contextmanager
-def processes(
-    database: Database, kafka: SecuredKafka, directory: Path, **variables: str
-) -> Iterator[dict[str, Process]]:
-    """Rights by the list that `deploy.acls` prints; each service signs in as itself, with a password from a file."""
-    namespace = f"{database.name}."
-    admin = ServiceSettings(
+def administrator(kafka: SecuredKafka, namespace: str) -> ServiceSettings:
+    """Settings of who may do everything at the brokers."""
+    return ServiceSettings(
         kafka=kafka.sasl,
         kafka_namespace=namespace,
         kafka_security_protocol="SASL_SSL",
@@ -43,7 +39,15 @@ def processes(
         kafka_password=SecretStr(PASSWORDS[ADMIN]),
         kafka_ssl_ca=kafka.authority.certificate,
     )
-    in_thread(lambda: acls.apply(admin))
+
+
+@contextmanager
+def processes(
+    database: Database, kafka: SecuredKafka, directory: Path, **variables: str
+) -> Iterator[dict[str, Process]]:
+    """Rights by the list that `deploy.acls` prints; each service signs in as itself, with a password from a file."""
+    namespace = f"{database.name}."
+    in_thread(lambda: acls.apply(administrator(kafka, namespace)))
     given = {f"LEADLINE_{name.upper()}_PASSWORD": password for name, password in databases.PASSWORDS.items()}
     given |= {"LEADLINE_MIGRATOR_PASSWORD": "test-migrator", "POSTGRES_PASSWORD": "unused", "LEADLINE_TOKEN": TOKEN}
     given |= {"LEADLINE_AS_OF": "2020-12-31", "LEADLINE_KAFKA_NAMESPACE": namespace}
