@@ -154,11 +154,15 @@ def _order(version: str) -> tuple[int, str]:
     return (int(version) if version.isdecimal() else 0, version)
 
 
-async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str) -> int:
+async def require_outdated(
+    engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str, *, facts: bool = False
+) -> int:
     """Require the completed units of the portfolios whose results carry another model than `version`; returns how many.
 
     Read from the results, so nothing is raised twice: what was raised is not complete, and what was recomputed carries the
     new model.
+
+    facts : also what rests on facts of symbols with another model. Risk of this version may have read what an old worker wrote.
     """
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
@@ -166,6 +170,8 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
         if _is_older(version, await _read_version(conn, MODEL)):
             return 0
         demands = await find_outdated(conn, portfolios, version)
+        if facts:
+            demands = _merge(demands + await find_outdated_facts(conn, portfolios, version))
         if not demands:
             return 0
         touched = sorted({portfolio for portfolio, *_ in demands})
@@ -182,9 +188,44 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
     return restated.units
 
 
-async def find_outdated(
-    conn: AsyncConnection, portfolios: Sequence[UUID], version: str
-) -> list[tuple[UUID, date, date, Phase]]:
+Demand = tuple[UUID, date, date, Phase]
+
+
+def _merge(demands: Sequence[Demand]) -> list[Demand]:
+    """One demand for each portfolio and phase."""
+    spans: dict[tuple[UUID, Phase], tuple[date, date]] = {}
+    for portfolio, first, last, phase in demands:
+        before = spans.get((portfolio, phase), (first, last))
+        spans[portfolio, phase] = min(first, before[0]), max(last, before[1])
+    return [(portfolio, first, last, phase) for (portfolio, phase), (first, last) in spans.items()]
+
+
+async def find_outdated_facts(conn: AsyncConnection, portfolios: Sequence[UUID], version: str) -> list[Demand]:
+    """The sessions of the portfolios on which a lot's symbol has exposures of another model."""
+    rows = await conn.execute(
+        text("""
+            WITH old AS MATERIALIZED (
+                SELECT symbol_id, min(session) AS first, max(session) AS last
+                FROM factors.exposures WHERE model_version <> :version GROUP BY symbol_id
+            ), held AS MATERIALIZED (
+                SELECT p.portfolio_id, min(greatest(o.first, p.entry_session)) AS first,
+                       max(least(o.last, coalesce(p.exit_session, o.last))) AS last
+                FROM old o JOIN ingest.symbols s ON s.id = o.symbol_id JOIN coordinator.positions p ON p.symbol = s.symbol
+                WHERE p.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                  AND greatest(o.first, p.entry_session) <= least(o.last, coalesce(p.exit_session, o.last))
+                GROUP BY p.portfolio_id
+            )
+            SELECT h.portfolio_id, min(u.session), max(u.session), 'factors' FROM held h
+            JOIN ledger.units u ON u.portfolio_id = h.portfolio_id AND u.session BETWEEN h.first AND h.last
+            WHERE u.phase = 'factors' AND u.completed_revision >= u.required_revision
+            GROUP BY h.portfolio_id
+        """),
+        {"portfolios": list(portfolios), "version": version},
+    )
+    return [(portfolio, first, last, Phase(phase)) for portfolio, first, last, phase in rows]
+
+
+async def find_outdated(conn: AsyncConnection, portfolios: Sequence[UUID], version: str) -> list[Demand]:
     """What results of another model demand, as arguments of `ledger.require`.
 
     A symbol's facts belong to no portfolio: what risk made of them tells that they are old.
