@@ -34,7 +34,7 @@ from tests.support import compose, databases
 from tests.support.brokers import TestBroker
 from tests.support.compose import ROOT, Process
 from tests.support.databases import PASSWORDS, Database, Server, drop, in_thread
-from tests.support.figures import digests
+from tests.support.figures import differences, digests
 
 ASKED = "LEADLINE_TEST_ROLLING"
 COMPLETE_SECONDS = float(os.environ.get("LEADLINE_TEST_COMPLETE_SECONDS", "300"))
@@ -143,9 +143,12 @@ def _restated(database: Database, of: dict[str, Process], made: Sequence[str]) -
 def _one(database: Database, portfolios: Sequence[str]) -> dict[str, tuple[int, str]]:
     """The figures that all of the portfolios have, to the last digit."""
     figures = {portfolio: asyncio.run(digests(database, portfolio)) for portfolio in portfolios}
-    first, *others = figures.values()
-    assert all(found == first for found in others), figures
-    return first
+    first = portfolios[0]
+    for other in portfolios[1:]:
+        if figures[other] != figures[first]:
+            differ = asyncio.run(differences(database, first, other))
+            raise AssertionError(f"{first} and {other} differ in {len(differ)} figures:\n" + "\n".join(differ[:20]))
+    return figures[first]
 
 
 def _model(tree: Path) -> str:
