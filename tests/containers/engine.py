@@ -84,6 +84,14 @@ def engine() -> Iterator[None]:
                 process.terminate()
                 process.wait(60)
                 del os.environ["DOCKER_HOST"]
+                _unmount(directory)
+
+
+def _unmount(directory: str) -> None:
+    """What the engine leaves mounted beneath its directory: the namespace of its networks. It could not be removed."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in [one for one in mounted if one.startswith(f"{directory}/")]:
+        run(["umount", place])
 
 
 def _answers() -> bool:
