@@ -201,26 +201,34 @@ def _merge(demands: Sequence[Demand]) -> list[Demand]:
 
 
 async def find_outdated_facts(conn: AsyncConnection, portfolios: Sequence[UUID], version: str) -> list[Demand]:
-    """The sessions of the portfolios on which a lot's symbol has exposures of another model."""
+    """The sessions of the portfolios whose risk rests on facts of another model, as far as can be told: facts of a symbol of a lot
+    have another model, or were computed after that risk, since this model is recorded."""
     rows = await conn.execute(
         text("""
-            WITH old AS MATERIALIZED (
-                SELECT symbol_id, min(session) AS first, max(session) AS last
-                FROM factors.exposures WHERE model_version <> :version GROUP BY symbol_id
+            WITH facts AS MATERIALIZED (
+                SELECT symbol_id, min(session) AS first, max(session) AS last,
+                       max(CASE WHEN model_version <> :version THEN 'infinity' ELSE computed_at END) AS computed_at
+                FROM factors.exposures
+                WHERE model_version <> :version
+                   OR computed_at > (SELECT since FROM coordinator.versions WHERE name = :model)
+                GROUP BY symbol_id
             ), held AS MATERIALIZED (
-                SELECT p.portfolio_id, min(greatest(o.first, p.entry_session)) AS first,
-                       max(least(o.last, coalesce(p.exit_session, o.last))) AS last
-                FROM old o JOIN ingest.symbols s ON s.id = o.symbol_id JOIN coordinator.positions p ON p.symbol = s.symbol
+                SELECT p.portfolio_id, max(f.computed_at) AS computed_at,
+                       min(greatest(f.first, p.entry_session)) AS first,
+                       max(least(f.last, coalesce(p.exit_session, f.last))) AS last
+                FROM facts f JOIN ingest.symbols s ON s.id = f.symbol_id JOIN coordinator.positions p ON p.symbol = s.symbol
                 WHERE p.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
-                  AND greatest(o.first, p.entry_session) <= least(o.last, coalesce(p.exit_session, o.last))
+                  AND greatest(f.first, p.entry_session) <= least(f.last, coalesce(p.exit_session, f.last))
                 GROUP BY p.portfolio_id
             )
-            SELECT h.portfolio_id, min(u.session), max(u.session), 'factors' FROM held h
-            JOIN ledger.units u ON u.portfolio_id = h.portfolio_id AND u.session BETWEEN h.first AND h.last
-            WHERE u.phase = 'factors' AND u.completed_revision >= u.required_revision
-            GROUP BY h.portfolio_id
+            SELECT r.portfolio_id, min(r.session), max(r.session), 'factors' FROM held h
+            JOIN risk.results r ON r.portfolio_id = h.portfolio_id AND r.session BETWEEN h.first AND h.last
+                               AND r.computed_at < h.computed_at
+            JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'factors'
+            WHERE u.completed_revision >= u.required_revision
+            GROUP BY r.portfolio_id
         """),
-        {"portfolios": list(portfolios), "version": version},
+        {"portfolios": list(portfolios), "version": version, "model": MODEL},
     )
     return [(portfolio, first, last, Phase(phase)) for portfolio, first, last, phase in rows]
 

@@ -93,16 +93,20 @@ async def test_what_an_old_worker_completes_afterwards_is_found_by_the_audit(
     assert await api.missing(portfolio) == EVERYTHING
 
 
-async def test_what_rests_on_facts_of_an_old_worker_is_restated_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("model", ["1", "2"], ids=["there still", "replaced since"])
+async def test_what_rests_on_facts_of_an_old_worker_is_restated_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     """Its risk was computed by a new worker, so nothing of it tells; what the old one did elsewhere does."""
     by_new, by_old = await finished(api, "2"), await finished(api, "2")
     await take_up(api, "2")
     await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL') ON CONFLICT DO NOTHING")
     await api.run(
-        "INSERT INTO factors.exposures SELECT id, :day, '1', 7, array_fill('NaN'::float8, '{6}'), NULL, NULL,"
+        "INSERT INTO factors.exposures SELECT id, :day, :model, 7, array_fill('NaN'::float8, '{6}'), NULL, NULL,"
         " array_fill('NaN'::float8, '{12}'), array_fill('NaN'::float8, '{8}'), array_fill('NaN'::float8, '{3}'),"
         " '{0}', 'none', false FROM ingest.symbols WHERE symbol = 'AAPL'",
         day=SESSIONS[3],
+        model=model,
     )
     monkeypatch.setattr(registry, "MODEL_VERSION", "2")
     auditor = Auditor(api.context.engine, Clock(AS_OF))
