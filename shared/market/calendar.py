@@ -107,7 +107,8 @@ class Calendar:
     def are_sessions(self, days: DateVector) -> NDArray[np.bool_]:
         """Which of many days are sessions. Shape of `days`. A look-up each: the whole calendar is not sorted again for it."""
         at = np.searchsorted(self.sessions, days)
-        return self.sessions[np.minimum(at, len(self.sessions) - 1)] == days
+        found: NDArray[np.bool_] = self.sessions[np.minimum(at, len(self.sessions) - 1)] == days
+        return found
 
     def closure(self, day: date) -> Closure | None:
         """What a user entered about the day: closed, or closed early."""
