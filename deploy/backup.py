@@ -266,7 +266,7 @@ async def open_administrator_url(directory: Path | None, *, empty: bool = False)
         raise ConfigurationError(f"{chosen} has a database: choose another directory with --state, or move it away")
     if not empty and not (chosen / "postgres").exists():
         raise ConfigurationError(f"{chosen} has no database; set --state, or {ADMIN} for a server's")
-    running = state.find_running(chosen)
+    running = await asyncio.to_thread(state.await_running, chosen)
     if running is not None:
         there = make_url(str(running["database"]))
         password = (chosen / "postgres.password").read_text().strip()

@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,15 +125,28 @@ def announce_addresses(state: Path, **addresses: str | None) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def find_running(state: Path) -> dict[str, str | None] | None:
-    """What the run that holds the directory announced; None if none runs, whatever a killed one left there."""
+def _is_held(state: Path) -> bool:
     try:
         with (state / "lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
     except BlockingIOError:
-        pass
+        return True
     except OSError:
+        return False
+    return False
+
+
+def await_running(state: Path, within: float = 120.0) -> dict[str, str | None] | None:
+    """As `find_running`; a run that is starting is waited for: it holds the directory, and announces itself a while later."""
+    until = time.monotonic() + within
+    while (found := find_running(state)) is None and _is_held(state) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def find_running(state: Path) -> dict[str, str | None] | None:
+    """What the run that holds the directory announced; None if none runs, whatever a killed one left there."""
+    if not _is_held(state):
         return None
     try:
         announcement: dict[str, str | None] = json.loads((state / "running.json").read_text())

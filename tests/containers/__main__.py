@@ -6,29 +6,24 @@ Writes docs/containers.md. Leaves nothing running; what was built is kept in bui
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import httpx2
-
-from deploy import env_file
 from deploy.embedded.process import free_port
+from shared.db.roles import SERVICES
+from shared.events.topics import TOPICS
 from tests.containers import engine
 from tests.containers.engine import ROOT
-from tests.flow.holdings import book
+from tests.containers.stack import COMPLETE_SECONDS, PROFILES, PROJECT, Server, Stack, same
 from tests.support import markdown
 
-PROJECT = "leadline-test"
 HOME = "leadline-test-home"
 REPORT = ROOT / "docs" / "containers.md"
-COMPLETE_SECONDS = 300.0
 T = TypeVar("T")
 
 
@@ -47,71 +42,6 @@ class Steps:
         return found
 
 
-def variables(port: int) -> dict[str, str]:
-    """What a person writes into .env: passwords, a token, a port, and the day on which the bundled prices end."""
-    drawn = {name: secrets.token_urlsafe(16) for name in env_file.NAMES}
-    return drawn | {"LEADLINE_PORT": str(port), "LEADLINE_AS_OF": "2020-12-31", "LEADLINE_WITHOUT_TOKEN": "false"}
-
-
-class Stack:
-    """The compose file, under a name of its own."""
-
-    def __init__(self) -> None:
-        port = free_port()
-        self._environment = variables(port)
-        self._command = [*engine.compose(), "-p", PROJECT, "-f", str(ROOT / "docker-compose.yml")]
-        self.server = Server(port, self._environment["LEADLINE_TOKEN"])
-
-    def __call__(self, *command: str) -> str:
-        return engine.run([*self._command, *command], environment=self._environment)
-
-    def up(self) -> str:
-        try:
-            self("up", "-d", "--no-build", "--wait", "--wait-timeout", "300")
-        except AssertionError:
-            print(self("logs", "--tail", "40"), file=sys.stderr)
-            raise
-        return self.states()
-
-    def states(self) -> str:
-        found = [json.loads(line) for line in self("ps", "--format", "json").splitlines() if line.startswith("{")]
-        return ", ".join(sorted(f"{one['Service']} {one.get('Health') or one['State']}" for one in found))
-
-
-class Server:
-    """A coordinator at a port of this machine."""
-
-    def __init__(self, port: int, token: str) -> None:
-        self.client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=30
-        )
-
-    def create(self, name: str) -> str:
-        body = {"name": name, "account_type": "taxable", "currency": "USD", "equity_balance": 100_000, "flows": []}
-        made = self.client.post("/api/v1/portfolios", json=body | {"positions": book("2020-06-01")})
-        assert made.status_code == 201, made.text
-        return str(made.json()["id"])
-
-    def portfolio(self, name: str) -> dict[str, Any]:
-        """Create one, wait until it is computed; its newest risk, without what names it."""
-        return self.computed(self.create(name))
-
-    def computed(self, portfolio: str) -> dict[str, Any]:
-        until = time.monotonic() + COMPLETE_SECONDS
-        while True:
-            status = self.client.get(f"/api/v1/portfolios/{portfolio}/status").json()
-            if status["state"] in ("complete", "partial"):
-                break
-            assert time.monotonic() < until, status
-            time.sleep(0.3)
-        assert status["completed"] == status["expected"] > 0
-        risk: dict[str, Any] = self.client.get(f"/api/v1/portfolios/{portfolio}/risk").json()
-        return {"units": status["completed"], "risk": {k: v for k, v in risk.items() if k not in _OWN}}
-
-
-_OWN = ("portfolio", "portfolio_id", "id", "name", "revision", "computed_at")
-
-
 def _inside(stack: Stack) -> str:
     """Who runs in a container, and what it may write."""
     user = stack("exec", "-T", "risk", "id", "-u").strip()
@@ -120,6 +50,33 @@ def _inside(stack: Stack) -> str:
     assert "Read-only file system" in done
     assert done.strip().endswith("written")
     return f"user {user}; the root is read-only, /tmp is not"
+
+
+def _topics(stack: Stack) -> str:
+    """What the look into the topics shows, from the broker that asks who is there."""
+    shown = stack.beside("kafka-ui").get("/").raise_for_status().text
+    assert all(topic in shown for topic in TOPICS), shown
+    return f"healthy; it shows all {len(TOPICS)} topics"
+
+
+def _watched(stack: Stack) -> str:
+    """Every service is scraped, by its name in the network, and our alerts are loaded and can be evaluated."""
+    client = stack.beside("prometheus")
+    until = time.monotonic() + COMPLETE_SECONDS
+    while True:
+        found = client.get("/api/v1/targets").raise_for_status().json()["data"]["activeTargets"]
+        up = sorted(one["labels"]["instance"] for one in found if one["health"] == "up")
+        if len(up) == len(SERVICES):
+            break
+        assert time.monotonic() < until, found
+        time.sleep(1.0)
+    query = {"query": "sum(leadline_units_completed_total)"}
+    [units] = client.get("/api/v1/query", params=query).raise_for_status().json()["data"]["result"]
+    groups = client.get("/api/v1/rules").raise_for_status().json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert rules
+    assert all(rule["health"] != "err" for rule in rules), rules
+    return f"healthy; scraped: {', '.join(up)}; {units['value'][1]} units; {len(rules)} alerts loaded"
 
 
 def _sizes() -> str:
@@ -134,7 +91,7 @@ def work(steps: Steps) -> None:
         steps.take(f"build {tag}", lambda tag=tag, options=options: engine.build(".", tag, *options), lambda _: "built")  # type: ignore[misc]
     steps.take("images", _sizes)
     stack = Stack()
-    steps.take("the compose file is read", lambda: stack("config", "-q"), lambda _: "valid")
+    steps.take("the compose file is read", lambda: stack(*PROFILES, "config", "-q"), lambda _: "valid")
     try:
         steps.take("up, until all are healthy", stack.up)
         steps.take("inside a container", lambda: _inside(stack))
@@ -153,22 +110,42 @@ def work(steps: Steps) -> None:
         second = steps.take(
             "the second is computed", lambda: stack.server.computed(made), lambda it: f"{it['units']} units"
         )
-        steps.take("both are compared", lambda: _same(first, second))
+        steps.take("both are compared", lambda: same(first, second))
         steps.take("up once more changes nothing", stack.up)
+        steps.take("profile kafka-ui: topics, by its own password", lambda: _topics(stack))
+        steps.take("profile observability: Prometheus alone", lambda: _watched(stack))
     finally:
-        steps.take("down", lambda: stack("down", "-v", "--timeout", "60"), lambda _: "nothing is left")
+        steps.take("down", lambda: stack(*PROFILES, "down", "-v", "--timeout", "60"), lambda _: "nothing is left")
     assert not engine.run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}"]).strip()
     at_home(steps)
     steps.take("tests on a broker that testcontainers starts", _tests, lambda said: said.splitlines()[-1].strip("= "))
 
 
+IN_DOCKER = {"LEADLINE_TEST_BROKER": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"}
+
+
 def _tests() -> str:
-    """The tests of delivery; the whole suite runs so with LEADLINE_TEST_BROKER=docker where there is an engine."""
-    chosen = {"LEADLINE_TEST_BROKER": "docker", "TESTCONTAINERS_RYUK_DISABLED": "true"}
+    """The tests of delivery. `--suite` runs all."""
     return engine.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "tests/flow/test_guard.py", "tests/flow/test_relay.py"],
-        environment=chosen,
+        environment=IN_DOCKER,
     )
+
+
+def suite() -> str:
+    """The whole suite, its database and its broker started by testcontainers; its last line. Raises `AssertionError` if it fails."""
+    engine.base_images("KAFKA_IMAGE", "POSTGRES_IMAGE")
+    workers = os.environ.get("LEADLINE_TEST_WORKERS", "2")
+    command = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
+    log = engine.MADE / "suite.log"
+    print(f"the suite, on testcontainers: {log} …", flush=True)
+    with log.open("w") as written:
+        done = subprocess.run(
+            command, check=False, env=os.environ | IN_DOCKER, cwd=ROOT, stdout=written, stderr=written
+        )
+    said = log.read_text().splitlines()
+    assert done.returncode == 0, "\n".join(said[-60:])
+    return said[-1].strip("= ")
 
 
 def at_home(steps: Steps) -> None:
@@ -190,13 +167,21 @@ def at_home(steps: Steps) -> None:
         engine.run(["docker", "restart", "-t", "60", HOME])
         steps.take("home: restarted", lambda: _healthy(HOME))
         [listed] = server.client.get("/api/v1/portfolios").json()["items"]
-        steps.take("home: what was computed is there", lambda: _same(first, server.computed(listed["id"])))
+        steps.take("home: what was computed is there", lambda: same(first, server.computed(listed["id"])))
+        steps.take("home: backed up, and restored into an empty server", _backed_up)
     except AssertionError:
         print(engine.run(["docker", "logs", "--tail", "40", HOME]), file=sys.stderr)
         raise
     finally:
         engine.run(["docker", "rm", "-f", "-v", HOME])
         engine.run(["docker", "volume", "rm", "-f", HOME])
+
+
+def _backed_up() -> str:
+    """As docs/configuration.md does it; the restored server is told apart by its directory in the same volume."""
+    engine.run(["docker", "exec", HOME, "leadline", "backup", "/data/backup", "--state", "/data"])
+    said = engine.run(["docker", "exec", HOME, "leadline", "restore", "/data/backup", "--state", "/data/restored"])
+    return " ".join(said.split())
 
 
 def _healthy(name: str) -> str:
@@ -207,24 +192,8 @@ def _healthy(name: str) -> str:
     return seen
 
 
-def _same(first: dict[str, Any], second: dict[str, Any]) -> str:
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: clean(v) for k, v in value.items() if k not in _OWN and not k.endswith("_id")}
-        return [clean(v) for v in value] if isinstance(value, list) else value
-
-    assert clean(first) == clean(second)
-    return "the same risk, to the last digit"
-
-
 def report(steps: Steps) -> str:
-    version = engine.run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
     compose = engine.run([*engine.compose(), "version", "--short"]).strip()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    when = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip() or 'unknown'}"
-    when += f", Docker {version}, Compose {compose}, {os.cpu_count()} processors."
     lines = [
         "# Containers",
         "",
@@ -232,25 +201,52 @@ def report(steps: Steps) -> str:
         "that cannot be pulled are replaced by stand-ins made of Debian's packages (`tests/containers/`): they show that our files are",
         "right, not that the official images are. The machine is shared, so seconds are upper bounds.",
         "",
-        when,
+        f"{_when()}, Compose {compose}.",
         "",
         "| step | seconds | seen |",
         "|---|---|---|",
         *(f"| {what} | {seconds:.0f} | {seen} |" for what, seconds, seen in steps.rows),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + _kept()
+
+
+SUITE = "## The suite on testcontainers"
+
+
+def _kept() -> str:
+    """What the last run of the suite left in the report."""
+    return "".join(REPORT.read_text().partition(SUITE)[1:]) if REPORT.exists() else ""
+
+
+def report_suite(said: str) -> str:
+    text = f"{SUITE}\n\n`make containers ARGS=--suite` ran all tests, on databases and brokers of testcontainers.\n\n{_when()}: {said}.\n"
+    return REPORT.read_text().partition(SUITE)[0].rstrip() + "\n\n" + text
+
+
+def _when() -> str:
+    version = engine.run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    name = commit.stdout.strip() or "unknown"
+    return f"{datetime.now(UTC):%Y-%m-%d}, commit {name}, Docker {version}, {os.cpu_count()} processors"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Image and compose file, run for real")
     parser.add_argument("--no-report", action="store_true", help="leave docs/containers.md as it is")
+    parser.add_argument("--suite", action="store_true", help="only the suite, all of it, on testcontainers")
     asked = parser.parse_args()
     steps = Steps()
     try:
         with engine.engine():
-            work(steps)
+            if asked.suite:
+                text = report_suite(suite())
+            else:
+                work(steps)
+                text = report(steps)
             if not asked.no_report:
-                REPORT.write_text(markdown.wrap(report(steps)))
+                REPORT.write_text(markdown.wrap(text))
     except engine.Missing as reason:
         print(f"not run: {reason}", file=sys.stderr)
         return 3

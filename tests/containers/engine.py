@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from deploy import image_digests
 from deploy.embedded import postgres
 from deploy.kafka import kafka
 
@@ -19,10 +20,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MADE = ROOT / "build" / "containers"
 DEBIAN, SUITE = "http://deb.debian.org/debian", "trixie"
+# The images of others that a stand-in is made of, by the variable that names each in docker-compose.yml. Of Grafana there is none: no
+# registry of packages has it.
 STAND_INS: Mapping[str, str] = {
-    "python": "python:3.13-slim-trixie",
-    "kafka": "apache/kafka:4.3.1",
-    "postgres": "postgres:18",
+    "PYTHON_IMAGE": "python",
+    "KAFKA_IMAGE": "kafka",
+    "POSTGRES_IMAGE": "postgres",
+    "KAFKA_UI_IMAGE": "kafka-ui",
+    "PROMETHEUS_IMAGE": "prometheus",
 }
 STEP_SECONDS = 1800
 
@@ -79,6 +84,14 @@ def engine() -> Iterator[None]:
                 process.terminate()
                 process.wait(60)
                 del os.environ["DOCKER_HOST"]
+                _unmount(directory)
+
+
+def _unmount(directory: str) -> None:
+    """What the engine leaves mounted beneath its directory: the namespace of its networks. It could not be removed."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in [one for one in mounted if one.startswith(f"{directory}/")]:
+        run(["umount", place])
 
 
 def _answers() -> bool:
@@ -115,9 +128,17 @@ def _bootstrap(name: str, *options: str) -> Path:
     return archive
 
 
-def base_images() -> dict[str, str]:
-    """Have an image under each official name; returns how each was had. One that is there or can be pulled is taken."""
-    return {official: _pulled(official) or _stand_in(name, official) for name, official in STAND_INS.items()}
+def base_images(*wanted: str) -> dict[str, str]:
+    """Have an image under each official name; returns how each was had. One that is there or can be pulled is taken.
+
+    wanted : names of variables of `STAND_INS`; all, if none is given
+    """
+    tags = image_digests.images(image_digests.COMPOSE.read_text(encoding="utf-8"))
+    return {
+        tags[name]: _pulled(tags[name]) or _stand_in(of, tags[name])
+        for name, of in STAND_INS.items()
+        if not wanted or name in wanted
+    }
 
 
 def _pulled(official: str) -> str | None:
@@ -139,7 +160,7 @@ def _stand_in(name: str, official: str) -> str:
         if name == "python":
             # An index behind a proxy that signs for it is reached only with the machine's own authorities.
             shutil.copy("/etc/ssl/certs/ca-certificates.crt", context)
-        if name == "kafka":
+        if name in ("kafka", "kafka-ui"):
             shutil.copytree(kafka.jars(), Path(context, "jars"))
             shutil.copy(kafka.HERE / "log4j2.xml", context)
         if name == "postgres":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from deploy import backup, postgres_programs
+from deploy.embedded import postgres
 from shared.db.bootstrap import bootstrap
 from shared.db.engine import create_engine
 from shared.db.migrate import head, upgrade
@@ -60,6 +62,27 @@ async def test_what_was_backed_up_is_restored_into_an_empty_database(
         assert await conn.scalar(text("SELECT close FROM ingest.prices")) == 0.1 + 0.2
         assert await conn.scalar(text("SELECT has_table_privilege('ingest.prices', 'INSERT')")) is False
     await engine.dispose()
+
+
+async def test_a_server_without_our_roles_gets_them_and_the_services_sign_in_after_migrate(
+    database: Database, tmp_path: Path, scratch_directory: Path
+) -> None:
+    """What a lost machine leaves: the backup, and a server that never heard of us."""
+    await _fill(database)
+    taken = await backup.backup(database.admin_url, tmp_path / "backup")
+    other = await asyncio.to_thread(postgres.serve, scratch_directory / "empty-server", throw_away=True)
+    try:
+        new = Server(other.url("postgres"), "another", other.stop)
+        await _do(new.admin_url, "CREATE DATABASE leadline")
+        restored = await backup.restore(new.url("leadline"), tmp_path / "backup")
+        assert taken.differences(restored) == []
+        assert await upgrade(new.url("leadline"), databases.PASSWORDS) == head()
+        engine = create_engine(new.url("leadline", service="risk"), application="test", pool_size=1)
+        async with engine.connect() as conn:
+            assert await conn.scalar(text("SELECT close FROM ingest.prices")) == 0.1 + 0.2
+        await engine.dispose()
+    finally:
+        await asyncio.to_thread(other.stop)
 
 
 async def test_who_migrates_backs_up_and_restores_without_being_a_superuser(

@@ -141,16 +141,45 @@ def test_each_service_signs_in_at_the_broker_as_itself() -> None:
     assert len(set(known.values())) == len(known)
 
 
-def test_a_look_into_the_topics_is_read_only_has_a_password_and_comes_only_when_asked_for() -> None:
+def test_what_is_beside_comes_only_when_asked_for_and_is_confined() -> None:
     services = yaml.safe_load(compose.FILE.read_text())["services"]
-    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == {
-        "kafka-ui": ["kafka-ui"]
+    beside = {name: service for name, service in services.items() if "profiles" in service}
+    assert {name: service["profiles"] for name, service in beside.items()} == {
+        "kafka-ui": ["kafka-ui"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
     }
-    look = services["kafka-ui"]
-    assert look["environment"]["KAFKA_CLUSTERS_0_READONLY"] == "true"
-    assert look["environment"]["AUTH_TYPE"] == "LOGIN_FORM"
-    assert all(compose.interpolate(port, {}).startswith("127.0.0.1:") for port in look["ports"])
-    assert (look["read_only"], look["cap_drop"], look["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    for name, service in beside.items():
+        assert all(compose.interpolate(port, {}).startswith("127.0.0.1:") for port in service["ports"]), name
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert service["healthcheck"]["test"], name
+    assert (beside["kafka-ui"]["read_only"], beside["prometheus"]["read_only"]) == (True, True)
+
+
+def test_a_look_into_the_topics_is_read_only_and_has_a_password() -> None:
+    look = yaml.safe_load(compose.FILE.read_text())["services"]["kafka-ui"]["environment"]
+    assert look["KAFKA_CLUSTERS_0_READONLY"] == "true"
+    assert look["AUTH_TYPE"] == "LOGIN_FORM"
+    assert compose.interpolate(look["SPRING_SECURITY_USER_PASSWORD"], DRAWN) == DRAWN["KAFKA_UI_PASSWORD"]
+
+
+def test_prometheus_reaches_what_it_scrapes_and_grafana_reaches_prometheus() -> None:
+    services = yaml.safe_load(compose.FILE.read_text())["services"]
+    [scraped] = yaml.safe_load((compose.ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    targets = [target.partition(":")[0] for found in scraped["static_configs"] for target in found["targets"]]
+    assert sorted(targets) == sorted(SERVICES)
+    seen_from = {name: set(services[name]["networks"]) for name in (*targets, "prometheus", "grafana")}
+    assert [name for name in targets if not seen_from[name] & seen_from["prometheus"]] == []
+    assert seen_from["grafana"] & seen_from["prometheus"] == {"outside"}
+    provisioned = (compose.ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text()
+    [source] = yaml.safe_load(provisioned)["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    # What is provisioned lies where the container looks for it.
+    mounted = dict(one.split(":")[:2] for one in services["grafana"]["volumes"])
+    provider = yaml.safe_load((compose.ROOT / "deploy/grafana/provisioning/dashboards/leadline.yml").read_text())
+    assert mounted["./deploy/grafana/dashboards"] == provider["providers"][0]["options"]["path"]
 
 
 def test_images_of_others_have_a_version_and_can_be_pinned_to_what_was_pulled(

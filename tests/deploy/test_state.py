@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,16 @@ def test_a_running_server_is_noted_for_its_user_alone(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with state.register_server(tmp_path, 8123):
         assert f"commands need LEADLINE_STATE={tmp_path}" in capsys.readouterr().err
+
+
+def test_a_run_that_is_starting_is_waited_for(tmp_path: Path) -> None:
+    """It answers `/readyz` before it has announced itself: a backup by a script comes right then."""
+    with state.lock_state(tmp_path), contextlib.ExitStack() as stack:
+        assert state.find_running(tmp_path) is None
+        announces = threading.Timer(
+            0.2, lambda: stack.enter_context(state.announce_addresses(tmp_path, url="http://127.0.0.1:1"))
+        )
+        announces.start()
+        assert state.await_running(tmp_path, within=10.0) == {"url": "http://127.0.0.1:1"}
+        announces.join()
+    assert state.await_running(tmp_path, within=10.0) is None, "nothing holds it, nothing is waited for"

@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaProducer
 
 from shared.events.topics import DATE_DUE, PRICES_INGESTED
 from tests.flow.holdings import lot
-from tests.support.brokers import TestBroker
 from tests.support.pipeline import Pipeline
 
 HEADER = "symbol,quantity,entry_date,entry_price"
@@ -129,7 +128,7 @@ async def test_ids_that_do_not_exist_are_named_and_nothing_widens(leadline: Pipe
 
 
 async def test_malformed_events_are_put_aside_and_the_next_one_is_handled(
-    leadline: Pipeline, kafka: str, broker: TestBroker
+    leadline: Pipeline, producer: AIOKafkaProducer
 ) -> None:
     portfolio = await leadline.create([lot("AAPL", 10, "2020-12-21")])
     await leadline.complete(portfolio)
@@ -145,11 +144,8 @@ async def test_malformed_events_are_put_aside_and_the_next_one_is_handled(
         (DATE_DUE, b"{}", [("ce_type", b"\xff\xfe")]),
         (DATE_DUE, b"{}", []),
     ]
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=broker.idempotence)
-    await producer.start()
     for topic, body, headers in bad:
         await producer.send_and_wait(f"{leadline.database.name}.{topic}", body, key=b"k", headers=headers)
-    await producer.stop()
     after = await leadline.create([lot("MSFT", 10, "2020-12-21")])
     await leadline.complete(after)
     await leadline.quiet()

@@ -94,7 +94,7 @@ async def test_every_read_answers_for_the_last_session(leadline: Pipeline, portf
 
 
 async def test_duplicates_in_any_order_change_nothing(
-    leadline: Pipeline, kafka: str, broker: TestBroker, portfolio: str
+    leadline: Pipeline, producer: AIOKafkaProducer, portfolio: str
 ) -> None:
     await leadline.quiet()
     before = await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)
@@ -106,14 +106,11 @@ async def test_duplicates_in_any_order_change_nothing(
     again = list(events) * 3
     random.Random(11).shuffle(again)
 
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=broker.idempotence)
-    await producer.start()
     for event in again:
         headers = [(name, str(value).encode()) for name, value in event.headers.items()]
         await producer.send_and_wait(
             f"{leadline.database.name}.{event.topic}", event.payload.encode(), key=event.key.encode(), headers=headers
         )
-    await producer.stop()
     await leadline.quiet()
 
     assert (await completions(leadline, portfolio), await leadline.digest(portfolio, facts=True)) == before

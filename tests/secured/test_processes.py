@@ -6,27 +6,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 
-from deploy import acls
-from shared.db.roles import SERVICES, role_of
-from shared.settings import ServiceSettings
+from shared.db.roles import SERVICES
 from tests.flow.holdings import book
-from tests.support import compose, databases
-from tests.support.brokers import TestBroker
+from tests.support import databases, secured_run
 from tests.support.compose import Process
 from tests.support.databases import Database, Server, in_thread
 from tests.support.figures import digests
-from tests.support.secured import ADMIN, PASSWORDS, SecuredKafka
+from tests.support.secured import SecuredKafka
+from tests.support.secured_run import BEARER
 
 COMPLETE_SECONDS = 180.0
-TOKEN = "a token of the test's own"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 KILLED = ("ingest", "factors", "snapshots", "risk")
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,45 +34,10 @@ def guarded(secured_postgres: Server) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def bus(restricted_kafka: SecuredKafka, scratch_directory: Path) -> TestBroker:
-    """Each service signs in as itself, with a password from a file."""
-    secrets = scratch_directory / "secrets"
-    secrets.mkdir(exist_ok=True)
-    for user, password in PASSWORDS.items():
-        (secrets / user).write_text(password + "\n")
-    common = {
-        "LEADLINE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
-        "LEADLINE_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-        "LEADLINE_KAFKA_SSL_CA": str(restricted_kafka.authority.certificate),
-    }
-
-    def variables(service: str) -> Mapping[str, str]:
-        user = acls.TOPIC_JOB if service == "topics" else role_of(service)
-        return common | {"LEADLINE_KAFKA_USERNAME": user, "LEADLINE_KAFKA_PASSWORD_FILE": str(secrets / user)}
-
-    return TestBroker(restricted_kafka.sasl, "kafka", "Apache Kafka with SASL_SSL", lambda: None, None, variables)
-
-
-@pytest.fixture(scope="module")
 def services(
-    guarded: Database, bus: TestBroker, restricted_kafka: SecuredKafka, scratch_directory: Path
+    guarded: Database, restricted_kafka: SecuredKafka, scratch_directory: Path
 ) -> Iterator[dict[str, Process]]:
-    namespace = f"{guarded.name}."
-    admin = ServiceSettings(
-        kafka=restricted_kafka.sasl,
-        kafka_namespace=namespace,
-        kafka_security_protocol="SASL_SSL",
-        kafka_sasl_mechanism="SCRAM-SHA-512",
-        kafka_username=ADMIN,
-        kafka_password=SecretStr(PASSWORDS[ADMIN]),
-        kafka_ssl_ca=restricted_kafka.authority.certificate,
-    )
-    in_thread(lambda: acls.apply(admin))
-    variables = {f"LEADLINE_{name.upper()}_PASSWORD": password for name, password in databases.PASSWORDS.items()}
-    variables |= {"LEADLINE_MIGRATOR_PASSWORD": "test-migrator", "POSTGRES_PASSWORD": "unused", "LEADLINE_TOKEN": TOKEN}
-    variables |= {"LEADLINE_AS_OF": "2020-12-31", "LEADLINE_KAFKA_NAMESPACE": namespace}
-    state = scratch_directory / "secured-processes"
-    with compose.up(state, variables=variables, database=guarded, broker=bus, replicas=2) as running:
+    with secured_run.processes(guarded, restricted_kafka, scratch_directory) as running:
         yield running
 
 

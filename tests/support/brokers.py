@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.embedded import broker as embedded
 from deploy.embedded.process import free_port
@@ -137,11 +138,10 @@ def _docker(state: Path) -> TestBroker:
     # The module for Kafka knows one vendor's images only; this one is started as docker-compose.yml starts it.
     from testcontainers.core.container import DockerContainer
 
-    port = free_port()
+    port, host = free_port(), _docker_host()
     container = None
     try:
         container = DockerContainer(DOCKER_IMAGE).with_bind_ports(9092, port)
-        host = container.get_container_host_ip()
         for name, value in _docker_variables(f"{host}:{port}").items():
             container.with_env(f"KAFKA_{name}", value)
         container.start()
@@ -152,6 +152,13 @@ def _docker(state: Path) -> TestBroker:
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error
     address = f"{host}:{port}"
     return TestBroker(address, "docker", f"Apache Kafka in Docker ({DOCKER_IMAGE}) at {address}", container.stop)
+
+
+def _docker_host() -> str:
+    """Where ports of containers are. The broker has to be told before it is started, so the container cannot be asked."""
+    given = urlsplit(os.environ.get("DOCKER_HOST", ""))
+    remote = given.hostname if given.scheme in ("tcp", "ssh", "http", "https") else None
+    return os.environ.get("TESTCONTAINERS_HOST_OVERRIDE") or remote or "127.0.0.1"
 
 
 def _docker_variables(address: str) -> dict[str, str]:

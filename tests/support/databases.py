@@ -88,7 +88,11 @@ def _docker() -> Server:
     from testcontainers.community.postgres import PostgresContainer
 
     try:
-        container = PostgresContainer(DOCKER_IMAGE, driver=None).with_command("postgres -c max_connections=200")
+        # As the wheel's server of the tests: many connections, and a disk that nobody waits for.
+        shared = ("max_connections", "jit", "max_parallel_workers_per_gather")
+        given = {name: embedded.SETTINGS[name] for name in shared} | embedded.THROW_AWAY_SETTINGS
+        options = " ".join(f"-c {name}={value}" for name, value in given.items())
+        container = PostgresContainer(DOCKER_IMAGE, driver=None).with_command(f"postgres {options}")
         container.start()
     except Exception as error:  # Docker fails in as many ways as it has parts
         raise ConfigurationError(f"Docker could not run {DOCKER_IMAGE}: {error}") from error

@@ -40,6 +40,13 @@ FACTS = {
 
 
 @dataclass(frozen=True)
+class Processes:
+    """Services that run elsewhere: their address is all that there is of them."""
+
+    url: str
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """A running Leadline and the ways to look at it."""
 

@@ -231,9 +231,14 @@ class Auditor:
 
     async def _restate(self, report: Report) -> None:
         """A worker of the last release, still running in a rolling deploy, may have completed units after the restatement."""
-        old = sorted({d.portfolio_id for d in report.drift if d.kind == "other_model" and d.portfolio_id})
-        if old and await releases.recorded_model(self._engine) == registry.MODEL_VERSION:
-            for top in range(0, len(old), SLICE):
-                await releases.require_outdated(
-                    self._engine, self._clock, old[top : top + SLICE], registry.MODEL_VERSION
-                )
+        if not any(d.kind == "other_model" for d in report.drift):
+            return
+        if await releases.recorded_model(self._engine) != registry.MODEL_VERSION:
+            return
+        # It may have written facts of symbols, too, and others read those.
+        async with self._engine.connect() as conn:
+            portfolios = await runs.find_portfolios(conn, None)
+        for top in range(0, len(portfolios), SLICE):
+            await releases.require_outdated(
+                self._engine, self._clock, portfolios[top : top + SLICE], registry.MODEL_VERSION, facts=True
+            )

@@ -154,11 +154,15 @@ def _order(version: str) -> tuple[int, str]:
     return (int(version) if version.isdecimal() else 0, version)
 
 
-async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str) -> int:
+async def require_outdated(
+    engine: AsyncEngine, clock: Clock, portfolios: Sequence[UUID], version: str, *, facts: bool = False
+) -> int:
     """Require the completed units of the portfolios whose results carry another model than `version`; returns how many.
 
     Read from the results, so nothing is raised twice: what was raised is not complete, and what was recomputed carries the
     new model.
+
+    facts : also what rests on facts of symbols with another model. Risk of this version may have read what an old worker wrote.
     """
     async with engine.begin() as conn:
         await acquire_commit_order_lock(conn)
@@ -166,6 +170,8 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
         if _is_older(version, await _read_version(conn, MODEL)):
             return 0
         demands = await find_outdated(conn, portfolios, version)
+        if facts:
+            demands = _merge(demands + await find_outdated_facts(conn, portfolios, version))
         if not demands:
             return 0
         touched = sorted({portfolio for portfolio, *_ in demands})
@@ -182,9 +188,52 @@ async def require_outdated(engine: AsyncEngine, clock: Clock, portfolios: Sequen
     return restated.units
 
 
-async def find_outdated(
-    conn: AsyncConnection, portfolios: Sequence[UUID], version: str
-) -> list[tuple[UUID, date, date, Phase]]:
+Demand = tuple[UUID, date, date, Phase]
+
+
+def _merge(demands: Sequence[Demand]) -> list[Demand]:
+    """One demand for each portfolio and phase."""
+    spans: dict[tuple[UUID, Phase], tuple[date, date]] = {}
+    for portfolio, first, last, phase in demands:
+        before = spans.get((portfolio, phase), (first, last))
+        spans[portfolio, phase] = min(first, before[0]), max(last, before[1])
+    return [(portfolio, first, last, phase) for (portfolio, phase), (first, last) in spans.items()]
+
+
+async def find_outdated_facts(conn: AsyncConnection, portfolios: Sequence[UUID], version: str) -> list[Demand]:
+    """The sessions of the portfolios whose risk rests on facts of another model, as far as can be told: facts of a symbol of a lot
+    have another model, or were computed after that risk, since this model is recorded."""
+    rows = await conn.execute(
+        text("""
+            WITH facts AS MATERIALIZED (
+                SELECT symbol_id, min(session) AS first, max(session) AS last,
+                       max(CASE WHEN model_version <> :version THEN 'infinity' ELSE computed_at END) AS computed_at
+                FROM factors.exposures
+                WHERE model_version <> :version
+                   OR computed_at > (SELECT since FROM coordinator.versions WHERE name = :model)
+                GROUP BY symbol_id
+            ), held AS MATERIALIZED (
+                SELECT p.portfolio_id, max(f.computed_at) AS computed_at,
+                       min(greatest(f.first, p.entry_session)) AS first,
+                       max(least(f.last, coalesce(p.exit_session, f.last))) AS last
+                FROM facts f JOIN ingest.symbols s ON s.id = f.symbol_id JOIN coordinator.positions p ON p.symbol = s.symbol
+                WHERE p.portfolio_id = ANY (CAST(:portfolios AS uuid[]))
+                  AND greatest(f.first, p.entry_session) <= least(f.last, coalesce(p.exit_session, f.last))
+                GROUP BY p.portfolio_id
+            )
+            SELECT r.portfolio_id, min(r.session), max(r.session), 'factors' FROM held h
+            JOIN risk.results r ON r.portfolio_id = h.portfolio_id AND r.session BETWEEN h.first AND h.last
+                               AND r.computed_at < h.computed_at
+            JOIN ledger.units u ON u.portfolio_id = r.portfolio_id AND u.session = r.session AND u.phase = 'factors'
+            WHERE u.completed_revision >= u.required_revision
+            GROUP BY r.portfolio_id
+        """),
+        {"portfolios": list(portfolios), "version": version, "model": MODEL},
+    )
+    return [(portfolio, first, last, Phase(phase)) for portfolio, first, last, phase in rows]
+
+
+async def find_outdated(conn: AsyncConnection, portfolios: Sequence[UUID], version: str) -> list[Demand]:
     """What results of another model demand, as arguments of `ledger.require`.
 
     A symbol's facts belong to no portfolio: what risk made of them tells that they are old.

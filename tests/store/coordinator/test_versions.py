@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from services.coordinator.control import releases
-from services.coordinator.control.auditor import audit
+from services.coordinator.control.auditor import Auditor, audit
 from shared.clock import Clock
 from shared.market import registry
 from shared.market.calendar import calendar
@@ -91,6 +91,31 @@ async def test_what_an_old_worker_completes_afterwards_is_found_by_the_audit(
     assert {drift.kind for drift in found.drift} == {"other_model"}
     await releases.require_outdated(api.context.engine, Clock(AS_OF), [UUID(portfolio)], "2")
     assert await api.missing(portfolio) == EVERYTHING
+
+
+@pytest.mark.parametrize("model", ["1", "2"], ids=["there still", "replaced since"])
+async def test_what_rests_on_facts_of_an_old_worker_is_restated_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Its risk was computed by a new worker, so nothing of it tells; what the old one did elsewhere does."""
+    by_new, by_old = await finished(api, "2"), await finished(api, "2")
+    await take_up(api, "2")
+    await api.run("INSERT INTO ingest.symbols (symbol) VALUES ('AAPL') ON CONFLICT DO NOTHING")
+    await api.run(
+        "INSERT INTO factors.exposures SELECT id, :day, :model, 7, array_fill('NaN'::float8, '{6}'), NULL, NULL,"
+        " array_fill('NaN'::float8, '{12}'), array_fill('NaN'::float8, '{8}'), array_fill('NaN'::float8, '{3}'),"
+        " '{0}', 'none', false FROM ingest.symbols WHERE symbol = 'AAPL'",
+        day=SESSIONS[3],
+        model=model,
+    )
+    monkeypatch.setattr(registry, "MODEL_VERSION", "2")
+    auditor = Auditor(api.context.engine, Clock(AS_OF))
+    await auditor._restate(await audit(api.context.engine, Clock(AS_OF)))
+    assert await api.missing(by_new) == set(), "nothing tells that an old worker ran"
+    await api.run("UPDATE snapshots.snapshots SET model_version = '1' WHERE portfolio_id = :id", id=UUID(by_old))
+    await auditor._restate(await audit(api.context.engine, Clock(AS_OF)))
+    assert await api.missing(by_new) >= {("factors", SESSIONS[3]), ("risk", SESSIONS[3])}
+    assert await api.missing(by_old) >= {("factors", SESSIONS[3]), *(("snapshots", day) for day in SESSIONS)}
 
 
 def test_the_code_version_is_that_of_the_sources() -> None:
