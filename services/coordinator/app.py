@@ -19,6 +19,7 @@ from services.coordinator.api import (
     imports,
     limits,
     openapi,
+    people,
     portfolios,
     positions,
     problems,
@@ -26,10 +27,12 @@ from services.coordinator.api import (
     reads,
     status,
     symbols,
+    tenants,
     tokens,
     webhooks,
 )
-from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.access import AccessControl
+from services.coordinator.api.access_rules import Access
 from services.coordinator.api.capacity import Capacity
 from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
@@ -50,6 +53,7 @@ from shared.answers import SecurityHeaders
 from shared.application import create_service_app
 from shared.collection import collect_rarely
 from shared.db.engine import IDLE_SECONDS, create_engine
+from shared.db.tenancy import confine
 from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
@@ -76,6 +80,8 @@ def api_router() -> APIRouter:
         admin,
         dead_letters,
         tokens,
+        people,
+        tenants,
         limits,
         webhooks,
     ):
@@ -163,6 +169,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     collect_rarely()
     given = context.settings
+    confine(context.engine)
     secret = None if given.token is None else given.token.get_secret_value()
     authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))
     app.state.context, app.state.authenticator = context, authenticator

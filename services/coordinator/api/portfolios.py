@@ -34,6 +34,7 @@ from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.db.engine import snapshot
+from shared.db.tenancy import own_tenant
 
 router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
@@ -159,7 +160,7 @@ async def page(
         async def read() -> Page:
             return await _page(conn, context, limit, cursor)
 
-        items, further = await context.lists.get(conn, (limit, cursor, context.clock.last_due()), read)
+        items, further = await context.lists.get(conn, (own_tenant(), limit, cursor, context.clock.last_due()), read)
         refusals = await providers.refusals(conn)
     return {"items": items, "next": further, "refusals": refusals}
 

@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
-from shared.db.bulk import copy
+from services.coordinator.portfolios import quotas
+from shared.db.bulk import insert_staged
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _POSITION_COLUMNS = (
     "portfolio_id",
@@ -69,11 +71,12 @@ async def insert_unseen(conn: AsyncConnection, account: Account, first_session: 
     portfolio_id = await conn.scalar(text("SELECT ledger.begin_unseen()"))
     await conn.execute(
         text("""
-            INSERT INTO coordinator.portfolios (id, name, account_type, currency, equity_balance, first_session)
-            VALUES (:id, :name, :account_type, :currency, :equity, :first)
+            INSERT INTO coordinator.portfolios (id, tenant_id, name, account_type, currency, equity_balance, first_session)
+            VALUES (:id, :tenant, :name, :account_type, :currency, :equity, :first)
         """),
         {
             "id": portfolio_id,
+            "tenant": own_tenant(),
             "name": account.name,
             "account_type": account.account_type,
             "currency": account.currency,
@@ -88,17 +91,30 @@ async def insert_unseen(conn: AsyncConnection, account: Account, first_session: 
 async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
     row = (
         await conn.execute(
-            text(f"SELECT {_PORTFOLIO} FROM coordinator.portfolios p WHERE p.id = :id AND p.deleted_at IS NULL"),
-            {"id": portfolio},
+            text(f"""
+                SELECT {_PORTFOLIO} FROM coordinator.portfolios p
+                WHERE p.id = :id AND p.deleted_at IS NULL AND {only_own("p")}
+            """),
+            {"id": portfolio, "tenant": tenant_filter()},
         )
     ).one_or_none()
     return Portfolio(*row) if row else None
 
 
+async def is_own(conn: AsyncConnection, portfolio: UUID) -> bool:
+    """Whether the tenant has such a portfolio, or had: it may be deleted."""
+    return bool(
+        await conn.scalar(
+            text(f"SELECT EXISTS (SELECT FROM coordinator.portfolios WHERE id = :id AND {only_own()})"),
+            {"id": portfolio, "tenant": tenant_filter()},
+        )
+    )
+
+
 async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list[dict[str, Any]]:
     """Portfolios in order of creation (ids are), each with its number of lots. Numbers, days and instants as JSON has them."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT p.id, p.name, p.account_type, p.currency, CAST(p.equity_balance AS double precision) AS equity_balance,
                    CAST(p.first_session AS text) AS first_session,
                    to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
@@ -106,10 +122,10 @@ async def page(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list
                    (SELECT count(*) FROM coordinator.positions x
                     WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
             FROM coordinator.portfolios p
-            WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after)
+            WHERE p.deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR p.id > :after) AND {only_own("p")}
             ORDER BY p.id LIMIT :limit
         """),
-        {"limit": limit, "after": after},
+        {"limit": limit, "after": after, "tenant": tenant_filter()},
     )
     names = tuple(rows.keys())
     return [dict(zip(names, row, strict=True)) for row in rows.all()]
@@ -137,8 +153,8 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
-    """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = (
+    """Add lots, many at once: a file may have 50,000. Content keys must be new to the portfolio."""
+    records = [
         (
             portfolio,
             position.symbol,
@@ -168,8 +184,10 @@ async def insert_positions(
             from_trades,
         )
         for position, decision, key in rows
-    )
-    await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
+    ]
+    if records:
+        await insert_staged(conn, "coordinator.positions", _POSITION_COLUMNS, records)
+        await quotas.refuse_excess(conn)
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:

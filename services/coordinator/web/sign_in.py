@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.coordinator.errors import RoleTooSmall, Unauthorised
+from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthorised
 from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, Authenticator
-from services.coordinator.tokens.model import Identity, role_for_page
-from services.coordinator.tokens.requests import bearer_of, client_of
+from services.coordinator.tokens.model import Identity, page_concerns_installation, role_for_page
+from services.coordinator.tokens.requests import bearer_of, client_of, sight_of
+from shared.db.tenancy import see
 
 SESSION_SECONDS = 30 * 86_400.0
 CODE_SECONDS = 120.0
@@ -86,6 +87,7 @@ async def require(request: Request) -> None:
     """A dependency of every page: lets through whose role allows it, and everybody where no token is needed."""
     request.state.signed_in = False
     if not await requires_sign_in(request):
+        _see(request, EVERYBODY)
         return
     found = await _identity(request)
     if found is None:
@@ -98,6 +100,19 @@ async def require(request: Request) -> None:
             f"The token {found.name!r} is a {found.role.value}'s, and this needs the role {wanted.value}. Nothing was done. "
             f"Sign in with a token of that role; an operator can create one: leadline token create --role {wanted.value}."
         )
+    _see(request, found)
+
+
+def _see(request: Request, identity: Identity) -> None:
+    """Whose rows the page is about. Raises `InstallationOnly` for a page about more than the reader's own tenant."""
+    everything = page_concerns_installation(request.method, request.scope["route"].path)
+    if everything and not identity.operates_installation:
+        raise InstallationOnly(
+            "This page is about the whole installation, and you are signed in to one tenant of it. An operator of the installation "
+            "can open it."
+        )
+    quotas = authenticator_of(request).quotas_of(identity.tenant)
+    see(sight_of(identity, request.method, request.url.path, everything=everything, quotas=quotas))
 
 
 def identity_of(request: Request) -> Identity:

@@ -41,6 +41,8 @@ WRITTEN = (
     "ingest.prices", "ingest.prices_history",
     "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
     "coordinator.price_decisions", "coordinator.closures", "ingest.lookups", "coordinator.lookups", "coordinator.tokens",
+    "coordinator.audit_log", "coordinator.invitations", "coordinator.memberships", "coordinator.users",
+    "coordinator.tenants WHERE name <> 'house'",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,

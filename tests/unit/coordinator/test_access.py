@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from services.coordinator.api.access import LOG_EVERY_SECONDS, Access, AccessControl, Login, RefusalLog
+from services.coordinator.api.access import LOG_EVERY_SECONDS, AccessControl, RefusalLog
+from services.coordinator.api.access_rules import Access
+from services.coordinator.api.login import Login
 from services.coordinator.errors import Refused, Unavailable
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens import brake, rate

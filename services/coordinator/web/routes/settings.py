@@ -22,10 +22,11 @@ from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import notifications as views
 from services.coordinator.web.views import tokens as token_views
 from shared.db.engine import snapshot
+from shared.db.tenancy import only_own, tenant_filter
 from shared.market.registry import MODEL_VERSION
 
 router = made()
-_NAMES = "SELECT id, name FROM coordinator.portfolios WHERE deleted_at IS NULL ORDER BY name, id"
+_NAMES = f"SELECT id, name FROM coordinator.portfolios WHERE deleted_at IS NULL AND {only_own()} ORDER BY name, id"
 _OFTEN = (
     "risk.var.historical.0.95", "risk.volatility.realized_252", "snapshots.nav", "snapshots.drawdown", "snapshots.coverage",
     "snapshots.daily_return",
@@ -58,7 +59,7 @@ async def settings_page(
         listed = await tokens.all_tokens(conn) if operator else None
         hooks = await webhook_store.all_webhooks(conn) if operator else []
         limits, standings = await limit_store.all_limits(conn), await limit_store.standings(conn)
-        names = {row.id: row.name for row in await conn.execute(text(_NAMES))}
+        names = {row.id: row.name for row in await conn.execute(text(_NAMES), {"tenant": tenant_filter()})}
         tables = await benchmarks.current(conn, None)
         chosen = await benchmarks.find_comparison_code(conn)
         server = await conn.scalar(text("SHOW server_version"))
