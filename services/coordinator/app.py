@@ -47,6 +47,7 @@ from services.coordinator.notifications.loop import NotificationsLoop
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
+from services.coordinator.tokens.openid import OpenId
 from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
@@ -165,14 +166,23 @@ def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEng
     return engine
 
 
+def _openid(settings: CoordinatorSettings) -> OpenId | None:
+    secret = settings.oidc_client_secret
+    if settings.oidc_issuer is None:
+        return None
+    return OpenId(settings.oidc_issuer, settings.oidc_client_id, "" if secret is None else secret.get_secret_value())
+
+
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     collect_rarely()
     given = context.settings
     confine(context.engine)
     secret = None if given.token is None else given.token.get_secret_value()
-    authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))
+    reader = reader_of(context.engine, notes_use=not given.read_only)
+    authenticator = Authenticator(secret, reader, closed=given.oidc_issuer is not None)
     app.state.context, app.state.authenticator = context, authenticator
+    app.state.openid = _openid(given)
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)

@@ -70,7 +70,7 @@ def see(sight: Sight) -> None:
 
 
 @contextmanager
-def seeing(sight: Sight | None) -> Iterator[None]:
+def use_sight(sight: Sight | None) -> Iterator[None]:
     token = _sight.set(sight)
     try:
         yield

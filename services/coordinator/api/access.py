@@ -21,7 +21,7 @@ from services.coordinator.tokens.authenticator import Authenticator
 from services.coordinator.tokens.model import Identity
 from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.tokens.requests import client_of
-from shared.db.tenancy import quotas, seeing
+from shared.db.tenancy import quotas, use_sight
 from shared.telemetry import log_context, logger
 from shared.text import printable
 
@@ -79,7 +79,7 @@ class AccessControl:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Of whose rows a request is, it says itself, or it is of nobody's.
-        with seeing(None):
+        with use_sight(None):
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

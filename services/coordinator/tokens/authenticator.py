@@ -20,7 +20,7 @@ from services.coordinator.tokens import people_store, store, tenant_store
 from services.coordinator.tokens.brake import Brake
 from services.coordinator.tokens.model import Identity, Member, Role, Token, digest
 from services.coordinator.tokens.requests import bearer_of, client_of
-from shared.db.tenancy import HOUSE, NO_QUOTAS, Quotas, Sight, seeing
+from shared.db.tenancy import HOUSE, NO_QUOTAS, Quotas, Sight, use_sight
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -48,18 +48,22 @@ class Known:
 
 
 class Authenticator:
-    """read : reads the table; called with the tokens that were used since the last time"""
+    """read   : reads the table; called with the tokens that were used since the last time
+    closed : calls need a token or a session, whether there was ever a token or not
+    """
 
     def __init__(
         self,
         token: str | None,
         read: Callable[[frozenset[UUID]], Awaitable[Known]],
         *,
+        closed: bool = False,
         brake: Brake | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = (token or "").encode() or None
         self._read = read
+        self._closed = closed
         self._brake = brake or Brake()
         self._clock = clock
         self._known = Known()
@@ -73,7 +77,7 @@ class Authenticator:
 
     async def requires_token(self) -> bool:
         """Whether calls need a token. Raises `Unavailable` where only the database could say, and does not."""
-        return self._token is not None or (await self._current()).closed
+        return self._token is not None or self._closed or (await self._current()).closed
 
     async def identify(self, secret: str | None, address: str) -> Identity:
         """Whom a call is from that brought this token from that address.
@@ -175,7 +179,7 @@ def reader_of(engine: AsyncEngine, *, notes_use: bool = True) -> Callable[[froze
 
     async def read(used: frozenset[UUID]) -> Known:
         # Whose token it is, is what is asked.
-        with seeing(Sight(HOUSE, everything=True)):
+        with use_sight(Sight(HOUSE, everything=True)):
             async with engine.connect() as conn:
                 known = Known(
                     await store.in_force(conn),

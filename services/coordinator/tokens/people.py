@@ -13,7 +13,7 @@ from services.coordinator.tokens import invitation_store, people_store, tenant_s
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import PERSON, Member, Role, digest, draw_secret
 from services.coordinator.tokens.tenant_store import Tenant
-from shared.db.tenancy import HOUSE, Sight, seeing
+from shared.db.tenancy import HOUSE, Sight, use_sight
 
 MOST_USERS = 1_000
 MOST_INVITATIONS = 200
@@ -92,7 +92,7 @@ async def accept(
     user    : an account that is there already
     vouched : issuer and subject, where an OpenID provider said who it is
     """
-    with seeing(Sight(invitation.tenant, everything=True)):
+    with use_sight(Sight(invitation.tenant, everything=True)):
         if user is None and vouched is not None:
             user = await people_store.find_vouched(conn, *vouched)
         if user is None:
