@@ -57,6 +57,12 @@ def users(client: Callable[[], Client]) -> typer.Typer:
             answer = api.patch(f"/admin/users/{found['id']}", json={"role": role.value}, params=where)
         tell(answer, f"{answer['name']} is {answer['role']}", as_json=as_json)
 
+    _endings(app, client)
+    _invitations(app, client)
+    return app
+
+
+def _endings(app: typer.Typer, client: Callable[[], Client]) -> None:
     @app.command("remove")
     @reports
     def remove(user: IdOrName, tenant: Tenant = None, as_json: Json = False) -> None:  # noqa: FBT002
@@ -76,9 +82,6 @@ def users(client: Callable[[], Client]) -> typer.Typer:
             found = user_of(api, user, where)
             api.post(f"/admin/users/{found['id']}/sign-out", params=where)
         tell({"id": found["id"], "signed_out": True}, f"{found['name']} is signed out everywhere", as_json=as_json)
-
-    _invitations(app, client)
-    return app
 
 
 def _invitations(app: typer.Typer, client: Callable[[], Client]) -> None:
@@ -174,6 +177,11 @@ def tenants(client: Callable[[], Client]) -> typer.Typer:
             answer = api.post("/admin/tenants", json=body)
         tell(answer, answer["id"], as_json=as_json)
 
+    _changes(app, client)
+    return app
+
+
+def _changes(app: typer.Typer, client: Callable[[], Client]) -> None:
     @app.command("quota")
     @reports
     def quota(
@@ -201,8 +209,6 @@ def tenants(client: Callable[[], Client]) -> typer.Typer:
     def reopen(tenant: IdOrName, as_json: Json = False) -> None:  # noqa: FBT002
         """Let the users of a closed tenant in again."""
         _change(client, tenant, {"closed": False}, as_json=as_json)
-
-    return app
 
 
 def _change(client: Callable[[], Client], tenant: str, body: dict[str, Any], *, as_json: bool) -> None:

@@ -20,33 +20,11 @@ from shared.db.bulk import insert_staged
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _POSITION_COLUMNS = (
-    "portfolio_id",
-    "symbol",
-    "quantity",
-    "entry_date",
-    "entry_session",
-    "entry_price",
-    "exit_date",
-    "exit_session",
-    "exit_price",
-    "investment_class",
-    "investment_subtype",
-    "underlying_symbol",
-    "strike_price",
-    "expiration_date",
-    "option_type",
-    "name",
-    "sector",
-    "price_basis",
-    "basis_assumed",
-    "basis_reason",
-    "basis_awaits",
-    "stated_quantity",
-    "stated_entry_price",
-    "stated_exit_price",
-    "content_key",
-    "from_trades",
-)
+    "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
+    "exit_price", "investment_class", "investment_subtype", "underlying_symbol", "strike_price", "expiration_date",
+    "option_type", "name", "sector", "price_basis", "basis_assumed", "basis_reason", "basis_awaits", "stated_quantity",
+    "stated_entry_price", "stated_exit_price", "content_key", "from_trades",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

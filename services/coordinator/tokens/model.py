@@ -25,6 +25,8 @@ _INSTALLATION = (
 _SHARED = ("/symbols", "/funds", "/calendar", "/providers")
 # A tenant's own, and to the installation's operator everybody's.
 _WIDER = ("/admin/runs", "/admin/audit-log")
+# Forms about nobody but who sends them.
+_OWN_FORMS = frozenset({"/settings/sign-out-everywhere", "/settings/tenant"})
 # Of the portfolios that are named, a tenant's own; of none, the whole installation's.
 _BY_SCOPE = frozenset({"/admin/batch/run", "/admin/audit"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -128,7 +130,7 @@ def is_read(method: str, path: str) -> bool:
 
 def role_for_page(method: str, path: str) -> Role:
     """The smallest role that may ask for a page, or send its form."""
-    if method in SAFE_METHODS:
+    if method in SAFE_METHODS or path in _OWN_FORMS:
         return Role.READER
     return Role.EDITOR if _under(path, "/p") or _under(path, "/import") else Role.OPERATOR
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,6 +56,17 @@ async def all_tenants(conn: AsyncConnection) -> list[Tenant]:
         text(f"SELECT {_COLUMNS}, {_COUNTS} FROM coordinator.tenants o ORDER BY o.created_at, o.id")
     )
     return [_tenant(row) for row in rows]
+
+
+async def names(conn: AsyncConnection, tenants: Collection[UUID]) -> list[tuple[str, str]]:
+    """Ids and names of some tenants, by name."""
+    rows = await conn.execute(
+        text(
+            "SELECT CAST(id AS text), name FROM coordinator.tenants WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY name"
+        ),
+        {"ids": list(tenants)},
+    )
+    return [(of, name) for of, name in rows]
 
 
 async def find(conn: AsyncConnection, tenant: UUID) -> Tenant | None:

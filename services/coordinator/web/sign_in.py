@@ -132,6 +132,7 @@ def _see(request: Request, identity: Identity) -> None:
             "This page is about the whole installation, and you are signed in to one tenant of it. An operator of the installation "
             "can open it."
         )
+    request.state.operates = identity.operates_installation
     quotas = authenticator_of(request).quotas_of(identity.tenant)
     see(sight_of(identity, request.method, request.url.path, everything=everything, quotas=quotas))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from io import BytesIO
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -29,7 +29,9 @@ async def http(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
         yield made
 
 
-async def made(http: httpx2.AsyncClient, path: str, body: dict[str, Any], head: dict[str, str] = HEAD) -> dict[str, Any]:
+async def made(
+    http: httpx2.AsyncClient, path: str, body: dict[str, Any], head: dict[str, str] = HEAD
+) -> dict[str, Any]:
     answer = await http.post(f"{PREFIX}/{path}", json=body, headers=head)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
@@ -120,7 +122,9 @@ async def test_an_invitation_lets_one_in_once(http: httpx2.AsyncClient) -> None:
     assert (await http.get(other["page"])).status_code == 404
 
 
-async def test_signed_out_everywhere_ends_sessions_of_every_process_and_no_token(api: Api, http: httpx2.AsyncClient) -> None:
+async def test_signed_out_everywhere_ends_sessions_of_every_process_and_no_token(
+    api: Api, http: httpx2.AsyncClient
+) -> None:
     token = await made(http, "admin/tokens", {"name": "mine", "role": "reader"})
     replica = make_app(api.context.engine, [], token=SERVER)
     async with client_of(replica) as browser:
@@ -135,3 +139,154 @@ async def test_signed_out_everywhere_ends_sessions_of_every_process_and_no_token
         await browser.post("/sign-in", data={"token": token["token"]})
         assert (await browser.get("/")).status_code == 200
         assert (await browser.post("/settings/sign-out-everywhere")).status_code in (303, 403)
+
+
+class Provider:
+    """An OpenID provider of its own package, on a port of this machine. It does not check PKCE itself: what stands before it does, as
+    every provider that wants it would."""
+
+    def __init__(self) -> None:
+        import oidc_provider_mock
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+        from werkzeug.serving import make_server
+        from werkzeug.wrappers import Request as Sent
+        from werkzeug.wrappers import Response as Answer
+
+        inner = oidc_provider_mock.app()
+        challenges: dict[str, str] = {}
+        self.refused = 0
+
+        def app(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = BytesIO(body)
+            sent = Sent(environ)
+            if sent.path == "/oauth2/token":
+                expected = challenges.pop(sent.form["code"], "")
+                if not expected or create_s256_code_challenge(sent.form.get("code_verifier", "")) != expected:
+                    self.refused += 1
+                    return Answer('{"error": "invalid_grant"}', 400, content_type="application/json")(environ, start)
+            environ["wsgi.input"] = BytesIO(body)
+            if sent.path != "/oauth2/authorize" or sent.method != "POST":
+                return inner(environ, start)
+            answer = Answer.from_app(inner, environ)
+            code = parse_qs(urlsplit(answer.headers.get("Location", "")).query).get("code", [""])[0]
+            assert sent.args["code_challenge_method"] == "S256"
+            challenges[code] = sent.args["code_challenge"]
+            return answer(environ, start)
+
+        self.server = make_server("localhost", 0, app, threaded=True)
+        self.issuer = f"http://localhost:{self.server.server_port}"
+        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def provider(monkeypatch_module: pytest.MonkeyPatch) -> Iterator[Provider]:
+    # The provider is reached by http on the loopback.
+    monkeypatch_module.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture
+async def browser(api: Api, provider: Provider) -> AsyncIterator[httpx2.AsyncClient]:
+    given: Any = {"oidc_issuer": provider.issuer, "oidc_client_secret": "the-clients-own-secret"}
+    async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as made:
+        yield made
+
+
+async def recognised(browser: httpx2.AsyncClient, person: str, start: str = "/sign-in/openid") -> str:
+    """Sign in at the provider as the person; the address that it sends the browser back to."""
+    begun = await browser.get(start)
+    assert begun.status_code == 303, begun.text
+    async with httpx2.AsyncClient() as elsewhere:
+        answer = await elsewhere.post(begun.headers["location"], data={"sub": person})
+    assert answer.status_code == 302, answer.text
+    back = urlsplit(answer.headers["location"])
+    assert back.path == "/sign-in/openid/callback"
+    return f"{back.path}?{back.query}"
+
+
+async def test_people_sign_in_by_openid_connect_and_are_whom_they_were_invited_as(
+    browser: httpx2.AsyncClient, provider: Provider
+) -> None:
+    assert "/sign-in/openid" in (await browser.get("/sign-in")).text
+    stranger = await browser.get(await recognised(browser, "stranger@example.org"))
+    assert (stranger.status_code, "member of no tenant" in stranger.text) == (403, True)
+    tenant = (await made(browser, "admin/tenants", {"name": "office"}))["id"]
+    invited = await made(browser, f"admin/invitations?tenant_id={tenant}", {"name": "colleague", "role": "reader"})
+    link = f"/sign-in/openid?invitation={invited['code']}"
+    assert link in (await browser.get(invited["page"])).text
+    back = await recognised(browser, "colleague@example.org", link)
+    answer = await browser.get(back)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (await browser.get("/")).status_code == 200
+    assert (await browser.get("/ops")).status_code == 403
+    assert (await browser.get(back)).status_code == 401, "an answer counts once"
+    # Again, without an invitation: the same person.
+    await browser.post("/sign-out")
+    assert (await browser.get("/")).status_code == 303
+    assert (await browser.get(await recognised(browser, "colleague@example.org"))).status_code == 303
+    assert "colleague" in (await browser.get("/settings")).text
+    users = (await browser.get(f"{PREFIX}/admin/users?tenant_id={tenant}", headers=HEAD)).json()["items"]
+    [user] = [each for each in users if each["kind"] == "person"]
+    assert (user["name"], user["role"]) == ("colleague", "reader")
+    # Two tenants: one acts for one of them at a time.
+    second = await made(browser, "admin/invitations", {"name": "colleague", "role": "editor"})
+    await browser.get(
+        await recognised(browser, "colleague@example.org", f"/sign-in/openid?invitation={second['code']}")
+    )
+    assert "Act for" in (await browser.get("/settings")).text
+    assert (await browser.post("/settings/tenant", data={"tenant": tenant})).status_code == 303
+    assert (await browser.post("/import", data={"text": CSV, "name": "A", "equity_balance": "1000"})).status_code == 403
+    assert (await browser.post("/settings/sign-out-everywhere")).status_code == 303
+    assert (await browser.get("/")).status_code == 303
+    assert provider.refused == 0
+
+
+async def test_an_answer_of_the_provider_must_be_to_this_browsers_own_question(
+    api: Api, browser: httpx2.AsyncClient, provider: Provider
+) -> None:
+    given: Any = {"oidc_issuer": provider.issuer}
+    back = await recognised(browser, "somebody@example.org")
+    async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as other:
+        assert (await other.get(back)).status_code == 401, "begun elsewhere"
+        await other.get("/sign-in/openid")
+        assert (await other.get(back)).status_code == 401, "another state"
+    changed = re.sub(r"code=[^&]+", "code=forged", back)
+    assert (await browser.get(changed)).status_code == 401
+    assert provider.refused == 1
+    # Of another nonce: an answer to a question that somebody else asked.
+    begun = await browser.get("/sign-in/openid")
+    sessions = browser._transport.app.state.page_sessions  # type: ignore[attr-defined]
+    for mark, (until, attempt) in sessions.attempts.items():
+        sessions.attempts[mark] = (until, type(attempt)(attempt.state, "another", attempt.verifier, attempt.redirect))
+    async with httpx2.AsyncClient() as elsewhere:
+        answer = await elsewhere.post(begun.headers["location"], data={"sub": "x@example.org"})
+    sent = urlsplit(answer.headers["location"])
+    refused = await browser.get(f"{sent.path}?{sent.query}")
+    assert (refused.status_code, "does not hold" in refused.text) == (401, True)
+
+
+async def test_without_the_provider_tokens_still_sign_in(api: Api) -> None:
+    given: Any = {"oidc_issuer": "http://127.0.0.1:9"}
+    async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as browser:
+        assert (await browser.get("/sign-in/openid")).status_code == 503
+        assert (await browser.post("/sign-in", data={"token": SERVER})).status_code == 303
+        assert (await browser.get("/")).status_code == 200
+    async with client_of(make_app(api.context.engine, [], token=SERVER)) as browser:
+        assert (await browser.get("/sign-in/openid")).status_code == 404
