@@ -21,6 +21,7 @@ from functools import lru_cache
 
 import exchange_calendars
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.arrays import DateVector
 from shared.errors import PermanentError
@@ -102,6 +103,11 @@ class Calendar:
 
     def is_session(self, day: date) -> bool:
         return day in self._ordinals
+
+    def are_sessions(self, days: DateVector) -> NDArray[np.bool_]:
+        """Which of many days are sessions. Shape of `days`. A look-up each: the whole calendar is not sorted again for it."""
+        at = np.searchsorted(self.sessions, days)
+        return self.sessions[np.minimum(at, len(self.sessions) - 1)] == days
 
     def closure(self, day: date) -> Closure | None:
         """What a user entered about the day: closed, or closed early."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.coordinator.importer import columns, tables
+from services.coordinator.importer import cells, columns, tables
 from services.coordinator.importer.columns import COLUMNS, CURRENCY, REQUIRED, canonical
 from services.coordinator.importer.dialects import PLAIN
 from services.coordinator.importer.model import Issues
@@ -95,7 +95,10 @@ def match_own_headers(sheet: Sheet, options: Options, issues: Issues) -> Layout 
         )  # fmt: skip
         return None
     known = {column: at for at, cell in enumerate(row.cells) if (column := canonical(cell))}
-    if refuse_sides(sheet, first, known, dialect, issues):
+    # A row with a number in it is no header: the file has none, and that is what is to be said of it.
+    if not any(cells.number(cell) is not None for cell in row.cells) and refuse_sides(
+        sheet, first, known, dialect, issues
+    ):
         return None
     where = _match_columns(row, issues)
     if not _none_missing(needed, where, row, issues) or issues.refused_at(row.line):

@@ -12,7 +12,11 @@ from services.coordinator.importer.reading import Layout, Record
 
 # Money that moves between an account and its fund of cash is counted in shares, too.
 _MONEY = re.compile(r"\b(?:sweeps?|core|money ?market|in lieu|interest|tax|fees?|dividend|cash)\b", re.IGNORECASE)
-_MONEY_FUND = re.compile(r"[A-Z]{3}XX\**|CASH|FCASH|USD|QACDS")
+# Currencies that an account is kept in, of which none is a ticker: not every code there is (ALL is Allstate).
+_MONEY_FUND = re.compile(
+    r"[A-Z]{3}XX\**|F?CASH|QACDS|[$€£¥]|USD|EUR|GBP|GBX|CHF|JPY|CAD|AUD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|TRY|ILS|ZAR|CNY|CNH|HKD"
+    r"|TWD|KRW|SGD|INR|IDR|MYR|THB|PHP|MXN|BRL|CLP|COP|AED|SAR|QAR|KWD"
+)
 
 
 def lacks_shares(kind: str, got: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ def on_sessions(answer: ChainResult, calendar: Calendar) -> ChainResult:
 
 def _on_sessions(part: ProviderSeries, calendar: Calendar) -> ProviderSeries:
     history = part.history
-    traded = np.isin(history.bars.sessions, calendar.sessions)
+    traded = calendar.are_sessions(history.bars.sessions)
     if not traded.all():
         history = with_rows(history, traded)
     if any(action.ex_date < calendar.first for action in history.actions):

@@ -55,6 +55,13 @@ def test_a_column_that_says_which_way_a_row_goes_is_refused(header: str, long: s
         assert remedy in issue.message
 
 
+def test_trades_without_a_header_are_told_that_it_is_missing() -> None:
+    """A first row of values was taken for the names of columns, and the remedy was to map the columns 'buy' and '2020-03-04'."""
+    parsed = parse("2020-03-04,buy,KO,10,50\n2020-03-05,sell,KO,4,52\n2020-03-06,short,PEP,4,140\n")
+    assert {issue.column for issue in parsed.issues.errors} == {"symbol", "quantity", "entry_date", "entry_price"}
+    assert all("line 1 was taken for it" in issue.message for issue in parsed.issues.errors)
+
+
 @pytest.mark.parametrize(
     ("header", "one", "quantity", "other"),
     [
@@ -153,6 +160,7 @@ def test_shares_that_came_without_a_price_are_no_money(text: str, shares: int) -
     "row",
     [
         "03/04/2020,REDEMPTION FROM CORE ACCOUNT FIDELITY GOVERNMENT MONEY MARKET (SPAXX),SPAXX,MM,12,1,12",
+        "03/04/2020,TRANSFERRED FROM TO BROKERAGE OPTION,EUR,No Description,500,,500",
         "03/04/2020,TRANSFERRED FROM TO BROKERAGE OPTION,,No Description,0,,500", "03/04/2020,IN LIEU OF FRX SHARE,KO,COCA,0.5,,25",
     ],
 )  # fmt: skip

@@ -231,3 +231,10 @@ def test_the_regular_calendar_is_the_same_under_a_closure() -> None:
         assert not calendar().is_session(closed)
         assert exchange_calendar().is_session(closed)
         assert exchange_calendar() is calendar(closures=NO_CLOSURES)
+
+
+def test_many_days_at_once_are_sessions_as_each_alone() -> None:
+    days = np.arange(DAYS.sessions[0] - 10, DAYS.sessions[-1] + 10, dtype="datetime64[D]")
+    assert DAYS.are_sessions(days).tolist() == [DAYS.is_session(day) for day in days.tolist()]
+    assert DAYS.are_sessions(days[:0]).tolist() == []
+    assert DAYS.are_sessions(np.array(["NaT"], "datetime64[D]")).tolist() == [False]

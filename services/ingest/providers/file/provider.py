@@ -209,7 +209,7 @@ def _stamp(path: Path) -> tuple[object, ...]:
 def _index(prices: Prices, name: str, calendar: Calendar) -> dict[str, Bars]:
     """By symbol, without rows that are no price or no session."""
     priced = ~(np.isnan(prices.columns["close"]) & np.isnan(prices.columns["adj_close"]))
-    sessions = np.isin(prices.dates, calendar.sessions)
+    sessions = calendar.are_sessions(prices.dates)
     strays = np.flatnonzero(priced & ~sessions)
     if len(strays):
         log.warning(
