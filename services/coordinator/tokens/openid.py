@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -103,7 +103,7 @@ class OpenId:
 
         try:
             token = jwt.decode(
-                str(answer.get("id_token", "")), KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)
+                str(answer.get("id_token", "")), KeySet.import_key_set(cast("Any", keys)), algorithms=list(ALGORITHMS)
             )
             claims = CodeIDToken(
                 token.claims,

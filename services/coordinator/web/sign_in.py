@@ -124,6 +124,15 @@ async def require(request: Request) -> None:
     _see(request, found)
 
 
+def see_installation(request: Request) -> bool:
+    """From here on the rows of every tenant, where an operator of the installation sent a form about them; whether that is so."""
+    identity = identity_of(request)
+    if identity.operates_installation:
+        quotas = authenticator_of(request).quotas_of(identity.tenant)
+        see(sight_of(identity, request.method, request.url.path, everything=True, quotas=quotas))
+    return identity.operates_installation
+
+
 def _see(request: Request, identity: Identity) -> None:
     """Whose rows the page is about. Raises `InstallationOnly` for a page about more than the reader's own tenant."""
     everything = page_concerns_installation(request.method, request.scope["route"].path)
