@@ -33,7 +33,8 @@ RISK_OF_ONE = """
         beta_reasons = array_fill(NULL::text, '{30}'), realized_252 = array_fill(0.3::float8, '{30}'),
         forecast_21 = array_fill(0.3::float8, '{30}'), har = array_fill(true, '{30}'), series_reasons = array_fill(NULL::text, '{30}'),
         excluded = array_fill(NULL::text, '{30}'), contributions = array_fill(0.2::float8, '{30}'),
-        contribution_shares = array_fill(0.03::float8, '{30}'), model_factors = '{market}', factor_shares = '{0.9}'
+        contribution_shares = array_fill(0.03::float8, '{30}'), model_factors = '{market}', factor_shares = '{0.9}',
+        risk = risk || '{"benchmark_date": null, "decomposition": {"volatility": 0.25}}'
     WHERE portfolio_id = CAST(:one AS uuid)
 """
 SWITCH = """
