@@ -24,6 +24,7 @@ from leadline.commands import (
     imports,
     notifications,
     operations,
+    people,
     portfolios,
     results,
     runs,
@@ -97,6 +98,8 @@ app.add_typer(funds.commands(lambda: client()), name="fund")  # noqa: PLW0108
 app.add_typer(calendar.commands(lambda: client()), name="calendar")  # noqa: PLW0108
 app.add_typer(symbols.commands(lambda: client()), name="symbols")  # noqa: PLW0108
 app.add_typer(tokens.commands(lambda: client()), name="token")  # noqa: PLW0108
+app.add_typer(people.users(lambda: client()), name="user")  # noqa: PLW0108
+app.add_typer(people.tenants(lambda: client()), name="tenant")  # noqa: PLW0108
 for group in (runs, portfolios, results, analytics, operations, agents, notifications):
     group.register(app, lambda: client())  # noqa: PLW0108
 

@@ -136,14 +136,14 @@ class Client:
     ) -> Any:
         return self._call("POST", path, params=to_query(params or {}), data=data, files=files, json=json)
 
-    def patch(self, path: str, *, json: Any) -> Any:
-        return self._call("PATCH", path, json=json)
+    def patch(self, path: str, *, params: Mapping[str, object] | None = None, json: Any) -> Any:
+        return self._call("PATCH", path, params=to_query(params or {}), json=json)
 
     def put(self, path: str, *, params: Mapping[str, object] | None = None, json: Any) -> Any:
         return self._call("PUT", path, params=to_query(params or {}), json=json)
 
-    def delete(self, path: str) -> Any:
-        return self._call("DELETE", path)
+    def delete(self, path: str, *, params: Mapping[str, object] | None = None) -> Any:
+        return self._call("DELETE", path, params=to_query(params or {}))
 
     def page(self, path: str, **params: object) -> str:
         """The text of one of the server's pages, which stand beside the API."""

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from leadline import arguments
+from leadline.commands.tenancy import Role, Tenant, tenant_of, user_of
 from leadline.http import Client
 from leadline.names import IdOrName, one_named
 from leadline.run import Json, console_for, print_document, reports, tell
 from leadline.tables.grid import table
 from leadline.tables.text import echo, text
-
-
-class Role(StrEnum):
-    reader = "reader"
-    editor = "editor"
-    operator = "operator"
 
 
 def commands(client: Callable[[], Client]) -> typer.Typer:
@@ -37,19 +31,27 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
             str | None,
             typer.Option(metavar="YYYY-MM-DD", help="The last day on which it works, UTC", callback=arguments.day),
         ] = None,
+        user: Annotated[
+            str | None, typer.Option(metavar="ID|NAME", help="Whose it is; without it a service account of its own")
+        ] = None,
+        tenant: Tenant = None,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Create a token and print it, this once: the server keeps only a digest."""
         with client() as api:
-            answer = api.post("/admin/tokens", json={"name": name, "role": role.value, "expires": expires})
+            where = tenant_of(api, tenant)
+            body = {"name": name, "role": role.value, "expires": expires}
+            if user is not None:
+                body["user_id"] = user_of(api, user, where)["id"]
+            answer = api.post("/admin/tokens", json=body, params=where)
         tell(answer, answer["token"], as_json=as_json)
 
     @app.command("list")
     @reports
-    def list_tokens(as_json: Json = False) -> None:  # noqa: FBT002
+    def list_tokens(tenant: Tenant = None, as_json: Json = False) -> None:  # noqa: FBT002
         """Tokens, newest first, also those that are expired or revoked."""
         with client() as api:
-            answer = api.get("/admin/tokens")
+            answer = api.get("/admin/tokens", **tenant_of(api, tenant))
         if as_json:
             print_document(answer)
         elif not answer["items"]:
@@ -61,14 +63,16 @@ def commands(client: Callable[[], Client]) -> typer.Typer:
     @reports
     def revoke(
         token: IdOrName,
+        tenant: Tenant = None,
         as_json: Json = False,  # noqa: FBT002
     ) -> None:
         """Revoke a token: within five seconds it works nowhere."""
         with client() as api:
-            in_force = [item for item in api.get("/admin/tokens")["items"] if item["state"] != "revoked"]
+            where = tenant_of(api, tenant)
+            in_force = [item for item in api.get("/admin/tokens", **where)["items"] if item["state"] != "revoked"]
             missing = f"There is no token {token!r} in force"
             found = one_named(in_force, token, missing=missing, listing="leadline token list")
-            api.delete(f"/admin/tokens/{found['id']}")
+            api.delete(f"/admin/tokens/{found['id']}", params=where)
         tell({"id": found["id"], "revoked": True}, f"{found['name']} is revoked", as_json=as_json)
 
     return app

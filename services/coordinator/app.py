@@ -19,6 +19,7 @@ from services.coordinator.api import (
     imports,
     limits,
     openapi,
+    people,
     portfolios,
     positions,
     problems,
@@ -26,10 +27,12 @@ from services.coordinator.api import (
     reads,
     status,
     symbols,
+    tenants,
     tokens,
     webhooks,
 )
-from services.coordinator.api.access import Access, AccessControl
+from services.coordinator.api.access import AccessControl
+from services.coordinator.api.access_rules import Access
 from services.coordinator.api.capacity import Capacity
 from services.coordinator.api.context import PREFIX
 from services.coordinator.api.unknown_parameters import reject_unknown_parameters
@@ -44,12 +47,14 @@ from services.coordinator.notifications.loop import NotificationsLoop
 from services.coordinator.portfolios.settlement import settle
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens.authenticator import Authenticator, reader_of, tells_details
+from services.coordinator.tokens.openid import OpenId
 from services.coordinator.tokens.rate import RateLimit
 from services.coordinator.web import install as web
 from shared.answers import SecurityHeaders
 from shared.application import create_service_app
 from shared.collection import collect_rarely, switch_often
 from shared.db.engine import IDLE_SECONDS, create_engine
+from shared.db.tenancy import confine
 from shared.errors import ConfigurationError
 from shared.measured_answers import MeasuredAnswers
 from shared.messaging.consumer import subscribe
@@ -76,6 +81,8 @@ def api_router() -> APIRouter:
         admin,
         dead_letters,
         tokens,
+        people,
+        tenants,
         limits,
         webhooks,
     ):
@@ -159,14 +166,24 @@ def _request_engine(service: Service, settings: CoordinatorSettings) -> AsyncEng
     return engine
 
 
+def _openid(settings: CoordinatorSettings) -> OpenId | None:
+    secret = settings.oidc_client_secret
+    if settings.oidc_issuer is None:
+        return None
+    return OpenId(settings.oidc_issuer, settings.oidc_client_id, "" if secret is None else secret.get_secret_value())
+
+
 def serve(app: FastAPI, context: Context) -> FastAPI:
     """Give the handlers what they work with, errors their shape, people their page; let nothing in that `access` refuses."""
     collect_rarely()
     switch_often()
     given = context.settings
+    confine(context.engine)
     secret = None if given.token is None else given.token.get_secret_value()
-    authenticator = Authenticator(secret, reader_of(context.engine, notes_use=not given.read_only))
+    reader = reader_of(context.engine, notes_use=not given.read_only)
+    authenticator = Authenticator(secret, reader, closed=given.oidc_issuer is not None)
     app.state.context, app.state.authenticator = context, authenticator
+    app.state.openid = _openid(given)
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.coordinator.control.streams import Streams
-from services.coordinator.errors import Busy, Conflict
+from services.coordinator.errors import Busy, Conflict, NotFound
+from services.coordinator.portfolios import store
 from services.coordinator.portfolios.limits import Limits
-from services.coordinator.portfolios.lists import Lists
+from services.coordinator.portfolios.lists import TenantLists
 from services.coordinator.results import sessions
 from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
@@ -55,9 +57,9 @@ class Context:
         return asyncio.Semaphore(max(1, self.settings.api_pool_size // 2))
 
     @cached_property
-    def lists(self) -> Lists:
+    def lists(self) -> TenantLists:
         """Pages of the list of portfolios."""
-        return Lists()
+        return TenantLists()
 
     @property
     def limits(self) -> Limits:
@@ -76,11 +78,29 @@ Ctx = Annotated[Context, Depends(context_of)]
 
 
 async def on_trading_days(request: Request) -> None:
-    """What a request computes, it computes under the closures there are when it comes, and it tells of no session after today's."""
+    """What a request computes, it computes under the closures there are when it comes, and it tells of no session after today's.
+
+    Raises `NotFound` for a portfolio in the address that is not the tenant's: before anything is looked at, so that no answer tells
+    one that is another's from one that is not there.
+    """
     context = context_of(request)
     async with context.engine.connect() as conn:
         await load_closures(conn)
+        await _assert_own(conn, request)
     sessions.newest.set(context.clock.last_due())
+
+
+async def _assert_own(conn: AsyncConnection, request: Request) -> None:
+    named = [request.path_params.get("portfolio_id")]
+    if request.method in ("GET", "HEAD"):
+        named += request.query_params.getlist("portfolio_id")
+    for each in named:
+        try:
+            portfolio = UUID(str(each))
+        except ValueError:
+            continue  # none, or one that is refused for what it is
+        if not await store.is_own(conn, portfolio):
+            raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")
 
 
 @asynccontextmanager

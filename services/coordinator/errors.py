@@ -124,6 +124,14 @@ class RoleTooSmall(Refused):
     code = "role_too_small"
 
 
+class InstallationOnly(Refused):
+    """A call about the whole installation, from somebody who has only a part of it."""
+
+    status = 403
+    title = "For the installation's operator"
+    code = "installation_only"
+
+
 class TooManyGuesses(Refused):
     status = 429
     title = "Too many wrong tokens"

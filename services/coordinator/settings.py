@@ -37,6 +37,18 @@ class CoordinatorSettings(ServiceSettings):
         default=False,
         description="Answer beyond the loopback although there is no token: something else authenticates callers",
     )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Issuer of the OpenID provider that people sign in with, as it calls itself; unset: they sign in with tokens",
+    )
+    oidc_client_id: str = Field(default="leadline", description="What the OpenID provider calls this server")
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="Secret that this server proves itself to it with"
+    )
+    oidc_redirect_url: str | None = Field(
+        default=None,
+        description="This server's /sign-in/openid/callback as browsers reach it; unset: by the name that the request came to",
+    )
     open_docs: bool = Field(default=True, description="/docs, /openapi.json and /asyncapi need no token")
     open_metrics: bool = Field(default=True, description="/metrics needs no token")
     rate_limit: float = Field(
@@ -122,6 +134,18 @@ class CoordinatorSettings(ServiceSettings):
                 "postgresql://leadline_api@host/leadline"
             )
         return self
+
+    @field_validator("oidc_issuer", "oidc_redirect_url")
+    @classmethod
+    def _check_oidc(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if value and (not (parts.scheme == "https" or local) or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError(
+                "LEADLINE_OIDC_ISSUER and LEADLINE_OIDC_REDIRECT_URL must be https addresses without query, such as "
+                "https://login.example.org; http is for a provider on this machine"
+            )
+        return value or None
 
     @field_validator("token")
     @classmethod

@@ -53,6 +53,18 @@ def _weight(value: object) -> int:
     return 1 + len(value) // 64 if isinstance(value, str) else 1
 
 
+async def insert_staged(
+    conn: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+) -> None:
+    """Insert records into a table with row policies, which COPY cannot fill: by way of a temporary one, in their order."""
+    name = f"staged_{table.rpartition('.')[2]}"
+    listed = ", ".join(f'"{column}"' for column in columns)
+    await conn.execute(text(f"CREATE TEMP TABLE IF NOT EXISTS {name} AS SELECT {listed} FROM {table} WITH NO DATA"))
+    await copy(conn, name, columns, records)
+    await conn.execute(text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {name}"))
+    await conn.execute(text(f"DROP TABLE {name}"))
+
+
 async def stage(
     conn: AsyncConnection, name: str, like: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
 ) -> None:

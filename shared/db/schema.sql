@@ -1,4 +1,4 @@
--- The schema as the migrations up to 0040 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
+-- The schema as the migrations up to 0045 leave it. Written by `python -m deploy.schema`: do not edit, add a migration.
 -- Comments say why in shared/db/migrations/sql/; what each table is for is in docs/schema.md.
 -- The roles are there before (shared/db/roles.py), and all of this is leadline_owner's. Foreign keys never leave a schema.
 
@@ -15,6 +15,26 @@ CREATE SCHEMA snapshots;
 
 CREATE TYPE ledger.phase AS ENUM ('ingest', 'factors', 'snapshots', 'risk');
 CREATE SEQUENCE ledger.change AS bigint;
+
+CREATE OR REPLACE FUNCTION coordinator.seen_from()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE WHEN s = '*' THEN CAST('00000000-0000-0000-0000-000000000000' AS uuid)
+                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
+    FROM current_setting('leadline.tenant', true) AS s
+$function$;
+
+CREATE OR REPLACE FUNCTION coordinator.seen_to()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE WHEN s = '*' THEN CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)
+                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
+    FROM current_setting('leadline.tenant', true) AS s
+$function$;
 
 CREATE OR REPLACE FUNCTION ingest.close_day(p_day date, p_before date, p_after date, p_change bigint)
  RETURNS void
@@ -570,6 +590,23 @@ AS $function$
     FROM k WHERE s.portfolio_id = k.portfolio_id AND s.phase = k.phase
 $function$;
 
+CREATE TABLE coordinator.audit_log (
+    id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at         timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    tenant_id  uuid NOT NULL,
+    user_id    uuid,
+    token_id   uuid,
+    request_id uuid NOT NULL,
+    method     text NOT NULL,
+    path       text NOT NULL,
+    CONSTRAINT audit_log_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_log_request_id_key UNIQUE (request_id)
+);
+ALTER TABLE coordinator.audit_log ENABLE ROW LEVEL SECURITY;
+CREATE INDEX audit_log_of_tenant ON coordinator.audit_log USING btree (tenant_id, id DESC);
+CREATE POLICY others ON coordinator.audit_log TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.audit_log TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+
 CREATE TABLE coordinator.benchmarks (
     code        text NOT NULL,
     date        date NOT NULL,
@@ -611,6 +648,54 @@ CREATE TABLE coordinator.fund_holdings (
     CONSTRAINT weights_not_negative CHECK (((0)::double precision <= ALL (weights)))
 );
 
+CREATE TABLE coordinator.lookups (
+    symbol   text NOT NULL,
+    session  date NOT NULL,
+    asked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT lookups_pkey PRIMARY KEY (symbol, session)
+);
+
+CREATE TABLE coordinator.price_decisions (
+    id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    symbol     text NOT NULL,
+    session    date NOT NULL,
+    decision   text NOT NULL,
+    reason     text NOT NULL,
+    decided_by text NOT NULL,
+    decided_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT price_decisions_pkey PRIMARY KEY (id),
+    CONSTRAINT price_decisions_decision_check CHECK ((decision = ANY (ARRAY['release'::text, 'reject'::text])))
+);
+CREATE INDEX price_decisions_of ON coordinator.price_decisions USING btree (symbol, session, id DESC);
+
+CREATE TABLE coordinator.symbol_choices (
+    symbol     text NOT NULL,
+    chosen     text NOT NULL,
+    valid_from date NOT NULL DEFAULT '-infinity'::date,
+    valid_to   date NOT NULL DEFAULT 'infinity'::date,
+    chosen_at  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT symbol_choices_pkey PRIMARY KEY (symbol, valid_from),
+    CONSTRAINT symbol_choices_check CHECK ((valid_from <= valid_to))
+);
+
+CREATE TABLE coordinator.tenants (
+    id               uuid NOT NULL DEFAULT uuidv7(),
+    name             text NOT NULL,
+    created_at       timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    closed_at        timestamp with time zone,
+    max_portfolios   integer,
+    max_lots         integer,
+    max_streams      integer,
+    calls_per_second double precision,
+    CONSTRAINT tenants_pkey PRIMARY KEY (id),
+    CONSTRAINT tenants_name_key UNIQUE (name),
+    CONSTRAINT tenants_calls_per_second_check CHECK ((calls_per_second > (0)::double precision)),
+    CONSTRAINT tenants_max_lots_check CHECK ((max_lots >= 0)),
+    CONSTRAINT tenants_max_portfolios_check CHECK ((max_portfolios >= 0)),
+    CONSTRAINT tenants_max_streams_check CHECK ((max_streams >= 0)),
+    CONSTRAINT tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+);
+
 CREATE TABLE coordinator.idempotency (
     key          text NOT NULL,
     endpoint     text NOT NULL,
@@ -619,24 +704,27 @@ CREATE TABLE coordinator.idempotency (
     response     jsonb,
     created_at   timestamp with time zone NOT NULL DEFAULT now(),
     large        bytea,
-    CONSTRAINT idempotency_pkey PRIMARY KEY (key, endpoint)
+    tenant_id    uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
+    CONSTRAINT idempotency_pkey PRIMARY KEY (tenant_id, key, endpoint),
+    CONSTRAINT idempotency_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
+ALTER TABLE coordinator.idempotency ENABLE ROW LEVEL SECURITY;
 CREATE INDEX idempotency_created ON coordinator.idempotency USING btree (created_at);
 CREATE INDEX idempotency_large ON coordinator.idempotency USING btree (created_at) WHERE (large IS NOT NULL);
+CREATE POLICY others ON coordinator.idempotency TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.idempotency TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.import_mappings (
-    name     text NOT NULL,
-    settings jsonb NOT NULL,
-    saved_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT import_mappings_pkey PRIMARY KEY (name)
+    name      text NOT NULL,
+    settings  jsonb NOT NULL,
+    saved_at  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    tenant_id uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
+    CONSTRAINT import_mappings_pkey PRIMARY KEY (tenant_id, name),
+    CONSTRAINT import_mappings_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
-
-CREATE TABLE coordinator.lookups (
-    symbol   text NOT NULL,
-    session  date NOT NULL,
-    asked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT lookups_pkey PRIMARY KEY (symbol, session)
-);
+ALTER TABLE coordinator.import_mappings ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.import_mappings TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.import_mappings TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.portfolios (
     id             uuid NOT NULL DEFAULT uuidv7(),
@@ -648,16 +736,22 @@ CREATE TABLE coordinator.portfolios (
     created_at     timestamp with time zone NOT NULL DEFAULT now(),
     updated_at     timestamp with time zone NOT NULL DEFAULT now(),
     deleted_at     timestamp with time zone,
+    tenant_id      uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
     CONSTRAINT portfolios_pkey PRIMARY KEY (id),
-    CONSTRAINT portfolios_equity_balance_check CHECK ((equity_balance > (0)::numeric))
+    CONSTRAINT portfolios_equity_balance_check CHECK ((equity_balance > (0)::numeric)),
+    CONSTRAINT portfolios_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
+ALTER TABLE coordinator.portfolios ENABLE ROW LEVEL SECURITY;
 CREATE INDEX portfolios_active ON coordinator.portfolios USING btree (id) WHERE (deleted_at IS NULL);
+CREATE INDEX portfolios_of_tenant ON coordinator.portfolios USING btree (tenant_id, id);
 CREATE TRIGGER note_delete BEFORE DELETE ON coordinator.portfolios FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_insert BEFORE INSERT ON coordinator.portfolios FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_update BEFORE UPDATE ON coordinator.portfolios FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.id)::text) OR (old.id <> new.id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.portfolios FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE TRIGGER unseen AFTER INSERT ON coordinator.portfolios REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('id');
+CREATE POLICY others ON coordinator.portfolios TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.portfolios TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.flows (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -672,8 +766,13 @@ CREATE TABLE coordinator.flows (
     CONSTRAINT flows_amount_check CHECK ((amount <> (0)::numeric)),
     CONSTRAINT flows_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id)
 );
+ALTER TABLE coordinator.flows ENABLE ROW LEVEL SECURITY;
 CREATE INDEX flows_of_portfolio ON coordinator.flows USING btree (portfolio_id, session) WHERE (deleted_at IS NULL);
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.flows FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
+CREATE POLICY others ON coordinator.flows TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.flows TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.imports (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -689,7 +788,12 @@ CREATE TABLE coordinator.imports (
     CONSTRAINT imports_kind_check CHECK ((kind = ANY (ARRAY['positions'::text, 'trades'::text]))),
     CONSTRAINT imports_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id)
 );
+ALTER TABLE coordinator.imports ENABLE ROW LEVEL SECURITY;
 CREATE INDEX imports_of_portfolio ON coordinator.imports USING btree (portfolio_id, id);
+CREATE POLICY others ON coordinator.imports TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.imports TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.limits (
     id           uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -699,13 +803,18 @@ CREATE TABLE coordinator.limits (
     op           text NOT NULL,
     value        double precision NOT NULL,
     created_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    tenant_id    uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
     CONSTRAINT limits_pkey PRIMARY KEY (id),
     CONSTRAINT limits_figure_check CHECK (((length(figure) >= 1) AND (length(figure) <= 200))),
     CONSTRAINT limits_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
     CONSTRAINT limits_op_check CHECK ((op = ANY (ARRAY['>'::text, '>='::text, '<'::text, '<='::text]))),
     CONSTRAINT limits_value_check CHECK (((value = value) AND (abs(value) < 'Infinity'::double precision))),
-    CONSTRAINT limits_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE
+    CONSTRAINT limits_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE,
+    CONSTRAINT limits_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
+ALTER TABLE coordinator.limits ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.limits TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.limits TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.limit_states (
     limit_id     uuid NOT NULL,
@@ -721,6 +830,11 @@ CREATE TABLE coordinator.limit_states (
     CONSTRAINT limit_states_limit_id_fkey FOREIGN KEY (limit_id) REFERENCES coordinator.limits(id) ON DELETE CASCADE,
     CONSTRAINT limit_states_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE
 );
+ALTER TABLE coordinator.limit_states ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.limit_states TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.limit_states TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.positions (
     id                 uuid NOT NULL DEFAULT uuidv7(),
@@ -766,6 +880,7 @@ CREATE TABLE coordinator.positions (
     CONSTRAINT positions_quantity_check CHECK ((quantity <> (0)::numeric)),
     CONSTRAINT positions_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id)
 );
+ALTER TABLE coordinator.positions ENABLE ROW LEVEL SECURITY;
 CREATE INDEX positions_awaiting ON coordinator.positions USING btree (portfolio_id) WHERE ((deleted_at IS NULL) AND (basis_awaits IS NOT NULL));
 CREATE UNIQUE INDEX positions_content ON coordinator.positions USING btree (portfolio_id, content_key) WHERE ((deleted_at IS NULL) AND (content_key IS NOT NULL));
 CREATE INDEX positions_of_portfolio ON coordinator.positions USING btree (portfolio_id) WHERE (deleted_at IS NULL);
@@ -776,6 +891,10 @@ CREATE TRIGGER note_truncate AFTER TRUNCATE ON coordinator.positions FOR EACH ST
 CREATE TRIGGER note_update BEFORE UPDATE ON coordinator.positions FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE ON coordinator.positions FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE TRIGGER unseen AFTER INSERT ON coordinator.positions REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_seen('portfolio_id');
+CREATE POLICY others ON coordinator.positions TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.positions TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.import_lots (
     import_id   uuid NOT NULL,
@@ -785,20 +904,12 @@ CREATE TABLE coordinator.import_lots (
     CONSTRAINT import_lots_import_id_fkey FOREIGN KEY (import_id) REFERENCES coordinator.imports(id),
     CONSTRAINT import_lots_position_id_fkey FOREIGN KEY (position_id) REFERENCES coordinator.positions(id)
 );
+ALTER TABLE coordinator.import_lots ENABLE ROW LEVEL SECURITY;
 CREATE INDEX import_lots_of_position ON coordinator.import_lots USING btree (position_id);
-
-CREATE TABLE coordinator.price_decisions (
-    id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    symbol     text NOT NULL,
-    session    date NOT NULL,
-    decision   text NOT NULL,
-    reason     text NOT NULL,
-    decided_by text NOT NULL,
-    decided_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT price_decisions_pkey PRIMARY KEY (id),
-    CONSTRAINT price_decisions_decision_check CHECK ((decision = ANY (ARRAY['release'::text, 'reject'::text])))
-);
-CREATE INDEX price_decisions_of ON coordinator.price_decisions USING btree (symbol, session, id DESC);
+CREATE POLICY others ON coordinator.import_lots TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.import_lots TO leadline_api USING ((import_id IN ( SELECT imports.id
+   FROM coordinator.imports))) WITH CHECK ((import_id IN ( SELECT imports.id
+   FROM coordinator.imports)));
 
 CREATE TABLE coordinator.runs (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -807,12 +918,18 @@ CREATE TABLE coordinator.runs (
     scope        jsonb NOT NULL,
     scope_key    text NOT NULL,
     requested_at timestamp with time zone NOT NULL DEFAULT now(),
+    tenant_id    uuid,
     CONSTRAINT runs_pkey PRIMARY KEY (id),
     CONSTRAINT runs_source_check CHECK ((source = ANY (ARRAY['onboarding'::text, 'cron'::text, 'settings'::text, 'admin'::text, 'reconciler'::text, 'cli'::text]))),
-    CONSTRAINT runs_what_check CHECK ((what = ANY (ARRAY['missing'::text, 'failed'::text, 'all'::text])))
+    CONSTRAINT runs_what_check CHECK ((what = ANY (ARRAY['missing'::text, 'failed'::text, 'all'::text]))),
+    CONSTRAINT runs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
+ALTER TABLE coordinator.runs ENABLE ROW LEVEL SECURITY;
 CREATE INDEX runs_by_scope ON coordinator.runs USING btree (source, what, scope_key, requested_at DESC);
 CREATE INDEX runs_by_time ON coordinator.runs USING btree (requested_at DESC);
+CREATE INDEX runs_of_tenant ON coordinator.runs USING btree (tenant_id, id DESC);
+CREATE POLICY others ON coordinator.runs TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.runs TO leadline_api USING ((((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))) OR ((tenant_id IS NULL) AND (( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text)))) WITH CHECK ((((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))) OR ((tenant_id IS NULL) AND (( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text))));
 
 CREATE TABLE coordinator.run_units (
     run_id            uuid NOT NULL,
@@ -826,33 +943,11 @@ CREATE TABLE coordinator.run_units (
     CONSTRAINT run_units_units_check CHECK ((units > 0)),
     CONSTRAINT run_units_run_id_fkey FOREIGN KEY (run_id) REFERENCES coordinator.runs(id) ON DELETE CASCADE
 );
-
-CREATE TABLE coordinator.symbol_choices (
-    symbol     text NOT NULL,
-    chosen     text NOT NULL,
-    valid_from date NOT NULL DEFAULT '-infinity'::date,
-    valid_to   date NOT NULL DEFAULT 'infinity'::date,
-    chosen_at  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT symbol_choices_pkey PRIMARY KEY (symbol, valid_from),
-    CONSTRAINT symbol_choices_check CHECK ((valid_from <= valid_to))
-);
-
-CREATE TABLE coordinator.tokens (
-    id           uuid NOT NULL DEFAULT gen_random_uuid(),
-    name         text NOT NULL,
-    role         text NOT NULL,
-    digest       bytea NOT NULL,
-    created_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    expires_at   timestamp with time zone,
-    last_used_at timestamp with time zone,
-    revoked_at   timestamp with time zone,
-    CONSTRAINT tokens_pkey PRIMARY KEY (id),
-    CONSTRAINT tokens_digest_key UNIQUE (digest),
-    CONSTRAINT tokens_digest_check CHECK ((length(digest) = 32)),
-    CONSTRAINT tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
-    CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'operator'::text])))
-);
-CREATE UNIQUE INDEX tokens_name ON coordinator.tokens USING btree (name) WHERE (revoked_at IS NULL);
+ALTER TABLE coordinator.run_units ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.run_units TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.run_units TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.trades (
     id           uuid NOT NULL DEFAULT uuidv7(),
@@ -879,8 +974,91 @@ CREATE TABLE coordinator.trades (
     CONSTRAINT trades_import_id_fkey FOREIGN KEY (import_id) REFERENCES coordinator.imports(id),
     CONSTRAINT trades_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id)
 );
+ALTER TABLE coordinator.trades ENABLE ROW LEVEL SECURITY;
 CREATE INDEX trades_of_portfolio ON coordinator.trades USING btree (portfolio_id, day);
 CREATE UNIQUE INDEX trades_once ON coordinator.trades USING btree (import_id, trade_key);
+CREATE POLICY others ON coordinator.trades TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.trades TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
+
+CREATE TABLE coordinator.users (
+    id            uuid NOT NULL DEFAULT uuidv7(),
+    kind          text NOT NULL,
+    name          text NOT NULL,
+    issuer        text,
+    subject       text,
+    created_at    timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    disabled_at   timestamp with time zone,
+    signed_out_at timestamp with time zone,
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_issuer_subject_key UNIQUE (issuer, subject),
+    CONSTRAINT users_check CHECK (((issuer IS NULL) = (subject IS NULL))),
+    CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['person'::text, 'service'::text]))),
+    CONSTRAINT users_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+);
+
+CREATE TABLE coordinator.invitations (
+    id          uuid NOT NULL DEFAULT uuidv7(),
+    tenant_id   uuid NOT NULL,
+    name        text NOT NULL,
+    role        text NOT NULL,
+    digest      bytea NOT NULL,
+    created_at  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamp with time zone NOT NULL,
+    accepted_at timestamp with time zone,
+    accepted_by uuid,
+    revoked_at  timestamp with time zone,
+    CONSTRAINT invitations_pkey PRIMARY KEY (id),
+    CONSTRAINT invitations_digest_key UNIQUE (digest),
+    CONSTRAINT invitations_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT invitations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT invitations_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'operator'::text]))),
+    CONSTRAINT invitations_accepted_by_fkey FOREIGN KEY (accepted_by) REFERENCES coordinator.users(id),
+    CONSTRAINT invitations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
+);
+ALTER TABLE coordinator.invitations ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.invitations TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+
+CREATE TABLE coordinator.memberships (
+    user_id    uuid NOT NULL,
+    tenant_id  uuid NOT NULL,
+    role       text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT memberships_pkey PRIMARY KEY (user_id, tenant_id),
+    CONSTRAINT memberships_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'operator'::text]))),
+    CONSTRAINT memberships_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id),
+    CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES coordinator.users(id) ON DELETE CASCADE
+);
+ALTER TABLE coordinator.memberships ENABLE ROW LEVEL SECURITY;
+CREATE INDEX memberships_of_tenant ON coordinator.memberships USING btree (tenant_id);
+CREATE POLICY others ON coordinator.memberships TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.memberships TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
+
+CREATE TABLE coordinator.tokens (
+    id           uuid NOT NULL DEFAULT gen_random_uuid(),
+    name         text NOT NULL,
+    role         text NOT NULL,
+    digest       bytea NOT NULL,
+    created_at   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at   timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at   timestamp with time zone,
+    tenant_id    uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
+    user_id      uuid,
+    CONSTRAINT tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT tokens_digest_key UNIQUE (digest),
+    CONSTRAINT tokens_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT tokens_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'operator'::text]))),
+    CONSTRAINT tokens_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id),
+    CONSTRAINT tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES coordinator.users(id)
+);
+ALTER TABLE coordinator.tokens ENABLE ROW LEVEL SECURITY;
+CREATE UNIQUE INDEX tokens_name ON coordinator.tokens USING btree (tenant_id, name) WHERE (revoked_at IS NULL);
+CREATE POLICY others ON coordinator.tokens TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.tokens TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.versions (
     name    text NOT NULL,
@@ -897,11 +1075,16 @@ CREATE TABLE coordinator.webhooks (
     url        text NOT NULL,
     secret     text NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    tenant_id  uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001'::uuid,
     CONSTRAINT webhooks_pkey PRIMARY KEY (id),
-    CONSTRAINT webhooks_name_key UNIQUE (name),
+    CONSTRAINT webhooks_name_key UNIQUE (tenant_id, name),
     CONSTRAINT webhooks_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
-    CONSTRAINT webhooks_url_check CHECK (((length(url) >= 1) AND (length(url) <= 2000)))
+    CONSTRAINT webhooks_url_check CHECK (((length(url) >= 1) AND (length(url) <= 2000))),
+    CONSTRAINT webhooks_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id)
 );
+ALTER TABLE coordinator.webhooks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.webhooks TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.webhooks TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.notifications (
     id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -919,7 +1102,12 @@ CREATE TABLE coordinator.notifications (
     CONSTRAINT notifications_event_check CHECK ((event = ANY (ARRAY['limit.breached'::text, 'limit.kept'::text, 'test'::text]))),
     CONSTRAINT notifications_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES coordinator.webhooks(id) ON DELETE CASCADE
 );
+ALTER TABLE coordinator.notifications ENABLE ROW LEVEL SECURITY;
 CREATE INDEX notifications_open ON coordinator.notifications USING btree (webhook_id, id) WHERE ((delivered_at IS NULL) AND (gave_up_at IS NULL));
+CREATE POLICY others ON coordinator.notifications TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.notifications TO leadline_api USING ((webhook_id IN ( SELECT webhooks.id
+   FROM coordinator.webhooks))) WITH CHECK ((webhook_id IN ( SELECT webhooks.id
+   FROM coordinator.webhooks)));
 
 CREATE TABLE coordinator.subscriptions (
     webhook_id   uuid NOT NULL,
@@ -932,6 +1120,11 @@ CREATE TABLE coordinator.subscriptions (
     CONSTRAINT subscriptions_portfolio_id_fkey FOREIGN KEY (portfolio_id) REFERENCES coordinator.portfolios(id) ON DELETE CASCADE,
     CONSTRAINT subscriptions_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES coordinator.webhooks(id) ON DELETE CASCADE
 );
+ALTER TABLE coordinator.subscriptions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON coordinator.subscriptions TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON coordinator.subscriptions TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE ingest.actions_history (
     symbol_id   integer NOT NULL,
@@ -1281,7 +1474,12 @@ CREATE TABLE snapshots.holdings (
     provisional    boolean NOT NULL DEFAULT false,
     CONSTRAINT holdings_pkey PRIMARY KEY (portfolio_id, session)
 ) WITH (fillfactor=90);
+ALTER TABLE snapshots.holdings ENABLE ROW LEVEL SECURITY;
 CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON snapshots.holdings FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('holdings_history');
+CREATE POLICY others ON snapshots.holdings TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON snapshots.holdings TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE snapshots.holdings_history (
     portfolio_id   uuid NOT NULL,
@@ -1303,8 +1501,13 @@ CREATE TABLE snapshots.holdings_history (
     provisional    boolean NOT NULL DEFAULT false,
     replaced_at    timestamp with time zone NOT NULL
 );
+ALTER TABLE snapshots.holdings_history ENABLE ROW LEVEL SECURITY;
 CREATE INDEX holdings_history_key ON snapshots.holdings_history USING btree (portfolio_id, session, revision);
 CREATE INDEX holdings_history_replaced ON snapshots.holdings_history USING brin (replaced_at);
+CREATE POLICY others ON snapshots.holdings_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON snapshots.holdings_history TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE snapshots.snapshots (
     portfolio_id      uuid NOT NULL,
@@ -1345,11 +1548,16 @@ CREATE TABLE snapshots.snapshots (
     CONSTRAINT snapshots_quality_check CHECK ((quality = ANY (ARRAY['complete'::text, 'partial'::text]))),
     CONSTRAINT snapshots_short_value_check CHECK ((short_value <= (0)::numeric))
 ) WITH (fillfactor=90);
+ALTER TABLE snapshots.snapshots ENABLE ROW LEVEL SECURITY;
 CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON snapshots.snapshots FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('snapshots_history');
 CREATE TRIGGER note_delete BEFORE DELETE ON snapshots.snapshots FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_insert BEFORE INSERT ON snapshots.snapshots FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON snapshots.snapshots FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_update BEFORE UPDATE ON snapshots.snapshots FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE POLICY others ON snapshots.snapshots TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON snapshots.snapshots TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE snapshots.snapshots_history (
     portfolio_id      uuid NOT NULL,
@@ -1386,8 +1594,13 @@ CREATE TABLE snapshots.snapshots_history (
     provisional       boolean NOT NULL DEFAULT false,
     replaced_at       timestamp with time zone NOT NULL
 );
+ALTER TABLE snapshots.snapshots_history ENABLE ROW LEVEL SECURITY;
 CREATE INDEX snapshots_history_key ON snapshots.snapshots_history USING btree (portfolio_id, session, revision);
 CREATE INDEX snapshots_history_replaced ON snapshots.snapshots_history USING brin (replaced_at);
+CREATE POLICY others ON snapshots.snapshots_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON snapshots.snapshots_history TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE risk.results (
     portfolio_id        uuid NOT NULL,
@@ -1446,11 +1659,16 @@ ALTER TABLE risk.results ALTER correlations SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results ALTER stress_propagated SET STORAGE EXTERNAL;
+ALTER TABLE risk.results ENABLE ROW LEVEL SECURITY;
 CREATE TRIGGER keep_history AFTER DELETE OR UPDATE ON risk.results FOR EACH ROW EXECUTE FUNCTION ledger.keep_history('results_history');
 CREATE TRIGGER note_delete BEFORE DELETE ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (old.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_insert BEFORE INSERT ON risk.results FOR EACH ROW WHEN ((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text)) EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON risk.results FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_portfolio_change();
 CREATE TRIGGER note_update BEFORE UPDATE ON risk.results FOR EACH ROW WHEN (((current_setting('leadline.noted'::text, true) IS DISTINCT FROM (new.portfolio_id)::text) OR (old.portfolio_id <> new.portfolio_id))) EXECUTE FUNCTION ledger.note_portfolio_change();
+CREATE POLICY others ON risk.results TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON risk.results TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE risk.results_history (
     portfolio_id        uuid NOT NULL,
@@ -1508,8 +1726,13 @@ ALTER TABLE risk.results_history ALTER correlations SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_shocks SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_direct SET STORAGE EXTERNAL;
 ALTER TABLE risk.results_history ALTER stress_propagated SET STORAGE EXTERNAL;
+ALTER TABLE risk.results_history ENABLE ROW LEVEL SECURITY;
 CREATE INDEX results_history_key ON risk.results_history USING btree (portfolio_id, session, revision);
 CREATE INDEX results_history_replaced ON risk.results_history USING brin (replaced_at);
+CREATE POLICY others ON risk.results_history TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON risk.results_history TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE risk.scenario_choice (
     one        boolean NOT NULL DEFAULT true,
@@ -1544,11 +1767,14 @@ ALTER TABLE ledger.failures ENABLE ROW LEVEL SECURITY;
 CREATE INDEX failures_at ON ledger.failures USING btree (at);
 CREATE INDEX failures_of ON ledger.failures USING btree (portfolio_id, phase, at);
 CREATE POLICY coordinate ON ledger.failures TO leadline_coordinator USING (true) WITH CHECK (true);
-CREATE POLICY coordinate_api ON ledger.failures TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.failures TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.failures TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.failures TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
 CREATE POLICY own_phase_snapshots ON ledger.failures TO leadline_snapshots USING ((phase = 'snapshots'::ledger.phase)) WITH CHECK ((phase = 'snapshots'::ledger.phase));
+CREATE POLICY own_tenant ON ledger.failures TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
+CREATE POLICY owner ON ledger.failures TO leadline_owner USING (true) WITH CHECK (true);
 CREATE POLICY read ON ledger.failures FOR SELECT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 
 CREATE TABLE ledger.portfolio_changes (
@@ -1557,6 +1783,11 @@ CREATE TABLE ledger.portfolio_changes (
     portfolio_id uuid,
     CONSTRAINT portfolio_changes_pkey PRIMARY KEY (xid, id)
 );
+ALTER TABLE ledger.portfolio_changes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON ledger.portfolio_changes TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON ledger.portfolio_changes TO leadline_api USING (((portfolio_id IS NULL) OR (portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)))) WITH CHECK (((portfolio_id IS NULL) OR (portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))));
 
 CREATE TABLE ledger.schedule (
     portfolio_id   uuid NOT NULL,
@@ -1579,11 +1810,14 @@ CREATE TABLE ledger.schedule (
 ALTER TABLE ledger.schedule ENABLE ROW LEVEL SECURITY;
 CREATE INDEX schedule_next ON ledger.schedule USING btree (phase, next_at);
 CREATE POLICY coordinate ON ledger.schedule TO leadline_coordinator USING (true) WITH CHECK (true);
-CREATE POLICY coordinate_api ON ledger.schedule TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.schedule FOR UPDATE TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.schedule FOR UPDATE TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.schedule FOR UPDATE TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
 CREATE POLICY own_phase_snapshots ON ledger.schedule FOR UPDATE TO leadline_snapshots USING ((phase = 'snapshots'::ledger.phase)) WITH CHECK ((phase = 'snapshots'::ledger.phase));
+CREATE POLICY own_tenant ON ledger.schedule TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
+CREATE POLICY owner ON ledger.schedule TO leadline_owner USING (true) WITH CHECK (true);
 CREATE POLICY read ON ledger.schedule FOR SELECT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 
 CREATE TABLE ledger.shortfall_changes (
@@ -1594,6 +1828,11 @@ CREATE TABLE ledger.shortfall_changes (
     last         date NOT NULL,
     CONSTRAINT shortfall_changes_pkey PRIMARY KEY (id)
 );
+ALTER TABLE ledger.shortfall_changes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON ledger.shortfall_changes TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON ledger.shortfall_changes TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE ledger.unit_changes (
     id           bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1603,6 +1842,11 @@ CREATE TABLE ledger.unit_changes (
     last         date NOT NULL,
     CONSTRAINT unit_changes_pkey PRIMARY KEY (id)
 );
+ALTER TABLE ledger.unit_changes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON ledger.unit_changes TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON ledger.unit_changes TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE ledger.unit_runs (
     portfolio_id uuid NOT NULL,
@@ -1614,6 +1858,11 @@ CREATE TABLE ledger.unit_runs (
     CONSTRAINT unit_runs_check CHECK ((first <= last)),
     CONSTRAINT unit_runs_state_check CHECK ((state = ANY (ARRAY['complete'::text, 'partial'::text, 'missing'::text, 'blocked'::text])))
 );
+ALTER TABLE ledger.unit_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON ledger.unit_runs TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON ledger.unit_runs TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE ledger.unit_shortfalls (
     portfolio_id uuid NOT NULL,
@@ -1625,6 +1874,11 @@ CREATE TABLE ledger.unit_shortfalls (
     CONSTRAINT unit_shortfalls_pkey PRIMARY KEY (portfolio_id, first, phase),
     CONSTRAINT unit_shortfalls_check CHECK (((first <= last) AND (date_trunc('quarter'::text, (first)::timestamp without time zone) = date_trunc('quarter'::text, (last)::timestamp without time zone))))
 );
+ALTER TABLE ledger.unit_shortfalls ENABLE ROW LEVEL SECURITY;
+CREATE POLICY others ON ledger.unit_shortfalls TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_owner, leadline_risk, leadline_snapshots USING (true) WITH CHECK (true);
+CREATE POLICY own_tenant ON ledger.unit_shortfalls TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
 
 CREATE TABLE ledger.units (
     portfolio_id       uuid NOT NULL,
@@ -1657,11 +1911,14 @@ CREATE TRIGGER note_truncate AFTER TRUNCATE ON ledger.units FOR EACH STATEMENT E
 CREATE TRIGGER note_update AFTER UPDATE ON ledger.units REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger.note_unit_changes();
 CREATE TRIGGER ordered BEFORE INSERT OR DELETE OR UPDATE OF required_revision ON ledger.units FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_unordered();
 CREATE POLICY coordinate ON ledger.units TO leadline_coordinator USING (true) WITH CHECK (true);
-CREATE POLICY coordinate_api ON ledger.units TO leadline_api USING (true) WITH CHECK (true);
 CREATE POLICY own_phase_factors ON ledger.units FOR UPDATE TO leadline_factors USING ((phase = 'factors'::ledger.phase)) WITH CHECK ((phase = 'factors'::ledger.phase));
 CREATE POLICY own_phase_ingest ON ledger.units FOR UPDATE TO leadline_ingest USING ((phase = 'ingest'::ledger.phase)) WITH CHECK ((phase = 'ingest'::ledger.phase));
 CREATE POLICY own_phase_risk ON ledger.units FOR UPDATE TO leadline_risk USING ((phase = 'risk'::ledger.phase)) WITH CHECK ((phase = 'risk'::ledger.phase));
 CREATE POLICY own_phase_snapshots ON ledger.units FOR UPDATE TO leadline_snapshots USING ((phase = 'snapshots'::ledger.phase)) WITH CHECK ((phase = 'snapshots'::ledger.phase));
+CREATE POLICY own_tenant ON ledger.units TO leadline_api USING ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios))) WITH CHECK ((portfolio_id IN ( SELECT portfolios.id
+   FROM coordinator.portfolios)));
+CREATE POLICY owner ON ledger.units TO leadline_owner USING (true) WITH CHECK (true);
 CREATE POLICY read ON ledger.units FOR SELECT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 
 CREATE TABLE bus.dead_letters (
@@ -1691,9 +1948,11 @@ ALTER TABLE bus.dead_letters ENABLE ROW LEVEL SECURITY;
 CREATE INDEX dead_letters_open ON bus.dead_letters USING btree (id) WHERE ((replayed_at IS NULL) AND (purged_at IS NULL) AND (resolved_at IS NULL));
 CREATE INDEX dead_letters_replayed ON bus.dead_letters USING btree (replay_event_id) WHERE (replay_event_id IS NOT NULL);
 CREATE POLICY forget_settled ON bus.dead_letters FOR DELETE TO leadline_coordinator USING ((COALESCE(replayed_at, purged_at, resolved_at) IS NOT NULL));
+CREATE POLICY owner ON bus.dead_letters TO leadline_owner USING (true) WITH CHECK (true);
 CREATE POLICY read ON bus.dead_letters FOR SELECT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 CREATE POLICY record_own ON bus.dead_letters FOR INSERT TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots WITH CHECK ((consumer = substr((CURRENT_USER)::text, (length('leadline_'::text) + 1))));
 CREATE POLICY settle ON bus.dead_letters FOR UPDATE TO leadline_api, leadline_coordinator USING (true) WITH CHECK (true);
+CREATE POLICY whole_installation ON bus.dead_letters AS RESTRICTIVE FOR SELECT TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE bus.outbox (
     id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1724,9 +1983,11 @@ CREATE POLICY own_topics ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_ing
 CREATE POLICY own_topics_factors ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_factors WITH CHECK ((topic = ANY (ARRAY['leadline.factors-computed'::text, 'leadline.phase-requested'::text])));
 CREATE POLICY own_topics_risk ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_risk WITH CHECK ((topic = ANY (ARRAY['leadline.risk-computed'::text, 'leadline.phase-requested'::text])));
 CREATE POLICY own_topics_snapshots ON bus.outbox AS RESTRICTIVE FOR INSERT TO leadline_snapshots WITH CHECK ((topic = ANY (ARRAY['leadline.snapshots-built'::text, 'leadline.phase-requested'::text])));
+CREATE POLICY owner ON bus.outbox TO leadline_owner USING (true) WITH CHECK (true);
 CREATE POLICY read ON bus.outbox FOR SELECT TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING (true);
 CREATE POLICY send_left ON bus.outbox FOR UPDATE TO leadline_coordinator USING (((written_by <> ALL (ARRAY['leadline_ingest'::text, 'leadline_factors'::text, 'leadline_snapshots'::text, 'leadline_risk'::text])) OR (created_at < (clock_timestamp() - '00:00:30'::interval)))) WITH CHECK (true);
 CREATE POLICY send_own ON bus.outbox FOR UPDATE TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots USING ((written_by = CURRENT_USER)) WITH CHECK ((written_by = CURRENT_USER));
+CREATE POLICY whole_installation ON bus.outbox AS RESTRICTIVE FOR SELECT TO leadline_api USING ((( SELECT current_setting('leadline.tenant'::text, true) AS current_setting) = '*'::text));
 
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL,
@@ -1907,6 +2168,7 @@ GRANT USAGE ON SCHEMA risk TO leadline_api, leadline_coordinator, leadline_facto
 GRANT USAGE ON SCHEMA snapshots TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT USAGE ON SEQUENCE bus.dead_letters_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO leadline_api, leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT USAGE ON SEQUENCE coordinator.audit_log_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE coordinator.notifications_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE coordinator.price_decisions_id_seq TO leadline_api;
 GRANT USAGE ON SEQUENCE ingest.quota_uses_id_seq TO leadline_ingest;
@@ -1917,6 +2179,7 @@ GRANT INSERT, SELECT ON TABLE bus.dead_letters TO leadline_factors, leadline_ing
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE bus.dead_letters TO leadline_coordinator;
 GRANT SELECT ON TABLE bus.outbox TO leadline_api;
 GRANT DELETE, SELECT ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT INSERT, SELECT ON TABLE coordinator.audit_log TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.benchmarks TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.benchmarks TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.closures TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
@@ -1932,10 +2195,12 @@ GRANT SELECT ON TABLE coordinator.import_mappings TO leadline_factors, leadline_
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.import_mappings TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.imports TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.imports TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.invitations TO leadline_api, leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.limit_states TO leadline_api, leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.limits TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.lookups TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.lookups TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.memberships TO leadline_api, leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.notifications TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.portfolios TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.portfolios TO leadline_api, leadline_coordinator;
@@ -1950,9 +2215,12 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.runs TO leadline_api, 
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.subscriptions TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.symbol_choices TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.symbol_choices TO leadline_api, leadline_coordinator;
+GRANT SELECT ON TABLE coordinator.tenants TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.tenants TO leadline_api, leadline_coordinator;
 GRANT INSERT, SELECT, UPDATE ON TABLE coordinator.tokens TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.trades TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.trades TO leadline_api, leadline_coordinator;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.users TO leadline_api, leadline_coordinator;
 GRANT SELECT ON TABLE coordinator.versions TO leadline_api, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.versions TO leadline_coordinator;
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE coordinator.webhooks TO leadline_api, leadline_coordinator;

@@ -28,6 +28,9 @@ class PortfolioDeleted(Event):
 
     portfolio_id: UUID
 
+    def about(self) -> list[UUID]:
+        return [self.portfolio_id]
+
     def subject(self) -> str:
         return str(self.portfolio_id)
 

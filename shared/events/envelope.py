@@ -18,6 +18,8 @@ from shared.work import MAX_PORTFOLIOS, Phase, Work
 
 SPEC_VERSION = "1.0"
 TYPE_PREFIX = "leadline"
+TENANT = "ce_tenant"
+"""The header that says whose an event is, where it is of one tenant alone."""
 
 
 class WorkBody(BaseModel):
@@ -59,6 +61,10 @@ class Event(BaseModel, ABC):
     def body(self) -> str:
         return self.model_dump_json(by_alias=True)
 
+    def about(self) -> list[UUID]:
+        """The portfolios that it names."""
+        return []
+
     @abstractmethod
     def subject(self) -> str:
         """What the event is about, short; also the Kafka key. Order is never relied on."""
@@ -69,6 +75,9 @@ class WorkEvent(Event):
 
     work: WorkBody
     phase: Phase | None = None
+
+    def about(self) -> list[UUID]:
+        return self.work.portfolios
 
     def subject(self) -> str:
         return str(self.work.portfolios[0])

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.events.coordinator import PhaseRequested
-from shared.events.envelope import Envelope, Event, WorkBody, WorkEvent
+from shared.events.envelope import TENANT, Envelope, Event, WorkBody, WorkEvent
 from shared.events.services import COMPLETION
 from shared.events.topics import TOPIC_OF
 from shared.telemetry import traceparent
@@ -38,10 +38,13 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
     await conn.execute(
         text("""
             INSERT INTO bus.outbox (event_id, topic, key, type, payload, headers)
-            SELECT e.id, e.topic, e.key, e.type, e.payload, CAST(e.headers AS jsonb)
+            -- Whose it is, the portfolios' own rows say, and only where it is of one tenant: batches span several.
+            SELECT e.id, e.topic, e.key, e.type, e.payload, CAST(e.headers AS jsonb) || coalesce((
+                SELECT jsonb_build_object(CAST(:tenant AS text), min(CAST(p.tenant_id AS text))) FROM coordinator.portfolios p
+                WHERE p.id = ANY (CAST(e.portfolios AS uuid[])) HAVING count(DISTINCT p.tenant_id) = 1), '{}')
             FROM unnest(CAST(:ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:types AS text[]),
-                        CAST(:payloads AS text[]), CAST(:headers AS text[]))
-                AS e (id, topic, key, type, payload, headers)
+                        CAST(:payloads AS text[]), CAST(:headers AS text[]), CAST(:portfolios AS text[]))
+                AS e (id, topic, key, type, payload, headers, portfolios)
         """),
         {
             "ids": [envelope.id for envelope in envelopes],
@@ -49,7 +52,9 @@ async def publish(conn: AsyncConnection, events: Sequence[Event], *, source: str
             "keys": [event.subject() for event in events],
             "types": [envelope.type for envelope in envelopes],
             "payloads": [event.body() for event in events],
+            "tenant": TENANT,
             "headers": [json.dumps(envelope.headers()) for envelope in envelopes],
+            "portfolios": ["{" + ",".join(map(str, event.about())) + "}" for event in events],
         },
     )
     return [envelope.id for envelope in envelopes]

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 from fast_depends.exceptions import ValidationError as DependencyError
 from faststream import BaseMiddleware
@@ -23,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.db.engine import is_transient
 from shared.errors import TransientError, UnreadableMessage
-from shared.events.envelope import major_of
+from shared.events.envelope import TENANT, major_of
 from shared.events.topics import EVENT_TYPES
 from shared.messaging import dead_letters, outbox
 from shared.messaging.breaker import DeadLetterBreaker
@@ -48,6 +49,14 @@ INVALID = (ValidationError, DependencyError)
 def _refuse_constant(name: str) -> Any:
     """NaN and Infinity are Python's idea of JSON, nobody else's."""
     raise ValueError(f"{name} is not JSON")
+
+
+def _tenant(given: str | None) -> str | None:
+    """For logs and traces alone: whose the work is, its rows say."""
+    try:
+        return None if given is None else str(UUID(given))
+    except ValueError:
+        return None
 
 
 def _printable_identifier(value: str | None) -> str | None:
@@ -216,14 +225,16 @@ class _MessageMiddleware(BaseMiddleware[Any, Any]):
             await self._guard.dead_letter(msg, error.code, str(error))
             return None
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        tenant = _tenant(headers.get(TENANT))
+        whose = {} if tenant is None else {"tenant": tenant}
         tokens = (
             correlation.set(_printable_identifier(headers.get("correlation_id"))),
             causation.set(_printable_identifier(headers.get("ce_id"))),
         )
         try:
             with (
-                log_context(message_type=kind, **place),
-                consumer_span(f"{service} {kind}", headers, {"messaging.system": "kafka", **place}),
+                log_context(message_type=kind, **place, **whose),
+                consumer_span(f"{service} {kind}", headers, {"messaging.system": "kafka", **place, **whose}),
                 HANDLE_SECONDS.labels(service, kind).time(),
             ):
                 result = await self._handle(call_next, msg)

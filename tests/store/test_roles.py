@@ -30,9 +30,12 @@ COMPLETION_COLUMNS = {
     "completed_revision", "quality", "coverage", "reasons", "blocked_reason", "completed_at", "provisional",
 }  # fmt: skip
 # What was said is never unsaid, not even by its owner.
-APPENDED = {"price_decisions"}
+APPENDED = {"price_decisions", "audit_log"}
 # A secret's digest is its owner's alone, and a row outlives its token.
-PRIVATE = {"tokens", "idempotency", "limits", "limit_states", "webhooks", "subscriptions", "notifications"}
+PRIVATE = {
+    "tokens", "idempotency", "limits", "limit_states", "webhooks", "subscriptions", "notifications",
+    "users", "memberships", "invitations", "audit_log",
+}  # fmt: skip
 # What only the coordinator's loops write.
 LOOPS = {"versions"}
 # Notes that only the trigger writes; who has worked them in deletes them.

@@ -1,9 +1,4 @@
-"""Who may call, decided from the request's head alone: in front of everything that reads a body.
-
-A browser is somebody else's tool: any page that is open in it can send requests to this machine, and a name that its owner turns
-to 127.0.0.1 makes such a page one of ours. So a request must have been sent to a name of this server, and a change must not come
-from another site's page. Clients that are no browsers send neither `Origin` nor `Sec-Fetch-Site` and are not concerned.
-"""
+"""Refuses, from a request's head alone, whoever may not call: in front of everything that reads a body."""
 
 from __future__ import annotations
 
@@ -11,41 +6,27 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.coordinator.api.access_rules import Access
+from services.coordinator.api.heads import is_probe
+from services.coordinator.api.login import Login
 from services.coordinator.api.open_streams import OpenStream
-from services.coordinator.api.origins import HOST, is_nobodys, is_own, on_loopback
 from services.coordinator.api.problems import problem
-from services.coordinator.errors import (
-    ForeignOrigin,
-    Misdirected,
-    ReadOnly,
-    Refused,
-    RoleTooSmall,
-    TooManyRequests,
-    Unauthorised,
-)
+from services.coordinator.errors import Refused, TooManyRequests
 from services.coordinator.tokens.authenticator import Authenticator
-from services.coordinator.tokens.model import SAFE_METHODS, Identity, is_read, role_for_call
+from services.coordinator.tokens.model import Identity
 from services.coordinator.tokens.rate import RateLimit
-from services.coordinator.tokens.requests import bearer_of, client_of
-from shared.telemetry import logger
+from services.coordinator.tokens.requests import client_of
+from shared.db.tenancy import quotas, use_sight
+from shared.telemetry import log_context, logger
 from shared.text import printable
 
 log = logger(__name__)
 
-PROTECTED = "/api"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-ANY_HOST = "*"
-# A probe calls a container by whatever address it has; nothing can be changed by these.
-METRICS = "/metrics"
-PROBED = frozenset({"/livez", "/readyz", METRICS})
-DOCUMENTS = frozenset({"/docs", "/docs/problems", "/openapi.json", "/asyncapi"})
-# Changes nothing but the cookie and what this process remembers of it.
-SIGNING = frozenset({"/sign-in", "/sign-out"})
 # Whoever guesses tokens must not fill the disk.
 LOG_EVERY_SECONDS = 10.0
 LINGER_SECONDS = 2.0
@@ -77,117 +58,6 @@ class RefusalLog:
         )
 
 
-@dataclass(frozen=True)
-class Access:
-    """The rules of one server.
-
-    hosts  : names it may be called by beside the loopback ones, lower case and without port; `*` for every name
-    closed : paths outside the API that need a token too
-    alone  : whether, without a token, it answers on the loopback alone
-    reads  : whether it answers nothing but reads
-    """
-
-    hosts: frozenset[str] = frozenset()
-    closed: frozenset[str] = frozenset()
-    alone: bool = True
-    reads: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        hosts: Collection[str],
-        *,
-        open_docs: bool = True,
-        open_metrics: bool = True,
-        alone: bool = True,
-        reads: bool = False,
-    ) -> Access:
-        closed = (frozenset() if open_docs else DOCUMENTS) | (frozenset() if open_metrics else frozenset({METRICS}))
-        return cls(frozenset(hosts), closed, alone, reads)
-
-    def refusal(self, scope: Scope) -> Refused | None:
-        """Why a request is refused before its body is read; None where it may pass."""
-        return self._host(scope) or self._page(scope) or self._change(scope)
-
-    def is_protected(self, scope: Scope) -> bool:
-        """Whether a call needs a token, where any does.
-
-        Either reading of the path: one that the router would not take costs a login, the other way round it would save one.
-        """
-        return any(_is_api(path) or path in self.closed for path in _paths(scope))
-
-    def _host(self, scope: Scope) -> Refused | None:
-        probe = _is_probe(scope)
-        # Ready or not is nobody's secret; how many units wait and why is, and a name that points here could read it.
-        if ANY_HOST in self.hosts or (probe and _path_in_app(scope) != METRICS):
-            return None
-        given = _headers(scope, b"host")
-        found = HOST.fullmatch(given[0]) if len(given) == 1 else None
-        name = "" if found is None else found["name"].lower().rstrip(".")
-        if name in LOOPBACK | self.hosts or (probe and is_nobodys(name)):
-            return None
-        said = repr(printable(given[0])[:100]) if given else "no host"
-        return Misdirected(
-            f"The request was sent to {said}, which is not a name of this server. Call it by 127.0.0.1 or localhost, or list the name "
-            "in LEADLINE_HOSTS and start the server again."
-        )
-
-    def _change(self, scope: Scope) -> Refused | None:
-        if not self.reads or is_read(scope["method"], _path_in_app(scope)) or _path_in_app(scope) in SIGNING:
-            return None
-        return ReadOnly(
-            f"This server only reads (LEADLINE_READ_ONLY), and {scope['method']} is a change. Nothing was done. "
-            "Send it to the coordinator that takes changes."
-        )
-
-    @staticmethod
-    def _page(scope: Scope) -> Refused | None:
-        """A change that a page of another site asks for. A page of the same site, on another port or name, is another too."""
-        if scope["method"] in SAFE_METHODS:
-            return None
-        origins, sites = _headers(scope, b"origin"), {site.lower() for site in _headers(scope, b"sec-fetch-site")}
-        own = len(origins) == 1 and is_own(origins[0], _headers(scope, b"host"))
-        if (origins and not own) or "cross-site" in sites or ("same-site" in sites and not own):
-            said = repr(printable(origins[0])[:100]) if origins else "another site"
-            return ForeignOrigin(
-                f"A page of {said} asked for a change, and only pages of this server may. Nothing was done. Behind a proxy, let it "
-                "pass the Host header on as it came."
-            )
-        return None
-
-
-class Login:
-    """Whom a call is from, and whether that role may do what it asks for."""
-
-    def __init__(self, access: Access, authenticator: Authenticator) -> None:
-        self._access = access
-        self._authenticator = authenticator
-
-    async def admit(self, scope: Scope) -> Identity | None:
-        """None where nobody has to say who it is. Raises what `Authenticator.identify` does, and `RoleTooSmall`."""
-        if (
-            self._access.alone
-            and not _is_probe(scope)
-            and not on_loopback(scope)
-            and not await self._authenticator.requires_token()
-        ):
-            raise Unauthorised(
-                "This server can be reached from beyond its own machine and has no token, so it answers nobody. "
-                "Set LEADLINE_TOKEN, or LEADLINE_WITHOUT_TOKEN=true where something else authenticates callers."
-            )
-        if not self._access.is_protected(scope):
-            return None
-        found = await self._authenticator.identify(bearer_of(scope), client_of(scope))
-        readings = [path for path in _paths(scope) if _is_api(path)] or [_path_in_app(scope)]
-        needed = max((role_for_call(scope["method"], path) for path in readings), key=lambda role: role.rank)
-        if not found.role.includes(needed):
-            raise RoleTooSmall(
-                f"The token {found.name!r} is a {found.role.value}'s, and this call needs the role {needed.value}. "
-                f"Nothing was done. An operator can create such a token: leadline token create --role {needed.value}."
-            )
-        return found
-
-
 class AccessControl:
     """Answers what `Access` refuses before any of the body is read, and closes the connection."""
 
@@ -208,12 +78,21 @@ class AccessControl:
         self._rate = rate or RateLimit(0.0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Of whose rows a request is, it says itself, or it is of nobody's.
+        with use_sight(None):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = await self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
             if scope["type"] != "http":
                 await self._app(scope, receive, send)
                 return
-            await OpenStream(scope, receive, send, self._authenticator).run(self._app)
+            identity = scope.get("state", {}).get("identity")
+            # Ids, never names: lines of a log go where its reader may know nobody.
+            who = {} if identity is None else {"tenant": identity.tenant, "user": identity.user_id}
+            with log_context(**who):
+                await OpenStream(scope, receive, send, self._authenticator).run(self._app)
             return
         self._refusals.note(scope, refusal)
         headers = {"Connection": "close"} | ({"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {})
@@ -238,10 +117,19 @@ class AccessControl:
 
     def _too_often(self, scope: Scope, identity: Identity | None) -> Refused | None:
         """A probe is asked for by whoever watches, at a pace of its own."""
-        if _is_probe(scope):
+        if is_probe(scope):
             return None
         named = None if identity is None else identity.token_id
         wait = self._rate.seconds_to_wait(client_of(scope) if named is None else str(named))
+        own = None if identity is None else quotas().calls_per_second
+        if wait <= 0 and identity is not None and own is not None:
+            wait = self._rate.seconds_to_wait(f"tenant {identity.tenant}", own)
+            if wait > 0:
+                return TooManyRequests(
+                    f"The tenant asks more than {own:g} times a second, which is its quota. Nothing was done. Wait {math.ceil(wait)} s "
+                    "and ask less often; an operator of the installation sets the quota.",
+                    retry_after=wait,
+                )
         if wait <= 0:
             return None
         return TooManyRequests(
@@ -258,25 +146,3 @@ async def _discard(receive: Receive) -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
                 pass
-
-
-def _headers(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
-
-
-def _path_in_app(scope: Scope) -> str:
-    """The path without what a proxy put before it, as the router sees it."""
-    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return path[len(root) :] if root and path.startswith(root + "/") else path
-
-
-def _is_probe(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") and _path_in_app(scope) in PROBED
-
-
-def _is_api(path: str) -> bool:
-    return path == PROTECTED or path.startswith(PROTECTED + "/")
-
-
-def _paths(scope: Scope) -> tuple[str, str]:
-    return str(scope["path"]), _path_in_app(scope)

@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.tenancy import own_tenant
+
 MOST_BYTES = 16_384
 """Of an answer that is kept as it is."""
 MOST_LARGE = 50
@@ -52,9 +54,9 @@ async def find_answer(conn: AsyncConnection, key: str, endpoint: str) -> Answer 
         await conn.execute(
             text("""
                 SELECT request_hash, status, CAST(response AS text), large FROM coordinator.idempotency
-                WHERE key = :key AND endpoint = :endpoint
+                WHERE tenant_id = :tenant AND key = :key AND endpoint = :endpoint
             """),
-            {"key": key, "endpoint": endpoint},
+            {"tenant": own_tenant(), "key": key, "endpoint": endpoint},
         )
     ).one_or_none()
     if row is None:
@@ -71,10 +73,11 @@ async def insert_answer(
     """Store an answer, in the transaction of the change it reports."""
     await conn.execute(
         text("""
-            INSERT INTO coordinator.idempotency (key, endpoint, request_hash, status, response, large)
-            VALUES (:key, :endpoint, :hash, :status, CAST(:response AS jsonb), :large)
+            INSERT INTO coordinator.idempotency (tenant_id, key, endpoint, request_hash, status, response, large)
+            VALUES (:tenant, :key, :endpoint, :hash, :status, CAST(:response AS jsonb), :large)
         """),
         {
+            "tenant": own_tenant(),
             "key": key,
             "endpoint": endpoint,
             "hash": request_hash,
@@ -92,8 +95,8 @@ async def forget_large(conn: AsyncConnection, most: int = MOST_LARGE) -> int:
     result = await conn.execute(
         text("""
             UPDATE coordinator.idempotency SET large = NULL
-            WHERE (key, endpoint) IN (SELECT key, endpoint FROM coordinator.idempotency WHERE large IS NOT NULL
-                                      ORDER BY created_at DESC, key OFFSET :most)
+            WHERE (tenant_id, key, endpoint) IN (SELECT tenant_id, key, endpoint FROM coordinator.idempotency WHERE large IS NOT NULL
+                                                 ORDER BY created_at DESC, key OFFSET :most)
         """),
         {"most": most},
     )

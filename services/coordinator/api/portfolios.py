@@ -33,6 +33,7 @@ from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
 from shared import ledger
 from shared.db.engine import snapshot
+from shared.db.tenancy import tenant_filter
 
 router = APIRouter(route_class=DocumentRoute, tags=["portfolios"])
 
@@ -153,8 +154,9 @@ async def page(
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> Encoded:
     """Each with the figures of its newest session; unknown ones are null, and the status says why."""
-    async with context.lists.turn, refreshed_snapshot(context.engine) as conn:
-        found = await context.lists.page(conn, context.clock, limit=limit, after=cursor)
+    lists = context.lists.of(tenant_filter())
+    async with lists.turn, refreshed_snapshot(context.engine) as conn:
+        found = await lists.page(conn, context.clock, limit=limit, after=cursor)
         refusals = await providers.refusals(conn)
     return Encoded(b'{"items":[%b],"next":%b,"refusals":%b}' % (found.items, encode(found.further), encode(refusals)))
 

@@ -39,6 +39,10 @@ CODES: tuple[ProblemCode, ...] = (
         "Use a token of the role that `detail` names; an operator creates one with `leadline token create`.",
     ),
     ProblemCode(
+        "installation_only", 403, "The call concerns the whole installation, and the token is of one tenant. Nothing was done.",
+        "Use a token of an operator of the first tenant, or LEADLINE_TOKEN.",
+    ),
+    ProblemCode(
         "not_found", 404, "There is no such thing, or nothing has been computed for it yet.",
         "Check the id; `GET /api/v1/portfolios/{id}/status` says what is missing and when it will be there.",
     ),
@@ -58,6 +62,22 @@ CODES: tuple[ProblemCode, ...] = (
         "Send `Accept: application/json`, or `text/csv` for a table.",
     ),
     ProblemCode("conflict", 409, "What is stored does not allow it.", "Read the thing again, then decide."),
+    ProblemCode(
+        "role_above_users", 409, "A token would do more than the user it is of may.",
+        "Choose a smaller role, or give the user a larger one.",
+    ),
+    ProblemCode(
+        "over_quota", 409, "The tenant would have more portfolios or lots than its quota. Nothing was saved.",
+        "Delete what is not needed; an operator of the installation sets the quota.",
+    ),
+    ProblemCode("user_name_taken", 409, "The tenant has a user of that name.", "Choose another name."),
+    ProblemCode("too_many_users", 409, "The tenant has as many users as it can have.", "Remove some."),
+    ProblemCode("too_many_invitations", 409, "As many invitations are open as there can be.", "Withdraw some."),
+    ProblemCode("tenant_name_taken", 409, "A tenant of that name is there already.", "Choose another name."),
+    ProblemCode("too_many_tenants", 409, "There are as many tenants as there can be.", "Use one that is there."),
+    ProblemCode(
+        "first_tenant_stays", 409, "The first tenant cannot be closed: its operators operate the installation.", "Close another one."
+    ),
     ProblemCode(
         "duplicate_name", 409, "There is a portfolio of that name already.",
         "Import into it, or say allow_duplicate_name for a second one.",

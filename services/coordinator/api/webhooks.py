@@ -48,7 +48,7 @@ async def create(body: WebhookBody, context: Ctx) -> Response:
     """What is breached now it is told at once. Sent again it is refused for its name: no answer with a secret in it is kept."""
     async with context.engine.begin() as conn:
         made, secret = await service.add_webhook(conn, body.name, body.url, private=context.settings.webhook_private)
-    log.info("webhook_created", id=str(made.id), name=made.name)
+    log.info("webhook_created", id=str(made.id))
     return JSONResponse(_document(made) | {"secret": secret}, status_code=201)
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from sse_starlette.sse import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from services.coordinator.errors import Busy
+from shared.db.tenancy import own_tenant, quotas
 
 T = TypeVar("T")
 # A client that takes nothing for so long is gone; it is told so by its socket, and comes again if it is not.
@@ -36,9 +39,17 @@ class Streams:
         self._stopping = stopping
         self._polls: dict[Hashable, _Poll[Any]] = {}
         self.open = 0
+        self.open_of: Counter[UUID] = Counter()
+        """By tenant."""
 
     def assert_room(self) -> None:
-        """Raises `Busy` where as many streams are open as there may be."""
+        """Raises `Busy` where as many streams are open as there may be, of all or of the tenant that asks."""
+        quota = quotas().streams
+        if quota is not None and self.open_of[own_tenant()] >= quota:
+            raise Busy(
+                f"{self.open_of[own_tenant()]} streams of the tenant are open, which is its quota. Ask for the status itself instead, or "
+                "close streams that nobody watches; an operator of the installation sets the quota."
+            )
         if self.open >= self._most:
             raise Busy(
                 f"{self.open} streams are open, as many as this server serves at a time. Ask for the status itself instead, close "
@@ -125,11 +136,14 @@ class _Counted(EventSourceResponse):
         super().__init__(events, send_timeout=SEND_SECONDS)
         self._streams = streams
         self._events = events
+        self._tenant = own_tenant()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams.open += 1
+        self._streams.open_of[self._tenant] += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._streams.open -= 1
+            self._streams.open_of[self._tenant] -= 1
             await self._events.aclose()

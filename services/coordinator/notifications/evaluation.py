@@ -65,11 +65,11 @@ async def evaluate(engine: AsyncEngine, clock: Clock) -> int:
         found = await limit_store.newest_results(conn)
         known = {(each.limit, each.portfolio): each for each in await limit_store.standings(conn)}
         of_status = [limit for limit in limits if _answer(limit) == STATUS]
-        watched = [row.id for row in found if any(limit.portfolio in (None, row.id) for limit in of_status)]
+        watched = [row.id for row in found if any(_concerns(limit, row) for limit in of_status)]
         overviews = await states.read(conn, clock, watched) if watched else {}
     messages = 0
     for row in found:
-        own = [limit for limit in limits if limit.portfolio in (None, row.id)]
+        own = [limit for limit in limits if _concerns(limit, row)]
         overview = overviews.get(row.id)
         values = {} if overview is None else status_figures(overview, row.first_session, clock)
         readings = [
@@ -82,6 +82,11 @@ async def evaluate(engine: AsyncEngine, clock: Clock) -> int:
     # A webhook that was added since the last change is told what is breached now.
     async with engine.begin() as conn:
         return messages + await webhook_store.enqueue_changes(conn)
+
+
+def _concerns(limit: Limit, row: Row[Any]) -> bool:
+    """A limit on every portfolio is on every one of its tenant."""
+    return limit.portfolio in (None, row.id) and limit.tenant == row.tenant_id
 
 
 def _answer(limit: Limit) -> str:
@@ -134,7 +139,7 @@ async def _record(engine: AsyncEngine, portfolio: UUID, readings: Sequence[tuple
             changes.append((limit, reading, state))
         if state is not None and was is not state:
             log.info(
-                "limit_changed", state=state.value, limit=limit.name, portfolio=str(portfolio), value=reading.value
+                "limit_changed", state=state.value, limit=str(limit.id), portfolio=str(portfolio), value=reading.value
             )
     if not changes:
         return 0

@@ -10,50 +10,68 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.notifications.model import Limit, LimitState, Op, Reading, Standing
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
-_COLUMNS = "l.id, l.name, l.portfolio_id, l.figure, l.op, l.value, l.created_at"
+_COLUMNS = "l.id, l.name, l.portfolio_id, l.figure, l.op, l.value, l.created_at, l.tenant_id"
 
 
 async def insert(conn: AsyncConnection, name: str, portfolio: UUID | None, figure: str, op: Op, value: float) -> Limit:
     row = (
         await conn.execute(
             text(f"""
-                INSERT INTO coordinator.limits AS l (name, portfolio_id, figure, op, value)
-                VALUES (:name, :portfolio, :figure, :op, :value) RETURNING {_COLUMNS}
+                INSERT INTO coordinator.limits AS l (tenant_id, name, portfolio_id, figure, op, value)
+                VALUES (:tenant, :name, :portfolio, :figure, :op, :value) RETURNING {_COLUMNS}
             """),
-            {"name": name, "portfolio": portfolio, "figure": figure, "op": op.value, "value": value},
+            {
+                "tenant": own_tenant(),
+                "name": name,
+                "portfolio": portfolio,
+                "figure": figure,
+                "op": op.value,
+                "value": value,
+            },
         )
     ).one()
     return _limit(row)
 
 
 async def count(conn: AsyncConnection) -> int:
-    return int(await conn.scalar(text("SELECT count(*) FROM coordinator.limits")) or 0)
+    """Of the tenant."""
+    found = await conn.scalar(
+        text(f"SELECT count(*) FROM coordinator.limits WHERE {only_own()}"), {"tenant": tenant_filter()}
+    )
+    return int(found or 0)
 
 
 async def all_limits(conn: AsyncConnection) -> list[Limit]:
-    """Oldest first."""
-    rows = await conn.execute(text(f"SELECT {_COLUMNS} FROM coordinator.limits l ORDER BY l.created_at, l.id"))
+    """Of the tenant, or of all; oldest first."""
+    rows = await conn.execute(
+        text(f"SELECT {_COLUMNS} FROM coordinator.limits l WHERE {only_own('l')} ORDER BY l.created_at, l.id"),
+        {"tenant": tenant_filter()},
+    )
     return [_limit(row) for row in rows]
 
 
 async def delete(conn: AsyncConnection, limit: UUID) -> bool:
     """With its states and what was told of them. Messages that are on their way stay."""
-    result = await conn.execute(text("DELETE FROM coordinator.limits WHERE id = :id"), {"id": limit})
+    result = await conn.execute(
+        text(f"DELETE FROM coordinator.limits WHERE id = :id AND {only_own()}"),
+        {"id": limit, "tenant": tenant_filter()},
+    )
     return bool(result.rowcount)
 
 
 async def standings(conn: AsyncConnection, limits: Collection[UUID] | None = None) -> list[Standing]:
     """Of portfolios that were not deleted; breached ones first, the newest change first."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT s.limit_id, s.portfolio_id, s.state, s.since, s.value, s.detail, s.session, s.seen
             FROM coordinator.limit_states s JOIN coordinator.portfolios p ON p.id = s.portfolio_id
-            WHERE p.deleted_at IS NULL
+            WHERE p.deleted_at IS NULL AND {only_own("p")}
               AND (CAST(:limits AS uuid[]) IS NULL OR s.limit_id = ANY (CAST(:limits AS uuid[])))
             ORDER BY s.state, s.since DESC, s.limit_id, s.portfolio_id
         """),
-        {"limits": None if limits is None else list(limits)},
+        {"limits": None if limits is None else list(limits), "tenant": tenant_filter()},
     )
     return [
         Standing(
@@ -104,7 +122,7 @@ async def newest_results(conn: AsyncConnection) -> Sequence[Row[Any]]:
     """
     rows = await conn.execute(
         text("""
-            SELECT p.id, p.first_session, newest.session, newest.snapshots, newest.risk
+            SELECT p.id, p.tenant_id, p.first_session, newest.session, newest.snapshots, newest.risk
             FROM coordinator.portfolios p
             LEFT JOIN LATERAL (
                 SELECT u.session,
@@ -125,4 +143,4 @@ async def newest_results(conn: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 def _limit(row: Row[Any]) -> Limit:
-    return Limit(row.id, row.name, row.portfolio_id, row.figure, Op(row.op), row.value, row.created_at)
+    return Limit(row.id, row.name, row.portfolio_id, row.figure, Op(row.op), row.value, row.created_at, row.tenant_id)

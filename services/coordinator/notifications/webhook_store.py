@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.notifications.model import LATE, Message, Webhook
 from services.coordinator.results.values import document, to_json
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _COLUMNS = """
     w.id, w.name, w.url, w.created_at,
@@ -27,53 +28,67 @@ async def insert(conn: AsyncConnection, name: str, url: str, secret: str) -> UUI
     """None if there is one of that name."""
     made: UUID | None = await conn.scalar(
         text("""
-            INSERT INTO coordinator.webhooks (name, url, secret) VALUES (:name, :url, :secret)
-            ON CONFLICT (name) DO NOTHING RETURNING id
+            INSERT INTO coordinator.webhooks (tenant_id, name, url, secret) VALUES (:tenant, :name, :url, :secret)
+            ON CONFLICT (tenant_id, name) DO NOTHING RETURNING id
         """),
-        {"name": name, "url": url, "secret": secret},
+        {"tenant": own_tenant(), "name": name, "url": url, "secret": secret},
     )
     return made
 
 
 async def count(conn: AsyncConnection) -> int:
-    return int(await conn.scalar(text("SELECT count(*) FROM coordinator.webhooks")) or 0)
+    """Of the tenant."""
+    found = await conn.scalar(
+        text(f"SELECT count(*) FROM coordinator.webhooks WHERE {only_own()}"), {"tenant": tenant_filter()}
+    )
+    return int(found or 0)
 
 
 async def all_webhooks(conn: AsyncConnection) -> list[Webhook]:
-    """Oldest first."""
-    rows = await conn.execute(text(f"SELECT {_COLUMNS} FROM coordinator.webhooks w ORDER BY w.created_at, w.id"))
+    """Of the tenant, or of all; oldest first."""
+    rows = await conn.execute(
+        text(f"SELECT {_COLUMNS} FROM coordinator.webhooks w WHERE {only_own('w')} ORDER BY w.created_at, w.id"),
+        {"tenant": tenant_filter()},
+    )
     return [_webhook(row) for row in rows]
 
 
 async def find(conn: AsyncConnection, webhook: UUID) -> Webhook | None:
     row = (
-        await conn.execute(text(f"SELECT {_COLUMNS} FROM coordinator.webhooks w WHERE w.id = :id"), {"id": webhook})
+        await conn.execute(
+            text(f"SELECT {_COLUMNS} FROM coordinator.webhooks w WHERE w.id = :id AND {only_own('w')}"),
+            {"id": webhook, "tenant": tenant_filter()},
+        )
     ).one_or_none()
     return None if row is None else _webhook(row)
 
 
 async def delete(conn: AsyncConnection, webhook: UUID) -> bool:
     """With the messages it would have got."""
-    result = await conn.execute(text("DELETE FROM coordinator.webhooks WHERE id = :id"), {"id": webhook})
+    result = await conn.execute(
+        text(f"DELETE FROM coordinator.webhooks WHERE id = :id AND {only_own()}"),
+        {"id": webhook, "tenant": tenant_filter()},
+    )
     return bool(result.rowcount)
 
 
 async def enqueue_test(conn: AsyncConnection, webhook: UUID, lease: timedelta) -> bool:
     """A message that says nothing; and what waits for its next attempt waits no longer than one that is under way may take."""
     await conn.execute(
-        text("""
+        text(f"""
             UPDATE coordinator.notifications SET due_at = least(due_at, clock_timestamp() + CAST(:lease AS interval))
-            WHERE webhook_id = :id AND delivered_at IS NULL AND gave_up_at IS NULL
+            WHERE webhook_id = (SELECT id FROM coordinator.webhooks WHERE id = :id AND {only_own()})
+              AND delivered_at IS NULL AND gave_up_at IS NULL
         """),
-        {"id": webhook, "lease": lease},
+        {"id": webhook, "lease": lease, "tenant": tenant_filter()},
     )
     result = await conn.execute(
-        text("""
+        text(f"""
             INSERT INTO coordinator.notifications (webhook_id, event, body)
             SELECT id, 'test', jsonb_build_object('webhook', jsonb_build_object('id', id, 'name', name))
-            FROM coordinator.webhooks WHERE id = :id
+            FROM coordinator.webhooks WHERE id = :id AND {only_own()}
         """),
-        {"id": webhook},
+        {"id": webhook, "tenant": tenant_filter()},
     )
     return bool(result.rowcount)
 
@@ -88,8 +103,10 @@ async def enqueue_changes(conn: AsyncConnection) -> int:
         text("""
             WITH due AS (
                 SELECT w.id AS webhook_id, s.limit_id, s.portfolio_id, s.state
-                FROM coordinator.webhooks w CROSS JOIN coordinator.limit_states s
+                FROM coordinator.limit_states s
                 JOIN coordinator.portfolios p ON p.id = s.portfolio_id AND p.deleted_at IS NULL
+                -- Nobody is told of what is another's.
+                JOIN coordinator.webhooks w ON w.tenant_id = p.tenant_id
                 LEFT JOIN coordinator.subscriptions t
                     ON t.webhook_id = w.id AND t.limit_id = s.limit_id AND t.portfolio_id = s.portfolio_id
                 WHERE s.state <> coalesce(t.state, 'kept')

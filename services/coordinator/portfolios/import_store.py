@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.importer.fifo import SPLIT_DAYS
 from services.coordinator.importer.trades import Trade
-from shared.db.bulk import copy
+from shared.db.bulk import insert_staged
 
 
 async def insert_import(
@@ -73,7 +73,7 @@ async def insert_statements(
     conn: AsyncConnection, import_id: UUID, statements: Iterable[tuple[UUID, Mapping[str, str]]]
 ) -> None:
     records = ((import_id, position, json.dumps(stated, sort_keys=True)) for position, stated in statements)
-    await copy(conn, "import_lots", ("import_id", "position_id", "stated"), records, schema="coordinator")
+    await insert_staged(conn, "coordinator.import_lots", ("import_id", "position_id", "stated"), records)
 
 
 async def statements_beside(conn: AsyncConnection, import_id: UUID) -> Mapping[UUID, list[Mapping[str, str]]]:
@@ -125,7 +125,7 @@ async def insert_trades(conn: AsyncConnection, portfolio: UUID, import_id: UUID,
     ]
     if records:
         names = ("portfolio_id", "import_id", *_TRADE, "trade_key")
-        await copy(conn, "trades", names, records, schema="coordinator")
+        await insert_staged(conn, "coordinator.trades", names, records)
 
 
 async def trades(conn: AsyncConnection, portfolio: UUID) -> list[Trade]:

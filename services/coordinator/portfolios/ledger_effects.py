@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.errors import Conflict
-from services.coordinator.portfolios import flows, store
+from services.coordinator.portfolios import flows, quotas, store
 from services.coordinator.portfolios.store import Portfolio
 from services.coordinator.runs import requests
 from services.coordinator.runs.requests import Scope
@@ -39,6 +39,7 @@ class Change:
 
 async def record_creation(conn: AsyncConnection, clock: Clock, portfolio: UUID, first: date | None) -> Change:
     """Units of a new portfolio: four phases, every session from its first entry to the last one due."""
+    await quotas.refuse_excess(conn)
     revision = await next_change_seq(conn)
     last_due = clock.last_due()
     sessions = [] if first is None else clock.calendar().between(first, last_due)

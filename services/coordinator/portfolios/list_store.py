@@ -9,17 +9,18 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.tenancy import only_own, tenant_filter
 from shared.ledger.among import AMONG, among
 
 
 async def find_ids(conn: AsyncConnection, *, limit: int, after: UUID | None) -> list[UUID]:
     """Portfolios in order of creation, as their ids are."""
     rows = await conn.scalars(
-        text("""
+        text(f"""
             SELECT id FROM coordinator.portfolios
-            WHERE deleted_at IS NULL AND id > coalesce(CAST(:after AS uuid), CAST(:none AS uuid)) ORDER BY id LIMIT :limit
+            WHERE deleted_at IS NULL AND {only_own()} AND id > coalesce(CAST(:after AS uuid), CAST(:none AS uuid)) ORDER BY id LIMIT :limit
         """),
-        {"limit": limit, "after": after, "none": UUID(int=0)},
+        {"limit": limit, "after": after, "none": UUID(int=0), "tenant": tenant_filter()},
     )
     return list(rows)
 

@@ -21,7 +21,7 @@ from shared.market.calendar import closures
 from shared.market.registry import COVERAGE_GATE
 
 # Some six hundred bytes a line.
-MOST_PAGES, MOST_LINES = 4, 10_000
+MOST_TENANTS, MOST_PAGES, MOST_LINES = 16, 4, 10_000
 
 
 class Page(NamedTuple):
@@ -90,6 +90,21 @@ class Lists:
         found = [known[of].text for of in ids]
         while len(known) > MOST_LINES:
             del known[next(iter(known))]
+        return found
+
+
+class TenantLists:
+    """Of each tenant its own, since each sees what was changed of its own portfolios alone; of those that asked last."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[UUID | None, Lists] = OrderedDict()
+
+    def of(self, tenant: UUID | None) -> Lists:
+        """None: of whoever sees all of the installation."""
+        found = self._of.setdefault(tenant, Lists())
+        self._of.move_to_end(tenant)
+        while len(self._of) > MOST_TENANTS:
+            self._of.popitem(last=False)
         return found
 
 

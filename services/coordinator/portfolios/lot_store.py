@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.tenancy import only_own, tenant_filter
+
 
 async def whole_positions(conn: AsyncConnection, portfolio: UUID) -> Sequence[RowMapping]:
     """Every column of every lot."""
@@ -30,13 +32,13 @@ async def ids_of_keys(conn: AsyncConnection, portfolio: UUID) -> dict[str, UUID]
 
 
 async def id_of_name(conn: AsyncConnection, name: str, *, other_than: UUID | None = None) -> UUID | None:
-    """The oldest portfolio of that name."""
+    """The tenant's oldest portfolio of that name."""
     found = await conn.scalar(
         text(
             "SELECT id FROM coordinator.portfolios WHERE name = :name AND deleted_at IS NULL "
-            "AND id IS DISTINCT FROM CAST(:other AS uuid) ORDER BY id LIMIT 1"
+            f"AND id IS DISTINCT FROM CAST(:other AS uuid) AND {only_own()} ORDER BY id LIMIT 1"
         ),
-        {"name": name, "other": other_than},
+        {"name": name, "other": other_than, "tenant": tenant_filter()},
     )
     return found if isinstance(found, UUID) else None
 

@@ -15,36 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.importer.account import Account
 from services.coordinator.importer.basis import Decision
 from services.coordinator.importer.model import Position
-from shared.db.bulk import copy
+from services.coordinator.portfolios import quotas
+from shared.db.bulk import insert_staged
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _POSITION_COLUMNS = (
-    "portfolio_id",
-    "symbol",
-    "quantity",
-    "entry_date",
-    "entry_session",
-    "entry_price",
-    "exit_date",
-    "exit_session",
-    "exit_price",
-    "investment_class",
-    "investment_subtype",
-    "underlying_symbol",
-    "strike_price",
-    "expiration_date",
-    "option_type",
-    "name",
-    "sector",
-    "price_basis",
-    "basis_assumed",
-    "basis_reason",
-    "basis_awaits",
-    "stated_quantity",
-    "stated_entry_price",
-    "stated_exit_price",
-    "content_key",
-    "from_trades",
-)
+    "portfolio_id", "symbol", "quantity", "entry_date", "entry_session", "entry_price", "exit_date", "exit_session",
+    "exit_price", "investment_class", "investment_subtype", "underlying_symbol", "strike_price", "expiration_date",
+    "option_type", "name", "sector", "price_basis", "basis_assumed", "basis_reason", "basis_awaits", "stated_quantity",
+    "stated_entry_price", "stated_exit_price", "content_key", "from_trades",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +49,12 @@ async def insert_unseen(conn: AsyncConnection, account: Account, first_session: 
     portfolio_id = await conn.scalar(text("SELECT ledger.begin_unseen()"))
     await conn.execute(
         text("""
-            INSERT INTO coordinator.portfolios (id, name, account_type, currency, equity_balance, first_session)
-            VALUES (:id, :name, :account_type, :currency, :equity, :first)
+            INSERT INTO coordinator.portfolios (id, tenant_id, name, account_type, currency, equity_balance, first_session)
+            VALUES (:id, :tenant, :name, :account_type, :currency, :equity, :first)
         """),
         {
             "id": portfolio_id,
+            "tenant": own_tenant(),
             "name": account.name,
             "account_type": account.account_type,
             "currency": account.currency,
@@ -88,11 +69,24 @@ async def insert_unseen(conn: AsyncConnection, account: Account, first_session: 
 async def get(conn: AsyncConnection, portfolio: UUID) -> Portfolio | None:
     row = (
         await conn.execute(
-            text(f"SELECT {_PORTFOLIO} FROM coordinator.portfolios p WHERE p.id = :id AND p.deleted_at IS NULL"),
-            {"id": portfolio},
+            text(f"""
+                SELECT {_PORTFOLIO} FROM coordinator.portfolios p
+                WHERE p.id = :id AND p.deleted_at IS NULL AND {only_own("p")}
+            """),
+            {"id": portfolio, "tenant": tenant_filter()},
         )
     ).one_or_none()
     return Portfolio(*row) if row else None
+
+
+async def is_own(conn: AsyncConnection, portfolio: UUID) -> bool:
+    """Whether the tenant has such a portfolio, or had: it may be deleted."""
+    return bool(
+        await conn.scalar(
+            text(f"SELECT EXISTS (SELECT FROM coordinator.portfolios WHERE id = :id AND {only_own()})"),
+            {"id": portfolio, "tenant": tenant_filter()},
+        )
+    )
 
 
 async def update(conn: AsyncConnection, portfolio: UUID, values: Mapping[str, object]) -> None:
@@ -117,8 +111,8 @@ async def delete(conn: AsyncConnection, portfolio: UUID) -> None:
 async def insert_positions(
     conn: AsyncConnection, portfolio: UUID, rows: Iterable[tuple[Position, Decision, str]], *, from_trades: bool = False
 ) -> None:
-    """Add lots, by COPY: a file may have 50,000. Content keys must be new to the portfolio."""
-    records = (
+    """Add lots, many at once: a file may have 50,000. Content keys must be new to the portfolio."""
+    records = [
         (
             portfolio,
             position.symbol,
@@ -148,8 +142,10 @@ async def insert_positions(
             from_trades,
         )
         for position, decision, key in rows
-    )
-    await copy(conn, "positions", _POSITION_COLUMNS, records, schema="coordinator")
+    ]
+    if records:
+        await insert_staged(conn, "coordinator.positions", _POSITION_COLUMNS, records)
+        await quotas.refuse_excess(conn)
 
 
 async def content_keys(conn: AsyncConnection, portfolio: UUID) -> set[str]:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
+from shared.db.tenancy import only_own, tenant_filter
 from shared.ledger import runs as ledger_runs
 from shared.ledger.states import STATES
 from shared.work import Phase
@@ -29,8 +30,8 @@ async def read(
 
     pending : changes of units that the ranges do not show yet
     """
-    found = await ledger_runs.read_runs(conn, first, last, None if phase is None else phase.value, portfolios)
     named = await names(conn, portfolios)
+    found = await ledger_runs.read_runs(conn, first, last, None if phase is None else phase.value, portfolios)
     pending = await ledger_runs.count_pending(conn)
     shown = {name: runs for of, runs in found.items() if (name := str(of)) in named}
     totals = dict.fromkeys(STATES, 0)
@@ -67,10 +68,10 @@ async def read(
 async def names(conn: AsyncConnection, portfolios: Sequence[UUID] | None = None) -> dict[str, str]:
     """Names of the portfolios that there are, all or some of these, by id."""
     rows = await conn.execute(
-        text("""
+        text(f"""
             SELECT id, name FROM coordinator.portfolios
-            WHERE deleted_at IS NULL AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY (CAST(:ids AS uuid[])))
+            WHERE deleted_at IS NULL AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY (CAST(:ids AS uuid[]))) AND {only_own()}
         """),
-        {"ids": None if portfolios is None else list(portfolios)},
+        {"ids": None if portfolios is None else list(portfolios), "tenant": tenant_filter()},
     )
     return {str(row.id): row.name for row in rows}

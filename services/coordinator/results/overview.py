@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.results import list_figures, states
 from services.coordinator.results.values import to_json
 from shared.clock import Clock
+from shared.db.tenancy import only_own, tenant_filter
 from shared.ledger import runs as ledger_runs
 from shared.ledger.states import DONE
 
@@ -25,10 +26,10 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
     trail : cumulative returns of the newest sessions, oldest first
     """
     rows = await conn.execute(
-        text("""
+        text(f"""
             WITH listed AS (
                 SELECT id, name, currency FROM coordinator.portfolios
-                WHERE deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
+                WHERE deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) AND {only_own()} ORDER BY id LIMIT :limit
             )
             SELECT p.id, p.name, p.currency, trail.returns AS trail,
                    (SELECT count(*) FROM coordinator.positions x WHERE x.portfolio_id = p.id AND x.deleted_at IS NULL) AS positions
@@ -40,7 +41,7 @@ async def page(conn: AsyncConnection, clock: Clock, *, limit: int, after: UUID |
             ) trail ON true
             ORDER BY p.id
         """),
-        {"after": after, "limit": limit + 1, "trail": TRAIL},
+        {"after": after, "limit": limit + 1, "trail": TRAIL, "tenant": tenant_filter()},
     )
     listed = rows.mappings().all()
     shown = [row["id"] for row in listed[:limit]]

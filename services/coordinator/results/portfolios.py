@@ -17,6 +17,7 @@ from services.coordinator.results import scorecard, sessions
 from services.coordinator.results.reasons import Document, Wait, absences, describe_reasons, documents
 from services.coordinator.results.risk import ANSWERS
 from services.coordinator.results.values import document, to_json
+from shared.db.tenancy import only_own, tenant_filter
 from shared.market.reasons import ABSENCES
 from shared.work import Phase
 
@@ -43,7 +44,8 @@ class Session:
 
 async def require_portfolio(conn: AsyncConnection, portfolio: UUID) -> None:
     exists = await conn.scalar(
-        text("SELECT 1 FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL"), {"id": portfolio}
+        text(f"SELECT 1 FROM coordinator.portfolios WHERE id = :id AND deleted_at IS NULL AND {only_own()}"),
+        {"id": portfolio, "tenant": tenant_filter()},
     )
     if not exists:
         raise NotFound(f"There is no portfolio {portfolio}. It may have been deleted.")

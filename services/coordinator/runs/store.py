@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.db.tenancy import only_own, tenant_filter
 from shared.ledger.states import state_of_run
 from shared.work import Phase
 
@@ -95,10 +96,19 @@ class Run:
 async def insert(conn: AsyncConnection, source: str, what: str, scope: Mapping[str, Any], scope_key: str) -> UUID:
     run_id = await conn.scalar(
         text("""
-            INSERT INTO coordinator.runs (source, what, scope, scope_key)
-            VALUES (:source, :what, CAST(:scope AS jsonb), :key) RETURNING id
+            INSERT INTO coordinator.runs (source, what, scope, scope_key, tenant_id)
+            VALUES (:source, :what, CAST(:scope AS jsonb), :key, (
+                SELECT CASE WHEN count(DISTINCT tenant_id) = 1 THEN CAST(min(CAST(tenant_id AS text)) AS uuid) END
+                FROM coordinator.portfolios WHERE id = ANY (CAST(:portfolios AS uuid[]))
+            )) RETURNING id
         """),
-        {"source": source, "what": what, "scope": json.dumps(scope), "key": scope_key},
+        {
+            "source": source,
+            "what": what,
+            "scope": json.dumps(scope),
+            "key": scope_key,
+            "portfolios": [UUID(of) for of in scope.get("portfolio_ids") or ()],
+        },
     )
     assert isinstance(run_id, UUID)
     return run_id
@@ -191,17 +201,18 @@ async def add_units(
 async def find_portfolios(conn: AsyncConnection, portfolios: Sequence[UUID] | None) -> list[UUID]:
     """The portfolios that exist: of those asked for, or all."""
     rows = await conn.scalars(
-        text("""
+        text(f"""
             SELECT id FROM coordinator.portfolios
-            WHERE deleted_at IS NULL AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY (CAST(:ids AS uuid[]))) ORDER BY id
+            WHERE deleted_at IS NULL AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY (CAST(:ids AS uuid[]))) AND {only_own()}
+            ORDER BY id
         """),
-        {"ids": None if portfolios is None else list(portfolios)},
+        {"ids": None if portfolios is None else list(portfolios), "tenant": tenant_filter()},
     )
     return list(rows)
 
 
 async def read(conn: AsyncConnection, run_id: UUID) -> Run | None:
-    found = await _runs(conn, "r.id = :id", {"id": run_id})
+    found = await _runs(conn, f"r.id = :id AND {only_own('r')}", {"id": run_id, "tenant": tenant_filter()})
     return found[0] if found else None
 
 
@@ -209,11 +220,12 @@ async def page(conn: AsyncConnection, *, limit: int, before: UUID | None, source
     """Runs, newest first; `before` is the last id of the previous page (ids are ordered by time)."""
     return await _runs(
         conn,
-        """r.id IN (
+        f"""r.id IN (
             SELECT id FROM coordinator.runs
             WHERE (CAST(:before AS uuid) IS NULL OR id < :before) AND (CAST(:source AS text) IS NULL OR source = :source)
+              AND {only_own()}
             ORDER BY id DESC LIMIT :limit)""",
-        {"limit": limit, "before": before, "source": source},
+        {"limit": limit, "before": before, "source": source, "tenant": tenant_filter()},
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -16,10 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
 from services.coordinator.errors import Refused, TooManyGuesses, Unauthorised, Unavailable
-from services.coordinator.tokens import store
+from services.coordinator.tokens import people_store, store, tenant_store
 from services.coordinator.tokens.brake import Brake
-from services.coordinator.tokens.model import Identity, Role, Token, digest
+from services.coordinator.tokens.model import Identity, Member, Role, Token, digest
 from services.coordinator.tokens.requests import bearer_of, client_of
+from shared.db.tenancy import HOUSE, NO_QUOTAS, Quotas, Sight, use_sight
 from shared.telemetry import logger
 
 log = logger(__name__)
@@ -37,25 +38,32 @@ EVERYBODY = Identity(Role.OPERATOR, "no token needed")
 
 @dataclass(frozen=True)
 class Known:
-    """What the table says. `closed`: it has held a token, so that every call needs one, whatever became of it."""
+    """What the tables say. `closed`: it has held a token, so that every call needs one, whatever became of it."""
 
     tokens: Mapping[bytes, Token] = field(default_factory=dict)
     closed: bool = False
+    members: Mapping[tuple[UUID, UUID], Member] = field(default_factory=dict)
+    """By user and tenant: those that may act."""
+    quotas: Mapping[UUID, Quotas] = field(default_factory=dict)
 
 
 class Authenticator:
-    """read : reads the table; called with the tokens that were used since the last time"""
+    """read   : reads the table; called with the tokens that were used since the last time
+    closed : calls need a token or a session, whether there was ever a token or not
+    """
 
     def __init__(
         self,
         token: str | None,
         read: Callable[[frozenset[UUID]], Awaitable[Known]],
         *,
+        closed: bool = False,
         brake: Brake | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = (token or "").encode() or None
         self._read = read
+        self._closed = closed
         self._brake = brake or Brake()
         self._clock = clock
         self._known = Known()
@@ -69,7 +77,7 @@ class Authenticator:
 
     async def requires_token(self) -> bool:
         """Whether calls need a token. Raises `Unavailable` where only the database could say, and does not."""
-        return self._token is not None or (await self._current()).closed
+        return self._token is not None or self._closed or (await self._current()).closed
 
     async def identify(self, secret: str | None, address: str) -> Identity:
         """Whom a call is from that brought this token from that address.
@@ -103,13 +111,27 @@ class Authenticator:
         return found
 
     async def refresh_identity(self, identity: Identity) -> Identity | None:
-        """A session's identity as it is now; None once its token is revoked or expired."""
-        if identity.token_id is None:
+        """A session's identity as it is now; None once its token is revoked or expired, or its user is no member or signed out."""
+        if identity.token_id is None and identity.user_id is None:
             return identity
-        for token in (await self._current()).tokens.values():
+        known = await self._current()
+        member = None if identity.user_id is None else known.members.get((identity.user_id, identity.tenant))
+        if member is not None and _is_signed_out(identity, member):
+            return None
+        if identity.token_id is None:
+            return None if member is None else replace(identity, role=member.role, name=member.name)
+        for token in known.tokens.values():
             if token.id == identity.token_id and _in_force(token):
-                return Identity(token.role, token.name, token.id)
+                return replace(_identity(token), since=identity.since)
         return None
+
+    def quotas_of(self, tenant: UUID) -> Quotas:
+        """From the copy: whoever is let in was looked up in it."""
+        return self._known.quotas.get(tenant, NO_QUOTAS)
+
+    async def tenants_of(self, user: UUID) -> list[Member]:
+        """Every tenant that a user may act for."""
+        return [member for (of, _), member in (await self._current()).members.items() if of == user]
 
     def forget(self) -> None:
         """The table was changed here: the next call reads it."""
@@ -122,7 +144,7 @@ class Authenticator:
         if token is None or not _in_force(token):
             return None
         self._used.add(token.id)
-        return Identity(token.role, token.name, token.id)
+        return _identity(token)
 
     async def _current(self) -> Known:
         if self._clock() - self._read_at < REFRESH_SECONDS:
@@ -156,28 +178,43 @@ def reader_of(engine: AsyncEngine, *, notes_use: bool = True) -> Callable[[froze
     """notes_use : write down when a token was used; a server that only reads does not"""
 
     async def read(used: frozenset[UUID]) -> Known:
-        async with engine.connect() as conn:
-            known = Known(await store.in_force(conn), await store.was_ever_one(conn))
-        if used and notes_use:
-            # By itself: a database that takes no writes still lets those in who may read.
-            try:
-                async with engine.begin() as conn:
-                    await store.mark_used(conn, used)
-            except DBAPIError as error:
-                log.warning("token_use_not_noted", error=str(error)[:300])
+        # Whose token it is, is what is asked.
+        with use_sight(Sight(HOUSE, everything=True)):
+            async with engine.connect() as conn:
+                known = Known(
+                    await store.in_force(conn),
+                    await store.was_ever_one(conn),
+                    {(member.user_id, member.tenant): member for member in await people_store.active(conn)},
+                    await tenant_store.quotas(conn),
+                )
+            if used and notes_use:
+                # By itself: a database that takes no writes still lets those in who may read.
+                try:
+                    async with engine.begin() as conn:
+                        await store.mark_used(conn, used)
+                except DBAPIError as error:
+                    log.warning("token_use_not_noted", error=str(error)[:300])
         return known
 
     return read
 
 
 async def tells_details(authenticator: Authenticator, request: Request) -> bool:
-    """Whether a probe of health is from somebody with a token, or none is needed. A database that hangs makes no probe wait."""
+    """Whether a probe of health is from who operates the installation, or no token is needed. A database that hangs makes no probe wait."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            await authenticator.identify(bearer_of(request.scope), client_of(request.scope))
+            found = await authenticator.identify(bearer_of(request.scope), client_of(request.scope))
     except (Refused, TimeoutError):
         return False
-    return True
+    return found.operates_installation
+
+
+def _identity(token: Token) -> Identity:
+    return Identity(token.role, token.name, token.id, token.tenant, token.user_id)
+
+
+def _is_signed_out(identity: Identity, member: Member) -> bool:
+    return identity.since is not None and member.signed_out_at is not None and identity.since <= member.signed_out_at
 
 
 def _in_force(token: Token) -> bool:

@@ -20,17 +20,21 @@ class RateLimit:
     clock: Callable[[], float] = time.monotonic
     _used: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def seconds_to_wait(self, caller: str) -> float:
-        """Count a request; 0 where it may pass, else how long until the next one may. What is refused does not count."""
-        if self.per_second <= 0:
+    def seconds_to_wait(self, caller: str, per_second: float | None = None) -> float:
+        """Count a request; 0 where it may pass, else how long until the next one may. What is refused does not count.
+
+        per_second : of this caller; without it what everybody may
+        """
+        rate = self.per_second if per_second is None else per_second
+        if rate <= 0:
             return 0.0
         now = self.clock()
         used, at = self._used.get(caller, (0.0, now))
-        used = max(0.0, used - (now - at) * self.per_second)
+        used = max(0.0, used - (now - at) * rate)
         # Half a request of slack: the clock's own steps refuse nobody who keeps to the rate.
-        over = used + 1.0 - self.per_second * BURST_SECONDS
+        over = used + 1.0 - rate * BURST_SECONDS
         if over > 0.5:
-            return over / self.per_second
+            return over / rate
         self._used[caller] = (used + 1.0, now)
         self._used.move_to_end(caller)
         while len(self._used) > MOST:

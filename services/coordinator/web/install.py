@@ -13,6 +13,7 @@ from services.coordinator.web.routes import (
     explain,
     importing,
     notifications,
+    openid,
     operations,
     portfolio,
     portfolios,
@@ -45,7 +46,9 @@ def install(app: FastAPI) -> None:
         tokens,
         notifications,
         report,
+        openid,
     ):
         app.include_router(module.router)
+    app.include_router(openid.settings_router)
     app.add_middleware(Compression)
     app.mount("/static", Kept(), name="static")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from fastapi import Request
 from fastapi.responses import Response
 
-from services.coordinator.errors import RoleTooSmall, Unauthorised
+from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthorised
 from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, Authenticator
-from services.coordinator.tokens.model import Identity, role_for_page
-from services.coordinator.tokens.requests import bearer_of, client_of
+from services.coordinator.tokens.model import Identity, Member, page_concerns_installation, role_for_page
+from services.coordinator.tokens.openid import Attempt
+from services.coordinator.tokens.requests import bearer_of, client_of, sight_of
+from shared.db.tenancy import see
 
 SESSION_SECONDS = 30 * 86_400.0
 CODE_SECONDS = 120.0
+ATTEMPT_SECONDS = 600.0
 # Of sessions in memory: the oldest go first. A browser that is turned away signs in again.
 MOST = 10_000
 
@@ -47,9 +51,11 @@ class Sessions:
 
     until: dict[str, tuple[float, Identity]] = field(default_factory=dict)
     codes: dict[str, float] = field(default_factory=dict)
+    attempts: dict[str, tuple[float, Attempt]] = field(default_factory=dict)
 
     def begin(self, identity: Identity = SERVER) -> str:
         session = secrets.token_urlsafe(32)
+        identity = replace(identity, since=datetime.now(UTC))
         while len(self.until) >= MOST:
             del self.until[next(iter(self.until))]
         self.until[_digest(session)] = (time.monotonic() + SESSION_SECONDS, identity)
@@ -71,6 +77,22 @@ class Sessions:
     def redeem(self, code: str) -> bool:
         return self.codes.pop(_digest(code), 0.0) > time.monotonic()
 
+    def remember(self, attempt: Attempt) -> None:
+        """A sign-in that was begun, for a few minutes."""
+        while len(self.attempts) >= MOST:
+            del self.attempts[next(iter(self.attempts))]
+        self.attempts[_digest(attempt.state)] = (time.monotonic() + ATTEMPT_SECONDS, attempt)
+
+    def recall(self, state: str) -> Attempt | None:
+        """The sign-in of that state, once."""
+        until, attempt = self.attempts.pop(_digest(state), (0.0, None))
+        return attempt if until > time.monotonic() else None
+
+
+def identity_of_member(member: Member) -> Identity:
+    """Of a session without a token: what the member may do is looked up each time."""
+    return Identity(member.role, member.name, None, member.tenant, member.user_id)
+
 
 def sessions_of(request: Request) -> Sessions:
     found = request.app.state.page_sessions
@@ -86,6 +108,7 @@ async def require(request: Request) -> None:
     """A dependency of every page: lets through whose role allows it, and everybody where no token is needed."""
     request.state.signed_in = False
     if not await requires_sign_in(request):
+        _see(request, EVERYBODY)
         return
     found = await _identity(request)
     if found is None:
@@ -98,6 +121,29 @@ async def require(request: Request) -> None:
             f"The token {found.name!r} is a {found.role.value}'s, and this needs the role {wanted.value}. Nothing was done. "
             f"Sign in with a token of that role; an operator can create one: leadline token create --role {wanted.value}."
         )
+    _see(request, found)
+
+
+def see_installation(request: Request) -> bool:
+    """From here on the rows of every tenant, where an operator of the installation sent a form about them; whether that is so."""
+    identity = identity_of(request)
+    if identity.operates_installation:
+        quotas = authenticator_of(request).quotas_of(identity.tenant)
+        see(sight_of(identity, request.method, request.url.path, everything=True, quotas=quotas))
+    return identity.operates_installation
+
+
+def _see(request: Request, identity: Identity) -> None:
+    """Whose rows the page is about. Raises `InstallationOnly` for a page about more than the reader's own tenant."""
+    everything = page_concerns_installation(request.method, request.scope["route"].path)
+    if everything and not identity.operates_installation:
+        raise InstallationOnly(
+            "This page is about the whole installation, and you are signed in to one tenant of it. An operator of the installation "
+            "can open it."
+        )
+    request.state.operates = identity.operates_installation
+    quotas = authenticator_of(request).quotas_of(identity.tenant)
+    see(sight_of(identity, request.method, request.url.path, everything=everything, quotas=quotas))
 
 
 def identity_of(request: Request) -> Identity:
@@ -116,9 +162,10 @@ async def _identity(request: Request) -> Identity | None:
     return None if found is None else await authenticator_of(request).refresh_identity(found)
 
 
-def cookie_name(request: Request) -> str:
+def cookie_name(request: Request, suffix: str = "") -> str:
     """Browsers refuse `__Host-` without TLS; and cookies ignore ports, so two servers on one machine need two names."""
-    return "__Host-leadline" if request.url.scheme == "https" else f"leadline_{request.url.port or 80}"
+    name = "__Host-leadline" if request.url.scheme == "https" else f"leadline_{request.url.port or 80}"
+    return f"{name}_{suffix}" if suffix else name
 
 
 def set_cookie(request: Request, response: Response, session: str) -> None:

@@ -161,15 +161,16 @@ async def save(
         """),
         {"portfolios": [key.portfolio_id for key in keys], "sessions": [key.session for key in keys]},
     )
-    if not before:
-        # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
-        await binary.copy(conn, "results", RESULT_COLUMNS, records, schema="risk")
-        return
+    # COPY does not fill a table with row policies.
     await conn.execute(
         text("CREATE TEMP TABLE staged_results (LIKE risk.results INCLUDING STORAGE INCLUDING DEFAULTS) ON COMMIT DROP")
     )
     await binary.copy(conn, "staged_results", RESULT_COLUMNS, records)
     listed = ", ".join(RESULT_COLUMNS)
+    if not before:
+        # The units are ours until this transaction ends, so nobody else can put results there meanwhile.
+        await conn.execute(text(f"INSERT INTO risk.results ({listed}) SELECT {listed} FROM staged_results"))
+        return
     updates = ", ".join(f"{column} = excluded.{column}" for column in RESULT_COLUMNS[2:])
     await conn.execute(
         text(f"""

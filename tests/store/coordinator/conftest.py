@@ -43,6 +43,7 @@ WRITTEN = (
     "ingest.prices", "ingest.prices_history",
     "ingest.candidates", "ingest.providers", "ingest.quarantine", "ingest.symbols", "coordinator.symbol_choices",
     "coordinator.price_decisions", "coordinator.closures", "ingest.lookups", "coordinator.lookups", "coordinator.tokens",
+    "coordinator.audit_log", "coordinator.invitations", "coordinator.memberships", "coordinator.users",
 )  # fmt: skip
 CSV = """symbol,quantity,entry_date,entry_price,exit_date,exit_price
 AAPL,100,2020-12-21,128.23,,
@@ -188,6 +189,7 @@ async def client(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -
     async with admin.begin() as conn:
         for table in WRITTEN:
             await conn.execute(text(f"DELETE FROM {table}"))
+        await conn.execute(text("DELETE FROM coordinator.tenants WHERE name <> 'house'"))
     woken: list[str] = []
     app = make_app(engine, woken)
     transport = httpx2.ASGITransport(app=app)

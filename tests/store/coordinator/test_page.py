@@ -50,7 +50,8 @@ async def test_a_refusal_is_a_page_for_people_and_a_problem_for_programs(api: Ap
     assert "text/html" in page.headers["content-type"]
     assert f"There is no portfolio {unknown}" in page.text
     assert (await api.client.get("/p/no-id")).status_code == 422
-    day = await api.client.get(f"/p/{unknown}?session=yesterday")
+    known = (await api.create())["id"]
+    day = await api.client.get(f"/p/{known}?session=yesterday")
     assert day.status_code == 422
     assert "YYYY-MM-DD" in day.text
     program = await api.client.get(f"/api/v1/portfolios/{unknown}")

@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from services.coordinator.api.access import LOG_EVERY_SECONDS, Access, AccessControl, Login, RefusalLog
+from services.coordinator.api.access import LOG_EVERY_SECONDS, AccessControl, RefusalLog
+from services.coordinator.api.access_rules import Access
+from services.coordinator.api.login import Login
 from services.coordinator.errors import Refused, Unavailable
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.tokens import brake, rate
@@ -19,6 +21,7 @@ from services.coordinator.tokens.authenticator import MOST_STALE_SECONDS, REFRES
 from services.coordinator.tokens.brake import Brake
 from services.coordinator.tokens.model import Role, Token, digest
 from services.coordinator.tokens.rate import RateLimit
+from shared.db.tenancy import HOUSE
 
 OPEN = Access()
 
@@ -272,8 +275,8 @@ class Table:
             raise ConnectionRefusedError("away")
         return Known(dict(self.tokens), self.closed)
 
-    def add(self, secret: str, role: Role, expires: datetime | None = None) -> None:
-        token = Token(uuid4(), secret, role, datetime.now(UTC), expires, None, None)
+    def add(self, secret: str, role: Role, expires: datetime | None = None, tenant: UUID = HOUSE) -> None:
+        token = Token(uuid4(), secret, role, datetime.now(UTC), expires, None, None, tenant)
         self.tokens[digest(secret.encode())] = token
 
     async def login(
@@ -367,7 +370,8 @@ def test_the_brake_remembers_a_bounded_number_and_takes_an_ipv6_network_for_one(
     ("method", "path", "root", "smallest"),
     [
         ("GET", "/api/v1/portfolios", "", "reader"),
-        ("HEAD", "/api/v1/admin/audit", "", "reader"),
+        ("HEAD", "/api/v1/providers", "", "reader"),
+        ("GET", "/api/v1/admin/users", "", "operator"),
         ("POST", "/api/v1/portfolios/import", "", "editor"),
         ("DELETE", "/api/v1/portfolios/x", "", "editor"),
         ("DELETE", "/leadline/api/v1/portfolios/x", "/leadline", "editor"),
@@ -386,6 +390,36 @@ async def test_each_call_has_a_smallest_role(method: str, path: str, root: str, 
     for role in Role:
         expected = role.value if role.includes(Role(smallest)) else "role_too_small"
         assert await table.login(role.value, method, path, root_path=root) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("GET", "/api/v1/admin/dead-letters", b""),
+        ("GET", "/api/v1/admin/tenants", b""),
+        ("GET", "/api/v1/calendar/closures", b""),
+        ("PUT", "/api/v1/calendar/closures/2020-01-02", b""),
+        ("GET", "/api/v1/benchmarks", b""),
+        ("POST", "/api/v1/symbols/X/resolve", b""),
+        ("GET", "/api/v1/symbols/quarantined", b""),
+        ("POST", "/api/v1/admin/batch/run", b"what=all"),
+        ("POST", "/api/v1/admin/batch/run", b"what=portfolio_id"),
+        ("GET", "/api/v1/admin/audit", b""),
+    ],
+)
+async def test_what_concerns_the_whole_installation_is_its_operators_alone(
+    method: str, path: str, query: bytes
+) -> None:
+    """An operator of another tenant than the first is none of the installation, whatever the path is written like."""
+    table = Table()
+    table.add("own", Role.OPERATOR, tenant=uuid4())
+    table.add("house", Role.OPERATOR)
+    for shape in (path, path.replace("/api", "/leadline/api", 1)):
+        root = "" if shape == path else "/leadline"
+        assert await table.login("own", method, shape, root_path=root, query_string=query) == "installation_only", shape
+        assert await table.login("house", method, shape, root_path=root, query_string=query) == "operator", shape
+    if b"what=all" in query:
+        assert await table.login("own", method, path, query_string=query + b"&portfolio_id=x") == "operator"
 
 
 async def test_who_asks_too_often_waits_and_nobody_else_does() -> None:

@@ -18,6 +18,8 @@ class Token(Answer):
     expires_at: str | None
     last_used_at: str | None
     revoked_at: str | None
+    user_id: str | None
+    tenant_id: str
 
 
 class TokenMade(Token):

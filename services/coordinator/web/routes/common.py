@@ -108,7 +108,7 @@ def router(*further: Callable[[Request], Awaitable[None]]) -> APIRouter:
     """further : what else is done before a page of these, after the reader was let in"""
     return APIRouter(
         route_class=PageRoute,
-        dependencies=[Depends(each) for each in (set_language, on_trading_days, sign_in.require, *further)],
+        dependencies=[Depends(each) for each in (set_language, sign_in.require, on_trading_days, *further)],
         include_in_schema=False,
     )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Form, Request
 from fastapi.responses import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.context import Ctx
-from services.coordinator.errors import Invalid
+from services.coordinator.errors import InstallationOnly, Invalid, NotFound
 from services.coordinator.portfolios import service
 from services.coordinator.runs import requests
+from services.coordinator.runs import store as runs
 from services.coordinator.runs.requests import Scope
+from services.coordinator.web import sign_in
 from services.coordinator.web.routes.common import Day, apply_change, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.texts import gettext as _
@@ -82,6 +86,7 @@ async def delete_flow(portfolio_id: UUID, flow: UUID, context: Ctx) -> Response:
 
 @router.post("/rerun")
 async def rerun(
+    request: Request,
     context: Ctx,
     what: Annotated[Literal["missing", "failed", "all"], Form()] = "missing",
     portfolio: Annotated[list[UUID] | None, Form()] = None,
@@ -91,11 +96,22 @@ async def rerun(
     then: Annotated[str, Form(max_length=200)] = "/ops#runs",
 ) -> Response:
     """Ask for work again: one cell, a rectangle of the grid, or everything. The same request twice is one run."""
+    whole = sign_in.see_installation(request)
+    if not portfolio and not whole:
+        raise InstallationOnly(
+            _("Everything is for an operator of the installation to ask for again. Choose portfolios.")
+        )
     wanted = Scope(tuple(portfolio) if portfolio else None, first, last, Phase(phase) if phase else None)
     requests.check(wanted, context.clock, what=what, force=None)
-    run = await apply_change(
-        context, lambda conn: requests.request(conn, context.clock, wanted, source="admin", what=what)
-    )
+
+    async def act(conn: AsyncConnection) -> UUID:
+        known = await runs.find_portfolios(conn, portfolio) if portfolio else []
+        if portfolio and not known:
+            raise NotFound(_("None of these portfolios is there. They may have been deleted."))
+        scope = replace(wanted, portfolios=tuple(known) if portfolio else None)
+        return await requests.request(conn, context.clock, scope, source="admin", what=what)
+
+    run = await apply_change(context, act)
     # Only ways into this server: an address that a form brings along must not lead elsewhere.
     safe = then if then.startswith("/") and not then.startswith(("//", "/\\")) else "/ops#runs"
     return back(safe, _("Asked for. Run {id} says how far it is.").format(id=run))

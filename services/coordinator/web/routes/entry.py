@@ -21,15 +21,16 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def form(request: Request, code: str = "", next: str = "/") -> Response:  # noqa: A002 (the parameter's name in the address)
     """The form; with a one-time code, the cookie at once."""
     if code and sign_in.sessions_of(request).redeem(code):
-        return _signed_in(request, next, SERVER)
+        return signed_in(request, next, SERVER)
     wrong = _("The link is used or too old: it works once, within two minutes.") if code else ""
     return page(
         request,
         "sign_in.html",
         status=401 if code else 200,
         wrong=wrong,
-        go_on=_own_address(next),
+        go_on=own_address(next),
         needed=await sign_in.requires_sign_in(request),
+        openid=getattr(request.app.state, "openid", None) is not None,
     )
 
 
@@ -46,10 +47,11 @@ async def sign(
             "sign_in.html",
             status=401,
             wrong=_("That is not a token of this server, or it is expired or revoked."),
-            go_on=_own_address(next),
+            go_on=own_address(next),
             needed=await sign_in.requires_sign_in(request),
+            openid=getattr(request.app.state, "openid", None) is not None,
         )
-    return _signed_in(request, next, found)
+    return signed_in(request, next, found)
 
 
 @router.post("/sign-out")
@@ -60,12 +62,13 @@ async def out(request: Request) -> Response:
     return answer
 
 
-def _signed_in(request: Request, wanted: str, identity: Identity) -> Response:
-    answer = RedirectResponse(_own_address(wanted), status_code=303)
+def signed_in(request: Request, wanted: str, identity: Identity) -> RedirectResponse:
+    """On to the page that was wanted, with the cookie of a new session."""
+    answer = RedirectResponse(own_address(wanted), status_code=303)
     sign_in.set_cookie(request, answer, sign_in.sessions_of(request).begin(identity))
     return answer
 
 
-def _own_address(address: str) -> str:
+def own_address(address: str) -> str:
     """Only ways into this server: a link that somebody sends must not lead elsewhere after signing in."""
     return address if address.startswith("/") and not address.startswith(("//", "/\\")) else "/"

@@ -15,6 +15,7 @@ from services.coordinator.notifications import limit_store, webhook_store
 from services.coordinator.notifications.evaluation import STATUS_FIGURES
 from services.coordinator.reference.benchmarks import store as benchmarks
 from services.coordinator.tokens import store as tokens
+from services.coordinator.tokens import tenant_store
 from services.coordinator.tokens.model import Role
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
@@ -22,10 +23,11 @@ from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.views import notifications as views
 from services.coordinator.web.views import tokens as token_views
 from shared.db.engine import snapshot
+from shared.db.tenancy import only_own, tenant_filter
 from shared.market.registry import MODEL_VERSION
 
 router = made()
-_NAMES = "SELECT id, name FROM coordinator.portfolios WHERE deleted_at IS NULL ORDER BY name, id"
+_NAMES = f"SELECT id, name FROM coordinator.portfolios WHERE deleted_at IS NULL AND {only_own()} ORDER BY name, id"
 _OFTEN = (
     "risk.var.historical.0.95", "risk.volatility.realized_252", "snapshots.nav", "snapshots.drawdown", "snapshots.coverage",
     "snapshots.daily_return",
@@ -53,15 +55,20 @@ async def settings_page(
     fresh   : name and secret of a token that was just made
     signing : the same of a webhook
     """
-    operator = sign_in.identity_of(request).role.includes(Role.OPERATOR)
+    identity = sign_in.identity_of(request)
+    # A token is of one tenant.
+    user = None if identity.token_id is not None else identity.user_id
+    mine = [] if user is None else [of.tenant for of in await sign_in.authenticator_of(request).tenants_of(user)]
+    operator = identity.role.includes(Role.OPERATOR)
     async with snapshot(context.engine) as conn:
         listed = await tokens.all_tokens(conn) if operator else None
         hooks = await webhook_store.all_webhooks(conn) if operator else []
         limits, standings = await limit_store.all_limits(conn), await limit_store.standings(conn)
-        names = {row.id: row.name for row in await conn.execute(text(_NAMES))}
+        names = {row.id: row.name for row in await conn.execute(text(_NAMES), {"tenant": tenant_filter()})}
         tables = await benchmarks.current(conn, None)
         chosen = await benchmarks.find_comparison_code(conn)
         server = await conn.scalar(text("SHOW server_version"))
+        own = await tenant_store.names(conn, mine)
     return page(
         request,
         "settings.html",
@@ -70,6 +77,8 @@ async def settings_page(
         roles=token_views.roles(),
         fresh=fresh,
         operator=operator,
+        account=None if identity.user_id is None else identity,
+        tenants=own,
         limits=views.limits(limits, standings, names),
         webhooks=views.webhooks(hooks),
         signing=signing,

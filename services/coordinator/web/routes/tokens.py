@@ -44,7 +44,9 @@ async def create(
             conn, called, role, expires, server_has_token=authenticator.server_has_token
         )
     authenticator.forget()
-    log.info("token_created", id=str(token.id), name=token.name, role=token.role.value, by=identity_of(request).name)
+    log.info(
+        "token_created", id=str(token.id), role=token.role.value, by=str(identity_of(request).token_id or "server")
+    )
     return await settings_page(request, context, fresh=(token.name, secret))
 
 
@@ -53,5 +55,5 @@ async def revoke(request: Request, token_id: UUID, context: Ctx) -> Response:
     async with context.engine.begin() as conn:
         await service.revoke(conn, token_id)
     authenticator_of(request).forget()
-    log.info("token_revoked", id=str(token_id), by=identity_of(request).name)
+    log.info("token_revoked", id=str(token_id), by=str(identity_of(request).token_id or "server"))
     return back("/settings#tokens", _("Revoked: within five seconds it works nowhere."))

@@ -1,0 +1,132 @@
+"""SQL of `coordinator.users` and `coordinator.memberships`."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.coordinator.tokens.model import Member, Role
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
+
+_MEMBERS = """
+    SELECT u.id, m.tenant_id, u.name, u.kind, m.role, m.created_at, u.disabled_at, u.signed_out_at
+    FROM coordinator.memberships m JOIN coordinator.users u ON u.id = m.user_id
+"""
+
+
+async def active(conn: AsyncConnection) -> list[Member]:
+    """Of every tenant that is not closed: who is not disabled."""
+    rows = await conn.execute(
+        text(f"""
+            {_MEMBERS} JOIN coordinator.tenants o ON o.id = m.tenant_id
+            WHERE u.disabled_at IS NULL AND o.closed_at IS NULL ORDER BY o.created_at, o.id, u.id
+        """)
+    )
+    return [_member(row) for row in rows]
+
+
+async def members(conn: AsyncConnection) -> list[Member]:
+    """The tenant's, by name."""
+    rows = await conn.execute(
+        text(f"{_MEMBERS} WHERE {only_own('m')} ORDER BY u.name, u.id, m.tenant_id"), {"tenant": tenant_filter()}
+    )
+    return [_member(row) for row in rows]
+
+
+async def find(conn: AsyncConnection, user: UUID) -> Member | None:
+    rows = await conn.execute(
+        text(f"{_MEMBERS} WHERE u.id = :user AND m.tenant_id = :tenant"), {"user": user, "tenant": own_tenant()}
+    )
+    row = rows.one_or_none()
+    return None if row is None else _member(row)
+
+
+async def find_named(conn: AsyncConnection, name: str, *, kind: str | None = None) -> Member | None:
+    rows = await conn.execute(
+        text(f"""
+            {_MEMBERS} WHERE u.name = :name AND m.tenant_id = :tenant
+                         AND (CAST(:kind AS text) IS NULL OR u.kind = CAST(:kind AS text)) ORDER BY u.id LIMIT 1
+        """),
+        {"name": name, "tenant": own_tenant(), "kind": kind},
+    )
+    row = rows.one_or_none()
+    return None if row is None else _member(row)
+
+
+async def find_vouched(conn: AsyncConnection, issuer: str, subject: str) -> UUID | None:
+    """Whom an OpenID provider calls so."""
+    found: UUID | None = await conn.scalar(
+        text("SELECT id FROM coordinator.users WHERE issuer = :issuer AND subject = :subject"),
+        {"issuer": issuer, "subject": subject},
+    )
+    return found
+
+
+async def add(
+    conn: AsyncConnection, kind: str, name: str, role: Role, *, vouched: tuple[str, str] | None = None
+) -> UUID:
+    """A new account, as a member of the tenant.
+
+    vouched : issuer and subject, of a person who signs in by OpenID Connect
+    """
+    user = uuid4()
+    issuer, subject = vouched or (None, None)
+    await conn.execute(
+        text("""
+            INSERT INTO coordinator.users (id, kind, name, issuer, subject) VALUES (:id, :kind, :name, :issuer, :subject)
+        """),
+        {"id": user, "kind": kind, "name": name, "issuer": issuer, "subject": subject},
+    )
+    await join(conn, user, role)
+    return user
+
+
+async def join(conn: AsyncConnection, user: UUID, role: Role) -> None:
+    """Make an account a member of the tenant, or give a member the role."""
+    await conn.execute(
+        text("""
+            INSERT INTO coordinator.memberships (user_id, tenant_id, role) VALUES (:user, :tenant, :role)
+            ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role
+        """),
+        {"user": user, "tenant": own_tenant(), "role": role.value},
+    )
+
+
+async def set_role(conn: AsyncConnection, user: UUID, role: Role) -> None:
+    await conn.execute(
+        text("UPDATE coordinator.memberships SET role = :role WHERE user_id = :user AND tenant_id = :tenant"),
+        {"user": user, "tenant": own_tenant(), "role": role.value},
+    )
+
+
+async def remove(conn: AsyncConnection, user: UUID) -> None:
+    """End the membership, and revoke what tokens the account has of the tenant. The account stays: others may have it."""
+    for statement in (
+        "DELETE FROM coordinator.memberships WHERE user_id = :user AND tenant_id = :tenant",
+        """UPDATE coordinator.tokens SET revoked_at = clock_timestamp()
+           WHERE user_id = :user AND tenant_id = :tenant AND revoked_at IS NULL""",
+    ):
+        await conn.execute(text(statement), {"user": user, "tenant": own_tenant()})
+
+
+async def sign_out(conn: AsyncConnection, user: UUID) -> None:
+    """Every session of the account that has begun is over, whichever process keeps it."""
+    await conn.execute(
+        text("UPDATE coordinator.users SET signed_out_at = clock_timestamp() WHERE id = :user"), {"user": user}
+    )
+
+
+def _member(row: Row[Any]) -> Member:
+    return Member(
+        row.id,
+        row.tenant_id,
+        row.name,
+        row.kind,
+        Role(row.role),
+        row.created_at,
+        row.disabled_at,
+        row.signed_out_at,
+    )

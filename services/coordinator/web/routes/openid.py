@@ -1,0 +1,164 @@
+"""Signing in by OpenID Connect, accepting an invitation, and signing out of every browser."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from services.coordinator.context import Context, Ctx
+from services.coordinator.errors import NotFound, RoleTooSmall, Unauthorised
+from services.coordinator.tokens import people, people_store, service
+from services.coordinator.tokens.invitation_store import Invitation
+from services.coordinator.tokens.model import Identity
+from services.coordinator.tokens.openid import OpenId, Vouched
+from services.coordinator.web import sign_in
+from services.coordinator.web.rendering import page
+from services.coordinator.web.routes.common import PageRoute, back
+from services.coordinator.web.routes.common import router as made
+from services.coordinator.web.routes.entry import own_address, signed_in
+from services.coordinator.web.texts import gettext as _
+from shared.db.tenancy import HOUSE, Sight, see, use_sight
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+settings_router = made()
+Secret = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/sign-in/openid")
+async def begin(
+    request: Request,
+    next: Annotated[str, Query(max_length=500)] = "/",  # noqa: A002 (the parameter's name in the address)
+    invitation: Secret = "",
+) -> Response:
+    address, attempt = await _provider(request).begin(
+        _redirect(request), go_on=own_address(next), invitation=invitation
+    )
+    sign_in.sessions_of(request).remember(attempt)
+    answer = RedirectResponse(address, status_code=303)
+    # The answer must come to the browser that asked: a link with somebody else's code signs nobody in.
+    answer.set_cookie(
+        sign_in.cookie_name(request, "openid"),
+        attempt.state,
+        max_age=int(sign_in.ATTEMPT_SECONDS),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return answer
+
+
+@router.get("/sign-in/openid/callback")
+async def finish(
+    request: Request,
+    context: Ctx,
+    code: Annotated[str, Query(max_length=4000)] = "",
+    state: Secret = "",
+) -> Response:
+    provider, sessions = _provider(request), sign_in.sessions_of(request)
+    kept = request.cookies.get(sign_in.cookie_name(request, "openid"), "")
+    attempt = sessions.recall(state) if secrets.compare_digest(kept.encode(), state.encode()) else None
+    if attempt is None or not code:
+        raise Unauthorised(_("This sign-in was not begun in this browser, is too old, or was refused. Begin again."))
+    vouched = await provider.finish(attempt, code)
+    identity = await _member(request, context, vouched, attempt.invitation)
+    answer = signed_in(request, attempt.go_on, identity)
+    answer.delete_cookie(sign_in.cookie_name(request, "openid"), path="/")
+    return answer
+
+
+async def _member(request: Request, context: Context, vouched: Vouched, invitation: str) -> Identity:
+    """As whom the person acts; with an invitation for its tenant. Raises `RoleTooSmall` for somebody who is no member anywhere."""
+    see(Sight(HOUSE, everything=True))
+    name = (vouched.issuer, vouched.subject)
+    async with context.engine.begin() as conn:
+        wanted = await people.find_invitation(conn, invitation) if invitation else None
+        user = (
+            await people.accept(conn, wanted, vouched=name) if wanted else await people_store.find_vouched(conn, *name)
+        )
+    authenticator = sign_in.authenticator_of(request)
+    authenticator.forget()
+    found = [] if user is None else await authenticator.tenants_of(user)
+    if wanted is not None:
+        found.sort(key=lambda member: member.tenant != wanted.tenant)
+    if not found:
+        raise RoleTooSmall(
+            _(
+                "You are recognised, and a member of no tenant here. Ask an operator for an invitation, and open its link."
+            )
+        )
+    return sign_in.identity_of_member(found[0])
+
+
+@router.get("/invitation")
+async def invitation(request: Request, context: Ctx, code: Secret = "") -> Response:
+    """What one is invited to; accepting is a step of its own, because mail programs open links."""
+    found = await _invitation(context, code)
+    return page(
+        request, "invitation.html", invitation=found, code=code, openid=has_provider(request), secret="", needed=True
+    )
+
+
+@router.post("/invitation")
+async def accept(request: Request, context: Ctx, code: Annotated[str, Form(max_length=200)] = "") -> Response:
+    """Without a provider that recognises people: the link makes an account and a token, which is shown once."""
+    found = await _invitation(context, code)
+    if has_provider(request):
+        raise NotFound(_("Accept it by signing in."))
+    see(Sight(HOUSE, everything=True))
+    async with context.engine.begin() as conn:
+        user = await people.accept(conn, found)
+        with use_sight(Sight(found.tenant, everything=True)):
+            name = f"{found.name[:80]} {secrets.token_hex(4)}"
+            _token, secret = await service.create(conn, name, found.role, None, server_has_token=True, user=user)
+    sign_in.authenticator_of(request).forget()
+    return page(request, "invitation.html", invitation=found, code="", openid=False, secret=secret, needed=True)
+
+
+async def _invitation(context: Context, code: str) -> Invitation:
+    see(Sight(HOUSE, everything=True))
+    async with context.engine.connect() as conn:
+        return await people.find_invitation(conn, code)
+
+
+@settings_router.post("/settings/sign-out-everywhere")
+async def out_everywhere(request: Request, context: Ctx) -> Response:
+    """Of one's own account, in every browser and process."""
+    identity = sign_in.identity_of(request)
+    if identity.user_id is None:
+        raise NotFound(_("The server's own token is no account. Sign out here, or set another LEADLINE_TOKEN."))
+    async with context.engine.begin() as conn:
+        await people.sign_out(conn, identity.user_id)
+    sign_in.authenticator_of(request).forget()
+    return back("/sign-in")
+
+
+@settings_router.post("/settings/tenant")
+async def switch(request: Request, tenant: Annotated[UUID, Form()]) -> Response:
+    """Act for another tenant of which one is a member, from here on in this browser."""
+    identity = sign_in.identity_of(request)
+    members = [] if identity.user_id is None else await sign_in.authenticator_of(request).tenants_of(identity.user_id)
+    found = next((member for member in members if member.tenant == tenant), None)
+    if found is None or identity.token_id is not None:
+        raise NotFound(_("You are no member of that tenant, or signed in by a token, which is of one."))
+    return signed_in(request, "/", sign_in.identity_of_member(found))
+
+
+def has_provider(request: Request) -> bool:
+    return getattr(request.app.state, "openid", None) is not None
+
+
+def _provider(request: Request) -> OpenId:
+    found = getattr(request.app.state, "openid", None)
+    if not isinstance(found, OpenId):
+        raise NotFound(_("No sign-in provider is set up here (LEADLINE_OIDC_ISSUER). Sign in with a token."))
+    return found
+
+
+def _redirect(request: Request) -> str:
+    given: str | None = request.app.state.context.settings.oidc_redirect_url
+    return given or str(request.url_for("finish"))
