@@ -145,9 +145,12 @@ def most_to_lose(panel: Panel, stack: PortfolioGroup) -> FloatVector:
 def possible(
     of: Sequence[Tail], most: FloatVector, section: str, covered: FloatVector, reasons: Sequence[Reasons]
 ) -> list[Tail]:
-    """The tails without losses of more than `most`, each withheld one named."""
+    """The tails without losses of more than `most`; each that is withheld is named, as are filtered ones of too few returns."""
     found, withheld = withhold_impossible(of, most)
     for tail, beyond in zip(of, withheld, strict=True):
+        if tail.method == "filtered":
+            for i in np.flatnonzero(np.isnan(tail.var) & np.isfinite(of[0].var) & (covered >= COVERAGE_GATE)).tolist():
+                reasons[i].add(SHORT_HISTORY, figure=f"{section}.filtered.{tail.level:g}")
         for i in np.flatnonzero(beyond & (covered >= COVERAGE_GATE)).tolist():
             reasons[i].add(BEYOND_HOLDINGS, figure=f"{section}.{tail.method}.{tail.level:g}")
     return found

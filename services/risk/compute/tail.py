@@ -15,9 +15,10 @@ from services.risk.compute.inputs import History
 from services.risk.compute.rolling import trailing_sums
 from services.risk.compute.series import masked_moments
 from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntVector
-from shared.market.registry import FILTER_SIGMAS, VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
+from shared.market.registry import EWMA_MIN_OBS, FILTER_SIGMAS, VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
 
 _ROUNDING = 1e-9
+_FILTERED_MIN_OBS = VAR_MIN_OBS - EWMA_MIN_OBS  # what the least history leaves once the first have no volatility before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def tails(
     """One day: historical, normal and filtered VaR and ES of each level, on series (n, LOOKBACK).
 
     Filtered: the historical figures of returns that are brought to today's volatility, r_t σ_D/σ_{t-1} by the EWMA (Barone-Adesi and others
-    1999); the first 63 have none. Intervals of historical ones are order statistics; they say how few returns are behind a quantile.
+    1999); the first 63 have none, and where fewer than 189 are left, theirs are NaN. Intervals of historical ones are order statistics; they say how few returns are behind a quantile.
     path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
     """
     count, mean, variance = masked_moments(series, valid)
@@ -54,9 +55,8 @@ def tails(
         es = -mean + sd * (normal.pdf(z) / (1.0 - level))
         known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
         result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
-    return result + _by_order(
-        "filtered", *filter_returns(series, valid, ewma_path(series, valid) if path is None else path), levels, enough
-    )
+    brought, known = filter_returns(series, valid, ewma_path(series, valid) if path is None else path)
+    return result + _by_order("filtered", brought, known, levels, enough & (known.sum(axis=1) >= _FILTERED_MIN_OBS))
 
 
 def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:
@@ -67,7 +67,8 @@ def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) ->
     """
     before = np.concatenate([np.full((len(series), 1), np.nan), path[:, :-1]], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        still = (before == 0.0) & (path[:, -1:] == 0.0)
+        # What stood still on a day whose volatility was none stands still at any: it is an observation, and 0 / 0 is not.
+        still = (before == 0.0) & (series == 0.0)
         brought = np.where(still, series, series * np.sqrt(path[:, -1:] / before))
         most = np.maximum(np.abs(series), FILTER_SIGMAS * np.sqrt(path[:, -1:]))
         jumped = series**2 > FILTER_SIGMAS**2 * before

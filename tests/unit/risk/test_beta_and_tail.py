@@ -9,6 +9,8 @@ from scipy import stats
 
 from services.risk.compute.beta import realized_beta
 from services.risk.compute.inputs import History
+from services.risk.compute.reasons import Reasons
+from services.risk.compute.series_report import possible
 from services.risk.compute.tail import drawdowns, order_ranks, tails, ten_days, withhold_impossible
 from services.risk.compute.tail_parts import _lowest
 from shared.market.registry import ES_LEVEL, LOOKBACK
@@ -170,6 +172,30 @@ def test_a_jump_out_of_a_pinned_price_counts_ten_of_todays_deviations_at_most() 
     )
     [fallen] = [t for t in tails(quiet[None], VALID[:1], (0.99,)) if t.method == "filtered"]
     assert fallen.es[0] < 0.3, "brought down with the volatility, as any other"
+
+
+def test_days_on_which_nothing_moved_are_observations_of_filtered_figures() -> None:
+    """A new issue's price stood still until two days ago: 0 / 0 dropped all but the two."""
+    still = np.zeros((1, LOOKBACK))
+    still[0, -2:] = -0.03, 0.01
+    found = [t for t in tails(still, VALID[:1], (0.95, 0.99)) if t.method == "filtered"]
+    assert [t.n_obs[0] for t in found] == [LOOKBACK - 63] * 2
+    assert found[0].var[0] == 0.0
+    assert 0.0 <= found[1].es[0] < 0.05
+
+
+@pytest.mark.parametrize(("left", "known"), [(188, False), (189, True)])
+def test_filtered_figures_need_what_the_least_history_leaves(left: int, known: bool) -> None:
+    path = np.full((1, LOOKBACK), 1e-4)
+    path[:, : LOOKBACK - left - 1] = np.nan
+    found = {t.method: t for t in tails(SERIES[:1], VALID[:1], (0.95,), path)}
+    assert found["filtered"].n_obs[0] == left
+    assert np.isfinite([found["filtered"].var[0], found["filtered"].es[0], found["filtered"].low[0]]).tolist() == [known] * 3
+    assert np.isfinite(found["historical"].var[0])
+    why = [Reasons()]
+    possible(list(found.values()), np.array([np.inf]), "var", np.ones(1), why)
+    named = [("var.filtered.0.95", "short_history")]
+    assert [(e["figure"], e["reason"]) for e in why[0].to_documents()] == ([] if known else named)
 
 
 def test_what_a_portfolio_cannot_lose_is_withheld_and_bounds_end_at_all_it_has() -> None:
