@@ -18,7 +18,9 @@ from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntV
 from shared.market.registry import EWMA_MIN_OBS, FILTER_SIGMAS, VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
 
 _ROUNDING = 1e-9
-_FILTERED_MIN_OBS = VAR_MIN_OBS - EWMA_MIN_OBS  # what the least history leaves once the first have no volatility before them
+_FILTERED_MIN_OBS = (
+    VAR_MIN_OBS - EWMA_MIN_OBS
+)  # what the least history leaves once the first have no volatility before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def tails(
     """One day: historical, normal and filtered VaR and ES of each level, on series (n, LOOKBACK).
 
     Filtered: the historical figures of returns that are brought to today's volatility, r_t σ_D/σ_{t-1} by the EWMA (Barone-Adesi and others
-    1999); the first 63 have none, and where fewer than 189 are left, theirs are NaN. Intervals of historical ones are order statistics; they say how few returns are behind a quantile.
+    1999); the first 63 have none, and where fewer than 189 are left the figures are NaN. Intervals of historical ones are order
+    statistics; they say how few returns are behind a quantile.
     path : (n, LOOKBACK) of `ewma_path`, if the caller has it.
     """
     count, mean, variance = masked_moments(series, valid)
@@ -55,8 +58,8 @@ def tails(
         es = -mean + sd * (normal.pdf(z) / (1.0 - level))
         known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
         result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
-    brought, known = filter_returns(series, valid, ewma_path(series, valid) if path is None else path)
-    return result + _by_order("filtered", brought, known, levels, enough & (known.sum(axis=1) >= _FILTERED_MIN_OBS))
+    brought, there = filter_returns(series, valid, ewma_path(series, valid) if path is None else path)
+    return result + _by_order("filtered", brought, there, levels, enough & (there.sum(axis=1) >= _FILTERED_MIN_OBS))
 
 
 def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:

@@ -190,7 +190,10 @@ def test_filtered_figures_need_what_the_least_history_leaves(left: int, known: b
     path[:, : LOOKBACK - left - 1] = np.nan
     found = {t.method: t for t in tails(SERIES[:1], VALID[:1], (0.95,), path)}
     assert found["filtered"].n_obs[0] == left
-    assert np.isfinite([found["filtered"].var[0], found["filtered"].es[0], found["filtered"].low[0]]).tolist() == [known] * 3
+    assert (
+        np.isfinite([found["filtered"].var[0], found["filtered"].es[0], found["filtered"].low[0]]).tolist()
+        == [known] * 3
+    )
     assert np.isfinite(found["historical"].var[0])
     why = [Reasons()]
     possible(list(found.values()), np.array([np.inf]), "var", np.ones(1), why)
