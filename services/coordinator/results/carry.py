@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.coordinator.compute.carry import carry
 from services.coordinator.results.history import Snapshots
 from services.coordinator.results.values import to_json
-from shared.arrays import FloatVector
+from shared.arrays import FloatMatrix, FloatVector
 from shared.market.symbols import SymbolKind, classify
 
 
@@ -44,12 +44,22 @@ async def read(
     opening = [(found.equity, 0.0)] if part.start == 0 else []
     before = found.sessions[part.start - 1 if part.start else 0 : part.stop - 1]
     balances = np.array([*opening, *(stored.get(day, (np.nan, np.nan)) for day in before)], dtype=np.float64)
+    return of_balances(found, part, balances, free, terms)
+
+
+def of_balances(
+    found: Snapshots, part: slice, balances: FloatMatrix, free: FloatVector, terms: Terms
+) -> dict[str, Any]:
+    """balances : (n, 2) cash and what is borrowed to be short (<= 0) at the close before each session of the range"""
+    idle = found.idle()[part]
     base = np.concatenate([[found.base(part.start)], found.nav[part.start : part.stop - 1]])
+    # Nothing is borrowed, lent or earned on what the rounding of a cent leaves of an account.
+    cash, short = np.where(idle[:, None], 0.0, balances).T
     of = carry(
         found.returns[part],
         base + np.maximum(found.flow[part], 0.0),
-        balances[:, 0],
-        balances[:, 1],
+        cash,
+        short,
         np.nan_to_num(free, nan=0.0),
         margin_spread=terms.margin_spread,
         borrow_rate=terms.borrow_rate,
@@ -60,7 +70,7 @@ async def read(
         "interest": to_json(of.interest),
         "margin": to_json(of.margin),
         "borrow": to_json(of.borrow),
-        "total_return": to_json(of.total_return),
+        "total_return": None if idle.all() else to_json(of.total_return),
     }
 
 

@@ -15,6 +15,7 @@ from services.coordinator.compute.benchmark import compare
 from services.coordinator.compute.performance import Range, by_calendar, measure
 from services.coordinator.compute.replay import by_factors, compound, option_return, total
 from services.coordinator.results import attribution as attributions
+from services.coordinator.results import carry as carries
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results import what_if as what_ifs
 from services.coordinator.results.attribution_inputs import Held, Inputs, SectorBenchmark
@@ -502,3 +503,24 @@ def test_a_question_that_changes_nothing_needs_a_reader() -> None:
     assert role_for_call("POST", "/api/v1/portfolios/x/what-if") is Role.READER
     assert role_for_call("POST", "/api/v1/portfolios/x/what-if/y") is Role.EDITOR
     assert role_for_call("DELETE", "/api/v1/portfolios/x/what-if") is Role.EDITOR
+
+
+def paid_out(nav: list[float], flow: list[float]) -> history.Snapshots:
+    """An account of 1,000 without positions, whose NAV is what was put in."""
+    n = len(nav)
+    nothing, no = np.zeros(n), np.zeros(n, np.bool_)
+    return history.Snapshots(
+        sessions(n), np.array(nav), nothing, nothing, np.array(flow), np.ones(n), ~no, no, nothing, 1000.0
+    )
+
+
+def test_nothing_is_earned_on_what_rounding_leaves_of_an_account() -> None:
+    """Paid out but for 0.4 of a cent, owed in cash: interest over next to nothing is no return."""
+    found = paid_out([1000.0, 0.0, 0.0, 500.0], [0.0, -1000.0, 0.0, 500.0])
+    terms = carries.Terms(0.02, 0.01)
+    balances = np.array([[1000.0, 0.0], [1000.0, 0.0], [-0.004, 0.0], [0.0, 0.0]])
+    of = carries.of_balances(found, slice(0, 4), balances, np.full(4, 0.0001), terms)
+    assert of["interest"] == pytest.approx(0.2)
+    assert (of["margin"], of["total_return"]) == (0.0, pytest.approx(1.0001**2 - 1.0))
+    alone = carries.of_balances(found, slice(2, 3), balances[2:3], np.full(1, 0.0001), terms)
+    assert (alone["interest"], alone["margin"], alone["total_return"]) == (0.0, 0.0, None)
