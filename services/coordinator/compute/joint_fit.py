@@ -5,8 +5,11 @@ The definition is that of stored exposures, for one symbol and session at a time
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from services.coordinator.compute import newey_west
 from shared.arrays import BoolMatrix, FloatMatrix, FloatVector
 from shared.market.registry import (
     BETA_MIN_OBS,
@@ -16,6 +19,8 @@ from shared.market.registry import (
     JOINT_PENALTY,
     NO_VARIANCE,
     REPORTED_FACTOR,
+    SHRINK_MEAN,
+    SHRINK_SD,
 )
 
 
@@ -51,6 +56,28 @@ def joint_betas(own: FloatVector, proxies: FloatMatrix) -> FloatVector:
     if usable[alone]:
         found[alone] = _ridge(y, residual[[0, alone]][:, rows], np.zeros(2, dtype=np.bool_))[1]
     return found
+
+
+def shrunk_beta(own: FloatVector, market: FloatVector) -> float:
+    """Vasicek's market beta of stored exposures; NaN below 63 returns, or of a market that lacks one or stands still.
+
+    own, market : (252,) daily total returns, NaN where missing
+    """
+    rows = np.isfinite(own) & np.isfinite(market)
+    n = int(rows.sum())
+    y, x = own[rows], market[rows]
+    if n < BETA_MIN_OBS or not np.isfinite(market).all():
+        return math.nan
+    centred, deviation = x - x.mean(), y - y.mean()
+    squares = float(centred @ centred)
+    if squares <= NO_VARIANCE * float(x @ x):
+        return math.nan
+    beta = float(centred @ deviation) / squares
+    design = np.column_stack([np.ones(n), x])
+    residual = deviation - beta * centred
+    error = float(newey_west.covariance(design, residual, np.linalg.inv(design.T @ design))[1, 1])
+    spread = SHRINK_SD**2
+    return (beta * spread + SHRINK_MEAN * error) / (spread + error)
 
 
 def _ridge(y: FloatVector, regressors: FloatMatrix, penalised: FloatVector) -> FloatVector:

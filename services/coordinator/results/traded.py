@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.coordinator.compute.joint_fit import joint_betas
+from services.coordinator.compute.joint_fit import joint_betas, shrunk_beta
 from services.coordinator.results import factor_returns, history, option_values
 from services.coordinator.results.book import Book, Holding
 from shared.arrays import FloatVector
@@ -58,6 +58,21 @@ async def read(
             reason = ReasonCode.NO_PROXY if of.proxies[0] is None else ReasonCode.NOT_HELD
         found[symbol] = Moves(leverage, own, terms.get(symbol), reason)
     return found
+
+
+async def shrunk(
+    conn: AsyncConnection, of: Book, symbols: Sequence[str | None], ids: Mapping[str, int]
+) -> dict[str, float]:
+    """The beta that stands in for a missing return, of symbols that no exposures were stored of."""
+    market, names = of.proxies[0], [symbol for symbol in symbols if symbol is not None]
+    if market is None or market not in ids or not names:
+        return {}
+    days = calendar()
+    sessions = np.array(days.between(days.back(of.session, BETA_WINDOW - 1), of.session), dtype="datetime64[D]")
+    *own, proxy = await history.of_prices(
+        conn, "total_return", [*(ids[symbol] for symbol in names), ids[market]], sessions
+    )
+    return {symbol: shrunk_beta(series, proxy) for symbol, series in zip(names, own, strict=True)}
 
 
 async def _betas(

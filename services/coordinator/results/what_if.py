@@ -87,6 +87,7 @@ async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) ->
     roots = {holding.root for holding in holdings} | ({of.proxies[0]} - {None})
     ids = await history.find_symbol_ids(conn, sorted(str(root) for root in roots))
     shrunk, joint = await past_returns.facts(conn, ids, of.session)
+    shrunk |= await traded.shrunk(conn, of, [root for root in roots if root in ids and root not in shrunk], ids)
     known = await traded.read(conn, of, dict(zip(new, holdings[len(of.symbols) :], strict=True)), ids, joint)
     exposure = np.append(of.moves, [known[symbol].leverage for symbol in new])
     betas = np.concatenate([of.betas, np.array([known[symbol].betas for symbol in new]).reshape(-1, len(FACTOR_NAMES))])

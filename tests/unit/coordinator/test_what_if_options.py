@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.coordinator.compute.joint_fit import joint_betas
+from services.coordinator.compute.joint_fit import joint_betas, shrunk_beta
 from services.coordinator.results import factor_returns, history, option_values, past_returns, what_if
 from services.coordinator.results.book import Book, holding
 from services.factors.compute.exposures import exposures
@@ -235,6 +235,22 @@ async def test_what_nobody_held_is_fitted_and_too_young_withholds_the_betas(monk
     assert {r["reason"] for r in found["reasons"]} == {"not_held"}
 
 
+async def test_what_a_share_that_nobody_held_lacks_is_its_shrunk_beta_times_the_market(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As risk would fill it, had somebody held it; 1 times the market is for those without 63 returns."""
+    row = PANEL.symbols.index
+    young = cases.forget(PANEL, "BBB", 0, LOOKBACK - 120)
+    Stored(young).install(monkeypatch, facts=["AAPL"])
+    of = book_of(one(PANEL, {"AAPL": 900.0}, nav=NAV))
+    universe = await what_if._universe(None, of, {"BBB": 150.0})  # type: ignore[arg-type]
+    market_ = PANEL.returns[row(cases.PROXIES[0]), -LOOKBACK:]
+    beta = shrunk_beta(young.returns[row("BBB"), -BETA_WINDOW:], market_[-BETA_WINDOW:])
+    assert abs(beta - 1.0) > 0.01
+    filled = universe.series.filled[universe.symbols.index("BBB")]
+    np.testing.assert_allclose(filled[: LOOKBACK - 120], beta * market_[: LOOKBACK - 120], rtol=1e-12)
+
+
 def test_betas_of_what_nobody_holds_are_those_that_would_be_stored() -> None:
     chance = np.random.default_rng(3)
     length = BETA_WINDOW + 20
@@ -260,6 +276,8 @@ def test_betas_of_what_nobody_holds_are_those_that_would_be_stored() -> None:
     for s in range(columns.shape[1]):
         found = joint_betas(columns[-BETA_WINDOW:, s], table)
         np.testing.assert_allclose(found, stored.joint[0, s], rtol=1e-9, atol=1e-11, equal_nan=True)
+        shrunk = shrunk_beta(columns[-BETA_WINDOW:, s], table[0])
+        np.testing.assert_allclose(shrunk, stored.shrunk[0, s], rtol=1e-9, atol=1e-11, equal_nan=True)
     assert np.isnan(joint_betas(own[-BETA_WINDOW:], np.where(np.arange(len(table))[:, None] == 0, np.nan, table))).all()
     without = table.copy()
     without[3, 5] = np.nan
