@@ -40,12 +40,12 @@ class Terms:
         """Return of the option when its underlying returns `moves` (decimal, at least -1) at once; 0 where nothing moves.
 
         What it is worth by the formula then, less what it is worth by it now, over the price: a price without time value may lie a little
-        beside the formula. volatility : of each move, a year; by default the session's own
+        beside the formula, and no more than all of it is lost. volatility : of each move, a year; by default the session's own
         """
         sigma = self.volatility if volatility is None else volatility
         spot = self.spot * (1.0 + np.maximum(moves, -1.0))
         change = self._worth(spot, sigma) - self._worth(np.array([self.spot]), self.volatility)[0]
-        return np.where((moves == 0.0) & (sigma == self.volatility), 0.0, change / self.price)
+        return np.where((moves == 0.0) & (sigma == self.volatility), 0.0, np.maximum(change / self.price, -1.0))
 
     def _worth(self, spot: FloatVector, sigma: FloatVector | float) -> FloatVector:
         """Of one share by the formula at each spot."""

@@ -11,6 +11,8 @@ import numpy as np
 from services.coordinator.compute.what_if import NAN, concentration
 from shared.arrays import FloatVector
 
+_ROUNDING = 1e-12  # of a fund: weights that are told as 1 sum to it but for this
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -22,6 +24,12 @@ class Told:
     sectors: tuple[str, ...] = ()
     """GICS names; empty where none is said."""
     as_of: date | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the fund's value that is told."""
+        whole = float(self.weights.sum())
+        return 1.0 if abs(whole - 1.0) <= _ROUNDING else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,8 @@ def behind(lines: Sequence[Line], funds: Mapping[str, Told]) -> dict[str, Behind
                 of.through += weight * (line.long + line.short)
                 of.long += weight * line.long
                 of.short += weight * line.short
-            rest = 1.0 - float(told.weights.sum())
-        if rest > 0.0:
+            rest = 1.0 - told.share
+        if rest > _ROUNDING:
             of = found.setdefault(line.name, Behind())
             of.direct += rest * (line.long + line.short)
             of.long += rest * line.long

@@ -181,7 +181,7 @@ def _funds(
             continue
         gross = lines[at].long - lines[at].short
         # An option without a delta is not opened, though the fund is.
-        told = 0.0 if fund is None or lines[at].name != holding.root else float(fund.weights.sum())
+        told = 0.0 if fund is None or lines[at].name != holding.root else fund.share
         whole += gross
         opened += told * gross
         why = ReasonCode.NO_FUND_HOLDINGS if fund is None else ReasonCode.NO_DELTA if told == 0.0 else None

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.coordinator.compute.what_if import Figures, Quantities, Series, figures, hedge, withhold
-from services.coordinator.errors import NotFetched
+from services.coordinator.errors import Invalid, NotFetched
 from services.coordinator.results import book, history, past_returns, traded
 from services.coordinator.results.book import Book, Holding
 from services.coordinator.results.reasons import documents
@@ -30,8 +30,10 @@ from shared.market.registry import (
     PRICE_INDICES,
     VAR_MIN_OBS,
 )
-from shared.market.symbols import SymbolKind, normalise
+from shared.market.symbols import CASH_SYMBOL, SymbolKind, normalise
 from shared.work import Phase
+
+_MONEY = (CASH_SYMBOL, "USD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ async def read(conn: AsyncConnection, portfolio: UUID, trades: Sequence[Trade], 
 
 
 async def _universe(conn: AsyncConnection, of: Book, moved: dict[str, float]) -> _Universe:
+    _refuse_money([s for s, h in zip(of.symbols, of.holdings, strict=True) if s in moved and s in _MONEY and h.cash])
     new = [symbol for symbol in moved if symbol not in of.symbols]
     prices = await _closes(conn, new, of.session)
     symbols = [*of.symbols, *new]
@@ -135,9 +138,22 @@ async def _closes(conn: AsyncConnection, symbols: Sequence[str], session: date) 
     """What a share or contract of each symbol is worth at the session's close. Raises `NotFetched`."""
     found = await _stored_closes(conn, symbols, session)
     if missing := [symbol for symbol in symbols if symbol not in found]:
+        _refuse_money([symbol for symbol in missing if symbol in _MONEY])
         raise NotFetched(missing, "trades")
     contracts = {symbol for symbol in found if book.holding(symbol, {}).kind is SymbolKind.OPTION}
     return {symbol: price * (OPTION_MULTIPLIER if symbol in contracts else 1) for symbol, price in found.items()}
+
+
+def _refuse_money(symbols: Sequence[str]) -> None:
+    if symbols:
+        raise Invalid(
+            f"{symbols[0]} is money, and money is no trade: what is bought is paid from the book's cash, and what is sold goes into it. "
+            "Leave it out; money that comes or goes is a flow (leadline flows). A company of that ticker is known by its prices.",
+            errors=[
+                {"row": None, "column": "trades", "code": "invalid", "message": "money is no trade", "value": symbol}
+                for symbol in symbols
+            ],
+        )
 
 
 async def _stored_closes(conn: AsyncConnection, symbols: Sequence[str], session: date) -> dict[str, float]:

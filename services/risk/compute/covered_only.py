@@ -28,7 +28,7 @@ from services.risk.compute.reasons import (
 )
 from services.risk.compute.series import Filled
 from services.risk.compute.series_report import YEAR, SeriesFigures, gate, market_of, most_to_lose, possible
-from services.risk.compute.tail import tails
+from services.risk.compute.tail import FILTERED_MIN_OBS, tails
 from services.risk.compute.tail_parts import ReturnsOf
 from shared.arrays import BoolCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, LOOKBACK, VAR_LEVELS, VOLATILITY_WINDOWS
@@ -107,9 +107,11 @@ def covered_only(
     market = panel.proxies[stack.sessions, 0] >= 0
     for i in sorted(set(range(len(documents))) - set(alone.units.tolist())):
         # As measured: what is withheld there is here.
-        for line in documents[i]["var"]:
-            if line["var"] is None and documents[i]["var"][0]["var"] is not None:
-                reasons[i].add(BEYOND_HOLDINGS, figure=f"covered_only.var.{line['method']}.{line['level']:g}")
+        for line in whole.var[i]:
+            if line["var"] is None and whole.var[i][0]["var"] is not None:
+                few = line["method"] == "filtered" and line["n_obs"] < FILTERED_MIN_OBS
+                why = SHORT_HISTORY if few else BEYOND_HOLDINGS
+                reasons[i].add(why, figure=f"covered_only.var.{line['method']}.{line['level']:g}")
     for i, document in enumerate(documents):
         document |= {name: column[i] for name, column in backed.items()}
         if any(value is None for value in (*document.values(), document["var"][0]["var"])):

@@ -11,7 +11,7 @@ from services.risk.compute.correlations import FactorLabels, Structure
 from services.risk.compute.covered_only import RealOf, covered_only, covered_series
 from services.risk.compute.depth import Depth
 from services.risk.compute.factor_model import FactorModel, ModelRisk, model_risk
-from services.risk.compute.inputs import Book, Panel, PortfolioGroup, has_series
+from services.risk.compute.inputs import OPTION, Book, Panel, PortfolioGroup, has_series
 from services.risk.compute.pairs import Pairs
 from services.risk.compute.reasons import (
     IMPLAUSIBLE,
@@ -38,7 +38,7 @@ from services.risk.compute.series import coverage
 from services.risk.compute.series_report import PERCENTILE_WINDOW, YEAR, SeriesFigures, market_of, series_figures
 from services.risk.compute.tail import NavVolatility
 from services.risk.compute.tail_parts import ReturnsOf, es_parts
-from shared.arrays import FloatMatrix, FloatVector, IntVector
+from shared.arrays import FloatCube, FloatMatrix, FloatVector, IntVector
 from shared.market.registry import COVERAGE_GATE, IMPLAUSIBLE_SIGMAS, LOOKBACK
 
 SECTOR_FIGURES = ("long", "short", "net", "gross", "benchmark", "active")
@@ -86,8 +86,7 @@ def risk_documents(
     parts = es_parts(stack, in_full, since, own)
     shortfall = es_factors(panel, model, stack, in_full, since, joint.beta, *whole.shortfall)
     reverse = reverse_stress(model, stack, joint.beta)
-    trusted = (depth.covered >= COVERAGE_GATE)[:, None, None]
-    columns["tail_parts"] = to_rows(np.where(trusted, parts, np.nan).reshape(len(parts), -1))
+    columns["tail_parts"] = _known_parts(panel, stack, parts, depth)
     positive, market = (stack.nav > 0.0).tolist(), (panel.proxies[stack.sessions, 0] >= 0).tolist()
     documents: list[Document] = []
     for i, structure in enumerate(structures):
@@ -109,6 +108,12 @@ def risk_documents(
         documents.append(_document(whole, i, decomposition, drawdown, concentrations[i]) | tail | sectors[i])
     columns |= _factor_columns(stack, labels, model_shares)
     return documents, columns, covered[YEAR]
+
+
+def _known_parts(panel: Panel, stack: PortfolioGroup, parts: FloatCube, depth: Depth) -> list[FloatVector]:
+    """An option without a delta adds nothing to the series: what it has in its tail is unknown, and no zero."""
+    known = (depth.covered >= COVERAGE_GATE)[:, None] & (panel.kinds[stack.source] != OPTION)
+    return to_rows(np.where(known[:, :, None], parts, np.nan).reshape(len(parts), -1))
 
 
 def _by_model(panel: Panel, model: FactorModel, stack: PortfolioGroup, joint: Exposures) -> ModelRisk:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Any
 
+from services.risk.compute.replay_windows import sessions_of
 from services.risk.compute.scenarios import (
     RATES_BP,
     BadScenarios,
@@ -18,6 +19,7 @@ from services.risk.compute.scenarios import (
     Scenarios,
     VolatilityMove,
 )
+from shared.market.calendar import exchange_calendar
 from shared.market.registry import FACTOR_NAMES, FACTORS, GROWTH, PROXY_SYMBOLS, RATES, STYLES, VALUE
 from shared.text import unprintable
 
@@ -225,6 +227,7 @@ def _replay(of: Any, where: str) -> Replay:
         raise BadScenarios(
             f"{where}: replay ends on {last}, not after {first}; `from` is the close before the first return"
         )
+    _has_sessions(first, last, where, from_prices="returns" not in of)
     if "returns" not in of:
         return Replay(first, last, {}, from_prices=True)
     returns = of["returns"]
@@ -243,6 +246,21 @@ def _replay(of: Any, where: str) -> Replay:
     for symbol, value in found.items():
         _possible(symbol, value, where)
     return Replay(first, last, found)
+
+
+def _has_sessions(first: date, last: date, where: str, *, from_prices: bool) -> None:
+    """Refuses a window in which nothing can have happened. What is stated with its returns may be older than the calendar."""
+    calendar = exchange_calendar()
+    if last > calendar.horizon:
+        raise BadScenarios(f"{where}: replay ends on {last}, beyond {calendar.horizon}; a replay is what happened")
+    if first < calendar.first:
+        if from_prices:
+            raise BadScenarios(
+                f"{where}: replay begins on {first}, before {calendar.first}, from which on sessions are known; state `returns` with it, "
+                f"as in {_REPLAY}"
+            )
+    elif not sessions_of((first, last), calendar):
+        raise BadScenarios(f"{where}: no session lies after {first} and by {last}; let the replay reach over one")
 
 
 def _refuse_unknown_keys(of: Mapping[Any, Any], keys: Sequence[str], where: str) -> None:

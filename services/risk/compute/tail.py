@@ -18,7 +18,7 @@ from shared.arrays import BoolMatrix, DateVector, FloatMatrix, FloatVector, IntV
 from shared.market.registry import EWMA_MIN_OBS, FILTER_SIGMAS, VAR_DAYS, VAR_INTERVAL, VAR_MIN_OBS
 
 _ROUNDING = 1e-9
-_FILTERED_MIN_OBS = (
+FILTERED_MIN_OBS = (
     VAR_MIN_OBS - EWMA_MIN_OBS
 )  # what the least history leaves once the first have no volatility before them
 
@@ -59,7 +59,7 @@ def tails(
         known = (np.where(enough, var, np.nan), np.where(enough, es, np.nan))
         result.append(Tail("normal", level, *known, n_obs, unknown, unknown))
     brought, there = filter_returns(series, valid, ewma_path(series, valid) if path is None else path)
-    return result + _by_order("filtered", brought, there, levels, enough & (there.sum(axis=1) >= _FILTERED_MIN_OBS))
+    return result + _by_order("filtered", brought, there, levels, enough & (there.sum(axis=1) >= FILTERED_MIN_OBS))
 
 
 def filter_returns(series: FloatMatrix, valid: BoolMatrix, path: FloatMatrix) -> tuple[FloatMatrix, BoolMatrix]:

@@ -34,6 +34,19 @@ def test_a_fund_is_its_holdings_and_what_is_not_told_stays_its_own() -> None:
     assert concentration_of(found).top_3 == pytest.approx(1200 / 1300)
 
 
+def test_a_list_that_sums_to_one_but_for_rounding_leaves_nothing_of_the_fund() -> None:
+    weights = np.full(10, 0.1)
+    weights[-1] = 0.1 - 2e-16
+    assert 1.0 - weights.sum() > 0.0
+    names = tuple(f"S{k}" for k in range(10))
+    found = behind([Line("FUND", 1000.0, -10.0)], {"FUND": Told(names, weights)})
+    assert sorted(found) == sorted(names), "no name with a weight of 1e-16"
+    body, _ = figures(
+        held({"FUND": (1000.0, 0.0)}), Facts({"FUND": Told(names, weights, ("",) * 10)}, {}, {}), np.ones(1)
+    )
+    assert (body["names"], body["looked_through"], body["funds"][0]["told"]) == (10, 1.0, 1.0)
+
+
 def test_a_short_fund_is_short_of_what_it_holds_and_funds_within_are_names() -> None:
     found = behind([Line("FUND", 0.0, -1000.0)], {"FUND": Told(("INNER", "AAPL"), np.array([0.6, 0.4])), "INNER": FUND})
     assert {name: of.net for name, of in found.items()} == {"INNER": -600.0, "AAPL": -400.0}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from services.coordinator.compute.joint_fit import joint_betas, shrunk_beta
+from services.coordinator.errors import Invalid
 from services.coordinator.results import factor_returns, history, option_values, past_returns, what_if
 from services.coordinator.results.book import Book, holding
 from services.factors.compute.exposures import exposures
@@ -249,6 +250,24 @@ async def test_what_a_share_that_nobody_held_lacks_is_its_shrunk_beta_times_the_
     assert abs(beta - 1.0) > 0.01
     filled = universe.series.filled[universe.symbols.index("BBB")]
     np.testing.assert_allclose(filled[: LOOKBACK - 120], beta * market_[: LOOKBACK - 120], rtol=1e-12)
+
+
+async def test_money_is_no_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the book has a line of it or not; a company of that ticker is traded by its price."""
+    Stored(PANEL).install(monkeypatch)
+
+    async def no_closes(*_: object) -> dict[str, float]:
+        return {}
+
+    of = book_of(one(PANEL, {"AAPL": 900.0}, nav=NAV))
+    line = replace(of, symbols=["CASH"], holdings=[holding("CASH", {"class": "PUBLIC", "subtype": "CASH"})])
+    with pytest.raises(Invalid, match="money is no trade") as refused:
+        await what_if._universe(None, line, {"CASH": 100.0})  # type: ignore[arg-type]
+    assert refused.value.status == 422
+    monkeypatch.setattr(what_if, "_stored_closes", no_closes)
+    for symbols, said in (({"AAA": 1.0, "USD": 5.0}, "USD is money"), ({"AAA": 1.0}, "No price of AAA is stored")):
+        with pytest.raises(Invalid, match=said):
+            await what_if._universe(None, of, symbols)  # type: ignore[arg-type]
 
 
 def test_betas_of_what_nobody_holds_are_those_that_would_be_stored() -> None:

@@ -130,6 +130,17 @@ def test_a_price_without_time_value_moves_one_for_one(kind: str, spot: float, be
     assert greeks(contract(kind), DAY, parity - 0.011 * spot, spot) is None
 
 
+@pytest.mark.parametrize(("kind", "spot"), [("CALL", 150.0), ("PUT", 70.0)])
+def test_no_option_loses_more_than_it_is_worth(kind: str, spot: float) -> None:
+    """Below parity the formula says that more goes than was paid: 51.8 of a call at 51."""
+    sign = 1.0 if kind == "CALL" else -1.0
+    price = sign * (spot - STRIKE * math.exp(-OPTION_RATE * (EXPIRY - DAY).days / 365)) - 0.005 * spot
+    of = greeks(contract(kind), DAY, price, spot)
+    assert of is not None
+    held = terms(contract(kind), DAY, price, spot, of.volatility)
+    assert held.returns(np.array([-0.6 * sign, -0.999 if sign > 0 else 1.0])).tolist() == [-1.0, -1.0]
+
+
 def test_positions_that_cancel_stand_still_and_their_rounding_is_no_trend() -> None:
     """A share, and a call on it written at parity."""
     panel = market()
@@ -275,6 +286,11 @@ def test_without_a_price_of_option_or_underlying_it_is_uncovered_and_says_so(wit
     assert of.exposures["factors"][0]["covered_weight"] == pytest.approx(40_000 / (40_000 + value))
     assert of.stress["scenarios"][0]["uncovered_value"] == pytest.approx(value)
     assert {"figure": None, "symbol": CALL, "reason": "no_delta"} in of.reasons
+    lines = {line["symbol"]: line for line in of.risk["positions"]}
+    assert set(lines[CALL]["es_975"].values()) == {None}, "unknown, and no zero"
+    assert lines[CALL]["reason"] == "no_delta"
+    tail = next(t for t in of.risk["var"] if (t["method"], t["level"]) == ("historical", 0.975))
+    assert lines["BBB"]["es_975"]["component"] == pytest.approx(tail["es"], rel=1e-9)
 
 
 def loss(of: Answered, scenario: str, symbol: str) -> float:

@@ -361,6 +361,20 @@ def dated(**what: object) -> dict[str, object]:
     return {"scenarios": [], "rates": {"durations": [ENTRY | what]}}
 
 
+SATURDAY = {"from": date(2020, 2, 22), "to": date(2020, 2, 23)}
+
+
+def window(first: date, last: date) -> dict[str, object]:
+    return {"scenarios": [{"id": "x", "replay": {"from": first, "to": last}}]}
+
+
+def test_a_replay_with_stated_returns_may_be_older_than_the_calendar() -> None:
+    of = {"from": date(1987, 10, 13), "to": date(1987, 10, 19), "returns": {"SPY": -0.28}}
+    assert parse({"scenarios": [{"id": "x", "replay": of}]}).scenarios[0].replay == Replay(
+        date(1987, 10, 13), date(1987, 10, 19), {"SPY": -0.28}
+    )
+
+
 def replayed(**what: object) -> dict[str, object]:
     return {"from": WINDOW[0], "to": WINDOW[1], "returns": {"SPY": -0.3}} | what
 
@@ -428,6 +442,11 @@ def replayed(**what: object) -> dict[str, object]:
         ({"scenarios": [{"id": "x", "replay": replayed(), "shocks": {"market": 0.1}}]}, "shocks beside replay"),
         ({"scenarios": [{"id": "x", "replay": replayed(to=date(2020, 2, 19))}]}, "not after"),
         ({"scenarios": [{"id": "x", "replay": replayed(to="2020-03-23")}]}, "not a date"),
+        (window(date(2020, 2, 22), date(2020, 2, 23)), "no session lies after 2020-02-22"),
+        ({"scenarios": [{"id": "x", "replay": replayed(to=date(2020, 2, 20)) | SATURDAY}]}, "no session lies after"),
+        (window(date(1987, 10, 13), date(1987, 10, 19)), "before 1990-01-02, from which on sessions are known; state"),
+        (window(date(2020, 2, 19), date(2120, 3, 23)), "a replay is what happened"),
+        ({"scenarios": [{"id": "x", "replay": replayed(to=date(2120, 3, 23))}]}, "a replay is what happened"),
         ({"scenarios": [{"id": "x", "replay": replayed(returns={})}]}, "no returns of proxies"),
         ({"scenarios": [{"id": "x", "replay": replayed(returns={"AAPL": 0.1})}]}, "'AAPL'; known are SPY"),
         ({"scenarios": [{"id": "x", "replay": replayed(returns={"QUAL": 0.1})}]}, "no return of the market"),
