@@ -27,6 +27,8 @@ from services.coordinator.results import (
     sector_exposures,
 )
 from services.coordinator.results.figures import Name, flatten, join_name
+from services.coordinator.results.reasons import documents
+from shared.work import Phase
 
 # The answers there are, by the first part of a figure's name.
 ANSWERS = (
@@ -181,4 +183,8 @@ async def _figures(
         document = await _ON_SNAPSHOTS[answer](conn, portfolio, date.fromisoformat(document["session"]))
     elif answer == "sector_exposures":
         document = await sector_exposures.document(conn, portfolio, date.fromisoformat(document["session"]))
+    if answer in _ON_SNAPSHOTS or answer == "sector_exposures":
+        # Of what is worked out no session has stored why it is null.
+        phase = Phase.SNAPSHOTS if answer in _ON_SNAPSHOTS else Phase.RISK
+        envelope["reasons"] = envelope["reasons"] + documents(document["reasons"], (), phase=phase.value)
     return envelope, await asyncio.to_thread(flatten, answer, document)

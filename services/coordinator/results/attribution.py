@@ -40,7 +40,7 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
 
 
 async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[tuple[date, dict[str, Any]]]:
-    """The documents of all sessions in [first, last] that have a snapshot."""
+    """The documents, each with its `reasons`, of all sessions in [first, last] that have a snapshot."""
     try:
         of = await attribution_inputs.read(conn, portfolio, first, None if last == date.max else last)
     except NotFound:
@@ -62,7 +62,10 @@ def _by_session(of: Inputs) -> list[tuple[date, dict[str, Any]]]:
         moved = np.flatnonzero((held.pnl[t] != 0.0) | (held.before[t] != 0.0))
         symbols = [held.symbols[n] for n in moved.tolist()]
         positions = add_up(held.pnl[at][:, moved], base[at], one)
-        factors, _ = _factors(own, base[at], one)
+        factors, why = _factors(own, base[at], one)
+        now = slice(part.start + t, part.start + t + 1)
+        if (broken := found.range(now, np.zeros(1)).broken_by()) is not None:
+            why.append(_entry("total_return", broken))
         lines = [{key: value for key, value in line.items() if key != "sessions"} for line in factors]
         documents_.append(
             (
@@ -71,6 +74,7 @@ def _by_session(of: Inputs) -> list[tuple[date, dict[str, Any]]]:
                     "pnl": _money(found.pnl[part][t]),
                     "total_return": to_json(float(found.returns[part][t])),
                     "factors": lines,
+                    "reasons": [entry | {"figure": f"attribution.{entry['figure']}"} for entry in why],
                     "sectors": _by_sector(symbols, of.sectors, positions.money, positions.contribution),
                     "positions": [
                         {

@@ -42,16 +42,21 @@ async def read(
 
     strict : refuse a name that no session has; else it is null throughout
 
-    `stale` says of each session whether what it shows is behind what is required; `reasons` are those stored with the sessions, each
-    once with the first and last session it stands beside.
+    `stale` says of each session whether what it shows is behind what is required; `reasons` are those stored with the sessions and those
+    of what is worked out when asked, each once with the first and last session it stands beside.
     """
     await require_portfolio(conn, portfolio)
     wanted = _by_answer(figures)
     window = {"id": portfolio, "first": first or date.min, "last": last or date.max}
     units = await _units(conn, window, {"snapshots" if answer in _ON_SNAPSHOTS else "risk" for answer in wanted})
     values: Values = {}
+    told: list[tuple[date, Mapping[str, Any]]] = []
     for answer, names in wanted.items():
-        values |= await _READERS[answer](conn, window, names, strict=strict)
+        if answer in _WORKED_OUT:
+            found, why = await _WORKED_OUT[answer](conn, window, names, strict=strict)
+            values, told = values | found, [*told, *why]
+        else:
+            values |= await _READERS[answer](conn, window, names, strict=strict)
     sessions = sorted({row.session for row in units})
     stale = {row.session for row in units if row.stale}
     return {
@@ -59,7 +64,7 @@ async def read(
         "sessions": [session.isoformat() for session in sessions],
         "figures": {name: [values[name].get(session) for session in sessions] for name in dict.fromkeys(figures)},
         "stale": [session in stale for session in sessions],
-        "reasons": await asyncio.to_thread(_reasons, units),
+        "reasons": await asyncio.to_thread(_reasons, units, told),
     }
 
 
@@ -73,10 +78,10 @@ def _by_answer(figures: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for figure in dict.fromkeys(figures):
         answer = figure.partition(".")[0]
-        if answer not in _READERS:
+        if answer not in _ANSWERS:
             raise Invalid(
-                f"{figure[:100]!r} is not the name of a figure: a name begins with one of {', '.join(_READERS)}.",
-                errors=[_fault(figure, "figures", f"begins with none of {', '.join(_READERS)}")],
+                f"{figure[:100]!r} is not the name of a figure: a name begins with one of {', '.join(_ANSWERS)}.",
+                errors=[_fault(figure, "figures", f"begins with none of {', '.join(_ANSWERS)}")],
             )
         found.setdefault(answer, []).append(figure)
     return found
@@ -101,15 +106,17 @@ async def _units(conn: AsyncConnection, window: Mapping[str, Any], phases: Itera
     return rows.all()
 
 
-def _reasons(units: Sequence[Any]) -> list[dict[str, Any]]:
+def _reasons(units: Sequence[Any], told: Sequence[tuple[date, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Equal reasons of many sessions once. Consecutive sessions mostly have the same text, which is then read once."""
     found: dict[tuple[Any, Any, Any], list[date]] = {}
     parsed: dict[str, list[dict[str, Any]]] = {}
-    for unit in units:
-        for reason in parsed.setdefault(unit.reasons, document(unit.reasons)):
-            key = (reason.get("figure"), reason.get("symbol"), reason.get("reason"))
-            span = found.setdefault(key, [unit.session, unit.session])
-            span[1] = unit.session
+    stored = (
+        (unit.session, reason) for unit in units for reason in parsed.setdefault(unit.reasons, document(unit.reasons))
+    )
+    for session, reason in (*stored, *told):
+        key = (reason.get("figure"), reason.get("symbol"), reason.get("reason"))
+        span = found.setdefault(key, [session, session])
+        span[:] = min(span[0], session), max(span[1], session)
     return [
         {"figure": figure, "symbol": symbol, "reason": reason, "from": low.isoformat(), "to": high.isoformat()}
         for (figure, symbol, reason), (low, high) in found.items()
@@ -244,9 +251,13 @@ _READERS = {
     "correlations": _arrays,
     "stress": _arrays,
     "scorecard": _scorecard,
+}
+# With why they are null, which is stored with no session.
+_WORKED_OUT = {
     "performance": worked_out_series.read_performance,
     "attribution": worked_out_series.read_by_session,
     "liquidity": worked_out_series.read_by_session,
     "look_through": worked_out_series.read_look_through,
     "sector_exposures": worked_out_series.read_sector_exposures,
 }
+_ANSWERS = (*_READERS, *_WORKED_OUT)

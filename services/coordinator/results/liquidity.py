@@ -86,7 +86,7 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
 
 
 async def series(conn: AsyncConnection, portfolio: UUID, first: date, last: date) -> list[tuple[date, dict[str, Any]]]:
-    """The documents of all sessions in [first, last] that have a snapshot."""
+    """The documents, each with its `reasons`, of all sessions in [first, last] that have a snapshot."""
     books = await _books(conn, portfolio, first, last)
     if not books:
         return []
@@ -180,19 +180,24 @@ def _document(held: Mapping[str, tuple[float, float, Holding]], market: _Market,
             }
             for k, symbol in enumerate(held)
         ],
+        "reasons": _entries(list(held), found),
     }
+
+
+def _entries(symbols: Sequence[str], found: _Figures) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {"figure": "liquidity.days", "symbol": symbol, "reason": reason}
+        for symbol, reason in zip(symbols, found.reasons, strict=True)
+        if reason is not None
+    ]
+    if not symbols:
+        entries.append({"figure": "liquidity.days", "symbol": None, "reason": ReasonCode.NO_HOLDINGS.value})
+    return entries
 
 
 def _answer(of: Book, market: _Market, share: float) -> dict[str, Any]:
     found = _figures(of.symbols, of.holdings, of.quantity, of.value, market, of.session, share)
     price = np.divide(of.value, of.quantity, out=np.full_like(of.value, np.nan), where=of.quantity != 0.0)
-    entries: list[dict[str, Any]] = [
-        {"figure": "liquidity.days", "symbol": symbol, "reason": reason}
-        for symbol, reason in zip(of.symbols, found.reasons, strict=True)
-        if reason is not None
-    ]
-    if not of.symbols:
-        entries.append({"figure": "liquidity.days", "symbol": None, "reason": ReasonCode.NO_HOLDINGS.value})
     return {
         **of.envelope,
         "share": share,
@@ -217,5 +222,5 @@ def _answer(of: Book, market: _Market, share: float) -> dict[str, Any]:
             }
             for k, symbol in enumerate(of.symbols)
         ],
-        "reasons": of.envelope["reasons"] + documents(entries, (), phase=Phase.SNAPSHOTS.value),
+        "reasons": of.envelope["reasons"] + documents(_entries(of.symbols, found), (), phase=Phase.SNAPSHOTS.value),
     }

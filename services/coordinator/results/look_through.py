@@ -67,7 +67,10 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
 async def series(
     conn: AsyncConnection, portfolio: UUID, first: date, last: date, names: Collection[str] | None = None
 ) -> list[tuple[date, dict[str, Any]]]:
-    """The documents of all sessions in [first, last] that have a snapshot. names : of the names behind those that are wanted, else all"""
+    """The documents, each with its `reasons`, of all sessions in [first, last] that have a snapshot.
+
+    names : of the names behind those that are wanted, else all
+    """
     books = await held.of_range(conn, portfolio, first, last)
     symbols = sorted(held.symbols_of(books))
     roots = {each.root for of in books for each in of.holdings}
@@ -81,10 +84,10 @@ async def series(
         )
         if at != known_at or not found:
             facts, known_at = await _facts(conn, portfolio, symbols, roots, of.session), at
-        body, _ = await asyncio.to_thread(figures, of, facts, await _leverage(conn, of))
+        body, reasons = await asyncio.to_thread(figures, of, facts, await _leverage(conn, of))
         if names is not None:
             body["items"] = [item for item in body["items"] if item["symbol"] in names]
-        found.append((of.session, body))
+        found.append((of.session, body | {"reasons": reasons}))
     return found
 
 

@@ -134,6 +134,11 @@ def _money_weighted(found: Snapshots, part: slice) -> tuple[float, float, dict[s
     return whole, annual, why
 
 
+def told(figure: str, code: str) -> dict[str, Any]:
+    """The entry under the figure's whole name, as it is explained and asked for as a series."""
+    return _entry(f"performance.{figure}", code)
+
+
 def _entry(figure: str, code: str) -> dict[str, Any]:
     return {"figure": figure, "symbol": None, "reason": code}
 
@@ -176,33 +181,40 @@ def _comparison(symbol: str, of: Comparison) -> dict[str, Any]:
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
     """The figures that are one number, of everything from the first session to this one: what is explained."""
     whole = await read(conn, portfolio, None, session)
-    return {name: whole[name] for name in FIGURES}
+    why = [told(entry["figure"], entry["reason"]) for entry in whole["reasons"] if entry["figure"] in FIGURES]
+    return {name: whole[name] for name in FIGURES} | {"reasons": why}
 
 
 async def series(
     conn: AsyncConnection, portfolio: UUID, first: date, last: date, figures: Sequence[str]
-) -> dict[str, dict[date, Any]]:
-    """By figure of `FIGURES` its value at each session in [first, last], of everything from the portfolio's first session on."""
+) -> tuple[dict[str, dict[date, Any]], list[tuple[date, dict[str, Any]]]]:
+    """(by figure of `FIGURES` its value at each session in [first, last], of everything from the portfolio's first session on; why not)."""
     try:
         found = await history.snapshots(conn, portfolio, None if last == date.max else last)
     except NotFound:
-        return {name: {} for name in figures}
+        return {name: {} for name in figures}, []
     known = await history.curves(conn, found.sessions[0].astype(date), found.sessions[-1].astype(date))
     return await asyncio.to_thread(_series, found, history.risk_free(known, found.sessions), first, figures)
 
 
-def _series(found: Snapshots, free: FloatVector, first: date, figures: Sequence[str]) -> dict[str, dict[date, Any]]:
+def _series(
+    found: Snapshots, free: FloatVector, first: date, figures: Sequence[str]
+) -> tuple[dict[str, dict[date, Any]], list[tuple[date, dict[str, Any]]]]:
     whole = found.range(slice(0, len(found.sessions)), free)
     values: dict[str, dict[date, Any]] = {name: {} for name in figures}
+    reasons: list[tuple[date, dict[str, Any]]] = []
     # Solved session by session: only where it is asked for.
     money = not set(_MONEY).isdisjoint(figures)
     for end in range(found.cut(first, None).start + 1, len(found.sessions) + 1):
         if not found.there[end - 1]:
             continue
-        own: dict[str, float] = _of_returns(measure(whole.upto(end)))
+        measured = measure(whole.upto(end))
+        own, why = _of_returns(measured), dict(measured.reasons)
         if money:
-            own |= dict(zip(_MONEY, _money_weighted(found, slice(0, end))[:2], strict=True))
+            *both, why_not = _money_weighted(found, slice(0, end))
+            own, why = own | dict(zip(_MONEY, both, strict=True)), why | why_not
         session = found.sessions[end - 1].astype(date)
         for name in figures:
             values[name][session] = to_json(own[name])
-    return values
+        reasons += [(session, told(name, why[name])) for name in figures if name in why]
+    return values, reasons

@@ -36,16 +36,19 @@ async def read(conn: AsyncConnection, portfolio: UUID, session: date | None) -> 
     series = await past_returns.of_holdings(conn, of, of.holdings, ids, shrunk)
     funds = await _returns(conn, [*SECTOR_FUNDS.values(), *([] if market is None else [market])], of.session)
     body = await asyncio.to_thread(figures, held.of_book(of), of.exposure, market, series, funds)
-    entries = [
+    return {
+        **of.envelope,
+        **body,
+        "reasons": of.envelope["reasons"] + documents(_entries(body), (), phase=Phase.RISK.value),
+    }
+
+
+def _entries(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
         {"figure": f"sector_exposures.{item['sector']}", "symbol": None, "reason": item["reason"]}
         for item in body["items"]
         if item["reason"] is not None
     ]
-    return {
-        **of.envelope,
-        **body,
-        "reasons": of.envelope["reasons"] + documents(entries, (), phase=Phase.RISK.value),
-    }
 
 
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
@@ -59,7 +62,10 @@ async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dic
 async def series(
     conn: AsyncConnection, portfolio: UUID, first: date, last: date, sectors: Collection[str] = tuple(SECTOR_FUNDS)
 ) -> list[tuple[date, dict[str, Any]]]:
-    """The documents of all sessions in [first, last] that have risk. sectors : those that are wanted; each costs a regression a session"""
+    """The documents, each with its `reasons`, of all sessions in [first, last] that have risk.
+
+    sectors : those that are wanted; each costs a regression a session
+    """
     books = {of.session: of for of in await held.of_range(conn, portfolio, first, last)}
     rows = await conn.execute(
         text("""
@@ -85,7 +91,8 @@ async def series(
         of, market = books[session], row["proxies"][0]
         exposure, _ = book.exposures_of(of.symbols, row)
         laid_out = past_returns.lay_out(of.holdings, window, market, shrunk.get(session, {}), of.old)
-        return figures(of, exposure, market, laid_out, window, sectors)
+        body = figures(of, exposure, market, laid_out, window, sectors)
+        return body | {"reasons": _entries(body)}
 
     return await asyncio.to_thread(lambda: [(session, one(session, row)) for session, row in risk.items()])
 

@@ -282,6 +282,14 @@ async def test_performance_as_a_table_a_series_and_an_explanation(api: Api, worl
     why = await get(api, world, "explain", figure="performance.sharpe", session="2020-12-29")
     assert why["value"] == single["sharpe"]
     assert "standard deviation" in why["formula"]
+    day = "2019-11-01"
+    early = await get(api, world, "risk/series", figures="performance.sharpe", **{"from": day, "to": day})
+    said = {"figure": "performance.sharpe", "symbol": None, "reason": "short_history", "from": day, "to": day}
+    of_ratios = [reason for reason in early["reasons"] if str(reason["figure"]).startswith("performance.")]
+    assert (early["figures"], of_ratios) == ({"performance.sharpe": [None]}, [said]), "of what is asked for alone"
+    young = await get(api, world, "explain", figure="performance.sharpe", session=day)
+    assert young["value"] is None
+    assert ("performance.sharpe", "short_history") in {(of["figure"], of["reason"]) for of in young["reasons"]}
     refused = await api.client.get(
         f"{PREFIX}/portfolios/{world.portfolio}/risk/series", params={"figures": "performance.sharp"}
     )
@@ -426,6 +434,8 @@ async def test_liquidity_counts_shares_of_the_session(api: Api, world: World) ->
     usual = await get(api, world, "liquidity")
     assert over_time[names[1]][-1] == next(part["share"] for part in usual["within"] if part["sessions"] == 5)
     assert set(over_time[names[2]]) == {None}
+    why = (await get(api, world, "explain", figure=names[2]))["reasons"]
+    assert ("liquidity.days", "MSFT", "no_volume") in {(of["figure"], of["symbol"], of["reason"]) for of in why}
     why = await get(api, world, "explain", figure="liquidity.positions.AAPL.days")
     assert why["value"] == next(i["days"] for i in usual["items"] if i["symbol"] == "AAPL")
     assert {item["kind"] for item in why["inputs"]} >= {"price", "action"}
@@ -543,7 +553,14 @@ async def test_betas_to_funds_of_sectors_are_of_the_books_own_series(api: Api, w
         "sector_exposures.Utilities.reason",
         "sector_exposures.covered_weight",
     ]
-    over_time = (await get(api, world, "risk/series", figures=",".join(names), **{"from": "2020-12-01"}))["figures"]
+    whole = await get(api, world, "risk/series", figures=",".join(names), **{"from": "2020-12-01"})
+    over_time, told = whole["figures"], {(of["figure"], of["reason"]) for of in whole["reasons"]}
+    assert ("sector_exposures.Utilities", "no_sector_fund") in told
+    assert "sector_exposures.Energy" not in {figure for figure, _ in told}, "of what is asked for alone"
+    utilities = await get(api, world, "explain", figure="sector_exposures.Utilities.beta")
+    assert {("sector_exposures.Utilities", "no_sector_fund")} <= {
+        (of["figure"], of["reason"]) for of in utilities["reasons"]
+    }
     assert [over_time[name][-1] for name in names] == [
         items["Health Care"]["beta"],
         "no_sector_fund",
