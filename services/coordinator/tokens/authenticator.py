@@ -200,7 +200,7 @@ def reader_of(engine: AsyncEngine, *, notes_use: bool = True) -> Callable[[froze
 
 
 async def tells_details(authenticator: Authenticator, request: Request) -> bool:
-    """Whether a probe of health is of the first tenant's, whatever the role, or no token is needed. A database that hangs makes none wait."""
+    """Whether a probe of health is of the first tenant's, or no token is needed. A database that hangs makes no probe wait."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             found = await authenticator.identify(bearer_of(request.scope), client_of(request.scope))
