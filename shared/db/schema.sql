@@ -36,6 +36,15 @@ AS $function$
     FROM current_setting('leadline.tenant', true) AS s
 $function$;
 
+CREATE OR REPLACE FUNCTION coordinator.tell_run(run uuid)
+ RETURNS TABLE(id uuid, source text, what text, requested_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_temp'
+AS $function$
+    SELECT r.id, r.source, r.what, r.requested_at FROM coordinator.runs r WHERE r.id = run
+$function$;
+
 CREATE OR REPLACE FUNCTION ingest.close_day(p_day date, p_before date, p_after date, p_change bigint)
  RETURNS void
  LANGUAGE plpgsql
@@ -2306,6 +2315,8 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE snapshots.snapshots_history TO lea
 GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type), UPDATE (error), UPDATE (failed_at), UPDATE (sent_at) ON TABLE bus.outbox TO leadline_coordinator, leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
 GRANT INSERT (event_id), INSERT (headers), INSERT (key), INSERT (payload), INSERT (topic), INSERT (type) ON TABLE bus.outbox TO leadline_api;
 GRANT UPDATE (blocked_reason), UPDATE (completed_at), UPDATE (completed_revision), UPDATE (coverage), UPDATE (provisional), UPDATE (quality), UPDATE (reasons) ON TABLE ledger.units TO leadline_factors, leadline_ingest, leadline_risk, leadline_snapshots;
+REVOKE EXECUTE ON FUNCTION coordinator.tell_run(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION coordinator.tell_run(uuid) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ingest.close_day(date,date,date,bigint) TO leadline_api, leadline_coordinator;
 REVOKE EXECUTE ON FUNCTION ingest.open_day(date,date,date,bigint) FROM PUBLIC;

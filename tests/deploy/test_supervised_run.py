@@ -118,11 +118,11 @@ def test_what_is_killed_while_a_portfolio_is_computed_is_started_again(state: Pa
             dead = pid_of(state, server)
             os.kill(dead, signal.SIGKILL)
             until_back(url, state, server, dead)
-            until_second(state, behind=process.pid)
         for server, portfolio in disturbed.items():
             until_complete(url, portfolio)
             assert figures(url, portfolio) == expected, server
             assert "complete to" in browser.get(f"{url}/p/{portfolio}").text
+            until_second(state, behind=process.pid)
     finally:
         browser.close()
         asked = time.monotonic()

@@ -60,6 +60,8 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
         "expires_at": "2028-01-01T00:00:00+00:00",
         "last_used_at": None,
         "revoked_at": None,
+        "user_id": _ID,
+        "tenant_id": "00000000-0000-4000-8000-000000000001",
     },
     "Liveness": {"live": True, "problems": []},
     "Readiness": {"ready": True, "checks": {"database": "ok", "consumers": "ok", "broker": "ok"}},

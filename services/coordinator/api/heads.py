@@ -23,7 +23,9 @@ def path_in_app(scope: Scope) -> str:
 
 
 def names_portfolios(scope: Scope) -> bool:
-    return any(name == b"portfolio_id" for name, _ in parse_qsl(scope.get("query_string", b""), keep_blank_values=True))
+    # As the router reads it; of bytes the library takes nothing but ASCII.
+    query = scope.get("query_string", b"").decode("latin-1")
+    return any(name == "portfolio_id" for name, _ in parse_qsl(query, keep_blank_values=True))
 
 
 def is_probe(scope: Scope) -> bool:

@@ -220,7 +220,7 @@ async def _runs(conn: AsyncConnection, portfolio: UUID, groups: Sequence[RowMapp
             FROM unnest(CAST(:revisions AS bigint[]), CAST(:oldest AS bigint[])) AS g (revision, oldest)
             JOIN coordinator.run_units u ON u.portfolio_id = :id AND u.required_revision > g.oldest
                 AND u.required_revision <= g.revision
-            JOIN coordinator.runs r ON r.id = u.run_id
+            CROSS JOIN LATERAL coordinator.tell_run(u.run_id) r
             ORDER BY g.revision, r.requested_at
         """),
         {

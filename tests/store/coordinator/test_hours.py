@@ -35,9 +35,9 @@ class At(Clock):
 class Hours:
     """The API, with a clock that the test sets."""
 
-    def __init__(self, api: Api, engine: AsyncEngine) -> None:
-        self.api, self.engine = api, engine
-        self.app = make_app(engine, [])
+    def __init__(self, api: Api, served: AsyncEngine, loops: AsyncEngine) -> None:
+        self.api, self.engine = api, loops
+        self.app = make_app(served, [])
 
     def at(self, moment: str) -> httpx2.AsyncClient:
         self.app.state.context = replace(self.app.state.context, clock=At(moment=moment))
@@ -60,8 +60,8 @@ class Hours:
 
 
 @pytest.fixture
-async def hours(api: Api, engines: tuple[AsyncEngine, AsyncEngine]) -> Hours:
-    return Hours(api, engines[0])
+async def hours(api: Api, engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -> Hours:
+    return Hours(api, engines[0], loops)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,8 @@ async def test_completeness_is_ranges_of_what_the_units_say(api: Api) -> None:
     }
     part = await get(api, "/completeness", phase="snapshots", **{"from": "2020-12-23", "to": "2020-12-24"})
     assert part["portfolios"][0]["runs"] == [["snapshots", "partial", 0, 0], ["snapshots", "complete", 1, 1]]
-    assert (await get(api, "/completeness", portfolio_id=str(uuid4())))["portfolios"] == []
+    unknown = await api.client.get(f"{PREFIX}/completeness", params={"portfolio_id": str(uuid4())})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
 
 async def test_completeness_forgets_a_portfolio_that_is_deleted(api: Api) -> None:

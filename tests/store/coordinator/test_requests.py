@@ -22,13 +22,15 @@ async def test_a_token_is_wanted_where_one_is_set(api: Api) -> None:
 
 
 async def test_what_cannot_be_read_is_a_problem_document(api: Api) -> None:
+    portfolio = (await api.create())["id"]
     for method, path, arguments, status in (
         ("GET", f"{PREFIX}/portfolios/not-a-uuid", {}, 422),
-        ("GET", f"{PREFIX}/portfolios/{uuid4()}/risk?session=soon", {}, 422),
+        ("GET", f"{PREFIX}/portfolios/{portfolio}/risk?session=soon", {}, 422),
         ("POST", f"{PREFIX}/portfolios", {"json": {"name": "x", "equity": 3}}, 422),
         ("POST", f"{PREFIX}/portfolios", {"content": b"{not json"}, 422),
         ("POST", f"{PREFIX}/portfolios/import", {"data": {"name": "x"}}, 422),
         ("GET", f"{PREFIX}/nothing", {}, 404),
+        ("POST", f"{PREFIX}/admin/batch/run?what=H2³", {}, 422),
         ("PUT", f"{PREFIX}/portfolios", {}, 405),
         ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "a\\u0000b", "equity_balance": 3}'}, 422),
         ("POST", f"{PREFIX}/portfolios", {"content": b'{"name": "\\ud800", "equity_balance": 3}'}, 422),

@@ -66,3 +66,12 @@ END
 $$;
 -- A view runs as its owner, who sees everything, unless it is told to run as whoever asks.
 ALTER VIEW snapshots.positions SET (security_invoker = true);
+
+-- What restated a portfolio's figures is told to its tenant, also where the run was one over all of them: what was asked and when, and
+-- not of whom else.
+CREATE FUNCTION coordinator.tell_run(run uuid) RETURNS TABLE (id uuid, source text, what text, requested_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_temp AS $$
+    SELECT r.id, r.source, r.what, r.requested_at FROM coordinator.runs r WHERE r.id = run
+$$;
+REVOKE EXECUTE ON FUNCTION coordinator.tell_run(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION coordinator.tell_run(uuid) TO leadline_api, leadline_coordinator;
