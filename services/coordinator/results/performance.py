@@ -134,7 +134,7 @@ def _money_weighted(found: Snapshots, part: slice) -> tuple[float, float, dict[s
     return whole, annual, why
 
 
-def told(figure: str, code: str) -> dict[str, Any]:
+def _whole_entry(figure: str, code: str) -> dict[str, Any]:
     """The entry under the figure's whole name, as it is explained and asked for as a series."""
     return _entry(f"performance.{figure}", code)
 
@@ -181,7 +181,7 @@ def _comparison(symbol: str, of: Comparison) -> dict[str, Any]:
 async def document(conn: AsyncConnection, portfolio: UUID, session: date) -> dict[str, Any]:
     """The figures that are one number, of everything from the first session to this one: what is explained."""
     whole = await read(conn, portfolio, None, session)
-    why = [told(entry["figure"], entry["reason"]) for entry in whole["reasons"] if entry["figure"] in FIGURES]
+    why = [_whole_entry(entry["figure"], entry["reason"]) for entry in whole["reasons"] if entry["figure"] in FIGURES]
     return {name: whole[name] for name in FIGURES} | {"reasons": why}
 
 
@@ -216,5 +216,5 @@ def _series(
         session = found.sessions[end - 1].astype(date)
         for name in figures:
             values[name][session] = to_json(own[name])
-        reasons += [(session, told(name, why[name])) for name in figures if name in why]
+        reasons += [(session, _whole_entry(name, why[name])) for name in figures if name in why]
     return values, reasons
