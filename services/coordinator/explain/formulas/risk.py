@@ -127,8 +127,10 @@ RISK: tuple[Formula, ...] = (
     *(formula(f"risk/var/normal/*{tail}", "normal: VaR = -(mean + z s), ES = -mean + s phi(z) / (1 - level)", *SERIES,
         parameters=GATED | _TAIL, window=WHOLE, steps=("n_obs",)) for tail in ("", "/**")),
     *(formula(f"risk/var/filtered/*{tail}", "filtered historical simulation: as historical, of the returns r_t s_D / s_(t-1) with the EWMA "
-        "volatility s (decay 0.94) as of D and of the session before t; beyond `jump` s_(t-1) at most the larger of itself and `jump` s_D",
-        *SERIES, parameters=GATED | _TAIL | {"jump": registry.FILTER_SIGMAS}, window=WHOLE, steps=("n_obs",))
+        "volatility s (decay 0.94) as of D and of the session before t; beyond `jump` s_(t-1) at most the larger of itself and `jump` s_D; "
+        "null with fewer than min_filtered of them",
+        *SERIES, parameters=GATED | _TAIL | {"jump": registry.FILTER_SIGMAS, "min_filtered": registry.VAR_MIN_OBS - registry.EWMA_MIN_OBS},
+        window=WHOLE, steps=("n_obs",))
       for tail in ("", "/**")),
     *(formula(f"risk/var_10d/*/*{tail}", "ten sessions: scaled = root(10) times the historical figure of one; overlapping = the historical "
         "figure of all windows of ten compounded returns", *SERIES, parameters=GATED | _TAIL | {"days": registry.VAR_DAYS}, window=WHOLE)
