@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.events.services import COMPLETION
 from shared.work import Phase
-from tests.store.coordinator.conftest import PREFIX, Api, make_app
-from tests.store.coordinator.test_people import HEAD, SERVER, client_of, made, operator_of, upload
+from tests.store.coordinator.conftest import PREFIX, SERVER, Api, make_app
+from tests.store.coordinator.test_people import HEAD, client_of, made, operator_of, upload
 
 
 @pytest.fixture
