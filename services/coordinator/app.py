@@ -183,7 +183,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
     reader = reader_of(context.engine, notes_use=not given.read_only)
     authenticator = Authenticator(secret, reader, closed=given.oidc_issuer is not None)
     app.state.context, app.state.authenticator = context, authenticator
-    app.state.openid = _openid(given)
+    app.state.openid, app.state.rate = _openid(given), RateLimit(given.rate_limit)
     app.state.tells_details = partial(tells_details, authenticator)
     openapi.install(app)
     web.install(app)
@@ -197,7 +197,7 @@ def serve(app: FastAPI, context: Context) -> FastAPI:
         alone=not given.without_token,
         reads=given.read_only,
     )
-    app.add_middleware(AccessControl, access=access, authenticator=authenticator, rate=RateLimit(given.rate_limit))
+    app.add_middleware(AccessControl, access=access, authenticator=authenticator, rate=app.state.rate)
     # Around it, because refusals have headers too; it reads nothing.
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredAnswers, service="coordinator")

@@ -992,19 +992,16 @@ CREATE POLICY own_tenant ON coordinator.trades TO leadline_api USING ((portfolio
    FROM coordinator.portfolios)));
 
 CREATE TABLE coordinator.users (
-    id            uuid NOT NULL DEFAULT uuidv7(),
-    kind          text NOT NULL,
-    name          text NOT NULL,
-    issuer        text,
-    subject       text,
-    created_at    timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-    disabled_at   timestamp with time zone,
-    signed_out_at timestamp with time zone,
+    id          uuid NOT NULL DEFAULT uuidv7(),
+    kind        text NOT NULL,
+    issuer      text,
+    subject     text,
+    created_at  timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamp with time zone,
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_issuer_subject_key UNIQUE (issuer, subject),
     CONSTRAINT users_check CHECK (((issuer IS NULL) = (subject IS NULL))),
-    CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['person'::text, 'service'::text]))),
-    CONSTRAINT users_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+    CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['person'::text, 'service'::text])))
 );
 
 CREATE TABLE coordinator.invitations (
@@ -1031,11 +1028,14 @@ CREATE POLICY others ON coordinator.invitations TO leadline_coordinator, leadlin
 CREATE POLICY own_tenant ON coordinator.invitations TO leadline_api USING (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to)))) WITH CHECK (((tenant_id >= ( SELECT coordinator.seen_from() AS seen_from)) AND (tenant_id <= ( SELECT coordinator.seen_to() AS seen_to))));
 
 CREATE TABLE coordinator.memberships (
-    user_id    uuid NOT NULL,
-    tenant_id  uuid NOT NULL,
-    role       text NOT NULL,
-    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    user_id       uuid NOT NULL,
+    tenant_id     uuid NOT NULL,
+    name          text NOT NULL,
+    role          text NOT NULL,
+    created_at    timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    signed_out_at timestamp with time zone,
     CONSTRAINT memberships_pkey PRIMARY KEY (user_id, tenant_id),
+    CONSTRAINT memberships_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
     CONSTRAINT memberships_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text, 'operator'::text]))),
     CONSTRAINT memberships_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES coordinator.tenants(id),
     CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES coordinator.users(id) ON DELETE CASCADE

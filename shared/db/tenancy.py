@@ -6,7 +6,7 @@ The database's policies for the API's role go by what it is told (migration 0045
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -38,13 +38,16 @@ NO_QUOTAS: Final = Quotas()
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """A request that changes something, as the audit log tells of it: ids alone."""
+    """A request that changes something, as the audit log tells of it: ids alone.
+
+    path : asked as it is written down, because what part of a path is a name is known once its route is found
+    """
 
     request: UUID
     user: UUID | None
     token: UUID | None
     method: str
-    path: str
+    path: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +133,5 @@ def _record(connection: Connection) -> None:
     connection.exec_driver_sql(
         "INSERT INTO coordinator.audit_log (tenant_id, user_id, token_id, request_id, method, path) "
         "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (request_id) DO NOTHING",
-        (sight.tenant, deed.user, deed.token, deed.request, deed.method, deed.path),
+        (sight.tenant, deed.user, deed.token, deed.request, deed.method, deed.path()),
     ).close()

@@ -19,7 +19,7 @@ from services.coordinator.api.problems import problem
 from services.coordinator.errors import Refused, TooManyRequests
 from services.coordinator.tokens.authenticator import Authenticator
 from services.coordinator.tokens.model import Identity
-from services.coordinator.tokens.rate import RateLimit
+from services.coordinator.tokens.rate import RateLimit, over_quota
 from services.coordinator.tokens.requests import client_of
 from shared.db.tenancy import quotas, use_sight
 from shared.telemetry import log_context, logger
@@ -121,17 +121,8 @@ class AccessControl:
             return None
         named = None if identity is None else identity.token_id
         wait = self._rate.seconds_to_wait(client_of(scope) if named is None else str(named))
-        own = None if identity is None else quotas().calls_per_second
-        if wait <= 0 and identity is not None and own is not None:
-            wait = self._rate.seconds_to_wait(f"tenant {identity.tenant}", own)
-            if wait > 0:
-                return TooManyRequests(
-                    f"The tenant asks more than {own:g} times a second, which is its quota. Nothing was done. Wait {math.ceil(wait)} s "
-                    "and ask less often; an operator of the installation sets the quota.",
-                    retry_after=wait,
-                )
         if wait <= 0:
-            return None
+            return None if identity is None else over_quota(self._rate, identity.tenant, quotas().calls_per_second)
         return TooManyRequests(
             f"More than {self._rate.per_second:g} requests a second came from {client_of(scope)} for long. Nothing was done. "
             f"Wait {math.ceil(wait)} s and ask less often; LEADLINE_RATE_LIMIT sets how often one may.",

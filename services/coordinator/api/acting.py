@@ -48,7 +48,7 @@ async def _act_for(
     async with snapshot(context.engine) as conn:
         await people.get_tenant(conn, tenant_id)
     quotas = authenticator_of(request).quotas_of(tenant_id)
-    said = sight_of(identity, request.method, request.url.path, everything=False, quotas=quotas)
+    said = sight_of(identity, request.scope, request.url.path, everything=False, quotas=quotas)
     see(said.of(tenant_id))
     return tenant_id
 

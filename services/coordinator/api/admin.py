@@ -23,6 +23,7 @@ from services.coordinator.results.values import to_json
 from services.coordinator.runs import events, requests, store
 from services.coordinator.runs.requests import Scope
 from shared.db.engine import snapshot
+from shared.db.tenancy import Sight, own_tenant, use_sight
 from shared.work import Phase
 
 router = APIRouter(route_class=DocumentRoute, prefix="/admin", tags=["admin"])
@@ -138,7 +139,9 @@ async def reconcile(context: Ctx) -> JSONResponse:
 )
 async def audit(context: Ctx, portfolio_id: UUID | None = None) -> dict[str, object]:
     """Reads everything, so it takes seconds where there are millions of units; `portfolio_id` limits it to one portfolio."""
-    report = await auditor.audit(context.engine, context.clock, portfolio=portfolio_id)
+    # The outbox is of no tenant; that the portfolio is the caller's own was looked up before.
+    with use_sight(Sight(own_tenant(), everything=True)):
+        report = await auditor.audit(context.engine, context.clock, portfolio=portfolio_id)
     if portfolio_id is None and context.measures:
         auditor.publish(report)
     return report.document()

@@ -58,4 +58,4 @@ class Login:
             )
         wider = identity.operates_installation and all(is_wider_for_operator(path) for path in readings)
         quotas = self._authenticator.quotas_of(identity.tenant)
-        return sight_of(identity, scope["method"], path_in_app(scope), everything=everything or wider, quotas=quotas)
+        return sight_of(identity, scope, path_in_app(scope), everything=everything or wider, quotas=quotas)

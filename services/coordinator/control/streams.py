@@ -16,7 +16,7 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from services.coordinator.errors import Busy
-from shared.db.tenancy import own_tenant, quotas
+from shared.db.tenancy import own_tenant, quotas, tenant_filter
 
 T = TypeVar("T")
 # A client that takes nothing for so long is gone; it is told so by its socket, and comes again if it is not.
@@ -64,8 +64,9 @@ class Streams:
     async def follow(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> AsyncGenerator[T, None]:
         """What `read` returns, at first and whenever it is another, until the process stops. Raises what `read` raises.
 
-        key : who follows under the same key shares the looks of the first of them
+        key : who follows under the same key shares the looks of the first of them, within a tenant: a look sees what its first reader may
         """
+        key = tenant_filter(), key
         poll: _Poll[T] | None = self._polls.get(key)
         if poll is None or poll.ended:
             poll = self._polls[key] = _Poll(read, self._seconds, self._stopping)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
-from shared.db.tenancy import only_own, tenant_filter
+from shared.db.tenancy import only_own, own_tenant, tenant_filter
 from shared.ledger import runs as ledger_runs
 from shared.ledger.states import STATES
 from shared.work import Phase
@@ -66,12 +66,13 @@ async def read(
 
 
 async def names(conn: AsyncConnection, portfolios: Sequence[UUID] | None = None) -> dict[str, str]:
-    """Names of the portfolios that there are, all or some of these, by id."""
+    """Names of the portfolios that there are, all or some of these, by id. Of another tenant's, where whoever operates the installation
+    sees that there is one, the name is its id."""
     rows = await conn.execute(
         text(f"""
-            SELECT id, name FROM coordinator.portfolios
+            SELECT id, CASE WHEN tenant_id = :own THEN name ELSE CAST(id AS text) END AS name FROM coordinator.portfolios
             WHERE deleted_at IS NULL AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY (CAST(:ids AS uuid[]))) AND {only_own()}
         """),
-        {"ids": None if portfolios is None else list(portfolios), "tenant": tenant_filter()},
+        {"ids": None if portfolios is None else list(portfolios), "tenant": tenant_filter(), "own": own_tenant()},
     )
     return {str(row.id): row.name for row in rows}

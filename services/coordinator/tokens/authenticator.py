@@ -119,7 +119,10 @@ class Authenticator:
         if member is not None and _is_signed_out(identity, member):
             return None
         if identity.token_id is None:
-            return None if member is None else replace(identity, role=member.role, name=member.name)
+            if member is None or (identity.since is not None and identity.since <= member.created_at):
+                # Of a membership that ended: a new invitation revives no session.
+                return None
+            return replace(identity, role=member.role, name=member.name)
         for token in known.tokens.values():
             if token.id == identity.token_id and _in_force(token):
                 return replace(_identity(token), since=identity.since)

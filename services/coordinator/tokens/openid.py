@@ -119,13 +119,14 @@ class OpenId:
                 },
             )
             claims.validate(leeway=CLOCKS_APART)
+            subject = _subject(claims["sub"])
         except (JoseError, ValueError, TypeError, KeyError) as error:
             log.warning("openid_answer_refused", error=f"{type(error).__name__}: {error}"[:300])
             raise Unauthorised(
                 "The sign-in provider's answer does not hold: its signature, its time, or whom it is for. Sign in again; if that "
                 "does not help, the server's log says why."
             ) from None
-        return Vouched(self.issuer, str(claims["sub"]))
+        return Vouched(self.issuer, subject)
 
     async def _provider(self) -> Mapping[str, Any]:
         """Where the provider has what, as it says itself; kept for an hour."""
@@ -161,6 +162,13 @@ class OpenId:
         if answer.status_code < 500:
             raise Unauthorised("The sign-in provider refused. Sign in again: the link works once, and for minutes.")
         raise Unavailable("The sign-in provider fails. Try again in a moment, or sign in with a token.")
+
+
+def _subject(given: object) -> str:
+    """As OpenID Connect wants it: at most 255 characters of ASCII. Raises `ValueError`."""
+    if not isinstance(given, str) or not 1 <= len(given) <= 255 or not (given.isascii() and given.isprintable()):
+        raise ValueError("sub is not 1 to 255 printable characters of ASCII")
+    return given
 
 
 def _is_safe(address: str) -> bool:

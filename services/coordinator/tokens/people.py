@@ -52,7 +52,7 @@ async def remove_user(conn: AsyncConnection, user: UUID) -> None:
 
 
 async def sign_out(conn: AsyncConnection, user: UUID) -> None:
-    """End every session of the user, in every browser. Tokens are revoked one by one."""
+    """End every session in which the user acts for the tenant, or for any, in every browser. Tokens are revoked one by one."""
     await get_user(conn, user)
     await people_store.sign_out(conn, user)
 
@@ -98,7 +98,7 @@ async def accept(
         if user is None:
             user = await people_store.add(conn, PERSON, invitation.name, invitation.role, vouched=vouched)
         else:
-            await people_store.join(conn, user, invitation.role)
+            await people_store.join(conn, user, invitation.name, invitation.role)
         if not await invitation_store.take(conn, invitation.id, user):
             raise NotFound("The invitation was accepted a moment ago.")
     return user

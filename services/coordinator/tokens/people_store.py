@@ -12,7 +12,7 @@ from services.coordinator.tokens.model import Member, Role
 from shared.db.tenancy import only_own, own_tenant, tenant_filter
 
 _MEMBERS = """
-    SELECT u.id, m.tenant_id, u.name, u.kind, m.role, m.created_at, u.disabled_at, u.signed_out_at
+    SELECT u.id, m.tenant_id, m.name, u.kind, m.role, m.created_at, u.disabled_at, m.signed_out_at
     FROM coordinator.memberships m JOIN coordinator.users u ON u.id = m.user_id
 """
 
@@ -31,7 +31,7 @@ async def active(conn: AsyncConnection) -> list[Member]:
 async def members(conn: AsyncConnection) -> list[Member]:
     """The tenant's, by name."""
     rows = await conn.execute(
-        text(f"{_MEMBERS} WHERE {only_own('m')} ORDER BY u.name, u.id, m.tenant_id"), {"tenant": tenant_filter()}
+        text(f"{_MEMBERS} WHERE {only_own('m')} ORDER BY m.name, u.id, m.tenant_id"), {"tenant": tenant_filter()}
     )
     return [_member(row) for row in rows]
 
@@ -47,7 +47,7 @@ async def find(conn: AsyncConnection, user: UUID) -> Member | None:
 async def find_named(conn: AsyncConnection, name: str, *, kind: str | None = None) -> Member | None:
     rows = await conn.execute(
         text(f"""
-            {_MEMBERS} WHERE u.name = :name AND m.tenant_id = :tenant
+            {_MEMBERS} WHERE m.name = :name AND m.tenant_id = :tenant
                          AND (CAST(:kind AS text) IS NULL OR u.kind = CAST(:kind AS text)) ORDER BY u.id LIMIT 1
         """),
         {"name": name, "tenant": own_tenant(), "kind": kind},
@@ -76,22 +76,29 @@ async def add(
     issuer, subject = vouched or (None, None)
     await conn.execute(
         text("""
-            INSERT INTO coordinator.users (id, kind, name, issuer, subject) VALUES (:id, :kind, :name, :issuer, :subject)
+            INSERT INTO coordinator.users (id, kind, issuer, subject) VALUES (:id, :kind, :issuer, :subject)
         """),
-        {"id": user, "kind": kind, "name": name, "issuer": issuer, "subject": subject},
+        {"id": user, "kind": kind, "issuer": issuer, "subject": subject},
     )
-    await join(conn, user, role)
+    await join(conn, user, name, role)
     return user
 
 
-async def join(conn: AsyncConnection, user: UUID, role: Role) -> None:
-    """Make an account a member of the tenant, or give a member the role."""
+async def join(conn: AsyncConnection, user: UUID, name: str, role: Role) -> None:
+    """Make an account a member of the tenant, by that name; who is one already keeps the name, and the higher role."""
     await conn.execute(
         text("""
-            INSERT INTO coordinator.memberships (user_id, tenant_id, role) VALUES (:user, :tenant, :role)
+            INSERT INTO coordinator.memberships AS m (user_id, tenant_id, name, role) VALUES (:user, :tenant, :name, :role)
             ON CONFLICT (user_id, tenant_id) DO UPDATE SET role = excluded.role
+            WHERE array_position(CAST(:ranks AS text[]), m.role) < array_position(CAST(:ranks AS text[]), excluded.role)
         """),
-        {"user": user, "tenant": own_tenant(), "role": role.value},
+        {
+            "user": user,
+            "tenant": own_tenant(),
+            "name": name,
+            "role": role.value,
+            "ranks": [each.value for each in Role],
+        },
     )
 
 
@@ -113,9 +120,12 @@ async def remove(conn: AsyncConnection, user: UUID) -> None:
 
 
 async def sign_out(conn: AsyncConnection, user: UUID) -> None:
-    """Every session of the account that has begun is over, whichever process keeps it."""
+    """Every session in which the account acts for the tenant, or for any, is over, whichever process keeps it."""
     await conn.execute(
-        text("UPDATE coordinator.users SET signed_out_at = clock_timestamp() WHERE id = :user"), {"user": user}
+        text(f"""
+            UPDATE coordinator.memberships SET signed_out_at = clock_timestamp() WHERE user_id = :user AND {only_own()}
+        """),
+        {"user": user, "tenant": tenant_filter()},
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import UUID
+
+from services.coordinator.errors import TooManyRequests
 
 BURST_SECONDS = 10.0
 # Callers at a time: who was quiet for longest goes first, and begins anew.
@@ -40,3 +44,18 @@ class RateLimit:
         while len(self._used) > MOST:
             self._used.popitem(last=False)
         return 0.0
+
+
+def over_quota(rate: RateLimit, tenant: UUID, own: float | None) -> TooManyRequests | None:
+    """Count a request of the tenant, by whichever way it came; a refusal where those are more than its quota.
+
+    own : requests a second that the tenant may make; None for what the server allows everybody
+    """
+    wait = 0.0 if own is None else rate.seconds_to_wait(f"tenant {tenant}", own)
+    if wait <= 0:
+        return None
+    return TooManyRequests(
+        f"The tenant asks more than {own:g} times a second, which is its quota. Nothing was done. Wait {math.ceil(wait)} s and ask "
+        "less often; an operator of the installation sets the quota.",
+        retry_after=wait,
+    )

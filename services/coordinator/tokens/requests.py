@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+import re
+from collections.abc import Mapping
+from functools import partial
+from uuid import UUID, uuid4
 
 from starlette.types import Scope
 
 from services.coordinator.tokens.model import Identity, is_read
 from shared.db.tenancy import Deed, Quotas, Sight
+
+_PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
 def bearer_of(scope: Scope) -> str | None:
@@ -17,10 +22,32 @@ def bearer_of(scope: Scope) -> str | None:
     return bytes(secret).strip().decode("utf-8", "surrogateescape") if scheme.lower() == b"bearer" else None
 
 
-def sight_of(identity: Identity, method: str, path: str, *, everything: bool, quotas: Quotas) -> Sight:
+def sight_of(identity: Identity, scope: Scope, path: str, *, everything: bool, quotas: Quotas) -> Sight:
     """Whose rows a request is about, and what the audit log says of it where it changes anything."""
-    deed = None if is_read(method, path) else Deed(uuid4(), identity.user_id, identity.token_id, method, path[:500])
+    deed = None
+    if not is_read(scope["method"], path):
+        deed = Deed(uuid4(), identity.user_id, identity.token_id, scope["method"], partial(audited_path, scope))
     return Sight(identity.tenant, everything=everything, quotas=quotas, deed=deed)
+
+
+def audited_path(scope: Scope) -> str:
+    """The path as the audit log has it: of what stands in the place of a parameter, ids alone, because the rest may be names.
+
+    Of a request that its route was found for.
+    """
+    route = scope.get("route")
+    template = str(getattr(route, "path", "")) or "/"
+    values: Mapping[str, object] = scope.get("path_params", {})
+    # What a router was included under is no part of its routes' own paths, and has no parameters.
+    before = str(scope["path"]).split("/")[: -template.count("/")]
+    return ("/".join(before) + _PARAMETER.sub(lambda found: _id(values.get(found[1])) or found[0], template))[:500]
+
+
+def _id(value: object) -> str:
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        return ""
 
 
 def client_of(scope: Scope) -> str:

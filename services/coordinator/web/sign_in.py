@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -15,6 +15,7 @@ from services.coordinator.errors import InstallationOnly, RoleTooSmall, Unauthor
 from services.coordinator.tokens.authenticator import EVERYBODY, SERVER, Authenticator
 from services.coordinator.tokens.model import Identity, Member, page_concerns_installation, role_for_page
 from services.coordinator.tokens.openid import Attempt
+from services.coordinator.tokens.rate import RateLimit, over_quota
 from services.coordinator.tokens.requests import bearer_of, client_of, sight_of
 from shared.db.tenancy import see
 
@@ -23,6 +24,7 @@ CODE_SECONDS = 120.0
 ATTEMPT_SECONDS = 600.0
 # Of sessions in memory: the oldest go first. A browser that is turned away signs in again.
 MOST = 10_000
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def authenticator_of(request: Request) -> Authenticator:
@@ -55,7 +57,8 @@ class Sessions:
 
     def begin(self, identity: Identity = SERVER) -> str:
         session = secrets.token_urlsafe(32)
-        identity = replace(identity, since=datetime.now(UTC))
+        # The database has a clock of its own: a session is never older than what its member was looked up as.
+        identity = replace(identity, since=max(datetime.now(UTC), identity.since or _LONG_AGO))
         while len(self.until) >= MOST:
             del self.until[next(iter(self.until))]
         self.until[_digest(session)] = (time.monotonic() + SESSION_SECONDS, identity)
@@ -91,7 +94,8 @@ class Sessions:
 
 def identity_of_member(member: Member) -> Identity:
     """Of a session without a token: what the member may do is looked up each time."""
-    return Identity(member.role, member.name, None, member.tenant, member.user_id)
+    known = max(member.created_at, member.signed_out_at or member.created_at) + timedelta(microseconds=1)
+    return Identity(member.role, member.name, None, member.tenant, member.user_id, known)
 
 
 def sessions_of(request: Request) -> Sessions:
@@ -107,8 +111,9 @@ class SignInNeeded(Unauthorised):
 async def require(request: Request) -> None:
     """A dependency of every page: lets through whose role allows it, and everybody where no token is needed."""
     request.state.signed_in = False
+    counted = getattr(request.state, "identity", None) is not None
     if not await requires_sign_in(request):
-        _see(request, EVERYBODY)
+        _see(request, EVERYBODY, counted=counted)
         return
     found = await _identity(request)
     if found is None:
@@ -121,7 +126,7 @@ async def require(request: Request) -> None:
             f"The token {found.name!r} is a {found.role.value}'s, and this needs the role {wanted.value}. Nothing was done. "
             f"Sign in with a token of that role; an operator can create one: leadline token create --role {wanted.value}."
         )
-    _see(request, found)
+    _see(request, found, counted=counted)
 
 
 def see_installation(request: Request) -> bool:
@@ -129,12 +134,13 @@ def see_installation(request: Request) -> bool:
     identity = identity_of(request)
     if identity.operates_installation:
         quotas = authenticator_of(request).quotas_of(identity.tenant)
-        see(sight_of(identity, request.method, request.url.path, everything=True, quotas=quotas))
+        see(sight_of(identity, request.scope, request.url.path, everything=True, quotas=quotas))
     return identity.operates_installation
 
 
-def _see(request: Request, identity: Identity) -> None:
-    """Whose rows the page is about. Raises `InstallationOnly` for a page about more than the reader's own tenant."""
+def _see(request: Request, identity: Identity, *, counted: bool) -> None:
+    """Whose rows the page is about. Raises `InstallationOnly` for a page about more than the reader's own tenant, `TooManyRequests`
+    where the tenant asks more often than its quota is."""
     everything = page_concerns_installation(request.method, request.scope["route"].path)
     if everything and not identity.operates_installation:
         raise InstallationOnly(
@@ -143,7 +149,12 @@ def _see(request: Request, identity: Identity) -> None:
         )
     request.state.operates = identity.operates_installation
     quotas = authenticator_of(request).quotas_of(identity.tenant)
-    see(sight_of(identity, request.method, request.url.path, everything=everything, quotas=quotas))
+    rate = request.app.state.rate
+    assert isinstance(rate, RateLimit)
+    # What `AccessControl` let in by a token it has counted.
+    if not counted and (refusal := over_quota(rate, identity.tenant, quotas.calls_per_second)) is not None:
+        raise refusal
+    see(sight_of(identity, request.scope, request.url.path, everything=everything, quotas=quotas))
 
 
 def identity_of(request: Request) -> Identity:
@@ -159,6 +170,12 @@ async def _identity(request: Request) -> Identity | None:
         return await identity_of_token(request, given)
     found = sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
     request.state.signed_in = found is not None
+    return await find_signed_in(request)
+
+
+async def find_signed_in(request: Request) -> Identity | None:
+    """Whose session this browser is in."""
+    found = sessions_of(request).find_identity(request.cookies.get(cookie_name(request), ""))
     return None if found is None else await authenticator_of(request).refresh_identity(found)
 
 

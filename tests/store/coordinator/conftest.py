@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -25,11 +25,13 @@ from services.coordinator.settings import CoordinatorSettings
 from shared.clock import Clock
 from shared.db.engine import create_engine
 from shared.db.roles import role_of
+from tests.store.coordinator.provider import Provider
 from tests.support import answers, databases
 from tests.support.databases import Server
 
 AS_OF = date(2020, 12, 30)
 PREFIX = "/api/v1"
+SERVER = "the-token-of-the-server"
 # Children before parents.
 WRITTEN = (
     "coordinator.notifications", "coordinator.subscriptions", "coordinator.limit_states", "coordinator.webhooks", "coordinator.limits",
@@ -197,3 +199,19 @@ async def client(engines: tuple[AsyncEngine, AsyncEngine], loops: AsyncEngine) -
     hooks = {"response": [answers.checker(app)]}
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks) as http:
         yield Api(http, admin, replace(app.state.context, engine=loops), woken)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    with pytest.MonkeyPatch.context() as patch, Provider() as running:
+        # The provider is reached by http on the loopback.
+        patch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+        yield running
+
+
+@pytest.fixture
+async def browser(api: Api, provider: Provider) -> AsyncIterator[httpx2.AsyncClient]:
+    given: Any = {"oidc_issuer": provider.issuer, "oidc_client_secret": "the-clients-own-secret"}
+    app = make_app(api.context.engine, [], token=SERVER, limits=given)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as made:
+        yield made

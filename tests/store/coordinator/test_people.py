@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from io import BytesIO
-from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
-from tests.store.coordinator.conftest import CSV, PREFIX, Api, make_app
+from tests.store.coordinator.conftest import CSV, PREFIX, SERVER, Api, make_app
+from tests.store.coordinator.provider import Provider, recognised
 
-SERVER = "the-token-of-the-server"
 HEAD = {"Authorization": f"Bearer {SERVER}"}
 
 
@@ -141,86 +139,6 @@ async def test_signed_out_everywhere_ends_sessions_of_every_process_and_no_token
         assert (await browser.post("/settings/sign-out-everywhere")).status_code in (303, 403)
 
 
-class Provider:
-    """An OpenID provider of its own package, on a port of this machine. It does not check PKCE itself: what stands before it does, as
-    every provider that wants it would."""
-
-    def __init__(self) -> None:
-        import oidc_provider_mock
-        from authlib.oauth2.rfc7636 import create_s256_code_challenge
-        from werkzeug.serving import make_server
-        from werkzeug.wrappers import Request as Sent
-        from werkzeug.wrappers import Response as Answer
-
-        inner = oidc_provider_mock.app()
-        challenges: dict[str, str] = {}
-        self.refused = 0
-
-        def app(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = BytesIO(body)
-            sent = Sent(environ)
-            if sent.path == "/oauth2/token":
-                expected = challenges.pop(sent.form["code"], "")
-                if not expected or create_s256_code_challenge(sent.form.get("code_verifier", "")) != expected:
-                    self.refused += 1
-                    return Answer('{"error": "invalid_grant"}', 400, content_type="application/json")(environ, start)
-            environ["wsgi.input"] = BytesIO(body)
-            if sent.path != "/oauth2/authorize" or sent.method != "POST":
-                return inner(environ, start)
-            answer = Answer.from_app(inner, environ)
-            code = parse_qs(urlsplit(answer.headers.get("Location", "")).query).get("code", [""])[0]
-            assert sent.args["code_challenge_method"] == "S256"
-            challenges[code] = sent.args["code_challenge"]
-            return answer(environ, start)
-
-        self.server = make_server("localhost", 0, app, threaded=True)
-        self.issuer = f"http://localhost:{self.server.server_port}"
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def provider(monkeypatch_module: pytest.MonkeyPatch) -> Iterator[Provider]:
-    # The provider is reached by http on the loopback.
-    monkeypatch_module.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
-    with Provider() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture
-async def browser(api: Api, provider: Provider) -> AsyncIterator[httpx2.AsyncClient]:
-    given: Any = {"oidc_issuer": provider.issuer, "oidc_client_secret": "the-clients-own-secret"}
-    async with client_of(make_app(api.context.engine, [], token=SERVER, limits=given)) as made:
-        yield made
-
-
-async def recognised(browser: httpx2.AsyncClient, person: str, start: str = "/sign-in/openid") -> str:
-    """Sign in at the provider as the person; the address that it sends the browser back to."""
-    begun = await browser.get(start)
-    assert begun.status_code == 303, begun.text
-    async with httpx2.AsyncClient() as elsewhere:
-        answer = await elsewhere.post(begun.headers["location"], data={"sub": person})
-    assert answer.status_code == 302, answer.text
-    back = urlsplit(answer.headers["location"])
-    assert back.path == "/sign-in/openid/callback"
-    return f"{back.path}?{back.query}"
-
-
 async def test_people_sign_in_by_openid_connect_and_are_whom_they_were_invited_as(
     browser: httpx2.AsyncClient, provider: Provider
 ) -> None:
@@ -229,9 +147,8 @@ async def test_people_sign_in_by_openid_connect_and_are_whom_they_were_invited_a
     assert (stranger.status_code, "member of no tenant" in stranger.text) == (403, True)
     tenant = (await made(browser, "admin/tenants", {"name": "office"}))["id"]
     invited = await made(browser, f"admin/invitations?tenant_id={tenant}", {"name": "colleague", "role": "reader"})
-    link = f"/sign-in/openid?invitation={invited['code']}"
-    assert link in (await browser.get(invited["page"])).text
-    back = await recognised(browser, "colleague@example.org", link)
+    assert "Accept by signing in" in (await browser.get(invited["page"])).text
+    back = await recognised(browser, "colleague@example.org", invited["code"])
     answer = await browser.get(back)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert (await browser.get("/")).status_code == 200
@@ -247,9 +164,7 @@ async def test_people_sign_in_by_openid_connect_and_are_whom_they_were_invited_a
     assert (user["name"], user["role"]) == ("colleague", "reader")
     # Two tenants: one acts for one of them at a time.
     second = await made(browser, "admin/invitations", {"name": "colleague", "role": "editor"})
-    await browser.get(
-        await recognised(browser, "colleague@example.org", f"/sign-in/openid?invitation={second['code']}")
-    )
+    await browser.get(await recognised(browser, "colleague@example.org", second["code"], leave="1"))
     assert "Act for" in (await browser.get("/settings")).text
     assert (await browser.post("/settings/tenant", data={"tenant": tenant})).status_code == 303
     assert (await browser.post("/import", data={"text": CSV, "name": "A", "equity_balance": "1000"})).status_code == 403

@@ -285,7 +285,8 @@ async def test_who_did_what_is_told_to_the_operator_by_ids(world: World) -> None
     assert {item["tenant_id"] for item in own} == {str(world.tenants["b"])}
     by_token = [item for item in own if item["token_id"] == token["id"]]
     assert {(item["method"], item["path"]) for item in by_token} >= {
-        ("POST", f"{PREFIX}/portfolios/import"), ("POST", f"{PREFIX}/limits"), ("POST", f"{PREFIX}/admin/webhooks"),
+        ("POST", f"{PREFIX}/portfolios/import"), ("POST", f"{PREFIX}/portfolios/{world.theirs['portfolio_id']}/flows"),
+        ("POST", f"{PREFIX}/limits"), ("PUT", f"{PREFIX}/imports/mappings/{{name}}"),
     }  # fmt: skip
     assert {item["user_id"] for item in by_token} == {token["user_id"]}
     assert (await world.call("GET", "admin/audit-log", world.a)).json()["items"] == [

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from services.coordinator.control.streams import Streams
 from services.coordinator.errors import Busy
+from shared.db.tenancy import Sight, tenant_filter, use_sight
 
 
 class Ledger:
@@ -59,6 +61,25 @@ async def test_who_comes_later_is_told_what_is_known_and_every_key_has_its_own()
         await soon(first)
         async with aclosing(of.follow("p", ledger.read)) as second, aclosing(of.follow("q", other.read)) as third:
             assert [await soon(second), await soon(third)] == [0, 7]
+
+
+async def test_tenants_share_no_looks_under_the_same_key() -> None:
+    """A look sees what its first reader may."""
+    of = streams()
+    tenants = [UUID(int=1), UUID(int=2)]
+
+    async def read() -> UUID | None:
+        return tenant_filter()
+
+    async def follow(tenant: UUID) -> UUID | None:
+        with use_sight(Sight(tenant)):
+            async with aclosing(of.follow("p", read)) as reader:
+                found: UUID | None = await soon(reader)
+                await both.wait()
+        return found
+
+    both = asyncio.Barrier(2)
+    assert await asyncio.gather(*map(follow, tenants)) == tenants
 
 
 async def test_what_ends_the_looks_ends_their_readers_and_the_next_begins_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
@@ -63,7 +64,10 @@ class PageRoute(APIRoute):
             except sign_in.SignInNeeded:
                 return RedirectResponse(f"/sign-in?{urlencode({'next': _return_address(request)})}", status_code=303)
             except Refused as error:
-                return refusal(request, error.status, error.title, str(error), errors=error.errors)
+                answer = refusal(request, error.status, error.title, str(error), errors=error.errors)
+                if (wait := getattr(error, "retry_after", None)) is not None:
+                    answer.headers["Retry-After"] = str(math.ceil(wait))
+                return answer
             except PermanentError as error:
                 return refusal(request, 422, _("Not possible"), str(error))
             except RequestValidationError as error:

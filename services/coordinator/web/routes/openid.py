@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
-from uuid import UUID
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -14,14 +15,15 @@ from services.coordinator.errors import NotFound, RoleTooSmall, Unauthorised
 from services.coordinator.tokens import people, people_store, service
 from services.coordinator.tokens.invitation_store import Invitation
 from services.coordinator.tokens.model import Identity
-from services.coordinator.tokens.openid import OpenId, Vouched
+from services.coordinator.tokens.openid import Attempt, OpenId, Vouched
+from services.coordinator.tokens.requests import audited_path, sight_of
 from services.coordinator.web import sign_in
 from services.coordinator.web.rendering import page
 from services.coordinator.web.routes.common import PageRoute, back
 from services.coordinator.web.routes.common import router as made
 from services.coordinator.web.routes.entry import own_address, signed_in
 from services.coordinator.web.texts import gettext as _
-from shared.db.tenancy import HOUSE, Sight, see, use_sight
+from shared.db.tenancy import HOUSE, Deed, Sight, quotas, see, use_sight
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 settings_router = made()
@@ -32,13 +34,13 @@ Secret = Annotated[str, Query(max_length=200)]
 async def begin(
     request: Request,
     next: Annotated[str, Query(max_length=500)] = "/",  # noqa: A002 (the parameter's name in the address)
-    invitation: Secret = "",
 ) -> Response:
-    address, attempt = await _provider(request).begin(
-        _redirect(request), go_on=own_address(next), invitation=invitation
-    )
+    address, attempt = await _provider(request).begin(_redirect(request), go_on=own_address(next))
+    return _remember(request, attempt, RedirectResponse(address, status_code=303))
+
+
+def _remember(request: Request, attempt: Attempt, answer: Response) -> Response:
     sign_in.sessions_of(request).remember(attempt)
-    answer = RedirectResponse(address, status_code=303)
     # The answer must come to the browser that asked: a link with somebody else's code signs nobody in.
     answer.set_cookie(
         sign_in.cookie_name(request, "openid"),
@@ -77,9 +79,11 @@ async def _member(request: Request, context: Context, vouched: Vouched, invitati
     name = (vouched.issuer, vouched.subject)
     async with context.engine.begin() as conn:
         wanted = await people.find_invitation(conn, invitation) if invitation else None
-        user = (
-            await people.accept(conn, wanted, vouched=name) if wanted else await people_store.find_vouched(conn, *name)
-        )
+        if wanted is None:
+            user = await people_store.find_vouched(conn, *name)
+        else:
+            user = await people.accept(conn, wanted, vouched=name)
+            _note(request, wanted, user)
     authenticator = sign_in.authenticator_of(request)
     authenticator.forget()
     found = [] if user is None else await authenticator.tenants_of(user)
@@ -98,25 +102,75 @@ async def _member(request: Request, context: Context, vouched: Vouched, invitati
 async def invitation(request: Request, context: Ctx, code: Secret = "") -> Response:
     """What one is invited to; accepting is a step of its own, because mail programs open links."""
     found = await _invitation(context, code)
-    return page(
-        request, "invitation.html", invitation=found, code=code, openid=has_provider(request), secret="", needed=True
-    )
+    return _page(request, found, code=code, elsewhere=await _acts_elsewhere(request, found))
 
 
 @router.post("/invitation")
-async def accept(request: Request, context: Ctx, code: Annotated[str, Form(max_length=200)] = "") -> Response:
-    """Without a provider that recognises people: the link makes an account and a token, which is shown once."""
+async def accept(
+    request: Request,
+    context: Ctx,
+    code: Annotated[str, Form(max_length=200)] = "",
+    leave: Annotated[Literal["", "1"], Form()] = "",
+) -> Response:
+    """On to the provider that recognises people; without one the link makes an account and a token, which is shown once.
+
+    By a form of this server's page alone: another site's link must not make the reader act for a tenant of its choice.
+
+    leave : whoever is signed in to another tenant agrees to leave it
+    """
     found = await _invitation(context, code)
     if has_provider(request):
-        raise NotFound(_("Accept it by signing in."))
+        if not leave and await _acts_elsewhere(request, found):
+            return _page(request, found, code=code, elsewhere=True, status=409)
+        address, attempt = await _provider(request).begin(_redirect(request), invitation=code)
+        # A form may lead to this server alone, redirects included: the page that answers it leads on.
+        return _remember(request, attempt, _page(request, found, address=address))
     see(Sight(HOUSE, everything=True))
     async with context.engine.begin() as conn:
         user = await people.accept(conn, found)
         with use_sight(Sight(found.tenant, everything=True)):
             name = f"{found.name[:80]} {secrets.token_hex(4)}"
             _token, secret = await service.create(conn, name, found.role, None, server_has_token=True, user=user)
+        _note(request, found, user)
     sign_in.authenticator_of(request).forget()
-    return page(request, "invitation.html", invitation=found, code="", openid=False, secret=secret, needed=True)
+    return _page(request, found, secret=secret)
+
+
+def _page(
+    request: Request,
+    of: Invitation,
+    *,
+    code: str = "",
+    secret: str = "",
+    address: str = "",
+    elsewhere: bool = False,
+    status: int = 200,
+) -> Response:
+    """address : of the provider, where the reader is to go on"""
+    return page(
+        request,
+        "invitation.html",
+        status=status,
+        invitation=of,
+        code=code,
+        secret=secret,
+        address=address,
+        elsewhere=elsewhere,
+        openid=has_provider(request),
+        needed=True,
+    )
+
+
+async def _acts_elsewhere(request: Request, invitation: Invitation) -> bool:
+    """Whether somebody is signed in in this browser, to another tenant, which signing in by the invitation would leave."""
+    found = await sign_in.find_signed_in(request) if has_provider(request) else None
+    return found is not None and found.tenant != invitation.tenant
+
+
+def _note(request: Request, invitation: Invitation, user: UUID) -> None:
+    """For the audit log: who accepts is known from here on, before the transaction is committed."""
+    deed = Deed(uuid4(), user, None, request.method, partial(audited_path, request.scope))
+    see(Sight(invitation.tenant, everything=True, deed=deed))
 
 
 async def _invitation(context: Context, code: str) -> Invitation:
@@ -131,6 +185,8 @@ async def out_everywhere(request: Request, context: Ctx) -> Response:
     identity = sign_in.identity_of(request)
     if identity.user_id is None:
         raise NotFound(_("The server's own token is no account. Sign out here, or set another LEADLINE_TOKEN."))
+    # Of every tenant: it is the person's own wish.
+    see(sight_of(identity, request.scope, request.url.path, everything=True, quotas=quotas()))
     async with context.engine.begin() as conn:
         await people.sign_out(conn, identity.user_id)
     sign_in.authenticator_of(request).forget()
@@ -145,6 +201,8 @@ async def switch(request: Request, tenant: Annotated[UUID, Form()]) -> Response:
     found = next((member for member in members if member.tenant == tenant), None)
     if found is None or identity.token_id is not None:
         raise NotFound(_("You are no member of that tenant, or signed in by a token, which is of one."))
+    if identity.since is not None and found.signed_out_at is not None and identity.since <= found.signed_out_at:
+        raise Unauthorised(_("You were signed out of that tenant. Sign in again."))
     return signed_in(request, "/", sign_in.identity_of_member(found))
 
 

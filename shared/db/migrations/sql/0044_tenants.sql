@@ -16,24 +16,24 @@ INSERT INTO coordinator.tenants (id, name) VALUES ('00000000-0000-4000-8000-0000
 
 -- People, and programs.
 CREATE TABLE coordinator.users (
-    id            uuid PRIMARY KEY DEFAULT uuidv7(),
-    kind          text NOT NULL CHECK (kind IN ('person', 'service')),
-    name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
-    issuer        text,                   -- who vouches for the person (OpenID Connect), and what it calls the person
-    subject       text,
-    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    disabled_at   timestamptz,
-    signed_out_at timestamptz,            -- sessions that began before it are over
+    id          uuid PRIMARY KEY DEFAULT uuidv7(),
+    kind        text NOT NULL CHECK (kind IN ('person', 'service')),
+    issuer      text,                     -- who vouches for the person (OpenID Connect), and what it calls the person
+    subject     text,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamptz,
     UNIQUE (issuer, subject),
     CHECK ((issuer IS NULL) = (subject IS NULL))
 );
 
--- In which role a user acts for a tenant; of one that is removed the row goes.
+-- In which role a user acts for a tenant, and what the tenant calls them; of one that is removed the row goes.
 CREATE TABLE coordinator.memberships (
-    user_id    uuid NOT NULL REFERENCES coordinator.users ON DELETE CASCADE,
-    tenant_id  uuid NOT NULL REFERENCES coordinator.tenants,
-    role       text NOT NULL CHECK (role IN ('reader', 'editor', 'operator')),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    user_id       uuid NOT NULL REFERENCES coordinator.users ON DELETE CASCADE,
+    tenant_id     uuid NOT NULL REFERENCES coordinator.tenants,
+    name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    role          text NOT NULL CHECK (role IN ('reader', 'editor', 'operator')),
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(), -- sessions that began before it are of an earlier membership
+    signed_out_at timestamptz,            -- sessions that began before it are over
     PRIMARY KEY (user_id, tenant_id)
 );
 CREATE INDEX memberships_of_tenant ON coordinator.memberships (tenant_id);
@@ -80,8 +80,9 @@ CREATE INDEX portfolios_of_tenant ON coordinator.portfolios (tenant_id, id);
 ALTER TABLE coordinator.tokens
     ADD COLUMN tenant_id uuid NOT NULL DEFAULT '00000000-0000-4000-8000-000000000001' REFERENCES coordinator.tenants,
     ADD COLUMN user_id uuid REFERENCES coordinator.users;
-INSERT INTO coordinator.users (id, kind, name) SELECT id, 'service', name FROM coordinator.tokens WHERE revoked_at IS NULL;
-INSERT INTO coordinator.memberships (user_id, tenant_id, role) SELECT id, tenant_id, role FROM coordinator.tokens WHERE revoked_at IS NULL;
+INSERT INTO coordinator.users (id, kind) SELECT id, 'service' FROM coordinator.tokens WHERE revoked_at IS NULL;
+INSERT INTO coordinator.memberships (user_id, tenant_id, name, role)
+SELECT id, tenant_id, name, role FROM coordinator.tokens WHERE revoked_at IS NULL;
 UPDATE coordinator.tokens SET user_id = id WHERE revoked_at IS NULL;
 DROP INDEX coordinator.tokens_name;
 CREATE UNIQUE INDEX tokens_name ON coordinator.tokens (tenant_id, name) WHERE revoked_at IS NULL;

@@ -1,0 +1,68 @@
+"""What an operator of the installation is shown of other tenants, and what members of several tenants are in each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.events.services import COMPLETION
+from shared.work import Phase
+from tests.store.coordinator.conftest import PREFIX, SERVER, Api, make_app
+from tests.store.coordinator.test_people import HEAD, client_of, made, operator_of, upload
+
+
+@pytest.fixture
+async def http(api: Api, engines: tuple[AsyncEngine, AsyncEngine]) -> AsyncIterator[httpx2.AsyncClient]:
+    """As the role of the HTTP side, which the policies confine."""
+    async with client_of(make_app(engines[0], [], token=SERVER)) as made:
+        yield made
+
+
+async def test_pages_of_the_installation_show_others_portfolios_by_id_and_lead_nowhere(
+    http: httpx2.AsyncClient,
+) -> None:
+    tenant = (await made(http, "admin/tenants", {"name": "family"}))["id"]
+    own = await operator_of(http, tenant)
+    theirs = (await upload(http, own, "Stillwater")).json()["id"]
+    ours = (await upload(http, HEAD, "Harbour")).json()["id"]
+    asked = await http.post(f"{PREFIX}/portfolios/{theirs}/calculate", headers=own)
+    await http.post("/sign-in", data={"token": SERVER})
+    pages = {path: (await http.get(path)).text for path in ("/ops", "/ops/grid", f"/ops/runs/{asked.json()['run_id']}")}
+    assert [path for path, shown in pages.items() if "Stillwater" in shown] == []
+    assert all(theirs in shown for shown in pages.values())
+    assert (f"/p/{theirs}" in pages["/ops"], f"/p/{ours}/data" in pages["/ops"]) == (False, True)
+    assert "Harbour" in pages["/ops/grid"]
+
+
+async def test_an_audit_of_one_portfolio_knows_the_outbox_and_no_other_tenants_portfolio(
+    api: Api, http: httpx2.AsyncClient
+) -> None:
+    tenant = (await made(http, "admin/tenants", {"name": "family"}))["id"]
+    own = await operator_of(http, tenant)
+    theirs, ours = [(await upload(http, head, "A")).json()["id"] for head in (own, HEAD)]
+
+    async def audit(portfolio: str, head: dict[str, str]) -> tuple[int, Any]:
+        answer = await http.get(f"{PREFIX}/admin/audit?portfolio_id={portfolio}", headers=head)
+        return answer.status_code, answer.json()
+
+    for portfolio in (theirs, ours):
+        await api.complete(portfolio, phase="ingest")
+        work = {"portfolios": [portfolio], "from": "2020-01-02", "to": "2020-12-30"}
+        await api.run(
+            """INSERT INTO bus.outbox (event_id, topic, type, payload, written_by)
+               VALUES (gen_random_uuid(), 'leadline.prices-ingested', :type, :payload, 'leadline_ingest')""",
+            type=COMPLETION[Phase.INGEST].type_name(),
+            payload=json.dumps({"work": work}),
+        )
+    whole = (await http.get(f"{PREFIX}/admin/audit", headers=HEAD)).json()["drift"]
+    assert "no_event" not in {each["kind"] for each in whole}
+    for portfolio, head in ((theirs, own), (ours, HEAD)):
+        status, found = await audit(portfolio, head)
+        assert (status, found["drift"]) == (200, [each for each in whole if each["portfolio_id"] == portfolio])
+    for portfolio, head in ((ours, own), (theirs, HEAD), (f"{theirs}&portfolio_id={ours}", own)):
+        assert (await audit(portfolio, head))[0] == 404, portfolio
