@@ -21,9 +21,9 @@ CREATE OR REPLACE FUNCTION coordinator.seen_from()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$
-    SELECT CASE WHEN s = '*' THEN CAST('00000000-0000-0000-0000-000000000000' AS uuid)
-                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
-    FROM current_setting('leadline.tenant', true) AS s
+    SELECT CASE WHEN current_setting('leadline.tenant', true) = '*' THEN CAST('00000000-0000-0000-0000-000000000000' AS uuid)
+                WHEN current_setting('leadline.tenant', true) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                    THEN CAST(current_setting('leadline.tenant', true) AS uuid) END
 $function$;
 
 CREATE OR REPLACE FUNCTION coordinator.seen_to()
@@ -31,9 +31,9 @@ CREATE OR REPLACE FUNCTION coordinator.seen_to()
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$
-    SELECT CASE WHEN s = '*' THEN CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)
-                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
-    FROM current_setting('leadline.tenant', true) AS s
+    SELECT CASE WHEN current_setting('leadline.tenant', true) = '*' THEN CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)
+                WHEN current_setting('leadline.tenant', true) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                    THEN CAST(current_setting('leadline.tenant', true) AS uuid) END
 $function$;
 
 CREATE OR REPLACE FUNCTION coordinator.tell_run(run uuid)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from opentelemetry import trace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.api.access_rules import Access
@@ -89,8 +90,9 @@ class AccessControl:
                 await self._app(scope, receive, send)
                 return
             identity = scope.get("state", {}).get("identity")
-            # Ids, never names: lines of a log go where its reader may know nobody.
+            # Ids, never names: lines of a log and traces go where its reader may know nobody.
             who = {} if identity is None else {"tenant": identity.tenant, "user": identity.user_id}
+            trace.get_current_span().set_attributes({name: str(found) for name, found in who.items() if found})
             with log_context(**who):
                 await OpenStream(scope, receive, send, self._authenticator).run(self._app)
             return

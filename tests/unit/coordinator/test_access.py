@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
@@ -464,3 +465,21 @@ def test_the_limit_remembers_a_bounded_number_of_callers_and_can_be_off() -> Non
         limit.seconds_to_wait(str(number))
     assert len(limit._used) == rate.MOST
     assert {RateLimit(0.0).seconds_to_wait("a") for _ in range(10_000)} == {0.0}
+
+
+async def test_the_span_of_a_request_says_whose_it_is_by_ids() -> None:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: Message) -> None:
+        pass
+
+    asked = request(authorization="Bearer s3cret-ü")
+    with TracerProvider().get_tracer("test").start_as_current_span("GET") as span:
+        await AccessControl(served, access=OPEN, authenticator=LOCKED)(asked, receive, send)
+    assert isinstance(span, ReadableSpan)
+    assert dict(span.attributes or {}) == {"tenant": str(HOUSE)}, "the server's own token is of no account"

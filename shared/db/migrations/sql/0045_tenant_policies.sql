@@ -3,15 +3,16 @@
 -- is none, there is no row. `*` is for what the installation's operator does to all of it.
 --
 -- The bounds of the tenants that are seen, so that an index serves both one and all; null, and so no row, where nothing was set.
+-- Each is one expression, which the planner writes into the statement: a function with a FROM is parsed and planned in every statement.
 CREATE FUNCTION coordinator.seen_from() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN s = '*' THEN CAST('00000000-0000-0000-0000-000000000000' AS uuid)
-                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
-    FROM current_setting('leadline.tenant', true) AS s
+    SELECT CASE WHEN current_setting('leadline.tenant', true) = '*' THEN CAST('00000000-0000-0000-0000-000000000000' AS uuid)
+                WHEN current_setting('leadline.tenant', true) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                    THEN CAST(current_setting('leadline.tenant', true) AS uuid) END
 $$;
 CREATE FUNCTION coordinator.seen_to() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN s = '*' THEN CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)
-                WHEN s ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(s AS uuid) END
-    FROM current_setting('leadline.tenant', true) AS s
+    SELECT CASE WHEN current_setting('leadline.tenant', true) = '*' THEN CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)
+                WHEN current_setting('leadline.tenant', true) ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                    THEN CAST(current_setting('leadline.tenant', true) AS uuid) END
 $$;
 
 DO $$
